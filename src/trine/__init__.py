@@ -1,0 +1,1 @@
+"""trine: metric learning with the triplet loss."""

@@ -1,0 +1,105 @@
+"""Every error that trine raises on purpose.
+
+    TrineError
+    ├── InputError              an argument cannot be used (also a ValueError)
+    │   ├── DataError           a file, a row or a label of the data cannot be used
+    │   └── SettingError        a setting is unknown, or its value is out of range
+    ├── CalibrationError        too few identities or pairs to promise a false-accept rate
+    ├── ModelError              a model folder is missing, incomplete or of another version
+    ├── GalleryError            a gallery cannot be opened, or refuses what it was given
+    └── MissingDependencyError  an optional package is not installed (also an ImportError)
+
+Each message says what was given, what was expected and what to do. The command line prints it as one
+sentence and ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class TrineError(Exception):
+    """The root of every error that trine raises on purpose."""
+
+
+class InputError(TrineError, ValueError):
+    """An argument cannot be used: wrong shape, wrong range, not finite."""
+
+
+class DataError(InputError):
+    """A file, a row or a label of the data cannot be used."""
+
+
+class SettingError(InputError):
+    """A setting is unknown, or its value is out of range."""
+
+
+class CalibrationError(TrineError):
+    """Too few identities or pairs to promise a false-accept rate."""
+
+
+class ModelError(TrineError):
+    """A model folder is missing, incomplete, damaged or of another version."""
+
+
+class GalleryError(TrineError):
+    """A gallery cannot be opened, or refuses what it was given."""
+
+
+class MissingDependencyError(TrineError, ImportError):
+    """An optional package is not installed."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Imports an optional module, or says which command installs it.
+
+    Args:
+        module: The module to import, such as `"faiss"`.
+        extra: The extra of trine that brings it, such as `"gallery"`.
+
+    Returns:
+        The imported module.
+
+    Raises:
+        MissingDependencyError: The module is not installed.
+
+    Example:
+        >>> require("json", extra="train").dumps([1])
+        '[1]'
+        >>> require("no_such_module", extra="gallery")
+        Traceback (most recent call last):
+        trine.errors.MissingDependencyError: no_such_module is not installed; install it with: \
+pip install 'trine[gallery]'
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not module.startswith(error.name.split(".")[0]):
+            raise
+        package = module.split(".")[0]
+        raise MissingDependencyError(
+            f"{package} is not installed; install it with: pip install 'trine[{extra}]'"
+        ) from error
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Ends an error sentence about an unknown name: the nearest known one, then all of them.
+
+    Args:
+        given: The unknown name.
+        known: The names that would have been understood.
+
+    Returns:
+        A phrase such as `"did you mean 'hard'? known: all, hard"`.
+
+    Example:
+        >>> nearest("semi-hard", ["all", "hard", "semihard"])
+        "did you mean 'semihard'? known: all, hard, semihard"
+    """
+    names = list(known)
+    close = difflib.get_close_matches(given, names, n=1)
+    suggestion = f"did you mean {close[0]!r}? " if close else ""
+    return f"{suggestion}known: {', '.join(names)}"
