@@ -1,0 +1,182 @@
+"""The rules that choose triplets, on a matrix of distances.
+
+Every rule reads distances and relations and returns indices; nothing here is differentiated. Triplets
+come sorted by anchor, then positive, then negative, and ties go to the lowest index.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trine.errors import InputError
+from trine.mining.draws import choose, uniform
+from trine.mining.relations import Relations
+from trine.shapes import Bool, Float, Int64
+from trine.triplets import Mining, Triplets
+
+_BLOCK = 1 << 22  # distances looked at together: about 16 MB of float32
+_POSITIVE_STREAM, _NEGATIVE_STREAM = (
+    1,
+    2,
+)  # a positive and a negative are never drawn by the same number
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a rule needs beside distances and relations.
+
+    Attributes:
+        margin: α of the rules that look at it; `None` for the others.
+        seed: Where the random rules start.
+        width: The number of columns of the embeddings, for `weighted`.
+    """
+
+    margin: float | None
+    seed: int
+    width: int
+
+
+def select(distances: Float[Tensor, "n m"], relations: Relations, mining: Mining, draw: Draw) -> Triplets:
+    """Chooses triplets by the rule.
+
+    Args:
+        distances: Anchors in rows, references in columns; smaller is closer.
+        relations: Who may be whose positive and negative.
+        mining: The rule.
+        draw: Margin, seed and width.
+
+    Returns:
+        The triplets; an anchor without a positive or without a negative selects nothing.
+    """
+    usable = relations.negative.any(1)
+    anchor, positive = _positives(distances, relations, mining, draw, usable)
+    parts = []
+    rows = max(1, _BLOCK // max(distances.shape[1], 1))
+    for start in range(0, len(anchor), rows):
+        a, p = anchor[start : start + rows], positive[start : start + rows]
+        row, negative = _negatives(distances, relations, mining, draw, a, p)
+        parts.append((a[row], p[row], negative))
+    if not parts:
+        return Triplets(anchor, positive, positive)
+    return Triplets(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def _positives(
+    distances: Tensor, relations: Relations, mining: Mining, draw: Draw, usable: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The (anchor, positive) pairs of the rule, sorted."""
+    allowed = relations.positive & usable[:, None]
+    if mining.positive == "all":
+        return _pairs(allowed)
+    if mining.positive == "unordered":
+        upper = torch.ones_like(allowed).triu()
+        mirrored = allowed.shape[0] == allowed.shape[1] and torch.equal(allowed, allowed.T)
+        return _pairs(allowed & upper if mirrored else allowed)
+    anchors = allowed.any(1).nonzero()[:, 0]
+    allowed, distances = allowed[anchors], distances[anchors]
+    if mining.positive == "hard":
+        return anchors, _farthest(distances, allowed)
+    if mining.positive == "easy":
+        return anchors, _nearest(distances, allowed)
+    if mining.positive == "moderate":
+        allowed = _without_extremes(distances, allowed)
+    stream = torch.full_like(anchors, _POSITIVE_STREAM)
+    u = uniform(draw.seed, stream, relations.anchor_ids[anchors])
+    return anchors, _nth(allowed, choose(u, allowed.sum(1)))
+
+
+def _negatives(
+    distances: Tensor, relations: Relations, mining: Mining, draw: Draw, a: Tensor, p: Tensor
+) -> tuple[Tensor, Tensor]:
+    """For each pair the chosen negatives: (row of the pair, negative), sorted."""
+    d_an, allowed = distances[a], relations.negative[a]
+    d_ap = distances[a, p][:, None]
+    rule, margin = mining.negative, draw.margin
+    if rule == "all":
+        return _pairs(allowed)
+    if rule == "semihard-band":
+        assert margin is not None
+        return _pairs(allowed & (d_an > d_ap) & (d_an <= d_ap + margin))
+    row = torch.arange(len(a), device=a.device)
+    if rule == "hard":
+        return row, _nearest(d_an, allowed)
+    if rule == "semihard":
+        beyond = allowed & (d_an > d_ap)
+        return row, torch.where(beyond.any(1), _nearest(d_an, beyond), _farthest(d_an, allowed))
+    if rule == "semihard-strict":
+        beyond = allowed & (d_an > d_ap)
+        row = beyond.any(1).nonzero()[:, 0]
+        return row, _nearest(d_an[row], beyond[row])
+    stream = torch.full_like(a, _NEGATIVE_STREAM)
+    u = uniform(draw.seed, stream, relations.anchor_ids[a], relations.reference_ids[p])
+    if rule == "weighted":
+        return row, _by_distance(d_an, allowed, u, draw.width, mining.cutoffs)
+    if rule == "violating":
+        assert margin is not None
+        allowed = allowed & (d_an < d_ap + margin)
+        row = allowed.any(1).nonzero()[:, 0]
+        allowed, u = allowed[row], u[row]
+    return row, _nth(allowed, choose(u, allowed.sum(1)))
+
+
+def _pairs(mask: Bool[Tensor, "r c"]) -> tuple[Tensor, Tensor]:
+    row, column = mask.nonzero(as_tuple=True)
+    return row, column
+
+
+def _nearest(distances: Float[Tensor, "r c"], allowed: Bool[Tensor, "r c"]) -> Int64[Tensor, " r"]:
+    # torch.argmin and argmax return the first of equal values, which is the lowest index.
+    return distances.masked_fill(~allowed, math.inf).argmin(1)
+
+
+def _farthest(distances: Float[Tensor, "r c"], allowed: Bool[Tensor, "r c"]) -> Int64[Tensor, " r"]:
+    return distances.masked_fill(~allowed, -math.inf).argmax(1)
+
+
+def _nth(allowed: Bool[Tensor, "r c"], rank: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
+    """The column of the allowed one of that rank (from 0), by index."""
+    return (allowed.cumsum(1) == rank[:, None] + 1).byte().argmax(1)
+
+
+def _without_extremes(distances: Tensor, allowed: Tensor) -> Tensor:
+    """Takes away the nearest and the farthest where three or more are allowed."""
+    row = torch.arange(len(allowed), device=allowed.device)
+    inner = allowed.clone()
+    inner[row, _nearest(distances, allowed)] = False
+    inner[row, _farthest(distances, allowed)] = False
+    return torch.where((allowed.sum(1) >= 3)[:, None], inner, allowed)
+
+
+def _by_distance(d: Tensor, allowed: Tensor, u: Tensor, width: int, cutoffs: tuple[float, float]) -> Tensor:
+    """Draws ∝ 1/q(d), q(d) = d^(D−2)·(1 − d²/4)^((D−3)/2) (Wu et al. 2017, eq. 2-3)."""
+    nearest, farthest = cutoffs
+    clipped = d.double().clamp(min=nearest, max=farthest)
+    log_q = (width - 2) * clipped.log() + (width - 3) / 2 * torch.log1p(-clipped.square() / 4)
+    within = allowed & (d <= farthest)
+    # Where every negative is beyond the second cut-off, one of them is drawn evenly.
+    log_weight = torch.where(within.any(1, keepdim=True), -log_q.masked_fill(~within, math.inf), 0.0)
+    log_weight = log_weight.masked_fill(~allowed, -math.inf)
+    weight = (log_weight - log_weight.amax(1, keepdim=True)).exp()
+    mass = weight.cumsum(1)
+    # The first column whose mass exceeds the draw has a weight above 0.
+    return (mass > (u * mass[:, -1])[:, None]).byte().argmax(1)
+
+
+def check_weighted(rows: Float[Tensor, "n d"], distance: str, mining: Mining) -> None:
+    """Raises an `InputError` where `weighted` is asked for anything but Euclidean between unit rows."""
+    if mining.negative != "weighted":
+        return
+    if distance != "euclidean":
+        raise InputError(
+            f"mining='weighted' is defined for distance='euclidean' between unit rows, given {distance!r}"
+        )
+    norms = torch.linalg.vector_norm(rows.detach().float(), dim=1)
+    if len(norms) and float((norms - 1).abs().max()) > 1e-2:
+        raise InputError(
+            "mining='weighted' is defined between unit rows, given rows with norms from "
+            f"{float(norms.min()):.3g} to {float(norms.max()):.3g}: normalise the embeddings first"
+        )
