@@ -1,0 +1,195 @@
+"""What a gallery answers: a decision with its score, its threshold and what the threshold promises.
+
+`Decision` has two final forms: `Verification` ("the same?") and `Identification` ("who?"). `str()` of
+either is a sentence a person understands.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import asdict, dataclass
+from typing import Protocol, runtime_checkable
+
+from trine.errors import SettingError
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """What a threshold needs to know of a calibration (`trine.model.Calibration` is one)."""
+
+    @property
+    def threshold(self) -> float:
+        """The largest distance that is accepted as the same identity."""
+
+    @property
+    def far(self) -> float:
+        """The false-accept rate the threshold was chosen for, in (0, 1)."""
+
+    @property
+    def provisional(self) -> bool:
+        """Whether too few identities or pairs stood behind the choice."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The largest distance that is accepted as the same identity, and what it promises.
+
+    Args:
+        value: The largest accepted distance, in units of the gallery's distance; at least 0.
+        far: The false-accept rate of one comparison it was calibrated for, in (0, 1); `None` for a
+            threshold that somebody chose.
+        provisional: Whether too few identities or pairs stood behind the calibration.
+
+    Raises:
+        SettingError: The value is negative or not finite.
+
+    Example:
+        >>> print(Threshold(0.63, far=0.01))
+        threshold 0.63 at a false-accept rate of 1 %
+    """
+
+    value: float
+    far: float | None = None
+    provisional: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.value) and self.value >= 0):
+            raise SettingError(
+                f"a threshold is a distance, so it must be a finite number of at least 0, "
+                f"given {self.value!r}"
+            )
+
+    @classmethod
+    def of(cls, calibration: Calibrated) -> Threshold:
+        """Returns the threshold that a calibration found."""
+        return cls(float(calibration.threshold), float(calibration.far), calibration.provisional)
+
+    def __str__(self) -> str:
+        return f"threshold {self.value:.3g}{self._promise()}"
+
+    def _promise(self) -> str:
+        if self.far is None:
+            return ""
+        provisional = ", provisional for want of calibration data" if self.provisional else ""
+        return f" at a false-accept rate of {100 * self.far:g} %{provisional}"
+
+    def beside(self, score: float) -> tuple[str, str]:
+        """Writes the score and this threshold with as many digits as it takes to tell them apart."""
+        for digits in (2, 3, 4, 6, 9):
+            left, right = f"{score:.{digits}f}", f"{self.value:.{digits}f}"
+            if left != right or score == self.value:
+                break
+        return left, f"threshold {right}{self._promise()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(abc.ABC):
+    """A score against a threshold, and the false-accept rate the threshold was calibrated for.
+
+    Attributes:
+        score: The distance that decided; smaller is closer. Infinity where there was nothing to
+            measure against.
+        threshold: The largest distance that is accepted.
+        far: The false-accept rate of one comparison that the threshold was calibrated for; `None` for a
+            threshold that somebody chose. Against a gallery of many identities a stranger has as many
+            chances, so the rate of a whole identification is higher.
+        provisional: Whether too few identities or pairs stood behind the calibration.
+    """
+
+    score: float
+    threshold: float
+    far: float | None = None
+    provisional: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the score is within the threshold."""
+        return self.score <= self.threshold
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the decision as plain values that JSON can hold; an infinite score is `None`."""
+        values = {**asdict(self), "accepted": self.accepted, "sentence": str(self)}
+        return {name: None if value == math.inf else value for name, value in values.items()}
+
+    def _beside(self) -> tuple[str, str]:
+        return Threshold(self.threshold, self.far, self.provisional).beside(self.score)
+
+    @abc.abstractmethod
+    def __str__(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Decision):
+    """The answer to "are these the same?", or to "is this who they claim to be?".
+
+    Attributes:
+        claim: The identity that was claimed, where there was one.
+
+    Example:
+        >>> print(Verification(score=0.41, threshold=0.63, far=0.01))
+        the same (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)
+        >>> print(Verification(score=0.81, threshold=0.63, claim="s12"))
+        different: not s12 (distance 0.81, threshold 0.63)
+    """
+
+    claim: str | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the two are taken for the same identity."""
+        return self.accepted
+
+    def __str__(self) -> str:
+        score, threshold = self._beside()
+        answer = "the same" if self.same else "different"
+        if self.claim is not None:
+            answer += f": this is {self.claim}" if self.same else f": not {self.claim}"
+        return f"{answer} (distance {score}, {threshold})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identification(Decision):
+    """The answer to "who is this?": one identity of the gallery, or nobody we know.
+
+    An identity is scored by its nearest embedding.
+
+    Attributes:
+        nearest: The nearest identity, accepted or not; `None` in an empty gallery.
+        item: The item of `nearest` that decided.
+        runner_up: The nearest other identity; `None` where there is no other.
+        runner_up_score: The distance of the runner-up.
+
+    Example:
+        >>> print(Identification(score=0.41, threshold=0.63, far=0.01, nearest="s12", item="s12/1.png"))
+        this is s12 (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)
+        >>> print(Identification(score=0.81, threshold=0.63, nearest="s03", item="s03/7.png"))
+        nobody we know: the nearest is s03 at 0.81, above the threshold 0.63
+    """
+
+    nearest: str | None = None
+    item: str | None = None
+    runner_up: str | None = None
+    runner_up_score: float | None = None
+
+    @property
+    def identity(self) -> str | None:
+        """The identity this is, or `None` for nobody we know."""
+        return self.nearest if self.accepted else None
+
+    @property
+    def margin(self) -> float | None:
+        """How much farther the runner-up is than the nearest; `None` without a runner-up."""
+        return None if self.runner_up_score is None else self.runner_up_score - self.score
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the decision as plain values that JSON can hold; an infinite score is `None`."""
+        return {"identity": self.identity, "margin": self.margin, **super().to_json()}
+
+    def __str__(self) -> str:
+        if self.nearest is None:
+            return "nobody we know: the gallery is empty"
+        score, threshold = self._beside()
+        if self.identity is None:
+            return f"nobody we know: the nearest is {self.nearest} at {score}, above the {threshold}"
+        return f"this is {self.identity} (distance {score}, {threshold})"

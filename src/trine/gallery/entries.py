@@ -1,0 +1,192 @@
+"""What goes into a gallery and what comes out: entries, the count of an enrolment, hits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from trine.errors import GalleryError, InputError
+from trine.shapes import Float32
+
+Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
+"""One embedding, as the caller has it."""
+
+Vectors = np.ndarray[Any, Any] | Tensor | Sequence[Any]
+"""Embeddings as the caller has them, one row per item."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item to enrol: whose it is, its name, and its embedding or what to embed.
+
+    Args:
+        identity: The identity the item belongs to; any text of at least one character.
+        item: The item's name, unique in the gallery; enrolling the same name again replaces it.
+        embedding: (D,) finite numbers, where the embedding was made elsewhere.
+        content: What the gallery's encoder embeds: an image, a vector, a path. Where this is missing
+            too, the item's name is taken for a path.
+        metadata: What to keep with the item: text keys, values that JSON can hold.
+    """
+
+    identity: str
+    item: str
+    embedding: Vector | None = field(default=None, compare=False)
+    content: Any = field(default=None, compare=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One enrolled item, checked and as a store holds it.
+
+    Attributes:
+        identity: The identity the item belongs to.
+        item: The item's name, unique in the gallery.
+        embedding: (D,) float32, finite.
+        metadata: A JSON object, as text with sorted keys.
+    """
+
+    identity: str
+    item: str
+    embedding: Float32[np.ndarray, " d"] = field(compare=False)
+    metadata: str = "{}"
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What an enrolment changed.
+
+    Example:
+        >>> print(Enrolment(new=3, replaced=1, unchanged=2))
+        3 new, 1 replaced, 2 already there
+        >>> Enrolment(new=1) + Enrolment(new=2, replaced=1)
+        Enrolment(new=3, replaced=1, unchanged=0)
+    """
+
+    new: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+
+    def __add__(self, other: Enrolment) -> Enrolment:
+        return Enrolment(
+            self.new + other.new, self.replaced + other.replaced, self.unchanged + other.unchanged
+        )
+
+    def __len__(self) -> int:
+        return self.new + self.replaced + self.unchanged
+
+    def __str__(self) -> str:
+        return f"{self.new} new, {self.replaced} replaced, {self.unchanged} already there"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One item that a search found.
+
+    Attributes:
+        item: The item's name.
+        identity: The identity it belongs to.
+        score: Its distance from the probe; smaller is closer.
+        metadata: What was enrolled with it.
+    """
+
+    item: str
+    identity: str
+    score: float
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def check_name(name: str, kind: str) -> str:
+    """Returns the name of an identity or item, or refuses one that no store could keep."""
+    if not isinstance(name, str) or not name:
+        raise InputError(f"the {kind} must be text of at least one character, given {name!r}")
+    if "\0" in name:
+        raise InputError(f"the {kind} {name[:40]!r} has a NUL character: remove it")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the {kind} {name[:40]!r} is no valid Unicode text: rename it (often a file name in "
+            f"another encoding)"
+        ) from None
+    return name
+
+
+def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
+    """Writes metadata as a JSON object with sorted keys.
+
+    Raises:
+        InputError: A key is no text, or a value is nothing that JSON can hold (NaN and infinity too).
+    """
+    if not metadata:
+        return "{}"
+    wrong = next((key for key in metadata if not isinstance(key, str)), None)
+    if wrong is not None:
+        raise InputError(f"the metadata of {item[:80]!r} has the key {wrong!r}: keys must be text")
+    try:
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"the metadata of {item[:80]!r} cannot be kept ({error}): use text, finite numbers, "
+            f"booleans, lists and mappings"
+        ) from None
+    return text
+
+
+def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+    """Returns embeddings as finite float32 rows of the gallery's dimension.
+
+    Args:
+        vectors: (N, D) numbers, as an array, a tensor or a sequence of vectors.
+        dimension: The D that the gallery holds.
+        names: What the rows are called in a message; "row 17" where there are no names.
+
+    Returns:
+        The rows; a copy, or the array itself where it is one already.
+
+    Raises:
+        GalleryError: Another dimension, or a value that is not finite in float32.
+        InputError: No numbers at all.
+
+    Example:
+        >>> as_rows([[3.0, 4.0]], dimension=2, names=["ann/1.png"])
+        array([[3., 4.]], dtype=float32)
+    """
+    arrays = [_as_array(vector) for vector in vectors]
+    for row, array in enumerate(arrays):
+        name = repr(names[row][:80]) if names else f"row {row}"
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"the embedding of {name} must be {dimension} numbers, given {array.dtype}")
+        if array.shape != (dimension,):
+            shape = "x".join(map(str, array.shape)) or "a single number"
+            raise GalleryError(
+                f"the embedding of {name} has dimension {shape}, and the gallery holds dimension "
+                f"{dimension}: use the encoder that the gallery was made with"
+            )
+    rows = np.empty((len(arrays), dimension), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        for row, array in enumerate(arrays):
+            rows[row] = array
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        name = repr(names[row][:80]) if names else f"row {row}"
+        raise GalleryError(f"the embedding of {name} is not finite: look at the item and at what embedded it")
+    return rows
+
+
+def _as_array(vector: Any) -> np.ndarray[Any, Any]:
+    if isinstance(vector, np.ndarray):
+        return vector
+    if isinstance(vector, Tensor):
+        return vector.detach().to("cpu", copy=False).float().numpy()
+    try:
+        return np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.asarray(vector, dtype=object)
