@@ -1,0 +1,125 @@
+"""What a fast search proposes: candidates, and a lower bound on the distance of everything else.
+
+With u the unit roundoff, the error of ‖x‖² + ‖y‖² − 2⟨x, y⟩ as a matrix product computes it is below
+γ(‖x‖² + ‖y‖²) with γ = 2(D + 16)u, whatever the order of summation. So
+L = (1 − γ)(‖x‖² + ‖y‖²) − 2⟨x, y⟩ is a lower bound, and its part that varies with y is one inner product:
+that of (x, −1) and (2y, (1 − γ)‖y‖²). For cosine the rows are unit rows, and a zero row, by the same
+formula with ‖y‖² = 1, stands at squared distance 2 as it should.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.errors import require
+from trine.neighbours.rows import TILE, tiles
+from trine.shapes import Float, Int64
+
+# Below the normal numbers of float32 a product may vanish altogether.
+FLOOR = 1e-30
+
+
+class Frame:
+    """Where rows are centred and scaled for the product: distances do not move, the rounding error does."""
+
+    def __init__(self, rows: Float[Tensor, "n d"], *, unit: bool) -> None:
+        self.unit = unit
+        self.centre = rows.new_zeros(rows.shape[1], dtype=torch.float64)
+        self.scale = 1.0
+        if not unit and rows.numel():
+            self.centre = rows.sum(0, dtype=torch.float64) / len(rows)
+            largest = max(float((part.double() - self.centre).abs().amax()) for part in tiles(rows))
+            self.scale = 1 / largest if largest > 0 else 1.0
+
+    def place(self, rows: Tensor, dtype: torch.dtype) -> Float[Tensor, "n d"]:
+        """Takes rows into the frame."""
+        return rows.to(dtype) if self.unit else ((rows.double() - self.centre) * self.scale).to(dtype)
+
+    def squares(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
+        """The squared norm of placed rows."""
+        return rows.new_ones(len(rows), 1) if self.unit else rows.square().sum(1, keepdim=True)
+
+
+class Proposer(Protocol):
+    """A fast search."""
+
+    def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
+        """Finds candidates for each query.
+
+        Returns:
+            A lower bound on the squared distance (in the frame's scale) of every reference that is not a
+            candidate, and the candidates.
+        """
+        ...
+
+
+class Tiles:
+    """Proposes by tiles of a matrix product."""
+
+    def __init__(self, rows: Float[Tensor, "n d"], frame: Frame, dtype: torch.dtype) -> None:
+        self.frame = frame
+        self.dtype = dtype
+        self.error = (rows.shape[1] + 16) * torch.finfo(dtype).eps
+        parts = [self._reference(part) for part in tiles(rows)]
+        self._references = torch.cat(parts) if parts else rows.new_empty(0, rows.shape[1] + 1, dtype=dtype)
+
+    def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
+        """Keeps the best `width` of every tile; see `Proposer`."""
+        queries, squares = self.query(x)
+        best = queries.new_empty((len(x), 0))
+        at = torch.empty((len(x), 0), dtype=torch.int64, device=x.device)
+        step = max(1, TILE // len(x))
+        for start in range(0, len(self._references), step):
+            tile = queries @ self._references[start : start + step].T
+            values, columns = tile.topk(min(width, tile.shape[1]), dim=1)
+            best, at = torch.cat([best, values], 1), torch.cat([at, columns + start], 1)
+            best, order = best.topk(min(width, best.shape[1]), dim=1)
+            at = at.gather(1, order)
+        return (squares[:, 0] - best[:, -1]).double() - FLOOR, at
+
+    def bounds(self, x: Tensor) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
+        """Lower and upper bounds of the squared distances to all references."""
+        queries, squares = self.query(x)
+        low = squares - queries @ self._references.T
+        spread = 2.5 * self.error * (squares + self._references[:, -1])
+        return low - FLOOR, low + spread + FLOOR
+
+    def query(self, x: Tensor) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n 1"]]:
+        """The left side of the product, and the part of the bound that varies with the query alone."""
+        x = self.frame.place(x, self.dtype)
+        return torch.cat([x, x.new_full((len(x), 1), -1)], 1), (1 - self.error) * self.frame.squares(x)
+
+    def _reference(self, rows: Tensor) -> Tensor:
+        y = self.frame.place(rows, self.dtype)
+        return torch.cat([2 * y, (1 - self.error) * self.frame.squares(y)], 1)
+
+
+class Faiss:
+    """Proposes by FAISS's flat index of inner products.
+
+    It runs in one thread: its thread pool and torch's, side by side in one process, slow each other down.
+    """
+
+    def __init__(self, rows: Float[Tensor, "n d"], frame: Frame) -> None:
+        self._faiss = require("faiss", extra="gallery")
+        tiled = Tiles(rows, frame, torch.float32)
+        self._query = tiled.query
+        self._index = self._faiss.IndexFlatIP(rows.shape[1] + 1)
+        self._index.add(tiled._references.numpy())
+
+    def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
+        """Asks the index; see `Proposer`."""
+        queries, squares = self._query(x)
+        threads = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(1)
+        try:
+            best, at = self._index.search(queries.numpy(), width)
+        finally:
+            self._faiss.omp_set_num_threads(threads)
+        # FAISS has no neighbour to give (-1) where a product overflowed: such a row promises no bound.
+        last = np.where((at < 0).any(1), np.inf, best[:, -1].astype(np.float64))
+        return squares[:, 0].double() - torch.from_numpy(last) - FLOOR, torch.from_numpy(at).clamp_(min=0)

@@ -1,0 +1,55 @@
+"""Rows of embeddings as they are given: checked once, then cut into tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor, from_numpy
+
+from trine.distances import check_rows, full_precision
+from trine.errors import InputError
+from trine.shapes import Float
+
+TILE = 1 << 22
+"""How many numbers a tile holds: 32 MiB of float64."""
+
+
+def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
+    """Takes an array or a tensor as a finite matrix of one row per item, without copying where possible.
+
+    Args:
+        rows: What was given.
+        name: What the error calls it.
+
+    Returns:
+        A tensor without gradient, in its own precision or float32 for half precision.
+
+    Raises:
+        InputError: It is no floating-point matrix, or a row is not finite.
+    """
+    if isinstance(rows, np.ndarray):
+        if not np.issubdtype(rows.dtype, np.floating):
+            raise InputError(
+                f"{name} must be floating-point, given {rows.dtype}; convert with .astype('float32')"
+            )
+        rows = from_numpy(np.ascontiguousarray(rows) if rows.flags.writeable else rows.copy())
+    if not isinstance(rows, Tensor):
+        raise InputError(f"{name} must be an array or a tensor, given {type(rows).__name__}")
+    check_rows(rows, name)
+    rows = full_precision(rows.detach())
+    if rows.device.type == "mps":  # which has no float64
+        rows = rows.cpu()
+    if not all(bool(part.isfinite().all()) for part in tiles(rows)):
+        row = next(i for i, part in enumerate(rows) if not part.isfinite().all())
+        raise InputError(
+            f"{name} must be finite, row {row} holds NaN or infinity; remove it or look at its item"
+        )
+    return rows
+
+
+def tiles(rows: Tensor, *, width: int | None = None) -> Iterator[Tensor]:
+    """Cuts a matrix into blocks of rows, each of at most `TILE` numbers (where a row has `width` of them)."""
+    width = rows.shape[1] if width is None else width
+    step = max(1, TILE // max(width, 1))
+    return (rows[start : start + step] for start in range(0, len(rows), step))
