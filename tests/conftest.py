@@ -1,10 +1,23 @@
 """Every test runs with trine's shape annotations checked by jaxtyping and beartype."""
 
-from jaxtyping import install_import_hook
+import jaxtyping
+import pytest
+from hypothesis import settings
 
-with install_import_hook("trine", "beartype.beartype"):
+with jaxtyping.install_import_hook("trine", "beartype.beartype"):
     import trine  # noqa: F401
 
 import torch
 
+# The same examples at every run; a shared machine has no say in what passes.
+settings.register_profile("trine", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.load_profile("trine")
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def as_in_production():
+    """Annotations go unchecked, as they do for users: what is tested is trine's own message."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

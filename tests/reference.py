@@ -103,9 +103,7 @@ def mine(d, labels, rule, *, margin, width, seed=0, ids=None):
         if not different:
             continue
         for p in positives(rule.positive, a, same, d, ids, seed):
-            found = negatives(
-                rule.negative, a, p, different, d, ids, seed, margin, width, rule.cutoffs
-            )
+            found = negatives(rule.negative, a, p, different, d, ids, seed, margin, width, rule.cutoffs)
             chosen += [(a, p, q) for q in found]
     return chosen
 
@@ -152,3 +150,62 @@ def census(d, labels, margin):
                 active += an < ap + margin
     mean = lambda pairs: sum(d[i][j] for i, j in pairs) / len(pairs) if pairs else math.nan  # noqa: E731
     return easy, semihard, hard, active, mean(positive), mean(negative)
+
+
+def distance_gradient(x, y, name):
+    """The gradient of the distance with respect to x; 0 at distance 0 and at zero rows."""
+    if name == "squared_euclidean":
+        return [2 * (a - b) for a, b in zip(x, y, strict=True)]
+    if name == "euclidean":
+        d = distance(x, y, name)
+        return [(a - b) / d if d else 0.0 for a, b in zip(x, y, strict=True)]
+    nx, ny = math.hypot(*x), math.hypot(*y)
+    if nx == 0 or ny == 0:
+        return [0.0] * len(x)
+    cos = sum(a * b for a, b in zip(x, y, strict=True)) / (nx * ny)
+    return [(cos * a / nx - b / ny) / nx for a, b in zip(x, y, strict=True)]
+
+
+def slope(d, triplet, margin):
+    """The derivative of the loss of a triplet with respect to d_ap − d_an."""
+    a, p, n = triplet
+    gap = d[a][p] - d[a][n]
+    if margin is not None:
+        return float(gap + margin > 0)
+    return 1 / (1 + math.exp(-gap)) if gap > 0 else math.exp(gap) / (1 + math.exp(gap))
+
+
+def weights(values, chosen, reduction):
+    """How much each triplet's value counts in the reduced loss."""
+    if reduction == "sum":
+        return [1.0] * len(values)
+    if reduction == "active":
+        return [1 / max(1, sum(v > 0 for v in values))] * len(values)
+    if reduction == "mean":
+        return [1 / max(1, len(values))] * len(values)
+    counts = {}
+    for a, _, _ in chosen:
+        counts[a] = counts.get(a, 0) + 1
+    return [1 / (counts[a] * len(counts)) for a, _, _ in chosen]
+
+
+def triplet_loss(rows, labels, rule, *, margin, name, reduction, mining_margin=None, seed=0, ids=None):
+    """The loss and its gradient with respect to every coordinate of every row."""
+    d = distance_matrix(rows, name)
+    width = len(rows[0]) if rows else 0
+    alpha = margin if mining_margin is None else mining_margin
+    if margin is None and reduction == "active":
+        reduction = "mean"  # a soft margin is above 0 everywhere, also where it underflows
+    chosen = mine(d, labels, rule, margin=alpha, width=width, seed=seed, ids=ids)
+    values = [value(d, t, margin) for t in chosen]
+    gradient = [[0.0] * width for _ in rows]
+    for t, w in zip(chosen, weights(values, chosen, reduction), strict=True):
+        a, p, n = t
+        s = w * slope(d, t, margin)
+        for sign, other in ((s, p), (-s, n)):
+            here = distance_gradient(rows[a], rows[other], name)
+            there = distance_gradient(rows[other], rows[a], name)
+            for k in range(width):
+                gradient[a][k] += sign * here[k]
+                gradient[other][k] += sign * there[k]
+    return reduce(values, chosen, reduction), gradient

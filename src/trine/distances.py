@@ -15,7 +15,7 @@ float64. The gradient at distance 0 is 0.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -25,6 +25,8 @@ from trine.shapes import Float
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 """The name of a distance."""
+
+_BLOCK = 1 << 21  # differences of coordinates held at once on the way back
 
 DISTANCES: tuple[str, ...] = get_args(Distance)
 
@@ -82,7 +84,7 @@ def pairwise_distances(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"` (in [0, 2]); smaller is closer.
 
     Returns:
-        The distances, differentiable once; float32 for half-precision rows, else of the dtype of `x`.
+        The distances, differentiable; float32 for half-precision rows, else of the dtype of `x`.
 
     Raises:
         InputError: The name is unknown, or the rows are no floating-point matrices of equal width.
@@ -109,8 +111,32 @@ def pairwise_distances(
         return halved.clamp(max=2).masked_fill(far, 1)
 
 
+class _Euclidean(torch.autograd.Function):
+    """‖x − y‖ for all pairs, from differences in both directions; differentiable as often as asked."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        distances: Tensor = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+        ctx.save_for_backward(x, y, distances)
+        return distances
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, y, distances = ctx.saved_tensors
+        zero = distances == 0
+        weight = gradient.masked_fill(zero, 0) / distances.masked_fill(zero, 1)
+        rows = max(1, _BLOCK // max(y.numel(), 1))
+        to_x, to_y = [], torch.zeros_like(y)
+        for i in range(0, len(x), rows):
+            difference = x[i : i + rows, None] - y[None]
+            weighted = weight[i : i + rows, :, None] * difference
+            to_x.append(weighted.sum(1))
+            to_y = to_y - weighted.sum(0)
+        return (torch.cat(to_x) if to_x else torch.zeros_like(x)), to_y
+
+
 def _differences(x: Tensor, y: Tensor) -> Tensor:
-    distances: Tensor = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    distances: Tensor = _Euclidean.apply(x, y)
     return distances
 
 

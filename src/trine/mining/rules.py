@@ -77,6 +77,8 @@ def _positives(
         mirrored = allowed.shape[0] == allowed.shape[1] and torch.equal(allowed, allowed.T)
         return _pairs(allowed & upper if mirrored else allowed)
     anchors = allowed.any(1).nonzero()[:, 0]
+    if not len(anchors):
+        return anchors, anchors
     allowed, distances = allowed[anchors], distances[anchors]
     if mining.positive == "hard":
         return anchors, _farthest(distances, allowed)
