@@ -9,26 +9,9 @@ from __future__ import annotations
 import abc
 import math
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
 
+from trine.calibration import Calibration
 from trine.errors import SettingError
-
-
-@runtime_checkable
-class Calibrated(Protocol):
-    """What a threshold needs to know of a calibration (`trine.model.Calibration` is one)."""
-
-    @property
-    def threshold(self) -> float:
-        """The largest distance that is accepted as the same identity."""
-
-    @property
-    def far(self) -> float:
-        """The false-accept rate the threshold was chosen for, in (0, 1)."""
-
-    @property
-    def provisional(self) -> bool:
-        """Whether too few identities or pairs stood behind the choice."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +44,7 @@ class Threshold:
             )
 
     @classmethod
-    def of(cls, calibration: Calibrated) -> Threshold:
+    def of(cls, calibration: Calibration) -> Threshold:
         """Returns the threshold that a calibration found."""
         return cls(float(calibration.threshold), float(calibration.far), calibration.provisional)
 

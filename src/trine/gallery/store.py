@@ -7,12 +7,13 @@ stand behind it as well as a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from trine.calibration import Calibration
 from trine.distances import Distance
 from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
@@ -28,7 +29,7 @@ class Binding:
         fingerprint: Which encoder made the embeddings.
         distance: How embeddings are compared; smaller is closer.
         threshold: The threshold at creation; `None` where there was none.
-        calibration: The encoder's whole calibration at creation, as JSON values; empty without one.
+        calibration: The encoder's whole calibration at creation, where it had one.
         model: The folder of the encoder, where the caller said it; so that a later opening finds it.
     """
 
@@ -36,7 +37,7 @@ class Binding:
     fingerprint: str
     distance: Distance
     threshold: Threshold | None = None
-    calibration: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
     model: str | None = None
 
 

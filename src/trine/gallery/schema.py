@@ -1,0 +1,173 @@
+"""The SQLite file of a gallery: its tables, how it comes to be, and what its errors mean.
+
+Application id 0x74726E65 ("trne"); user_version is the version of the schema:
+
+gallery      what the gallery is bound to, as text
+identities   id, name
+items        id, item, identity, embedding (float32, little-endian), metadata (JSON), changed
+removed      ids of items that left, so that other processes hear of it
+state        one row: the counter that every write advances
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from trine.errors import GalleryError
+
+APPLICATION = 0x74726E65
+SCHEMA = 1
+
+TABLES = """
+CREATE TABLE gallery (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE identities (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY,
+    item TEXT NOT NULL UNIQUE,
+    identity INTEGER NOT NULL REFERENCES identities (id),
+    embedding BLOB NOT NULL CHECK (length(embedding) = {width}),
+    metadata TEXT NOT NULL,
+    changed INTEGER NOT NULL
+);
+CREATE INDEX items_of_identity ON items (identity);
+CREATE INDEX items_changed ON items (changed);
+CREATE TABLE removed (id INTEGER PRIMARY KEY, changed INTEGER NOT NULL);
+CREATE INDEX removed_changed ON removed (changed);
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), changed INTEGER NOT NULL);
+INSERT INTO state VALUES (1, 0);
+"""
+
+
+def is_new(path: Path) -> bool:
+    """Says whether nothing stands at the path yet."""
+    return not os.path.lexists(path)
+
+
+def create_file(path: Path, rows: Mapping[str, str], *, dimension: int) -> None:
+    """Creates the file of an empty gallery, whole or not at all.
+
+    It is made under another name and linked to its own when it has reached the disk, so that no other
+    process ever opens half a gallery. Where another process was first, its file stands.
+
+    Args:
+        path: Where; the folder must be there.
+        rows: What the gallery is bound to, for the table `gallery`.
+        dimension: The length of an embedding.
+
+    Raises:
+        GalleryError: The folder is missing or cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise GalleryError(f"the gallery {path} cannot be created: there is no folder {path.parent}")
+    unfinished = path.with_name(f".trine-{secrets.token_hex(8)}.unfinished")
+    try:
+        connection = sqlite3.connect(unfinished, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.executescript(
+                f"BEGIN; {TABLES.format(width=4 * dimension)}"
+                f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
+            )
+            connection.executemany("INSERT INTO gallery VALUES (?, ?)", rows.items())
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        _link(unfinished, path)
+    except (OSError, sqlite3.Error) as error:
+        raise GalleryError(
+            f"the gallery {path} cannot be created ({error}): choose a folder that can be written"
+        ) from error
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
+
+
+def _link(unfinished: Path, path: Path) -> None:
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        if not is_new(path):
+            return
+        unfinished.rename(path)
+    # The name itself must survive a power cut, not only what is under it.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def check_file(path: Path) -> None:
+    """Refuses what is no gallery of this version, without changing a byte of it.
+
+    Raises:
+        GalleryError: Nothing is there, a folder, an empty or a foreign file, one of a newer trine, or a
+            damaged one.
+    """
+    if is_new(path):
+        raise GalleryError(
+            f"there is no gallery {path}: enrol into it first, or give encoder= (or dimension= and "
+            f"fingerprint=) to create it"
+        )
+    if path.is_dir():
+        raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise GalleryError(f"the gallery {path} cannot be read: {error.strerror or error}") from error
+    if not header:
+        raise GalleryError(
+            f"{path} is an empty file, not a gallery: remove it, or choose a path where nothing is yet"
+        )
+    # Offsets of the SQLite file format: 60 user version, 68 application id.
+    application = int.from_bytes(header[68:72], "big")
+    if not header.startswith(b"SQLite format 3\0") or application != APPLICATION:
+        raise GalleryError(
+            f"{path} is not a gallery that trine made: choose another file, or a path where nothing is yet"
+        )
+    check_version(int.from_bytes(header[60:64], "big"), path)
+
+
+def check_version(version: int, path: Path) -> None:
+    """Refuses a gallery that a newer trine has written, which this one could only damage."""
+    if version > SCHEMA:
+        raise GalleryError(
+            f"the gallery {path} was written by a newer trine (schema {version}, this one knows up to "
+            f"{SCHEMA}): upgrade with: pip install -U trine"
+        )
+
+
+def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
+    """Says in one sentence what an error of SQLite means for the gallery and what to do."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return GalleryError(
+            f"the gallery {path} has been locked by another process for more than {wait:g} s: nothing "
+            f"was written; try again when that process has finished"
+        )
+    if code == sqlite3.SQLITE_READONLY:
+        return GalleryError(
+            f"the gallery {path} is read-only: nothing was written; change the permissions of the file "
+            f"and its folder, or enrol into a copy"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return GalleryError(
+            f"the disk of the gallery {path} is full: nothing of this call was written; make room and "
+            f"try again"
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return GalleryError(f"the gallery {path} is damaged or cut short ({error}): restore it from a backup")
+    if code == sqlite3.SQLITE_CANTOPEN:
+        return GalleryError(
+            f"the gallery {path} cannot be opened: the file and its folder must be readable, and "
+            f"writable while other processes use it"
+        )
+    return GalleryError(f"the gallery {path} could not be used ({error}): check the disk, then try again")
