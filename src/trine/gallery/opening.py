@@ -1,0 +1,112 @@
+"""Opening a gallery: what the caller says it is bound to, against what it is bound to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from trine.distances import Distance, check_distance
+from trine.errors import GalleryError, SettingError
+from trine.gallery.decision import Threshold
+from trine.gallery.sqlite import SqliteStore
+from trine.gallery.store import Binding, Store
+from trine.gallery.verification import EmbeddingEncoder
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What whoever opens a gallery says it is bound to; `None` where they say nothing."""
+
+    dimension: int | None = None
+    fingerprint: str | None = None
+    distance: Distance | None = None
+
+    @classmethod
+    def of(
+        cls,
+        encoder: EmbeddingEncoder | None,
+        *,
+        dimension: int | None,
+        fingerprint: str | None,
+        distance: Distance | None,
+    ) -> Self:
+        """Takes the claim of an encoder, or the one made by hand.
+
+        Raises:
+            SettingError: Both are given, the dimension is below 1, or the fingerprint is empty.
+            InputError: The distance is unknown.
+        """
+        by_hand = cls(dimension, fingerprint, distance)
+        if encoder is not None:
+            if by_hand != cls():
+                raise SettingError(
+                    "dimension=, fingerprint= and distance= are for embeddings made elsewhere: an "
+                    "encoder brings its own; leave them out"
+                )
+            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance)
+        if dimension is not None and dimension < 1:
+            raise SettingError(f"dimension is the length of an embedding, at least 1, given {dimension}")
+        if fingerprint == "":
+            raise SettingError("fingerprint names what made the embeddings: give a text that is not empty")
+        if distance is not None:
+            check_distance(distance)
+        return by_hand
+
+    def binding(
+        self,
+        threshold: Threshold | None,
+        encoder: EmbeddingEncoder | None,
+        model: str | Path | None,
+    ) -> Binding | None:
+        """Returns what a new gallery is to be bound to; `None` where the claim does not say enough."""
+        if self.dimension is None or self.fingerprint is None:
+            return None
+        calibration = None if encoder is None else encoder.calibration
+        return Binding(
+            self.dimension,
+            self.fingerprint,
+            self.distance or "euclidean",
+            threshold,
+            calibration,
+            None if model is None else str(Path(model).absolute()),
+        )
+
+    def check(self, store: Store) -> None:
+        """Raises a `GalleryError` where the claim and the gallery do not agree."""
+        bound, gallery = store.binding, f"the gallery {store.address}"
+        if self.fingerprint not in (None, bound.fingerprint):
+            raise GalleryError(
+                f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, given the encoder "
+                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, or enrol "
+                f"into a new gallery"
+            )
+        if self.dimension not in (None, bound.dimension):
+            raise GalleryError(
+                f"{gallery} holds embeddings of dimension {bound.dimension}, given dimension "
+                f"{self.dimension}: open it with the encoder it was made with"
+            )
+        if self.distance not in (None, bound.distance):
+            raise GalleryError(
+                f"{gallery} compares by the distance {bound.distance!r}, given {self.distance!r}: leave "
+                f"distance= out, or enrol into a new gallery"
+            )
+
+
+def open_store(address: str | Path, *, binding: Binding | None) -> Store:
+    """Opens the store an address names, or creates it where it is missing and a binding is given.
+
+    Raises:
+        GalleryError: The address is of no kind this trine knows, or the store cannot be opened.
+    """
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
+    if scheme:
+        raise GalleryError(
+            f"{scheme[1]}:// is no kind of gallery that this trine opens: give the path of a file"
+        )
+    return SqliteStore(Path(address).expanduser(), binding=binding)
+
+
+def _short(fingerprint: str) -> str:
+    return repr(fingerprint) if len(fingerprint) <= 24 else f"{fingerprint[:12]}…"
