@@ -1,0 +1,230 @@
+"""The saved model: a folder that can be read without trine and never holds a pickle.
+
+weights.safetensors   every parameter and buffer, by name
+settings.json         the format's version, the encoder's settings, its fingerprint, the calibration
+README.md             the card: what it was trained on, and the figures
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trine.calibration import Calibration
+from trine.errors import ModelError, require
+
+FORMAT_VERSION = 1
+WEIGHTS = "weights.safetensors"
+SETTINGS = "settings.json"
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a model folder holds.
+
+    Attributes:
+        weights: Every parameter and buffer of the encoder, by name, on the CPU.
+        settings: The encoder's settings as plain values.
+        fingerprint: The encoder's fingerprint: a SHA-256 in hexadecimal.
+        calibration: The threshold and what it was calibrated for, where there is one.
+        figures: Named figures of merit, such as `{"MAP@R": 0.78}`; they go on the card.
+        trained_on: One line on the card about the training data.
+    """
+
+    weights: Mapping[str, Tensor]
+    settings: Mapping[str, Any]
+    fingerprint: str
+    calibration: Calibration | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+    trained_on: str = ""
+
+
+def write_model(model: SavedModel, *, folder: Path) -> None:
+    """Writes a model folder, whole or not at all.
+
+    The folder is made under another name and renamed when everything in it has reached the disk; one
+    that stood there before is replaced.
+
+    Args:
+        model: What to write.
+        folder: Where; the folder above is made where it is missing.
+
+    Raises:
+        ModelError: Something that is no model folder stands there, or the disk refuses.
+    """
+    safetensors = require("safetensors.torch", extra="train")
+    if folder.exists() and not (folder / SETTINGS).is_file() and any_inside(folder):
+        raise ModelError(
+            f"{folder} holds other things than a model, which saving there would delete; name a new folder"
+        )
+    settings = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": model.fingerprint,
+        "encoder": dict(model.settings),
+        "calibration": model.calibration.to_json() if model.calibration is not None else None,
+        "figures": dict(model.figures),
+        "trained_on": model.trained_on,
+    }
+    try:
+        with _whole(folder) as unfinished:
+            weights = {name: tensor.contiguous() for name, tensor in model.weights.items()}
+            (unfinished / WEIGHTS).write_bytes(safetensors.save(weights))
+            (unfinished / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
+            (unfinished / CARD).write_text(card(model), "utf-8")
+    except OSError as error:
+        raise ModelError(
+            f"the model could not be written to {folder}: {error.strerror or error}; "
+            "make room or name another folder"
+        ) from error
+
+
+def read_model(folder: Path) -> SavedModel:
+    """Reads a model folder; nothing in it is executed.
+
+    Args:
+        folder: The model folder, or a run folder with a folder `model` inside.
+
+    Returns:
+        What the folder holds. Whether the weights belong to the fingerprint is for the encoder to say.
+
+    Raises:
+        ModelError: The folder is missing or incomplete, was written in another version of the format,
+            or a file in it is damaged.
+    """
+    safetensors = require("safetensors.torch", extra="train")
+    if not folder.is_dir():
+        raise ModelError(f"there is no model folder {folder}; name one that training has written")
+    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
+        folder = folder / "model"
+    for name in (SETTINGS, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(
+                f"{folder} is not a model folder: it has no {name}; name the folder that training has written"
+            )
+    settings = _read_settings(folder / SETTINGS)
+    try:
+        weights = safetensors.load_file(folder / WEIGHTS)
+    except Exception as error:  # safetensors raises a class of its own, without a public base
+        raise ModelError(
+            f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
+        ) from error
+    return SavedModel(weights=weights, **settings)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    damaged = f"{path} is damaged: {{}}; copy the folder again or train again"
+    try:
+        settings = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(damaged.format(error)) from error
+    if not isinstance(settings, dict):
+        raise ModelError(damaged.format("it is no JSON object"))
+    version = settings.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path.parent} is a model folder of format version {version}, and this trine reads "
+            f"version {FORMAT_VERSION}; train again, or install the trine that wrote it"
+        )
+    encoder, fingerprint = settings.get("encoder"), settings.get("fingerprint")
+    if not isinstance(encoder, dict) or not isinstance(fingerprint, str):
+        raise ModelError(damaged.format("the encoder's settings or its fingerprint are missing"))
+    calibration = settings.get("calibration")
+    if calibration is not None and not isinstance(calibration, dict):
+        raise ModelError(damaged.format("the calibration is no JSON object"))
+    return {
+        "settings": encoder,
+        "fingerprint": fingerprint,
+        "calibration": Calibration.from_json(calibration) if calibration is not None else None,
+        "figures": settings.get("figures") or {},
+        "trained_on": settings.get("trained_on") or "",
+    }
+
+
+def card(model: SavedModel) -> str:
+    """Writes the card: a page of Markdown for the person who finds the folder.
+
+    Args:
+        model: What the folder holds.
+
+    Returns:
+        Markdown text.
+    """
+    encoder = model.settings
+    lines = ["# An encoder made with trine", ""]
+    if model.trained_on:
+        lines += [f"Trained on {model.trained_on}.", ""]
+    lines += [
+        f"- network: {encoder.get('network')}, for {encoder.get('kind')} "
+        f"of shape {'×'.join(map(str, encoder.get('shape', ())))}",
+        f"- embedding: {encoder.get('dimension')} numbers"
+        + (", of length 1" if encoder.get("normalise") else ""),
+        f"- distance: {encoder.get('distance')} (smaller is closer)",
+        f"- fingerprint: `{model.fingerprint}`",
+    ]
+    if model.calibration is not None:
+        calibration = model.calibration
+        lines += [
+            f"- threshold: the same when the distance is at most {calibration.threshold:.4g}, "
+            f"calibrated for a false-accept rate of {calibration.far:g} on "
+            f"{calibration.identities} identities"
+            + (" (provisional: too few to promise it)" if calibration.provisional else "")
+        ]
+    if model.figures:
+        lines += ["", "| figure | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in model.figures.items()]
+    lines += [
+        "",
+        "```python",
+        "import trine",
+        "",
+        'encoder = trine.load("path/to/this/folder")',
+        "embeddings = encoder.embed(items)  # float32, one row per item",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def any_inside(folder: Path) -> bool:
+    """Says whether a path is something else than an empty folder."""
+    return not folder.is_dir() or any(folder.iterdir())
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = secrets.token_hex(4)
+    unfinished = folder.parent / f".{folder.name}.{mark}.unfinished"
+    replaced = folder.parent / f".{folder.name}.{mark}.replaced"
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        for path in unfinished.iterdir():
+            _synchronise(path)
+        # A folder cannot be renamed over one that is not empty, so the old one steps aside first.
+        if folder.exists():
+            folder.rename(replaced)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(folder)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _synchronise(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
