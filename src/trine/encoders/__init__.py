@@ -1,0 +1,24 @@
+"""Encoders: from items to embeddings, preprocessing included."""
+
+from __future__ import annotations
+
+from trine.encoders.build import build_encoder
+from trine.encoders.encoder import Encoder
+from trine.encoders.saved import load, save
+from trine.encoders.settings import (
+    EncoderRecipe,
+    EncoderSettings,
+    MlpSettings,
+    SmallResNetSettings,
+)
+
+__all__ = [
+    "Encoder",
+    "EncoderRecipe",
+    "EncoderSettings",
+    "MlpSettings",
+    "SmallResNetSettings",
+    "build_encoder",
+    "load",
+    "save",
+]

@@ -1,0 +1,203 @@
+"""A new encoder for the training items: what the recipe leaves open is derived from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trine.data import Items
+from trine.distances import Distance
+from trine.encoders.encoder import Encoder, build_network
+from trine.encoders.preparation import grey_or_colour
+from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
+from trine.encoders.settings import EncoderRecipe, EncoderSettings
+from trine.errors import DataError, SettingError
+from trine.shapes import Float32
+
+LONGEST_SIDE = 64
+SAMPLE = 1024
+
+
+def build_encoder(
+    items: Items, *, recipe: EncoderRecipe, distance: Distance = "euclidean", seed: int = 0
+) -> Encoder:
+    """Makes an untrained encoder whose preprocessing fits the training items.
+
+    Picture size, channels, mean and standard deviation of pictures come from at most 1,024 of the items,
+    evenly spaced; those of vectors from all of them.
+
+    Args:
+        items: The training items.
+        recipe: What the recipe says about the encoder.
+        distance: The distance that the embeddings will be trained for.
+        seed: Draws the first weights; torch's own generators are left alone.
+
+    Returns:
+        The encoder, on the CPU.
+
+    Raises:
+        SettingError: The network is unknown, or does not suit the items.
+        DataError: There is no item, or vectors hold NaN or infinity.
+        ModelError: Pretrained weights were asked for and cannot be had.
+
+    Example:
+        >>> from trine.data import Vectors
+        >>> items = Vectors(np.eye(4, dtype=np.float32))
+        >>> build_encoder(items, recipe=EncoderRecipe(dimension=2)).settings.network
+        'mlp'
+    """
+    if len(items) == 0:
+        raise DataError("there is no training item to fit the encoder to; give at least one")
+    network = recipe.network
+    if network == "auto":
+        network = "small_resnet" if items.kind == "images" else "mlp"
+    wanted = "vectors" if network == "mlp" else "images"
+    if items.kind != wanted:
+        raise SettingError(
+            f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
+            "set encoder.network to auto"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if items.kind == "vectors":
+            return _for_vectors(items, recipe, distance)
+        if network == "small_resnet":
+            return _for_pictures(items, recipe, distance)
+        return _for_timm(items, recipe, distance)
+
+
+def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
+    vectors = np.stack([items[position] for position in range(len(items))]).astype(np.float64)
+    if not np.isfinite(vectors).all():
+        position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
+        raise DataError(f"training item {position} holds NaN or infinity; fill or drop missing values first")
+    settings = EncoderSettings(
+        kind="vectors",
+        network="mlp",
+        shape=(vectors.shape[1],),
+        features=1,
+        dimension=recipe.dimension,
+        normalise=recipe.normalise,
+        distance=distance,
+        mlp=recipe.mlp,
+    )
+    encoder = _completed(settings)
+    encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
+    encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
+    return encoder
+
+
+def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
+    sample = _sample(items)
+    sizes = np.array([picture.shape[:2] for picture in sample])
+    channels = max(picture.shape[2] for picture in sample)
+    settings = EncoderSettings(
+        kind="images",
+        network="small_resnet",
+        shape=(channels, *picture_size(recipe.image_size, sizes)),
+        features=1,
+        dimension=recipe.dimension,
+        normalise=recipe.normalise,
+        distance=distance,
+        small_resnet=recipe.small_resnet,
+    )
+    encoder = _completed(settings)
+    pictures = encoder.prepare(sample)
+    moments = np.zeros((2, channels))
+    # In pieces: the whole sample in float64 would be eight times what it is.
+    for start in range(0, len(pictures), 64):
+        values = pictures[start : start + 64].numpy().astype(np.float64) / 255
+        moments += [values.sum(axis=(0, 2, 3)), np.square(values).sum(axis=(0, 2, 3))]
+    first, second = moments * channels / pictures.numel()
+    encoder.mean.copy_(torch.from_numpy(first))
+    encoder.std.copy_(_without_zeros(np.sqrt(np.maximum(second - first**2, 0))))
+    return encoder
+
+
+def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
+    name = recipe.network
+    size = None
+    if recipe.image_size is not None:
+        sizes = np.array([picture.shape[:2] for picture in _sample(items)])
+        size = picture_size(recipe.image_size, sizes)
+    if recipe.pretrained and recipe.weights is None:
+        network = pretrained_timm_network(name, size=size)
+    else:
+        network = timm_network(name, size=size)
+        if recipe.weights is not None:
+            load_weights(network, path=Path(recipe.weights), name=name)
+    own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
+    height, width = size or tuple(own.get("input_size", (3, 224, 224)))[1:]
+    settings = EncoderSettings(
+        kind="images",
+        network=name,
+        shape=(3, height, width),
+        features=_features(network, (3, height, width)),
+        dimension=recipe.dimension,
+        normalise=recipe.normalise,
+        distance=distance,
+    )
+    encoder = Encoder(settings, network=network)
+    encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))
+    encoder.std.copy_(torch.tensor(own.get("std", (0.5, 0.5, 0.5))))
+    return encoder
+
+
+def picture_size(wanted: int | tuple[int, int] | None, sizes: np.ndarray) -> tuple[int, int]:
+    """Chooses the height and width that pictures are resized to.
+
+    Args:
+        wanted: Height and width; or the longer side, at the pictures' median proportions; or None for
+            their median size with the longer side at most 64.
+        sizes: Heights and widths of pictures, (n, 2).
+
+    Returns:
+        Height and width, each at least 1.
+
+    Example:
+        >>> picture_size(None, np.array([[112, 92], [112, 92]]))
+        (64, 53)
+        >>> picture_size(56, np.array([[112, 92], [112, 92]]))
+        (56, 46)
+    """
+    if isinstance(wanted, tuple):
+        return wanted
+    height, width = (float(side) for side in np.median(sizes, axis=0))
+    longest = max(height, width)
+    scale = wanted / longest if wanted is not None else min(1.0, LONGEST_SIDE / longest)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _completed(settings: EncoderSettings) -> Encoder:
+    network, features = build_network(settings)
+    return Encoder(replace(settings, features=features), network=network)
+
+
+def _sample(items: Items) -> list[np.ndarray]:
+    count = min(len(items), SAMPLE)
+    positions = np.linspace(0, len(items) - 1, count).round().astype(int)
+    return [grey_or_colour(items[int(at)], position=int(at)) for at in positions]
+
+
+def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        output = network(torch.zeros(1, *shape))
+    network.train(training)
+    if output.ndim != 2:
+        raise SettingError(
+            f"the network {type(network).__name__} gives {output.ndim - 1}-dimensional features for a "
+            "picture, and a vector is needed; name another encoder.network"
+        )
+    return int(output.shape[1])
+
+
+def _without_zeros(std: np.ndarray) -> Float32[Tensor, " d"]:
+    # A feature that never varies is left at zero by its mean; dividing by its spread would be NaN.
+    return torch.from_numpy(np.where(std > 1e-12, std, 1.0)).float()

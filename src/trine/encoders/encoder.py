@@ -1,0 +1,212 @@
+"""The encoder: from items to embeddings, with everything that takes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trine.calibration import Calibration
+from trine.data import Dataset, Items, read_items
+from trine.distances import Distance
+from trine.encoders.mlp import mlp
+from trine.encoders.preparation import prepared_pictures, prepared_vectors
+from trine.encoders.pretrained import timm_network
+from trine.encoders.settings import EncoderSettings
+from trine.encoders.small_resnet import small_resnet
+from trine.errors import InputError, require
+from trine.settings import plain
+from trine.shapes import Float, Float32, Shaped
+
+
+@final
+class Encoder(nn.Module):
+    """Preprocessing, a network, a linear embedding head and, where wanted, scaling to length 1.
+
+    Args:
+        settings: What the encoder is.
+        network: The network, where it is there already, for one with pretrained weights.
+
+    Attributes:
+        settings: What the encoder is, everything derived.
+        calibration: The threshold for "the same", once one was calibrated.
+        mean: Mean of each channel in [0, 1], or of each feature, of the training items.
+        std: The standard deviation that goes with it.
+
+    Example:
+        >>> from trine.encoders import EncoderSettings, MlpSettings
+        >>> settings = EncoderSettings(
+        ...     kind="vectors", network="mlp", shape=(4,), features=4, dimension=2, normalise=True,
+        ...     distance="euclidean", mlp=MlpSettings(hidden=()))
+        >>> Encoder(settings).embed(np.eye(4, dtype=np.float32)).shape
+        (4, 2)
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: EncoderSettings, *, network: nn.Module | None = None) -> None:
+        super().__init__()
+        self.settings = settings
+        self.calibration: Calibration | None = None
+        self.register_buffer("mean", torch.zeros(settings.shape[0]))
+        self.register_buffer("std", torch.ones(settings.shape[0]))
+        self.network = network if network is not None else build_network(settings)[0]
+        self.head = nn.Linear(settings.features, settings.dimension)
+        if settings.kind == "images":
+            # Convolutions on the CPU run up to twice as fast in this layout.
+            self.network.to(memory_format=torch.channels_last)
+
+    @property
+    def distance(self) -> Distance:
+        """The distance that the embeddings were trained for."""
+        return self.settings.distance
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    @property
+    def fingerprint(self) -> str:
+        """A SHA-256 of every weight, every statistic and every setting.
+
+        Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
+        be bound to it.
+        """
+        digest = hashlib.sha256(json.dumps(plain(self.settings), sort_keys=True).encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def prepare(self, items: Sequence[np.ndarray] | Items) -> Shaped[Tensor, "b ..."]:
+        """Turns items into a batch: resized, of one number of channels, not yet standardised.
+
+        Args:
+            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; or vectors (features,).
+
+        Returns:
+            uint8 (b, channels, height, width), or float32 (b, features).
+
+        Raises:
+            InputError: An item is not what this encoder was trained on.
+        """
+        return self._prepared(items, first=0)
+
+    def forward(self, batch: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
+        """Embeds a prepared batch.
+
+        Args:
+            batch: What `prepare` gives, on the encoder's device; pictures may also be floating-point,
+                in [0, 255].
+
+        Returns:
+            One embedding a row; of length 1 where `settings.normalise`.
+        """
+        values = batch.to(self.mean.dtype)
+        if self.settings.kind == "images":
+            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
+            values = ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+        else:
+            values = (values - self.mean) / self.std
+        embeddings: Tensor = self.head(self.network(values))
+        if self.settings.normalise:
+            embeddings = F.normalize(embeddings.float(), dim=1)
+        return embeddings
+
+    def embed(
+        self,
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        *,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Float32[np.ndarray, "n d"]:
+        """Embeds any number of items; the encoder is left as it was.
+
+        Args:
+            items: A dataset, its items, arrays as `prepare` takes them, or paths of pictures.
+            batch_size: How many go through the network at once.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            One embedding a row, in the order of the items.
+
+        Raises:
+            InputError: An item is not what this encoder was trained on.
+            DataError: A picture cannot be read.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1, not {batch_size}")
+        source = _items(items)
+        embeddings = np.empty((len(source), self.settings.dimension), dtype=np.float32)
+        starts: Iterable[int] = range(0, len(source), batch_size)
+        if progress:
+            starts = require("rich.progress", extra="train").track(starts, "embedding")
+        training = self.training
+        self.eval()
+        try:
+            for start in starts:
+                positions = range(start, min(start + batch_size, len(source)))
+                batch = self._prepared(_Slice(source, positions), first=start).to(self.device)
+                with torch.inference_mode():
+                    embeddings[start : positions.stop] = self(batch).float().cpu().numpy()
+        finally:
+            self.train(training)
+        return embeddings
+
+    def _prepared(self, items: Sequence[np.ndarray] | Items, *, first: int) -> Shaped[Tensor, "b ..."]:
+        shape = self.settings.shape
+        if self.settings.kind == "vectors":
+            return prepared_vectors(items, features=shape[0], first=first)
+        return prepared_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
+
+
+def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
+    """Builds the network that an encoder's settings name, its weights drawn from torch's generator.
+
+    Args:
+        settings: The encoder's settings; `features` is not read.
+
+    Returns:
+        The network and the length of what it hands to the head.
+
+    Raises:
+        SettingError: The network's name is unknown, or does not suit the kind of items.
+    """
+    if settings.network == "small_resnet" and settings.small_resnet is not None:
+        return small_resnet(settings.shape[0], settings=settings.small_resnet)
+    if settings.network == "mlp" and settings.mlp is not None:
+        return mlp(settings.shape[0], settings=settings.mlp)
+    network = timm_network(settings.network, size=(settings.shape[1], settings.shape[2]))
+    return network, settings.features
+
+
+class _Slice(Sequence[np.ndarray]):
+    """A view of some items, so that only a batch of them is decoded at once."""
+
+    def __init__(self, items: Any, positions: range) -> None:
+        self.items, self.positions = items, positions
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, position: Any) -> Any:
+        return self.items[self.positions[position]]
+
+
+def _items(items: Any) -> Any:
+    if isinstance(items, Dataset):
+        return items.items
+    if isinstance(items, str | Path):
+        return read_items([Path(items)])
+    if isinstance(items, Sequence) and len(items) and isinstance(items[0], str | Path):
+        return read_items([Path(path) for path in items])
+    return items

@@ -1,0 +1,124 @@
+"""From items as they come to tensors as the network takes them; the same each time, whatever the batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trine.data import Items
+from trine.errors import InputError
+from trine.shapes import Float32, Shaped, UInt8
+
+# ITU-R BT.601, the weights of Pillow's own conversion to grey.
+LUMINANCE = torch.tensor([0.299, 0.587, 0.114])
+CHUNK = 64
+
+
+def prepared_pictures(
+    items: Sequence[np.ndarray] | Items, *, channels: int, size: tuple[int, int], first: int = 0
+) -> UInt8[Tensor, "n c h w"]:
+    """Resizes pictures and gives them the network's number of channels.
+
+    Args:
+        items: uint8 arrays (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; sizes may differ.
+        channels: 1 (colours become grey) or 3 (grey is repeated).
+        size: Height and width that every picture is stretched to, smoothed where that shrinks it.
+        first: The number of the first item, for errors.
+
+    Returns:
+        One batch.
+
+    Raises:
+        InputError: An item is no such array.
+    """
+    pictures = torch.empty((len(items), channels, *size), dtype=torch.uint8)
+
+    def prepare(position: int) -> None:
+        pictures[position] = _prepared_picture(items[position], first + position, channels, size)
+
+    _in_threads(prepare, len(items))
+    return pictures
+
+
+def prepared_vectors(
+    items: Sequence[np.ndarray] | Items, *, features: int, first: int = 0
+) -> Float32[Tensor, "n d"]:
+    """Stacks vectors, after a look at each.
+
+    Args:
+        items: Numeric arrays (features,), finite.
+        features: The length that each must have.
+        first: The number of the first item, for errors.
+
+    Returns:
+        One batch.
+
+    Raises:
+        InputError: An item has another shape, or holds NaN or infinity.
+    """
+    vectors = torch.empty((len(items), features), dtype=torch.float32)
+    for position in range(len(items)):
+        vector = np.asarray(items[position], dtype=np.float32)
+        if vector.shape != (features,):
+            raise InputError(
+                f"item {first + position} has shape {vector.shape}, and this encoder takes vectors of "
+                f"{features} features; give the columns that it was trained on"
+            )
+        vectors[position] = torch.from_numpy(vector)
+    finite = torch.isfinite(vectors).all(dim=1)
+    if not bool(finite.all()):
+        position = int(torch.nonzero(~finite)[0])
+        raise InputError(
+            f"item {first + position} holds NaN or infinity; fill or drop missing values before embedding"
+        )
+    return vectors
+
+
+def grey_or_colour(picture: np.ndarray, *, position: int) -> Shaped[np.ndarray, "h w c"]:
+    """Gives a picture its channel axis, after a look at its type and shape."""
+    array = np.asarray(picture)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    fits = array.ndim == 3 and array.shape[2] in (1, 3) and array.dtype == np.uint8
+    if not fits or 0 in array.shape:
+        raise InputError(
+            f"item {position} is an array of {array.dtype} with shape {np.shape(picture)}; "
+            "a picture is uint8 with shape (height, width), (height, width, 1) or (height, width, 3)"
+        )
+    return array
+
+
+def _prepared_picture(
+    item: Any, position: int, channels: int, size: tuple[int, int]
+) -> UInt8[Tensor, "c h w"]:
+    array = grey_or_colour(item, position=position)
+    picture = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+    if picture.shape[0] == 3 and channels == 1:
+        grey = torch.einsum("chw,c->hw", picture.float(), LUMINANCE)
+        picture = grey.round_().to(torch.uint8)[None]
+    if tuple(picture.shape[1:]) != size:
+        picture = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
+    return picture.expand(channels, *size)
+
+
+def _in_threads(prepare: Callable[[int], None], count: int) -> None:
+    # Pillow decodes and torch resizes without the interpreter's lock, so threads are enough.
+    def prepare_chunk(start: int) -> None:
+        for position in range(start, min(start + CHUNK, count)):
+            prepare(position)
+
+    starts = range(0, count, CHUNK)
+    if len(starts) <= 1:
+        for start in starts:
+            prepare_chunk(start)
+        return
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(prepare_chunk, starts):
+            pass

@@ -1,0 +1,145 @@
+"""Any timm model as the network of an encoder, with published weights or a file's."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trine.errors import ModelError, SettingError, nearest, require
+
+OWN_NETWORKS = ("auto", "small_resnet", "mlp")
+
+
+def timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module:
+    """Builds a timm model without its classifier, its weights drawn at random.
+
+    Args:
+        name: The model's name, such as `"resnet18"`.
+        size: Height and width of a picture, for models that are built for one size.
+
+    Returns:
+        The module, from (b, 3, h, w) to (b, features).
+
+    Raises:
+        SettingError: timm knows no such model.
+    """
+    timm = require("timm", extra="images")
+    if not timm.is_model(name.split(".")[0]):
+        known = [*OWN_NETWORKS, *timm.list_models()]
+        phrase = nearest(name, known).partition("known: ")[0]
+        raise SettingError(
+            f"encoder.network is {name!r}, which is neither small_resnet, mlp nor a model of timm; "
+            f"{phrase}timm.list_models() lists {len(known) - len(OWN_NETWORKS)} names"
+        )
+    return _created(timm, name, size=size, pretrained=False)
+
+
+def pretrained_timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module:
+    """Builds a timm model without its classifier, with its published weights.
+
+    Args:
+        name: The model's name, such as `"resnet18"` or `"resnet18.a1_in1k"`.
+        size: Height and width of a picture, for models that are built for one size.
+
+    Returns:
+        The module, from (b, 3, h, w) to (b, features).
+
+    Raises:
+        SettingError: timm knows no such model.
+        ModelError: The weights cannot be fetched.
+    """
+    module = timm_network(name, size=size)
+    if not getattr(module, "pretrained_cfg", {}).get("hf_hub_id"):
+        raise ModelError(
+            f"timm has no published weights for {name!r}; set encoder.pretrained to false, "
+            "or encoder.weights to a local file"
+        )
+    timm = require("timm", extra="images")
+    try:
+        with _quiet("huggingface_hub"):
+            return _created(timm, name, size=size, pretrained=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"the published weights of {name!r} could not be fetched ({reason}); connect to the "
+            "network, set encoder.weights to a local file, or set encoder.pretrained to false"
+        ) from error
+
+
+def load_weights(network: nn.Module, *, path: Path, name: str) -> None:
+    """Fills a timm model from a local file; nothing in the file is executed.
+
+    Args:
+        network: A model made by `timm_network`.
+        path: A safetensors file, or a torch file that holds tensors alone; a state dict may stand under
+            `state_dict` or `model`, and the classifier's weights are passed over.
+        name: The model's name, for the error.
+
+    Raises:
+        ModelError: The file cannot be read, or lacks weights that the model needs.
+    """
+    state = _read_state(path)
+    own = network.state_dict()
+    found = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
+    # Buffers such as batch counters may be missing from old files; parameters may not.
+    missing = [key for key, _ in network.named_parameters() if key not in found]
+    if missing:
+        raise ModelError(
+            f"{path} lacks {len(missing)} of the {len(list(network.parameters()))} weights of "
+            f"{name!r}, first {missing[0]!r}; name a file that was saved from that model"
+        )
+    network.load_state_dict(found, strict=False)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(f"there is no file {path}; set encoder.weights to a file with weights")
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = require("safetensors.torch", extra="train").load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} holds more than tensors, and such a file could run anything when it is opened; "
+            "save its state dict alone, best as safetensors"
+        ) from error
+    except Exception as error:  # both readers raise classes of their own for damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"{path} cannot be read as weights ({reason})") from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, and a state dict was expected")
+    return {
+        str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)
+    }
+
+
+def _created(timm: Any, name: str, *, size: tuple[int, int] | None, pretrained: bool) -> nn.Module:
+    module: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
+    fixed = bool(getattr(module, "pretrained_cfg", {}).get("fixed_input_size"))
+    arguments = {"img_size": size} if fixed and size is not None else {}
+    if not pretrained and not arguments:
+        return module
+    created: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **arguments)
+    return created
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

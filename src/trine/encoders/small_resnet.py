@@ -1,0 +1,85 @@
+"""A small residual network for small pictures (He, Zhang, Ren, Sun 2016, basic blocks)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trine.encoders.settings import SmallResNetSettings
+from trine.shapes import Float
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut.
+
+    Args:
+        inputs: Channels that come in.
+        outputs: Channels that go out.
+        stride: Step of the first convolution; 2 halves height and width.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+        # Each block begins as its shortcut alone (Goyal et al. 2017, section 5.1).
+        nn.init.zeros_(self.second_norm.weight)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """Applies the block to a batch of feature maps."""
+        inner = F.relu(self.first_norm(self.first(pictures)), inplace=True)
+        inner = self.second_norm(self.second(inner))
+        return F.relu(inner + self.shortcut(pictures), inplace=True)
+
+
+def small_resnet(channels: int, *, settings: SmallResNetSettings) -> tuple[nn.Module, int]:
+    """Builds the network without its embedding head.
+
+    Args:
+        channels: Channels of a picture: 1 or 3.
+        settings: The network's shape.
+
+    Returns:
+        The module, from (b, channels, h, w) to (b, features), and its number of features.
+
+    Example:
+        >>> network, features = small_resnet(1, settings=SmallResNetSettings(width=8))
+        >>> features
+        32
+    """
+    width = settings.width
+    stem = nn.Conv2d(
+        channels,
+        width,
+        settings.stem_kernel,
+        stride=settings.stem_stride,
+        padding=settings.stem_kernel // 2,
+        bias=False,
+    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        stem=stem, stem_norm=nn.BatchNorm2d(width), stem_active=nn.ReLU(inplace=True)
+    )
+    inputs = width
+    for stage, blocks in enumerate(settings.blocks):
+        outputs = width * 2**stage
+        for block in range(blocks):
+            stride = 2 if stage > 0 and block == 0 else 1
+            layers[f"stage{stage}_block{block}"] = ResidualBlock(inputs, outputs, stride=stride)
+            inputs = outputs
+    layers["pool"] = nn.AdaptiveAvgPool2d(settings.pool)
+    layers["flatten"] = nn.Flatten()
+    layers["dropout"] = nn.Dropout(settings.dropout)
+    for module in layers.values():
+        for convolution in module.modules():
+            if isinstance(convolution, nn.Conv2d):
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return nn.Sequential(layers), inputs * settings.pool**2
