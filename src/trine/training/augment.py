@@ -1,0 +1,133 @@
+"""Augmentation of whole batches: pictures that are turned, moved, lit and covered at random."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trine.settings import Range
+from trine.shapes import Float, Float32, Shaped
+
+Chance = Annotated[float, Range(at_least=0, at_most=1)]
+
+
+@dataclass(frozen=True)
+class AugmentRecipe:
+    """How far training pictures are changed; 0 everywhere leaves them as they are.
+
+    Attributes:
+        rotate: Largest turn to either side, in degrees.
+        scale: Largest change of size; 0.1 draws factors in [1/1.1, 1.1].
+        shift: Largest move in each direction, as a share of the side.
+        flip: Chance of a mirror image; 0 for what has a left and a right, such as writing.
+        brightness: Largest change of brightness, as a share of the full range.
+        contrast: Largest change of contrast; 0.2 draws factors in [0.8, 1.2].
+        erase: Chance that a rectangle is covered with the picture's mean.
+        erase_area: Largest area of that rectangle, as a share of the picture.
+    """
+
+    rotate: Annotated[float, Range(at_least=0, at_most=180)] = 10.0
+    scale: Annotated[float, Range(at_least=0, at_most=4)] = 0.1
+    shift: Annotated[float, Range(at_least=0, at_most=1)] = 0.08
+    flip: Chance = 0.0
+    brightness: Chance = 0.1
+    contrast: Annotated[float, Range(at_least=0, below=1)] = 0.2
+    erase: Chance = 0.0
+    erase_area: Annotated[float, Range(above=0, at_most=1)] = 0.2
+
+
+def augment(
+    pictures: Shaped[Tensor, "b c h w"], *, recipe: AugmentRecipe, generator: torch.Generator
+) -> Float32[Tensor, "b c h w"]:
+    """Changes each picture of a batch at random.
+
+    All is drawn from the generator before anything is changed, so that a batch depends on its seed and
+    not on the device it is on.
+
+    Args:
+        pictures: Values in [0, 255], of any type.
+        recipe: How far they may be changed.
+        generator: A generator on the CPU.
+
+    Returns:
+        The changed pictures, in [0, 255].
+
+    Example:
+        >>> pictures = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
+        >>> changed = augment(
+        ...     pictures, recipe=AugmentRecipe(), generator=torch.Generator().manual_seed(0))
+        >>> changed.shape
+        torch.Size([2, 1, 8, 8])
+    """
+    count, _, height, width = pictures.shape
+    drawn = torch.rand((count, 11), generator=generator)
+    values = pictures.float()
+    if recipe.rotate or recipe.scale or recipe.shift or recipe.flip:
+        matrices = affine_matrices(drawn[:, :5], recipe=recipe, size=(height, width))
+        grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)
+        values = F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+    if recipe.brightness or recipe.contrast:
+        signed = (2 * drawn[:, 5:7] - 1).to(values.device)[:, :, None, None, None]
+        mean = values.mean(dim=(1, 2, 3), keepdim=True)
+        factor, offset = 1 + recipe.contrast * signed[:, 0], 255 * recipe.brightness * signed[:, 1]
+        values = (mean + factor * (values - mean) + offset).clamp(0, 255)
+    if recipe.erase:
+        covered = erased(drawn[:, 7:], recipe=recipe, size=(height, width)).to(values.device)
+        values = torch.where(covered, values.mean(dim=(2, 3), keepdim=True), values)
+    return values
+
+
+def affine_matrices(
+    drawn: Float32[Tensor, "b 5"], *, recipe: AugmentRecipe, size: tuple[int, int]
+) -> Float32[Tensor, "b 2 3"]:
+    """Turns uniform numbers into affine maps from places in the new picture to places in the old one.
+
+    Args:
+        drawn: Numbers in [0, 1): turn, size, move across, move down, mirror.
+        recipe: How far pictures may be changed.
+        size: Height and width: a turn is one in pixels, not in the unit square.
+
+    Returns:
+        One matrix per picture, in `affine_grid`'s coordinates, where a side is 2 long.
+    """
+    height, width = size
+    turn = math.radians(recipe.rotate) * (2 * drawn[:, 0] - 1)
+    factor = (1 + recipe.scale) ** (2 * drawn[:, 1] - 1)
+    mirror = torch.where(drawn[:, 4] < recipe.flip, -1.0, 1.0)
+    cosine, sine = turn.cos() / factor, turn.sin() / factor
+    across = torch.stack(
+        [mirror * cosine, -sine * (height / width), 2 * recipe.shift * (2 * drawn[:, 2] - 1)], dim=1
+    )
+    down = torch.stack(
+        [mirror * sine * (width / height), cosine, 2 * recipe.shift * (2 * drawn[:, 3] - 1)], dim=1
+    )
+    return torch.stack([across, down], dim=1)
+
+
+def erased(
+    drawn: Float[Tensor, "b 4"], *, recipe: AugmentRecipe, size: tuple[int, int]
+) -> Shaped[Tensor, "b 1 h w"]:
+    """Chooses the rectangle that is covered (random erasing: Zhong, Zheng, Kang, Li, Yang 2020).
+
+    Args:
+        drawn: Numbers in [0, 1): whether, area, place across, place down.
+        recipe: The chance and the largest area.
+        size: Height and width.
+
+    Returns:
+        True where a pixel is covered; the rectangle has the picture's proportions and lies inside.
+    """
+    height, width = size
+    side = (recipe.erase_area * drawn[:, 1]).sqrt()
+    tall, wide = (side * height).round(), (side * width).round()
+    top, left = (drawn[:, 3] * (height - tall)).floor(), (drawn[:, 2] * (width - wide)).floor()
+    rows, columns = torch.arange(height)[None, :], torch.arange(width)[None, :]
+    in_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
+    in_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
+    chosen = (drawn[:, 0] < recipe.erase)[:, None, None, None]
+    return chosen & (in_rows[:, :, None] & in_columns[:, None, :])[:, None]

@@ -1,0 +1,174 @@
+"""The way from the training items to the network: batches in the sampler's order, resumable anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.data import Dataset, PKSampler
+from trine.encoders import Encoder
+from trine.errors import DataError
+from trine.shapes import Int64, Shaped
+from trine.training.recipe import SamplerRecipe
+
+MOST_IDENTITIES = 16
+
+
+class Batch(NamedTuple):
+    """Prepared items of one step.
+
+    Attributes:
+        inputs: What the encoder takes.
+        labels: The identity of each.
+        positions: Where each stands among the training items.
+    """
+
+    inputs: Shaped[Tensor, "b ..."]
+    labels: Int64[Tensor, " b"]
+    positions: Int64[Tensor, " b"]
+
+
+class Prepared:
+    """Items as the encoder takes them: all in memory where they fit, else prepared when asked for.
+
+    Args:
+        dataset: The items.
+        encoder: What prepares them.
+        cache: How many bytes may stay in memory.
+    """
+
+    def __init__(self, dataset: Dataset, *, encoder: Encoder, cache: float) -> None:
+        self._dataset = dataset
+        self._encoder = encoder
+        width = 1 if dataset.kind == "images" else 4
+        size = len(dataset) * width * int(np.prod(encoder.settings.shape))
+        self.in_memory = encoder.prepare(dataset.items) if size <= cache else None
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, positions: Sequence[int]) -> Shaped[Tensor, "b ..."]:
+        if self.in_memory is not None:
+            return self.in_memory[torch.as_tensor(positions)]
+        return self._encoder.prepare(self._dataset.items.subset(list(positions)))
+
+
+class Batches:
+    """The batches of a whole run, one after the other, from any step on.
+
+    The order depends on the sampler's seed and the epoch alone, so that `position` says all there is to
+    say about where a run stands.
+
+    Args:
+        items: The prepared items.
+        labels: The identity of each.
+        sampler: What goes into each batch; asked anew in every epoch.
+        steps: How many batches the run takes.
+
+    Attributes:
+        position: The epoch, and the batches of it that were handed out.
+        epoch_ended: Whether the batch handed out last was its epoch's last.
+    """
+
+    def __init__(
+        self, items: Prepared, *, labels: Int64[np.ndarray, " n"], sampler: PKSampler, steps: int
+    ) -> None:
+        self._items = items
+        self._labels = torch.from_numpy(np.ascontiguousarray(labels))
+        self._sampler = sampler
+        self._steps = steps
+        self.position = (0, 0)
+        self.epoch_ended = False
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._items.in_memory is not None:
+            for position, ended, chosen in self._drawn():
+                self.position, self.epoch_ended = position, ended
+                yield self._batch(chosen)
+            return
+        # The next batch is decoded while the network works on this one.
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            for (position, ended, _), batch in _one_ahead(self._drawn(), self._batch, ahead):
+                self.position, self.epoch_ended = position, ended
+                yield batch
+
+    def _drawn(self) -> Iterator[tuple[tuple[int, int], bool, list[int]]]:
+        epoch, done = self.position
+        while True:
+            self._sampler.set_epoch(epoch)
+            batches = list(self._sampler)
+            if not batches:
+                raise DataError(
+                    "the sampler makes no batch of the training items; give more items, or lower "
+                    "sampler.identities or sampler.items"
+                )
+            for number in range(done, len(batches)):
+                yield (epoch, number + 1), number + 1 == len(batches), batches[number]
+            epoch, done = epoch + 1, 0
+
+    def _batch(self, chosen: list[int]) -> Batch:
+        positions = torch.as_tensor(chosen, dtype=torch.int64)
+        return Batch(self._items[chosen], self._labels[positions], positions)
+
+
+def _one_ahead(
+    drawn: Iterator[Any], make: Callable[[list[int]], Batch], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Any, Batch]]:
+    now = next(drawn)
+    coming = pool.submit(make, now[2])
+    for after in drawn:
+        following = pool.submit(make, after[2])
+        yield now, coming.result()
+        now, coming = after, following
+
+
+def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed: int) -> PKSampler:
+    """Makes the sampler of a run: what the recipe leaves open is derived from the labels.
+
+    Args:
+        labels: The identity of each training item.
+        recipe: What a batch is made of.
+        seed: Where its randomness starts.
+
+    Returns:
+        The sampler.
+
+    Raises:
+        DataError: There are too few identities, or none has two items.
+        SettingError: The recipe asks for more than the labels hold.
+
+    Example:
+        >>> sampler = make_sampler(
+        ...     np.repeat(np.arange(10), 20), recipe=SamplerRecipe(batch=50), seed=0)
+        >>> max(len(batch) for batch in sampler)
+        50
+    """
+    sizes = np.unique(labels, return_counts=True)[1]
+    identities = recipe.identities or max(2, min(len(sizes), MOST_IDENTITIES))
+    items = recipe.items or max(2, min(round(recipe.batch / identities), int(sizes.max(initial=2))))
+    return PKSampler(labels, identities=identities, items=items, repeat=recipe.repeat, seed=seed)
+
+
+def steps_of(sampler: PKSampler, *, epochs: int) -> int:
+    """Counts the batches of the first epochs.
+
+    Args:
+        sampler: What makes them.
+        epochs: How many epochs.
+
+    Returns:
+        The number of batches.
+    """
+    count = 0
+    for epoch in range(epochs):
+        sampler.set_epoch(epoch)
+        count += len(sampler)
+    return count

@@ -1,0 +1,163 @@
+"""The folder of a run: what lies where, how it is opened, and how a file in it is written whole."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trine.encoders import Encoder
+from trine.errors import DataError, InputError, ModelError, SettingError, require
+from trine.settings import differences
+from trine.training.reading import load_recipe, recipe_text
+from trine.training.recipe import Recipe
+
+# What a resumed run may have otherwise than the run that was interrupted: none of it changes the weights
+# beyond rounding.
+FREE = ("training.device", "training.threads", "training.cache", "training.checkpoint_every")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What lies where in the folder of a run.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """Every setting, as YAML."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The log of training: one row per logged step."""
+        return self.path / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The last checkpoint and the best weights."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that resuming goes on from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best look at the validation items."""
+        return self.checkpoints / "best.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """The trained encoder."""
+        return self.path / "model"
+
+
+def open_run(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
+    """Makes the folder of a new run, or looks whether the run in it can be resumed.
+
+    Args:
+        run: The folder.
+        recipe: The run's settings; written to a new folder, compared with those in an old one.
+        resume: Whether to go on with the run that is in the folder.
+
+    Raises:
+        InputError: The folder holds something already, or no run to resume, or cannot be written.
+        SettingError: The run to resume was started with other settings.
+    """
+    if resume:
+        if not run.recipe.is_file():
+            raise InputError(
+                f"there is no run to resume in {run.path}: it has no recipe.yaml; "
+                "name the folder of an interrupted run, or start without resume"
+            )
+        changed = [key for key in differences(load_recipe(run.recipe), recipe) if key not in FREE]
+        if changed:
+            raise SettingError(
+                f"the run in {run.path} was started with other settings ({', '.join(changed)}); "
+                "resume it with its own recipe.yaml, or start a new folder"
+            )
+    elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
+    try:
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            run.recipe.write_text(recipe_text(recipe), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"the run folder {run.path} cannot be written ({error.strerror}); name another one"
+        ) from error
+
+
+def checkpointed_step(run: RunFolder, *, dataset_digest: str) -> int | None:
+    """Says how far the last checkpoint is.
+
+    Args:
+        run: The folder.
+        dataset_digest: What the training items must hash to.
+
+    Returns:
+        The number of steps done; None where there is no checkpoint yet.
+
+    Raises:
+        ModelError: The checkpoint is damaged.
+        DataError: It was made on other training items.
+    """
+    if not run.last.is_file():
+        return None
+    try:
+        checkpoint = torch.load(run.last, map_location="cpu", weights_only=True)
+        step, made_on = int(checkpoint["global_step"]), checkpoint["trine"]["dataset"]
+    except Exception as error:  # torch raises classes of many kinds for a damaged file
+        raise ModelError(
+            f"the checkpoint {run.last} is damaged ({type(error).__name__}); delete it to start the run over"
+        ) from error
+    if made_on != dataset_digest:
+        raise DataError(
+            f"the run in {run.path} was started on other training items than these; "
+            "resume it with the same data and the same split"
+        )
+    return step
+
+
+def write_weights(encoder: Encoder, path: Path) -> None:
+    """Writes an encoder's weights as safetensors, whole or not at all.
+
+    Args:
+        encoder: The encoder.
+        path: The file.
+    """
+    safetensors = require("safetensors.torch", extra="train")
+    weights = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_bytes(safetensors.save(weights))
+    rename_durably(unfinished, path)
+
+
+def read_weights(encoder: Encoder, path: Path) -> None:
+    """Fills an encoder with weights that `write_weights` wrote.
+
+    Args:
+        encoder: The encoder.
+        path: The file.
+    """
+    encoder.load_state_dict(require("safetensors.torch", extra="train").load_file(path))
+
+
+def rename_durably(unfinished: Path, path: Path) -> None:
+    """Puts a finished file in its place once it has reached the disk.
+
+    Args:
+        unfinished: The file under its first name.
+        path: Its place; a file there is replaced.
+    """
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)

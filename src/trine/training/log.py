@@ -1,0 +1,96 @@
+"""metrics.csv, one row per logged step, and the line of progress in a terminal."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trine.errors import require
+
+COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "margin",
+    "active",
+    "positive_distance",
+    "negative_distance",
+    "validation_merit",
+)
+
+
+class MetricsFile:
+    """Appends to metrics.csv as training goes on.
+
+    Args:
+        path: The file.
+        resumed_at: The step that a resumed run goes on from: rows from there on are made again; None
+            starts the file anew.
+    """
+
+    def __init__(self, path: Path, *, resumed_at: int | None) -> None:
+        self.path = path
+        kept = []
+        if resumed_at is not None and path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if _is_before(row, resumed_at)]
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def write(self, figures: Mapping[str, float], *, step: int) -> None:
+        """Appends one row.
+
+        Args:
+            figures: Figures by column.
+            step: The step that they belong to.
+        """
+        row = {name: f"{value:.6g}" for name, value in figures.items()}
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, COLUMNS).writerow({"step": step, **row})
+
+
+class ProgressLine:
+    """One line in the terminal: steps, time left, loss, and the last look.
+
+    Args:
+        steps: All steps of the run.
+    """
+
+    def __init__(self, steps: int) -> None:
+        rich = require("rich.progress", extra="train")
+        self._progress: Any = rich.Progress(
+            rich.TextColumn("training"),
+            rich.BarColumn(),
+            rich.MofNCompleteColumn(),
+            rich.TimeRemainingColumn(),
+            rich.TextColumn("{task.description}"),
+            console=require("rich.console", extra="train").Console(stderr=True),
+        )
+        self._task = self._progress.add_task("", total=steps)
+        self._progress.start()
+
+    def show(self, step: int, *, loss: float, look: float | None) -> None:
+        """Moves the line on.
+
+        Args:
+            step: How many steps are done.
+            loss: The loss of the last one.
+            look: The latest figure of merit of the validation items, where there is one.
+        """
+        description = f"loss {loss:.4f}" + (f" · validation {look:.3f}" if look is not None else "")
+        self._progress.update(self._task, completed=step, description=description)
+
+    def stop(self) -> None:
+        """Leaves the line as it is."""
+        self._progress.stop()
+
+
+def _is_before(row: Mapping[str, str | None], step: int) -> bool:
+    # A kill in the middle of a line leaves one that is too short.
+    number = row.get("step") or ""
+    return number.isdigit() and int(number) < step and None not in row.values()

@@ -1,0 +1,111 @@
+"""Looks at the validation items while training goes on: the best weights are kept, and it may stop early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trine.data import Dataset
+from trine.encoders import Encoder
+from trine.shapes import Float32
+from trine.training.batches import Prepared
+from trine.training.folder import write_weights
+
+Merit = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Looks:
+    """Embeds the validation items every so often and takes their figure of merit.
+
+    Args:
+        validation: The items.
+        prepared: The same, as the encoder takes them.
+        merit: The figure of merit, larger is better, from embeddings and labels.
+        patience: Looks without a better figure after which training stops; None never stops.
+        best_weights: The file where the weights of the best look are kept.
+
+    Attributes:
+        best: The best figure so far.
+        last: The latest figure.
+        since_best: How many looks came after the best.
+    """
+
+    def __init__(
+        self,
+        validation: Dataset,
+        *,
+        prepared: Prepared,
+        merit: Merit,
+        patience: int | None,
+        best_weights: Path,
+    ) -> None:
+        self._labels = validation.labels
+        self._prepared = prepared
+        self._merit = merit
+        self._patience = patience
+        self._best_weights = best_weights
+        self.best: float | None = None
+        self.last: float | None = None
+        self.since_best = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether patience is at its end."""
+        return self._patience is not None and self.since_best >= self._patience
+
+    def look(self, encoder: Encoder) -> float:
+        """Takes the figure of merit now.
+
+        Args:
+            encoder: What is being trained; left as it was.
+
+        Returns:
+            The figure.
+        """
+        self.last = float(self._merit(embed_prepared(encoder, self._prepared), self._labels))
+        # A figure that is not a number is better than none, and worse than any.
+        if self.best is None or math.isnan(self.best) or self.last > self.best:
+            self.best, self.since_best = self.last, 0
+            write_weights(encoder, self._best_weights)
+        else:
+            self.since_best += 1
+        return self.last
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a resumed run must know."""
+        return {"best": self.best, "last": self.last, "since_best": self.since_best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up what an interrupted run knew."""
+        self.best, self.last, self.since_best = state["best"], state["last"], state["since_best"]
+
+
+def embed_prepared(
+    encoder: Encoder, prepared: Prepared, *, batch_size: int = 256
+) -> Float32[np.ndarray, "n d"]:
+    """Embeds prepared items; the encoder is left as it was.
+
+    Args:
+        encoder: What embeds.
+        prepared: The items.
+        batch_size: How many go through the network at once.
+
+    Returns:
+        One embedding a row.
+    """
+    training = encoder.training
+    encoder.eval()
+    parts = []
+    try:
+        for start in range(0, len(prepared), batch_size):
+            batch = prepared[range(start, min(start + batch_size, len(prepared)))].to(encoder.device)
+            with torch.inference_mode():
+                parts.append(encoder(batch).float().cpu().numpy())
+    finally:
+        encoder.train(training)
+    return np.concatenate(parts)

@@ -1,0 +1,243 @@
+"""Lightning's part: device, precision, gradient, loops, TensorBoard and the content of a checkpoint.
+
+Lightning sees the run as one long epoch of `steps` batches: then a checkpoint is resumed in the same way
+wherever in the sampler's epochs it was made.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trine.encoders import Encoder
+from trine.errors import SettingError, require
+from trine.training.batches import Batch, Batches
+from trine.training.folder import RunFolder, rename_durably
+from trine.training.log import MetricsFile, ProgressLine
+from trine.training.looks import Looks
+from trine.training.recipe import TrainingRecipe
+from trine.training.step import TripletStep
+
+LOG_EVERY = 10
+PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+# Lightning 2.6 still uses what torch 2.14 will drop.
+LIGHTNING_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)",)
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that takes part in a run.
+
+    Attributes:
+        step: What is done with each batch.
+        batches: The batches, from where the run stands.
+        run: The run's folder.
+        dataset_digest: What the training items hash to.
+        resumed_at: The steps that are done already; None where the run is new.
+        looks: The looks at the validation items, where there are such.
+        look_every: Steps between looks.
+        show_progress: Whether to draw a line in the terminal.
+    """
+
+    step: TripletStep
+    batches: Batches
+    run: RunFolder
+    dataset_digest: str
+    resumed_at: int | None
+    looks: Looks | None
+    look_every: int
+    show_progress: bool
+
+
+def train(session: Session) -> None:
+    """Trains the session's encoder to the end of the run, or until its looks lose patience.
+
+    Args:
+        session: All that takes part; its encoder is changed in place.
+
+    Raises:
+        SettingError: The loss or a weight is not finite, or the device cannot be used.
+        KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
+    """
+    require("lightning.pytorch", extra="train")
+    recipe = session.step.recipe.training
+    line = ProgressLine(len(session.batches)) if session.show_progress else None
+    try:
+        with _quiet_lightning(), _Interrupt() as interrupt:
+            module = _module(session, interrupt, line)
+            last = session.run.last if session.resumed_at is not None else None
+            _trainer(session, recipe).fit(module, ckpt_path=last, weights_only=True)
+    except SystemExit:
+        # At a second Ctrl-C Lightning leaves the process; that is for the caller to decide.
+        raise KeyboardInterrupt from None
+    finally:
+        if line is not None:
+            line.stop()
+    if interrupt.received:
+        raise KeyboardInterrupt
+
+
+def check_finite(encoder: Encoder, *, step: int) -> None:
+    """Looks for NaN and infinity in the weights, so that neither is ever saved.
+
+    Args:
+        encoder: What was trained.
+        step: How far.
+
+    Raises:
+        SettingError: A weight is not finite.
+    """
+    for name, parameter in encoder.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise SettingError(
+                f"after step {step} the weights {name!r} are not finite, and nothing was saved; "
+                "lower training.learning_rate or set training.gradient_clip to a number such as 1"
+            )
+
+
+def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) -> Any:
+    from lightning.pytorch import LightningModule
+
+    triplet, batches, looks = session.step, session.batches, session.looks
+    metrics = MetricsFile(session.run.metrics, resumed_at=session.resumed_at)
+    steps = len(batches)
+
+    class Module(LightningModule):  # type: ignore[misc]  # Lightning comes without types here
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = triplet.encoder
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return triplet.optimiser()
+
+        def train_dataloader(self) -> Batches:
+            return batches
+
+        def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+            for group in self.optimizers().param_groups:
+                group["lr"] = triplet.learning_rate(self.global_step)
+
+        def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            step = self.global_step
+            embeddings = triplet.embeddings(batch, step=step)
+            loss = triplet.loss(embeddings, batch, step=step)
+            if step % LOG_EVERY == 0 or step + 1 == steps:
+                figures = triplet.figures(embeddings.detach(), batch, step=step)
+                self.write({"epoch": batches.position[0], "loss": loss.item(), **figures}, step)
+            return loss
+
+        def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch: Batch, batch_idx: int) -> None:
+            done = self.global_step
+            if looks is not None:
+                if done % session.look_every == 0 or done == steps:
+                    self.write({"validation_merit": looks.look(self.encoder)}, done - 1)
+                if looks.exhausted:
+                    self.trainer.should_stop = True
+            if interrupt.received:
+                self.trainer.should_stop = True
+            due = done % triplet.recipe.training.checkpoint_every == 0 or batches.epoch_ended
+            if due or done == steps or self.trainer.should_stop:
+                self.save(done)
+            if line is not None:
+                line.show(done, loss=outputs["loss"].item(), look=looks.last if looks else None)
+
+        def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            checkpoint["trine"] = {
+                "position": list(batches.position),
+                "dataset": session.dataset_digest,
+                "looks": None if looks is None else looks.state_dict(),
+            }
+
+        def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+            kept = checkpoint["trine"]
+            batches.position = (int(kept["position"][0]), int(kept["position"][1]))
+            if looks is not None and kept["looks"] is not None:
+                looks.load_state_dict(kept["looks"])
+
+        def save(self, done: int) -> None:
+            check_finite(self.encoder, step=done)
+            unfinished = session.run.checkpoints / ".last.ckpt.unfinished"
+            self.trainer.save_checkpoint(unfinished)
+            rename_durably(unfinished, session.run.last)
+
+        def write(self, figures: Mapping[str, float], step: int) -> None:
+            metrics.write(figures, step=step)
+            for logger in self.loggers:
+                logger.log_metrics(dict(figures), step)
+
+    return Module()
+
+
+def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    try:
+        return Trainer(
+            accelerator=recipe.device,
+            devices=1,
+            precision=PRECISIONS[recipe.precision],
+            max_epochs=1,
+            max_steps=len(session.batches),
+            gradient_clip_val=recipe.gradient_clip,
+            logger=TensorBoardLogger(
+                session.run.path, name="tensorboard", version="", purge_step=session.resumed_at
+            ),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            benchmark=False,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(
+            f"training.device {recipe.device!r} cannot be used here ({reason}); set it to auto"
+        ) from error
+
+
+class _Interrupt:
+    """Holds the first Ctrl-C back until a step has ended; the second does not wait."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._receive)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+        signal.signal(signal.SIGINT, self._before)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's announcements off the terminal."""
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for message in LIGHTNING_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,211 @@
+"""The recipe: every setting of a run, typed, with its default, its range and its meaning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from trine.distances import Distance
+from trine.encoders import EncoderRecipe
+from trine.errors import SettingError, nearest
+from trine.settings import Range
+from trine.training.augment import AugmentRecipe
+from trine.triplets import PRESETS
+
+Share = Annotated[float, Range(at_least=0, below=1)]
+Reduction = Literal["active", "mean", "anchor", "sum"]
+
+
+@dataclass(frozen=True)
+class DataRecipe:
+    """How the data is divided.
+
+    Attributes:
+        split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
+            `column` (as the data's own column says), or `auto`: the first that the data allows.
+        test: Share of the data that is kept for the final figures, never trained on.
+        validation: Share kept for choosing when to stop; 0 leaves none.
+    """
+
+    split: Literal["auto", "identity", "stratified", "column"] = "auto"
+    test: Share = 0.25
+    validation: Share = 0.0
+
+
+@dataclass(frozen=True)
+class SamplerRecipe:
+    """What a batch is made of: P identities, K items of each.
+
+    Attributes:
+        identities: P, the identities in a batch; null takes all that there are, at most 16.
+        items: K, the items of each; null takes as many as bring the batch nearest to `batch`, at least 2
+            and at most what the largest identity has.
+        batch: The items in a batch, where `items` is null.
+        repeat: What happens to an identity with fewer than K items: `never` takes those it has; `fill`
+            repeats some, and a repeated item is no positive of itself.
+    """
+
+    identities: Annotated[int, Range(at_least=2)] | None = None
+    items: Annotated[int, Range(at_least=2)] | None = None
+    batch: Annotated[int, Range(at_least=4)] = 64
+    repeat: Literal["never", "fill"] = "never"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What changes in the loss from some moment of the training on; null keeps what was there before.
+
+    Attributes:
+        at: The moment, as a share of all steps.
+        mining: The rule that chooses the triplets, by name.
+        margin: The margin.
+    """
+
+    at: Share
+    mining: str | None = None
+    margin: Annotated[float, Range(at_least=0)] | None = None
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """The triplet loss.
+
+    Attributes:
+        margin: α, how much closer the positive must be; null is the soft margin.
+        distance: What is compared: `squared_euclidean`, `euclidean` or `cosine`.
+        mining: The rule that chooses the triplets of a batch, by name.
+        reduction: How the triplets' losses become one number; null is the rule's own.
+        curriculum: What changes while training goes on, in the order of `at`.
+    """
+
+    margin: Annotated[float, Range(at_least=0)] | None = 0.2
+    distance: Distance = "euclidean"
+    mining: str = "semihard"
+    reduction: Reduction | None = None
+    curriculum: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How the weights are learned.
+
+    Attributes:
+        epochs: How often the sampler goes through the training items; null leaves it to `steps`.
+        steps: How many batches are learned from, where `epochs` is null.
+        learning_rate: The highest learning rate of AdamW.
+        weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
+        schedule: What becomes of the learning rate after the warm-up: `constant`, `cosine` or `linear`,
+            the last two down to 0 at the last step.
+        warmup: Share of all steps in which the learning rate rises to its highest.
+        gradient_clip: The largest norm of the gradient; null clips nothing.
+        precision: `32`, or mixed precision in `bf16` or `16` bits.
+        device: Where to train; `auto` takes a GPU where there is one.
+        threads: CPU threads of torch; null leaves torch's own number.
+        cache: GiB of prepared pictures that may stay in memory; larger sets are decoded each time.
+        evaluate_every: Steps between looks at the validation items; null looks twenty times.
+        patience: Looks without a better MAP@R after which training stops; null never stops early. With
+            validation items, the weights of the best look are kept.
+        checkpoint_every: Steps between checkpoints; every epoch ends with one besides.
+    """
+
+    epochs: Annotated[int, Range(at_least=1)] | None = None
+    steps: Annotated[int, Range(at_least=1)] = 1000
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    weight_decay: Annotated[float, Range(at_least=0)] = 1e-4
+    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    warmup: Share = 0.05
+    gradient_clip: Annotated[float, Range(above=0)] | None = None
+    precision: Literal["32", "bf16", "16"] = "32"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    threads: Annotated[int, Range(at_least=1)] | None = None
+    cache: Annotated[float, Range(at_least=0)] = 2.0
+    evaluate_every: Annotated[int, Range(at_least=1)] | None = None
+    patience: Annotated[int, Range(at_least=1)] | None = None
+    checkpoint_every: Annotated[int, Range(at_least=1)] = 100
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """What the trained encoder is held to.
+
+    Attributes:
+        far: The false-accept rate that the threshold is chosen for.
+    """
+
+    far: Annotated[float, Range(above=0, below=1)] = 0.01
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every setting of a run.
+
+    Attributes:
+        seed: Where all randomness starts; the same seed gives the same run.
+        data: How the data is divided.
+        encoder: The network and its preprocessing.
+        augment: What training pictures are put through.
+        sampler: What a batch is made of.
+        loss: The triplet loss.
+        training: How the weights are learned.
+        evaluation: What the trained encoder is held to.
+
+    Example:
+        >>> Recipe().loss.mining
+        'semihard'
+    """
+
+    seed: Annotated[int, Range(at_least=0)] = 0
+    data: DataRecipe = field(default_factory=DataRecipe)
+    encoder: EncoderRecipe = field(default_factory=EncoderRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    sampler: SamplerRecipe = field(default_factory=SamplerRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+
+
+def check_together(recipe: Recipe, *, source: str) -> None:
+    """Looks at what no single setting can say: names of rules, and settings that exclude each other.
+
+    Args:
+        recipe: The recipe.
+        source: Where it comes from: the first words of an error.
+
+    Raises:
+        SettingError: Settings do not go together.
+    """
+    rules = {"loss.mining": recipe.loss.mining}
+    before = -1.0
+    for position, stage in enumerate(recipe.loss.curriculum):
+        key = f"loss.curriculum[{position}]"
+        if stage.mining is not None:
+            rules[f"{key}.mining"] = stage.mining
+        if stage.at <= before:
+            raise SettingError(
+                f"{source}: {key}.at is {stage.at:g}, and stages must be in rising order; "
+                f"the one before is at {before:g}"
+            )
+        if stage.margin is not None and recipe.loss.margin is None:
+            raise SettingError(
+                f"{source}: {key}.margin is {stage.margin:g}, and loss.margin is null: the soft margin "
+                "has none that could change; give loss.margin a number"
+            )
+        before = stage.at
+    for key, rule in rules.items():
+        if rule not in PRESETS:
+            raise SettingError(f"{source}: {key} is {rule!r}; {nearest(rule, PRESETS)}")
+        if PRESETS[rule].needs_margin and recipe.loss.margin is None:
+            raise SettingError(
+                f"{source}: {key} {rule!r} looks at the margin, and loss.margin is null; "
+                "give loss.margin a number"
+            )
+    if recipe.data.test + recipe.data.validation >= 1:
+        raise SettingError(
+            f"{source}: data.test {recipe.data.test:g} and data.validation "
+            f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
+        )
+    if recipe.training.patience is not None and recipe.data.validation == 0:
+        raise SettingError(
+            f"{source}: training.patience needs items to look at, and data.validation is 0; "
+            "set data.validation to a share such as 0.15"
+        )

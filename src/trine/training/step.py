@@ -1,0 +1,136 @@
+"""One training step: augment, embed, mine, loss.
+
+Everything random is seeded by the step it belongs to, and everything that changes with time is a function
+of the step; so a checkpoint needs the weights, the optimiser's state and the step, and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trine.encoders import Encoder
+from trine.errors import SettingError
+from trine.losses import triplet_loss
+from trine.mining import census
+from trine.shapes import Float
+from trine.training.augment import augment
+from trine.training.batches import Batch
+from trine.training.recipe import Recipe
+from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+
+
+class TripletStep:
+    """What is done with each batch.
+
+    Args:
+        encoder: What is trained.
+        recipe: The run's settings.
+        steps: All steps of the run.
+        names: The name of each training item, for errors.
+    """
+
+    def __init__(self, encoder: Encoder, *, recipe: Recipe, steps: int, names: Sequence[str]) -> None:
+        self.encoder = encoder
+        self.recipe = recipe
+        self.steps = steps
+        self.names = names
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Makes AdamW; biases and the scales of normalisation layers do not decay."""
+        recipe = self.recipe.training
+        parameters = [each for each in self.encoder.parameters() if each.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [each for each in parameters if each.ndim > 1]},
+            {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the learning rate of a step."""
+        return learning_rate_at(step, steps=self.steps, recipe=self.recipe.training)
+
+    def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
+        """Embeds a batch as training sees it: augmented, with dropout.
+
+        Args:
+            batch: The prepared items.
+            step: The step, which seeds all that is random.
+
+        Returns:
+            One embedding a row, attached to the graph; float32 at least.
+        """
+        seed, inputs = self.recipe.seed, batch.inputs
+        if self.encoder.settings.kind == "images":
+            generator = torch.Generator().manual_seed(stream_seed(seed, "augment", step))
+            inputs = augment(inputs, recipe=self.recipe.augment, generator=generator)
+        # Dropout and its like draw from torch's own generators.
+        torch.manual_seed(stream_seed(seed, "network", step))
+        embedded: Tensor = self.encoder(inputs)
+        return embedded.float()
+
+    def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
+        """Returns the loss of an embedded batch.
+
+        Args:
+            embeddings: One row per item of the batch.
+            batch: The batch.
+            step: The step, which decides rule and margin and seeds the rule.
+
+        Returns:
+            A finite scalar, attached to the graph.
+
+        Raises:
+            SettingError: The loss is NaN or infinite.
+        """
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        with torch.autocast(device_type=embeddings.device.type, enabled=False):
+            loss: Tensor = triplet_loss(
+                embeddings,
+                batch.labels,
+                margin=margin,
+                distance=self.recipe.loss.distance,
+                mining=mining,
+                reduction=self.recipe.loss.reduction,
+                seed=stream_seed(self.recipe.seed, "mining", step),
+                item_ids=batch.positions,
+            )
+        if not torch.isfinite(loss):
+            names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
+            raise SettingError(
+                f"the loss is {loss.item()} at step {step} (a batch with {names}, ...); lower "
+                f"training.learning_rate (it is {self.recipe.training.learning_rate:g}) or look at "
+                "these items"
+            )
+        return loss
+
+    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, float]:
+        """Describes an embedded batch for the log.
+
+        Args:
+            embeddings: One row per item of the batch.
+            batch: The batch.
+            step: The step.
+
+        Returns:
+            The share of active triplets, the mean distances d_ap and d_an, the learning rate, and the
+            margin where there is one.
+        """
+        _, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        counted = census(
+            embeddings,
+            batch.labels,
+            margin=margin or 0.0,
+            distance=self.recipe.loss.distance,
+            item_ids=batch.positions,
+        )
+        figures = {
+            "learning_rate": self.learning_rate(step),
+            "active": counted.active_share,
+            "positive_distance": counted.mean_positive_distance,
+            "negative_distance": counted.mean_negative_distance,
+        }
+        return figures if margin is None else {**figures, "margin": margin}

@@ -1,0 +1,148 @@
+"""From labelled items and a recipe to a trained encoder, in a folder that can be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trine.data import Dataset
+from trine.encoders import Encoder, build_encoder, save
+from trine.errors import InputError
+from trine.training.batches import Batches, Prepared, make_sampler, steps_of
+from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
+from trine.training.looks import Looks, Merit
+from trine.training.mechanics import Session, check_finite, train
+from trine.training.reading import check_recipe
+from trine.training.recipe import Recipe
+from trine.training.schedule import stream_seed
+from trine.training.step import TripletStep
+
+LOOKS = 20
+GIB = 2**30
+
+
+def fit(
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    out: str | Path,
+    validation: Dataset | None = None,
+    merit: Merit | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Encoder:
+    """Trains an encoder.
+
+    The run folder holds `recipe.yaml`, `metrics.csv`, TensorBoard's events, `checkpoints/` and, in the
+    end, `model/`. Interrupted at any moment and resumed, a run ends with the same weights as one that
+    was left alone.
+
+    Args:
+        dataset: The training items.
+        recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
+        out: The run folder; a new one, unless `resume`.
+        validation: Items to look at while training goes on; the weights of the best look are kept.
+        merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
+            MAP@R; needed with `validation`.
+        resume: Whether to go on with the run that is in the folder.
+        progress: Whether to show a line of progress; shown in a terminal only.
+
+    Returns:
+        The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
+
+    Raises:
+        InputError: The folder holds a run already, or none to resume.
+        SettingError: A setting does not fit, or the loss is not finite.
+        DataError: The items do not suffice for the sampler.
+        ModelError: A checkpoint is damaged, or pretrained weights cannot be had.
+        KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
+    """
+    check_recipe(recipe)
+    _check_validation(recipe, validation, merit)
+    run, digest = RunFolder(Path(out)), _digest(dataset)
+    seed, settings = recipe.seed, recipe.training
+    with _threads(settings.threads), torch.random.fork_rng(devices=[]):
+        sampler = make_sampler(dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"))
+        steps = settings.steps if settings.epochs is None else steps_of(sampler, epochs=settings.epochs)
+        encoder = build_encoder(
+            dataset.items,
+            recipe=recipe.encoder,
+            distance=recipe.loss.distance,
+            seed=stream_seed(seed, "weights"),
+        )
+        open_run(run, recipe, resume=resume)
+        resumed_at = checkpointed_step(run, dataset_digest=digest)
+
+        def prepared(items: Dataset) -> Prepared:
+            return Prepared(items, encoder=encoder, cache=settings.cache * GIB)
+
+        looks = None
+        if validation is not None and merit is not None:
+            looks = Looks(
+                validation,
+                prepared=prepared(validation),
+                merit=merit,
+                patience=settings.patience,
+                best_weights=run.best,
+            )
+        session = Session(
+            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
+            batches=Batches(prepared(dataset), labels=dataset.labels, sampler=sampler, steps=steps),
+            run=run,
+            dataset_digest=digest,
+            resumed_at=resumed_at,
+            looks=looks,
+            look_every=settings.evaluate_every or max(1, steps // LOOKS),
+            show_progress=progress and sys.stderr.isatty(),
+        )
+        train(session)
+    encoder.cpu().eval()
+    if looks is not None:
+        read_weights(encoder, run.best)
+    check_finite(encoder, step=steps)
+    save(encoder, run.model, trained_on=_described(dataset))
+    return encoder
+
+
+def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callable[..., float] | None) -> None:
+    if validation is not None and merit is None:
+        raise InputError(
+            "validation items were given without a figure of merit; give merit= a function of "
+            "embeddings and labels"
+        )
+    if validation is not None and len(validation) == 0:
+        raise InputError("there are no items in validation; give some, or validation=None")
+    if validation is None and recipe.training.patience is not None:
+        raise InputError(
+            f"training.patience is {recipe.training.patience}, and there are no validation items to "
+            "look at; give validation=, or set training.patience to null"
+        )
+
+
+def _digest(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for name, label in zip(dataset.names, dataset.labels, strict=True):
+        digest.update(f"{name}\0{dataset.identities[label]}\0".encode())
+    return digest.hexdigest()
+
+
+def _described(dataset: Dataset) -> str:
+    identities = len(np.unique(dataset.labels))
+    of = f" of {Path(dataset.root).name}" if dataset.root else ""
+    return f"{len(dataset)} items of {identities} identities{of}"
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
