@@ -1,0 +1,14 @@
+"""Evaluation: pure functions from embeddings and labels to frozen reports.
+
+Each report carries its figures under the field's own names, how many queries or pairs stand behind
+them, and the name of the protocol; `to_json()` gives all of it as plain values.
+"""
+
+from __future__ import annotations
+
+from trine.evaluation.calibration import calibrate
+from trine.evaluation.picture import picture
+from trine.evaluation.retrieval import Retrieval, retrieval
+from trine.evaluation.verification import Verification, verification
+
+__all__ = ["Retrieval", "Verification", "calibrate", "picture", "retrieval", "verification"]

@@ -1,0 +1,99 @@
+"""The threshold for a false-accept rate, and whether the data can support it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+from torch import Tensor
+
+from trine.calibration import Calibration
+from trine.distances import Distance
+from trine.errors import CalibrationError, InputError, nearest
+from trine.evaluation.labels import Labels, codes
+from trine.evaluation.verification import verification
+from trine.shapes import Float
+
+Support = Literal["required", "provisional"]
+"""What to do when the data cannot support the rate: refuse, or answer and say so."""
+
+LEAST_IDENTITIES = 30
+LEAST_FALSE_ACCEPTS = 3
+
+
+def calibrate(
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    labels: Labels,
+    *,
+    far: float = 0.01,
+    distance: Distance = "euclidean",
+    support: Support = "required",
+    seed: int = 0,
+) -> Calibration:
+    """Chooses the largest threshold that accepts at most a share `far` of the impostor pairs.
+
+    Give items of identities that the encoder was not trained on: on its own training set every threshold
+    looks better than it is.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each item.
+        far: The false-accept rate to aim for, in (0, 1).
+        distance: What the threshold is in.
+        support: `"required"` refuses where fewer than 30 identities, or a number of impostor pairs N with
+            FAR × N below 3, support the rate; `"provisional"` answers and marks the answer as a guess.
+        seed: Of the sample that is measured where there are more than ten million pairs.
+
+    Returns:
+        The threshold, and what stands behind it.
+
+    Raises:
+        CalibrationError: The data cannot support the rate, there is no genuine or no impostor pair, or
+            no threshold keeps the rate.
+        InputError: The rate is not in (0, 1), or the arguments do not fit.
+
+    Example:
+        >>> embeddings = np.arange(60)[:, None] // 2 + np.tile([[0.0], [0.1]], (30, 1))
+        >>> calibrate(embeddings, np.arange(60) // 2, far=0.02).threshold < 1.0
+        True
+    """
+    if not 0 < far < 1:
+        raise InputError(f"far must be a rate between 0 and 1, given {far}")
+    if support not in get_args(Support):
+        raise InputError(f"unknown support {support!r}: {nearest(support, get_args(Support))}")
+    sizes = np.bincount(codes(labels, items=len(embeddings)))
+    genuine = int((sizes * (sizes - 1) // 2).sum())
+    impostors = int(sizes.sum()) * (int(sizes.sum()) - 1) // 2 - genuine
+    if not genuine or not impostors:
+        kind = "two items of one identity" if not genuine else "items of two identities"
+        raise CalibrationError(
+            f"calibration needs {kind}, given {sizes.sum()} items of {len(sizes)} identities; add more"
+        )
+    provisional = len(sizes) < LEAST_IDENTITIES or far * impostors < LEAST_FALSE_ACCEPTS
+    if provisional and support == "required":
+        raise CalibrationError(
+            f"a false-accept rate of {far:g} needs at least {LEAST_IDENTITIES} identities and "
+            f"{math.ceil(LEAST_FALSE_ACCEPTS / far)} impostor pairs, given {len(sizes)} and {impostors}; add "
+            f'held-out identities, raise far, or take support="provisional"'
+        )
+    report = verification(embeddings, labels, distance=distance, seed=seed)
+    threshold = report.threshold_at_far(far)
+    if threshold is None:
+        # No pair is nearer than the impostors that are too many: stay just below them, if there is a below.
+        threshold = float(np.nextafter(report.impostor[0], np.float32(-1)))
+    if threshold < 0:
+        raise CalibrationError(
+            f"no threshold keeps the false-accept rate at {far:g}: too many of the {report.impostor_pairs} "
+            "impostor pairs are at distance 0; look for a collapsed encoder, or items under two identities"
+        )
+    return Calibration(
+        threshold=threshold,
+        far=far,
+        tar=report.tar_at(threshold),
+        identities=len(sizes),
+        impostor_pairs=report.impostor_pairs,
+        genuine_pairs=report.genuine_pairs,
+        provisional=provisional,
+        distance=distance,
+    )

@@ -1,0 +1,284 @@
+"""One picture of what an encoder has learned: neighbour rows, a 2-D map, the distances of pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.data import Dataset
+from trine.distances import Distance, unit_rows
+from trine.errors import InputError, require
+from trine.evaluation.verification import verification
+from trine.neighbours import Neighbours, as_rows, nearest_neighbours
+from trine.shapes import Float, Int64
+
+INK, QUIET, RIGHT, WRONG = "#1f2430", "#70778a", "#12807a", "#d23c32"
+PALETTE = (
+    "#3b6fb6", "#e08a1e", "#2f9e6e", "#c8423b", "#8257b5", "#8a5a3c",
+    "#d667a8", "#6b7280", "#a3a51f", "#1fa3b8", "#17427a", "#7f1d3f",
+)  # fmt: skip
+MARKERS = ("o", "s", "^", "D")
+MAP_POINTS = 2000
+NAMED_IDENTITIES = len(PALETTE)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A query and what is said about it."""
+
+    query: int
+    note: str
+
+
+def picture(
+    dataset: Dataset,
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    *,
+    path: str | Path,
+    distance: Distance = "euclidean",
+    threshold: float | None = None,
+    rows: int = 8,
+    neighbours: int = 8,
+    seed: int = 0,
+) -> Path:
+    """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
+
+    A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
+    Queries are drawn at random, one per identity as far as they go; the last ones, where there are any, are
+    queries whose nearest neighbour is wrong, because these teach the most. The map is t-SNE (van der
+    Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items.
+
+    Args:
+        dataset: The items; pictures are shown, vectors only mapped.
+        embeddings: One row per item of the data set.
+        path: The PNG to write; its folder must exist.
+        distance: What ranks the neighbours.
+        threshold: A distance to mark in the histogram: the calibrated one.
+        rows: How many queries to show.
+        neighbours: How many neighbours of each.
+        seed: Of the choice of queries and of the map.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: There are fewer than two items, or not one embedding per item.
+        MissingDependencyError: matplotlib or scikit-learn is not installed.
+    """
+    agg = require("matplotlib.backends.backend_agg", extra="train")
+    figures = require("matplotlib.figure", extra="train")
+    x = as_rows(embeddings, name="embeddings").cpu()
+    if len(x) != len(dataset) or len(x) < 2:
+        raise InputError(
+            f"a picture needs at least two items and one embedding for each, "
+            f"given {len(x)} embeddings of {len(dataset)} items"
+        )
+    images = dataset.kind == "images"
+    figure = figures.Figure(figsize=(16, 9) if images else (15, 7), dpi=110, facecolor="white")
+    agg.FigureCanvasAgg(figure)
+    if images:
+        left = figure.add_axes((0.02, 0.03, 0.49, 0.89))
+        plane = figure.add_axes((0.54, 0.37, 0.44, 0.55))
+        histogram = figure.add_axes((0.54, 0.075, 0.44, 0.2))
+        found = nearest_neighbours(x, k=neighbours, distance=distance)
+        _draw_rows(left, dataset, found, _choose(dataset.labels, found, rows, seed))
+    else:
+        plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
+        histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
+    shown = np.sort(np.random.default_rng(seed).permutation(len(x))[:MAP_POINTS])
+    part = x[torch.from_numpy(shown)]
+    _draw_map(plane, _plane(part, distance, seed), dataset.labels[shown], dataset)
+    _draw_histogram(histogram, part, dataset.labels[shown], distance, threshold)
+    figure.savefig(path, format="png", facecolor="white")
+    return Path(path)
+
+
+def _choose(labels: Int64[np.ndarray, " n"], found: Neighbours, rows: int, seed: int) -> list[_Row]:
+    random = np.random.default_rng(seed)
+    frequent = np.bincount(labels - labels.min())[labels - labels.min()] > 1
+    order = random.permutation(np.flatnonzero(frequent) if frequent.any() else len(labels))
+    wrong = [int(i) for i in order if labels[found.indices[i, 0]] != labels[i]]
+    failing = wrong[: rows // 4]
+    fresh: list[int] = []
+    again: list[int] = []
+    seen: set[int] = set()
+    for i in order.tolist():
+        if i not in failing:
+            (again if labels[i] in seen else fresh).append(i)
+            seen.add(labels[i])
+    chosen = sorted((fresh + again)[: rows - len(failing)], key=lambda i: (labels[i], i))
+    return [_Row(i, "") for i in chosen] + [_Row(i, "nearest is wrong") for i in failing]
+
+
+def _draw_rows(axes: Any, dataset: Dataset, found: Neighbours, rows: list[_Row]) -> None:
+    columns = found.indices.shape[1]
+    step, gap = 1.29, 0.35
+    for r, row in enumerate(rows):
+        top = r * step + (0.3 if row.note else 0)
+        _tile(axes, dataset.items[row.query], 0, top, INK)
+        _say(axes, 0.5, top + 1.13, dataset.identity(row.query), INK, size=7.5, weight="bold")
+        for c, (at, d) in enumerate(zip(found.indices[row.query], found.distances[row.query], strict=True)):
+            left = 1 + gap + c * 1.12
+            right = dataset.labels[at] == dataset.labels[row.query]
+            _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
+            _badge(axes, left + 0.93, top + 0.07, right)
+            note = f"{d:#.3g}".rstrip(".")
+            note = note if right else f"{note} · {_short(dataset.identity(int(at)), 9)}"
+            _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
+    failing = next((r for r, row in enumerate(rows) if row.note), None)
+    if failing is not None and failing:
+        y = failing * step + 0.1
+        axes.plot([0, 1 + gap + columns * 1.12 - 0.12], [y, y], color="#d9dce2", lw=0.8)
+    axes.set_xlim(-0.1, 1 + gap + columns * 1.12)
+    axes.set_ylim(len(rows) * step + (0.3 if failing is not None else 0), -0.1)
+    axes.set_aspect("equal", anchor="NW")
+    axes.axis("off")
+    last = "; in the last rows the nearest is wrong" if failing is not None else ""
+    _title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
+
+
+def _tile(axes: Any, item: np.ndarray, left: float, top: float, colour: str) -> None:
+    patches = require("matplotlib.patches", extra="train")
+    height, width = item.shape[:2]
+    shown = np.repeat(item, 3, axis=2) if item.shape[2] == 1 else item
+    w, h = width / max(height, width), height / max(height, width)
+    x, y = left + (1 - w) / 2, top + (1 - h) / 2
+    axes.add_patch(patches.Rectangle((left, top), 1, 1, facecolor="#f1f2f5", edgecolor="none", zorder=1))
+    axes.imshow(
+        shown,
+        extent=(x, x + w, y + h, y),
+        interpolation="nearest" if max(height, width) < 64 else "antialiased",
+        zorder=2,
+    )
+    axes.add_patch(patches.Rectangle((left, top), 1, 1, fill=False, edgecolor=colour, lw=2, zorder=3))
+
+
+def _badge(axes: Any, x: float, y: float, right: bool) -> None:
+    colour = RIGHT if right else WRONG
+    axes.scatter([x], [y], s=95, color=colour, edgecolors="white", linewidths=1, zorder=4)
+    axes.text(
+        x, y, "✓" if right else "✗", color="white", size=7, weight="bold", ha="center", va="center", zorder=5
+    )  # fmt: skip
+
+
+def _plane(x: Float[Tensor, "n d"], distance: Distance, seed: int) -> Float[np.ndarray, "n 2"]:
+    wide = x.double()
+    wide = unit_rows(wide) if distance == "cosine" else wide
+    spread = float((wide - wide.mean(0)).abs().max()) if wide.numel() else 0.0
+    if spread == 0:
+        return np.zeros((len(x), 2))
+    scaled = ((wide - wide.mean(0)) / spread).float().numpy()
+    if len(x) < 10 or x.shape[1] < 2:
+        u, s, _ = np.linalg.svd(np.pad(scaled, ((0, 0), (0, 2))), full_matrices=False)
+        flat: np.ndarray = (u * s)[:, :2]
+        return flat
+    manifold = require("sklearn.manifold", extra="train")
+    points: np.ndarray = manifold.TSNE(
+        init="pca", perplexity=min(30.0, (len(x) - 1) / 3), random_state=seed
+    ).fit_transform(scaled)
+    return points
+
+
+def _draw_map(axes: Any, points: np.ndarray, labels: np.ndarray, dataset: Dataset) -> None:
+    effects = require("matplotlib.patheffects", extra="train")
+    present = np.unique(labels)
+    colours = np.array([PALETTE[i % len(PALETTE)] for i in range(len(present))])
+    kind = np.searchsorted(present, labels)
+    for m, marker in enumerate(MARKERS):
+        chosen = kind // len(PALETTE) % len(MARKERS) == m
+        axes.scatter(
+            points[chosen, 0],
+            points[chosen, 1],
+            c=colours[kind[chosen]],
+            marker=marker,
+            s=float(np.clip(30000 / len(points), 12, 60)),
+            alpha=0.8,
+            linewidths=0.3,
+            edgecolors="white",
+        )
+    if len(present) <= NAMED_IDENTITIES and dataset.identities:
+        for label, colour in zip(present, colours, strict=True):
+            x, y = np.median(points[labels == label], axis=0)
+            halo = [effects.withStroke(linewidth=3.5, foreground="white")]
+            axes.text(
+                x, y, _short(dataset.identities[label], 16), color=colour, size=13, weight="bold",
+                ha="center", va="center", parse_math=False, path_effects=halo,
+            )  # fmt: skip
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_color("#e3e5ea")
+    count = f"{len(points):,}" + (f" of {len(dataset):,}" if len(points) < len(dataset) else "")
+    _title(axes, "Map", f"t-SNE of {count} items, coloured by identity ({len(present)})")
+
+
+def _draw_histogram(
+    axes: Any, x: Tensor, labels: np.ndarray, distance: Distance, threshold: float | None
+) -> None:
+    try:
+        report = verification(x, labels, distance=distance)
+    except InputError:  # no pair of one kind: there is nothing to tell apart
+        axes.axis("off")
+        return
+    edges = np.linspace(0, float(max(report.genuine[-1], report.impostor[-1])) * 1.02 or 1.0, 71)
+    for values, colour, name in (
+        (report.genuine, RIGHT, "same identity"),
+        (report.impostor, WRONG, "different"),
+    ):
+        share = np.histogram(values, edges)[0] / len(values)
+        axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({len(values):,} pairs)")
+    subtitle = "each kind of pair on its own scale"
+    # The legend has the room above the curves.
+    top = axes.get_ylim()[1]
+    axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
+    if threshold is not None:
+        axes.vlines(threshold, 0, top, color=INK, lw=1.4, ls="--", label=f"threshold {threshold:.3g}")
+        accepted = (
+            f"{report.tar_at(threshold):.1%} of the same, {report.far_at(threshold):.2%} of the different"
+        )
+        subtitle = f"the threshold accepts {accepted}"
+    axes.set_xlim(0, edges[-1])
+    axes.set_yticks([])
+    axes.tick_params(colors=QUIET, labelsize=9, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#c9ccd4")
+    axes.set_xlabel(f"{distance.replace('_', ' ')} distance", color=QUIET, size=9)
+    axes.legend(
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        loc="upper left",
+        ncols=3,
+        borderaxespad=0,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
+    _title(axes, "Distances of pairs", subtitle)
+
+
+def _title(axes: Any, title: str, subtitle: str) -> None:
+    for text, size, weight, colour, up in ((title, 13, "bold", INK, 22), (subtitle, 9, "normal", QUIET, 8)):
+        axes.annotate(
+            text, (0, 1), xycoords="axes fraction", xytext=(0, up), textcoords="offset points", size=size,
+            weight=weight, color=colour, va="bottom", annotation_clip=False,
+        )  # fmt: skip
+
+
+def _say(
+    axes: Any, x: float, y: float, text: str, colour: str, *, size: float, weight: str = "normal"
+) -> None:
+    axes.text(
+        x, y, _short(text, 16), color=colour, size=size, weight=weight,
+        ha="center", va="center", parse_math=False,
+    )  # fmt: skip
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
