@@ -24,6 +24,7 @@ PALETTE = (
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D")
 MAP_POINTS = 2000
+TILE_PIXELS = 256
 NAMED_IDENTITIES = len(PALETTE)
 
 
@@ -90,7 +91,7 @@ def picture(
     else:
         plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
-    shown = np.sort(np.random.default_rng(seed).permutation(len(x))[:MAP_POINTS])
+    shown = np.sort(np.random.default_rng([seed, 0]).permutation(len(x))[:MAP_POINTS])
     part = x[torch.from_numpy(shown)]
     _draw_map(plane, _plane(part, distance, seed), dataset.labels[shown], dataset)
     _draw_histogram(histogram, part, dataset.labels[shown], distance, threshold)
@@ -99,7 +100,7 @@ def picture(
 
 
 def _choose(labels: Int64[np.ndarray, " n"], found: Neighbours, rows: int, seed: int) -> list[_Row]:
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, 1])
     frequent = np.bincount(labels - labels.min())[labels - labels.min()] > 1
     order = random.permutation(np.flatnonzero(frequent) if frequent.any() else len(labels))
     wrong = [int(i) for i in order if labels[found.indices[i, 0]] != labels[i]]
@@ -146,6 +147,10 @@ def _tile(axes: Any, item: np.ndarray, left: float, top: float, colour: str) -> 
     patches = require("matplotlib.patches", extra="train")
     height, width = item.shape[:2]
     shown = np.repeat(item, 3, axis=2) if item.shape[2] == 1 else item
+    if max(height, width) > TILE_PIXELS:  # dozens of photographs at full size would fill the memory
+        photograph = require("PIL.Image", extra="images").fromarray(shown)
+        photograph.thumbnail((TILE_PIXELS, TILE_PIXELS))
+        shown = np.asarray(photograph)
     w, h = width / max(height, width), height / max(height, width)
     x, y = left + (1 - w) / 2, top + (1 - h) / 2
     axes.add_patch(patches.Rectangle((left, top), 1, 1, facecolor="#f1f2f5", edgecolor="none", zorder=1))

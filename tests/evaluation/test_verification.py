@@ -1,0 +1,227 @@
+"""Verification equals counting pair by pair, and scikit-learn's ROC."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from reference import distance
+from trine.distances import DISTANCES
+from trine.errors import InputError
+from trine.evaluation import verification
+
+
+def trials(rows, labels, name):
+    """(distance, same) of every unordered pair; rounding makes exact ties of tied pairs."""
+    return [
+        (float(np.float32(distance(rows[i], rows[j], name))), labels[i] == labels[j])
+        for i, j in itertools.combinations(range(len(rows)), 2)
+    ]
+
+
+def naive_auc(pairs):
+    wins = [
+        1.0 if g < i else 0.5 if g == i else 0.0
+        for (g, same_g), (i, same_i) in itertools.product(pairs, pairs)
+        if same_g and not same_i
+    ]
+    return sum(wins) / len(wins)
+
+
+def naive_tar(pairs, far):
+    """VAL at FAR: the best TAR of the observed thresholds whose FAR is within the rate."""
+    genuine = [d for d, same in pairs if same]
+    impostor = [d for d, same in pairs if not same]
+    best = 0.0
+    for t, _ in pairs:
+        if sum(d <= t for d in impostor) / len(impostor) <= far:
+            best = max(best, sum(d <= t for d in genuine) / len(genuine))
+    return best
+
+
+points = st.lists(
+    st.tuples(st.integers(-2, 2), st.integers(-2, 2), st.integers(0, 2)), min_size=3, max_size=14
+).filter(lambda ps: 1 < len({p[2] for p in ps}) < len(ps))
+
+
+@given(points, st.sampled_from(DISTANCES), st.sampled_from([0.0, 0.01, 0.1, 0.25, 1 / 3, 0.5, 1.0]))
+def test_equals_the_naive_twin(given_points, name, far):
+    rows, labels = [p[:2] for p in given_points], [p[2] for p in given_points]
+    report = verification(np.array(rows, np.float64), labels, distance=name)
+    pairs = trials(rows, labels, name)
+    # Integer points tie exactly; only cosine's division may leave them apart in the last bit.
+    if name != "cosine":
+        assert report.roc_auc == pytest.approx(naive_auc(pairs), abs=1e-12)
+        assert report.tar_at_far(far) == pytest.approx(naive_tar(pairs, far), abs=1e-12)
+    threshold = report.threshold_at_far(far)
+    if threshold is not None:
+        assert report.far_at(threshold) <= far
+        assert report.tar_at(threshold) == report.tar_at_far(far)
+    assert (report.genuine_pairs, report.impostor_pairs) == (
+        sum(same for _, same in pairs),
+        sum(not same for _, same in pairs),
+    )
+
+
+def check_against_scikit_learn(report):
+    scores = -np.concatenate([report.genuine, report.impostor]).astype(np.float64)
+    same = np.concatenate([np.ones(report.genuine_pairs), np.zeros(report.impostor_pairs)])
+    assert report.roc_auc == pytest.approx(roc_auc_score(same, scores), abs=1e-12)
+    fpr, tpr, thresholds = roc_curve(same, scores, drop_intermediate=False)
+    for far in (0.0, 0.001, 0.01, 0.1, 0.5):
+        within = fpr <= far
+        assert report.tar_at_far(far) == pytest.approx(tpr[within].max(), abs=1e-12)
+        last = -thresholds[within][-1]
+        assert report.threshold_at_far(far) == (None if np.isinf(last) else last)
+    grid = np.linspace(0, 1, 200_001)
+    crossing = grid[np.argmin(np.abs(np.interp(grid, fpr, tpr) - (1 - grid)))]
+    assert report.eer == pytest.approx(crossing, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", DISTANCES)
+def test_equals_scikit_learn_on_digits(name):
+    digits = load_digits()
+    report = verification(digits.data[:300].astype(np.float32), digits.target[:300], distance=name)
+    assert report.genuine_pairs + report.impostor_pairs == 300 * 299 // 2
+    assert 0.7 < report.roc_auc < 0.99
+    check_against_scikit_learn(report)
+
+
+def test_equals_scikit_learn_with_many_ties():
+    random = np.random.default_rng(0)
+    report = verification(random.integers(0, 3, (80, 2)).astype(np.float32), random.integers(0, 5, 80))
+    assert len(np.unique(report.impostor)) < 10
+    check_against_scikit_learn(report)
+
+
+def test_equal_embeddings_say_nothing():
+    report = verification(np.ones((6, 2)), [0, 0, 0, 1, 1, 1])
+    assert (report.roc_auc, report.eer) == (0.5, 0.5)
+    assert report.tar_at_far(0.5) == 0
+    assert report.threshold_at_far(0.5) is None
+    assert report.tar_at_far(1.0) == 1
+
+
+def test_tight_classes_are_told_apart():
+    random = np.random.default_rng(1)
+    centres = random.standard_normal((5, 32)) + 50
+    x = np.repeat(centres, 8, 0) + 1e-6 * random.standard_normal((40, 32))
+    report = verification(x, np.repeat(np.arange(5), 8))
+    assert report.roc_auc == 1
+    exact = [
+        distance(x[i], x[j], "euclidean") for i, j in itertools.combinations(range(40), 2) if i // 8 == j // 8
+    ]
+    np.testing.assert_allclose(report.genuine, np.sort(exact), rtol=1e-6)
+
+
+def test_given_pairs_are_the_trials():
+    x = np.array([[0.0], [1.0], [3.0], [10.0]])
+    pairs = np.array([[0, 1], [0, 2], [3, 0], [3, 3]])
+    same = np.array([True, False, False, True])
+    report = verification(x, pairs=pairs, same=same)
+    assert report.genuine.tolist() == [0.0, 1.0]
+    assert report.impostor.tolist() == [3.0, 10.0]
+    assert (report.protocol, report.identities) == ("verification: given pairs", None)
+    by_labels = verification(x, [5, 5, 6, 7], pairs=pairs)
+    assert by_labels.impostor.tolist() == report.impostor.tolist()
+
+
+def test_tiles_give_the_same_pairs(monkeypatch):
+    import trine.evaluation.pairs as module
+
+    digits = load_digits()
+    whole = verification(digits.data[:150], digits.target[:150])
+    monkeypatch.setattr(module, "TILE", 1000)
+    tiled = verification(digits.data[:150], digits.target[:150])
+    np.testing.assert_array_equal(tiled.genuine, whole.genuine)
+    np.testing.assert_array_equal(tiled.impostor, whole.impostor)
+
+
+@pytest.mark.parametrize("max_pairs", [4_000, 20_000])
+def test_a_sample_says_so_and_estimates_without_bias(max_pairs):
+    digits = load_digits()
+    x, y = digits.data[:400], digits.target[:400]
+    whole = verification(x, y)
+    sample = verification(x, y, max_pairs=max_pairs, seed=3)
+    assert (whole.pairs_sampled, sample.pairs_sampled) == (False, True)
+    assert "a random sample of all pairs, seed 3" in sample.protocol
+    assert sample.pairs_total == 400 * 399 // 2
+    assert sample.genuine_pairs + sample.impostor_pairs == max_pairs
+    # Where they fit into half of the sample, the genuine pairs are all there.
+    if whole.genuine_pairs <= max_pairs // 2:
+        np.testing.assert_array_equal(sample.genuine, whole.genuine)
+    else:
+        assert sample.genuine_pairs == max_pairs // 2
+        assert np.isin(sample.genuine, whole.genuine).all()
+    assert np.isin(sample.impostor, whole.impostor).all()
+    assert sample.roc_auc == pytest.approx(whole.roc_auc, abs=0.02)
+    again = verification(x, y, max_pairs=max_pairs, seed=3)
+    np.testing.assert_array_equal(again.impostor, sample.impostor)
+    assert not np.array_equal(verification(x, y, max_pairs=max_pairs, seed=4).impostor, sample.impostor)
+
+
+def test_a_sample_draws_every_pair_of_a_kind_equally_often():
+    # Every pair has a distance of its own, so the distances count the pairs.
+    x = 2.0 ** np.arange(12)[:, None]
+    y = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 3])
+    sample = verification(np.tile(x, (20, 1)), np.tile(y, 20), max_pairs=28_000)
+    values, counts = np.unique(sample.impostor, return_counts=True)
+    impostors = sum(a != b for a, b in itertools.combinations(y, 2))
+    assert len(values) == impostors
+    # Every value stands for 400 of all impostor pairs: five standard deviations.
+    expected = counts.sum() / impostors
+    assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
+
+
+def test_ids_beyond_floats_stay_apart():
+    report = verification(np.arange(4.0)[:, None], np.array([2**53, 2**53 + 1, -(2**53), -(2**53)]))
+    assert report.genuine.tolist() == [1.0]
+    assert report.identities == 3
+
+
+def test_json_carries_counts_and_protocol():
+    report = verification(np.array([[0.0], [1.0], [5.0]]), [1, 1, 2], at=(0.01,))
+    assert json.loads(json.dumps(report.to_json())) == {
+        "protocol": "verification: all pairs",
+        "distance": "euclidean",
+        "genuine_pairs": 1,
+        "impostor_pairs": 2,
+        "pairs_total": 3,
+        "pairs_sampled": False,
+        "identities": 2,
+        "roc_auc": 1.0,
+        "eer": 0.0,
+        "tar_at_far": {"0.01": 1.0},
+        "threshold_at_far": {"0.01": 1.0},
+    }
+
+
+def test_what_cannot_be_used_is_named():
+    x = np.zeros((4, 2))
+    with pytest.raises(InputError, match="given no genuine one; add two items of one identity"):
+        verification(x, [0, 1, 2, 3])
+    with pytest.raises(InputError, match="given no impostor one; add items of two identities"):
+        verification(x, [0, 0, 0, 0])
+    with pytest.raises(InputError, match="given no genuine one"):
+        verification(x[:0], [])
+    with pytest.raises(InputError, match="needs labels, or pairs together with same"):
+        verification(x)
+    with pytest.raises(InputError, match="needs labels, or pairs together with same"):
+        verification(x, [0, 0, 1, 1], same=np.array([True]))
+    with pytest.raises(InputError, match=r"pair 1 is \[0, 4\], expected rows from 0 to 3"):
+        verification(x, [0, 0, 1, 1], pairs=np.array([[0, 1], [0, 4]]))
+    with pytest.raises(InputError, match="pairs need same"):
+        verification(x, pairs=np.array([[0, 1]]))
+    report = verification(x, [0, 0, 1, 1])
+    with pytest.raises(InputError, match="far must be a rate from 0 to 1, given 2"):
+        report.tar_at_far(2.0)
+
+
+def test_flags_of_another_length_are_named(as_in_production):
+    with pytest.raises(InputError, match="same must have one entry per pair, given 1 for 2 pairs"):
+        verification(np.zeros((4, 2)), pairs=np.array([[0, 1], [1, 2]]), same=np.array([True]))

@@ -1,0 +1,81 @@
+"""Clusters equal the components of the threshold graph, found by flooding it."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.cluster import DBSCAN
+from sklearn.datasets import load_digits
+from sklearn.metrics import adjusted_rand_score
+
+from reference import distance
+from trine.clustering import cluster
+from trine.distances import DISTANCES
+from trine.errors import InputError, MissingDependencyError
+
+
+def flooded(rows, threshold, name):
+    """Components by flooding, the largest first and equal sizes by their first item."""
+    n = len(rows)
+    component = [-1] * n
+    count = 0
+    for start in range(n):
+        if component[start] >= 0:
+            continue
+        todo = [start]
+        while todo:
+            i = todo.pop()
+            component[i] = count
+            todo += [
+                j for j in range(n) if component[j] < 0 and distance(rows[i], rows[j], name) <= threshold
+            ]
+        count += 1
+    order = sorted(range(count), key=lambda c: (-component.count(c), c))
+    return [order.index(c) for c in component]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=25),
+    st.sampled_from(DISTANCES),
+    st.sampled_from([0.0, 0.11, 1.0, 2.0]),
+)
+def test_equal_to_flooding(points, name, threshold):
+    rows = np.array(points, dtype=np.float64)
+    found = cluster(rows, threshold=threshold, distance=name, neighbours=30)
+    assert found.tolist() == flooded(points, threshold, name)
+
+
+def test_digits_fall_into_groups_as_scikit_learn_finds_them():
+    digits = load_digits()
+    found = cluster(digits.data, threshold=19.0)
+    assert adjusted_rand_score(DBSCAN(eps=19.0, min_samples=1).fit_predict(digits.data), found) == 1
+    assert adjusted_rand_score(digits.target, found) > 0.4
+    sizes = np.bincount(found)
+    assert (np.diff(sizes) <= 0).all()
+    assert len(sizes) > 10
+
+
+def test_few_neighbours_still_join_a_tight_group():
+    rows = np.concatenate([np.full((50, 2), 0.0), np.full((60, 2), 5.0)]) + np.arange(110)[:, None] * 1e-4
+    assert cluster(rows, threshold=1.0, neighbours=2).tolist() == [1] * 50 + [0] * 60
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_nothing_to_join(n):
+    assert cluster(np.zeros((n, 2)), threshold=1.0).tolist() == [0] * n
+
+
+def test_what_cannot_be_used_is_named(monkeypatch):
+    rows = np.zeros((3, 2))
+    with pytest.raises(InputError, match="threshold must be a distance of at least 0, given -1"):
+        cluster(rows, threshold=-1.0)
+    with pytest.raises(InputError, match="threshold must be a distance of at least 0, given nan"):
+        cluster(rows, threshold=float("nan"))
+    with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
+        cluster(rows, threshold=1.0, neighbours=0)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'trine\[gallery\]'"):
+        cluster(rows, threshold=1.0)
