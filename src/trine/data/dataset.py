@@ -1,0 +1,204 @@
+"""What every source becomes: labelled items, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.data.pictures import MAX_PIXELS, decode
+from trine.errors import DataError, InputError
+from trine.shapes import Float32, Int64, Shaped, UInt8
+
+Kind = Literal["images", "vectors"]
+"""What the items are: pictures, or rows of numbers."""
+
+Indices = Sequence[int] | NDArray[np.integer[Any]]
+"""Positions of items, from 0."""
+
+
+@runtime_checkable
+class Items(Protocol):
+    """A sequence of items, of which a part can be taken.
+
+    `items[i]` is one item: uint8 (height, width, channels) with 1 or 3 channels where `kind` is
+    "images", float32 (dimensions,) where it is "vectors".
+    """
+
+    @property
+    def kind(self) -> Kind:
+        """What the items are."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Shaped[np.ndarray, "..."]: ...
+
+    def subset(self, indices: Indices, /) -> Items:
+        """Takes a part of the items, in the order given."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Pictures in files, decoded when asked for; sizes may differ.
+
+    Args:
+        paths: One file for each item.
+        max_pixels: The most pixels that a picture may have.
+    """
+
+    paths: tuple[Path, ...]
+    max_pixels: int = MAX_PIXELS
+    kind: Literal["images"] = field(default="images", init=False)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
+        return decode(self.paths[int(index)], max_pixels=self.max_pixels)
+
+    def subset(self, indices: Indices, /) -> ImageFiles:
+        """Takes a part of the items, in the order given."""
+        return replace(self, paths=tuple(self.paths[int(index)] for index in indices))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageArray:
+    """Pictures of one size in one array.
+
+    Args:
+        pixels: uint8, N × height × width, or with 1 or 3 channels at the end.
+    """
+
+    pixels: UInt8[np.ndarray, "n h w *c"]
+    kind: Literal["images"] = field(default="images", init=False)
+
+    def __post_init__(self) -> None:
+        shape = self.pixels.shape
+        if self.pixels.ndim not in (3, 4) or (self.pixels.ndim == 4 and shape[3] not in (1, 3)):
+            raise InputError(
+                f"pictures have shape {shape}, expected (N, height, width) or "
+                "(N, height, width, channels) with 1 or 3 channels: move the channels to the end"
+            )
+        if self.pixels.ndim == 3:
+            object.__setattr__(self, "pixels", self.pixels[..., None])
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
+        picture: UInt8[np.ndarray, "h w c"] = self.pixels[int(index)]
+        return picture
+
+    def subset(self, indices: Indices, /) -> ImageArray:
+        """Takes a part of the items, in the order given."""
+        return ImageArray(self.pixels[np.asarray(indices, dtype=np.int64)])
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Rows of numbers, one for each item.
+
+    Args:
+        rows: float32, N × dimensions.
+    """
+
+    rows: Float32[np.ndarray, "n d"]
+    kind: Literal["vectors"] = field(default="vectors", init=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int, /) -> Float32[np.ndarray, " d"]:
+        row: Float32[np.ndarray, " d"] = self.rows[int(index)]
+        return row
+
+    def subset(self, indices: Indices, /) -> Vectors:
+        """Takes a part of the items, in the order given."""
+        return Vectors(self.rows[np.asarray(indices, dtype=np.int64)])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled items, and what else is known about each of them.
+
+    Args:
+        items: The items, N of them.
+        labels: For each item the index of its identity, or −1 in all places where none is known.
+        identities: The name of each identity.
+        names: The name of each item, unique: a relative path, "row 17" of a table (from 1, the
+            header not counted) or "item 17" of an array (from 0).
+        columns: What else is known about each item: "camera", "group" or "split", where the data
+            has it; strings or integers.
+        root: What the user named: a path or the name of a built-in data set.
+
+    Raises:
+        DataError: The parts do not fit each other.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = Vectors(np.zeros((3, 2), dtype=np.float32))
+        >>> data = Dataset(rows, np.array([0, 1, 1]), ("ann", "bob"), ("a", "b", "c"))
+        >>> len(data), data.kind, data.identity(2)
+        (3, 'vectors', 'bob')
+        >>> data.subset([2]).names
+        ('c',)
+    """
+
+    items: Items
+    labels: Int64[np.ndarray, " n"]
+    identities: tuple[str, ...]
+    names: tuple[str, ...]
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    root: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.items)
+        lengths = {"labels": len(self.labels), "names": len(self.names)}
+        lengths |= {f"column {name!r}": len(column) for name, column in self.columns.items()}
+        for name, length in lengths.items():
+            if length != n:
+                raise DataError(f"{name} has {length} entries for {n} items, expected one for each")
+        lowest = 0 if self.identities else -1
+        if n and not lowest <= self.labels.min() <= self.labels.max() < max(len(self.identities), lowest + 1):
+            raise DataError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"expected indices into the {len(self.identities)} identities"
+            )
+        if len(set(self.names)) != n:
+            raise DataError("two items have the same name, expected a name of its own for each")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def kind(self) -> Kind:
+        """What the items are: "images" or "vectors"."""
+        return self.items.kind
+
+    def identity(self, index: int) -> str:
+        """Names the identity of one item; empty where none is known."""
+        return self.identities[int(self.labels[index])] if self.identities else ""
+
+    def subset(self, indices: Indices) -> Dataset:
+        """Takes a part of the items; identities keep their numbers and names.
+
+        Args:
+            indices: Positions of the items to take, in the order wanted.
+
+        Returns:
+            The part, with the same `identities`.
+        """
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            items=self.items.subset(chosen),
+            labels=self.labels[chosen],
+            names=tuple(self.names[index] for index in chosen),
+            columns={name: column[chosen] for name, column in self.columns.items()},
+        )

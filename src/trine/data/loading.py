@@ -1,0 +1,159 @@
+"""One function from what a person names to a checked data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from trine.data.checking import Found, check
+from trine.data.dataset import Dataset, ImageFiles
+from trine.data.pictures import SUFFIXES as PICTURES
+from trine.data.report import STRICT, LoadPolicy, LoadReport
+from trine.data.sources.arrays import read_arrays
+from trine.data.sources.builtin import BUILTIN
+from trine.data.sources.folder import read_folder
+from trine.data.sources.table import SUFFIXES as TABLES
+from trine.data.sources.table import read_table
+from trine.errors import DataError, SettingError, nearest
+
+
+def load(
+    source: str | Path,
+    *,
+    label: str | None = None,
+    path_column: str | None = None,
+    features: Sequence[str] | None = None,
+    policy: LoadPolicy = STRICT,
+) -> tuple[Dataset, LoadReport]:
+    """Loads labelled data, and checks every item of it.
+
+    A source is a folder with one folder of pictures for each identity; a table (.csv, .tsv, either
+    also with .gz, or .parquet) with a label column and a path column or feature columns; an `.npz`
+    file with x and y; or the name of a built-in data set, "digits" or "fashion-mnist" (write
+    "./digits" for a folder of that name).
+
+    Args:
+        source: The path or the name.
+        label: The label column of a table, or the array of labels in an `.npz` file.
+        path_column: The column of a table that names the pictures.
+        features: The columns of a table that are the features; None takes all that are numbers.
+        policy: What to do with items that cannot be used.
+
+    Returns:
+        The data set, identities in natural order; and the report of what was found.
+
+    Raises:
+        DataError: There is no such source, or something in it cannot be used.
+        SettingError: A column is named for a source that has none.
+        MissingDependencyError: A package that reads this source is not installed.
+
+    Example:
+        >>> data, report = load("digits")
+        >>> print(report)
+        digits: 1,797 pictures of 10 identities, 174 to 183 each
+        >>> data.items[0].shape, data.identity(0)
+        ((8, 8, 1), '0')
+    """
+    found = _find(source, label, path_column, features, policy, labelled=True)
+    return check(found, source=str(source), policy=policy)
+
+
+def load_unlabelled(
+    source: str | Path | Sequence[str | Path],
+    *,
+    path_column: str | None = None,
+    features: Sequence[str] | None = None,
+    policy: LoadPolicy = STRICT,
+) -> tuple[Dataset, LoadReport]:
+    """Loads items whose identities are not known: a folder laid out in any way, one picture, a list.
+
+    Args:
+        source: What `load` takes, one picture, or a list of pictures.
+        path_column: The column of a table that names the pictures.
+        features: The columns of a table that are the features; None takes all that are numbers.
+        policy: What to do with items that cannot be used.
+
+    Returns:
+        The data set, with label −1 everywhere and no identities; and the report of what was found.
+
+    Raises:
+        DataError: There is no such source, or something in it cannot be used.
+        SettingError: A column is named for a source that has none.
+        MissingDependencyError: A package that reads this source is not installed.
+    """
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if not (path.is_file() and path.suffix.lower() in PICTURES):
+            found = _find(source, None, path_column, features, policy, labelled=False)
+            return check(found, source=str(source), policy=policy)
+        source = [source]
+    paths = tuple(Path(path) for path in source)
+    name = str(paths[0]) if len(paths) == 1 else f"{len(paths):,} pictures"
+    items = ImageFiles(paths, policy.max_pixels)
+    found = Found(items, [path.as_posix() for path in paths], None)
+    return check(found, source=name, policy=policy)
+
+
+def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixels) -> ImageFiles:
+    """Checks pictures and makes items of them, one for each path and in their order.
+
+    Args:
+        paths: The pictures; one may come twice.
+        max_pixels: The most pixels that a picture may have.
+
+    Returns:
+        The items; a picture is decoded when it is asked for.
+
+    Raises:
+        DataError: A file is missing, no picture, damaged or too large.
+    """
+    policy = LoadPolicy(duplicates="keep", max_pixels=max_pixels)
+    data, _ = load_unlabelled(list(paths), policy=policy)
+    assert isinstance(data.items, ImageFiles)
+    return data.items
+
+
+def _find(
+    source: str | Path,
+    label: str | None,
+    path_column: str | None,
+    features: Sequence[str] | None,
+    policy: LoadPolicy,
+    *,
+    labelled: bool,
+) -> Found:
+    path = Path(source)
+    if path.name.lower().endswith(TABLES) and path.is_file():
+        return read_table(
+            path,
+            label=label,
+            path_column=path_column,
+            features=features,
+            max_pixels=policy.max_pixels,
+            labelled=labelled,
+        )
+    named = {"path_column": path_column, "features": features}
+    if path.suffix.lower() != ".npz":
+        named["label"] = label
+    for argument, value in named.items():
+        if value is not None:
+            raise SettingError(
+                f"{argument}={value!r} names a column of a table, but {source} is no table "
+                f"({', '.join(TABLES)}): leave {argument} out"
+            )
+    if isinstance(source, str) and source in BUILTIN:
+        found = BUILTIN[source]()
+        return found if labelled else Found(found.items, found.names, None, found.columns)
+    if path.is_dir():
+        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled)
+    if not path.exists():
+        raise DataError(
+            f"there is no file or folder {str(source)!r}, and no built-in data set of that name: "
+            f"{nearest(str(source), BUILTIN)}"
+        )
+    if path.suffix.lower() == ".npz":
+        return read_arrays(path, label=label or "y", labelled=labelled)
+    raise DataError(
+        f"{source} is no data set: expected a folder of folders of pictures, a table "
+        f"({', '.join(TABLES)}) or an .npz file"
+    )

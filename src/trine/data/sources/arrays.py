@@ -1,0 +1,115 @@
+"""An `.npz` file with the arrays x and y."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.data.checking import Found
+from trine.data.dataset import ImageArray, Items, Vectors
+from trine.errors import DataError, nearest
+
+COLUMNS = ("camera", "group", "split")
+"""The optional columns that trine knows."""
+
+
+def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found:
+    """Reads items and labels from an `.npz` file; nothing in it is ever unpickled.
+
+    `x` is (N, D) numbers for vectors, or uint8 (N, height, width) or (N, height, width, channels)
+    for pictures. `y` is (N,) integers or strings. Arrays called camera, group and split, (N,), are
+    columns.
+
+    Args:
+        path: The file.
+        label: The name of the array with the labels.
+        labelled: Whether labels are wanted.
+
+    Returns:
+        The items, named "item 0" and so on.
+
+    Raises:
+        DataError: The file is damaged, an array is missing, or one has the wrong shape or type.
+    """
+    wanted = ("x", label) if labelled else ("x",)
+    arrays = _open(path, (*wanted, *COLUMNS))
+    for name in wanted:
+        if name not in arrays:
+            held = arrays.keys()
+            raise DataError(f"{path} has no array {name!r}: {nearest(name, held)}")
+    x = arrays["x"]
+    items, unreadable = _items(path, x)
+    for name in (*wanted[1:], *(name for name in COLUMNS if name in arrays)):
+        if arrays[name].shape != (len(x),):
+            raise DataError(
+                f"{path}: {name!r} has shape {arrays[name].shape}, expected ({len(x)},): "
+                "one entry for each item of 'x'"
+            )
+    return Found(
+        items=items,
+        names=[f"item {place}" for place in range(len(x))],
+        labels=_labels(path, label, arrays[label]) if labelled else None,
+        columns={
+            name: _column(path, name, arrays[name]) for name in COLUMNS if name in arrays and name != label
+        },
+        unreadable=unreadable,
+    )
+
+
+def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+    """Reads the wanted arrays; the others are named, with an empty array in their place."""
+    try:
+        with path.open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            if isinstance(held, np.ndarray):
+                raise DataError(f"{path} holds one array alone: save it with np.savez(x=..., y=...)")
+            return {name: held[name] if name in wanted else np.empty(0) for name in list(held.files)}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, DataError):
+            raise
+        if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
+            raise DataError(
+                f"{path} holds Python objects, which trine never unpickles: "
+                "save numbers or fixed-length strings"
+            ) from error
+        raise DataError(f"{path} is no .npz file, or a damaged one: make it again") from error
+
+
+def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str]]:
+    if x.ndim == 2 and x.dtype.kind in "fiub":
+        with np.errstate(over="ignore"):
+            rows = np.ascontiguousarray(x, dtype=np.float32)
+        finite = np.isfinite(rows)
+        bad = np.flatnonzero(~finite.all(axis=1))
+        return Vectors(rows), {
+            int(row): f"x[{row}, {int(np.argmin(finite[row]))}] is not finite" for row in bad
+        }
+    if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[3] in (1, 3))):
+        return ImageArray(x), {}
+    raise DataError(
+        f"{path}: 'x' is {x.dtype} of shape {x.shape}, expected numbers (N, D) for vectors, or "
+        "uint8 (N, height, width) or (N, height, width, 1 or 3) for pictures"
+    )
+
+
+def _labels(path: Path, name: str, y: NDArray[Any]) -> list[str]:
+    if y.dtype.kind == "f":
+        missing = np.isnan(y)
+        whole = np.where(missing, 0, y)
+        if not np.array_equal(whole, np.round(whole)):
+            raise DataError(f"{path}: {name!r} has fractions, expected integers or strings")
+        return ["" if gap else str(int(v)) for gap, v in zip(missing, whole, strict=True)]
+    return [str(value).strip() for value in _column(path, name, y).tolist()]
+
+
+def _column(path: Path, name: str, column: NDArray[Any]) -> NDArray[Any]:
+    if column.dtype.kind == "S":
+        return np.char.decode(column, "utf-8")
+    if column.dtype.kind not in "iubU":
+        raise DataError(f"{path}: {name!r} is {column.dtype}, expected integers or strings")
+    return column

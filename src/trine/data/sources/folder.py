@@ -1,0 +1,109 @@
+"""A folder of folders of pictures, one folder for each identity."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from trine.data.checking import Found, natural
+from trine.data.dataset import ImageFiles
+from trine.data.pictures import SUFFIXES
+from trine.data.report import count, some
+from trine.errors import DataError
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of the parts that data comes divided into, in lower case, and what trine calls them."""
+
+
+def read_folder(root: Path, *, max_pixels: int, labelled: bool = True) -> Found:
+    """Lists the pictures of a folder; the folder right below `root` names the identity.
+
+    Pictures may lie deeper. Hidden files and files that are no pictures by their ending are passed
+    over and counted. Where the folders right below `root` are called train, test and perhaps
+    validation, they are the column "split", and the identity is the folder below them.
+
+    Args:
+        root: The folder.
+        max_pixels: The most pixels that a picture may have.
+        labelled: Whether folders name identities.
+
+    Returns:
+        The pictures, in the natural order of their paths.
+
+    Raises:
+        DataError: There is no picture.
+    """
+    pictures, others = _walk(root)
+    if not pictures:
+        endings = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        seen = f"; it has {_endings(others)}" if others else ""
+        raise DataError(f"{root} holds no picture ({endings}){seen}")
+    relative = sorted(
+        (path.relative_to(root).as_posix() for path in pictures),
+        key=lambda name: [natural(part) for part in name.split("/")],
+    )
+    names = [name.split("/") for name in relative]
+    notes = [f"not looked at: {_endings(others)}"] if others else []
+    columns = {}
+    divided = labelled and _divided(names)
+    if divided:
+        columns["split"] = np.array([PARTS[parts[0].lower()] for parts in names])
+        notes.append(f"divided by its folders into {', '.join(sorted({p[0] for p in names}))}")
+    depth = 1 if divided else 0
+    if labelled and len({parts[0] for parts in names}) == 1 and min(map(len, names)) > 2:
+        below = root / names[0][0]
+        notes.append(f"one identity; if the folders inside {names[0][0]} are the identities, load {below}")
+    labels = [parts[depth] if len(parts) > depth + 1 else "" for parts in names]
+    return Found(
+        items=ImageFiles(tuple(root / name for name in relative), max_pixels),
+        names=relative,
+        labels=labels if labelled else None,
+        columns=columns,
+        notes=tuple(notes),
+    )
+
+
+def _walk(root: Path) -> tuple[list[Path], list[Path]]:
+    """Lists the pictures and the other files, following links but never in a circle."""
+    pictures: list[Path] = []
+    others: list[Path] = []
+    seen: set[str] = set()
+    for folder, below, files in os.walk(root, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in files:
+            if not name.startswith("."):
+                path = Path(folder, name)
+                (pictures if path.suffix.lower() in SUFFIXES else others).append(path)
+    return pictures, others
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}")
+
+
+def _divided(names: list[list[str]]) -> bool:
+    first = {parts[0].lower() for parts in names}
+    parts = {PARTS.get(name) for name in first}
+    return "train" in parts and len(parts) > 1 and None not in parts and min(map(len, names)) > 2
+
+
+def _endings(others: list[Path]) -> str:
+    kinds = Counter(path.suffix.lower() or path.name for path in others)
+    listed = [f"{number:,} {kind}" for kind, number in kinds.most_common()]
+    return f"{count(len(others), 'other file', 'other files')} ({some(listed)})"

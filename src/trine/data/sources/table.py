@@ -1,0 +1,239 @@
+"""A CSV or Parquet table: a label column, and a path column or columns of numbers."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.data.checking import Found
+from trine.data.dataset import ImageFiles, Vectors
+from trine.data.pictures import SUFFIXES as PICTURES
+from trine.data.report import some
+from trine.data.sources.arrays import COLUMNS
+from trine.errors import DataError, nearest, require
+
+LABELS = ("label", "identity", "person", "class", "target", "y")
+"""The names by which a label column is known when none is given; capitals do not matter."""
+
+PATHS = ("path", "file", "filename", "filepath", "image", "picture")
+"""The names by which a path column is known when none is given; capitals do not matter."""
+
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+
+
+def read_table(
+    path: Path,
+    *,
+    label: str | None,
+    path_column: str | None,
+    features: Sequence[str] | None,
+    max_pixels: int,
+    labelled: bool = True,
+) -> Found:
+    """Reads a table: one row for each item.
+
+    With a path column the items are pictures; paths are relative to the table's folder. Without one
+    they are vectors of the feature columns. Columns called camera, group and split are kept beside.
+    Labels are kept as they are written: "007" and "7" are two identities.
+
+    Args:
+        path: The table: .csv, .tsv (either also with .gz) or .parquet.
+        label: The label column; None takes the one that is called label, identity, person, class,
+            target or y.
+        path_column: The path column; None takes the one that is called path, file, filename,
+            filepath, image or picture, if there is one.
+        features: The feature columns; None takes all columns of numbers that remain.
+        max_pixels: The most pixels that a picture may have.
+        labelled: Whether a label column is wanted.
+
+    Returns:
+        The items, named by their path, or "row 1" and so on; the header is not counted.
+
+    Raises:
+        DataError: The table is damaged, or a column is missing or of the wrong type.
+        MissingDependencyError: pyarrow is not installed.
+    """
+    names = _header(path)
+    if repeats := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path} has two columns called {repeats[0]!r}: rename one")
+    if labelled:
+        label = _column_name(path, names, label, LABELS, "label")
+    else:  # Not wanted as a label, but no feature either.
+        label = next((name for name in names if name.lower() in LABELS), None)
+    asked = path_column is not None
+    if path_column is not None:
+        _column_name(path, names, path_column, (), "path_column")
+    elif features is None:
+        path_column = next((name for name in names if name.lower() in PATHS), None)
+    for name in features or ():
+        _column_name(path, names, name, (), "features")
+    known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
+    text = [name for name in (label, path_column, *known) if name in names]
+    table = _read(path, text)
+    if table.num_rows == 0:
+        raise DataError(f"{path} has no rows below its header, expected one for each item")
+    labels = _strings(table, label) if labelled and label else None
+    columns = {name: np.array(_strings(table, name)) for name in known}
+    files = _strings(table, path_column) if path_column else []
+    # A column called "file" may as well hold something else, such as the hash of a program.
+    if asked or any(Path(file).suffix.lower() in PICTURES for file in files[:100]):
+        return Found(
+            items=ImageFiles(tuple(path.parent / file for file in files), max_pixels),
+            names=[file or f"row {row}" for row, file in enumerate(files, start=1)],
+            labels=labels,
+            columns=columns,
+            unreadable={row: f"row {row + 1} has no path" for row, file in enumerate(files) if not file},
+        )
+    rest = [name for name in names if name not in (label, *known)]
+    return _vectors(path, table, labels, columns, rest if features is None else features, features)
+
+
+def _vectors(
+    path: Path,
+    table: Any,
+    labels: list[str] | None,
+    columns: dict[str, NDArray[Any]],
+    wanted: Sequence[str],
+    asked: Sequence[str] | None,
+) -> Found:
+    used = [name for name in wanted if name and _is_numeric(table, name)]
+    left = [name or "(no name)" for name in wanted if name not in used]
+    if asked is not None and left:
+        raise DataError(f"{path}: the column {left[0]!r} has no numbers: leave it out of features")
+    if not used:
+        raise DataError(
+            f"{path} has neither a path column ({', '.join(PATHS)}) nor columns of numbers: "
+            "name the path column with path_column"
+        )
+    rows = np.empty((table.num_rows, len(used)), dtype=np.float32)
+    with np.errstate(over="ignore"):
+        for place, name in enumerate(used):
+            rows[:, place] = _numbers(table, name)
+    finite = np.isfinite(rows)
+    gaps = {
+        int(row): f"column {used[int(np.argmin(finite[row]))]!r} is empty or not finite"
+        for row in np.flatnonzero(~finite.all(axis=1))
+    }
+    return Found(
+        items=Vectors(rows),
+        names=[f"row {row}" for row in range(1, len(rows) + 1)],
+        labels=labels,
+        columns=columns,
+        unreadable=gaps,
+        notes=(f"columns without numbers, not looked at: {some(left, limit=6)}",) if left else (),
+    )
+
+
+def _column_name(path: Path, names: list[str], given: str | None, usual: Sequence[str], argument: str) -> str:
+    """Checks a column's name, or finds the one that goes by a usual name."""
+    if given is None:
+        for name in usual:
+            for held in names:
+                if held.lower() == name:
+                    return held
+        raise DataError(
+            f"{path} has no column called {', '.join(usual)}: name the {argument} column with "
+            f"{argument}; it has {some(names, limit=12)}"
+        )
+    if given not in names:
+        close = difflib.get_close_matches(given, names, n=3)
+        listed = names if len(names) <= 12 else [*close, *(n for n in names[:9] if n not in close)]
+        raise DataError(f"{path} has no column {given!r}: {nearest(given, listed)}")
+    return given
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
+
+
+def _open(path: Path) -> Any:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def _separator(line: str) -> str:
+    # A comma wins: in a header line the others are part of a name more often than not.
+    return next((mark for mark in ",;\t" if mark in line), ",")
+
+
+def _header(path: Path) -> list[str]:
+    if _is_parquet(path):
+        parquet = require("pyarrow.parquet", extra="train")
+        try:
+            return [n for n in parquet.read_schema(path).names if not n.startswith("__index_level")]
+        except (ValueError, OSError) as error:
+            raise DataError(f"{path} is no Parquet file, or a damaged one: make it again") from error
+    line = _first_line(path)
+    if not line:
+        raise DataError(f"{path} is empty, expected a header line and one row for each item")
+    return next(csv.reader([line], delimiter=_separator(line)))
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with _open(path) as file:
+            line: bytes = file.readline()
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    return line.lstrip(b"\xef\xbb\xbf").decode("utf-8", "replace").strip("\r\n")
+
+
+def _read(path: Path, text: Sequence[str]) -> Any:
+    arrow = require("pyarrow", extra="train")
+    try:
+        if _is_parquet(path):
+            return require("pyarrow.parquet", extra="train").read_table(path)
+        reader = require("pyarrow.csv", extra="train")
+        with _open(path) as file:
+            content = file.read()
+        return reader.read_csv(
+            arrow.BufferReader(content),
+            # One block: types are inferred from the first, and a later one that differs is an error.
+            read_options=reader.ReadOptions(block_size=min(len(content) + 1, 2**31 - 1)),
+            parse_options=reader.ParseOptions(
+                delimiter=_separator(_first_line(path)), newlines_in_values=True
+            ),
+            convert_options=reader.ConvertOptions(
+                column_types={name: arrow.string() for name in text}, strings_can_be_null=False
+            ),
+        )
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        why = str(error).partition("\n")[0]
+        raise DataError(f"{path} cannot be read as a table: {why}") from error
+
+
+def _strings(table: Any, name: str) -> list[str]:
+    """Reads a column as text; whole floats, which pandas makes of integers with gaps, lose ".0"."""
+    values = table.column(name).to_pylist()
+    return [
+        ""
+        if value is None or value != value
+        else str(int(value))
+        if isinstance(value, float) and value.is_integer()
+        else str(value).strip()
+        for value in values
+    ]
+
+
+def _is_numeric(table: Any, name: str) -> bool:
+    types = require("pyarrow", extra="train").types
+    kind = table.schema.field(name).type
+    checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
+    return any(is_kind(kind) for is_kind in checks)
+
+
+def _numbers(table: Any, name: str) -> NDArray[np.float64]:
+    arrow = require("pyarrow", extra="train")
+    column = table.column(name)
+    if arrow.types.is_boolean(column.type):
+        column = column.cast(arrow.int8())
+    elif arrow.types.is_decimal(column.type):
+        column = column.cast(arrow.float64())
+    return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)

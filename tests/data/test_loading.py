@@ -1,0 +1,425 @@
+"""Every kind of source, what is found in it, and the sentences about what is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trine.data import ImageArray, ImageFiles, LoadPolicy, decode, load, load_unlabelled, read_items, split
+from trine.errors import DataError, MissingDependencyError, SettingError
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def real(name: str) -> Path:
+    if not (REAL / name).exists():
+        pytest.skip(f"real data {name} is not beside the checkout")
+    return REAL / name
+
+
+def picture(path: Path, value: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (4, 3), value).save(path)
+    return path
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    for place, name in enumerate(["ann/2.png", "ann/10.png", "bob/1.png", "bob/film/3.png"]):
+        picture(tmp_path / "people" / name, place)
+    return tmp_path / "people"
+
+
+class TestFolder:
+    def test_folders_name_identities_and_order_is_natural(self, people: Path) -> None:
+        data, report = load(people)
+        assert data.names == ("ann/2.png", "ann/10.png", "bob/1.png", "bob/film/3.png")
+        assert data.identities == ("ann", "bob")
+        assert data.labels.tolist() == [0, 0, 1, 1]
+        assert [int(data.items[i][0, 0, 0]) for i in range(4)] == [0, 1, 2, 3]
+        assert str(report) == f"{people}: 4 pictures of 2 identities, 2 each"
+
+    def test_other_files_are_counted_and_hidden_ones_are_not(self, people: Path) -> None:
+        (people / "README").write_text("x")
+        (people / "ann" / ".hidden.png").write_text("x")
+        (people / ".cache").mkdir()
+        (people / ".cache" / "a.png").write_text("x")
+        for number in range(2):
+            (people / "ann" / f"{number}.heic").write_text("x")
+        _, report = load(people)
+        assert report.notes == ("not looked at: 3 other files (2 .heic, 1 README)",)
+
+    def test_a_text_file_named_jpg_is_named(self, people: Path) -> None:
+        (people / "ann" / "11.jpg").write_text("hello")
+        (people / "bob" / "0.jpg").write_bytes(b"")
+        with pytest.raises(
+            DataError,
+            match=r"2 pictures that cannot be read: ann/11\.jpg \(not a picture\), "
+            r"bob/0\.jpg \(an empty file\); mend the data, or leave .* out with unreadable='skip'",
+        ):
+            load(people)
+        data, report = load(people, policy=LoadPolicy(unreadable="skip"))
+        assert len(data) == 4
+        assert data.labels.tolist() == [0, 0, 1, 1]
+        assert report.unreadable == ("ann/11.jpg (not a picture)", "bob/0.jpg (an empty file)")
+        assert "left out, cannot be read: 2 (ann/11.jpg" in str(report)
+
+    def test_an_identity_of_which_nothing_can_be_read_is_gone(self, people: Path) -> None:
+        (people / "aaa").mkdir()
+        (people / "aaa" / "1.jpg").write_text("hello")
+        data, _ = load(people, policy=LoadPolicy(unreadable="skip"))
+        assert data.identities == ("ann", "bob")
+
+    def test_a_long_list_is_cut_and_counted(self, people: Path) -> None:
+        for number in range(10):
+            (people / "ann" / f"x{number}.jpg").write_text("hello")
+        with pytest.raises(DataError, match=r"10 pictures .*x0.*x1.*x2\.jpg \(not a picture\) and 7 more;"):
+            load(people)
+
+    def test_too_large_pictures(self, people: Path) -> None:
+        with pytest.raises(DataError, match=r"4 pictures .*\(larger than 11 pixels\)"):
+            load(people, policy=LoadPolicy(max_pixels=11))
+        data, _ = load(people, policy=LoadPolicy(max_pixels=12))
+        assert len(data) == 4
+
+    def test_one_file_under_two_names(self, people: Path) -> None:
+        (people / "ann" / "link.png").symlink_to(people / "ann" / "2.png")
+        with pytest.raises(DataError, match=r"1 picture listed before: ann/link\.png; .*duplicates='skip'"):
+            load(people)
+        data, report = load(people, policy=LoadPolicy(duplicates="skip"))
+        assert len(data) == 4
+        assert report.duplicates == ("ann/link.png",)
+        data, report = load(people, policy=LoadPolicy(duplicates="keep"))
+        assert len(data) == 5
+        assert "kept, file listed before: 1 (ann/link.png)" in str(report)
+
+    def test_one_file_under_two_identities_is_trusted_under_neither(self, people: Path) -> None:
+        (people / "bob" / "link.png").symlink_to(people / "ann" / "2.png")
+        data, report = load(people, policy=LoadPolicy(duplicates="skip"))
+        assert data.names == ("ann/10.png", "bob/1.png", "bob/film/3.png")
+        assert report.duplicates == ("ann/2.png", "bob/link.png")
+
+    def test_a_folder_that_links_to_itself_ends(self, people: Path) -> None:
+        (people / "ann" / "again").symlink_to(people)
+        assert len(load(people)[0]) == 4
+
+    def test_repeated_content_is_named_and_kept(self, people: Path) -> None:
+        picture(people / "ann" / "twin.png", 0)
+        picture(people / "bob" / "twin.png", 0)
+        data, report = load(people)
+        assert len(data) == 6
+        assert report.repeated == (("ann/twin.png", "ann/2.png"), ("bob/twin.png", "ann/2.png"))
+        assert report.conflicting == (("bob/twin.png", "ann/2.png"),)
+        assert "same content under another identity: 1 (bob/twin.png = ann/2.png)" in str(report)
+
+    def test_pictures_outside_of_the_folders_have_no_identity(self, people: Path) -> None:
+        picture(people / "stray.png", 9)
+        with pytest.raises(
+            DataError, match=r"1 picture without an identity: stray\.png; .*unlabelled='skip'"
+        ):
+            load(people)
+        data, report = load(people, policy=LoadPolicy(unlabelled="skip"))
+        assert len(data) == 4
+        assert report.unlabelled == ("stray.png",)
+
+    def test_identities_with_one_item(self, people: Path) -> None:
+        picture(people / "cid" / "1.png", 9)
+        data, report = load(people)
+        assert data.identities == ("ann", "bob", "cid")
+        assert "kept, identity with one picture: 1 (cid)" in str(report)
+        data, report = load(people, policy=LoadPolicy(singletons="skip"))
+        assert data.identities == ("ann", "bob")
+        assert report.singletons == ("cid",)
+        with pytest.raises(DataError, match=r"1 identity with one picture only: cid; .*singletons='skip'"):
+            load(people, policy=LoadPolicy(singletons="error"))
+
+    def test_train_and_test_folders_are_parts(self, tmp_path: Path) -> None:
+        for place, name in enumerate(["Train/ann/1.png", "Train/bob/1.png", "test/ann/2.png"]):
+            picture(tmp_path / name, place)
+        data, report = load(tmp_path)
+        assert data.identities == ("ann", "bob")
+        assert data.columns["split"].tolist() == ["train", "train", "test"]
+        assert report.notes == ("divided by its folders into Train, test",)
+        assert split(data).method == "column"
+
+    def test_an_identity_called_test_is_no_part(self, tmp_path: Path) -> None:
+        for place, name in enumerate(["train/1.png", "train/2.png", "test/1.png", "test/2.png"]):
+            picture(tmp_path / name, place)
+        assert load(tmp_path)[0].identities == ("test", "train")
+
+    def test_a_folder_too_high_is_noticed(self, people: Path) -> None:
+        for name in ("1.png", "film/3.png"):
+            (people / "bob" / name).unlink()
+        (people / "bob" / "film").rmdir()
+        picture(people / "ann" / "deep" / "1.png", 7)
+        for name in ("2.png", "10.png"):
+            (people / "ann" / name).unlink()
+        _, report = load(people)
+        assert report.identities == 1
+        assert f"load {people / 'ann'}" in str(report)
+
+    def test_nothing_there(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("x")
+        with pytest.raises(DataError, match=r"holds no picture \(avif, .*\); it has 1 other file \(1 .txt\)"):
+            load(tmp_path)
+        picture(tmp_path / "flat.png", 1)
+        with pytest.raises(DataError, match="none of the 1 pictures has an identity"):
+            load(tmp_path)
+
+    def test_nothing_left(self, tmp_path: Path) -> None:
+        (tmp_path / "ann").mkdir()
+        (tmp_path / "ann" / "1.jpg").write_text("x")
+        with pytest.raises(
+            DataError, match=r"all 1 pictures were left out; the first: ann/1.jpg \(not a pict"
+        ):
+            load(tmp_path, policy=LoadPolicy(unreadable="skip"))
+
+
+class TestArrays:
+    def save(self, tmp_path: Path, **arrays: object) -> Path:
+        np.savez(tmp_path / "data.npz", **arrays)  # type: ignore[arg-type]
+        return tmp_path / "data.npz"
+
+    def test_vectors_with_integer_labels(self, tmp_path: Path) -> None:
+        x = np.arange(8.0).reshape(4, 2)
+        path = self.save(tmp_path, x=x, y=np.array([10, 2, -1, 2]), camera=np.array([1, 1, 2, 2]))
+        data, report = load(path)
+        assert data.kind == "vectors"
+        assert data.identities == ("-1", "2", "10")
+        assert data.labels.tolist() == [2, 1, 0, 1]
+        assert data.columns["camera"].tolist() == [1, 1, 2, 2]
+        assert data.items[3].tolist() == [6.0, 7.0]
+        assert data.items[3].dtype == np.float32
+        assert data.names[3] == "item 3"
+        assert report.singletons == ("-1", "10")
+
+    @pytest.mark.parametrize("shape", [(3, 4, 5), (3, 4, 5, 1), (3, 4, 5, 3)])
+    def test_pictures_with_string_labels(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        data, _ = load(self.save(tmp_path, x=x, y=np.array(["b", "a", "b"])))
+        assert data.kind == "images"
+        assert data.identities == ("a", "b")
+        np.testing.assert_array_equal(data.items[1], x[1].reshape(4, 5, -1))
+        np.testing.assert_array_equal(data.subset([2, 0]).items[0], x[2].reshape(4, 5, -1))
+
+    def test_another_name_of_the_labels(self, tmp_path: Path) -> None:
+        path = self.save(tmp_path, x=np.eye(2), who=np.array([b"a", b"b"]))
+        assert load(path, label="who")[0].identities == ("a", "b")
+        with pytest.raises(DataError, match=r"has no array 'whom': did you mean 'who'"):
+            load(path, label="whom")
+
+    def test_gaps(self, tmp_path: Path) -> None:
+        x = np.eye(4)
+        x[2, 1] = np.nan
+        path = self.save(tmp_path, x=x, y=np.array([1.0, 1.0, 2.0, np.nan]))
+        with pytest.raises(DataError, match=r"1 row without an identity: item 3;"):
+            load(path)
+        with pytest.raises(DataError, match=r"1 row that cannot be read: item 2 \(x\[2, 1\] is not finite\)"):
+            load(path, policy=LoadPolicy(unlabelled="skip"))
+        data, _ = load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
+        assert data.names == ("item 0", "item 1")
+
+    def test_repeated_rows(self, tmp_path: Path) -> None:
+        path = self.save(tmp_path, x=np.ones((3, 2)), y=np.array([0, 0, 1]))
+        _, report = load(path)
+        assert report.repeated == (("item 1", "item 0"), ("item 2", "item 0"))
+        assert report.conflicting == (("item 2", "item 0"),)
+
+    def test_python_objects_are_never_unpickled(self, tmp_path: Path) -> None:
+        path = self.save(tmp_path, x=np.eye(2), y=np.array(["a", None], dtype=object))
+        with pytest.raises(DataError, match="holds Python objects, which trine never unpickles"):
+            load(path)
+
+    @pytest.mark.parametrize(
+        ("arrays", "message"),
+        [
+            ({"x": np.eye(2)}, r"has no array 'y': known: x"),
+            ({"x": np.eye(2), "y": np.zeros(3)}, r"'y' has shape \(3,\), expected \(2,\)"),
+            ({"x": np.zeros((2, 3, 3)), "y": np.zeros(2)}, r"'x' is float64 of shape \(2, 3, 3\), expected"),
+            (
+                {"x": np.zeros((2, 3, 3, 4), np.uint8), "y": np.zeros(2)},
+                r"or \(N, height, width, 1 or 3\) for pictures",
+            ),
+            ({"x": np.eye(2), "y": np.array([0.5, 1])}, r"'y' has fractions"),
+            ({"x": np.eye(2), "y": np.array([1j, 1])}, r"'y' is complex128, expected integers or strings"),
+            ({"x": np.eye(2), "y": np.zeros(2), "group": np.zeros(1)}, r"'group' has shape \(1,\)"),
+            ({"x": np.eye(2), "y": np.zeros(2), "camera": np.zeros(2)}, r"'camera' is float64, expected int"),
+        ],
+    )
+    def test_bad_arrays(self, tmp_path: Path, arrays: dict[str, object], message: str) -> None:
+        with pytest.raises(DataError, match=message):
+            load(self.save(tmp_path, **arrays))
+
+    def test_damaged_files(self, tmp_path: Path) -> None:
+        path = self.save(tmp_path, x=np.eye(2), y=np.zeros(2))
+        content = path.read_bytes()
+        for damaged in (content[: len(content) // 2], b"hello", b""):
+            path.write_bytes(damaged)
+            with pytest.raises(DataError, match=r"is no .npz file, or a damaged one"):
+                load(path)
+        with path.open("wb") as file:
+            np.save(file, np.eye(2))
+        with pytest.raises(DataError, match="holds one array alone"):
+            load(path)
+
+
+class TestBuiltIn:
+    def test_digits_are_scikit_learns(self) -> None:
+        from sklearn.datasets import load_digits
+
+        data, _ = load("digits")
+        reference = load_digits()
+        assert isinstance(data.items, ImageArray)
+        np.testing.assert_allclose(data.items.pixels[..., 0], reference.images * 255 / 16, atol=0.5)
+        assert data.items.pixels.max() == 255
+        np.testing.assert_array_equal(data.labels, reference.target)
+        assert data.columns == {}
+
+    def test_fashion_mnist_of_the_debian_package(self) -> None:
+        if not Path("/usr/share/datasets/fashion-mnist").exists():
+            pytest.skip("the Debian package dataset-fashion-mnist is not installed")
+        data, _ = load("fashion-mnist")
+        assert len(data) == 70_000
+        assert data.items[0].shape == (28, 28, 1)
+        assert data.identity(0) == "Ankle boot"
+        parts = split(data)
+        assert parts.method == "column"
+        assert (len(parts.train), len(parts.test)) == (60_000, 10_000)
+        assert np.bincount(data.labels[parts.test]).tolist() == [1000] * 10
+
+    def tiny(self, folder: Path, damage: bool = False) -> None:
+        folder.mkdir(parents=True)
+        for part, number in (("train", 3), ("t10k", 2)):
+            header = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in (number, 2, 2))
+            images = header + bytes(range(4 * number - damage))
+            (folder / f"{part}-images-idx3-ubyte").write_bytes(images)
+            labels = bytes([0, 0, 8, 1]) + number.to_bytes(4, "big") + bytes([9] * number)
+            (folder / f"{part}-labels-idx1-ubyte").write_bytes(labels)
+
+    def test_a_downloaded_copy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trine.data.sources.builtin.FASHION_MNIST_PACKAGE", tmp_path / "none")
+        monkeypatch.setenv("TRINE_DATA", str(tmp_path))
+        self.tiny(tmp_path / "FashionMNIST" / "raw")
+        data, _ = load("fashion-mnist")
+        assert data.columns["split"].tolist() == ["train"] * 3 + ["test"] * 2
+        assert data.items[1].ravel().tolist() == [4, 5, 6, 7]
+
+    def test_a_damaged_copy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trine.data.sources.builtin.FASHION_MNIST_PACKAGE", tmp_path / "raw")
+        self.tiny(tmp_path / "raw", damage=True)
+        with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged: remove it and load again"):
+            load("fashion-mnist")
+
+    def test_no_copy_names_both_ways(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import torchvision.datasets
+
+        def fail(*_: object, **__: object) -> None:
+            raise RuntimeError("no network")
+
+        monkeypatch.setattr("trine.data.sources.builtin.FASHION_MNIST_PACKAGE", tmp_path / "none")
+        monkeypatch.setenv("TRINE_DATA", str(tmp_path))
+        monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fail)
+        with pytest.raises(
+            DataError,
+            match=r"apt install dataset-fashion-mnist.*pip install 'trine\[images\]'.*: no network",
+        ):
+            load("fashion-mnist")
+
+    def test_the_built_in_name_wins_and_a_path_can_say_otherwise(
+        self, people: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        people.rename(people.parent / "digits")
+        monkeypatch.chdir(people.parent)
+        assert len(load("digits")[0]) == 1797
+        assert len(load("./digits")[0]) == 4
+        assert len(load(Path("digits"))[0]) == 4
+
+
+class TestDispatch:
+    def test_unknown_sources(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"no file or folder 'digit', .*did you mean 'digits'\?"):
+            load("digit")
+        (tmp_path / "data.xlsx").write_text("x")
+        with pytest.raises(DataError, match=r"data.xlsx is no data set: expected a folder of folders"):
+            load(tmp_path / "data.xlsx")
+
+    def test_columns_are_for_tables(self, people: Path) -> None:
+        with pytest.raises(SettingError, match=r"label='who' names a column of a table, but .* is no table"):
+            load(people, label="who")
+
+    def test_policies_are_checked(self) -> None:
+        with pytest.raises(SettingError, match=r"unreadable='skp' is no policy: did you mean 'skip'\?"):
+            LoadPolicy(unreadable="skp")  # type: ignore[arg-type]
+        with pytest.raises(SettingError, match="max_pixels=0 is out of range"):
+            LoadPolicy(max_pixels=0)
+
+    def test_without_pillow_the_install_command_is_named(
+        self, people: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import sys
+
+        monkeypatch.setitem(sys.modules, "PIL.Image", None)
+        with pytest.raises(MissingDependencyError, match=r"pip install 'trine\[images\]'"):
+            load(people)
+
+
+class TestUnlabelled:
+    def test_a_folder_in_any_shape(self, people: Path) -> None:
+        picture(people / "stray.png", 9)
+        data, report = load_unlabelled(people)
+        assert len(data) == 5
+        assert data.identities == ()
+        assert data.labels.tolist() == [-1] * 5
+        assert data.identity(0) == ""
+        assert str(report) == f"{people}: 5 pictures"
+
+    def test_one_picture_a_list_arrays_and_a_built_in_name(self, people: Path, tmp_path: Path) -> None:
+        assert len(load_unlabelled(people / "ann" / "2.png")[0]) == 1
+        assert len(load_unlabelled([people / "ann" / "2.png", people / "bob" / "1.png"])[0]) == 2
+        np.savez(tmp_path / "x.npz", x=np.eye(3))
+        assert load_unlabelled(tmp_path / "x.npz")[0].labels.tolist() == [-1] * 3
+        assert len(load_unlabelled("digits")[0]) == 1797
+
+    def test_probes_keep_their_order_and_may_repeat(self, people: Path) -> None:
+        paths = [people / "bob" / "1.png", people / "ann" / "2.png", people / "bob" / "1.png"]
+        items = read_items(paths)
+        assert isinstance(items, ImageFiles)
+        assert [int(items[i][0, 0, 0]) for i in range(3)] == [2, 0, 2]
+
+    def test_a_bad_probe_is_named(self, people: Path) -> None:
+        with pytest.raises(DataError, match=r"gone\.png \(no such file\)"):
+            read_items([people / "gone.png"])
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "identities", "shape"),
+    [
+        ("faces_orl", 400, 40, (112, 92, 1)),
+        ("wildlife_lion", 740, 94, None),
+        ("faces_yaleb/yaleb32.npz", 2414, 38, (32, 32, 1)),
+        ("tabular_lmnn/palm16.npz", 2000, 100, (256,)),
+    ],
+)
+def test_real_data(name: str, items: int, identities: int, shape: tuple[int, ...] | None) -> None:
+    data, report = load(real(name))
+    assert (len(data), len(data.identities)) == (items, identities)
+    assert report.unreadable == ()
+    if shape:
+        assert data.items[len(data) - 1].shape == shape
+    first = data.items[0]
+    if isinstance(data.items, ImageFiles):
+        np.testing.assert_array_equal(first, decode(real(name) / data.names[0]))
+
+
+def test_label_noise_of_real_data_is_found(tmp_path: Path) -> None:
+    """CUHK01 is known to hold pictures that carry two identities: here they are whole copies."""
+    folder = real("reid_cuhk01")
+    rows = [f"{path},{path.name[:4]},{path.name.split('_')[1]}" for path in sorted(folder.glob("*.jpg"))]
+    assert len(rows) == 1940
+    (tmp_path / "cuhk.csv").write_text("\n".join(["path,label,camera", *rows]))
+    data, report = load(tmp_path / "cuhk.csv")
+    assert len(data.identities) == 485
+    assert set(data.columns["camera"].tolist()) == {"c1", "c2"}
+    crossing = {tuple(sorted(Path(name).name[:4] for name in pair)) for pair in report.conflicting}
+    assert crossing == {("0162", "0257"), ("0231", "0331")}

@@ -1,0 +1,184 @@
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from trine.data import LoadPolicy, Vectors, load, load_unlabelled
+from trine.errors import DataError
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_features_are_the_remaining_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "a,label,note,b,camera\n1,x,hi,2.5,1\n3,y,ho,4,2\n5,x,he,6,1\n")
+    data, report = load(path)
+    assert isinstance(data.items, Vectors)
+    assert data.items.rows.tolist() == [[1, 2.5], [3, 4], [5, 6]]
+    assert data.identities == ("x", "y")
+    assert data.names == ("row 1", "row 2", "row 3")
+    assert data.columns["camera"].tolist() == ["1", "2", "1"]
+    assert report.notes == ("columns without numbers, not looked at: note",)
+    chosen, _ = load(path, features=["b"])
+    assert chosen.items[0].tolist() == [2.5]
+
+
+def test_labels_are_kept_as_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "Label,v\n007,1\n7,2\nNA,3\n1.0,4\nnull,5\n")
+    assert load(path)[0].identities == ("1.0", "007", "7", "NA", "null")
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_separators_byte_order_marks_and_line_ends(tmp_path: Path, mark: str) -> None:
+    text = (
+        "\ufeff" + "\r\n".join(mark.join(row) for row in (["label", "v w"], ["a", "1"], ["b", "2"])) + "\r\n"
+    )
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
+    data, _ = load(tmp_path / "t.csv")
+    assert data.identities == ("a", "b")
+    assert data.items[1].tolist() == [2.0]
+
+
+def test_a_column_may_change_from_integers_to_fractions_far_down(tmp_path: Path) -> None:
+    rows = ["a,1"] * 300_000 + ["b,0.5"]
+    data, _ = load(write(tmp_path / "t.csv", "\n".join(["label,v", *rows])))
+    assert data.items[300_000].tolist() == [0.5]
+
+
+def test_pictures_are_relative_to_the_table(tmp_path: Path) -> None:
+    for name, value in (("a.png", 1), ("b.png", 2)):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.new("L", (2, 2), value).save(tmp_path / "pictures" / name)
+    path = write(
+        tmp_path / "t.csv",
+        f"file,person,size,group\npictures/a.png,ann,3,g\n{tmp_path}/pictures/b.png,bob,4,h\n",
+    )
+    data, _ = load(path)
+    assert data.kind == "images"
+    assert [int(data.items[i].max()) for i in range(2)] == [1, 2]
+    assert data.names[0] == "pictures/a.png"
+    assert data.columns["group"].tolist() == ["g", "h"]
+    by_size, _ = load(path, label="size", path_column="file")
+    assert by_size.identities == ("3", "4")
+
+
+def test_a_column_called_file_may_hold_something_else(tmp_path: Path) -> None:
+    data, _ = load(write(tmp_path / "t.csv", "file,label,v\n8fa3,x,1\n77bc,y,2\n"))
+    assert data.kind == "vectors"
+
+
+def test_a_path_listed_twice(tmp_path: Path) -> None:
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    path = write(tmp_path / "t.csv", "path,label\na.png,x\n./a.png,x\na.png,x\n")
+    with pytest.raises(DataError, match=r"2 pictures listed before: \./a\.png, a\.png \(item 2\)"):
+        load(path)
+    assert len(load(path, policy=LoadPolicy(duplicates="skip"))[0]) == 1
+    data, _ = load(path, policy=LoadPolicy(duplicates="keep"))
+    assert data.names == ("a.png (item 0)", "./a.png", "a.png (item 2)")
+
+
+def test_missing_labels_paths_and_numbers_are_named_by_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "label,v,w\nx,1,2\n ,3,4\ny,,6\ny,7,inf\ny,1,1\n")
+    with pytest.raises(DataError, match=r"t\.csv: 1 row without an identity: row 2;"):
+        load(path)
+    with pytest.raises(
+        DataError,
+        match=r"2 rows .*: row 3 \(column 'v' is empty or not finite\), row 4 \(column 'w' is empty or",
+    ):
+        load(path, policy=LoadPolicy(unlabelled="skip"))
+    data, _ = load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
+    assert data.names == ("row 1", "row 5")
+
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"row 2 \(row 2 has no path\), b\.png \(no such file\)"):
+        load(write(tmp_path / "p.csv", "path,label\na.png,x\n,x\nb.png,y\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (
+            "label,v\nx,1\n",
+            {"label": "lable"},
+            r"has no column 'lable': did you mean 'label'\? known: label, v",
+        ),
+        ("who,v\nx,1\n", {}, r"no column called label, identity, .*: name the label column .* has who, v"),
+        ("label,v\nx,1\n", {"path_column": "p"}, r"has no column 'p'"),
+        ("label,v\nx,1\n", {"features": ["w"]}, r"has no column 'w'"),
+        ("label,v,t\nx,1,a\n", {"features": ["t"]}, r"the column 't' has no numbers"),
+        ("label,t\nx,a\n", {}, r"neither a path column .* nor columns of numbers"),
+        ("label,v,v\nx,1,2\n", {}, r"two columns called 'v'"),
+        ("label,v\nx,1,2\n", {}, r"cannot be read as a table: .*Expected 2 columns, got 3"),
+        ("", {}, r"is empty, expected a header line"),
+        ("label,v\n", {}, r"has no rows below its header"),
+    ],
+)
+def test_bad_tables(tmp_path: Path, text: str, options: dict[str, str], message: str) -> None:
+    path = write(tmp_path / "t.csv", text)
+    with pytest.raises(DataError, match=message):
+        load(path, **options)  # type: ignore[arg-type]
+
+
+def test_a_wide_table_lists_the_near_columns_only(tmp_path: Path) -> None:
+    names = ["label", *(f"column{number}" for number in range(500))]
+    path = write(tmp_path / "t.csv", ",".join(names) + "\n" + ",".join(["1"] * 501) + "\n")
+    with pytest.raises(DataError, match=r"did you mean 'label'\?") as caught:
+        load(path, label="labels")
+    assert len(str(caught.value)) < 400
+
+
+def test_parquet(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "identity": pa.array([1.0, 2.0, None]),
+            "v": pa.array([1, 2, 3], pa.int8()),
+            "flag": pa.array([True, False, True]),
+            "price": pa.array([Decimal("1"), Decimal("2.5"), Decimal("3")], pa.decimal128(10, 2)),
+            "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
+            "__index_level_0__": pa.array([5, 6, 7]),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    data, _ = load(tmp_path / "t.parquet", policy=LoadPolicy(unlabelled="skip"))
+    assert data.identities == ("1", "2")
+    assert data.items[1].tolist() == [2.0, 0.0, 2.5]
+    by_kind, _ = load(tmp_path / "t.parquet", label="kind", features=["v"])
+    assert by_kind.identities == ("a", "b")
+    content = (tmp_path / "t.parquet").read_bytes()
+    (tmp_path / "t.parquet").write_bytes(content[:100])
+    with pytest.raises(DataError, match=r"is no Parquet file, or a damaged one"):
+        load(tmp_path / "t.parquet")
+
+
+def test_a_table_without_labels_does_not_make_them_features(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "v,class\n1,0\n2,1\n")
+    data, _ = load_unlabelled(path)
+    assert data.items[1].tolist() == [2.0]
+    assert data.identities == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "items", "identities", "features"),
+    [
+        ("malware_clamp/ClaMP_Integrated-5184.csv", None, 5210, 2, 68),
+        ("malware_big2015/big2015.csv.gz", "family", 6095, 6, 103),
+    ],
+)
+def test_real_tables(name: str, label: str | None, items: int, identities: int, features: int) -> None:
+    if not (REAL / name).exists():
+        pytest.skip(f"real data {name} is not beside the checkout")
+    data, report = load(REAL / name, label=label)
+    assert (len(data), len(data.identities)) == (items, identities)
+    assert data.items[0].shape == (features,)
+    assert report.repeated
+    first, second = report.repeated[0]
+    rows = [data.items[data.names.index(n)] for n in (first, second)]
+    np.testing.assert_array_equal(*rows)
