@@ -1,0 +1,192 @@
+"""Which items are for training, for choosing settings, and for the final figures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.data.dataset import Dataset
+from trine.data.report import count
+from trine.data.sources.folder import PARTS
+from trine.errors import DataError, SettingError, nearest
+from trine.shapes import Int64
+
+Method = Literal["auto", "identity", "stratified", "column"]
+"""How to divide; see `split`."""
+
+ENOUGH_IDENTITIES = 20
+"""From so many identities on, "auto" keeps those of the test apart from those of training."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions of the items of each part, ascending; every item is in one part.
+
+    Args:
+        train: The items to learn from.
+        validation: The items to choose settings and epochs by; may be empty.
+        test: The items that only the final figures see.
+        method: How they were divided: "identity", "stratified" or "column".
+    """
+
+    train: Int64[np.ndarray, " a"]
+    validation: Int64[np.ndarray, " b"]
+    test: Int64[np.ndarray, " c"]
+    method: Method
+
+
+def split(
+    dataset: Dataset,
+    *,
+    method: Method = "auto",
+    test: float = 0.25,
+    validation: float = 0.0,
+    seed: int = 0,
+) -> Split:
+    """Divides a data set into training, validation and test.
+
+    - "identity": no identity is in two parts; the fractions are of the identities, and each part
+      gets at least two. The figures then speak of people, animals or products never seen.
+    - "stratified": every identity is divided by the fractions, to within one item, and has an item
+      in training. Items with the same value in the column "group" (one film, one visit) stay
+      together, and the fractions are met as nearly as that allows.
+    - "column": the column "split" says train, validation or test. Where it names no validation and
+      `validation` is not 0, that fraction of its training items is set apart: by identity if the
+      test's identities are not in training, else stratified.
+    - "auto": "column" where there is one, else "identity" from 20 identities on, else "stratified".
+
+    Args:
+        dataset: The labelled items.
+        method: How to divide.
+        test: The fraction for the test, in (0, 1); not used by "column".
+        validation: The fraction for validation, in [0, 1).
+        seed: Another seed gives another division, the same seed the same one.
+
+    Returns:
+        The positions of the items of each part.
+
+    Raises:
+        DataError: The data does not allow such a division.
+        SettingError: An argument is unknown or out of range.
+
+    Example:
+        >>> from trine.data import load
+        >>> data, _ = load("digits")
+        >>> parts = split(data, test=0.2)
+        >>> parts.method, len(parts.train), len(parts.test)
+        ('stratified', 1437, 360)
+    """
+    if method not in get_args(Method):
+        raise SettingError(f"method={method!r} is no split: {nearest(method, get_args(Method))}")
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
+        raise SettingError(
+            f"test={test}, validation={validation}, seed={seed} cannot be used: expected test above "
+            "0, validation and seed not below 0, and something left for training"
+        )
+    present = np.unique(dataset.labels)
+    if len(present) < 2 or not dataset.identities:
+        only = f" ({dataset.identity(0)!r})" if len(present) == 1 else ""
+        raise DataError(
+            f"{dataset.root or 'the data'} has {count(len(present), 'identity', 'identities')} "
+            f"only{only}: expected at least two to tell apart"
+        )
+    if method == "auto":
+        many = len(present) >= ENOUGH_IDENTITIES
+        method = "column" if "split" in dataset.columns else "identity" if many else "stratified"
+    everything = np.arange(len(dataset), dtype=np.int64)
+    fractions = np.array([1 - test - validation, validation, test])
+    if method == "column":
+        parts = _by_column(dataset, validation, seed)
+    elif method == "identity":
+        parts = _by_identity(dataset, everything, fractions, seed)
+    else:
+        parts = _stratified(dataset, everything, fractions, seed)
+    for part, name, wanted in zip(parts, ("training", "validation", "test"), fractions, strict=True):
+        if not len(part) and wanted > 0 and not (name == "validation" and method == "column"):
+            raise DataError(
+                f"the {method} split leaves nothing for {name}: expected identities with more items, "
+                "or another method"
+            )
+    return Split(parts[0], parts[1], parts[2], method)
+
+
+def _by_identity(
+    dataset: Dataset, indices: NDArray[np.int64], fractions: NDArray[np.float64], seed: int
+) -> list[NDArray[np.int64]]:
+    labels = dataset.labels[indices]
+    present = np.random.default_rng([seed, 11]).permutation(np.unique(labels))
+    shares = [max(2, round(f * len(present))) if f > 0 else 0 for f in fractions[1:].tolist()]
+    if len(present) - sum(shares) < 2:
+        parts = 1 + sum(share > 0 for share in shares)
+        raise DataError(
+            f"an identity-disjoint split into {parts} parts cannot be made of {len(present)} "
+            f"identities: expected at least {2 * parts} and something left for training; "
+            "use method='stratified' or smaller fractions"
+        )
+    validation, test, train = np.split(present, np.cumsum(shares))
+    return [indices[np.isin(labels, chosen)] for chosen in (train, validation, test)]
+
+
+def _stratified(
+    dataset: Dataset, indices: NDArray[np.int64], fractions: NDArray[np.float64], seed: int
+) -> list[NDArray[np.int64]]:
+    """Gives each group to a part that lacks most of what the group holds.
+
+    An item without a group is a group of its own. Each part is then within one item of its share of
+    every identity, because it is only given an item while it lacks some of that identity.
+    """
+    labels = dataset.labels[indices].tolist()
+    column = dataset.columns.get("group")
+    names = range(len(indices)) if column is None else column[indices].tolist()
+    groups: dict[object, list[int]] = {}
+    for place in np.random.default_rng([seed, 12]).permutation(len(indices)).tolist():
+        # An empty group says that nothing is known, not that such items belong together.
+        name = (place,) if names[place] in ("", None) else names[place]
+        groups.setdefault(name, []).append(place)
+    lack = {label: fractions * number for label, number in Counter(labels).items()}
+    lack_of_all = fractions * len(labels)
+    trained: set[int] = set()
+    parts: list[list[int]] = [[], [], []]
+    for places in sorted(groups.values(), key=len, reverse=True):
+        held = Counter(labels[place] for place in places)
+        if held.keys() <= trained:
+            need = np.sum([number * lack[label] for label, number in held.items()], axis=0)
+            # Within one such group of the largest lack, the whole decides: else a small fraction of
+            # many small identities would always be rounded to nothing.
+            close = (need > 0) & (need > need.max() - sum(number**2 for number in held.values()))
+            part = int(np.argmax(np.where(close, lack_of_all / np.maximum(fractions, 1e-9), -np.inf)))
+        else:
+            part = 0
+            trained |= held.keys()
+        parts[part] += places
+        lack_of_all[part] -= len(places)
+        for label, number in held.items():
+            lack[label][part] -= number
+    return [indices[sorted(places)] for places in parts]
+
+
+def _by_column(dataset: Dataset, validation: float, seed: int) -> list[NDArray[np.int64]]:
+    column = dataset.columns.get("split")
+    if column is None:
+        has = ", ".join(dataset.columns) or "none"
+        raise DataError(f"the data has no column 'split' (its columns: {has}): use another method")
+    written = [str(value).strip().lower() for value in column.tolist()]
+    for place, value in enumerate(written):
+        if value not in PARTS:
+            raise DataError(
+                f"{dataset.names[place]} has {value!r} in the column 'split', expected one of "
+                f"{', '.join(PARTS)}"
+            )
+    named = np.array([PARTS[value] for value in written])
+    train, held, test = (np.flatnonzero(named == p) for p in ("train", "validation", "test"))
+    if validation == 0 or len(held) or not len(train):
+        return [train, held, test]
+    unseen = not np.isin(dataset.labels[test], dataset.labels[train]).any()
+    fractions = np.array([1 - validation, validation, 0.0])
+    divide = _by_identity if unseen else _stratified
+    train, held, _ = divide(dataset, train, fractions, seed)
+    return [train, held, test]

@@ -1,0 +1,168 @@
+from collections import Counter
+from itertools import chain, combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from trine.data import Dataset, Split, Vectors, load, split
+from trine.errors import DataError, SettingError
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def dataset(labels: list[int], **columns: list[object]) -> Dataset:
+    n = len(labels)
+    return Dataset(
+        items=Vectors(np.zeros((n, 1), dtype=np.float32)),
+        labels=np.array(labels, dtype=np.int64),
+        identities=tuple(str(i) for i in range(max(labels, default=0) + 1)),
+        names=tuple(f"item {i}" for i in range(n)),
+        columns={name: np.array(column) for name, column in columns.items()},
+        root="made up",
+    )
+
+
+def parts(division: Split) -> list[list[int]]:
+    return [p.tolist() for p in (division.train, division.validation, division.test)]
+
+
+def is_partition(division: Split, n: int) -> bool:
+    return sorted(chain.from_iterable(parts(division))) == list(range(n)) and all(
+        p == sorted(p) for p in parts(division)
+    )
+
+
+labelled = st.lists(st.integers(0, 30), min_size=1, max_size=120)
+fractions = st.sampled_from([(0.25, 0.0), (0.2, 0.2), (0.5, 0.25), (0.1, 0.0)])
+
+
+@given(labelled, fractions, st.integers(0, 5))
+def test_identity_parts_share_no_identity(
+    labels: list[int], fraction: tuple[float, float], seed: int
+) -> None:
+    test, validation = fraction
+    known = len(set(labels))
+    wanted = [max(2, round(f * known)) if f else 0 for f in (validation, test)]
+    data = dataset(labels)
+    if known - sum(wanted) < 2:
+        with pytest.raises(DataError, match=r"cannot be made of|expected at least two to tell apart"):
+            split(data, method="identity", test=test, validation=validation, seed=seed)
+        return
+    division = split(data, method="identity", test=test, validation=validation, seed=seed)
+    assert is_partition(division, len(labels))
+    who = [{labels[i] for i in part} for part in parts(division)]
+    assert [len(w) for w in who[1:]] == wanted
+    assert not any(a & b for a, b in combinations(who, 2))
+
+
+@given(labelled, fractions, st.integers(0, 5))
+def test_stratified_parts_divide_each_identity(
+    labels: list[int], fraction: tuple[float, float], seed: int
+) -> None:
+    test, validation = fraction
+    # With three of each no part can stay empty.
+    labels = [*labels, *range(31), *range(31), *range(31)]
+    data = dataset(labels)
+    division = split(data, method="stratified", test=test, validation=validation, seed=seed)
+    assert is_partition(division, len(labels))
+    for identity, number in Counter(labels).items():
+        held = [sum(labels[i] == identity for i in part) for part in parts(division)]
+        assert held[0] >= 1
+        for have, share in zip(held, (1 - test - validation, validation, test), strict=True):
+            assert abs(have - share * number) < 1 + 1e-9
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=60, max_size=120), st.integers(0, 3)
+)
+def test_groups_never_straddle_parts(rows: list[tuple[int, int]], seed: int) -> None:
+    labels = [label for label, _ in rows]
+    groups = [f"{label}-{group}" for label, group in rows]
+    assume(min(len({g for g, other in zip(groups, labels, strict=True) if other == i}) for i in range(5)) > 2)
+    division = split(dataset(labels, group=groups), method="stratified", validation=0.2, seed=seed)
+    assert is_partition(division, len(rows))
+    where = [{groups[i] for i in part} for part in parts(division)]
+    assert not any(a & b for a, b in combinations(where, 2))
+    assert {labels[i] for i in division.train} == set(labels)
+
+
+def test_equal_groups_are_divided_as_the_fractions_say() -> None:
+    labels = [identity for identity in range(5) for _ in range(12)]
+    groups = [f"{i // 3}" for i in range(60)]
+    division = split(dataset(labels, group=groups), method="stratified", test=0.25)
+    assert Counter(labels[i] for i in division.test) == dict.fromkeys(range(5), 3)
+
+
+def test_an_empty_group_binds_nothing() -> None:
+    division = split(dataset([0, 0, 1, 1] * 5, group=[""] * 20), method="stratified")
+    assert len(division.test) == 5
+
+
+def test_many_small_identities_still_make_a_test() -> None:
+    division = split(dataset([i // 2 for i in range(38)]), method="stratified", test=0.25)
+    assert abs(len(division.test) - 38 / 4) <= 1
+    division = split(dataset([i // 3 for i in range(93)]), method="stratified", test=0.1)
+    assert abs(len(division.test) - 9.3) <= 1
+
+
+def test_the_column_decides() -> None:
+    data = dataset([0, 0, 1, 1], split=["Train", "test", "val", " training"])
+    assert parts(split(data)) == [[0, 3], [2], [1]]
+    assert split(data).method == "column"
+    # A column without validation: the part comes out of its training items.
+    column = ["train"] * 40 + ["test"] * 10
+    seen = split(dataset([i % 5 for i in range(50)], split=column), validation=0.2)
+    assert (len(seen.train), len(seen.validation), len(seen.test)) == (32, 8, 10)
+    new = dataset([i // 5 for i in range(50)], split=column)
+    division = split(new, validation=0.25)
+    assert not set(new.labels[division.validation]) & set(new.labels[division.train])
+    assert len(division.validation) == 10
+    assert division.test.tolist() == list(range(40, 50))
+
+
+def test_auto_goes_by_the_number_of_identities() -> None:
+    assert split(dataset([i // 4 for i in range(76)])).method == "stratified"
+    assert split(dataset([i // 4 for i in range(80)])).method == "identity"
+
+
+def test_the_seed_decides() -> None:
+    data = dataset([i // 4 for i in range(160)])
+    for method in ("identity", "stratified"):
+        first, again, other = (parts(split(data, method=method, seed=s)) for s in (1, 1, 2))
+        assert first == again
+        assert first != other
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "options", "error", "message"),
+    [
+        ([0, 0], {}, {}, DataError, r"made up has 1 identity only \('0'\): expected at least two"),
+        ([0, 1, 2], {}, {"method": "identity"}, DataError, r"2 parts cannot be made of 3 identities"),
+        ([0, 1], {}, {"method": "stratified"}, DataError, r"stratified split leaves nothing for test"),
+        ([0, 1], {}, {"method": "column"}, DataError, r"no column 'split' \(its columns: none\)"),
+        ([0, 1], {"split": ["a", "test"]}, {}, DataError, r"item 0 has 'a' in the column 'split'"),
+        ([0, 1], {"split": ["train"] * 2}, {}, DataError, r"column split leaves nothing for test"),
+        ([0, 1], {"split": ["test"] * 2}, {}, DataError, r"column split leaves nothing for training"),
+        ([0, 1], {}, {"method": "identities"}, SettingError, r"did you mean 'identity'\?"),
+        ([0, 1], {}, {"test": 0.6, "validation": 0.4}, SettingError, r"something left for training"),
+        ([0, 1], {}, {"seed": -1}, SettingError, r"seed=-1 cannot be used"),
+    ],
+)
+def test_bad_requests(
+    labels: list[int], columns: dict[str, list[object]], options: dict[str, object], error: type, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        split(dataset(labels, **columns), **options)  # type: ignore[arg-type]
+
+
+def test_orl_keeps_ten_people_for_the_test() -> None:
+    if not (REAL / "faces_orl").exists():
+        pytest.skip("real data faces_orl is not beside the checkout")
+    data, _ = load(REAL / "faces_orl")
+    division = split(data)
+    assert division.method == "identity"
+    assert len(set(data.labels[division.test])) == 10
+    assert len(division.train) == 300
