@@ -1,0 +1,29 @@
+"""Data: from what a person names to checked items, parts of them, and batches.
+
+source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
+"""
+
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.pictures import decode
+from trine.data.report import LoadPolicy, LoadReport
+from trine.data.sampler import PKSampler
+from trine.data.splits import Split, split
+
+__all__ = [
+    "Dataset",
+    "ImageArray",
+    "ImageFiles",
+    "Items",
+    "Kind",
+    "LoadPolicy",
+    "LoadReport",
+    "PKSampler",
+    "Split",
+    "Vectors",
+    "decode",
+    "load",
+    "load_unlabelled",
+    "read_items",
+    "split",
+]
