@@ -159,10 +159,11 @@ def test_tensors_and_half_precision():
     assert nearest_neighbours(x.double(), k=3).distances.dtype == np.float64
 
 
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_position_is_the_place_in_the_full_ranking(distance):
+def test_position_is_the_place_in_the_full_ranking(distance, tied):
     rng = np.random.default_rng(5)
-    x = rng.integers(0, 3, (80, 3)).astype(np.float32)
+    x = rng.integers(0, 3 if tied else 300, (80, 3)).astype(np.float32)
     targets = (np.arange(80) + rng.integers(1, 80, 80)) % 80
     ranked = naive(x, x, 79, distance, range(80))[0]
     expected = [1 + row.tolist().index(t) for row, t in zip(ranked, targets, strict=True)]

@@ -206,8 +206,7 @@ class ExactSearch:
             indices[unsure[sure]] = candidates[sure, :k]
             unsure = unsure[~sure]
         for rows in torch.split(unsure, max(1, TILE // max(len(self), 1))):
-            values = self._measured(x[rows], self._rows.double())
-            self._settle(values, x[rows], self._zero)
+            values = self._everything(x[rows])
             columns = torch.arange(len(self), device=x.device)
             values.masked_fill_(columns == left_out[rows, None], torch.inf)
             values, order = values.sort(dim=1, stable=True)
@@ -215,14 +214,20 @@ class ExactSearch:
         return distances, indices
 
     def _positions(self, x: Tensor, left_out: Tensor, goals: Tensor) -> Int64[Tensor, " n"]:
-        values = self._gathered(x, goals[:, None])
+        goal = self._gathered(x, goals[:, None])
         low, high = self._double_product().bounds(x)
-        limit = self._squared(values)
+        limit = self._squared(goal)
         nearer = high < limit
-        for pairs in tiles((~nearer & (low <= limit)).nonzero(), width=self._rows.shape[1]):
-            row, column = pairs.unbind(1)
-            value, goal = self._gathered(x[row], column[:, None])[:, 0], values[row, 0]
-            nearer[row, column] = (value < goal) | ((value == goal) & (column < goals[row]))
+        unsure = (~nearer & (low <= limit)).nonzero()
+        if 8 * len(unsure) > nearer.numel():  # a gather costs several times a tile
+            columns = torch.arange(len(self), device=x.device)
+            values = self._everything(x)
+            nearer = (values < goal) | ((values == goal) & (columns < goals[:, None]))
+        else:
+            for pairs in tiles(unsure, width=self._rows.shape[1]):
+                row, column = pairs.unbind(1)
+                value, at = self._gathered(x[row], column[:, None])[:, 0], goal[row, 0]
+                nearer[row, column] = (value < at) | ((value == at) & (column < goals[row]))
         nearer &= torch.arange(len(self), device=x.device) != left_out[:, None]
         return nearer.sum(1) + 1
 
@@ -261,6 +266,10 @@ class ExactSearch:
             near = self._measured(part[:, None], y[:size].view(len(part), count, width))
             values[start : start + step] = near[:, 0]
         return self._settle(values, x, self._zero[candidates])
+
+    def _everything(self, x: Tensor) -> Float[Tensor, "n m"]:
+        """The distance of each query to all references."""
+        return self._settle(self._measured(x, self._rows.double()), x, self._zero)
 
     def _measured(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
