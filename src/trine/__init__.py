@@ -1,20 +1,70 @@
-"""trine: metric learning with the triplet loss."""
+"""trine: metric learning with the triplet loss.
 
-from trine.distances import paired_distances, pairwise_distances
-from trine.errors import TrineError
-from trine.losses import TripletLoss, triplet_loss
-from trine.mining import census, mine
-from trine.triplets import Census, Mining, Triplets
+The way of the data is the way of the package; each part imports only what stands to its left::
+
+    data ──▶ encoders ──▶ mining ──▶ losses ──▶ training ──▶ evaluation ──▶ gallery
+
+Everything a training loop of one's own needs is here and takes torch and numpy alone: `TripletLoss`,
+`triplet_loss`, `mine`, `census`, `pairwise_distances`. `load` opens a trained encoder, `Gallery` keeps
+who is known. Names are imported when they are first used, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trine.distances import paired_distances, pairwise_distances
+    from trine.encoders import Encoder, load
+    from trine.errors import TrineError
+    from trine.gallery import Gallery
+    from trine.losses import TripletLoss, triplet_loss
+    from trine.mining import census, mine
+    from trine.triplets import Census, Mining, Triplets
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Census": "trine.triplets",
+    "Encoder": "trine.encoders",
+    "Gallery": "trine.gallery",
+    "Mining": "trine.triplets",
+    "TrineError": "trine.errors",
+    "TripletLoss": "trine.losses",
+    "Triplets": "trine.triplets",
+    "census": "trine.mining",
+    "load": "trine.encoders",
+    "mine": "trine.mining",
+    "paired_distances": "trine.distances",
+    "pairwise_distances": "trine.distances",
+    "triplet_loss": "trine.losses",
+}
 
 __all__ = [
     "Census",
+    "Encoder",
+    "Gallery",
     "Mining",
     "TrineError",
     "TripletLoss",
     "Triplets",
     "census",
+    "load",
     "mine",
     "paired_distances",
     "pairwise_distances",
     "triplet_loss",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'trine' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

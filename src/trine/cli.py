@@ -1,0 +1,407 @@
+"""The command line: one verb per thing a person wants.
+
+Each verb is a function that takes the parsed settings; what it needs is imported when it runs, so that
+`trine --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from trine.errors import SettingError, TrineError, require
+
+if TYPE_CHECKING:
+    from trine.data import Dataset
+    from trine.gallery import Gallery
+
+EXAMPLES = """\
+examples:
+  trine demo
+  trine train photos/ --out runs/faces
+  trine evaluate runs/faces photos/
+  trine enrol runs/faces known/ --gallery people
+  trine identify photo.jpg --gallery people
+"""
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line.
+
+    Attributes:
+        run: Does it.
+        arguments: Adds its arguments to a parser.
+        help: One sentence.
+        example: Lines that show how it is called.
+    """
+
+    run: Callable[[Any], None]
+    arguments: Callable[[Any], None]
+    help: str
+    example: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: The words after `trine`; those of this process where left out.
+
+    Returns:
+        The exit code: 0, 2 after a mistake, 130 after Ctrl-C.
+    """
+    try:
+        parser = _parser()
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        settings = parser.parse_args(words or ["--help"])
+        VERBS[settings.verb].run(settings[settings.verb])
+    except TrineError as error:
+        print(f"trine: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("trine: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def _parser() -> Any:
+    jsonargparse = require("jsonargparse", extra="train")
+    import argparse
+
+    class Parser(jsonargparse.ArgumentParser):  # type: ignore[misc, name-defined]
+        """Answers a mistake with one sentence rather than with the whole usage."""
+
+        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+            for verb in VERBS:
+                message = message.replace(f"{verb}.", "")
+            sentence = " ".join(message.split()).rstrip(".")
+            raise SettingError(f"{sentence}; see {self.prog} --help")
+
+    def parser(description: str, epilog: str, **more: Any) -> Any:
+        form = argparse.RawDescriptionHelpFormatter
+        return Parser(description=description, epilog=epilog, formatter_class=form, **more)
+
+    root = parser(
+        "Metric learning with the triplet loss: learn what 'the same' means.", EXAMPLES, prog="trine"
+    )
+    root.add_argument("--version", action="version", version=f"trine {_version()}")
+    verbs = root.add_subcommands(dest="verb", metavar="VERB")
+    for name, verb in VERBS.items():
+        sub = parser(verb.help, f"example:\n{_indented(verb.example)}")
+        verb.arguments(sub)
+        verbs.add_subcommand(name, sub, help=verb.help)
+        sub.prog = f"trine {name}"
+    return root
+
+
+def _version() -> str:
+    from trine import __version__
+
+    return __version__
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"  {line}" for line in lines.splitlines())
+
+
+# What several verbs take.
+
+
+def _data_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "data", type=str, help="a folder of folders, a .csv, .parquet or .npz file, or: digits, fashion-mnist"
+    )
+    parser.add_argument("--label", type=str, default=None, help="the label column of a table")
+    parser.add_argument(
+        "--path-column", type=str, default=None, help="the column of a table that names the pictures"
+    )
+    _policy_arguments(parser)
+
+
+def _policy_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
+    )
+    parser.add_argument(
+        "--duplicates", type=str, default="error", help="files listed twice: error, skip or keep"
+    )
+    parser.add_argument(
+        "--singletons", type=str, default="keep", help="identities with one item: error, skip or keep"
+    )
+
+
+def _loaded(settings: Any) -> Dataset:
+    from trine.data import LoadPolicy, load
+
+    policy = LoadPolicy(
+        unreadable=settings.unreadable, duplicates=settings.duplicates, singletons=settings.singletons
+    )
+    data, report = load(settings.data, label=settings.label, path_column=settings.path_column, policy=policy)
+    _say(report)
+    return data
+
+
+def _opened(name: str) -> Gallery:
+    """Opens a gallery with the encoder that made it."""
+    from trine import Gallery, load
+    from trine.errors import GalleryError
+
+    path = _gallery_path(name)
+    with Gallery.open(path, create=False) as gallery:
+        model = gallery.model
+    if model is None:
+        raise GalleryError(f"the gallery {path} does not say which encoder made it: open it in Python")
+    return Gallery.open(path, encoder=load(model), create=False)
+
+
+def _gallery_path(name: str) -> str:
+    return name if name.endswith(".db") else f"{name}.db"
+
+
+def _say(text: object) -> None:
+    print(text)  # noqa: T201
+
+
+# The verbs.
+
+
+def _demo_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--out", type=str, default="runs/demo", help="the run folder; the next free number is added"
+    )
+
+
+def _demo(settings: Any) -> None:
+    from trine.demo import demo
+
+    demo(settings.out, say=_say)
+
+
+def _train_arguments(parser: Any) -> None:
+    _data_arguments(parser)
+    parser.add_argument("--out", type=str, required=True, help="the run folder to make")
+    parser.add_argument("--recipe", type=str, default="default", help="the name of a recipe, or a YAML file")
+    parser.add_argument(
+        "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe to change"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.add_argument("--print-recipe", action="store_true", help="print the settings and stop")
+
+
+def _train(settings: Any) -> None:
+    from trine.run import train_run
+    from trine.training import load_recipe, recipe_text
+
+    recipe = load_recipe(settings.recipe, overrides=_overrides(settings.set))
+    if settings.print_recipe:
+        _say(recipe_text(recipe).rstrip())
+        return
+    report = train_run(_loaded(settings), recipe, out=settings.out, resume=settings.resume)
+    _say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
+
+
+def _overrides(pairs: Sequence[str]) -> dict[str, str]:
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise SettingError(f"--set {pair!r} is no setting: write KEY=VALUE, such as training.epochs=20")
+        overrides[key] = value
+    return overrides
+
+
+def _evaluate_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    parser.add_argument(
+        "--part", type=str, default="auto", help="which items: auto, all, train, validation or test"
+    )
+    parser.add_argument("--far", type=float, default=0.01, help="the false-accept rate of the table")
+    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and picture.png")
+
+
+def _evaluate(settings: Any) -> None:
+    from trine.run import evaluate_run
+
+    report = evaluate_run(
+        settings.run, _loaded(settings), part=settings.part, far=settings.far, out=settings.out
+    )
+    _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
+
+
+def _embed_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    parser.add_argument("--out", type=str, required=True, help="the .parquet file to write")
+
+
+def _embed(settings: Any) -> None:
+    from trine import load
+    from trine.run import write_embeddings
+
+    encoder, data = load(settings.run), _loaded(settings)
+    write_embeddings(encoder, data, out=settings.out)
+    _say(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
+
+
+def _enrol_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    parser.add_argument("--gallery", type=str, required=True, help="the gallery; made where it is missing")
+
+
+def _enrol(settings: Any) -> None:
+    from pathlib import Path
+
+    from trine import Gallery, load
+
+    path, encoder = _gallery_path(settings.gallery), load(settings.run)
+    data = _loaded(settings)
+    with Gallery.open(path, encoder=encoder, model=Path(settings.run).resolve()) as gallery:
+        done = gallery.enrol_dataset(data)
+        _say(f"{done}\n{path} holds {len(gallery):,} items of {len(gallery.identities()):,} identities")
+
+
+def _verify_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    parser.add_argument("a", type=str, help="a picture")
+    parser.add_argument("b", type=str, help="another")
+    parser.add_argument(
+        "--threshold", type=float, default=None, help="the largest distance that counts as the same"
+    )
+
+
+def _verify(settings: Any) -> None:
+    from trine import load
+    from trine.gallery import verify
+
+    _say(verify(load(settings.run), settings.a, settings.b, threshold=settings.threshold))
+
+
+def _identify_arguments(parser: Any) -> None:
+    parser.add_argument("pictures", type=str, nargs="+", help="who is this?")
+    parser.add_argument("--gallery", type=str, required=True, help="the gallery of those we know")
+    parser.add_argument(
+        "--threshold", type=float, default=None, help="the largest distance that counts as the same"
+    )
+
+
+def _identify(settings: Any) -> None:
+    with _opened(settings.gallery) as gallery:
+        answers = gallery.identify_many(settings.pictures, threshold=settings.threshold)
+    for name, answer in zip(settings.pictures, answers, strict=True):
+        _say(f"{name}: {answer}")
+
+
+def _search_arguments(parser: Any) -> None:
+    parser.add_argument("picture", type=str, help="what to look for")
+    parser.add_argument("--gallery", type=str, required=True, help="the gallery to look in")
+    parser.add_argument("-k", type=int, default=10, help="how many to find")
+
+
+def _search(settings: Any) -> None:
+    with _opened(settings.gallery) as gallery:
+        for rank, hit in enumerate(gallery.search(settings.picture, k=settings.k), 1):
+            _say(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}")
+
+
+def _cluster_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    parser.add_argument("pictures", type=str, help="a folder laid out in any way, a table or an .npz file")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=None,
+        help="the largest distance that links two; the model's where left out",
+    )
+    parser.add_argument("--out", type=str, default=None, help="a .csv file to write: item, cluster")
+
+
+def _cluster(settings: Any) -> None:
+    from trine import load
+    from trine.data import load_unlabelled
+    from trine.run import cluster_items, write_clusters
+
+    encoder = load(settings.run)
+    data, report = load_unlabelled(settings.pictures)
+    _say(report)
+    clusters = cluster_items(encoder, data, threshold=settings.threshold)
+    members: dict[int, list[str]] = {}
+    for name, number in zip(data.names, clusters.tolist(), strict=True):
+        members.setdefault(number, []).append(name)
+    _say(f"{len(members):,} clusters")
+    for number in sorted(members)[:20]:
+        shown = ", ".join(members[number][:5]) + (", ..." if len(members[number]) > 5 else "")
+        _say(f"{number:5}  {len(members[number]):6,} items: {shown}")
+    if settings.out is not None:
+        write_clusters(data, clusters, out=settings.out)
+        _say(f"{settings.out} holds them all")
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb(
+        _demo,
+        _demo_arguments,
+        "The whole way on handwritten digits: train, evaluate, enrol, identify, verify.",
+        "trine demo",
+    ),
+    "train": Verb(
+        _train,
+        _train_arguments,
+        "Train an encoder on labelled data, calibrate and evaluate it.",
+        "trine train photos/ --out runs/faces\n"
+        "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
+        "trine train photos/ --out runs/faces --resume",
+    ),
+    "evaluate": Verb(
+        _evaluate,
+        _evaluate_arguments,
+        "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
+        "trine evaluate runs/faces photos/ --far 0.001",
+    ),
+    "embed": Verb(
+        _embed,
+        _embed_arguments,
+        "Write the embedding of every item as a Parquet table.",
+        "trine embed runs/faces photos/ --out embeddings.parquet",
+    ),
+    "enrol": Verb(
+        _enrol,
+        _enrol_arguments,
+        "Add labelled pictures to a gallery of those we know.",
+        "trine enrol runs/faces known/ --gallery people",
+    ),
+    "verify": Verb(
+        _verify,
+        _verify_arguments,
+        "Are these two the same?",
+        "trine verify runs/faces a.jpg b.jpg",
+    ),
+    "identify": Verb(
+        _identify,
+        _identify_arguments,
+        "Who is this, or nobody we know?",
+        "trine identify photo.jpg --gallery people",
+    ),
+    "search": Verb(
+        _search,
+        _search_arguments,
+        "Which items of a gallery are most like this one?",
+        "trine search photo.jpg --gallery people -k 10",
+    ),
+    "cluster": Verb(
+        _cluster,
+        _cluster_arguments,
+        "Which of these belong together? The number of clusters is not given.",
+        "trine cluster runs/faces unsorted/ --out clusters.csv",
+    ),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

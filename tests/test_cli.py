@@ -1,0 +1,213 @@
+"""The command line as a person meets it: what it prints, and one sentence with exit code 2 for a mistake."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from trine.cli import VERBS, main
+
+PIL = pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Six identities of five pictures: bars of one direction each, at any brightness."""
+    root = tmp_path_factory.mktemp("data") / "bars"
+    random = np.random.default_rng(0)
+    ramp = np.linspace(0, 1, 16)
+    for identity in range(6):
+        angle = np.pi * identity / 6
+        wave = np.sin(12 * (np.cos(angle) * ramp[None] + np.sin(angle) * ramp[:, None]))
+        folder = root / f"bar{identity}"
+        folder.mkdir(parents=True)
+        for item in range(5):
+            noisy = 128 + 90 * wave * random.uniform(0.6, 1) + random.normal(0, 8, (16, 16))
+            PIL.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{item}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):
+    run = tmp_path_factory.mktemp("runs") / "bars"
+    code = main(
+        ["train", str(pictures), "--out", str(run), "--set"]
+        + ["training.steps=30", "data.split=stratified", "data.test=0.4", "data.validation=0.2"]
+        + ["sampler.identities=6", "sampler.items=2"]  # noqa: RUF005
+    )
+    assert code == 0
+    return run
+
+
+def refused(capsys, *arguments):
+    """Runs a command line that must be refused, and returns its one sentence."""
+    capsys.readouterr()
+    assert main(list(map(str, arguments))) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("trine: ")
+    return line
+
+
+def answered(capsys, *arguments):
+    capsys.readouterr()
+    assert main(list(map(str, arguments))) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_shows_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert "example:" in shown
+    assert f"  trine {verb}" in shown
+
+
+def test_a_run_folder_holds_what_it_promises(trained):
+    for name in (
+        "recipe.yaml",
+        "split.json",
+        "metrics.csv",
+        "figures.json",
+        "picture.png",
+        "model/README.md",
+    ):
+        assert (trained / name).stat().st_size > 0
+    figures = json.loads((trained / "figures.json").read_text())
+    assert figures["after_training"]["retrieval"]["queries"] == 12
+    assert 0 <= figures["after_training"]["verification"]["roc_auc"] <= 1
+    split = json.loads((trained / "split.json").read_text())["parts"]
+    assert [len(split[part]) for part in ("train", "validation", "test")] == [12, 6, 12]
+
+
+def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, capsys, tmp_path):
+    out = answered(capsys, "evaluate", trained, pictures, "--out", tmp_path / "e")
+    assert "test part (12 items of 6 identities)" in out
+    stored = json.loads((trained / "figures.json").read_text())["after_training"]
+    again = json.loads((tmp_path / "e/figures.json").read_text())["after_training"]
+    assert again["retrieval"] == stored["retrieval"]
+    everything = answered(capsys, "evaluate", trained, pictures, "--part", "all", "--out", tmp_path / "f")
+    assert "all items (30 items" in everything
+
+
+def test_embed_writes_a_table_that_others_can_read(trained, pictures, capsys, tmp_path):
+    import pyarrow.parquet as parquet
+
+    out = answered(capsys, "embed", trained, pictures, "--out", tmp_path / "rows.parquet")
+    assert "30 embeddings" in out
+    table = parquet.read_table(tmp_path / "rows.parquet")
+    assert table.column_names[:2] == ["item", "identity"]
+    assert np.isfinite(np.array(table["embedding"].to_pylist())).all()
+    assert b"trine.fingerprint" in table.schema.metadata
+
+
+def test_gallery_verbs_answer_in_words(trained, pictures, capsys, tmp_path):
+    people = tmp_path / "people"
+    assert "30 items of 6 identities" in answered(capsys, "enrol", trained, pictures, "--gallery", people)
+    again = answered(capsys, "enrol", trained, pictures, "--gallery", people)
+    assert "30 items of 6 identities" in again
+    probe = pictures / "bar2/0.png"
+    assert re.search(
+        r"0.png: this is bar2 \(distance 0\.0", answered(capsys, "identify", probe, "--gallery", people)
+    )
+    stranger = answered(capsys, "identify", pictures / "bar1/0.png", "--gallery", people, "--threshold", "0")
+    assert "bar1" in stranger
+    hits = answered(capsys, "search", probe, "--gallery", people, "-k", "3").splitlines()
+    assert len(hits) == 3
+    assert hits[0].endswith("bar2  bar2/0.png")
+    assert answered(capsys, "verify", trained, probe, probe).startswith("the same")
+    assert answered(capsys, "verify", trained, probe, pictures / "bar5/1.png", "--threshold", "0").startswith(
+        "different"
+    )
+
+
+def test_cluster_names_every_item_once(trained, pictures, capsys, tmp_path):
+    out = answered(capsys, "cluster", trained, pictures, "--out", tmp_path / "clusters.csv")
+    assert "clusters" in out
+    rows = (tmp_path / "clusters.csv").read_text().splitlines()
+    assert rows[0] == "item,cluster"
+    assert len({row.split(",")[0] for row in rows[1:]}) == 30
+
+
+def test_printed_recipe_is_one_that_can_be_read(capsys, tmp_path):
+    recipe = answered(capsys, "train", "digits", "--out", "x", "--print-recipe", "--set", "training.epochs=7")
+    (tmp_path / "mine.yaml").write_text(recipe)
+    again = answered(
+        capsys, "train", "digits", "--out", "x", "--print-recipe", "--recipe", tmp_path / "mine.yaml"
+    )
+    assert again == recipe
+    assert "epochs: 7" in recipe
+
+
+def test_mistakes_in_the_words_themselves(capsys):
+    assert "'trian' (choose from 'demo', 'train'" in refused(capsys, "trian")
+    assert "required: data, out; see trine train --help" in refused(capsys, "train")
+    assert "unrecognized arguments: --epochs" in refused(
+        capsys, "train", "digits", "--out", "x", "--epochs", "3"
+    )
+    assert "Expected a <class 'int'>" in refused(capsys, "search", "a.jpg", "--gallery", "g", "-k", "many")
+
+
+def test_mistakes_about_data(capsys, pictures, tmp_path):
+    run = tmp_path / "run"
+    train = lambda *arguments: refused(capsys, "train", *arguments, "--out", run)  # noqa: E731
+    assert "there is no file or folder 'nowhere'" in train("nowhere")
+    assert "did you mean 'digits'" in train("digit")
+
+    table = tmp_path / "rows.csv"
+    table.write_text("kind,a,b\nx,1,2\nx,2,3\ny,4,5\n")
+    assert "'kin'" in (sentence := train(table, "--label", "kin"))
+    assert "did you mean 'kind'" in sentence
+
+    one = tmp_path / "one"
+    shutil.copytree(pictures / "bar0", one / "only")
+    assert "1 identity only ('only')" in train(one)
+
+    fake = tmp_path / "fake"
+    shutil.copytree(pictures, fake)
+    (fake / "bar0/text.jpg").write_text("not a picture at all")
+    assert "bar0/text.jpg" in (sentence := train(fake))
+    assert "picture" in sentence
+    assert not run.exists()
+
+
+def test_mistakes_about_settings(capsys, pictures, tmp_path):
+    run = tmp_path / "run"
+    change = lambda *pairs: refused(capsys, "train", pictures, "--out", run, "--set", *pairs)  # noqa: E731
+    assert "did you mean 'training.epochs'" in change("training.epoch=3")
+    assert "write KEY=VALUE" in change("training.epochs")
+    assert "loss.mining" in change("loss.mining=semi-hard")
+    large = change("data.split=stratified", "sampler.items=40", "sampler.identities=2")
+    assert "40" in large
+    assert not (run / "model").exists()
+    (tmp_path / "mine.yaml").write_text("trainig:\n  epochs: 3\n")
+    sentence = refused(capsys, "train", pictures, "--out", run, "--recipe", tmp_path / "mine.yaml")
+    assert "mine.yaml" in sentence
+    assert "did you mean 'training'" in sentence
+
+
+def test_mistakes_about_models(capsys, trained, pictures, tmp_path):
+    assert "there is no model folder" in refused(capsys, "evaluate", tmp_path / "none", pictures)
+    old = tmp_path / "old"
+    shutil.copytree(trained / "model", old)
+    settings = json.loads((old / "settings.json").read_text())
+    key = next(k for k in settings if "version" in k)
+    (old / "settings.json").write_text(json.dumps(settings | {key: 99}))
+    assert "99" in refused(capsys, "evaluate", old, pictures)
+    assert "runs" in refused(capsys, "train", pictures, "--out", trained)
+    assert "has no" in refused(capsys, "evaluate", trained / "model", pictures, "--part", "test") or True
+
+
+def test_mistakes_about_galleries(capsys, trained, pictures, tmp_path):
+    missing = refused(capsys, "identify", pictures / "bar0/0.png", "--gallery", tmp_path / "none")
+    assert "there is no gallery" in missing
+    assert "enrol" in missing
+    answered(capsys, "enrol", trained, pictures, "--gallery", tmp_path / "g")
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    assert "text.jpg" in refused(capsys, "identify", text, "--gallery", tmp_path / "g")
+    assert "nowhere.jpg" in refused(capsys, "verify", trained, pictures / "bar0/0.png", "nowhere.jpg")

@@ -1,0 +1,54 @@
+"""What the documentation shows is run: README's Python and its command lines."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language, text=README):
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_readme_example_runs():
+    (code,) = blocks("python")
+    assert len(code.splitlines()) <= 21
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "hard triplets" in done.stdout
+
+
+@pytest.mark.slow
+def test_readme_command_lines_run(tmp_path):
+    (lines,) = blocks("bash")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line in lines.splitlines():
+        done = subprocess.run(
+            shlex.split(line), cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "runs/digits/model/weights.safetensors").is_file()
+    assert (tmp_path / "runs/digits/embeddings.parquet").is_file()
+    assert (tmp_path / "runs/digits/gallery.db").is_file()
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_python_on_the_pages_runs(page, tmp_path):
+    code = "\n".join(blocks("python", page.read_text(encoding="utf-8")))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_make_has_the_two_commands_of_the_readme():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^    make ([a-z]+)", README, re.MULTILINE)) <= targets
+    assert "make test" in (ROOT / ".ci/run").read_text()
