@@ -121,19 +121,28 @@ def check_file(path: Path) -> None:
     try:
         with path.open("rb") as file:
             header = file.read(100)
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise GalleryError(f"the gallery {path} cannot be read: {error.strerror or error}") from error
     if not header:
         raise GalleryError(
             f"{path} is an empty file, not a gallery: remove it, or choose a path where nothing is yet"
         )
-    # Offsets of the SQLite file format: 60 user version, 68 application id.
+    # Offsets of the SQLite file format: 16 page size, 28 pages, 60 user version, 68 application id.
     application = int.from_bytes(header[68:72], "big")
     if not header.startswith(b"SQLite format 3\0") or application != APPLICATION:
         raise GalleryError(
             f"{path} is not a gallery that trine made: choose another file, or a path where nothing is yet"
         )
     check_version(int.from_bytes(header[60:64], "big"), path)
+    page = int.from_bytes(header[16:18], "big")
+    promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
+    # SQLite itself does not miss a part of the last page. While there is a log, the rest may be in it.
+    if size < promised and not path.with_name(f"{path.name}-wal").exists():
+        raise GalleryError(
+            f"the gallery {path} is damaged or cut short ({size} of {promised} bytes): restore it from a "
+            f"backup"
+        )
 
 
 def check_version(version: int, path: Path) -> None:
