@@ -1,0 +1,90 @@
+import json
+import math
+
+import pytest
+
+from probes import FakeEncoder, calibration
+from trine.errors import CalibrationError, GalleryError, SettingError
+from trine.gallery import Decision, Identification, Threshold, Verification, verify
+
+
+def test_an_identification_is_a_sentence():
+    known = Identification(score=0.412, threshold=0.63, far=0.01, nearest="s12", item="s12/1.pgm")
+    assert str(known) == "this is s12 (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)"
+    stranger = Identification(score=0.81, threshold=0.63, nearest="s03", item="s03/1.pgm")
+    assert str(stranger) == "nobody we know: the nearest is s03 at 0.81, above the threshold 0.63"
+    assert stranger.identity is None
+    assert stranger.nearest == "s03"
+    nobody = Identification(score=math.inf, threshold=0.63)
+    assert str(nobody) == "nobody we know: the gallery is empty"
+
+
+def test_a_provisional_threshold_says_so():
+    decision = Identification(score=0.1, threshold=0.63, far=0.001, provisional=True, nearest="s1")
+    assert str(decision) == (
+        "this is s1 (distance 0.10, threshold 0.63 at a false-accept rate of 0.1 %, provisional for want "
+        "of calibration data)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "sentence"),
+    [
+        (0.6349, 0.6301, "nobody we know: the nearest is s1 at 0.635, above the threshold 0.630"),
+        (0.63, 0.63, "this is s1 (distance 0.63, threshold 0.63)"),
+        (
+            0.6300001,
+            0.63,
+            "nobody we know: the nearest is s1 at 0.630000100, above the threshold 0.630000000",
+        ),
+    ],
+)
+def test_score_and_threshold_are_told_apart(score, threshold, sentence):
+    assert str(Identification(score=score, threshold=threshold, nearest="s1")) == sentence
+
+
+def test_the_margin_is_the_way_to_the_runner_up():
+    decision = Identification(
+        score=0.25, threshold=1.0, nearest="s1", item="a", runner_up="s2", runner_up_score=0.75
+    )
+    assert decision.margin == 0.5
+    assert Identification(score=0.25, threshold=1.0, nearest="s1").margin is None
+
+
+def test_json_holds_the_whole_decision():
+    empty = Identification(score=math.inf, threshold=0.5, far=0.01)
+    values = json.loads(json.dumps(empty.to_json(), allow_nan=False))
+    assert values == {
+        "identity": None, "margin": None, "score": None, "threshold": 0.5, "far": 0.01,
+        "provisional": False, "nearest": None, "item": None, "runner_up": None,
+        "runner_up_score": None, "accepted": False, "sentence": "nobody we know: the gallery is empty",
+    }  # fmt: skip
+    assert Verification(score=0.5, threshold=0.5).to_json()["accepted"] is True
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
+def test_a_threshold_is_a_distance(value):
+    with pytest.raises(SettingError, match="a threshold is a distance, so it must be a finite number"):
+        Threshold(value)
+
+
+def test_verify_needs_no_gallery():
+    encoder = FakeEncoder(calibration=calibration(1.0, far=0.02, provisional=True))
+    encoder.pictures = {"a.jpg": (0.0, 0.0), "b.jpg": (0.0, 1.0), "c.jpg": (3.0, 4.0)}
+    same, different = verify(encoder, "a.jpg", "b.jpg"), verify(encoder, "a.jpg", "c.jpg")
+    assert isinstance(same, Decision)
+    assert (same.same, same.score, same.threshold, same.far, same.provisional) == (True, 1.0, 1.0, 0.02, True)
+    assert (different.same, different.score) == (False, 5.0)
+    assert str(different).startswith("different (distance 5.00, threshold 1.00 at a false-accept rate of 2 %")
+    by_hand = verify(encoder, "a.jpg", "c.jpg", threshold=5)
+    assert (by_hand.same, by_hand.far, by_hand.provisional) == (True, None, False)
+
+
+def test_verify_says_how_to_come_by_a_threshold():
+    with pytest.raises(CalibrationError, match="calibrate it with `trine evaluate`, or pass threshold="):
+        verify(FakeEncoder(), [0.0, 0.0], [0.0, 0.0])
+
+
+def test_verify_refuses_what_is_not_finite():
+    with pytest.raises(GalleryError, match=r"the embedding of 'b\.jpg' is not finite"):
+        verify(FakeEncoder(pictures={"a.jpg": (0, 0), "b.jpg": (math.nan, 0)}), "a.jpg", "b.jpg", threshold=1)

@@ -1,0 +1,245 @@
+"""The file behind a gallery: what it refuses, and what it promises the disk."""
+
+import os
+import sqlite3
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trine.errors import GalleryError
+from trine.gallery import Binding, Gallery, SqliteStore, Store
+from trine.gallery.entries import Record
+
+OPENING = {"dimension": 2, "fingerprint": "by hand", "threshold": 1.0}
+BINDING = Binding(2, "by hand", "euclidean")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "people.db"
+
+
+def filled(path, count=3):
+    with Gallery.open(path, **OPENING) as gallery:
+        for i in range(count):
+            gallery.enrol("ann", str(i), embedding=[float(i), 0.0])
+    return path
+
+
+def record(item, *vector):
+    return Record("ann", item, np.array(vector, dtype=np.float32))
+
+
+def test_a_write_waits_for_the_disk(path):
+    store = SqliteStore(path, binding=BINDING)
+    pragma = {name: store._run(f"PRAGMA {name}").fetchone()[0] for name in
+              ("journal_mode", "synchronous", "foreign_keys", "secure_delete")}  # fmt: skip
+    assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+    assert isinstance(store.address, str)
+    _: Store = store
+    store.close()
+
+
+def test_what_is_written_reaches_the_disk_before_the_call_returns(path, monkeypatch):
+    folders = []
+    real = os.fsync
+
+    def traced(descriptor):
+        folders.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", traced)
+    SqliteStore(path, binding=BINDING).close()
+    assert folders == [str(path.parent)]  # the name of the new file itself; SQLite sees to what is in it
+
+
+def test_closing_leaves_one_file_and_twice_is_no_error(path):
+    gallery = Gallery.open(path, **OPENING)
+    gallery.enrol("ann", "1", embedding=[0.0, 0.0])
+    gallery.close()
+    gallery.close()
+    assert [left.name for left in path.parent.iterdir()] == ["people.db"]
+    for use in (
+        gallery.identities,
+        lambda: gallery.search(embedding=[0.0, 0.0]),
+        lambda: gallery.remove("1"),
+    ):
+        with pytest.raises(GalleryError, match="is closed: open it again"):
+            use()
+
+
+def test_nothing_there(path):
+    with pytest.raises(GalleryError, match=r"there is no gallery .*people\.db: enrol into it first"):
+        Gallery.open(path)
+    with pytest.raises(GalleryError, match="there is no gallery"):
+        Gallery.open(path, **OPENING, create=False)
+    with pytest.raises(GalleryError, match="cannot be created: there is no folder"):
+        Gallery.open(path.parent / "nowhere" / "people.db", **OPENING)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_folder(path):
+    with pytest.raises(GalleryError, match=r"is a folder, not a gallery: name a file, such as .*people\.db"):
+        Gallery.open(path.parent, **OPENING)
+
+
+def test_an_empty_file(path):
+    path.touch()
+    with pytest.raises(GalleryError, match="is an empty file, not a gallery: remove it, or choose a path"):
+        Gallery.open(path, **OPENING)
+    assert path.read_bytes() == b""
+
+
+def test_a_foreign_file_is_refused_and_left_alone(path):
+    contents = [b"hello " * 100, b"SQLite format 3", os.urandom(5000)]
+    foreign = path.with_name("foreign.db")
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE something (x)")
+    connection.commit()
+    connection.close()
+    contents.append(foreign.read_bytes())
+    foreign.unlink()
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(GalleryError, match="is not a gallery that trine made: choose another file"):
+            Gallery.open(path, **OPENING)
+        assert path.read_bytes() == content
+    assert [left.name for left in path.parent.iterdir()] == ["people.db"]
+
+
+def test_a_newer_schema(path):
+    filled(path)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 9")
+    # Not yet in the file itself, but in the log beside it.
+    with pytest.raises(
+        GalleryError, match=r"newer trine \(schema 9, this one knows up to 1\): upgrade with: pip"
+    ):
+        Gallery.open(path, **OPENING)
+    connection.close()
+    with pytest.raises(GalleryError, match="newer trine"):
+        Gallery.open(path, **OPENING)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.7, 0.99])
+def test_a_truncated_file(path, share):
+    filled(path, count=50)
+    size = path.stat().st_size
+    os.truncate(path, int(size * share))
+    with pytest.raises(GalleryError, match=r"is damaged or cut short|is not a gallery that trine made"):
+        Gallery.open(path, **OPENING)
+
+
+def test_a_damaged_binding(path):
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM gallery WHERE name = 'distance'")
+    connection.close()
+    with pytest.raises(
+        GalleryError, match=r"is damaged: its table 'gallery' cannot be read .* from a backup"
+    ):
+        Gallery.open(path, **OPENING)
+
+
+def test_a_locked_file(path):
+    filled(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store = SqliteStore(path, wait=0.01)
+    with pytest.raises(
+        GalleryError, match=r"locked by another process for more than 0\.01 s: nothing was written"
+    ):
+        store.put([record("9", 9, 9)])
+    assert len(store) == 3  # readers do not wait for a writer
+    other.execute("ROLLBACK")
+    other.close()
+    assert store.put([record("9", 9, 9)]).new == 1
+    store.close()
+
+
+def test_a_full_disk_leaves_the_gallery_as_it_was(path):
+    store = SqliteStore(filled(path))
+    pages = store._run("PRAGMA page_count").fetchone()[0]
+    store._run(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(
+        GalleryError, match="is full: nothing of this call was written; make room and try again"
+    ):
+        store.put([record(f"new {i}", i, i) for i in range(1000)])
+    assert len(store) == 3
+    assert len(store.search(np.zeros((1, 2), dtype=np.float32), k=9)[0]) == 3
+    store._run("PRAGMA max_page_count = 100000")
+    assert store.put([record("new", 1, 1)]).new == 1
+    store.close()
+
+
+@contextmanager
+def without_privileges():
+    """Permissions hold for everybody but the superuser, so a test that runs as one steps down."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(("of_folder", "of_file"), [(0o755, 0o444), (0o777, 0o444), (0o755, 0o666)])
+def test_a_file_that_may_only_be_read(of_folder, of_file):
+    if os.geteuid() and of_folder == 0o755:
+        of_folder = 0o555
+    with tempfile.TemporaryDirectory() as folder:
+        path = filled(Path(folder) / "people.db")
+        path.chmod(of_file)
+        Path(folder).chmod(of_folder)
+        with without_privileges(), Gallery.open(path, **OPENING) as gallery:
+            assert gallery.identify(embedding=[1.0, 0.0]).identity == "ann"
+            assert len(gallery) == 3
+            with pytest.raises(
+                GalleryError, match="is read-only: nothing was written; change the permissions"
+            ):
+                gallery.enrol("bob", "9", embedding=[9.0, 9.0])
+            assert len(gallery) == 3
+        Path(folder).chmod(0o755)
+
+
+def test_a_gallery_that_may_not_be_read_or_created():
+    with tempfile.TemporaryDirectory() as folder:
+        path = filled(Path(folder) / "people.db")
+        path.chmod(0)
+        Path(folder).chmod(0o555)
+        with without_privileges():
+            with pytest.raises(GalleryError, match="cannot be read: Permission denied"):
+                Gallery.open(path, **OPENING)
+            with pytest.raises(
+                GalleryError, match=r"cannot be created .*: choose a folder that can be written"
+            ):
+                Gallery.open(path.with_name("new.db"), **OPENING)
+        Path(folder).chmod(0o755)
+
+
+def test_a_path_with_signs_that_addresses_give_a_meaning(tmp_path):
+    path = tmp_path / "what? 100 % ünï#code;.db"
+    filled(path)
+    with Gallery.open(path) as gallery:
+        assert len(gallery) == 3
+    assert [left.name for left in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_identity_in_one_call_is_written_together_or_not_at_all(path, monkeypatch):
+    store = SqliteStore(filled(path))
+
+    def fail(identities):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "_drop_empty", fail)
+    with pytest.raises(KeyboardInterrupt):
+        store.put([record("8", 8, 8), record("9", 9, 9)])
+    monkeypatch.undo()
+    assert len(store) == 3
+    assert store.put([record("8", 8, 8), record("9", 9, 9)]).new == 2
+    store.close()
