@@ -29,7 +29,7 @@ class SmallResNetSettings:
     width: Size = 32
     blocks: tuple[Annotated[int, Range(at_least=1)], ...] = (1, 1, 1)
     stem_kernel: Literal[3, 5, 7] = 3
-    stem_stride: Literal[1, 2] = 1
+    stem_stride: Literal[1, 2] = 2
     pool: Annotated[int, Range(at_least=1, at_most=16)] = 1
     dropout: Share = 0.0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -87,6 +87,14 @@ class Batches:
 
     def __len__(self) -> int:
         return self._steps
+
+    def state_dict(self) -> dict[str, int]:
+        """Says where the run stands; Lightning keeps it in the checkpoint."""
+        return {"epoch": self.position[0], "batches": self.position[1]}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Goes to where `state_dict` stood; the next iteration hands out what comes after."""
+        self.position = (int(state["epoch"]), int(state["batches"]))
 
     def __iter__(self) -> Iterator[Batch]:
         if self._items.in_memory is not None:

@@ -66,7 +66,7 @@ def train(session: Session) -> None:
         session: All that takes part; its encoder is changed in place.
 
     Raises:
-        SettingError: The loss or a weight is not finite, or the device cannot be used.
+        SettingError: The loss or a weight is not finite.
         KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
     """
     require("lightning.pytorch", extra="train")
@@ -85,6 +85,26 @@ def train(session: Session) -> None:
             line.stop()
     if interrupt.received:
         raise KeyboardInterrupt
+
+
+def check_device(recipe: TrainingRecipe) -> None:
+    """Looks whether this machine can train as the recipe says.
+
+    Args:
+        recipe: The device and the precision.
+
+    Raises:
+        SettingError: The device is not there, or does not know the precision.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(recipe.device, True):
+        raise SettingError(
+            f"training.device is {recipe.device!r}, and torch finds no such device here; set it to auto"
+        )
+    if recipe.precision == "16" and (recipe.device == "cpu" or not any(there.values())):
+        raise SettingError(
+            "training.precision is 16, and mixed precision in 16 bits needs a GPU; set it to bf16 or 32"
+        )
 
 
 def check_finite(encoder: Encoder, *, step: int) -> None:
@@ -153,14 +173,12 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
 
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             checkpoint["trine"] = {
-                "position": list(batches.position),
                 "dataset": session.dataset_digest,
                 "looks": None if looks is None else looks.state_dict(),
             }
 
         def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             kept = checkpoint["trine"]
-            batches.position = (int(kept["position"][0]), int(kept["position"][1]))
             if looks is not None and kept["looks"] is not None:
                 looks.load_state_dict(kept["looks"])
 
@@ -182,29 +200,25 @@ def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    try:
-        return Trainer(
-            accelerator=recipe.device,
-            devices=1,
-            precision=PRECISIONS[recipe.precision],
-            max_epochs=1,
-            max_steps=len(session.batches),
-            gradient_clip_val=recipe.gradient_clip,
-            logger=TensorBoardLogger(
-                session.run.path, name="tensorboard", version="", purge_step=session.resumed_at
-            ),
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-            benchmark=False,
-        )
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SettingError(
-            f"training.device {recipe.device!r} cannot be used here ({reason}); set it to auto"
-        ) from error
+    return Trainer(
+        accelerator=recipe.device,
+        devices=1,
+        precision=PRECISIONS[recipe.precision],
+        max_epochs=1,
+        max_steps=len(session.batches),
+        gradient_clip_val=recipe.gradient_clip,
+        logger=TensorBoardLogger(
+            session.run.path, name="tensorboard", version="", purge_step=session.resumed_at
+        ),
+        # What is logged, and when, is decided in the module; Lightning only warns about this number.
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        benchmark=False,
+    )
 
 
 class _Interrupt:

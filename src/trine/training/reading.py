@@ -94,13 +94,14 @@ def _content(name_or_file: str | Path | None) -> tuple[Any, str]:
         return {}, "the default recipe"
     path = Path(name_or_file)
     if path.is_file():
-        return _read_yaml(_text(path), source=str(path)), str(path)
+        content = _read_yaml(_text(path), source=str(path))
+        # A file of comments alone sets nothing.
+        return {} if content is None else content, str(path)
     names = recipe_names()
     if str(name_or_file) in names:
         packaged = resources.files("trine.training") / RECIPES / f"{name_or_file}.yaml"
-        return _read_yaml(packaged.read_text("utf-8"), source=f"recipe {name_or_file}"), (
-            f"recipe {name_or_file}"
-        )
+        source = f"recipe {name_or_file}"
+        return _read_yaml(packaged.read_text("utf-8"), source=source), source
     raise SettingError(
         f"there is no recipe file or packaged recipe {str(name_or_file)!r}; "
         f"{nearest(str(name_or_file), names)}"
@@ -117,12 +118,11 @@ def _text(path: Path) -> str:
 def _read_yaml(text: str, *, source: str) -> Any:
     yaml = require("yaml", extra="train")
     try:
-        content = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}: {error.problem})" if mark is not None else ""
         raise SettingError(f"{source} is not valid YAML{where}; mend it") from error
-    return {} if content is None else content
 
 
 def _value(key: str, value: Any) -> Any:

@@ -67,8 +67,12 @@ class TripletStep:
         if self.encoder.settings.kind == "images":
             generator = torch.Generator().manual_seed(stream_seed(seed, "augment", step))
             inputs = augment(inputs, recipe=self.recipe.augment, generator=generator)
-        # Dropout and its like draw from torch's own generators.
-        torch.manual_seed(stream_seed(seed, "network", step))
+        # Dropout and its like draw from torch's own generators; torch.manual_seed, which looks for every
+        # kind of device, would take longer than a small step.
+        network_seed = stream_seed(seed, "network", step)
+        torch.default_generator.manual_seed(network_seed)
+        if inputs.is_cuda:
+            torch.cuda.manual_seed(network_seed)
         embedded: Tensor = self.encoder(inputs)
         return embedded.float()
 

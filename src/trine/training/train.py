@@ -17,7 +17,7 @@ from trine.errors import InputError
 from trine.training.batches import Batches, Prepared, make_sampler, steps_of
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
-from trine.training.mechanics import Session, check_finite, train
+from trine.training.mechanics import Session, check_device, check_finite, train
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
 from trine.training.schedule import stream_seed
@@ -65,6 +65,7 @@ def fit(
     """
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
+    check_device(recipe.training)
     run, digest = RunFolder(Path(out)), _digest(dataset)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
