@@ -1,0 +1,193 @@
+"""A loaded encoder gives the same embeddings to the bit, and a folder that is not whole is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from trine.calibration import Calibration
+from trine.data import ImageArray, Vectors
+from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder, load, save
+from trine.errors import ModelError
+
+RECIPE = EncoderRecipe(
+    dimension=5, small_resnet=SmallResNetSettings(width=4, pool=2), mlp=MlpSettings(hidden=(8,))
+)
+PICTURES = np.random.default_rng(0).integers(0, 256, (9, 12, 10, 3), dtype=np.uint8)
+ROWS = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+CALIBRATION = Calibration(
+    threshold=1 / 3, far=0.01, tar=0.9, identities=12, impostor_pairs=900, genuine_pairs=90,
+    provisional=True, distance="euclidean",
+)  # fmt: skip
+
+
+@pytest.fixture(params=["images", "vectors", "timm"])
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    torch.manual_seed(0)
+    items = Vectors(ROWS) if request.param == "vectors" else ImageArray(PICTURES)
+    recipe = RECIPE
+    if request.param == "timm":
+        recipe = replace(RECIPE, network="test_resnet", pretrained=False, image_size=(32, 24))
+    made = build_encoder(items, recipe=recipe)
+    # Statistics of batch normalisation that differ from those of a new network.
+    made.train()(made.prepare(items))
+    return made
+
+
+def items_of(encoder: Encoder) -> np.ndarray:
+    return PICTURES if encoder.settings.kind == "images" else ROWS
+
+
+def test_a_loaded_encoder_gives_the_same_embeddings_to_the_bit(encoder: Encoder, tmp_path: Path) -> None:
+    encoder.calibration = CALIBRATION
+    save(encoder, tmp_path / "run" / "model", figures={"MAP@R": 0.78}, trained_on="9 items")
+    for path in (tmp_path / "run" / "model", tmp_path / "run", str(tmp_path / "run")):
+        loaded = load(path)
+        assert np.array_equal(loaded.embed(items_of(encoder)), encoder.embed(items_of(encoder)))
+        assert loaded.fingerprint == encoder.fingerprint
+        assert loaded.settings == encoder.settings
+        assert loaded.calibration == CALIBRATION
+        assert not loaded.training
+    assert not list((tmp_path / "run").glob(".*")), "nothing unfinished is left behind"
+
+
+def test_the_card_says_what_it_is_and_how_good(encoder: Encoder, tmp_path: Path) -> None:
+    encoder.calibration = CALIBRATION
+    save(encoder, tmp_path / "model", figures={"MAP@R": 0.78}, trained_on="30 identities of faces")
+    card = (tmp_path / "model" / "README.md").read_text()
+    for part in (
+        "30 identities of faces",
+        "| MAP@R | 0.7800 |",
+        "0.3333",
+        "provisional",
+        encoder.fingerprint,
+    ):
+        assert part in card
+
+
+def test_a_model_is_replaced_whole(tmp_path: Path) -> None:
+    one = build_encoder(Vectors(ROWS), recipe=RECIPE, seed=1)
+    other = build_encoder(Vectors(ROWS), recipe=RECIPE, seed=2)
+    save(one, tmp_path / "model")
+    save(other, tmp_path / "model")
+    assert load(tmp_path / "model").fingerprint == other.fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_failed_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = build_encoder(Vectors(ROWS), recipe=RECIPE, seed=1)
+    other = build_encoder(Vectors(ROWS), recipe=RECIPE, seed=2)
+    save(one, tmp_path / "model")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(
+            ModelError, match=r"could not be written to .*model: No space left on device; make room"
+        ):
+            save(other, tmp_path / "model")
+    assert load(tmp_path / "model").fingerprint == one.fingerprint
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_other_things_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    encoder = build_encoder(Vectors(ROWS), recipe=RECIPE)
+    with pytest.raises(
+        ModelError, match=r"photos holds other things than a model, which saving there would delete"
+    ):
+        save(encoder, tmp_path / "photos")
+    assert (tmp_path / "photos" / "a.jpg").exists()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save(build_encoder(Vectors(ROWS), recipe=RECIPE), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def change_settings(folder: Path, **changes: object) -> None:
+    path = folder / "settings.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_missing_or_foreign_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelError, match=r"^there is no model folder .*nowhere; name one that training has written$"
+    ):
+        load(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match=r"is not a model folder: it has no settings.json; name the folder"):
+        load(tmp_path)
+
+
+def test_a_folder_without_weights_is_refused(folder: Path) -> None:
+    (folder / "weights.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"is not a model folder: it has no weights.safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "1"])
+def test_a_folder_of_another_version_is_refused(folder: Path, version: object) -> None:
+    change_settings(folder, format_version=version)
+    with pytest.raises(
+        ModelError, match=rf"of format version {version}, and this trine reads version 1; train again"
+    ):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"settings.json is damaged: Expecting property name"),
+        ("[]", r"settings.json is damaged: it is no JSON object"),
+        (
+            '{"format_version": 1}',
+            r"settings.json is damaged: the encoder's settings or its fingerprint are missing",
+        ),
+    ],
+)
+def test_damaged_settings_are_refused(folder: Path, text: str, message: str) -> None:
+    (folder / "settings.json").write_text(text)
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+def test_settings_that_do_not_fit_are_refused(folder: Path) -> None:
+    settings = json.loads((folder / "settings.json").read_text())["encoder"]
+    change_settings(folder, encoder={**settings, "normalize": True})
+    with pytest.raises(
+        ModelError, match=r"unknown setting 'encoder.normalize'; did you mean 'encoder.normalise'"
+    ):
+        load(folder)
+    change_settings(folder, encoder={**settings, "dimension": 6})
+    with pytest.raises(ModelError, match=r"is damaged: its settings and its weights do not belong together"):
+        load(folder)
+    change_settings(folder, encoder=settings, calibration={"threshold": 1})
+    with pytest.raises(ModelError, match=r"calibration"):
+        load(folder)
+
+
+def test_damaged_weights_are_refused(folder: Path) -> None:
+    content = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(content[:-100])
+    with pytest.raises(ModelError, match=r"weights.safetensors is damaged"):
+        load(folder)
+
+
+def test_changed_weights_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "weights.safetensors")
+    weights["head.bias"] = weights["head.bias"] + 1e-3
+    save_file(weights, folder / "weights.safetensors")
+    with pytest.raises(
+        ModelError, match=r"is damaged: its weights or settings are not those that were saved"
+    ):
+        load(folder)
