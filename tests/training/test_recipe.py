@@ -1,0 +1,178 @@
+"""Recipes: files, names, single settings on top, and each mistake in one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trine.encoders import EncoderRecipe, SmallResNetSettings
+from trine.errors import SettingError
+from trine.training import (
+    LossRecipe,
+    Recipe,
+    SamplerRecipe,
+    Stage,
+    TrainingRecipe,
+    check_recipe,
+    load_recipe,
+    recipe_names,
+    recipe_text,
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_default_recipe_is_the_dataclasses_own() -> None:
+    assert load_recipe() == load_recipe("default") == Recipe()
+
+
+def test_a_written_recipe_reads_back_equal(tmp_path: Path) -> None:
+    recipe = replace(
+        Recipe(seed=7),
+        encoder=EncoderRecipe(image_size=(5, 4), small_resnet=SmallResNetSettings(blocks=(2, 1))),
+        loss=LossRecipe(margin=0.3, curriculum=(Stage(at=0.0), Stage(at=0.5, mining="hard", margin=0.1))),
+        training=TrainingRecipe(epochs=3, gradient_clip=1.0),
+    )
+    assert load_recipe(written(tmp_path, recipe_text(recipe))) == recipe
+
+
+def test_every_packaged_recipe_is_valid_and_says_where_it_is_from() -> None:
+    names = recipe_names()
+    assert names[0] == "default"
+    assert len(names) > 1
+    for name in names[1:]:
+        assert load_recipe(name) != Recipe()
+    faces = load_recipe("facenet")
+    assert (faces.loss.distance, faces.loss.margin) == ("squared_euclidean", 0.2)
+    assert load_recipe("batch-hard").loss.margin is None
+
+
+def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "training: {epochs: 3, learning_rate: 1e-4}\n"
+        "loss:\n  mining: semihard\n  curriculum: [{at: 0.5, mining: hard}]\n",
+    )
+    overrides = {
+        "training.epochs": "20",
+        "encoder.image_size": "[28, 14]",
+        "loss.margin": "null",
+        "encoder.small_resnet.width": 8,
+    }
+    recipe = load_recipe(path, overrides=overrides)
+    assert recipe.training == TrainingRecipe(epochs=20, learning_rate=1e-4)
+    assert recipe.loss == LossRecipe(margin=None, curriculum=(Stage(at=0.5, mining="hard"),))
+    assert recipe.encoder.image_size == (28, 14)
+    assert recipe.encoder.small_resnet.width == 8
+    assert recipe.sampler == SamplerRecipe()
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "# nothing yet\n")) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trainig: {epochs: 3}", r"mine.yaml: unknown setting 'trainig'; did you mean 'training'\?"),
+        (
+            "training: {epoch: 3}",
+            r"mine.yaml: unknown setting 'training.epoch'; did you mean 'training.epochs'\?",
+        ),
+        (
+            "training: {epochs: many}",
+            r"mine.yaml: training.epochs must be a whole number or null, not 'many'$",
+        ),
+        ("training: {epochs: 0}", r"training.epochs must be a whole number at least 1 or null, not 0$"),
+        ("training: {learning_rate: -1}", r"training.learning_rate must be a number above 0, not -1$"),
+        ("training: {schedule: cosin}", r"training.schedule is 'cosin'; did you mean 'cosine'\?"),
+        ("training: 3", r"training must be a section of keys, not 3$"),
+        ("seed: -1", r"seed must be a whole number at least 0, not -1$"),
+        ("sampler: {identities: 1}", r"sampler.identities must be a whole number at least 2 or null, not 1$"),
+        (
+            "loss: {distance: manhattan}",
+            r"loss.distance is 'manhattan'; known: squared_euclidean, euclidean, cosine$",
+        ),
+        ("loss: {mining: semi-hard}", r"mine.yaml: loss.mining is 'semi-hard'; did you mean 'semihard'\?"),
+        (
+            "loss: {curriculum: [{at: 0.5, mining: hrad}]}",
+            r"loss.curriculum\[0\].mining is 'hrad'; did you mean 'hard'\?",
+        ),
+        (
+            "loss: {curriculum: [{at: 0.5}, {at: 0.5}]}",
+            r"loss.curriculum\[1\].at is 0.5, and stages must be in rising order; the one before is at 0.5$",
+        ),
+        (
+            "loss: {margin: null, curriculum: [{at: 0, margin: 1}]}",
+            r"loss.curriculum\[0\].margin is 1, and loss.margin is null",
+        ),
+        ("loss: {margin: null, mining: violating}", r"loss.mining 'violating' looks at the margin"),
+        (
+            "data: {test: 0.5, validation: 0.5}",
+            r"data.test 0.5 and data.validation 0.5 leave nothing to train on",
+        ),
+        ("training: {patience: 3}", r"training.patience needs items to look at, and data.validation is 0"),
+        ("- 3", r"mine.yaml: expected a section of keys, not \[3\]$"),
+        ("training: {epochs: 3", r"mine.yaml is not valid YAML \(line 1: .*\); mend it$"),
+    ],
+)
+def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingError, match=message) as caught:
+        load_recipe(written(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("training.epoch", "3", r"^unknown setting 'training.epoch'; did you mean 'training.epochs'\?$"),
+        ("epochs", "3", r"^unknown setting 'epochs'; did you mean 'training.epochs'\?$|lists all of them$"),
+        (
+            "training.epochs.more",
+            "3",
+            r"^unknown setting 'training.epochs.more'; did you mean 'training.epochs'\?$",
+        ),
+        ("zzz", "3", r"^unknown setting 'zzz'; recipe.yaml of any run lists all of them$"),
+        ("training.epochs", "0.5", r"^settings: training.epochs must be a whole number or null, not 0.5$"),
+        ("training.epochs", "[", r"^the value of training.epochs is not valid YAML"),
+        ("loss.mining", "hrad", r"^settings: loss.mining is 'hrad'; did you mean 'hard'\?"),
+    ],
+)
+def test_mistakes_in_single_settings(key: str, value: str, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        load_recipe(overrides={key: value})
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(
+        SettingError, match=r"packaged recipe 'facenets'; did you mean 'facenet'\? known: default, "
+    ):
+        load_recipe("facenets")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "picture.yaml"
+    path.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(SettingError, match=r"picture.yaml is no text in UTF-8 and so no recipe"):
+        load_recipe(path)
+
+
+def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
+    check_recipe(Recipe())
+    with pytest.raises(
+        SettingError, match=r"^the recipe: training.steps must be a whole number at least 1, not 0$"
+    ):
+        check_recipe(Recipe(training=TrainingRecipe(steps=0)))
+
+
+def test_the_text_holds_every_section() -> None:
+    assert list(yaml.safe_load(recipe_text(Recipe()))) == [
+        "seed", "data", "encoder", "augment", "sampler", "loss", "training", "evaluation"
+    ]  # fmt: skip
