@@ -77,10 +77,10 @@ def _parser() -> Any:
         """Answers a mistake with one sentence rather than with the whole usage."""
 
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            for verb in VERBS:
-                message = message.replace(f"{verb}.", "")
-            sentence = " ".join(message.split()).rstrip(".")
-            raise SettingError(f"{sentence}; see {self.prog} --help")
+            # The root names an argument with its verb, as in "train.out".
+            asked = next((f"trine {verb}" for verb in VERBS if f"{verb}." in message), self.prog)
+            sentence = " ".join(message.replace(f"{asked.removeprefix('trine ')}.", "").split()).rstrip(".")
+            raise SettingError(f"{sentence}; see {asked} --help")
 
     def parser(description: str, epilog: str, **more: Any) -> Any:
         form = argparse.RawDescriptionHelpFormatter
@@ -120,15 +120,21 @@ def _data_arguments(parser: Any) -> None:
     parser.add_argument(
         "--path-column", type=str, default=None, help="the column of a table that names the pictures"
     )
-    _policy_arguments(parser)
-
-
-def _policy_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "--features",
+        type=str,
+        nargs="+",
+        default=None,
+        help="the feature columns of a table; all numbers where left out",
+    )
     parser.add_argument(
         "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
     )
     parser.add_argument(
         "--duplicates", type=str, default="error", help="files listed twice: error, skip or keep"
+    )
+    parser.add_argument(
+        "--unlabelled", type=str, default="error", help="items without an identity: error or skip"
     )
     parser.add_argument(
         "--singletons", type=str, default="keep", help="identities with one item: error, skip or keep"
@@ -139,9 +145,18 @@ def _loaded(settings: Any) -> Dataset:
     from trine.data import LoadPolicy, load
 
     policy = LoadPolicy(
-        unreadable=settings.unreadable, duplicates=settings.duplicates, singletons=settings.singletons
+        unreadable=settings.unreadable,
+        duplicates=settings.duplicates,
+        unlabelled=settings.unlabelled,
+        singletons=settings.singletons,
     )
-    data, report = load(settings.data, label=settings.label, path_column=settings.path_column, policy=policy)
+    data, report = load(
+        settings.data,
+        label=settings.label,
+        path_column=settings.path_column,
+        features=settings.features,
+        policy=policy,
+    )
     _say(report)
     return data
 
@@ -223,13 +238,23 @@ def _evaluate_arguments(parser: Any) -> None:
     )
     parser.add_argument("--far", type=float, default=0.01, help="the false-accept rate of the table")
     parser.add_argument("--out", type=str, default=None, help="where to write figures.json and picture.png")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="choose the threshold for --far here, and keep it in the model",
+    )
 
 
 def _evaluate(settings: Any) -> None:
     from trine.run import evaluate_run
 
     report = evaluate_run(
-        settings.run, _loaded(settings), part=settings.part, far=settings.far, out=settings.out
+        settings.run,
+        _loaded(settings),
+        part=settings.part,
+        far=settings.far,
+        out=settings.out,
+        store_threshold=settings.calibrate,
     )
     _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
 
@@ -362,7 +387,8 @@ VERBS: dict[str, Verb] = {
         _evaluate,
         _evaluate_arguments,
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
-        "trine evaluate runs/faces photos/ --far 0.001",
+        "trine evaluate runs/faces photos/ --far 0.001\n"
+        "trine evaluate runs/faces others/ --far 0.001 --calibrate",
     ),
     "embed": Verb(
         _embed,

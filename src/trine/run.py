@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -36,6 +36,7 @@ from trine.errors import (
     require,
 )
 from trine.evaluation import Retrieval, Verification, calibrate, picture, retrieval, verification
+from trine.model import read_model, write_model
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit
 
@@ -191,6 +192,7 @@ def evaluate_run(
     part: Part = "auto",
     far: float = 0.01,
     out: str | Path | None = None,
+    store_threshold: bool = False,
 ) -> Report:
     """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
 
@@ -201,6 +203,8 @@ def evaluate_run(
             of other data.
         far: The false-accept rate of the table, in (0, 1).
         out: Where to write figures and picture; `evaluation/<data>` in the run folder where left out.
+        store_threshold: Whether to choose the threshold for `far` on these items, and to keep it in the
+            model; provisional where they are too few to promise the rate.
 
     Returns:
         The figures; `out` holds them and the picture.
@@ -209,6 +213,7 @@ def evaluate_run(
         ModelError: There is no model.
         DataError: The data has no such part, or no two items of one identity in it.
         SettingError: The part is unknown, or the rate is out of range.
+        CalibrationError: The items hold no threshold for the rate.
     """
     if part not in get_args(Part):
         raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
@@ -218,6 +223,12 @@ def evaluate_run(
     positions, words = part_of(run, dataset, part)
     chosen = dataset.subset(positions)
     folder = Path(out) if out is not None else Path(run) / "evaluation" / _name(dataset)
+    if store_threshold:
+        encoder.calibration = calibrate(
+            encoder.embed(chosen), chosen.labels, far=far, distance=encoder.distance, support="provisional"
+        )
+        folder_of_model = Path(run) if not (Path(run) / "model").is_dir() else RunFolder(Path(run)).model
+        write_model(replace(read_model(Path(run)), calibration=encoder.calibration), folder=folder_of_model)
     return _evaluated(encoder, chosen, folder, part=f"{words} ({_counted(chosen)})", far=far)
 
 

@@ -1,0 +1,49 @@
+"""How well does the default recipe tell apart people it has never seen?
+
+Trains on 30 of the 40 people of AT&T/ORL and looks at the other 10, over five random splits; no setting is
+changed but the seed, which draws the split, the weights and the batches.
+
+    python benchmarks/faces_orl.py ../shared/data/faces_orl
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from results import describe, machine, spread, write
+from trine.data import load
+from trine.run import train_run
+from trine.training import load_recipe
+
+SEEDS = range(5)
+
+
+def main(folder: str, seeds: range = SEEDS) -> None:
+    data, report = load(folder)
+    print(report)
+    rows = []
+    for seed in seeds:
+        recipe = load_recipe("default", overrides={"seed": seed})
+        with tempfile.TemporaryDirectory() as out, machine() as took:
+            found = train_run(data, recipe, out=Path(out) / "run")
+        assert found.before is not None
+        before, after = found.before.headline(0.01), found.after.headline(0.01)
+        rows.append(
+            {"seed": seed, "seconds": took.seconds} | {f"raw {k}": v for k, v in before.items()} | after
+        )
+        print(rows[-1], flush=True)
+    summary = {name: spread([row[name] for row in rows]) for name in rows[0] if name != "seed"}
+    write(
+        "faces_orl",
+        command=f"python benchmarks/faces_orl.py {folder}",
+        question=__doc__.splitlines()[0],
+        rows=rows,
+        summary=summary,
+    )
+    print(describe(summary))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])

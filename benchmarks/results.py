@@ -1,0 +1,74 @@
+"""How results are kept: one JSON file and one table per question, with the command and the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "results"
+
+
+@dataclass
+class Took:
+    """Wall and processor seconds of a block."""
+
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+
+@contextmanager
+def machine() -> Iterator[Took]:
+    """Times a block."""
+    took, wall, processor = Took(), time.perf_counter(), time.process_time()
+    yield took
+    took.seconds = round(time.perf_counter() - wall, 1)
+    took.processor_seconds = round(time.process_time() - processor, 1)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, standard deviation over the runs, and the extremes."""
+    return {
+        "mean": statistics.mean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "min": min(values),
+        "max": max(values),
+    }
+
+
+def describe(summary: Mapping[str, Any]) -> str:
+    """A table in Markdown of figures, with their spread where there is one."""
+    lines = ["| figure | value |", "|---|---|"]
+    for name, value in summary.items():
+        if isinstance(value, Mapping):
+            text = f"{value['mean']:.3f} ± {value['sd']:.3f} ({value['min']:.3f} to {value['max']:.3f})"
+        else:
+            text = f"{value:.3f}" if isinstance(value, float) else str(value)
+        lines.append(f"| {name} | {text} |")
+    return "\n".join(lines)
+
+
+def write(
+    name: str, *, command: str, question: str, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+) -> None:
+    """Keeps a result, with what it takes to get it again."""
+    about = {
+        "question": question,
+        "command": command,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        "torch": version("torch"),
+    }
+    FOLDER.mkdir(exist_ok=True)
+    record = {**about, "summary": summary, "rows": list(rows)}
+    (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    page = f"# {question}\n\n    {command}\n\n{about['date']}, {about['machine']}, torch {about['torch']}\n\n"
+    (FOLDER / f"{name}.md").write_text(page + describe(summary) + "\n", encoding="utf-8")
