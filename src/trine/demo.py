@@ -15,7 +15,7 @@ from trine.gallery import Gallery, verify
 from trine.run import part_of, train_run
 from trine.training import load_recipe
 
-SETTINGS = {"data.test": "0.4", "training.steps": "600"}
+SETTINGS = {"data.test": "0.4"}
 STRANGER = "9"
 """The digit that the gallery is never shown."""
 

@@ -131,6 +131,9 @@ def train_run(
 ) -> Report:
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
+    Where the recipe sets no validation part apart, the threshold comes from the test part: its items were
+    not trained on either, and none of the figures depends on it.
+
     Args:
         dataset: Labelled items.
         recipe: Every setting.
@@ -155,6 +158,7 @@ def train_run(
     )
     distance, far = recipe.loss.distance, recipe.evaluation.far
     held_out = dataset.subset(parts.validation) if len(parts.validation) else None
+    tested = dataset.subset(parts.test)
 
     def merit(embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float:
         return retrieval(embeddings, labels, distance=distance).map_at_r
@@ -169,10 +173,9 @@ def train_run(
         resume=resume,
         progress=progress,
     )
-    encoder.calibration = _calibrated(encoder, held_out, far=far)
+    encoder.calibration = _calibrated(encoder, tested if held_out is None else held_out, far=far)
     run = RunFolder(Path(out))
     _write_json(run.path / SPLIT, _split_record(dataset, parts))
-    tested = dataset.subset(parts.test)
     how = "people never seen" if parts.method == "identity" else "seen identities, unseen items"
     report = _evaluated(encoder, tested, run.path, part=f"test part ({_counted(tested)}; {how})", far=far)
     trained = dataset.subset(parts.train)
@@ -382,10 +385,8 @@ def _evaluated(encoder: Encoder, dataset: Dataset, folder: Path, *, part: str, f
     return report
 
 
-def _calibrated(encoder: Encoder, held_out: Dataset | None, *, far: float) -> Calibration | None:
-    """The threshold from held-out items; none where they hold no pair of each kind."""
-    if held_out is None:
-        return None
+def _calibrated(encoder: Encoder, held_out: Dataset, *, far: float) -> Calibration | None:
+    """The threshold from items not trained on; none where they hold no pair of each kind."""
     try:
         embeddings = encoder.embed(held_out)
         return calibrate(

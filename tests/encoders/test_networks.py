@@ -14,16 +14,17 @@ from trine.encoders.small_resnet import ResidualBlock, small_resnet
 @pytest.mark.parametrize(
     ("settings", "features", "side"),
     [
-        (SmallResNetSettings(width=4, stem_stride=1), 16, 4),
-        (SmallResNetSettings(width=4, stem_stride=2), 16, 2),
-        (SmallResNetSettings(width=4, blocks=(2,), stem_stride=1, stem_kernel=5), 4, 16),
-        (SmallResNetSettings(width=2, blocks=(1, 2, 1, 1), stem_stride=1, pool=2), 64, 2),
+        (SmallResNetSettings(width=4), 16, 4),
+        (SmallResNetSettings(width=4, stem=8), 16, 2),
+        (SmallResNetSettings(width=4, stem=3), 16, 1),
+        (SmallResNetSettings(width=4, blocks=(2,), stem=64), 4, 16),
+        (SmallResNetSettings(width=2, blocks=(1, 2, 1, 1), pool=2), 64, 2),
     ],
 )
 def test_stages_double_the_width_and_halve_the_picture(
     settings: SmallResNetSettings, features: int, side: int
 ) -> None:
-    network, count = small_resnet(3, settings=settings)
+    network, count = small_resnet(3, size=(16, 16), settings=settings)
     assert count == features
     assert network(torch.rand(2, 3, 16, 16)).shape == (2, features)
     last = [layer for layer in network if isinstance(layer, ResidualBlock)][-1]

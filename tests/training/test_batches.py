@@ -60,20 +60,18 @@ def test_batches_are_the_samplers_in_every_epoch(kind: str, cache: float) -> Non
 def test_a_run_goes_on_from_any_position_with_the_same_batches(cache: float) -> None:
     data = dataset("vectors")
     whole = batches_of(data, cache=cache)
-    seen, positions, ends = [], [(0, 0)], []
+    seen, positions = [], [(0, 0)]
     for batch in whole:
         seen.append(batch.positions.tolist())
         positions.append(whole.position)
-        ends.append(whole.epoch_ended)
         if len(seen) == 11:
             break
-    assert True in ends[:-1], "an epoch ends on the way"
+    assert positions[-1][0] > 0, "an epoch ends on the way"
     for start in range(11):
         rest = batches_of(data, cache=cache)
         rest.position = positions[start]
         for number, batch in enumerate(rest, start=start):
             assert batch.positions.tolist() == seen[number]
-            assert rest.epoch_ended is ends[number]
             if number == 10:
                 break
 
@@ -91,7 +89,7 @@ def test_what_does_not_fit_into_the_cache_is_prepared_when_asked_for() -> None:
 @pytest.mark.parametrize(
     ("sizes", "recipe", "identities", "items"),
     [
-        ([8] * 32, SamplerRecipe(), 16, 4),
+        ([8] * 64, SamplerRecipe(), 32, 4),
         ([100] * 10, SamplerRecipe(batch=120), 10, 12),
         ([3] * 10, SamplerRecipe(batch=120), 10, 3),
         ([2] * 4, SamplerRecipe(), 4, 2),

@@ -214,7 +214,7 @@ def test_the_seed_decides_the_run_and_the_process_is_left_alone(tmp_path: Path) 
 def test_training_learns_to_tell_digits_apart(tmp_path: Path) -> None:
     data, test = digits(600), digits(300, first=600)
     overrides = {
-        "encoder.small_resnet": {"width": 16, "stem_stride": 1, "pool": 2},
+        "encoder.small_resnet": {"width": 16, "pool": 2},
         "training.steps": 120,
         "training.learning_rate": 3e-3,
     }

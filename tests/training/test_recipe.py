@@ -167,7 +167,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
     check_recipe(Recipe())
     with pytest.raises(
-        SettingError, match=r"^the recipe: training.steps must be a whole number at least 1, not 0$"
+        SettingError, match=r"^the recipe: training.steps must be a whole number at least 1 or null, not 0$"
     ):
         check_recipe(Recipe(training=TrainingRecipe(steps=0)))
 

@@ -182,7 +182,9 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
         SettingError: The network's name is unknown, or does not suit the kind of items.
     """
     if settings.network == "small_resnet" and settings.small_resnet is not None:
-        return small_resnet(settings.shape[0], settings=settings.small_resnet)
+        return small_resnet(
+            settings.shape[0], size=(settings.shape[1], settings.shape[2]), settings=settings.small_resnet
+        )
     if settings.network == "mlp" and settings.mlp is not None:
         return mlp(settings.shape[0], settings=settings.mlp)
     network = timm_network(settings.network, size=(settings.shape[1], settings.shape[2]))

@@ -19,8 +19,8 @@ class SmallResNetSettings:
     Attributes:
         width: Channels of the first stage; each later stage has twice as many.
         blocks: Residual blocks in each stage; each stage after the first halves the picture.
-        stem_kernel: Side of the first convolution, in pixels.
-        stem_stride: Step of the first convolution; 2 halves the picture before the first stage.
+        stem: The longest side, in pixels, that the first stage is given: convolutions before it halve
+            the picture until no side is longer.
         pool: Side of the grid that average pooling leaves; 1 forgets where in the picture something
             was, which suits objects that move; aligned pictures such as faces keep more with 2 or 4.
         dropout: Share of the features dropped in front of the embedding head, while training.
@@ -28,8 +28,7 @@ class SmallResNetSettings:
 
     width: Size = 32
     blocks: tuple[Annotated[int, Range(at_least=1)], ...] = (1, 1, 1)
-    stem_kernel: Literal[3, 5, 7] = 3
-    stem_stride: Literal[1, 2] = 2
+    stem: Size = 16
     pool: Annotated[int, Range(at_least=1, at_most=16)] = 1
     dropout: Share = 0.0
 
@@ -67,7 +66,7 @@ class EncoderRecipe:
     """
 
     network: str = "auto"
-    dimension: Size = 64
+    dimension: Size = 128
     normalise: bool = True
     image_size: Size | tuple[Size, Size] | None = None
     pretrained: bool = True

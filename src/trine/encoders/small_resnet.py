@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 
 import torch.nn.functional as F
@@ -41,34 +42,36 @@ class ResidualBlock(nn.Module):
         return F.relu(inner + self.shortcut(pictures), inplace=True)
 
 
-def small_resnet(channels: int, *, settings: SmallResNetSettings) -> tuple[nn.Module, int]:
+def small_resnet(
+    channels: int, *, size: tuple[int, int], settings: SmallResNetSettings
+) -> tuple[nn.Module, int]:
     """Builds the network without its embedding head.
 
     Args:
         channels: Channels of a picture: 1 or 3.
+        size: Height and width of a picture.
         settings: The network's shape.
 
     Returns:
         The module, from (b, channels, h, w) to (b, features), and its number of features.
 
     Example:
-        >>> network, features = small_resnet(1, settings=SmallResNetSettings(width=8))
+        >>> network, features = small_resnet(1, size=(28, 28), settings=SmallResNetSettings(width=8))
         >>> features
         32
     """
     width = settings.width
-    stem = nn.Conv2d(
-        channels,
-        width,
-        settings.stem_kernel,
-        stride=settings.stem_stride,
-        padding=settings.stem_kernel // 2,
-        bias=False,
-    )
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        stem=stem, stem_norm=nn.BatchNorm2d(width), stem_active=nn.ReLU(inplace=True)
-    )
-    inputs = width
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    halvings = max(0, math.ceil(math.log2(max(size) / settings.stem)))
+    inputs = channels
+    for step in range(max(1, halvings)):
+        # The widest maps have half the channels: they cost the most and say the least.
+        outputs = width if step + 1 >= halvings else max(1, width // 2)
+        stride = 2 if halvings else 1
+        layers[f"stem{step}"] = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        layers[f"stem{step}_norm"] = nn.BatchNorm2d(outputs)
+        layers[f"stem{step}_active"] = nn.ReLU(inplace=True)
+        inputs = outputs
     for stage, blocks in enumerate(settings.blocks):
         outputs = width * 2**stage
         for block in range(blocks):

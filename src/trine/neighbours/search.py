@@ -205,7 +205,9 @@ class ExactSearch:
             distances[unsure[sure]] = values[sure, :k]
             indices[unsure[sure]] = candidates[sure, :k]
             unsure = unsure[~sure]
-        for rows in torch.split(unsure, max(1, TILE // max(len(self), 1))):
+        step = max(1, TILE // max(len(self), 1))
+        for start in range(0, len(unsure), step):
+            rows = unsure[start : start + step]
             values = self._everything(x[rows])
             columns = torch.arange(len(self), device=x.device)
             values.masked_fill_(columns == left_out[rows, None], torch.inf)

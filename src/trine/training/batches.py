@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -16,7 +17,8 @@ from trine.errors import DataError
 from trine.shapes import Int64, Shaped
 from trine.training.recipe import SamplerRecipe
 
-MOST_IDENTITIES = 16
+MOST_IDENTITIES = 32
+PASSES, FEWEST_STEPS, MOST_STEPS = 5, 300, 2400
 
 
 class Batch(NamedTuple):
@@ -72,7 +74,6 @@ class Batches:
 
     Attributes:
         position: The epoch, and the batches of it that were handed out.
-        epoch_ended: Whether the batch handed out last was its epoch's last.
     """
 
     def __init__(
@@ -83,7 +84,6 @@ class Batches:
         self._sampler = sampler
         self._steps = steps
         self.position = (0, 0)
-        self.epoch_ended = False
 
     def __len__(self) -> int:
         return self._steps
@@ -98,17 +98,17 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         if self._items.in_memory is not None:
-            for position, ended, chosen in self._drawn():
-                self.position, self.epoch_ended = position, ended
+            for position, chosen in self._drawn():
+                self.position = position
                 yield self._batch(chosen)
             return
         # The next batch is decoded while the network works on this one.
         with ThreadPoolExecutor(max_workers=1) as ahead:
-            for (position, ended, _), batch in _one_ahead(self._drawn(), self._batch, ahead):
-                self.position, self.epoch_ended = position, ended
+            for (position, _), batch in _one_ahead(self._drawn(), self._batch, ahead):
+                self.position = position
                 yield batch
 
-    def _drawn(self) -> Iterator[tuple[tuple[int, int], bool, list[int]]]:
+    def _drawn(self) -> Iterator[tuple[tuple[int, int], list[int]]]:
         epoch, done = self.position
         while True:
             self._sampler.set_epoch(epoch)
@@ -119,7 +119,7 @@ class Batches:
                     "sampler.identities or sampler.items"
                 )
             for number in range(done, len(batches)):
-                yield (epoch, number + 1), number + 1 == len(batches), batches[number]
+                yield (epoch, number + 1), batches[number]
             epoch, done = epoch + 1, 0
 
     def _batch(self, chosen: list[int]) -> Batch:
@@ -131,9 +131,9 @@ def _one_ahead(
     drawn: Iterator[Any], make: Callable[[list[int]], Batch], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[Any, Batch]]:
     now = next(drawn)
-    coming = pool.submit(make, now[2])
+    coming = pool.submit(make, now[1])
     for after in drawn:
-        following = pool.submit(make, after[2])
+        following = pool.submit(make, after[1])
         yield now, coming.result()
         now, coming = after, following
 
@@ -163,6 +163,23 @@ def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed
     identities = recipe.identities or max(2, min(len(sizes), MOST_IDENTITIES))
     items = recipe.items or max(2, min(round(recipe.batch / identities), int(sizes.max(initial=2))))
     return PKSampler(labels, identities=identities, items=items, repeat=recipe.repeat, seed=seed)
+
+
+def default_steps(items: int, *, batch: int) -> int:
+    """Derives the length of a run from the number of training items.
+
+    Args:
+        items: How many there are.
+        batch: How many a step takes.
+
+    Returns:
+        The steps in which every item is seen five times; at least 300 and at most 2,400.
+
+    Example:
+        >>> default_steps(300, batch=128), default_steps(20_000, batch=128), default_steps(10**6, batch=128)
+        (300, 782, 2400)
+    """
+    return min(max(math.ceil(PASSES * items / batch), FEWEST_STEPS), MOST_STEPS)
 
 
 def steps_of(sampler: PKSampler, *, epochs: int) -> int:

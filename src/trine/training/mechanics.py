@@ -165,7 +165,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
                     self.trainer.should_stop = True
             if interrupt.received:
                 self.trainer.should_stop = True
-            due = done % triplet.recipe.training.checkpoint_every == 0 or batches.epoch_ended
+            due = done % triplet.recipe.training.checkpoint_every == 0
             if due or done == steps or self.trainer.should_stop:
                 self.save(done)
             if line is not None:

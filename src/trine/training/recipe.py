@@ -47,7 +47,7 @@ class SamplerRecipe:
 
     identities: Annotated[int, Range(at_least=2)] | None = None
     items: Annotated[int, Range(at_least=2)] | None = None
-    batch: Annotated[int, Range(at_least=4)] = 64
+    batch: Annotated[int, Range(at_least=4)] = 128
     repeat: Literal["never", "fill"] = "never"
 
 
@@ -91,7 +91,8 @@ class TrainingRecipe:
 
     Attributes:
         epochs: How often the sampler goes through the training items; null leaves it to `steps`.
-        steps: How many batches are learned from, where `epochs` is null.
+        steps: How many batches are learned from, where `epochs` is null; null derives it: every item is
+            seen five times, in at least 300 steps and at most 2,400.
         learning_rate: The highest learning rate of AdamW.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
         schedule: What becomes of the learning rate after the warm-up: `constant`, `cosine` or `linear`,
@@ -105,15 +106,15 @@ class TrainingRecipe:
         evaluate_every: Steps between looks at the validation items; null looks twenty times.
         patience: Looks without a better MAP@R after which training stops; null never stops early. With
             validation items, the weights of the best look are kept.
-        checkpoint_every: Steps between checkpoints; every epoch ends with one besides.
+        checkpoint_every: Steps between checkpoints; the last step ends with one besides.
     """
 
     epochs: Annotated[int, Range(at_least=1)] | None = None
-    steps: Annotated[int, Range(at_least=1)] = 1000
-    learning_rate: Annotated[float, Range(above=0)] = 1e-3
-    weight_decay: Annotated[float, Range(at_least=0)] = 1e-4
+    steps: Annotated[int, Range(at_least=1)] | None = None
+    learning_rate: Annotated[float, Range(above=0)] = 2e-3
+    weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
-    warmup: Share = 0.05
+    warmup: Share = 0.1
     gradient_clip: Annotated[float, Range(above=0)] | None = None
     precision: Literal["32", "bf16", "16"] = "32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

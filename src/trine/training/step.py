@@ -22,6 +22,8 @@ from trine.training.batches import Batch
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
 
+BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
+
 
 class TripletStep:
     """What is done with each batch.
@@ -47,7 +49,9 @@ class TripletStep:
             {"params": [each for each in parameters if each.ndim > 1]},
             {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, betas=BETAS, weight_decay=recipe.weight_decay
+        )
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step."""

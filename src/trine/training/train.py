@@ -14,7 +14,7 @@ import torch
 from trine.data import Dataset
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
-from trine.training.batches import Batches, Prepared, make_sampler, steps_of
+from trine.training.batches import Batches, Prepared, default_steps, make_sampler, steps_of
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
@@ -70,7 +70,10 @@ def fit(
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
         sampler = make_sampler(dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"))
-        steps = settings.steps if settings.epochs is None else steps_of(sampler, epochs=settings.epochs)
+        if settings.epochs is not None:
+            steps = steps_of(sampler, epochs=settings.epochs)
+        else:
+            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
