@@ -1,115 +1,16 @@
-"""The command line: one verb per thing a person wants.
-
-Each verb is a function that takes the parsed settings; what it needs is imported when it runs, so that
-`trine --help` answers at once.
-"""
+"""The verbs: what each takes, and what it does."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from trine.errors import SettingError, TrineError, require
+from trine.cli.parser import Verb
+from trine.errors import SettingError
 
 if TYPE_CHECKING:
     from trine.data import Dataset
     from trine.gallery import Gallery
-
-EXAMPLES = """\
-examples:
-  trine demo
-  trine train photos/ --out runs/faces
-  trine evaluate runs/faces photos/
-  trine enrol runs/faces known/ --gallery people
-  trine identify photo.jpg --gallery people
-"""
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One verb of the command line.
-
-    Attributes:
-        run: Does it.
-        arguments: Adds its arguments to a parser.
-        help: One sentence.
-        example: Lines that show how it is called.
-    """
-
-    run: Callable[[Any], None]
-    arguments: Callable[[Any], None]
-    help: str
-    example: str
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line.
-
-    Args:
-        arguments: The words after `trine`; those of this process where left out.
-
-    Returns:
-        The exit code: 0, 2 after a mistake, 130 after Ctrl-C.
-    """
-    try:
-        parser = _parser()
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        settings = parser.parse_args(words or ["--help"])
-        VERBS[settings.verb].run(settings[settings.verb])
-    except TrineError as error:
-        print(f"trine: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("trine: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
-    except BrokenPipeError:
-        return 0
-    return 0
-
-
-def _parser() -> Any:
-    jsonargparse = require("jsonargparse", extra="train")
-    import argparse
-
-    class Parser(jsonargparse.ArgumentParser):  # type: ignore[misc, name-defined]
-        """Answers a mistake with one sentence rather than with the whole usage."""
-
-        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            # The root names an argument with its verb, as in "train.out".
-            asked = next((f"trine {verb}" for verb in VERBS if f"{verb}." in message), self.prog)
-            sentence = " ".join(message.replace(f"{asked.removeprefix('trine ')}.", "").split()).rstrip(".")
-            raise SettingError(f"{sentence}; see {asked} --help")
-
-    def parser(description: str, epilog: str, **more: Any) -> Any:
-        form = argparse.RawDescriptionHelpFormatter
-        return Parser(description=description, epilog=epilog, formatter_class=form, **more)
-
-    root = parser(
-        "Metric learning with the triplet loss: learn what 'the same' means.", EXAMPLES, prog="trine"
-    )
-    root.add_argument("--version", action="version", version=f"trine {_version()}")
-    verbs = root.add_subcommands(dest="verb", metavar="VERB")
-    for name, verb in VERBS.items():
-        sub = parser(verb.help, f"example:\n{_indented(verb.example)}")
-        verb.arguments(sub)
-        verbs.add_subcommand(name, sub, help=verb.help)
-        sub.prog = f"trine {name}"
-    return root
-
-
-def _version() -> str:
-    from trine import __version__
-
-    return __version__
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"  {line}" for line in lines.splitlines())
-
-
-# What several verbs take.
 
 
 def _data_arguments(parser: Any) -> None:
@@ -180,9 +81,6 @@ def _gallery_path(name: str) -> str:
 
 def _say(text: object) -> None:
     print(text)  # noqa: T201
-
-
-# The verbs.
 
 
 def _demo_arguments(parser: Any) -> None:
@@ -427,7 +325,3 @@ VERBS: dict[str, Verb] = {
         "trine cluster runs/faces unsorted/ --out clusters.csv",
     ),
 }
-
-
-if __name__ == "__main__":
-    sys.exit(main())

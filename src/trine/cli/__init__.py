@@ -1,0 +1,39 @@
+"""The command line: one verb per thing a person wants.
+
+`main` reads the words and runs a verb; `parser` says how they are read; `verbs` holds one function for each
+verb, which imports what it needs when it runs, so that `trine --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from trine.cli.parser import make_parser
+from trine.cli.verbs import VERBS
+from trine.errors import TrineError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        arguments: The words after `trine`; those of this process where left out.
+
+    Returns:
+        The exit code: 0, 2 after a mistake, 130 after Ctrl-C.
+    """
+    try:
+        parser = make_parser(VERBS)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        settings = parser.parse_args(words or ["--help"])
+        VERBS[settings.verb].run(settings[settings.verb])
+    except TrineError as error:
+        print(f"trine: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("trine: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0

@@ -1,0 +1,90 @@
+"""Which item of a run's data was in which part, and what a part is called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trine.data import Dataset, Split
+from trine.errors import DataError, ModelError
+from trine.shapes import Int64
+
+SPLIT = "split.json"
+
+Part = Literal["auto", "train", "validation", "test", "all"]
+"""Which items of the data to look at; `auto` is the test part of the data a run was trained on."""
+
+
+def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.ndarray, " n"], str]:
+    """Finds the items of a part of the data that a run was trained on.
+
+    Args:
+        run: The run folder.
+        dataset: The data; it is taken for the run's own where it holds every item of the run's split,
+            under the same identity.
+        part: Which items; `auto` is the test part of the run's own data, and all items of other data.
+
+    Returns:
+        Their positions, ascending, and the part in words.
+
+    Raises:
+        DataError: The data has no such part.
+        ModelError: The record of the split is damaged.
+    """
+    record = _read_split(Path(run))
+    names = {key: i for i, key in enumerate(_keys(dataset))}
+    same_data = record is not None and all(key in names for keys in record.values() for key in keys)
+    if part == "all" or (part == "auto" and not same_data):
+        return np.arange(len(dataset), dtype=np.int64), "all items"
+    if record is None or not same_data:
+        raise DataError(
+            f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part of it; "
+            "use --part all"
+        )
+    wanted = "test" if part == "auto" else part
+    positions = np.array(sorted(names[key] for key in record[wanted]), dtype=np.int64)
+    if not len(positions):
+        raise DataError(f"{run} has no {wanted} part: name another one")
+    return positions, f"{wanted} part"
+
+
+def split_record(dataset: Dataset, parts: Split) -> dict[str, Any]:
+    """The name and identity of every item of every part, as values that JSON knows."""
+    keys = _keys(dataset)
+    items = {part: [keys[i] for i in getattr(parts, part)] for part in ("train", "validation", "test")}
+    return {"data": dataset.root, "method": parts.method, "parts": items}
+
+
+def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
+    path = run / SPLIT
+    if not path.is_file():
+        return None
+    try:
+        parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+        return {part: [(str(name), str(identity)) for name, identity in parts[part]] for part in parts}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error}): delete it to evaluate with --part all") from error
+
+
+def _keys(dataset: Dataset) -> list[tuple[str, str]]:
+    return [(name, dataset.identity(i)) for i, name in enumerate(dataset.names)]
+
+
+def has_pair(dataset: Dataset) -> bool:
+    """Says whether there are two items of one identity, and two identities: what figures need."""
+    counts = np.bincount(dataset.labels, minlength=1)
+    return bool((counts >= 2).any() and (counts > 0).sum() >= 2)
+
+
+def counted(dataset: Dataset) -> str:
+    """Puts the size of a data set in words."""
+    return f"{len(dataset):,} items of {len(np.unique(dataset.labels)):,} identities"
+
+
+def name_of(dataset: Dataset) -> str:
+    """A short name of the data: that of its file, its folder, or the built-in one."""
+    return Path(dataset.root).stem or "data"
