@@ -1,5 +1,9 @@
 """Every test runs with trine's shape annotations checked by jaxtyping and beartype."""
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch is loaded, as trine's command line does
+
 import jaxtyping
 import pytest
 from hypothesis import settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from trine.training import AugmentRecipe, augment
 from trine.training.augment import affine_matrices, erased
 
-NONE = AugmentRecipe(rotate=0, scale=0, shift=0, brightness=0, contrast=0)
+NONE = AugmentRecipe(rotate=0, scale=0, shift=0, flip_identities=0, brightness=0, contrast=0)
+LABELS = torch.arange(20) // 2
 
 
 def pictures(count: int, channels: int = 2, height: int = 6, width: int = 9) -> torch.Tensor:
@@ -65,11 +67,11 @@ def naive_affine(pictures: torch.Tensor, drawn: np.ndarray, recipe: AugmentRecip
 @pytest.mark.parametrize(
     "recipe",
     [
-        AugmentRecipe(rotate=40, scale=0, shift=0, brightness=0, contrast=0),
-        AugmentRecipe(rotate=0, scale=0.5, shift=0, brightness=0, contrast=0),
-        AugmentRecipe(rotate=0, scale=0, shift=0.3, brightness=0, contrast=0),
-        AugmentRecipe(rotate=0, scale=0, shift=0, brightness=0, contrast=0, flip=0.5),
-        AugmentRecipe(rotate=25, scale=0.3, shift=0.1, brightness=0, contrast=0, flip=0.5),
+        AugmentRecipe(rotate=40, scale=0, shift=0, flip_identities=0, brightness=0, contrast=0),
+        AugmentRecipe(rotate=0, scale=0.5, shift=0, flip_identities=0, brightness=0, contrast=0),
+        AugmentRecipe(rotate=0, scale=0, shift=0.3, flip_identities=0, brightness=0, contrast=0),
+        AugmentRecipe(rotate=0, scale=0, shift=0, flip_identities=0, brightness=0, contrast=0, flip=0.5),
+        AugmentRecipe(rotate=25, scale=0.3, shift=0.1, flip_identities=0, brightness=0, contrast=0, flip=0.5),
     ],
 )
 def test_pictures_are_turned_scaled_moved_and_mirrored(recipe: AugmentRecipe) -> None:
@@ -77,15 +79,15 @@ def test_pictures_are_turned_scaled_moved_and_mirrored(recipe: AugmentRecipe) ->
     drawn = torch.rand((5, 11), generator=seeded(3)).numpy().astype(float)
     expected = naive_affine(given_pictures, drawn, recipe)
     assert np.abs(expected - given_pictures.numpy()).max() > 20
-    made = augment(given_pictures, recipe=recipe, generator=seeded(3)).numpy()
+    made = augment(given_pictures, LABELS[: len(given_pictures)], recipe=recipe, generator=seeded(3)).numpy()
     np.testing.assert_allclose(made, expected, atol=0.05)
 
 
 def test_light_is_changed_around_the_mean_of_the_picture() -> None:
-    recipe = AugmentRecipe(rotate=0, scale=0, shift=0, brightness=0.3, contrast=0.6)
+    recipe = AugmentRecipe(rotate=0, scale=0, shift=0, flip_identities=0, brightness=0.3, contrast=0.6)
     given_pictures = pictures(6)
     drawn = torch.rand((6, 11), generator=seeded(4)).numpy().astype(float)
-    made = augment(given_pictures, recipe=recipe, generator=seeded(4)).numpy()
+    made = augment(given_pictures, LABELS[: len(given_pictures)], recipe=recipe, generator=seeded(4)).numpy()
     for b in range(6):
         values = given_pictures[b].numpy().astype(float)
         mean = values.sum() / values.size
@@ -96,10 +98,10 @@ def test_light_is_changed_around_the_mean_of_the_picture() -> None:
 
 
 def test_a_rectangle_is_covered_with_the_mean_of_the_picture() -> None:
-    recipe = AugmentRecipe(rotate=0, scale=0, shift=0, brightness=0, contrast=0, erase=0.6, erase_area=0.5)
+    recipe = replace(NONE, erase=0.6, erase_area=0.5)
     given_pictures = pictures(20)
     drawn = torch.rand((20, 11), generator=seeded(5)).numpy().astype(float)
-    made = augment(given_pictures, recipe=recipe, generator=seeded(5)).numpy()
+    made = augment(given_pictures, LABELS[: len(given_pictures)], recipe=recipe, generator=seeded(5)).numpy()
     covered = 0
     for b in range(20):
         expected = given_pictures[b].numpy().astype(float)
@@ -114,9 +116,23 @@ def test_a_rectangle_is_covered_with_the_mean_of_the_picture() -> None:
     assert covered > 50
 
 
+def test_identities_are_mirrored_as_a_whole() -> None:
+    recipe = replace(NONE, flip_identities=0.5)
+    given_pictures = pictures(20)
+    made = augment(given_pictures, LABELS, recipe=recipe, generator=seeded(6))
+    mirrored = [torch.equal(made[b], given_pictures[b].float().flip(2)) for b in range(20)]
+    kept = [torch.equal(made[b], given_pictures[b].float()) for b in range(20)]
+    assert all(a != b for a, b in zip(mirrored, kept, strict=True))
+    assert mirrored[::2] == mirrored[1::2]
+    assert 0 < sum(mirrored) < 20
+
+
 def test_nothing_is_changed_where_everything_is_zero() -> None:
     given_pictures = pictures(3)
-    assert torch.equal(augment(given_pictures, recipe=NONE, generator=seeded(0)), given_pictures.float())
+    assert torch.equal(
+        augment(given_pictures, LABELS[: len(given_pictures)], recipe=NONE, generator=seeded(0)),
+        given_pictures.float(),
+    )
 
 
 @given(
@@ -134,10 +150,10 @@ def test_values_stay_in_range_and_repeat_with_the_seed(
     recipe = AugmentRecipe(
         rotate=rotate, scale=scale, shift=shift, brightness=light, contrast=light, erase=erase, flip=0.5
     )
-    made = augment(pictures(3), recipe=recipe, generator=seeded(seed))
+    made = augment(pictures(3), LABELS[:3], recipe=recipe, generator=seeded(seed))
     assert made.min() >= -1e-3
     assert made.max() <= 255.001
-    assert torch.equal(made, augment(pictures(3), recipe=recipe, generator=seeded(seed)))
+    assert torch.equal(made, augment(pictures(3), LABELS[:3], recipe=recipe, generator=seeded(seed)))
 
 
 @given(seed=st.integers(0, 1000), area=st.floats(0.01, 1), height=st.integers(1, 9), width=st.integers(1, 9))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trine.settings import Range
-from trine.shapes import Float, Float32, Shaped
+from trine.shapes import Float, Float32, Int64, Shaped
 
 Chance = Annotated[float, Range(at_least=0, at_most=1)]
 
@@ -24,7 +24,10 @@ class AugmentRecipe:
         rotate: Largest turn to either side, in degrees.
         scale: Largest change of size; 0.1 draws factors in [1/1.1, 1.1].
         shift: Largest move in each direction, as a share of the side.
-        flip: Chance of a mirror image; 0 for what has a left and a right, such as writing.
+        flip: Chance that a picture is mirrored and still shows its identity; 0 for what has a left and a
+            right, such as faces and writing.
+        flip_identities: Chance that all pictures of an identity in a batch are mirrored alike: the mirrored
+            ones are compared among themselves, so that there are more identities to learn from.
         brightness: Largest change of brightness, as a share of the full range.
         contrast: Largest change of contrast; 0.2 draws factors in [0.8, 1.2].
         erase: Chance that a rectangle is covered with the picture's mean.
@@ -35,6 +38,7 @@ class AugmentRecipe:
     scale: Annotated[float, Range(at_least=0, at_most=4)] = 0.1
     shift: Annotated[float, Range(at_least=0, at_most=1)] = 0.08
     flip: Chance = 0.0
+    flip_identities: Chance = 0.5
     brightness: Chance = 0.1
     contrast: Annotated[float, Range(at_least=0, below=1)] = 0.2
     erase: Chance = 0.0
@@ -42,7 +46,11 @@ class AugmentRecipe:
 
 
 def augment(
-    pictures: Shaped[Tensor, "b c h w"], *, recipe: AugmentRecipe, generator: torch.Generator
+    pictures: Shaped[Tensor, "b c h w"],
+    labels: Int64[Tensor, " b"],
+    *,
+    recipe: AugmentRecipe,
+    generator: torch.Generator,
 ) -> Float32[Tensor, "b c h w"]:
     """Changes each picture of a batch at random.
 
@@ -51,6 +59,7 @@ def augment(
 
     Args:
         pictures: Values in [0, 255], of any type.
+        labels: The identity of each.
         recipe: How far they may be changed.
         generator: A generator on the CPU.
 
@@ -59,14 +68,20 @@ def augment(
 
     Example:
         >>> pictures = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
-        >>> changed = augment(
-        ...     pictures, recipe=AugmentRecipe(), generator=torch.Generator().manual_seed(0))
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> changed = augment(pictures, torch.tensor([0, 1]), recipe=AugmentRecipe(), generator=generator)
         >>> changed.shape
         torch.Size([2, 1, 8, 8])
     """
     count, _, height, width = pictures.shape
     drawn = torch.rand((count, 11), generator=generator)
     values = pictures.float()
+    if recipe.flip_identities:
+        identities, identity = torch.unique(labels.cpu(), return_inverse=True)
+        mirrored = torch.rand(len(identities), generator=generator) < recipe.flip_identities
+        values = torch.where(
+            mirrored[identity].to(values.device)[:, None, None, None], values.flip(3), values
+        )
     if recipe.rotate or recipe.scale or recipe.shift or recipe.flip:
         matrices = affine_matrices(drawn[:, :5], recipe=recipe, size=(height, width))
         grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)

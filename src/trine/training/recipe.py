@@ -80,7 +80,7 @@ class LossRecipe:
 
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
-    mining: str = "semihard"
+    mining: str = "all"
     reduction: Reduction | None = None
     curriculum: tuple[Stage, ...] = ()
 
@@ -152,7 +152,7 @@ class Recipe:
 
     Example:
         >>> Recipe().loss.mining
-        'semihard'
+        'all'
     """
 
     seed: Annotated[int, Range(at_least=0)] = 0

@@ -49,7 +49,7 @@ def loss_at(step: int, *, steps: int, recipe: LossRecipe) -> tuple[str, float | 
 
     Example:
         >>> from trine.training import Stage
-        >>> recipe = LossRecipe(curriculum=(Stage(at=0.5, mining="hard"),))
+        >>> recipe = LossRecipe(mining="semihard", curriculum=(Stage(at=0.5, mining="hard"),))
         >>> [loss_at(step, steps=10, recipe=recipe)[0] for step in (0, 4, 5, 9)]
         ['semihard', 'semihard', 'hard', 'hard']
     """

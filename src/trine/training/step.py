@@ -70,7 +70,7 @@ class TripletStep:
         seed, inputs = self.recipe.seed, batch.inputs
         if self.encoder.settings.kind == "images":
             generator = torch.Generator().manual_seed(stream_seed(seed, "augment", step))
-            inputs = augment(inputs, recipe=self.recipe.augment, generator=generator)
+            inputs = augment(inputs, batch.labels, recipe=self.recipe.augment, generator=generator)
         # Dropout and its like draw from torch's own generators; torch.manual_seed, which looks for every
         # kind of device, would take longer than a small step.
         network_seed = stream_seed(seed, "network", step)
