@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from trine.encoders import Encoder, load
     from trine.errors import TrineError
     from trine.gallery import Gallery
-    from trine.losses import TripletLoss, triplet_loss
-    from trine.mining import census, mine
+    from trine.losses import ContrastiveLoss, TripletLoss, contrastive_loss, triplet_loss
+    from trine.mining import Relations, census, mine
     from trine.triplets import Census, Mining, Triplets
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Census": "trine.triplets",
+    "ContrastiveLoss": "trine.losses",
     "Encoder": "trine.encoders",
     "Gallery": "trine.gallery",
     "Mining": "trine.triplets",
+    "Relations": "trine.mining",
     "TrineError": "trine.errors",
     "TripletLoss": "trine.losses",
     "Triplets": "trine.triplets",
     "census": "trine.mining",
+    "contrastive_loss": "trine.losses",
     "load": "trine.encoders",
     "mine": "trine.mining",
     "paired_distances": "trine.distances",
@@ -43,13 +46,16 @@ _HOME = {
 
 __all__ = [
     "Census",
+    "ContrastiveLoss",
     "Encoder",
     "Gallery",
     "Mining",
+    "Relations",
     "TrineError",
     "TripletLoss",
     "Triplets",
     "census",
+    "contrastive_loss",
     "load",
     "mine",
     "paired_distances",

@@ -1,5 +1,13 @@
 """Losses: what training makes small."""
 
+from trine.losses.contrastive import ContrastiveLoss, contrastive_loss
+from trine.losses.differentiable import differentiable_triplet_loss
 from trine.losses.triplet import TripletLoss, triplet_loss
 
-__all__ = ["TripletLoss", "triplet_loss"]
+__all__ = [
+    "ContrastiveLoss",
+    "TripletLoss",
+    "contrastive_loss",
+    "differentiable_triplet_loss",
+    "triplet_loss",
+]

@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any, Literal, overload
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from trine.distances import Distance, check_distance, pairwise_distances
-from trine.losses.reduction import reduce_triplets, resolve_reduction
-from trine.mining.online import check_batch, check_margin
-from trine.mining.relations import Relations
+from trine.distances import Distance, check_distance
+from trine.engine.early import early_gradient
+from trine.engine.objective import Objective
+from trine.engine.passes import all_pairs_loss
+from trine.engine.reduction import reduce_triplets, resolve_reduction
+from trine.engine.relations import Relations
+from trine.errors import InputError
+from trine.losses.finished import triplet_values
+from trine.mining.batch import checked_batch
+from trine.mining.online import census, check_margin, mine
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
-from trine.triplets import Mining
+from trine.triplets import Census, Mining, Triplets
+
+Loss = Float[Tensor, ""] | Float[Tensor, " t"]
 
 
+@overload
 def triplet_loss(
+    embeddings: Tensor,
+    labels: Tensor | Relations | Triplets,
+    *,
+    return_census: Literal[True],
+    **settings: Any,
+) -> tuple[Tensor, Census]: ...
+
+
+@overload
+def triplet_loss(
+    embeddings: Tensor,
+    labels: Tensor | Relations | Triplets,
+    *,
+    return_census: Literal[False] = False,
+    **settings: Any,
+) -> Tensor: ...
+
+
+def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are those written out here
     embeddings: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
+    labels: Int[Tensor, " n"] | Relations | Triplets,
     *,
     margin: float | None = 0.2,
     distance: Distance = "euclidean",
@@ -26,16 +56,26 @@ def triplet_loss(
     mining_margin: float | None = None,
     seed: int = 0,
     item_ids: Int[Tensor, " n"] | None = None,
-) -> Float[Tensor, ""] | Float[Tensor, " t"]:
+    references: Float[Tensor, "m d"] | None = None,
+    reference_labels: Int[Tensor, " m"] | None = None,
+    reference_ids: Int[Tensor, " m"] | None = None,
+    swap: bool = False,
+    return_census: bool = False,
+) -> Loss | tuple[Loss, Census]:
     """Returns the triplet loss of a batch, over the triplets that a mining rule chooses in it.
 
     ℓ(a, p, n) = max(0, d_ap − d_an + α), or with `margin=None` the soft margin
     softplus(d_ap − d_an) (Hermans, Beyer, Leibe 2017, §2). A batch in which nothing is selected (one
     identity, no positives, no rows) has loss 0 with zero gradients.
 
+    The gradient is finished in the forward pass, in memory that grows with N and not with N² (except for
+    `reduction="none"` and finished triplets, which list one value per triplet); it cannot be
+    differentiated again, see `differentiable_triplet_loss`.
+
     Args:
         embeddings: One row per item.
-        labels: The identity of each row: any integers.
+        labels: The identity of each row: any integers. In their place `Relations` say outright who is
+            whose positive and negative, and finished `Triplets` leave nothing to be mined.
         margin: α ≥ 0, in units of the distance, or `None` for the soft margin.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         mining: The name of a rule, or a `Mining`.
@@ -44,10 +84,16 @@ def triplet_loss(
         mining_margin: α of the rule, where it is to differ from that of the loss.
         seed: Where the random rules start.
         item_ids: Which item each row is; rows of equal id are never a pair.
+        references: Where positives and negatives are taken from, and which share in the gradient; the
+            embeddings where left out.
+        reference_labels: The identity of each reference.
+        reference_ids: Which item each reference is; needed where `item_ids` are given.
+        swap: For finished triplets: min(d_an, d_pn) in place of d_an (Balntas et al. 2016, §3.2).
+        return_census: Also return the `Census` of all valid triplets; needs a margin.
 
     Returns:
         A scalar attached to the graph (one value per triplet for `"none"`); float32 for half-precision
-        embeddings.
+        embeddings. With `return_census`, a pair of it and the census.
 
     Raises:
         InputError: Shapes, dtypes, a name or a margin cannot be used.
@@ -60,24 +106,44 @@ def triplet_loss(
     """
     rule = Mining.named(mining)
     check_distance(distance)
-    check_batch(embeddings, labels)
-    check_weighted(embeddings, distance, rule)
     alpha = check_margin(margin, Mining())
-    draw = Draw(
-        check_margin(alpha if mining_margin is None else mining_margin, rule),
-        seed,
-        embeddings.shape[1],
-    )
     how = resolve_reduction(reduction, rule, alpha)
-    distances = pairwise_distances(embeddings, distance=distance)
-    with torch.no_grad():
-        relations = Relations.from_labels(labels, item_ids=item_ids)
-        chosen = select(distances.detach(), relations, rule, draw)
-    d_ap = distances[chosen.anchor, chosen.positive]
-    d_an = distances[chosen.anchor, chosen.negative]
-    # (d_ap + α) − d_an is above 0 exactly where d_an < d_ap + α, which is what the rules compare.
-    values = F.softplus(d_ap - d_an) if alpha is None else F.relu(d_ap + alpha - d_an)
-    return reduce_triplets(values, chosen.anchor, how, len(embeddings))
+    if isinstance(labels, Triplets):
+        if return_census:
+            raise InputError("a census counts what labels allow, and finished triplets have none")
+        values = triplet_values(embeddings, labels, references, margin=alpha, distance=distance, swap=swap)
+        return reduce_triplets(values, labels.anchor, how, len(embeddings))
+    if swap:
+        raise InputError("swap=True is for finished triplets: give Triplets in place of labels")
+    batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
+    check_weighted(embeddings, distance, rule)
+    draw = Draw(
+        check_margin(alpha if mining_margin is None else mining_margin, rule), seed, embeddings.shape[1]
+    )
+    if how == "none":
+        chosen = mine(
+            embeddings,
+            batch.relations,
+            mining=rule,
+            distance=distance,
+            margin=draw.margin,
+            seed=seed,
+            references=references,
+        )
+        values = triplet_values(embeddings, chosen, references, margin=alpha, distance=distance)
+        loss = values
+    else:
+        choose = partial(select, mining=rule, draw=draw)
+        objective = Objective(alpha, distance, rule, choose, how)
+        run = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
+        loss = early_gradient(batch.anchors, batch.references, run)
+    if not return_census:
+        return loss
+    if draw.margin is None:
+        raise InputError("a census needs a margin: give mining_margin= (a soft margin has none)")
+    return loss, census(
+        embeddings, batch.relations, margin=draw.margin, distance=distance, references=references
+    )
 
 
 class TripletLoss(nn.Module):
@@ -92,6 +158,7 @@ class TripletLoss(nn.Module):
         mining: The name of a rule, or a `Mining`.
         reduction: `"active"`, `"mean"`, `"anchor"`, `"sum"`, `"none"` or `None` for the rule's own.
         mining_margin: α of the rule, where it is to differ from that of the loss.
+        swap: For finished triplets: min(d_an, d_pn) in place of d_an.
         seed: Where the random rules start.
 
     Raises:
@@ -115,6 +182,7 @@ class TripletLoss(nn.Module):
         reduction: str | None = None,
         *,
         mining_margin: float | None = None,
+        swap: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -124,15 +192,20 @@ class TripletLoss(nn.Module):
         self.mining = Mining.named(mining)
         self.reduction = resolve_reduction(reduction, self.mining, margin)
         self.mining_margin = check_margin(margin if mining_margin is None else mining_margin, self.mining)
+        self.swap = swap
         self.seed = seed
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(
         self,
         embeddings: Float[Tensor, "n d"],
-        labels: Int[Tensor, " n"],
+        labels: Int[Tensor, " n"] | Relations | Triplets,
         item_ids: Int[Tensor, " n"] | None = None,
-    ) -> Float[Tensor, ""] | Float[Tensor, " t"]:
+        *,
+        references: Float[Tensor, "m d"] | None = None,
+        reference_labels: Int[Tensor, " m"] | None = None,
+        reference_ids: Int[Tensor, " m"] | None = None,
+    ) -> Loss:
         """Returns the loss of a batch; see `triplet_loss` for shapes and errors."""
         seed = self.seed
         if self.mining.draws and self.training:
@@ -148,6 +221,10 @@ class TripletLoss(nn.Module):
             mining_margin=self.mining_margin,
             seed=seed,
             item_ids=item_ids,
+            references=references,
+            reference_labels=reference_labels,
+            reference_ids=reference_ids,
+            swap=self.swap and isinstance(labels, Triplets),
         )
 
     def extra_repr(self) -> str:

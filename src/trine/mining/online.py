@@ -5,9 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, check_rows, pairwise_distances
+from trine.distances import Distance, check_distance
+from trine.engine.census import count_triplets
+from trine.engine.exact import blocks
+from trine.engine.relations import Relations
+from trine.engine.space import Space
 from trine.errors import InputError
-from trine.mining.relations import Relations, check_labels
+from trine.mining.batch import checked_batch
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
 from trine.triplets import Census, Mining, Triplets
@@ -15,13 +19,16 @@ from trine.triplets import Census, Mining, Triplets
 
 def mine(
     embeddings: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
+    labels: Int[Tensor, " n"] | Relations,
     *,
     mining: str | Mining = "semihard",
     distance: Distance = "euclidean",
     margin: float | None = 0.2,
     seed: int = 0,
     item_ids: Int[Tensor, " n"] | None = None,
+    references: Float[Tensor, "m d"] | None = None,
+    reference_labels: Int[Tensor, " m"] | None = None,
+    reference_ids: Int[Tensor, " m"] | None = None,
 ) -> Triplets:
     """Chooses the triplets of a batch by a rule of the field.
 
@@ -30,12 +37,15 @@ def mine(
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each row: any integers.
+        labels: The identity of each row: any integers. Or `Relations` in place of labels.
         mining: The name of a rule, or a `Mining` of two; see `Mining` for all of them.
         distance: What the rule compares.
         margin: α, for the rules that look at it (`semihard-band`, `violating`); ≥ 0.
         seed: Where the random rules start; the same seed chooses the same.
         item_ids: Which item each row is; rows of equal id are never a pair.
+        references: Where positives and negatives are taken from; the embeddings where left out.
+        reference_labels: The identity of each reference.
+        reference_ids: Which item each reference is; needed where `item_ids` are given.
 
     Returns:
         The triplets, sorted by anchor, positive, negative.
@@ -49,30 +59,41 @@ def mine(
         Triplets(anchor=tensor([0, 1, 2, 3]), positive=tensor([1, 0, 3, 2]), negative=tensor([2, 2, 1, 1]))
     """
     rule = Mining.named(mining)
-    check_batch(embeddings, labels)
+    check_distance(distance)
+    batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     check_weighted(embeddings, distance, rule)
     draw = Draw(check_margin(margin, rule), seed, embeddings.shape[1])
-    with torch.no_grad():
-        distances = pairwise_distances(embeddings.detach(), distance=distance)
-        return select(distances, Relations.from_labels(labels, item_ids=item_ids), rule, draw)
+    parts = []
+    with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
+        space = Space(batch.anchors, batch.references, distance)
+        for anchors in blocks(torch.arange(len(embeddings), device=embeddings.device), len(space.y)):
+            chosen = select(space.distances(anchors), batch.relations.rows(anchors), rule, draw)
+            parts.append((anchors[chosen.anchor], chosen.positive, chosen.negative))
+    return Triplets(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def census(
     embeddings: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
+    labels: Int[Tensor, " n"] | Relations,
     *,
     margin: float = 0.2,
     distance: Distance = "euclidean",
     item_ids: Int[Tensor, " n"] | None = None,
+    references: Float[Tensor, "m d"] | None = None,
+    reference_labels: Int[Tensor, " m"] | None = None,
+    reference_ids: Int[Tensor, " m"] | None = None,
 ) -> Census:
     """Counts the easy, semi-hard, hard and active triplets among all valid ones, exactly.
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each row: any integers.
+        labels: The identity of each row: any integers. Or `Relations` in place of labels.
         margin: α; ≥ 0.
         distance: What is compared.
         item_ids: Which item each row is; rows of equal id are never a pair.
+        references: Where positives and negatives are taken from; the embeddings where left out.
+        reference_labels: The identity of each reference.
+        reference_ids: Which item each reference is; needed where `item_ids` are given.
 
     Raises:
         InputError: Shapes, dtypes, the name or the margin cannot be used.
@@ -81,38 +102,13 @@ def census(
         >>> embeddings = torch.tensor([[0.0], [1.0], [1.5], [3.5]])
         >>> counted = census(embeddings, torch.tensor([0, 0, 1, 1]), margin=0.6)
         >>> counted.easy, counted.semihard, counted.hard, counted.active
-        (2, 2, 4, 6)
+        (3, 2, 3, 5)
     """
-    check_batch(embeddings, labels)
+    check_distance(distance)
+    batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     alpha = check_margin(margin, Mining("all", "semihard-band"))
     assert alpha is not None
-    with torch.no_grad():
-        d = pairwise_distances(embeddings.detach(), distance=distance)
-        relations = Relations.from_labels(labels, item_ids=item_ids)
-        positive = relations.positive & relations.negative.any(1)[:, None]
-        negative = relations.negative & relations.positive.any(1)[:, None]
-        anchor, p = positive.nonzero(as_tuple=True)
-        d_ap = d[anchor, p][:, None]
-        # How many of the anchor's negatives are at most, and below, a distance: by a sorted row.
-        in_order = d.masked_fill(~negative, torch.inf).sort(1).values[anchor]
-        hard = torch.searchsorted(in_order, d_ap, right=True)
-        active = torch.searchsorted(in_order, d_ap + alpha, right=False)
-        total = int(negative.sum(1)[anchor].sum())
-        within = int(torch.maximum(hard, active).sum())
-        return Census(
-            easy=total - within,
-            semihard=within - int(hard.sum()),
-            hard=int(hard.sum()),
-            active=int(active.sum()),
-            mean_positive_distance=float(d[positive].double().mean()),
-            mean_negative_distance=float(d[negative].double().mean()),
-        )
-
-
-def check_batch(embeddings: Tensor, labels: Tensor) -> None:
-    """Raises an `InputError` unless there is a matrix of embeddings and an integer label for each row."""
-    check_rows(embeddings, "embeddings")
-    check_labels(labels, "labels", len(embeddings))
+    return count_triplets(batch.anchors, batch.references, batch.relations, alpha, distance)
 
 
 def check_margin(margin: float | None, rule: Mining) -> float | None:

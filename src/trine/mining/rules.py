@@ -12,13 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trine.engine.relations import RelationRows
 from trine.errors import InputError
 from trine.mining.draws import choose, uniform
-from trine.mining.relations import Relations
 from trine.shapes import Bool, Float, Int64
 from trine.triplets import Mining, Triplets
 
-_BLOCK = 1 << 22  # distances looked at together: about 16 MB of float32
+_BLOCK = 1 << 20  # distances looked at together: about 4 MB of float32
+_MANY = 16  # positives from which one sorted row serves them sooner than a look at it for each
 _POSITIVE_STREAM, _NEGATIVE_STREAM = (
     1,
     2,
@@ -40,20 +41,22 @@ class Draw:
     width: int
 
 
-def select(distances: Float[Tensor, "n m"], relations: Relations, mining: Mining, draw: Draw) -> Triplets:
+def select(distances: Float[Tensor, "n m"], relations: RelationRows, mining: Mining, draw: Draw) -> Triplets:
     """Chooses triplets by the rule.
 
     Args:
-        distances: Anchors in rows, references in columns; smaller is closer.
-        relations: Who may be whose positive and negative.
+        distances: Anchors (all, or some) in rows, references in columns; smaller is closer.
+        relations: Who may be whose positive and negative, of these anchors.
         mining: The rule.
         draw: Margin, seed and width.
 
     Returns:
-        The triplets; an anchor without a positive or without a negative selects nothing.
+        The triplets, anchors counted by row; without a positive or a negative an anchor selects nothing.
     """
     usable = relations.negative.any(1)
     anchor, positive = _positives(distances, relations, mining, draw, usable)
+    if mining.negative in ("semihard", "semihard-strict") and len(anchor) > _MANY * len(distances):
+        return _nearest_beyond(distances, relations, mining, anchor, positive)
     parts = []
     rows = max(1, _BLOCK // max(distances.shape[1], 1))
     for start in range(0, len(anchor), rows):
@@ -66,16 +69,15 @@ def select(distances: Float[Tensor, "n m"], relations: Relations, mining: Mining
 
 
 def _positives(
-    distances: Tensor, relations: Relations, mining: Mining, draw: Draw, usable: Tensor
+    distances: Tensor, relations: RelationRows, mining: Mining, draw: Draw, usable: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The (anchor, positive) pairs of the rule, sorted."""
     allowed = relations.positive & usable[:, None]
     if mining.positive == "all":
         return _pairs(allowed)
     if mining.positive == "unordered":
-        upper = torch.ones_like(allowed).triu()
-        mirrored = allowed.shape[0] == allowed.shape[1] and torch.equal(allowed, allowed.T)
-        return _pairs(allowed & upper if mirrored else allowed)
+        upper = torch.arange(allowed.shape[1], device=allowed.device) > relations.anchors[:, None]
+        return _pairs(allowed & upper if relations.mirrored else allowed)
     anchors = allowed.any(1).nonzero()[:, 0]
     if not len(anchors):
         return anchors, anchors
@@ -92,7 +94,7 @@ def _positives(
 
 
 def _negatives(
-    distances: Tensor, relations: Relations, mining: Mining, draw: Draw, a: Tensor, p: Tensor
+    distances: Tensor, relations: RelationRows, mining: Mining, draw: Draw, a: Tensor, p: Tensor
 ) -> tuple[Tensor, Tensor]:
     """For each pair the chosen negatives: (row of the pair, negative), sorted."""
     d_an, allowed = distances[a], relations.negative[a]
@@ -123,6 +125,25 @@ def _negatives(
         row = allowed.any(1).nonzero()[:, 0]
         allowed, u = allowed[row], u[row]
     return row, _nth(allowed, choose(u, allowed.sum(1)))
+
+
+def _nearest_beyond(
+    distances: Tensor, relations: RelationRows, mining: Mining, a: Tensor, p: Tensor
+) -> Triplets:
+    """The semi-hard negatives of many positives, by their place in the sorted row of the anchor."""
+    far = distances.masked_fill(~relations.negative, math.inf)
+    in_order, column = torch.sort(far, dim=1, stable=True)  # equal distances stay in the order of their index
+    counts = torch.bincount(a, minlength=len(distances))
+    place = torch.arange(len(a), device=a.device) - (counts.cumsum(0) - counts)[a]
+    bounds = distances.new_full((len(distances), int(counts.max())), math.inf)
+    bounds[a, place] = distances[a, p]
+    first = torch.searchsorted(in_order, bounds, right=True)[a, place]
+    found = first < relations.negative.sum(1)[a]
+    if mining.negative == "semihard-strict":
+        a, p, first = a[found], p[found], first[found]
+        return Triplets(a, p, column[a, first])
+    last = _farthest(distances, relations.negative)[a]
+    return Triplets(a, p, torch.where(found, column[a, first.clamp(max=column.shape[1] - 1)], last))
 
 
 def _pairs(mask: Bool[Tensor, "r c"]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,71 @@
+"""Losses whose gradient is finished in the forward pass.
+
+A loss over all pairs is a scalar, so its gradient is one number per coordinate and can be completed while
+each tile of distances is at hand; nothing of size N² waits for the backward pass. The contract: nothing is
+computed when no input asks for a gradient, and only the side that asks is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trine.errors import InputError
+
+Pass = Callable[[bool, bool], tuple[Tensor, Tensor | None, Tensor | None]]
+"""(anchors ask, references ask) ↦ (loss, gradient at the anchors, gradient at the references)."""
+
+
+def early_gradient(x: Tensor, y: Tensor | None, run: Pass) -> Tensor:
+    """Returns the loss of `run`, attached to the graph of `x` and `y` with the gradients it completed.
+
+    Args:
+        x: The anchors.
+        y: The references; `None` where the anchors are their own.
+        run: Computes the loss, and the gradients that it is asked for.
+    """
+    if not torch.is_grad_enabled():
+        with torch.autocast(x.device.type, enabled=False):
+            return run(False, False)[0]
+    loss: Tensor = _EarlyGradient.apply(x, y, run)
+    return loss
+
+
+class _EarlyGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor | None, run: Pass) -> Tensor:
+        asks = ctx.needs_input_grad
+        # Inside autocast a product would be rounded to half precision.
+        with torch.autocast(x.device.type, enabled=False):
+            loss, gx, gy = run(asks[0], y is not None and asks[1])
+        ctx.save_for_backward(x, y, gx, gy)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, y, gx, gy = ctx.saved_tensors
+        (u,) = upstream
+        # The rows go along so that whoever differentiates again comes through here.
+        return (
+            None if gx is None else _Once.apply(u, gx, x),
+            None if gy is None else _Once.apply(u, gy, y),
+            None,
+        )
+
+
+class _Once(torch.autograd.Function):
+    """upstream · gradient, with an error in place of a second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, upstream: Tensor, gradient: Tensor, rows: Tensor) -> Tensor:
+        return gradient * upstream.to(gradient.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        raise InputError(
+            "this loss completes its gradient in the forward pass and cannot be differentiated twice: "
+            "use trine.losses.differentiable_triplet_loss, which can, on a batch small enough for N² rows"
+        )

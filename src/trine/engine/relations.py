@@ -1,0 +1,244 @@
+"""Who may be whose positive and whose negative: from labels, or given outright.
+
+Relations are asked for a few anchors at a time, so that no matrix of all pairs has to stand anywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trine.errors import InputError
+from trine.shapes import Bool, Int, Int64
+
+
+@dataclass(frozen=True)
+class RelationRows:
+    """The relations of some anchors to every reference.
+
+    Attributes:
+        positive: Whether the column is a positive of the row.
+        negative: Whether the column is a negative of the row.
+        anchors: Which anchor each row is.
+        anchor_ids: A number for each row, from which random rules draw.
+        reference_ids: A number for each column.
+        mirrored: Whether every positive pair is seen from both ends, as with labels of one set.
+    """
+
+    positive: Bool[Tensor, "h m"]
+    negative: Bool[Tensor, "h m"]
+    anchors: Int64[Tensor, " h"]
+    anchor_ids: Int64[Tensor, " h"]
+    reference_ids: Int64[Tensor, " m"]
+    mirrored: bool
+
+
+class Relations(ABC):
+    """Which reference is a positive, and which a negative, of which anchor.
+
+    Made by `Relations.from_labels`, `Relations.from_masks` or `Relations.from_pairs`, and taken wherever
+    labels are.
+
+    Attributes:
+        anchor_ids: A number for each anchor, from which random rules draw.
+        reference_ids: A number for each reference.
+        own: Whether the anchors are their own references.
+
+    Example:
+        >>> customer, item = torch.tensor([0, 0, 1]), torch.tensor([2, 3, 0])
+        >>> bought = Relations.from_pairs(customer, item, anchors=2, references=4)
+        >>> bought.rows(torch.tensor([1])).negative.tolist()
+        [[False, True, True, True]]
+    """
+
+    anchor_ids: Int64[Tensor, " n"]
+    reference_ids: Int64[Tensor, " m"]
+    own: bool
+
+    @abstractmethod
+    def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
+        """Returns the relations of these anchors."""
+
+    @staticmethod
+    def from_labels(
+        labels: Int[Tensor, " n"],
+        reference_labels: Int[Tensor, " m"] | None = None,
+        *,
+        item_ids: Int[Tensor, " n"] | None = None,
+        reference_ids: Int[Tensor, " m"] | None = None,
+    ) -> LabelRelations:
+        """Equal labels make a positive, unequal ones a negative, and an item never pairs with itself.
+
+        Args:
+            labels: The identity of each anchor: any integers.
+            reference_labels: The identities of the references; left out where the anchors are their own
+                references, and then no row is paired with itself.
+            item_ids: Which item each anchor is; rows of equal id are never a pair.
+            reference_ids: Which item each reference is; given where `item_ids` are, and only there.
+
+        Raises:
+            InputError: Labels or ids are no integers, or not as many as the rows they belong to.
+        """
+        check_labels(labels, "labels")
+        own = reference_labels is None
+        columns = labels if reference_labels is None else reference_labels
+        check_labels(columns, "reference_labels")
+        if own and reference_ids is not None:
+            raise InputError("reference_ids belong to references: give references and reference_labels too")
+        if not own and (item_ids is None) != (reference_ids is None):
+            raise InputError("item_ids and reference_ids go together: give both, or neither")
+        if item_ids is not None:
+            check_labels(item_ids, "item_ids", len(labels))
+        if reference_ids is not None:
+            check_labels(reference_ids, "reference_ids", len(columns))
+        return LabelRelations(labels, columns, item_ids, item_ids if own else reference_ids, own)
+
+    @staticmethod
+    def from_masks(
+        positive: Bool[Tensor, "n m"], negative: Bool[Tensor, "n m"] | None = None, *, own: bool = False
+    ) -> MaskRelations:
+        """Takes the relations as matrices, for sets small enough for one.
+
+        Args:
+            positive: Whether the column is a positive of the row.
+            negative: Whether it is a negative; everything that is no positive where left out.
+            own: Whether the anchors are their own references, and so no row is paired with itself.
+
+        Raises:
+            InputError: The masks differ in shape, or a pair is both.
+        """
+        negative = ~positive if negative is None else negative
+        if positive.shape != negative.shape:
+            raise InputError(
+                "positive and negative must have equal shape, "
+                f"given {tuple(positive.shape)} and {tuple(negative.shape)}"
+            )
+        if own and positive.shape[0] != positive.shape[1]:
+            raise InputError(f"own=True needs square masks, given {tuple(positive.shape)}")
+        both = (positive & negative).nonzero()
+        if len(both):
+            raise InputError(f"row {int(both[0, 0])}, column {int(both[0, 1])} is both positive and negative")
+        return MaskRelations(positive, negative, own)
+
+    @staticmethod
+    def from_pairs(
+        anchor: Int[Tensor, " k"],
+        positive: Int[Tensor, " k"],
+        *,
+        anchors: int,
+        references: int | None = None,
+    ) -> PairRelations:
+        """Takes a list of positive pairs; every other reference is a negative.
+
+        Args:
+            anchor: Row of the anchor of each pair.
+            positive: Row of its positive among the references.
+            anchors: The number of anchors.
+            references: The number of references; left out where the anchors are their own references,
+                and then no row is paired with itself.
+
+        Raises:
+            InputError: An index is out of range.
+        """
+        check_labels(anchor, "anchor")
+        check_labels(positive, "positive", len(anchor))
+        own = references is None
+        columns = anchors if references is None else references
+        for name, index, limit in (("anchor", anchor, anchors), ("positive", positive, columns)):
+            wrong = ((index < 0) | (index >= limit)).nonzero()
+            if len(wrong):
+                row = int(wrong[0, 0])
+                raise InputError(f"{name}[{row}] is {int(index[row])}, but there are {limit} rows")
+        return PairRelations(anchor.long(), positive.long(), anchors, columns, own)
+
+
+class LabelRelations(Relations):
+    """Relations from labels; see `Relations.from_labels`."""
+
+    def __init__(
+        self,
+        labels: Tensor,
+        reference_labels: Tensor,
+        item_ids: Tensor | None,
+        reference_ids: Tensor | None,
+        own: bool,
+    ) -> None:
+        self.labels, self.reference_labels, self.own = labels, reference_labels, own
+        self.by_id = item_ids is not None
+        self.anchor_ids = _numbered(labels) if item_ids is None else item_ids.long()
+        self.reference_ids = _numbered(reference_labels) if reference_ids is None else reference_ids.long()
+
+    def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
+        """Returns the relations of these anchors."""
+        positive = self.labels[anchors, None] == self.reference_labels[None, :]
+        negative = ~positive
+        ids = self.anchor_ids[anchors]
+        if self.by_id:
+            apart = ids[:, None] != self.reference_ids[None, :]
+            positive &= apart
+            negative &= apart
+        if self.own:
+            positive.scatter_(1, anchors[:, None], False)
+        return RelationRows(positive, negative, anchors, ids, self.reference_ids, self.own)
+
+
+class MaskRelations(Relations):
+    """Relations given as matrices; see `Relations.from_masks`."""
+
+    def __init__(self, positive: Tensor, negative: Tensor, own: bool) -> None:
+        self.positive, self.negative, self.own = positive, negative, own
+        self.anchor_ids = _numbered(positive)
+        self.reference_ids = _numbered(positive.T)
+
+    def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
+        """Returns the relations of these anchors."""
+        positive, negative = self.positive[anchors], self.negative[anchors]
+        if self.own:
+            positive.scatter_(1, anchors[:, None], False)
+            negative.scatter_(1, anchors[:, None], False)
+        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, False)
+
+
+class PairRelations(Relations):
+    """Relations given as a list of positive pairs; see `Relations.from_pairs`."""
+
+    def __init__(self, anchor: Tensor, positive: Tensor, anchors: int, references: int, own: bool) -> None:
+        in_order = torch.argsort(anchor, stable=True)
+        self.positive, self.own = positive[in_order], own
+        self.bounds = torch.searchsorted(
+            anchor[in_order].contiguous(), torch.arange(anchors + 1, device=anchor.device)
+        )
+        self.anchor_ids = torch.arange(anchors, device=anchor.device)
+        self.reference_ids = torch.arange(references, device=anchor.device)
+
+    def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
+        """Returns the relations of these anchors."""
+        first, counts = self.bounds[anchors], self.bounds[anchors + 1] - self.bounds[anchors]
+        row = torch.repeat_interleave(torch.arange(len(anchors), device=anchors.device), counts)
+        within = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
+        positive = torch.zeros(len(anchors), len(self.reference_ids), dtype=torch.bool, device=anchors.device)
+        positive[row, self.positive[first[row] + within]] = True
+        negative = ~positive
+        if self.own:
+            positive.scatter_(1, anchors[:, None], False)
+            negative.scatter_(1, anchors[:, None], False)
+        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, False)
+
+
+def _numbered(rows: Tensor) -> Tensor:
+    return torch.arange(len(rows), device=rows.device)
+
+
+def check_labels(labels: Tensor, name: str, length: int | None = None) -> None:
+    """Raises an `InputError` unless `labels` is a vector of integers (of that length)."""
+    integers = not labels.is_floating_point() and not labels.is_complex() and labels.dtype != torch.bool
+    if labels.ndim != 1 or not integers:
+        raise InputError(
+            f"{name} must be a vector of integers, one for each row, "
+            f"given shape {tuple(labels.shape)} of {labels.dtype}"
+        )
+    if length is not None and len(labels) != length:
+        raise InputError(f"{name} must have one entry for each of the {length} rows, given {len(labels)}")

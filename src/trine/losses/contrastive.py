@@ -1,0 +1,133 @@
+"""The contrastive loss: pairs of one identity are pulled together, others pushed a margin apart."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from trine.distances import Distance, check_distance
+from trine.engine.early import early_gradient
+from trine.engine.pairs import PairObjective, pair_pass
+from trine.engine.relations import Relations
+from trine.errors import InputError, nearest
+from trine.mining.batch import checked_batch
+from trine.mining.online import check_margin
+from trine.shapes import Float, Int
+from trine.triplets import Mining
+
+ContrastiveForm = Literal["squared", "linear"]
+"""The hinge as in the paper, or without the squares."""
+
+ContrastiveReduction = Literal["mean", "sum", "active"]
+
+
+def contrastive_loss(
+    embeddings: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"] | Relations,
+    *,
+    margin: float = 1.0,
+    distance: Distance = "euclidean",
+    form: str = "squared",
+    reduction: str = "mean",
+    item_ids: Int[Tensor, " n"] | None = None,
+    references: Float[Tensor, "m d"] | None = None,
+    reference_labels: Int[Tensor, " m"] | None = None,
+    reference_ids: Int[Tensor, " m"] | None = None,
+) -> Float[Tensor, ""]:
+    """Returns the contrastive loss of all pairs of a batch (Hadsell, Chopra, LeCun 2006, eq. 4).
+
+    ½·d² for a pair of one identity and ½·max(0, m − d)² for any other; in the form `"linear"` d and
+    max(0, m − d), as pytorch-metric-learning has it.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each row: any integers. Or `Relations` in place of labels.
+        margin: m ≥ 0: how far apart different identities are to be, in units of the distance.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        form: `"squared"` or `"linear"`.
+        reduction: `"mean"` over all pairs; `"sum"`, each pair of a set with itself once; `"active"` =
+            the mean of the positive pairs with a loss above 0 + that of such negative pairs.
+        item_ids: Which item each row is; rows of equal id are never a pair.
+        references: The other end of the pairs; the embeddings where left out.
+        reference_labels: The identity of each reference.
+        reference_ids: Which item each reference is; needed where `item_ids` are given.
+
+    Returns:
+        A scalar attached to the graph; 0 with zero gradients where there is no pair.
+
+    Raises:
+        InputError: Shapes, dtypes, a name or the margin cannot be used.
+
+    Example:
+        >>> import torch
+        >>> embeddings = torch.tensor([[0.0], [1.0], [1.5]])
+        >>> contrastive_loss(embeddings, torch.tensor([0, 0, 1]), reduction="sum").item()
+        0.625
+    """
+    check_distance(distance)
+    for name, given, known in (
+        ("form", form, get_args(ContrastiveForm)),
+        ("reduction", reduction, get_args(ContrastiveReduction)),
+    ):
+        if given not in known:
+            raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
+    alpha = check_margin(margin, Mining("all", "semihard-band"))
+    assert alpha is not None
+    batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
+    objective = PairObjective(alpha, distance, squared=form == "squared", reduction=reduction)
+    run = partial(pair_pass, batch.anchors, batch.references, batch.relations, objective)
+    return early_gradient(batch.anchors, batch.references, run)
+
+
+class ContrastiveLoss(nn.Module):
+    """The contrastive loss as a module that keeps its settings; see `contrastive_loss`.
+
+    Args:
+        margin: m ≥ 0, in units of the distance.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        form: `"squared"`, the paper's, or `"linear"`.
+        reduction: `"mean"`, `"sum"` or `"active"`.
+
+    Example:
+        >>> import torch
+        >>> embeddings = torch.tensor([[0.0], [1.0], [1.5]], requires_grad=True)
+        >>> ContrastiveLoss(reduction="sum")(embeddings, torch.tensor([0, 0, 1])).backward()
+        >>> embeddings.grad.flatten().tolist()
+        [-1.0, 1.5, -0.5]
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        distance: Distance = "euclidean",
+        form: str = "squared",
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        self.margin, self.distance, self.form, self.reduction = margin, distance, form, reduction
+
+    def forward(
+        self,
+        embeddings: Float[Tensor, "n d"],
+        labels: Int[Tensor, " n"] | Relations,
+        item_ids: Int[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Returns the loss of a batch; see `contrastive_loss` for shapes and errors."""
+        return contrastive_loss(
+            embeddings,
+            labels,
+            margin=self.margin,
+            distance=self.distance,
+            form=self.form,
+            reduction=self.reduction,
+            item_ids=item_ids,
+        )
+
+    def extra_repr(self) -> str:
+        """Returns the settings, for `repr`."""
+        return (
+            f"margin={self.margin}, distance={self.distance!r}, "
+            f"form={self.form!r}, reduction={self.reduction!r}"
+        )

@@ -1,0 +1,64 @@
+"""The triplet loss as plain torch, for what the tiled passes leave out: derivatives of any order."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from trine.distances import Distance, check_distance, full_precision, unit_rows
+from trine.engine.reduction import reduce_triplets, resolve_reduction
+from trine.losses.finished import hinge
+from trine.mining.online import check_margin, mine
+from trine.shapes import Float, Int
+from trine.triplets import Mining
+
+
+def differentiable_triplet_loss(
+    embeddings: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    *,
+    margin: float | None = 0.2,
+    distance: Distance = "euclidean",
+    mining: str | Mining = "semihard",
+    reduction: str | None = None,
+    seed: int = 0,
+) -> Float[Tensor, ""] | Float[Tensor, " t"]:
+    """Returns what `triplet_loss` returns, differentiable any number of times, in N²·D memory.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each row: any integers.
+        margin: α ≥ 0, or `None` for the soft margin.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        mining: The name of a rule, or a `Mining`.
+        reduction: As in `triplet_loss`.
+        seed: Where the random rules start.
+
+    Raises:
+        InputError: Shapes, dtypes, a name or the margin cannot be used.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[0.0], [1.0], [1.5], [3.5]], requires_grad=True)
+        >>> loss = differentiable_triplet_loss(x, torch.tensor([0, 0, 1, 1]), margin=None, mining="all")
+        >>> (slope,) = torch.autograd.grad(loss, x, create_graph=True)
+        >>> bool(torch.autograd.grad(slope.square().sum(), x)[0].abs().sum() > 0)
+        True
+    """
+    rule = Mining.named(mining)
+    check_distance(distance)
+    alpha = check_margin(margin, Mining())
+    chosen = mine(embeddings, labels, mining=rule, distance=distance, margin=margin, seed=seed)
+    rows = full_precision(embeddings)
+    if distance == "cosine":
+        rows = unit_rows(rows)
+    squared = (rows[:, None] - rows[None, :]).square().sum(2)
+    if distance == "euclidean":
+        # √ has no derivative at 0; the gradient there is 0 by definition.
+        d = squared.masked_fill(squared == 0, 1).sqrt().masked_fill(squared == 0, 0)
+    elif distance == "cosine":
+        zero = (embeddings == 0).all(1)
+        d = (squared / 2).masked_fill(zero[:, None] | zero[None, :], 1)
+    else:
+        d = squared
+    values = hinge(d[chosen.anchor, chosen.positive], d[chosen.anchor, chosen.negative], alpha)
+    return reduce_triplets(values, chosen.anchor, resolve_reduction(reduction, rule, alpha), len(embeddings))

@@ -1,0 +1,77 @@
+"""The checked input of a loss or a miner: which rows, and who may be paired with whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trine.distances import check_rows
+from trine.engine.relations import Relations, check_labels
+from trine.errors import InputError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Anchors, references and relations that fit together.
+
+    Attributes:
+        anchors: One row per anchor.
+        references: One row per reference; `None` where the anchors are their own.
+        relations: Who may be whose positive and negative.
+    """
+
+    anchors: Tensor
+    references: Tensor | None
+    relations: Relations
+
+    @property
+    def columns(self) -> Tensor:
+        """The rows that positives and negatives are taken from."""
+        return self.anchors if self.references is None else self.references
+
+
+def checked_batch(
+    embeddings: Tensor,
+    labels: Tensor | Relations,
+    references: Tensor | None = None,
+    reference_labels: Tensor | None = None,
+    item_ids: Tensor | None = None,
+    reference_ids: Tensor | None = None,
+) -> Batch:
+    """Returns the batch, or raises an `InputError` that names the argument that does not fit."""
+    check_rows(embeddings, "embeddings")
+    if references is not None:
+        check_rows(references, "references")
+        if references.shape[1] != embeddings.shape[1]:
+            raise InputError(
+                "references must be as wide as embeddings, "
+                f"given {references.shape[1]} and {embeddings.shape[1]} columns"
+            )
+    if isinstance(labels, Relations):
+        if reference_labels is not None or item_ids is not None or reference_ids is not None:
+            raise InputError("relations stand in place of labels and ids: give one or the other")
+        _check_relations(labels, embeddings, references)
+        return Batch(embeddings, references, labels)
+    check_labels(labels, "labels", len(embeddings))
+    if (references is None) != (reference_labels is None):
+        raise InputError("references and reference_labels go together: give both, or neither")
+    if references is not None and reference_labels is not None:
+        check_labels(reference_labels, "reference_labels", len(references))
+    relations = Relations.from_labels(
+        labels, reference_labels, item_ids=item_ids, reference_ids=reference_ids
+    )
+    return Batch(embeddings, references, relations)
+
+
+def _check_relations(relations: Relations, embeddings: Tensor, references: Tensor | None) -> None:
+    if relations.own != (references is None):
+        raise InputError(
+            "the relations are between anchors and references: give references"
+            if not relations.own
+            else "the relations are of a set to itself: give no references"
+        )
+    shape = (len(relations.anchor_ids), len(relations.reference_ids))
+    rows = (len(embeddings), len(embeddings if references is None else references))
+    if shape != rows:
+        raise InputError(f"the relations are of {shape[0]} × {shape[1]} rows, given {rows[0]} × {rows[1]}")
