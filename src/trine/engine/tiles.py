@@ -1,0 +1,80 @@
+"""The schedule of a tiled pass: the upper triangle of all pairs of blocks, one tile a thread at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import torch
+
+from trine.engine.layout import Block, Layout
+
+State = TypeVar("State")
+
+
+def tile_height(rows: int) -> int:
+    """Returns how many rows make a block: tiles that stay in the cache, and enough of them to share."""
+    return 256 if rows <= 2048 else 512
+
+
+def upper_triangle(blocks: list[Block], layout: Layout) -> Iterator[tuple[int, int]]:
+    """Yields the pairs of blocks i ≤ j: each tile stands for its transpose too.
+
+    Tiles within one class are left out: there is no negative in them.
+    """
+    first = layout.first[[block.start for block in blocks] + [block.stop - 1 for block in blocks]].tolist()
+    for i in range(len(blocks)):
+        for j in range(i, len(blocks)):
+            if first[i] != first[len(blocks) + j]:
+                yield i, j
+
+
+def run_tiles(
+    tiles: Iterable[tuple[int, int]],
+    state: Callable[[], State],
+    work: Callable[[State, int, int], None],
+    workers: int,
+) -> list[State]:
+    """Runs `work` on every tile and returns the states that it filled, one for each worker.
+
+    One thread does whole tiles with products of one thread: there is no barrier inside a tile. The
+    number of threads of torch, which is the process's, is given back.
+    """
+    waiting, lock = iter(tiles), threading.Lock()
+    states: list[State] = []
+    errors: list[BaseException] = []
+
+    def drain() -> None:
+        mine = state()
+        states.append(mine)
+        with torch.no_grad():
+            while not errors:
+                with lock:
+                    tile = next(waiting, None)
+                if tile is None:
+                    return
+                work(mine, *tile)
+
+    def guarded() -> None:
+        try:
+            torch.set_num_threads(1)
+            drain()
+        except BaseException as error:  # handed to the caller's thread below
+            errors.append(error)
+
+    if workers <= 1:
+        drain()
+        return states
+    threads = [threading.Thread(target=guarded) for _ in range(workers)]
+    before = torch.get_num_threads()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        torch.set_num_threads(before)
+    if errors:
+        raise errors[0]
+    return states
