@@ -1,0 +1,276 @@
+"""The tiled passes with compiled kernels, where numba is installed and the batch is on the CPU."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.engine.counting import Kernel, Sums
+from trine.engine.field import FAR, Field
+from trine.engine.layout import Block, Group
+from trine.shapes import Float, Int64
+
+_KINDS = {"cosine": 0, "squared_euclidean": 1, "euclidean": 2}
+_DIRECT = 64  # rows of a class up to which its pairs are taken one by one and not as a product
+_SPARSE = 16  # of so many pairs at most one active: then only the active ones are touched
+
+
+@functools.cache
+def installed() -> bool:
+    """Whether numba can be imported; it is, at the first batch that uses it."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module("trine.engine.compiled.rows")
+    except ImportError:  # numba lags behind a new numpy or Python now and then, and says so here
+        return False
+    return True
+
+
+class CompiledField(Field):
+    """A field whose work on listed pairs is compiled."""
+
+    def positives(self, group: Group) -> Float[Tensor, "r p"]:
+        """Returns the squared distances of each row of a group to its class-mates, itself left out."""
+        if group.size > _DIRECT:
+            return super().positives(group)
+        from trine.engine.compiled.rows import class_squares
+
+        out = torch.empty(group.stop - group.start, group.size - 1)
+        class_squares(self.plain.numpy(), group.start, group.classes, group.size, out.numpy())
+        return out
+
+    def pull_positives(self, group: Group, weights: Float[Tensor, "r p"], gradient: Tensor) -> None:
+        """Adds the gradient of ½ Σ w‖x − y‖² over the positive pairs of a group."""
+        if group.size > _DIRECT:
+            super().pull_positives(group, weights, gradient)
+            return
+        from trine.engine.compiled.rows import pull_classes
+
+        pull_classes(
+            self.plain.numpy(),
+            group.start,
+            group.classes,
+            group.size,
+            weights.float().numpy(),
+            gradient.numpy(),
+        )
+
+    def squared_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        """Returns the squared distances of listed pairs of places, from differences."""
+        from trine.engine.compiled.rows import pair_squares
+
+        out = torch.empty(len(a))
+        pair_squares(self.plain.numpy(), a.numpy(), b.numpy(), out.numpy())
+        return out
+
+    def pull_pairs(
+        self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"], weights: Float[Tensor, " t"], gradient: Tensor
+    ) -> None:
+        """Adds the gradient of ½ Σ w‖x_a − x_b‖² over listed pairs of places."""
+        from trine.engine.compiled.rows import pull_pairs
+
+        pull_pairs(self.plain.numpy(), a.numpy(), b.numpy(), weights.float().numpy(), gradient.numpy())
+
+    def farthest(self, anchors: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
+        """Returns the farthest negative of each of these places."""
+        from trine.engine.compiled.winners import farthest_rows
+
+        layout = self.layout
+        out = torch.empty_like(anchors)
+        for start in range(0, len(anchors), 128):
+            some = slice(start, start + 128)
+            rows = self.right[:, : self.width]
+            farthest_rows(
+                (rows[anchors[some]] @ rows.T).numpy(),
+                anchors[some].numpy(),
+                self.norms.numpy(),
+                self.plain.numpy(),
+                layout.first.numpy(),
+                layout.last.numpy(),
+                self.tolerance.numpy(),
+                layout.order.numpy(),
+                out[some].numpy(),
+            )
+        return out
+
+    def product(self, i: Block, j: Block, out: Tensor) -> Tensor:
+        """Writes the products of the centred rows of two blocks."""
+        width = self.width
+        return torch.mm(self.right[i.rows, :width], self.right[j.rows, :width].T, out=out)
+
+    def sides(self, i: Block, j: Block) -> tuple[Any, ...]:
+        """Returns what a kernel has to know of the two blocks of a tile."""
+        norms, plain = self.norms.numpy(), self.plain.numpy()
+        first, last = self.layout.first.numpy(), self.layout.last.numpy()
+        return (
+            norms[i.rows],
+            norms[j.rows],
+            plain[i.rows],
+            plain[j.rows],
+            first[i.rows],
+            last[i.rows],
+            j.start,
+        )
+
+
+class CompiledCount(Kernel):
+    """Counts by a compiled look at each tile."""
+
+    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
+        from trine.engine.compiled.counting import MANY
+
+        super().__init__(field, blocks, thresholds)
+        self.kind = _KINDS[field.distance]
+        self.many = [block.positives > MANY for block in blocks]
+        self.places: list[Tensor] = []
+        if any(self.many):
+            self.rising = [t.T.contiguous() for t in self.laid]
+            # numpy sorts by vector instructions where torch does not.
+            self.places = [torch.from_numpy(t.numpy().argsort(1)) for t in self.rising]
+            self.rising = [t.gather(1, place) for t, place in zip(self.rising, self.places, strict=True)]
+            self.laid = [t.T for t in self.rising]
+        self.padded = [_padded(t, -1.0) for t in self.laid]
+
+    def counts(self) -> list[Tensor]:
+        """Returns zeros to count in: (positives, rows) for few, then histograms (rows, ranks) for many."""
+        few = [torch.zeros(t.shape, dtype=torch.int32) for t in self.padded]
+        if not self.places:
+            return few
+        return few + [torch.zeros(len(t), t.shape[1] + 1, dtype=torch.int32) for t in self.rising]
+
+    def counted(self, counts: list[Tensor]) -> list[Tensor]:
+        """Returns finished counts as (positives, rows) of each block."""
+        done = [c[: len(t)].float() for c, t in zip(counts, self.laid, strict=False)]
+        if not self.places:
+            return done
+        return [
+            torch.empty_like(few.T).scatter_(1, place, few.T + many.cumsum(1)[:, :-1]).T
+            for few, many, place in zip(done, counts[len(done) :], self.places, strict=True)
+        ]
+
+    def tile(self, sums: Sums, i: int, j: int) -> Tensor | None:
+        """Adds a tile; see `Kernel`."""
+        from trine.engine.compiled.counting import count_tile, rank_tile, sparse_products
+
+        field = self.field
+        assert isinstance(field, CompiledField)
+        a, b = self.blocks[i], self.blocks[j]
+        s = field.product(a, b, sums.buffer(0, a, b))
+        if self.many[i] or self.many[j]:
+            run, t, first = rank_tile, self.rising, len(self.blocks)
+        else:
+            run, t, first = count_tile, self.padded, 0
+        sides = (t[i].numpy(), t[j].numpy(), sums.counts[first + i].numpy(), sums.counts[first + j].numpy())
+        value = run(s.numpy(), *field.sides(a, b), *sides, self.kind, i == j)
+        sums.value -= value / 2 if field.distance == "cosine" else value
+        if sums.gradient is None:
+            return None
+        rows, g = field.right[:, : field.width + 1].numpy(), sums.gradient.numpy()
+        done = sparse_products(
+            s.numpy(),
+            s.numpy().view(np.int32),
+            rows[a.rows],
+            rows[b.rows],
+            g[a.rows],
+            g[b.rows],
+            s.numel() // _SPARSE,
+        )
+        return None if done else s
+
+
+class CompiledSoft(Kernel):
+    """The soft margin by a compiled look at each tile, for batches that are `short`."""
+
+    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
+        super().__init__(field, blocks, thresholds)
+        self.exponentials = [_padded(torch.where(t >= 0, t.exp(), 0.0), 0.0) for t in self.laid]
+
+    def counts(self) -> list[Tensor]:
+        """Returns zeros to count in."""
+        return [torch.zeros_like(u) for u in self.exponentials]
+
+    def counted(self, counts: list[Tensor]) -> list[Tensor]:
+        """Returns finished counts as (positives, rows) of each block."""
+        return [c[: len(t)] for c, t in zip(counts, self.laid, strict=True)]
+
+    def tile(self, sums: Sums, i: int, j: int) -> Tensor:
+        """Adds a tile; see `Kernel`."""
+        from trine.engine.compiled.soft import soft_tile
+
+        field, u = self.field, self.exponentials
+        assert isinstance(field, CompiledField)
+        a, b = self.blocks[i], self.blocks[j]
+        s = field.product(a, b, sums.buffer(0, a, b))
+        sides = (u[i].numpy(), u[j].numpy(), sums.counts[i].numpy(), sums.counts[j].numpy())
+        sums.value += soft_tile(s.numpy(), *field.sides(a, b), *sides, _KINDS[field.distance], i == j)
+        return s
+
+
+def _padded(values: Tensor, empty: float) -> Tensor:
+    missing = -len(values) % 4
+    if not missing:
+        return values.contiguous()
+    return torch.cat([values, values.new_full((missing, values.shape[1]), empty)])
+
+
+class CompiledSearch:
+    """The nearest negatives by a compiled look at each tile; nothing that it finds is left unsure.
+
+    Args:
+        field: The sorted batch.
+        blocks: Its blocks.
+        bounds: What negatives must be beyond, (searches, rows) of each block.
+        positives: The rows the bounds were measured to; −1 for no bound.
+    """
+
+    def __init__(
+        self, field: CompiledField, blocks: list[Block], bounds: list[Tensor], positives: list[Tensor]
+    ) -> None:
+        self.field, self.blocks = field, blocks
+        self.bounds = [_padded(b, torch.inf).numpy() for b in bounds]
+        self.positives = [_padded(p, -1).numpy() for p in positives]
+
+    def start(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns (squared distances, rows) with nothing found."""
+        return [(np.full(b.shape, FAR, np.float32), np.full(b.shape, -1)) for b in self.bounds]
+
+    def tile(
+        self, found: list[tuple[np.ndarray, np.ndarray]], buffers: tuple[Tensor, Tensor], i: int, j: int
+    ) -> None:
+        """Looks at a tile from both ends."""
+        a, b = self.blocks[i], self.blocks[j]
+        size = len(a) * len(b)
+        s = self.field.product(a, b, buffers[0][:size].view(len(a), len(b)))
+        self._rows(s, a, b, i, found)
+        if i != j:
+            self._rows(buffers[1][:size].view(len(b), len(a)).copy_(s.T), b, a, j, found)
+
+    def _rows(
+        self, s: Tensor, a: Block, b: Block, i: int, found: list[tuple[np.ndarray, np.ndarray]]
+    ) -> None:
+        from trine.engine.compiled.winners import nearest_rows
+
+        field, layout = self.field, self.field.layout
+        nearest_rows(
+            s.numpy(),
+            a.start,
+            b.start,
+            field.norms.numpy(),
+            field.plain.numpy(),
+            layout.first.numpy(),
+            layout.last.numpy(),
+            self.bounds[i],
+            self.positives[i],
+            field.tolerance.numpy(),
+            layout.order.numpy(),
+            *found[i],
+        )
