@@ -1,0 +1,125 @@
+"""docs/coming-from.md, run: each row of its table gives the same figure and the same gradient in both."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import trine
+from trine.distances import DISTANCES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", PAGE, re.MULTILINE)
+
+
+def tfa_semihard(embeddings, labels, margin=1.0):
+    """TensorFlow Addons' triplet_semihard_loss on squared distances, written down from its documentation.
+
+    The nearest negative farther than the positive, or else the farthest; the mean over positive pairs.
+    """
+    d = (embeddings[:, None] - embeddings[None]).square().sum(2)
+    n, total, pairs = len(labels), embeddings.new_zeros(()), 0
+    for a in range(n):
+        negatives = d[a][labels != labels[a]]
+        for p in range(n):
+            if p != a and labels[p] == labels[a]:
+                outside = negatives[negatives > d[a, p]]
+                d_an = outside.min() if len(outside) else negatives.max()
+                total = total + F.relu(d[a, p] - d_an + margin)
+                pairs += 1
+    return total / pairs
+
+
+class Names(dict):
+    """What a row of the table may say."""
+
+    def __init__(self, x, y):
+        import sentence_transformers.sentence_transformer.losses as st
+        from pytorch_metric_learning import distances, losses, miners, reducers
+        from sentence_transformers.sentence_transformer.losses.batch_hard_triplet import (
+            BatchHardTripletLossDistanceFunction as Metric,
+        )
+
+        l2 = distances.LpDistance(normalize_embeddings=False)
+        super().__init__(
+            x=x,
+            y=y,
+            torch=torch,
+            F=F,
+            l2=l2,
+            squared=distances.LpDistance(normalize_embeddings=False, power=2),
+            losses=losses,
+            miners=miners,
+            reducers=reducers,
+            cosine=Metric.cosine_distance,
+            tfa_semihard=tfa_semihard,
+            triplet_loss=trine.triplet_loss,
+            contrastive_loss=trine.contrastive_loss,
+            mine=trine.mine,
+            BatchAll=lambda **s: st.BatchAllTripletLoss(None, **s).batch_all_triplet_loss,
+            BatchHard=lambda **s: st.BatchHardTripletLoss(None, **s).batch_hard_triplet_loss,
+            BatchHardSoft=lambda **s: (
+                st.BatchHardSoftMarginTripletLoss(None, **s).batch_hard_triplet_soft_margin_loss
+            ),
+            BatchSemiHard=lambda **s: st.BatchSemiHardTripletLoss(None, **s).batch_semi_hard_triplet_loss,
+        )
+
+
+def batch():
+    g = torch.Generator().manual_seed(11)
+    x = F.normalize(torch.randn(24, 6, generator=g, dtype=torch.float64), dim=1).requires_grad_()
+    return x, torch.arange(24) % 6
+
+
+def test_the_table_is_read():
+    assert len(ROWS) >= 12
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("theirs", "ours"), ROWS)
+def test_both_columns_give_the_same_value_and_gradient(theirs, ours):
+    results = []
+    for expression in (theirs, ours):
+        x, y = batch()
+        loss = eval(expression, {"__builtins__": {}}, Names(x, y))
+        loss.backward()
+        results.append((loss.detach(), x.grad))
+    assert results[0][0] > 1e-3
+    assert results[0][1].norm() > 1e-3
+    torch.testing.assert_close(results[1][0], results[0][0], rtol=1e-7, atol=0)
+    torch.testing.assert_close(results[1][1], results[0][1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_rows_of_the_miners_are_the_same():
+    from pytorch_metric_learning import distances, miners
+
+    x, y = batch()
+    l2 = distances.LpDistance(normalize_embeddings=False)
+    for miner, ours in (
+        (miners.BatchHardMiner(distance=l2), {"mining": "hard"}),
+        (
+            miners.TripletMarginMiner(margin=0.2, type_of_triplets="semihard", distance=l2),
+            {"mining": "semihard-band", "margin": 0.2},
+        ),
+        (
+            miners.BatchEasyHardMiner(pos_strategy="easy", neg_strategy="hard", distance=l2),
+            {"mining": "easy-positive-hard"},
+        ),
+    ):
+        rows = miner(x.detach(), y)
+        if len(rows) == 4:  # pairs in place of triplets
+            rows = (rows[0], rows[1], rows[3])
+        theirs = sorted(zip(*(r.tolist() for r in rows), strict=True))
+        chosen = trine.mine(x.detach(), y, **ours)
+        got = list(
+            zip(chosen.anchor.tolist(), chosen.positive.tolist(), chosen.negative.tolist(), strict=True)
+        )
+        assert len(got) > 20
+        assert got == theirs
+
+
+def test_every_distance_of_trine_is_on_the_page():
+    assert all(f"`{name}`" in PAGE for name in DISTANCES)

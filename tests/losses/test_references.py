@@ -1,0 +1,192 @@
+"""Anchors and references that are different sets, relations given outright, and finished triplets."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import trine
+from batches import batches
+from trine import Relations, TripletLoss, Triplets, mine, triplet_loss
+from trine.distances import DISTANCES, paired_distances, pairwise_distances
+from trine.engine import exact
+from trine.errors import InputError
+from trine.triplets import PRESETS
+
+RULES = [name for name in PRESETS if name not in ("weighted", "violating")]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(batch=batches(max_rows=8), distance=st.sampled_from(DISTANCES))
+def test_a_set_against_itself_is_the_set_by_its_own(rule, batch, distance):
+    """With ids that say which rows are the same, both sides' gradients add up to that of one set."""
+    embeddings, labels = batch
+    ids = torch.arange(len(labels))
+    settings = {"mining": rule, "distance": distance, "margin": 0.217}
+    own, x, y = (embeddings.clone().requires_grad_() for _ in range(3))
+    expected = triplet_loss(own, labels, **settings)
+    loss = triplet_loss(
+        x, labels, references=y, reference_labels=labels, item_ids=ids, reference_ids=ids, **settings
+    )
+    expected.backward()
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    largest = max([1.0, *(float(g.abs().max()) for g in (x.grad, y.grad) if g.numel())])
+    torch.testing.assert_close(x.grad + y.grad, own.grad, rtol=1e-7, atol=1e-9 * largest)
+
+
+@pytest.mark.parametrize("rule", ["all", "hard", "semihard", "random-negative"])
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("reduction", ["active", "mean", "anchor", "sum"])
+def test_gradcheck_of_both_sides(rule, distance, reduction):
+    g = torch.Generator().manual_seed(6)
+    x, y = (torch.randn(n, 3, dtype=torch.float64, generator=g).requires_grad_() for n in (5, 7))
+    labels, others = torch.tensor([0, 0, 1, 2, 9]), torch.tensor([0, 1, 1, 2, 0, 3, 1])
+    settings = {"mining": rule, "distance": distance, "reduction": reduction, "margin": None}
+    assert torch.autograd.gradcheck(
+        lambda a, b: triplet_loss(a, labels, references=b, reference_labels=others, **settings), (x, y)
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_relations_by_label_by_mask_and_by_list_are_the_same(rule):
+    embeddings = torch.randn(9, 4, generator=torch.Generator().manual_seed(1))
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 3])
+    same = labels[:, None] == labels[None]
+    a, p = (same & ~torch.eye(9, dtype=torch.bool)).nonzero(as_tuple=True)
+    expected = mine(embeddings, labels, mining=rule)
+    assert len(expected) > 3
+    for relations in (Relations.from_masks(same, own=True), Relations.from_pairs(a, p, anchors=9)):
+        got = mine(embeddings, relations, mining=rule)
+        assert all(
+            torch.equal(getattr(got, part), getattr(expected, part))
+            for part in ("anchor", "positive", "negative")
+        )
+        assert triplet_loss(embeddings, relations, mining=rule) == triplet_loss(
+            embeddings, labels, mining=rule
+        )
+
+
+def test_relations_between_two_sets_without_labels():
+    customers, items = torch.randn(2, 3), torch.randn(4, 3)
+    bought = Relations.from_pairs(torch.tensor([0, 0, 1]), torch.tensor([2, 3, 0]), anchors=2, references=4)
+    chosen = mine(customers, bought, mining="all", references=items)
+    rows = list(zip(chosen.anchor.tolist(), chosen.positive.tolist(), chosen.negative.tolist(), strict=True))
+    assert rows == [
+        *[(0, 2, 0), (0, 2, 1), (0, 3, 0), (0, 3, 1)],
+        *[(1, 0, 1), (1, 0, 2), (1, 0, 3)],
+    ]
+    unsure = torch.tensor([[False, True, False, False], [False] * 4])
+    liked = torch.tensor([[False, False, True, True], [True, False, False, False]])
+    with_gaps = Relations.from_masks(liked, ~liked & ~unsure)
+    assert len(mine(customers, with_gaps, mining="all", references=items)) == 2 + 3
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_blocks_of_a_few_anchors_change_nothing(rule, monkeypatch):
+    embeddings, labels = torch.randn(60, 4, dtype=torch.float64), torch.arange(60) // 5
+    expected = mine(embeddings, labels, mining=rule, seed=3)
+    value = triplet_loss(embeddings, labels, mining=rule, seed=3)
+    counted = trine.census(embeddings, labels)
+    monkeypatch.setattr(exact, "BLOCK", 7 * 60)
+    got = mine(embeddings, labels, mining=rule, seed=3)
+    assert torch.equal(got.anchor, expected.anchor)
+    assert torch.equal(got.negative, expected.negative)
+    torch.testing.assert_close(triplet_loss(embeddings, labels, mining=rule, seed=3), value)
+    again = trine.census(embeddings, labels)
+    assert (again.easy, again.semihard, again.hard) == (counted.easy, counted.semihard, counted.hard)
+
+
+def test_many_positives_are_served_from_a_sorted_row():
+    labels = torch.arange(90) // 30
+    embeddings = torch.randn(90, 4, generator=torch.Generator().manual_seed(2)).double()
+    embeddings[::7] = embeddings[1::7][: len(embeddings[::7])]
+    d = pairwise_distances(embeddings)
+    for rule in ("semihard", "semihard-strict"):
+        chosen = mine(embeddings, labels, mining=rule)
+        assert len(chosen) > 1000
+        for a, p, n in zip(chosen.anchor, chosen.positive, chosen.negative, strict=True):
+            negatives = (labels != labels[a]).nonzero()[:, 0]
+            beyond = negatives[d[a, negatives] > d[a, p]]
+            expected = beyond[d[a, beyond].argmin()] if len(beyond) else negatives[d[a, negatives].argmax()]
+            assert n == expected
+
+
+@given(batch=batches(max_rows=8), distance=st.sampled_from(DISTANCES), swap=st.booleans())
+def test_finished_triplets(batch, distance, swap):
+    embeddings, labels = batch
+    chosen = mine(embeddings, labels, mining="all")
+    a, p, n = (embeddings[i] for i in (chosen.anchor, chosen.positive, chosen.negative))
+    d_ap, d_an, d_pn = (paired_distances(*rows, distance=distance) for rows in ((a, p), (a, n), (p, n)))
+    values = (d_ap - (torch.minimum(d_an, d_pn) if swap else d_an) + 0.3).clamp(min=0)
+    got = triplet_loss(embeddings, chosen, margin=0.3, distance=distance, swap=swap, reduction="none")
+    torch.testing.assert_close(got, values)
+    loss = TripletLoss(margin=0.3, distance=distance, swap=swap, reduction="sum")
+    torch.testing.assert_close(loss(embeddings, chosen), values.sum())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_swap_is_that_of_torch():
+    a, p, n = torch.randn(3, 20, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    rows = torch.arange(20)
+    got = triplet_loss(torch.cat([a, p, n]), Triplets(rows, rows + 20, rows + 40), margin=0.5, swap=True)
+    theirs = torch.nn.TripletMarginLoss(margin=0.5, swap=True, eps=0)(a, p, n)
+    torch.testing.assert_close(got, theirs)
+
+
+def test_the_census_comes_along_on_request():
+    embeddings, labels = torch.randn(40, 4), torch.arange(40) // 4
+    for rule in ("all", "hard"):
+        loss, counted = triplet_loss(embeddings, labels, mining=rule, margin=0.3, return_census=True)
+        assert loss == triplet_loss(embeddings, labels, mining=rule, margin=0.3)
+        assert counted == trine.census(embeddings, labels, margin=0.3)
+        assert counted.triplets == 40 * 3 * 36
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"references": torch.randn(3, 2)}, "references and reference_labels go together"),
+        ({"reference_labels": torch.tensor([0])}, "references and reference_labels go together"),
+        (
+            {"references": torch.randn(3, 5), "reference_labels": torch.tensor([0, 0, 1])},
+            "references must be as wide as embeddings, given 5 and 2 columns",
+        ),
+        (
+            {
+                "references": torch.randn(3, 2),
+                "reference_labels": torch.tensor([0, 0, 1]),
+                "item_ids": torch.arange(4),
+            },
+            "item_ids and reference_ids go together",
+        ),
+        ({"swap": True}, "swap=True is for finished triplets"),
+        ({"return_census": True, "margin": None}, "a census needs a margin"),
+        (
+            {"labels": Relations.from_pairs(torch.tensor([0]), torch.tensor([1]), anchors=3)},
+            "the relations are of 3 × 3 rows, given 4 × 4",
+        ),
+        (
+            {"labels": Relations.from_pairs(torch.tensor([0]), torch.tensor([1]), anchors=4, references=2)},
+            "the relations are between anchors and references: give references",
+        ),
+        (
+            {"labels": Triplets(torch.tensor([4]), torch.tensor([0]), torch.tensor([1]))},
+            r"anchor\[0\] is 4, but there are 4 rows",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("as_in_production")
+def test_mistakes_are_named(arguments, message):
+    labels = arguments.pop("labels", torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(InputError, match=message):
+        triplet_loss(torch.randn(4, 2), labels, **arguments)
+
+
+@pytest.mark.usefixtures("as_in_production")
+def test_mistakes_in_relations_are_named():
+    mask = torch.tensor([[True, False]])
+    with pytest.raises(InputError, match="row 0, column 0 is both positive and negative"):
+        Relations.from_masks(mask, mask)
+    with pytest.raises(InputError, match=r"positive\[1\] is 5, but there are 3 rows"):
+        Relations.from_pairs(torch.tensor([0, 1]), torch.tensor([1, 5]), anchors=3)
