@@ -1,0 +1,367 @@
+"""How fast, in how much memory and how exactly are triplet losses computed over all triplets of a batch?
+
+Time is the median of interleaved calls, forward and backward, on one core, beside the same number of matrix
+products as the passes rest on ("unit": 2·N²·D operations as tiled products; 1½ units for `all` and the soft
+margin, ½ for `hard`, `semihard` and the census) and beside other libraries. Memory is the growth of the peak,
+each case in a process of its own. Accuracy is against float64.
+
+    taskset -c 0 python benchmarks/losses.py            # everything; a quiet machine, about 25 minutes
+    taskset -c 0 python benchmarks/losses.py time       # or: memory, accuracy, plot
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import trine
+from results import FOLDER
+from trine.engine import passes
+
+WIDTH = 128
+LIMIT_SECONDS, LIMIT_BYTES = 60, 12 << 30
+UNITS = {"all": 1.5, "soft": 1.5, "few active": 1.5, "hard": 0.5, "semihard": 0.5, "census": 0.5}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "all": {"mining": "all"},
+    "few active": {"mining": "all"},
+    "hard": {"mining": "hard"},
+    "semihard": {"mining": "semihard"},
+    "soft": {"mining": "all", "margin": None},
+}
+# (rule, N, K); K = 0: half of N in one identity, the rest in pairs.
+CASES = [
+    *[(rule, n, 4) for n in (32, 64, 128) for rule in ("all", "hard", "semihard")],
+    *[(rule, n, 4) for n in (1024, 2048, 4096) for rule in ("all", "hard", "semihard", "soft", "census")],
+    *[(rule, 1024, 64) for rule in ("all", "semihard")],
+    *[(rule, 4096, 0) for rule in ("all", "hard", "semihard")],
+    ("few active", 4096, 4),
+    ("all", 16384, 4),
+]
+MEMORY = [
+    *[(rule, n, 4) for n in (4096, 8192, 16384, 32768) for rule in ("all", "hard", "semihard", "soft")],
+    ("all", 1024, 64),
+    ("census", 4096, 4),
+]
+
+
+def batch(n: int, k: int, kind: str = "random") -> tuple[Tensor, Tensor]:
+    """Unit rows in random order: random, or classes so tight that few triplets are active."""
+    g = torch.Generator().manual_seed(0)
+    y = (
+        torch.arange(n) // k
+        if k
+        else torch.cat([torch.zeros(n // 2).long(), 1 + torch.arange(n - n // 2) // 2])
+    )
+    x = F.normalize(torch.randn(n, WIDTH, generator=g), dim=1)
+    if kind == "few active":
+        centres = F.normalize(torch.randn(int(y.max()) + 1, WIDTH, generator=g), dim=1)
+        x = F.normalize(centres[y] + 0.86 * x, dim=1)
+    order = torch.randperm(n, generator=g)
+    return x[order].contiguous(), y[order].contiguous()
+
+
+def ours(rule: str, y: Tensor) -> Callable[[Tensor], Tensor]:
+    if rule == "census":
+        return lambda x: torch.tensor(trine.census(x, y).mean_positive_distance)
+    return lambda x: trine.triplet_loss(x, y, **SETTINGS[rule])
+
+
+def in_torch(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def without_kernels(x: Tensor) -> Tensor:
+        kept, passes.installed = passes.installed, lambda: False
+        try:
+            return run(x)
+        finally:
+            passes.installed = kept
+
+    return without_kernels
+
+
+def peers(rule: str, y: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The same loss in other libraries, with their settings made ours."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import sentence_transformers.sentence_transformer.losses as st
+        from pytorch_metric_learning import distances, losses, miners, reducers
+    l2 = distances.LpDistance(normalize_embeddings=False)
+    loss = losses.TripletMarginLoss(margin=0.2, distance=l2)
+    mean = losses.TripletMarginLoss(margin=0.2, distance=l2, reducer=reducers.MeanReducer())
+    hardest = miners.BatchHardMiner(distance=l2)
+    if rule in ("all", "few active"):
+        run = st.BatchAllTripletLoss(None, margin=0.2).batch_all_triplet_loss
+        return {"sentence-transformers": lambda x: run(y, x), "pytorch-metric-learning": lambda x: loss(x, y)}
+    if rule == "hard":
+        run = st.BatchHardTripletLoss(None, margin=0.2).batch_hard_triplet_loss
+        return {
+            "sentence-transformers": lambda x: run(y, x),
+            "pytorch-metric-learning": lambda x: mean(x, y, hardest(x, y)),
+        }
+    if rule == "semihard":
+        run = st.BatchSemiHardTripletLoss(None, margin=0.2).batch_semi_hard_triplet_loss
+        return {"sentence-transformers": lambda x: run(y, x)}
+    if rule == "soft":
+        return {"naive torch": lambda x: naive_soft(x, y)}
+    return {}
+
+
+def naive_soft(x: Tensor, y: Tensor) -> Tensor:
+    """The soft margin over a list of the positive pairs × all references, as one would write it down."""
+    d = torch.cdist(x, x)
+    same = y[:, None] == y[None]
+    a, p = (same & ~torch.eye(len(y), dtype=torch.bool)).nonzero(as_tuple=True)
+    return F.softplus(d[a, p][:, None] - d[a])[~same[a]].mean()
+
+
+def products(n: int) -> Callable[[], None]:
+    """One unit: every tile of the product, once."""
+    x, side = torch.randn(n, WIDTH), min(n, 512)
+    out = torch.empty(side, side)
+
+    def run() -> None:
+        for i in range(0, n, side):
+            for j in range(0, n, side):
+                torch.mm(x[i : i + side], x[j : j + side].T, out=out)
+
+    return run
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def time_case(rule: str, n: int, k: int) -> dict[str, Any]:
+    """Medians of interleaved calls; a way that takes long is called less often, but at least once."""
+    x, y = batch(n, k, rule)
+    rows = x.requires_grad_()
+
+    def step(run: Callable[[Tensor], Tensor]) -> Callable[[], None]:
+        def once() -> None:
+            rows.grad = None
+            loss = run(rows)
+            if loss.requires_grad:
+                loss.backward()
+
+        return once
+
+    ways = {
+        "products": products(n),
+        "trine": step(ours(rule, y)),
+        "trine, torch only": step(in_torch(ours(rule, y))),
+    }
+    if k == 0:
+        ways["balanced"] = step(ours(rule, torch.arange(n) // 4))
+    if rule == "few active":
+        dense, labels = batch(n, k)
+        ways["dense"] = step(lambda _: trine.triplet_loss(dense.requires_grad_(), labels, mining="all"))
+    if k and n <= 4096:
+        ways |= {name: step(run) for name, run in peers(rule, y).items()}
+    first = {name: seconds(run) for name, run in ways.items()}  # also compiles
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(15 if n <= 2048 else 7):
+        for name, run in ways.items():
+            if turn < 5 or first[name] < 1:
+                if first[name] > 10 and turn > 0:
+                    continue
+                taken[name].append(seconds(run))
+    medians = {name: statistics.median(values) for name, values in taken.items()}
+    limit = medians["products"] * UNITS[rule]
+    return {
+        "rule": rule,
+        "N": n,
+        "K": k or "skewed",
+        "units": UNITS[rule],
+        "limit_ms": 1e3 * limit,
+        "ms": {name: 1e3 * value for name, value in medians.items() if name != "products"},
+        "times_limit": {name: value / limit for name, value in medians.items() if name.startswith("trine")},
+        "times_trine": {
+            name: value / medians["trine"]
+            for name, value in medians.items()
+            if name != "products" and not name.startswith("trine")
+        },
+    }
+
+
+def memory_case(rule: str, n: int, k: int, way: str) -> dict[str, Any]:
+    """Growth of the peak of this process, in MB, from after a small batch of the same kind."""
+    import resource
+
+    x, y = batch(n, k, rule)
+    small, labels = batch(512, 4, rule)
+    run, warm = ours(rule, y), ours(rule, labels)
+    if way == "torch":
+        run, warm = in_torch(run), in_torch(warm)
+    elif way != "trine":
+        run, warm = peers(rule, y)[way], peers(rule, labels)[way]
+    resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES + (4 << 30), LIMIT_BYTES + (4 << 30)))
+    for rows, loss_of in ((small, warm), (x, run)):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        loss = loss_of(rows.requires_grad_())
+        if loss.requires_grad:
+            loss.backward()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"rule": rule, "N": n, "K": k, "way": way, "MB": round((peak - before) / 1024, 1)}
+
+
+def alone(*arguments: object) -> dict[str, Any]:
+    """Runs a case in a process of its own, which says what it took or that it took too much."""
+    command = [sys.executable, __file__, "case", *(json.dumps(a) for a in arguments)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS * 5, check=False)
+    except subprocess.TimeoutExpired:
+        return {"case": arguments, "failed": f"beyond {LIMIT_SECONDS} s a call"}
+    if done.returncode:
+        return {
+            "case": arguments,
+            "failed": "beyond 12 GiB" if "memory" in done.stderr else done.stderr[-300:],
+        }
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def accuracy() -> list[dict[str, Any]]:
+    """Relative error of value and gradient against float64, at N = 1024, K = 4."""
+    found = []
+    y = torch.arange(1024) // 4
+    for kind in ("collapsed to 1e-3", "classes of 1e-3", "classes of 1e-4", "exact duplicates"):
+        g = torch.Generator().manual_seed(1)
+        x = F.normalize(torch.randn(1024, WIDTH, generator=g), dim=1)
+        if kind == "collapsed to 1e-3":
+            x = F.normalize(torch.randn(1, WIDTH, generator=g), dim=1) + 1e-3 * x
+        elif kind == "exact duplicates":
+            x[1::2] = x[::2]
+        else:
+            x = F.normalize(torch.randn(256, WIDTH, generator=g), dim=1)[y] + float(kind.split()[-1]) * x
+        for distance in ("euclidean", "squared_euclidean", "cosine"):
+            for rule in ("all", "hard", "semihard", "soft"):
+                settings = {"margin": 3.0, "distance": distance} | SETTINGS[rule]
+                exact = _graded(x.double(), y, settings)
+                row = {"embeddings": kind, "distance": distance, "rule": rule}
+                for name in ("compiled", "torch"):
+                    kept = passes.installed
+                    passes.installed = kept if name == "compiled" else lambda: False
+                    loss, gradient = _graded(x, y, settings)
+                    passes.installed = kept
+                    row[f"{name} value"] = float(abs(loss - exact[0]) / exact[0])
+                    row[f"{name} gradient"] = float((gradient - exact[1]).norm() / exact[1].norm())
+                found.append(row)
+                print(row, flush=True)
+    return found
+
+
+def _graded(x: Tensor, y: Tensor, settings: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    rows = x.clone().requires_grad_()
+    loss = trine.triplet_loss(rows, y, **settings)
+    loss.backward()
+    assert rows.grad is not None
+    return loss.detach().double(), rows.grad.double()
+
+
+def plot(times: list[dict[str, Any]], memory: list[dict[str, Any]]) -> None:
+    """Time and memory of batch-all against N, with the products as the limit."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    rows = [r for r in times if r.get("rule") == "all" and r["K"] == 4 and r["N"] >= 1024]
+    left.plot([r["N"] for r in rows], [r["limit_ms"] for r in rows], "k--", label="matrix products alone")
+    for name in ("trine", "trine, torch only", "sentence-transformers", "pytorch-metric-learning"):
+        line = [(r["N"], r["ms"][name]) for r in rows if name in r["ms"]]
+        left.plot(*zip(*line, strict=True), "o-", label=name)
+    left.set(
+        xscale="log", yscale="log", xlabel="N", ylabel="ms, forward + backward", title="every triplet, time"
+    )
+    left.legend(fontsize=7)
+    for name in ("trine", "torch", "sentence-transformers", "pytorch-metric-learning"):
+        line = [
+            (r["N"], r["MB"]) for r in memory if r.get("rule") == "all" and r["K"] == 4 and r["way"] == name
+        ]
+        if line:
+            right.plot(*zip(*line, strict=True), "o-", label={"torch": "trine, torch only"}.get(name, name))
+    right.axhline(LIMIT_BYTES >> 20, color="k", linestyle=":", label="12 GiB")
+    right.set(xscale="log", yscale="log", xlabel="N", ylabel="MB", title="growth of peak memory")
+    right.legend(fontsize=7)
+    figure.savefig(FOLDER / "losses.svg")
+
+
+def report(record: dict[str, Any]) -> str:
+    """The result as a page."""
+    lines = [f"# {__doc__.splitlines()[0]}", "", f"    {record['command']}", "", record["machine"], ""]
+    lines += ["| case | limit ms | trine ms (× limit) | torch only ms (× limit) | others: ms (× trine) |"]
+    lines += ["|---|---|---|---|---|"]
+    for r in record.get("time", []):
+        if "failed" in r:
+            lines.append(f"| {r['case']} | {r['failed']} | | | |")
+            continue
+        ms, times = r["ms"], r["times_limit"]
+        others = ", ".join(f"{name} {ms[name]:.1f} ({x:.1f}×)" for name, x in r["times_trine"].items())
+        lines.append(
+            f"| {r['rule']}, N={r['N']}, K={r['K']} | {r['limit_ms']:.1f} | {ms['trine']:.1f} "
+            f"({times['trine']:.2f}×) | {ms['trine, torch only']:.1f} ({times['trine, torch only']:.2f}×) "
+            f"| {others} |"
+        )
+    lines += ["", "| growth of peak memory | way | MB |", "|---|---|---|"]
+    for r in record.get("memory", []):
+        name = f"{r['rule']}, N={r['N']}, K={r['K']} | {r['way']}" if "MB" in r else f"{r['case']} | "
+        lines.append(f"| {name} | {r.get('MB', r.get('failed'))} |")
+    lines += [
+        "",
+        "| error against float64 | distance | rule | value | gradient | torch only: value | gradient |",
+    ]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for r in record.get("accuracy", []):
+        errors = " | ".join(
+            f"{r[f'{w} {f}']:.0e}" for w in ("compiled", "torch") for f in ("value", "gradient")
+        )
+        lines.append(f"| {r['embeddings']} | {r['distance']} | {r['rule']} | {errors} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(parts: set[str]) -> None:
+    path = FOLDER / "losses.json"
+    FOLDER.mkdir(exist_ok=True)
+    record = json.loads(path.read_text()) if path.exists() else {}
+    packages = ("torch", "numba", "sentence-transformers", "pytorch-metric-learning")
+    record["command"] = "taskset -c 0 python benchmarks/losses.py"
+    record["machine"] = f"{os.cpu_count()} cores, one used; " + ", ".join(
+        f"{p} {version(p)}" for p in packages
+    )
+    if "time" in parts:
+        record["time"] = []
+        for case in CASES:
+            record["time"].append(alone("time", *case))
+            print(record["time"][-1], flush=True)
+    if "memory" in parts:
+        record["memory"] = []
+        for rule, n, k in MEMORY:
+            others = [] if n > 8192 or rule == "census" else list(peers(rule, torch.zeros(2).long()))
+            for way in ("trine", "torch", *others):
+                record["memory"].append(alone("memory", rule, n, k, way))
+                print(record["memory"][-1], flush=True)
+    if "accuracy" in parts:
+        record["accuracy"] = accuracy()
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (FOLDER / "losses.md").write_text(report(record), encoding="utf-8")
+    if "plot" in parts:
+        plot(record["time"], [r for r in record["memory"] if "MB" in r])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    if sys.argv[1:2] == ["case"]:
+        what, *arguments = (json.loads(a) for a in sys.argv[2:])
+        print(json.dumps((time_case if what == "time" else memory_case)(*arguments)))
+    else:
+        main(set(sys.argv[1:]) or {"time", "memory", "accuracy", "plot"})
