@@ -11,7 +11,7 @@ import reference
 from batches import batches
 from trine import Mining, triplet_loss
 from trine.distances import DISTANCES, unit_rows
-from trine.engine import counting, passes, winners
+from trine.engine import counting, direct, passes, winners
 from trine.engine.fast import installed
 from trine.errors import InputError
 from trine.losses import differentiable_triplet_loss
@@ -37,9 +37,12 @@ def through_tiles(way, height=4):
 
 
 @contextmanager
-def without_tiles():
+def without_tiles(way="exact"):
+    """Sends batches of any size through the exact pass, or through the direct one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passes, "SMALL", 10**9)
+        patch.setattr(passes, "LARGEST", 0 if way == "exact" else 10**9)
+        patch.setattr(direct, "_WORTH", 2 if way == "proposed by float32" else 10**9)
         yield
 
 
@@ -93,18 +96,23 @@ def test_tiles_equal_the_twin(way, rule, batch, distance, reduction, margin):
     hold_against_twin(got, embeddings, labels, rule, **settings)
 
 
-@pytest.mark.parametrize("rule", [name for name in PRESETS if name != "weighted"])
+@pytest.mark.parametrize(
+    ("way", "rule"),
+    [(way, name) for way in ("exact", "direct") for name in PRESETS if name != "weighted"]
+    + [("proposed by float32", name) for name in ("hard", "easy-positive-hard")],
+)
 @given(
     batch=batches(max_rows=9, dtype=torch.float32),
     distance=st.sampled_from(["euclidean", "squared_euclidean"]),
     reduction=st.sampled_from(REDUCTIONS),
     margin=st.sampled_from([0.0137, 0.2173, 1.3131, None]),
 )
-def test_small_batches_in_float32_equal_the_twin(rule, batch, distance, reduction, margin):
+def test_small_batches_in_float32_equal_the_twin(way, rule, batch, distance, reduction, margin):
     embeddings, labels = batch
     embeddings, margin = in_proportion(embeddings, margin, distance)
     settings = {"distance": distance, "reduction": reduction, "margin": margin}
-    got = value_and_gradient(embeddings, labels, mining=rule, mining_margin=0.313, **settings)
+    with without_tiles(way):
+        got = value_and_gradient(embeddings, labels, mining=rule, mining_margin=0.313, **settings)
     hold_against_twin(got, embeddings, labels, rule, **settings)
 
 
@@ -157,7 +165,7 @@ def test_tiles_equal_the_exact_pass_in_float64(way, shape, distance, rule, margi
     assert (got[1] - gradient).norm() <= (2e-4 if margin == 0.2 else 1e-5) * gradient.norm()
 
 
-@pytest.mark.parametrize("way", ["exact", *WAYS])
+@pytest.mark.parametrize("way", ["exact", "direct", "proposed by float32", *WAYS])
 @pytest.mark.parametrize("kind", ["collapsed", "tight 1e-3", "tight 1e-4", "duplicated", "with zero rows"])
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("rule", TILED)
@@ -167,11 +175,8 @@ def test_accuracy_where_products_of_float32_lose_their_digits(way, kind, distanc
     settings = {"mining": rule, "margin": 3.0, "distance": distance}
     with without_tiles():
         value, gradient = value_and_gradient(embeddings.double(), labels, **settings)
-        if way == "exact":
-            got = value_and_gradient(embeddings, labels, **settings)
-    if way != "exact":
-        with through_tiles(way, height=128):
-            got = value_and_gradient(embeddings, labels, **settings)
+    with through_tiles(way, height=128) if way in ("torch", "compiled") else without_tiles(way):
+        got = value_and_gradient(embeddings, labels, **settings)
     torch.testing.assert_close(got[0], value, rtol=1e-6, atol=0)
     assert gradient.norm() > 0
     assert (got[1] - gradient).norm() <= 1e-5 * gradient.norm()
@@ -192,6 +197,36 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(way, rule, margi
         torch.testing.assert_close(value, results[0][0], rtol=1e-6, atol=0)
         assert (gradient - results[0][1]).norm() <= 1e-6 * gradient.norm()
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("rows", [57, 131, 192])
+@pytest.mark.parametrize("rule", ["all", "hard", "semihard", "semihard-band"])
+@pytest.mark.parametrize("margin", [0.2, None])
+def test_small_batches_give_the_same_bits_on_any_number_of_threads(rows, rule, margin):
+    results = []
+    for shape in ("fours", "skewed"):
+        labels = SHAPES[shape](rows)
+        embeddings = made("random", labels, width=130)
+        try:
+            for threads in (1, 2, 3, 4):
+                torch.set_num_threads(threads)
+                results.append(
+                    value_and_gradient(embeddings, labels, mining=rule, margin=margin, mining_margin=0.2)
+                )
+        finally:
+            torch.set_num_threads(1)
+        assert results[0][0] > 0
+        for value, gradient in results[1:]:
+            assert torch.equal(value, results[0][0])
+            assert torch.equal(gradient, results[0][1])
+        results.clear()
+
+
+def test_small_batches_compile_nothing(monkeypatch):
+    monkeypatch.setattr(passes, "installed", lambda: pytest.fail("numba was asked for"))
+    labels = torch.arange(192) // 4
+    for rule in TILED:
+        triplet_loss(made("random", labels), labels, mining=rule)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -263,8 +298,9 @@ def test_labels_are_compared_as_64_bit_integers_in_tiles():
 
 def test_nothing_is_computed_that_no_input_asks_for(monkeypatch):
     asked = []
-    run = passes.exact_pass
-    monkeypatch.setattr(passes, "exact_pass", lambda *a: asked.append(a[4:]) or run(*a))
+    exact, direct = passes.exact_pass, passes.direct_pass
+    monkeypatch.setattr(passes, "exact_pass", lambda *a: asked.append(a[4:]) or exact(*a))
+    monkeypatch.setattr(passes, "direct_pass", lambda *a: asked.append((a[3], False)) or direct(*a))
     x, y = torch.randn(4, 3), torch.randn(5, 3)
     labels, others = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 0, 2])
     for side in (x, y):

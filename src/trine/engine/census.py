@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
+from trine.engine.direct import LARGEST, all_distances
 from trine.engine.exact import blocks
 from trine.engine.relations import RelationRows, Relations
 from trine.engine.space import Space
@@ -66,6 +67,8 @@ def count_triplets(
 ) -> Census:
     """Returns the census of a batch, in the memory of one block."""
     with torch.autocast(x.device.type, enabled=False):
+        if y is None and len(x) <= LARGEST:
+            return count_block(all_distances(x, distance), relations.whole(), margin).census()
         space, counts = Space(x, y, distance), Counts()
         for anchors in blocks(torch.arange(len(x), device=x.device), len(space.y)):
             counts.add(count_block(space.distances(anchors), relations.rows(anchors), margin))

@@ -8,6 +8,7 @@ computed when no input asks for a gradient, and only the side that asks is compu
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -28,18 +29,24 @@ def early_gradient(x: Tensor, y: Tensor | None, run: Pass) -> Tensor:
         run: Computes the loss, and the gradients that it is asked for.
     """
     if not torch.is_grad_enabled():
-        with torch.autocast(x.device.type, enabled=False):
+        with in_full_precision(x):
             return run(False, False)[0]
     loss: Tensor = _EarlyGradient.apply(x, y, run)
     return loss
+
+
+def in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """Switches autocast off, inside which a product would be rounded to half precision."""
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return nullcontext()  # entering autocast takes longer than some small batches do
 
 
 class _EarlyGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor | None, run: Pass) -> Tensor:
         asks = ctx.needs_input_grad
-        # Inside autocast a product would be rounded to half precision.
-        with torch.autocast(x.device.type, enabled=False):
+        with in_full_precision(x):
             loss, gx, gy = run(asks[0], y is not None and asks[1])
         ctx.save_for_backward(x, y, gx, gy)
         return loss
@@ -48,6 +55,9 @@ class _EarlyGradient(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, y, gx, gy = ctx.saved_tensors
         (u,) = upstream
+        if not torch.is_grad_enabled():  # nobody can differentiate again
+            gx, gy = (None if g is None else g * u.to(g.dtype) for g in (gx, gy))
+            return gx, gy, None
         # The rows go along so that whoever differentiates again comes through here.
         return (
             None if gx is None else _Once.apply(u, gx, x),

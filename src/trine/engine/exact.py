@@ -18,6 +18,7 @@ from trine.engine.space import Space
 from trine.shapes import Int64
 
 BLOCK = 1 << 19  # pairs held at once: about 30 MB with everything that is made of them
+_AT_ONCE = 1 << 16  # triplets compared in one call: below it the number of calls decides
 
 
 def blocks(anchors: Int64[Tensor, " n"], references: int) -> Iterator[Int64[Tensor, " h"]]:
@@ -127,7 +128,10 @@ def counted(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, T
     """
     width = thresholds.shape[1]
     n = torch.zeros(thresholds.shape, dtype=torch.float64, device=d_an.device)
-    if width <= 128:
+    if d_an.numel() * width <= _AT_ONCE:
+        active = (d_an[:, None, :] < thresholds[:, :, None]).float()
+        n, c = active.sum(2).double(), active.sum(1).double()
+    elif width <= 128:
         c = torch.zeros(d_an.shape, dtype=torch.float32, device=d_an.device)
         below = torch.empty_like(c)
         for k in range(width):
@@ -152,6 +156,10 @@ def softly(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, Te
     c = torch.zeros(d_an.shape, dtype=torch.float64, device=d_an.device)
     value = n.new_zeros(len(d_an))
     active = torch.zeros((), dtype=torch.int64, device=d_an.device)
+    if d_an.numel() * thresholds.shape[1] <= _AT_ONCE // 4:
+        gap = thresholds[:, :, None] - d_an[:, None, :]
+        losses, pull = F.softplus(gap), torch.sigmoid(gap)
+        return losses.sum((1, 2)), torch.count_nonzero(losses), pull.sum(2), pull.sum(1)
     for k in range(thresholds.shape[1]):
         gap = thresholds[:, k : k + 1] - d_an
         losses, pull = F.softplus(gap), torch.sigmoid(gap)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trine.engine.counting import CountKernel, Kernel, batch_all
+from trine.engine.direct import LARGEST, direct_pass
 from trine.engine.exact import exact_pass
 from trine.engine.fast import CompiledCount, CompiledField, CompiledSoft, installed
 from trine.engine.field import Field
@@ -41,6 +42,8 @@ def all_pairs_loss(
             if not objective.mining.keeps_all:
                 return batch_winners(field, relations, objective, asks_x, workers(x))
             return batch_all(field, objective, asks_x, _kernel(field, objective), workers(x))
+    if y is None and len(x) <= LARGEST:
+        return direct_pass(x, relations, objective, asks_x)
     return exact_pass(x, y, relations, objective, asks_x, asks_y)
 
 

@@ -62,6 +62,10 @@ class Relations(ABC):
     def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
         """Returns the relations of these anchors."""
 
+    def whole(self) -> RelationRows:
+        """Returns the relations of all anchors."""
+        return self.rows(torch.arange(len(self.anchor_ids), device=self.anchor_ids.device))
+
     @staticmethod
     def from_labels(
         labels: Int[Tensor, " n"],
@@ -183,6 +187,17 @@ class LabelRelations(Relations):
         if self.own:
             positive.scatter_(1, anchors[:, None], False)
         return RelationRows(positive, negative, anchors, ids, self.reference_ids, self.own)
+
+    def whole(self) -> RelationRows:
+        """Returns the relations of all anchors."""
+        if self.by_id or not self.own:
+            return super().whole()
+        positive = self.labels[:, None] == self.labels
+        negative = ~positive
+        positive.fill_diagonal_(False)
+        return RelationRows(
+            positive, negative, self.anchor_ids, self.anchor_ids, self.reference_ids, mirrored=True
+        )
 
 
 class MaskRelations(Relations):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from trine.distances import Distance, check_distance
 from trine.engine.census import count_triplets
+from trine.engine.direct import LARGEST, all_distances
 from trine.engine.exact import blocks
 from trine.engine.relations import Relations
 from trine.engine.space import Space
@@ -65,6 +66,8 @@ def mine(
     draw = Draw(check_margin(margin, rule), seed, embeddings.shape[1])
     parts = []
     with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
+        if references is None and len(embeddings) <= LARGEST:
+            return select(all_distances(embeddings, distance), batch.relations.whole(), rule, draw)
         space = Space(batch.anchors, batch.references, distance)
         for anchors in blocks(torch.arange(len(embeddings), device=embeddings.device), len(space.y)):
             chosen = select(space.distances(anchors), batch.relations.rows(anchors), rule, draw)
