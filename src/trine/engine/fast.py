@@ -16,7 +16,7 @@ from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
 from trine.shapes import Float, Int64
 
-_KINDS = {"cosine": 0, "squared_euclidean": 1, "euclidean": 2}
+KINDS = {"cosine": 0, "squared_euclidean": 1, "euclidean": 2}
 _DIRECT = 64  # rows of a class up to which its pairs are taken one by one and not as a product
 _SPARSE = 16  # of so many pairs at most one active: then only the active ones are touched
 
@@ -129,7 +129,7 @@ class CompiledCount(Kernel):
         from trine.engine.compiled.counting import MANY
 
         super().__init__(field, blocks, thresholds)
-        self.kind = _KINDS[field.distance]
+        self.kind = KINDS[field.distance]
         self.many = [block.positives > MANY for block in blocks]
         self.places: list[Tensor] = []
         if any(self.many):
@@ -211,7 +211,7 @@ class CompiledSoft(Kernel):
         a, b = self.blocks[i], self.blocks[j]
         s = field.product(a, b, sums.buffer(0, a, b))
         sides = (u[i].numpy(), u[j].numpy(), sums.counts[i].numpy(), sums.counts[j].numpy())
-        sums.value += soft_tile(s.numpy(), *field.sides(a, b), *sides, _KINDS[field.distance], i == j)
+        sums.value += soft_tile(s.numpy(), *field.sides(a, b), *sides, KINDS[field.distance], i == j)
         return s
 
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from trine.distances import Distance
 from trine.engine.counting import CountKernel, Kernel, batch_all
 from trine.engine.direct import LARGEST, direct_pass
 from trine.engine.exact import exact_pass
@@ -29,22 +30,32 @@ def all_pairs_loss(
 
     Rows that are not finite make the loss and its gradients NaN.
     """
-    if not (math.isfinite(float(x.sum(dtype=torch.float64))) and _finite(y)):
+    if not (finite(x) and finite(y)):
         gradients = [
             torch.full_like(side, math.nan) if asks and side is not None else None
             for side, asks in ((x, asks_x), (y, asks_y))
         ]
         return x.new_full((), math.nan, dtype=loss_dtype(x)), gradients[0], gradients[1]
-    if isinstance(relations, LabelRelations) and _tiles_suit(x, relations, objective):
-        compiled = x.device.type == "cpu" and installed()
-        field = (CompiledField if compiled else Field)(x, Layout(relations.labels), objective.distance)
-        if _EXTREME**-2 < field.largest < _EXTREME**2 and not (compiled and field.zero_rows):
-            if not objective.mining.keeps_all:
-                return batch_winners(field, relations, objective, asks_x, workers(x))
-            return batch_all(field, objective, asks_x, _kernel(field, objective), workers(x))
+    field = sorted_field(x, relations, objective.distance) if _tiles_suit(objective) else None
+    if field is not None:
+        if not objective.mining.keeps_all:
+            return batch_winners(field, relations, objective, asks_x, workers(x))
+        return batch_all(field, objective, asks_x, _kernel(field, objective), workers(x))
     if y is None and len(x) <= LARGEST:
         return direct_pass(x, relations, objective, asks_x)
     return exact_pass(x, y, relations, objective, asks_x, asks_y)
+
+
+def sorted_field(x: Tensor, relations: Relations, distance: Distance) -> Field | None:
+    """Returns the batch prepared for tiles; nothing where the exact passes have to do, or are faster."""
+    if not isinstance(relations, LabelRelations) or not relations.own or relations.by_id:
+        return None
+    if len(x) <= SMALL or x.dtype == torch.float64:
+        return None
+    compiled = x.device.type == "cpu" and installed()
+    field = (CompiledField if compiled else Field)(x, Layout(relations.labels), distance)
+    fits = _EXTREME**-2 < field.largest < _EXTREME**2 and not (compiled and field.zero_rows)
+    return field if fits else None
 
 
 def _kernel(field: Field, objective: Objective) -> type[Kernel]:
@@ -58,13 +69,12 @@ def workers(x: Tensor) -> int:
     return torch.get_num_threads() if x.device.type == "cpu" and len(x) >= 512 else 1
 
 
-def _finite(rows: Tensor | None) -> bool:
+def finite(rows: Tensor | None) -> bool:
+    """Whether no coordinate is infinite or NaN."""
     return rows is None or math.isfinite(float(rows.sum(dtype=torch.float64)))
 
 
-def _tiles_suit(x: Tensor, relations: LabelRelations, objective: Objective) -> bool:
-    if len(x) <= SMALL or x.dtype == torch.float64 or not relations.own or relations.by_id:
-        return False
+def _tiles_suit(objective: Objective) -> bool:
     rule = objective.mining
     if rule.keeps_all:
         return objective.reduction != "anchor"

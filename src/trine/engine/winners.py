@@ -78,7 +78,7 @@ def batch_winners(
     """
     layout, rule = field.layout, objective.mining
     blocks = layout.blocks(tile_height(layout.rows))
-    chosen = [_positive(field, group, rule.positive) for group in layout.groups]
+    chosen = [positives_of(field, group, rule.positive) for group in layout.groups]
     bounds, bounded = [], []
     for d, rows in chosen:
         if rule.negative == "hard":  # one search without a bound serves all positives
@@ -162,8 +162,8 @@ def _joined(field: Field, blocks: list[Block], parts: list[list[Best]]) -> list[
     return parts[0]
 
 
-def _positive(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]:
-    """(squared distance, row) of the positives that the rule takes, for each row of a group."""
+def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]:
+    """Returns (squared distance, row) of the positives that the rule takes, for each row of a group."""
     d = field.positives(group)
     own = torch.arange(group.size, device=d.device)
     places = torch.arange(group.size - 1, device=d.device).expand(group.size, -1)
