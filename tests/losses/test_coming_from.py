@@ -123,3 +123,63 @@ def test_the_rows_of_the_miners_are_the_same():
 
 def test_every_distance_of_trine_is_on_the_page():
     assert all(f"`{name}`" in PAGE for name in DISTANCES)
+
+
+def graded(expression, x, y):
+    rows = x.detach().clone().requires_grad_()
+    loss = eval(expression, {"__builtins__": {}}, Names(rows, y))
+    loss.backward()
+    return loss.item(), rows.grad
+
+
+OURS = 'triplet_loss(x, y, margin=0.5, mining="{}")'
+THEIRS = {
+    "all": "BatchAll(margin=0.5)(y, x)",
+    "hard": "BatchHard(margin=0.5)(y, x)",
+    "semihard": "BatchSemiHard(margin=0.5)(y, x)",
+}
+PML = {
+    "all": "losses.TripletMarginLoss(margin=0.5, distance=l2)(x, y)",
+    "hard": "losses.TripletMarginLoss(margin=0.5, distance=l2, reducer=reducers.MeanReducer())"
+    "(x, y, miners.BatchHardMiner(distance=l2)(x, y))",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_anchor_without_a_positive_counts_in_one_library_only():
+    x, _ = batch()
+    x, y = x[:6], torch.tensor([0, 0, 1, 1, 1, 2])
+    nearest = torch.cdist(x, x)[5, :5].min().item()
+    ours = graded(OURS.format("hard"), x, y)[0]
+    assert ours > 0.1
+    assert graded(PML["hard"], x, y)[0] == pytest.approx(ours)
+    counted = (5 * ours + max(0.0, 0.5 - nearest)) / 6
+    assert graded(THEIRS["hard"], x, y)[0] == pytest.approx(counted)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_batch_of_one_identity():
+    x, _ = batch()
+    x, y = x[:6], torch.zeros(6, dtype=torch.int64)
+    d = torch.cdist(x, x).detach()
+    expected = {"all": 0.0, "hard": 0.5, "semihard": d.sum().item() / 30 + 0.5}
+    for rule, theirs in expected.items():
+        value, gradient = graded(OURS.format(rule), x, y)
+        assert (value, gradient.norm()) == (0, 0)
+        value, gradient = graded(THEIRS[rule], x, y)
+        assert value == pytest.approx(theirs)
+        assert (gradient.norm() > 0) == (rule == "semihard")
+    for expression in PML.values():
+        value, gradient = graded(expression, x, y)
+        assert (value, gradient.norm()) == (0, 0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_positive_that_is_a_copy_is_treated_alike():
+    x, _ = batch()
+    x, y = torch.cat([x[:1], x[:5]]), torch.tensor([0, 0, 1, 1, 2, 2])
+    for theirs in (THEIRS, PML):
+        for rule, expression in theirs.items():
+            ours, got = graded(OURS.format(rule), x, y), graded(expression, x, y)
+            assert got[0] == pytest.approx(ours[0])
+            torch.testing.assert_close(got[1], ours[1], rtol=1e-6, atol=1e-9)

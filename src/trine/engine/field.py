@@ -59,7 +59,7 @@ class Field:
         self.right[:, width] = 1
         self.right[:, width + 1] = self.norms
         self.largest = float(self.norms.max())
-        self.tolerance = (4 + width**0.5 / 2) * _ROUNDING * (self.norms + self.largest)
+        self.tolerance = (12 + width**0.5) * _ROUNDING * (self.norms + self.largest)
 
     def _plain(self) -> Tensor:
         rows = self.raw[self.layout.order]

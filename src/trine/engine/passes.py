@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -17,9 +18,11 @@ from trine.engine.layout import Layout
 from trine.engine.objective import Objective, loss_dtype
 from trine.engine.relations import LabelRelations, Relations
 from trine.engine.soft import SoftKernel, short
+from trine.engine.tiles import one_thread
 from trine.engine.winners import batch_winners
 
 SMALL = 192  # rows up to which one block of the exact pass is faster than sorting the batch
+_ALONE = 64  # rows up to which waking a second thread takes longer than what it could do
 _EXTREME = 1e10  # norms beyond this, or below its inverse, are left to float64
 
 
@@ -42,7 +45,8 @@ def all_pairs_loss(
             return batch_winners(field, relations, objective, asks_x, workers(x))
         return batch_all(field, objective, asks_x, _kernel(field, objective), workers(x))
     if y is None and len(x) <= LARGEST:
-        return direct_pass(x, relations, objective, asks_x)
+        with one_thread(x) if len(x) <= _ALONE else nullcontext():
+            return direct_pass(x, relations, objective, asks_x)
     return exact_pass(x, y, relations, objective, asks_x, asks_y)
 
 

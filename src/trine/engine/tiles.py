@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from trine.engine.layout import Block, Layout
 
@@ -28,6 +30,20 @@ def upper_triangle(blocks: list[Block], layout: Layout) -> Iterator[tuple[int, i
         for j in range(i, len(blocks)):
             if first[i] != first[len(blocks) + j]:
                 yield i, j
+
+
+@contextmanager
+def one_thread(x: Tensor) -> Iterator[None]:
+    """Keeps operations on the CPU in the calling thread, and gives the number of threads back."""
+    before = torch.get_num_threads()
+    if before == 1 or x.device.type != "cpu":
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run_tiles(

@@ -1,0 +1,33 @@
+"""What the tiled passes rest on: how far a float32 product can be from the distance it stands for."""
+
+import pytest
+import torch
+
+from trine.engine.field import Field
+from trine.engine.layout import Block, Layout
+from ways import made
+
+
+def spread(kind, labels, width, seed):
+    if kind not in ("uneven norms", "one quadrant"):
+        return made(kind, labels, width=width, seed=seed)
+    x = made("random", labels, width=width, seed=seed)
+    if kind == "one quadrant":
+        return x.abs() + 1
+    return x * torch.randn(len(x), 1, generator=torch.Generator().manual_seed(seed)).exp()
+
+
+@pytest.mark.parametrize("width", [2, 16, 128, 512])
+@pytest.mark.parametrize("kind", ["random", "collapsed", "tight 1e-3", "uneven norms", "one quadrant"])
+@pytest.mark.parametrize("distance", ["squared_euclidean", "cosine"])
+def test_products_stay_within_two_thirds_of_the_tolerance(width, kind, distance):
+    labels = torch.arange(512) // 4
+    worst = 0.0
+    for seed in range(2):
+        field = Field(spread(kind, labels, width, seed), Layout(labels), distance)
+        rows = field.plain.double()
+        exact = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
+        got = field.tile(Block(0, 512, 3), Block(0, 512, 3), torch.empty(512, 512))
+        apart = ((got.double() - exact).abs() / field.tolerance[:, None]).masked_fill(got > 1e29, 0)
+        worst = max(worst, float(apart.max()))
+    assert 0.01 < worst < 0.67
