@@ -81,7 +81,7 @@ def census(
         >>> embeddings = torch.tensor([[0.0], [1.0], [1.5], [3.5]])
         >>> counted = census(embeddings, torch.tensor([0, 0, 1, 1]), margin=0.6)
         >>> counted.easy, counted.semihard, counted.hard, counted.active
-        (2, 2, 4, 6)
+        (3, 2, 3, 5)
     """
     check_batch(embeddings, labels)
     alpha = check_margin(margin, Mining("all", "semihard-band"))
