@@ -68,7 +68,9 @@ def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
     }
     recipe = load_recipe(path, overrides=overrides)
     assert recipe.training == TrainingRecipe(epochs=20, learning_rate=1e-4)
-    assert recipe.loss == LossRecipe(margin=None, mining="semihard", curriculum=(Stage(at=0.5, mining="hard"),))
+    assert recipe.loss == LossRecipe(
+        margin=None, mining="semihard", curriculum=(Stage(at=0.5, mining="hard"),)
+    )
     assert recipe.encoder.image_size == (28, 14)
     assert recipe.encoder.small_resnet.width == 8
     assert recipe.sampler == SamplerRecipe()

@@ -5,11 +5,36 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trine.encoders.settings import SmallResNetSettings
 from trine.shapes import Float
+
+
+class Blur(nn.Module):
+    """The binomial low-pass 1-2-1 in both directions, in front of a layer that halves the picture.
+
+    Without it a move by one pixel changes what the halved picture shows (Zhang 2019, "Making
+    Convolutional Networks Shift-Invariant Again").
+
+    Args:
+        channels: Channels of the feature maps.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        row = torch.tensor([1.0, 2.0, 1.0]) / 4
+        kernel = torch.outer(row, row).expand(channels, 1, 3, 3).clone()
+        self.register_buffer("kernel", kernel, persistent=False)
+
+    def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Applies the filter; the border is repeated."""
+        padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+        return F.conv2d(padded, self.kernel, groups=self.kernel.shape[0])
 
 
 class ResidualBlock(nn.Module):
@@ -27,8 +52,7 @@ class ResidualBlock(nn.Module):
         self.first_norm = nn.BatchNorm2d(outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(outputs)
-        # Each block begins as its shortcut alone (Goyal et al. 2017, section 5.1).
-        nn.init.zeros_(self.second_norm.weight)
+        self.blur: nn.Module = Blur(inputs) if stride != 1 else nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(
@@ -37,6 +61,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """Applies the block to a batch of feature maps."""
+        pictures = self.blur(pictures)
         inner = F.relu(self.first_norm(self.first(pictures)), inplace=True)
         inner = self.second_norm(self.second(inner))
         return F.relu(inner + self.shortcut(pictures), inplace=True)
@@ -68,6 +93,8 @@ def small_resnet(
         # The widest maps have half the channels: they cost the most and say the least.
         outputs = width if step + 1 >= halvings else max(1, width // 2)
         stride = 2 if halvings else 1
+        if stride == 2:
+            layers[f"stem{step}_blur"] = Blur(inputs)
         layers[f"stem{step}"] = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         layers[f"stem{step}_norm"] = nn.BatchNorm2d(outputs)
         layers[f"stem{step}_active"] = nn.ReLU(inplace=True)

@@ -38,7 +38,7 @@ class AugmentRecipe:
     scale: Annotated[float, Range(at_least=0, at_most=4)] = 0.1
     shift: Annotated[float, Range(at_least=0, at_most=1)] = 0.08
     flip: Chance = 0.0
-    flip_identities: Chance = 0.5
+    flip_identities: Chance = 0.0
     brightness: Chance = 0.1
     contrast: Annotated[float, Range(at_least=0, below=1)] = 0.2
     erase: Chance = 0.0

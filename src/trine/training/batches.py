@@ -161,7 +161,7 @@ def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed
     """
     sizes = np.unique(labels, return_counts=True)[1]
     identities = recipe.identities or max(2, min(len(sizes), MOST_IDENTITIES))
-    items = recipe.items or max(2, min(round(recipe.batch / identities), int(sizes.max(initial=2))))
+    items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), int(sizes.max(initial=2))))
     return PKSampler(labels, identities=identities, items=items, repeat=recipe.repeat, seed=seed)
 
 

@@ -80,8 +80,8 @@ class LossRecipe:
 
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
-    mining: str = "all"
-    reduction: Reduction | None = None
+    mining: str = "semihard"
+    reduction: Reduction | None = "active"
     curriculum: tuple[Stage, ...] = ()
 
 
@@ -111,7 +111,7 @@ class TrainingRecipe:
 
     epochs: Annotated[int, Range(at_least=1)] | None = None
     steps: Annotated[int, Range(at_least=1)] | None = None
-    learning_rate: Annotated[float, Range(above=0)] = 2e-3
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup: Share = 0.1
@@ -152,7 +152,7 @@ class Recipe:
 
     Example:
         >>> Recipe().loss.mining
-        'all'
+        'semihard'
     """
 
     seed: Annotated[int, Range(at_least=0)] = 0

@@ -1,0 +1,36 @@
+"""`trine demo`, as a newcomer meets it."""
+
+import json
+import re
+
+import pytest
+
+from trine.demo import demo
+
+
+@pytest.mark.slow
+def test_the_demo_goes_the_whole_way(tmp_path):
+    (tmp_path / "demo").mkdir()
+    said = []
+    folder = demo(tmp_path / "demo", say=said.append)
+    text = "\n".join(said)
+    assert folder == tmp_path / "demo-2", "what was there before is left alone"
+
+    figures = json.loads((folder / "figures.json").read_text())
+    before, after = figures["before_training"]["retrieval"], figures["after_training"]["retrieval"]
+    assert before["queries"] == after["queries"] == 719
+    assert after["map_at_r"] > before["map_at_r"] + 0.3
+    assert re.search(rf"MAP@R +{before['map_at_r']:.3f} +{after['map_at_r']:.3f}\n", text)
+
+    for name in ("model/weights.safetensors", "picture.png", "digits.db", "probe.png"):
+        assert (folder / name).stat().st_size > 0
+    assert "who is this 3?  this is 3 (distance" in text
+    assert "a 3 and an 8:  different (distance" in text
+    counted = r"of (\d+) unseen scans of known digits (\d+) are named rightly, and of (\d+) unseen 9s (\d+)"
+    found = re.search(counted, text)
+    assert found is not None
+    named, known, nobody, strangers = map(int, found.groups())
+    assert known > 0.95 * named
+    assert strangers > 0.5 * nobody
+    commands = re.findall(r"^  (trine .+)$", said[-1], re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["identify", "evaluate", "train"]
