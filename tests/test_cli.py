@@ -91,17 +91,30 @@ def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, ca
     again = json.loads((tmp_path / "e/figures.json").read_text())["after_training"]
     assert again["retrieval"] == stored["retrieval"]
     everything = answered(capsys, "evaluate", trained, pictures, "--part", "all", "--out", tmp_path / "f")
-    assert "all items (48 items" in everything
+    assert "all items, 24 of them trained on (48 items" in everything
 
 
 def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     card = (run / "model/README.md").read_text()
-    out = answered(capsys, "evaluate", run, pictures, "--far", "0.2", "--calibrate", "--out", tmp_path / "e")
+    out = answered(
+        capsys,
+        "evaluate",
+        run,
+        pictures,
+        "--far",
+        "0.2",
+        "--calibrate",
+        "--out",
+        tmp_path / "e",
+        "--provisional",
+    )
     assert "false-accept rate of 20 % (provisional" in out
     settings = json.loads((run / "model/settings.json").read_text())
     assert settings["calibration"]["far"] == 0.2
+    refusal = refused(capsys, "evaluate", run, pictures, "--far", "0.1", "--calibrate")
+    assert "needs at least 30 identities" in refusal
     figures = [line for line in card.splitlines() if "MAP@R" in line]
     assert figures
     assert all(line in (run / "model/README.md").read_text() for line in figures)
@@ -147,18 +160,56 @@ def test_cluster_names_every_item_once(trained, pictures, capsys, tmp_path):
 
 
 def test_printed_recipe_is_one_that_can_be_read(capsys, tmp_path):
-    recipe = answered(capsys, "train", "digits", "--out", "x", "--print-recipe", "--set", "training.epochs=7")
-    (tmp_path / "mine.yaml").write_text(recipe)
-    again = answered(
-        capsys, "train", "digits", "--out", "x", "--print-recipe", "--recipe", tmp_path / "mine.yaml"
-    )
-    assert again == recipe
+    recipe = answered(capsys, "recipe", "--set", "training.epochs=7")
+    assert recipe.startswith("# recipes by name: default, ")
     assert "epochs: 7" in recipe
+    (tmp_path / "mine.yaml").write_text(recipe)
+    assert answered(capsys, "recipe", tmp_path / "mine.yaml") == recipe
+
+
+def test_a_run_resumes_by_its_own_recipe(pictures, capsys, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    start = ["train", pictures, "--out", run, "--set", "training.steps=6", "training.checkpoint_every=2"]
+    settings = ["data.split=stratified", "sampler.identities=6", "sampler.items=2"]
+    answered(capsys, *start, *settings)
+    weights = (run / "model/weights.safetensors").read_bytes()
+    shutil.rmtree(run / "model")
+    answered(capsys, "train", pictures, "--out", run, "--resume")
+    assert (run / "model/weights.safetensors").read_bytes() == weights
+    (run / "checkpoints/last.ckpt").unlink()
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    (other / "bar0").rename(other / "beam0")
+    assert "other training items" in refused(capsys, "train", other, "--out", run, "--resume")
+    assert "no run to resume" in refused(capsys, "train", pictures, "--out", tmp_path / "new", "--resume")
+
+
+def test_rows_are_enrolled_and_asked_about(capsys, tmp_path):
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 12)
+    rows = random.normal(size=(6, 5))[labels] + 0.2 * random.normal(size=(72, 5))
+    table = tmp_path / "rows.csv"
+    lines = [",".join([f"kind{y}", *map(str, row)]) for y, row in zip(labels, rows, strict=True)]
+    table.write_text("\n".join(["kind,a,b,c,d,e", *lines]) + "\n")
+    run, gallery = tmp_path / "run", tmp_path / "kinds"
+    answered(capsys, "train", table, "--label", "kind", "--out", run, "--set", "training.steps=20")
+    answered(capsys, "enrol", run, table, "--label", "kind", "--gallery", gallery)
+    probes = tmp_path / "probes.csv"
+    probes.write_text("a,b,c,d,e\n" + "\n".join(",".join(map(str, row)) for row in rows[[0, 30]]) + "\n")
+    first, second = answered(capsys, "identify", probes, "--gallery", gallery).splitlines()
+    assert first.startswith("row 1: this is kind0")
+    assert second.startswith("row 2: this is kind2")
+    assert "kind0" in answered(capsys, "search", probes, "--gallery", gallery, "-k", "2").splitlines()[1]
+
+
+def test_all_items_are_not_passed_off_as_unseen(trained, pictures, capsys, tmp_path):
+    out = answered(capsys, "evaluate", trained / "model", pictures, "--part", "all", "--out", tmp_path / "e")
+    assert "all items, 24 of them trained on (48 items of 6 identities)" in out
 
 
 def test_mistakes_in_the_words_themselves(capsys):
     assert "'trian' (choose from 'demo', 'train'" in refused(capsys, "trian")
-    assert "required: data, out; see trine train --help" in refused(capsys, "train")
+    assert "required: data, --out; see trine train --help" in refused(capsys, "train")
     assert "unrecognized arguments: --epochs" in refused(
         capsys, "train", "digits", "--out", "x", "--epochs", "3"
     )
@@ -179,6 +230,10 @@ def test_mistakes_about_data(capsys, pictures, tmp_path):
     one = tmp_path / "one"
     shutil.copytree(pictures / "bar0", one / "only")
     assert "1 identity only ('only')" in train(one)
+
+    odd = tmp_path / "odd.csv"
+    odd.write_bytes(b"kind,a\rx,1\ry,2\r")
+    assert "no header line that can be read" in train(odd, "--label", "kind")
 
     fake = tmp_path / "fake"
     shutil.copytree(pictures, fake)
@@ -212,9 +267,9 @@ def test_mistakes_about_models(capsys, trained, pictures, tmp_path):
     (old / "settings.json").write_text(json.dumps(settings | {key: 99}))
     assert "99" in refused(capsys, "evaluate", old, pictures)
     assert "runs" in refused(capsys, "train", pictures, "--out", trained)
-    assert "has no test part of it" in refused(
-        capsys, "evaluate", trained / "model", pictures, "--part", "test"
-    )
+    bare = tmp_path / "bare"
+    shutil.copytree(trained / "model", bare)
+    assert "has no test part of it" in refused(capsys, "evaluate", bare, pictures, "--part", "test")
 
 
 def test_mistakes_about_galleries(capsys, trained, pictures, tmp_path):

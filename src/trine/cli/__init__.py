@@ -7,12 +7,29 @@ verb, which imports what it needs when it runs, so that `trine --help` answers a
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 
 from trine.cli.parser import make_parser
 from trine.cli.verbs import VERBS
 from trine.errors import TrineError
+
+
+def as_options(sentence: str) -> str:
+    """Writes the arguments that an error names as options of the command line.
+
+    Args:
+        sentence: An error of the library.
+
+    Returns:
+        The sentence with `--unreadable skip` in place of `unreadable='skip'`, and so on.
+
+    Example:
+        >>> as_options("mend them, or leave them out with unreadable='skip'")
+        'mend them, or leave them out with --unreadable skip'
+    """
+    return re.sub(r"\b(unreadable|duplicates|unlabelled|singletons)='(\w+)'", r"--\1 \2", sentence)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = parser.parse_args(words or ["--help"])
         VERBS[settings.verb].run(settings[settings.verb])
     except TrineError as error:
-        print(f"trine: {error}", file=sys.stderr)  # noqa: T201
+        print(f"trine: {as_options(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("trine: interrupted", file=sys.stderr)  # noqa: T201

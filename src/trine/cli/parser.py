@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -56,6 +57,8 @@ def make_parser(table: Mapping[str, Verb]) -> Any:
         def error(self, message: str, ex: Exception | None = None) -> NoReturn:
             # The root names an argument with its verb, as in "train.out".
             asked = next((f"trine {verb}" for verb in table if f"{verb}." in message), self.prog)
+            if "required" in message:
+                message = re.sub(r"(?<=[ .])(out|gallery)(?=,|$)", r"--\1", message)
             sentence = " ".join(message.replace(f"{asked.removeprefix('trine ')}.", "").split()).rstrip(".")
             raise SettingError(f"{sentence}; see {asked} --help")
 

@@ -98,23 +98,32 @@ def _demo(settings: Any) -> None:
 def _train_arguments(parser: Any) -> None:
     _data_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="the run folder to make")
-    parser.add_argument("--recipe", type=str, default="default", help="the name of a recipe, or a YAML file")
+    parser.add_argument(
+        "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
+    )
     parser.add_argument(
         "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe to change"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
-    parser.add_argument("--print-recipe", action="store_true", help="print the settings and stop")
 
 
 def _train(settings: Any) -> None:
-    from trine.run import train_run
-    from trine.training import load_recipe, recipe_text
+    from pathlib import Path
 
-    recipe = load_recipe(settings.recipe, overrides=_overrides(settings.set))
-    if settings.print_recipe:
-        _say(recipe_text(recipe).rstrip())
-        return
-    report = train_run(_loaded(settings), recipe, out=settings.out, resume=settings.resume)
+    from trine.run import train_run
+    from trine.training import RunFolder, check_run, load_recipe
+
+    run, name = RunFolder(Path(settings.out)), settings.recipe
+    check_run(run, resume=settings.resume)
+    if settings.resume and name is None:
+        name = run.recipe
+    recipe = load_recipe(name, overrides=_overrides(settings.set))
+    data = _loaded(settings)
+    try:
+        report = train_run(data, recipe, out=settings.out, resume=settings.resume)
+    except KeyboardInterrupt:
+        _say(f"interrupted; go on with: trine train {settings.data} --out {settings.out} --resume")
+        raise
     _say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
 
 
@@ -128,24 +137,50 @@ def _overrides(pairs: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
+def _recipe_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "name", type=str, nargs="?", default="default", help="the name of a recipe, or a YAML file"
+    )
+    parser.add_argument(
+        "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings to change"
+    )
+
+
+def _recipe(settings: Any) -> None:
+    from trine.training import load_recipe, recipe_names, recipe_text
+
+    recipe = load_recipe(settings.name, overrides=_overrides(settings.set))
+    _say(f"# recipes by name: {', '.join(recipe_names())}")
+    _say(recipe_text(recipe).rstrip())
+
+
 def _evaluate_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
     _data_arguments(parser)
     parser.add_argument(
         "--part", type=str, default="auto", help="which items: auto, all, train, validation or test"
     )
-    parser.add_argument("--far", type=float, default=0.01, help="the false-accept rate of the table")
+    parser.add_argument(
+        "--far", type=float, default=0.01, help="the false-accept rate to look at beside 1 %%"
+    )
     parser.add_argument("--out", type=str, default=None, help="where to write figures.json and picture.png")
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="choose the threshold for --far here, and keep it in the model",
+        help="choose the threshold for --far on these items, and keep it in the model",
+    )
+    parser.add_argument(
+        "--provisional",
+        action="store_true",
+        help="calibrate also where the items are too few to promise the rate",
     )
 
 
 def _evaluate(settings: Any) -> None:
+    from trine import load
     from trine.run import evaluate_run
 
+    load(settings.run)  # A missing model is said before any data is read.
     report = evaluate_run(
         settings.run,
         _loaded(settings),
@@ -153,6 +188,7 @@ def _evaluate(settings: Any) -> None:
         far=settings.far,
         out=settings.out,
         store_threshold=settings.calibrate,
+        support="provisional" if settings.provisional else "required",
     )
     _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
 
@@ -207,7 +243,9 @@ def _verify(settings: Any) -> None:
 
 
 def _identify_arguments(parser: Any) -> None:
-    parser.add_argument("pictures", type=str, nargs="+", help="who is this?")
+    parser.add_argument(
+        "pictures", type=str, nargs="+", help="who is this? pictures, or a folder, a table or an .npz file"
+    )
     parser.add_argument("--gallery", type=str, required=True, help="the gallery of those we know")
     parser.add_argument(
         "--threshold", type=float, default=None, help="the largest distance that counts as the same"
@@ -216,21 +254,39 @@ def _identify_arguments(parser: Any) -> None:
 
 def _identify(settings: Any) -> None:
     with _opened(settings.gallery) as gallery:
-        answers = gallery.identify_many(settings.pictures, threshold=settings.threshold)
-    for name, answer in zip(settings.pictures, answers, strict=True):
+        probes = _probes(settings.pictures)
+        answers = gallery.identify_many(
+            [probes.items[i] for i in range(len(probes))], threshold=settings.threshold
+        )
+    for name, answer in zip(probes.names, answers, strict=True):
         _say(f"{name}: {answer}")
 
 
+def _probes(words: Sequence[str]) -> Dataset:
+    """Pictures by name, or all items of one folder, table or .npz file."""
+    from trine.data import LoadPolicy, load_unlabelled
+
+    source = words[0] if len(words) == 1 else list(words)
+    data, _ = load_unlabelled(source, policy=LoadPolicy(duplicates="keep"))
+    return data
+
+
 def _search_arguments(parser: Any) -> None:
-    parser.add_argument("picture", type=str, help="what to look for")
+    parser.add_argument(
+        "picture", type=str, help="what to look for: a picture, or a folder, a table or an .npz file"
+    )
     parser.add_argument("--gallery", type=str, required=True, help="the gallery to look in")
     parser.add_argument("-k", type=int, default=10, help="how many to find")
 
 
 def _search(settings: Any) -> None:
     with _opened(settings.gallery) as gallery:
-        for rank, hit in enumerate(gallery.search(settings.picture, k=settings.k), 1):
-            _say(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}")
+        probes = _probes([settings.picture])
+        for position, name in enumerate(probes.names):
+            if len(probes) > 1:
+                _say(f"{name}:")
+            for rank, hit in enumerate(gallery.search(probes.items[position], k=settings.k), 1):
+                _say(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}")
 
 
 def _cluster_arguments(parser: Any) -> None:
@@ -242,25 +298,31 @@ def _cluster_arguments(parser: Any) -> None:
         default=None,
         help="the largest distance that links two; the model's where left out",
     )
+    parser.add_argument(
+        "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
+    )
     parser.add_argument("--out", type=str, default=None, help="a .csv file to write: item, cluster")
 
 
 def _cluster(settings: Any) -> None:
     from trine import load
-    from trine.data import load_unlabelled
+    from trine.data import LoadPolicy, load_unlabelled
     from trine.run import cluster_items, write_clusters
 
     encoder = load(settings.run)
-    data, report = load_unlabelled(settings.pictures)
+    data, report = load_unlabelled(settings.pictures, policy=LoadPolicy(unreadable=settings.unreadable))
     _say(report)
     clusters = cluster_items(encoder, data, threshold=settings.threshold)
     members: dict[int, list[str]] = {}
     for name, number in zip(data.names, clusters.tolist(), strict=True):
         members.setdefault(number, []).append(name)
     _say(f"{len(members):,} clusters")
-    for number in sorted(members)[:20]:
+    shown_at_most = 20
+    for number in sorted(members)[:shown_at_most]:
         shown = ", ".join(members[number][:5]) + (", ..." if len(members[number]) > 5 else "")
         _say(f"{number:5}  {len(members[number]):6,} items: {shown}")
+    if len(members) > shown_at_most:
+        _say(f"       and {len(members) - shown_at_most:,} more")
     if settings.out is not None:
         write_clusters(data, clusters, out=settings.out)
         _say(f"{settings.out} holds them all")
@@ -280,6 +342,12 @@ VERBS: dict[str, Verb] = {
         "trine train photos/ --out runs/faces\n"
         "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
         "trine train photos/ --out runs/faces --resume",
+    ),
+    "recipe": Verb(
+        _recipe,
+        _recipe_arguments,
+        "Print every setting of a recipe, to be changed and given to train.",
+        "trine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
     ),
     "evaluate": Verb(
         _evaluate,

@@ -249,6 +249,10 @@ def _numbered(rows: Tensor) -> Tensor:
 
 def check_labels(labels: Tensor, name: str, length: int | None = None) -> None:
     """Raises an `InputError` unless `labels` is a vector of integers (of that length)."""
+    if not isinstance(labels, Tensor):
+        raise InputError(
+            f"{name} must be a torch tensor of integers, given {type(labels).__name__}: use torch.as_tensor"
+        )
     integers = not labels.is_floating_point() and not labels.is_complex() and labels.dtype != torch.bool
     if labels.ndim != 1 or not integers:
         raise InputError(

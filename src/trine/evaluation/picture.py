@@ -122,14 +122,14 @@ def _draw_rows(axes: Any, dataset: Dataset, found: Neighbours, rows: list[_Row])
     for r, row in enumerate(rows):
         top = r * step + (0.3 if row.note else 0)
         _tile(axes, dataset.items[row.query], 0, top, INK)
-        _say(axes, 0.5, top + 1.13, dataset.identity(row.query), INK, size=7.5, weight="bold")
+        _say(axes, 0.5, top + 1.13, _short(dataset.identity(row.query), 9), INK, size=7.5, weight="bold")
         for c, (at, d) in enumerate(zip(found.indices[row.query], found.distances[row.query], strict=True)):
             left = 1 + gap + c * 1.12
             right = dataset.labels[at] == dataset.labels[row.query]
             _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
             _badge(axes, left + 0.93, top + 0.07, right)
             note = f"{d:#.3g}".rstrip(".")
-            note = note if right else f"{note} · {_short(dataset.identity(int(at)), 9)}"
+            note = note if right else f"{note} · {_short(dataset.identity(int(at)), 6)}"
             _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
     failing = next((r for r, row in enumerate(rows) if row.note), None)
     if failing is not None and failing:
@@ -139,7 +139,7 @@ def _draw_rows(axes: Any, dataset: Dataset, found: Neighbours, rows: list[_Row])
     axes.set_ylim(len(rows) * step + (0.3 if failing is not None else 0), -0.1)
     axes.set_aspect("equal", anchor="NW")
     axes.axis("off")
-    last = "; in the last rows the nearest is wrong" if failing is not None else ""
+    last = "; the last rows are ones whose nearest is wrong" if failing is not None else ""
     _title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
 
 

@@ -35,11 +35,13 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
         DataError: The data has no such part.
         ModelError: The record of the split is damaged.
     """
-    record = _read_split(Path(run))
+    record = _read_split(run_of(Path(run)))
     names = {key: i for i, key in enumerate(_keys(dataset))}
     same_data = record is not None and all(key in names for keys in record.values() for key in keys)
     if part == "all" or (part == "auto" and not same_data):
-        return np.arange(len(dataset), dtype=np.int64), "all items"
+        trained = 0 if record is None else sum(key in names for key in record["train"])
+        leak = f", {trained:,} of them trained on" if trained else ""
+        return np.arange(len(dataset), dtype=np.int64), f"all items{leak}"
     if record is None or not same_data:
         raise DataError(
             f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part of it; "
@@ -50,6 +52,11 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
     if not len(positions):
         raise DataError(f"{run} has no {wanted} part: name another one")
     return positions, f"{wanted} part"
+
+
+def run_of(folder: Path) -> Path:
+    """The run that a model folder lies in, where it lies in one; else the folder itself."""
+    return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder
 
 
 def split_record(dataset: Dataset, parts: Split) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from trine.clustering import cluster
 from trine.data import Dataset
 from trine.encoders import Encoder
-from trine.errors import CalibrationError, require
+from trine.errors import CalibrationError, InputError, require
 from trine.run.files import write_file
 from trine.shapes import Int64
 
@@ -26,8 +26,12 @@ def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> 
         out: The file.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: The file is no .parquet, or cannot be written.
     """
+    if Path(out).suffix.lower() != ".parquet":
+        raise InputError(
+            f"embeddings are written as Parquet, and {out} is no such name: end it with .parquet"
+        )
     pa = require("pyarrow", extra="train")
     parquet = require("pyarrow.parquet", extra="train")
     rows = encoder.embed(dataset)

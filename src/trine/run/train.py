@@ -13,9 +13,10 @@ from trine.data import Dataset, split
 from trine.encoders import Encoder, load, save
 from trine.errors import CalibrationError, DataError, SettingError, nearest
 from trine.evaluation import calibrate, picture, retrieval
+from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_json
-from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, split_record
+from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, run_of, split_record
 from trine.run.report import Report, figures_of
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit
@@ -75,7 +76,7 @@ def train_run(
     encoder.calibration = _calibrated(encoder, tested if held_out is None else held_out, far=far)
     run = RunFolder(Path(out))
     write_json(run.path / SPLIT, split_record(dataset, parts))
-    how = "people never seen" if parts.method == "identity" else "seen identities, unseen items"
+    how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     report = _evaluated(encoder, tested, run.path, part=f"test part ({counted(tested)}; {how})", far=far)
     trained = dataset.subset(parts.train)
     save(
@@ -95,6 +96,7 @@ def evaluate_run(
     far: float = 0.01,
     out: str | Path | None = None,
     store_threshold: bool = False,
+    support: Support = "required",
 ) -> Report:
     """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
 
@@ -106,7 +108,8 @@ def evaluate_run(
         far: The false-accept rate of the table, in (0, 1).
         out: Where to write figures and picture; `evaluation/<data>` in the run folder where left out.
         store_threshold: Whether to choose the threshold for `far` on these items, and to keep it in the
-            model; provisional where they are too few to promise the rate.
+            model.
+        support: As for `calibrate`: whether too few items refuse that, or make it provisional.
 
     Returns:
         The figures; `out` holds them and the picture.
@@ -124,10 +127,11 @@ def evaluate_run(
     encoder = load(run)
     positions, words = part_of(run, dataset, part)
     chosen = dataset.subset(positions)
-    folder = Path(out) if out is not None else Path(run) / "evaluation" / name_of(dataset)
+    kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
+    folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     if store_threshold:
         encoder.calibration = calibrate(
-            encoder.embed(chosen), chosen.labels, far=far, distance=encoder.distance, support="provisional"
+            encoder.embed(chosen), chosen.labels, far=far, distance=encoder.distance, support=support
         )
         inner = RunFolder(Path(run)).model
         saved = replace(read_model(Path(run)), calibration=encoder.calibration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trine.training.augment import AugmentRecipe, augment
-from trine.training.folder import RunFolder
+from trine.training.folder import RunFolder, check_run
 from trine.training.reading import check_recipe, load_recipe, recipe_names, recipe_text
 from trine.training.recipe import (
     DataRecipe,
@@ -28,6 +28,7 @@ __all__ = [
     "TrainingRecipe",
     "augment",
     "check_recipe",
+    "check_run",
     "fit",
     "load_recipe",
     "recipe_names",

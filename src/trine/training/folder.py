@@ -35,6 +35,11 @@ class RunFolder:
         return self.path / "recipe.yaml"
 
     @property
+    def dataset(self) -> Path:
+        """What the training items hash to."""
+        return self.path / "dataset.sha256"
+
+    @property
     def metrics(self) -> Path:
         """The log of training: one row per logged step."""
         return self.path / "metrics.csv"
@@ -60,35 +65,53 @@ class RunFolder:
         return self.path / "model"
 
 
-def open_run(run: RunFolder, recipe: Recipe, *, resume: bool) -> None:
+def check_run(run: RunFolder, *, resume: bool) -> None:
+    """Looks whether a run can begin, or go on, in a folder, before anything else is done.
+
+    Args:
+        run: The folder.
+        resume: Whether to go on with the run that is in it.
+
+    Raises:
+        InputError: The folder holds something already, or no run to resume.
+    """
+    if resume and not run.recipe.is_file():
+        raise InputError(
+            f"there is no run to resume in {run.path}: it has no recipe.yaml; "
+            "name the folder of an interrupted run, or start without resume"
+        )
+    if not resume and run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+        raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
+
+
+def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: bool) -> None:
     """Makes the folder of a new run, or looks whether the run in it can be resumed.
 
     Args:
         run: The folder.
         recipe: The run's settings; written to a new folder, compared with those in an old one.
+        dataset_digest: What the training items hash to; the same.
         resume: Whether to go on with the run that is in the folder.
 
     Raises:
         InputError: The folder holds something already, or no run to resume, or cannot be written.
         SettingError: The run to resume was started with other settings.
+        DataError: It was started on other items.
     """
+    check_run(run, resume=resume)
     if resume:
-        if not run.recipe.is_file():
-            raise InputError(
-                f"there is no run to resume in {run.path}: it has no recipe.yaml; "
-                "name the folder of an interrupted run, or start without resume"
-            )
         changed = [key for key in differences(load_recipe(run.recipe), recipe) if key not in FREE]
         if changed:
             raise SettingError(
                 f"the run in {run.path} was started with other settings ({', '.join(changed)}); "
                 "resume it with its own recipe.yaml, or start a new folder"
             )
-    elif run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
-        raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
+        if run.dataset.is_file() and run.dataset.read_text(encoding="utf-8").strip() != dataset_digest:
+            raise _other_items(run)
     try:
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         if not resume:
+            run.dataset.write_text(dataset_digest + "\n", encoding="utf-8")
             run.recipe.write_text(recipe_text(recipe), encoding="utf-8")
     except OSError as error:
         raise InputError(
@@ -120,11 +143,15 @@ def checkpointed_step(run: RunFolder, *, dataset_digest: str) -> int | None:
             f"the checkpoint {run.last} is damaged ({type(error).__name__}); delete it to start the run over"
         ) from error
     if made_on != dataset_digest:
-        raise DataError(
-            f"the run in {run.path} was started on other training items than these; "
-            "resume it with the same data and the same split"
-        )
+        raise _other_items(run)
     return step
+
+
+def _other_items(run: RunFolder) -> DataError:
+    return DataError(
+        f"the run in {run.path} was started on other training items than these; "
+        "resume it with the same data and the same split"
+    )
 
 
 def write_weights(encoder: Encoder, path: Path) -> None:

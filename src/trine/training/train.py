@@ -80,7 +80,7 @@ def fit(
             distance=recipe.loss.distance,
             seed=stream_seed(seed, "weights"),
         )
-        open_run(run, recipe, resume=resume)
+        open_run(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
 
         def prepared(items: Dataset) -> Prepared:

@@ -111,7 +111,7 @@ def _vectors(
     if not used:
         raise DataError(
             f"{path} has neither a path column ({', '.join(PATHS)}) nor columns of numbers: "
-            "name the path column with path_column"
+            "name the path column, or add feature columns"
         )
     rows = np.empty((table.num_rows, len(used)), dtype=np.float32)
     with np.errstate(over="ignore"):
@@ -173,7 +173,12 @@ def _header(path: Path) -> list[str]:
     line = _first_line(path)
     if not line:
         raise DataError(f"{path} is empty, expected a header line and one row for each item")
-    return next(csv.reader([line], delimiter=_separator(line)))
+    try:
+        return next(csv.reader([line], delimiter=_separator(line)))
+    except csv.Error as error:
+        raise DataError(
+            f"{path} has no header line that can be read ({error}): save it as CSV in UTF-8, a line for each row"
+        ) from error
 
 
 def _first_line(path: Path) -> str:
@@ -196,7 +201,8 @@ def _read(path: Path, text: Sequence[str]) -> Any:
         return reader.read_csv(
             arrow.BufferReader(content),
             # One block: types are inferred from the first, and a later one that differs is an error.
-            read_options=reader.ReadOptions(block_size=min(len(content) + 1, 2**31 - 1)),
+            # One thread: a reading thread that outlives an error aborts the process when it ends.
+            read_options=reader.ReadOptions(block_size=min(len(content) + 1, 2**31 - 1), use_threads=False),
             parse_options=reader.ParseOptions(
                 delimiter=_separator(_first_line(path)), newlines_in_values=True
             ),
