@@ -95,15 +95,19 @@ def _demo(settings: Any) -> None:
     demo(settings.out, say=_say)
 
 
+def _set_argument(parser: Any) -> None:
+    parser.add_argument(
+        "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe to change"
+    )
+
+
 def _train_arguments(parser: Any) -> None:
     _data_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="the run folder to make")
     parser.add_argument(
         "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
     )
-    parser.add_argument(
-        "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe to change"
-    )
+    _set_argument(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
 
 
@@ -141,9 +145,7 @@ def _recipe_arguments(parser: Any) -> None:
     parser.add_argument(
         "name", type=str, nargs="?", default="default", help="the name of a recipe, or a YAML file"
     )
-    parser.add_argument(
-        "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings to change"
-    )
+    _set_argument(parser)
 
 
 def _recipe(settings: Any) -> None:
@@ -255,9 +257,8 @@ def _identify_arguments(parser: Any) -> None:
 def _identify(settings: Any) -> None:
     with _opened(settings.gallery) as gallery:
         probes = _probes(settings.pictures)
-        answers = gallery.identify_many(
-            [probes.items[i] for i in range(len(probes))], threshold=settings.threshold
-        )
+        items = [probes.items[position] for position in range(len(probes))]
+        answers = gallery.identify_many(items, threshold=settings.threshold)
     for name, answer in zip(probes.names, answers, strict=True):
         _say(f"{name}: {answer}")
 

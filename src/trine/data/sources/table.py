@@ -177,7 +177,7 @@ def _header(path: Path) -> list[str]:
         return next(csv.reader([line], delimiter=_separator(line)))
     except csv.Error as error:
         raise DataError(
-            f"{path} has no header line that can be read ({error}): save it as CSV in UTF-8, a line for each row"
+            f"{path} has no header line that can be read ({error}): save it as CSV in UTF-8, a line a row"
         ) from error
 
 
