@@ -296,7 +296,8 @@ def main(parts: set[str]) -> None:
     FOLDER.mkdir(exist_ok=True)
     record = json.loads(path.read_text()) if path.exists() else {}
     packages = ("torch", "numba", "sentence-transformers", "pytorch-metric-learning")
-    record["command"] = "taskset -c 0 python benchmarks/losses.py"
+    core = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    record["command"] = f"taskset -c {core} python benchmarks/losses.py"
     record["machine"] = f"{os.cpu_count()} cores, one used; " + ", ".join(
         f"{p} {version(p)}" for p in packages
     )

@@ -58,7 +58,16 @@ def growth(record: dict[str, Any]) -> list[str]:
 
 def report(record: dict[str, Any]) -> str:
     """The result as a page."""
-    lines = [f"# {QUESTION}", "", f"    {record['command']}", "", record["machine"], ""]
+    lines = [
+        f"# {QUESTION}",
+        "",
+        f"    {record['command']}",
+        "",
+        record["machine"],
+        "",
+        *record.get("notes", []),
+        "",
+    ]
     lines += ["| case | limit ms | trine ms (× limit) | torch only | all cores | others: ms (× trine) |"]
     lines += ["|---|---|---|---|---|---|"]
     for r in record.get("time", []):
@@ -66,11 +75,11 @@ def report(record: dict[str, Any]) -> str:
             lines.append(f"| {r['case']} | {r['failed']} | | | | |")
             continue
         ms, times = r["ms"], r["times_limit"]
-        others = ", ".join(f"{name} {ms[name]:.1f} ({x:.1f}×)" for name, x in r["times_trine"].items())
+        others = ", ".join(f"{name} {ms[name]:.2f} ({x:.2g}×)" for name, x in r["times_trine"].items())
         lines.append(
-            f"| {r['rule']}, N={r['N']}, K={r['K']} | {r['limit_ms']:.1f} | {ms['trine']:.1f} "
-            f"({times['trine']:.2f}×) | {ms['trine, torch only']:.1f} ({times['trine, torch only']:.2f}×) "
-            f"| {r['all_cores_ms']:.1f} | {others} |"
+            f"| {r['rule']}, N={r['N']}, K={r['K']} | {r['limit_ms']:.2f} | {ms['trine']:.2f} "
+            f"({times['trine']:.2f}×) | {ms['trine, torch only']:.2f} ({times['trine, torch only']:.2f}×) "
+            f"| {r['all_cores_ms']:.2f} | {others} |"
         )
     lines += ["", *growth(record), "", "| growth of peak memory | way | MB |", "|---|---|---|"]
     for r in record.get("memory", []):
