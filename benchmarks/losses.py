@@ -3,9 +3,10 @@
 Time is the median of interleaved calls, forward and backward, on one core, beside the same number of matrix
 products as the passes rest on ("unit": 2·N²·D operations as tiled products; 1½ units for `all` and the soft
 margin, ½ for `hard`, `semihard` and the census) and beside other libraries. Memory is the growth of the peak,
-each case in a process of its own. Accuracy is against float64.
+each case in a process of its own. Accuracy is against float64. "all cores" is the same call with as many
+threads as the machine has cores.
 
-    taskset -c 0 python benchmarks/losses.py            # everything; a quiet machine, about 25 minutes
+    taskset -c 0 python benchmarks/losses.py            # everything; a quiet machine, about 10 minutes
     taskset -c 0 python benchmarks/losses.py time       # or: memory, accuracy, plot
 """
 
@@ -20,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import trine
+from losses_report import plot, report
 from results import FOLDER
 from trine.engine import passes
 
@@ -42,17 +45,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # (rule, N, K); K = 0: half of N in one identity, the rest in pairs.
 CASES = [
-    *[(rule, n, 4) for n in (32, 64, 128) for rule in ("all", "hard", "semihard")],
+    *[(rule, n, 4) for n in (32, 64, 128) for rule in ("all", "hard", "semihard", "soft")],
     *[(rule, n, 4) for n in (1024, 2048, 4096) for rule in ("all", "hard", "semihard", "soft", "census")],
     *[(rule, 1024, 64) for rule in ("all", "semihard")],
     *[(rule, 4096, 0) for rule in ("all", "hard", "semihard")],
     ("few active", 4096, 4),
     ("all", 16384, 4),
 ]
+# The ways that are measured for memory, for each case.
 MEMORY = [
-    *[(rule, n, 4) for n in (4096, 8192, 16384, 32768) for rule in ("all", "hard", "semihard", "soft")],
-    ("all", 1024, 64),
-    ("census", 4096, 4),
+    *[(rule, 4096, 4, ("trine", "torch", "others")) for rule in ("all", "hard", "semihard")],
+    *[(rule, 4096, 4, ("trine", "torch")) for rule in ("soft", "census")],
+    ("all", 8192, 4, ("trine", "sentence-transformers")),
+    *[("all", n, 4, ("trine",)) for n in (16384, 32768)],
+    *[(rule, 32768, 4, ("trine",)) for rule in ("hard", "semihard")],
+    ("all", 1024, 64, ("trine", "torch", "others")),
 ]
 
 
@@ -169,22 +176,30 @@ def time_case(rule: str, n: int, k: int) -> dict[str, Any]:
         ways["dense"] = step(lambda _: trine.triplet_loss(dense.requires_grad_(), labels, mining="all"))
     if k and n <= 4096:
         ways |= {name: step(run) for name, run in peers(rule, y).items()}
-    first = {name: seconds(run) for name, run in ways.items()}  # also compiles
+    ways["trine"]()  # compiles
+    first = {name: seconds(run) for name, run in ways.items()}
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(15 if n <= 2048 else 7):
+    for name, value in first.items():
+        if value > 2:
+            taken[name].append(value)
+    for turn in range(101 if n <= 128 else 15 if n <= 2048 else 5):
         for name, run in ways.items():
-            if turn < 5 or first[name] < 1:
-                if first[name] > 10 and turn > 0:
-                    continue
+            if first[name] < 0.1:
+                run()  # whoever comes after a way that fills memory would pay for finding it cold
+            if first[name] < 2 and (turn < 3 or first[name] < 0.2):
                 taken[name].append(seconds(run))
     medians = {name: statistics.median(values) for name, values in taken.items()}
     limit = medians["products"] * UNITS[rule]
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    torch.set_num_threads(os.cpu_count() or 1)
+    cores = statistics.median(seconds(ways["trine"]) for _ in range(5))
     return {
         "rule": rule,
         "N": n,
         "K": k or "skewed",
         "units": UNITS[rule],
         "limit_ms": 1e3 * limit,
+        "all_cores_ms": 1e3 * cores,
         "ms": {name: 1e3 * value for name, value in medians.items() if name != "products"},
         "times_limit": {name: value / limit for name, value in medians.items() if name.startswith("trine")},
         "times_trine": {
@@ -208,12 +223,19 @@ def memory_case(rule: str, n: int, k: int, way: str) -> dict[str, Any]:
         run, warm = peers(rule, y)[way], peers(rule, labels)[way]
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES + (4 << 30), LIMIT_BYTES + (4 << 30)))
     for rows, loss_of in ((small, warm), (x, run)):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        loss = loss_of(rows.requires_grad_())
+        rows.requires_grad_()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak so far was that of starting and compiling
+        before = _status("VmHWM")
+        loss = loss_of(rows)
         if loss.requires_grad:
             loss.backward()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = _status("VmHWM")
     return {"rule": rule, "N": n, "K": k, "way": way, "MB": round((peak - before) / 1024, 1)}
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 def alone(*arguments: object) -> dict[str, Any]:
@@ -269,90 +291,37 @@ def _graded(x: Tensor, y: Tensor, settings: dict[str, Any]) -> tuple[Tensor, Ten
     return loss.detach().double(), rows.grad.double()
 
 
-def plot(times: list[dict[str, Any]], memory: list[dict[str, Any]]) -> None:
-    """Time and memory of batch-all against N, with the products as the limit."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    rows = [r for r in times if r.get("rule") == "all" and r["K"] == 4 and r["N"] >= 1024]
-    left.plot([r["N"] for r in rows], [r["limit_ms"] for r in rows], "k--", label="matrix products alone")
-    for name in ("trine", "trine, torch only", "sentence-transformers", "pytorch-metric-learning"):
-        line = [(r["N"], r["ms"][name]) for r in rows if name in r["ms"]]
-        left.plot(*zip(*line, strict=True), "o-", label=name)
-    left.set(
-        xscale="log", yscale="log", xlabel="N", ylabel="ms, forward + backward", title="every triplet, time"
-    )
-    left.legend(fontsize=7)
-    for name in ("trine", "torch", "sentence-transformers", "pytorch-metric-learning"):
-        line = [
-            (r["N"], r["MB"]) for r in memory if r.get("rule") == "all" and r["K"] == 4 and r["way"] == name
-        ]
-        if line:
-            right.plot(*zip(*line, strict=True), "o-", label={"torch": "trine, torch only"}.get(name, name))
-    right.axhline(LIMIT_BYTES >> 20, color="k", linestyle=":", label="12 GiB")
-    right.set(xscale="log", yscale="log", xlabel="N", ylabel="MB", title="growth of peak memory")
-    right.legend(fontsize=7)
-    figure.savefig(FOLDER / "losses.svg")
-
-
-def report(record: dict[str, Any]) -> str:
-    """The result as a page."""
-    lines = [f"# {__doc__.splitlines()[0]}", "", f"    {record['command']}", "", record["machine"], ""]
-    lines += ["| case | limit ms | trine ms (× limit) | torch only ms (× limit) | others: ms (× trine) |"]
-    lines += ["|---|---|---|---|---|"]
-    for r in record.get("time", []):
-        if "failed" in r:
-            lines.append(f"| {r['case']} | {r['failed']} | | | |")
-            continue
-        ms, times = r["ms"], r["times_limit"]
-        others = ", ".join(f"{name} {ms[name]:.1f} ({x:.1f}×)" for name, x in r["times_trine"].items())
-        lines.append(
-            f"| {r['rule']}, N={r['N']}, K={r['K']} | {r['limit_ms']:.1f} | {ms['trine']:.1f} "
-            f"({times['trine']:.2f}×) | {ms['trine, torch only']:.1f} ({times['trine, torch only']:.2f}×) "
-            f"| {others} |"
-        )
-    lines += ["", "| growth of peak memory | way | MB |", "|---|---|---|"]
-    for r in record.get("memory", []):
-        name = f"{r['rule']}, N={r['N']}, K={r['K']} | {r['way']}" if "MB" in r else f"{r['case']} | "
-        lines.append(f"| {name} | {r.get('MB', r.get('failed'))} |")
-    lines += [
-        "",
-        "| error against float64 | distance | rule | value | gradient | torch only: value | gradient |",
-    ]
-    lines += ["|---|---|---|---|---|---|---|"]
-    for r in record.get("accuracy", []):
-        errors = " | ".join(
-            f"{r[f'{w} {f}']:.0e}" for w in ("compiled", "torch") for f in ("value", "gradient")
-        )
-        lines.append(f"| {r['embeddings']} | {r['distance']} | {r['rule']} | {errors} |")
-    return "\n".join(lines) + "\n"
-
-
 def main(parts: set[str]) -> None:
     path = FOLDER / "losses.json"
     FOLDER.mkdir(exist_ok=True)
     record = json.loads(path.read_text()) if path.exists() else {}
     packages = ("torch", "numba", "sentence-transformers", "pytorch-metric-learning")
-    record["command"] = "taskset -c 0 python benchmarks/losses.py"
+    core = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    record["command"] = f"taskset -c {core} python benchmarks/losses.py"
     record["machine"] = f"{os.cpu_count()} cores, one used; " + ", ".join(
         f"{p} {version(p)}" for p in packages
     )
+
+    def keep() -> None:
+        path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (FOLDER / "losses.md").write_text(report(record), encoding="utf-8")
+
     if "time" in parts:
         record["time"] = []
         for case in CASES:
             record["time"].append(alone("time", *case))
             print(record["time"][-1], flush=True)
+        keep()
     if "memory" in parts:
         record["memory"] = []
-        for rule, n, k in MEMORY:
-            others = [] if n > 8192 or rule == "census" else list(peers(rule, torch.zeros(2).long()))
-            for way in ("trine", "torch", *others):
+        for rule, n, k, ways in MEMORY:
+            others = list(peers(rule, torch.zeros(2).long())) if "others" in ways else []
+            for way in (*(w for w in ways if w != "others"), *others):
                 record["memory"].append(alone("memory", rule, n, k, way))
                 print(record["memory"][-1], flush=True)
     if "accuracy" in parts:
         record["accuracy"] = accuracy()
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    (FOLDER / "losses.md").write_text(report(record), encoding="utf-8")
+    keep()
     if "plot" in parts:
         plot(record["time"], [r for r in record["memory"] if "MB" in r])
 
