@@ -10,6 +10,7 @@ import numpy as np
 
 from trine.calibration import Calibration
 from trine.data import Dataset, split
+from trine.distances import Distance
 from trine.encoders import Encoder, load, save
 from trine.errors import CalibrationError, DataError, SettingError, nearest
 from trine.evaluation import calibrate, picture, retrieval
@@ -73,11 +74,16 @@ def train_run(
         resume=resume,
         progress=progress,
     )
-    encoder.calibration = _calibrated(encoder, tested if held_out is None else held_out, far=far)
+    embeddings = encoder.embed(tested)
+    if held_out is None:
+        encoder.calibration = _calibrated(embeddings, tested, distance=distance, far=far)
+    else:
+        encoder.calibration = _calibrated(encoder.embed(held_out), held_out, distance=distance, far=far)
     run = RunFolder(Path(out))
     write_json(run.path / SPLIT, split_record(dataset, parts))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
-    report = _evaluated(encoder, tested, run.path, part=f"test part ({counted(tested)}; {how})", far=far)
+    part = f"test part ({counted(tested)}; {how})"
+    report = _evaluated(encoder, tested, embeddings, run.path, part=part, far=far)
     trained = dataset.subset(parts.train)
     save(
         encoder,
@@ -129,23 +135,31 @@ def evaluate_run(
     chosen = dataset.subset(positions)
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
+    embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
-            encoder.embed(chosen), chosen.labels, far=far, distance=encoder.distance, support=support
+            embeddings, chosen.labels, far=far, distance=encoder.distance, support=support
         )
         inner = RunFolder(Path(run)).model
         saved = replace(read_model(Path(run)), calibration=encoder.calibration)
         write_model(saved, folder=inner if inner.is_dir() else Path(run))
-    return _evaluated(encoder, chosen, folder, part=f"{words} ({counted(chosen)})", far=far)
+    return _evaluated(encoder, chosen, embeddings, folder, part=f"{words} ({counted(chosen)})", far=far)
 
 
-def _evaluated(encoder: Encoder, dataset: Dataset, folder: Path, *, part: str, far: float) -> Report:
+def _evaluated(
+    encoder: Encoder,
+    dataset: Dataset,
+    embeddings: Float32[np.ndarray, "n d"],
+    folder: Path,
+    *,
+    part: str,
+    far: float,
+) -> Report:
     if not has_pair(dataset):
         raise DataError(
             f"{name_of(dataset)}, {part}: no two items are of one identity, and figures need such pairs; "
             "give more items of each identity"
         )
-    embeddings = encoder.embed(dataset)
     after = figures_of(embeddings, dataset.labels, distance=encoder.distance, far=far)
     raw = _raw(encoder, dataset)
     before = None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far)
@@ -158,13 +172,12 @@ def _evaluated(encoder: Encoder, dataset: Dataset, folder: Path, *, part: str, f
     return report
 
 
-def _calibrated(encoder: Encoder, held_out: Dataset, *, far: float) -> Calibration | None:
+def _calibrated(
+    embeddings: Float32[np.ndarray, "n d"], held_out: Dataset, *, distance: Distance, far: float
+) -> Calibration | None:
     """The threshold from items not trained on; none where they hold no pair of each kind."""
     try:
-        embeddings = encoder.embed(held_out)
-        return calibrate(
-            embeddings, held_out.labels, far=far, distance=encoder.distance, support="provisional"
-        )
+        return calibrate(embeddings, held_out.labels, far=far, distance=distance, support="provisional")
     except CalibrationError:
         return None
 
