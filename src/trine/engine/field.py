@@ -161,12 +161,10 @@ class Field:
         for places in self.chunks(group.start, group.stop, group.size):
             u = self._centred_class(places, group.size)
             part = weights[places.start - group.start : places.stop - group.start].view(*u.shape[:2], -1)
-            pull = torch.zeros_like(u)
+            square, pull = with_diagonal(part), torch.empty_like(u)
             for rows in _rows_of(u):
-                w = with_diagonal(part[:, rows], rows.start).double()
-                pull[:, rows] += (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
-                back = w.transpose(1, 2)
-                pull += (back.sum(2, keepdim=True) * u).baddbmm_(back, u[:, rows], alpha=-1)
+                w = (square[:, rows] + square[:, :, rows].transpose(1, 2)).double()
+                pull[:, rows] = (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
             gradient[places] += pull.flatten(0, 1).to(gradient.dtype)
 
     def pull_pairs(
@@ -254,13 +252,10 @@ def without_diagonal(pairs: Tensor, first: int = 0) -> Tensor:
     return torch.cat([flat[:, :first], between, flat[:, last + 1 :]], 1).view(c, h, k - 1)
 
 
-def with_diagonal(rows: Tensor, first: int = 0) -> Tensor:
-    """(c, h, k − 1) ↦ (c, h, k): rows from the `first` of a class, each with a 0 at itself."""
-    c, h, k = rows.shape[0], rows.shape[1], rows.shape[2] + 1
-    flat, given = rows.new_zeros(c, h * k), rows.reshape(c, h * (k - 1))
-    last = first + (h - 1) * (k + 1)
-    flat[:, :first] = given[:, :first]
-    between = flat[:, first + 1 : last + 1].view(c, h - 1, k + 1)
-    between[:, :, :-1] = given[:, first : first + (h - 1) * k].view(c, h - 1, k)
-    flat[:, last + 1 :] = given[:, first + (h - 1) * k :]
-    return flat.view(c, h, k)
+def with_diagonal(rows: Tensor) -> Tensor:
+    """(c, k, k − 1) ↦ (c, k, k): each row of a class with a 0 at itself."""
+    c, k, _ = rows.shape
+    square = rows.new_zeros(c, k * k)
+    if k > 1:
+        square[:, 1:].view(c, k - 1, k + 1)[:, :, :-1] = rows.reshape(c, k - 1, k)
+    return square.view(c, k, k)
