@@ -20,6 +20,7 @@ from trine.engine.fast import CompiledField, CompiledSearch
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
 from trine.engine.objective import Objective, Tally, finished
+from trine.engine.ranked import MANY, RankedPass
 from trine.engine.relations import Relations
 from trine.engine.space import Space
 from trine.engine.tiles import run_tiles, tile_height, upper_triangle
@@ -78,7 +79,13 @@ def batch_winners(
     """
     layout, rule = field.layout, objective.mining
     blocks = layout.blocks(tile_height(layout.rows))
-    chosen = [positives_of(field, group, rule.positive) for group in layout.groups]
+    chosen, ranked = [], []
+    for group in layout.groups:
+        if _by_rank(group, objective):
+            ranked.append(group)
+            chosen.append(_nothing(field, group))
+        else:
+            chosen.append(positives_of(field, group, rule.positive))
     bounds, bounded = [], []
     for d, rows in chosen:
         if rule.negative == "hard":  # one search without a bound serves all positives
@@ -95,7 +102,17 @@ def batch_winners(
             _fall_back(field, blocks, laid, best)
     else:
         best = _searched(field, blocks, laid, workers)
-    return _loss(field, relations, objective, asks, blocks, best, chosen)
+    return _loss(field, relations, objective, asks, blocks, best, chosen, ranked, workers)
+
+
+def _by_rank(group: Group, objective: Objective) -> bool:
+    rule = objective.mining
+    return group.size > MANY and rule.positive == "all" and rule.negative != "hard"
+
+
+def _nothing(field: Field, group: Group) -> tuple[Tensor, Tensor]:
+    rows = group.stop - group.start
+    return field.right.new_empty(rows, 0), field.layout.order.new_empty(rows, 0)
 
 
 def _searched(field: Field, blocks: list[Block], bounds: list[Tensor], workers: int) -> list[Best]:
@@ -240,6 +257,8 @@ def _loss(
     blocks: list[Block],
     best: list[Best],
     chosen: list[tuple[Tensor, Tensor]],
+    ranked: list[Group],
+    workers: int,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     layout, margin = field.layout, objective.margin
     device = field.raw.device
@@ -257,6 +276,10 @@ def _loss(
                 unsure[start:stop] = found.unsure[:searches, columns].any(0) | missing
     gradient = torch.zeros_like(field.right[:, : field.width]) if asks else None
     tally = Tally()
+    if ranked and isinstance(field, CompiledField):
+        tally, gradient = RankedPass(field, objective).run(ranked, asks, workers)
+    elif ranked:  # the exact pass sorts the negatives of an anchor
+        unsure[ranked[0].start :] = True
     for group, (d, rows), negative in zip(layout.groups, chosen, n, strict=True):
         if group.size > 1:
             sure = ~unsure[group.start : group.stop]

@@ -29,7 +29,7 @@ def _row_side(d, c, t, n, r):  # type: ignore[no-untyped-def]
 @kernel
 def _ranks(d, c, t, places, starts):  # type: ignore[no-untyped-def]
     # t rises: a distance is active against the thresholds from its rank on; starts[rank] is one more.
-    ranks(d, t, places)
+    ranks(d, t, places, True)
     for j in range(d.size):
         c[j] = I32(c[j] + I32(t.size - places[j]))
     for j in range(d.size):
@@ -111,7 +111,7 @@ def counts_of_ranks(t, rising, starts, n):  # type: ignore[no-untyped-def]
     """Turns histograms of ranks among rising thresholds into how many negatives each threshold counts."""
     places = np.empty(t.shape[1], U32)
     for a in range(t.shape[0]):
-        ranks(t[a], rising[a], places)
+        ranks(t[a], rising[a], places, True)
         for rank in range(1, starts.shape[1]):
             starts[a, rank] += starts[a, rank - 1]
         for k in range(t.shape[1]):
