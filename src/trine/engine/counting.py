@@ -125,7 +125,7 @@ def batch_all(
     if margin is not None:
         for n, d in zip(counts, squared, strict=True):
             rows = max(1, _PAIRS // max(1, n.shape[1]))
-            for some, near in zip(n.split(rows), d.split(rows), strict=True):
+            for some, near in zip(torch.split(n, rows), torch.split(d, rows), strict=True):
                 tally.value += float((some * (field.measured(near).double() + margin)).sum())
                 tally.active += int(some.sum(dtype=torch.float64))
     gradient = None

@@ -151,9 +151,7 @@ class CompiledCount(Kernel):
     def counts(self) -> list[Tensor]:
         """Returns zeros to count in: (positives, rows) for few, histograms (rows, ranks) for many."""
         return [
-            torch.zeros(
-                (len(rising), rising.shape[1] + 1) if len(rising) else few.shape, dtype=torch.int32
-            )
+            torch.zeros((len(rising), rising.shape[1] + 1) if len(rising) else few.shape, dtype=torch.int32)
             for few, rising in zip(self.few, self.rising, strict=True)
         ]
 

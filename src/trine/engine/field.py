@@ -110,13 +110,16 @@ class Field:
         tile[mates] = value
 
     def squared_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """Returns the squared distances of listed pairs of places, from differences."""
-        out = torch.empty(len(a), device=a.device)
+        """Returns the squared distances of listed pairs of places, from differences, in float32."""
+        return self.exact_pairs(a, b).float()
+
+    def exact_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        """Returns the squared distances of listed pairs of places, from differences, in float64."""
+        out = torch.empty(len(a), dtype=torch.float64, device=a.device)
         size = max(1, _CHUNK // max(1, self.width))
         for start in range(0, len(a), size):
             part = slice(start, start + size)
-            squared = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
-            out[part] = squared.float()
+            out[part] = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
         if self.distance == "cosine":
             zero = (self.raw == 0).all(1)[self.layout.order]
             out.masked_fill_(zero[a] | zero[b], 2.0)

@@ -1,4 +1,4 @@
-"""Semi-hard negatives for classes of many: all positives of an anchor are served by one look at its negatives.
+"""Semi-hard negatives for large classes: all positives of an anchor are served by one look at its negatives.
 
 A search for each positive takes time with the square of the class. Here the positives are sorted, and the
 rank of a negative among them says whose negative it may be. Distances are products in float64, as in the
@@ -49,9 +49,7 @@ class RankedPass:
         # Equal rows share their distances, so that a tie is a tie.
         self.copies, self.originals = duplicates(rows)
 
-    def run(
-        self, groups: list[Group], asks: bool, workers: int
-    ) -> tuple[Tally, Float[Tensor, "n d"] | None]:
+    def run(self, groups: list[Group], asks: bool, workers: int) -> tuple[Tally, Float[Tensor, "n d"] | None]:
         """Returns the sums over the anchors of some groups, and their gradient at the sorted rows."""
         zeros = torch.zeros_like(self.field.right[:, : self.field.width])
 
@@ -99,7 +97,7 @@ class RankedPass:
     def _triplets(
         self, start: int, stop: int, first: int, last: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns (d², place in the class) of the positives, nearest first, and (d², row) of the negatives."""
+        """Returns (d², place in the class) of the positives, nearest first; (d², row) of the negatives."""
         from trine.engine.compiled.ranked import nearest_beyond, squares
 
         d = self.rows[start:stop] @ self.rows.T
