@@ -120,7 +120,7 @@ def batch_all(
             mine += other
         if whole.gradient is not None and part.gradient is not None:
             whole.gradient += part.gradient
-    counts = field.to_groups(blocks, kernel.counted(whole.counts))
+    counts = field.to_groups(blocks, kernel.counted(whole.counts), [d.shape[1] for d in squared])
     tally = Tally(whole.value, 0, layout.triplets)
     if margin is not None:
         for n, d in zip(counts, squared, strict=True):

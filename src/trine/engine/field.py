@@ -219,15 +219,15 @@ class Field:
             laid.append(out)
         return laid
 
-    def to_groups(self, blocks: list[Block], laid: list[Tensor]) -> list[Tensor]:
-        """Undoes `by_block`."""
+    def to_groups(self, blocks: list[Block], laid: list[Tensor], places: list[int]) -> list[Tensor]:
+        """Undoes `by_block`, for groups of so many places."""
         parts: list[list[Tensor]] = [[] for _ in self.layout.groups]
         for block, values in zip(blocks, laid, strict=True):
             for index, group in enumerate(self.layout.groups):
                 start, stop = max(block.start, group.start), min(block.stop, group.stop)
                 if start < stop:
                     columns = slice(start - block.start, stop - block.start)
-                    parts[index].append(values[: group.size - 1, columns].T)
+                    parts[index].append(values[: places[index], columns].T)
         return [torch.cat(part) for part in parts]
 
     def in_batch_order(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
