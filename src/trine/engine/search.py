@@ -15,7 +15,7 @@ from torch import Tensor
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block
 from trine.engine.tiles import run_tiles, upper_triangle
-from trine.shapes import Int64
+from trine.shapes import Float, Int64
 
 RUN = 64  # columns whose least value is found first
 _SEARCHES = 16  # searches of one tile that are finished together
@@ -112,7 +112,7 @@ def settle(
 
 def _settled(field: Field, a: Tensor, bound: Tensor, positive: Tensor) -> Tensor:
     """Returns the nearest negative of each place beyond its bound; −1 for none."""
-    d = _distances(field, a, FAR)
+    d = distances_to_negatives(field, a)
     slack = 2 * field.tolerance[a]
     surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
     candidate = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
@@ -131,16 +131,18 @@ def farthest(field: Field, a: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
 
 
 def _farthest(field: Field, a: Tensor) -> Tensor:
-    d = _distances(field, a, -FAR)
+    d = distances_to_negatives(field, a)
+    d.masked_fill_(d == FAR, -FAR)
     row, n = (d >= (d.amax(1) - 2 * field.tolerance[a])[:, None]).nonzero(as_tuple=True)
     return _first(field.layout.order, row, n, -field.exact_pairs(a[row], n), len(a))
 
 
-def _distances(field: Field, a: Tensor, of_mates: float) -> Tensor:
+def distances_to_negatives(field: Field, a: Int64[Tensor, " r"]) -> Float[Tensor, "r n"]:
+    """Returns the squared distances, by products, of some places to all; to class-mates they are `FAR`."""
     d = field.left[a] @ field.right.T
     column = torch.arange(field.layout.rows, device=d.device)
     mates = (column >= field.layout.first[a, None]) & (column < field.layout.last[a, None])
-    return d.masked_fill_(mates, of_mates)
+    return d.masked_fill_(mates, FAR)
 
 
 def _first(order: Tensor, row: Tensor, n: Tensor, key: Tensor, rows: int) -> Tensor:

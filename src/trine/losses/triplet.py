@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
 from trine.engine.early import early_gradient
-from trine.engine.objective import Objective
+from trine.engine.objective import Objective, Watch
 from trine.engine.passes import all_pairs_loss
 from trine.engine.reduction import reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
@@ -120,6 +120,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     draw = Draw(
         check_margin(alpha if mining_margin is None else mining_margin, rule), seed, embeddings.shape[1]
     )
+    watch = None
     if how == "none":
         chosen = mine(
             embeddings,
@@ -134,13 +135,16 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         loss = values
     else:
         choose = partial(select, mining=rule, draw=draw)
-        objective = Objective(alpha, distance, rule, choose, how)
+        watch = Watch(draw.margin) if return_census and draw.margin is not None else None
+        objective = Objective(alpha, distance, rule, choose, how, watch)
         run = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
         loss = early_gradient(batch.anchors, batch.references, run)
     if not return_census:
         return loss
     if draw.margin is None:
         raise InputError("a census needs a margin: give mining_margin= (a soft margin has none)")
+    if watch is not None and watch.census is not None:
+        return loss, watch.census
     return loss, census(
         embeddings, batch.relations, margin=draw.margin, distance=distance, references=references
     )
