@@ -156,6 +156,9 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
                 self.write({"epoch": batches.position[0], "loss": loss.item(), **figures}, step)
             return loss
 
+        def backward(self, loss: Tensor, *arguments: Any, **settings: Any) -> None:
+            triplet.backward(loss)
+
         def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch: Batch, batch_idx: int) -> None:
             done = self.global_step
             if looks is not None:

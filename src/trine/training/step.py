@@ -19,6 +19,7 @@ from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
+from trine.training.caching import GradientCache, even_chunk
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
 
@@ -40,6 +41,7 @@ class TripletStep:
         self.recipe = recipe
         self.steps = steps
         self.names = names
+        self._cache: GradientCache | None = None
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Makes AdamW; biases and the scales of normalisation layers do not decay."""
@@ -77,8 +79,24 @@ class TripletStep:
         torch.default_generator.manual_seed(network_seed)
         if inputs.is_cuda:
             torch.cuda.manual_seed(network_seed)
-        embedded: Tensor = self.encoder(inputs)
+        chunk = self.recipe.training.chunk
+        if chunk is None:
+            embedded: Tensor = self.encoder(inputs)
+        else:
+            self._cache = GradientCache(self.encoder, inputs, chunk=even_chunk(len(inputs), most=chunk))
+            embedded = self._cache.embed()
         return embedded.float()
+
+    def backward(self, loss: Float[Tensor, ""]) -> None:
+        """Takes the gradient of a batch that was embedded, into the weights.
+
+        Args:
+            loss: What `loss` returned, scaled or not.
+        """
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._cache is not None:
+            self._cache.backward()
+            self._cache = None
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
         """Returns the loss of an embedded batch.
