@@ -27,6 +27,7 @@ class Objective:
         mining: The rule.
         choose: The rule as a function of a block.
         reduction: How the values become one; any but `none`.
+        whole: From the tally of these anchors to that of all, where other processes have the others.
     """
 
     margin: float | None
@@ -34,6 +35,7 @@ class Objective:
     mining: Mining
     choose: Choose
     reduction: Reduction
+    whole: Callable[[Tally], Tally] | None = None
 
 
 @dataclass
@@ -67,10 +69,12 @@ class Tally:
 
 
 def finished(
-    tally: Tally, reduction: Reduction, like: Tensor, gx: Tensor | None, gy: Tensor | None
+    tally: Tally, objective: Objective, like: Tensor, gx: Tensor | None, gy: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Divides sums by their number: the end of every pass."""
-    divisor = tally.divisor(reduction)
+    if objective.whole is not None:
+        tally = objective.whole(tally)
+    divisor = tally.divisor(objective.reduction)
     loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(like), device=like.device)
     for gradient in {id(g): g for g in (gx, gy) if g is not None}.values():
         gradient.div_(divisor)

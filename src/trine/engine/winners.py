@@ -272,7 +272,7 @@ def _loss(
         back = space.pulled_back(extra, field.raw)
         if whole is not None and back is not None:
             whole += back
-    loss, whole, _ = finished(tally, objective.reduction, field.raw, whole, None)
+    loss, whole, _ = finished(tally, objective, field.raw, whole, None)
     return loss, whole, None
 
 
