@@ -38,12 +38,12 @@ def digits(count: int, *, kind: str = "images") -> Dataset:
 
 def in_one_graph(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Makes the step embed the same chunks with one graph over all of them."""
-    sizes: list[int] = []
+    seen: list[int] = []
 
     class OneGraph:
-        def __init__(self, encoder: Encoder, inputs: torch.Tensor, *, chunk: int) -> None:
-            self.encoder, self.parts = encoder, inputs.split(chunk)
-            sizes.extend(map(len, self.parts))
+        def __init__(self, encoder: Encoder, inputs: torch.Tensor, *, sizes: list[int]) -> None:
+            self.encoder, self.parts = encoder, inputs.split(sizes)
+            seen.extend(map(len, self.parts))
 
         def embed(self) -> torch.Tensor:
             return torch.cat([self.encoder(part) for part in self.parts])
@@ -52,7 +52,7 @@ def in_one_graph(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             pass
 
     monkeypatch.setattr(step, "GradientCache", OneGraph)
-    return sizes
+    return seen
 
 
 def assert_close(one: Encoder, other: Encoder, tolerance: float) -> None:

@@ -7,9 +7,9 @@ gradient at them; then the encoder runs again, chunk by chunk, and takes that gr
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -76,7 +76,11 @@ def cached_backward(
     """
     if not torch.is_grad_enabled():
         raise InputError("cached_backward was called where gradients are off; call it outside of no_grad")
-    cache = GradientCache(encoder, items, chunk=chunk)
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise InputError(f"chunk must be a number of items of at least 1, given {chunk}")
+    rows = count_rows(items)
+    sizes = [min(chunk, rows - start) for start in range(0, max(1, rows), chunk)]
+    cache = GradientCache(encoder, items, sizes=sizes)
     value = loss(cache.embed(), labels)
     if not isinstance(value, Tensor) or value.numel() != 1:
         given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -97,25 +101,22 @@ class GradientCache:
     Args:
         encoder: As for `cached_backward`.
         items: As for `cached_backward`.
-        chunk: As for `cached_backward`.
+        sizes: How many items each chunk takes, all items together.
 
     Raises:
-        InputError: The encoder is no module, or items or chunk cannot be used.
+        InputError: The encoder is no module, or the items cannot be used.
     """
 
-    def __init__(self, encoder: nn.Module, items: Items, *, chunk: int) -> None:
+    def __init__(self, encoder: nn.Module, items: Items, *, sizes: Sequence[int]) -> None:
         if not isinstance(encoder, nn.Module):
             raise InputError(
                 f"the encoder must be a torch.nn.Module, whose buffers can be found, "
                 f"given {type(encoder).__name__}; wrap it in one"
             )
-        if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-            raise InputError(f"chunk must be a number of items of at least 1, given {chunk}")
         self._encoder, self._items = encoder, items
         tensors = dict(_tensors(items, "items"))
-        self._rows = _one_length(tensors)
-        self._starts = range(0, max(1, self._rows), chunk)
-        self._chunk = chunk
+        stops = list(accumulate(sizes))
+        self._parts = [(stop - size, size) for size, stop in zip(sizes, stops, strict=True)]
         parameters = list(encoder.parameters())
         self._asks = any(each.requires_grad for each in (*parameters, *tensors.values()))
         self._devices = {each.device for each in (*parameters, *encoder.buffers(), *tensors.values())}
@@ -126,13 +127,13 @@ class GradientCache:
 
     def embed(self) -> Tensor:
         """Returns the embeddings of all items; a leaf of the graph where there are several chunks."""
-        if len(self._starts) == 1:
-            return self._embedded(self._items, self._rows)
+        if len(self._parts) == 1:
+            return self._embedded(*self._parts[0])
         parts = []
         with torch.no_grad(), self._buffers_kept():
-            for start in self._starts:
+            for start, rows in self._parts:
                 self._random.append(_RandomState(self._devices))
-                parts.append(self._embedded(*self._part(start)))
+                parts.append(self._embedded(start, rows))
         torch.clear_autocast_cache()
         self._leaf = torch.cat(parts).requires_grad_(self._asks)
         return self._leaf
@@ -149,11 +150,10 @@ class GradientCache:
         assert self._buffers is not None
         self._buffers.restore()
         try:
-            for start, state in zip(self._starts, self._random, strict=True):
+            for number, ((start, rows), state) in enumerate(zip(self._parts, self._random, strict=True), 1):
                 state.restore()
-                last = start == self._starts[-1]
-                with nullcontext() if last else self._alone():
-                    self._once_more(start, gradient)
+                with nullcontext() if number == len(self._parts) else self._alone():
+                    self._once_more(start, rows, gradient[start : start + rows])
         finally:
             after.restore()
 
@@ -165,20 +165,20 @@ class GradientCache:
                 stack.enter_context(torch.autocast(kind, enabled=False))
             yield
 
-    def _once_more(self, start: int, gradient: Tensor) -> None:
-        items, rows = self._part(start)
+    def _once_more(self, start: int, rows: int, gradient: Tensor) -> None:
         with ExitStack() as stack:
             for kind, dtype, caches in self._autocast:
                 stack.enter_context(torch.autocast(kind, dtype=dtype, cache_enabled=caches))
-            embedded = self._embedded(items, rows)
+            embedded = self._embedded(start, rows)
         if embedded.requires_grad:
             with self.precise():
-                torch.autograd.backward(embedded, gradient[start : start + rows])
+                torch.autograd.backward(embedded, gradient)
 
-    def _embedded(self, items: Items, rows: int) -> Tensor:
+    def _embedded(self, start: int, rows: int) -> Tensor:
         # Autocast would hand weights that it cast without a graph to the pass that needs one.
         torch.clear_autocast_cache()
-        embedded = self._encoder(items)
+        whole = len(self._parts) == 1
+        embedded = self._encoder(self._items if whole else _sliced(self._items, start, start + rows))
         if not isinstance(embedded, Tensor) or embedded.ndim == 0 or len(embedded) != rows:
             given = tuple(embedded.shape) if isinstance(embedded, Tensor) else type(embedded).__name__
             raise InputError(
@@ -186,10 +186,6 @@ class GradientCache:
                 f"given {given}; wrap it in a module that does"
             )
         return embedded
-
-    def _part(self, start: int) -> tuple[Items, int]:
-        stop = min(start + self._chunk, self._rows)
-        return _sliced(self._items, start, stop), stop - start
 
     @contextmanager
     def _buffers_kept(self) -> Iterator[None]:
@@ -213,24 +209,6 @@ class GradientCache:
         no_sync: Any = getattr(self._encoder, "no_sync", nullcontext)
         context: AbstractContextManager[Any] = no_sync()
         return context
-
-
-def even_chunk(rows: int, *, most: int) -> int:
-    """Returns the size of chunk that cuts a batch most evenly.
-
-    Args:
-        rows: The size of the batch.
-        most: The largest chunk.
-
-    Returns:
-        The least size that takes no more chunks than `most` does: none is left with a row or two, whose
-        statistics batch normalisation could not use.
-
-    Example:
-        >>> even_chunk(130, most=64), even_chunk(10, most=64)
-        (44, 10)
-    """
-    return max(1, math.ceil(rows / max(1, math.ceil(rows / most))))
 
 
 class _RandomState:
@@ -298,7 +276,19 @@ def _tensors(items: Items, name: str) -> Iterator[tuple[str, Tensor]]:
         )
 
 
-def _one_length(tensors: Mapping[str, Tensor]) -> int:
+def count_rows(items: Items) -> int:
+    """Counts the items of a batch.
+
+    Args:
+        items: A tensor, or a tuple, list or mapping of such.
+
+    Returns:
+        How many rows all of them have.
+
+    Raises:
+        InputError: They are something else, or not equally long.
+    """
+    tensors = dict(_tensors(items, "items"))
     if not tensors:
         raise InputError("items hold no tensor; give a tensor, or a tuple, list or mapping of tensors")
     first = next(iter(tensors))
