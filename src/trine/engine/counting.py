@@ -164,7 +164,7 @@ def batch_all(
     gradient = None
     if whole.gradient is not None:
         gradient = _gradient(field, whole.gradient, counts, squared)
-    loss, gradient, _ = finished(tally, objective.reduction, field.raw, gradient, None)
+    loss, gradient, _ = finished(tally, objective, field.raw, gradient, None)
     return loss, None if gradient is None else field.in_batch_order(gradient), None
 
 

@@ -41,6 +41,7 @@ class Objective:
         choose: The rule as a function of a block.
         reduction: How the values become one; any but `none`.
         watch: The census to be counted on the way, where one is wanted.
+        whole: From the tally of these anchors to that of all, where other processes have the others.
     """
 
     margin: float | None
@@ -49,6 +50,7 @@ class Objective:
     choose: Choose
     reduction: Reduction
     watch: Watch | None = None
+    whole: Callable[[Tally], Tally] | None = None
 
 
 @dataclass
@@ -82,10 +84,12 @@ class Tally:
 
 
 def finished(
-    tally: Tally, reduction: Reduction, like: Tensor, gx: Tensor | None, gy: Tensor | None
+    tally: Tally, objective: Objective, like: Tensor, gx: Tensor | None, gy: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Divides sums by their number: the end of every pass."""
-    divisor = tally.divisor(reduction)
+    if objective.whole is not None:
+        tally = objective.whole(tally)
+    divisor = tally.divisor(objective.reduction)
     loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(like), device=like.device)
     for gradient in {id(g): g for g in (gx, gy) if g is not None}.values():
         gradient.div_(divisor)

@@ -56,7 +56,7 @@ def batch_winners(
     whole = None if gradient is None else field.in_batch_order(gradient)
     if ranked and not isinstance(field, CompiledField):
         tally.add(_exactly(field, relations, objective, ranked, whole))
-    loss, whole, _ = finished(tally, objective.reduction, field.raw, whole, None)
+    loss, whole, _ = finished(tally, objective, field.raw, whole, None)
     return loss, whole, None
 
 

@@ -18,6 +18,7 @@ from trine.training.batches import Batches, Prepared, default_steps, make_sample
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
+from trine.training.processes import as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
 from trine.training.schedule import stream_seed
@@ -43,6 +44,9 @@ def fit(
     end, `model/`. Interrupted at any moment and resumed, a run ends with the same weights as one that
     was left alone.
 
+    With `training.devices` above 1 the script that calls is started once more for each further process,
+    unless torchrun or SLURM has started them; all return the same encoder, and the first alone writes.
+
     Args:
         dataset: The training items.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
@@ -66,21 +70,24 @@ def fit(
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
-    run, digest = RunFolder(Path(out)), _digest(dataset)
+    run, digest, world = RunFolder(Path(out)), _digest(dataset), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        sampler = make_sampler(dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"))
+        sampler = make_sampler(
+            dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"), world=world
+        )
         if settings.epochs is not None:
             steps = steps_of(sampler, epochs=settings.epochs)
         else:
-            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch)
+            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch * world.size)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
             distance=recipe.loss.distance,
             seed=stream_seed(seed, "weights"),
         )
-        open_run(run, recipe, dataset_digest=digest, resume=resume)
+        if world.first:
+            open_run(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
 
         def prepared(items: Dataset) -> Prepared:
@@ -96,21 +103,23 @@ def fit(
                 best_weights=run.best,
             )
         session = Session(
-            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
+            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
             batches=Batches(prepared(dataset), labels=dataset.labels, sampler=sampler, steps=steps),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
-            show_progress=progress and sys.stderr.isatty(),
+            show_progress=progress and world.first and sys.stderr.isatty(),
         )
         train(session)
     encoder.cpu().eval()
-    if looks is not None:
+    if looks is not None and world.first:
         read_weights(encoder, run.best)
+    as_in_first(encoder, world=world)
     check_finite(encoder, step=steps)
-    save(encoder, run.model, trained_on=_described(dataset))
+    if world.first:
+        save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 
 
