@@ -51,6 +51,16 @@ def test_references_may_be_given_and_hold_more_than_the_batch(size: int) -> None
 
 
 @pytest.mark.parametrize("size", [2, 3])
+def test_chunks_begin_with_the_buffers_of_the_first_process(size: int) -> None:
+    first = world(size)[0]["drift"]
+    assert all(step["drift"] < 1e-12 for step in first), "and move once"
+    for found in world(size):
+        for step in found["drift"]:
+            assert step["norm"] > 1e-3
+            assert step["gradient"] < 1e-10
+
+
+@pytest.mark.parametrize("size", [2, 3])
 def test_processes_that_do_not_fit_together_are_told_so_everywhere(size: int) -> None:
     for rank, found in enumerate(world(size)):
         widths, known, relations, lonely, labels, ids, first = found["mistakes"]
