@@ -110,13 +110,16 @@ class Field:
         tile[mates] = value
 
     def squared_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """Returns the squared distances of listed pairs of places, from differences."""
-        out = torch.empty(len(a), device=a.device)
+        """Returns the squared distances of listed pairs of places, from differences, in float32."""
+        return self.exact_pairs(a, b).float()
+
+    def exact_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        """Returns the squared distances of listed pairs of places, from differences, in float64."""
+        out = torch.empty(len(a), dtype=torch.float64, device=a.device)
         size = max(1, _CHUNK // max(1, self.width))
         for start in range(0, len(a), size):
             part = slice(start, start + size)
-            squared = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
-            out[part] = squared.float()
+            out[part] = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
         if self.distance == "cosine":
             zero = (self.raw == 0).all(1)[self.layout.order]
             out.masked_fill_(zero[a] | zero[b], 2.0)
@@ -161,12 +164,10 @@ class Field:
         for places in self.chunks(group.start, group.stop, group.size):
             u = self._centred_class(places, group.size)
             part = weights[places.start - group.start : places.stop - group.start].view(*u.shape[:2], -1)
-            pull = torch.zeros_like(u)
+            square, pull = with_diagonal(part), torch.empty_like(u)
             for rows in _rows_of(u):
-                w = with_diagonal(part[:, rows], rows.start).double()
-                pull[:, rows] += (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
-                back = w.transpose(1, 2)
-                pull += (back.sum(2, keepdim=True) * u).baddbmm_(back, u[:, rows], alpha=-1)
+                w = (square[:, rows] + square[:, :, rows].transpose(1, 2)).double()
+                pull[:, rows] = (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
             gradient[places] += pull.flatten(0, 1).to(gradient.dtype)
 
     def pull_pairs(
@@ -218,15 +219,15 @@ class Field:
             laid.append(out)
         return laid
 
-    def to_groups(self, blocks: list[Block], laid: list[Tensor]) -> list[Tensor]:
-        """Undoes `by_block`."""
+    def to_groups(self, blocks: list[Block], laid: list[Tensor], places: list[int]) -> list[Tensor]:
+        """Undoes `by_block`, for groups of so many places."""
         parts: list[list[Tensor]] = [[] for _ in self.layout.groups]
         for block, values in zip(blocks, laid, strict=True):
             for index, group in enumerate(self.layout.groups):
                 start, stop = max(block.start, group.start), min(block.stop, group.stop)
                 if start < stop:
                     columns = slice(start - block.start, stop - block.start)
-                    parts[index].append(values[: group.size - 1, columns].T)
+                    parts[index].append(values[: places[index], columns].T)
         return [torch.cat(part) for part in parts]
 
     def in_batch_order(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -254,13 +255,10 @@ def without_diagonal(pairs: Tensor, first: int = 0) -> Tensor:
     return torch.cat([flat[:, :first], between, flat[:, last + 1 :]], 1).view(c, h, k - 1)
 
 
-def with_diagonal(rows: Tensor, first: int = 0) -> Tensor:
-    """(c, h, k − 1) ↦ (c, h, k): rows from the `first` of a class, each with a 0 at itself."""
-    c, h, k = rows.shape[0], rows.shape[1], rows.shape[2] + 1
-    flat, given = rows.new_zeros(c, h * k), rows.reshape(c, h * (k - 1))
-    last = first + (h - 1) * (k + 1)
-    flat[:, :first] = given[:, :first]
-    between = flat[:, first + 1 : last + 1].view(c, h - 1, k + 1)
-    between[:, :, :-1] = given[:, first : first + (h - 1) * k].view(c, h - 1, k)
-    flat[:, last + 1 :] = given[:, first + (h - 1) * k :]
-    return flat.view(c, h, k)
+def with_diagonal(rows: Tensor) -> Tensor:
+    """(c, k, k − 1) ↦ (c, k, k): each row of a class with a 0 at itself."""
+    c, k, _ = rows.shape
+    square = rows.new_zeros(c, k * k)
+    if k > 1:
+        square[:, 1:].view(c, k - 1, k + 1)[:, :, :-1] = rows.reshape(c, k - 1, k)
+    return square.view(c, k, k)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
 from trine.engine.early import Pass, early_gradient
-from trine.engine.objective import Objective
+from trine.engine.objective import Objective, Watch
 from trine.engine.passes import all_pairs_loss
 from trine.engine.reduction import reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
@@ -130,6 +130,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     draw = Draw(
         check_margin(alpha if mining_margin is None else mining_margin, rule), seed, embeddings.shape[1]
     )
+    watch = None
     if how == "none":
         chosen = mine(
             embeddings,
@@ -144,8 +145,9 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         loss = values
     else:
         choose = partial(select, mining=rule, draw=draw)
+        watch = Watch(draw.margin) if return_census and draw.margin is not None else None
         whole = whole_tally(embeddings.device) if across_processes else None
-        objective = Objective(alpha, distance, rule, choose, how, whole)
+        objective = Objective(alpha, distance, rule, choose, how, watch, whole)
         run: Pass = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
         loss = early_gradient(
             batch.anchors, batch.references, times_processes(run) if across_processes else run
@@ -154,6 +156,8 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         return loss
     if draw.margin is None:
         raise InputError("a census needs a margin: give mining_margin= (a soft margin has none)")
+    if watch is not None and watch.census is not None:
+        return loss, watch.census
     return loss, census(
         embeddings, batch.relations, margin=draw.margin, distance=distance, references=references
     )
