@@ -13,6 +13,7 @@ from trine.errors import InputError
 from trine.losses import gathered
 from worlds import run_world
 
+pytestmark = pytest.mark.slow
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 

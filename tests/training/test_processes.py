@@ -73,16 +73,18 @@ def unbroken() -> str:
         return first
 
 
-@pytest.mark.parametrize(("hit", "code"), [("SIGINT", 130), ("SIGKILL", -signal.SIGKILL)])
-def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path, hit: str, code: int) -> None:
+def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run(SCRIPT, out, hit, code=code)
-    checkpoint = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
-    # Ctrl-C ends the step in both processes, though one alone received it.
-    assert checkpoint["global_step"] == (world_fit.HIT + 1 if hit == "SIGINT" else 4)
-    assert not (out / "model").exists()
-    done = run(SCRIPT, out, "resume")
-    assert done.stdout.split() == [unbroken()] * 2
+    for words, code, done in (
+        (["SIGKILL"], -signal.SIGKILL, 4),
+        # Ctrl-C ends the step in both processes, though one alone received it.
+        (["resume", "SIGINT"], 130, world_fit.HIT + 1),
+    ):
+        run(SCRIPT, out, *words, code=code)
+        checkpoint = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
+        assert checkpoint["global_step"] == done
+        assert not (out / "model").exists()
+    assert run(SCRIPT, out, "resume").stdout.split() == [unbroken()] * 2
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
     assert [int(row["step"]) for row in rows] == [0, 10, world_fit.STEPS - 1], "written once"
     assert not list(out.rglob("*unfinished*"))
@@ -144,6 +146,8 @@ def test_who_a_process_is_comes_from_whoever_started_it(monkeypatch: pytest.Monk
         assert world_of(recipe) == World(2, 4, nodes=2)
         with pytest.raises(SettingError, match=r"^torchrun started 4 processes, and training.devices is 3; "):
             world_of(TrainingRecipe(devices=3))
+        with pytest.raises(SettingError, match=r"training.devices is 1; set it to 4, the processes of all"):
+            world_of(TrainingRecipe())
     with monkeypatch.context() as slurm:
         for name, value in {
             "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NNODES": "2",

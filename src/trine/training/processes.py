@@ -65,7 +65,7 @@ def world_of(recipe: TrainingRecipe) -> World:
         World(rank=0, size=1, nodes=1)
     """
     size = recipe.devices
-    if size == 1:
+    if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         return World()
     found = require("lightning.fabric.plugins.environments", extra="train")
     starters: list[tuple[str, Any, str]] = [
