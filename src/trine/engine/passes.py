@@ -19,7 +19,7 @@ from trine.engine.layout import Layout
 from trine.engine.objective import Objective, loss_dtype
 from trine.engine.relations import LabelRelations, Relations
 from trine.engine.soft import SoftKernel, short
-from trine.engine.tiles import one_thread, tile_height
+from trine.engine.tiles import one_thread
 from trine.engine.winners import batch_winners
 
 SMALL = 192  # rows up to which one block of the exact pass is faster than sorting the batch
@@ -76,7 +76,7 @@ def _kernel(field: Field, objective: Objective) -> type[Kernel]:
 def _witness(field: Field, objective: Objective) -> TiledCensus | None:
     if objective.watch is None or not counts_in_tiles(field):
         return None
-    return TiledCensus(field, field.layout.blocks(tile_height(field.layout.rows)), objective.watch.margin)
+    return TiledCensus(field, objective.watch.margin)
 
 
 def workers(x: Tensor) -> int:
