@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from trine.encoders import Encoder
-from trine.errors import SettingError, require
+from trine.errors import SettingError, TrineError, require
 from trine.training.batches import Batch, Batches
 from trine.training.folder import RunFolder, rename_durably
 from trine.training.log import MetricsFile, ProgressLine
 from trine.training.looks import Looks
-from trine.training.processes import any_of, strategy, world_of
+from trine.training.processes import any_of, lost, strategy, world_of
 from trine.training.recipe import TrainingRecipe
 from trine.training.step import TripletStep
 
@@ -81,6 +81,13 @@ def train(session: Session) -> None:
     except SystemExit:
         # At a second Ctrl-C Lightning leaves the process; that is for the caller to decide.
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if not lost(error, world=session.step.world):
+            raise
+        raise TrineError(
+            "another process of the run has ended, and this one cannot go on; look at what the other one "
+            "said, and resume the run"
+        ) from error
     finally:
         if line is not None:
             line.stop()

@@ -6,7 +6,6 @@ of the step; so a checkpoint needs the weights, the optimiser's state and the st
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.caching import GradientCache
-from trine.training.processes import ALONE, World, most_chunks, parallel
+from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
 
@@ -100,9 +99,9 @@ class TripletStep:
         if chunk is None:
             embedded: Tensor = self._network(inputs)
         else:
-            chunks = most_chunks(math.ceil(len(inputs) / chunk), world=self.world, device=inputs.device)
             # Even ones: none is left with a row or two, whose statistics batch normalisation could not use.
-            sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(max(1, chunks))]
+            chunks = chunks_of(inputs, most=chunk, world=self.world)
+            sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(chunks)]
             self._cache = GradientCache(self._network, inputs, sizes=sizes)
             embedded = self._cache.embed()
         return embedded.float()
