@@ -75,6 +75,9 @@ class LossRecipe:
         distance: What is compared: `squared_euclidean`, `euclidean` or `cosine`.
         mining: The rule that chooses the triplets of a batch, by name.
         reduction: How the triplets' losses become one number; null is the rule's own.
+        memory: How many of the last embeddings are further positives and negatives of a batch; null
+            remembers none.
+        memory_warmup: Share of all steps before anything is remembered.
         curriculum: What changes while training goes on, in the order of `at`.
     """
 
@@ -82,6 +85,8 @@ class LossRecipe:
     distance: Distance = "euclidean"
     mining: str = "semihard"
     reduction: Reduction | None = "active"
+    memory: Annotated[int, Range(at_least=1)] | None = None
+    memory_warmup: Share = 0.1
     curriculum: tuple[Stage, ...] = ()
 
 

@@ -1,7 +1,8 @@
 """One training step: augment, embed, mine, loss.
 
 Everything random is seeded by the step it belongs to, and everything that changes with time is a function
-of the step; so a checkpoint needs the weights, the optimiser's state and the step, and no more.
+of the step; so a checkpoint needs the weights, the optimiser's state, the step and the cross-batch memory,
+and no more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from trine.encoders import Encoder
 from trine.errors import SettingError
-from trine.losses import triplet_loss
+from trine.losses import Memory, triplet_loss
 from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
@@ -33,6 +34,9 @@ class TripletStep:
         recipe: The run's settings.
         steps: All steps of the run.
         names: The name of each training item, for errors.
+
+    Attributes:
+        memory: The last embeddings, where the recipe wants them remembered; part of a checkpoint.
     """
 
     def __init__(self, encoder: Encoder, *, recipe: Recipe, steps: int, names: Sequence[str]) -> None:
@@ -40,6 +44,8 @@ class TripletStep:
         self.recipe = recipe
         self.steps = steps
         self.names = names
+        kept = recipe.loss.memory
+        self.memory = None if kept is None else Memory(kept, dimension=encoder.settings.dimension)
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Makes AdamW; biases and the scales of normalisation layers do not decay."""
@@ -81,7 +87,7 @@ class TripletStep:
         return embedded.float()
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
-        """Returns the loss of an embedded batch.
+        """Returns the loss of an embedded batch, and remembers it where there is a memory.
 
         Args:
             embeddings: One row per item of the batch.
@@ -95,6 +101,9 @@ class TripletStep:
             SettingError: The loss is NaN or infinite.
         """
         mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        warm = step >= self.recipe.loss.memory_warmup * self.steps
+        memory = self.memory if warm else None
+        references, reference_labels, reference_ids = remembered(memory, embeddings, batch)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             loss: Tensor = triplet_loss(
                 embeddings,
@@ -105,6 +114,9 @@ class TripletStep:
                 reduction=self.recipe.loss.reduction,
                 seed=stream_seed(self.recipe.seed, "mining", step),
                 item_ids=batch.positions,
+                references=references,
+                reference_labels=reference_labels,
+                reference_ids=reference_ids,
             )
         if not torch.isfinite(loss):
             names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
@@ -113,6 +125,8 @@ class TripletStep:
                 f"training.learning_rate (it is {self.recipe.training.learning_rate:g}) or look at "
                 "these items"
             )
+        if memory is not None:
+            memory.enqueue(embeddings, batch.labels, batch.positions)
         return loss
 
     def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, float]:
@@ -142,3 +156,12 @@ class TripletStep:
             "negative_distance": counted.mean_negative_distance,
         }
         return figures if margin is None else {**figures, "margin": margin}
+
+
+def remembered(
+    memory: Memory | None, embeddings: Float[Tensor, "b d"], batch: Batch
+) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+    """Returns the references of a batch, itself and the memory; none where nothing is remembered."""
+    if memory is None or len(memory) == 0:
+        return None, None, None
+    return memory.joined(embeddings, batch.labels, batch.positions)
