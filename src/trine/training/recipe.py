@@ -43,12 +43,17 @@ class SamplerRecipe:
         batch: The items in a batch, where `items` is null.
         repeat: What happens to an identity with fewer than K items: `never` takes those it has; `fill`
             repeats some, and a repeated item is no positive of itself.
+        confusable: Share of the identities of a batch that come from the neighbour lists of others in it,
+            as the encoder confuses them; 0 composes batches at random.
+        refresh: Epochs between the looks at who is confused with whom.
     """
 
     identities: Annotated[int, Range(at_least=2)] | None = None
     items: Annotated[int, Range(at_least=2)] | None = None
     batch: Annotated[int, Range(at_least=4)] = 128
     repeat: Literal["never", "fill"] = "never"
+    confusable: Share = 0.0
+    refresh: Annotated[int, Range(at_least=1)] = 1
 
 
 @dataclass(frozen=True)

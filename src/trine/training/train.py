@@ -15,6 +15,7 @@ from trine.data import Dataset
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
 from trine.training.batches import Batches, Prepared, default_steps, make_sampler, steps_of
+from trine.training.confusable import Confusions
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
@@ -95,9 +96,16 @@ def fit(
                 patience=settings.patience,
                 best_weights=run.best,
             )
+        training_items, refresh = prepared(dataset), None
+        if recipe.sampler.confusable > 0:
+            refresh = Confusions(
+                encoder, prepared=training_items, labels=dataset.labels, every=recipe.sampler.refresh
+            )
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
-            batches=Batches(prepared(dataset), labels=dataset.labels, sampler=sampler, steps=steps),
+            batches=Batches(
+                training_items, labels=dataset.labels, sampler=sampler, steps=steps, refresh=refresh
+            ),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
