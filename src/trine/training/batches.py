@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.data import Dataset, PKSampler
+from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder
 from trine.errors import DataError
 from trine.shapes import Int64, Shaped
@@ -28,11 +28,13 @@ class Batch(NamedTuple):
         inputs: What the encoder takes.
         labels: The identity of each.
         positions: Where each stands among the training items.
+        triplets: Rows of anchor, positive and negative, where the loss is that of listed triplets.
     """
 
     inputs: Shaped[Tensor, "b ..."]
     labels: Int64[Tensor, " b"]
     positions: Int64[Tensor, " b"]
+    triplets: Int64[Tensor, "t 3"] | None = None
 
 
 class Prepared:
@@ -99,7 +101,7 @@ class Batches:
         items: Prepared,
         *,
         labels: Int64[np.ndarray, " n"],
-        sampler: PKSampler,
+        sampler: PKSampler | TripletSampler,
         steps: int,
         refresh: Refresh | None = None,
     ) -> None:
@@ -124,7 +126,8 @@ class Batches:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes to where `state_dict` stood; the next iteration hands out what comes after."""
         self.position = (int(state["epoch"]), int(state["batches"]))
-        self._take(state["neighbours"].numpy() if "neighbours" in state else None)
+        if "neighbours" in state:
+            self._take(state["neighbours"].numpy())
 
     def __iter__(self) -> Iterator[Batch]:
         for drawn in self._stretches():
@@ -152,7 +155,8 @@ class Batches:
             yield self._drawn(epoch, done, until)
             epoch, done = until, 0
 
-    def _take(self, neighbours: Int64[np.ndarray, "i k"] | None) -> None:
+    def _take(self, neighbours: Int64[np.ndarray, "i k"]) -> None:
+        assert isinstance(self._sampler, PKSampler)
         self.neighbours = neighbours
         self._sampler.set_neighbours(neighbours)
 
@@ -237,7 +241,7 @@ def default_steps(items: int, *, batch: int) -> int:
     return min(max(math.ceil(PASSES * items / batch), FEWEST_STEPS), MOST_STEPS)
 
 
-def steps_of(sampler: PKSampler, *, epochs: int) -> int:
+def steps_of(sampler: PKSampler | TripletSampler, *, epochs: int) -> int:
     """Counts the batches of the first epochs.
 
     Args:

@@ -22,6 +22,7 @@ from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+from trine.triplets import Triplets
 
 BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
 
@@ -103,11 +104,12 @@ class TripletStep:
         mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
         warm = step >= self.recipe.loss.memory_warmup * self.steps
         memory = self.memory if warm else None
+        listed = None if batch.triplets is None else Triplets(*batch.triplets.unbind(1))
         references, reference_labels, reference_ids = remembered(memory, embeddings, batch)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             loss: Tensor = triplet_loss(
                 embeddings,
-                batch.labels,
+                batch.labels if listed is None else listed,
                 margin=margin,
                 distance=self.recipe.loss.distance,
                 mining=mining,
