@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Verb
 from trine.errors import SettingError
 
@@ -108,12 +109,19 @@ def _train_arguments(parser: Any) -> None:
         "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
     )
     _set_argument(parser)
+    parser.add_argument(
+        "--triplets",
+        type=str,
+        default=None,
+        help="a .csv or .parquet table of triplets to learn from; see trine mine",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
 
 
 def _train(settings: Any) -> None:
     from pathlib import Path
 
+    from trine.data import read_triplets
     from trine.run import train_run
     from trine.training import RunFolder, check_run, load_recipe
 
@@ -122,11 +130,13 @@ def _train(settings: Any) -> None:
     if settings.resume and name is None:
         name = run.recipe
     recipe = load_recipe(name, overrides=_overrides(settings.set))
+    triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     data = _loaded(settings)
     try:
-        report = train_run(data, recipe, out=settings.out, resume=settings.resume)
+        report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
     except KeyboardInterrupt:
-        _say(f"interrupted; go on with: trine train {settings.data} --out {settings.out} --resume")
+        words = "" if triplets is None else f" --triplets {settings.triplets}"
+        _say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
         raise
     _say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
 
@@ -193,6 +203,22 @@ def _evaluate(settings: Any) -> None:
         support="provisional" if settings.provisional else "required",
     )
     _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
+
+
+def _mine_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    mining_arguments(parser)
+
+
+def _mine(settings: Any) -> None:
+    from trine import load
+    from trine.run import mine_run
+
+    load(settings.run)  # A missing model is said before any data is read.
+    how = mining_of(settings)
+    report = mine_run(settings.run, _loaded(settings), out=settings.out, how=how, part=settings.part)
+    _say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
 
 
 def _embed_arguments(parser: Any) -> None:
@@ -356,6 +382,14 @@ VERBS: dict[str, Verb] = {
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
         "trine evaluate runs/faces photos/ --far 0.001\n"
         "trine evaluate runs/faces others/ --far 0.001 --calibrate",
+    ),
+    "mine": Verb(
+        _mine,
+        _mine_arguments,
+        "Write hard triplets of labelled data as a table to train on.",
+        "trine mine runs/faces photos/ --out triplets.parquet\n"
+        "trine mine runs/faces photos/ --out triplets.csv --rule hard --skip 3 --relative-margin 0.05\n"
+        "trine train photos/ --triplets triplets.parquet --out runs/harder",
     ),
     "embed": Verb(
         _embed,
