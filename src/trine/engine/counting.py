@@ -19,6 +19,7 @@ from trine.engine.layout import Block
 from trine.engine.objective import Objective, Tally, finished
 from trine.engine.tiles import run_tiles, tile_height, upper_triangle
 
+_PAIRS = 1 << 17  # positives handled at once in float64
 MANY = 128  # positives from which a search for the rank of a distance is faster than comparing with each
 
 
@@ -123,8 +124,10 @@ def batch_all(
     tally = Tally(whole.value, 0, layout.triplets)
     if margin is not None:
         for n, d in zip(counts, squared, strict=True):
-            tally.value += float((n * (field.measured(d).double() + margin)).sum())
-            tally.active += int(n.sum(dtype=torch.float64))
+            rows = max(1, _PAIRS // max(1, n.shape[1]))
+            for some, near in zip(torch.split(n, rows), torch.split(d, rows), strict=True):
+                tally.value += float((some * (field.measured(near).double() + margin)).sum())
+                tally.active += int(some.sum(dtype=torch.float64))
     gradient = None
     if whole.gradient is not None:
         gradient = _gradient(field, whole.gradient, counts, squared)
@@ -140,7 +143,7 @@ def _gradient(field: Field, weighted: Tensor, counts: list[Tensor], squared: lis
         gradient *= 2
     for group, n, d in zip(field.layout.groups, counts, squared, strict=True):
         if group.size > 1:
-            field.pull_positives(group, n * field.slope(d), gradient)
+            field.pull_positives(group, field.slope(d).mul_(n), gradient)
     return gradient
 
 

@@ -171,7 +171,8 @@ class LabelRelations(Relations):
         own: bool,
     ) -> None:
         self.labels, self.reference_labels, self.own = labels, reference_labels, own
-        self.by_id = item_ids is not None
+        # Where no id comes twice, a set to itself needs no ids to tell a row from itself.
+        self.by_id = item_ids is not None and not (own and _all_differ(item_ids))
         self.anchor_ids = _numbered(labels) if item_ids is None else item_ids.long()
         self.reference_ids = _numbered(reference_labels) if reference_ids is None else reference_ids.long()
 
@@ -241,6 +242,11 @@ class PairRelations(Relations):
             positive.scatter_(1, anchors[:, None], False)
             negative.scatter_(1, anchors[:, None], False)
         return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, False)
+
+
+def _all_differ(ids: Tensor) -> bool:
+    in_order = ids.sort().values
+    return bool((in_order[1:] != in_order[:-1]).all())
 
 
 def _numbered(rows: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ decided again by the exact pass. The loss and the gradient come from differences
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,47 +18,11 @@ from trine.engine.fast import CompiledField, CompiledSearch
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
 from trine.engine.objective import Objective, Tally, finished
+from trine.engine.ranked import MANY, RankedPass
 from trine.engine.relations import Relations
+from trine.engine.search import Best, joined, search_tiles, settle
 from trine.engine.space import Space
 from trine.engine.tiles import run_tiles, tile_height, upper_triangle
-from trine.shapes import Int64
-
-RUN = 64  # columns whose least value is found first
-_SEARCHES = 16  # searches of one tile that are finished together
-_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
-
-
-@dataclass
-class Best:
-    """The nearest negative so far, for each place (positive, row) of a block.
-
-    Attributes:
-        squared: Its squared distance; `FAR` where there is none.
-        index: Its row.
-        unsure: Whether rounding could have decided.
-    """
-
-    squared: Tensor
-    index: Int64[Tensor, "p h"]
-    unsure: Tensor
-
-    @classmethod
-    def of(cls, bounds: Tensor) -> Best:
-        """Starts with nothing found."""
-        return cls(
-            torch.full_like(bounds, FAR),
-            torch.full(bounds.shape, -1, device=bounds.device),
-            torch.zeros(bounds.shape, dtype=torch.bool, device=bounds.device),
-        )
-
-    def take(self, squared: Tensor, index: Tensor, unsure: Tensor, tolerance: Tensor) -> None:
-        """Takes the nearest of another tile, where it is nearer."""
-        clear = squared < self.squared - tolerance
-        close = ~clear & (squared <= self.squared + tolerance) & (squared < FAR)
-        nearer = squared < self.squared
-        self.unsure = torch.where(clear, unsure, self.unsure | close)
-        self.index = torch.where(nearer, index, self.index)
-        self.squared = torch.minimum(squared, self.squared)
 
 
 def batch_winners(
@@ -78,7 +40,13 @@ def batch_winners(
     """
     layout, rule = field.layout, objective.mining
     blocks = layout.blocks(tile_height(layout.rows))
-    chosen = [positives_of(field, group, rule.positive) for group in layout.groups]
+    chosen, ranked = [], []
+    for group in layout.groups:
+        if _by_rank(group, objective):
+            ranked.append(group)
+            chosen.append(_nothing(field, group))
+        else:
+            chosen.append(positives_of(field, group, rule.positive))
     bounds, bounded = [], []
     for d, rows in chosen:
         if rule.negative == "hard":  # one search without a bound serves all positives
@@ -88,35 +56,25 @@ def batch_winners(
         else:
             bounds.append(d)
             bounded.append(rows)
-    laid = field.by_block(blocks, bounds, torch.inf)
+    laid, laid_rows = field.by_block(blocks, bounds, torch.inf), field.by_block(blocks, bounded, -1)
     if isinstance(field, CompiledField):
-        best = _compiled(field, blocks, laid, field.by_block(blocks, bounded, -1), workers)
+        best = _compiled(field, blocks, laid, laid_rows, workers)
         if rule.negative == "semihard":
             _fall_back(field, blocks, laid, best)
     else:
-        best = _searched(field, blocks, laid, workers)
-    return _loss(field, relations, objective, asks, blocks, best, chosen)
+        best = search_tiles(field, blocks, laid, workers)
+        settle(field, blocks, laid, laid_rows, best)
+    return _loss(field, relations, objective, asks, blocks, best, chosen, ranked, workers)
 
 
-def _searched(field: Field, blocks: list[Block], bounds: list[Tensor], workers: int) -> list[Best]:
-    height = max(len(block) for block in blocks)
+def _by_rank(group: Group, objective: Objective) -> bool:
+    rule = objective.mining
+    return group.size > MANY and rule.positive == "all" and rule.negative != "hard"
 
-    def state() -> tuple[list[Best], Tensor]:
-        return [Best.of(b) for b in bounds], field.right.new_empty(height * height)
 
-    def work(mine: tuple[list[Best], Tensor], i: int, j: int) -> None:
-        best, buffer = mine
-        a, b = blocks[i], blocks[j]
-        tile = field.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        search(tile, bounds[i], field.tolerance[a.rows], best[i], b.start)
-        if i != j:
-            search(tile.T.contiguous(), bounds[j], field.tolerance[b.rows], best[j], a.start)
-
-    return _joined(
-        field,
-        blocks,
-        [best for best, _ in run_tiles(upper_triangle(blocks, field.layout), state, work, workers)],
-    )
+def _nothing(field: Field, group: Group) -> tuple[Tensor, Tensor]:
+    rows = group.stop - group.start
+    return field.right.new_empty(rows, 0), field.layout.order.new_empty(rows, 0)
 
 
 def _compiled(
@@ -140,7 +98,7 @@ def _compiled(
         ]
         for part, _ in parts
     ]
-    return _joined(field, blocks, found)
+    return joined(field, blocks, found)
 
 
 def _fall_back(field: CompiledField, blocks: list[Block], bounds: list[Tensor], best: list[Best]) -> None:
@@ -152,14 +110,6 @@ def _fall_back(field: CompiledField, blocks: list[Block], bounds: list[Tensor], 
             farthest = torch.full_like(found.index[0], -1)
             farthest[row] = field.farthest(row + block.start)
             found.index[: len(bound)] = torch.where(missing, farthest, found.index[: len(bound)])
-
-
-def _joined(field: Field, blocks: list[Block], parts: list[list[Best]]) -> list[Best]:
-    """Joins what the workers found."""
-    for other in parts[1:]:
-        for block, mine, more in zip(blocks, parts[0], other, strict=True):
-            mine.take(more.squared, more.index, more.unsure, field.tolerance[block.rows])
-    return parts[0]
 
 
 def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]:
@@ -177,61 +127,6 @@ def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]
     return d.gather(1, pick), rows.gather(1, pick)
 
 
-def search(tile: Tensor, bounds: Tensor, tolerance: Tensor, best: Best, offset: int) -> None:
-    """Finds the nearest negative beyond each bound in a tile.
-
-    Distances of at least 0 are ordered as their bits are, and integers wrap around: less the bits of the
-    bound, what is not beyond it is larger than all that is, and the least is the nearest beyond. The least
-    of each run of columns is found first: torch finds a least value much faster than its place.
-    """
-    h, w = tile.shape
-    if w % RUN:
-        tile = torch.nn.functional.pad(tile, (0, RUN - w % RUN), value=FAR)
-    bits, moved = tile.view(torch.int32), torch.empty_like(tile, dtype=torch.int32)
-    floor = bounds - tolerance
-    shift = torch.where(floor >= 0, floor.clamp(min=0).view(torch.int32) + 1, 0) + _LOWEST
-    row = torch.arange(h, device=tile.device)
-    for start in range(0, len(bounds), _SEARCHES):
-        some = slice(start, start + _SEARCHES)
-        least, inside = [], []
-        for k in range(len(bounds))[some]:
-            torch.sub(bits, shift[k, :, None], out=moved)
-            runs = moved.view(h, -1, RUN)
-            least.append(runs.amin(2))
-            inside.append(runs[row, least[-1].argmin(1)])
-        _improve(best, some, torch.stack(least), torch.stack(inside), shift, bounds, tolerance, offset)
-
-
-def _improve(
-    best: Best,
-    some: slice,
-    least: Tensor,
-    inside: Tensor,
-    shift: Tensor,
-    bounds: Tensor,
-    tolerance: Tensor,
-    offset: int,
-) -> None:
-    """Takes what some searches found: the least of each run, and the whole run of the least."""
-    value, at = least.min(2)
-    first = inside.argmin(2)
-    inside.scatter_(2, first[..., None], _HIGHEST)
-    least.scatter_(2, at[..., None], _HIGHEST)
-    second = torch.minimum(inside.amin(2), least.amin(2))
-    nearest, runner_up = (_beyond(v, shift[some]) for v in (value, second))
-    unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
-    part = Best(best.squared[some], best.index[some], best.unsure[some])
-    part.take(nearest, at * RUN + first + offset, unsure & (nearest < FAR), tolerance)
-    best.squared[some], best.index[some], best.unsure[some] = part.squared, part.index, part.unsure
-
-
-def _beyond(moved: Tensor, shift: Tensor) -> Tensor:
-    """Turns the least of moved bits into a squared distance; `FAR` where nothing is beyond the bound."""
-    bits = moved + shift
-    squared = bits.view(torch.float32)
-    return torch.where((bits >= shift - _LOWEST) & (squared < FAR), squared, FAR)
-
-
 def _loss(
     field: Field,
     relations: Relations,
@@ -240,6 +135,8 @@ def _loss(
     blocks: list[Block],
     best: list[Best],
     chosen: list[tuple[Tensor, Tensor]],
+    ranked: list[Group],
+    workers: int,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     layout, margin = field.layout, objective.margin
     device = field.raw.device
@@ -257,6 +154,10 @@ def _loss(
                 unsure[start:stop] = found.unsure[:searches, columns].any(0) | missing
     gradient = torch.zeros_like(field.right[:, : field.width]) if asks else None
     tally = Tally()
+    if ranked and isinstance(field, CompiledField):
+        tally, gradient = RankedPass(field, objective).run(ranked, asks, workers)
+    elif ranked:  # the exact pass sorts the negatives of an anchor
+        unsure[ranked[0].start :] = True
     for group, (d, rows), negative in zip(layout.groups, chosen, n, strict=True):
         if group.size > 1:
             sure = ~unsure[group.start : group.stop]
