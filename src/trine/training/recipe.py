@@ -82,7 +82,8 @@ class LossRecipe:
         reduction: How the triplets' losses become one number; null is the rule's own.
         memory: How many of the last embeddings are further positives and negatives of a batch; null
             remembers none.
-        memory_warmup: Share of all steps before anything is remembered.
+        memory_warmup: Share of all steps before anything is remembered: until then the encoder moves too
+            fast for its past to say anything.
         curriculum: What changes while training goes on, in the order of `at`.
     """
 
@@ -91,7 +92,7 @@ class LossRecipe:
     mining: str = "semihard"
     reduction: Reduction | None = "active"
     memory: Annotated[int, Range(at_least=1)] | None = None
-    memory_warmup: Share = 0.1
+    memory_warmup: Share = 0.5
     curriculum: tuple[Stage, ...] = ()
 
 
