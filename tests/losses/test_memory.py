@@ -12,6 +12,7 @@ from trine import ContrastiveLoss, CrossBatchMemory, TripletLoss, contrastive_lo
 from trine.engine.relations import Relations
 from trine.errors import InputError
 from trine.losses import Memory
+from worlds import run_world
 
 
 def generator(seed=0):
@@ -198,6 +199,18 @@ def test_processes_that_share_a_batch_remember_the_same(rule):
         for criterion in ranks:
             for name, kept in alone.memory.state_dict().items():
                 assert torch.equal(criterion.memory.state_dict()[name], kept), name
+
+
+@pytest.mark.slow
+def test_real_processes_remember_what_one_would():
+    for found in run_world(3, "world_memory:everything"):
+        assert len(found["memories"]) == 16
+        for kind, tolerance in (("memories", 1e-10), ("steps", 1e-5)):
+            for case in found[kind]:
+                assert case["norm"] > 1e-3
+                assert max(case["value"], case["gradient"]) < tolerance, case
+                assert case["same"]
+            assert found[kind][-1]["held"] == 16
 
 
 def test_the_contrastive_loss_remembers_too():

@@ -18,6 +18,7 @@ from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fi
 from trine.training.batches import Batches, Prepared, make_sampler
 from trine.training.confusable import LISTED, Confusions, share_of
 from trine.training.step import TripletStep
+from worlds import run_world
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),
@@ -166,34 +167,17 @@ def test_a_run_looks_every_so_often_and_changes_by_it(
     assert len(found) == 3
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_processes_divide_the_items_and_find_the_same(world_size: int) -> None:
+@pytest.mark.slow
+def test_processes_divide_the_items_and_find_the_same() -> None:
     data = digits(100)
     encoder = build_encoder(data.items, recipe=RECIPE.encoder)
-    prepared = Prepared(data, encoder=encoder, cache=1e9)
-    parts: list[np.ndarray] = []
-
-    class Gathered(BaseException):
-        pass
-
-    def keep(part: np.ndarray) -> np.ndarray:
-        parts.append(part)
-        raise Gathered
-
-    def confusions(rank: int, gather: Any) -> Confusions:
-        return Confusions(
-            encoder, prepared=prepared, labels=data.labels, every=1,
-            rank=rank, world_size=world_size, gather=gather,
-        )  # fmt: skip
-
-    for rank in range(world_size):
-        with pytest.raises(Gathered):
-            confusions(rank, keep).find()
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
     expected = confusable_identities(encoder.embed(data), data.labels, k=LISTED)
-    for rank in range(world_size):
-        found = confusions(rank, lambda part: np.concatenate(parts)).find()
-        np.testing.assert_array_equal(found, expected)
+    alone = Confusions(
+        encoder, prepared=Prepared(data, encoder=encoder, cache=1e9), labels=data.labels, every=1
+    )
+    np.testing.assert_array_equal(alone.find(), expected)
+    for found in run_world(3, "world_memory:confusions"):
+        np.testing.assert_array_equal(found.numpy(), expected)
 
 
 def test_shares_are_all_of_it_once() -> None:

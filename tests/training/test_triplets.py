@@ -125,6 +125,8 @@ def test_triplets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
          replace(RECIPE, loss=LossRecipe(memory=9)), triplets),
         (r"^sampler.confusable is 0.5, and .* set it to 0, or train without triplets$",
          replace(RECIPE, sampler=SamplerRecipe(confusable=0.5)), triplets),
+        (r"^training.devices is 2, and listed triplets are learned from by one process",
+         replace(RECIPE, training=TrainingRecipe(devices=2)), triplets),
         (r"^there are no triplets to train on", RECIPE, triplets[:0]),
         (r"^triplets hold positions from 0 to 30, expected those of the 30 training items$",
          RECIPE, np.array([[0, 1, 30]])),

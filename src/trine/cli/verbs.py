@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.mining import mining_arguments, mining_of
@@ -43,7 +43,7 @@ def _data_arguments(parser: Any) -> None:
     )
 
 
-def _loaded(settings: Any) -> Dataset:
+def _loaded(settings: Any, say: Callable[[object], None] | None = None) -> Dataset:
     from trine.data import LoadPolicy, load
 
     policy = LoadPolicy(
@@ -59,7 +59,7 @@ def _loaded(settings: Any) -> Dataset:
         features=settings.features,
         policy=policy,
     )
-    _say(report)
+    (say or _say)(report)
     return data
 
 
@@ -82,6 +82,10 @@ def _gallery_path(name: str) -> str:
 
 def _say(text: object) -> None:
     print(text)  # noqa: T201
+
+
+def _say_nothing(text: object) -> None:
+    pass
 
 
 def _demo_arguments(parser: Any) -> None:
@@ -115,6 +119,12 @@ def _train_arguments(parser: Any) -> None:
         default=None,
         help="a .csv or .parquet table of triplets to learn from; see trine mine",
     )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        default=None,
+        help="how many GPUs, or processes on the CPU, share each step: training.devices of the recipe",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
 
 
@@ -123,22 +133,31 @@ def _train(settings: Any) -> None:
 
     from trine.data import read_triplets
     from trine.run import train_run
-    from trine.training import RunFolder, check_run, load_recipe
+    from trine.training import RunFolder, check_run, load_recipe, world_of
 
     run, name = RunFolder(Path(settings.out)), settings.recipe
-    check_run(run, resume=settings.resume)
-    if settings.resume and name is None:
-        name = run.recipe
-    recipe = load_recipe(name, overrides=_overrides(settings.set))
+    if settings.resume:
+        check_run(run, resume=True)
+        name = name or run.recipe
+    overrides = _overrides(settings.set)
+    if settings.devices is not None:
+        overrides["training.devices"] = str(settings.devices)
+    recipe = load_recipe(name, overrides=overrides)
+    first = world_of(recipe.training).first
+    say = _say if first else _say_nothing
+    if first:
+        check_run(run, resume=settings.resume)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
-    data = _loaded(settings)
+    data = _loaded(settings, say)
     try:
         report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
     except KeyboardInterrupt:
+        if not first:  # the first process tells
+            raise SystemExit(0) from None
         words = "" if triplets is None else f" --triplets {settings.triplets}"
-        _say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
+        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
         raise
-    _say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
+    say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:

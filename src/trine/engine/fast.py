@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.engine.counting import Kernel, Sums
+from trine.engine.counting import Kernel, Sums, Witness
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
 from trine.shapes import Float, Int64
@@ -131,10 +131,12 @@ class CompiledCount(Kernel):
 
     buffers = 2
 
-    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
+    def __init__(
+        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+    ) -> None:
         from trine.engine.compiled.counting import MANY
 
-        super().__init__(field, blocks, thresholds)
+        super().__init__(field, blocks, thresholds, witness)
         self.kind = KINDS[field.distance]
         self.many = [block.positives > MANY for block in blocks]
         none = torch.empty(0, 0)
@@ -201,6 +203,8 @@ class CompiledCount(Kernel):
         assert isinstance(field, CompiledField)
         a, b = self.blocks[left], self.blocks[right]
         s = field.product(a, b, sums.buffer(buffer, a, b))
+        if buffer == 0:
+            self.show(sums, left, right, s)
         # Each side has two places to count in, of which one is empty.
         nowhere = np.empty((0, 0), np.int32)
         many, few = sums.counts[left].numpy(), nowhere
@@ -226,8 +230,10 @@ class CompiledCount(Kernel):
 class CompiledSoft(Kernel):
     """The soft margin by a compiled look at each tile, for batches that are `short`."""
 
-    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
-        super().__init__(field, blocks, thresholds)
+    def __init__(
+        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+    ) -> None:
+        super().__init__(field, blocks, thresholds, witness)
         self.exponentials = [_padded(torch.where(t >= 0, t.exp(), 0.0), 0.0) for t in self.laid]
 
     def counts(self) -> list[Tensor]:
@@ -246,6 +252,7 @@ class CompiledSoft(Kernel):
         assert isinstance(field, CompiledField)
         a, b = self.blocks[i], self.blocks[j]
         s = field.product(a, b, sums.buffer(0, a, b))
+        self.show(sums, i, j, s)
         sides = (u[i].numpy(), u[j].numpy(), sums.counts[i].numpy(), sums.counts[j].numpy())
         sums.value += soft_tile(s.numpy(), *field.sides(a, b), *sides, KINDS[field.distance], i == j)
         return s

@@ -49,19 +49,18 @@ class RankedPass:
         # Equal rows share their distances, so that a tie is a tie.
         self.copies, self.originals = duplicates(rows)
 
-    def run(self, groups: list[Group], asks: bool, workers: int) -> tuple[Tally, Float[Tensor, "n d"] | None]:
-        """Returns the sums over the anchors of some groups, and their gradient at the sorted rows."""
-        zeros = torch.zeros_like(self.field.right[:, : self.field.width])
+    def run(self, groups: list[Group], gradient: Float[Tensor, "n d"] | None, workers: int) -> Tally:
+        """Returns the sums over the anchors of some groups, and adds to the gradient at the sorted rows."""
 
         def share() -> _Share:
-            return _Share(zeros.clone() if asks else None)
+            return _Share(None if gradient is None else torch.zeros_like(gradient))
 
-        whole, *others = run_tiles(self._strips(groups), share, self._strip, workers)
-        for other in others:
-            whole.tally.add(other.tally)
-            if whole.gradient is not None and other.gradient is not None:
-                whole.gradient += other.gradient
-        return whole.tally, whole.gradient
+        tally = Tally()
+        for part in run_tiles(self._strips(groups), share, self._strip, workers):
+            tally.add(part.tally)
+            if gradient is not None and part.gradient is not None:
+                gradient += part.gradient
+        return tally
 
     def _strips(self, groups: list[Group]) -> Iterator[tuple[int, int]]:
         step = max(1, _PAIRS // len(self.rows))

@@ -15,7 +15,7 @@ from torch import Tensor
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block
 from trine.engine.tiles import run_tiles, upper_triangle
-from trine.shapes import Int64
+from trine.shapes import Float, Int64
 
 RUN = 64  # columns whose least value is found first
 _SEARCHES = 16  # searches of one tile that are finished together
@@ -100,40 +100,60 @@ def settle(
         blocks: Its blocks.
         bounds: What negatives must be beyond, (searches, rows) of each block.
         positives: The rows that the bounds were measured to; −1 for no bound.
-        found: What was found; searches without any negative beyond the bound stay unsure.
+        found: What was found; −1 afterwards where no negative is beyond the bound.
     """
     step = max(1, _PAIRS // field.layout.rows)
     for block, bound, positive, best in zip(blocks, bounds, positives, found, strict=True):
         k, row = best.unsure.nonzero(as_tuple=True)
         for start in range(0, len(k), step):
             some = (k[start : start + step], row[start : start + step])
-            index = _settled(field, some[1] + block.start, bound[some], positive[some], best.squared[some])
-            best.index[some] = index
-            best.unsure[some] = index < 0
+            best.index[some] = _settled(field, some[1] + block.start, bound[some], positive[some])
 
 
-def _settled(field: Field, a: Tensor, bound: Tensor, positive: Tensor, nearest: Tensor) -> Tensor:
-    """Returns the nearest negative of each place beyond its bound, among those that may be; −1 for none."""
-    layout = field.layout
-    d = field.left[a] @ field.right.T
-    column = torch.arange(layout.rows, device=d.device)
-    negative = (column < layout.first[a, None]) | (column >= layout.last[a, None])
-    # Another product than that of the tile, and so twice the rounding.
+def _settled(field: Field, a: Tensor, bound: Tensor, positive: Tensor) -> Tensor:
+    """Returns the nearest negative of each place beyond its bound; −1 for none."""
+    d = distances_to_negatives(field, a)
     slack = 2 * field.tolerance[a]
-    candidate = negative & (d >= (bound - slack)[:, None]) & (d <= (nearest + slack)[:, None])
+    surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
+    candidate = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
     row, n = candidate.nonzero(as_tuple=True)
     d_an = field.exact_pairs(a[row], n)
     d_ap = torch.where(positive < 0, -1.0, field.exact_pairs(a, positive.clamp(min=0)))
     beyond = d_an > d_ap[row]
     row, n, d_an = row[beyond], n[beyond], d_an[beyond]
-    # By anchor, then distance, then index: the first of each anchor is its nearest.
-    rank = layout.order[n].argsort()
-    rank = rank[d_an[rank].argsort(stable=True)]
+    return _first(field.layout.order, row, n, d_an, len(a))
+
+
+def farthest(field: Field, a: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
+    """Returns the farthest negative of each of these places."""
+    step = max(1, _PAIRS // field.layout.rows)
+    return torch.cat([_farthest(field, some) for some in torch.split(a, step)])
+
+
+def _farthest(field: Field, a: Tensor) -> Tensor:
+    d = distances_to_negatives(field, a)
+    d.masked_fill_(d == FAR, -FAR)
+    row, n = (d >= (d.amax(1) - 2 * field.tolerance[a])[:, None]).nonzero(as_tuple=True)
+    return _first(field.layout.order, row, n, -field.exact_pairs(a[row], n), len(a))
+
+
+def distances_to_negatives(field: Field, a: Int64[Tensor, " r"]) -> Float[Tensor, "r n"]:
+    """Returns the squared distances, by products, of some places to all; to class-mates they are `FAR`."""
+    d = field.left[a] @ field.right.T
+    column = torch.arange(field.layout.rows, device=d.device)
+    mates = (column >= field.layout.first[a, None]) & (column < field.layout.last[a, None])
+    return d.masked_fill_(mates, FAR)
+
+
+def _first(order: Tensor, row: Tensor, n: Tensor, key: Tensor, rows: int) -> Tensor:
+    """Returns for each row the n of least key, of equals the first in the batch; −1 for a row without any."""
+    rank = order[n].argsort()
+    rank = rank[key[rank].argsort(stable=True)]
     rank = rank[row[rank].argsort(stable=True)]
     row, n = row[rank], n[rank]
     first = torch.ones(len(row), dtype=torch.bool, device=row.device)
     first[1:] = row[1:] != row[:-1]
-    index = torch.full_like(a, -1)
+    index = torch.full((rows,), -1, device=row.device)
     index[row[first]] = n[first]
     return index
 

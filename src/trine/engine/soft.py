@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trine.engine.counting import Kernel, Sums
+from trine.engine.counting import Kernel, Sums, Witness
 from trine.engine.field import Field
 from trine.engine.layout import Block
 
@@ -24,15 +24,18 @@ class SoftKernel(Kernel):
 
     buffers = 5
 
-    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
-        super().__init__(field, blocks, thresholds)
+    def __init__(
+        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+    ) -> None:
+        super().__init__(field, blocks, thresholds, witness)
         self.in_products = short(field)
 
     def tile(self, sums: Sums, i: int, j: int) -> Tensor:
         """Adds a tile; see `Kernel`."""
         field, a, b = self.field, self.blocks[i], self.blocks[j]
         tile, d, c, w, q = (sums.buffer(number, a, b) for number in range(5))
-        _distances(field, field.tile(a, b, tile), d)
+        self.show(sums, i, j, field.tile(a, b, tile))
+        _distances(field, tile, d)
         c.zero_()
         sides = [(d, self.laid[i], sums.counts[i], w, q, c)]
         if i != j:

@@ -20,9 +20,10 @@ from trine.engine.layout import Block, Group
 from trine.engine.objective import Objective, Tally, finished
 from trine.engine.ranked import MANY, RankedPass
 from trine.engine.relations import Relations
-from trine.engine.search import Best, joined, search_tiles, settle
+from trine.engine.search import Best, farthest, joined, search_tiles, settle
 from trine.engine.space import Space
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
+from trine.engine.tiles import run_tiles, upper_triangle
+from trine.triplets import Mining
 
 
 def batch_winners(
@@ -39,32 +40,24 @@ def batch_winners(
         workers: How many threads share the tiles.
     """
     layout, rule = field.layout, objective.mining
-    blocks = layout.blocks(tile_height(layout.rows))
-    chosen, ranked = [], []
-    for group in layout.groups:
-        if _by_rank(group, objective):
-            ranked.append(group)
-            chosen.append(_nothing(field, group))
-        else:
-            chosen.append(positives_of(field, group, rule.positive))
-    bounds, bounded = [], []
-    for d, rows in chosen:
-        if rule.negative == "hard":  # one search without a bound serves all positives
-            searches = min(1, d.shape[1])
-            bounds.append(d.new_full((len(d), searches), -FAR))
-            bounded.append(rows.new_full((len(d), searches), -1))
-        else:
-            bounds.append(d)
-            bounded.append(rows)
-    laid, laid_rows = field.by_block(blocks, bounds, torch.inf), field.by_block(blocks, bounded, -1)
-    if isinstance(field, CompiledField):
-        best = _compiled(field, blocks, laid, laid_rows, workers)
-        if rule.negative == "semihard":
-            _fall_back(field, blocks, laid, best)
-    else:
-        best = search_tiles(field, blocks, laid, workers)
-        settle(field, blocks, laid, laid_rows, best)
-    return _loss(field, relations, objective, asks, blocks, best, chosen, ranked, workers)
+    ranked = [group for group in layout.groups if _by_rank(group, objective)]
+    chosen = [
+        _nothing(field, group) if group in ranked else positives_of(field, group, rule.positive)
+        for group in layout.groups
+    ]
+    tally, gradient = Tally(), torch.zeros_like(field.right[:, : field.width]) if asks else None
+    for group, (d, rows), n in zip(
+        layout.groups, chosen, _negatives(field, rule, chosen, workers), strict=True
+    ):
+        if 1 < group.size < layout.rows:
+            tally.add(_loss(field, group, d, rows, n, objective, gradient))
+    if ranked and isinstance(field, CompiledField):
+        tally.add(RankedPass(field, objective).run(ranked, gradient, workers))
+    whole = None if gradient is None else field.in_batch_order(gradient)
+    if ranked and not isinstance(field, CompiledField):
+        tally.add(_exactly(field, relations, objective, ranked, whole))
+    loss, whole, _ = finished(tally, objective, field.raw, whole, None)
+    return loss, whole, None
 
 
 def _by_rank(group: Group, objective: Objective) -> bool:
@@ -75,6 +68,25 @@ def _by_rank(group: Group, objective: Objective) -> bool:
 def _nothing(field: Field, group: Group) -> tuple[Tensor, Tensor]:
     rows = group.stop - group.start
     return field.right.new_empty(rows, 0), field.layout.order.new_empty(rows, 0)
+
+
+def _negatives(field: Field, rule: Mining, chosen: list[tuple[Tensor, Tensor]], workers: int) -> list[Tensor]:
+    """Returns the negative for each chosen positive of each group; −1 for none."""
+    blocks = field.blocks
+    searched = chosen
+    if rule.negative == "hard":  # one search without a bound serves all positives
+        searched = [(torch.full_like(d[:, :1], -FAR), torch.full_like(rows[:, :1], -1)) for d, rows in chosen]
+    bounds = field.by_block(blocks, [d for d, _ in searched], torch.inf)
+    positives = field.by_block(blocks, [rows for _, rows in searched], -1)
+    if isinstance(field, CompiledField):
+        best = _compiled(field, blocks, bounds, positives, workers)
+    else:
+        best = search_tiles(field, blocks, bounds, workers)
+    settle(field, blocks, bounds, positives, best)
+    if rule.negative == "semihard":
+        _fall_back(field, blocks, bounds, best)
+    found = field.to_groups(blocks, [b.index for b in best], [d.shape[1] for d, _ in searched])
+    return [n.expand(rows.shape) for n, (_, rows) in zip(found, chosen, strict=True)]
 
 
 def _compiled(
@@ -101,15 +113,19 @@ def _compiled(
     return joined(field, blocks, found)
 
 
-def _fall_back(field: CompiledField, blocks: list[Block], bounds: list[Tensor], best: list[Best]) -> None:
+def _fall_back(field: Field, blocks: list[Block], bounds: list[Tensor], best: list[Best]) -> None:
     """Takes the farthest negative where none is beyond the positive."""
     for block, bound, found in zip(blocks, bounds, best, strict=True):
-        missing = (found.index[: len(bound)] < 0) & (bound < torch.inf)
+        searches = len(bound)
+        missing = (found.index[:searches] < 0) & (bound < torch.inf)
         row = missing.any(0).nonzero()[:, 0]
         if len(row):
-            farthest = torch.full_like(found.index[0], -1)
-            farthest[row] = field.farthest(row + block.start)
-            found.index[: len(bound)] = torch.where(missing, farthest, found.index[: len(bound)])
+            places = row + block.start
+            last = torch.full_like(found.index[0], -1)
+            last[row] = (
+                field.farthest(places) if isinstance(field, CompiledField) else farthest(field, places)
+            )
+            found.index[:searches] = torch.where(missing, last, found.index[:searches])
 
 
 def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]:
@@ -127,68 +143,32 @@ def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]
     return d.gather(1, pick), rows.gather(1, pick)
 
 
+def _exactly(
+    field: Field, relations: Relations, objective: Objective, groups: list[Group], gradient: Tensor | None
+) -> Tally:
+    """Leaves the anchors of some groups to the exact pass, which sorts the negatives of each."""
+    tally, space = Tally(), Space(field.raw, None, objective.distance)
+    extra, _ = space.gradients(gradient is not None, False)
+    places = torch.cat([field.layout.order[group.start : group.stop] for group in groups])
+    for anchors in cut(places.sort().values, field.layout.rows):
+        tally.add(exact_block(space, relations, objective, anchors, extra, extra))
+    back = space.pulled_back(extra, field.raw)
+    if gradient is not None and back is not None:
+        gradient += back
+    return tally
+
+
 def _loss(
     field: Field,
-    relations: Relations,
-    objective: Objective,
-    asks: bool,
-    blocks: list[Block],
-    best: list[Best],
-    chosen: list[tuple[Tensor, Tensor]],
-    ranked: list[Group],
-    workers: int,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    layout, margin = field.layout, objective.margin
-    device = field.raw.device
-    unsure = torch.zeros(layout.rows, dtype=torch.bool, device=device)
-    n = [torch.full(rows.shape, -1, device=device) for _, rows in chosen]
-    for block, found in zip(blocks, best, strict=True):
-        for group, target in zip(layout.groups, n, strict=True):
-            start, stop = max(block.start, group.start), min(block.stop, group.stop)
-            if start < stop and group.size > 1 and group.size < layout.rows:
-                columns = slice(start - block.start, stop - block.start)
-                searches = 1 if objective.mining.negative == "hard" else target.shape[1]
-                index = found.index[:searches, columns].T
-                target[start - group.start : stop - group.start] = index
-                missing = (index < 0).any(1) & (objective.mining.negative == "semihard")
-                unsure[start:stop] = found.unsure[:searches, columns].any(0) | missing
-    gradient = torch.zeros_like(field.right[:, : field.width]) if asks else None
-    tally = Tally()
-    if ranked and isinstance(field, CompiledField):
-        tally, gradient = RankedPass(field, objective).run(ranked, asks, workers)
-    elif ranked:  # the exact pass sorts the negatives of an anchor
-        unsure[ranked[0].start :] = True
-    for group, (d, rows), negative in zip(layout.groups, chosen, n, strict=True):
-        if group.size > 1:
-            sure = ~unsure[group.start : group.stop]
-            live = sure[:, None] & (negative >= 0)
-            tally.add(_settled(field, group, margin, d, rows, negative, live, objective, gradient))
-    again = layout.order[unsure.nonzero()[:, 0]].sort().values
-    whole = None if gradient is None else field.in_batch_order(gradient)
-    if len(again):
-        space = Space(field.raw, None, objective.distance)
-        extra, _ = space.gradients(asks, False)
-        for anchors in cut(again, layout.rows):
-            tally.add(exact_block(space, relations, objective, anchors, extra, extra))
-        back = space.pulled_back(extra, field.raw)
-        if whole is not None and back is not None:
-            whole += back
-    loss, whole, _ = finished(tally, objective.reduction, field.raw, whole, None)
-    return loss, whole, None
-
-
-def _settled(
-    field: Field,
     group: Group,
-    margin: float | None,
     d: Tensor,
     positive: Tensor,
     negative: Tensor,
-    live: Tensor,
     objective: Objective,
     gradient: Tensor | None,
 ) -> Tally:
-    """The loss of the triplets of a group whose anchors are sure, and its gradient."""
+    """The loss of the triplets of a group, and its gradient."""
+    margin, live = objective.margin, negative >= 0
     row, k = live.nonzero(as_tuple=True)
     a, p, n = row + group.start, positive[row, k], negative[row, k]
     near, far = d[row, k], field.squared_pairs(a, n)

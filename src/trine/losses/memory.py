@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from trine.distances import check_rows
 from trine.engine.relations import check_labels
 from trine.errors import InputError
+from trine.losses.processes import gathered
 from trine.shapes import Float, Int, Int64
 
 
@@ -137,6 +138,9 @@ class CrossBatchMemory(nn.Module):
     positive nor a negative of it, and only its id tells. Give the position in the data set, as
     trine's own training does; items that never come twice can be counted through.
 
+    With several processes make the loss with `across_processes=True`: the memory then takes in the rows
+    of all of them, in the order of their ranks, and is the same in each.
+
     Args:
         loss: A `TripletLoss`, a `ContrastiveLoss`, or a module that takes `references=`,
             `reference_labels=` and `reference_ids=` as they do.
@@ -193,8 +197,8 @@ class CrossBatchMemory(nn.Module):
             embeddings: One row per item.
             labels: The identity of each.
             item_ids: Which item each row is.
-            references: With several processes: the rows of all of them, in the order of their ranks, so
-                that all remember the same; the embeddings where left out.
+            references: The rows that are compared with and remembered: the embeddings where left out, or
+                those of all processes where the loss was made with `across_processes=True`.
             reference_labels: The identity of each reference.
             reference_ids: Which item each reference is.
 
@@ -208,10 +212,14 @@ class CrossBatchMemory(nn.Module):
             raise InputError(
                 f"a memory keeps the identity of each row, and {type(labels).__name__} name none: give labels"
             )
-        own = _known(embeddings, labels, item_ids)
-        batch = own if references is None else _known(references, reference_labels, reference_ids)
-        self.memory.check(*batch)
+        batch = _known(embeddings, labels, item_ids)
         remembers = self.training and int(self.calls) >= self.warmup
+        if references is not None:
+            batch = _known(references, reference_labels, reference_ids)
+        elif remembers and getattr(self.loss, "across_processes", False):
+            rows, known, ids, _ = gathered(*batch)
+            batch = rows, known, ids
+        self.memory.check(*batch)
         given: dict[str, Tensor] = {}
         if remembers and len(self.memory):
             given = dict(zip(_REFERENCES, self.memory.joined(*batch), strict=True))

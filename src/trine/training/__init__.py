@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trine.training.augment import AugmentRecipe, augment
 from trine.training.folder import RunFolder, check_run
+from trine.training.processes import World, world_of
 from trine.training.reading import check_recipe, load_recipe, recipe_names, recipe_text
 from trine.training.recipe import (
     DataRecipe,
@@ -26,6 +27,7 @@ __all__ = [
     "SamplerRecipe",
     "Stage",
     "TrainingRecipe",
+    "World",
     "augment",
     "check_recipe",
     "check_run",
@@ -33,4 +35,5 @@ __all__ = [
     "load_recipe",
     "recipe_names",
     "recipe_text",
+    "world_of",
 ]

@@ -15,6 +15,7 @@ from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder
 from trine.errors import DataError
 from trine.shapes import Int64, Shaped
+from trine.training.processes import ALONE, World
 from trine.training.recipe import SamplerRecipe
 
 MOST_IDENTITIES = 32
@@ -190,13 +191,16 @@ def _one_ahead(
         now, coming = after, following
 
 
-def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed: int) -> PKSampler:
+def make_sampler(
+    labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed: int, world: World = ALONE
+) -> PKSampler:
     """Makes the sampler of a run: what the recipe leaves open is derived from the labels.
 
     Args:
         labels: The identity of each training item.
         recipe: What a batch is made of.
         seed: Where its randomness starts.
+        world: The processes, each of which draws a batch of its own.
 
     Returns:
         The sampler.
@@ -212,7 +216,7 @@ def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed
         50
     """
     sizes = np.unique(labels, return_counts=True)[1]
-    identities = recipe.identities or max(2, min(len(sizes), MOST_IDENTITIES))
+    identities = recipe.identities or max(2, min(len(sizes) // world.size, MOST_IDENTITIES))
     items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), int(sizes.max(initial=2))))
     return PKSampler(
         labels,
@@ -221,6 +225,8 @@ def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed
         repeat=recipe.repeat,
         confusable=recipe.confusable,
         seed=seed,
+        rank=world.rank,
+        world_size=world.size,
     )
 
 

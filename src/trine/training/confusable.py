@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+import torch
 
 from trine.encoders import Encoder
+from trine.losses import gathered
 from trine.mining import confusable_identities
-from trine.shapes import Float32, Int64
+from trine.shapes import Int64
 from trine.training.batches import Prepared
 from trine.training.looks import embed_prepared
+from trine.training.processes import ALONE, World, as_in_first
 
 LISTED = 16
 """How many neighbours an identity's list has: enough for some to be left when others have chosen."""
-
-Gather = Callable[[Float32[np.ndarray, "n d"]], Float32[np.ndarray, "m d"]]
-"""Puts the embeddings of all processes together, in the order of their ranks."""
 
 
 class Confusions:
     """Embeds the training items and finds each identity's confusable neighbours, every so many epochs.
 
     The items are embedded as evaluation embeds them, a batch at a time; the encoder is left as it was.
-    With several processes each embeds its share and `gather` puts the shares together, so that all find
-    the same.
+    With several processes each embeds its share, all from the statistics of the first, and every one gets
+    the shares of all and finds the same.
 
     Args:
         encoder: What is trained.
@@ -32,9 +30,7 @@ class Confusions:
         labels: The identity of each.
         every: Epochs between looks, at least 1; there is none before the first epoch, when the encoder
             has learned nothing yet.
-        rank: Which of the processes this is, from 0.
-        world_size: How many there are.
-        gather: Needed with several processes.
+        world: The processes, all of which have to look at once.
     """
 
     def __init__(
@@ -44,16 +40,13 @@ class Confusions:
         prepared: Prepared,
         labels: Int64[np.ndarray, " n"],
         every: int,
-        rank: int = 0,
-        world_size: int = 1,
-        gather: Gather | None = None,
+        world: World = ALONE,
     ) -> None:
         self._encoder = encoder
         self._prepared = prepared
         self._labels = labels
         self._every = every
-        self._share = share_of(len(prepared), rank=rank, world_size=world_size)
-        self._gather = gather
+        self._world = world
 
     def due(self, epoch: int) -> bool:
         """Says whether to look before this epoch."""
@@ -69,9 +62,14 @@ class Confusions:
         Returns:
             The lists, as `confusable_identities` gives them and `PKSampler` takes them.
         """
-        embeddings = embed_prepared(self._encoder, self._prepared, positions=self._share)
-        if self._gather is not None:
-            embeddings = self._gather(embeddings)
+        world = self._world
+        # A resumed run has the buffers of the first process everywhere.
+        as_in_first(self._encoder, world=world)
+        share = share_of(len(self._prepared), rank=world.rank, world_size=world.size)
+        embeddings = embed_prepared(self._encoder, self._prepared, positions=share)
+        if world.size > 1:
+            part = torch.from_numpy(embeddings).to(self._encoder.device)
+            embeddings = gathered(part, torch.zeros(len(part), dtype=torch.int64)).rows.cpu().numpy()
         return confusable_identities(embeddings, self._labels, k=LISTED, distance=self._encoder.distance)
 
 

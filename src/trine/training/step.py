@@ -7,19 +7,22 @@ and no more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trine.encoders import Encoder
 from trine.errors import SettingError
-from trine.losses import Memory, triplet_loss
+from trine.losses import Memory, gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
+from trine.training.caching import GradientCache
+from trine.training.processes import ALONE, World, most_chunks, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
 from trine.triplets import Triplets
@@ -35,18 +38,34 @@ class TripletStep:
         recipe: The run's settings.
         steps: All steps of the run.
         names: The name of each training item, for errors.
+        world: The processes that share the batch.
 
     Attributes:
         memory: The last embeddings, where the recipe wants them remembered; part of a checkpoint.
     """
 
-    def __init__(self, encoder: Encoder, *, recipe: Recipe, steps: int, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        recipe: Recipe,
+        steps: int,
+        names: Sequence[str],
+        world: World = ALONE,
+    ) -> None:
         self.encoder = encoder
+        self.world = world
+        self._network: nn.Module = encoder
         self.recipe = recipe
         self.steps = steps
         self.names = names
         kept = recipe.loss.memory
         self.memory = None if kept is None else Memory(kept, dimension=encoder.settings.dimension)
+        self._cache: GradientCache | None = None
+
+    def join(self) -> None:
+        """Joins the encoders of all processes, once each is on its device."""
+        self._network = parallel(self.encoder, self.world)
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Makes AdamW; biases and the scales of normalisation layers do not decay."""
@@ -74,18 +93,37 @@ class TripletStep:
         Returns:
             One embedding a row, attached to the graph; float32 at least.
         """
-        seed, inputs = self.recipe.seed, batch.inputs
+        seed, inputs, stream = self.recipe.seed, batch.inputs, self.world.stream
         if self.encoder.settings.kind == "images":
-            generator = torch.Generator().manual_seed(stream_seed(seed, "augment", step))
+            generator = torch.Generator().manual_seed(stream_seed(seed, stream("augment"), step))
             inputs = augment(inputs, batch.labels, recipe=self.recipe.augment, generator=generator)
         # Dropout and its like draw from torch's own generators; torch.manual_seed, which looks for every
         # kind of device, would take longer than a small step.
-        network_seed = stream_seed(seed, "network", step)
+        network_seed = stream_seed(seed, stream("network"), step)
         torch.default_generator.manual_seed(network_seed)
         if inputs.is_cuda:
             torch.cuda.manual_seed(network_seed)
-        embedded: Tensor = self.encoder(inputs)
+        chunk = self.recipe.training.chunk
+        if chunk is None:
+            embedded: Tensor = self._network(inputs)
+        else:
+            chunks = most_chunks(math.ceil(len(inputs) / chunk), world=self.world, device=inputs.device)
+            # Even ones: none is left with a row or two, whose statistics batch normalisation could not use.
+            sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(max(1, chunks))]
+            self._cache = GradientCache(self._network, inputs, sizes=sizes)
+            embedded = self._cache.embed()
         return embedded.float()
+
+    def backward(self, loss: Float[Tensor, ""]) -> None:
+        """Takes the gradient of a batch that was embedded, into the weights.
+
+        Args:
+            loss: What `loss` returned, scaled or not.
+        """
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._cache is not None:
+            self._cache.backward()
+            self._cache = None
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
         """Returns the loss of an embedded batch, and remembers it where there is a memory.
@@ -105,7 +143,10 @@ class TripletStep:
         warm = step >= self.recipe.loss.memory_warmup * self.steps
         memory = self.memory if warm else None
         listed = None if batch.triplets is None else Triplets(*batch.triplets.unbind(1))
-        references, reference_labels, reference_ids = remembered(memory, embeddings, batch)
+        rows = (embeddings, batch.labels, batch.positions)
+        if memory is not None and self.world.size > 1:
+            rows = gathered(*rows)[:3]  # the same in all processes, and so is what they remember
+        references, reference_labels, reference_ids = remembered(memory, rows)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             loss: Tensor = triplet_loss(
                 embeddings,
@@ -119,6 +160,7 @@ class TripletStep:
                 references=references,
                 reference_labels=reference_labels,
                 reference_ids=reference_ids,
+                across_processes=self.world.size > 1,
             )
         if not torch.isfinite(loss):
             names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
@@ -128,7 +170,7 @@ class TripletStep:
                 "these items"
             )
         if memory is not None:
-            memory.enqueue(embeddings, batch.labels, batch.positions)
+            memory.enqueue(*rows)
         return loss
 
     def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, float]:
@@ -141,15 +183,16 @@ class TripletStep:
 
         Returns:
             The share of active triplets, the mean distances d_ap and d_an, the learning rate, and the
-            margin where there is one.
+            margin where there is one; nothing in any process but the first.
         """
         _, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        rows, labels, positions = embeddings, batch.labels, batch.positions
+        if self.world.size > 1:
+            rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
+            if not self.world.first:
+                return {}
         counted = census(
-            embeddings,
-            batch.labels,
-            margin=margin or 0.0,
-            distance=self.recipe.loss.distance,
-            item_ids=batch.positions,
+            rows, labels, margin=margin or 0.0, distance=self.recipe.loss.distance, item_ids=positions
         )
         figures = {
             "learning_rate": self.learning_rate(step),
@@ -161,9 +204,9 @@ class TripletStep:
 
 
 def remembered(
-    memory: Memory | None, embeddings: Float[Tensor, "b d"], batch: Batch
+    memory: Memory | None, rows: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
     """Returns the references of a batch, itself and the memory; none where nothing is remembered."""
     if memory is None or len(memory) == 0:
         return None, None, None
-    return memory.joined(embeddings, batch.labels, batch.positions)
+    return memory.joined(*rows)

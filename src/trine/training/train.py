@@ -20,6 +20,7 @@ from trine.training.confusable import Confusions
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
+from trine.training.processes import World, as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
 from trine.training.schedule import stream_seed
@@ -47,6 +48,9 @@ def fit(
     end, `model/`. Interrupted at any moment and resumed, a run ends with the same weights as one that
     was left alone.
 
+    With `training.devices` above 1 the script that calls is started once more for each further process,
+    unless torchrun or SLURM has started them; all return the same encoder, and the first alone writes.
+
     Args:
         dataset: The training items.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
@@ -72,22 +76,23 @@ def fit(
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
-    run, digest = RunFolder(Path(out)), _digest(dataset, triplets)
+    run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        sampler = _sampler(dataset, triplets, recipe)
+        sampler = _sampler(dataset, triplets, recipe, world)
         if settings.epochs is not None:
             steps = steps_of(sampler, epochs=settings.epochs)
         else:
             places = len(dataset) if triplets is None else triplets.size
-            steps = settings.steps or default_steps(places, batch=recipe.sampler.batch)
+            steps = settings.steps or default_steps(places, batch=recipe.sampler.batch * world.size)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
             distance=recipe.loss.distance,
             seed=stream_seed(seed, "weights"),
         )
-        open_run(run, recipe, dataset_digest=digest, resume=resume)
+        if world.first:
+            open_run(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
 
         def prepared(items: Dataset) -> Prepared:
@@ -103,21 +108,23 @@ def fit(
                 best_weights=run.best,
             )
         session = Session(
-            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
-            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, sampler, steps),
+            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
+            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, sampler, steps, world),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
-            show_progress=progress and sys.stderr.isatty(),
+            show_progress=progress and world.first and sys.stderr.isatty(),
         )
         train(session)
     encoder.cpu().eval()
-    if looks is not None:
+    if looks is not None and world.first:
         read_weights(encoder, run.best)
+    as_in_first(encoder, world=world)
     check_finite(encoder, step=steps)
-    save(encoder, run.model, trained_on=_described(dataset))
+    if world.first:
+        save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 
 
@@ -137,11 +144,11 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callabl
 
 
 def _sampler(
-    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe
+    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: World
 ) -> PKSampler | TripletSampler:
     seed = stream_seed(recipe.seed, "sampler")
     if triplets is None:
-        return make_sampler(dataset.labels, recipe=recipe.sampler, seed=seed)
+        return make_sampler(dataset.labels, recipe=recipe.sampler, seed=seed, world=world)
     return make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed)
 
 
@@ -153,6 +160,7 @@ def _batches(
     recipe: Recipe,
     sampler: PKSampler | TripletSampler,
     steps: int,
+    world: World,
 ) -> Batches:
     labels = dataset.labels
     if triplets is not None:
@@ -160,7 +168,9 @@ def _batches(
         return TripletBatches(items, labels=labels, triplets=triplets, sampler=sampler, steps=steps)
     refresh = None
     if recipe.sampler.confusable > 0:
-        refresh = Confusions(encoder, prepared=items, labels=labels, every=recipe.sampler.refresh)
+        refresh = Confusions(
+            encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
+        )
     return Batches(items, labels=labels, sampler=sampler, steps=steps, refresh=refresh)
 
 

@@ -64,11 +64,16 @@ def make_triplet_sampler(
         ("loss.memory", recipe.loss.memory, None),
         ("sampler.confusable", recipe.sampler.confusable, 0.0),
     ):
-        if value != off:
+        if value is not None and value != off:
             raise SettingError(
                 f"{key} is {value:g}, and the triplets of this run are listed, so nothing is chosen among "
                 f"others; set it to {'null' if off is None else '0'}, or train without triplets"
             )
+    if recipe.training.devices > 1:
+        raise SettingError(
+            f"training.devices is {recipe.training.devices}, and listed triplets are learned from by one "
+            "process; set it to 1, or train without triplets"
+        )
     if not len(triplets):
         raise DataError("there are no triplets to train on; list some, or train on the items by identity")
     if triplets.min() < 0 or triplets.max() >= items:
