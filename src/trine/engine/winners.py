@@ -95,8 +95,8 @@ def _compiled(
     kernel = CompiledSearch(field, blocks, bounds, positives)
     size = max(len(block) for block in blocks) ** 2
 
-    def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[Tensor, Tensor]]:
-        return kernel.start(), (torch.empty(size), torch.empty(size))
+    def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], Tensor]:
+        return kernel.start(), torch.empty(size)
 
     parts = run_tiles(
         upper_triangle(blocks, field.layout), state, lambda mine, i, j: kernel.tile(*mine, i, j), workers
