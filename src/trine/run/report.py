@@ -59,6 +59,7 @@ class Report:
         far: The false-accept rate of the table.
         calibration: The model's threshold, where it has one.
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
+        notes: What else is to be said.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class Report:
     far: float
     calibration: Calibration | None
     realised_far: float | None
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
@@ -91,7 +93,7 @@ class Report:
             lines.append(f"{name:{width}}   {was:>6}   {value:.3f}")
         if self.calibration is not None:
             lines.append(_threshold_sentence(self.calibration, self.realised_far))
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def figures_of(

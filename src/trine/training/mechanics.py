@@ -156,6 +156,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def __init__(self) -> None:
             super().__init__()
             self.encoder = triplet.encoder
+            self.memory = triplet.memory  # its buffers are part of the checkpoint, and move with the weights
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()

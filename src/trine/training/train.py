@@ -11,18 +11,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trine.data import Dataset
+from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
+from trine.shapes import Int64
 from trine.training.batches import Batches, Prepared, default_steps, make_sampler, steps_of
+from trine.training.confusable import Confusions
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
-from trine.training.processes import as_in_first, world_of
+from trine.training.processes import World, as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
+from trine.training.triplet_batches import TripletBatches, make_triplet_sampler
 
 LOOKS = 20
 GIB = 2**30
@@ -33,6 +36,7 @@ def fit(
     recipe: Recipe,
     *,
     out: str | Path,
+    triplets: Int64[np.ndarray, "t 3"] | None = None,
     validation: Dataset | None = None,
     merit: Merit | None = None,
     resume: bool = False,
@@ -51,6 +55,8 @@ def fit(
         dataset: The training items.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
         out: The run folder; a new one, unless `resume`.
+        triplets: Positions of anchor, positive and negative among the training items: the loss is that
+            of these alone, and nothing is mined. None learns from the identities.
         validation: Items to look at while training goes on; the weights of the best look are kept.
         merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
             MAP@R; needed with `validation`.
@@ -70,16 +76,15 @@ def fit(
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
-    run, digest, world = RunFolder(Path(out)), _digest(dataset), world_of(recipe.training)
+    run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        sampler = make_sampler(
-            dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"), world=world
-        )
+        sampler = _sampler(dataset, triplets, recipe, world)
         if settings.epochs is not None:
             steps = steps_of(sampler, epochs=settings.epochs)
         else:
-            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch * world.size)
+            places = len(dataset) if triplets is None else triplets.size
+            steps = settings.steps or default_steps(places, batch=recipe.sampler.batch * world.size)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
@@ -104,7 +109,7 @@ def fit(
             )
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
-            batches=Batches(prepared(dataset), labels=dataset.labels, sampler=sampler, steps=steps),
+            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, sampler, steps, world),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
@@ -138,8 +143,39 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callabl
         )
 
 
-def _digest(dataset: Dataset) -> str:
-    digest = hashlib.sha256()
+def _sampler(
+    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: World
+) -> PKSampler | TripletSampler:
+    seed = stream_seed(recipe.seed, "sampler")
+    if triplets is None:
+        return make_sampler(dataset.labels, recipe=recipe.sampler, seed=seed, world=world)
+    return make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed)
+
+
+def _batches(
+    items: Prepared,
+    dataset: Dataset,
+    triplets: Int64[np.ndarray, "t 3"] | None,
+    encoder: Encoder,
+    recipe: Recipe,
+    sampler: PKSampler | TripletSampler,
+    steps: int,
+    world: World,
+) -> Batches:
+    labels = dataset.labels
+    if triplets is not None:
+        assert isinstance(sampler, TripletSampler)
+        return TripletBatches(items, labels=labels, triplets=triplets, sampler=sampler, steps=steps)
+    refresh = None
+    if recipe.sampler.confusable > 0:
+        refresh = Confusions(
+            encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
+        )
+    return Batches(items, labels=labels, sampler=sampler, steps=steps, refresh=refresh)
+
+
+def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:
+    digest = hashlib.sha256(b"" if triplets is None else np.ascontiguousarray(triplets, "<i8").tobytes())
     for name, label in zip(dataset.names, dataset.labels, strict=True):
         digest.update(f"{name}\0{dataset.identities[label]}\0".encode())
     return digest.hexdigest()
