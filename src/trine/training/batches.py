@@ -171,6 +171,7 @@ def make_sampler(
         identities=identities,
         items=items,
         repeat=recipe.repeat,
+        last=recipe.last,
         seed=seed,
         rank=world.rank,
         world_size=world.size,

@@ -43,12 +43,16 @@ class SamplerRecipe:
         batch: The items in a batch, where `items` is null.
         repeat: What happens to an identity with fewer than K items: `never` takes those it has; `fill`
             repeats some, and a repeated item is no positive of itself.
+        last: What becomes, in each epoch, of what does not fill a batch: `even` makes one more batch and
+            all a little smaller, `short` makes the last one short, `drop` lets it wait for another epoch,
+            as large batches of few identities want it.
     """
 
     identities: Annotated[int, Range(at_least=2)] | None = None
     items: Annotated[int, Range(at_least=2)] | None = None
     batch: Annotated[int, Range(at_least=4)] = 128
     repeat: Literal["never", "fill"] = "never"
+    last: Literal["even", "short", "drop"] = "even"
 
 
 @dataclass(frozen=True)
