@@ -4,7 +4,8 @@ A small network learns from the people of folds 1 to 3 of Labeled Faces in the W
 pictures. Learning rate and threshold are chosen on the 600 pairs of fold 4, the rate at the first seed; the
 600 pairs of fold 5 are looked at once for each run that is reported. Batches have 32 or 450 people with up
 to 4 pictures each, the large ones by gradient caching; the curriculum goes from semi-hard to hard triplets
-at half of the run. What is done is kept after each run.
+at half of the run. What is done is kept after each run and not done again, unless results/faces_lfw.json is
+deleted.
 
     OMP_NUM_THREADS=1 python benchmarks/faces_lfw.py ../shared/data/faces_lfw    # under an hour
 """
@@ -12,15 +13,17 @@ at half of the run. What is done is kept after each run.
 from __future__ import annotations
 
 import csv
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from results import describe, machine, spread, write
+from results import FOLDER, describe, machine, spread, write
 from trine.data import Dataset, ImageArray, PKSampler, load
 from trine.encoders import Encoder
 from trine.evaluation import Verification, verification
@@ -130,6 +133,7 @@ def rows_of(small: float, large: float) -> list[Row]:
         Row("128, curriculum", SMALL, STEPS, (1e-3, 2e-3, 4e-3), curriculum=True),
         Row("1,800, equal pictures, curriculum", LARGE, alike, (1e-3, 2e-3, 4e-3), curriculum=True),
         Row("1,800, equal updates", LARGE, STEPS, (4e-3, 8e-3)),
+        Row("128, the pictures of 1,800 at equal updates", SMALL, round(STEPS * large / small), (2e-3, 4e-3)),
     ]
 
 
@@ -199,62 +203,109 @@ def report(encoder: Encoder, judged: Mapping[str, Faces]) -> dict[str, float]:
     }
 
 
-def measure(folder: str) -> None:
-    """Runs everything and keeps what there is after each run."""
-    data, judged = read(folder)
-    people = len(np.unique(data.labels))
-    each = {batch: per_step(data.labels, batch) for batch in (SMALL, LARGE)}
-    pixels = raw_pixels(judged)
-    summary: dict[str, object] = {
-        "learned from": f"{people} people, {len(data):,} pictures, {SIDE}×{SIDE} in colour",
-        "pictures in a batch": ", ".join(f"{each[batch]:.0f} of {batch} people" for batch in each),
-        "pixels alone: accuracy on fold 5 (ROC AUC)": f"{pixels['fold 5']:.3f} ({pixels['auc']:.3f})",
-    }
-    kept: list[dict[str, object]] = []
+def candidate(row: Row, rate: float, *, seed: int) -> dict[str, object]:
+    """Names a run, so that it is found again."""
+    return {"row": row.name, "steps": row.steps, "rate": rate, "seed": seed}
 
-    def keep(run: dict[str, object]) -> None:
-        kept.append(run)
-        print(run, flush=True)
+
+class Measurement:
+    """The runs that are done, those of a measurement that was interrupted included.
+
+    Args:
+        data: What to learn from.
+        judged: The pairs of folds 4 and 5.
+        summary: What the table begins with.
+        folder: Where the pictures are.
+    """
+
+    def __init__(
+        self, data: Dataset, judged: Mapping[str, Faces], *, summary: dict[str, object], folder: str
+    ) -> None:
+        self.data, self.judged, self.summary, self.folder = data, judged, summary, folder
+        file = FOLDER / "faces_lfw.json"
+        self.runs: list[dict[str, Any]] = (
+            json.loads(file.read_text("utf-8"))["rows"] if file.is_file() else []
+        )
+        self._encoders: dict[tuple[object, ...], tuple[Encoder, float]] = {}
+
+    def row(self, row: Row, *, pictures: int) -> None:
+        """Chooses the learning rate on fold 4 at the first seed, and reports fold 5 for all seeds."""
+        tried = {rate: self._on_chosen(candidate(row, rate, seed=SEEDS[0]), row) for rate in row.rates}
+        best = max(tried, key=lambda rate: tried[rate])
+        shown = ", ".join(f"{rate:g}: {value:.3f}" for rate, value in tried.items())
+        self.summary[f"{row.name}: steps, pictures seen"] = f"{row.steps:,}, {pictures:,}"
+        self.summary[f"{row.name}: learning rate"] = f"{best:g} (accuracy on fold 4 at {shown})"
+        figures = {
+            "fold 5": "accuracy on fold 5",
+            "auc": "ROC AUC on fold 5",
+            "fold 4": "accuracy on fold 4, where the threshold is chosen",
+            "seconds": "seconds",
+        }
+        done: list[dict[str, Any]] = []
+        for seed in SEEDS:
+            done.append(self._reported(candidate(row, best, seed=seed), row))
+            for key, name in figures.items():
+                self.summary[f"{row.name}: {name}"] = spread([run[key] for run in done])
+            self.write()
+
+    def write(self) -> None:
+        """Keeps what there is."""
         write(
             "faces_lfw",
-            command=f"OMP_NUM_THREADS=1 python benchmarks/faces_lfw.py {folder}",
+            command=f"OMP_NUM_THREADS=1 python benchmarks/faces_lfw.py {self.folder}",
             question=__doc__.splitlines()[0],
-            rows=kept,
-            summary=summary,
+            rows=self.runs,
+            summary=self.summary,
         )
 
+    def _on_chosen(self, name: dict[str, object], row: Row) -> float:
+        known = self._find(name, "fold 4")
+        if known is None:
+            encoder, seconds = self._trained(name, row)
+            own = self.judged[CHOSEN_ON]
+            on_chosen = best_threshold(own.judge(encoder.embed(own.data)))[1]
+            known = self._keep({**name, "fold 4": on_chosen, "seconds": seconds})
+        return float(known["fold 4"])
+
+    def _reported(self, name: dict[str, object], row: Row) -> dict[str, Any]:
+        known = self._find(name, "fold 5")
+        if known is None:
+            encoder, seconds = self._trained(name, row)
+            known = self._keep({**name, **report(encoder, self.judged), "seconds": seconds})
+        return known
+
+    def _trained(self, name: dict[str, object], row: Row) -> tuple[Encoder, float]:
+        key = tuple(name.values())
+        if key not in self._encoders:
+            recipe = recipe_of(row, rate=float(str(name["rate"])), seed=int(str(name["seed"])))
+            self._encoders[key] = train(self.data, recipe)
+        return self._encoders[key]
+
+    def _find(self, name: dict[str, object], figure: str) -> dict[str, Any] | None:
+        return next((run for run in self.runs if name.items() <= run.items() and figure in run), None)
+
+    def _keep(self, run: dict[str, Any]) -> dict[str, Any]:
+        self.runs.append(run)
+        print(run, flush=True)
+        self.write()
+        return run
+
+
+def main(folder: str) -> None:
+    data, judged = read(folder)
+    each = {batch: per_step(data.labels, batch) for batch in (SMALL, LARGE)}
+    pixels = raw_pixels(judged)
+    people = len(np.unique(data.labels))
+    begin: dict[str, object] = {
+        "learned from": f"{people} people, {len(data):,} pictures, {SIDE}×{SIDE} in colour",
+        "pictures in a batch": ", ".join(f"{size:,.0f} of {batch} people" for batch, size in each.items()),
+        "pixels alone: accuracy on fold 5 (ROC AUC)": f"{pixels['fold 5']:.3f} ({pixels['auc']:.3f})",
+    }
+    measurement = Measurement(data, judged, summary=begin, folder=folder)
     for row in rows_of(each[SMALL], each[LARGE]):
-        about = {"row": row.name, "steps": row.steps, "pictures": round(row.steps * each[row.people])}
-        first: tuple[Encoder, float] | None = None
-        rate, tried = 0.0, {}
-        for candidate in row.rates:
-            encoder, seconds = train(data, recipe_of(row, rate=candidate, seed=SEEDS[0]))
-            chosen = judged[CHOSEN_ON]
-            tried[candidate] = best_threshold(chosen.judge(encoder.embed(chosen.data)))[1]
-            keep(
-                {**about, "rate": candidate, "seed": SEEDS[0], "fold 4": tried[candidate], "seconds": seconds}
-            )
-            if first is None or tried[candidate] > tried[rate]:
-                first, rate = (encoder, seconds), candidate
-        done: list[dict[str, float]] = []
-        for seed in SEEDS:
-            if first is not None and seed == SEEDS[0]:
-                encoder, seconds = first  # the run that the rate was chosen by
-            else:
-                encoder, seconds = train(data, recipe_of(row, rate=rate, seed=seed))
-            done.append({**report(encoder, judged), "seconds": seconds})
-            shown = ", ".join(f"{tried_rate:g}: {value:.3f}" for tried_rate, value in tried.items())
-            summary[f"{row.name}: steps, pictures seen"] = f"{row.steps}, {about['pictures']:,}"
-            summary[f"{row.name}: learning rate"] = f"{rate:g} (accuracy on fold 4 at {shown})"
-            summary[f"{row.name}: accuracy on fold 5"] = spread([run["fold 5"] for run in done])
-            summary[f"{row.name}: ROC AUC on fold 5"] = spread([run["auc"] for run in done])
-            summary[f"{row.name}: accuracy on fold 4, where the threshold is chosen"] = spread(
-                [run["fold 4"] for run in done]
-            )
-            summary[f"{row.name}: seconds"] = spread([run["seconds"] for run in done])
-            keep({**about, "rate": rate, "seed": seed, **done[-1]})
-    print(describe(summary))
+        measurement.row(row, pictures=round(row.steps * each[row.people]))
+    print(describe(measurement.summary))
 
 
 if __name__ == "__main__":
-    measure(*sys.argv[1:2])
+    main(*sys.argv[1:2])
