@@ -11,9 +11,9 @@ from trine.training.recipe import (
     LossRecipe,
     Recipe,
     SamplerRecipe,
-    Stage,
     TrainingRecipe,
 )
+from trine.training.stages import Stage
 from trine.training.train import fit
 
 __all__ = [

@@ -15,9 +15,8 @@ from trine.data import Dataset, PKSampler
 from trine.encoders import Encoder
 from trine.errors import DataError
 from trine.shapes import Int64, Shaped
-from trine.training.recipe import SamplerRecipe
 
-MOST_IDENTITIES = 32
+FIELDS = ("epoch", "batches", "step")
 PASSES, FEWEST_STEPS, MOST_STEPS = 5, 300, 2400
 
 
@@ -63,38 +62,45 @@ class Prepared:
 class Batches:
     """The batches of a whole run, one after the other, from any step on.
 
-    The order depends on the sampler's seed and the epoch alone, so that `position` says all there is to
-    say about where a run stands.
+    The order depends on the sampler's seed, the epoch and the step alone, so that `position` says all
+    there is to say about where a run stands. A new epoch begins when the sampler has gone through the
+    items, and when another sampler takes over.
 
     Args:
         items: The prepared items.
         labels: The identity of each.
-        sampler: What goes into each batch; asked anew in every epoch.
+        sampler_at: What decides the batch of a step: the same object until another one takes over.
         steps: How many batches the run takes.
 
     Attributes:
-        position: The epoch, and the batches of it that were handed out.
+        position: The epoch, the batches of it that were handed out, and those of the whole run.
     """
 
     def __init__(
-        self, items: Prepared, *, labels: Int64[np.ndarray, " n"], sampler: PKSampler, steps: int
+        self,
+        items: Prepared,
+        *,
+        labels: Int64[np.ndarray, " n"],
+        sampler_at: Callable[[int], PKSampler],
+        steps: int,
     ) -> None:
         self._items = items
         self._labels = torch.from_numpy(np.ascontiguousarray(labels))
-        self._sampler = sampler
+        self._sampler_at = sampler_at
         self._steps = steps
-        self.position = (0, 0)
+        self.position = (0, 0, 0)
 
     def __len__(self) -> int:
         return self._steps
 
     def state_dict(self) -> dict[str, int]:
         """Says where the run stands; Lightning keeps it in the checkpoint."""
-        return {"epoch": self.position[0], "batches": self.position[1]}
+        return dict(zip(FIELDS, self.position, strict=True))
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Goes to where `state_dict` stood; the next iteration hands out what comes after."""
-        self.position = (int(state["epoch"]), int(state["batches"]))
+        epoch, batches, step = (int(state[field]) for field in FIELDS)
+        self.position = (epoch, batches, step)
 
     def __iter__(self) -> Iterator[Batch]:
         if self._items.in_memory is not None:
@@ -108,18 +114,24 @@ class Batches:
                 self.position = position
                 yield batch
 
-    def _drawn(self) -> Iterator[tuple[tuple[int, int], list[int]]]:
-        epoch, done = self.position
+    def _drawn(self) -> Iterator[tuple[tuple[int, int, int], list[int]]]:
+        epoch, done, step = self.position
+        if done and self._sampler_at(step - 1) is not self._sampler_at(step):
+            epoch, done = epoch + 1, 0
         while True:
-            self._sampler.set_epoch(epoch)
-            batches = list(self._sampler)
+            sampler = self._sampler_at(step)
+            sampler.set_epoch(epoch)
+            batches = list(sampler)
             if not batches:
                 raise DataError(
                     "the sampler makes no batch of the training items; give more items, or lower "
                     "sampler.identities or sampler.items"
                 )
             for number in range(done, len(batches)):
-                yield (epoch, number + 1), batches[number]
+                if self._sampler_at(step) is not sampler:
+                    break
+                step += 1
+                yield (epoch, number + 1, step), batches[number]
             epoch, done = epoch + 1, 0
 
     def _batch(self, chosen: list[int]) -> Batch:
@@ -138,33 +150,6 @@ def _one_ahead(
         now, coming = after, following
 
 
-def make_sampler(labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed: int) -> PKSampler:
-    """Makes the sampler of a run: what the recipe leaves open is derived from the labels.
-
-    Args:
-        labels: The identity of each training item.
-        recipe: What a batch is made of.
-        seed: Where its randomness starts.
-
-    Returns:
-        The sampler.
-
-    Raises:
-        DataError: There are too few identities, or none has two items.
-        SettingError: The recipe asks for more than the labels hold.
-
-    Example:
-        >>> sampler = make_sampler(
-        ...     np.repeat(np.arange(10), 20), recipe=SamplerRecipe(batch=50), seed=0)
-        >>> max(len(batch) for batch in sampler)
-        50
-    """
-    sizes = np.unique(labels, return_counts=True)[1]
-    identities = recipe.identities or max(2, min(len(sizes), MOST_IDENTITIES))
-    items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), int(sizes.max(initial=2))))
-    return PKSampler(labels, identities=identities, items=items, repeat=recipe.repeat, seed=seed)
-
-
 def default_steps(items: int, *, batch: int) -> int:
     """Derives the length of a run from the number of training items.
 
@@ -180,20 +165,3 @@ def default_steps(items: int, *, batch: int) -> int:
         (300, 782, 2400)
     """
     return min(max(math.ceil(PASSES * items / batch), FEWEST_STEPS), MOST_STEPS)
-
-
-def steps_of(sampler: PKSampler, *, epochs: int) -> int:
-    """Counts the batches of the first epochs.
-
-    Args:
-        sampler: What makes them.
-        epochs: How many epochs.
-
-    Returns:
-        The number of batches.
-    """
-    count = 0
-    for epoch in range(epochs):
-        sampler.set_epoch(epoch)
-        count += len(sampler)
-    return count

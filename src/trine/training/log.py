@@ -14,7 +14,10 @@ COLUMNS = (
     "epoch",
     "loss",
     "learning_rate",
+    "mining",
     "margin",
+    "identities",
+    "items",
     "active",
     "positive_distance",
     "negative_distance",
@@ -42,14 +45,14 @@ class MetricsFile:
             writer.writeheader()
             writer.writerows(kept)
 
-    def write(self, figures: Mapping[str, float], *, step: int) -> None:
+    def write(self, figures: Mapping[str, float | str], *, step: int) -> None:
         """Appends one row.
 
         Args:
-            figures: Figures by column.
+            figures: Figures, and names of rules, by column.
             step: The step that they belong to.
         """
-        row = {name: f"{value:.6g}" for name, value in figures.items()}
+        row = {name: value if isinstance(value, str) else f"{value:.6g}" for name, value in figures.items()}
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS).writerow({"step": step, **row})
 
@@ -74,15 +77,17 @@ class ProgressLine:
         self._task = self._progress.add_task("", total=steps)
         self._progress.start()
 
-    def show(self, step: int, *, loss: float, look: float | None) -> None:
+    def show(self, step: int, *, loss: float, look: float | None, stage: str = "") -> None:
         """Moves the line on.
 
         Args:
             step: How many steps are done.
             loss: The loss of the last one.
             look: The latest figure of merit of the validation items, where there is one.
+            stage: What the curriculum has reached, in words.
         """
-        description = f"loss {loss:.4f}" + (f" · validation {look:.3f}" if look is not None else "")
+        parts = [f"loss {loss:.4f}", "" if look is None else f"validation {look:.3f}", stage]
+        description = " · ".join(part for part in parts if part)
         self._progress.update(self._task, completed=step, description=description)
 
     def stop(self) -> None:

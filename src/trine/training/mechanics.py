@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -26,6 +26,7 @@ from trine.training.folder import RunFolder, rename_durably
 from trine.training.log import MetricsFile, ProgressLine
 from trine.training.looks import Looks
 from trine.training.recipe import TrainingRecipe
+from trine.training.schedule import stage_in_words
 from trine.training.step import TripletStep
 
 LOG_EVERY = 10
@@ -41,6 +42,7 @@ class Session:
     Attributes:
         step: What is done with each batch.
         batches: The batches, from where the run stands.
+        shape_at: P and K of a step.
         run: The run's folder.
         dataset_digest: What the training items hash to.
         resumed_at: The steps that are done already; None where the run is new.
@@ -51,6 +53,7 @@ class Session:
 
     step: TripletStep
     batches: Batches
+    shape_at: Callable[[int], tuple[int, int]]
     run: RunFolder
     dataset_digest: str
     resumed_at: int | None
@@ -152,8 +155,10 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             embeddings = triplet.embeddings(batch, step=step)
             loss = triplet.loss(embeddings, batch, step=step)
             if step % LOG_EVERY == 0 or step + 1 == steps:
+                identities, items = session.shape_at(step)
+                made_of = {"epoch": batches.position[0], "identities": identities, "items": items}
                 figures = triplet.figures(embeddings.detach(), batch, step=step)
-                self.write({"epoch": batches.position[0], "loss": loss.item(), **figures}, step)
+                self.write({**made_of, "loss": loss.item(), **figures}, step)
             return loss
 
         def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch: Batch, batch_idx: int) -> None:
@@ -169,7 +174,10 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             if due or done == steps or self.trainer.should_stop:
                 self.save(done)
             if line is not None:
-                line.show(done, loss=outputs["loss"].item(), look=looks.last if looks else None)
+                stage = stage_in_words(
+                    done - 1, steps=steps, recipe=triplet.recipe, shape=session.shape_at(done - 1)
+                )
+                line.show(done, loss=outputs["loss"].item(), look=looks.last if looks else None, stage=stage)
 
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             checkpoint["trine"] = {
@@ -188,10 +196,11 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             self.trainer.save_checkpoint(unfinished)
             rename_durably(unfinished, session.run.last)
 
-        def write(self, figures: Mapping[str, float], step: int) -> None:
+        def write(self, figures: Mapping[str, float | str], step: int) -> None:
             metrics.write(figures, step=step)
+            numbers = {name: value for name, value in figures.items() if not isinstance(value, str)}
             for logger in self.loggers:
-                logger.log_metrics(dict(figures), step)
+                logger.log_metrics(numbers, step)
 
     return Module()
 

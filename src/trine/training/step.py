@@ -94,7 +94,7 @@ class TripletStep:
         Raises:
             SettingError: The loss is NaN or infinite.
         """
-        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             loss: Tensor = triplet_loss(
                 embeddings,
@@ -115,7 +115,7 @@ class TripletStep:
             )
         return loss
 
-    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, float]:
+    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
         """Describes an embedded batch for the log.
 
         Args:
@@ -124,10 +124,10 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The share of active triplets, the mean distances d_ap and d_an, the learning rate, and the
-            margin where there is one.
+            The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule, and
+            the margin where there is one.
         """
-        _, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         counted = census(
             embeddings,
             batch.labels,
@@ -137,6 +137,7 @@ class TripletStep:
         )
         figures = {
             "learning_rate": self.learning_rate(step),
+            "mining": mining,
             "active": counted.active_share,
             "positive_distance": counted.mean_positive_distance,
             "negative_distance": counted.mean_negative_distance,

@@ -14,12 +14,13 @@ import torch
 from trine.data import Dataset
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
-from trine.training.batches import Batches, Prepared, default_steps, make_sampler, steps_of
+from trine.training.batches import Batches, Prepared, default_steps
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
+from trine.training.samplers import Samplers
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
 
@@ -69,9 +70,9 @@ def fit(
     run, digest = RunFolder(Path(out)), _digest(dataset)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        sampler = make_sampler(dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"))
+        samplers = Samplers(dataset.labels, recipe=recipe)
         if settings.epochs is not None:
-            steps = steps_of(sampler, epochs=settings.epochs)
+            steps = samplers.steps_of(settings.epochs)
         else:
             steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch)
         encoder = build_encoder(
@@ -97,7 +98,13 @@ def fit(
             )
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
-            batches=Batches(prepared(dataset), labels=dataset.labels, sampler=sampler, steps=steps),
+            batches=Batches(
+                prepared(dataset),
+                labels=dataset.labels,
+                sampler_at=lambda step: samplers.at(step / steps),
+                steps=steps,
+            ),
+            shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
