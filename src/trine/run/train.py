@@ -20,7 +20,7 @@ from trine.run.files import write_json
 from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, run_of, split_record
 from trine.run.report import Report, figures_of
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, RunFolder, fit
+from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings
 
 FIGURES, PICTURE = "figures.json", "picture.png"
 RAW_VALUES = 1 << 28
@@ -83,7 +83,8 @@ def train_run(
     write_json(run.path / SPLIT, split_record(dataset, parts))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
-    report = _evaluated(encoder, tested, embeddings, run.path, part=part, far=far)
+    _, diagnoses, _ = read_findings(run)
+    report = _evaluated(encoder, tested, embeddings, run.path, part=part, far=far, doctor=diagnoses)
     trained = dataset.subset(parts.train)
     save(
         encoder,
@@ -154,6 +155,7 @@ def _evaluated(
     *,
     part: str,
     far: float,
+    doctor: tuple[Diagnosis, ...] = (),
 ) -> Report:
     if not has_pair(dataset):
         raise DataError(
@@ -165,7 +167,7 @@ def _evaluated(
     before = None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far)
     known = encoder.calibration
     realised = None if known is None else after.verification.far_at(known.threshold)
-    report = Report(folder, name_of(dataset), part, before, after, far, known, realised)
+    report = Report(folder, name_of(dataset), part, before, after, far, known, realised, doctor)
     write_json(folder / FIGURES, report.to_json())
     threshold = None if known is None else known.threshold
     picture(dataset, embeddings, path=folder / PICTURE, distance=encoder.distance, threshold=threshold)

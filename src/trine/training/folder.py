@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def doctor(self) -> Path:
+        """What the doctor found."""
+        return self.path / "doctor.json"
+
+    @property
     def checkpoints(self) -> Path:
         """The last checkpoint and the best weights."""
         return self.path / "checkpoints"
@@ -152,6 +157,19 @@ def _other_items(run: RunFolder) -> DataError:
         f"the run in {run.path} was started on other training items than these; "
         "resume it with the same data and the same split"
     )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all.
+
+    Args:
+        path: The file.
+        text: Its content.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    # Lines end as they do in the text, on every system.
+    unfinished.write_text(text, encoding="utf-8", newline="")
+    rename_durably(unfinished, path)
 
 
 def write_weights(encoder: Encoder, path: Path) -> None:

@@ -28,6 +28,7 @@ from trine.training.looks import Looks
 from trine.training.recipe import TrainingRecipe
 from trine.training.schedule import stage_in_words
 from trine.training.step import TripletStep
+from trine.training.watch import Watch
 
 LOG_EVERY = 10
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -48,6 +49,7 @@ class Session:
         resumed_at: The steps that are done already; None where the run is new.
         looks: The looks at the validation items, where there are such.
         look_every: Steps between looks.
+        watch: The doctor.
         show_progress: Whether to draw a line in the terminal.
     """
 
@@ -59,6 +61,7 @@ class Session:
     resumed_at: int | None
     looks: Looks | None
     look_every: int
+    watch: Watch
     show_progress: bool
 
 
@@ -154,11 +157,14 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             step = self.global_step
             embeddings = triplet.embeddings(batch, step=step)
             loss = triplet.loss(embeddings, batch, step=step)
+            session.watch.see(embeddings.detach(), batch, step=step)
             if step % LOG_EVERY == 0 or step + 1 == steps:
                 identities, items = session.shape_at(step)
                 made_of = {"epoch": batches.position[0], "identities": identities, "items": items}
                 figures = triplet.figures(embeddings.detach(), batch, step=step)
-                self.write({**made_of, "loss": loss.item(), **figures}, step)
+                figures = {**made_of, "loss": loss.item(), **figures}
+                self.write(figures, step)
+                session.watch.look(figures, step=step)
             return loss
 
         def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch: Batch, batch_idx: int) -> None:
@@ -183,10 +189,12 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             checkpoint["trine"] = {
                 "dataset": session.dataset_digest,
                 "looks": None if looks is None else looks.state_dict(),
+                "watch": session.watch.state_dict(),
             }
 
         def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             kept = checkpoint["trine"]
+            session.watch.load_state_dict(kept["watch"])
             if looks is not None and kept["looks"] is not None:
                 looks.load_state_dict(kept["looks"])
 
@@ -195,6 +203,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             unfinished = session.run.checkpoints / ".last.ckpt.unfinished"
             self.trainer.save_checkpoint(unfinished)
             rename_durably(unfinished, session.run.last)
+            session.watch.write()
 
         def write(self, figures: Mapping[str, float | str], step: int) -> None:
             metrics.write(figures, step=step)

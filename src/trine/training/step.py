@@ -21,6 +21,7 @@ from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+from trine.training.vitals import active_per_item, vitals
 
 BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
 
@@ -124,8 +125,8 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule, and
-            the margin where there is one.
+            The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule,
+            the margin where there is one, and what `vitals` measures.
         """
         mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         counted = census(
@@ -142,4 +143,15 @@ class TripletStep:
             "positive_distance": counted.mean_positive_distance,
             "negative_distance": counted.mean_negative_distance,
         }
+        figures["active_per_item"] = active_per_item(
+            embeddings,
+            batch.labels,
+            mining=mining,
+            margin=margin,
+            distance=self.recipe.loss.distance,
+            seed=stream_seed(self.recipe.seed, "mining", step),
+            item_ids=batch.positions,
+            counted=counted,
+        )
+        figures.update(vitals(embeddings, batch.labels))
         return figures if margin is None else {**figures, "margin": margin}

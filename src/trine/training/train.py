@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from trine.data import Dataset
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
 from trine.training.batches import Batches, Prepared, default_steps
+from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
@@ -23,6 +25,7 @@ from trine.training.recipe import Recipe
 from trine.training.samplers import Samplers
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
+from trine.training.watch import Watch
 
 LOOKS = 20
 GIB = 2**30
@@ -96,6 +99,15 @@ def fit(
                 patience=settings.patience,
                 best_weights=run.best,
             )
+        patient = Patient(
+            steps=steps,
+            warmup=round(settings.warmup * steps),
+            distance=recipe.loss.distance,
+            normalised=encoder.settings.normalise,
+            identities=len(np.unique(dataset.labels)),
+        )
+        batch = math.prod(samplers.shape_at(0.0))
+        watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
             batches=Batches(
@@ -110,12 +122,14 @@ def fit(
             resumed_at=resumed_at,
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
+            watch=watch,
             show_progress=progress and sys.stderr.isatty(),
         )
         train(session)
     encoder.cpu().eval()
     if looks is not None:
         read_weights(encoder, run.best)
+    watch.finish()
     check_finite(encoder, step=steps)
     save(encoder, run.model, trained_on=_described(dataset))
     return encoder
