@@ -5,8 +5,9 @@ The way of the data is the way of the package; each part imports only what stand
     data ──▶ encoders ──▶ mining ──▶ losses ──▶ training ──▶ evaluation ──▶ gallery
 
 Everything a training loop of one's own needs is here and takes torch and numpy alone: `TripletLoss`,
-`triplet_loss`, `mine`, `census`, `pairwise_distances`. `load` opens a trained encoder, `Gallery` keeps
-who is known. Names are imported when they are first used, so that the command line answers at once.
+`triplet_loss`, `mine`, `census`, `pairwise_distances`, `cached_backward`. `load` opens a trained encoder,
+`Gallery` keeps who is known. Names are imported when they are first used, so that the command line
+answers at once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from trine.gallery import Gallery
     from trine.losses import ContrastiveLoss, TripletLoss, contrastive_loss, triplet_loss
     from trine.mining import Relations, census, mine
+    from trine.training.caching import cached_backward
     from trine.triplets import Census, Mining, Triplets
 
 __version__ = "0.1.0"
@@ -35,6 +37,7 @@ _HOME = {
     "TrineError": "trine.errors",
     "TripletLoss": "trine.losses",
     "Triplets": "trine.triplets",
+    "cached_backward": "trine.training.caching",
     "census": "trine.mining",
     "contrastive_loss": "trine.losses",
     "load": "trine.encoders",
@@ -54,6 +57,7 @@ __all__ = [
     "TrineError",
     "TripletLoss",
     "Triplets",
+    "cached_backward",
     "census",
     "contrastive_loss",
     "load",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.parser import Verb
@@ -42,7 +42,7 @@ def _data_arguments(parser: Any) -> None:
     )
 
 
-def _loaded(settings: Any) -> Dataset:
+def _loaded(settings: Any, say: Callable[[object], None] | None = None) -> Dataset:
     from trine.data import LoadPolicy, load
 
     policy = LoadPolicy(
@@ -58,7 +58,7 @@ def _loaded(settings: Any) -> Dataset:
         features=settings.features,
         policy=policy,
     )
-    _say(report)
+    (say or _say)(report)
     return data
 
 
@@ -81,6 +81,10 @@ def _gallery_path(name: str) -> str:
 
 def _say(text: object) -> None:
     print(text)  # noqa: T201
+
+
+def _say_nothing(text: object) -> None:
+    pass
 
 
 def _demo_arguments(parser: Any) -> None:
@@ -108,6 +112,12 @@ def _train_arguments(parser: Any) -> None:
         "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
     )
     _set_argument(parser)
+    parser.add_argument(
+        "--devices",
+        type=int,
+        default=None,
+        help="how many GPUs, or processes on the CPU, share each step: training.devices of the recipe",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
 
 
@@ -115,20 +125,29 @@ def _train(settings: Any) -> None:
     from pathlib import Path
 
     from trine.run import train_run
-    from trine.training import RunFolder, check_run, load_recipe
+    from trine.training import RunFolder, check_run, load_recipe, world_of
 
     run, name = RunFolder(Path(settings.out)), settings.recipe
-    check_run(run, resume=settings.resume)
-    if settings.resume and name is None:
-        name = run.recipe
-    recipe = load_recipe(name, overrides=_overrides(settings.set))
-    data = _loaded(settings)
+    if settings.resume:
+        check_run(run, resume=True)
+        name = name or run.recipe
+    overrides = _overrides(settings.set)
+    if settings.devices is not None:
+        overrides["training.devices"] = str(settings.devices)
+    recipe = load_recipe(name, overrides=overrides)
+    first = world_of(recipe.training).first
+    say = _say if first else _say_nothing
+    if first:
+        check_run(run, resume=settings.resume)
+    data = _loaded(settings, say)
     try:
         report = train_run(data, recipe, out=settings.out, resume=settings.resume)
     except KeyboardInterrupt:
-        _say(f"interrupted; go on with: trine train {settings.data} --out {settings.out} --resume")
+        if not first:  # the first process tells
+            raise SystemExit(0) from None
+        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out} --resume")
         raise
-    _say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
+    say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ def count_triplets(
     with in_full_precision(x):
         field = sorted_field(x, relations, distance) if finite(x) else None
         if field is not None and counts_in_tiles(field):
-            return tiled_census(field, relations, margin, workers(x)).census()
+            return tiled_census(field, margin, workers(x)).census()
         if y is None and len(x) <= LARGEST:
             return count_block(all_distances(x, distance), relations.whole(), margin).census()
         space, counts = Space(x, y, distance), Counts()

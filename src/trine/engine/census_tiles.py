@@ -1,8 +1,8 @@
 """The census in tiles: each distance is compared with d_ap and with d_ap + α, and then forgotten.
 
 A float32 product that is within rounding of what it is compared with decides nothing. Such a triplet is
-looked at again from differences: in place by the compiled kernel, or with its whole anchor by the exact
-census in plain torch. So the numbers are exact.
+looked at again from differences, in place by the compiled kernel, afterwards in plain torch. So the numbers
+are exact.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trine.engine.counts import Counts, count_block
-from trine.engine.exact import blocks as cut
+from trine.engine.counts import Counts
 from trine.engine.fast import KINDS, CompiledField
 from trine.engine.field import Field
 from trine.engine.layout import Block
-from trine.engine.relations import Relations
-from trine.engine.space import Space
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
+from trine.engine.search import distances_to_negatives
+from trine.engine.tiles import run_tiles, upper_triangle
 from trine.engine.winners import positives_of
 
 _POSITIVES = 1 << 21  # pairs up to which what is kept of them stays within 100 MB
+_PAIRS = 1 << 19  # distances held at once where something is counted anew
 _ROUNDING = 2.0**-22  # of a threshold: a root, a sum, a square and a cast, with room
 
 
@@ -34,8 +33,8 @@ class Seen:
         hard: Negatives at most as far as each positive, (positives, rows).
         active: Negatives nearer than each positive and α.
         sums: Σ d_an of each row.
-        unsure: Rows for which rounding could have decided.
-        buffers: A tile and its transpose.
+        unsure: Positives about which rounding could have decided, (positives, rows).
+        buffers: A transposed tile, and room to compare in.
     """
 
     hard: list[Tensor]
@@ -57,46 +56,152 @@ def counts_in_tiles(field: Field) -> bool:
     return pairs <= min(_POSITIVES, each * field.layout.rows)
 
 
-def tiled_census(field: Field, relations: Relations, margin: float, workers: int) -> Counts:
+def tiled_census(field: Field, margin: float, workers: int) -> Counts:
     """Returns the counts of a sorted batch."""
-    layout = field.layout
-    blocks = layout.blocks(tile_height(layout.rows))
-    chosen = [positives_of(field, group, "all") for group in layout.groups]
-    squared = field.by_block(blocks, [d for d, _ in chosen], -1.0)
-    rows = field.by_block(blocks, [p for _, p in chosen], -1)
-    bands = [_bands(field, block, d, margin) for block, d in zip(blocks, squared, strict=True)]
+    blocks, census = field.blocks, TiledCensus(field, margin)
     size = max(len(block) for block in blocks) ** 2
 
-    def state() -> Seen:
-        return Seen(
-            [torch.zeros_like(p, dtype=torch.int32) for p in rows],
-            [torch.zeros_like(p, dtype=torch.int32) for p in rows],
-            [torch.zeros(len(b), dtype=torch.float64, device=field.raw.device) for b in blocks],
-            [torch.zeros(len(b), dtype=torch.int64, device=field.raw.device) for b in blocks],
-            [field.right.new_empty(size) for _ in range(3)],
-        )
+    def state() -> tuple[Seen, Tensor]:
+        return census.start(), field.right.new_empty(size)
 
-    def work(seen: Seen, i: int, j: int) -> None:
+    def work(mine: tuple[Seen, Tensor], i: int, j: int) -> None:
+        seen, buffer = mine
         a, b = blocks[i], blocks[j]
-        tile, back, scratch = (t[: len(a) * len(b)] for t in seen.buffers)
-        tile = tile.view(len(a), len(b))
+        tile = buffer[: len(a) * len(b)].view(len(a), len(b))
         if isinstance(field, CompiledField):
             field.product(a, b, tile)
         else:
             field.tile(a, b, tile)
+        census.look(seen, i, j, tile)
+
+    parts = run_tiles(upper_triangle(blocks, field.layout), state, work, workers)
+    census.end([seen for seen, _ in parts])
+    return census.counts
+
+
+class TiledCensus:
+    """Counts while tiles go by: those of its own pass, or of a loss that is computed anyway.
+
+    Args:
+        field: The sorted batch.
+        margin: α.
+
+    Attributes:
+        counts: What was counted, once the pass has ended.
+    """
+
+    def __init__(self, field: Field, margin: float) -> None:
+        self.field, self.blocks, self.margin = field, field.blocks, margin
+        blocks = field.blocks
+        self.counts = Counts()
+        chosen = [positives_of(field, group, "all") for group in field.layout.groups]
+        self.squared = field.by_block(blocks, [d for d, _ in chosen], -1.0)
+        self.rows = field.by_block(blocks, [p for _, p in chosen], -1)
+        self.bands = [_bands(field, b, d, margin) for b, d in zip(blocks, self.squared, strict=True)]
+
+    def start(self) -> Seen:
+        """Returns what a worker counts in."""
+        size, device = max(len(block) for block in self.blocks) ** 2, self.field.raw.device
+        return Seen(
+            [torch.zeros_like(p, dtype=torch.int32) for p in self.rows],
+            [torch.zeros_like(p, dtype=torch.int32) for p in self.rows],
+            [torch.zeros(len(b), dtype=torch.float64, device=device) for b in self.blocks],
+            [torch.zeros_like(p, dtype=torch.bool) for p in self.rows],
+            [self.field.right.new_empty(size) for _ in range(2)],
+        )
+
+    def look(self, seen: Seen, i: int, j: int, tile: Tensor) -> None:
+        """Counts a tile from both ends: products where the field is compiled, squared distances elsewhere."""
+        a, b = self.blocks[i], self.blocks[j]
+        back, scratch = (t[: len(a) * len(b)] for t in seen.buffers)
         ends = [(i, a, b, tile)]
         if i != j:
             ends.append((j, b, a, back.view(len(b), len(a)).copy_(tile.T)))
         for end, here, there, t in ends:
-            if isinstance(field, CompiledField):
-                _compiled(field, seen, end, here, there, t, bands[end], rows[end], margin)
+            if isinstance(self.field, CompiledField):
+                self._compiled(self.field, seen, end, here, there, t)
             else:
-                _in_torch(field, seen, end, t, bands[end], scratch.view(t.shape))
+                self._in_torch(seen, end, t, scratch.view(t.shape))
 
-    parts = run_tiles(upper_triangle(blocks, layout), state, work, workers)
-    for part in parts[1:]:
-        parts[0].add(part)
-    return _joined(field, relations, margin, blocks, squared, parts[0])
+    def _compiled(
+        self, field: CompiledField, seen: Seen, end: int, here: Block, there: Block, tile: Tensor
+    ) -> None:
+        from trine.engine.compiled.census import census_rows
+
+        census_rows(
+            tile.numpy(),
+            here.start,
+            there.start,
+            field.norms.numpy(),
+            field.plain.numpy(),
+            field.layout.first.numpy(),
+            field.layout.last.numpy(),
+            self.bands[end].numpy(),
+            self.rows[end].numpy(),
+            self.margin,
+            KINDS[field.distance],
+            seen.hard[end].numpy(),
+            seen.active[end].numpy(),
+            seen.sums[end].numpy(),
+        )
+
+    def _in_torch(self, seen: Seen, end: int, tile: Tensor, below: Tensor) -> None:
+        bands = self.bands[end]
+        for k in range(bands.shape[1]):
+            numbers = [torch.lt(tile, bands[q, k, :, None], out=below).sum(1).int() for q in range(4)]
+            seen.hard[end][k] += numbers[0]
+            seen.active[end][k] += numbers[2]
+            seen.unsure[end][k] |= (numbers[0] != numbers[1]) | (numbers[2] != numbers[3])
+        # Class-mates are far beyond every distance.
+        d = self.field.measured(torch.where(tile < self.field.largest * 8, tile, 0.0))
+        seen.sums[end] += d.sum(1, dtype=torch.float64)
+
+    def end(self, parts: list[Seen]) -> None:
+        """Joins what all workers have counted; what rounding left open is counted anew."""
+        seen, layout = parts[0], self.field.layout
+        for part in parts[1:]:
+            seen.add(part)
+        size = layout.last - layout.first
+        for end, block in enumerate(self.blocks):
+            self._recount(seen, end)
+            hard, active, d = seen.hard[end], seen.active[end], self.squared[end]
+            mates = size[block.rows] - 1
+            valid = (mates > 0) & (mates + 1 < layout.rows)
+            d_ap = self.field.measured(d.double().clamp(min=0)).masked_fill(d < 0, 0)
+            negatives = layout.rows - mates - 1
+            self.counts.add(
+                Counts(
+                    triplets=int((mates * negatives)[valid].sum()),
+                    hard=int(hard[:, valid].sum()),
+                    active=int(active[:, valid].sum()),
+                    within=int(torch.maximum(hard, active)[:, valid].sum()),
+                    positive_pairs=int(mates[valid].sum()),
+                    negative_pairs=int(negatives[valid].sum()),
+                    positive_sum=float(d_ap[:, valid].sum()),
+                    negative_sum=float(seen.sums[end][valid].sum()),
+                )
+            )
+
+    def _recount(self, seen: Seen, end: int) -> None:
+        """Counts anew, by differences, for the positives that rounding could have decided about."""
+        field, start = self.field, self.blocks[end].start
+        k, row = seen.unsure[end].nonzero(as_tuple=True)
+        for some in torch.split(torch.arange(len(k), device=k.device), max(1, _PAIRS // field.layout.rows)):
+            at = (k[some], row[some])
+            a, p = at[1] + start, self.rows[end][at]
+            bands = self.bands[end][:, at[0], at[1], None]
+            slack = 2 * field.tolerance[a, None]
+            d, squared_ap = distances_to_negatives(field, a), field.exact_pairs(a, p)
+            limits = (squared_ap, field.measured(squared_ap) + self.margin)
+            for q, numbers in enumerate((seen.hard[end], seen.active[end])):
+                low, high = bands[2 * q] - slack, bands[2 * q + 1] + slack
+                close, n = ((d >= low) & (d < high)).nonzero(as_tuple=True)
+                squared_an = field.exact_pairs(a[close], n)
+                inside = squared_an <= limits[0][close]
+                if q:
+                    inside = field.measured(squared_an) < limits[1][close]
+                numbers[at] = (d < low).sum(1, dtype=torch.int32)
+                numbers[at] += torch.bincount(close[inside], minlength=len(a)).int()
 
 
 def _bands(field: Field, block: Block, squared: Tensor, margin: float) -> Tensor:
@@ -106,79 +211,3 @@ def _bands(field: Field, block: Block, squared: Tensor, margin: float) -> Tensor
     slack = field.tolerance[block.rows].double() + _ROUNDING * limits.abs()
     bands = torch.stack([limits - slack, limits + slack], 1).flatten(0, 1)
     return bands.masked_fill(wide < 0, -1.0).float()
-
-
-def _compiled(
-    field: CompiledField,
-    seen: Seen,
-    end: int,
-    here: Block,
-    there: Block,
-    tile: Tensor,
-    bands: Tensor,
-    rows: Tensor,
-    margin: float,
-) -> None:
-    from trine.engine.compiled.census import census_rows
-
-    census_rows(
-        tile.numpy(),
-        here.start,
-        there.start,
-        field.norms.numpy(),
-        field.plain.numpy(),
-        field.layout.first.numpy(),
-        field.layout.last.numpy(),
-        bands.numpy(),
-        rows.numpy(),
-        margin,
-        KINDS[field.distance],
-        seen.hard[end].numpy(),
-        seen.active[end].numpy(),
-        seen.sums[end].numpy(),
-    )
-
-
-def _in_torch(field: Field, seen: Seen, end: int, tile: Tensor, bands: Tensor, below: Tensor) -> None:
-    for k in range(bands.shape[1]):
-        numbers = [torch.lt(tile, bands[q, k, :, None], out=below).sum(1).int() for q in range(4)]
-        seen.hard[end][k] += numbers[0]
-        seen.active[end][k] += numbers[2]
-        seen.unsure[end] += (numbers[0] != numbers[1]) | (numbers[2] != numbers[3])
-    # Class-mates are far beyond every distance.
-    d = field.measured(torch.where(tile < field.largest * 8, tile, 0.0))
-    seen.sums[end] += d.sum(1, dtype=torch.float64)
-
-
-def _joined(
-    field: Field, relations: Relations, margin: float, blocks: list[Block], squared: list[Tensor], seen: Seen
-) -> Counts:
-    layout, counts = field.layout, Counts()
-    size = layout.last - layout.first
-    again = []
-    for block, d, hard, active, sums, unsure in zip(
-        blocks, squared, seen.hard, seen.active, seen.sums, seen.unsure, strict=True
-    ):
-        mates = size[block.rows] - 1
-        sure = (unsure == 0) & (mates > 0) & (mates + 1 < layout.rows)
-        again.append(block.start + (unsure > 0).nonzero()[:, 0])
-        d_ap = field.measured(d.double().clamp(min=0)).masked_fill(d < 0, 0)
-        negatives = layout.rows - mates - 1
-        counts.add(
-            Counts(
-                triplets=int((mates * negatives)[sure].sum()),
-                hard=int(hard[:, sure].sum()),
-                active=int(active[:, sure].sum()),
-                within=int(torch.maximum(hard, active)[:, sure].sum()),
-                positive_pairs=int(mates[sure].sum()),
-                negative_pairs=int(negatives[sure].sum()),
-                positive_sum=float(d_ap[:, sure].sum()),
-                negative_sum=float(sums[sure].sum()),
-            )
-        )
-    places = layout.order[torch.cat(again)].sort().values
-    if len(places):
-        space = Space(field.raw, None, field.distance)
-        for anchors in cut(places, layout.rows):
-            counts.add(count_block(space.distances(anchors), relations.rows(anchors), margin))
-    return counts

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,8 +18,9 @@ from torch import Tensor
 from trine.engine.field import Field
 from trine.engine.layout import Block
 from trine.engine.objective import Objective, Tally, finished
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
+from trine.engine.tiles import run_tiles, upper_triangle
 
+_PAIRS = 1 << 17  # positives handled at once in float64
 MANY = 128  # positives from which a search for the rank of a distance is faster than comparing with each
 
 
@@ -31,16 +33,31 @@ class Sums:
         gradient: Σ w·[y, 1] for each row; nothing where no gradient is asked for.
         counts: The weight of each positive, laid out as the thresholds are.
         buffers: Tiles.
+        seen: What the witness of the pass has seen, where it has one.
     """
 
     value: float
     gradient: Tensor | None
     counts: list[Tensor]
     buffers: list[Tensor]
+    seen: Any = None
 
     def buffer(self, number: int, i: Block, j: Block) -> Tensor:
         """Returns one of the buffers, in the shape of a tile."""
         return self.buffers[number][: len(i) * len(j)].view(len(i), len(j))
+
+
+class Witness(Protocol):
+    """Sees each tile of a pass before the pass writes over it."""
+
+    def start(self) -> Any:
+        """Returns what one worker's tiles are kept in."""
+
+    def look(self, seen: Any, i: int, j: int, tile: Tensor) -> None:
+        """Looks at tile (i, j)."""
+
+    def end(self, parts: list[Any]) -> None:
+        """Takes what was kept for all workers."""
 
 
 class Kernel(ABC):
@@ -50,12 +67,15 @@ class Kernel(ABC):
         field: The sorted batch.
         blocks: Its blocks.
         thresholds: What negatives are compared with, for each group, (rows, positives).
+        witness: Sees each tile besides.
     """
 
     buffers = 1
 
-    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
-        self.field, self.blocks = field, blocks
+    def __init__(
+        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+    ) -> None:
+        self.field, self.blocks, self.witness = field, blocks, witness
         self.laid = field.by_block(blocks, thresholds, -1.0)
 
     def counts(self) -> list[Tensor]:
@@ -66,13 +86,23 @@ class Kernel(ABC):
         """Returns finished counts as (positives, rows) of each block."""
         return counts
 
+    def show(self, sums: Sums, i: int, j: int, tile: Tensor) -> None:
+        """Shows the witness a tile as the field makes it."""
+        if self.witness is not None:
+            self.witness.look(sums.seen, i, j, tile)
+
     @abstractmethod
     def tile(self, sums: Sums, i: int, j: int) -> Tensor | None:
         """Adds tile (i, j), seen from both ends; returns the weights of its pairs, unless it used them."""
 
 
 def batch_all(
-    field: Field, objective: Objective, asks: bool, kernel_of: type[Kernel], workers: int
+    field: Field,
+    objective: Objective,
+    asks: bool,
+    kernel_of: type[Kernel],
+    workers: int,
+    witness: Witness | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Returns the loss over all triplets and its gradient.
 
@@ -82,22 +112,24 @@ def batch_all(
         asks: Whether the gradient is asked for.
         kernel_of: What looks into the tiles.
         workers: How many threads share them.
+        witness: Sees each tile besides.
     """
     layout, margin = field.layout, objective.margin
-    height, width = tile_height(layout.rows), field.width + 1
-    blocks = layout.blocks(height)
+    blocks, width = field.blocks, field.width + 1
+    size = max(len(block) for block in blocks) ** 2
     squared = [field.positives(group) for group in layout.groups]
     thresholds = [field.measured(d) for d in squared]
     if margin is not None:
         thresholds = [field.squared(d + margin) for d in thresholds]
-    kernel = kernel_of(field, blocks, thresholds)
+    kernel = kernel_of(field, blocks, thresholds, witness)
 
     def state() -> Sums:
         return Sums(
             0.0,
             field.right.new_zeros(layout.rows, width) if asks else None,
             kernel.counts(),
-            [field.right.new_empty(height * height) for _ in range(kernel.buffers)],
+            [field.right.new_empty(size) for _ in range(kernel.buffers)],
+            None if witness is None else witness.start(),
         )
 
     def work(sums: Sums, i: int, j: int) -> None:
@@ -112,6 +144,8 @@ def batch_all(
             sums.gradient[b].addmm_(weights.T, field.right[a, :width])
 
     parts = run_tiles(upper_triangle(blocks, layout), state, work, workers)
+    if witness is not None:
+        witness.end([part.seen for part in parts])
     whole = parts[0]
     for part in parts[1:]:
         whole.value += part.value
@@ -119,16 +153,18 @@ def batch_all(
             mine += other
         if whole.gradient is not None and part.gradient is not None:
             whole.gradient += part.gradient
-    counts = field.to_groups(blocks, kernel.counted(whole.counts))
+    counts = field.to_groups(blocks, kernel.counted(whole.counts), [d.shape[1] for d in squared])
     tally = Tally(whole.value, 0, layout.triplets)
     if margin is not None:
         for n, d in zip(counts, squared, strict=True):
-            tally.value += float((n * (field.measured(d).double() + margin)).sum())
-            tally.active += int(n.sum(dtype=torch.float64))
+            rows = max(1, _PAIRS // max(1, n.shape[1]))
+            for some, near in zip(torch.split(n, rows), torch.split(d, rows), strict=True):
+                tally.value += float((some * (field.measured(near).double() + margin)).sum())
+                tally.active += int(some.sum(dtype=torch.float64))
     gradient = None
     if whole.gradient is not None:
         gradient = _gradient(field, whole.gradient, counts, squared)
-    loss, gradient, _ = finished(tally, objective.reduction, field.raw, gradient, None)
+    loss, gradient, _ = finished(tally, objective, field.raw, gradient, None)
     return loss, None if gradient is None else field.in_batch_order(gradient), None
 
 
@@ -140,7 +176,7 @@ def _gradient(field: Field, weighted: Tensor, counts: list[Tensor], squared: lis
         gradient *= 2
     for group, n, d in zip(field.layout.groups, counts, squared, strict=True):
         if group.size > 1:
-            field.pull_positives(group, n * field.slope(d), gradient)
+            field.pull_positives(group, field.slope(d).mul_(n), gradient)
     return gradient
 
 
@@ -153,7 +189,7 @@ class CountKernel(Kernel):
         """Adds a tile; see `Kernel`."""
         field, a, b = self.field, self.blocks[i], self.blocks[j]
         tile, below, c = (sums.buffer(number, a, b) for number in range(3))
-        field.tile(a, b, tile)
+        self.show(sums, i, j, field.tile(a, b, tile))
         c.zero_()
         _count_side(tile, self.laid[i], sums.counts[i], below, c)
         if i != j:

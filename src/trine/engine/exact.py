@@ -35,7 +35,7 @@ def exact_pass(
     tally = Tally()
     for anchors in blocks(torch.arange(len(x), device=x.device), len(space.y)):
         tally.add(exact_block(space, relations, objective, anchors, gx, gy))
-    loss, gx, gy = finished(tally, objective.reduction, x, gx, gy)
+    loss, gx, gy = finished(tally, objective, x, gx, gy)
     return loss, space.pulled_back(gx, x), space.pulled_back(gy, y)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.engine.counting import Kernel, Sums
+from trine.engine.counting import Kernel, Sums, Witness
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
 from trine.shapes import Float, Int64
@@ -123,58 +123,66 @@ class CompiledField(Field):
 
 
 class CompiledCount(Kernel):
-    """Counts by a compiled look at each tile."""
+    """Counts by a compiled look at each tile.
 
-    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
+    Blocks with few positives compare with each of them; those with many look up ranks among them, which
+    is done along rows: such a block is the left one of a tile, and of two such each has its turn.
+    """
+
+    buffers = 2
+
+    def __init__(
+        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+    ) -> None:
         from trine.engine.compiled.counting import MANY
 
-        super().__init__(field, blocks, thresholds)
+        super().__init__(field, blocks, thresholds, witness)
         self.kind = KINDS[field.distance]
         self.many = [block.positives > MANY for block in blocks]
-        self.places: list[Tensor] = []
-        if any(self.many):
-            self.rising = [t.T.contiguous() for t in self.laid]
-            # numpy sorts by vector instructions where torch does not.
-            self.places = [torch.from_numpy(t.numpy().argsort(1)) for t in self.rising]
-            self.rising = [t.gather(1, place) for t, place in zip(self.rising, self.places, strict=True)]
-            self.laid = [t.T for t in self.rising]
-        self.padded = [_padded(t, -1.0) for t in self.laid]
+        none = torch.empty(0, 0)
+        self.few = [
+            t[:0].contiguous() if many else _padded(t, -1.0)
+            for t, many in zip(self.laid, self.many, strict=True)
+        ]
+        # numpy sorts by vector instructions where torch does not.
+        self.rising = [
+            torch.from_numpy(np.sort(t.T.contiguous().numpy(), 1)) if many else none
+            for t, many in zip(self.laid, self.many, strict=True)
+        ]
 
     def counts(self) -> list[Tensor]:
-        """Returns zeros to count in: (positives, rows) for few, then histograms (rows, ranks) for many."""
-        few = [torch.zeros(t.shape, dtype=torch.int32) for t in self.padded]
-        if not self.places:
-            return few
-        return few + [torch.zeros(len(t), t.shape[1] + 1, dtype=torch.int32) for t in self.rising]
+        """Returns zeros to count in: (positives, rows) for few, histograms (rows, ranks) for many."""
+        return [
+            torch.zeros((len(rising), rising.shape[1] + 1) if len(rising) else few.shape, dtype=torch.int32)
+            for few, rising in zip(self.few, self.rising, strict=True)
+        ]
 
     def counted(self, counts: list[Tensor]) -> list[Tensor]:
         """Returns finished counts as (positives, rows) of each block."""
-        done = [c[: len(t)].float() for c, t in zip(counts, self.laid, strict=False)]
-        if not self.places:
-            return done
-        return [
-            torch.empty_like(few.T).scatter_(1, place, few.T + many.cumsum(1)[:, :-1]).T
-            for few, many, place in zip(done, counts[len(done) :], self.places, strict=True)
-        ]
+        from trine.engine.compiled.counting import counts_of_ranks
+
+        done = []
+        for n, t, rising in zip(counts, self.laid, self.rising, strict=True):
+            if len(rising):
+                many = torch.empty(rising.shape)
+                counts_of_ranks(t.T.contiguous().numpy(), rising.numpy(), n.numpy(), many.numpy())
+                done.append(many.T)
+            else:
+                done.append(n[: len(t)].float())
+        return done
 
     def tile(self, sums: Sums, i: int, j: int) -> Tensor | None:
         """Adds a tile; see `Kernel`."""
-        from trine.engine.compiled.counting import count_tile, rank_tile, sparse_products
+        from trine.engine.compiled.counting import sparse_products
 
-        field = self.field
-        assert isinstance(field, CompiledField)
-        a, b = self.blocks[i], self.blocks[j]
-        s = field.product(a, b, sums.buffer(0, a, b))
-        if self.many[i] or self.many[j]:
-            run, t, first = rank_tile, self.rising, len(self.blocks)
-        else:
-            run, t, first = count_tile, self.padded, 0
-        sides = (t[i].numpy(), t[j].numpy(), sums.counts[first + i].numpy(), sums.counts[first + j].numpy())
-        value = run(s.numpy(), *field.sides(a, b), *sides, self.kind, i == j)
-        sums.value -= value / 2 if field.distance == "cosine" else value
+        left, right = (j, i) if self.many[j] else (i, j)
+        a, b = self.blocks[left], self.blocks[right]
+        s = self._side(sums, left, right, 0)
+        if self.many[right] and i != j:
+            s += self._side(sums, right, left, 1).T
         if sums.gradient is None:
             return None
-        rows, g = field.right[:, : field.width + 1].numpy(), sums.gradient.numpy()
+        rows, g = self.field.right[:, : self.field.width + 1].numpy(), sums.gradient.numpy()
         done = sparse_products(
             s.numpy(),
             s.numpy().view(np.int32),
@@ -184,14 +192,48 @@ class CompiledCount(Kernel):
             g[b.rows],
             s.numel() // _SPARSE,
         )
-        return None if done else s
+        if done:
+            return None
+        return s if left == i else s.T
+
+    def _side(self, sums: Sums, left: int, right: int, buffer: int) -> Tensor:
+        from trine.engine.compiled.counting import count_tile
+
+        field = self.field
+        assert isinstance(field, CompiledField)
+        a, b = self.blocks[left], self.blocks[right]
+        s = field.product(a, b, sums.buffer(buffer, a, b))
+        if buffer == 0:
+            self.show(sums, left, right, s)
+        # Each side has two places to count in, of which one is empty.
+        nowhere = np.empty((0, 0), np.int32)
+        many, few = sums.counts[left].numpy(), nowhere
+        if not self.many[left]:
+            many, few = few, many
+        columns = nowhere if self.many[right] else sums.counts[right].numpy()
+        value = count_tile(
+            s.numpy(),
+            *field.sides(a, b),
+            self.few[left].numpy(),
+            self.few[right].numpy(),
+            few,
+            columns,
+            self.rising[left].numpy(),
+            many,
+            self.kind,
+            left == right or self.many[right],
+        )
+        sums.value -= value / 2 if field.distance == "cosine" else value
+        return s
 
 
 class CompiledSoft(Kernel):
     """The soft margin by a compiled look at each tile, for batches that are `short`."""
 
-    def __init__(self, field: Field, blocks: list[Block], thresholds: list[Tensor]) -> None:
-        super().__init__(field, blocks, thresholds)
+    def __init__(
+        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+    ) -> None:
+        super().__init__(field, blocks, thresholds, witness)
         self.exponentials = [_padded(torch.where(t >= 0, t.exp(), 0.0), 0.0) for t in self.laid]
 
     def counts(self) -> list[Tensor]:
@@ -210,6 +252,7 @@ class CompiledSoft(Kernel):
         assert isinstance(field, CompiledField)
         a, b = self.blocks[i], self.blocks[j]
         s = field.product(a, b, sums.buffer(0, a, b))
+        self.show(sums, i, j, s)
         sides = (u[i].numpy(), u[j].numpy(), sums.counts[i].numpy(), sums.counts[j].numpy())
         sums.value += soft_tile(s.numpy(), *field.sides(a, b), *sides, KINDS[field.distance], i == j)
         return s
@@ -236,6 +279,7 @@ class CompiledSearch:
         self, field: CompiledField, blocks: list[Block], bounds: list[Tensor], positives: list[Tensor]
     ) -> None:
         self.field, self.blocks = field, blocks
+        self.searches = [len(b) for b in bounds]
         self.bounds = [_padded(b, torch.inf).numpy() for b in bounds]
         self.positives = [_padded(p, -1).numpy() for p in positives]
 
@@ -243,24 +287,15 @@ class CompiledSearch:
         """Returns (squared distances, rows) with nothing found."""
         return [(np.full(b.shape, FAR, np.float32), np.full(b.shape, -1)) for b in self.bounds]
 
-    def tile(
-        self, found: list[tuple[np.ndarray, np.ndarray]], buffers: tuple[Tensor, Tensor], i: int, j: int
-    ) -> None:
+    def tile(self, found: list[tuple[np.ndarray, np.ndarray]], buffer: Tensor, i: int, j: int) -> None:
         """Looks at a tile from both ends."""
-        a, b = self.blocks[i], self.blocks[j]
-        size = len(a) * len(b)
-        s = self.field.product(a, b, buffers[0][:size].view(len(a), len(b)))
-        self._rows(s, a, b, i, found)
-        if i != j:
-            self._rows(buffers[1][:size].view(len(b), len(a)).copy_(s.T), b, a, j, found)
+        from trine.engine.compiled.winners import nearest_tile
 
-    def _rows(
-        self, s: Tensor, a: Block, b: Block, i: int, found: list[tuple[np.ndarray, np.ndarray]]
-    ) -> None:
-        from trine.engine.compiled.winners import nearest_rows
-
-        field, layout = self.field, self.field.layout
-        nearest_rows(
+        field, layout, a, b = self.field, self.field.layout, self.blocks[i], self.blocks[j]
+        s = field.product(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
+        # Columns need no padding; those of a tile on the diagonal have been seen as rows.
+        searches = self.searches[j] if i != j else 0
+        nearest_tile(
             s.numpy(),
             a.start,
             b.start,
@@ -269,8 +304,10 @@ class CompiledSearch:
             layout.first.numpy(),
             layout.last.numpy(),
             self.bounds[i],
+            self.bounds[j][:searches],
             self.positives[i],
+            self.positives[j],
             field.tolerance.numpy(),
             layout.order.numpy(),
-            *found[i],
+            *(side for pair in zip(found[i], found[j], strict=True) for side in pair),
         )

@@ -14,12 +14,14 @@ from torch import Tensor
 from trine.distances import Distance, unit_rows
 from trine.engine.layout import Block, Group, Layout
 from trine.engine.space import through_unit_rows
+from trine.engine.tiles import tile_height
 from trine.shapes import Float, Int64
 
 FAR = 1e30  # stands for ∞ in a tile: finite, so that 0 · FAR is 0
 _NEAR = 1e-2  # of the squared norms: below it a float32 product has lost too many digits
 _ROUNDING = 2.0**-24
 _CHUNK = 1 << 20  # coordinates handled at once in float64
+_BLOCK = 1 << 18  # pairs of class-mates handled at once in float64
 
 
 class Field:
@@ -67,6 +69,11 @@ class Field:
         return unit_rows(rows.double()) if self.distance == "cosine" else rows.float()
 
     @cached_property
+    def blocks(self) -> list[Block]:
+        """The rows cut into the sides of tiles."""
+        return self.layout.blocks(tile_height(self.layout.rows))
+
+    @cached_property
     def left(self) -> Float[Tensor, "n d2"]:
         """Rows [−2x, ‖x‖², 1]: a product with `right` is a squared distance."""
         ones = self.right[:, self.width : self.width + 1]
@@ -109,13 +116,16 @@ class Field:
         tile[mates] = value
 
     def squared_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """Returns the squared distances of listed pairs of places, from differences."""
-        out = torch.empty(len(a), device=a.device)
+        """Returns the squared distances of listed pairs of places, from differences, in float32."""
+        return self.exact_pairs(a, b).float()
+
+    def exact_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        """Returns the squared distances of listed pairs of places, from differences, in float64."""
+        out = torch.empty(len(a), dtype=torch.float64, device=a.device)
         size = max(1, _CHUNK // max(1, self.width))
         for start in range(0, len(a), size):
             part = slice(start, start + size)
-            squared = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
-            out[part] = squared.float()
+            out[part] = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
         if self.distance == "cosine":
             zero = (self.raw == 0).all(1)[self.layout.order]
             out.masked_fill_(zero[a] | zero[b], 2.0)
@@ -130,43 +140,41 @@ class Field:
         if group.size == 1:
             return out
         for places in self.chunks(group.start, group.stop, group.size):
-            u, squared = self._centred_class(places, group.size)
+            u = self._centred_class(places, group.size)
             norms = u.square().sum(2)
-            near = squared < 1e-6 * (norms[:, :, None] + norms[:, None, :])
-            c, p, q = near.nonzero(as_tuple=True)
-            if len(c):
-                self._redo(squared, u, c, p, q)
-            part = slice(places.start - group.start, places.stop - group.start)
-            out[part] = without_diagonal(squared.clamp_(min=0)).flatten(0, 1).float()
+            part = out[places.start - group.start : places.stop - group.start].view(*u.shape[:2], -1)
+            for rows in _rows_of(u):
+                both = norms[:, rows, None] + norms[:, None, :]
+                squared = torch.baddbmm(both, u[:, rows], u.transpose(1, 2), alpha=-2)
+                c, p, q = (squared < 1e-6 * both).nonzero(as_tuple=True)
+                self._redo(squared, u, c, p, q, rows.start)
+                part[:, rows] = without_diagonal(squared.clamp_(min=0).float(), rows.start)
         if self.distance == "cosine":
             zero = (self.raw == 0).all(1)[self.layout.order[group.start : group.stop]]
             mates = zero.view(group.classes, 1, group.size).expand(-1, group.size, -1)
             out[without_diagonal(mates.contiguous()).flatten(0, 1) | zero[:, None]] = 2.0
         return out
 
-    def _centred_class(self, places: slice, size: int) -> tuple[Tensor, Tensor]:
+    def _centred_class(self, places: slice, size: int) -> Tensor:
         u = self.precise(places).view(-1, size, self.width)
-        u = u - u.mean(1, keepdim=True)
-        norms = u.square().sum(2)
-        squared = torch.baddbmm(norms[:, :, None] + norms[:, None, :], u, u.transpose(1, 2), alpha=-2)
-        return u, squared
+        return u - u.mean(1, keepdim=True)
 
-    def _redo(self, squared: Tensor, u: Tensor, c: Tensor, p: Tensor, q: Tensor) -> None:
+    def _redo(self, squared: Tensor, u: Tensor, c: Tensor, p: Tensor, q: Tensor, first: int) -> None:
         size = max(1, _CHUNK // max(1, self.width))
         for start in range(0, len(c), size):
-            part = (c[start : start + size], p[start : start + size], q[start : start + size])
-            squared[part] = (u[part[0], part[1]] - u[part[0], part[2]]).square_().sum(1)
+            i, j, k = c[start : start + size], p[start : start + size], q[start : start + size]
+            squared[i, j, k] = (u[i, first + j] - u[i, k]).square_().sum(1)
 
     def pull_positives(self, group: Group, weights: Float[Tensor, "r p"], gradient: Tensor) -> None:
         """Adds the gradient of ½ Σ w‖x − y‖² over the positive pairs of a group, on class-centred rows."""
         for places in self.chunks(group.start, group.stop, group.size):
-            part = weights[places.start - group.start : places.stop - group.start].double()
-            w = with_diagonal(part.view(-1, group.size, group.size - 1))
-            w = w + w.transpose(1, 2)
-            u = self.precise(places).view(-1, group.size, self.width)
-            u = u - u.mean(1, keepdim=True)
-            pull = w.sum(2, keepdim=True) * u
-            gradient[places] += pull.baddbmm_(w, u, alpha=-1).flatten(0, 1).to(gradient.dtype)
+            u = self._centred_class(places, group.size)
+            part = weights[places.start - group.start : places.stop - group.start].view(*u.shape[:2], -1)
+            square, pull = with_diagonal(part), torch.empty_like(u)
+            for rows in _rows_of(u):
+                w = (square[:, rows] + square[:, :, rows].transpose(1, 2)).double()
+                pull[:, rows] = (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
+            gradient[places] += pull.flatten(0, 1).to(gradient.dtype)
 
     def pull_pairs(
         self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"], weights: Float[Tensor, " t"], gradient: Tensor
@@ -217,15 +225,15 @@ class Field:
             laid.append(out)
         return laid
 
-    def to_groups(self, blocks: list[Block], laid: list[Tensor]) -> list[Tensor]:
-        """Undoes `by_block`."""
+    def to_groups(self, blocks: list[Block], laid: list[Tensor], places: list[int]) -> list[Tensor]:
+        """Undoes `by_block`, for groups of so many places."""
         parts: list[list[Tensor]] = [[] for _ in self.layout.groups]
         for block, values in zip(blocks, laid, strict=True):
             for index, group in enumerate(self.layout.groups):
                 start, stop = max(block.start, group.start), min(block.stop, group.stop)
                 if start < stop:
                     columns = slice(start - block.start, stop - block.start)
-                    parts[index].append(values[: group.size - 1, columns].T)
+                    parts[index].append(values[: places[index], columns].T)
         return [torch.cat(part) for part in parts]
 
     def in_batch_order(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
@@ -236,14 +244,25 @@ class Field:
         return through_unit_rows(out, self.raw) if self.distance == "cosine" else out
 
 
-def without_diagonal(square: Tensor) -> Tensor:
-    """(c, k, k) ↦ (c, k, k − 1): each row without itself."""
-    c, k, _ = square.shape
-    return square.reshape(c, k * k)[:, 1:].view(c, k - 1, k + 1)[:, :, :-1].reshape(c, k, k - 1)
+def _rows_of(u: Tensor) -> list[slice]:
+    """Cuts the rows of classes so that a block of all their pairs stays in the cache."""
+    classes, size, _ = u.shape
+    step = max(1, _BLOCK // (classes * size))
+    return [slice(i, min(i + step, size)) for i in range(0, size, step)]
+
+
+def without_diagonal(pairs: Tensor, first: int = 0) -> Tensor:
+    """(c, h, k) ↦ (c, h, k − 1): rows from the `first` of a class, each without itself."""
+    c, h, k = pairs.shape
+    flat = pairs.reshape(c, h * k)
+    # From one row's place for itself to the next row's there are k places.
+    last = first + (h - 1) * (k + 1)
+    between = flat[:, first + 1 : last + 1].view(c, h - 1, k + 1)[:, :, :-1].reshape(c, (h - 1) * k)
+    return torch.cat([flat[:, :first], between, flat[:, last + 1 :]], 1).view(c, h, k - 1)
 
 
 def with_diagonal(rows: Tensor) -> Tensor:
-    """(c, k, k − 1) ↦ (c, k, k): each row with a 0 at itself."""
+    """(c, k, k − 1) ↦ (c, k, k): each row of a class with a 0 at itself."""
     c, k, _ = rows.shape
     square = rows.new_zeros(c, k * k)
     if k > 1:

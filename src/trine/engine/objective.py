@@ -11,10 +11,23 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.engine.reduction import Reduction
 from trine.engine.relations import RelationRows
-from trine.triplets import Mining, Triplets
+from trine.triplets import Census, Mining, Triplets
 
 Choose = Callable[[Tensor, RelationRows], Triplets]
 """(distances, relations) of a block of anchors ↦ its triplets, anchors counted within the block."""
+
+
+@dataclass
+class Watch:
+    """A census that is wanted beside a loss.
+
+    Attributes:
+        margin: α of the census.
+        census: The figures, where the pass could count them on its way.
+    """
+
+    margin: float
+    census: Census | None = None
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,8 @@ class Objective:
         mining: The rule.
         choose: The rule as a function of a block.
         reduction: How the values become one; any but `none`.
+        watch: The census to be counted on the way, where one is wanted.
+        whole: From the tally of these anchors to that of all, where other processes have the others.
     """
 
     margin: float | None
@@ -34,6 +49,8 @@ class Objective:
     mining: Mining
     choose: Choose
     reduction: Reduction
+    watch: Watch | None = None
+    whole: Callable[[Tally], Tally] | None = None
 
 
 @dataclass
@@ -67,10 +84,12 @@ class Tally:
 
 
 def finished(
-    tally: Tally, reduction: Reduction, like: Tensor, gx: Tensor | None, gy: Tensor | None
+    tally: Tally, objective: Objective, like: Tensor, gx: Tensor | None, gy: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Divides sums by their number: the end of every pass."""
-    divisor = tally.divisor(reduction)
+    if objective.whole is not None:
+        tally = objective.whole(tally)
+    divisor = tally.divisor(objective.reduction)
     loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(like), device=like.device)
     for gradient in {id(g): g for g in (gx, gy) if g is not None}.values():
         gradient.div_(divisor)

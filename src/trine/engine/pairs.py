@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,12 +24,15 @@ class PairObjective:
         distance: The name of the distance.
         squared: ½d² and ½max(0, m − d)², or d and max(0, m − d).
         reduction: `mean`, `sum` or `active`.
+        whole: From the sums and numbers of these anchors to those of all, where other processes have the
+            others.
     """
 
     margin: float
     distance: Distance
     squared: bool
     reduction: str
+    whole: Callable[[list[float]], list[float]] | None = None
 
 
 def pair_pass(
@@ -38,7 +42,8 @@ def pair_pass(
     space = Space(x, y, objective.distance)
     # Positives and negatives are divided by numbers of their own where the reduction is `active`.
     gradients = [space.gradients(asks_x, asks_y) for _ in range(2)]
-    sums, numbers, active = [0.0, 0.0], [0, 0], [0, 0]
+    # Of positives and negatives each: Σ, how many pairs, how many of them above 0.
+    sums, numbers, active = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
     for anchors in blocks(torch.arange(len(x), device=x.device), len(space.y)):
         d, rows = space.distances(anchors), relations.rows(anchors)
         short = (objective.margin - d).clamp(min=0)
@@ -51,13 +56,16 @@ def pair_pass(
             if asks_x or asks_y:
                 pull = reach if objective.squared else (reach > 0).double()
                 space.add_dense(anchors, sign * pull * space.slope(d), *gradients[i])
+    if objective.whole is not None:
+        joined = objective.whole([*sums, *numbers, *active])
+        sums, numbers, active = joined[:2], joined[2:4], joined[4:]
     if objective.reduction == "active":
-        divisors = [max(1, number) for number in active]
+        divisors = [max(1.0, number) for number in active]
     elif objective.reduction == "mean":
-        divisors = [max(1, sum(numbers))] * 2
+        divisors = [max(1.0, sum(numbers))] * 2
     else:
         # A pair of a set with itself is seen from both ends, and counts once.
-        divisors = [2 if relations.own else 1] * 2
+        divisors = [2.0 if relations.own or relations.offset is not None else 1.0] * 2
     loss = sum(total / divisor for total, divisor in zip(sums, divisors, strict=True))
     combined: list[Tensor | None] = []
     for side in range(2):

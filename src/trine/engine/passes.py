@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
+from trine.engine.census_tiles import TiledCensus, counts_in_tiles
 from trine.engine.counting import CountKernel, Kernel, batch_all
 from trine.engine.direct import LARGEST, direct_pass
 from trine.engine.exact import exact_pass
@@ -43,7 +44,11 @@ def all_pairs_loss(
     if field is not None:
         if not objective.mining.keeps_all:
             return batch_winners(field, relations, objective, asks_x, workers(x))
-        return batch_all(field, objective, asks_x, _kernel(field, objective), workers(x))
+        census, threads = _witness(field, objective), workers(x)
+        done = batch_all(field, objective, asks_x, _kernel(field, objective), threads, census)
+        if census is not None and objective.watch is not None:
+            objective.watch.census = census.counts.census()
+        return done
     if y is None and len(x) <= LARGEST:
         with one_thread(x) if len(x) <= _ALONE else nullcontext():
             return direct_pass(x, relations, objective, asks_x)
@@ -66,6 +71,12 @@ def _kernel(field: Field, objective: Objective) -> type[Kernel]:
     if objective.margin is not None:
         return CompiledCount if isinstance(field, CompiledField) else CountKernel
     return CompiledSoft if isinstance(field, CompiledField) and short(field) else SoftKernel
+
+
+def _witness(field: Field, objective: Objective) -> TiledCensus | None:
+    if objective.watch is None or not counts_in_tiles(field):
+        return None
+    return TiledCensus(field, objective.watch.margin)
 
 
 def workers(x: Tensor) -> int:

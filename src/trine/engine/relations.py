@@ -25,7 +25,8 @@ class RelationRows:
         anchors: Which anchor each row is.
         anchor_ids: A number for each row, from which random rules draw.
         reference_ids: A number for each column.
-        mirrored: Whether every positive pair is seen from both ends, as with labels of one set.
+        places: Which column each row is, where every positive pair is seen from both ends, as with labels
+            of one set; None elsewhere.
     """
 
     positive: Bool[Tensor, "h m"]
@@ -33,7 +34,7 @@ class RelationRows:
     anchors: Int64[Tensor, " h"]
     anchor_ids: Int64[Tensor, " h"]
     reference_ids: Int64[Tensor, " m"]
-    mirrored: bool
+    places: Int64[Tensor, " h"] | None
 
 
 class Relations(ABC):
@@ -46,6 +47,8 @@ class Relations(ABC):
         anchor_ids: A number for each anchor, from which random rules draw.
         reference_ids: A number for each reference.
         own: Whether the anchors are their own references.
+        offset: Which reference the first anchor is, where labels relate a set to itself or a run of its
+            rows to the whole; None elsewhere.
 
     Example:
         >>> customer, item = torch.tensor([0, 0, 1]), torch.tensor([2, 3, 0])
@@ -57,6 +60,7 @@ class Relations(ABC):
     anchor_ids: Int64[Tensor, " n"]
     reference_ids: Int64[Tensor, " m"]
     own: bool
+    offset: int | None = None
 
     @abstractmethod
     def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
@@ -169,9 +173,12 @@ class LabelRelations(Relations):
         item_ids: Tensor | None,
         reference_ids: Tensor | None,
         own: bool,
+        offset: int | None = None,
     ) -> None:
         self.labels, self.reference_labels, self.own = labels, reference_labels, own
-        self.by_id = item_ids is not None
+        self.offset = 0 if own else offset
+        # Where no id comes twice, a set to itself needs no ids to tell a row from itself.
+        self.by_id = item_ids is not None and not (own and _all_differ(item_ids))
         self.anchor_ids = _numbered(labels) if item_ids is None else item_ids.long()
         self.reference_ids = _numbered(reference_labels) if reference_ids is None else reference_ids.long()
 
@@ -186,7 +193,8 @@ class LabelRelations(Relations):
             negative &= apart
         if self.own:
             positive.scatter_(1, anchors[:, None], False)
-        return RelationRows(positive, negative, anchors, ids, self.reference_ids, self.own)
+        places = None if self.offset is None else anchors + self.offset
+        return RelationRows(positive, negative, anchors, ids, self.reference_ids, places)
 
     def whole(self) -> RelationRows:
         """Returns the relations of all anchors."""
@@ -195,9 +203,8 @@ class LabelRelations(Relations):
         positive = self.labels[:, None] == self.labels
         negative = ~positive
         positive.fill_diagonal_(False)
-        return RelationRows(
-            positive, negative, self.anchor_ids, self.anchor_ids, self.reference_ids, mirrored=True
-        )
+        rows = _numbered(self.labels)
+        return RelationRows(positive, negative, rows, self.anchor_ids, self.reference_ids, rows)
 
 
 class MaskRelations(Relations):
@@ -214,7 +221,7 @@ class MaskRelations(Relations):
         if self.own:
             positive.scatter_(1, anchors[:, None], False)
             negative.scatter_(1, anchors[:, None], False)
-        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, False)
+        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, None)
 
 
 class PairRelations(Relations):
@@ -240,7 +247,12 @@ class PairRelations(Relations):
         if self.own:
             positive.scatter_(1, anchors[:, None], False)
             negative.scatter_(1, anchors[:, None], False)
-        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, False)
+        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, None)
+
+
+def _all_differ(ids: Tensor) -> bool:
+    in_order = ids.sort().values
+    return bool((in_order[1:] != in_order[:-1]).all())
 
 
 def _numbered(rows: Tensor) -> Tensor:

@@ -8,8 +8,6 @@ decided again by the exact pass. The loss and the gradient come from differences
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,47 +18,12 @@ from trine.engine.fast import CompiledField, CompiledSearch
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
 from trine.engine.objective import Objective, Tally, finished
+from trine.engine.ranked import MANY, RankedPass
 from trine.engine.relations import Relations
+from trine.engine.search import Best, farthest, joined, search_tiles, settle
 from trine.engine.space import Space
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
-from trine.shapes import Int64
-
-RUN = 64  # columns whose least value is found first
-_SEARCHES = 16  # searches of one tile that are finished together
-_LOWEST, _HIGHEST = -(2**31), 2**31 - 1
-
-
-@dataclass
-class Best:
-    """The nearest negative so far, for each place (positive, row) of a block.
-
-    Attributes:
-        squared: Its squared distance; `FAR` where there is none.
-        index: Its row.
-        unsure: Whether rounding could have decided.
-    """
-
-    squared: Tensor
-    index: Int64[Tensor, "p h"]
-    unsure: Tensor
-
-    @classmethod
-    def of(cls, bounds: Tensor) -> Best:
-        """Starts with nothing found."""
-        return cls(
-            torch.full_like(bounds, FAR),
-            torch.full(bounds.shape, -1, device=bounds.device),
-            torch.zeros(bounds.shape, dtype=torch.bool, device=bounds.device),
-        )
-
-    def take(self, squared: Tensor, index: Tensor, unsure: Tensor, tolerance: Tensor) -> None:
-        """Takes the nearest of another tile, where it is nearer."""
-        clear = squared < self.squared - tolerance
-        close = ~clear & (squared <= self.squared + tolerance) & (squared < FAR)
-        nearer = squared < self.squared
-        self.unsure = torch.where(clear, unsure, self.unsure | close)
-        self.index = torch.where(nearer, index, self.index)
-        self.squared = torch.minimum(squared, self.squared)
+from trine.engine.tiles import run_tiles, upper_triangle
+from trine.triplets import Mining
 
 
 def batch_winners(
@@ -77,46 +40,53 @@ def batch_winners(
         workers: How many threads share the tiles.
     """
     layout, rule = field.layout, objective.mining
-    blocks = layout.blocks(tile_height(layout.rows))
-    chosen = [positives_of(field, group, rule.positive) for group in layout.groups]
-    bounds, bounded = [], []
-    for d, rows in chosen:
-        if rule.negative == "hard":  # one search without a bound serves all positives
-            searches = min(1, d.shape[1])
-            bounds.append(d.new_full((len(d), searches), -FAR))
-            bounded.append(rows.new_full((len(d), searches), -1))
-        else:
-            bounds.append(d)
-            bounded.append(rows)
-    laid = field.by_block(blocks, bounds, torch.inf)
+    ranked = [group for group in layout.groups if _by_rank(group, objective)]
+    chosen = [
+        _nothing(field, group) if group in ranked else positives_of(field, group, rule.positive)
+        for group in layout.groups
+    ]
+    tally, gradient = Tally(), torch.zeros_like(field.right[:, : field.width]) if asks else None
+    for group, (d, rows), n in zip(
+        layout.groups, chosen, _negatives(field, rule, chosen, workers), strict=True
+    ):
+        if 1 < group.size < layout.rows:
+            tally.add(_loss(field, group, d, rows, n, objective, gradient))
+    if ranked and isinstance(field, CompiledField):
+        tally.add(RankedPass(field, objective).run(ranked, gradient, workers))
+    whole = None if gradient is None else field.in_batch_order(gradient)
+    if ranked and not isinstance(field, CompiledField):
+        tally.add(_exactly(field, relations, objective, ranked, whole))
+    loss, whole, _ = finished(tally, objective, field.raw, whole, None)
+    return loss, whole, None
+
+
+def _by_rank(group: Group, objective: Objective) -> bool:
+    rule = objective.mining
+    return group.size > MANY and rule.positive == "all" and rule.negative != "hard"
+
+
+def _nothing(field: Field, group: Group) -> tuple[Tensor, Tensor]:
+    rows = group.stop - group.start
+    return field.right.new_empty(rows, 0), field.layout.order.new_empty(rows, 0)
+
+
+def _negatives(field: Field, rule: Mining, chosen: list[tuple[Tensor, Tensor]], workers: int) -> list[Tensor]:
+    """Returns the negative for each chosen positive of each group; −1 for none."""
+    blocks = field.blocks
+    searched = chosen
+    if rule.negative == "hard":  # one search without a bound serves all positives
+        searched = [(torch.full_like(d[:, :1], -FAR), torch.full_like(rows[:, :1], -1)) for d, rows in chosen]
+    bounds = field.by_block(blocks, [d for d, _ in searched], torch.inf)
+    positives = field.by_block(blocks, [rows for _, rows in searched], -1)
     if isinstance(field, CompiledField):
-        best = _compiled(field, blocks, laid, field.by_block(blocks, bounded, -1), workers)
-        if rule.negative == "semihard":
-            _fall_back(field, blocks, laid, best)
+        best = _compiled(field, blocks, bounds, positives, workers)
     else:
-        best = _searched(field, blocks, laid, workers)
-    return _loss(field, relations, objective, asks, blocks, best, chosen)
-
-
-def _searched(field: Field, blocks: list[Block], bounds: list[Tensor], workers: int) -> list[Best]:
-    height = max(len(block) for block in blocks)
-
-    def state() -> tuple[list[Best], Tensor]:
-        return [Best.of(b) for b in bounds], field.right.new_empty(height * height)
-
-    def work(mine: tuple[list[Best], Tensor], i: int, j: int) -> None:
-        best, buffer = mine
-        a, b = blocks[i], blocks[j]
-        tile = field.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        search(tile, bounds[i], field.tolerance[a.rows], best[i], b.start)
-        if i != j:
-            search(tile.T.contiguous(), bounds[j], field.tolerance[b.rows], best[j], a.start)
-
-    return _joined(
-        field,
-        blocks,
-        [best for best, _ in run_tiles(upper_triangle(blocks, field.layout), state, work, workers)],
-    )
+        best = search_tiles(field, blocks, bounds, workers)
+    settle(field, blocks, bounds, positives, best)
+    if rule.negative == "semihard":
+        _fall_back(field, blocks, bounds, best)
+    found = field.to_groups(blocks, [b.index for b in best], [d.shape[1] for d, _ in searched])
+    return [n.expand(rows.shape) for n, (_, rows) in zip(found, chosen, strict=True)]
 
 
 def _compiled(
@@ -125,8 +95,8 @@ def _compiled(
     kernel = CompiledSearch(field, blocks, bounds, positives)
     size = max(len(block) for block in blocks) ** 2
 
-    def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[Tensor, Tensor]]:
-        return kernel.start(), (torch.empty(size), torch.empty(size))
+    def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], Tensor]:
+        return kernel.start(), torch.empty(size)
 
     parts = run_tiles(
         upper_triangle(blocks, field.layout), state, lambda mine, i, j: kernel.tile(*mine, i, j), workers
@@ -140,26 +110,22 @@ def _compiled(
         ]
         for part, _ in parts
     ]
-    return _joined(field, blocks, found)
+    return joined(field, blocks, found)
 
 
-def _fall_back(field: CompiledField, blocks: list[Block], bounds: list[Tensor], best: list[Best]) -> None:
+def _fall_back(field: Field, blocks: list[Block], bounds: list[Tensor], best: list[Best]) -> None:
     """Takes the farthest negative where none is beyond the positive."""
     for block, bound, found in zip(blocks, bounds, best, strict=True):
-        missing = (found.index[: len(bound)] < 0) & (bound < torch.inf)
+        searches = len(bound)
+        missing = (found.index[:searches] < 0) & (bound < torch.inf)
         row = missing.any(0).nonzero()[:, 0]
         if len(row):
-            farthest = torch.full_like(found.index[0], -1)
-            farthest[row] = field.farthest(row + block.start)
-            found.index[: len(bound)] = torch.where(missing, farthest, found.index[: len(bound)])
-
-
-def _joined(field: Field, blocks: list[Block], parts: list[list[Best]]) -> list[Best]:
-    """Joins what the workers found."""
-    for other in parts[1:]:
-        for block, mine, more in zip(blocks, parts[0], other, strict=True):
-            mine.take(more.squared, more.index, more.unsure, field.tolerance[block.rows])
-    return parts[0]
+            places = row + block.start
+            last = torch.full_like(found.index[0], -1)
+            last[row] = (
+                field.farthest(places) if isinstance(field, CompiledField) else farthest(field, places)
+            )
+            found.index[:searches] = torch.where(missing, last, found.index[:searches])
 
 
 def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]:
@@ -177,117 +143,32 @@ def positives_of(field: Field, group: Group, rule: str) -> tuple[Tensor, Tensor]
     return d.gather(1, pick), rows.gather(1, pick)
 
 
-def search(tile: Tensor, bounds: Tensor, tolerance: Tensor, best: Best, offset: int) -> None:
-    """Finds the nearest negative beyond each bound in a tile.
-
-    Distances of at least 0 are ordered as their bits are, and integers wrap around: less the bits of the
-    bound, what is not beyond it is larger than all that is, and the least is the nearest beyond. The least
-    of each run of columns is found first: torch finds a least value much faster than its place.
-    """
-    h, w = tile.shape
-    if w % RUN:
-        tile = torch.nn.functional.pad(tile, (0, RUN - w % RUN), value=FAR)
-    bits, moved = tile.view(torch.int32), torch.empty_like(tile, dtype=torch.int32)
-    floor = bounds - tolerance
-    shift = torch.where(floor >= 0, floor.clamp(min=0).view(torch.int32) + 1, 0) + _LOWEST
-    row = torch.arange(h, device=tile.device)
-    for start in range(0, len(bounds), _SEARCHES):
-        some = slice(start, start + _SEARCHES)
-        least, inside = [], []
-        for k in range(len(bounds))[some]:
-            torch.sub(bits, shift[k, :, None], out=moved)
-            runs = moved.view(h, -1, RUN)
-            least.append(runs.amin(2))
-            inside.append(runs[row, least[-1].argmin(1)])
-        _improve(best, some, torch.stack(least), torch.stack(inside), shift, bounds, tolerance, offset)
-
-
-def _improve(
-    best: Best,
-    some: slice,
-    least: Tensor,
-    inside: Tensor,
-    shift: Tensor,
-    bounds: Tensor,
-    tolerance: Tensor,
-    offset: int,
-) -> None:
-    """Takes what some searches found: the least of each run, and the whole run of the least."""
-    value, at = least.min(2)
-    first = inside.argmin(2)
-    inside.scatter_(2, first[..., None], _HIGHEST)
-    least.scatter_(2, at[..., None], _HIGHEST)
-    second = torch.minimum(inside.amin(2), least.amin(2))
-    nearest, runner_up = (_beyond(v, shift[some]) for v in (value, second))
-    unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
-    part = Best(best.squared[some], best.index[some], best.unsure[some])
-    part.take(nearest, at * RUN + first + offset, unsure & (nearest < FAR), tolerance)
-    best.squared[some], best.index[some], best.unsure[some] = part.squared, part.index, part.unsure
-
-
-def _beyond(moved: Tensor, shift: Tensor) -> Tensor:
-    """Turns the least of moved bits into a squared distance; `FAR` where nothing is beyond the bound."""
-    bits = moved + shift
-    squared = bits.view(torch.float32)
-    return torch.where((bits >= shift - _LOWEST) & (squared < FAR), squared, FAR)
+def _exactly(
+    field: Field, relations: Relations, objective: Objective, groups: list[Group], gradient: Tensor | None
+) -> Tally:
+    """Leaves the anchors of some groups to the exact pass, which sorts the negatives of each."""
+    tally, space = Tally(), Space(field.raw, None, objective.distance)
+    extra, _ = space.gradients(gradient is not None, False)
+    places = torch.cat([field.layout.order[group.start : group.stop] for group in groups])
+    for anchors in cut(places.sort().values, field.layout.rows):
+        tally.add(exact_block(space, relations, objective, anchors, extra, extra))
+    back = space.pulled_back(extra, field.raw)
+    if gradient is not None and back is not None:
+        gradient += back
+    return tally
 
 
 def _loss(
     field: Field,
-    relations: Relations,
-    objective: Objective,
-    asks: bool,
-    blocks: list[Block],
-    best: list[Best],
-    chosen: list[tuple[Tensor, Tensor]],
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    layout, margin = field.layout, objective.margin
-    device = field.raw.device
-    unsure = torch.zeros(layout.rows, dtype=torch.bool, device=device)
-    n = [torch.full(rows.shape, -1, device=device) for _, rows in chosen]
-    for block, found in zip(blocks, best, strict=True):
-        for group, target in zip(layout.groups, n, strict=True):
-            start, stop = max(block.start, group.start), min(block.stop, group.stop)
-            if start < stop and group.size > 1 and group.size < layout.rows:
-                columns = slice(start - block.start, stop - block.start)
-                searches = 1 if objective.mining.negative == "hard" else target.shape[1]
-                index = found.index[:searches, columns].T
-                target[start - group.start : stop - group.start] = index
-                missing = (index < 0).any(1) & (objective.mining.negative == "semihard")
-                unsure[start:stop] = found.unsure[:searches, columns].any(0) | missing
-    gradient = torch.zeros_like(field.right[:, : field.width]) if asks else None
-    tally = Tally()
-    for group, (d, rows), negative in zip(layout.groups, chosen, n, strict=True):
-        if group.size > 1:
-            sure = ~unsure[group.start : group.stop]
-            live = sure[:, None] & (negative >= 0)
-            tally.add(_settled(field, group, margin, d, rows, negative, live, objective, gradient))
-    again = layout.order[unsure.nonzero()[:, 0]].sort().values
-    whole = None if gradient is None else field.in_batch_order(gradient)
-    if len(again):
-        space = Space(field.raw, None, objective.distance)
-        extra, _ = space.gradients(asks, False)
-        for anchors in cut(again, layout.rows):
-            tally.add(exact_block(space, relations, objective, anchors, extra, extra))
-        back = space.pulled_back(extra, field.raw)
-        if whole is not None and back is not None:
-            whole += back
-    loss, whole, _ = finished(tally, objective.reduction, field.raw, whole, None)
-    return loss, whole, None
-
-
-def _settled(
-    field: Field,
     group: Group,
-    margin: float | None,
     d: Tensor,
     positive: Tensor,
     negative: Tensor,
-    live: Tensor,
     objective: Objective,
     gradient: Tensor | None,
 ) -> Tally:
-    """The loss of the triplets of a group whose anchors are sure, and its gradient."""
+    """The loss of the triplets of a group, and its gradient."""
+    margin, live = objective.margin, negative >= 0
     row, k = live.nonzero(as_tuple=True)
     a, p, n = row + group.start, positive[row, k], negative[row, k]
     near, far = d[row, k], field.squared_pairs(a, n)

@@ -8,10 +8,11 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
-from trine.engine.early import early_gradient
+from trine.engine.early import Pass, early_gradient
 from trine.engine.pairs import PairObjective, pair_pass
 from trine.engine.relations import Relations
 from trine.errors import InputError, nearest
+from trine.losses.processes import spread_batch, times_processes, whole_sums
 from trine.mining.batch import checked_batch
 from trine.mining.online import check_margin
 from trine.shapes import Float, Int
@@ -35,6 +36,7 @@ def contrastive_loss(
     references: Float[Tensor, "m d"] | None = None,
     reference_labels: Int[Tensor, " m"] | None = None,
     reference_ids: Int[Tensor, " m"] | None = None,
+    across_processes: bool = False,
 ) -> Float[Tensor, ""]:
     """Returns the contrastive loss of all pairs of a batch (Hadsell, Chopra, LeCun 2006, eq. 4).
 
@@ -53,6 +55,8 @@ def contrastive_loss(
         references: The other end of the pairs; the embeddings where left out.
         reference_labels: The identity of each reference.
         reference_ids: Which item each reference is; needed where `item_ids` are given.
+        across_processes: Whether every process of `torch.distributed` has a part of the batch; see
+            `triplet_loss`.
 
     Returns:
         A scalar attached to the graph; 0 with zero gradients where there is no pair.
@@ -75,10 +79,12 @@ def contrastive_loss(
             raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
     alpha = check_margin(margin, Mining("all", "semihard-band"))
     assert alpha is not None
-    batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
-    objective = PairObjective(alpha, distance, squared=form == "squared", reduction=reduction)
-    run = partial(pair_pass, batch.anchors, batch.references, batch.relations, objective)
-    return early_gradient(batch.anchors, batch.references, run)
+    checked = spread_batch if across_processes else checked_batch
+    batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
+    whole = whole_sums(embeddings.device) if across_processes else None
+    objective = PairObjective(alpha, distance, squared=form == "squared", reduction=reduction, whole=whole)
+    run: Pass = partial(pair_pass, batch.anchors, batch.references, batch.relations, objective)
+    return early_gradient(batch.anchors, batch.references, times_processes(run) if across_processes else run)
 
 
 class ContrastiveLoss(nn.Module):
@@ -89,6 +95,7 @@ class ContrastiveLoss(nn.Module):
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         form: `"squared"`, the paper's, or `"linear"`.
         reduction: `"mean"`, `"sum"` or `"active"`.
+        across_processes: Whether every process of `torch.distributed` has a part of the batch.
 
     Example:
         >>> import torch
@@ -104,9 +111,12 @@ class ContrastiveLoss(nn.Module):
         distance: Distance = "euclidean",
         form: str = "squared",
         reduction: str = "mean",
+        *,
+        across_processes: bool = False,
     ) -> None:
         super().__init__()
         self.margin, self.distance, self.form, self.reduction = margin, distance, form, reduction
+        self.across_processes = across_processes
 
     def forward(
         self,
@@ -123,6 +133,7 @@ class ContrastiveLoss(nn.Module):
             form=self.form,
             reduction=self.reduction,
             item_ids=item_ids,
+            across_processes=self.across_processes,
         )
 
     def extra_repr(self) -> str:

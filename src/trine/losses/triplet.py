@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
-from trine.engine.early import early_gradient
-from trine.engine.objective import Objective
+from trine.engine.early import Pass, early_gradient
+from trine.engine.objective import Objective, Watch
 from trine.engine.passes import all_pairs_loss
 from trine.engine.reduction import reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
 from trine.errors import InputError
 from trine.losses.finished import triplet_values
+from trine.losses.processes import spread_batch, times_processes, whole_tally
 from trine.mining.batch import checked_batch
 from trine.mining.online import census, check_margin, mine
 from trine.mining.rules import Draw, check_weighted, select
@@ -61,6 +62,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     reference_ids: Int[Tensor, " m"] | None = None,
     swap: bool = False,
     return_census: bool = False,
+    across_processes: bool = False,
 ) -> Loss | tuple[Loss, Census]:
     """Returns the triplet loss of a batch, over the triplets that a mining rule chooses in it.
 
@@ -90,6 +92,11 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         reference_ids: Which item each reference is; needed where `item_ids` are given.
         swap: For finished triplets: min(d_an, d_pn) in place of d_an (Balntas et al. 2016, §3.2).
         return_census: Also return the `Census` of all valid triplets; needs a margin.
+        across_processes: Whether every process of `torch.distributed` has a part of the batch. Each takes
+            its own anchors; references are the embeddings of all, or as given: then the same in all
+            processes. All have to call, with any number of rows. The value is that of the joined batch,
+            the same everywhere, and its gradients, averaged as `DistributedDataParallel` does it, are
+            those of the joined batch.
 
     Returns:
         A scalar attached to the graph (one value per triplet for `"none"`); float32 for half-precision
@@ -108,6 +115,8 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     check_distance(distance)
     alpha = check_margin(margin, Mining())
     how = resolve_reduction(reduction, rule, alpha)
+    if across_processes:
+        _check_across(labels, how, return_census)
     if isinstance(labels, Triplets):
         if return_census:
             raise InputError("a census counts what labels allow, and finished triplets have none")
@@ -115,11 +124,13 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         return reduce_triplets(values, labels.anchor, how, len(embeddings))
     if swap:
         raise InputError("swap=True is for finished triplets: give Triplets in place of labels")
-    batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
-    check_weighted(embeddings, distance, rule)
+    checked = spread_batch if across_processes else checked_batch
+    batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
+    check_weighted(batch.columns if across_processes else embeddings, distance, rule)
     draw = Draw(
         check_margin(alpha if mining_margin is None else mining_margin, rule), seed, embeddings.shape[1]
     )
+    watch = None
     if how == "none":
         chosen = mine(
             embeddings,
@@ -134,16 +145,35 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         loss = values
     else:
         choose = partial(select, mining=rule, draw=draw)
-        objective = Objective(alpha, distance, rule, choose, how)
-        run = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
-        loss = early_gradient(batch.anchors, batch.references, run)
+        watch = Watch(draw.margin) if return_census and draw.margin is not None else None
+        whole = whole_tally(embeddings.device) if across_processes else None
+        objective = Objective(alpha, distance, rule, choose, how, watch, whole)
+        run: Pass = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
+        loss = early_gradient(
+            batch.anchors, batch.references, times_processes(run) if across_processes else run
+        )
     if not return_census:
         return loss
     if draw.margin is None:
         raise InputError("a census needs a margin: give mining_margin= (a soft margin has none)")
+    if watch is not None and watch.census is not None:
+        return loss, watch.census
     return loss, census(
         embeddings, batch.relations, margin=draw.margin, distance=distance, references=references
     )
+
+
+def _check_across(labels: object, how: str, return_census: bool) -> None:
+    if how == "none" or isinstance(labels, Triplets):
+        raise InputError(
+            "a list of triplets belongs to one process: leave across_processes out, or take labels and a "
+            "reduction other than 'none'"
+        )
+    if return_census:
+        raise InputError(
+            "a census across processes is that of the joined batch: call trine.census on what "
+            "trine.losses.gathered returns"
+        )
 
 
 class TripletLoss(nn.Module):
@@ -160,6 +190,9 @@ class TripletLoss(nn.Module):
         mining_margin: α of the rule, where it is to differ from that of the loss.
         swap: For finished triplets: min(d_an, d_pn) in place of d_an.
         seed: Where the random rules start.
+        across_processes: Whether every process of `torch.distributed` has a part of the batch; see
+            `triplet_loss`. Parameters that the embeddings went through are to be averaged over the
+            processes, such as by `DistributedDataParallel`.
 
     Raises:
         InputError: A name or a margin cannot be used.
@@ -184,6 +217,7 @@ class TripletLoss(nn.Module):
         mining_margin: float | None = None,
         swap: bool = False,
         seed: int = 0,
+        across_processes: bool = False,
     ) -> None:
         super().__init__()
         check_distance(distance)
@@ -194,6 +228,7 @@ class TripletLoss(nn.Module):
         self.mining_margin = check_margin(margin if mining_margin is None else mining_margin, self.mining)
         self.swap = swap
         self.seed = seed
+        self.across_processes = across_processes
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
     def forward(
@@ -225,6 +260,7 @@ class TripletLoss(nn.Module):
             reference_labels=reference_labels,
             reference_ids=reference_ids,
             swap=self.swap and isinstance(labels, Triplets),
+            across_processes=self.across_processes,
         )
 
     def extra_repr(self) -> str:

@@ -76,8 +76,9 @@ def _positives(
     if mining.positive == "all":
         return _pairs(allowed)
     if mining.positive == "unordered":
-        upper = torch.arange(allowed.shape[1], device=allowed.device) > relations.anchors[:, None]
-        return _pairs(allowed & upper if relations.mirrored else allowed)
+        if relations.places is not None:
+            allowed &= torch.arange(allowed.shape[1], device=allowed.device) > relations.places[:, None]
+        return _pairs(allowed)
     anchors = allowed.any(1).nonzero()[:, 0]
     if not len(anchors):
         return anchors, anchors

@@ -20,7 +20,7 @@ from trine.run.files import write_json
 from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, run_of, split_record
 from trine.run.report import Report, figures_of
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings
+from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings, world_of
 
 FIGURES, PICTURE = "figures.json", "picture.png"
 RAW_VALUES = 1 << 28
@@ -43,7 +43,8 @@ def train_run(
         progress: Whether to show progress in a terminal.
 
     Returns:
-        The figures on the test part; the folder holds them, the model and the picture.
+        The figures on the test part, in every process of a run by several; the folder holds them, the
+        model and the picture.
 
     Raises:
         DataError: The data does not allow the split, or does not suffice for the sampler.
@@ -79,12 +80,17 @@ def train_run(
         encoder.calibration = _calibrated(embeddings, tested, distance=distance, far=far)
     else:
         encoder.calibration = _calibrated(encoder.embed(held_out), held_out, distance=distance, far=far)
-    run = RunFolder(Path(out))
-    write_json(run.path / SPLIT, split_record(dataset, parts))
+    run, first = RunFolder(Path(out)), world_of(recipe.training).first
+    if first:
+        write_json(run.path / SPLIT, split_record(dataset, parts))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
-    _, diagnoses, _ = read_findings(run)
-    report = _evaluated(encoder, tested, embeddings, run.path, part=part, far=far, doctor=diagnoses)
+    diagnoses = read_findings(run)[1] if first else ()
+    report = _evaluated(
+        encoder, tested, embeddings, run.path, part=part, far=far, doctor=diagnoses, writes=first
+    )
+    if not first:
+        return report
     trained = dataset.subset(parts.train)
     save(
         encoder,
@@ -156,6 +162,7 @@ def _evaluated(
     part: str,
     far: float,
     doctor: tuple[Diagnosis, ...] = (),
+    writes: bool = True,
 ) -> Report:
     if not has_pair(dataset):
         raise DataError(
@@ -168,6 +175,8 @@ def _evaluated(
     known = encoder.calibration
     realised = None if known is None else after.verification.far_at(known.threshold)
     report = Report(folder, name_of(dataset), part, before, after, far, known, realised, doctor)
+    if not writes:
+        return report
     write_json(folder / FIGURES, report.to_json())
     threshold = None if known is None else known.threshold
     picture(dataset, embeddings, path=folder / PICTURE, distance=encoder.distance, threshold=threshold)

@@ -6,6 +6,7 @@ from trine.training.augment import AugmentRecipe, augment
 from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
 from trine.training.log import read_looks
+from trine.training.processes import World, world_of
 from trine.training.reading import check_recipe, load_recipe, recipe_names, recipe_text
 from trine.training.recipe import (
     DataRecipe,
@@ -35,6 +36,7 @@ __all__ = [
     "Stage",
     "Suspect",
     "TrainingRecipe",
+    "World",
     "augment",
     "check_recipe",
     "check_run",
@@ -46,4 +48,5 @@ __all__ = [
     "read_looks",
     "recipe_names",
     "recipe_text",
+    "world_of",
 ]

@@ -137,6 +137,7 @@ class Patient:
         distance: What it compares.
         normalised: Whether its embeddings are of length 1.
         identities: How many identities its training items have.
+        processes: How many draw a batch each.
     """
 
     steps: int
@@ -144,6 +145,7 @@ class Patient:
     distance: Distance
     normalised: bool
     identities: int
+    processes: int = 1
 
 
 def diagnose(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
@@ -265,7 +267,7 @@ def _starved(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
     left = fmean(look.active for look in window)
     if left >= LEFT_TO_LEARN and last.mining not in HARDEST:
         what = f"a harder loss.mining than {last.mining}, since {left:.1%} of all triplets are active"
-    elif 2 * last.identities <= patient.identities:
+    elif 2 * last.identities * patient.processes <= patient.identities:
         margin = "" if math.isnan(last.margin) else " a larger loss.margin,"
         what = (
             f"a larger sampler.identities (it is {last.identities:.0f} of {patient.identities:,}),{margin} "

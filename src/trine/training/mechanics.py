@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 from trine.encoders import Encoder
-from trine.errors import SettingError, require
+from trine.errors import SettingError, TrineError, require
 from trine.training.batches import Batch, Batches
 from trine.training.folder import RunFolder, rename_durably
 from trine.training.log import MetricsFile, ProgressLine
 from trine.training.looks import Looks
+from trine.training.processes import any_of, lost, strategy, world_of
 from trine.training.recipe import TrainingRecipe
 from trine.training.schedule import stage_in_words
 from trine.training.step import TripletStep
@@ -86,10 +87,17 @@ def train(session: Session) -> None:
     except SystemExit:
         # At a second Ctrl-C Lightning leaves the process; that is for the caller to decide.
         raise KeyboardInterrupt from None
+    except RuntimeError as error:
+        if not lost(error, world=session.step.world):
+            raise
+        raise TrineError(
+            "another process of the run has ended, and this one cannot go on; look at what the other one "
+            "said, and resume the run"
+        ) from error
     finally:
         if line is not None:
             line.stop()
-    if interrupt.received:
+    if interrupt.heeded or (interrupt.received and session.step.world.size == 1):
         raise KeyboardInterrupt
 
 
@@ -106,6 +114,17 @@ def check_device(recipe: TrainingRecipe) -> None:
     if not there.get(recipe.device, True):
         raise SettingError(
             f"training.device is {recipe.device!r}, and torch finds no such device here; set it to auto"
+        )
+    gpus = recipe.device == "cuda" or (recipe.device == "auto" and there["cuda"])
+    if recipe.devices > 1 and (recipe.device == "mps" or (recipe.device == "auto" and there["mps"])):
+        raise SettingError(
+            f"training.devices is {recipe.devices}, and there is one such GPU; set it to 1, or "
+            "training.device to cpu"
+        )
+    if gpus and world_of(recipe).size // world_of(recipe).nodes > torch.cuda.device_count():
+        raise SettingError(
+            f"training.devices is {recipe.devices}, and torch finds {torch.cuda.device_count()} GPUs here; "
+            "set it to at most as many, or training.device to cpu"
         )
     if recipe.precision == "16" and (recipe.device == "cpu" or not any(there.values())):
         raise SettingError(
@@ -135,7 +154,8 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
     from lightning.pytorch import LightningModule
 
     triplet, batches, looks = session.step, session.batches, session.looks
-    metrics = MetricsFile(session.run.metrics, resumed_at=session.resumed_at)
+    world = triplet.world
+    metrics = MetricsFile(session.run.metrics, resumed_at=session.resumed_at) if world.first else None
     steps = len(batches)
 
     class Module(LightningModule):  # type: ignore[misc]  # Lightning comes without types here
@@ -145,6 +165,11 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()
+
+        def on_fit_start(self) -> None:
+            # Lightning divides the cores among the processes of a machine; the recipe's word comes after.
+            torch.set_num_threads(triplet.recipe.training.threads or torch.get_num_threads())
+            triplet.join()
 
         def train_dataloader(self) -> Batches:
             return batches
@@ -157,24 +182,33 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             step = self.global_step
             embeddings = triplet.embeddings(batch, step=step)
             loss = triplet.loss(embeddings, batch, step=step)
-            session.watch.see(embeddings.detach(), batch, step=step)
+            if world.first:
+                session.watch.see(embeddings.detach(), batch, step=step)
             if step % LOG_EVERY == 0 or step + 1 == steps:
                 identities, items = session.shape_at(step)
                 made_of = {"epoch": batches.position[0], "identities": identities, "items": items}
                 figures = triplet.figures(embeddings.detach(), batch, step=step)
                 figures = {**made_of, "loss": loss.item(), **figures}
                 self.write(figures, step)
-                session.watch.look(figures, step=step)
+                if world.first:
+                    session.watch.look(figures, step=step)
             return loss
+
+        def backward(self, loss: Tensor, *arguments: Any, **settings: Any) -> None:
+            triplet.backward(loss)
 
         def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch: Batch, batch_idx: int) -> None:
             done = self.global_step
-            if looks is not None:
+            exhausted = False
+            if looks is not None and world.first:
                 if done % session.look_every == 0 or done == steps:
                     self.write({"validation_merit": looks.look(self.encoder)}, done - 1)
-                if looks.exhausted:
-                    self.trainer.should_stop = True
-            if interrupt.received:
+                exhausted = looks.exhausted
+            # All processes stop at the same step, or none could go on.
+            interrupt.heeded, exhausted = any_of(
+                interrupt.received, exhausted, world=world, device=self.device
+            )
+            if interrupt.heeded or exhausted:
                 self.trainer.should_stop = True
             due = done % triplet.recipe.training.checkpoint_every == 0
             if due or done == steps or self.trainer.should_stop:
@@ -202,11 +236,13 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             check_finite(self.encoder, step=done)
             unfinished = session.run.checkpoints / ".last.ckpt.unfinished"
             self.trainer.save_checkpoint(unfinished)
-            rename_durably(unfinished, session.run.last)
-            session.watch.write()
+            if world.first:
+                rename_durably(unfinished, session.run.last)
+                session.watch.write()
 
         def write(self, figures: Mapping[str, float | str], step: int) -> None:
-            metrics.write(figures, step=step)
+            if metrics is not None:
+                metrics.write(figures, step=step)
             numbers = {name: value for name, value in figures.items() if not isinstance(value, str)}
             for logger in self.loggers:
                 logger.log_metrics(numbers, step)
@@ -218,9 +254,14 @@ def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    world = session.step.world
     return Trainer(
         accelerator=recipe.device,
-        devices=1,
+        devices=world.size // world.nodes,
+        num_nodes=world.nodes,
+        strategy=strategy(world),
+        # torch has no such layer for the CPU.
+        sync_batchnorm=world.size > 1 and recipe.device != "cpu" and torch.cuda.is_available(),
         precision=PRECISIONS[recipe.precision],
         max_epochs=1,
         max_steps=len(session.batches),
@@ -240,10 +281,15 @@ def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
 
 
 class _Interrupt:
-    """Holds the first Ctrl-C back until a step has ended; the second does not wait."""
+    """Holds the first Ctrl-C back until a step has ended; the second does not wait.
+
+    Attributes:
+        received: Whether this process was interrupted.
+        heeded: Whether the run stops for it, in all processes.
+    """
 
     def __init__(self) -> None:
-        self.received = False
+        self.received = self.heeded = False
         self._before: Any = None
 
     def __enter__(self) -> _Interrupt:
@@ -263,13 +309,15 @@ class _Interrupt:
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Keeps Lightning's announcements off the terminal."""
-    logger = logging.getLogger("lightning.pytorch")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for message in LIGHTNING_WARNINGS:
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

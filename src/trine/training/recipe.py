@@ -83,8 +83,14 @@ class TrainingRecipe:
             the last two down to 0 at the last step.
         warmup: Share of all steps in which the learning rate rises to its highest.
         gradient_clip: The largest norm of the gradient; null clips nothing.
+        chunk: The most items that the network holds a graph of at once, for a third more time: a batch of
+            any size in the memory of a chunk, with the gradient of the whole batch; null takes the batch
+            at once. Statistics of batch normalisation are those of a chunk.
         precision: `32`, or mixed precision in `bf16` or `16` bits.
         device: Where to train; `auto` takes a GPU where there is one.
+        devices: How many GPUs, or processes on the CPU, share each step, all machines together. What the
+            sampler makes is for one of them: two learn from twice as many items at a time, and triplets
+            are chosen among all. On GPUs, statistics of batch normalisation are those of all.
         threads: CPU threads of torch; null leaves torch's own number.
         cache: GiB of prepared pictures that may stay in memory; larger sets are decoded each time.
         evaluate_every: Steps between looks at the validation items; null looks twenty times.
@@ -100,8 +106,10 @@ class TrainingRecipe:
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup: Share = 0.1
     gradient_clip: Annotated[float, Range(above=0)] | None = None
+    chunk: Annotated[int, Range(at_least=2)] | None = None
     precision: Literal["32", "bf16", "16"] = "32"
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: Annotated[int, Range(at_least=1)] = 1
     threads: Annotated[int, Range(at_least=1)] | None = None
     cache: Annotated[float, Range(at_least=0)] = 2.0
     evaluate_every: Annotated[int, Range(at_least=1)] | None = None

@@ -6,6 +6,7 @@ import numpy as np
 
 from trine.data import PKSampler
 from trine.shapes import Int64
+from trine.training.processes import ALONE, World
 from trine.training.recipe import Recipe, SamplerRecipe
 from trine.training.schedule import batch_at, stream_seed
 
@@ -19,6 +20,7 @@ class Samplers:
     Args:
         labels: The identity of each training item.
         recipe: What a batch is made of, and what becomes of it while training goes on.
+        world: The processes, each of which draws a batch of its own.
 
     Raises:
         DataError: There are too few identities, or none has two items.
@@ -32,10 +34,11 @@ class Samplers:
         [100, 8]
     """
 
-    def __init__(self, labels: Int64[np.ndarray, " n"], *, recipe: Recipe) -> None:
+    def __init__(self, labels: Int64[np.ndarray, " n"], *, recipe: Recipe, world: World = ALONE) -> None:
         self._labels = labels
         self._sizes = np.unique(labels, return_counts=True)[1]
         self._recipe = recipe
+        self._world = world
         self._latest: tuple[tuple[int, int], PKSampler] | None = None
         # Between two values that the data allows lie only such; so the ends of all stages tell.
         ends = {moment for stage in recipe.curriculum for moment in (stage.at, stage.until or stage.at)}
@@ -52,7 +55,13 @@ class Samplers:
             P and K.
         """
         recipe = self._recipe
-        return batch_at(share, sizes=self._sizes, recipe=recipe.sampler, curriculum=recipe.curriculum)
+        return batch_at(
+            share,
+            sizes=self._sizes,
+            recipe=recipe.sampler,
+            curriculum=recipe.curriculum,
+            processes=self._world.size,
+        )
 
     def at(self, share: float) -> PKSampler:
         """Returns the sampler of some moment: the same object as long as P and K are the same.
@@ -91,7 +100,12 @@ class Samplers:
 
 
 def make_sampler(
-    labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, shape: tuple[int, int], seed: int
+    labels: Int64[np.ndarray, " n"],
+    *,
+    recipe: SamplerRecipe,
+    shape: tuple[int, int],
+    seed: int,
+    world: World = ALONE,
 ) -> PKSampler:
     """Makes one sampler.
 
@@ -100,6 +114,7 @@ def make_sampler(
         recipe: How it repeats.
         shape: P and K.
         seed: Where its randomness starts.
+        world: The processes, each of which draws a batch of its own.
 
     Returns:
         The sampler.
@@ -109,4 +124,12 @@ def make_sampler(
         SettingError: The shape asks for more than the labels hold.
     """
     identities, items = shape
-    return PKSampler(labels, identities=identities, items=items, repeat=recipe.repeat, seed=seed)
+    return PKSampler(
+        labels,
+        identities=identities,
+        items=items,
+        repeat=recipe.repeat,
+        seed=seed,
+        rank=world.rank,
+        world_size=world.size,
+    )

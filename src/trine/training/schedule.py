@@ -72,6 +72,7 @@ def batch_at(
     sizes: Int64[np.ndarray, " identities"],
     recipe: SamplerRecipe,
     curriculum: Sequence[Stage],
+    processes: int = 1,
 ) -> tuple[int, int]:
     """Returns what a batch is made of at some moment: P identities, K items of each.
 
@@ -82,6 +83,7 @@ def batch_at(
         sizes: How many items each identity has.
         recipe: P, K or the size of a batch.
         curriculum: The stages.
+        processes: How many draw a batch each, which share no identity.
 
     Returns:
         P and K, rounded where they are on their way.
@@ -93,7 +95,7 @@ def batch_at(
         >>> [batch_at(share, sizes=sizes, recipe=recipe, curriculum=growing) for share in (0, 0.5, 1)]
         [(8, 16), (20, 7), (32, 4)]
     """
-    first = recipe.identities or max(2, min(len(sizes), MOST_IDENTITIES))
+    first = recipe.identities or max(2, min(len(sizes) // processes, MOST_IDENTITIES))
     identities = round(number_at(share, "identities", first, curriculum=curriculum))
     largest = int(sizes.max(initial=2))
     items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), largest))

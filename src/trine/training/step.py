@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trine.encoders import Encoder
 from trine.errors import SettingError
-from trine.losses import triplet_loss
+from trine.losses import gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
+from trine.training.caching import GradientCache
+from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
 from trine.training.vitals import active_per_item, vitals
@@ -34,13 +36,29 @@ class TripletStep:
         recipe: The run's settings.
         steps: All steps of the run.
         names: The name of each training item, for errors.
+        world: The processes that share the batch.
     """
 
-    def __init__(self, encoder: Encoder, *, recipe: Recipe, steps: int, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        recipe: Recipe,
+        steps: int,
+        names: Sequence[str],
+        world: World = ALONE,
+    ) -> None:
         self.encoder = encoder
+        self.world = world
+        self._network: nn.Module = encoder
         self.recipe = recipe
         self.steps = steps
         self.names = names
+        self._cache: GradientCache | None = None
+
+    def join(self) -> None:
+        """Joins the encoders of all processes, once each is on its device."""
+        self._network = parallel(self.encoder, self.world)
 
     def optimiser(self) -> torch.optim.Optimizer:
         """Makes AdamW; biases and the scales of normalisation layers do not decay."""
@@ -68,18 +86,37 @@ class TripletStep:
         Returns:
             One embedding a row, attached to the graph; float32 at least.
         """
-        seed, inputs = self.recipe.seed, batch.inputs
+        seed, inputs, stream = self.recipe.seed, batch.inputs, self.world.stream
         if self.encoder.settings.kind == "images":
-            generator = torch.Generator().manual_seed(stream_seed(seed, "augment", step))
+            generator = torch.Generator().manual_seed(stream_seed(seed, stream("augment"), step))
             inputs = augment(inputs, batch.labels, recipe=self.recipe.augment, generator=generator)
         # Dropout and its like draw from torch's own generators; torch.manual_seed, which looks for every
         # kind of device, would take longer than a small step.
-        network_seed = stream_seed(seed, "network", step)
+        network_seed = stream_seed(seed, stream("network"), step)
         torch.default_generator.manual_seed(network_seed)
         if inputs.is_cuda:
             torch.cuda.manual_seed(network_seed)
-        embedded: Tensor = self.encoder(inputs)
+        chunk = self.recipe.training.chunk
+        if chunk is None:
+            embedded: Tensor = self._network(inputs)
+        else:
+            # Even ones: none is left with a row or two, whose statistics batch normalisation could not use.
+            chunks = chunks_of(inputs, most=chunk, world=self.world)
+            sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(chunks)]
+            self._cache = GradientCache(self._network, inputs, sizes=sizes)
+            embedded = self._cache.embed()
         return embedded.float()
+
+    def backward(self, loss: Float[Tensor, ""]) -> None:
+        """Takes the gradient of a batch that was embedded, into the weights.
+
+        Args:
+            loss: What `loss` returned, scaled or not.
+        """
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._cache is not None:
+            self._cache.backward()
+            self._cache = None
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
         """Returns the loss of an embedded batch.
@@ -106,6 +143,7 @@ class TripletStep:
                 reduction=self.recipe.loss.reduction,
                 seed=stream_seed(self.recipe.seed, "mining", step),
                 item_ids=batch.positions,
+                across_processes=self.world.size > 1,
             )
         if not torch.isfinite(loss):
             names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
@@ -126,15 +164,16 @@ class TripletStep:
 
         Returns:
             The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule,
-            the margin where there is one, and what `vitals` measures.
+            the margin where there is one, and what `vitals` measures; nothing in any process but the first.
         """
         mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
+        rows, labels, positions = embeddings, batch.labels, batch.positions
+        if self.world.size > 1:
+            rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
+            if not self.world.first:
+                return {}
         counted = census(
-            embeddings,
-            batch.labels,
-            margin=margin or 0.0,
-            distance=self.recipe.loss.distance,
-            item_ids=batch.positions,
+            rows, labels, margin=margin or 0.0, distance=self.recipe.loss.distance, item_ids=positions
         )
         figures = {
             "learning_rate": self.learning_rate(step),
@@ -144,14 +183,14 @@ class TripletStep:
             "negative_distance": counted.mean_negative_distance,
         }
         figures["active_per_item"] = active_per_item(
-            embeddings,
-            batch.labels,
+            rows,
+            labels,
             mining=mining,
             margin=margin,
             distance=self.recipe.loss.distance,
             seed=stream_seed(self.recipe.seed, "mining", step),
-            item_ids=batch.positions,
+            item_ids=positions,
             counted=counted,
         )
-        figures.update(vitals(embeddings, batch.labels))
+        figures.update(vitals(rows, labels))
         return figures if margin is None else {**figures, "margin": margin}

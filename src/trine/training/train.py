@@ -20,6 +20,7 @@ from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
+from trine.training.processes import as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
 from trine.training.samplers import Samplers
@@ -47,6 +48,9 @@ def fit(
     end, `model/`. Interrupted at any moment and resumed, a run ends with the same weights as one that
     was left alone.
 
+    With `training.devices` above 1 the script that calls is started once more for each further process,
+    unless torchrun or SLURM has started them; all return the same encoder, and the first alone writes.
+
     Args:
         dataset: The training items.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
@@ -70,21 +74,22 @@ def fit(
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
-    run, digest = RunFolder(Path(out)), _digest(dataset)
+    run, digest, world = RunFolder(Path(out)), _digest(dataset), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        samplers = Samplers(dataset.labels, recipe=recipe)
+        samplers = Samplers(dataset.labels, recipe=recipe, world=world)
         if settings.epochs is not None:
             steps = samplers.steps_of(settings.epochs)
         else:
-            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch)
+            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch * world.size)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
             distance=recipe.loss.distance,
             seed=stream_seed(seed, "weights"),
         )
-        open_run(run, recipe, dataset_digest=digest, resume=resume)
+        if world.first:
+            open_run(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
 
         def prepared(items: Dataset) -> Prepared:
@@ -105,11 +110,12 @@ def fit(
             distance=recipe.loss.distance,
             normalised=encoder.settings.normalise,
             identities=len(np.unique(dataset.labels)),
+            processes=world.size,
         )
         batch = math.prod(samplers.shape_at(0.0))
         watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
-            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names),
+            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
             batches=Batches(
                 prepared(dataset),
                 labels=dataset.labels,
@@ -123,15 +129,17 @@ def fit(
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
             watch=watch,
-            show_progress=progress and sys.stderr.isatty(),
+            show_progress=progress and world.first and sys.stderr.isatty(),
         )
         train(session)
     encoder.cpu().eval()
-    if looks is not None:
+    if looks is not None and world.first:
         read_weights(encoder, run.best)
-    watch.finish()
+    as_in_first(encoder, world=world)
     check_finite(encoder, step=steps)
-    save(encoder, run.model, trained_on=_described(dataset))
+    if world.first:
+        watch.finish()
+        save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 
 

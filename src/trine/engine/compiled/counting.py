@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from trine.engine.compiled.ranks import U32, ranks
 from trine.engine.compiled.rows import EUCLIDEAN, F32, FAR, I32, kernel, squared_row
 
-MANY = 160  # positives from which a search for the rank is faster than comparing with each
+MANY = 80  # positives from which looking up ranks is faster than comparing with each
 
 
 @kernel
@@ -26,27 +27,13 @@ def _row_side(d, c, t, n, r):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _ranks(d, c, t, starts):  # type: ignore[no-untyped-def]
-    # t rises: a distance is active against the thresholds from its rank on; starts[rank] is one more. The
-    # search has no branch to mispredict, and four run side by side.
-    size = t.size
-    for j in range(0, d.size, 4):
-        e0, e1 = d[j], d[min(j + 1, d.size - 1)]
-        e2, e3 = d[min(j + 2, d.size - 1)], d[min(j + 3, d.size - 1)]
-        r0, r1, r2, r3, left = 0, 0, 0, 0, size
-        while left > 1:
-            half = left >> 1
-            r0 += half * int(t[r0 + half - 1] <= e0)
-            r1 += half * int(t[r1 + half - 1] <= e1)
-            r2 += half * int(t[r2 + half - 1] <= e2)
-            r3 += half * int(t[r3 + half - 1] <= e3)
-            left -= half
-        r0, r1 = r0 + int(t[r0] <= e0), r1 + int(t[r1] <= e1)
-        r2, r3 = r2 + int(t[r2] <= e2), r3 + int(t[r3] <= e3)
-        for q, rank in ((0, r0), (1, r1), (2, r2), (3, r3)):
-            if j + q < d.size:
-                c[j + q] = I32(c[j + q] + I32(size - rank))
-                starts[rank] += 1
+def _ranks(d, c, t, places, starts):  # type: ignore[no-untyped-def]
+    # t rises: a distance is active against the thresholds from its rank on; starts[rank] is one more.
+    ranks(d, t, places, True)
+    for j in range(d.size):
+        c[j] = I32(c[j] + I32(t.size - places[j]))
+    for j in range(d.size):
+        starts[places[j]] += 1
 
 
 @kernel
@@ -82,13 +69,17 @@ def _weights(d, c, out, kind):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_tile(s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, kind, diagonal):  # type: ignore[no-untyped-def]
+def count_tile(  # type: ignore[no-untyped-def]
+    s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, rising, starts, kind, only_rows
+):
     """Turns products into the weights of both sides, adds to the counts, and returns Σ c·d.
 
-    Sides with few positives have `ti` and `tj` in any order, padded to a multiple of four.
+    Rows with few positives bring them in `ti`, in any order and padded to a multiple of four, and count
+    them in `ci`; rows with many bring them in `rising` and take the ranks of the negatives in `starts`.
+    Columns have few, in `tj`; or they have none or are left to another call, and only rows are counted.
     """
     h, w = s.shape
-    d, c = np.empty((4, w), F32), np.empty((4, w), I32)
+    d, c, places = np.empty((4, w), F32), np.empty((4, w), I32), np.empty(w, U32)
     value = 0.0
     for r in range(0, h, 4):
         rows = min(4, h - r)
@@ -100,8 +91,11 @@ def count_tile(s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, kind, diagona
             a = r + q
             lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
             squared_row(s[a], ni[a], nj, xi[a], xj, lo, max(lo, hi), d[q])
-            _row_side(d[q], c[q], ti, ci, a)
-        if not diagonal:
+            if rising.size > 0:
+                _ranks(d[q], c[q], rising[a], places, starts[a])
+            else:
+                _row_side(d[q], c[q], ti, ci, a)
+        if not only_rows:
             for q in range(rows):
                 for k in range(0, tj.shape[0], 4):
                     _column_counts(d[q], c[q], tj[k], tj[k + 1], tj[k + 2], tj[k + 3])
@@ -113,32 +107,15 @@ def count_tile(s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, kind, diagona
 
 
 @kernel
-def rank_tile(s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, kind, diagonal):  # type: ignore[no-untyped-def]
-    """The same where positives are many.
-
-    The rows of `ti` and `tj` rise; those of `ci` and `cj` are histograms of the ranks of the negatives.
-    """
-    h, w = s.shape
-    # Rows a power of two apart would share the few places of the cache that a column can go to.
-    d, c = np.empty((h, w + 16), F32)[:, :w], np.zeros((h, w + 16), I32)[:, :w]
-    for a in range(h):
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        squared_row(s[a], ni[a], nj, xi[a], xj, lo, max(lo, hi), d[a])
-        if ti.shape[1] > 0:
-            _ranks(d[a], c[a], ti[a], ci[a])
-    if not diagonal and tj.shape[1] > 0:
-        column, back = np.empty(h, F32), np.empty(h, I32)
-        for j in range(w):
-            for a in range(h):
-                column[a] = d[a, j]
-            back[:] = 0
-            _ranks(column, back, tj[j], cj[j])
-            for a in range(h):
-                c[a, j] += back[a]
-    value = 0.0
-    for a in range(h):
-        value += _weights(d[a], c[a], s[a], kind)
-    return value
+def counts_of_ranks(t, rising, starts, n):  # type: ignore[no-untyped-def]
+    """Turns histograms of ranks among rising thresholds into how many negatives each threshold counts."""
+    places = np.empty(t.shape[1], U32)
+    for a in range(t.shape[0]):
+        ranks(t[a], rising[a], places, True)
+        for rank in range(1, starts.shape[1]):
+            starts[a, rank] += starts[a, rank - 1]
+        for k in range(t.shape[1]):
+            n[a, k] = F32(starts[a, places[k] - 1])
 
 
 @kernel

@@ -1,0 +1,326 @@
+"""Gradient caching: batches of any size in the memory of a chunk, with the gradient of the whole batch.
+
+The encoder runs over the chunks without a graph; the loss sees all embeddings at once and leaves its
+gradient at them; then the encoder runs again, chunk by chunk, and takes that gradient through
+(Gao, Zhang, Han, Callan 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from itertools import accumulate
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from trine.errors import InputError
+from trine.shapes import Float
+
+Items = Any
+"""A tensor, or a tuple, list or mapping of such: what the encoder takes, one item to a row."""
+
+
+@runtime_checkable
+class Scaler(Protocol):
+    """What of `torch.amp.GradScaler` is used."""
+
+    def scale(self, outputs: Any) -> Any:
+        """Returns the loss, scaled."""
+
+
+def cached_backward(
+    encoder: nn.Module,
+    items: Items,
+    labels: Any,
+    loss: Callable[[Tensor, Any], Tensor],
+    *,
+    chunk: int = 64,
+    scaler: Scaler | None = None,
+) -> Float[Tensor, ""]:
+    """Takes the gradient of a whole batch in the memory of a chunk of it (Gao et al. 2021).
+
+    The gradient is that of `loss(torch.cat([encoder(c) for c in chunks]), labels).backward()` from the
+    same random state, added to what `.grad` holds already: dropout draws alike in both passes, statistics
+    of batch normalisation are those of each chunk and move once, and parameters inside the loss get
+    theirs. The encoder runs forward twice, which costs about a third more than one graph would. A batch
+    of at most one chunk is an ordinary step.
+
+    Clipping and the optimiser's step remain the caller's. Under `torch.autocast` both passes run as the
+    call finds it. Where the encoder is a `DistributedDataParallel`, only the last chunk synchronises;
+    one with `SyncBatchNorm` needs as many chunks in every process.
+
+    Args:
+        encoder: From the items of a chunk to one embedding a row. Its state is in parameters and buffers,
+            and what it draws comes from torch's own generators.
+        items: A tensor, or a tuple, list or mapping of such, each with one item to a row.
+        labels: Handed to the loss as they are.
+        loss: From the embeddings of the whole batch and the labels to a scalar, such as a `TripletLoss`.
+        chunk: Items that the encoder holds a graph of at once; at least 1.
+        scaler: Of mixed precision: the gradient is that of the scaled loss.
+
+    Returns:
+        The loss, unscaled and without a graph.
+
+    Raises:
+        InputError: The items, the chunk or what encoder and loss return cannot be used.
+
+    Example:
+        >>> from trine import TripletLoss
+        >>> encoder = nn.Linear(2, 2)
+        >>> items, labels = torch.randn(8, 2), torch.arange(8) // 2
+        >>> value = cached_backward(encoder, items, labels, TripletLoss(), chunk=3)
+        >>> encoder.weight.grad.shape
+        torch.Size([2, 2])
+    """
+    if not torch.is_grad_enabled():
+        raise InputError("cached_backward was called where gradients are off; call it outside of no_grad")
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise InputError(f"chunk must be a number of items of at least 1, given {chunk}")
+    rows = count_rows(items)
+    sizes = [min(chunk, rows - start) for start in range(0, max(1, rows), chunk)]
+    cache = GradientCache(encoder, items, sizes=sizes)
+    value = loss(cache.embed(), labels)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"the loss must return one number, given {given}; reduce it, such as by its mean")
+    with cache.precise():
+        if value.requires_grad:
+            (value if scaler is None else scaler.scale(value)).backward()
+    cache.backward()
+    return value.detach()
+
+
+class GradientCache:
+    """The two passes of gradient caching, for loops that take the loss's gradient themselves.
+
+    Between `embed` and `backward` the caller runs the backward pass of the loss. For at most one chunk
+    `embed` leaves the graph attached, and there is nothing left for `backward` to do.
+
+    Args:
+        encoder: As for `cached_backward`.
+        items: As for `cached_backward`.
+        sizes: How many items each chunk takes, all items together.
+
+    Raises:
+        InputError: The encoder is no module, or the items cannot be used.
+    """
+
+    def __init__(self, encoder: nn.Module, items: Items, *, sizes: Sequence[int]) -> None:
+        if not isinstance(encoder, nn.Module):
+            raise InputError(
+                f"the encoder must be a torch.nn.Module, whose buffers can be found, "
+                f"given {type(encoder).__name__}; wrap it in one"
+            )
+        self._encoder, self._items = encoder, items
+        tensors = dict(_tensors(items, "items"))
+        stops = list(accumulate(sizes))
+        self._parts = [(stop - size, size) for size, stop in zip(sizes, stops, strict=True)]
+        parameters = list(encoder.parameters())
+        self._asks = any(each.requires_grad for each in (*parameters, *tensors.values()))
+        self._devices = {each.device for each in (*parameters, *encoder.buffers(), *tensors.values())}
+        self._autocast = _autocast_states({device.type for device in self._devices} | {"cpu"})
+        self._random: list[_RandomState] = []
+        self._buffers: _Buffers | None = None
+        self._leaf: Tensor | None = None
+
+    def embed(self) -> Tensor:
+        """Returns the embeddings of all items; a leaf of the graph where there are several chunks."""
+        if self._most_parts() == 1:
+            return self._embedded(*self._parts[0])
+        parts = []
+        with torch.no_grad(), self._buffers_kept():
+            for start, rows in self._parts:
+                self._random.append(_RandomState(self._devices))
+                parts.append(self._embedded(start, rows))
+        torch.clear_autocast_cache()
+        self._leaf = torch.cat(parts).requires_grad_(self._asks)
+        return self._leaf
+
+    def backward(self) -> None:
+        """Takes the gradient that the loss left at the embeddings through the encoder."""
+        if self._leaf is None or not self._asks:
+            return
+        gradient = self._leaf.grad
+        if gradient is None:  # the loss does not look at the embeddings; other processes wait all the same
+            gradient = torch.zeros_like(self._leaf)
+        self._leaf = None
+        after = _RandomState(self._devices)
+        assert self._buffers is not None
+        self._buffers.restore()
+        try:
+            for number, ((start, rows), state) in enumerate(zip(self._parts, self._random, strict=True), 1):
+                state.restore()
+                with nullcontext() if number == len(self._parts) else self._alone():
+                    self._once_more(start, rows, gradient[start : start + rows])
+        finally:
+            after.restore()
+
+    @contextmanager
+    def precise(self) -> Iterator[None]:
+        """Switches autocast off, as backward passes want it."""
+        with ExitStack() as stack:
+            for kind, _, _ in self._autocast:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
+
+    def _once_more(self, start: int, rows: int, gradient: Tensor) -> None:
+        with ExitStack() as stack:
+            for kind, dtype, caches in self._autocast:
+                stack.enter_context(torch.autocast(kind, dtype=dtype, cache_enabled=caches))
+            embedded = self._embedded(start, rows)
+        if embedded.requires_grad:
+            with self.precise():
+                torch.autograd.backward(embedded, gradient)
+
+    def _embedded(self, start: int, rows: int) -> Tensor:
+        # Autocast would hand weights that it cast without a graph to the pass that needs one.
+        torch.clear_autocast_cache()
+        whole = len(self._parts) == 1
+        embedded = self._encoder(self._items if whole else _sliced(self._items, start, start + rows))
+        if not isinstance(embedded, Tensor) or embedded.ndim == 0 or len(embedded) != rows:
+            given = tuple(embedded.shape) if isinstance(embedded, Tensor) else type(embedded).__name__
+            raise InputError(
+                f"the encoder must return a tensor with one row for each of the {rows} items of a chunk, "
+                f"given {given}; wrap it in a module that does"
+            )
+        return embedded
+
+    def _most_parts(self) -> int:
+        """Counts the chunks; of a `DistributedDataParallel` the most that any process has.
+
+        What it exchanges, it exchanges in its forward passes: all processes have to make them in the same
+        order, and so all make two, or all make one.
+        """
+        encoder = self._encoder
+        if not isinstance(encoder, nn.parallel.DistributedDataParallel):
+            return len(self._parts)
+        most = torch.tensor([len(self._parts)], device=encoder.device)
+        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX, group=encoder.process_group)
+        return int(most)
+
+    @contextmanager
+    def _buffers_kept(self) -> Iterator[None]:
+        """Keeps the buffers as the first chunk finds them."""
+
+        def keep(module: nn.Module, inputs: Any) -> None:
+            if self._buffers is None:
+                self._buffers = _Buffers(module)
+
+        # DistributedDataParallel may set them to those of the first process before the module runs.
+        parallel = isinstance(self._encoder, nn.parallel.DistributedDataParallel)
+        module: Any = self._encoder.module if parallel else self._encoder
+        handle = module.register_forward_pre_hook(keep)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Keeps `DistributedDataParallel` from averaging a gradient that is not whole yet."""
+        no_sync: Any = getattr(self._encoder, "no_sync", nullcontext)
+        context: AbstractContextManager[Any] = no_sync()
+        return context
+
+
+class _RandomState:
+    """Where torch's generators stand, on the CPU and on the devices in use."""
+
+    def __init__(self, devices: set[torch.device]) -> None:
+        self._cpu = torch.get_rng_state()
+        self._others = [(each, _generator_state(each)) for each in devices if each.type != "cpu"]
+
+    def restore(self) -> None:
+        torch.set_rng_state(self._cpu)
+        for device, state in self._others:
+            module: Any = torch.get_device_module(device)
+            module.set_rng_state(state) if device.type == "mps" else module.set_rng_state(state, device)
+
+
+def _generator_state(device: torch.device) -> Tensor:
+    module: Any = torch.get_device_module(device)
+    state: Tensor = module.get_rng_state() if device.type == "mps" else module.get_rng_state(device)
+    return state
+
+
+class _Buffers:
+    """The buffers of a module as they are now: which tensors, and what is in them."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._kept = [
+            (each, name, buffer, None if buffer is None else buffer.clone())
+            for each in module.modules()
+            for name, buffer in each._buffers.items()
+        ]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for module, name, buffer, content in self._kept:
+            if buffer is not None and content is not None:
+                buffer.copy_(content)
+            module._buffers[name] = buffer
+
+
+def _autocast_states(kinds: set[str]) -> list[tuple[str, torch.dtype, bool]]:
+    caches = torch.is_autocast_cache_enabled()
+    return [
+        (kind, torch.get_autocast_dtype(kind), caches)
+        for kind in sorted(kinds)
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    ]
+
+
+def _tensors(items: Items, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(items, Tensor):
+        if items.ndim == 0:
+            raise InputError(f"{name} must have one item to a row, given a tensor of no dimension")
+        yield name, items
+    elif isinstance(items, Mapping):
+        for key, value in items.items():
+            yield from _tensors(value, f"{name}[{key!r}]")
+    elif isinstance(items, tuple | list):
+        for key, value in enumerate(items):
+            yield from _tensors(value, f"{name}[{key}]")
+    else:
+        raise InputError(
+            f"{name} must be a tensor, or a tuple, list or mapping of tensors, "
+            f"given {type(items).__name__}; make it one before it goes to the encoder"
+        )
+
+
+def count_rows(items: Items) -> int:
+    """Counts the items of a batch.
+
+    Args:
+        items: A tensor, or a tuple, list or mapping of such.
+
+    Returns:
+        How many rows all of them have.
+
+    Raises:
+        InputError: They are something else, or not equally long.
+    """
+    tensors = dict(_tensors(items, "items"))
+    if not tensors:
+        raise InputError("items hold no tensor; give a tensor, or a tuple, list or mapping of tensors")
+    first = next(iter(tensors))
+    for name, tensor in tensors.items():
+        if len(tensor) != len(tensors[first]):
+            raise InputError(
+                f"{name} has {len(tensor)} rows and {first} has {len(tensors[first])}; "
+                "give one row for each item in all of them"
+            )
+    return len(tensors[first])
+
+
+def _sliced(items: Items, start: int, stop: int) -> Items:
+    if isinstance(items, Tensor):
+        return items[start:stop]
+    if isinstance(items, Mapping):
+        return {key: _sliced(value, start, stop) for key, value in items.items()}
+    parts = [_sliced(value, start, stop) for value in items]
+    if isinstance(items, list):
+        return parts
+    # A named tuple takes its fields one by one.
+    return type(items)(*parts) if hasattr(items, "_fields") else tuple(parts)
