@@ -16,17 +16,21 @@ from trine.run.parts import part_of
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
 from trine.run.train import evaluate_run, train_run
+from trine.run.triplets import MiningReport, mine_run, write_triplets
 
 __all__ = [
     "Examination",
     "Figures",
+    "MiningReport",
     "Report",
     "cluster_items",
     "evaluate_run",
     "examine",
     "figures_of",
+    "mine_run",
     "part_of",
     "train_run",
     "write_clusters",
     "write_embeddings",
+    "write_triplets",
 ]

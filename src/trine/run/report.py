@@ -61,6 +61,7 @@ class Report:
         calibration: The model's threshold, where it has one.
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
         doctor: What was wrong with the training, where it is a run's own report.
+        notes: What else is to be said.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Report:
     calibration: Calibration | None
     realised_far: float | None
     doctor: tuple[Diagnosis, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
@@ -96,7 +98,7 @@ class Report:
         if self.calibration is not None:
             lines.append(_threshold_sentence(self.calibration, self.realised_far))
         lines += [f"doctor: {found}" for found in self.doctor]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def figures_of(

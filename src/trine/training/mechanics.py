@@ -44,7 +44,7 @@ class Session:
     Attributes:
         step: What is done with each batch.
         batches: The batches, from where the run stands.
-        shape_at: P and K of a step.
+        shape_at: P and K of a step; None where there is no such thing.
         run: The run's folder.
         dataset_digest: What the training items hash to.
         resumed_at: The steps that are done already; None where the run is new.
@@ -56,7 +56,7 @@ class Session:
 
     step: TripletStep
     batches: Batches
-    shape_at: Callable[[int], tuple[int, int]]
+    shape_at: Callable[[int], tuple[int, int] | None]
     run: RunFolder
     dataset_digest: str
     resumed_at: int | None
@@ -162,6 +162,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def __init__(self) -> None:
             super().__init__()
             self.encoder = triplet.encoder
+            self.memory = triplet.memory  # its buffers are part of the checkpoint, and move with the weights
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()
@@ -185,8 +186,8 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             if world.first:
                 session.watch.see(embeddings.detach(), batch, step=step)
             if step % LOG_EVERY == 0 or step + 1 == steps:
-                identities, items = session.shape_at(step)
-                made_of = {"epoch": batches.position[0], "identities": identities, "items": items}
+                made_of = {"epoch": batches.position[0]}
+                made_of.update(zip(("identities", "items"), session.shape_at(step) or (), strict=False))
                 figures = triplet.figures(embeddings.detach(), batch, step=step)
                 figures = {**made_of, "loss": loss.item(), **figures}
                 self.write(figures, step)

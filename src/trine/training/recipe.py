@@ -44,12 +44,17 @@ class SamplerRecipe:
         batch: The items in a batch, where `items` is null.
         repeat: What happens to an identity with fewer than K items: `never` takes those it has; `fill`
             repeats some, and a repeated item is no positive of itself.
+        confusable: Share of the identities of a batch that come from the neighbour lists of others in it,
+            as the encoder confuses them; 0 composes batches at random.
+        refresh: Epochs between the looks at who is confused with whom.
     """
 
     identities: Annotated[int, Range(at_least=2)] | None = None
     items: Annotated[int, Range(at_least=2)] | None = None
     batch: Annotated[int, Range(at_least=4)] = 128
     repeat: Literal["never", "fill"] = "never"
+    confusable: Share = 0.0
+    refresh: Annotated[int, Range(at_least=1)] = 1
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,18 @@ class LossRecipe:
         distance: What is compared: `squared_euclidean`, `euclidean` or `cosine`.
         mining: The rule that chooses the triplets of a batch, by name.
         reduction: How the triplets' losses become one number; null is the rule's own.
+        memory: How many of the last embeddings are further positives and negatives of a batch; null
+            remembers none.
+        memory_warmup: Share of all steps before anything is remembered: until then the encoder moves too
+            fast for its past to say anything.
     """
 
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
     mining: str = "semihard"
     reduction: Reduction | None = "active"
+    memory: Annotated[int, Range(at_least=1)] | None = None
+    memory_warmup: Share = 0.5
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.data import PKSampler
+from trine.data import PKSampler, TripletSampler
 from trine.shapes import Int64
 from trine.training.processes import ALONE, World
 from trine.training.recipe import Recipe, SamplerRecipe
@@ -99,6 +99,29 @@ class Samplers:
         return round(epochs * MOMENTS / sum(share_of[shape] for shape in shapes))
 
 
+class OneSampler:
+    """One sampler for a whole run: that of listed triplets, which have no P and no K.
+
+    Args:
+        sampler: The sampler.
+    """
+
+    def __init__(self, sampler: TripletSampler) -> None:
+        self._sampler = sampler
+
+    def shape_at(self, share: float) -> None:
+        """Says that there is no P and no K."""
+        return
+
+    def at(self, share: float) -> TripletSampler:
+        """Returns the sampler."""
+        return self._sampler
+
+    def steps_of(self, epochs: int) -> int:
+        """Counts the batches of so many epochs."""
+        return epochs * len(self._sampler)
+
+
 def make_sampler(
     labels: Int64[np.ndarray, " n"],
     *,
@@ -111,7 +134,7 @@ def make_sampler(
 
     Args:
         labels: The identity of each training item.
-        recipe: How it repeats.
+        recipe: How it repeats, and how much of a batch is confusable.
         shape: P and K.
         seed: Where its randomness starts.
         world: The processes, each of which draws a batch of its own.
@@ -129,6 +152,7 @@ def make_sampler(
         identities=identities,
         items=items,
         repeat=recipe.repeat,
+        confusable=recipe.confusable,
         seed=seed,
         rank=world.rank,
         world_size=world.size,

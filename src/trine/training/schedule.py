@@ -102,14 +102,14 @@ def batch_at(
     return identities, round(number_at(share, "items", items, curriculum=curriculum))
 
 
-def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int]) -> str:
+def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int] | None) -> str:
     """Says what a curriculum has reached.
 
     Args:
         step: The step, from 0 to `steps` − 1.
         steps: All steps of the training.
         recipe: The recipe.
-        shape: P and K of the step.
+        shape: P and K of the step, where there is such a thing.
 
     Returns:
         Rule, margin and P×K of the step; nothing where the recipe has no curriculum.
@@ -122,7 +122,8 @@ def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
     if not recipe.curriculum:
         return ""
     mining, margin = loss_at(step, steps=steps, recipe=recipe)
-    return f"{mining}, {'soft margin' if margin is None else f'margin {margin:.3g}'}, {shape[0]}×{shape[1]}"
+    made_of = "" if shape is None else f", {shape[0]}×{shape[1]}"
+    return f"{mining}, {'soft margin' if margin is None else f'margin {margin:.3g}'}{made_of}"
 
 
 def stream_seed(seed: int, stream: str, step: int = 0) -> int:

@@ -12,20 +12,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trine.data import Dataset
+from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
+from trine.shapes import Int64
 from trine.training.batches import Batches, Prepared, default_steps
+from trine.training.confusable import Confusions
 from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
-from trine.training.processes import as_in_first, world_of
+from trine.training.processes import World, as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
-from trine.training.samplers import Samplers
+from trine.training.samplers import OneSampler, Samplers
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
+from trine.training.triplet_batches import TripletBatches, make_triplet_sampler
 from trine.training.watch import Watch
 
 LOOKS = 20
@@ -37,6 +40,7 @@ def fit(
     recipe: Recipe,
     *,
     out: str | Path,
+    triplets: Int64[np.ndarray, "t 3"] | None = None,
     validation: Dataset | None = None,
     merit: Merit | None = None,
     resume: bool = False,
@@ -55,6 +59,8 @@ def fit(
         dataset: The training items.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
         out: The run folder; a new one, unless `resume`.
+        triplets: Positions of anchor, positive and negative among the training items: the loss is that
+            of these alone, and nothing is mined. None learns from the identities.
         validation: Items to look at while training goes on; the weights of the best look are kept.
         merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
             MAP@R; needed with `validation`.
@@ -74,14 +80,15 @@ def fit(
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
-    run, digest, world = RunFolder(Path(out)), _digest(dataset), world_of(recipe.training)
+    run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        samplers = Samplers(dataset.labels, recipe=recipe, world=world)
+        samplers = _samplers(dataset, triplets, recipe, world)
         if settings.epochs is not None:
             steps = samplers.steps_of(settings.epochs)
         else:
-            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch * world.size)
+            places = len(dataset) if triplets is None else triplets.size
+            steps = settings.steps or default_steps(places, batch=recipe.sampler.batch * world.size)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
@@ -112,16 +119,11 @@ def fit(
             identities=len(np.unique(dataset.labels)),
             processes=world.size,
         )
-        batch = math.prod(samplers.shape_at(0.0))
+        batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
         watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
-            batches=Batches(
-                prepared(dataset),
-                labels=dataset.labels,
-                sampler_at=lambda step: samplers.at(step / steps),
-                steps=steps,
-            ),
+            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, samplers, steps, world),
             shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
             dataset_digest=digest,
@@ -158,8 +160,42 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callabl
         )
 
 
-def _digest(dataset: Dataset) -> str:
-    digest = hashlib.sha256()
+def _samplers(
+    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: World
+) -> Samplers | OneSampler:
+    if triplets is None:
+        return Samplers(dataset.labels, recipe=recipe, world=world)
+    seed = stream_seed(recipe.seed, "sampler")
+    return OneSampler(make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed))
+
+
+def _batches(
+    items: Prepared,
+    dataset: Dataset,
+    triplets: Int64[np.ndarray, "t 3"] | None,
+    encoder: Encoder,
+    recipe: Recipe,
+    samplers: Samplers | OneSampler,
+    steps: int,
+    world: World,
+) -> Batches:
+    labels = dataset.labels
+
+    def sampler_at(step: int) -> PKSampler | TripletSampler:
+        return samplers.at(step / steps)
+
+    if triplets is not None:
+        return TripletBatches(items, labels=labels, triplets=triplets, sampler_at=sampler_at, steps=steps)
+    refresh = None
+    if recipe.sampler.confusable > 0:
+        refresh = Confusions(
+            encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
+        )
+    return Batches(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
+
+
+def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:
+    digest = hashlib.sha256(b"" if triplets is None else np.ascontiguousarray(triplets, "<i8").tobytes())
     for name, label in zip(dataset.names, dataset.labels, strict=True):
         digest.update(f"{name}\0{dataset.identities[label]}\0".encode())
     return digest.hexdigest()
