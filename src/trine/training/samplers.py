@@ -78,6 +78,7 @@ class Samplers:
                     recipe=self._recipe.sampler,
                     shape=shape,
                     seed=stream_seed(self._recipe.seed, "sampler"),
+                    world=self._world,
                 ),
             )
         return self._latest[1]
