@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import ModelError, require
+from trine.training.disk import write_whole
 from trine.training.doctor import Look
-from trine.training.folder import write_whole
 
 COLUMNS = (
     "step",

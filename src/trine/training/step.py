@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from trine.encoders import Encoder
-from trine.errors import SettingError
 from trine.losses import Memory, gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.caching import GradientCache
+from trine.training.finite import not_finite
 from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
@@ -134,10 +134,10 @@ class TripletStep:
             step: The step, which decides rule and margin and seeds the rule.
 
         Returns:
-            A finite scalar, attached to the graph.
+            A scalar, attached to the graph; finite, but for mixed precision in 16 bits.
 
         Raises:
-            SettingError: The loss is NaN or infinite.
+            SettingError: The loss is NaN or infinite, and no gradient scaler would skip the step.
         """
         mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         warm = step >= self.recipe.loss.memory_warmup * self.steps
@@ -163,11 +163,17 @@ class TripletStep:
                 across_processes=self.world.size > 1,
             )
         if not torch.isfinite(loss):
-            names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
-            raise SettingError(
-                f"the loss is {loss.item()} at step {step} (a batch with {names}, ...); lower "
-                f"training.learning_rate (it is {self.recipe.training.learning_rate:g}) or look at "
-                "these items"
+            # The gradient scaler skips such a step; `Overflows` counts how many it may.
+            if self.recipe.training.precision == "16":
+                return loss
+            raise not_finite(
+                loss,
+                embeddings,
+                batch,
+                names=self.names,
+                step=step,
+                learning_rate=self.recipe.training.learning_rate,
+                world=self.world,
             )
         if memory is not None:
             memory.enqueue(*rows)

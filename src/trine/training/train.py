@@ -18,6 +18,7 @@ from trine.errors import InputError
 from trine.shapes import Int64
 from trine.training.batches import Batches, Prepared, default_steps
 from trine.training.confusable import Confusions
+from trine.training.disk import writing
 from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
@@ -71,7 +72,7 @@ def fit(
         The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume, or the disk is full.
         SettingError: A setting does not fit, or the loss is not finite.
         DataError: The items do not suffice for the sampler.
         ModelError: A checkpoint is damaged, or pretrained weights cannot be had.
@@ -140,7 +141,8 @@ def fit(
     as_in_first(encoder, world=world)
     check_finite(encoder, step=steps)
     if world.first:
-        watch.finish()
+        with writing(run.doctor, checkpoint=run.last):
+            watch.finish()
         save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 

@@ -14,8 +14,9 @@ from trine.data import Dataset
 from trine.errors import ModelError
 from trine.shapes import Float
 from trine.training.batches import Batch
+from trine.training.disk import write_whole
 from trine.training.doctor import Diagnosis, Look, Patient, label_noise, latest
-from trine.training.folder import RunFolder, write_whole
+from trine.training.folder import RunFolder
 from trine.training.log import read_looks
 from trine.training.suspects import LabelWatch, Suspect
 
