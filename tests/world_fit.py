@@ -15,13 +15,16 @@ import torch
 
 from trine.data import Dataset, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings
-from trine.training import LossRecipe, Recipe, SamplerRecipe, Stage, TrainingRecipe, fit, step
+from trine.training import Recipe, SamplerRecipe, Stage, TrainingRecipe, fit, step
 
 STEPS, HIT = 14, 6
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=5, mlp=MlpSettings((12,), dropout=0.2)),
     sampler=SamplerRecipe(identities=3, items=3),
-    loss=LossRecipe(curriculum=(Stage(at=0.3, mining="violating"), Stage(at=0.7, mining="hard"))),
+    curriculum=(
+        Stage(at=0.2, until=0.6, mining="violating", identities=4),
+        Stage(at=0.7, mining="hard", items=2),
+    ),
     training=TrainingRecipe(steps=STEPS, checkpoint_every=4, chunk=4, devices=2, device="cpu"),
 )
 

@@ -15,8 +15,9 @@ from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.mining import confusable_identities
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.batches import Batches, Prepared, make_sampler
+from trine.training.batches import Batches, Prepared
 from trine.training.confusable import LISTED, Confusions, share_of
+from trine.training.samplers import Samplers
 from trine.training.step import TripletStep
 from worlds import run_world
 
@@ -70,9 +71,9 @@ def test_lists_are_made_when_every_batch_before_them_is_learned(cache: float, ev
     told = Told(10, every)
 
     def made(refresh: Told) -> Batches:
-        sampler = make_sampler(data.labels, recipe=RECIPE.sampler, seed=4)
+        sampler = Samplers(data.labels, recipe=replace(RECIPE, seed=4)).at(0.0)
         items = Prepared(data, encoder=encoder, cache=cache)
-        return Batches(items, labels=data.labels, sampler=sampler, steps=45, refresh=refresh)
+        return Batches(items, labels=data.labels, sampler_at=lambda step: sampler, steps=45, refresh=refresh)
 
     whole, seen, states = made(told), [], []
     for batch in whole:
@@ -86,7 +87,7 @@ def test_lists_are_made_when_every_batch_before_them_is_learned(cache: float, ev
     assert [("neighbours" in state) for state in states] == [state["epoch"] >= every for state in states]
     per_epoch = sum(state["epoch"] == 0 for state in states)
     # Only lists from the right moment make the same batches.
-    sampler = make_sampler(data.labels, recipe=RECIPE.sampler, seed=4)
+    sampler = Samplers(data.labels, recipe=replace(RECIPE, seed=4)).at(0.0)
     told.handed_out[0] = 2 * per_epoch
     sampler.set_neighbours(told.find())
     sampler.set_epoch(2)

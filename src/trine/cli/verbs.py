@@ -185,6 +185,17 @@ def _recipe(settings: Any) -> None:
     _say(recipe_text(recipe).rstrip())
 
 
+def _doctor_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder")
+
+
+def _doctor(settings: Any) -> None:
+    from trine.run import examine
+
+    found = examine(settings.run)
+    _say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
+
+
 def _evaluate_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
     _data_arguments(parser)
@@ -394,6 +405,12 @@ VERBS: dict[str, Verb] = {
         _recipe_arguments,
         "Print every setting of a recipe, to be changed and given to train.",
         "trine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
+    ),
+    "doctor": Verb(
+        _doctor,
+        _doctor_arguments,
+        "Say what is wrong with a run, going on or ended, and draw its curves.",
+        "trine doctor runs/faces",
     ),
     "evaluate": Verb(
         _evaluate,

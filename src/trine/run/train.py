@@ -21,7 +21,7 @@ from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, ru
 from trine.run.report import Report, figures_of
 from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, RunFolder, fit, world_of
+from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings, world_of
 
 FIGURES, PICTURE = "figures.json", "picture.png"
 RAW_VALUES = 1 << 28
@@ -96,7 +96,10 @@ def train_run(
         write_json(run.path / SPLIT, split_record(dataset, parts))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
-    report = _evaluated(encoder, tested, embeddings, run.path, part=part, far=far, writes=first)
+    diagnoses = read_findings(run)[1] if first else ()
+    report = _evaluated(
+        encoder, tested, embeddings, run.path, part=part, far=far, doctor=diagnoses, writes=first
+    )
     if left_out:
         note = f"{left_out:,} triplets were left out: they name items outside the training part"
         report = replace(report, notes=(note,))
@@ -172,6 +175,7 @@ def _evaluated(
     *,
     part: str,
     far: float,
+    doctor: tuple[Diagnosis, ...] = (),
     writes: bool = True,
 ) -> Report:
     if not has_pair(dataset):
@@ -184,7 +188,7 @@ def _evaluated(
     before = None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far)
     known = encoder.calibration
     realised = None if known is None else after.verification.far_at(known.threshold)
-    report = Report(folder, name_of(dataset), part, before, after, far, known, realised)
+    report = Report(folder, name_of(dataset), part, before, after, far, known, realised, doctor)
     if not writes:
         return report
     write_json(folder / FIGURES, report.to_json())

@@ -15,10 +15,8 @@ from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder
 from trine.errors import DataError
 from trine.shapes import Int64, Shaped
-from trine.training.processes import ALONE, World
-from trine.training.recipe import SamplerRecipe
 
-MOST_IDENTITIES = 32
+FIELDS = ("epoch", "batches", "step")
 PASSES, FEWEST_STEPS, MOST_STEPS = 5, 300, 2400
 
 
@@ -82,18 +80,19 @@ class Refresh(Protocol):
 class Batches:
     """The batches of a whole run, one after the other, from any step on.
 
-    The order depends on the sampler's seed, the epoch and the neighbour lists alone, so that `position`
-    and `neighbours` say all there is to say about where a run stands.
+    The order depends on the sampler's seed, the epoch, the step and the neighbour lists alone, so that
+    `position` and `neighbours` say all there is to say about where a run stands. A new epoch begins when the
+    sampler has gone through the items, and when another sampler takes over.
 
     Args:
         items: The prepared items.
         labels: The identity of each.
-        sampler: What goes into each batch; asked anew in every epoch.
+        sampler_at: What decides the batch of a step: the same object until another one takes over.
         steps: How many batches the run takes.
         refresh: Finds new neighbour lists for the sampler; None leaves it without.
 
     Attributes:
-        position: The epoch, and the batches of it that were handed out.
+        position: The epoch, the batches of it that were handed out, and those of the whole run.
         neighbours: The lists that the epoch was composed by; None without.
     """
 
@@ -102,16 +101,16 @@ class Batches:
         items: Prepared,
         *,
         labels: Int64[np.ndarray, " n"],
-        sampler: PKSampler | TripletSampler,
+        sampler_at: Callable[[int], PKSampler | TripletSampler],
         steps: int,
         refresh: Refresh | None = None,
     ) -> None:
         self._items = items
         self._labels = torch.from_numpy(np.ascontiguousarray(labels))
-        self._sampler = sampler
+        self._sampler_at = sampler_at
         self._steps = steps
         self._refresh = refresh
-        self.position = (0, 0)
+        self.position = (0, 0, 0)
         self.neighbours: Int64[np.ndarray, "i k"] | None = None
 
     def __len__(self) -> int:
@@ -119,16 +118,17 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Says where the run stands; Lightning keeps it in the checkpoint."""
-        state = {"epoch": self.position[0], "batches": self.position[1]}
+        state: dict[str, Any] = dict(zip(FIELDS, self.position, strict=True))
         if self.neighbours is None:
             return state
         return {**state, "neighbours": torch.from_numpy(self.neighbours)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes to where `state_dict` stood; the next iteration hands out what comes after."""
-        self.position = (int(state["epoch"]), int(state["batches"]))
+        epoch, batches, step = (int(state[field]) for field in FIELDS)
+        self.position = (epoch, batches, step)
         if "neighbours" in state:
-            self._take(state["neighbours"].numpy())
+            self.neighbours = state["neighbours"].numpy()
 
     def __iter__(self) -> Iterator[Batch]:
         for drawn in self._stretches():
@@ -143,35 +143,41 @@ class Batches:
                     self.position = position
                     yield batch
 
-    def _stretches(self) -> Iterator[Iterator[tuple[tuple[int, int], list[int]]]]:
+    def _stretches(self) -> Iterator[Iterator[tuple[tuple[int, int, int], list[int]]]]:
         """The epochs between two looks: no batch after a look is drawn before all before it are learned."""
-        epoch, done = self.position
+        epoch, done, step = self.position
+        if done and self._sampler_at(step - 1) is not self._sampler_at(step):
+            epoch, done = epoch + 1, 0
         while True:
             if self._refresh is None:
-                yield self._drawn(epoch, done, None)
+                yield self._drawn(epoch, done, step, None)
                 continue
             if done == 0 and self._refresh.due(epoch):
-                self._take(self._refresh.find())
+                self.neighbours = self._refresh.find()
             until = self._refresh.next_due(epoch)
-            yield self._drawn(epoch, done, until)
-            epoch, done = until, 0
+            yield self._drawn(epoch, done, step, until)
+            epoch, done, step = until, 0, self.position[2]
 
-    def _take(self, neighbours: Int64[np.ndarray, "i k"]) -> None:
-        assert isinstance(self._sampler, PKSampler)
-        self.neighbours = neighbours
-        self._sampler.set_neighbours(neighbours)
-
-    def _drawn(self, epoch: int, done: int, until: int | None) -> Iterator[tuple[tuple[int, int], list[int]]]:
+    def _drawn(
+        self, epoch: int, done: int, step: int, until: int | None
+    ) -> Iterator[tuple[tuple[int, int, int], list[int]]]:
         while until is None or epoch < until:
-            self._sampler.set_epoch(epoch)
-            batches = list(self._sampler)
+            sampler = self._sampler_at(step)
+            if self.neighbours is not None:
+                assert isinstance(sampler, PKSampler)
+                sampler.set_neighbours(self.neighbours)
+            sampler.set_epoch(epoch)
+            batches = list(sampler)
             if not batches:
                 raise DataError(
                     "the sampler makes no batch of the training items; give more items, or lower "
                     "sampler.identities or sampler.items"
                 )
             for number in range(done, len(batches)):
-                yield (epoch, number + 1), batches[number]
+                if self._sampler_at(step) is not sampler:
+                    break
+                step += 1
+                yield (epoch, number + 1, step), batches[number]
             epoch, done = epoch + 1, 0
 
     def _batch(self, chosen: list[int]) -> Batch:
@@ -191,46 +197,6 @@ def _one_ahead(
         now, coming = after, following
 
 
-def make_sampler(
-    labels: Int64[np.ndarray, " n"], *, recipe: SamplerRecipe, seed: int, world: World = ALONE
-) -> PKSampler:
-    """Makes the sampler of a run: what the recipe leaves open is derived from the labels.
-
-    Args:
-        labels: The identity of each training item.
-        recipe: What a batch is made of.
-        seed: Where its randomness starts.
-        world: The processes, each of which draws a batch of its own.
-
-    Returns:
-        The sampler.
-
-    Raises:
-        DataError: There are too few identities, or none has two items.
-        SettingError: The recipe asks for more than the labels hold.
-
-    Example:
-        >>> sampler = make_sampler(
-        ...     np.repeat(np.arange(10), 20), recipe=SamplerRecipe(batch=50), seed=0)
-        >>> max(len(batch) for batch in sampler)
-        50
-    """
-    sizes = np.unique(labels, return_counts=True)[1]
-    identities = recipe.identities or max(2, min(len(sizes) // world.size, MOST_IDENTITIES))
-    items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), int(sizes.max(initial=2))))
-    return PKSampler(
-        labels,
-        identities=identities,
-        items=items,
-        repeat=recipe.repeat,
-        confusable=recipe.confusable,
-        last=recipe.last,
-        seed=seed,
-        rank=world.rank,
-        world_size=world.size,
-    )
-
-
 def default_steps(items: int, *, batch: int) -> int:
     """Derives the length of a run from the number of training items.
 
@@ -246,20 +212,3 @@ def default_steps(items: int, *, batch: int) -> int:
         (300, 782, 2400)
     """
     return min(max(math.ceil(PASSES * items / batch), FEWEST_STEPS), MOST_STEPS)
-
-
-def steps_of(sampler: PKSampler | TripletSampler, *, epochs: int) -> int:
-    """Counts the batches of the first epochs.
-
-    Args:
-        sampler: What makes them.
-        epochs: How many epochs.
-
-    Returns:
-        The number of batches.
-    """
-    count = 0
-    for epoch in range(epochs):
-        sampler.set_epoch(epoch)
-        count += len(sampler)
-    return count

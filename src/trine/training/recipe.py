@@ -10,6 +10,7 @@ from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
 from trine.settings import Range
 from trine.training.augment import AugmentRecipe
+from trine.training.stages import Stage, check_curriculum
 from trine.triplets import PRESETS
 
 Share = Annotated[float, Range(at_least=0, below=1)]
@@ -37,7 +38,7 @@ class SamplerRecipe:
     """What a batch is made of: P identities, K items of each.
 
     Attributes:
-        identities: P, the identities in a batch; null takes all that there are, at most 16.
+        identities: P, the identities in a batch; null takes all that there are, at most 32.
         items: K, the items of each; null takes as many as bring the batch nearest to `batch`, at least 2
             and at most what the largest identity has.
         batch: The items in a batch, where `items` is null.
@@ -61,21 +62,6 @@ class SamplerRecipe:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What changes in the loss from some moment of the training on; null keeps what was there before.
-
-    Attributes:
-        at: The moment, as a share of all steps.
-        mining: The rule that chooses the triplets, by name.
-        margin: The margin.
-    """
-
-    at: Share
-    mining: str | None = None
-    margin: Annotated[float, Range(at_least=0)] | None = None
-
-
-@dataclass(frozen=True)
 class LossRecipe:
     """The triplet loss.
 
@@ -88,7 +74,6 @@ class LossRecipe:
             remembers none.
         memory_warmup: Share of all steps before anything is remembered: until then the encoder moves too
             fast for its past to say anything.
-        curriculum: What changes while training goes on, in the order of `at`.
     """
 
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
@@ -97,7 +82,6 @@ class LossRecipe:
     reduction: Reduction | None = "active"
     memory: Annotated[int, Range(at_least=1)] | None = None
     memory_warmup: Share = 0.5
-    curriculum: tuple[Stage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +156,7 @@ class Recipe:
         loss: The triplet loss.
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
+        curriculum: What changes while training goes on, stage after stage.
 
     Example:
         >>> Recipe().loss.mining
@@ -186,6 +171,7 @@ class Recipe:
     loss: LossRecipe = field(default_factory=LossRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    curriculum: tuple[Stage, ...] = ()
 
 
 def check_together(recipe: Recipe, *, source: str) -> None:
@@ -198,23 +184,11 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     rules = {"loss.mining": recipe.loss.mining}
-    before = -1.0
-    for position, stage in enumerate(recipe.loss.curriculum):
-        key = f"loss.curriculum[{position}]"
+    for position, stage in enumerate(recipe.curriculum):
         if stage.mining is not None:
-            rules[f"{key}.mining"] = stage.mining
-        if stage.at <= before:
-            raise SettingError(
-                f"{source}: {key}.at is {stage.at:g}, and stages must be in rising order; "
-                f"the one before is at {before:g}"
-            )
-        if stage.margin is not None and recipe.loss.margin is None:
-            raise SettingError(
-                f"{source}: {key}.margin is {stage.margin:g}, and loss.margin is null: the soft margin "
-                "has none that could change; give loss.margin a number"
-            )
-        before = stage.at
+            rules[f"curriculum[{position}].mining"] = stage.mining
     for key, rule in rules.items():
         if rule not in PRESETS:
             raise SettingError(f"{source}: {key} is {rule!r}; {nearest(rule, PRESETS)}")

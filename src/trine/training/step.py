@@ -14,16 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from trine.encoders import Encoder
-from trine.errors import SettingError
 from trine.losses import Memory, gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.caching import GradientCache
+from trine.training.finite import not_finite
 from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+from trine.training.vitals import active_per_item, vitals
 from trine.triplets import Triplets
 
 BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
@@ -133,12 +134,12 @@ class TripletStep:
             step: The step, which decides rule and margin and seeds the rule.
 
         Returns:
-            A finite scalar, attached to the graph.
+            A scalar, attached to the graph; finite, but for mixed precision in 16 bits.
 
         Raises:
-            SettingError: The loss is NaN or infinite.
+            SettingError: The loss is NaN or infinite, and no gradient scaler would skip the step.
         """
-        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         warm = step >= self.recipe.loss.memory_warmup * self.steps
         memory = self.memory if warm else None
         listed = None if batch.triplets is None else Triplets(*batch.triplets.unbind(1))
@@ -162,17 +163,23 @@ class TripletStep:
                 across_processes=self.world.size > 1,
             )
         if not torch.isfinite(loss):
-            names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
-            raise SettingError(
-                f"the loss is {loss.item()} at step {step} (a batch with {names}, ...); lower "
-                f"training.learning_rate (it is {self.recipe.training.learning_rate:g}) or look at "
-                "these items"
+            # The gradient scaler skips such a step; `Overflows` counts how many it may.
+            if self.recipe.training.precision == "16":
+                return loss
+            raise not_finite(
+                loss,
+                embeddings,
+                batch,
+                names=self.names,
+                step=step,
+                learning_rate=self.recipe.training.learning_rate,
+                world=self.world,
             )
         if memory is not None:
             memory.enqueue(*rows)
         return loss
 
-    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, float]:
+    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
         """Describes an embedded batch for the log.
 
         Args:
@@ -181,10 +188,10 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The share of active triplets, the mean distances d_ap and d_an, the learning rate, and the
-            margin where there is one; nothing in any process but the first.
+            The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule,
+            the margin where there is one, and what `vitals` measures; nothing in any process but the first.
         """
-        _, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         rows, labels, positions = embeddings, batch.labels, batch.positions
         if self.world.size > 1:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
@@ -195,10 +202,23 @@ class TripletStep:
         )
         figures = {
             "learning_rate": self.learning_rate(step),
+            "mining": mining,
             "active": counted.active_share,
             "positive_distance": counted.mean_positive_distance,
             "negative_distance": counted.mean_negative_distance,
         }
+        if batch.triplets is None:
+            figures["active_per_item"] = active_per_item(
+                rows,
+                labels,
+                mining=mining,
+                margin=margin,
+                distance=self.recipe.loss.distance,
+                seed=stream_seed(self.recipe.seed, "mining", step),
+                item_ids=positions,
+                counted=counted,
+            )
+        figures.update(vitals(rows, labels))
         return figures if margin is None else {**figures, "margin": margin}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,17 +16,21 @@ from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
 from trine.shapes import Int64
-from trine.training.batches import Batches, Prepared, default_steps, make_sampler, steps_of
+from trine.training.batches import Batches, Prepared, default_steps
 from trine.training.confusable import Confusions
+from trine.training.disk import writing
+from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
 from trine.training.processes import World, as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
+from trine.training.samplers import OneSampler, Samplers
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
 from trine.training.triplet_batches import TripletBatches, make_triplet_sampler
+from trine.training.watch import Watch
 
 LOOKS = 20
 GIB = 2**30
@@ -67,7 +72,7 @@ def fit(
         The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume, or the disk is full.
         SettingError: A setting does not fit, or the loss is not finite.
         DataError: The items do not suffice for the sampler.
         ModelError: A checkpoint is damaged, or pretrained weights cannot be had.
@@ -79,9 +84,9 @@ def fit(
     run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        sampler = _sampler(dataset, triplets, recipe, world)
+        samplers = _samplers(dataset, triplets, recipe, world)
         if settings.epochs is not None:
-            steps = steps_of(sampler, epochs=settings.epochs)
+            steps = samplers.steps_of(settings.epochs)
         else:
             places = len(dataset) if triplets is None else triplets.size
             steps = settings.steps or default_steps(places, batch=recipe.sampler.batch * world.size)
@@ -107,14 +112,26 @@ def fit(
                 patience=settings.patience,
                 best_weights=run.best,
             )
+        patient = Patient(
+            steps=steps,
+            warmup=round(settings.warmup * steps),
+            distance=recipe.loss.distance,
+            normalised=encoder.settings.normalise,
+            identities=len(np.unique(dataset.labels)),
+            processes=world.size,
+        )
+        batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
+        watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
-            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, sampler, steps, world),
+            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, samplers, steps, world),
+            shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
+            watch=watch,
             show_progress=progress and world.first and sys.stderr.isatty(),
         )
         train(session)
@@ -124,6 +141,8 @@ def fit(
     as_in_first(encoder, world=world)
     check_finite(encoder, step=steps)
     if world.first:
+        with writing(run.doctor, checkpoint=run.last):
+            watch.finish()
         save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 
@@ -143,13 +162,13 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callabl
         )
 
 
-def _sampler(
+def _samplers(
     dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: World
-) -> PKSampler | TripletSampler:
-    seed = stream_seed(recipe.seed, "sampler")
+) -> Samplers | OneSampler:
     if triplets is None:
-        return make_sampler(dataset.labels, recipe=recipe.sampler, seed=seed, world=world)
-    return make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed)
+        return Samplers(dataset.labels, recipe=recipe, world=world)
+    seed = stream_seed(recipe.seed, "sampler")
+    return OneSampler(make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed))
 
 
 def _batches(
@@ -158,20 +177,23 @@ def _batches(
     triplets: Int64[np.ndarray, "t 3"] | None,
     encoder: Encoder,
     recipe: Recipe,
-    sampler: PKSampler | TripletSampler,
+    samplers: Samplers | OneSampler,
     steps: int,
     world: World,
 ) -> Batches:
     labels = dataset.labels
+
+    def sampler_at(step: int) -> PKSampler | TripletSampler:
+        return samplers.at(step / steps)
+
     if triplets is not None:
-        assert isinstance(sampler, TripletSampler)
-        return TripletBatches(items, labels=labels, triplets=triplets, sampler=sampler, steps=steps)
+        return TripletBatches(items, labels=labels, triplets=triplets, sampler_at=sampler_at, steps=steps)
     refresh = None
     if recipe.sampler.confusable > 0:
         refresh = Confusions(
             encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
         )
-    return Batches(items, labels=labels, sampler=sampler, steps=steps, refresh=refresh)
+    return Batches(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
 
 
 def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:

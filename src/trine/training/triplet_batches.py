@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
-from trine.data import TripletSampler
+from trine.data import PKSampler, TripletSampler
 from trine.errors import DataError, SettingError
 from trine.shapes import Int64
 from trine.training.batches import Batch, Batches, Prepared
@@ -19,7 +21,7 @@ class TripletBatches(Batches):
         items: The prepared items.
         labels: The identity of each, for the figures of the log.
         triplets: Positions of anchor, positive and negative among the items.
-        sampler: Which triplets go into each batch.
+        sampler_at: Which triplets go into each batch: the same sampler at every step.
         steps: How many batches the run takes.
     """
 
@@ -29,10 +31,10 @@ class TripletBatches(Batches):
         *,
         labels: Int64[np.ndarray, " n"],
         triplets: Int64[np.ndarray, "t 3"],
-        sampler: TripletSampler,
+        sampler_at: Callable[[int], PKSampler | TripletSampler],
         steps: int,
     ) -> None:
-        super().__init__(items, labels=labels, sampler=sampler, steps=steps)
+        super().__init__(items, labels=labels, sampler_at=sampler_at, steps=steps)
         self._triplets = triplets
 
     def _batch(self, chosen: list[int]) -> Batch:
@@ -69,6 +71,13 @@ def make_triplet_sampler(
                 f"{key} is {value:g}, and the triplets of this run are listed, so nothing is chosen among "
                 f"others; set it to {'null' if off is None else '0'}, or train without triplets"
             )
+    for position, stage in enumerate(recipe.curriculum):
+        for name in ("mining", "identities", "items"):
+            if getattr(stage, name) is not None:
+                raise SettingError(
+                    f"curriculum[{position}].{name} is {getattr(stage, name)}, and the triplets of this run "
+                    "are listed; leave it out, or train without triplets"
+                )
     if recipe.training.devices > 1:
         raise SettingError(
             f"training.devices is {recipe.training.devices}, and listed triplets are learned from by one "
