@@ -55,6 +55,13 @@ def _settle(d, floor, tolerance, a, x, j0, positive, order, best, index):  # typ
                     if index < 0 or e < winner or (e == winner and order[j0 + j] < order[index]):
                         winner, best, index = e, d[j], j0 + j
         if found:
+            # Whose product is a little larger may be a little nearer.
+            reach = best + tolerance
+            for j in range(d.size):
+                if d[j] > upper and d[j] <= reach:
+                    e = exact(x[a], x[j0 + j])
+                    if e > d_ap and (e < winner or (e == winner and order[j0 + j] < order[index])):
+                        winner, best, index = e, d[j], j0 + j
             return best, index
         lower = upper
 
