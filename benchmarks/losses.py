@@ -29,13 +29,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import trine
+from losses_peers import peers
 from losses_report import plot, report
 from results import FOLDER
 from trine.engine import passes
 
 WIDTH = 128
 LIMIT_SECONDS, LIMIT_BYTES = 60, 12 << 30
-UNITS = {"all": 1.5, "soft": 1.5, "few active": 1.5, "hard": 0.5, "semihard": 0.5, "census": 0.5}
+UNITS = {
+    "all": 1.5,
+    "soft": 1.5,
+    "few active": 1.5,
+    "all and census": 1.5,
+    "hard": 0.5,
+    "semihard": 0.5,
+    "census": 0.5,
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "all": {"mining": "all"},
     "few active": {"mining": "all"},
@@ -50,6 +59,7 @@ CASES = [
     *[(rule, 1024, 64) for rule in ("all", "semihard")],
     *[(rule, 4096, 0) for rule in ("all", "hard", "semihard")],
     ("few active", 4096, 4),
+    ("all and census", 4096, 4),
     ("all", 16384, 4),
 ]
 # The ways that are measured for memory, for each case.
@@ -82,6 +92,8 @@ def batch(n: int, k: int, kind: str = "random") -> tuple[Tensor, Tensor]:
 def ours(rule: str, y: Tensor) -> Callable[[Tensor], Tensor]:
     if rule == "census":
         return lambda x: torch.tensor(trine.census(x, y).mean_positive_distance)
+    if rule == "all and census":
+        return lambda x: trine.triplet_loss(x, y, mining="all", return_census=True)[0]
     return lambda x: trine.triplet_loss(x, y, **SETTINGS[rule])
 
 
@@ -94,41 +106,6 @@ def in_torch(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
             passes.installed = kept
 
     return without_kernels
-
-
-def peers(rule: str, y: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The same loss in other libraries, with their settings made ours."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import sentence_transformers.sentence_transformer.losses as st
-        from pytorch_metric_learning import distances, losses, miners, reducers
-    l2 = distances.LpDistance(normalize_embeddings=False)
-    loss = losses.TripletMarginLoss(margin=0.2, distance=l2)
-    mean = losses.TripletMarginLoss(margin=0.2, distance=l2, reducer=reducers.MeanReducer())
-    hardest = miners.BatchHardMiner(distance=l2)
-    if rule in ("all", "few active"):
-        run = st.BatchAllTripletLoss(None, margin=0.2).batch_all_triplet_loss
-        return {"sentence-transformers": lambda x: run(y, x), "pytorch-metric-learning": lambda x: loss(x, y)}
-    if rule == "hard":
-        run = st.BatchHardTripletLoss(None, margin=0.2).batch_hard_triplet_loss
-        return {
-            "sentence-transformers": lambda x: run(y, x),
-            "pytorch-metric-learning": lambda x: mean(x, y, hardest(x, y)),
-        }
-    if rule == "semihard":
-        run = st.BatchSemiHardTripletLoss(None, margin=0.2).batch_semi_hard_triplet_loss
-        return {"sentence-transformers": lambda x: run(y, x)}
-    if rule == "soft":
-        return {"naive torch": lambda x: naive_soft(x, y)}
-    return {}
-
-
-def naive_soft(x: Tensor, y: Tensor) -> Tensor:
-    """The soft margin over a list of the positive pairs × all references, as one would write it down."""
-    d = torch.cdist(x, x)
-    same = y[:, None] == y[None]
-    a, p = (same & ~torch.eye(len(y), dtype=torch.bool)).nonzero(as_tuple=True)
-    return F.softplus(d[a, p][:, None] - d[a])[~same[a]].mean()
 
 
 def products(n: int) -> Callable[[], None]:
@@ -171,6 +148,8 @@ def time_case(rule: str, n: int, k: int) -> dict[str, Any]:
     }
     if k == 0:
         ways["balanced"] = step(ours(rule, torch.arange(n) // 4))
+    if rule == "all and census":
+        ways["all"] = step(ours("all", y))
     if rule == "few active":
         dense, labels = batch(n, k)
         ways["dense"] = step(lambda _: trine.triplet_loss(dense.requires_grad_(), labels, mining="all"))
@@ -295,7 +274,9 @@ def main(parts: set[str]) -> None:
     path = FOLDER / "losses.json"
     FOLDER.mkdir(exist_ok=True)
     record = json.loads(path.read_text()) if path.exists() else {}
-    packages = ("torch", "numba", "sentence-transformers", "pytorch-metric-learning")
+    packages = ["torch", "numba", "sentence-transformers", "pytorch-metric-learning"]
+    if "open-metric-learning" in peers("hard", torch.zeros(2).long()):
+        packages.append("open-metric-learning")
     core = ",".join(map(str, sorted(os.sched_getaffinity(0))))
     record["command"] = f"taskset -c {core} python benchmarks/losses.py"
     record["machine"] = f"{os.cpu_count()} cores, one used; " + ", ".join(

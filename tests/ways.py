@@ -7,7 +7,7 @@ import torch
 
 from trine import triplet_loss
 from trine.distances import unit_rows
-from trine.engine import census_tiles, counting, direct, passes, winners
+from trine.engine import direct, field, passes
 from trine.engine.fast import installed
 
 COMPILED = pytest.param(
@@ -22,9 +22,7 @@ def through_tiles(way, height=4):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passes, "SMALL", 0)
         patch.setattr(passes, "installed", lambda: way == "compiled")
-        patch.setattr(counting, "tile_height", lambda rows: height)
-        patch.setattr(winners, "tile_height", lambda rows: height)
-        patch.setattr(census_tiles, "tile_height", lambda rows: height)
+        patch.setattr(field, "tile_height", lambda rows: height)
         yield
 
 

@@ -190,5 +190,51 @@ def mistakes(rank: int, size: int) -> list[str]:
     return [*found, str(everyone.labels.tolist()), str(everyone.item_ids.tolist()), str(everyone.first)]
 
 
+class Drifting(Model):
+    """An encoder whose output depends on a buffer that every pass moves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("drift", torch.zeros(4))
+
+    def forward(self, items: Tensor) -> Tensor:
+        out = super().forward(items) + self.drift
+        if len(items):
+            self.drift.lerp_(out.detach().mean(0), 0.5)
+        return out
+
+
+def drift(rank: int, size: int) -> list[dict[str, float]]:
+    """Two cached steps beside one graph over the same chunks; buffers begin as the first process has them."""
+    parts = PARTS[size][1]
+    own = slice(sum(parts[:rank]), sum(parts[: rank + 1]))
+    settings = {"mining": "all"}
+    together, twin = DistributedDataParallel(Drifting().double()), Drifting().double()
+    found = []
+    for turn in range(2):
+        items, labels = (each[own] for each in batch(sum(parts), "plain", turn))
+        loss = loss_of(settings, True, None)
+        cached_backward(together, items.double(), labels, loss, chunk=CHUNK)
+        torch.distributed.broadcast(twin.drift, 0)
+        loss(torch.cat([twin(part) for part in items.double().split(CHUNK)]), labels).backward()
+        expected = gradient(twin)
+        torch.distributed.all_reduce(expected)
+        found.append(
+            {
+                "norm": float(expected.norm()),
+                "gradient": float((gradient(together) - expected / size).norm()),
+                "drift": float((together.module.drift - twin.drift).norm()),
+            }
+        )
+        together.zero_grad()
+        twin.zero_grad()
+    return found
+
+
 def everything(rank: int, size: int) -> dict[str, Any]:
-    return {"compare": compare(rank, size), "refer": refer(rank, size), "mistakes": mistakes(rank, size)}
+    return {
+        "compare": compare(rank, size),
+        "refer": refer(rank, size),
+        "mistakes": mistakes(rank, size),
+        "drift": drift(rank, size),
+    }

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from trine.encoders import Encoder, load
     from trine.errors import TrineError
     from trine.gallery import Gallery
-    from trine.losses import ContrastiveLoss, TripletLoss, contrastive_loss, triplet_loss
+    from trine.losses import (
+        ContrastiveLoss,
+        CrossBatchMemory,
+        TripletLoss,
+        contrastive_loss,
+        triplet_loss,
+    )
     from trine.mining import Relations, census, mine
     from trine.training.caching import cached_backward
     from trine.triplets import Census, Mining, Triplets
@@ -30,6 +36,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Census": "trine.triplets",
     "ContrastiveLoss": "trine.losses",
+    "CrossBatchMemory": "trine.losses",
     "Encoder": "trine.encoders",
     "Gallery": "trine.gallery",
     "Mining": "trine.triplets",
@@ -50,6 +57,7 @@ _HOME = {
 __all__ = [
     "Census",
     "ContrastiveLoss",
+    "CrossBatchMemory",
     "Encoder",
     "Gallery",
     "Mining",

@@ -13,6 +13,7 @@ from trine.errors import InputError
 from trine.losses import gathered
 from worlds import run_world
 
+pytestmark = pytest.mark.slow
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
@@ -48,6 +49,16 @@ def test_references_may_be_given_and_hold_more_than_the_batch(size: int) -> None
         for case in found["refer"]:
             assert case["norm"] > 1e-3
             assert max(case["gradient"], case["value"]) < 1e-10, case
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_chunks_begin_with_the_buffers_of_the_first_process(size: int) -> None:
+    first = world(size)[0]["drift"]
+    assert all(step["drift"] < 1e-12 for step in first), "and move once"
+    for found in world(size):
+        for step in found["drift"]:
+            assert step["norm"] > 1e-3
+            assert step["gradient"] < 1e-10
 
 
 @pytest.mark.parametrize("size", [2, 3])

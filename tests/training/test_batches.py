@@ -9,8 +9,9 @@ import torch
 from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.errors import DataError, SettingError
-from trine.training import SamplerRecipe
-from trine.training.batches import Batches, Prepared, make_sampler, steps_of
+from trine.training import Recipe, SamplerRecipe, Stage
+from trine.training.batches import Batches, Prepared
+from trine.training.samplers import Samplers, make_sampler
 
 RECIPE = EncoderRecipe(small_resnet=SmallResNetSettings(width=2), mlp=MlpSettings(hidden=()))
 
@@ -28,10 +29,9 @@ def dataset(kind: str) -> Dataset:
 
 def batches_of(data: Dataset, *, cache: float, steps: int = 11) -> Batches:
     encoder = build_encoder(data.items, recipe=RECIPE)
-    sampler = make_sampler(data.labels, recipe=SamplerRecipe(identities=3, items=2), seed=4)
-    return Batches(
-        Prepared(data, encoder=encoder, cache=cache), labels=data.labels, sampler=sampler, steps=steps
-    )
+    sampler = make_sampler(data.labels, recipe=SamplerRecipe(), shape=(3, 2), seed=4)
+    items = Prepared(data, encoder=encoder, cache=cache)
+    return Batches(items, labels=data.labels, sampler_at=lambda step: sampler, steps=steps)
 
 
 @pytest.mark.parametrize("kind", ["images", "vectors"])
@@ -39,7 +39,7 @@ def batches_of(data: Dataset, *, cache: float, steps: int = 11) -> Batches:
 def test_batches_are_the_samplers_in_every_epoch(kind: str, cache: float) -> None:
     data = dataset(kind)
     encoder = build_encoder(data.items, recipe=RECIPE)
-    sampler = make_sampler(data.labels, recipe=SamplerRecipe(identities=3, items=2), seed=4)
+    sampler = make_sampler(data.labels, recipe=SamplerRecipe(), shape=(3, 2), seed=4)
     expected = []
     for epoch in range(3):
         sampler.set_epoch(epoch)
@@ -51,16 +51,16 @@ def test_batches_are_the_samplers_in_every_epoch(kind: str, cache: float) -> Non
         assert batch.labels.tolist() == data.labels[chosen].tolist()
         assert torch.equal(batch.inputs, encoder.prepare([data.items[at] for at in chosen]))
         assert batches.position[0] == epoch
-        if batches.position == (2, 1):
+        if batches.position[:2] == (2, 1):
             break
-    assert batches.position == (2, 1)
+    assert batches.position[:2] == (2, 1)
 
 
 @pytest.mark.parametrize("cache", [0, 1e9])
 def test_a_run_goes_on_from_any_position_with_the_same_batches(cache: float) -> None:
     data = dataset("vectors")
     whole = batches_of(data, cache=cache)
-    seen, positions = [], [(0, 0)]
+    seen, positions = [], [(0, 0, 0)]
     for batch in whole:
         seen.append(batch.positions.tolist())
         positions.append(whole.position)
@@ -86,6 +86,60 @@ def test_what_does_not_fit_into_the_cache_is_prepared_when_asked_for() -> None:
     assert torch.equal(lazily[[3, 1]], encoder.prepare(data.items)[[3, 1]])
 
 
+def changing(data: Dataset, curriculum: tuple[Stage, ...], *, steps: int) -> Batches:
+    recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=curriculum)
+    samplers = Samplers(data.labels, recipe=recipe)
+    items = Prepared(data, encoder=build_encoder(data.items, recipe=RECIPE), cache=0)
+    return Batches(items, labels=data.labels, sampler_at=lambda step: samplers.at(step / steps), steps=steps)
+
+
+GROWING = (Stage(at=0.25, until=0.5, identities=5), Stage(at=0.75, items=3))
+
+
+def test_a_batch_is_what_the_curriculum_says_at_its_step() -> None:
+    data, steps = dataset("vectors"), 40
+    samplers = Samplers(
+        data.labels, recipe=Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=GROWING)
+    )
+    shapes = []
+    for batch, _ in zip(changing(data, GROWING, steps=steps), range(steps), strict=False):
+        shape = samplers.shape_at(len(shapes) / steps)
+        counts = np.unique(batch.labels.numpy(), return_counts=True)[1]
+        assert len(counts) <= shape[0]
+        assert counts.max() <= shape[1]
+        shapes.append((len(counts), int(counts.max())))
+    assert shapes[:10] == [(2, 2)] * 10
+    assert max(shapes[20:30]) == (5, 2)
+    assert max(shapes[30:]) == (5, 3)
+
+
+def test_a_change_of_shape_deals_all_items_anew() -> None:
+    data, steps = dataset("vectors"), 40
+    batches = changing(data, (Stage(at=0.5, identities=4),), steps=steps)
+    positions = []
+    for batch, _ in zip(batches, range(steps), strict=False):
+        positions.append((*batches.position, len(batch.positions)))
+    at, after = positions[19], positions[20]
+    assert (after[0], after[1], after[2]) == (at[0] + 1, 1, 21)
+    assert at[1] < len(make_sampler(data.labels, recipe=SamplerRecipe(), shape=(2, 2), seed=0))
+
+
+@pytest.mark.parametrize("steps", [11, 40])
+def test_a_run_goes_on_from_any_position_while_its_shape_changes(steps: int) -> None:
+    data = dataset("vectors")
+    whole = changing(data, GROWING, steps=steps)
+    seen, states = [], [whole.state_dict()]
+    for batch, _ in zip(whole, range(steps), strict=False):
+        seen.append(batch.positions.tolist())
+        states.append(whole.state_dict())
+    assert len({state["epoch"] for state in states}) > 3
+    for start in range(steps):
+        rest = changing(data, GROWING, steps=steps)
+        rest.load_state_dict(states[start])
+        for number, batch in zip(range(start, steps), rest, strict=False):
+            assert batch.positions.tolist() == seen[number], (start, number)
+
+
 @pytest.mark.parametrize(
     ("sizes", "recipe", "identities", "items"),
     [
@@ -101,7 +155,7 @@ def test_what_the_recipe_leaves_open_comes_from_the_labels(
     sizes: list[int], recipe: SamplerRecipe, identities: int, items: int
 ) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    batches = list(make_sampler(labels, recipe=recipe, seed=0))
+    batches = list(Samplers(labels, recipe=Recipe(sampler=recipe)).at(0.0))
     counts = [np.unique(labels[batch], return_counts=True)[1] for batch in batches]
     assert max(len(count) for count in counts) == identities
     assert max(count.max() for count in counts) == items
@@ -111,21 +165,45 @@ def test_batches_are_full_where_what_is_left_over_waits() -> None:
     labels = np.repeat(np.arange(10), [2] * 8 + [8] * 2)
     people = {}
     for last in ("even", "short", "drop"):
-        sampler = make_sampler(labels, recipe=SamplerRecipe(identities=9, items=4, last=last), seed=0)
+        sampler = make_sampler(labels, recipe=SamplerRecipe(last=last), shape=(9, 4), seed=0)
         people[last] = [len(np.unique(labels[batch])) for batch in sampler]
     assert people == {"even": [6, 6], "short": [9, 3], "drop": [9]}
 
 
 def test_steps_are_counted_over_epochs() -> None:
     labels = np.repeat(np.arange(5), 6)
-    sampler = make_sampler(labels, recipe=SamplerRecipe(identities=3, items=2), seed=0)
-    assert steps_of(sampler, epochs=4) == 4 * len(list(sampler))
+    samplers = Samplers(labels, recipe=Recipe(sampler=SamplerRecipe(identities=3, items=2)))
+    assert samplers.steps_of(4) == 4 * len(list(samplers.at(0.0)))
+
+
+def test_epochs_are_counted_while_batches_grow() -> None:
+    """Half of the run takes 60 batches for all items, and the other half 10."""
+    labels = np.repeat(np.arange(10), 24)
+    recipe = Recipe(
+        sampler=SamplerRecipe(identities=2, items=2), curriculum=(Stage(at=0.5, identities=4, items=6),)
+    )
+    samplers = Samplers(labels, recipe=recipe)
+    assert (len(samplers.at(0.0)), len(samplers.at(0.5))) == (60, 10)
+    steps = samplers.steps_of(7)
+    passes = sum(1 / len(samplers.at(step / steps)) for step in range(steps))
+    assert passes == pytest.approx(7, abs=1 / 10)
+
+
+def test_a_stage_that_the_data_does_not_allow_is_refused_at_the_start() -> None:
+    labels = np.repeat(np.arange(5), 6)
+    for stage, message in (
+        (Stage(at=0.9, identities=6), r"^identities=6 asks for more than the 5 identities"),
+        (Stage(at=0.1, until=0.9, items=7), r"^items=7 is larger than any identity"),
+    ):
+        recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=(stage,))
+        with pytest.raises(SettingError, match=message):
+            Samplers(labels, recipe=recipe)
 
 
 def test_too_little_to_compare_is_refused() -> None:
     with pytest.raises(DataError, match=r"1 identity only: expected at least two"):
-        make_sampler(np.zeros(9, dtype=np.int64), recipe=SamplerRecipe(), seed=0)
+        Samplers(np.zeros(9, dtype=np.int64), recipe=Recipe())
     with pytest.raises(DataError, match=r"one item only"):
-        make_sampler(np.arange(9), recipe=SamplerRecipe(), seed=0)
+        Samplers(np.arange(9), recipe=Recipe())
     with pytest.raises(SettingError, match=r"items=5 is larger than any identity: the largest has 3 items"):
-        make_sampler(np.repeat(np.arange(4), 3), recipe=SamplerRecipe(identities=4, items=5), seed=0)
+        Samplers(np.repeat(np.arange(4), 3), recipe=Recipe(sampler=SamplerRecipe(identities=4, items=5)))

@@ -38,9 +38,11 @@ RECIPE = Recipe(
     ),
     augment=AugmentRecipe(erase=0.3, flip=0.1),
     sampler=SamplerRecipe(identities=4, items=3),
-    # A rule that draws at random, so that its draws are resumed too.
-    loss=LossRecipe(
-        mining="semihard", curriculum=(Stage(at=0.4, mining="random"), Stage(at=0.7, mining="hard"))
+    loss=LossRecipe(mining="semihard"),
+    # A rule that draws at random, so that its draws are resumed too; and batches that grow.
+    curriculum=(
+        Stage(at=0.2, until=0.6, mining="random", margin=0.4, identities=7),
+        Stage(at=0.7, mining="hard", items=4),
     ),
     training=TrainingRecipe(steps=17, checkpoint_every=4, warmup=0.2),
 )
@@ -140,6 +142,10 @@ def test_a_resumed_log_has_each_step_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "broken" / "metrics.csv").read_text() == whole
     rows = list(csv.DictReader(whole.splitlines()))
     assert [int(row["step"]) for row in rows] == [0, 10, 16]
+    assert [row["mining"] for row in rows] == ["semihard", "random", "hard"]
+    on_its_way = 0.2 + (0.4 - 0.2) * (10 / 17 - 0.2) / (0.6 - 0.2)
+    assert [float(row["margin"]) for row in rows] == pytest.approx([0.2, on_its_way, 0.4], rel=1e-5)
+    assert [(row["identities"], row["items"]) for row in rows] == [("4", "3"), ("7", "3"), ("7", "4")]
     assert all(0 <= float(row["active"]) <= 1 and float(row["loss"]) >= 0 for row in rows)
 
 
@@ -263,12 +269,12 @@ def test_the_weights_of_the_best_look_are_kept_and_patience_ends_the_run(tmp_pat
 
 
 def test_epochs_are_those_of_the_sampler(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, training=replace(RECIPE.training, epochs=2, steps=1))
+    recipe = replace(RECIPE, training=replace(RECIPE.training, epochs=2, steps=1), curriculum=())
     fit(digits(90), recipe, out=tmp_path)
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
     batches = checkpoint["global_step"] // 2
     state = checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
-    assert state == [{"epoch": 1, "batches": batches}]
+    assert state == [{"epoch": 1, "batches": batches, "step": 2 * batches}]
     assert batches >= 90 // 12
 
 

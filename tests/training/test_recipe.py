@@ -37,7 +37,8 @@ def test_a_written_recipe_reads_back_equal(tmp_path: Path) -> None:
     recipe = replace(
         Recipe(seed=7),
         encoder=EncoderRecipe(image_size=(5, 4), small_resnet=SmallResNetSettings(blocks=(2, 1))),
-        loss=LossRecipe(margin=0.3, curriculum=(Stage(at=0.0), Stage(at=0.5, mining="hard", margin=0.1))),
+        loss=LossRecipe(margin=0.3),
+        curriculum=(Stage(at=0.0), Stage(at=0.5, until=0.7, mining="hard", margin=0.1, items=3)),
         training=TrainingRecipe(epochs=3, gradient_clip=1.0),
     )
     assert load_recipe(written(tmp_path, recipe_text(recipe))) == recipe
@@ -58,7 +59,7 @@ def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         "training: {epochs: 3, learning_rate: 1e-4}\n"
-        "loss:\n  mining: semihard\n  curriculum: [{at: 0.5, mining: hard}]\n",
+        "loss: {mining: semihard}\ncurriculum:\n  - {at: 0.5, mining: hard}\n",
     )
     overrides = {
         "training.epochs": "20",
@@ -68,9 +69,8 @@ def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
     }
     recipe = load_recipe(path, overrides=overrides)
     assert recipe.training == TrainingRecipe(epochs=20, learning_rate=1e-4)
-    assert recipe.loss == LossRecipe(
-        margin=None, mining="semihard", curriculum=(Stage(at=0.5, mining="hard"),)
-    )
+    assert recipe.loss == LossRecipe(margin=None, mining="semihard")
+    assert recipe.curriculum == (Stage(at=0.5, mining="hard"),)
     assert recipe.encoder.image_size == (28, 14)
     assert recipe.encoder.small_resnet.width == 8
     assert recipe.sampler == SamplerRecipe()
@@ -103,17 +103,34 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
             r"loss.distance is 'manhattan'; known: squared_euclidean, euclidean, cosine$",
         ),
         ("loss: {mining: semi-hard}", r"mine.yaml: loss.mining is 'semi-hard'; did you mean 'semihard'\?"),
+        ("curriculum: [{at: 0.5, mining: hrad}]", r"curriculum\[0\].mining is 'hrad'; did you mean 'hard'\?"),
         (
-            "loss: {curriculum: [{at: 0.5, mining: hrad}]}",
-            r"loss.curriculum\[0\].mining is 'hrad'; did you mean 'hard'\?",
+            "curriculum: [{at: 0.5}, {at: 0.5}]",
+            r"curriculum\[1\].at is 0.5, and stages must be in rising order; the one before is at 0.5$",
         ),
         (
-            "loss: {curriculum: [{at: 0.5}, {at: 0.5}]}",
-            r"loss.curriculum\[1\].at is 0.5, and stages must be in rising order; the one before is at 0.5$",
+            "curriculum: [{at: 0.2, until: 0.6, margin: 1}, {at: 0.5, items: 8}]",
+            r"curriculum\[1\].at is 0.5, while the stage before goes on until 0.6; let one end",
         ),
         (
-            "loss: {margin: null, curriculum: [{at: 0, margin: 1}]}",
-            r"loss.curriculum\[0\].margin is 1, and loss.margin is null",
+            "curriculum: [{at: 0.2, until: 0.2, margin: 1}]",
+            r"curriculum\[0\].until is 0.2, and must be later than at \(0.2\)$",
+        ),
+        (
+            "curriculum: [{at: 0.2, until: 0.3, mining: hard}]",
+            r"curriculum\[0\].until is given, and no number .*; give margin, identities or items, or leave",
+        ),
+        (
+            "curriculum: [{at: 1.0}]",
+            r"curriculum\[0\].at must be a number .* below 1, not 1",
+        ),
+        (
+            "curriculum: [{at: 0, items: 1}]",
+            r"curriculum\[0\].items must be a whole number at least 2 or null",
+        ),
+        (
+            "loss: {margin: null}\ncurriculum: [{at: 0, margin: 1}]",
+            r"curriculum\[0\].margin is 1, and loss.margin is null",
         ),
         ("loss: {margin: null, mining: violating}", r"loss.mining 'violating' looks at the margin"),
         (
@@ -176,5 +193,5 @@ def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
 
 def test_the_text_holds_every_section() -> None:
     assert list(yaml.safe_load(recipe_text(Recipe()))) == [
-        "seed", "data", "encoder", "augment", "sampler", "loss", "training", "evaluation"
+        "seed", "data", "encoder", "augment", "sampler", "loss", "training", "evaluation", "curriculum"
     ]  # fmt: skip

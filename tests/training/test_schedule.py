@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trine.training import LossRecipe, Stage, TrainingRecipe
-from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+from trine.training import LossRecipe, Recipe, SamplerRecipe, Stage, TrainingRecipe
+from trine.training.schedule import batch_at, learning_rate_at, loss_at, stream_seed
+from trine.training.stages import check_curriculum, number_at
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
@@ -35,9 +37,8 @@ def test_the_rate_is_always_positive_and_never_above_the_highest(steps: int, war
 
 
 def test_a_curriculum_changes_rule_and_margin_where_it_says() -> None:
-    recipe = LossRecipe(
-        margin=0.5,
-        mining="all",
+    recipe = Recipe(
+        loss=LossRecipe(margin=0.5, mining="all"),
         curriculum=(
             Stage(at=0.25, mining="semihard"),
             Stage(at=0.5, margin=0.1),
@@ -48,6 +49,66 @@ def test_a_curriculum_changes_rule_and_margin_where_it_says() -> None:
     assert seen == (
         [("all", 0.5)] * 2 + [("semihard", 0.5)] * 2 + [("semihard", 0.1)] * 2 + [("hard", 0.1)] * 2
     )
+
+
+def test_a_rule_changes_where_a_ramp_begins() -> None:
+    recipe = Recipe(curriculum=(Stage(at=0.25, until=0.75, mining="hard", margin=0.6),))
+    rules, margins = zip(*(loss_at(step, steps=8, recipe=recipe) for step in range(8)), strict=True)
+    assert rules == ("semihard",) * 2 + ("hard",) * 6
+    assert margins == pytest.approx([0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6])
+
+
+def test_the_soft_margin_stays_soft() -> None:
+    recipe = Recipe(loss=LossRecipe(margin=None), curriculum=(Stage(at=0.5, mining="hard"),))
+    assert [loss_at(step, steps=2, recipe=recipe) for step in range(2)] == [
+        ("semihard", None),
+        ("hard", None),
+    ]
+
+
+@st.composite
+def curricula(draw: st.DrawFn) -> tuple[Stage, ...]:
+    moments = sorted(draw(st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True)))
+    stages = []
+    for at, after in zip(moments, [*moments[1:], 100], strict=True):
+        until = draw(st.none() | st.integers(at + 1, after))
+        margin = draw(st.floats(0, 2) if until is not None else st.none() | st.floats(0, 2))
+        stages.append(Stage(at=at / 100, until=None if until is None else until / 100, margin=margin))
+    check_curriculum(stages, margin=0.2, source="the test")
+    return tuple(stages)
+
+
+@given(curriculum=curricula())
+def test_a_number_follows_its_stages_as_points_joined_by_lines(curriculum: tuple[Stage, ...]) -> None:
+    """The naive twin draws the whole course as a polyline, and reads it off."""
+    moments, values = [0.0], [0.2]
+    for stage in curriculum:
+        moments.append(stage.at)
+        values.append(values[-1])
+        if stage.margin is not None:
+            moments.append(stage.at if stage.until is None else stage.until)
+            values.append(stage.margin)
+    for hundredth in range(101):
+        share = hundredth / 100
+        after = max(i for i, moment in enumerate(moments) if moment <= share)
+        expected = values[after]
+        if after + 1 < len(moments):
+            width = moments[after + 1] - moments[after]
+            expected += (values[after + 1] - values[after]) * (share - moments[after]) / width
+        assert number_at(share, "margin", 0.2, curriculum=curriculum) == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_is_left_open_follows_the_identities_of_the_moment() -> None:
+    sizes = np.full(12, 10)
+    growing = (Stage(at=0.0, until=0.5, identities=12), Stage(at=0.8, items=2))
+
+    def shapes(recipe: SamplerRecipe) -> list[tuple[int, int]]:
+        moments = (0.0, 0.25, 0.5, 0.79, 0.8)
+        return [batch_at(at, sizes=sizes, recipe=recipe, curriculum=growing) for at in moments]
+
+    assert shapes(SamplerRecipe(identities=4, batch=36)) == [(4, 9), (8, 5), (12, 3), (12, 3), (12, 2)]
+    assert shapes(SamplerRecipe(identities=4, items=6)) == [(4, 6), (8, 6), (12, 6), (12, 6), (12, 2)]
+    assert shapes(SamplerRecipe(batch=36)) == [(12, 3)] * 4 + [(12, 2)]
 
 
 def test_streams_and_steps_never_share_a_seed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Verb
 from trine.errors import SettingError
 
@@ -113,6 +114,12 @@ def _train_arguments(parser: Any) -> None:
     )
     _set_argument(parser)
     parser.add_argument(
+        "--triplets",
+        type=str,
+        default=None,
+        help="a .csv or .parquet table of triplets to learn from; see trine mine",
+    )
+    parser.add_argument(
         "--devices",
         type=int,
         default=None,
@@ -124,6 +131,7 @@ def _train_arguments(parser: Any) -> None:
 def _train(settings: Any) -> None:
     from pathlib import Path
 
+    from trine.data import read_triplets
     from trine.run import train_run
     from trine.training import RunFolder, check_run, load_recipe, world_of
 
@@ -139,13 +147,15 @@ def _train(settings: Any) -> None:
     say = _say if first else _say_nothing
     if first:
         check_run(run, resume=settings.resume)
+    triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     data = _loaded(settings, say)
     try:
-        report = train_run(data, recipe, out=settings.out, resume=settings.resume)
+        report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
-        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out} --resume")
+        words = "" if triplets is None else f" --triplets {settings.triplets}"
+        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
         raise
     say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
 
@@ -173,6 +183,17 @@ def _recipe(settings: Any) -> None:
     recipe = load_recipe(settings.name, overrides=_overrides(settings.set))
     _say(f"# recipes by name: {', '.join(recipe_names())}")
     _say(recipe_text(recipe).rstrip())
+
+
+def _doctor_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder")
+
+
+def _doctor(settings: Any) -> None:
+    from trine.run import examine
+
+    found = examine(settings.run)
+    _say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
 
 
 def _evaluate_arguments(parser: Any) -> None:
@@ -212,6 +233,22 @@ def _evaluate(settings: Any) -> None:
         support="provisional" if settings.provisional else "required",
     )
     _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
+
+
+def _mine_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    mining_arguments(parser)
+
+
+def _mine(settings: Any) -> None:
+    from trine import load
+    from trine.run import mine_run
+
+    load(settings.run)  # A missing model is said before any data is read.
+    how = mining_of(settings)
+    report = mine_run(settings.run, _loaded(settings), out=settings.out, how=how, part=settings.part)
+    _say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
 
 
 def _embed_arguments(parser: Any) -> None:
@@ -369,12 +406,26 @@ VERBS: dict[str, Verb] = {
         "Print every setting of a recipe, to be changed and given to train.",
         "trine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
     ),
+    "doctor": Verb(
+        _doctor,
+        _doctor_arguments,
+        "Say what is wrong with a run, going on or ended, and draw its curves.",
+        "trine doctor runs/faces",
+    ),
     "evaluate": Verb(
         _evaluate,
         _evaluate_arguments,
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
         "trine evaluate runs/faces photos/ --far 0.001\n"
         "trine evaluate runs/faces others/ --far 0.001 --calibrate",
+    ),
+    "mine": Verb(
+        _mine,
+        _mine_arguments,
+        "Write hard triplets of labelled data as a table to train on.",
+        "trine mine runs/faces photos/ --out triplets.parquet\n"
+        "trine mine runs/faces photos/ --out triplets.csv --rule hard --skip 3 --relative-margin 0.05\n"
+        "trine train photos/ --triplets triplets.parquet --out runs/harder",
     ),
     "embed": Verb(
         _embed,

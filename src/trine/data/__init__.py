@@ -8,7 +8,9 @@ from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
+from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
+from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
     "Dataset",
@@ -20,10 +22,13 @@ __all__ = [
     "LoadReport",
     "PKSampler",
     "Split",
+    "TripletSampler",
+    "TripletTable",
     "Vectors",
     "decode",
     "load",
     "load_unlabelled",
     "read_items",
+    "read_triplets",
     "split",
 ]

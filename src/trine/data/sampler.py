@@ -1,11 +1,15 @@
 """Batches of P identities with up to K items of each, and what an epoch of them is.
 
-An epoch is made in two deals, both a function of the seed and the epoch's number alone:
+An epoch is made in two deals, both a function of the seed and the epoch's number alone, and where
+neighbour lists are given a third step:
 
 1. Each identity's items are shuffled and dealt into groups of at most K, as even as can be (9 items
    and K = 4 make 3, 3, 3). No item is in two groups, so none is its own positive.
 2. The groups are dealt to B batches so that a batch never holds two groups of one identity, and the
    batches are as even as can be.
+3. Groups change places between batches, so that a share of each batch is of identities that another one
+   in it is confused with; the rest stays as it was dealt, so that outliers do not take over. The sizes
+   of the batches and the promises below stay what they are.
 
 So every item comes once in an epoch, with two exceptions, both of which would otherwise make batches
 with little to compare:
@@ -30,10 +34,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
+from trine.data.composing import Composer, check_neighbours
 from trine.data.dealing import Group, leave_out, spread, take_short
 from trine.data.report import count
 from trine.errors import DataError, SettingError, nearest
-from trine.shapes import Int
+from trine.shapes import Int, Int64
 
 Repeat = Literal["never", "fill"]
 """Whether an item may come more than once in an epoch; see `PKSampler`."""
@@ -58,6 +63,11 @@ class PKSampler(Sampler[list[int]]):
             little smaller, by no more than a half. "short" keeps full batches and makes the last one
             short. Both wait for another epoch where a batch would get fewer than two identities for
             each process. "drop" makes full batches only; which groups wait is drawn anew each epoch.
+        confusable: The share of the identities of a batch that come from the neighbour lists, in
+            [0, 1), as far as they can be had.
+        neighbours: For each identity, in ascending order of the labels, the identities that it is
+            confused with (their places in that order, nearest first, -1 for none), as
+            `trine.mining.confusable_identities` finds them; None leaves the batches as they are dealt.
         rank: Which of the processes this is, from 0.
         world_size: How many processes there are. The batches of all processes that belong together
             share no identity, and have equally many, to within one.
@@ -84,11 +94,17 @@ class PKSampler(Sampler[list[int]]):
         seed: int = 0,
         repeat: Repeat = "never",
         last: Last = "even",
+        confusable: float = 0.0,
+        neighbours: Int64[np.ndarray, "i k"] | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         _, self._labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
         _check(sizes, identities, items, seed, repeat, last, rank, world_size)
+        if not 0 <= confusable < 1:
+            raise SettingError(
+                f"confusable={confusable} is out of range: expected a share of at least 0, below 1"
+            )
         self._sizes = sizes
         self._p = identities * world_size
         self._k = items
@@ -100,10 +116,12 @@ class PKSampler(Sampler[list[int]]):
         self._groups = -(-sizes // items)
         self._batches, self._short, self._paired, self._single = self._plan()
         self._order = self._sorted_by_identity(np.random.default_rng([seed, 0]))
-        settings = (identities, items, seed, repeat, last, world_size)
-        digest = hashlib.sha256(repr(settings).encode())
-        digest.update(np.ascontiguousarray(self._labels, dtype="<i8").tobytes())
-        self._fingerprint = digest.hexdigest()
+        self._confusable = confusable
+        self._neighbours: Int64[np.ndarray, "i k"] | None = None
+        settings = (identities, items, seed, repeat, last, world_size, confusable)
+        self._digest = hashlib.sha256(repr(settings).encode())
+        self._digest.update(np.ascontiguousarray(self._labels, dtype="<i8").tobytes())
+        self.set_neighbours(neighbours)
         self._epoch = 0
         self._handed_out = 0
         self._start = 0
@@ -136,6 +154,24 @@ class PKSampler(Sampler[list[int]]):
             raise SettingError(f"epoch={epoch} is out of range: expected 0 or more")
         if epoch != self._epoch:
             self._epoch, self._handed_out, self._start = epoch, 0, 0
+
+    def set_neighbours(self, neighbours: Int64[np.ndarray, "i k"] | None) -> None:
+        """Takes new neighbour lists, from the next epoch that is begun on.
+
+        To resume in the middle of an epoch, give the lists that it began with before its state is loaded.
+
+        Args:
+            neighbours: As at the making of the sampler.
+
+        Raises:
+            SettingError: The lists do not fit the identities.
+        """
+        digest = self._digest.copy()
+        if neighbours is not None:
+            neighbours = check_neighbours(neighbours, len(self._sizes))
+            digest.update(repr(neighbours.shape).encode())
+            digest.update(neighbours.astype("<i8").tobytes())
+        self._neighbours, self._fingerprint = neighbours, digest.hexdigest()
 
     def state_dict(self, *, epoch: int | None = None, batches: int | None = None) -> dict[str, int | str]:
         """Says where the sampler stands, for `load_state_dict`.
@@ -171,7 +207,8 @@ class PKSampler(Sampler[list[int]]):
         if state["fingerprint"] != self._fingerprint:
             raise SettingError(
                 "the sampler's state was saved with other data or other settings: resume with the "
-                "same labels, identities, items, seed, repeat, last and world_size, or start anew"
+                "same labels, identities, items, seed, repeat, last, confusable, neighbours and world_size, "
+                "or start anew"
             )
         if not (state["epoch"] >= 0 and 0 <= state["batches"] <= self._batches):
             raise SettingError(
@@ -231,6 +268,14 @@ class PKSampler(Sampler[list[int]]):
         leave_out(groups, max(surplus, 0), generator)
         last = take_short(groups, self._short, full, generator) if self._short else []
         batches = spread(groups, full, generator)
+        if self._neighbours is not None and self._confusable > 0:
+            Composer(
+                [*batches, last] if last else batches,
+                owners=self._labels,
+                neighbours=self._neighbours,
+                alone=self._sizes == 1,
+                generator=np.random.default_rng([self._seed, 3, epoch]),
+            ).compose(self._confusable)
         return [batches[place] for place in generator.permutation(full)] + ([last] if last else [])
 
     def _choose(self, epoch: int, generator: np.random.Generator) -> list[list[Group]]:

@@ -17,7 +17,7 @@ from trine.engine.fast import KINDS, CompiledField
 from trine.engine.field import Field
 from trine.engine.layout import Block
 from trine.engine.search import distances_to_negatives
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
+from trine.engine.tiles import run_tiles, upper_triangle
 from trine.engine.winners import positives_of
 
 _POSITIVES = 1 << 21  # pairs up to which what is kept of them stays within 100 MB
@@ -58,8 +58,7 @@ def counts_in_tiles(field: Field) -> bool:
 
 def tiled_census(field: Field, margin: float, workers: int) -> Counts:
     """Returns the counts of a sorted batch."""
-    blocks = field.layout.blocks(tile_height(field.layout.rows))
-    census = TiledCensus(field, blocks, margin)
+    blocks, census = field.blocks, TiledCensus(field, margin)
     size = max(len(block) for block in blocks) ** 2
 
     def state() -> tuple[Seen, Tensor]:
@@ -85,15 +84,15 @@ class TiledCensus:
 
     Args:
         field: The sorted batch.
-        blocks: Its blocks.
         margin: α.
 
     Attributes:
         counts: What was counted, once the pass has ended.
     """
 
-    def __init__(self, field: Field, blocks: list[Block], margin: float) -> None:
-        self.field, self.blocks, self.margin = field, blocks, margin
+    def __init__(self, field: Field, margin: float) -> None:
+        self.field, self.blocks, self.margin = field, field.blocks, margin
+        blocks = field.blocks
         self.counts = Counts()
         chosen = [positives_of(field, group, "all") for group in field.layout.groups]
         self.squared = field.by_block(blocks, [d for d, _ in chosen], -1.0)

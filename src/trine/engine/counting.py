@@ -18,7 +18,7 @@ from torch import Tensor
 from trine.engine.field import Field
 from trine.engine.layout import Block
 from trine.engine.objective import Objective, Tally, finished
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
+from trine.engine.tiles import run_tiles, upper_triangle
 
 _PAIRS = 1 << 17  # positives handled at once in float64
 MANY = 128  # positives from which a search for the rank of a distance is faster than comparing with each
@@ -115,8 +115,8 @@ def batch_all(
         witness: Sees each tile besides.
     """
     layout, margin = field.layout, objective.margin
-    height, width = tile_height(layout.rows), field.width + 1
-    blocks = layout.blocks(height)
+    blocks, width = field.blocks, field.width + 1
+    size = max(len(block) for block in blocks) ** 2
     squared = [field.positives(group) for group in layout.groups]
     thresholds = [field.measured(d) for d in squared]
     if margin is not None:
@@ -128,7 +128,7 @@ def batch_all(
             0.0,
             field.right.new_zeros(layout.rows, width) if asks else None,
             kernel.counts(),
-            [field.right.new_empty(height * height) for _ in range(kernel.buffers)],
+            [field.right.new_empty(size) for _ in range(kernel.buffers)],
             None if witness is None else witness.start(),
         )
 

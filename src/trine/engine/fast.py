@@ -279,6 +279,7 @@ class CompiledSearch:
         self, field: CompiledField, blocks: list[Block], bounds: list[Tensor], positives: list[Tensor]
     ) -> None:
         self.field, self.blocks = field, blocks
+        self.searches = [len(b) for b in bounds]
         self.bounds = [_padded(b, torch.inf).numpy() for b in bounds]
         self.positives = [_padded(p, -1).numpy() for p in positives]
 
@@ -286,24 +287,15 @@ class CompiledSearch:
         """Returns (squared distances, rows) with nothing found."""
         return [(np.full(b.shape, FAR, np.float32), np.full(b.shape, -1)) for b in self.bounds]
 
-    def tile(
-        self, found: list[tuple[np.ndarray, np.ndarray]], buffers: tuple[Tensor, Tensor], i: int, j: int
-    ) -> None:
+    def tile(self, found: list[tuple[np.ndarray, np.ndarray]], buffer: Tensor, i: int, j: int) -> None:
         """Looks at a tile from both ends."""
-        a, b = self.blocks[i], self.blocks[j]
-        size = len(a) * len(b)
-        s = self.field.product(a, b, buffers[0][:size].view(len(a), len(b)))
-        self._rows(s, a, b, i, found)
-        if i != j:
-            self._rows(buffers[1][:size].view(len(b), len(a)).copy_(s.T), b, a, j, found)
+        from trine.engine.compiled.winners import nearest_tile
 
-    def _rows(
-        self, s: Tensor, a: Block, b: Block, i: int, found: list[tuple[np.ndarray, np.ndarray]]
-    ) -> None:
-        from trine.engine.compiled.winners import nearest_rows
-
-        field, layout = self.field, self.field.layout
-        nearest_rows(
+        field, layout, a, b = self.field, self.field.layout, self.blocks[i], self.blocks[j]
+        s = field.product(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
+        # Columns need no padding; those of a tile on the diagonal have been seen as rows.
+        searches = self.searches[j] if i != j else 0
+        nearest_tile(
             s.numpy(),
             a.start,
             b.start,
@@ -312,8 +304,10 @@ class CompiledSearch:
             layout.first.numpy(),
             layout.last.numpy(),
             self.bounds[i],
+            self.bounds[j][:searches],
             self.positives[i],
+            self.positives[j],
             field.tolerance.numpy(),
             layout.order.numpy(),
-            *found[i],
+            *(side for pair in zip(found[i], found[j], strict=True) for side in pair),
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 from trine.distances import Distance, unit_rows
 from trine.engine.layout import Block, Group, Layout
 from trine.engine.space import through_unit_rows
+from trine.engine.tiles import tile_height
 from trine.shapes import Float, Int64
 
 FAR = 1e30  # stands for ∞ in a tile: finite, so that 0 · FAR is 0
@@ -66,6 +67,11 @@ class Field:
         rows = self.raw[self.layout.order]
         # Unit rows are rounded to float64 only: near rows would lose what they differ in.
         return unit_rows(rows.double()) if self.distance == "cosine" else rows.float()
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """The rows cut into the sides of tiles."""
+        return self.layout.blocks(tile_height(self.layout.rows))
 
     @cached_property
     def left(self) -> Float[Tensor, "n d2"]:

@@ -22,7 +22,7 @@ from trine.engine.ranked import MANY, RankedPass
 from trine.engine.relations import Relations
 from trine.engine.search import Best, farthest, joined, search_tiles, settle
 from trine.engine.space import Space
-from trine.engine.tiles import run_tiles, tile_height, upper_triangle
+from trine.engine.tiles import run_tiles, upper_triangle
 from trine.triplets import Mining
 
 
@@ -72,7 +72,7 @@ def _nothing(field: Field, group: Group) -> tuple[Tensor, Tensor]:
 
 def _negatives(field: Field, rule: Mining, chosen: list[tuple[Tensor, Tensor]], workers: int) -> list[Tensor]:
     """Returns the negative for each chosen positive of each group; −1 for none."""
-    blocks = field.layout.blocks(tile_height(field.layout.rows))
+    blocks = field.blocks
     searched = chosen
     if rule.negative == "hard":  # one search without a bound serves all positives
         searched = [(torch.full_like(d[:, :1], -FAR), torch.full_like(rows[:, :1], -1)) for d, rows in chosen]
@@ -95,8 +95,8 @@ def _compiled(
     kernel = CompiledSearch(field, blocks, bounds, positives)
     size = max(len(block) for block in blocks) ** 2
 
-    def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], tuple[Tensor, Tensor]]:
-        return kernel.start(), (torch.empty(size), torch.empty(size))
+    def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], Tensor]:
+        return kernel.start(), torch.empty(size)
 
     parts = run_tiles(
         upper_triangle(blocks, field.layout), state, lambda mine, i, j: kernel.tile(*mine, i, j), workers

@@ -123,6 +123,10 @@ class ContrastiveLoss(nn.Module):
         embeddings: Float[Tensor, "n d"],
         labels: Int[Tensor, " n"] | Relations,
         item_ids: Int[Tensor, " n"] | None = None,
+        *,
+        references: Float[Tensor, "m d"] | None = None,
+        reference_labels: Int[Tensor, " m"] | None = None,
+        reference_ids: Int[Tensor, " m"] | None = None,
     ) -> Float[Tensor, ""]:
         """Returns the loss of a batch; see `contrastive_loss` for shapes and errors."""
         return contrastive_loss(
@@ -133,6 +137,9 @@ class ContrastiveLoss(nn.Module):
             form=self.form,
             reduction=self.reduction,
             item_ids=item_ids,
+            references=references,
+            reference_labels=reference_labels,
+            reference_ids=reference_ids,
             across_processes=self.across_processes,
         )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
-from trine.distances import check_rows
+from trine.distances import Distance, check_distance, check_rows
 from trine.engine.relations import Relations, check_labels
 from trine.errors import InputError
+from trine.neighbours import as_rows
+from trine.shapes import Float, Int, Int64
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,21 @@ def checked_batch(
         labels, reference_labels, item_ids=item_ids, reference_ids=reference_ids
     )
     return Batch(embeddings, references, relations)
+
+
+def checked_set(
+    embeddings: object, labels: Int[np.ndarray, " n"], distance: Distance
+) -> tuple[Int64[np.ndarray, " n"], Float[Tensor, "n d"]]:
+    """Returns the identity of each row, counted from 0 in the order of the labels, and the finite rows.
+
+    Raises:
+        InputError: The rows are not finite, the distance is unknown, or there is not one label for each.
+    """
+    check_distance(distance)
+    rows = as_rows(embeddings, name="embeddings")
+    if len(labels) != len(rows):
+        raise InputError(f"labels must have one entry for each of the {len(rows)} rows, given {len(labels)}")
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64), rows
 
 
 def _check_relations(relations: Relations, embeddings: Tensor, references: Tensor | None) -> None:

@@ -9,6 +9,9 @@ formula with ‖y‖² = 1, stands at squared distance 2 as it should.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -98,11 +101,19 @@ class Tiles:
         return torch.cat([2 * y, (1 - self.error) * self.frame.squares(y)], 1)
 
 
-class Faiss:
-    """Proposes by FAISS's flat index of inner products.
+@contextmanager
+def one_thread(faiss: ModuleType) -> Iterator[None]:
+    """Keeps FAISS to one thread: its pool and torch's, side by side in one process, slow each other down."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
 
-    It runs in one thread: its thread pool and torch's, side by side in one process, slow each other down.
-    """
+
+class Faiss:
+    """Proposes by FAISS's flat index of inner products."""
 
     def __init__(self, rows: Float[Tensor, "n d"], frame: Frame) -> None:
         self._faiss = require("faiss", extra="gallery")
@@ -114,12 +125,8 @@ class Faiss:
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
         """Asks the index; see `Proposer`."""
         queries, squares = self._query(x)
-        threads = self._faiss.omp_get_max_threads()
-        self._faiss.omp_set_num_threads(1)
-        try:
+        with one_thread(self._faiss):
             best, at = self._index.search(queries.numpy(), width)
-        finally:
-            self._faiss.omp_set_num_threads(threads)
         # FAISS has no neighbour to give (-1) where a product overflowed: such a row promises no bound.
         last = np.where((at < 0).any(1), np.inf, best[:, -1].astype(np.float64))
         return squares[:, 0].double() - torch.from_numpy(last) - FLOOR, torch.from_numpy(at).clamp_(min=0)

@@ -136,6 +136,30 @@ class ExactSearch:
         indices[np.isinf(distances)] = -1
         return Neighbours(indices, distances.astype(self._narrow, copy=False))
 
+    def distances(self, queries: Queries, indices: Int64[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
+        """Measures each query against references of its own, by the arithmetic of the search.
+
+        Args:
+            queries: One row per item.
+            indices: For each query the rows of the references to measure.
+
+        Returns:
+            The distances, to the last bit those that `nearest` gives.
+
+        Raises:
+            InputError: As for `nearest_neighbours`, or an index is no row of the references.
+
+        Example:
+            >>> search = ExactSearch(np.array([[0.0], [1.0], [2.0]]))
+            >>> search.distances(np.array([[0.5]]), np.array([[2, 0]])).tolist()
+            [[1.5, 0.5]]
+        """
+        x, _ = self._check(queries, None)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+            raise InputError(f"indices must be rows of the {len(self)} references")
+        measured = self._gathered(self._query(x), torch.as_tensor(indices, device=x.device))
+        return measured.cpu().numpy().astype(self._narrow, copy=False)
+
     def position(
         self,
         queries: Queries,

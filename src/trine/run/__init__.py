@@ -4,25 +4,33 @@ runs/faces/
   recipe.yaml     every setting
   split.json      which item was in which part
   metrics.csv     the log of training, and TensorBoard's beside it
+  doctor.json     what is wrong with the run, and items whose labels may be wrong
   checkpoints/    what resuming goes on from
   model/          the encoder: weights, settings, calibration, card
   figures.json    the figures on the test part, before training and after
   picture.png     nearest-neighbour rows and the 2-D map of the test part
 """
 
+from trine.run.doctor import Examination, examine
 from trine.run.parts import part_of
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
 from trine.run.train import evaluate_run, train_run
+from trine.run.triplets import MiningReport, mine_run, write_triplets
 
 __all__ = [
+    "Examination",
     "Figures",
+    "MiningReport",
     "Report",
     "cluster_items",
     "evaluate_run",
+    "examine",
     "figures_of",
+    "mine_run",
     "part_of",
     "train_run",
     "write_clusters",
     "write_embeddings",
+    "write_triplets",
 ]

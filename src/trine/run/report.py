@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from trine.calibration import Calibration
 from trine.distances import Distance
 from trine.evaluation import Retrieval, Verification, retrieval, verification
 from trine.shapes import Float32, Int64
+from trine.training import Diagnosis
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Report:
         far: The false-accept rate of the table.
         calibration: The model's threshold, where it has one.
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
+        doctor: What was wrong with the training, where it is a run's own report.
+        notes: What else is to be said.
     """
 
     folder: Path
@@ -69,6 +72,8 @@ class Report:
     far: float
     calibration: Calibration | None
     realised_far: float | None
+    doctor: tuple[Diagnosis, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
@@ -79,6 +84,7 @@ class Report:
             "after_training": self.after.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "realised_far": self.realised_far,
+            "doctor": [asdict(found) for found in self.doctor],
         }
 
     def __str__(self) -> str:
@@ -91,7 +97,8 @@ class Report:
             lines.append(f"{name:{width}}   {was:>6}   {value:.3f}")
         if self.calibration is not None:
             lines.append(_threshold_sentence(self.calibration, self.realised_far))
-        return "\n".join(lines)
+        lines += [f"doctor: {found}" for found in self.doctor]
+        return "\n".join([*lines, *self.notes])
 
 
 def figures_of(

@@ -9,7 +9,7 @@ from typing import get_args
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import Dataset, split
+from trine.data import Dataset, TripletTable, split
 from trine.distances import Distance
 from trine.encoders import Encoder, load, save
 from trine.errors import CalibrationError, DataError, SettingError, nearest
@@ -19,8 +19,9 @@ from trine.model import read_model, write_model
 from trine.run.files import write_json
 from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, run_of, split_record
 from trine.run.report import Report, figures_of
+from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, RunFolder, fit, world_of
+from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings, world_of
 
 FIGURES, PICTURE = "figures.json", "picture.png"
 RAW_VALUES = 1 << 28
@@ -28,7 +29,13 @@ RAW_VALUES = 1 << 28
 
 
 def train_run(
-    dataset: Dataset, recipe: Recipe, *, out: str | Path, resume: bool = False, progress: bool = True
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    out: str | Path,
+    triplets: TripletTable | None = None,
+    resume: bool = False,
+    progress: bool = True,
 ) -> Report:
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
@@ -39,6 +46,8 @@ def train_run(
         dataset: Labelled items.
         recipe: Every setting.
         out: The run folder; a new one, unless `resume`.
+        triplets: Learn from these alone, as far as their items are in the training part; None learns
+            from the identities.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show progress in a terminal.
 
@@ -59,6 +68,7 @@ def train_run(
         seed=recipe.seed,
     )
     distance, far = recipe.loss.distance, recipe.evaluation.far
+    listed, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
     held_out = dataset.subset(parts.validation) if len(parts.validation) else None
     tested = dataset.subset(parts.test)
 
@@ -70,6 +80,7 @@ def train_run(
         dataset.subset(parts.train),
         recipe,
         out=out,
+        triplets=listed,
         validation=looked_at,
         merit=merit if looked_at is not None else None,
         resume=resume,
@@ -85,7 +96,13 @@ def train_run(
         write_json(run.path / SPLIT, split_record(dataset, parts))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
-    report = _evaluated(encoder, tested, embeddings, run.path, part=part, far=far, writes=first)
+    diagnoses = read_findings(run)[1] if first else ()
+    report = _evaluated(
+        encoder, tested, embeddings, run.path, part=part, far=far, doctor=diagnoses, writes=first
+    )
+    if left_out:
+        note = f"{left_out:,} triplets were left out: they name items outside the training part"
+        report = replace(report, notes=(note,))
     if not first:
         return report
     trained = dataset.subset(parts.train)
@@ -158,6 +175,7 @@ def _evaluated(
     *,
     part: str,
     far: float,
+    doctor: tuple[Diagnosis, ...] = (),
     writes: bool = True,
 ) -> Report:
     if not has_pair(dataset):
@@ -170,7 +188,7 @@ def _evaluated(
     before = None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far)
     known = encoder.calibration
     realised = None if known is None else after.verification.far_at(known.threshold)
-    report = Report(folder, name_of(dataset), part, before, after, far, known, realised)
+    report = Report(folder, name_of(dataset), part, before, after, far, known, realised, doctor)
     if not writes:
         return report
     write_json(folder / FIGURES, report.to_json())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from trine.training.augment import AugmentRecipe, augment
+from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
+from trine.training.log import read_looks
 from trine.training.processes import World, world_of
 from trine.training.reading import check_recipe, load_recipe, recipe_names, recipe_text
 from trine.training.recipe import (
@@ -12,27 +14,38 @@ from trine.training.recipe import (
     LossRecipe,
     Recipe,
     SamplerRecipe,
-    Stage,
     TrainingRecipe,
 )
+from trine.training.stages import Stage
+from trine.training.suspects import Suspect
 from trine.training.train import fit
+from trine.training.vitals import effective_rank
+from trine.training.watch import read_findings
 
 __all__ = [
     "AugmentRecipe",
     "DataRecipe",
+    "Diagnosis",
     "EvaluationRecipe",
+    "Look",
     "LossRecipe",
+    "Patient",
     "Recipe",
     "RunFolder",
     "SamplerRecipe",
     "Stage",
+    "Suspect",
     "TrainingRecipe",
     "World",
     "augment",
     "check_recipe",
     "check_run",
+    "diagnose",
+    "effective_rank",
     "fit",
     "load_recipe",
+    "read_findings",
+    "read_looks",
     "recipe_names",
     "recipe_text",
     "world_of",

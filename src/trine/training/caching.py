@@ -127,7 +127,7 @@ class GradientCache:
 
     def embed(self) -> Tensor:
         """Returns the embeddings of all items; a leaf of the graph where there are several chunks."""
-        if len(self._parts) == 1:
+        if self._most_parts() == 1:
             return self._embedded(*self._parts[0])
         parts = []
         with torch.no_grad(), self._buffers_kept():
@@ -186,6 +186,19 @@ class GradientCache:
                 f"given {given}; wrap it in a module that does"
             )
         return embedded
+
+    def _most_parts(self) -> int:
+        """Counts the chunks; of a `DistributedDataParallel` the most that any process has.
+
+        What it exchanges, it exchanges in its forward passes: all processes have to make them in the same
+        order, and so all make two, or all make one.
+        """
+        encoder = self._encoder
+        if not isinstance(encoder, nn.parallel.DistributedDataParallel):
+            return len(self._parts)
+        most = torch.tensor([len(self._parts)], device=encoder.device)
+        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX, group=encoder.process_group)
+        return int(most)
 
     @contextmanager
     def _buffers_kept(self) -> Iterator[None]:

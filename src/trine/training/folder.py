@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from trine.encoders import Encoder
 from trine.errors import DataError, InputError, ModelError, SettingError, require
 from trine.settings import differences
+from trine.training.disk import left_behind, sweep, write_whole
 from trine.training.reading import load_recipe, recipe_text
 from trine.training.recipe import Recipe
 
@@ -43,6 +43,16 @@ class RunFolder:
     def metrics(self) -> Path:
         """The log of training: one row per logged step."""
         return self.path / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The same, for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
+    def doctor(self) -> Path:
+        """What the doctor found."""
+        return self.path / "doctor.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -80,8 +90,12 @@ def check_run(run: RunFolder, *, resume: bool) -> None:
             f"there is no run to resume in {run.path}: it has no recipe.yaml; "
             "name the folder of an interrupted run, or start without resume"
         )
-    if not resume and run.path.exists() and (not run.path.is_dir() or any(run.path.iterdir())):
+    if not resume and run.path.exists() and not (run.path.is_dir() and _is_empty(run.path)):
         raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
+
+
+def _is_empty(folder: Path) -> bool:
+    return all(left_behind(path) for path in folder.iterdir())
 
 
 def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: bool) -> None:
@@ -109,10 +123,15 @@ def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: boo
         if run.dataset.is_file() and run.dataset.read_text(encoding="utf-8").strip() != dataset_digest:
             raise _other_items(run)
     try:
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        run.path.mkdir(parents=True, exist_ok=True)
+        for folder in (run.path, run.checkpoints):
+            sweep(folder)
+        # First the recipe, which makes the folder one that can be resumed, whatever comes next.
         if not resume:
-            run.dataset.write_text(dataset_digest + "\n", encoding="utf-8")
-            run.recipe.write_text(recipe_text(recipe), encoding="utf-8")
+            write_whole(run.recipe, recipe_text(recipe))
+        if not run.dataset.is_file():
+            write_whole(run.dataset, dataset_digest + "\n")
+        run.checkpoints.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(
             f"the run folder {run.path} cannot be written ({error.strerror}); name another one"
@@ -163,9 +182,7 @@ def write_weights(encoder: Encoder, path: Path) -> None:
     """
     safetensors = require("safetensors.torch", extra="train")
     weights = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_bytes(safetensors.save(weights))
-    rename_durably(unfinished, path)
+    write_whole(path, safetensors.save(weights))
 
 
 def read_weights(encoder: Encoder, path: Path) -> None:
@@ -176,15 +193,3 @@ def read_weights(encoder: Encoder, path: Path) -> None:
         path: The file.
     """
     encoder.load_state_dict(require("safetensors.torch", extra="train").load_file(path))
-
-
-def rename_durably(unfinished: Path, path: Path) -> None:
-    """Puts a finished file in its place once it has reached the disk.
-
-    Args:
-        unfinished: The file under its first name.
-        path: Its place; a file there is replaced.
-    """
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(path)

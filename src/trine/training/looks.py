@@ -86,13 +86,14 @@ class Looks:
 
 
 def embed_prepared(
-    encoder: Encoder, prepared: Prepared, *, batch_size: int = 256
+    encoder: Encoder, prepared: Prepared, *, positions: range | None = None, batch_size: int = 256
 ) -> Float32[np.ndarray, "n d"]:
     """Embeds prepared items; the encoder is left as it was.
 
     Args:
         encoder: What embeds.
         prepared: The items.
+        positions: Which of them; all where left out.
         batch_size: How many go through the network at once.
 
     Returns:
@@ -100,10 +101,11 @@ def embed_prepared(
     """
     training = encoder.training
     encoder.eval()
-    parts = []
+    positions = range(len(prepared)) if positions is None else positions
+    parts = [np.empty((0, encoder.settings.dimension), dtype=np.float32)]
     try:
-        for start in range(0, len(prepared), batch_size):
-            batch = prepared[range(start, min(start + batch_size, len(prepared)))].to(encoder.device)
+        for start in range(0, len(positions), batch_size):
+            batch = prepared[positions[start : start + batch_size]].to(encoder.device)
             with torch.inference_mode():
                 parts.append(encoder(batch).float().cpu().numpy())
     finally:

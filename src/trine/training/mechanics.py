@@ -6,13 +6,16 @@ wherever in the sampler's epochs it was made.
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,16 +23,21 @@ import torch
 from torch import Tensor
 
 from trine.encoders import Encoder
-from trine.errors import SettingError, require
+from trine.errors import SettingError, TrineError, require
 from trine.training.batches import Batch, Batches
-from trine.training.folder import RunFolder, rename_durably
+from trine.training.disk import refusal, write_whole, writing
+from trine.training.finite import Overflows
+from trine.training.folder import RunFolder
 from trine.training.log import MetricsFile, ProgressLine
 from trine.training.looks import Looks
-from trine.training.processes import any_of, strategy, world_of
+from trine.training.processes import any_of, lost, strategy, world_of
 from trine.training.recipe import TrainingRecipe
+from trine.training.schedule import stage_in_words
 from trine.training.step import TripletStep
+from trine.training.watch import Watch
 
 LOG_EVERY = 10
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 # Lightning 2.6 still uses what torch 2.14 will drop.
 LIGHTNING_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)",)
@@ -42,21 +50,25 @@ class Session:
     Attributes:
         step: What is done with each batch.
         batches: The batches, from where the run stands.
+        shape_at: P and K of a step; None where there is no such thing.
         run: The run's folder.
         dataset_digest: What the training items hash to.
         resumed_at: The steps that are done already; None where the run is new.
         looks: The looks at the validation items, where there are such.
         look_every: Steps between looks.
+        watch: The doctor.
         show_progress: Whether to draw a line in the terminal.
     """
 
     step: TripletStep
     batches: Batches
+    shape_at: Callable[[int], tuple[int, int] | None]
     run: RunFolder
     dataset_digest: str
     resumed_at: int | None
     looks: Looks | None
     look_every: int
+    watch: Watch
     show_progress: bool
 
 
@@ -68,19 +80,34 @@ def train(session: Session) -> None:
 
     Raises:
         SettingError: The loss or a weight is not finite.
+        InputError: The disk is full.
         KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
     """
     require("lightning.pytorch", extra="train")
     recipe = session.step.recipe.training
     line = ProgressLine(len(session.batches)) if session.show_progress else None
     try:
-        with _quiet_lightning(), _Interrupt() as interrupt:
+        with _quiet_lightning(), _quiet_threads(), _Interrupt() as interrupt:
             module = _module(session, interrupt, line)
             last = session.run.last if session.resumed_at is not None else None
             _trainer(session, recipe).fit(module, ckpt_path=last, weights_only=True)
     except SystemExit:
         # At a second Ctrl-C Lightning leaves the process; that is for the caller to decide.
         raise KeyboardInterrupt from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        # While Lightning ends the run for a full disk, TensorBoard meets it again.
+        if isinstance(error.__context__, TrineError):
+            raise error.__context__ from None
+        raise refusal(error, path=session.run.path, checkpoint=session.run.last) from error
+    except RuntimeError as error:
+        if not lost(error, world=session.step.world):
+            raise
+        raise TrineError(
+            "another process of the run has ended, and this one cannot go on; look at what the other one "
+            "said, and resume the run"
+        ) from error
     finally:
         if line is not None:
             line.stop()
@@ -129,8 +156,8 @@ def check_finite(encoder: Encoder, *, step: int) -> None:
     Raises:
         SettingError: A weight is not finite.
     """
-    for name, parameter in encoder.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+    for name, weights in encoder.state_dict().items():
+        if not bool(torch.isfinite(weights).all()):
             raise SettingError(
                 f"after step {step} the weights {name!r} are not finite, and nothing was saved; "
                 "lower training.learning_rate or set training.gradient_clip to a number such as 1"
@@ -140,15 +167,16 @@ def check_finite(encoder: Encoder, *, step: int) -> None:
 def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) -> Any:
     from lightning.pytorch import LightningModule
 
-    triplet, batches, looks = session.step, session.batches, session.looks
+    triplet, batches, looks, run = session.step, session.batches, session.looks, session.run
     world = triplet.world
-    metrics = MetricsFile(session.run.metrics, resumed_at=session.resumed_at) if world.first else None
-    steps = len(batches)
+    metrics = MetricsFile(run.metrics, resumed_at=session.resumed_at) if world.first else None
+    steps, overflows = len(batches), Overflows()
 
     class Module(LightningModule):  # type: ignore[misc]  # Lightning comes without types here
         def __init__(self) -> None:
             super().__init__()
             self.encoder = triplet.encoder
+            self.memory = triplet.memory  # its buffers are part of the checkpoint, and move with the weights
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()
@@ -169,9 +197,16 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             step = self.global_step
             embeddings = triplet.embeddings(batch, step=step)
             loss = triplet.loss(embeddings, batch, step=step)
-            if step % LOG_EVERY == 0 or step + 1 == steps:
+            if world.first:
+                session.watch.see(embeddings.detach(), batch, step=step)
+            if (step % LOG_EVERY == 0 or step + 1 == steps) and bool(torch.isfinite(loss)):
+                made_of = {"epoch": batches.position[0]}
+                made_of.update(zip(("identities", "items"), session.shape_at(step) or (), strict=False))
                 figures = triplet.figures(embeddings.detach(), batch, step=step)
-                self.write({"epoch": batches.position[0], "loss": loss.item(), **figures}, step)
+                figures = {**made_of, "loss": loss.item(), **figures}
+                self.write(figures, step)
+                if world.first:
+                    session.watch.look(figures, step=step)
             return loss
 
         def backward(self, loss: Tensor, *arguments: Any, **settings: Any) -> None:
@@ -179,10 +214,15 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
 
         def on_train_batch_end(self, outputs: Mapping[str, Tensor], batch: Batch, batch_idx: int) -> None:
             done = self.global_step
+            scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+            if scaler is not None:
+                overflows.after(done - 1, scale=scaler.get_scale())
             exhausted = False
             if looks is not None and world.first:
                 if done % session.look_every == 0 or done == steps:
-                    self.write({"validation_merit": looks.look(self.encoder)}, done - 1)
+                    with writing(run.best, checkpoint=run.last):
+                        merit = looks.look(self.encoder)
+                    self.write({"validation_merit": merit}, done - 1)
                 exhausted = looks.exhausted
             # All processes stop at the same step, or none could go on.
             interrupt.heeded, exhausted = any_of(
@@ -194,31 +234,39 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             if due or done == steps or self.trainer.should_stop:
                 self.save(done)
             if line is not None:
-                line.show(done, loss=outputs["loss"].item(), look=looks.last if looks else None)
+                stage = stage_in_words(
+                    done - 1, steps=steps, recipe=triplet.recipe, shape=session.shape_at(done - 1)
+                )
+                line.show(done, loss=outputs["loss"].item(), look=looks.last if looks else None, stage=stage)
 
         def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             checkpoint["trine"] = {
                 "dataset": session.dataset_digest,
                 "looks": None if looks is None else looks.state_dict(),
+                "watch": session.watch.state_dict(),
             }
 
         def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
             kept = checkpoint["trine"]
+            session.watch.load_state_dict(kept["watch"])
             if looks is not None and kept["looks"] is not None:
                 looks.load_state_dict(kept["looks"])
 
         def save(self, done: int) -> None:
             check_finite(self.encoder, step=done)
-            unfinished = session.run.checkpoints / ".last.ckpt.unfinished"
-            self.trainer.save_checkpoint(unfinished)
+            self.trainer.save_checkpoint(run.last)
             if world.first:
-                rename_durably(unfinished, session.run.last)
+                with writing(run.doctor, checkpoint=run.last):
+                    session.watch.write()
 
-        def write(self, figures: Mapping[str, float], step: int) -> None:
+        def write(self, figures: Mapping[str, float | str], step: int) -> None:
             if metrics is not None:
-                metrics.write(figures, step=step)
-            for logger in self.loggers:
-                logger.log_metrics(dict(figures), step)
+                with writing(run.metrics, checkpoint=run.last):
+                    metrics.write(figures, step=step)
+            numbers = {name: value for name, value in figures.items() if not isinstance(value, str)}
+            with writing(run.tensorboard, checkpoint=run.last):
+                for logger in self.loggers:
+                    logger.log_metrics(numbers, step)
 
     return Module()
 
@@ -240,8 +288,9 @@ def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
         max_steps=len(session.batches),
         gradient_clip_val=recipe.gradient_clip,
         logger=TensorBoardLogger(
-            session.run.path, name="tensorboard", version="", purge_step=session.resumed_at
+            session.run.path, name=session.run.tensorboard.name, version="", purge_step=session.resumed_at
         ),
+        plugins=[_whole_checkpoints(session.run)],
         # What is logged, and when, is decided in the module; Lightning only warns about this number.
         log_every_n_steps=1,
         enable_checkpointing=False,
@@ -251,6 +300,20 @@ def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
         use_distributed_sampler=False,
         benchmark=False,
     )
+
+
+def _whole_checkpoints(run: RunFolder) -> Any:
+    """How Lightning writes a checkpoint: whole or not at all, on the disk when it returns."""
+    from lightning.pytorch.plugins import TorchCheckpointIO
+
+    class WholeCheckpoints(TorchCheckpointIO):  # type: ignore[misc]  # Lightning comes without types here
+        def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+            buffer = io.BytesIO()
+            torch.save(checkpoint, buffer)
+            with writing(Path(path), checkpoint=run.last):
+                write_whole(Path(path), buffer.getbuffer())
+
+    return WholeCheckpoints()
 
 
 class _Interrupt:
@@ -277,6 +340,22 @@ class _Interrupt:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = True
         signal.signal(signal.SIGINT, self._before)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Keeps off the terminal what the disk refuses TensorBoard's thread: it is raised again where used."""
+    before = threading.excepthook
+
+    def hook(met: threading.ExceptHookArgs) -> None:
+        if not (isinstance(met.exc_value, OSError) and met.exc_value.errno in FULL):
+            before(met)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

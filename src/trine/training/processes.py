@@ -7,6 +7,7 @@ encoder. The first process alone writes.
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from trine.errors import SettingError, require
+from trine.shapes import Shaped
 from trine.training.recipe import TrainingRecipe
 
 
@@ -63,7 +65,7 @@ def world_of(recipe: TrainingRecipe) -> World:
         World(rank=0, size=1, nodes=1)
     """
     size = recipe.devices
-    if size == 1:
+    if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
         return World()
     found = require("lightning.fabric.plugins.environments", extra="train")
     starters: list[tuple[str, Any, str]] = [
@@ -111,15 +113,20 @@ def any_of(*flags: bool, world: World, device: torch.device) -> list[bool]:
     return [bool(value) for value in _most([int(flag) for flag in flags], world, device)]
 
 
-def most_chunks(chunks: int, *, world: World, device: torch.device) -> int:
-    """Says in how many chunks the largest part of a batch is taken: statistics may be those of all.
+def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, world: World) -> int:
+    """Says in how many chunks a process takes its part of a batch.
 
     Args:
-        chunks: The chunks of this process.
+        inputs: Its part.
+        most: The largest chunk.
         world: The processes.
-        device: Where their values may be exchanged.
+
+    Returns:
+        As many as it takes; on GPUs as many as the largest part takes, since every chunk's statistics are
+        those of all processes.
     """
-    return _most([chunks], world, device)[0]
+    chunks = max(1, math.ceil(len(inputs) / most))
+    return _most([chunks], world, inputs.device)[0] if inputs.is_cuda else chunks
 
 
 def _most(values: list[int], world: World, device: torch.device) -> list[int]:
@@ -129,6 +136,16 @@ def _most(values: list[int], world: World, device: torch.device) -> list[int]:
     dist.all_reduce(together, op=dist.ReduceOp.MAX)
     most: list[int] = together.tolist()
     return most
+
+
+def lost(error: RuntimeError, *, world: World) -> bool:
+    """Says whether an error is that of a process that waits for another one, which has ended.
+
+    Args:
+        error: The error.
+        world: The processes.
+    """
+    return world.size > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
 
 
 @torch.no_grad()

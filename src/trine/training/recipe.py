@@ -10,6 +10,7 @@ from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
 from trine.settings import Range
 from trine.training.augment import AugmentRecipe
+from trine.training.stages import Stage, check_curriculum
 from trine.triplets import PRESETS
 
 Share = Annotated[float, Range(at_least=0, below=1)]
@@ -37,12 +38,15 @@ class SamplerRecipe:
     """What a batch is made of: P identities, K items of each.
 
     Attributes:
-        identities: P, the identities in a batch; null takes all that there are, at most 16.
+        identities: P, the identities in a batch; null takes all that there are, at most 32.
         items: K, the items of each; null takes as many as bring the batch nearest to `batch`, at least 2
             and at most what the largest identity has.
         batch: The items in a batch, where `items` is null.
         repeat: What happens to an identity with fewer than K items: `never` takes those it has; `fill`
             repeats some, and a repeated item is no positive of itself.
+        confusable: Share of the identities of a batch that come from the neighbour lists of others in it,
+            as the encoder confuses them; 0 composes batches at random.
+        refresh: Epochs between the looks at who is confused with whom.
         last: What becomes, in each epoch, of what does not fill a batch: `even` makes one more batch and
             all a little smaller, `short` makes the last one short, `drop` lets it wait for another epoch,
             as large batches of few identities want it.
@@ -52,22 +56,9 @@ class SamplerRecipe:
     items: Annotated[int, Range(at_least=2)] | None = None
     batch: Annotated[int, Range(at_least=4)] = 128
     repeat: Literal["never", "fill"] = "never"
+    confusable: Share = 0.0
+    refresh: Annotated[int, Range(at_least=1)] = 1
     last: Literal["even", "short", "drop"] = "even"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What changes in the loss from some moment of the training on; null keeps what was there before.
-
-    Attributes:
-        at: The moment, as a share of all steps.
-        mining: The rule that chooses the triplets, by name.
-        margin: The margin.
-    """
-
-    at: Share
-    mining: str | None = None
-    margin: Annotated[float, Range(at_least=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,14 +70,18 @@ class LossRecipe:
         distance: What is compared: `squared_euclidean`, `euclidean` or `cosine`.
         mining: The rule that chooses the triplets of a batch, by name.
         reduction: How the triplets' losses become one number; null is the rule's own.
-        curriculum: What changes while training goes on, in the order of `at`.
+        memory: How many of the last embeddings are further positives and negatives of a batch; null
+            remembers none.
+        memory_warmup: Share of all steps before anything is remembered: until then the encoder moves too
+            fast for its past to say anything.
     """
 
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
     mining: str = "semihard"
     reduction: Reduction | None = "active"
-    curriculum: tuple[Stage, ...] = ()
+    memory: Annotated[int, Range(at_least=1)] | None = None
+    memory_warmup: Share = 0.5
 
 
 @dataclass(frozen=True)
@@ -161,6 +156,7 @@ class Recipe:
         loss: The triplet loss.
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
+        curriculum: What changes while training goes on, stage after stage.
 
     Example:
         >>> Recipe().loss.mining
@@ -175,6 +171,7 @@ class Recipe:
     loss: LossRecipe = field(default_factory=LossRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+    curriculum: tuple[Stage, ...] = ()
 
 
 def check_together(recipe: Recipe, *, source: str) -> None:
@@ -187,23 +184,11 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     rules = {"loss.mining": recipe.loss.mining}
-    before = -1.0
-    for position, stage in enumerate(recipe.loss.curriculum):
-        key = f"loss.curriculum[{position}]"
+    for position, stage in enumerate(recipe.curriculum):
         if stage.mining is not None:
-            rules[f"{key}.mining"] = stage.mining
-        if stage.at <= before:
-            raise SettingError(
-                f"{source}: {key}.at is {stage.at:g}, and stages must be in rising order; "
-                f"the one before is at {before:g}"
-            )
-        if stage.margin is not None and recipe.loss.margin is None:
-            raise SettingError(
-                f"{source}: {key}.margin is {stage.margin:g}, and loss.margin is null: the soft margin "
-                "has none that could change; give loss.margin a number"
-            )
-        before = stage.at
+            rules[f"curriculum[{position}].mining"] = stage.mining
     for key, rule in rules.items():
         if rule not in PRESETS:
             raise SettingError(f"{source}: {key} is {rule!r}; {nearest(rule, PRESETS)}")

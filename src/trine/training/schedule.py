@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from trine.training.recipe import LossRecipe, TrainingRecipe
+from trine.shapes import Int64
+from trine.training.recipe import Recipe, SamplerRecipe, TrainingRecipe
+from trine.training.stages import Stage, number_at
+
+MOST_IDENTITIES = 32
 
 
 def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
@@ -36,29 +41,89 @@ def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
     return recipe.learning_rate
 
 
-def loss_at(step: int, *, steps: int, recipe: LossRecipe) -> tuple[str, float | None]:
+def loss_at(step: int, *, steps: int, recipe: Recipe) -> tuple[str, float | None]:
     """Returns the mining rule and the margin of a step.
 
     Args:
         step: The step, from 0 to `steps` − 1.
         steps: All steps of the training.
-        recipe: The loss and its curriculum.
+        recipe: The loss and the curriculum.
 
     Returns:
         The name of the rule, and the margin or None for the soft one.
 
     Example:
-        >>> from trine.training import Stage
-        >>> recipe = LossRecipe(mining="semihard", curriculum=(Stage(at=0.5, mining="hard"),))
+        >>> recipe = Recipe(curriculum=(Stage(at=0.5, mining="hard"),))
         >>> [loss_at(step, steps=10, recipe=recipe)[0] for step in (0, 4, 5, 9)]
         ['semihard', 'semihard', 'hard', 'hard']
     """
-    mining, margin = recipe.mining, recipe.margin
+    share, mining, margin = step / steps, recipe.loss.mining, recipe.loss.margin
     for stage in recipe.curriculum:
-        if step >= stage.at * steps:
-            mining = stage.mining if stage.mining is not None else mining
-            margin = stage.margin if stage.margin is not None else margin
+        if stage.mining is not None and share >= stage.at:
+            mining = stage.mining
+    if margin is not None:
+        margin = number_at(share, "margin", margin, curriculum=recipe.curriculum)
     return mining, margin
+
+
+def batch_at(
+    share: float,
+    *,
+    sizes: Int64[np.ndarray, " identities"],
+    recipe: SamplerRecipe,
+    curriculum: Sequence[Stage],
+    processes: int = 1,
+) -> tuple[int, int]:
+    """Returns what a batch is made of at some moment: P identities, K items of each.
+
+    What the recipe leaves open is derived: P from the number of identities, K from the P of the moment.
+
+    Args:
+        share: The moment, from 0 to 1.
+        sizes: How many items each identity has.
+        recipe: P, K or the size of a batch.
+        curriculum: The stages.
+        processes: How many draw a batch each, which share no identity.
+
+    Returns:
+        P and K, rounded where they are on their way.
+
+    Example:
+        >>> growing = (Stage(at=0.0, until=1.0, identities=32),)
+        >>> recipe = SamplerRecipe(identities=8, batch=128)
+        >>> sizes = np.full(40, 20)
+        >>> [batch_at(share, sizes=sizes, recipe=recipe, curriculum=growing) for share in (0, 0.5, 1)]
+        [(8, 16), (20, 7), (32, 4)]
+    """
+    first = recipe.identities or max(2, min(len(sizes) // processes, MOST_IDENTITIES))
+    identities = round(number_at(share, "identities", first, curriculum=curriculum))
+    largest = int(sizes.max(initial=2))
+    items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), largest))
+    return identities, round(number_at(share, "items", items, curriculum=curriculum))
+
+
+def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int] | None) -> str:
+    """Says what a curriculum has reached.
+
+    Args:
+        step: The step, from 0 to `steps` − 1.
+        steps: All steps of the training.
+        recipe: The recipe.
+        shape: P and K of the step, where there is such a thing.
+
+    Returns:
+        Rule, margin and P×K of the step; nothing where the recipe has no curriculum.
+
+    Example:
+        >>> recipe = Recipe(curriculum=(Stage(at=0.5, mining="hard"),))
+        >>> stage_in_words(7, steps=10, recipe=recipe, shape=(32, 4))
+        'hard, margin 0.2, 32×4'
+    """
+    if not recipe.curriculum:
+        return ""
+    mining, margin = loss_at(step, steps=steps, recipe=recipe)
+    made_of = "" if shape is None else f", {shape[0]}×{shape[1]}"
+    return f"{mining}, {'soft margin' if margin is None else f'margin {margin:.3g}'}{made_of}"
 
 
 def stream_seed(seed: int, stream: str, step: int = 0) -> int:

@@ -1,12 +1,12 @@
 """One training step: augment, embed, mine, loss.
 
 Everything random is seeded by the step it belongs to, and everything that changes with time is a function
-of the step; so a checkpoint needs the weights, the optimiser's state and the step, and no more.
+of the step; so a checkpoint needs the weights, the optimiser's state, the step and the cross-batch memory,
+and no more.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,16 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from trine.encoders import Encoder
-from trine.errors import SettingError
-from trine.losses import gathered, triplet_loss
+from trine.losses import Memory, gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.caching import GradientCache
-from trine.training.processes import ALONE, World, most_chunks, parallel
+from trine.training.finite import not_finite
+from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+from trine.training.vitals import active_per_item, vitals
+from trine.triplets import Triplets
 
 BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
 
@@ -37,6 +39,9 @@ class TripletStep:
         steps: All steps of the run.
         names: The name of each training item, for errors.
         world: The processes that share the batch.
+
+    Attributes:
+        memory: The last embeddings, where the recipe wants them remembered; part of a checkpoint.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class TripletStep:
         self.recipe = recipe
         self.steps = steps
         self.names = names
+        kept = recipe.loss.memory
+        self.memory = None if kept is None else Memory(kept, dimension=encoder.settings.dimension)
         self._cache: GradientCache | None = None
 
     def join(self) -> None:
@@ -100,9 +107,9 @@ class TripletStep:
         if chunk is None:
             embedded: Tensor = self._network(inputs)
         else:
-            chunks = most_chunks(math.ceil(len(inputs) / chunk), world=self.world, device=inputs.device)
             # Even ones: none is left with a row or two, whose statistics batch normalisation could not use.
-            sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(max(1, chunks))]
+            chunks = chunks_of(inputs, most=chunk, world=self.world)
+            sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(chunks)]
             self._cache = GradientCache(self._network, inputs, sizes=sizes)
             embedded = self._cache.embed()
         return embedded.float()
@@ -119,7 +126,7 @@ class TripletStep:
             self._cache = None
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
-        """Returns the loss of an embedded batch.
+        """Returns the loss of an embedded batch, and remembers it where there is a memory.
 
         Args:
             embeddings: One row per item of the batch.
@@ -127,34 +134,52 @@ class TripletStep:
             step: The step, which decides rule and margin and seeds the rule.
 
         Returns:
-            A finite scalar, attached to the graph.
+            A scalar, attached to the graph; finite, but for mixed precision in 16 bits.
 
         Raises:
-            SettingError: The loss is NaN or infinite.
+            SettingError: The loss is NaN or infinite, and no gradient scaler would skip the step.
         """
-        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
+        warm = step >= self.recipe.loss.memory_warmup * self.steps
+        memory = self.memory if warm else None
+        listed = None if batch.triplets is None else Triplets(*batch.triplets.unbind(1))
+        rows = (embeddings, batch.labels, batch.positions)
+        if memory is not None and self.world.size > 1:
+            rows = gathered(*rows)[:3]  # the same in all processes, and so is what they remember
+        references, reference_labels, reference_ids = remembered(memory, rows)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             loss: Tensor = triplet_loss(
                 embeddings,
-                batch.labels,
+                batch.labels if listed is None else listed,
                 margin=margin,
                 distance=self.recipe.loss.distance,
                 mining=mining,
                 reduction=self.recipe.loss.reduction,
                 seed=stream_seed(self.recipe.seed, "mining", step),
                 item_ids=batch.positions,
+                references=references,
+                reference_labels=reference_labels,
+                reference_ids=reference_ids,
                 across_processes=self.world.size > 1,
             )
         if not torch.isfinite(loss):
-            names = ", ".join(self.names[int(at)] for at in batch.positions[:5])
-            raise SettingError(
-                f"the loss is {loss.item()} at step {step} (a batch with {names}, ...); lower "
-                f"training.learning_rate (it is {self.recipe.training.learning_rate:g}) or look at "
-                "these items"
+            # The gradient scaler skips such a step; `Overflows` counts how many it may.
+            if self.recipe.training.precision == "16":
+                return loss
+            raise not_finite(
+                loss,
+                embeddings,
+                batch,
+                names=self.names,
+                step=step,
+                learning_rate=self.recipe.training.learning_rate,
+                world=self.world,
             )
+        if memory is not None:
+            memory.enqueue(*rows)
         return loss
 
-    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, float]:
+    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
         """Describes an embedded batch for the log.
 
         Args:
@@ -163,10 +188,10 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The share of active triplets, the mean distances d_ap and d_an, the learning rate, and the
-            margin where there is one; nothing in any process but the first.
+            The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule,
+            the margin where there is one, and what `vitals` measures; nothing in any process but the first.
         """
-        _, margin = loss_at(step, steps=self.steps, recipe=self.recipe.loss)
+        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         rows, labels, positions = embeddings, batch.labels, batch.positions
         if self.world.size > 1:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
@@ -177,8 +202,30 @@ class TripletStep:
         )
         figures = {
             "learning_rate": self.learning_rate(step),
+            "mining": mining,
             "active": counted.active_share,
             "positive_distance": counted.mean_positive_distance,
             "negative_distance": counted.mean_negative_distance,
         }
+        if batch.triplets is None:
+            figures["active_per_item"] = active_per_item(
+                rows,
+                labels,
+                mining=mining,
+                margin=margin,
+                distance=self.recipe.loss.distance,
+                seed=stream_seed(self.recipe.seed, "mining", step),
+                item_ids=positions,
+                counted=counted,
+            )
+        figures.update(vitals(rows, labels))
         return figures if margin is None else {**figures, "margin": margin}
+
+
+def remembered(
+    memory: Memory | None, rows: tuple[Tensor, Tensor, Tensor]
+) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+    """Returns the references of a batch, itself and the memory; none where nothing is remembered."""
+    if memory is None or len(memory) == 0:
+        return None, None, None
+    return memory.joined(*rows)

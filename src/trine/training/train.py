@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,18 +12,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trine.data import Dataset
+from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder, build_encoder, save
 from trine.errors import InputError
-from trine.training.batches import Batches, Prepared, default_steps, make_sampler, steps_of
+from trine.shapes import Int64
+from trine.training.batches import Batches, Prepared, default_steps
+from trine.training.confusable import Confusions
+from trine.training.disk import writing
+from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
-from trine.training.processes import as_in_first, world_of
+from trine.training.processes import World, as_in_first, world_of
 from trine.training.reading import check_recipe
 from trine.training.recipe import Recipe
+from trine.training.samplers import OneSampler, Samplers
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
+from trine.training.triplet_batches import TripletBatches, make_triplet_sampler
+from trine.training.watch import Watch
 
 LOOKS = 20
 GIB = 2**30
@@ -33,6 +41,7 @@ def fit(
     recipe: Recipe,
     *,
     out: str | Path,
+    triplets: Int64[np.ndarray, "t 3"] | None = None,
     validation: Dataset | None = None,
     merit: Merit | None = None,
     resume: bool = False,
@@ -51,6 +60,8 @@ def fit(
         dataset: The training items.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
         out: The run folder; a new one, unless `resume`.
+        triplets: Positions of anchor, positive and negative among the training items: the loss is that
+            of these alone, and nothing is mined. None learns from the identities.
         validation: Items to look at while training goes on; the weights of the best look are kept.
         merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
             MAP@R; needed with `validation`.
@@ -61,7 +72,7 @@ def fit(
         The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume, or the disk is full.
         SettingError: A setting does not fit, or the loss is not finite.
         DataError: The items do not suffice for the sampler.
         ModelError: A checkpoint is damaged, or pretrained weights cannot be had.
@@ -70,16 +81,15 @@ def fit(
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
-    run, digest, world = RunFolder(Path(out)), _digest(dataset), world_of(recipe.training)
+    run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with _threads(settings.threads), torch.random.fork_rng(devices=[]):
-        sampler = make_sampler(
-            dataset.labels, recipe=recipe.sampler, seed=stream_seed(seed, "sampler"), world=world
-        )
+        samplers = _samplers(dataset, triplets, recipe, world)
         if settings.epochs is not None:
-            steps = steps_of(sampler, epochs=settings.epochs)
+            steps = samplers.steps_of(settings.epochs)
         else:
-            steps = settings.steps or default_steps(len(dataset), batch=recipe.sampler.batch * world.size)
+            places = len(dataset) if triplets is None else triplets.size
+            steps = settings.steps or default_steps(places, batch=recipe.sampler.batch * world.size)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
@@ -102,14 +112,26 @@ def fit(
                 patience=settings.patience,
                 best_weights=run.best,
             )
+        patient = Patient(
+            steps=steps,
+            warmup=round(settings.warmup * steps),
+            distance=recipe.loss.distance,
+            normalised=encoder.settings.normalise,
+            identities=len(np.unique(dataset.labels)),
+            processes=world.size,
+        )
+        batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
+        watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
             step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
-            batches=Batches(prepared(dataset), labels=dataset.labels, sampler=sampler, steps=steps),
+            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, samplers, steps, world),
+            shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
             dataset_digest=digest,
             resumed_at=resumed_at,
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
+            watch=watch,
             show_progress=progress and world.first and sys.stderr.isatty(),
         )
         train(session)
@@ -119,6 +141,8 @@ def fit(
     as_in_first(encoder, world=world)
     check_finite(encoder, step=steps)
     if world.first:
+        with writing(run.doctor, checkpoint=run.last):
+            watch.finish()
         save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 
@@ -138,8 +162,42 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callabl
         )
 
 
-def _digest(dataset: Dataset) -> str:
-    digest = hashlib.sha256()
+def _samplers(
+    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: World
+) -> Samplers | OneSampler:
+    if triplets is None:
+        return Samplers(dataset.labels, recipe=recipe, world=world)
+    seed = stream_seed(recipe.seed, "sampler")
+    return OneSampler(make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed))
+
+
+def _batches(
+    items: Prepared,
+    dataset: Dataset,
+    triplets: Int64[np.ndarray, "t 3"] | None,
+    encoder: Encoder,
+    recipe: Recipe,
+    samplers: Samplers | OneSampler,
+    steps: int,
+    world: World,
+) -> Batches:
+    labels = dataset.labels
+
+    def sampler_at(step: int) -> PKSampler | TripletSampler:
+        return samplers.at(step / steps)
+
+    if triplets is not None:
+        return TripletBatches(items, labels=labels, triplets=triplets, sampler_at=sampler_at, steps=steps)
+    refresh = None
+    if recipe.sampler.confusable > 0:
+        refresh = Confusions(
+            encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
+        )
+    return Batches(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
+
+
+def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:
+    digest = hashlib.sha256(b"" if triplets is None else np.ascontiguousarray(triplets, "<i8").tobytes())
     for name, label in zip(dataset.names, dataset.labels, strict=True):
         digest.update(f"{name}\0{dataset.identities[label]}\0".encode())
     return digest.hexdigest()

@@ -61,7 +61,7 @@ def read_table(
         DataError: The table is damaged, or a column is missing or of the wrong type.
         MissingDependencyError: pyarrow is not installed.
     """
-    names = _header(path)
+    names = header(path)
     if repeats := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"{path} has two columns called {repeats[0]!r}: rename one")
     if labelled:
@@ -77,12 +77,12 @@ def read_table(
         _column_name(path, names, name, (), "features")
     known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
     text = [name for name in (label, path_column, *known) if name in names]
-    table = _read(path, text)
+    table = read_columns(path, text)
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each item")
-    labels = _strings(table, label) if labelled and label else None
-    columns = {name: np.array(_strings(table, name)) for name in known}
-    files = _strings(table, path_column) if path_column else []
+    labels = strings(table, label) if labelled and label else None
+    columns = {name: np.array(strings(table, name)) for name in known}
+    files = strings(table, path_column) if path_column else []
     # A column called "file" may as well hold something else, such as the hash of a program.
     if asked or any(Path(file).suffix.lower() in PICTURES for file in files[:100]):
         return Found(
@@ -163,7 +163,8 @@ def _separator(line: str) -> str:
     return next((mark for mark in ",;\t" if mark in line), ",")
 
 
-def _header(path: Path) -> list[str]:
+def header(path: Path) -> list[str]:
+    """Returns the names of a table's columns; a `DataError` where it is damaged."""
     if _is_parquet(path):
         parquet = require("pyarrow.parquet", extra="train")
         try:
@@ -190,7 +191,8 @@ def _first_line(path: Path) -> str:
     return line.lstrip(b"\xef\xbb\xbf").decode("utf-8", "replace").strip("\r\n")
 
 
-def _read(path: Path, text: Sequence[str]) -> Any:
+def read_columns(path: Path, text: Sequence[str]) -> Any:
+    """Returns a table of Arrow, the named columns as text; a `DataError` where it is damaged."""
     arrow = require("pyarrow", extra="train")
     try:
         if _is_parquet(path):
@@ -215,7 +217,7 @@ def _read(path: Path, text: Sequence[str]) -> Any:
         raise DataError(f"{path} cannot be read as a table: {why}") from error
 
 
-def _strings(table: Any, name: str) -> list[str]:
+def strings(table: Any, name: str) -> list[str]:
     """Reads a column as text; whole floats, which pandas makes of integers with gaps, lose ".0"."""
     values = table.column(name).to_pylist()
     return [

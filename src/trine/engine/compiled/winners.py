@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.rows import F32, FAR, I32, exact, kernel, squared_row
+from trine.engine.compiled.rows import F32, FAR, I32, NEAR, exact, kernel, squared_row
 
 U32 = np.uint32
+MOST = U32(0xFFFFFFFF)
 
 
 @kernel
@@ -74,8 +75,71 @@ def _update(d, value, k, r, a, bounds, positives, tolerance, x, j0, order, best,
 
 
 @kernel
-def nearest_rows(s, i0, j0, norms, x, first, last, bounds, positives, tolerance, order, best, index):  # type: ignore[no-untyped-def]
-    """Improves the nearest negatives of the rows of a tile of products.
+def _shift(bound, tolerance, one, floor):  # type: ignore[no-untyped-def]
+    # Bits of distances are ordered as they are, and no bound is a bound of −1.
+    one[0] = max(bound - tolerance, F32(0))
+    return U32(floor[0] + 1) if bound >= tolerance else U32(0)
+
+
+@kernel
+def _search_row(d, bits, r, a, j0, bounds, positives, tolerance, x, order, best, index, four):  # type: ignore[no-untyped-def]
+    # The least x > t is t + 1 and the least x − (t + 1) as an unsigned number: two instructions for eight
+    # triplets, and four bounds for one look at the distances.
+    floors = four.view(np.int32)
+    tol = tolerance[a]
+    for k in range(0, bounds.shape[0], 4):
+        t0, t1 = _shift(bounds[k, r], tol, four, floors), _shift(bounds[k + 1, r], tol, four, floors)
+        t2, t3 = _shift(bounds[k + 2, r], tol, four, floors), _shift(bounds[k + 3, r], tol, four, floors)
+        v0, v1, v2, v3 = MOST, MOST, MOST, MOST
+        if bounds.shape[0] == 4 and bounds[1, r] >= FAR:
+            for j in range(d.size):
+                v0 = min(v0, U32(U32(bits[j]) - t0))
+        else:
+            for j in range(d.size):
+                b = U32(bits[j])
+                v0, v1 = min(v0, U32(b - t0)), min(v1, U32(b - t1))
+                v2, v3 = min(v2, U32(b - t2)), min(v3, U32(b - t3))
+        for q, v, t in ((0, v0, t0), (1, v1, t1), (2, v2, t2), (3, v3, t3)):
+            if v <= MOST - t and bounds[k + q, r] < FAR:
+                floors[0] = I32(U32(v + t))
+                _update(d, four[0], k + q, r, a, bounds, positives, tol, x, j0, order, best, index)
+
+
+@kernel
+def _search_columns(bits, r, shifts, least, second, row):  # type: ignore[no-untyped-def]
+    # The same for columns, a row at a time: the least so far, the second, and which row has the least.
+    here = I32(r)
+    for k in range(shifts.shape[0]):
+        t, v, w, at = shifts[k], least[k], second[k], row[k]
+        for j in range(t.size):
+            moved = U32(U32(bits[j]) - t[j])
+            nearer = moved < v[j]
+            w[j] = min(w[j], max(moved, v[j]))
+            v[j] = min(moved, v[j])
+            at[j] = here if nearer else at[j]
+
+
+@kernel
+def nearest_tile(  # type: ignore[no-untyped-def]
+    s,
+    i0,
+    j0,
+    norms,
+    x,
+    first,
+    last,
+    bounds_i,
+    bounds_j,
+    positives_i,
+    positives_j,
+    tolerance,
+    order,
+    best_i,
+    best_j,
+    index_i,
+    index_j,
+):
+    """Improves the nearest negatives of the rows and of the columns of a tile of products.
 
     Args:
         s: Products of the rows from `i0` with the rows from `j0`.
@@ -85,54 +149,79 @@ def nearest_rows(s, i0, j0, norms, x, first, last, bounds, positives, tolerance,
         x: All rows.
         first: Where the class of each row starts.
         last: Where it ends.
-        bounds: Squared distances that the negatives must be beyond, (searches, rows), padded to a
-            multiple of four; −`FAR` for no bound.
-        positives: The row each bound was measured to; −1 for no bound.
+        bounds_i: Squared distances that the negatives of the rows must be beyond, (searches, rows), padded
+            to a multiple of four; −`FAR` for no bound.
+        bounds_j: The same for the columns, not padded; none where only the rows search.
+        positives_i: The row each bound was measured to; −1 for no bound.
+        positives_j: The same for the columns.
         tolerance: By how much two products of a row may be apart and their distances equal.
         order: Which row of the batch stands at each place.
-        best: The squared distances found so far.
-        index: Their rows.
+        best_i: The squared distances found so far for the rows.
+        best_j: The same for the columns.
+        index_i: Their places.
+        index_j: The same for the columns.
     """
     h, w = s.shape
-    d = np.empty(w, F32)
+    d, four = np.empty(w, F32), np.empty(4, F32)
     bits = d.view(np.int32)
-    one = np.empty(4, F32)
-    floors = one.view(np.int32)
+    floors = four.view(np.int32)
+    searches = bounds_j.shape[0]
+    shifts, least = np.empty((searches, w), U32), np.full((searches, w), MOST)
+    second, row = np.full((searches, w), MOST), np.full((searches, w), I32(-1))
+    for k in range(searches):
+        for j in range(w):
+            shifts[k, j] = _shift(bounds_j[k, j], tolerance[j0 + j], four, floors)
     nj, xj = norms[j0 : j0 + w], x[j0 : j0 + w]
     for r in range(h):
         a = i0 + r
         lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
         squared_row(s[r], norms[a], nj, x[a], xj, lo, max(lo, hi), d)
-        for k in range(0, bounds.shape[0], 4):
-            # The least x > t is t + 1 and the least x − (t + 1) as an unsigned number: two instructions
-            # for eight triplets. Bits of distances are ordered as they are; no bound is a bound of −1.
-            for q in range(4):
-                one[q] = max(bounds[k + q, r] - tolerance[a], F32(0))
-            t0 = U32(floors[0] + 1) if bounds[k, r] >= tolerance[a] else U32(0)
-            t1 = U32(floors[1] + 1) if bounds[k + 1, r] >= tolerance[a] else U32(0)
-            t2 = U32(floors[2] + 1) if bounds[k + 2, r] >= tolerance[a] else U32(0)
-            t3 = U32(floors[3] + 1) if bounds[k + 3, r] >= tolerance[a] else U32(0)
-            v0, v1, v2, v3 = U32(0xFFFFFFFF), U32(0xFFFFFFFF), U32(0xFFFFFFFF), U32(0xFFFFFFFF)
-            if bounds.shape[0] == 4 and bounds[1, r] >= FAR:
-                for j in range(w):
-                    v0 = min(v0, U32(U32(bits[j]) - t0))
-            else:
-                for j in range(w):
-                    b = U32(bits[j])
-                    v0, v1 = min(v0, U32(b - t0)), min(v1, U32(b - t1))
-                    v2, v3 = min(v2, U32(b - t2)), min(v3, U32(b - t3))
-            floors[0], floors[1] = I32(U32(v0 + t0)), I32(U32(v1 + t1))
-            floors[2], floors[3] = I32(U32(v2 + t2)), I32(U32(v3 + t3))
-            n0, n1, n2, n3 = one[0], one[1], one[2], one[3]
-            tol = tolerance[a]
-            if v0 <= U32(0xFFFFFFFF) - t0:
-                _update(d, n0, k, r, a, bounds, positives, tol, x, j0, order, best, index)
-            if v1 <= U32(0xFFFFFFFF) - t1 and bounds[k + 1, r] < FAR:
-                _update(d, n1, k + 1, r, a, bounds, positives, tol, x, j0, order, best, index)
-            if v2 <= U32(0xFFFFFFFF) - t2 and bounds[k + 2, r] < FAR:
-                _update(d, n2, k + 2, r, a, bounds, positives, tol, x, j0, order, best, index)
-            if v3 <= U32(0xFFFFFFFF) - t3 and bounds[k + 3, r] < FAR:
-                _update(d, n3, k + 3, r, a, bounds, positives, tol, x, j0, order, best, index)
+        _search_row(d, bits, r, a, j0, bounds_i, positives_i, tolerance, x, order, best_i, index_i, four)
+        _search_columns(bits, r, shifts, least, second, row)
+    column = np.empty(h, F32)
+    for j in range(w if searches > 0 else 0):
+        b, filled = j0 + j, False
+        tol = tolerance[b]
+        for k in range(searches):
+            v, t = least[k, j], shifts[k, j]
+            if v > MOST - t or bounds_j[k, j] >= FAR:
+                continue
+            floors[0] = I32(U32(v + t))
+            floors[1] = I32(U32(min(second[k, j], MOST - t) + t))
+            value, runner_up = four[0], four[1]
+            if value > best_j[k, j] + tol or value >= FAR:
+                continue
+            clear = value > bounds_j[k, j] + tol and value < best_j[k, j] - tol
+            if clear and (second[k, j] > MOST - t or runner_up > value + tol):
+                best_j[k, j], index_j[k, j] = value, i0 + row[k, j]
+                continue
+            if not filled:
+                filled = True
+                _fill_column(s, j, b, i0, norms, x, first, last, column)
+            best_j[k, j], index_j[k, j] = _settle(
+                column,
+                bounds_j[k, j] - tol,
+                tol,
+                b,
+                x,
+                i0,
+                positives_j[k, j],
+                order,
+                best_j[k, j],
+                index_j[k, j],
+            )
+
+
+@kernel
+def _fill_column(s, j, b, i0, norms, x, first, last, column):  # type: ignore[no-untyped-def]
+    for r in range(column.size):
+        a = i0 + r
+        both = norms[a] + norms[b]
+        column[r] = both - F32(2) * s[r, j]
+        if a >= first[b] and a < last[b]:
+            column[r] = FAR
+        elif column[r] < NEAR * both:
+            column[r] = F32(exact(x[a], x[b]))
 
 
 @kernel

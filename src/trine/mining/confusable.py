@@ -1,0 +1,60 @@
+"""Who is confused with whom: the identities that belong into one batch.
+
+Offline mining chooses who meets, and online mining chooses the triplets among them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trine.distances import Distance, unit_rows
+from trine.errors import InputError
+from trine.mining.batch import checked_set
+from trine.neighbours import make_search
+from trine.shapes import Float, Int, Int64
+
+
+def confusable_identities(
+    embeddings: Float[np.ndarray, "n d"],
+    labels: Int[np.ndarray, " n"],
+    *,
+    k: int = 16,
+    distance: Distance = "euclidean",
+) -> Int64[np.ndarray, "i k"]:
+    """Finds the identities that each identity is most easily confused with.
+
+    An identity stands where the mean of its embeddings is (Suh, Han, Kim, Lee 2019, §3.2, "class
+    signatures"): a single item with a wrong label, or far from its own, moves it little. The search is
+    exact below a million identities, and approximate from there on where FAISS is installed.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each: any integers.
+        k: How many to find, at least 1.
+        distance: How embeddings are compared; for `cosine` the mean is that of unit rows.
+
+    Returns:
+        One row for each identity, in ascending order of the labels: the places in that order of the `k`
+        nearest others (of all others where there are fewer), nearest first.
+
+    Raises:
+        InputError: The rows are not finite, `k` is below 1, or labels and rows differ in number.
+
+    Example:
+        >>> rows = np.array([[0.0], [1.0], [9.0], [10.0], [2.0], [3.0]])
+        >>> confusable_identities(rows, np.array([5, 5, 7, 7, 8, 8]), k=2).tolist()
+        [[2, 1], [2, 0], [0, 1]]
+    """
+    codes, rows = checked_set(embeddings, labels, distance)
+    if k < 1:
+        raise InputError(f"k must be at least 1, given {k}")
+    if not len(rows):
+        return np.empty((0, 0), dtype=np.int64)
+    values = unit_rows(rows.double()).numpy() if distance == "cosine" else rows.numpy()
+    sizes = np.bincount(codes)
+    first = np.cumsum(sizes) - sizes
+    sums = np.add.reduceat(values[np.argsort(codes, kind="stable")], first, axis=0, dtype=np.float64)
+    means = sums / sizes[:, None]
+    if len(means) == 1:
+        return np.empty((1, 0), dtype=np.int64)
+    return make_search(means, distance=distance).nearest(means, k=k, exclude=np.arange(len(means))).indices

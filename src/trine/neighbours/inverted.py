@@ -1,0 +1,110 @@
+"""Inverted lists: the approximate search for more rows than an exact one can look at in reasonable time.
+
+The rows are put into lists by their nearest of some thousand centres, and a query looks into the lists of
+the centres nearest to it (Jégou, Douze, Schmid 2011, §IV). What it proposes is measured and ranked in
+float64 as the exact search does it; a row that the lists gave too little is searched exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.distances import Distance
+from trine.errors import MissingDependencyError, require
+from trine.neighbours.proposals import Frame, Proposer, one_thread
+from trine.neighbours.rows import tiles
+from trine.neighbours.search import ExactSearch, References
+from trine.shapes import Float, Int64
+
+MANY = 1_000_000
+"""From so many rows on a search goes through inverted lists, where FAISS is installed."""
+
+_SAMPLE = 64  # rows a list from which its centre is learned
+_PROBED = 32  # one list in so many is looked into
+
+
+def make_search(references: References, *, distance: Distance = "euclidean", many: int = MANY) -> ExactSearch:
+    """Makes rows ready to be searched: exactly below a million, through inverted lists from there on.
+
+    Args:
+        references: One row per item.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        many: The number of rows from which the search is approximate; without FAISS it stays exact.
+
+    Returns:
+        The search; its distances are exact in either case, and so is which rows they belong to below
+        `many`.
+
+    Raises:
+        InputError: The rows are no finite matrix, or the distance is unknown.
+
+    Example:
+        >>> search = make_search(np.array([[0.0], [1.0], [1.2]]))
+        >>> search.nearest(np.array([[0.9]]), k=2).indices.tolist()
+        [[1, 2]]
+    """
+    on_cpu = isinstance(references, np.ndarray) or references.device.type == "cpu"
+    if len(references) >= many and on_cpu and _has_faiss():
+        return InvertedSearch(references, distance=distance)
+    return ExactSearch(references, distance=distance)
+
+
+class InvertedSearch(ExactSearch):
+    """References in inverted lists; what is found is all there is but for a few in a hundred.
+
+    Args:
+        references: One row per item.
+        distance: As for `nearest_neighbours`.
+    """
+
+    def __init__(self, references: References, *, distance: Distance = "euclidean") -> None:
+        super().__init__(references, distance=distance)
+        self._lists: InvertedLists | None = None
+
+    def _proposers(self, width: int) -> Iterator[Proposer]:
+        if width < len(self):
+            if self._lists is None:
+                self._lists = InvertedLists(self._rows, self._frame)
+            yield self._lists
+        yield from super()._proposers(width)
+
+
+class InvertedLists:
+    """Proposes by FAISS's inverted lists, whose centres are learned from a sample of the rows."""
+
+    def __init__(self, rows: Float[Tensor, "n d"], frame: Frame) -> None:
+        self._faiss = require("faiss", extra="gallery")
+        self._frame = frame
+        width, lists = rows.shape[1], max(1, round(4 * len(rows) ** 0.5))
+        quantizer = self._faiss.IndexFlatL2(width)
+        self._index = self._faiss.IndexIVFFlat(quantizer, width, lists)
+        self._index.nprobe = max(8, lists // _PROBED)
+        self._index.cp.min_points_per_centroid = 1  # small sets are for tests, and need no advice
+        sampled = np.random.default_rng(0).permutation(len(rows))[: _SAMPLE * lists]
+        with one_thread(self._faiss):
+            self._index.train(self._placed(rows[torch.from_numpy(np.sort(sampled))]))
+            for part in tiles(rows):
+                self._index.add(self._placed(part))
+
+    def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
+        """Asks the lists; see `Proposer`."""
+        with one_thread(self._faiss):
+            _, at = self._index.search(self._placed(x), width)
+        # What the lists left out is taken to be farther, unless they gave less than was asked for.
+        bounds = np.where((at < 0).any(1), -np.inf, np.inf)
+        return torch.from_numpy(bounds), torch.from_numpy(at).clamp_(min=0)
+
+    def _placed(self, rows: Tensor) -> np.ndarray:
+        return self._frame.place(rows, torch.float32).numpy()
+
+
+def _has_faiss() -> bool:
+    try:
+        require("faiss", extra="gallery")
+    except MissingDependencyError:
+        return False
+    return True

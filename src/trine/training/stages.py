@@ -1,0 +1,112 @@
+"""A curriculum's stages: what changes while training goes on, and what a list of them must not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from trine.errors import SettingError
+from trine.settings import Range
+
+Number = Literal["margin", "identities", "items"]
+"""What of a stage can be reached little by little."""
+
+NUMBERS: tuple[Number, ...] = ("margin", "identities", "items")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What changes at some moment of the training; null keeps what was there before.
+
+    Attributes:
+        at: The moment, as a share of all steps.
+        until: Where numbers change little by little: the later moment, as a share of all steps, at which
+            they reach their values, in a straight line from those of before; null changes them at once.
+            A rule always changes at once.
+        mining: The rule that chooses the triplets, by name.
+        margin: The margin.
+        identities: P, the identities in a batch.
+        items: K, the items of each.
+
+    Example:
+        FaceNet's: semi-hard negatives first, the hardest ones later.
+
+        >>> Stage(at=0.5, mining="hard").mining
+        'hard'
+    """
+
+    at: Annotated[float, Range(at_least=0, below=1)]
+    until: Annotated[float, Range(above=0, at_most=1)] | None = None
+    mining: str | None = None
+    margin: Annotated[float, Range(at_least=0)] | None = None
+    identities: Annotated[int, Range(at_least=2)] | None = None
+    items: Annotated[int, Range(at_least=2)] | None = None
+
+
+def number_at(share: float, name: Number, first: float, *, curriculum: Sequence[Stage]) -> float:
+    """Follows one number through a curriculum.
+
+    Args:
+        share: The moment, from 0 to 1.
+        name: Which number.
+        first: Its value before any stage.
+        curriculum: The stages, in the order of time.
+
+    Returns:
+        Its value at that moment.
+
+    Example:
+        >>> rising = [Stage(at=0.2, until=0.6, margin=0.5)]
+        >>> [round(number_at(share, "margin", 0.1, curriculum=rising), 3) for share in (0, 0.2, 0.4, 0.8)]
+        [0.1, 0.1, 0.3, 0.5]
+    """
+    value = first
+    for stage in curriculum:
+        reached = getattr(stage, name)
+        if reached is None or share < stage.at:
+            continue
+        if stage.until is None or share >= stage.until:
+            value = reached
+        else:
+            value += (reached - value) * (share - stage.at) / (stage.until - stage.at)
+    return value
+
+
+def check_curriculum(curriculum: Sequence[Stage], *, margin: float | None, source: str) -> None:
+    """Looks whether stages follow one another, and whether there is what they change.
+
+    Args:
+        curriculum: The stages.
+        margin: The margin before any stage.
+        source: Where they come from: the first words of an error.
+
+    Raises:
+        SettingError: They do not.
+    """
+    before: Stage | None = None
+    for position, stage in enumerate(curriculum):
+        key = f"{source}: curriculum[{position}]"
+        if before is not None and stage.at <= before.at:
+            raise SettingError(
+                f"{key}.at is {stage.at:g}, and stages must be in rising order; "
+                f"the one before is at {before.at:g}"
+            )
+        if before is not None and before.until is not None and stage.at < before.until:
+            raise SettingError(
+                f"{key}.at is {stage.at:g}, while the stage before goes on until {before.until:g}; "
+                "let one end before the next begins"
+            )
+        if stage.until is not None and stage.until <= stage.at:
+            raise SettingError(f"{key}.until is {stage.until:g}, and must be later than at ({stage.at:g})")
+        if stage.until is not None and all(getattr(stage, name) is None for name in NUMBERS):
+            raise SettingError(
+                f"{key}.until is given, and no number that could change little by little; "
+                f"give {', '.join(NUMBERS[:-1])} or {NUMBERS[-1]}, or leave until out"
+            )
+        if stage.margin is not None and margin is None:
+            raise SettingError(
+                f"{key}.margin is {stage.margin:g}, and loss.margin is null: the soft margin "
+                "has none that could change; give loss.margin a number"
+            )
+        before = stage

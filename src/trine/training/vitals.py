@@ -1,0 +1,131 @@
+"""What a batch of embeddings tells about the health of a run: norms, rank, and what the rule found."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trine.distances import Distance, paired_distances
+from trine.mining import mine
+from trine.shapes import Float, Int64
+from trine.triplets import Census
+
+MOST_ROWS = 512
+"""How many rows of a large batch are looked at for the rank."""
+
+MOST_ANCHORS = 128
+"""How many anchors of a large batch are looked at for what the rule chooses."""
+
+
+def vitals(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dict[str, float]:
+    """Measures a batch of embeddings.
+
+    Args:
+        embeddings: One row per item, all finite; at least one.
+        labels: The identity of each.
+
+    Returns:
+        `norm_mean` and `norm_max`, the Euclidean norms; `effective_rank`; and `largest_identity`, the
+        share of the batch that is of one identity, in (0, 1].
+
+    Example:
+        >>> found = vitals(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
+        >>> found["norm_mean"], found["norm_max"], found["largest_identity"]
+        (3.0, 5.0, 0.5)
+    """
+    norms = embeddings.norm(dim=1)
+    largest = int(torch.unique(labels, return_counts=True)[1].max())
+    return {
+        "norm_mean": float(norms.mean()),
+        "norm_max": float(norms.max()),
+        "effective_rank": effective_rank(embeddings),
+        "largest_identity": largest / len(labels),
+    }
+
+
+def effective_rank(embeddings: Float[Tensor, "b d"]) -> float:
+    """Counts the directions that embeddings use.
+
+    With the singular values σ of the matrix and p_k = σ_k / Σσ, it is exp(−Σ p_k·ln p_k): 1 where all rows
+    point the same way, and min(b, d) where all directions are used alike (Roy, Vetterli 2007, "The
+    effective rank: a measure of effective dimensionality", eq. 4).
+
+    Args:
+        embeddings: One row per item, all finite; of more than 512 rows, at most 512 that are spread evenly.
+
+    Returns:
+        A number from 1 to min(b, d); 0 where there is no row that is not zero.
+
+    Example:
+        >>> round(effective_rank(torch.eye(4)), 6), round(effective_rank(torch.ones(4, 4)), 6)
+        (4.0, 1.0)
+    """
+    # In float64 on the CPU: the squares of the singular values need the digits, and some devices have none.
+    rows = embeddings.detach()[:: -(-len(embeddings) // MOST_ROWS) or 1].cpu().double()
+    scale = float(rows.abs().max()) if rows.numel() else 0.0
+    if scale == 0:
+        return 0.0
+    rows = rows / scale
+    gram = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
+    singular = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt()
+    share = singular[singular > 0] / singular.sum()
+    return float(torch.exp(-(share * share.log()).sum()))
+
+
+def active_per_item(
+    embeddings: Float[Tensor, "b d"],
+    labels: Int64[Tensor, " b"],
+    *,
+    mining: str,
+    margin: float | None,
+    distance: Distance,
+    seed: int,
+    item_ids: Int64[Tensor, " b"],
+    counted: Census,
+) -> float:
+    """Counts the active triplets that the rule chooses, for each item of the batch as an anchor.
+
+    Args:
+        embeddings: One row per item, all finite.
+        labels: The identity of each.
+        mining: The rule, by name.
+        margin: α; None is the soft margin, where a triplet counts as active while d_an ≤ d_ap.
+        distance: What the rule compares.
+        seed: Of the rules that draw.
+        item_ids: Which item each row is.
+        counted: The census of the batch.
+
+    Returns:
+        The number of triplets with d_an < d_ap + α that teach something, over the number of anchors; of
+        more than 128 items, at most 128 that are spread evenly are the anchors.
+
+    Example:
+        >>> from trine.mining import census
+        >>> rows, labels = torch.tensor([[0.0], [1.0], [1.5], [3.5]]), torch.tensor([0, 0, 1, 1])
+        >>> active_per_item(
+        ...     rows, labels, mining="hard", margin=0.6, distance="euclidean", seed=0,
+        ...     item_ids=torch.arange(4), counted=census(rows, labels, margin=0.6))
+        1.0
+    """
+    # Rules that choose all of a kind are counted already, and their triplets would fill the memory.
+    if mining in ("all", "semihard-band"):
+        return (counted.active if mining == "all" else counted.semihard) / max(1, len(embeddings))
+    every = -(-len(embeddings) // MOST_ANCHORS) or 1
+    anchors = slice(None, None, every)
+    chosen = mine(
+        embeddings[anchors],
+        labels[anchors],
+        mining=mining,
+        margin=margin,
+        distance=distance,
+        seed=seed,
+        item_ids=item_ids[anchors],
+        references=embeddings if every > 1 else None,
+        reference_labels=labels if every > 1 else None,
+        reference_ids=item_ids if every > 1 else None,
+    )
+    anchor = embeddings[anchors][chosen.anchor]
+    positive = paired_distances(anchor, embeddings[chosen.positive], distance=distance)
+    negative = paired_distances(anchor, embeddings[chosen.negative], distance=distance)
+    active = negative <= positive if margin is None else negative < positive + margin
+    return int(active.sum()) / max(1, len(embeddings[anchors]))

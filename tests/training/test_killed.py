@@ -1,0 +1,117 @@
+"""A run killed by SIGKILL at any moment, a checkpoint half written included, ends as one left alone."""
+
+from __future__ import annotations
+
+import multiprocessing.forkserver
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import killed
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def start() -> Start:
+    """Starts a run in a process of its own, forked from one that has everything imported."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["killed"])
+    # Python 3.11 does not tell the process that is forked from where modules are.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        multiprocessing.forkserver.ensure_running()
+
+    def started(out: Path, **settings: Any) -> Any:
+        process = context.Process(target=killed.train, args=(str(out),), kwargs=settings)
+        process.start()
+        return process
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def unbroken(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken") / "run"
+    process = start(out)
+    process.join(120)
+    assert process.exitcode == 0, out.with_suffix(".said").read_text()
+    return out
+
+
+def assert_as_unbroken(out: Path, unbroken: Path) -> None:
+    for name in (
+        "model/weights.safetensors",
+        "checkpoints/best.safetensors",
+        "metrics.csv",
+        "doctor.json",
+        "recipe.yaml",
+    ):
+        assert (out / name).read_bytes() == (unbroken / name).read_bytes(), name
+    one, other = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (out, unbroken))
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+    assert not [
+        path for path in out.rglob(".*") if path.name.endswith((".unfinished", ".partial", ".replaced"))
+    ]
+
+
+def ended(process: Any) -> bool:
+    """Waits for a run; says whether it came to its end."""
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return bool(process.exitcode == 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_in_the_middle_of_writing(start: Start, unbroken: Path, tmp_path: Path, seed: int) -> None:
+    """Each try dies at its so-many-th dealing with the disk; together they reach all kinds of moments."""
+    draw = random.Random(seed)
+    out, kills = tmp_path / "run", 0
+    while kills < 9 and not ended(start(out, moment=draw.randrange(50) if kills else draw.randrange(6))):
+        kills += 1
+    assert kills >= 4
+    assert ended(start(out))
+    assert_as_unbroken(out, unbroken)
+
+
+def test_killed_at_random_moments(start: Start, unbroken: Path, tmp_path: Path) -> None:
+    draw, kills = random.Random(5), 0
+    began = time.monotonic()
+    assert ended(start(tmp_path / "timed"))
+    whole = time.monotonic() - began
+    for number in range(6):
+        out, tries = tmp_path / f"run {number}", 0
+        while tries < 3:
+            process, tries = start(out), tries + 1
+            # Whenever that is: the moment is to be anyone's guess.
+            time.sleep(draw.uniform(0.0, 0.8 * whole))
+            process.kill()
+            kills += not ended(process)
+        assert ended(start(out))
+        assert_as_unbroken(out, unbroken)
+    assert kills >= 6
+
+
+def test_killed_in_the_middle_of_its_first_checkpoint(start: Start, unbroken: Path, tmp_path: Path) -> None:
+    """The file is half written: the run goes on from what was there before, which is nothing."""
+    out = tmp_path / "run"
+    moment = 0
+    while not (out / "checkpoints/.last.ckpt.unfinished").exists():
+        assert not ended(start(out, moment=moment))
+        moment += 1
+        assert moment < 40
+    assert not (out / "checkpoints/last.ckpt").exists()
+    assert (out / "checkpoints/.last.ckpt.unfinished").stat().st_size > 1000
+    assert ended(start(out))
+    assert_as_unbroken(out, unbroken)
