@@ -91,13 +91,17 @@ def negatives(rule, a, p, allowed, d, ids, seed, margin, width, cutoffs):
     return [allowed[int(u * len(allowed))]]
 
 
-def mine(d, labels, rule, *, margin, width, seed=0, ids=None):
-    """All chosen (anchor, positive, negative), from a distance matrix as nested lists."""
+def mine(d, labels, rule, *, margin, width, seed=0, ids=None, anchors=None):
+    """All chosen (anchor, positive, negative), from a distance matrix as nested lists.
+
+    Given a number of anchors, these are the first rows, and the references are the rest.
+    """
     n = len(labels)
+    columns = range(n) if anchors is None else range(anchors, n)
     ids = list(range(n)) if ids is None else ids
     chosen = []
-    for a in range(n):
-        others = [j for j in range(n) if j != a and ids[j] != ids[a]]
+    for a in range(n if anchors is None else anchors):
+        others = [j for j in columns if j != a and ids[j] != ids[a]]
         same = [j for j in others if labels[j] == labels[a]]
         different = [j for j in others if labels[j] != labels[a]]
         if not different:
@@ -189,14 +193,16 @@ def weights(values, chosen, reduction):
     return [1 / (counts[a] * len(counts)) for a, _, _ in chosen]
 
 
-def triplet_loss(rows, labels, rule, *, margin, name, reduction, mining_margin=None, seed=0, ids=None):
+def triplet_loss(
+    rows, labels, rule, *, margin, name, reduction, mining_margin=None, seed=0, ids=None, anchors=None
+):
     """The loss and its gradient with respect to every coordinate of every row."""
     d = distance_matrix(rows, name)
     width = len(rows[0]) if rows else 0
     alpha = margin if mining_margin is None else mining_margin
     if margin is None and reduction == "active":
         reduction = "mean"  # a soft margin is above 0 everywhere, also where it underflows
-    chosen = mine(d, labels, rule, margin=alpha, width=width, seed=seed, ids=ids)
+    chosen = mine(d, labels, rule, margin=alpha, width=width, seed=seed, ids=ids, anchors=anchors)
     values = [value(d, t, margin) for t in chosen]
     gradient = [[0.0] * width for _ in rows]
     for t, w in zip(chosen, weights(values, chosen, reduction), strict=True):

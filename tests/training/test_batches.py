@@ -161,6 +161,15 @@ def test_what_the_recipe_leaves_open_comes_from_the_labels(
     assert max(count.max() for count in counts) == items
 
 
+def test_batches_are_full_where_what_is_left_over_waits() -> None:
+    labels = np.repeat(np.arange(10), [2] * 8 + [8] * 2)
+    people = {}
+    for last in ("even", "short", "drop"):
+        sampler = make_sampler(labels, recipe=SamplerRecipe(last=last), shape=(9, 4), seed=0)
+        people[last] = [len(np.unique(labels[batch])) for batch in sampler]
+    assert people == {"even": [6, 6], "short": [9, 3], "drop": [9]}
+
+
 def test_steps_are_counted_over_epochs() -> None:
     labels = np.repeat(np.arange(5), 6)
     samplers = Samplers(labels, recipe=Recipe(sampler=SamplerRecipe(identities=3, items=2)))

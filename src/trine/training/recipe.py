@@ -47,6 +47,9 @@ class SamplerRecipe:
         confusable: Share of the identities of a batch that come from the neighbour lists of others in it,
             as the encoder confuses them; 0 composes batches at random.
         refresh: Epochs between the looks at who is confused with whom.
+        last: What becomes, in each epoch, of what does not fill a batch: `even` makes one more batch and
+            all a little smaller, `short` makes the last one short, `drop` lets it wait for another epoch,
+            as large batches of few identities want it.
     """
 
     identities: Annotated[int, Range(at_least=2)] | None = None
@@ -55,6 +58,7 @@ class SamplerRecipe:
     repeat: Literal["never", "fill"] = "never"
     confusable: Share = 0.0
     refresh: Annotated[int, Range(at_least=1)] = 1
+    last: Literal["even", "short", "drop"] = "even"
 
 
 @dataclass(frozen=True)

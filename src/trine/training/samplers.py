@@ -154,6 +154,7 @@ def make_sampler(
         items=items,
         repeat=recipe.repeat,
         confusable=recipe.confusable,
+        last=recipe.last,
         seed=seed,
         rank=world.rank,
         world_size=world.size,
