@@ -148,7 +148,7 @@ def recipe_of(row: Row, *, rate: float, seed: int) -> Recipe:
         "sampler.identities": row.people,
         "sampler.items": EACH,
         "sampler.last": "drop",
-        "loss.curriculum": [{"at": 0.5, "mining": "hard"}] if row.curriculum else [],
+        "curriculum": [{"at": 0.5, "mining": "hard"}] if row.curriculum else [],
         "training.steps": row.steps,
         "training.learning_rate": rate,
         "training.chunk": CHUNK if row.people == LARGE else None,
