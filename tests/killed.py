@@ -5,8 +5,11 @@ It stands in a module of its own so that a process can be forked from one that h
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
+import shutil
 import signal
 import sys
 import traceback
@@ -23,9 +26,10 @@ import torch.utils.tensorboard
 import yaml  # noqa: F401
 
 from runs import rows
+from trine.data import Dataset
 from trine.encoders import EncoderRecipe, MlpSettings
 from trine.errors import TrineError
-from trine.training import LossRecipe, Recipe, SamplerRecipe, Stage, TrainingRecipe, fit
+from trine.training import LossRecipe, Recipe, SamplerRecipe, Stage, TrainingRecipe, fit, step
 
 STEPS = 23
 RECIPE = Recipe(
@@ -46,6 +50,15 @@ def recall(embeddings: np.ndarray, labels: np.ndarray) -> float:
     return float((labels[distances.argmin(axis=1)] == labels).mean())
 
 
+def arguments_of_the_run() -> tuple[Dataset, Recipe]:
+    return rows([12] * 9, spread=0.7), RECIPE
+
+
+def held_out() -> dict[str, Any]:
+    data, _ = arguments_of_the_run()
+    return {"validation": data.subset(np.arange(0, 108, 3)), "merit": recall}
+
+
 def train(out: str, *, moment: int | None = None, most_bytes: int | None = None) -> None:
     """Trains, or goes on; as the main function of a process of its own.
 
@@ -59,16 +72,8 @@ def train(out: str, *, moment: int | None = None, most_bytes: int | None = None)
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     sys.stderr = sys.stdout = open(f"{out}.said", "w")  # noqa: SIM115, PTH123
-    data = rows([12] * 9, spread=0.7)
     try:
-        fit(
-            data,
-            RECIPE,
-            out=out,
-            validation=data.subset(np.arange(0, 108, 3)),
-            merit=recall,
-            resume=(Path(out) / "recipe.yaml").is_file(),
-        )
+        fit(*arguments_of_the_run(), out=out, resume=(Path(out) / "recipe.yaml").is_file(), **held_out())
     except TrineError as error:
         Path(f"{out}.error").write_text(f"{type(error).__name__}: {error}")
         sys.stderr.close()
@@ -110,3 +115,48 @@ def _deal_with_the_disk(moment: int) -> None:
         fsync(descriptor)
 
     Path.write_bytes, Path.replace, os.fsync = half, renamed, synchronised  # type: ignore[method-assign]
+
+
+def fill_the_disk(out: str, *, filled_at: int) -> None:
+    """Trains on a disk of its own, of 4 MB, that is full from some step on; in a process of its own.
+
+    What is left of the run goes to `out`, and an error of trine's to the file `out`.error.
+    """
+    torch.set_num_threads(1)
+    small = Path(f"{out}.small")
+    small.mkdir()
+    if not _mounted(small, size="4m"):
+        os._exit(77)
+    original = step.TripletStep.loss
+
+    def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
+        if settings["step"] == filled_at:
+            with (small / "filler").open("wb") as filler, contextlib.suppress(OSError):
+                while True:
+                    filler.write(bytes(4096))
+                    filler.flush()
+        return original(self, *arguments, **settings)
+
+    step.TripletStep.loss = loss  # type: ignore[method-assign]
+    sys.stderr = sys.stdout = open(f"{out}.said", "w")  # noqa: SIM115, PTH123
+    try:
+        fit(*arguments_of_the_run(), out=small / "run", **held_out())
+    except TrineError as error:
+        shutil.copytree(small / "run", out)
+        Path(f"{out}.error").write_text(f"{type(error).__name__}: {error}")
+    sys.stderr.close()
+    os._exit(0)
+
+
+def _mounted(path: Path, *, size: str) -> bool:
+    """Gives this process a file system in memory that nobody else sees; says whether the system allows it."""
+    new_user, new_mounts = 0x10000000, 0x00020000
+    system = ctypes.CDLL(None, use_errno=True)
+    user, group = os.getuid(), os.getgid()
+    if system.unshare(new_user | new_mounts) != 0:
+        return False
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
+    mounted: int = system.mount(b"tmpfs", bytes(path), b"tmpfs", 0, f"size={size}".encode())
+    return mounted == 0

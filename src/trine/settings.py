@@ -184,6 +184,8 @@ def _converted(hint: Any, value: Any, *, source: str, key: str) -> Any:
     if origin is Literal:
         if value in arguments and type(value) in {type(argument) for argument in arguments}:
             return value
+        if type(value) is int and str(value) in arguments:  # YAML reads 32 as a number
+            return str(value)
         if isinstance(value, str):
             known = [str(argument) for argument in arguments]
             raise SettingError(f"{source}: {key} is {value!r}; {nearest(value, known)}")

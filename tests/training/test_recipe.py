@@ -76,6 +76,11 @@ def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
     assert recipe.sampler == SamplerRecipe()
 
 
+def test_a_choice_that_looks_like_a_number_may_stand_without_quotes(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "training: {precision: 16}")).training.precision == "16"
+    assert load_recipe(overrides={"training.precision": "32"}).training.precision == "32"
+
+
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
     assert load_recipe(written(tmp_path, "# nothing yet\n")) == Recipe()
 

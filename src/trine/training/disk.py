@@ -99,10 +99,11 @@ def refusal(error: OSError, *, path: Path, checkpoint: Path) -> InputError:
         checkpoint: The run's checkpoint, from which it can go on.
     """
     then = (
-        f"resume the run: it goes on from {checkpoint}, which is whole"
+        f"it goes on from {checkpoint}, which is whole"
         if checkpoint.is_file()
-        else "start the run over: it had no checkpoint yet"
+        else "it begins anew, since it has no checkpoint yet"
     )
+    reason = error.strerror or error
     return InputError(
-        f"{path} cannot be written ({error.strerror or error}); make room on the disk, and {then}"
+        f"{path} cannot be written ({reason}); make room on the disk, and resume the run: {then}"
     )

@@ -1,10 +1,11 @@
-"""A run killed by SIGKILL at any moment, a checkpoint half written included, ends as one left alone."""
+"""A run killed by SIGKILL at any moment, or stopped by a full disk, ends as one left alone."""
 
 from __future__ import annotations
 
 import multiprocessing.forkserver
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -33,7 +34,8 @@ def start() -> Start:
         multiprocessing.forkserver.ensure_running()
 
     def started(out: Path, **settings: Any) -> Any:
-        process = context.Process(target=killed.train, args=(str(out),), kwargs=settings)
+        target = killed.fill_the_disk if "filled_at" in settings else killed.train
+        process = context.Process(target=target, args=(str(out),), kwargs=settings)
         process.start()
         return process
 
@@ -113,5 +115,41 @@ def test_killed_in_the_middle_of_its_first_checkpoint(start: Start, unbroken: Pa
         assert moment < 40
     assert not (out / "checkpoints/last.ckpt").exists()
     assert (out / "checkpoints/.last.ckpt.unfinished").stat().st_size > 1000
+    assert ended(start(out))
+    assert_as_unbroken(out, unbroken)
+
+
+def test_a_disk_that_runs_full(start: Start, unbroken: Path, tmp_path: Path) -> None:
+    """A real one, of 4 MB, that is filled up at step 9; what is left of the run goes on elsewhere."""
+    out = tmp_path / "run"
+    process = start(out, filled_at=9)
+    process.join(120)
+    if process.exitcode == 77:
+        pytest.skip("this system lets nobody but its administrator mount a disk")
+    assert process.exitcode == 0
+    sentence = (tmp_path / "run.error").read_text()
+    assert re.fullmatch(
+        r"InputError: /\S+ cannot be written \(No space left on device\); make room on the disk, and resume "
+        r"the run: it goes on from \S+/last\.ckpt, which is whole",
+        sentence,
+    )
+    assert (tmp_path / "run.said").read_text() == "", "no traceback, of any thread"
+    assert torch.load(out / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 8
+    assert ended(start(out))
+    assert_as_unbroken(out, unbroken)
+
+
+def test_a_file_that_may_not_be_that_large(start: Start, unbroken: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(out, most_bytes=8000)
+    process.join(120)
+    assert process.exitcode == 2
+    sentence = (tmp_path / "run.error").read_text()
+    assert re.fullmatch(
+        r"InputError: \S+/last\.ckpt cannot be written \(File too large\); make room on the disk, and resume "
+        r"the run: it begins anew, since it has no checkpoint yet",
+        sentence,
+    )
+    assert (tmp_path / "run.said").read_text() == ""
     assert ended(start(out))
     assert_as_unbroken(out, unbroken)

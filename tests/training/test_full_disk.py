@@ -1,0 +1,165 @@
+"""A disk that refuses: one sentence that names the file, and a last checkpoint to go on from."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+import killed
+from trine.encoders import Encoder
+from trine.errors import InputError, ModelError
+from trine.training import fit
+from trine.training.disk import sweep, write_whole
+from trine.training.step import TripletStep
+
+
+def full(*arguments: Any, **settings: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+
+
+def fill_at(at: int, written: str, patch: pytest.MonkeyPatch) -> None:
+    """From some step on, no file of a name can be written."""
+    original, write_bytes, opened = TripletStep.loss, Path.write_bytes, Path.open
+
+    def refused(self: Path, data: Any) -> int:
+        if written not in self.name:
+            return write_bytes(self, data)
+        write_bytes(self, bytes(data)[:100])
+        return int(full())
+
+    def append(self: Path, mode: str = "r", *arguments: Any, **settings: Any) -> Any:
+        return full() if mode == "a" and written in self.name else opened(self, mode, *arguments, **settings)
+
+    def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
+        if settings["step"] == at:
+            patch.setattr(Path, "write_bytes", refused)
+            patch.setattr(Path, "open", append)
+            if written == "tensorboard":
+                patch.setattr(RecordWriter, "write", full)
+        return original(self, *arguments, **settings)
+
+    patch.setattr(TripletStep, "loss", loss)
+
+
+@pytest.mark.parametrize("at", [0, 4])
+@pytest.mark.parametrize(
+    "written", ["last.ckpt", "best.safetensors", "metrics.csv", "doctor.json", "tensorboard"]
+)
+def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
+    whole: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, at: int
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        fill_at(at, written, patch)
+        with pytest.raises(
+            InputError, match=r"^/\S+ cannot be written \(No space left on device\); "
+        ) as caught:
+            fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+    sentence = str(caught.value)
+    assert written in sentence or written == "tensorboard"
+    assert not list(out.rglob("*unfinished*"))
+    last = out / "checkpoints" / "last.ckpt"
+    then = "make room on the disk, and resume the run: it"
+    if last.exists():
+        assert sentence.endswith(f"{then} goes on from {last}, which is whole")
+        assert 0 < torch.load(last, weights_only=True)["global_step"] < killed.STEPS
+    else:
+        assert sentence.endswith(
+            "make room on the disk, and resume the run: it begins anew, since it has no checkpoint yet"
+        )
+    resumed = fit(*killed.arguments_of_the_run(), out=out, resume=True, **killed.held_out())
+    assert resumed.fingerprint == whole.fingerprint
+
+
+def test_a_model_that_finds_no_room_says_so(
+    whole: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        fill_at(0, "weights.safetensors", patch)
+        with pytest.raises(
+            ModelError, match=r"could not be written to .*model: No space left on device; make room"
+        ):
+            fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+    assert not list(out.glob(".model*"))
+    resumed = fit(*killed.arguments_of_the_run(), out=out, resume=True, **killed.held_out())
+    assert resumed.fingerprint == whole.fingerprint
+
+
+def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
+        raise ConnectionError(errno.ECONNRESET, "Connection reset by peer")
+
+    monkeypatch.setattr(TripletStep, "loss", loss)
+    with pytest.raises(ConnectionError):
+        fit(*killed.arguments_of_the_run(), out=tmp_path / "run", **killed.held_out())
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_whole(path, "line\n")
+    assert path.read_bytes() == b"line\n"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_whole(path, b"another")
+    assert path.read_bytes() == b"line\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_name_of_a_file_reaches_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the file is synchronised, then it gets its name, then the folder is synchronised."""
+    events: list[str] = []
+    fsync, replace, open_ = os.fsync, Path.replace, os.open
+    names: dict[int, str] = {}
+
+    def opened(path: Any, *arguments: Any, **settings: Any) -> int:
+        descriptor = open_(path, *arguments, **settings)
+        names[descriptor] = Path(path).name
+        return descriptor
+
+    def synchronised(descriptor: int) -> None:
+        events.append(f"fsync {names[descriptor]}")
+        fsync(descriptor)
+
+    def renamed(self: Path, target: Path) -> Path:
+        events.append(f"rename {self.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr("os.fsync", synchronised)
+    monkeypatch.setattr("os.open", opened)
+    monkeypatch.setattr(Path, "replace", renamed)
+    write_whole(tmp_path / "file", "x")
+    assert events == ["fsync .file.unfinished", "rename .file.unfinished", f"fsync {tmp_path.name}"]
+
+
+def test_what_a_kill_left_behind_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".last.ckpt.unfinished", ".figures.json.partial", "mine.unfinished", ".hidden", "model"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".model.ab12.unfinished").mkdir()
+    (tmp_path / ".model.ab12.unfinished" / "README.md").write_text("x")
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "mine.unfinished", "model"]
+    sweep(tmp_path / "nothing")
+
+
+def test_a_run_that_was_killed_before_it_began_can_be_started(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".recipe.yaml.unfinished").write_text("encoder: {dim")
+    fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+    assert not list(out.glob(".recipe*"))
