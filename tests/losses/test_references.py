@@ -35,6 +35,16 @@ def test_a_set_against_itself_is_the_set_by_its_own(rule, batch, distance):
     torch.testing.assert_close(x.grad + y.grad, own.grad, rtol=1e-7, atol=1e-9 * largest)
 
 
+def test_a_tiny_difference_about_0_keeps_its_direction():
+    rows = torch.tensor([[0.0], [0.0], [1.0], [2.0**-126]], dtype=torch.float64)
+    labels, ids = torch.tensor([0, 0, 0, 1]), torch.arange(4)
+    settings = {"mining": "hard", "reduction": "sum", "item_ids": ids, "reference_ids": ids}
+    x, y = rows.clone().requires_grad_(), rows.clone().requires_grad_()
+    triplet_loss(x, labels, references=y, reference_labels=labels, **settings).backward()
+    # Pushed up by the two at 0, whose nearest negative it is, and down by the one at 1.
+    assert x.grad[3] + y.grad[3] == -2 + 1
+
+
 @pytest.mark.parametrize("rule", ["all", "hard", "semihard", "random-negative"])
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("reduction", ["active", "mean", "anchor", "sum"])

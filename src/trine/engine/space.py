@@ -35,10 +35,12 @@ class Space:
         self.x = self._prepared(x)
         self.y = self.x if y is None else self._prepared(y)
         if len(self.y):
-            # A centre of few digits is taken away without rounding, and keeps exact what was exact.
+            # A centre of few digits is taken away without rounding, and keeps exact what was exact. Where
+            # rows lie about 0 nothing would be gained, and what is tiny there would be lost.
             centre = self.y.mean(0).bfloat16().double()
-            self.x = self.x - centre
-            self.y = self.x if y is None else self.y - centre
+            if float(centre.norm()) > float((self.y - centre).norm(dim=1).amax()):
+                self.x = self.x - centre
+                self.y = self.x if y is None else self.y - centre
         self._norms_x, self._norms_y = (rows.square().sum(1) for rows in (self.x, self.y))
         # A zero row has cosine 0 with every row.
         self._zero_x, self._zero_y = ((rows == 0).all(1) for rows in (x, self._raw_y))
