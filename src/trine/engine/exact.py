@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trine.engine.objective import Objective, Tally, finished
+from trine.engine.objective import Objective, Tally, finished, weighed
 from trine.engine.relations import RelationRows, Relations
 from trine.engine.space import Space
 from trine.shapes import Int64
@@ -53,19 +53,8 @@ def exact_block(
         return _every_triplet(space, d, rows, objective, gx, gy)
     chosen = objective.choose(d, rows)
     a, p, n = chosen.anchor, chosen.positive, chosen.negative
-    margin = objective.margin
-    gap = d[a, p] - d[a, n] if margin is None else d[a, p] + margin - d[a, n]
-    values = F.softplus(gap) if margin is None else F.relu(gap)
-    per_anchor = torch.bincount(a, minlength=len(anchors))
-    share = 1.0 / per_anchor[a].double() if objective.reduction == "anchor" else 1.0
-    tally = Tally(
-        float((values.double() * share).sum()),
-        int((values > 0).sum()),
-        len(a),
-        int((per_anchor > 0).sum()),
-    )
+    weight, tally = weighed(d[a, p], d[a, n], a, len(anchors), objective)
     if gx is not None or gy is not None:
-        weight = (torch.sigmoid(gap).double() if margin is None else (gap > 0).double()) * share
         w_ap, w_an = weight * space.slope(d[a, p]), weight * space.slope(d[a, n])
         if 4 * len(a) < d.numel():
             live = weight > 0

@@ -102,11 +102,6 @@ class CompiledField(Field):
             )
         return out
 
-    def product(self, i: Block, j: Block, out: Tensor) -> Tensor:
-        """Writes the products of the centred rows of two blocks."""
-        width = self.width
-        return torch.mm(self.right[i.rows, :width], self.right[j.rows, :width].T, out=out)
-
     def sides(self, i: Block, j: Block) -> tuple[Any, ...]:
         """Returns what a kernel has to know of the two blocks of a tile."""
         norms, plain = self.norms.numpy(), self.plain.numpy()

@@ -107,6 +107,11 @@ class Field:
                 out[a, b] = self.squared_pairs(a + i.start, b + j.start)
         return out
 
+    def product(self, i: Block, j: Block, out: Tensor) -> Tensor:
+        """Writes the products of the centred rows of two blocks."""
+        width = self.width
+        return torch.mm(self.right[i.rows, :width], self.right[j.rows, :width].T, out=out)
+
     def mask(self, i: Block, j: Block, tile: Tensor, value: float) -> None:
         """Fills the places of class-mates in a tile."""
         if int(self.layout.last[i.stop - 1]) <= j.start:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from trine.distances import Distance
 from trine.engine.reduction import Reduction
@@ -81,6 +82,31 @@ class Tally:
         if reduction == "sum":
             return 1
         return max(1, {"active": self.active, "mean": self.triplets, "anchor": self.anchors}[reduction])
+
+
+def weighed(
+    d_ap: Tensor, d_an: Tensor, anchor: Tensor, anchors: int, objective: Objective
+) -> tuple[Tensor, Tally]:
+    """Returns how strongly each chosen triplet pulls, and the sums over all of them.
+
+    Args:
+        d_ap: The distance of each to its positive.
+        d_an: That to its negative.
+        anchor: Which anchor each is of, 0 to `anchors` − 1.
+        anchors: The number of anchors.
+        objective: The loss.
+    """
+    margin = objective.margin
+    gap = d_ap - d_an if margin is None else d_ap + margin - d_an
+    values = F.softplus(gap) if margin is None else F.relu(gap)
+    pull = torch.sigmoid(gap) if margin is None else (gap > 0).to(gap.dtype)
+    per_anchor = torch.bincount(anchor, minlength=anchors)
+    value = values.double()
+    if objective.reduction == "anchor":
+        share = 1.0 / per_anchor[anchor].to(gap.dtype)
+        value, pull = value * share, pull * share
+    tally = Tally(float(value.sum()), int((values > 0).sum()), len(anchor), int((per_anchor > 0).sum()))
+    return pull, tally
 
 
 def finished(

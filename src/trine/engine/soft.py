@@ -77,15 +77,15 @@ def _by_products(v: Tensor, d_ap: Tensor, counts: Tensor, w: Tensor, q: Tensor, 
             w.div_(w + 1)
             c += w
             counts[k] += w.sum(1)
-        value += _log1p_sum(q, w)
+        value += float(log1p_(q, w).sum(1).sum(dtype=torch.float64))
     return value
 
 
-def _log1p_sum(q: Tensor, scratch: Tensor) -> float:
-    """Σ log(1 + q), q ≥ 0; torch's own log1p, which is not vectorised, takes ten times as long."""
+def log1p_(q: Tensor, scratch: Tensor) -> Tensor:
+    """log(1 + q) in place, q ≥ 0; torch's own log1p, which is not vectorised, takes ten times as long."""
     u = torch.add(q, 1, out=scratch)
     q.sub_(u - 1).div_(u)  # what 1 + q has rounded away
-    return float(q.add_(u.log_()).sum(1).sum(dtype=torch.float64))
+    return q.add_(u.log_())
 
 
 def _directly(d: Tensor, d_ap: Tensor, counts: Tensor, c: Tensor) -> float:

@@ -17,7 +17,7 @@ from trine.engine.exact import exact_block
 from trine.engine.fast import CompiledField, CompiledSearch
 from trine.engine.field import FAR, Field
 from trine.engine.layout import Block, Group
-from trine.engine.objective import Objective, Tally, finished
+from trine.engine.objective import Objective, Tally, finished, weighed
 from trine.engine.ranked import MANY, RankedPass
 from trine.engine.relations import Relations
 from trine.engine.search import Best, farthest, joined, search_tiles, settle
@@ -168,17 +168,11 @@ def _loss(
     gradient: Tensor | None,
 ) -> Tally:
     """The loss of the triplets of a group, and its gradient."""
-    margin, live = objective.margin, negative >= 0
-    row, k = live.nonzero(as_tuple=True)
+    row, k = (negative >= 0).nonzero(as_tuple=True)
     a, p, n = row + group.start, positive[row, k], negative[row, k]
     near, far = d[row, k], field.squared_pairs(a, n)
-    d_ap, d_an = field.measured(near), field.measured(far)
-    gap = d_ap - d_an if margin is None else d_ap + margin - d_an
-    values = torch.nn.functional.softplus(gap) if margin is None else gap.clamp(min=0)
-    per_anchor = torch.bincount(row, minlength=len(live))
-    share = 1.0 / per_anchor[row].float() if objective.reduction == "anchor" else torch.ones_like(gap)
+    pull, tally = weighed(field.measured(near), field.measured(far), row, len(negative), objective)
     if gradient is not None:
-        pull = (torch.sigmoid(gap) if margin is None else (gap > 0).float()) * share
         if positive.shape[1] == group.size - 1:
             weights = torch.zeros_like(d)
             weights[row, k] = pull * field.slope(near)
@@ -186,9 +180,4 @@ def _loss(
         else:
             field.pull_pairs(a, p, pull * field.slope(near), gradient)
         field.pull_pairs(a, n, -pull * field.slope(far), gradient)
-    return Tally(
-        float((values.double() * share).sum()),
-        int((values > 0).sum()),
-        len(row),
-        int((per_anchor > 0).sum()),
-    )
+    return tally

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, I32, exact, kernel, squared_row
+from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, I32, exact, kernel, tile_row
 
 
 @kernel
@@ -73,9 +73,7 @@ def census_rows(s, i0, j0, norms, x, first, last, bands, positives, margin, kind
     d = np.empty(w, F32)
     for r in range(h):
         a = i0 + r
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        hi = max(lo, hi)
-        squared_row(s[r], norms[a], norms[j0 : j0 + w], x[a], x[j0 : j0 + w], lo, hi, d)
+        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
         if lo < hi:
             sums[r] += np.float64(_sum(d[: max(lo, 0)], kind)) + np.float64(_sum(d[hi:], kind))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trine.engine.compiled.ranks import U32, ranks
-from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, I32, SQUARED, exact, kernel, squared_row
+from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, I32, SQUARED, exact, kernel, tile_row
 from trine.engine.compiled.soft import _exp_minus, _log1p_sum, _row
 
 
@@ -19,11 +19,8 @@ def exact_squares(x, a, b, out):  # type: ignore[no-untyped-def]
 @kernel
 def square_rows(s, i0, j0, norms, x, first, last):  # type: ignore[no-untyped-def]
     """Turns a tile of products into squared distances."""
-    w = s.shape[1]
     for r in range(s.shape[0]):
-        a = i0 + r
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        squared_row(s[r], norms[a], norms[j0 : j0 + w], x[a], x[j0 : j0 + w], lo, max(lo, hi), s[r])
+        tile_row(s[r], i0 + r, j0, norms, x, first, last, s[r])
 
 
 @kernel
@@ -103,8 +100,7 @@ def count_rows(s, i0, j0, norms, x, first, last, limits, ranked, counts, share, 
     pairs = 0
     for r in range(h):
         a = i0 + r
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        squared_row(s[r], norms[a], norms[j0 : j0 + w], x[a], x[j0 : j0 + w], lo, max(lo, hi), d)
+        tile_row(s[r], a, j0, norms, x, first, last, d)
         number = _below(d, limits[r].max())
         pairs += number
         if not number:
@@ -137,8 +133,7 @@ def soft_rows(s, i0, j0, norms, x, first, last, u, counts, share, value, kind): 
     slope = F32(2) if kind == SQUARED else F32(1)
     for r in range(h):
         a = i0 + r
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        squared_row(s[r], norms[a], norms[j0 : j0 + w], x[a], x[j0 : j0 + w], lo, max(lo, hi), d)
+        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
         if kind == EUCLIDEAN:
             for j in range(w):
                 d[j] = np.sqrt(d[j])
@@ -146,7 +141,7 @@ def soft_rows(s, i0, j0, norms, x, first, last, u, counts, share, value, kind): 
             for j in range(w):
                 d[j] *= F32(0.5)
         _exp_minus(d, v, power, scale)
-        v[lo : max(lo, hi)] = 0
+        v[lo:hi] = 0
         c[:] = 0
         total = 0.0
         for k in range(0, last[a] - first[a], 4):

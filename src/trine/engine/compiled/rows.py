@@ -60,6 +60,16 @@ def squared_row(s, n, norms, x, y, lo, hi, d):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def tile_row(s, a, j0, norms, x, first, last, d):  # type: ignore[no-untyped-def]
+    """The same for row a of a tile whose columns begin at j0; returns where its class-mates stand in it."""
+    w = s.size
+    lo = max(first[a] - j0, 0)
+    hi = max(lo, min(last[a] - j0, w))
+    squared_row(s, norms[a], norms[j0 : j0 + w], x[a], x[j0 : j0 + w], lo, hi, d)
+    return lo, hi
+
+
+@kernel
 def pair_squares(x, a, b, out):  # type: ignore[no-untyped-def]
     """Squared distances of listed pairs."""
     for i in range(a.size):

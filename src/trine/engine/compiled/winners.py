@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.rows import F32, FAR, I32, NEAR, exact, kernel, squared_row
+from trine.engine.compiled.rows import F32, FAR, I32, NEAR, exact, kernel, squared_row, tile_row
 
 U32 = np.uint32
 MOST = U32(0xFFFFFFFF)
@@ -178,11 +178,9 @@ def nearest_tile(  # type: ignore[no-untyped-def]
     for k in range(searches):
         for j in range(w):
             shifts[k, j] = _shift(bounds_j[k, j], tolerance[j0 + j], four, floors)
-    nj, xj = norms[j0 : j0 + w], x[j0 : j0 + w]
     for r in range(h):
         a = i0 + r
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        squared_row(s[r], norms[a], nj, x[a], xj, lo, max(lo, hi), d)
+        tile_row(s[r], a, j0, norms, x, first, last, d)
         _search_row(d, bits, r, a, j0, bounds_i, positives_i, tolerance, x, order, best_i, index_i, four)
         _search_columns(bits, r, shifts, least, second, row)
     column = np.empty(h, F32)

@@ -16,7 +16,7 @@ from trine.engine.layout import Block
 from trine.engine.objective import Objective, Tally
 from trine.engine.rectangle.field import Rectangle, Sums
 from trine.engine.rectangle.one_sided import one_sided
-from trine.engine.soft import short
+from trine.engine.soft import log1p_, short
 
 MANY = 128  # positives from which a search for the rank of a distance is faster than comparing with each
 _TOGETHER = 4  # factors 1 + w of a product that takes one logarithm
@@ -146,9 +146,7 @@ def _by_products(v: Tensor, anchors: Anchors, c: Tensor, w: Tensor, q: Tensor) -
             w.div_(w + 1)
             c += w
             anchors.weights[:, k] += w.sum(1)
-        torch.add(q, 1, out=w)
-        q.sub_(w - 1).div_(w)  # what 1 + q has rounded away; torch's own log1p takes ten times as long
-        anchors.value += q.add_(w.log_()).sum(1) * anchors.share[:, 0]
+        anchors.value += log1p_(q, w).sum(1) * anchors.share[:, 0]
 
 
 def _directly(d: Tensor, anchors: Anchors, c: Tensor) -> None:

@@ -42,11 +42,6 @@ class FastRectangle(Rectangle):
             if side is not None:
                 pull_side(self.plain.numpy(), i.numpy(), j.numpy(), w.float().numpy(), offset, side.numpy())
 
-    def product(self, i: Block, j: Block, out: Tensor) -> Tensor:
-        """Writes the products of the centred rows of two blocks."""
-        width = self.width
-        return torch.mm(self.right[i.rows, :width], self.right[j.rows, :width].T, out=out)
-
     def sides(self, i: Block, j: Block) -> tuple[int | np.ndarray, ...]:
         """Returns what a kernel has to know of the two blocks of a tile."""
         layout = self.layout

@@ -113,16 +113,6 @@ class Rectangle(Field):
         row, k = ((places < last) & (places >= j.start) & (places < j.stop)).nonzero(as_tuple=True)
         tile[row, places[row, k] - j.start] = value
 
-    def exact_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """Returns the squared distances of listed pairs of places, from differences, in float64."""
-        out = torch.empty(len(a), dtype=torch.float64, device=a.device)
-        for part in self.chunks(0, len(a)):
-            out[part] = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
-        if self.distance == "cosine":
-            zero = (self.raw == 0).all(1)[self.layout.order]
-            out.masked_fill_(zero[a] | zero[b], 2.0)
-        return out
-
     def squares(
         self, block: Block, places: Int64[Tensor, "h p"], positive: Bool[Tensor, "h p"]
     ) -> Float[Tensor, "h p"]:

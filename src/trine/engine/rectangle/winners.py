@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trine.engine.layout import Block
-from trine.engine.objective import Objective, Tally
+from trine.engine.objective import Objective, weighed
 from trine.engine.rectangle.field import Rectangle, Sums
 from trine.engine.rectangle.nearest import Judge
 from trine.engine.rectangle.one_sided import one_sided
@@ -48,7 +48,7 @@ def one_negative(
 
 
 def _add(field: Rectangle, judge: Judge, objective: Objective, block: Block, sums: Sums) -> None:
-    margin, rule = objective.margin, objective.mining
+    rule = objective.mining
     places, positive = field.layout.mates(block)
     squared = field.squares(block, places, positive)
     if rule.positive != "all":
@@ -62,16 +62,10 @@ def _add(field: Rectangle, judge: Judge, objective: Objective, block: Block, sum
     row, k = (positive & (negatives >= 0)).nonzero(as_tuple=True)
     a, p, n = row + block.start, places[row, k], negatives[row, k]
     to_p, to_n = squared[row, k], field.exact_pairs(a, n)
-    d_ap, d_an = field.measured(to_p), field.measured(to_n)
-    gap = d_ap - d_an if margin is None else d_ap + margin - d_an
-    values = torch.nn.functional.softplus(gap) if margin is None else gap.clamp(min=0)
-    per_anchor = torch.bincount(row, minlength=len(block))
-    share = 1.0 / per_anchor[row].double() if objective.reduction == "anchor" else torch.ones_like(gap)
-    value = float((values * share).sum())
-    sums.tally.add(Tally(value, int((values > 0).sum()), len(row), int((per_anchor > 0).sum())))
+    pull, tally = weighed(field.measured(to_p), field.measured(to_n), row, len(block), objective)
+    sums.tally.add(tally)
     if not sums.asked:
         return
-    pull = (torch.sigmoid(gap) if margin is None else (gap > 0).double()) * share
     if rule.positive == "all":
         weights = torch.zeros_like(squared)
         weights[row, k] = pull * field.slope(to_p)
