@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trine.errors import InputError
+from trine.evaluation.intervals import mean_interval, multiplicities, percentile_interval
+
+
+def twin(values, identity, resamples, seed):
+    """Draws people one by one and lists all their items."""
+    random = np.random.default_rng(seed)
+    people = sorted(set(identity))
+    means = []
+    for _ in range(resamples):
+        drawn = [people[i] for i in random.integers(0, len(people), len(people))]
+        items = [
+            value for one in drawn for value, owner in zip(values, identity, strict=True) if owner == one
+        ]
+        means.append(sum(items) / len(items))
+    return np.quantile(means, [0.025, 0.975])
+
+
+@settings(max_examples=20)
+@given(
+    values=st.lists(st.tuples(st.floats(0, 1), st.integers(-3, 3)), min_size=1, max_size=12),
+    seed=st.integers(0, 5),
+)
+def test_equals_the_twin_that_lists_every_item(values, seed):
+    figures, identity = np.array([v for v, _ in values]), np.array([i for _, i in values])
+    found = mean_interval(figures, identity, resamples=30, seed=seed)
+    np.testing.assert_allclose(found.to_json(), twin(figures, identity, 30, seed), atol=1e-12)
+
+
+def test_covers_the_true_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    studies, people, covered = 400, 60, 0
+    for study in range(studies):
+        sizes = random.integers(1, 8, people)
+        skill = random.beta(2, 1, people)  # true mean 2/3 whatever the size
+        identity = np.repeat(np.arange(people), sizes)
+        hits = (random.random(len(identity)) < skill[identity]).astype(float)
+        found = mean_interval(hits, identity, resamples=300, seed=study)
+        covered += found.low <= 2 / 3 <= found.high
+    assert 0.91 <= covered / studies <= 0.98
+
+
+def test_draws_as_many_as_there_are_and_begins_alike():
+    long, short = (list(multiplicities(7, resamples=r, seed=3)) for r in (9, 4))
+    assert all(times.sum() == 7 for times in long)
+    np.testing.assert_array_equal(long[:4], short)
+
+
+def test_resamples_without_a_figure_are_left_out():
+    assert percentile_interval(np.array([0.5, np.nan, 0.5])).to_json() == [0.5, 0.5]
+    assert np.isnan(percentile_interval(np.array([np.nan])).low)
+
+
+def test_refuses_values_without_identities():
+    with pytest.raises(InputError, match="given 2 values and 1 identities"):
+        mean_interval(np.ones(2), np.zeros(1, dtype=np.int64))
