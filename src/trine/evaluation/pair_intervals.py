@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from trine.evaluation.intervals import multiplicities
-from trine.evaluation.pairs import Owned
+from trine.evaluation.pairs import Distances, Owned
 from trine.shapes import Float, Float32, Int, Int64
 
 PAIR_RESAMPLES = 200
@@ -78,11 +78,11 @@ class Resampled:
 
     def far_at(self, threshold: float) -> Float[np.ndarray, " r"]:
         """The FAR of a threshold in each resample."""
-        return self._at(self._rates()[1], self.pairs[1].distances, threshold)
+        return self._between(self._rates()[1], self.pairs[1].distances, threshold)
 
     def tar_at(self, threshold: float) -> Float[np.ndarray, " r"]:
         """The TAR of a threshold in each resample."""
-        return self._at(self._rates()[0], self.pairs[0].distances, threshold)
+        return self._between(self._rates()[0], self.pairs[0].distances, threshold)
 
     def _rates(self) -> tuple[Float[np.ndarray, "k r"], Float[np.ndarray, "k r"]]:
         with np.errstate(invalid="ignore"):  # a resample of one identity has no impostors
@@ -92,20 +92,20 @@ class Resampled:
         counts: np.ndarray = (self._rates()[1] <= far).sum(0)
         return counts
 
-    def _at(
+    def _between(
         self, rates: Float[np.ndarray, "k r"], distances: Float32[np.ndarray, " p"], threshold: float
     ) -> Float[np.ndarray, " r"]:
         """Between two thresholds, by the share of the measured pairs between them."""
         k = int(np.searchsorted(self.thresholds, threshold, side="right"))
         if k == len(self.thresholds):
-            return rates[-1]
+            return np.array(rates[-1])
         upto = [
             int(np.searchsorted(distances, limit, side="right"))
             for limit in (self.thresholds[k - 1] if k else -1.0, threshold, self.thresholds[k])
         ]
         share = (upto[1] - upto[0]) / max(upto[2] - upto[0], 1)
         before = rates[k - 1] if k else np.zeros(rates.shape[1])
-        return before + share * (rates[k] - before)
+        return np.array(before + share * (rates[k] - before))
 
 
 def resample(pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> Resampled:
@@ -120,7 +120,7 @@ def resample(pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> Resamp
         The weights.
     """
     genuine, impostor = pairs
-    thresholds = _thresholds(genuine.distances, impostor.distances)
+    thresholds = reported_thresholds(Distances(genuine.distances), Distances(impostor.distances))
     drawn = Drawn(pairs, resamples=resamples, seed=seed)
     cuts = [_cuts(kind.distances, thresholds) for kind in pairs]
     return Resampled(
@@ -176,14 +176,12 @@ def _cuts(distances: Float32[np.ndarray, " p"], thresholds: Float32[np.ndarray, 
     return np.append(0, np.searchsorted(distances, thresholds, side="right"))
 
 
-def _thresholds(
-    genuine: Float32[np.ndarray, " g"], impostor: Float32[np.ndarray, " i"]
-) -> Float32[np.ndarray, " k"]:
-    """Observed distances, close together where FAR is small; see `Resampled`."""
-    count = len(impostor)
+def reported_thresholds(genuine: Distances, impostor: Distances) -> Float32[np.ndarray, " k"]:
+    """Some thousand observed distances, close together where FAR is small; see `Resampled`."""
+    count = impostor.count
     steps = max(1, int(_GROWTH * np.log(max(count / _EXACT, 1))))
     growing = np.geomspace(min(_EXACT, count), count, steps + 1)
     ranks = np.concatenate([np.arange(min(_EXACT, count)), np.round(growing).astype(np.int64) - 1])
-    even = np.linspace(0, len(genuine) - 1, min(_GENUINE, len(genuine))).astype(np.int64)
-    last = max(genuine[-1], impostor[-1])
-    return np.unique(np.concatenate([impostor[ranks], genuine[even], [last]]).astype(np.float32))
+    even = np.linspace(0, genuine.count - 1, min(_GENUINE, genuine.count)).astype(np.int64)
+    last = [max(genuine.values[-1], impostor.values[-1])]
+    return np.unique(np.concatenate([impostor.ranked(ranks), genuine.ranked(even), last]).astype(np.float32))
