@@ -15,10 +15,10 @@ ITEM = "item"
 
 
 def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
-    """Reads what a table says about items, by their names: for `Gallery.enrol_dataset`.
+    r"""Reads what a table says about items, by their names: for `Gallery.enrol_dataset`.
 
-    Numbers and booleans stay what they are; dates become texts such as "2024-05-31", which have an order, too.
-    An empty cell says nothing.
+    Numbers and booleans stay what they are; dates become texts such as "2024-05-31", which have an order,
+    too. An empty cell says nothing.
 
     Args:
         path: A table (.csv, .tsv, either also with .gz, or .parquet) with a column "item".
@@ -34,7 +34,7 @@ def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "about.csv"
-        ...     _ = path.write_text("item,year,day\\nann/1.png,2024,2024-05-31\\nbob/1.png,2023,\\n")
+        ...     _ = path.write_text("item,year,day\nann/1.png,2024,2024-05-31\nbob/1.png,2023,\n")
         ...     read_metadata(path)
         {'ann/1.png': {'year': 2024, 'day': '2024-05-31'}, 'bob/1.png': {'year': 2023}}
     """
