@@ -6,12 +6,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trine.calibration import Calibration
 from trine.distances import Distance
 from trine.evaluation import Retrieval, Verification, retrieval, verification
+from trine.mining import census
+from trine.run.headline import short_lines
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis
+from trine.triplets import Census
+
+CENSUS_ITEMS = 2000
 
 
 @dataclass(frozen=True)
@@ -32,19 +38,37 @@ class Figures:
         Args:
             far: The false-accept rate to show beside 1 %.
         """
-        return {
-            "recall@1": self.retrieval.recall_at(1),
-            "MAP@R": self.retrieval.map_at_r,
-            "ROC AUC": self.verification.roc_auc,
-            **{
-                f"TAR at FAR {100 * rate:g} %": self.verification.tar_at_far(rate)
-                for rate in sorted({0.01, far}, reverse=True)
-            },
-        }
+        return {line.name: line.value(self) or 0.0 for line in short_lines(far)}
 
     def to_json(self) -> dict[str, object]:
         """Both reports as values that JSON knows."""
         return {"retrieval": self.retrieval.to_json(), "verification": self.verification.to_json()}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The triplets among the evaluated items, counted by how hard they are.
+
+    Attributes:
+        census: How many there are of each kind.
+        margin: The margin α that tells the kinds apart.
+        items: Among how many items.
+        sampled: Whether these are a random part of the items.
+    """
+
+    census: Census
+    margin: float
+    items: int
+    sampled: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Everything as values that JSON knows."""
+        means = ("mean_positive_distance", "mean_negative_distance")
+        counts = asdict(self.census)
+        known = {
+            name: None if name in means and counts[name] != counts[name] else counts[name] for name in counts
+        }
+        return {"margin": self.margin, "items": self.items, "sampled": self.sampled, **known}
 
 
 @dataclass(frozen=True)
@@ -62,6 +86,7 @@ class Report:
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
         doctor: What was wrong with the training, where it is a run's own report.
         notes: What else is to be said.
+        census: The triplets among the evaluated items.
     """
 
     folder: Path
@@ -74,6 +99,7 @@ class Report:
     realised_far: float | None
     doctor: tuple[Diagnosis, ...] = ()
     notes: tuple[str, ...] = ()
+    census: Counted | None = None
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
@@ -85,20 +111,36 @@ class Report:
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "realised_far": self.realised_far,
             "doctor": [asdict(found) for found in self.doctor],
+            "census": None if self.census is None else self.census.to_json(),
         }
 
+    def threshold_sentence(self) -> str:
+        """The model's threshold, what it rests on and what it does here; empty where there is none."""
+        known = self.calibration
+        if known is None:
+            return ""
+        basis = f"{known.identities} held-out identities, {known.impostor_pairs:,} impostor pairs"
+        words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
+        if known.provisional:
+            words += " (provisional: too few identities or pairs to promise it)"
+        realised = self.realised_far
+        here = "" if realised is None else f"; here it accepts {100 * realised:.2g} % of impostor pairs"
+        return f"{words}, from {basis}{here}"
+
     def __str__(self) -> str:
-        after = self.after.headline(self.far)
-        before = self.before.headline(self.far) if self.before is not None else {}
-        width = max(map(len, after))
-        lines = [f"{self.data}, {self.part}", f"{'':{width}}   before   after"]
-        for name, value in after.items():
-            was = f"{before[name]:.3f}" if name in before else "-"
-            lines.append(f"{name:{width}}   {was:>6}   {value:.3f}")
+        lines = short_lines(self.far)
+        width = max(len(line.name) for line in lines)
+        written = [f"{self.data}, {self.part}", f"{'':{width}}   before   after"]
+        for line in lines:
+            was = None if self.before is None else line.value(self.before)
+            interval = line.interval(self.after)
+            before = "-" if was is None else f"{was:.3f}"
+            row = f"{line.name:{width}}   {before:>6}   {line.value(self.after):.3f}"
+            written.append(row if interval is None else f"{row}   ({interval})")
         if self.calibration is not None:
-            lines.append(_threshold_sentence(self.calibration, self.realised_far))
-        lines += [f"doctor: {found}" for found in self.doctor]
-        return "\n".join([*lines, *self.notes])
+            written.append(self.threshold_sentence())
+        written += [f"doctor: {found}" for found in self.doctor]
+        return "\n".join([*written, *self.notes])
 
 
 def figures_of(
@@ -123,10 +165,32 @@ def figures_of(
     )
 
 
-def _threshold_sentence(known: Calibration, realised: float | None) -> str:
-    basis = f"{known.identities} held-out identities, {known.impostor_pairs:,} impostor pairs"
-    words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
-    if known.provisional:
-        words += " (provisional: too few identities or pairs to promise it)"
-    here = "" if realised is None else f"; here it accepts {100 * realised:.2g} % of impostor pairs"
-    return f"{words}, from {basis}{here}"
+def count_triplets(
+    embeddings: Float32[np.ndarray, "n d"],
+    labels: Int64[np.ndarray, " n"],
+    *,
+    distance: Distance,
+    margin: float,
+    seed: int = 0,
+) -> Counted:
+    """Counts the triplets among the items, or among 2,000 of them drawn at random.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each.
+        distance: How they are compared.
+        margin: The margin α of the loss.
+        seed: Of the draw.
+    """
+    n = len(embeddings)
+    part = np.sort(np.random.default_rng(seed).permutation(n)[:CENSUS_ITEMS])
+    rows, own = torch.from_numpy(embeddings[part]), torch.from_numpy(labels[part])
+    return Counted(census(rows, own, margin=margin, distance=distance), margin, len(part), len(part) < n)
+
+
+def sized(measured: Retrieval | Verification) -> str:
+    """Says how many queries or pairs stand behind a report."""
+    if isinstance(measured, Retrieval):
+        left_out = f", {measured.excluded:,} without a positive left out" if measured.excluded else ""
+        return f"{len(measured.queries):,} queries among {measured.references:,} items{left_out}"
+    return f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
