@@ -6,9 +6,24 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 
 from __future__ import annotations
 
+from trine.evaluation.agreement import TripletAgreement, triplet_agreement
 from trine.evaluation.calibration import calibrate
+from trine.evaluation.clustering import Clustering, clustering, clustering_of
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, pairs_of, verification
 
-__all__ = ["Retrieval", "Verification", "calibrate", "pairs_of", "picture", "retrieval", "verification"]
+__all__ = [
+    "Clustering",
+    "Retrieval",
+    "TripletAgreement",
+    "Verification",
+    "calibrate",
+    "clustering",
+    "clustering_of",
+    "pairs_of",
+    "picture",
+    "retrieval",
+    "triplet_agreement",
+    "verification",
+]
