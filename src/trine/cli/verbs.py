@@ -209,6 +209,12 @@ def _evaluate_arguments(parser: Any) -> None:
     )
     parser.add_argument("--out", type=str, default=None, help="where to write figures.json and report.html")
     parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too: a .csv of a, b, same and fold, or pairs.txt as that of LFW",
+    )
+    parser.add_argument(
         "--calibrate",
         action="store_true",
         help="choose the threshold for --far on these items, and keep it in the model",
@@ -230,7 +236,12 @@ def _evaluate(settings: Any) -> None:
         if settings.calibrate:
             raise SettingError("--calibrate keeps a threshold in one model: name one run, not several")
         compared = compare_runs(
-            settings.runs, _loaded(settings), part=settings.part, far=settings.far, out=settings.out
+            settings.runs,
+            _loaded(settings),
+            part=settings.part,
+            far=settings.far,
+            out=settings.out,
+            pairs=settings.pairs,
         )
         _say(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
         return
@@ -242,6 +253,7 @@ def _evaluate(settings: Any) -> None:
         out=settings.out,
         store_threshold=settings.calibrate,
         support="provisional" if settings.provisional else "required",
+        pairs=settings.pairs,
     )
     _say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
 
@@ -429,6 +441,7 @@ VERBS: dict[str, Verb] = {
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
         "trine evaluate runs/faces photos/ --far 0.001\n"
         "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
+        "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
         "trine evaluate runs/faces runs/harder photos/",
     ),
     "mine": Verb(

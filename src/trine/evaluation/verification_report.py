@@ -22,7 +22,7 @@ from trine.evaluation.roc import (
     largest_thresholds,
     roc_points,
 )
-from trine.shapes import Float32, Int64
+from trine.shapes import Float, Float32, Int64
 
 FIGURES = ("roc_auc", "eer", "tar_at_far", "threshold_at_far", "far_at", "tar_at", "accuracy")
 """The figures that have an interval."""

@@ -13,7 +13,7 @@ from trine.data import Dataset
 from trine.encoders import load
 from trine.errors import DataError, InputError
 from trine.model import read_model
-from trine.run.evaluate import FIGURES, PAGE, check_asked, margin_of, measure
+from trine.run.evaluate import FIGURES, PAGE, check_asked, listed_pairs, margin_of, measure
 from trine.run.files import write_file, write_json
 from trine.run.headline import long_lines, short_lines
 from trine.run.pages import comparison_page, subject_of
@@ -71,7 +71,7 @@ class Comparison:
         for other in others:
             written.append(f"{other} less {first}, with the interval over the same draws of identities:")
             for line in lines:
-                found = self.differences[other][line.name]
+                found = self.differences[other][line.key]
                 ends = (
                     ""
                     if found.interval is None
@@ -88,6 +88,7 @@ def compare_runs(
     part: Part = "auto",
     far: float = 0.01,
     out: str | Path | None = None,
+    pairs: str | Path | None = None,
 ) -> Comparison:
     """Evaluates several runs on the same items, and says how sure their differences are.
 
@@ -98,6 +99,7 @@ def compare_runs(
             items that are in the test part of every one.
         far: The false-accept rate of the table, in (0, 1).
         out: Where to write figures and page; in the first run's folder where left out.
+        pairs: As for `evaluate_run`.
 
     Returns:
         The figures of each and their differences from the first; `out` holds them and the page.
@@ -116,10 +118,20 @@ def compare_runs(
     said = f"{words} ({counted(chosen)})"
     kept = f"{name_of(dataset)}-{'-'.join(Path(name).name for name in names)}"
     folder = Path(out) if out is not None else run_of(Path(runs[0])) / "evaluation" / kept
+    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
     subjects = []
     for run, name, encoder in zip(runs, names, encoders, strict=True):
         rows = encoder.embed(chosen)
-        report = measure(encoder, chosen, rows, folder=folder, part=said, far=far, margin=margin_of(run))
+        report = measure(
+            encoder,
+            chosen,
+            rows,
+            folder=folder,
+            part=said,
+            far=far,
+            margin=margin_of(run),
+            listed=listed,
+        )
         about = read_model(Path(run)).trained_on
         subjects.append(
             subject_of(encoder, chosen, rows, report, run=run_of(Path(run)), trained_on=about, name=name)
@@ -127,13 +139,14 @@ def compare_runs(
     first, *others = subjects
     differences = {
         other.name: {
-            line.name: found
+            line.key: found
             for lines in (short_lines(far), *long_lines(far).values())
             for line in lines
             if (found := difference(line, first.report.after, other.report.after)) is not None
         }
         for other in others
     }
+    notes += () if listed is None else listed.notes()
     reports = {subject.name: subject.report for subject in subjects}
     comparison = Comparison(folder, name_of(dataset), said, far, reports, differences, notes)
     page = comparison_page(subjects, differences, notes)

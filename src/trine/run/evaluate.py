@@ -11,14 +11,14 @@ import numpy as np
 from trine.data import Dataset
 from trine.encoders import Encoder, load
 from trine.errors import DataError, SettingError, nearest
-from trine.evaluation import calibrate, picture
+from trine.evaluation import calibrate, pairs_of, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
 from trine.run.parts import Part, counted, has_pair, name_of, part_of, run_of
-from trine.run.report import Report, count_triplets, figures_of
-from trine.shapes import Float32
+from trine.run.report import Listed, Report, count_triplets, figures_of
+from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
@@ -35,6 +35,7 @@ def evaluate_run(
     out: str | Path | None = None,
     store_threshold: bool = False,
     support: Support = "required",
+    pairs: str | Path | None = None,
 ) -> Report:
     """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
 
@@ -48,6 +49,8 @@ def evaluate_run(
         store_threshold: Whether to choose the threshold for `far` on these items, and to keep it in the
             model.
         support: As for `calibrate`: whether too few items refuse that, or make it provisional.
+        pairs: A list of pairs to measure, too: a table with a, b, same and perhaps fold, or a list in the
+            format of Labeled Faces in the Wild.
 
     Returns:
         The figures; `out` holds them, the page and the picture.
@@ -64,6 +67,7 @@ def evaluate_run(
     chosen = dataset.subset(positions)
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
+    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -80,10 +84,35 @@ def evaluate_run(
         part=f"{words} ({counted(chosen)})",
         far=far,
         margin=margin_of(run),
+        listed=listed,
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
     return report
+
+
+def listed_pairs(path: str | Path, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
+    """Finds the pairs of a list whose items are both in a part of the data.
+
+    Args:
+        path: The list.
+        dataset: All the data.
+        part: Positions of the part's items.
+
+    Raises:
+        DataError: The list cannot be read, a name is no item of the data, or no pair lies within the part.
+    """
+    found, same, fold = pairs_of(dataset, path)
+    place = np.full(len(dataset), -1, dtype=np.int64)
+    place[part] = np.arange(len(part))
+    within = place[found]
+    kept = (within >= 0).all(axis=1)
+    if not (kept & same).any() or not (kept & ~same).any():
+        raise DataError(
+            f"of the {len(found):,} pairs of {path}, {int((kept & same).sum()):,} of one identity and "
+            f"{int((kept & ~same).sum()):,} of two have both items in the part; evaluate with --part all"
+        )
+    return Listed(within[kept], same[kept], None if fold is None else fold[kept], int((~kept).sum()))
 
 
 def check_asked(part: str, far: float) -> None:
@@ -104,6 +133,7 @@ def measure(
     far: float,
     margin: float | None,
     doctor: tuple[Diagnosis, ...] = (),
+    listed: Listed | None = None,
 ) -> Report:
     """Measures embeddings, and the raw items beside them where they are not too many.
 
@@ -116,6 +146,7 @@ def measure(
         far: The false-accept rate of the table.
         margin: The margin of the triplets to count; None for the default one.
         doctor: What was wrong with the training.
+        listed: Pairs of a list to measure, too.
 
     Returns:
         What was found.
@@ -129,9 +160,14 @@ def measure(
             "give more items of each identity"
         )
     distance, known = encoder.distance, encoder.calibration
-    after = figures_of(embeddings, dataset.labels, distance=distance, far=far)
+    threshold = None if known is None else known.threshold
+    after = figures_of(
+        embeddings, dataset.labels, distance=distance, far=far, threshold=threshold, listed=listed
+    )
     raw = _raw(encoder, dataset)
-    before = None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far)
+    before = (
+        None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far, listed=listed)
+    )
     alpha = LossRecipe().margin if margin is None else margin
     assert alpha is not None
     return Report(
@@ -142,8 +178,9 @@ def measure(
         after,
         far,
         known,
-        None if known is None else after.verification.far_at(known.threshold),
+        None if threshold is None else after.verification.far_at(threshold),
         doctor,
+        notes=() if listed is None else listed.notes(),
         census=count_triplets(embeddings, dataset.labels, distance=distance, margin=alpha),
     )
 

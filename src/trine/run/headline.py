@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trine.errors import InputError
 from trine.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
@@ -30,21 +32,30 @@ class Headline:
     arguments: tuple[float, ...] = ()
     larger_is_better: bool = True
 
+    @property
+    def key(self) -> str:
+        """A name that no other line has."""
+        return f"{self.report}: {self.name}"
+
     def value(self, figures: Figures) -> float | None:
-        """The figure; None where there is no such report."""
+        """The figure; None where there is no such report, or it has none."""
         report = getattr(figures, self.report)
         if report is None:
             return None
-        found: float | Callable[..., float] = getattr(report, self.figure)
-        return found(*self.arguments) if callable(found) else found
+        found: float | Callable[..., float] | None = getattr(report, self.figure)
+        value = found(*self.arguments) if callable(found) else found
+        return None if value is None or math.isnan(value) else value
 
     def interval(self, figures: Figures) -> Interval | None:
         """Its interval; None where the report knows none."""
-        report: Any = getattr(figures, self.report)
-        if report is None or not report.resamples:
+        if self.value(figures) is None:
             return None
-        found: Interval = report.interval(self.figure, *self.arguments)
-        return found
+        report: Any = getattr(figures, self.report)
+        try:
+            found: Interval = report.interval(self.figure, *self.arguments)
+        except InputError:  # the report says why; a table leaves the place empty
+            return None
+        return None if math.isnan(found.low) else found
 
 
 def short_lines(far: float) -> tuple[Headline, ...]:
@@ -76,11 +87,25 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
         ),
         "verification": (
             Headline("ROC AUC", "verification", "roc_auc"),
-            Headline("EER (smaller is better)", "verification", "eer", larger_is_better=False),
+            Headline("EER", "verification", "eer", larger_is_better=False),
             *(_tar(rate) for rate in sorted({0.1, 0.01, 0.001, far}, reverse=True)),
+        ),
+        "pairs": (
+            Headline("accuracy", "pairs", "accuracy"),
+            Headline("ROC AUC", "pairs", "roc_auc"),
+            Headline("EER", "pairs", "eer", larger_is_better=False),
+            *(_tar(rate, "pairs") for rate in sorted({0.01, far}, reverse=True)),
+        ),
+        "clustering": (
+            *(
+                Headline(f"{name} {part}", "clustering", f"{key}_{part.lower()}")
+                for name, key in (("pairwise", "pairwise"), ("BCubed", "bcubed"))
+                for part in ("precision", "recall", "F")
+            ),
+            *(Headline(name, "clustering", name.lower()) for name in ("ARI", "NMI", "AMI")),
         ),
     }
 
 
-def _tar(rate: float) -> Headline:
-    return Headline(f"TAR at FAR {100 * rate:g} %", "verification", "tar_at_far", (rate,))
+def _tar(rate: float, report: str = "verification") -> Headline:
+    return Headline(f"TAR at FAR {100 * rate:g} %", report, "tar_at_far", (rate,))

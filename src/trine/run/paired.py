@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trine.evaluation.intervals import Interval, percentile_interval
+from trine.evaluation.intervals import Interval, mean_interval, percentile_interval
 from trine.run.headline import Headline
 from trine.run.report import Figures
 
@@ -54,9 +54,14 @@ def difference(line: Headline, first: Figures, other: Figures) -> Difference | N
     values = line.value(first), line.value(other)
     if values[0] is None or values[1] is None:
         return None
-    reports: list[Any] = [getattr(figures, line.report) for figures in (first, other)]
-    interval = None
-    if all(report.resamples for report in reports):
-        was, now = (report.resampled(line.figure, *line.arguments) for report in reports)
-        interval = percentile_interval(now - was)
+    known = line.interval(first) is not None and line.interval(other) is not None
+    interval = _interval(line, getattr(first, line.report), getattr(other, line.report)) if known else None
     return Difference(values[1] - values[0], interval, line.larger_is_better)
+
+
+def _interval(line: Headline, first: Any, other: Any) -> Interval:
+    if hasattr(first, "per_query"):
+        gain = other.per_query(line.figure, *line.arguments) - first.per_query(line.figure, *line.arguments)
+        return mean_interval(gain, first.labels, resamples=first.resamples, seed=first.seed)
+    was, now = (report.resampled(line.figure, *line.arguments) for report in (first, other))
+    return percentile_interval(now - was)

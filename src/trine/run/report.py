@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 
 from trine.calibration import Calibration
 from trine.distances import Distance
-from trine.evaluation import Retrieval, Verification, retrieval, verification
+from trine.evaluation import Clustering, Retrieval, Verification, clustering, retrieval, verification
 from trine.mining import census
 from trine.run.headline import short_lines
-from trine.shapes import Float32, Int64
+from trine.shapes import Bool, Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
 
@@ -27,10 +28,14 @@ class Figures:
     Attributes:
         retrieval: Every item asks for the others of its identity.
         verification: Every pair of items is the same, or is not.
+        clustering: The items put together at the model's threshold; None without one.
+        pairs: The pairs of a list; None without one.
     """
 
     retrieval: Retrieval
     verification: Verification
+    clustering: Clustering | None = None
+    pairs: Verification | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -38,11 +43,36 @@ class Figures:
         Args:
             far: The false-accept rate to show beside 1 %.
         """
-        return {line.name: line.value(self) or 0.0 for line in short_lines(far)}
+        values = {line.name: line.value(self) for line in short_lines(far)}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_json(self) -> dict[str, object]:
-        """Both reports as values that JSON knows."""
-        return {"retrieval": self.retrieval.to_json(), "verification": self.verification.to_json()}
+        """Every report that there is, as values that JSON knows."""
+        reports = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: report.to_json() for name, report in reports.items() if report is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Pairs of a list, as far as their items are evaluated.
+
+    Attributes:
+        pairs: Rows of the two items of each.
+        same: Whether they are of one identity.
+        fold: The fold of each; None without folds.
+        left_out: How many pairs of the list have an item that is not evaluated.
+    """
+
+    pairs: Int64[np.ndarray, "p 2"]
+    same: Bool[np.ndarray, " p"]
+    fold: Int64[np.ndarray, " p"] | None
+    left_out: int
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about them."""
+        if not self.left_out:
+            return ()
+        return (f"{self.left_out:,} pairs of the list were left out: they name items outside the part",)
 
 
 @dataclass(frozen=True)
@@ -63,11 +93,8 @@ class Counted:
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
-        means = ("mean_positive_distance", "mean_negative_distance")
-        counts = asdict(self.census)
-        known = {
-            name: None if name in means and counts[name] != counts[name] else counts[name] for name in counts
-        }
+        counts = asdict(self.census).items()
+        known = {name: None if math.isnan(count) else count for name, count in counts}
         return {"margin": self.margin, "items": self.items, "sampled": self.sampled, **known}
 
 
@@ -149,19 +176,35 @@ def figures_of(
     *,
     distance: Distance,
     far: float,
+    threshold: float | None = None,
+    listed: Listed | None = None,
 ) -> Figures:
-    """Measures embeddings: retrieval, and verification over all pairs.
+    """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
     Args:
         embeddings: One row per item.
         labels: The identity of each.
         distance: How they are compared.
         far: The false-accept rate to list among others.
+        threshold: Where to cluster the items; None does not.
+        listed: Pairs of a list to measure, too.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     return Figures(
         retrieval(embeddings, labels, distance=distance),
         verification(embeddings, labels, distance=distance, at=at),
+        None if threshold is None else clustering(embeddings, labels, threshold=threshold, distance=distance),
+        None
+        if listed is None
+        else verification(
+            embeddings,
+            labels,
+            pairs=listed.pairs,
+            same=listed.same,
+            fold=listed.fold,
+            distance=distance,
+            at=at,
+        ),
     )
 
 
@@ -188,9 +231,12 @@ def count_triplets(
     return Counted(census(rows, own, margin=margin, distance=distance), margin, len(part), len(part) < n)
 
 
-def sized(measured: Retrieval | Verification) -> str:
+def sized(measured: Retrieval | Verification | Clustering) -> str:
     """Says how many queries or pairs stand behind a report."""
     if isinstance(measured, Retrieval):
         left_out = f", {measured.excluded:,} without a positive left out" if measured.excluded else ""
         return f"{len(measured.queries):,} queries among {measured.references:,} items{left_out}"
+    if isinstance(measured, Clustering):
+        at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
+        return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
     return f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"

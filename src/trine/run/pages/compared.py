@@ -23,10 +23,9 @@ from trine.page import (
 )
 from trine.run.headline import long_lines
 from trine.run.pages.curves import distance_chart, rank_chart, roc_chart
-from trine.run.pages.facts import model_facts
+from trine.run.pages.facts import model_facts, named, protocol_words
 from trine.run.pages.subject import Shelf, Subject, distance_note
 from trine.run.paired import Difference
-from trine.run.report import sized
 
 SHOWN, NEIGHBOURS = 3, 8
 
@@ -70,13 +69,15 @@ def _figures(subjects: Sequence[Subject], differences: Mapping[str, Mapping[str,
         measured = getattr(first.report.after, name)
         if measured is None:
             continue
-        rows.append(f"{measured.protocol}; {sized(measured)}")
+        rows.append(protocol_words(measured))
         for line in lines:
-            row: list[Child] = [line.name]
+            if line.value(first.report.after) is None:
+                continue
+            row: list[Child] = [named(line)]
             for subject in subjects:
                 after = subject.report.after
                 row.append(figure(line.value(after), line.interval(after)))
-            row += [_difference(differences[other.name].get(line.name)) for other in others]
+            row += [_difference(differences[other.name].get(line.key)) for other in others]
             rows.append(row)
     head = ["figure", *(subject.name for subject in subjects)]
     head += [f"{other.name} less {first.name}" for other in others]

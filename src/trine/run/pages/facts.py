@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 import torch
 
-from trine.evaluation import Retrieval
+from trine.evaluation import Clustering, Retrieval, Verification
 from trine.neighbours import nearest_neighbours
 from trine.page import Child, Markup, Section, element, facts, figure, join, range_bar, table
-from trine.run.headline import long_lines
+from trine.run.headline import Headline, long_lines
 from trine.run.pages.subject import Subject
 from trine.run.report import Report, sized
 
@@ -26,13 +26,15 @@ def figures_section(subject: Subject) -> Section:
         measured = getattr(report.after, name)
         if measured is None:
             continue
-        rows.append(f"{measured.protocol}; {sized(measured)}")
+        rows.append(protocol_words(measured))
         for line in lines:
             value, interval = line.value(report.after), line.interval(report.after)
+            if value is None:
+                continue
             was = None if before is None else line.value(before)
             ends = (None, None) if interval is None else (interval.low, interval.high)
-            bar = None if value is None else range_bar(value, *ends, before=was)
-            row: list[Child] = [line.name, bar, figure(value, interval)]
+            bar = range_bar(value, *ends, before=was)
+            row: list[Child] = [named(line), bar, figure(value, interval)]
             if before is not None:
                 row.append(figure(was, line.interval(before)))
             rows.append(row)
@@ -44,6 +46,19 @@ def figures_section(subject: Subject) -> Section:
         head.append("before")
         lead += " Before training: the raw pictures or features, compared as they are (the ring on the bar)."
     return Section("figures", "Figures", lead, table(head, rows, words=2))
+
+
+def protocol_words(measured: Retrieval | Verification | Clustering) -> str:
+    """Names a protocol, and says how many queries or pairs stand behind it."""
+    name, _, how = measured.protocol.partition(": ")
+    return f"{name.capitalize()}: {how}; {sized(measured)}"
+
+
+def named(line: Headline) -> Child:
+    """The name of a line, with what is not expected of it."""
+    if line.larger_is_better:
+        return line.name
+    return join(line.name, " ", element("small", "smaller is better"))
 
 
 def identities_section(subject: Subject) -> Section | None:
