@@ -7,8 +7,22 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 from __future__ import annotations
 
 from trine.evaluation.calibration import calibrate
+from trine.evaluation.identification import Identification, identification
+from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, verification
 
-__all__ = ["Retrieval", "Verification", "calibrate", "picture", "retrieval", "verification"]
+__all__ = [
+    "Identification",
+    "OpenSet",
+    "OpenSetCurve",
+    "Retrieval",
+    "Verification",
+    "calibrate",
+    "identification",
+    "open_set",
+    "picture",
+    "retrieval",
+    "verification",
+]

@@ -11,6 +11,7 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.pairs import Pairs, all_pairs, given_pairs, sampled_pairs
+from trine.evaluation.rates import threshold_at_rate
 from trine.neighbours import as_rows
 from trine.shapes import Bool, Float, Float32, Int64
 
@@ -93,22 +94,7 @@ class Verification:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        if not 0 <= far <= 1:
-            raise InputError(f"far must be a rate from 0 to 1, given {far}")
-        count = len(self.impostor)
-        # The largest number of accepts whose share, as the division rounds it, is within the rate.
-        allowed = min(int(far * count) + 1, count)
-        while allowed / count > far:
-            allowed -= 1
-        if allowed == count:
-            return float(max(self.impostor[-1], self.genuine[-1]))
-        limit = self.impostor[allowed]
-        below = [
-            side[at - 1]
-            for side in (self.genuine, self.impostor)
-            if (at := np.searchsorted(side, limit, side="left"))
-        ]
-        return float(max(below)) if below else None
+        return threshold_at_rate(far, self.impostor, self.genuine, name="far")
 
     def tar_at_far(self, far: float) -> float:
         """The largest TAR at an observed threshold whose FAR is at most `far`: FaceNet's VAL at FAR.
