@@ -7,6 +7,7 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 from __future__ import annotations
 
 from trine.evaluation.agreement import TripletAgreement, triplet_agreement
+from trine.evaluation.audit import Audit, SuspectLabel, audit
 from trine.evaluation.calibration import calibrate
 from trine.evaluation.clustering import Clustering, clustering, clustering_of
 from trine.evaluation.picture import picture
@@ -14,10 +15,13 @@ from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, verification
 
 __all__ = [
+    "Audit",
     "Clustering",
     "Retrieval",
+    "SuspectLabel",
     "TripletAgreement",
     "Verification",
+    "audit",
     "calibrate",
     "clustering",
     "clustering_of",

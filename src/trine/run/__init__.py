@@ -11,6 +11,7 @@ runs/faces/
   picture.png     nearest-neighbour rows and the 2-D map of the test part
 """
 
+from trine.run.audit import AuditReport, audit_run, check_table, suspects_with_neighbours, write_suspects
 from trine.run.doctor import Examination, examine
 from trine.run.parts import part_of
 from trine.run.report import Figures, Report, figures_of
@@ -19,18 +20,23 @@ from trine.run.train import evaluate_run, train_run
 from trine.run.triplets import MiningReport, mine_run, write_triplets
 
 __all__ = [
+    "AuditReport",
     "Examination",
     "Figures",
     "MiningReport",
     "Report",
+    "audit_run",
+    "check_table",
     "cluster_items",
     "evaluate_run",
     "examine",
     "figures_of",
     "mine_run",
     "part_of",
+    "suspects_with_neighbours",
     "train_run",
     "write_clusters",
     "write_embeddings",
+    "write_suspects",
     "write_triplets",
 ]
