@@ -1,9 +1,9 @@
 """Of Fashion-MNIST's labels 2 % are wrong: how many of as many first suspects carry one?
 
-Of the 60,000 training labels, 1,200 are changed to another one at random. The audit sees the raw pixels, and
-the embeddings of an encoder that the default recipe trained on the changed labels: all of them, and those that
-the recipe held out. Beside it stands the plain share of neighbours that carry another label. Fashion-MNIST has
-wrong labels of its own, which count against both.
+Of the 60,000 training labels, 1,200 are changed to another one at random. The audit sees the raw pixels,
+and the embeddings of an encoder that the default recipe trained on the changed labels: all of them, and
+those that the recipe held out. Beside it stands the plain share of neighbours that carry another label.
+Fashion-MNIST has wrong labels of its own, which count against both.
 
     python benchmarks/audit.py
 """

@@ -164,7 +164,10 @@ def test_audit_lists_what_lies_among_others(trained, pictures, capsys, tmp_path)
     mixed = tmp_path / "mixed"
     shutil.copytree(pictures, mixed)
     shutil.copy(mixed / "bar2/3.png", mixed / "bar4/odd.png")
-    out = answered(capsys, "audit", trained, mixed, "--out", tmp_path / "suspects.csv", "--top", "3")
+    page = tmp_path / "suspects.html"
+    out = answered(
+        capsys, "audit", trained, mixed, "--out", tmp_path / "suspects.csv", "--page", page, "--top", "3"
+    )
     lines = out.splitlines()
     head = next(at for at, line in enumerate(lines) if line.startswith("score"))
     first, second = lines[head + 1 : head + 3]
@@ -177,9 +180,15 @@ def test_audit_lists_what_lies_among_others(trained, pictures, capsys, tmp_path)
         ("bar4/odd.png", "bar4", "bar2"),
     }
     assert float(rows[0]["score"]) == 1
+    shown = page.read_text(encoding="utf-8")
+    assert shown.count("<img") == 3 * 6
+    assert "looks like bar4, 1.00" in shown
+    assert "nearly identical to bar4/odd.png of bar4" in shown
+    assert "Some of these items were trained on" in shown
     assert "24 of them trained on (48 items" in answered(capsys, "audit", trained, pictures)
     sentence = refused(capsys, "audit", trained, pictures, "--out", tmp_path / "suspects.txt")
     assert "end it with .csv" in sentence
+    assert "end it with .html" in refused(capsys, "audit", trained, pictures, "--page", tmp_path / "page.txt")
     assert "top must be at least 1, given 0" in refused(capsys, "audit", trained, pictures, "--top", "0")
     assert "unknown part 'tests'" in refused(capsys, "audit", trained, pictures, "--part", "tests")
 

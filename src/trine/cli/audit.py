@@ -14,6 +14,7 @@ def audit_arguments(parser: Any) -> None:
     """Adds the arguments of the list."""
     add = parser.add_argument
     add("--out", type=str, default=None, help="a .csv file to write the list to")
+    add("--page", type=str, default=None, help="an .html file to write that shows the suspects in pictures")
     add("--top", type=int, default=50, help="how many suspects to list")
     add(
         "--part",
@@ -35,13 +36,18 @@ def audited(settings: Any, load_data: Callable[[Any], Dataset], say: Callable[[o
         TrineError: An argument, the model or the data cannot be used.
     """
     from trine import load
-    from trine.run import audit_run, check_table, write_suspects
+    from trine.run import audit_run, check_page, check_table, write_audit_page, write_suspects
 
     load(settings.run)  # A missing model is said before any data is read.
     if settings.out is not None:
         check_table(settings.out)
+    if settings.page is not None:
+        check_page(settings.page)
     report = audit_run(settings.run, load_data(settings), part=settings.part, top=settings.top)
     say(report)
     if settings.out is not None:
         write_suspects(report, out=settings.out)
         say(f"{settings.out} holds the first {len(report.suspects):,}")
+    if settings.page is not None:
+        write_audit_page(report, out=settings.page)
+        say(f"{settings.page} shows them")

@@ -12,7 +12,7 @@ from trine.evaluation.calibration import calibrate
 from trine.evaluation.clustering import Clustering, clustering, clustering_of
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
-from trine.evaluation.verification import Verification, verification
+from trine.evaluation.verification import Verification, pairs_of, verification
 
 __all__ = [
     "Audit",
@@ -25,6 +25,7 @@ __all__ = [
     "calibrate",
     "clustering",
     "clustering_of",
+    "pairs_of",
     "picture",
     "retrieval",
     "triplet_agreement",

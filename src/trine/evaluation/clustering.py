@@ -130,6 +130,17 @@ class Clustering:
         Raises:
             InputError: The figure is unknown or has no interval, or none were asked for.
         """
+        return percentile_interval(self.resampled(figure))
+
+    def resampled(self, figure: str) -> Float[np.ndarray, " r"]:
+        """The figure in each draw of identities: what its interval is made of.
+
+        Args:
+            figure: As for `interval`.
+
+        Raises:
+            InputError: As for `interval`.
+        """
         if figure in ENTROPIES:
             raise InputError(
                 f"{figure} has no interval: entropies grow with the number of identities, and each draw of "
@@ -139,7 +150,7 @@ class Clustering:
             raise InputError(f"unknown figure {figure!r}: {nearest(figure, INTERVALS)}")
         if not self.resamples:
             raise InputError("no intervals were asked for: evaluate with resamples above 0")
-        return percentile_interval(self._drawn[figure])
+        return self._drawn[figure]
 
     def to_json(self) -> dict[str, object]:
         """The figures, what stands behind them and the protocol, as values that JSON knows."""

@@ -109,8 +109,10 @@ def check_table(out: str | Path) -> None:
         raise InputError(f"suspects are written as CSV, and {out} is no such name: end it with .csv")
 
 
-def suspects_with_neighbours(report: AuditReport) -> list[tuple[SuspectLabel, list[int]]]:
-    """Each suspect with the positions, in the report's data, of the items nearest to it.
+def suspects_with_neighbours(
+    report: AuditReport,
+) -> list[tuple[SuspectLabel, list[tuple[int, float]]]]:
+    """Each suspect with the positions, in the report's data, of the items nearest to it, and their distances.
 
     Args:
         report: What was found.
@@ -118,9 +120,36 @@ def suspects_with_neighbours(report: AuditReport) -> list[tuple[SuspectLabel, li
     Returns:
         The suspects in their order; a nearly identical item comes first.
     """
-    shown = []
+    found, shown = report.audit, []
     for one in report.suspects:
-        twin = int(report.audit.twins[one.row])
-        rest = [at for at in one.neighbours if at != twin]
-        shown.append((one, rest if twin < 0 else [twin, *rest][: len(one.neighbours)]))
+        distances = found.neighbours.distances[one.row].tolist()
+        near = list(zip(one.neighbours, distances, strict=False))
+        twin = int(found.twins[one.row])
+        if twin >= 0:
+            rest = [(at, away) for at, away in near if at != twin]
+            near = [(twin, float(found.twin_distances[one.row])), *rest][: len(near)]
+        shown.append((one, near))
     return shown
+
+
+def write_audit_page(report: AuditReport, *, out: str | Path) -> None:
+    """Writes one page of HTML that shows the suspects beside the items they are most like.
+
+    Args:
+        report: What was found.
+        out: The file.
+
+    Raises:
+        InputError: The file is no .html, or cannot be written.
+    """
+    from trine.run.pages.audited import audit_page
+
+    check_page(out)
+    text = audit_page(report, suspects_with_neighbours(report))
+    write_file(Path(out), lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def check_page(out: str | Path) -> None:
+    """Raises an `InputError` unless the name is that of a .html file."""
+    if Path(out).suffix.lower() != ".html":
+        raise InputError(f"the page is written as HTML, and {out} is no such name: end it with .html")
