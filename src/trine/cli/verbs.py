@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trine.cli.audit import audit_arguments, audited
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Verb
 from trine.errors import SettingError
@@ -274,6 +275,16 @@ def _mine(settings: Any) -> None:
     _say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
 
 
+def _audit_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    audit_arguments(parser)
+
+
+def _audit(settings: Any) -> None:
+    audited(settings, _loaded, _say)
+
+
 def _embed_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
     _data_arguments(parser)
@@ -443,6 +454,12 @@ VERBS: dict[str, Verb] = {
         "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
         "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
         "trine evaluate runs/faces runs/harder photos/",
+    ),
+    "audit": Verb(
+        _audit,
+        _audit_arguments,
+        "List the items that probably carry a wrong label.",
+        "trine audit runs/faces photos/ --out suspects.csv",
     ),
     "mine": Verb(
         _mine,

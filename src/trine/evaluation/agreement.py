@@ -51,7 +51,7 @@ class TripletAgreement:
 
     @property
     def ties(self) -> int:
-        """How many triplets have both equally far; they do not agree, and chance would settle half of them."""
+        """How many triplets have both equally far; they do not agree, though chance would settle half."""
         return int((self.margins == 0).sum())
 
     @property
@@ -67,7 +67,7 @@ class TripletAgreement:
 
     @property
     def ceiling(self) -> float:
-        """The largest agreement that any distances could reach, as far as pairs of opposite triplets limit it."""
+        """The most that any distances could agree with triplets of which some say the opposite of others."""
         counts, reverse = self._counts[1:]
         # Each pair of opposites stands in the table twice.
         best = np.where(reverse > 0, np.maximum(counts, reverse) / 2, counts)

@@ -64,7 +64,7 @@ class Clustering:
 
     @property
     def pairwise_precision(self) -> float:
-        """The share of pairs in one cluster that are of one identity; NaN where no two items came together."""
+        """The share of pairs in one cluster that are of one identity; NaN where no pair came together."""
         return _ratio(self._pairs[0], self._pairs[1])
 
     @property
@@ -80,13 +80,13 @@ class Clustering:
 
     @property
     def bcubed_precision(self) -> float:
-        """The mean over items of the share of their cluster, themselves included, that is of their identity."""
+        """The mean over items of the share of their cluster that is of their identity, they included."""
         sizes = self.table.cluster_sizes[self.table.cluster]
         return float((self.table.count**2 / sizes).sum() / self.table.items)
 
     @property
     def bcubed_recall(self) -> float:
-        """The mean over items of the share of their identity, themselves included, that is in their cluster."""
+        """The mean over items of the share of their identity that is in their cluster, they included."""
         sizes = self.table.identity_sizes[self.table.identity]
         return float((self.table.count**2 / sizes).sum() / self.table.items)
 
@@ -97,7 +97,7 @@ class Clustering:
 
     @property
     def nmi(self) -> float:
-        """The mutual information over the arithmetic mean of both entropies (Strehl, Ghosh 2002), in [0, 1]."""
+        """The mutual information over the arithmetic mean of both entropies, in [0, 1]."""
         if self.table.same:
             return 1.0
         return _over(self.table.mutual_information, sum(self.table.entropies) / 2)
@@ -143,8 +143,8 @@ class Clustering:
         """
         if figure in ENTROPIES:
             raise InputError(
-                f"{figure} has no interval: entropies grow with the number of identities, and each draw of the "
-                "bootstrap holds fewer different ones; take that of ari or bcubed_f"
+                f"{figure} has no interval: entropies grow with the number of identities, and each draw of "
+                "the bootstrap holds fewer different ones; take that of ari or bcubed_f"
             )
         if figure not in INTERVALS:
             raise InputError(f"unknown figure {figure!r}: {nearest(figure, INTERVALS)}")

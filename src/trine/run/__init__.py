@@ -12,6 +12,7 @@ runs/faces/
   picture.png     nearest-neighbour rows and the 2-D map of the test part
 """
 
+from trine.run.audit import AuditReport, audit_run, check_page, check_table, write_audit_page, write_suspects
 from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
@@ -22,11 +23,15 @@ from trine.run.train import train_run
 from trine.run.triplets import MiningReport, mine_run, write_triplets
 
 __all__ = [
+    "AuditReport",
     "Comparison",
     "Examination",
     "Figures",
     "MiningReport",
     "Report",
+    "audit_run",
+    "check_page",
+    "check_table",
     "cluster_items",
     "compare_runs",
     "evaluate_run",
@@ -35,7 +40,9 @@ __all__ = [
     "mine_run",
     "part_of",
     "train_run",
+    "write_audit_page",
     "write_clusters",
     "write_embeddings",
+    "write_suspects",
     "write_triplets",
 ]
