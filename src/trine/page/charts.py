@@ -86,7 +86,8 @@ def histogram_chart(
         The chart with its legend.
     """
     shares = [counts / max(int(counts.sum()), 1) for _, _, counts in kinds]
-    x = Axis(title, float(edges[0]), float(edges[-1]))
+    low, high = float(edges[0]), float(edges[-1])
+    x = Axis(title, low, high if high > low else low + 1)
     top = max((float(share.max()) for share in shares if len(share)), default=0.0)
     y = Axis("share of the pairs of its kind", 0.0, 1.12 * top or 1.0, percent=True)
     drawn = []
