@@ -7,8 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
-from reading import check_page
 
+from reading import check_page
 from trine.cli import VERBS, main
 
 PIL = pytest.importorskip("PIL.Image")

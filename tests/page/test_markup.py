@@ -66,7 +66,7 @@ def test_every_part_escapes_its_names():
         EVIL,
         [Section("a", EVIL, EVIL, side_by_side(*parts))],
         lead=EVIL,
-        stats=[Stat(EVIL, EVIL, EVIL)],
+        stats=[Stat(EVIL, EVIL, (EVIL,))],
         notes=[EVIL],
         foot=EVIL,
     )
