@@ -148,7 +148,12 @@ def _frame(x: Axis, y: Axis, about: str, *inside: Markup | None) -> Markup:
         at = _across(x, value)
         grid += [
             element("line", x1=at, x2=at, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, class_="tick"),
-            _text(written, min(at, WIDTH - 18), HEIGHT - BOTTOM + 18, anchor="middle"),
+            _text(
+                written,
+                WIDTH if at > WIDTH - 30 else at,
+                HEIGHT - BOTTOM + 18,
+                anchor="end" if at > WIDTH - 30 else "middle",
+            ),
         ]
     base = element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, class_="tick")
     return element(
