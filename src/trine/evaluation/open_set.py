@@ -14,8 +14,9 @@ from trine.errors import InputError
 from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, multiplicities, percentile_interval
 from trine.evaluation.labels import Labels, checked, joint_codes
 from trine.evaluation.means import check_figure, check_resamples
-from trine.evaluation.rates import accepts_within, threshold_at_rate
+from trine.evaluation.pairs import Distances
 from trine.evaluation.relevant import relevant_blocks
+from trine.evaluation.roc import accepts_within, threshold_at_rate
 from trine.neighbours import NEVER, ExactSearch, as_rows
 from trine.shapes import Float, Int64
 
@@ -86,7 +87,8 @@ class OpenSet:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        return threshold_at_rate(rate, np.sort(self.strangers), np.sort(self.distances), name="rate")
+        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.strangers))
+        return threshold_at_rate(rate, known, strangers, name="rate")
 
     def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
         """The share of known probes that are found and named, at a rate of strangers who are named, too.

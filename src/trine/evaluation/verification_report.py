@@ -19,8 +19,8 @@ from trine.evaluation.roc import (
     area,
     equal_error_rate,
     histogram_of,
-    largest_thresholds,
     roc_points,
+    threshold_at_rate,
 )
 from trine.shapes import Float, Float32, Int64
 
@@ -117,15 +117,7 @@ class Verification:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        if not 0 <= far <= 1:
-            raise InputError(f"far must be a rate from 0 to 1, given {far}")
-        count = self.impostor_pairs
-        # The largest number of accepts whose share, as the division rounds it, is within the rate.
-        allowed = min(int(far * count) + 1, count)
-        while allowed / count > far:
-            allowed -= 1
-        found = largest_thresholds(self.pairs.genuine, self.pairs.impostor, np.array([allowed]))[0]
-        return None if np.isnan(found) else float(found)
+        return threshold_at_rate(far, self.pairs.genuine, self.pairs.impostor, name="far")
 
     def tar_at_far(self, far: float) -> float:
         """The largest TAR at an observed threshold whose FAR is at most `far`: FaceNet's VAL at FAR.
