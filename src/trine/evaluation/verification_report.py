@@ -8,9 +8,15 @@ from functools import cached_property
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import InputError, nearest
+from trine.errors import InputError
 from trine.evaluation.folds import Folds
-from trine.evaluation.intervals import LEVEL, Interval, percentile_interval
+from trine.evaluation.intervals import (
+    LEVEL,
+    Interval,
+    check_figure,
+    check_resamples,
+    percentile_interval,
+)
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
 from trine.evaluation.pairs import Pairs
 from trine.evaluation.roc import (
@@ -230,10 +236,8 @@ class Verification:
         Raises:
             InputError: As for `interval`.
         """
-        if figure not in FIGURES:
-            raise InputError(f"no interval is known for {figure!r}: {nearest(figure, FIGURES)}")
-        if not self.resamples:
-            raise InputError("this report was made with resamples=0; measure again with resamples to draw")
+        check_figure(figure, FIGURES)
+        check_resamples(self.resamples)
         if figure == "accuracy":
             return self._accuracies
         found: np.ndarray = getattr(self._resampled, figure)(*arguments)
