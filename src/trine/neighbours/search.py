@@ -123,7 +123,7 @@ class ExactSearch:
         if k < 1:
             raise InputError(f"k must be at least 1, given {k}")
         x, left_out = self._check(queries, exclude)
-        everyone_excludes = len(x) > 0 and bool((left_out >= 0).all())
+        everyone_excludes = exclude is not None and len(x) > 0 and bool((left_out >= 0).all())
         k = min(k, len(self) - everyone_excludes)
         indices = np.full((len(x), k), -1, dtype=np.int64)
         distances = np.full((len(x), k), np.inf)
@@ -204,10 +204,11 @@ class ExactSearch:
                 f"queries and references must have equal width, "
                 f"given {x.shape[1]} and {self._rows.shape[1]} columns"
             )
-        left_out = np.full(len(x), -1) if exclude is None else exclude
-        if len(left_out) and (left_out.min() < -1 or left_out.max() >= len(self)):
+        if exclude is None:
+            return x, torch.full((len(x),), -1, device=x.device)
+        if len(exclude) and (exclude.min() < -1 or exclude.max() >= len(self)):
             raise InputError(f"exclude must hold rows of the {len(self)} references, or -1")
-        return x, torch.as_tensor(left_out, device=x.device)
+        return x, torch.as_tensor(exclude, device=x.device)
 
     def _block(
         self, x: Tensor, left_out: Tensor, k: int, width: int
