@@ -73,7 +73,8 @@ def _of_one(settings: Any) -> Dataset:
         features=settings.features,
         policy=LoadPolicy(unreadable=settings.unreadable, duplicates=settings.duplicates),
     )
-    say(report)
+    if len(data) > 1:
+        say(report)
     identity = check_name(settings.identity, "identity")
     return replace(data, labels=np.zeros(len(data), dtype=np.int64), identities=(identity,))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trine.cli.clusters import GALLERY_CLUSTERS
 from trine.cli.galleries import GALLERY, address_of, existing, model_folder
@@ -13,9 +12,6 @@ from trine.cli.moving import MOVING
 from trine.cli.parser import Verb
 from trine.cli.words import say, say_json
 from trine.errors import GalleryError, SettingError
-
-if TYPE_CHECKING:
-    from trine import Gallery
 
 
 def _gallery_argument(parser: Any) -> None:
@@ -89,7 +85,6 @@ def _list(settings: Any) -> None:
             for name, count in counts.items():
                 say(f"{count:7,}  {name}")
             return
-        _check_known(gallery, settings.identity)
         entries = sorted(gallery.entries(settings.identity), key=lambda entry: entry.item)
     for entry in entries:
         if settings.json:
@@ -117,10 +112,12 @@ def _forget_arguments(parser: Any) -> None:
 
 
 def _forget(settings: Any) -> None:
+    from trine.gallery.entries import unknown_identity
+
     with existing(settings.gallery) as gallery:
         count = gallery.forget(settings.identity)
         if not count:
-            _check_known(gallery, settings.identity)
+            raise unknown_identity(settings.identity, gallery.identities(), gallery.address)
         say(
             f"{settings.identity} is forgotten, with {_items(count)}; backups, copies and exported tables of "
             f"{gallery.address} may still hold them"
@@ -135,7 +132,6 @@ def _rename_arguments(parser: Any) -> None:
 
 def _rename(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
-        _check_known(gallery, settings.identity)
         count = gallery.rename(settings.identity, settings.to)
         say(f"{settings.identity} is called {settings.to} now, with {_items(count)}")
 
@@ -148,8 +144,6 @@ def _merge_arguments(parser: Any) -> None:
 
 def _merge(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
-        for name in (settings.identity, settings.other):
-            _check_known(gallery, name)
         count = gallery.merge(settings.identity, settings.other)
         total = gallery.identities()[settings.identity]
         say(f"{_items(count)} of {settings.other} are {settings.identity}'s now, who has {_items(total)}")
@@ -226,15 +220,6 @@ def _agreed(question: str) -> bool:
 def _tell_problems(problems: Sequence[str]) -> None:
     for problem in problems:
         say(problem)
-
-
-def _check_known(gallery: Gallery, identity: str) -> None:
-    """Refuses a name that nobody has, with the one that may be meant."""
-    names = gallery.identities()
-    if identity not in names:
-        close = get_close_matches(identity, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "see trine gallery list"
-        raise GalleryError(f"the gallery {gallery.address} knows nobody called {identity[:80]!r}: {hint}")
 
 
 def _items(count: int) -> str:

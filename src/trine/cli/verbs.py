@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from trine.cli.audit import audit_arguments, audited
 from trine.cli.clusters import CLUSTER
 from trine.cli.enrolling import ENROL
 from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
 from trine.cli.questions import QUESTIONS
-from trine.cli.words import data_arguments as _data_arguments
-from trine.cli.words import loaded as _loaded
-from trine.cli.words import say as _say
+from trine.cli.words import data_arguments, loaded, say
 from trine.errors import SettingError
 
 
@@ -30,7 +29,7 @@ def _demo_arguments(parser: Any) -> None:
 def _demo(settings: Any) -> None:
     from trine.demo import demo
 
-    demo(settings.out, say=_say)
+    demo(settings.out, say=say)
 
 
 def _set_argument(parser: Any) -> None:
@@ -40,7 +39,7 @@ def _set_argument(parser: Any) -> None:
 
 
 def _train_arguments(parser: Any) -> None:
-    _data_arguments(parser)
+    data_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="the run folder to make")
     parser.add_argument(
         "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
@@ -77,20 +76,20 @@ def _train(settings: Any) -> None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
     first = world_of(recipe.training).first
-    say = _say if first else _say_nothing
+    tell = say if first else _say_nothing
     if first:
         check_run(run, resume=settings.resume)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
-    data = _loaded(settings, say)
+    data = loaded(settings, tell)
     try:
         report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
         words = "" if triplets is None else f" --triplets {settings.triplets}"
-        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
+        tell(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
         raise
-    say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
+    tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:
@@ -114,8 +113,8 @@ def _recipe(settings: Any) -> None:
     from trine.training import load_recipe, recipe_names, recipe_text
 
     recipe = load_recipe(settings.name, overrides=_overrides(settings.set))
-    _say(f"# recipes by name: {', '.join(recipe_names())}")
-    _say(recipe_text(recipe).rstrip())
+    say(f"# recipes by name: {', '.join(recipe_names())}")
+    say(recipe_text(recipe).rstrip())
 
 
 def _doctor_arguments(parser: Any) -> None:
@@ -126,19 +125,27 @@ def _doctor(settings: Any) -> None:
     from trine.run import examine
 
     found = examine(settings.run)
-    _say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
+    say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
 
 
 def _evaluate_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
+    parser.add_argument(
+        "runs", type=str, nargs="+", help="the run folder, or a model folder; several are compared"
+    )
+    data_arguments(parser)
     parser.add_argument(
         "--part", type=str, default="auto", help="which items: auto, all, train, validation or test"
     )
     parser.add_argument(
         "--far", type=float, default=0.01, help="the false-accept rate to look at beside 1 %%"
     )
-    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and picture.png")
+    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and report.html")
+    parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too: a .csv of a, b, same and fold, or pairs.txt as that of LFW",
+    )
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -153,24 +160,39 @@ def _evaluate_arguments(parser: Any) -> None:
 
 def _evaluate(settings: Any) -> None:
     from trine import load
-    from trine.run import evaluate_run
+    from trine.run import compare_runs, evaluate_run
 
-    load(settings.run)  # A missing model is said before any data is read.
+    for run in settings.runs:
+        load(run)  # A missing model is said before any data is read.
+    if len(settings.runs) > 1:
+        if settings.calibrate:
+            raise SettingError("--calibrate keeps a threshold in one model: name one run, not several")
+        compared = compare_runs(
+            settings.runs,
+            loaded(settings),
+            part=settings.part,
+            far=settings.far,
+            out=settings.out,
+            pairs=settings.pairs,
+        )
+        say(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
+        return
     report = evaluate_run(
-        settings.run,
-        _loaded(settings),
+        settings.runs[0],
+        loaded(settings),
         part=settings.part,
         far=settings.far,
         out=settings.out,
         store_threshold=settings.calibrate,
         support="provisional" if settings.provisional else "required",
+        pairs=settings.pairs,
     )
-    _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
+    say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
 
 
 def _mine_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
+    data_arguments(parser)
     mining_arguments(parser)
 
 
@@ -180,13 +202,23 @@ def _mine(settings: Any) -> None:
 
     load(settings.run)  # A missing model is said before any data is read.
     how = mining_of(settings)
-    report = mine_run(settings.run, _loaded(settings), out=settings.out, how=how, part=settings.part)
-    _say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+    report = mine_run(settings.run, loaded(settings), out=settings.out, how=how, part=settings.part)
+    say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+
+
+def _audit_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    data_arguments(parser)
+    audit_arguments(parser)
+
+
+def _audit(settings: Any) -> None:
+    audited(settings, loaded, say)
 
 
 def _embed_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
+    data_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="the .parquet file to write")
 
 
@@ -194,9 +226,9 @@ def _embed(settings: Any) -> None:
     from trine import load
     from trine.run import write_embeddings
 
-    encoder, data = load(settings.run), _loaded(settings)
+    encoder, data = load(settings.run), loaded(settings)
     write_embeddings(encoder, data, out=settings.out)
-    _say(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
+    say(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
 
 
 VERBS: dict[str, Verb | Group] = {
@@ -231,7 +263,15 @@ VERBS: dict[str, Verb | Group] = {
         _evaluate_arguments,
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
         "trine evaluate runs/faces photos/ --far 0.001\n"
-        "trine evaluate runs/faces others/ --far 0.001 --calibrate",
+        "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
+        "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
+        "trine evaluate runs/faces runs/harder photos/",
+    ),
+    "audit": Verb(
+        _audit,
+        _audit_arguments,
+        "List the items that probably carry a wrong label.",
+        "trine audit runs/faces photos/ --out suspects.csv",
     ),
     "mine": Verb(
         _mine,

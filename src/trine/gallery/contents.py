@@ -13,7 +13,7 @@ from trine.distances import Distance
 from trine.errors import GalleryError, InputError, SettingError
 from trine.gallery import exchange
 from trine.gallery.decision import Threshold
-from trine.gallery.entries import Enrolment, Entry, Record, Vector, check_name
+from trine.gallery.entries import Enrolment, Entry, Record, Vector, check_name, unknown_identity
 from trine.gallery.exchange import batched
 from trine.gallery.forms import Form
 from trine.gallery.identify import Identifier
@@ -485,8 +485,9 @@ class Contents:
         return f"the gallery {self._store.address}"
 
     def _known(self, identity: str) -> None:
-        if check_name(identity, "identity") not in self._store.identities():
-            raise GalleryError(f"{self._name} knows nobody called {identity[:80]!r}: enrol them first")
+        known = self._store.identities()
+        if check_name(identity, "identity") not in known:
+            raise unknown_identity(identity, known, self._store.address)
 
 
 def _entry(record: Record) -> Entry:
