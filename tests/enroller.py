@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from trine.errors import GalleryError
 from trine.gallery import Entry, Gallery
 
 OPENING = {"dimension": 4, "fingerprint": "by hand", "threshold": 1.0}
@@ -46,16 +47,6 @@ def perform(gallery, seed):
         gallery.forget(what)
 
 
-def work_until_killed(path, first, pipe):
-    """Performs one operation after another and says so after each."""
-    with Gallery.open(path, **OPENING) as gallery:
-        seed = first
-        while True:
-            perform(gallery, seed)
-            pipe.send(seed)
-            seed += 1
-
-
 def enrol_range(path, worker, count, barrier):
     """Opens, or creates, the gallery together with others, and enrols items of its own."""
     barrier.wait()
@@ -66,9 +57,41 @@ def enrol_range(path, worker, count, barrier):
             )
 
 
-def enrol_on_demand(path, pipe):
-    """Enrols what it is sent and acknowledges it."""
+def on_demand(path, pipe):
+    """Does what it is sent, a name of a method with its arguments, and acknowledges it."""
     with Gallery.open(path, **OPENING) as gallery:
-        while (seed := pipe.recv()) is not None:
-            gallery.enrol("ann", f"item {seed}", embedding=embedding_of(seed))
-            pipe.send(seed)
+        while (order := pipe.recv()) is not None:
+            method, arguments, settings = order
+            pipe.send(getattr(gallery, method)(*arguments, **settings))
+
+
+def write_a_register(path, name, count, last):
+    """Enrols ever higher numbers under one name, and says each when it has been acknowledged."""
+    with Gallery.open(path, **OPENING) as gallery:
+        for value in range(1, count + 1):
+            gallery.enrol(name, name, embedding=[value, 0, 0, 0], metadata={"value": value})
+            last.value = value
+
+
+def read_registers(path, lasts, over, seen):
+    """Reads registers until it is over; what it read must be at least what was acknowledged when it began."""
+    with Gallery.open(path, **OPENING) as gallery:
+        while not over.is_set():
+            for name, last in lasts.items():
+                for read in (_by_search, _by_get):
+                    acknowledged = last.value
+                    value = read(gallery, name)
+                    assert acknowledged <= value <= last.value + 1, (name, read, acknowledged, value)
+                    seen[name] = value
+
+
+def _by_search(gallery, name):
+    hits = gallery.search(embedding=[0, 0, 0, 0], k=10)
+    return next((int(hit.score) for hit in hits if hit.identity == name), 0)
+
+
+def _by_get(gallery, name):
+    try:
+        return gallery.get(name).metadata["value"]
+    except GalleryError:
+        return 0
