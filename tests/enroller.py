@@ -1,8 +1,12 @@
 """What the gallery's tests run in processes of their own."""
 
+import shutil
+import traceback
+
 import numpy as np
 
-from trine.errors import GalleryError
+from small_disk import fill, mounted
+from trine.errors import GalleryError, TrineError
 from trine.gallery import Entry, Gallery
 
 OPENING = {"dimension": 4, "fingerprint": "by hand", "threshold": 1.0}
@@ -95,3 +99,65 @@ def _by_get(gallery, name):
         return gallery.get(name).metadata["value"]
     except GalleryError:
         return 0
+
+
+def work_on_a_full_disk(folder, pipe):
+    """Tries every call on a full disk, and again when there is room; tells what was said."""
+    if not mounted(folder, size="8m"):
+        pipe.send(None)
+        return
+    path, told = folder / "people.db", {}
+
+    def opened(path=path):
+        return Gallery.open(path, **OPENING)
+
+    def said(call, *arguments):
+        try:
+            call(*arguments)
+        except TrineError as error:
+            return f"{type(error).__name__}: {error}"
+        except BaseException:
+            return traceback.format_exc()
+        return "done"
+
+    def state(gallery):
+        hits = gallery.search(embedding=np.zeros(4), k=10_000)
+        return {(hit.item, hit.identity, hit.score) for hit in hits}, gallery.identities()
+
+    def many(name, count):
+        return [
+            Entry(name, f"{name} {i}", embedding_of(i), metadata={"text": "x" * 500}) for i in range(count)
+        ]
+
+    with opened() as gallery:
+        gallery.enrol_many(many("ann", 300))
+        gallery.enrol_many(many("bob", 300))
+        told["before"] = state(gallery)
+    spare = path.with_name("spare")
+    shutil.copy(path, spare)
+    calls = {
+        "enrol": lambda g: g.enrol("cas", "1", embedding=embedding_of(1), metadata={"text": "x" * 5000}),
+        "enrol_many": lambda g: g.enrol_many(many("cas", 500)),
+        "replace": lambda g: g.enrol("bob", "ann 1", embedding=embedding_of(2)),
+        "remove": lambda g: g.remove("ann 1"),
+        "forget": lambda g: g.forget("ann"),
+    }
+    for name, call in calls.items():
+        shutil.copy(spare, path)
+        with opened() as gallery:
+            filler = fill(folder)
+            first = said(call, gallery)
+            now = state(gallery)
+            if name == "enrol":
+                told["search"] = said(lambda: gallery.search(embedding=np.zeros(4)))
+            filler.unlink()
+            told[name] = first, now, said(call, gallery)
+    shutil.copy(spare, path)
+    spare.unlink()
+    filler = fill(folder)
+    told["open"] = said(lambda: opened().close())
+    first = said(lambda: opened(path.with_name("new.db")).close())
+    left = sorted(item.name for item in folder.iterdir())
+    filler.unlink()
+    told["create"] = first, left, said(lambda: opened(path.with_name("new.db")).close())
+    pipe.send(told)

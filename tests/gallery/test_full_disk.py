@@ -1,0 +1,52 @@
+"""A disk that is really full: one sentence for each call that cannot be done, and the gallery as it was."""
+
+import multiprocessing
+
+import pytest
+
+import enroller
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """What each call said on a full disk, and what it said when there was room again."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["workloads"])
+    ours, theirs = context.Pipe(duplex=False)
+    folder = tmp_path_factory.mktemp("disk")
+    process = context.Process(target=enroller.work_on_a_full_disk, args=(folder, theirs))
+    process.start()
+    theirs.close()
+    try:
+        told = ours.recv()
+    finally:
+        process.join()
+    if told is None:
+        pytest.skip("this system lets nobody have a small disk of their own (user namespaces)")
+    return told
+
+
+@pytest.mark.parametrize("call", ["enrol", "enrol_many", "replace", "remove", "forget", "rebuild"])
+def test_a_write_on_a_full_disk(outcome, call):
+    if call not in outcome:
+        pytest.skip("is not there yet")
+    said, state, later = outcome[call]
+    assert said.startswith("GalleryError: the disk of the gallery /"), said
+    assert said.endswith("people.db is full: nothing of this call was written; make room and try again"), said
+    assert state == outcome["before"]
+    assert later == "done"
+
+
+def test_creation_on_a_full_disk(outcome):
+    said, left, later = outcome["create"]
+    assert said.startswith("GalleryError: the gallery /")
+    assert "new.db cannot be created (database or disk is full): " in said
+    assert not [name for name in left if name.startswith((".trine-", "new.db"))]
+    assert later == "done"
+
+
+def test_reading_on_a_full_disk(outcome):
+    """What was open goes on; an opening needs a little room for the index of SQLite's log."""
+    assert outcome["search"] == "done"
+    assert outcome["open"].startswith("GalleryError: the disk of the gallery /")
+    assert "is full" in outcome["open"]
