@@ -6,6 +6,7 @@ its score, its threshold and the false-accept rate behind it.
 
 from trine.gallery.decision import Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
+from trine.gallery.filters import Filter
 from trine.gallery.gallery import Gallery
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Scope, Store
@@ -16,6 +17,7 @@ __all__ = [
     "Decision",
     "Enrolment",
     "Entry",
+    "Filter",
     "Gallery",
     "Hit",
     "Identification",

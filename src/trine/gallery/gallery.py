@@ -25,6 +25,7 @@ from trine.gallery.entries import (
     Vectors,
     check_name,
 )
+from trine.gallery.forms import Form
 from trine.gallery.index import scores_between
 from trine.gallery.intake import Intake
 from trine.gallery.opening import Claim, open_store
@@ -83,6 +84,7 @@ class Gallery:
         dimension: int | None = None,
         fingerprint: str | None = None,
         distance: Distance | None = None,
+        form: Form | None = None,
         threshold: float | None = None,
         model: str | Path | None = None,
         create: bool = True,
@@ -100,6 +102,8 @@ class Gallery:
             dimension: The length of an embedding, for embeddings made elsewhere; at least 1.
             fingerprint: What made those embeddings: any text that changes when it does.
             distance: How to compare those embeddings; Euclidean where left out.
+            form: How a new gallery keeps embeddings: `"float32"`, `"float16"` or `"int8"`, of which the last
+                takes a byte a number.
             threshold: The largest distance that is accepted as the same identity.
             model: The folder of the encoder, to be remembered in a new gallery as `gallery.model`.
             create: Whether a missing gallery is created rather than refused.
@@ -113,7 +117,7 @@ class Gallery:
             SettingError: The dimension or the threshold is out of range, or both an encoder and what
                 stands in for one are given.
         """
-        claim = Claim.of(encoder, dimension=dimension, fingerprint=fingerprint, distance=distance)
+        claim = Claim.of(encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, form=form)
         given = threshold_of(threshold, encoder.calibration if encoder is not None else None)
         binding = claim.binding(given, encoder, model) if create else None
         store = open_store(path, binding=binding)
