@@ -39,14 +39,16 @@ def _difference(found, expected):
     return f"{len(missing)} items missing, {len(more)} that ought not to be there"
 
 
-def _found(path):
+def _found(path, workload):
     """What is there: `None` without a gallery, a sentence where it cannot be used."""
     if not path.exists():
         return None
     try:
-        return state_of(path)
+        state = state_of(path)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
+    traces = workload.traces(path, state) if hasattr(workload, "traces") else None
+    return f"the file still knows of what was forgotten in the steps {traces}" if traces else state
 
 
 def processes():
@@ -78,7 +80,7 @@ def kill(name, path, *, rounds, context, seed=0):
         for done in acknowledged:
             known = workload.foresee(known, done)
         step += len(acknowledged)
-        under_way, found = workload.foresee(known, step), _found(path)
+        under_way, found = workload.foresee(known, step), _found(path, workload)
         allowed = [known, under_way] if created else [None, {}, under_way]
         toll = toll.and_one(f"{name}, round {number}", found, allowed)
         if toll.losses:
@@ -110,6 +112,15 @@ def _one_life(name, path, step, context, rng):
     return acknowledged
 
 
+def journal(folder, *, steps):
+    """What the first steps of every workload do to the disk, each in `folder`/its name."""
+    lines = ["import workloads"]
+    for name in WORKLOADS:
+        (folder / name).mkdir()
+        lines.append(f"workloads.some_steps({str(folder / name)!r}, {name!r}, {steps})")
+    return power.run_under_journal("\n".join(lines), folder)
+
+
 def cut(name, deeds, folder, *, steps, scratch, count, seed=0):
     """Cuts the power at some moments of a workload's journal, and opens what is left in a scratch folder."""
     rng = random.Random(repr((name, seed)))
@@ -126,5 +137,5 @@ def cut(name, deeds, folder, *, steps, scratch, count, seed=0):
         # The first acknowledgement is that of the creation.
         allowed = known[fate.acknowledged - 1 :][:2] if fate.acknowledged else [None, {}]
         when = f"{name}, deed {fate.moment} of the journal, {fate.how}"
-        toll = toll.and_one(when, _found(scratch / "people.db"), allowed)
+        toll = toll.and_one(when, _found(scratch / "people.db", WORKLOADS[name]), allowed)
     return toll

@@ -5,6 +5,7 @@ the journal back up to any moment and says what a cut would have left at that mo
 """
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -31,21 +32,31 @@ class Deed:
     data: bytes
 
 
-def build(folder):
-    """Compiles the journal's library."""
-    library = folder / "disk_journal.so"
-    command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library, SOURCE, "-ldl"]
-    subprocess.run(command, check=True)
-    return library
+class NoJournalError(Exception):
+    """This system lets nobody see what a process does to the disk."""
 
 
-def run_under_journal(library, folder, code):
-    """Runs Python code in a process of its own, and returns what it did to the files under the folder."""
-    journal = folder.with_name(f"{folder.name}.journal")
+def _build(library):
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        raise NoJournalError("needs Linux and a C compiler, to see what a process does to the disk")
+    command = ["cc", "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise NoJournalError(f"needs a C compiler that makes libraries for LD_PRELOAD: {done.stderr[:200]}")
+
+
+def run_under_journal(code, folder):
+    """Runs Python code in a process of its own, and returns what it did to the files under the folder.
+
+    Raises:
+        NoJournalError: There is no C compiler, or not Linux.
+    """
+    journal, library = (folder.with_name(f"{folder.name}.{kind}") for kind in ("journal", "so"))
+    _build(library)
     settings = {
         "LD_PRELOAD": str(library),
         "DISK_JOURNAL": str(journal),
-        "DISK_JOURNAL_UNDER": f"{folder.resolve()}/",
+        "DISK_JOURNAL_UNDER": f"{folder}/",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
     subprocess.run([sys.executable, "-c", code], env=os.environ | settings, check=True)

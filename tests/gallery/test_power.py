@@ -5,8 +5,6 @@ a journal of all its dealings with the disk, and the journal says what a cut wou
 """
 
 import os
-import shutil
-import subprocess
 
 import pytest
 
@@ -22,28 +20,22 @@ STEPS = 30
 
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory):
-    """All that the workloads did to the disk, each in a folder of its own; and these folders."""
-    if shutil.which("cc") is None:
-        pytest.skip("needs a C compiler, for the journal of what a process does to the disk")
-    root = tmp_path_factory.mktemp("power")
-    folders = {name: root / "work" / name for name in WORKLOADS}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
+    """All that the workloads did to the disk, each in a folder of its own."""
+    folder = tmp_path_factory.mktemp("power").resolve() / "work"
+    folder.mkdir()
     try:
-        library = power.build(root)
-    except subprocess.CalledProcessError:
-        pytest.skip("needs a C compiler that makes libraries for LD_PRELOAD")
-    calls = [f"workloads.some_steps({str(folder)!r}, {name!r}, {STEPS})" for name, folder in folders.items()]
-    return power.run_under_journal(library, root / "work", "\n".join(["import workloads", *calls])), folders
+        return deaths.journal(folder, steps=STEPS), folder
+    except power.NoJournalError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
 def cut(journal, tmp_path):
-    deeds, folders = journal
+    deeds, folder = journal
 
     def cut(name, forgotten=lambda deed: False, count=MOMENTS):
         kept = [deed for deed in deeds if not forgotten(deed)]
-        return deaths.cut(name, kept, folders[name], steps=STEPS, scratch=tmp_path, count=count)
+        return deaths.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
 
     return cut
 
