@@ -217,18 +217,22 @@ class Twin(RuleBasedStateMachine):
     @rule(at=HANDLES, probe=VECTORS, k=st.integers(1, 9), offset=st.integers(0, 3), where=WHERE, scope=SCOPES)
     def search(self, at, probe, k, offset, where, scope):
         naive = [
-            (self._distance(probe, vector), item, identity)
+            (self._distance(probe, vector), item, identity, metadata)
             for item, (identity, vector, metadata) in self.known.items()
             if (scope["only"] is None or identity in scope["only"])
             and identity not in scope["without"]
             and item not in scope["exclude"]
             and passes(metadata, where)
         ]
-        naive.sort()
+        naive = sorted(naive, key=lambda hit: hit[:2])[offset : offset + k]
         probes = np.array([probe, probe], dtype="f4")
         scope = Scope(**scope, where=Filter.of(where))
-        for hits in self._store(at).search(probes, k=k, offset=offset, scope=scope):
-            assert [(hit.score, hit.item, hit.identity) for hit in hits] == naive[offset : offset + k]
+        for hits in self._store(at).search(probes, k=k, offset=offset, scope=scope, metadata=True):
+            assert [(hit.score, hit.item, hit.identity, hit.metadata) for hit in hits] == naive
+        (hits,) = self._store(at).search(probes[:1], k=k, offset=offset, scope=scope)
+        assert [(hit.score, hit.item, hit.identity, hit.metadata) for hit in hits] == [
+            (*hit[:3], {}) for hit in naive
+        ]
 
     @rule(at=HANDLES, probe=VECTORS)
     def identify(self, at, probe):

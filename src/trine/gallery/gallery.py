@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -371,12 +370,8 @@ class Gallery:
         if k < 1:
             raise SettingError(f"k is a number of items of at least 1, given {k}")
         probe = self._intake.probe(item, embedding)
-        while True:
-            (hits,) = self._store.search(probe, k=k)
-            records = self._store.get([hit.item for hit in hits])
-            # Another process may remove an item in between; then there is another one to find.
-            if all(hit.item in records for hit in hits):
-                return [replace(hit, metadata=json.loads(records[hit.item].metadata)) for hit in hits]
+        (hits,) = self._store.search(probe, k=k, metadata=True)
+        return hits
 
     def close(self) -> None:
         """Lets go of the store; closing twice is no error."""
