@@ -319,10 +319,13 @@ class Twin(RuleBasedStateMachine):
                 read()
 
 
-for name, place in STORES.items():
+def twin_of(name, place):
     case = type(f"Twin{name.title()}", (Twin,), {"place": staticmethod(place)}).TestCase
     case.settings = settings(max_examples=60, stateful_step_count=25)
-    globals()[f"Test{name.title()}"] = case
+    return case
+
+
+globals().update({f"Test{name.title()}": twin_of(name, place) for name, place in STORES.items()})
 
 
 @pytest.fixture(params=STORES.values(), ids=STORES)
