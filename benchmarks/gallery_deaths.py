@@ -25,6 +25,7 @@ from results import machine, write
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 import deaths
+import forking
 from workloads import WORKLOADS
 
 ROUNDS = 200
@@ -34,7 +35,7 @@ STEPS = 60
 
 def main() -> None:
     rows: list[dict[str, Any]] = []
-    context = deaths.processes()
+    context = forking.processes()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve() / "work"
         work.mkdir()

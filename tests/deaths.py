@@ -1,13 +1,10 @@
 """Galleries whose processes are killed, or whose power is cut, and what is found in them afterwards."""
 
 import contextlib
-import os
 import random
-import sys
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from multiprocessing import forkserver, get_context
 
 import power
 from workloads import WORKLOADS, state_of, until_killed
@@ -49,22 +46,6 @@ def _found(path, workload):
         return f"{type(error).__name__}: {error}"
     traces = workload.traces(path, state) if hasattr(workload, "traces") else None
     return f"the file still knows of what was forgotten in the steps {traces}" if traces else state
-
-
-def processes():
-    """Where processes come from that have all imports done when they start."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["workloads"])
-    before = os.environ.get("PYTHONPATH")
-    # Python 3.11 does not tell the process that is forked from where modules are.
-    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    try:
-        forkserver.ensure_running()
-    finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
-    return context
 
 
 def kill(name, path, *, rounds, context, seed=0):

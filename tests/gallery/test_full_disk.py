@@ -1,17 +1,15 @@
 """A disk that is really full: one sentence for each call that cannot be done, and the gallery as it was."""
 
-import multiprocessing
-
 import pytest
 
 import enroller
+import forking
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
     """What each call said on a full disk, and what it said when there was room again."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["workloads"])
+    context = forking.processes()
     ours, theirs = context.Pipe(duplex=False)
     folder = tmp_path_factory.mktemp("disk")
     process = context.Process(target=enroller.work_on_a_full_disk, args=(folder, theirs))

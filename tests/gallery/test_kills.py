@@ -5,20 +5,16 @@ import os
 import pytest
 
 import deaths
+import forking
 from workloads import WORKLOADS, state_of
 
 ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
 """How often each workload is killed; `benchmarks/gallery_deaths.py` does it 200 times."""
 
 
-@pytest.fixture(scope="module")
-def processes():
-    return deaths.processes()
-
-
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path, processes):
-    toll = deaths.kill(workload, tmp_path / "people.db", rounds=ROUNDS, context=processes)
+def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
+    toll = deaths.kill(workload, tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
     assert toll.losses == ()
     assert toll.deaths == ROUNDS
     assert toll.acknowledged > ROUNDS
@@ -26,8 +22,8 @@ def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path, proc
     assert names == {"people.db"}
 
 
-def test_a_gallery_that_lost_something_is_found_out(tmp_path, processes, monkeypatch):
+def test_a_gallery_that_lost_something_is_found_out(tmp_path, monkeypatch):
     monkeypatch.setattr(deaths, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
-    toll = deaths.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=processes)
+    toll = deaths.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
     assert len(toll.losses) == 1
-    assert "1 items missing" in toll.losses[0]
+    assert "items missing" in toll.losses[0]

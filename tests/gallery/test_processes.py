@@ -1,7 +1,6 @@
 """Several processes and several threads on one file."""
 
 import contextlib
-import multiprocessing
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +9,14 @@ import numpy as np
 import pytest
 
 import enroller
+import forking
 from trine.errors import GalleryError
 from trine.gallery import Gallery
 
 
 @pytest.fixture(scope="module")
 def processes():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trine.gallery"])
-    return context
+    return forking.processes()
 
 
 def test_writers_that_start_together_lose_nothing(tmp_path, processes):

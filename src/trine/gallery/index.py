@@ -126,6 +126,7 @@ class Segment:
             allowed: Which records may be found; `None` for all that are not struck out.
             distance: How rows are compared.
         """
+        whole = allowed is None
         if allowed is not None:
             allowed = allowed & self.alive
         elif self.struck:
@@ -135,7 +136,8 @@ class Segment:
             return [[] for _ in queries]
         if allowed is not None and count <= max(FEW, len(self.keys) // 16):
             return self._measured(queries, np.flatnonzero(allowed), k=k, distance=distance)
-        return self._searched(queries, k=min(k, count), count=count, allowed=allowed, distance=distance)
+        search = self._search_of(distance, whole=whole)
+        return self._searched(search, queries, k=min(k, count), count=count, allowed=allowed)
 
     def _measured(
         self,
@@ -157,14 +159,13 @@ class Segment:
 
     def _searched(
         self,
+        search: ExactSearch,
         queries: Float32[np.ndarray, "q d"],
         *,
         k: int,
         count: int,
         allowed: Bool[np.ndarray, " n"] | None,
-        distance: Distance,
     ) -> list[list[tuple[float, int]]]:
-        search = self._search_of(distance, whole=allowed is None)
         found: list[list[tuple[float, int]]] = [[] for _ in queries]
         unsettled = np.arange(len(queries))
         # As many as it takes where the allowed ones lie evenly among the others.
@@ -189,7 +190,10 @@ class Segment:
         return found
 
     def _search_of(self, distance: Distance, *, whole: bool) -> ExactSearch:
-        """The search over everything, or the one whose answer stays exact when some are left out."""
+        """The search over everything, or the one that is exact for a part that somebody asks for.
+
+        That some records are struck out asks for no such part: one removal must not cost a second search.
+        """
         if self._search is None:
             self._search = make_search(self.rows, distance=distance)
         if whole or not isinstance(self._search, InvertedSearch):
