@@ -1,7 +1,9 @@
 """What the gallery's tests run in processes of their own."""
 
+import os
 import shutil
 import traceback
+from dataclasses import replace
 
 import numpy as np
 
@@ -101,6 +103,16 @@ def _by_get(gallery, name):
         return 0
 
 
+def rebuild(gallery, fingerprint):
+    """Puts embeddings of the same values, by an encoder of another name, in the place of all."""
+    store, binding = gallery._store, replace(gallery.binding, fingerprint=fingerprint)
+    store.stage(binding, list(store.unstaged(binding)))
+    assert store.switch(binding)
+
+
+ROOM = 350_000
+
+
 def work_on_a_full_disk(folder, pipe):
     """Tries every call on a full disk, and again when there is room; tells what was said."""
     if not mounted(folder, size="8m"):
@@ -141,6 +153,7 @@ def work_on_a_full_disk(folder, pipe):
         "replace": lambda g: g.enrol("bob", "ann 1", embedding=embedding_of(2)),
         "remove": lambda g: g.remove("ann 1"),
         "forget": lambda g: g.forget("ann"),
+        "rebuild": lambda g: rebuild(g, "another"),
     }
     for name, call in calls.items():
         shutil.copy(spare, path)
@@ -152,6 +165,23 @@ def work_on_a_full_disk(folder, pipe):
                 told["search"] = said(lambda: gallery.search(embedding=np.zeros(4)))
             filler.unlink()
             told[name] = first, now, said(call, gallery)
+    shutil.copy(spare, path)
+    with opened() as gallery:
+        filler = fill(folder)
+        os.truncate(filler, filler.stat().st_size - ROOM)  # for the deletion, not for the file anew
+        first = said(gallery.forget, "ann")
+        now = gallery.identities(), gallery._store.check()
+        filler.unlink()
+        told["forget with little room"] = first, *now, gallery._store.repair(), gallery._store.check()
+    told["traces"] = b"ann 1" in path.read_bytes()
+    shutil.copy(spare, path)
+    with opened() as gallery:
+        filler = fill(folder)
+        os.truncate(filler, filler.stat().st_size - ROOM)  # for what is staged, not for the switch
+        first = said(rebuild, gallery, "another")
+        now = state(gallery), gallery._store.check()
+        filler.unlink()
+        told["rebuild with little room"] = first, *now, said(rebuild, gallery, "another")
     shutil.copy(spare, path)
     spare.unlink()
     filler = fill(folder)
