@@ -30,7 +30,7 @@ from gallery_stores import GROUPS, Contender, K, Rows, contenders
 from results import FOLDER, write
 
 SIZES = (100_000, 1_000_000)
-QUERIES = 300
+QUERIES = 200
 SINGLES = 200
 BATCH = 256
 

@@ -19,8 +19,7 @@ from typing import Any, Protocol
 import faiss
 import numpy as np
 
-from trine.gallery import Entry, Gallery, Scope
-from trine.gallery.filters import Filter
+from trine.gallery import Entry, Gallery
 
 K = 10
 GROUPS = 100
@@ -98,8 +97,7 @@ class Kept:
         self._gallery.identify_many(embeddings=queries)
 
     def search_group(self, query: Rows, group: int) -> list[int]:
-        scope = Scope(where=Filter.of({"group": group}))
-        (hits,) = self._gallery._store.search(query[None], k=K, scope=scope, metadata=True)
+        hits = self._gallery.search(embedding=query, k=K, where={"group": group})
         return [int(hit.item[5:]) for hit in hits]
 
     def reopen(self) -> None:
