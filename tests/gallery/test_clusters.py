@@ -11,9 +11,9 @@ from trine.errors import CalibrationError, GalleryError, SettingError
 from trine.gallery import Entry, Gallery
 
 
-def opened(folder, **opening):
+def opened(path, **opening):
     return Gallery.open(
-        folder / "g.db" if folder.is_dir() else folder,
+        path,
         dimension=1,
         fingerprint="x",
         **{"threshold": 1.0, **opening},
@@ -58,7 +58,7 @@ def test_a_few_at_a_time_gives_the_partition_of_all_at_once(batches):
 
 
 def test_a_new_item_joins_starts_or_connects(tmp_path):
-    with opened(tmp_path) as gallery:
+    with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {1: 0, 2: 1, 3: 2, 10: 10, 11: 11, 20: 30})
         found = gallery.cluster()
         assert found.of == {"001": 1, "002": 1, "003": 1, "010": 2, "011": 2, "020": 3}
@@ -77,10 +77,10 @@ def test_a_new_item_joins_starts_or_connects(tmp_path):
 
 
 def test_clusters_outlive_the_process_and_what_changes_loses_its_place(tmp_path):
-    with opened(tmp_path) as gallery:
+    with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {1: 0, 2: 1, 3: 9})
         gallery.cluster()
-    with opened(tmp_path) as gallery:
+    with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {2: 9})
         gallery.enrol("named", "001", embedding=[0.0], metadata={"new": True})
         gallery.merge("named", "?")
@@ -92,7 +92,7 @@ def test_clusters_outlive_the_process_and_what_changes_loses_its_place(tmp_path)
 
 
 def test_starting_anew_divides_what_a_removed_item_connected(tmp_path):
-    with opened(tmp_path) as gallery:
+    with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {1: 0, 2: 1, 3: 2})
         gallery.cluster()
         gallery.remove("002")
@@ -105,7 +105,7 @@ def test_starting_anew_divides_what_a_removed_item_connected(tmp_path):
 
 
 def test_only_so_many_neighbours_are_linked(tmp_path):
-    with opened(tmp_path) as gallery:
+    with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, dict.fromkeys(range(10), 0))
         gallery.cluster()
         enrol(gallery, dict.fromkeys(range(10, 20), 0))
@@ -113,9 +113,9 @@ def test_only_so_many_neighbours_are_linked(tmp_path):
 
 
 def test_what_cannot_be_clustered(tmp_path):
-    with opened(tmp_path, threshold=None) as gallery:
+    with opened(tmp_path / "g.db", threshold=None) as gallery:
         assert gallery.cluster(threshold=1).of == {}
-    with opened(tmp_path, threshold=None) as gallery:
+    with opened(tmp_path / "g.db", threshold=None) as gallery:
         enrol(gallery, {1: 0})
         gallery.cluster(threshold=1)
         with pytest.raises(

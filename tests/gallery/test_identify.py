@@ -22,9 +22,7 @@ ROWS = st.lists(
 
 
 def opened(path, rows, **opening):
-    gallery = Gallery.open(
-        path / "g.db" if path.is_dir() else path, dimension=2, fingerprint="x", threshold=3.0, **opening
-    )
+    gallery = Gallery.open(path, dimension=2, fingerprint="x", threshold=3.0, **opening)
     gallery.enrol_many(
         Entry(identity, f"{i:02}", vector, metadata={"sharp": quality})
         for i, (identity, vector, quality) in enumerate(rows)
@@ -103,7 +101,7 @@ def test_centroids_equal_loops(rows, probe, candidates, weighed):
 
 def test_a_steadier_score_changes_who_it_is(tmp_path):
     rows = [("lucky", (0, 1), 1), ("lucky", (9, 9), 1), ("lucky", (9, 8), 1), *[("steady", (0, 2), 1)] * 3]
-    with opened(tmp_path, rows) as gallery:
+    with opened(tmp_path / "g.db", rows) as gallery:
         probe = {"embedding": (0, 0)}
         assert gallery.identify(**probe).nearest == "lucky"
         assert gallery.identify(**probe, scoring="mean").nearest == "steady"
@@ -113,7 +111,7 @@ def test_a_steadier_score_changes_who_it_is(tmp_path):
 
 def test_a_poor_picture_counts_less(tmp_path):
     rows = [("ann", (0, 1), 1.0), ("ann", (0, 3), 0.25), ("bob", (0, 2), 1.0)]
-    with opened(tmp_path, rows) as gallery:
+    with opened(tmp_path / "g.db", rows) as gallery:
         probe = {"embedding": (0, 0), "scoring": "mean"}
         plain, weighed = gallery.identify(**probe), gallery.identify(**probe, quality="sharp")
         assert {c.identity: c.score for c in plain.candidates} == {"ann": 2.0, "bob": 2.0}
@@ -123,15 +121,16 @@ def test_a_poor_picture_counts_less(tmp_path):
 def test_centroids_of_an_encoders_unit_rows_lie_on_the_sphere(tmp_path):
     rows = [("ann", (1, 0), 1), ("ann", (0, 1), 1)]
     half = (0.5**0.5, 0.5**0.5)
-    with opened(tmp_path, rows) as gallery:
+    with opened(tmp_path / "g.db", rows) as gallery:
         assert gallery.identify(embedding=half, scoring="centroid").score == pytest.approx(0, abs=1e-6)
-    (tmp_path / "cosine").mkdir()
-    with opened(tmp_path / "cosine", [("ann", (5, 0), 1), ("ann", (0, 1), 1)], distance="cosine") as gallery:
+    with opened(
+        tmp_path / "cosine.db", [("ann", (5, 0), 1), ("ann", (0, 1), 1)], distance="cosine"
+    ) as gallery:
         assert gallery.identify(embedding=half, scoring="centroid").score == pytest.approx(0, abs=1e-6)
 
 
 def test_centroids_follow_what_is_written(tmp_path):
-    with opened(tmp_path, [("ann", (0, 4), 1)]) as gallery, opened(tmp_path, []) as other:
+    with opened(tmp_path / "g.db", [("ann", (0, 4), 1)]) as gallery, opened(tmp_path / "g.db", []) as other:
         assert gallery.identify(embedding=(0, 0), scoring="centroid").score == 4
         other.enrol("ann", "new", embedding=(0, -4))
         assert gallery.identify(embedding=(0, 0), scoring="centroid").score == 0
@@ -143,7 +142,7 @@ def test_many_probes_are_answered_as_one_by_one(tmp_path):
     rng = np.random.default_rng(0)
     rows = [(f"id {i % 9}", tuple(rng.standard_normal(2).tolist()), 1) for i in range(90)]
     probes = rng.standard_normal((7, 2))
-    with opened(tmp_path, rows) as gallery:
+    with opened(tmp_path / "g.db", rows) as gallery:
         for how in ({}, {"scoring": "mean"}, {"scoring": "centroid"}, {"candidates": 9}):
             together = gallery.identify_many(embeddings=probes, **how)
             assert together == [gallery.identify(embedding=probe, **how) for probe in probes]
@@ -155,7 +154,7 @@ def test_many_probes_are_answered_as_one_by_one(tmp_path):
 
 @pytest.mark.usefixtures("as_in_production")
 def test_what_cannot_be_ranked(tmp_path):
-    with opened(tmp_path, [("ann", (0, 4), 1)]) as gallery:
+    with opened(tmp_path / "g.db", [("ann", (0, 4), 1)]) as gallery:
         for wrong, message in [
             ({"scoring": "median"}, "unknown scoring 'median'"),
             ({"scoring": "mean", "top": 0}, "top and candidates are numbers of at least 1, given 0 and 3"),
