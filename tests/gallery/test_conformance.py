@@ -217,18 +217,22 @@ class Twin(RuleBasedStateMachine):
     @rule(at=HANDLES, probe=VECTORS, k=st.integers(1, 9), offset=st.integers(0, 3), where=WHERE, scope=SCOPES)
     def search(self, at, probe, k, offset, where, scope):
         naive = [
-            (self._distance(probe, vector), item, identity)
+            (self._distance(probe, vector), item, identity, metadata)
             for item, (identity, vector, metadata) in self.known.items()
             if (scope["only"] is None or identity in scope["only"])
             and identity not in scope["without"]
             and item not in scope["exclude"]
             and passes(metadata, where)
         ]
-        naive.sort()
+        naive = sorted(naive, key=lambda hit: hit[:2])[offset : offset + k]
         probes = np.array([probe, probe], dtype="f4")
         scope = Scope(**scope, where=Filter.of(where))
-        for hits in self._store(at).search(probes, k=k, offset=offset, scope=scope):
-            assert [(hit.score, hit.item, hit.identity) for hit in hits] == naive[offset : offset + k]
+        for hits in self._store(at).search(probes, k=k, offset=offset, scope=scope, metadata=True):
+            assert [(hit.score, hit.item, hit.identity, hit.metadata) for hit in hits] == naive
+        (hits,) = self._store(at).search(probes[:1], k=k, offset=offset, scope=scope)
+        assert [(hit.score, hit.item, hit.identity, hit.metadata) for hit in hits] == [
+            (*hit[:3], {}) for hit in naive
+        ]
 
     @rule(at=HANDLES, probe=VECTORS)
     def identify(self, at, probe):
@@ -315,10 +319,13 @@ class Twin(RuleBasedStateMachine):
                 read()
 
 
-for name, place in STORES.items():
+def twin_of(name, place):
     case = type(f"Twin{name.title()}", (Twin,), {"place": staticmethod(place)}).TestCase
     case.settings = settings(max_examples=EXAMPLES.get(name, 60), stateful_step_count=25)
-    globals()[f"Test{name.title()}"] = case
+    return case
+
+
+globals().update({f"Test{name.title()}": twin_of(name, place) for name, place in STORES.items()})
 
 
 @pytest.fixture(params=STORES.values(), ids=STORES)

@@ -12,13 +12,13 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from trine.distances import Distance, pairwise_distances
 from trine.gallery.columns import Column
-from trine.gallery.entries import Hit
 from trine.gallery.filters import Filter, Typed, typed
 from trine.gallery.store import Scope
 from trine.neighbours import ExactSearch, InvertedSearch, make_search
@@ -51,6 +51,15 @@ class Changes:
     items: Sequence[str]
     identities: Sequence[str]
     embeddings: Float32[np.ndarray, "n d"]
+
+
+class Match(NamedTuple):
+    """A record that a search found; matches sort by score, then by name."""
+
+    score: float
+    item: str
+    identity: str
+    key: int
 
 
 class Segment:
@@ -117,6 +126,7 @@ class Segment:
             allowed: Which records may be found; `None` for all that are not struck out.
             distance: How rows are compared.
         """
+        whole = allowed is None
         if allowed is not None:
             allowed = allowed & self.alive
         elif self.struck:
@@ -126,7 +136,8 @@ class Segment:
             return [[] for _ in queries]
         if allowed is not None and count <= max(FEW, len(self.keys) // 16):
             return self._measured(queries, np.flatnonzero(allowed), k=k, distance=distance)
-        return self._searched(queries, k=min(k, count), count=count, allowed=allowed, distance=distance)
+        search = self._search_of(distance, whole=whole)
+        return self._searched(search, queries, k=min(k, count), count=count, allowed=allowed)
 
     def _measured(
         self,
@@ -148,14 +159,13 @@ class Segment:
 
     def _searched(
         self,
+        search: ExactSearch,
         queries: Float32[np.ndarray, "q d"],
         *,
         k: int,
         count: int,
         allowed: Bool[np.ndarray, " n"] | None,
-        distance: Distance,
     ) -> list[list[tuple[float, int]]]:
-        search = self._search_of(distance, whole=allowed is None)
         found: list[list[tuple[float, int]]] = [[] for _ in queries]
         unsettled = np.arange(len(queries))
         # As many as it takes where the allowed ones lie evenly among the others.
@@ -180,7 +190,10 @@ class Segment:
         return found
 
     def _search_of(self, distance: Distance, *, whole: bool) -> ExactSearch:
-        """The search over everything, or the one whose answer stays exact when some are left out."""
+        """The search over everything, or the one that is exact for a part that somebody asks for.
+
+        That some records are struck out asks for no such part: one removal must not cost a second search.
+        """
         if self._search is None:
             self._search = make_search(self.rows, distance=distance)
         if whole or not isinstance(self._search, InvertedSearch):
@@ -225,13 +238,8 @@ class Index:
             self._recent = self._segment([])
 
     def search(
-        self,
-        queries: Float32[np.ndarray, "q d"],
-        *,
-        k: int,
-        scope: Scope,
-        metadata: Metadata | None = None,
-    ) -> list[list[Hit]]:
+        self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope, metadata: Metadata
+    ) -> list[list[Match]]:
         """Returns the `k` nearest records of each query in the scope, nearest first, then by name.
 
         Args:
@@ -240,31 +248,29 @@ class Index:
             scope: Which records may be found.
             metadata: Reads metadata by the keys of records, for a scope with a filter; it may give others.
         """
-        found: list[list[Hit]] = [[] for _ in queries]
+        found: list[list[Match]] = [[] for _ in queries]
         for segment in (self._settled, self._recent):
             if not len(segment.keys):
                 continue
             allowed = self._allowed(segment, scope, metadata)
             rows = segment.nearest(queries, k=k + len(scope.exclude), allowed=allowed, distance=self.distance)
-            for hits, pairs in zip(found, rows, strict=True):
-                hits += [self._hit(segment, score, row) for score, row in pairs]
+            for matches, pairs in zip(found, rows, strict=True):
+                matches += [self._match(segment, score, row) for score, row in pairs]
         if scope.exclude:
-            found = [[hit for hit in hits if hit.item not in scope.exclude] for hits in found]
-        return [sorted(hits, key=lambda hit: (hit.score, hit.item))[:k] for hits in found]
+            found = [[match for match in matches if match.item not in scope.exclude] for matches in found]
+        return [sorted(matches)[:k] for matches in found]
 
-    def _hit(self, segment: Segment, score: float, row: int) -> Hit:
-        return Hit(segment.items[row], self._names[segment.codes[row]], score)
+    def _match(self, segment: Segment, score: float, row: int) -> Match:
+        return Match(score, segment.items[row], self._names[segment.codes[row]], int(segment.keys[row]))
 
-    def _allowed(
-        self, segment: Segment, scope: Scope, metadata: Metadata | None
-    ) -> Bool[np.ndarray, " n"] | None:
+    def _allowed(self, segment: Segment, scope: Scope, metadata: Metadata) -> Bool[np.ndarray, " n"] | None:
         allowed = None
         if scope.only is not None or scope.without:
             of_code = np.full(len(self._names), scope.only is None)
             of_code[self._known(scope.only or ())] = True
             of_code[self._known(scope.without)] = False
             allowed = of_code[segment.codes]
-        if scope.where and metadata is not None:
+        if scope.where:
             matching = segment.matching(scope.where, metadata)
             allowed = matching if allowed is None else allowed & matching
         return allowed

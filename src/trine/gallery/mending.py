@@ -72,9 +72,11 @@ def repair(database: Database, binding: Binding) -> list[str]:
         GalleryError: The file itself is damaged.
     """
     done = []
-    with database.writing():
+    with database.writing() as stamp:
         if _damage(database):
             database.run("REINDEX")
+            # A transaction that changes no row is taken for one that has nothing to keep.
+            database.run("UPDATE state SET changed = ?", (stamp,))
             done.append("the indices of the file were made anew")
         if _damage(database):
             raise GalleryError(

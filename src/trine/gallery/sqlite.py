@@ -7,7 +7,7 @@ sees what other processes wrote.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,19 +181,24 @@ class SqliteStore:
             yield from self._records(rows)
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, offset: int = 0, scope: Scope = EVERYBODY
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        offset: int = 0,
+        scope: Scope = EVERYBODY,
+        metadata: bool = False,
     ) -> list[list[Hit]]:
-        """Returns for each query `k` items in the scope, nearest first, without metadata."""
-        with self._database.lock:
-            if scope.where:
-                # The values that a filter looks at are read from the state that the index is of.
-                with self._database.reading() as stamp:
-                    self._follow(stamp)
-                    found = self._index.search(queries, k=offset + k, scope=scope, metadata=self._metadata)
-            else:
-                self._refresh()
-                found = self._index.search(queries, k=offset + k, scope=scope)
-        return [hits[offset:] for hits in found] if offset else found
+        """Returns for each query `k` items in the scope, nearest first, with metadata where asked for."""
+        with self._database.reading() as stamp:
+            self._follow(stamp)
+            found = self._index.search(queries, k=offset + k, scope=scope, metadata=self._values)
+            found = [matches[offset:] for matches in found]
+            texts = self._described([match.key for matches in found for match in matches] if metadata else [])
+        return [
+            [Hit(m.item, m.identity, m.score, json.loads(texts[m.key]) if metadata else {}) for m in matches]
+            for matches in found
+        ]
 
     def identities(self) -> dict[str, int]:
         """Returns the number of items of each identity, in the order of their names."""
@@ -235,12 +240,14 @@ class SqliteStore:
 
     def assign(self, clusters: Mapping[str, int]) -> None:
         """Sets the clusters of the named items that are there; their numbers count as used."""
+        if not clusters:
+            return
         with self._database.writing():
             self._database.many(
                 "UPDATE items SET cluster = ? WHERE item = ?",
                 ((cluster, item) for item, cluster in clusters.items()),
             )
-            largest = max(clusters.values(), default=0)
+            largest = max(clusters.values())
             self._database.run("UPDATE state SET clusters = max(clusters, ?)", (largest,))
 
     def notes(self) -> dict[str, str]:
@@ -353,26 +360,23 @@ class SqliteStore:
             ((identity,) for identity in identities),
         )
 
-    def _refresh(self) -> None:
-        with self._database.errors():
-            if self._database.stamp() == self._seen:
-                return
-        with self._database.reading() as stamp:
-            self._follow(stamp)
-
     def _follow(self, stamp: int) -> None:
         if stamp != self._seen:
             self._index.apply(self._changes())
             self._seen = stamp
 
-    def _metadata(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, str]]:
+    def _values(self, keys: Int64[np.ndarray, " n"]) -> Iterable[tuple[int, str]]:
+        """The metadata of records, and of others where that is faster."""
         if len(keys) > AT_ONCE:
-            yield from self._database.run("SELECT id, metadata FROM items")
-        else:
-            yield from self._database.run(
-                "SELECT id, metadata FROM items WHERE id IN (SELECT value FROM json_each(?))",
-                (json.dumps(keys.tolist()),),
-            )
+            return self._database.run("SELECT id, metadata FROM items")
+        return self._described(keys.tolist()).items()
+
+    def _described(self, keys: Sequence[int]) -> dict[int, str]:
+        texts: dict[int, str] = {}
+        for start in range(0, len(keys), AT_ONCE):
+            query = "SELECT id, metadata FROM items WHERE id IN (SELECT value FROM json_each(?))"
+            texts |= self._database.run(query, (json.dumps(keys[start : start + AT_ONCE]),)).fetchall()
+        return texts
 
     def _changes(self) -> Changes:
         # A first reading takes the tables as they lie; a later one goes by the index of what changed.

@@ -156,12 +156,18 @@ class Store(Protocol):
         """
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, offset: int = 0, scope: Scope = EVERYBODY
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        offset: int = 0,
+        scope: Scope = EVERYBODY,
+        metadata: bool = False,
     ) -> list[list[Hit]]:
-        """Returns for each query `k` items in the scope, nearest first, without metadata.
+        """Returns for each query `k` items in the scope, nearest first.
 
         They are the nearest but for the `offset` nearer ones; fewer where there are fewer. Equal distances
-        are ordered by the item's name.
+        are ordered by the item's name. Hits bring their metadata where it is asked for.
         """
 
     def identities(self) -> dict[str, int]:

@@ -14,7 +14,7 @@ from trine.distances import Distance, check_distance, unit_rows
 from trine.errors import InputError, nearest, require
 from trine.neighbours.proposals import Faiss, Frame, Proposer, Tiles
 from trine.neighbours.rows import TILE, as_rows, tiles
-from trine.shapes import Float, Int64
+from trine.shapes import Bool, Float, Int64
 
 Backend = Literal["auto", "faiss", "torch"]
 """What proposes the neighbours: `"auto"` is FAISS where it is installed, torch otherwise."""
@@ -212,20 +212,16 @@ class ExactSearch:
     def _block(
         self, x: Tensor, left_out: Tensor, k: int, width: int
     ) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
-        distances = x.new_full((len(x), k), torch.inf)
-        indices = torch.full((len(x), k), -1, dtype=torch.int64, device=x.device)
-        unsure = torch.arange(len(x), device=x.device)
-        for proposer in self._proposers(width):
+        proposers = self._proposers(width)
+        values, candidates, sure = self._proposed(next(proposers), x, left_out, k, width)
+        if bool(sure.all()):
+            return values[:, :k], candidates[:, :k]
+        distances, indices = values[:, :k].clone(), candidates[:, :k].clone()
+        unsure = (~sure).nonzero()[:, 0]
+        for proposer in proposers:
             if not len(unsure):
                 break
-            bounds, candidates = proposer.propose(x[unsure], width)
-            # By index first: the stable sort by distance then leaves equal distances in that order.
-            candidates = candidates.sort(dim=1).values
-            values = self._gathered(x[unsure], candidates)
-            values.masked_fill_(candidates == left_out[unsure, None], torch.inf)
-            values, order = values.sort(dim=1, stable=True)
-            candidates = candidates.gather(1, order)
-            sure = (self._squared(values[:, k - 1]) < bounds) | (width == len(self))
+            values, candidates, sure = self._proposed(proposer, x[unsure], left_out[unsure], k, width)
             distances[unsure[sure]] = values[sure, :k]
             indices[unsure[sure]] = candidates[sure, :k]
             unsure = unsure[~sure]
@@ -238,6 +234,19 @@ class ExactSearch:
             values, order = values.sort(dim=1, stable=True)
             distances[rows], indices[rows] = values[:, :k], order[:, :k]
         return distances, indices
+
+    def _proposed(
+        self, proposer: Proposer, x: Tensor, left_out: Tensor, k: int, width: int
+    ) -> tuple[Float[Tensor, "n w"], Int64[Tensor, "n w"], Bool[Tensor, " n"]]:
+        """Candidates measured and ranked, and for which queries nothing else can be among the `k` nearest."""
+        bounds, candidates = proposer.propose(x, width)
+        # By index first: the stable sort by distance then leaves equal distances in that order.
+        candidates = candidates.sort(dim=1).values
+        values = self._gathered(x, candidates)
+        values.masked_fill_(candidates == left_out[:, None], torch.inf)
+        values, order = values.sort(dim=1, stable=True)
+        sure = (self._squared(values[:, k - 1]) < bounds) | (width == len(self))
+        return values, candidates.gather(1, order), sure
 
     def _positions(self, x: Tensor, left_out: Tensor, goals: Tensor) -> Int64[Tensor, " n"]:
         goal = self._gathered(x, goals[:, None])
