@@ -9,6 +9,7 @@ HNSW: Malkov and Yashunin, 2018. It answers approximately.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -72,6 +73,7 @@ def search(
     k: int,
     scope: Scope,
     exact: bool,
+    metadata: bool = False,
 ) -> list[list[Hit]]:
     """Returns the `k` nearest items of each query in the scope, nearest first, then by name.
 
@@ -82,8 +84,9 @@ def search(
         k: How many, at least 1.
         scope: Which items may be found.
         exact: Whether to measure every item though there is an index.
+        metadata: Whether hits bring their metadata.
     """
-    question = _Question(session, binding, scope)
+    question = _Question(session, binding, scope, metadata)
     kept = np.arange(len(queries))
     found: list[list[Hit]] = [[] for _ in queries]
     if not exact and session.indexed and k <= WIDEST and not question.few():
@@ -95,10 +98,11 @@ def search(
 class _Question:
     """One search: its statement and its values, without the rows that are asked about."""
 
-    def __init__(self, session: Session, binding: Binding, scope: Scope) -> None:
+    def __init__(self, session: Session, binding: Binding, scope: Scope, metadata: bool) -> None:
         self._session = session
         self._binding = binding
         self._condition, self._values = condition(scope)
+        self._metadata = "metadata" if metadata else "NULL::jsonb AS metadata"
         self._named = scope.only is not None
 
     def few(self) -> bool:
@@ -189,8 +193,9 @@ class _Question:
     ) -> list[tuple[int, list[tuple[Any, ...]]]]:
         vector = require("pgvector", extra="pgvector").Vector
         statement = (
-            "SELECT item, name, embedding, distance FROM (SELECT item, identity, embedding,"
-            f" {order} AS distance FROM items WHERE {self._condition} ORDER BY distance LIMIT {width})"
+            "SELECT item, name, embedding, distance, metadata FROM"
+            f" (SELECT item, identity, embedding, {self._metadata}, {order} AS distance FROM items"
+            f" WHERE {self._condition} ORDER BY distance LIMIT {width})"
             " AS near JOIN identities ON identities.id = identity ORDER BY distance"
         )
         answers = []
@@ -205,5 +210,8 @@ class _Question:
             return []
         embeddings = numbers([row[2] for row in rows], form=self._binding.form, dimension=len(query))
         scores = scores_between(query[None], embeddings, distance=self._binding.distance)[0].tolist()
-        hits = [Hit(row[0], row[1], score) for row, score in zip(rows, scores, strict=True)]
+        hits = [
+            Hit(row[0], row[1], score, json.loads(row[4] or "{}"))
+            for row, score in zip(rows, scores, strict=True)
+        ]
         return sorted(hits, key=lambda hit: (hit.score, hit.item))

@@ -159,16 +159,28 @@ class PostgresStore:
             yield from self._records(page)
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, offset: int = 0, scope: Scope = EVERYBODY
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        offset: int = 0,
+        scope: Scope = EVERYBODY,
+        metadata: bool = False,
     ) -> list[list[Hit]]:
-        """Returns for each query `k` items in the scope, nearest first, without metadata.
+        """Returns for each query `k` items in the scope, nearest first, with metadata where asked for.
 
         In a gallery that is large enough to have an index, the answer is approximate: some of the nearest
         may be missing. All scores are exact. With `?search=exact` in the address nothing is missing.
         """
         found = self._database.read(
             lambda session: search(
-                session, self.binding, queries, k=offset + k, scope=scope, exact=self._address.exact
+                session,
+                self.binding,
+                queries,
+                k=offset + k,
+                scope=scope,
+                exact=self._address.exact,
+                metadata=metadata,
             )
         )
         return [hits[offset:] for hits in found]
@@ -217,6 +229,8 @@ class PostgresStore:
 
     def assign(self, clusters: Mapping[str, int]) -> None:
         """Sets the clusters of the named items that are there; their numbers count as used."""
+        if not clusters:
+            return
         names = possible(clusters)
 
         def body(session: Session) -> None:
@@ -226,9 +240,7 @@ class PostgresStore:
                 " WHERE items.item = given.item",
                 (names, [clusters[name] for name in names]),
             )
-            session.run(
-                "UPDATE state SET clusters = greatest(clusters, %s)", (max(clusters.values(), default=0),)
-            )
+            session.run("UPDATE state SET clusters = greatest(clusters, %s)", (max(clusters.values()),))
 
         self._database.write(body)
 
