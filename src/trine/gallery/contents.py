@@ -99,6 +99,11 @@ class Contents:
         return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
 
     @property
+    def address(self) -> str:
+        """Where the gallery is: the path of its file, or its address without the password."""
+        return self._store.address
+
+    @property
     def binding(self) -> Binding:
         """What the gallery was bound to at its creation."""
         return self._store.binding

@@ -85,7 +85,7 @@ def purge(database: Database) -> bool:
     Raises:
         GalleryError: Another transaction still sees what was deleted, or a lock cannot be had.
     """
-    if not database.read(lambda s: s.run("SELECT FROM notes WHERE name = %s", (TRACES,)).fetchall()):
+    if not database.read(lambda s: s.run("SELECT 1 FROM notes WHERE name = %s", (TRACES,)).fetchall()):
         return False
     kept = []
 

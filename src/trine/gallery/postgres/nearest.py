@@ -26,7 +26,7 @@ from trine.gallery.postgres.schema import kind
 from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32
 
-LARGE = 20_000
+LARGE = 50_000
 """Up to so many items are measured one by one; from there on there is an index."""
 
 AT_ONCE = 64
@@ -35,8 +35,11 @@ AT_ONCE = 64
 WIDEST = 400
 """How many hits an index is asked for at most; more are found exactly."""
 
-EXPLORED = 100
+EXPLORED = 200
 """How many candidates the index keeps in view at least, `hnsw.ef_search`; four times the hits, up to 1000."""
+
+EXPLORED_FILTERED = 800
+"""As many where only some items pass: few of the candidates are left then."""
 
 SCANNED = 40_000
 """How many items the index goes through at most to find some that pass a filter, `hnsw.max_scan_tuples`."""
@@ -118,9 +121,10 @@ class _Question:
         """Asks the index, and returns which queries it could not answer."""
         expression, of = index_expression(self._binding), index_kind(self._binding)
         width = k + max(8, k // 4)
+        least = EXPLORED if self._condition == "true" else EXPLORED_FILTERED
         settings = {
             "hnsw.iterative_scan": "relaxed_order",
-            "hnsw.ef_search": str(min(1000, max(EXPLORED, 4 * width))),
+            "hnsw.ef_search": str(min(1000, max(least, 4 * width))),
             "hnsw.max_scan_tuples": str(SCANNED),
             "enable_seqscan": "off",
         }
