@@ -9,6 +9,6 @@ from __future__ import annotations
 from trine.evaluation.calibration import calibrate
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
-from trine.evaluation.verification import Verification, verification
+from trine.evaluation.verification import Verification, pairs_of, verification
 
-__all__ = ["Retrieval", "Verification", "calibrate", "picture", "retrieval", "verification"]
+__all__ = ["Retrieval", "Verification", "calibrate", "pairs_of", "picture", "retrieval", "verification"]

@@ -102,13 +102,7 @@ class Gallery(Contents):
                     f"them first"
                 )
             score = hits[0].score
-        return Verification(
-            score=score,
-            threshold=limit.value,
-            far=limit.far,
-            provisional=limit.provisional,
-            claim=identity,
-        )
+        return Verification(**limit.judged(score), claim=identity)
 
     def identify(
         self,
@@ -305,10 +299,7 @@ class Gallery(Contents):
 def _identification(found: Sequence[Candidate], limit: Threshold, wanted: int) -> Identification:
     best, other = (*found[:2], None, None)[:2]
     return Identification(
-        score=best.score if best else math.inf,
-        threshold=limit.value,
-        far=limit.far,
-        provisional=limit.provisional,
+        **limit.judged(best.score if best else math.inf),
         nearest=best.identity if best else None,
         item=best.item if best else None,
         runner_up=other.identity if other else None,
