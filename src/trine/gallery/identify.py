@@ -29,6 +29,10 @@ UNIT = 1e-3
 """How far from 1 the length of an embedding may be that counts as 1."""
 
 
+WIDTH = 16
+"""How many hits are asked for at first for each identity that is wanted, to have them all as a rule."""
+
+
 @dataclass(frozen=True)
 class Ranking:
     """How identities are ranked.
@@ -80,17 +84,17 @@ class Identifier:
         if ranking.scoring == "centroid":
             return self._of_centroids(ranking.quality).rank(probes, ranking.candidates)
         score = self._best if ranking.scoring == "best" else self._mean
-        found = self._store.search(probes, k=8 * ranking.candidates)
+        found = self._store.search(probes, k=WIDTH * ranking.candidates)
         return [score(probe, hits, ranking) for probe, hits in zip(probes, found, strict=True)]
 
     def _best(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
-        firsts = islice(self._by_nearest(probe, hits, 8 * ranking.candidates), ranking.candidates)
+        firsts = islice(self._by_nearest(probe, hits, WIDTH * ranking.candidates), ranking.candidates)
         return [Candidate(hit.identity, hit.score, hit.item) for hit in firsts]
 
     def _mean(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
         """A mean is no smaller than its smallest distance, so identities that begin farther are left out."""
         found: list[Candidate] = []
-        for first in self._by_nearest(probe, hits, 8 * ranking.candidates):
+        for first in self._by_nearest(probe, hits, WIDTH * ranking.candidates):
             found.sort(key=lambda candidate: (candidate.score, candidate.item))
             if len(found) >= ranking.candidates and found[ranking.candidates - 1].score < first.score:
                 break

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ AT_ONCE = 4096
 
 OWN = "trine:"
 """How the names of the notes begin that the store makes for itself."""
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The metadata of hits that bring none."""
 
 
 class SqliteStore:
