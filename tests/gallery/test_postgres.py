@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import a_server
+import enroller
+import forking
 from trine.errors import GalleryError, InputError
 from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
 from trine.gallery.index import scores_between
@@ -572,3 +574,55 @@ def test_two_galleries_of_one_database_know_nothing_of_each_other():
     for gallery, address in zip(galleries, addresses, strict=True):
         gallery.close()
         a_server.drop(address)
+
+
+def test_processes_read_and_write_at_once(address):
+    processes = forking.processes()
+    count, over = 12, processes.Event()
+    lasts = {name: processes.Value("l", 0) for name in ("x", "y")}
+    readers = [
+        processes.Process(target=enroller.read_registers, args=(address, lasts, over, {})) for _ in range(2)
+    ]
+    writers = [
+        processes.Process(target=enroller.write_a_register, args=(address, name, count, last))
+        for name, last in lasts.items()
+    ]
+    for worker in (*readers, *writers):
+        worker.start()
+    for writer in writers:
+        writer.join()
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert [worker.exitcode for worker in (*readers, *writers)] == [0] * 4
+    with Gallery.open(address) as gallery:
+        assert {name: gallery.get(name).metadata for name in "xy"} == {n: {"value": count} for n in "xy"}
+
+
+def test_a_gallery_grows_from_a_file_to_a_server_and_back(address, tmp_path):
+    rows = np.random.default_rng(0).standard_normal((300, 4)).astype("f4")
+    entries = [
+        Entry(f"id {i % 30}", f"item {i:03}", row, metadata={"n": i, "é": [1.5, None]})
+        for i, row in enumerate(rows)
+    ]
+    with (
+        Gallery.open(tmp_path / "a.db", dimension=4, fingerprint="x", threshold=1.0) as first,
+        Gallery.open(tmp_path / "b.db", dimension=4, fingerprint="x", threshold=1.0) as last,
+    ):
+        first.enrol_many(entries)
+        first.cluster()
+        assert len(first.copy_to(address)) == 300
+        with Gallery.open(address) as server:
+            assert server.check() == []
+            server.copy_to(last.address)
+            galleries = (first, server, last)
+            for how in (
+                {}, {"where": {"n": (10, 200)}}, {"exclude": ["item 003"]}, {"offset": 5},
+            ):  # fmt: skip
+                found = [gallery.search(embedding=rows[7], k=20, **how) for gallery in galleries]
+                assert found[0] == found[1] == found[2]
+            assert len({str(gallery.identify(embedding=rows[3])) for gallery in galleries}) == 1
+            assert len({str(gallery.stats().items) for gallery in galleries}) == 1
+            clusters = [gallery._store.clusters() for gallery in galleries]
+            assert clusters[0] == clusters[1] == clusters[2]
+            assert len(clusters[0]) == 300

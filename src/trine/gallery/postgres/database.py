@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -113,6 +114,8 @@ class Database:
         self._closed = pools.PoolClosed
         with self._errors(), self.alone(settled=False) as connection:
             prepare(connection, address, binding)
+        # What the pool has to say of a lost connection, the call that meets it says in one sentence.
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
         self._pool = pools.ConnectionPool(
             address.connection,
             kwargs={"autocommit": True, "prepare_threshold": None},
