@@ -475,6 +475,19 @@ def test_what_was_forgotten_is_in_the_tables_until_they_are_written_anew(address
     assert len(opened) == 50
 
 
+def test_only_the_owner_of_the_tables_writes_them_anew(address, opened):
+    opened.put(records(5))
+    name, uri = a_server.schema_of(address), guest("helper")
+    a_server.run(f"GRANT USAGE ON SCHEMA {name} TO helper")
+    a_server.run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO helper")
+    helping = PostgresStore(f"{uri}&gallery={Address.parse(address).gallery}")
+    assert helping.forget("id 1") == 1
+    with pytest.raises(GalleryError, match=r"traces are left .* repair the gallery as the owner"):
+        helping.repair()
+    helping.close()
+    assert len(opened.repair()) == 1
+
+
 def test_check_finds_what_is_wrong(address, opened):
     opened.put(records(3))
     a_server.run(f"INSERT INTO {a_server.schema_of(address)}.identities (name) VALUES ('nobody')")

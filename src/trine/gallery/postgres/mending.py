@@ -83,13 +83,17 @@ def purge(database: Database) -> bool:
     """Writes the tables anew without what was deleted; says whether there was need.
 
     Raises:
-        GalleryError: Another transaction still sees what was deleted, or a lock cannot be had.
+        GalleryError: Another transaction still sees what was deleted, a lock cannot be had, or the user
+            does not own the tables.
     """
     if not database.read(lambda s: s.run("SELECT 1 FROM notes WHERE name = %s", (TRACES,)).fetchall()):
         return False
-    kept = []
+    kept: list[int] = []
+    refused: list[str] = []
 
     def listen(notice: Any) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            refused.append(notice.message_primary)
         # "3 dead row versions cannot be removed yet.", in the language of the server.
         found = re.match(r"\s*(\d+)", notice.message_detail or "")
         kept.append(int(found[1]) if found else 0)
@@ -99,6 +103,11 @@ def purge(database: Database) -> bool:
         connection.execute("SET client_min_messages = info")
         for table in ("items", "identities", "staged"):
             connection.execute(f"VACUUM (FULL, VERBOSE, ANALYZE) {table}".encode())
+    if refused:
+        raise GalleryError(
+            f"what was forgotten is gone from every answer, but traces are left in the tables of "
+            f"{database.address.shown} ({refused[0]}): repair the gallery as the owner of its tables"
+        )
     if any(kept):
         raise GalleryError(
             f"what was forgotten is gone from every answer, but traces are left in the tables of "
