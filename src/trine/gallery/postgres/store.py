@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from trine.errors import GalleryError, require
-from trine.gallery.entries import Enrolment, Hit, Record, metadata_text
-from trine.gallery.forms import pack, unpack
-from trine.gallery.postgres import mending, staging
+from trine.gallery.entries import Enrolment, Hit, Record
+from trine.gallery.postgres import mending, rows, staging
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.conditions import possible
 from trine.gallery.postgres.database import WAIT, Database, Session
-from trine.gallery.postgres.nearest import LARGE, numbers, search
+from trine.gallery.postgres.nearest import LARGE, search
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
@@ -78,8 +75,10 @@ class PostgresStore:
         latest = {record.item: record for record in records}
         if not latest:
             return Enrolment()
-        vectors = self._vectors(list(latest.values()))
-        largest, done = self._database.write(lambda session: self._put(session, latest, vectors))
+        vectors = rows.vectors(list(latest.values()), self.binding)
+        largest, done = self._database.write(
+            lambda session: (session.largest, rows.put(session, latest, vectors))
+        )
         if self._unindexed is not None and largest + done.new > max(LARGE, self._unindexed):
             self._index(largest + done.new)
         return done
@@ -92,7 +91,7 @@ class PostgresStore:
                 "DELETE FROM items WHERE item = ANY(%s) RETURNING identity", (possible(items),)
             ).fetchall()
             session.changed += len(found)
-            _drop_empty(session, {identity for (identity,) in found})
+            rows.drop_empty(session, {identity for (identity,) in found})
             return len(found)
 
         return self._database.write(body)
@@ -110,7 +109,7 @@ class PostgresStore:
             count = session.run(f"DELETE FROM items WHERE identity IN {which}", name).rowcount
             session.run("DELETE FROM identities WHERE name = ANY(%s)", name)
             if count:
-                _note(session, mending.TRACES, "")
+                rows.note(session, mending.TRACES, "")
             return count
 
         return self._database.write(body)
@@ -124,11 +123,11 @@ class PostgresStore:
                 (possible(items), identity),
             ).fetchall()
             if found:
-                (to,) = _identities(session, [identity]).values()
+                (to,) = rows.identities(session, [identity]).values()
                 session.run(
                     "UPDATE items SET identity = %s WHERE id = ANY(%s)", (to, [number for number, _ in found])
                 )
-                _drop_empty(session, {before for _, before in found})
+                rows.drop_empty(session, {before for _, before in found})
             return len(found)
 
         return self._database.write(body)
@@ -140,9 +139,9 @@ class PostgresStore:
             query = f"SELECT count(*) FROM {_ITEMS} WHERE name = %s"
             count = int(session.run(query, (identity,)).fetchall()[0][0])
             if count and identity != to:
-                ids = _identities(session, [identity, to])
+                ids = rows.identities(session, [identity, to])
                 session.run("UPDATE items SET identity = %s WHERE identity = %s", (ids[to], ids[identity]))
-                _drop_empty(session, {ids[identity]})
+                rows.drop_empty(session, {ids[identity]})
             return count
 
         return self._database.write(body)
@@ -150,13 +149,13 @@ class PostgresStore:
     def get(self, items: Sequence[str]) -> dict[str, Record]:
         """Returns the named items that are there."""
         query, names = f"SELECT {_RECORD} FROM {_ITEMS} WHERE item = ANY(%s)", possible(items)
-        rows = self._database.read(lambda session: session.run(query, (names,)).fetchall())
-        return {record.item: record for record in self._records(rows)}
+        found = self._database.read(lambda session: session.run(query, (names,)).fetchall())
+        return {record.item: record for record in rows.records(found, self.binding, self.address)}
 
     def scan(self) -> Iterator[Record]:
         """Returns every record, a page at a time, by the order of their numbers in the table."""
         for page in self._pages(f"SELECT {_RECORD}, items.id FROM {_ITEMS} WHERE items.id > %s"):
-            yield from self._records(page)
+            yield from rows.records(page, self.binding, self.address)
 
     def search(
         self,
@@ -246,12 +245,12 @@ class PostgresStore:
 
     def notes(self) -> dict[str, str]:
         """Returns what was noted about the gallery as a whole."""
-        rows = self._database.read(lambda session: session.run("SELECT name, value FROM notes").fetchall())
-        return {name: text for name, text in rows if not name.startswith(OWN)}
+        found = self._database.read(lambda session: session.run("SELECT name, value FROM notes").fetchall())
+        return {name: text for name, text in found if not name.startswith(OWN)}
 
     def note(self, name: str, text: str | None) -> None:
         """Notes a text under a name, in place of what was there; `None` takes it away."""
-        self._database.write(lambda session: _note(session, name, text))
+        self._database.write(lambda session: rows.note(session, name, text))
 
     def check(self) -> list[str]:
         """Returns a sentence for each thing that is wrong, none for a sound gallery."""
@@ -279,7 +278,7 @@ class PostgresStore:
         )
         for page in self._pages(query):
             self._offered |= {row[1]: row[-2] for row in page}
-            yield from self._records(page)
+            yield from rows.records(page, self.binding, self.address)
 
     def stage(self, binding: Binding, records: Sequence[Record]) -> None:
         """Keeps embeddings for another encoder beside those in use.
@@ -288,11 +287,11 @@ class PostgresStore:
         content.
         """
         if records:
-            rows = [
+            staged = [
                 (vector, record.item, self._offered.pop(record.item, None))
-                for record, vector in zip(records, self._vectors(records, binding), strict=True)
+                for record, vector in zip(records, rows.vectors(records, binding), strict=True)
             ]
-            self._database.write(lambda session: staging.stage(session, binding, rows, self.address))
+            self._database.write(lambda session: staging.stage(session, binding, staged, self.address))
 
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
         """Puts the staged embeddings in place of all others, in one transaction."""
@@ -323,118 +322,18 @@ class PostgresStore:
             mending.build_index(self._database, self.binding)
         self._unindexed = 2 * items
 
-    def _vectors(self, records: Sequence[Record], binding: Binding | None = None) -> list[Any]:
-        bound, pgvector = binding or self.binding, require("pgvector", extra="pgvector")
-        rows = np.stack([record.embedding for record in records])
-        if bound.form != "float32":
-            packed = pack(rows, form=bound.form, names=[record.item for record in records])
-            rows = unpack(packed, form=bound.form, dimension=bound.dimension)
-        vector = pgvector.HalfVector if bound.form == "float16" else pgvector.Vector
-        return [vector(row) for row in rows]
-
-    def _put(
-        self, session: Session, latest: Mapping[str, Record], vectors: Sequence[Any]
-    ) -> tuple[int, Enrolment]:
-        jsonb = require("psycopg.types.json", extra="pgvector").Jsonb
-        before = dict(
-            session.run("SELECT item, identity FROM items WHERE item = ANY(%s)", (list(latest),)).fetchall()
-        )
-        ids = _identities(session, sorted({record.identity for record in latest.values()}))
-        rows = [
-            (r.item, ids[r.identity], vector, jsonb(r.metadata), r.source, session.stamp)
-            for r, vector in zip(latest.values(), vectors, strict=True)
-        ]
-        fresh = [row for row in rows if row[0] not in before]
-        if fresh:
-            columns = "item, identity, embedding, metadata, source, written"
-            with (
-                session.connection.cursor() as cursor,
-                cursor.copy(f"COPY items ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy,
-            ):
-                kind = type(vectors[0]).__name__.lower().replace("halfvector", "halfvec")
-                copy.set_types(["text", "int8", kind, "jsonb", "text", "int8"])
-                for row in fresh:
-                    copy.write_row(row)
-            session.changed += len(fresh)
-        # Text, since jsonb takes 1 and 1.0 for equal.
-        changed = session.many(
-            "UPDATE items SET identity = given.identity, embedding = given.embedding,"
-            " metadata = given.metadata, source = given.source, written = given.written,"
-            " cluster = CASE WHEN items.embedding = given.embedding THEN cluster END"
-            " FROM (SELECT %s::text, %s::bigint, %s, %s::jsonb, %s::text, %s::bigint)"
-            " AS given (item, identity, embedding, metadata, source, written)"
-            " WHERE items.item = given.item AND (items.identity <> given.identity"
-            " OR items.embedding <> given.embedding OR items.metadata::text <> given.metadata::text"
-            " OR items.source IS DISTINCT FROM given.source)",
-            [row for row in rows if row[0] in before],
-        )
-        _drop_empty(session, set(before.values()) - set(ids.values()))
-        return session.largest, Enrolment(len(fresh), changed, len(before) - changed)
-
     def _pages(self, query: str) -> Iterator[list[tuple[Any, ...]]]:
         """The rows of a query by their ids, which are its condition's one value and its last column."""
         last = 0
         while True:
-            rows = self._database.read(
+            found = self._database.read(
                 partial(_fetched, f"{query} ORDER BY items.id LIMIT {AT_ONCE}", (last,))
             )
-            if not rows:
+            if not found:
                 return
-            last = rows[-1][-1]
-            yield rows
-
-    def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
-        """Records of rows that begin with identity, item, embedding, metadata, source."""
-        bound = self.binding
-        try:
-            embeddings = numbers([row[2] for row in rows], form=bound.form, dimension=bound.dimension)
-        except ValueError as error:
-            raise GalleryError(
-                f"the gallery {self.address} is damaged: an embedding cannot be read ({error}); restore it "
-                f"from a backup"
-            ) from error
-        return [
-            Record(row[0], row[1], embedding, _metadata(row[3], row[1]), row[4])
-            for row, embedding in zip(rows, embeddings, strict=True)
-        ]
+            last = found[-1][-1]
+            yield found
 
 
 def _fetched(statement: str, values: Any, session: Session) -> list[tuple[Any, ...]]:
     return session.run(statement, values).fetchall()
-
-
-def _metadata(text: str, item: str) -> str:
-    """The metadata with its keys in trine's order; jsonb has one of its own."""
-    return text if text == "{}" else metadata_text(json.loads(text), item)
-
-
-def _identities(session: Session, names: Sequence[str]) -> dict[str, int]:
-    """The ids of identities by their names; those that are missing are made."""
-    query = "SELECT name, id FROM identities WHERE name = ANY(%s)"
-    known = dict(session.run(query, (list(names),)).fetchall())
-    missing = [name for name in names if name not in known]
-    if missing:
-        made = session.run(
-            "INSERT INTO identities (name) SELECT unnest(%s::text[]) RETURNING name, id", (missing,)
-        )
-        known |= dict(made.fetchall())
-    return known
-
-
-def _drop_empty(session: Session, identities: set[int]) -> None:
-    if identities:
-        session.run(
-            "DELETE FROM identities WHERE id = ANY(%s)"
-            " AND NOT EXISTS (SELECT FROM items WHERE identity = identities.id)",
-            (list(identities),),
-        )
-
-
-def _note(session: Session, name: str, text: str | None) -> None:
-    if text is None:
-        session.run("DELETE FROM notes WHERE name = %s", (name,))
-    else:
-        session.run(
-            "INSERT INTO notes VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, text),
-        )
