@@ -108,13 +108,40 @@ def mean_interval(
         >>> print(mean_interval(hits, people))
         0.500 to 1.000
     """
+    return mean_intervals(values[:, None], identity, resamples=resamples, seed=seed, level=level)[0]
+
+
+def mean_intervals(
+    values: Float[np.ndarray, "n f"],
+    identity: Int64[np.ndarray, " n"],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> list[Interval]:
+    """The intervals of several means over the same queries, from the same draws.
+
+    Args:
+        values: The figures of each query, one column each.
+        identity: As for `mean_interval`.
+        resamples: As for `mean_interval`.
+        seed: As for `mean_interval`.
+        level: As for `mean_interval`.
+
+    Returns:
+        What `mean_interval` says of each column.
+
+    Raises:
+        InputError: As for `mean_interval`.
+    """
     if not len(values) or len(values) != len(identity):
         raise InputError(
             f"an interval needs one identity for each of at least one value, given {len(values)} values and "
             f"{len(identity)} identities"
         )
     _, own = np.unique(identity, return_inverse=True)
-    sums, counts = np.bincount(own, weights=values), np.bincount(own)
+    counts = np.bincount(own)
+    sums = np.stack([np.bincount(own, weights=column) for column in values.T], 1)
     drawn = multiplicities(len(counts), resamples=resamples, seed=seed)
-    means = np.array([times @ sums / (times @ counts) for times in drawn])
-    return percentile_interval(means, level=level)
+    resampled = np.array([times @ sums / (times @ counts) for times in drawn])
+    return [percentile_interval(column, level=level) for column in resampled.T]

@@ -22,7 +22,7 @@ from trine.evaluation.roc import (
     largest_thresholds,
     roc_points,
 )
-from trine.shapes import Float32, Int64
+from trine.shapes import Float, Float32, Int64
 
 FIGURES = ("roc_auc", "eer", "tar_at_far", "threshold_at_far", "far_at", "tar_at", "accuracy")
 """The figures that have an interval."""
@@ -220,13 +220,32 @@ class Verification:
             >>> print(f"{report.roc_auc:.3f}, {report.interval('roc_auc')}")
             0.816, 0.740 to 0.883
         """
+        return percentile_interval(self.resampled(figure, *arguments))
+
+    def resampled(self, figure: str, *arguments: float) -> Float[np.ndarray, " r"]:
+        """The figure in each draw of identities: what its interval is made of.
+
+        Two reports on the same items with the same seed draw the same identities, so that the difference of
+        what this gives for both is the difference in each draw.
+
+        Args:
+            figure: As for `interval`.
+            *arguments: As for `interval`.
+
+        Returns:
+            One value for each draw; NaN where a draw has none.
+
+        Raises:
+            InputError: As for `interval`.
+        """
         if figure not in FIGURES:
             raise InputError(f"no interval is known for {figure!r}: {nearest(figure, FIGURES)}")
         if not self.resamples:
             raise InputError("this report was made with resamples=0; measure again with resamples to draw")
         if figure == "accuracy":
-            return self._accuracy_interval
-        return percentile_interval(getattr(self._resampled, figure)(*arguments))
+            return self._accuracies
+        found: np.ndarray = getattr(self._resampled, figure)(*arguments)
+        return found
 
     @cached_property
     def _resampled(self) -> Resampled:
@@ -237,12 +256,11 @@ class Verification:
         return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
 
     @cached_property
-    def _accuracy_interval(self) -> Interval:
+    def _accuracies(self) -> Float[np.ndarray, " r"]:
         if self.folds is None or self.owners is None:
             raise InputError("the accuracy has an interval where pairs with fold and labels are given")
         first, second = self.owners[:, 0], self.owners[:, 1]
-        figures = self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)
-        return percentile_interval(figures)
+        return self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)
 
     def to_json(self) -> dict[str, object]:
         """The figures, their intervals, what stands behind them and the protocol, as values JSON knows."""
