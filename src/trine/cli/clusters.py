@@ -7,7 +7,7 @@ from typing import Any
 
 from trine.cli.galleries import GALLERY, existing
 from trine.cli.parser import Verb
-from trine.cli.words import say, say_json
+from trine.cli.words import items, say, say_json
 
 SHOWN = 20
 """How many clusters are printed at most."""
@@ -75,16 +75,15 @@ def _of_gallery(settings: Any) -> None:
         say(found)
         _list(found.members())
     if settings.out is not None:
-        items = sorted(found.of)
-        write_clusters(items, [found.of[item] for item in items], out=settings.out)
+        write_clusters(list(found.of), list(found.of.values()), out=settings.out)
         if not settings.json:
             say(f"{settings.out} holds them all")
 
 
 def _list(members: Mapping[int, Sequence[str]]) -> None:
-    for number, items in list(members.items())[:SHOWN]:
-        shown = ", ".join(items[:5]) + (", ..." if len(items) > 5 else "")
-        say(f"{number:5}  {len(items):6,} items: {shown}")
+    for number, names in list(members.items())[:SHOWN]:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        say(f"{number:5}  {items(len(names)):>12}: {shown}")
     if len(members) > SHOWN:
         say(f"       and {len(members) - SHOWN:,} more")
 

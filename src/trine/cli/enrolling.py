@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trine.cli.conditions import value_of
 from trine.cli.galleries import GALLERY, address_of, model_folder
 from trine.cli.parser import Verb
-from trine.cli.words import counted, data_arguments, loaded, say
+from trine.cli.words import counted, data_arguments, items, loaded, say
 from trine.errors import InputError, SettingError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _enrol(settings: Any) -> None:
             say("interrupted; what is enrolled stays, and the same command enrols the rest")
             raise
         identities = len(gallery.identities())
-        say(f"{done}\n{gallery.address} holds {len(gallery):,} items of {identities:,} identities")
+        say(f"{done}\n{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
 
 
 def _of_one(settings: Any) -> Dataset:

@@ -10,7 +10,7 @@ from trine.cli.clusters import GALLERY_CLUSTERS
 from trine.cli.galleries import GALLERY, address_of, existing, model_folder
 from trine.cli.moving import MOVING
 from trine.cli.parser import Verb
-from trine.cli.words import say, say_json
+from trine.cli.words import items, say, say_json
 from trine.errors import GalleryError, SettingError
 
 
@@ -95,15 +95,15 @@ def _list(settings: Any) -> None:
 
 def _remove_arguments(parser: Any) -> None:
     _gallery_argument(parser)
-    parser.add_argument("items", type=str, nargs="+", help="items; see trine gallery list GALLERY IDENTITY")
+    parser.add_argument("item", type=str, nargs="+", help="items; see trine gallery list GALLERY IDENTITY")
 
 
 def _remove(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
-        for item in settings.items:
+        for item in settings.item:
             gallery.get(item)  # All or none.
-        count = sum(gallery.remove(item) for item in settings.items)
-        say(f"{_items(count)} removed; {gallery.address} holds {_items(len(gallery))}")
+        count = sum(gallery.remove(item) for item in settings.item)
+        say(f"{items(count)} removed; {gallery.address} holds {items(len(gallery))}")
 
 
 def _forget_arguments(parser: Any) -> None:
@@ -119,7 +119,7 @@ def _forget(settings: Any) -> None:
         if not count:
             raise unknown_identity(settings.identity, gallery.identities(), gallery.address)
         say(
-            f"{settings.identity} is forgotten, with {_items(count)}; backups, copies and exported tables of "
+            f"{settings.identity} is forgotten, with {items(count)}; backups, copies and exported tables of "
             f"{gallery.address} may still hold them"
         )
 
@@ -133,7 +133,7 @@ def _rename_arguments(parser: Any) -> None:
 def _rename(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.rename(settings.identity, settings.to)
-        say(f"{settings.identity} is called {settings.to} now, with {_items(count)}")
+        say(f"{settings.identity} is called {settings.to} now, with {items(count)}")
 
 
 def _merge_arguments(parser: Any) -> None:
@@ -146,19 +146,19 @@ def _merge(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.merge(settings.identity, settings.other)
         total = gallery.identities()[settings.identity]
-        say(f"{_items(count)} of {settings.other} are {settings.identity}'s now, who has {_items(total)}")
+        say(f"{items(count)} of {settings.other} are {settings.identity}'s now, who has {items(total)}")
 
 
 def _split_arguments(parser: Any) -> None:
     _gallery_argument(parser)
-    parser.add_argument("items", type=str, nargs="+", help="items of one identity")
+    parser.add_argument("item", type=str, nargs="+", help="items of one identity")
     parser.add_argument("--identity", type=str, required=True, help="the new identity that they become")
 
 
 def _split(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
-        count = gallery.split(settings.items, settings.identity)
-        say(f"{_items(count)} are {settings.identity}'s now, who is new in {gallery.address}")
+        count = gallery.split(settings.item, settings.identity)
+        say(f"{items(count)} are {settings.identity}'s now, who is new in {gallery.address}")
 
 
 def _stats_arguments(parser: Any) -> None:
@@ -220,10 +220,6 @@ def _agreed(question: str) -> bool:
 def _tell_problems(problems: Sequence[str]) -> None:
     for problem in problems:
         say(problem)
-
-
-def _items(count: int) -> str:
-    return f"{count:,} item" if count == 1 else f"{count:,} items"
 
 
 SUBVERBS: dict[str, Verb] = {

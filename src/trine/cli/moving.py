@@ -6,7 +6,7 @@ from typing import Any
 
 from trine.cli.galleries import GALLERY, address_of, existing, model_folder
 from trine.cli.parser import Verb
-from trine.cli.words import counted, data_arguments, loaded, say
+from trine.cli.words import counted, data_arguments, items, loaded, say
 from trine.errors import InputError
 
 AT_ONCE = 256
@@ -25,7 +25,7 @@ def _export(settings: Any) -> None:
         )
     with existing(settings.gallery) as gallery:
         count = gallery.export_parquet(settings.file)
-    say(f"{settings.file} holds {count:,} items with their embeddings")
+    say(f"{settings.file} holds {items(count)} with their embeddings")
 
 
 def _import_arguments(parser: Any) -> None:
@@ -38,7 +38,7 @@ def _import(settings: Any) -> None:
 
     with Gallery.open_for_table(settings.file, address_of(settings.gallery)) as gallery:
         done = gallery.import_parquet(settings.file)
-        say(f"{done}\n{gallery.address} holds {len(gallery):,} items")
+        say(f"{done}\n{gallery.address} holds {items(len(gallery))}")
 
 
 def _copy_arguments(parser: Any) -> None:
@@ -57,7 +57,7 @@ def _copy(settings: Any) -> None:
         with counted("copying", len(gallery)) as progress:
             done = gallery.copy_to(target, form=settings.form, progress=progress)
     with existing(settings.target) as copy:
-        say(f"{done}\n{copy.address} holds {len(copy):,} items")
+        say(f"{done}\n{copy.address} holds {items(len(copy))}")
 
 
 def _rebuild_arguments(parser: Any) -> None:

@@ -24,6 +24,16 @@ def say_json(value: object) -> None:
     say(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
+def items(count: int) -> str:
+    """Writes a number of items.
+
+    Example:
+        >>> items(1), items(1200)
+        ('1 item', '1,200 items')
+    """
+    return f"{count:,} item" if count == 1 else f"{count:,} items"
+
+
 @contextmanager
 def counted(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
     """Shows a bar while something is counted up; none where nobody looks at a terminal.

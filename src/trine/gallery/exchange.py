@@ -142,7 +142,7 @@ def _opened(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # pyarrow's own errors are of this kind
-        raise DataError(f"{path} is no Parquet table: {error}") from error
+        raise DataError(f"{path} is no Parquet table: {str(error).partition('. ')[0]}") from error
 
 
 def _bound(file: Any, path: Path) -> Binding:
