@@ -86,7 +86,7 @@ def _rebuild(settings: Any) -> None:
                 chunk=AT_ONCE,
                 progress=progress,
             )
-        say(f"{done}\n{gallery.address} is of the encoder {gallery.model} now")
+        say(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")
 
 
 MOVING = {

@@ -76,7 +76,9 @@ def make_parser(table: Mapping[str, Verb | Group]) -> Any:
 
     def parser(description: str, example: str, **more: Any) -> Any:
         form = argparse.RawDescriptionHelpFormatter
-        return Parser(description=description, epilog=example, formatter_class=form, **more)
+        return Parser(
+            description=description, epilog=example, formatter_class=form, allow_abbrev=False, **more
+        )
 
     def add(place: Any, name: str, verb: Verb | Group) -> Any:
         sub = parser(verb.help, f"example:\n{_indented(verb.example)}")
