@@ -43,8 +43,7 @@ def refused(capsys, *arguments):
 
 
 def answered(capsys, *arguments, code=0):
-    """Runs a command line that must end with a code, or with any where it is None, and returns its words."""
+    """Runs a command line that must end with a code, and returns what it prints."""
     capsys.readouterr()
-    ended = main(list(map(str, arguments)))
-    assert code in (ended, None), capsys.readouterr().err
+    assert main(list(map(str, arguments))) == code, capsys.readouterr().err
     return capsys.readouterr().out

@@ -335,7 +335,9 @@ def test_a_gallery_on_a_server_answers_as_a_file_does(people, bars, run, capsys)
             capsys, "gallery", "merge", address, "bar0", "bar1"
         )
         assert "new is forgotten, with 1 item" in answered(capsys, "gallery", "forget", address, "new")
-        assert answered(capsys, "gallery", "check", address, code=None)
+        assert "traces of forgotten items were wiped" in answered(
+            capsys, "gallery", "repair", address, "--yes"
+        )
         assert json.loads(answered(capsys, "gallery", "stats", address, "--json"))["items"] == 35
 
 
@@ -398,13 +400,13 @@ def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
 
     assert answered(capsys, "gallery", "check", people) == f"{people} is sound\n"
     assert json.loads(answered(capsys, "gallery", "check", people, "--json")) == {"problems": []}
-    assert "so nothing was done" in answered(capsys, "gallery", "repair", people)
+    assert answered(capsys, "gallery", "repair", people) == f"{people} needs no repair\n"
     corrupted(people)
     problems = json.loads(answered(capsys, "gallery", "check", people, "--json", code=1))["problems"]
     assert any("'bar1/2.png'" in problem for problem in problems)
     assert any("'bar1/3.png'" in problem for problem in problems)
     shown = answered(capsys, "gallery", "check", people, code=1).splitlines()
-    assert shown == [*problems, f"mend it with: trine gallery repair {people}"]
+    assert shown == [*problems, "mend it with: trine gallery repair"]
     assert "add --yes" in refused(capsys, "gallery", "repair", people)
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)

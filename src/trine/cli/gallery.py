@@ -122,6 +122,8 @@ def _forget(settings: Any) -> None:
             f"{settings.identity} is forgotten, with {items(count)}; backups, copies and exported tables of "
             f"{gallery.address} may still hold them"
         )
+        if "://" in gallery.address:
+            say("their bytes stay in the server's files until trine gallery repair wipes them")
 
 
 def _rename_arguments(parser: Any) -> None:
@@ -185,8 +187,8 @@ def _check(settings: Any) -> int:
     elif not problems:
         say(f"{address} is sound")
     else:
-        _tell_problems(problems)
-        say(f"mend it with: trine gallery repair {settings.gallery}")
+        _tell(problems)
+        say("mend it with: trine gallery repair")
     return 1 if problems else 0
 
 
@@ -198,17 +200,15 @@ def _repair_arguments(parser: Any) -> None:
 def _repair(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         problems = gallery.check()
-        if not problems:
-            say(f"{gallery.address} is sound, so nothing was done")
-            return
-        _tell_problems(problems)
-        if not (settings.yes or _agreed("items that cannot be read are deleted; go on?")):
+        _tell(problems)
+        if problems and not (settings.yes or _agreed("items that cannot be read are deleted; go on?")):
             raise SettingError(
                 "nothing was repaired, since what cannot be read would be deleted: export the gallery or "
                 "copy its file first, then add --yes"
             )
-        for sentence in gallery.repair():
-            say(sentence)
+        # A server may have traces of the forgotten to wipe, which are no damage.
+        done = gallery.repair()
+        _tell(done or [f"{gallery.address} needs no repair"])
 
 
 def _agreed(question: str) -> bool:
@@ -217,9 +217,9 @@ def _agreed(question: str) -> bool:
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _tell_problems(problems: Sequence[str]) -> None:
-    for problem in problems:
-        say(problem)
+def _tell(sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        say(sentence)
 
 
 SUBVERBS: dict[str, Verb] = {
@@ -273,7 +273,7 @@ SUBVERBS: dict[str, Verb] = {
     "repair": Verb(
         _repair,
         _repair_arguments,
-        "Mend what check finds, deleting what cannot be read.",
+        "Mend what check finds, deleting what cannot be read, and wipe traces of the forgotten.",
         "trine gallery repair people --yes",
     ),
     **MOVING,
