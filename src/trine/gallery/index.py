@@ -1,9 +1,9 @@
 """Search in memory over the records of a store, kept up to date by what changed.
 
-The records lie in two segments, each searched by `trine.neighbours`, exactly below a million: a large one
-that stands still, and a small one that takes what is enrolled, so that one new record costs no new
-preparation of all the others. A record that was replaced or removed is struck out where it lies, until a
-merge.
+The records lie in segments, each searched by `trine.neighbours`, exactly below a million records: large ones
+that stand still, and a small one that takes what is enrolled, so that one new record costs no new preparation
+of all the others. Segments of like size are merged, so that there are few of them. A record that was replaced
+or removed is struck out where it lies, until a merge.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from trine.shapes import Bool, Float32, Int64
 
 RECENT = 4096
 """How many new records are searched apart from the others before they are merged."""
+
+GROWTH = 8
+"""How many times as large as the next a segment is at least; merged with it otherwise."""
 
 FEW = 4096
 """So many records, or a sixteenth of all, are measured one by one rather than searched for."""
@@ -190,10 +193,7 @@ class Segment:
         return found
 
     def _search_of(self, distance: Distance, *, whole: bool) -> ExactSearch:
-        """The search over everything, or the one that is exact for a part that somebody asks for.
-
-        That some records are struck out asks for no such part: one removal must not cost a second search.
-        """
+        """The search over the whole, or the one whose answer stays exact when many are left out."""
         if self._search is None:
             self._search = make_search(self.rows, distance=distance)
         if whole or not isinstance(self._search, InvertedSearch):
@@ -217,25 +217,29 @@ class Index:
         self.distance = distance
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
-        self._settled = self._segment([])
+        self._settled: list[Segment] = []
         self._recent = self._segment([])
 
     def __len__(self) -> int:
-        return sum(len(part.keys) - part.struck for part in (self._settled, self._recent))
+        return sum(len(part.keys) - part.struck for part in (*self._settled, self._recent))
 
     def apply(self, changes: Changes) -> None:
         """Takes in what changed: first what left, then what is new or replaced."""
-        for segment in (self._settled, self._recent):
+        for segment in (*self._settled, self._recent):
             segment.strike(changes.removed)
             segment.strike(changes.keys)
         if len(changes.keys):
             arrived = Segment(changes.keys, changes.items, self._code(changes.identities), changes.embeddings)
             self._recent = self._segment([self._recent, arrived])
-        if len(self._recent.keys) > RECENT or self._settled.struck > max(
-            RECENT, len(self._settled.keys) // 8
-        ):
-            self._settled = self._segment([self._settled, self._recent])
+        if len(self._recent.keys) > RECENT:
+            self._settled.append(self._recent)
             self._recent = self._segment([])
+        self._settled = [
+            self._segment([part]) if part.struck > max(RECENT, len(part.keys) // 8) else part
+            for part in self._settled
+        ]
+        while len(self._settled) > 1 and len(self._settled[-2].keys) < GROWTH * len(self._settled[-1].keys):
+            self._settled[-2:] = [self._segment(self._settled[-2:])]
 
     def search(
         self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope, metadata: Metadata
@@ -249,7 +253,7 @@ class Index:
             metadata: Reads metadata by the keys of records, for a scope with a filter; it may give others.
         """
         found: list[list[Match]] = [[] for _ in queries]
-        for segment in (self._settled, self._recent):
+        for segment in (*self._settled, self._recent):
             if not len(segment.keys):
                 continue
             allowed = self._allowed(segment, scope, metadata)

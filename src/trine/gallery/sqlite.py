@@ -1,31 +1,25 @@
-"""The default store: one SQLite file is the truth, an exact index in memory answers.
-
-The index is never saved; it follows the file through a counter that every write advances, so that it also
-sees what other processes wrote.
-"""
+"""The default store: one SQLite file is the truth, and an index in memory that follows it answers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from trine.errors import GalleryError
 from trine.gallery import mending, staging
 from trine.gallery.database import WAIT, Database
 from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.forms import pack, unpack
-from trine.gallery.index import Changes, Index
+from trine.gallery.following import AT_ONCE, Follower
+from trine.gallery.forms import pack
+from trine.gallery.index import Match
 from trine.gallery.schema import create_file, is_new
 from trine.gallery.store import EVERYBODY, Binding, Scope
-from trine.shapes import Float32, Int64
-
-AT_ONCE = 4096
-"""How many rows are read or named in one statement."""
+from trine.shapes import Float32
 
 OWN = "trine:"
 """How the names of the notes begin that the store makes for itself."""
@@ -195,15 +189,16 @@ class SqliteStore:
         metadata: bool = False,
     ) -> list[list[Hit]]:
         """Returns for each query `k` items in the scope, nearest first, with metadata where asked for."""
-        with self._database.reading() as stamp:
-            self._follow(stamp)
-            found = self._index.search(queries, k=offset + k, scope=scope, metadata=self._values)
+        texts: dict[int, str] = {}
+        with self._database.lock, ExitStack() as stack:
+            self._follower.follow(stack.enter_context(self._database.reading()))
+            if not (metadata or scope.where):
+                stack.close()  # many queries take long, and others may want to empty the log
+            found = self._follower.search(queries, k=offset + k, scope=scope)
             found = [matches[offset:] for matches in found]
-            texts = self._described([match.key for matches in found for match in matches] if metadata else [])
-        return [
-            [Hit(m.item, m.identity, m.score, json.loads(texts[m.key]) if metadata else {}) for m in matches]
-            for matches in found
-        ]
+            if metadata:
+                texts = self._follower.metadata([match.key for matches in found for match in matches])
+        return [[self._hit(match, texts) for match in matches] for matches in found]
 
     def identities(self) -> dict[str, int]:
         """Returns the number of items of each identity, in the order of their names."""
@@ -318,6 +313,10 @@ class SqliteStore:
         """Lets go of the file; closing twice is no error."""
         self._database.close()
 
+    def _hit(self, match: Match, texts: Mapping[int, str]) -> Hit:
+        metadata = json.loads(texts[match.key]) if match.key in texts else NOTHING
+        return Hit(match.item, match.identity, match.score, metadata)
+
     def _bind(self) -> None:
         try:
             with self._database.reading():
@@ -326,21 +325,11 @@ class SqliteStore:
         except BaseException:
             self.close()
             raise
-        self._seen = 0
-        self._index = Index(dimension=self.binding.dimension, distance=self.binding.distance)
-
-    def _rows(self, packed: Sequence[bytes]) -> Float32[np.ndarray, "n d"]:
-        try:
-            return unpack(packed, form=self.binding.form, dimension=self.binding.dimension)
-        except ValueError as error:
-            raise GalleryError(
-                f"the gallery {self._path} is damaged: an embedding cannot be read ({error}); repair it, or "
-                f"restore it from a backup"
-            ) from error
+        self._follower = Follower(self._database, self._binding)
 
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         """Records of rows that begin with identity, item, embedding, metadata, source."""
-        embeddings = self._rows([row[2] for row in rows])
+        embeddings = self._follower.rows([row[2] for row in rows])
         return [
             Record(row[0], row[1], embedding, row[3], row[4])
             for row, embedding in zip(rows, embeddings, strict=True)
@@ -363,51 +352,4 @@ class SqliteStore:
             "DELETE FROM identities WHERE id = ?"
             " AND NOT EXISTS (SELECT 1 FROM items WHERE identity = identities.id)",
             ((identity,) for identity in identities),
-        )
-
-    def _follow(self, stamp: int) -> None:
-        if stamp != self._seen:
-            self._index.apply(self._changes())
-            self._seen = stamp
-
-    def _values(self, keys: Int64[np.ndarray, " n"]) -> Iterable[tuple[int, str]]:
-        """The metadata of records, and of others where that is faster."""
-        if len(keys) > AT_ONCE:
-            return self._database.run("SELECT id, metadata FROM items")
-        return self._described(keys.tolist()).items()
-
-    def _described(self, keys: Sequence[int]) -> dict[int, str]:
-        texts: dict[int, str] = {}
-        for start in range(0, len(keys), AT_ONCE):
-            query = "SELECT id, metadata FROM items WHERE id IN (SELECT value FROM json_each(?))"
-            texts |= self._database.run(query, (json.dumps(keys[start : start + AT_ONCE]),)).fetchall()
-        return texts
-
-    def _changes(self) -> Changes:
-        # A first reading takes the tables as they lie; a later one goes by the index of what changed.
-        which = "changed > ?" if self._seen else "changed != ?"
-        run = self._database.run
-        removed = run("SELECT id FROM removed WHERE changed > ?", (self._seen,)).fetchall()
-        names = dict(
-            run(
-                f"SELECT id, name FROM identities WHERE id IN (SELECT identity FROM items WHERE {which})",
-                (self._seen,),
-            )
-        )
-        cursor = run(f"SELECT id, item, identity, embedding FROM items WHERE {which}", (self._seen,))
-        keys: list[int] = []
-        items: list[str] = []
-        identities: list[str] = []
-        parts = [np.empty((0, self.binding.dimension), dtype=np.float32)]
-        while rows := cursor.fetchmany(AT_ONCE):
-            keys += [row[0] for row in rows]
-            items += [row[1] for row in rows]
-            identities += [names[row[2]] for row in rows]
-            parts.append(self._rows([row[3] for row in rows]))
-        return Changes(
-            np.array([key for (key,) in removed], dtype=np.int64),
-            np.array(keys, dtype=np.int64),
-            items,
-            identities,
-            np.concatenate(parts),
         )
