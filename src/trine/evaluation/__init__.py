@@ -11,7 +11,7 @@ from trine.evaluation.identification import Identification, identification
 from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
-from trine.evaluation.verification import Verification, verification
+from trine.evaluation.verification import Verification, pairs_of, verification
 
 __all__ = [
     "Identification",
@@ -22,6 +22,7 @@ __all__ = [
     "calibrate",
     "identification",
     "open_set",
+    "pairs_of",
     "picture",
     "retrieval",
     "verification",

@@ -309,13 +309,7 @@ class Gallery:
                     f"them first"
                 )
             score = hits[0].score
-        return Verification(
-            score=score,
-            threshold=limit.value,
-            far=limit.far,
-            provisional=limit.provisional,
-            claim=identity,
-        )
+        return Verification(**limit.judged(score), claim=identity)
 
     def identify(
         self, item: Any = None, *, embedding: Vector | None = None, threshold: float | None = None
@@ -416,10 +410,7 @@ class Gallery:
 
 def _identification(best: Hit | None, other: Hit | None, limit: Threshold) -> Identification:
     return Identification(
-        score=best.score if best else math.inf,
-        threshold=limit.value,
-        far=limit.far,
-        provisional=limit.provisional,
+        **limit.judged(best.score if best else math.inf),
         nearest=best.identity if best else None,
         item=best.item if best else None,
         runner_up=other.identity if other else None,
