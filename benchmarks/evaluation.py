@@ -2,7 +2,7 @@
 
 Each contestant runs in a process of its own, on one core, and says its seconds (wall and processor, without
 making the data) and its peak memory: the largest resident set of that process, with the interpreter, the
-libraries and the embeddings themselves.
+libraries and the embeddings themselves. On a busy machine compare processor seconds.
 
 - `products`: 60,502 x 512 random embeddings around the centres of 11,316 classes, the size of the test set of
   Stanford Online Products. trine's retrieval (recall at 1, 10, 100, 1000, MAP@R and all its other figures)
@@ -90,14 +90,13 @@ def faiss_search(kind: str, scale: float) -> Callable[[], dict[str, float]]:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    x, y = products(scale)
+    x, _ = products(scale)
 
     def run() -> dict[str, float]:
         index = getattr(faiss, kind)(x.shape[1])
         index.add(x)
-        found = index.search(x, max(AT) + 1)[1]
-        itself = found[:, 0] == np.arange(len(x))
-        return {"recall@1": float((y[np.where(itself, found[:, 1], found[:, 0])] == y).mean())}
+        index.search(x, max(AT) + 1)
+        return {}
 
     return run
 
