@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it prints, and one sentence with exit code 2 for a mistake."""
 
+import csv
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from reading import check_page
 from trine.cli import VERBS, main
 
 PIL = pytest.importorskip("PIL.Image")
@@ -73,6 +75,7 @@ def test_a_run_folder_holds_what_it_promises(trained):
         "split.json",
         "metrics.csv",
         "figures.json",
+        "report.html",
         "picture.png",
         "model/README.md",
     ):
@@ -92,6 +95,29 @@ def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, ca
     assert again["retrieval"] == stored["retrieval"]
     everything = answered(capsys, "evaluate", trained, pictures, "--part", "all", "--out", tmp_path / "f")
     assert "all items, 24 of them trained on (48 items" in everything
+
+
+def test_evaluate_writes_a_page_and_compares_runs(trained, pictures, capsys, tmp_path):
+    out = answered(capsys, "evaluate", trained, pictures, "--out", tmp_path / "one")
+    assert out.endswith(f"{tmp_path / 'one'} holds figures.json, report.html and picture.png\n")
+    assert re.search(r"MAP@R +\d\.\d{3} +\d\.\d{3} +\(\d\.\d{3} to \d\.\d{3}\)\n", out)
+    check_page((tmp_path / "one/report.html").read_text(encoding="utf-8"))
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    both = answered(capsys, "evaluate", trained, other, pictures, "--out", tmp_path / "two")
+    assert "other less bars" in both
+    assert "test part (12 items of 6 identities)" in both
+    check_page((tmp_path / "two/report.html").read_text(encoding="utf-8"))
+    kept = answered(capsys, "evaluate", other, trained, pictures)
+    assert "evaluation/bars-other-bars holds figures.json and report.html" in kept
+
+
+def test_mistakes_about_runs_to_compare(trained, pictures, capsys, tmp_path):
+    assert "required: data" in refused(capsys, "evaluate", trained)
+    assert "there is no model folder" in refused(capsys, "evaluate", trained, tmp_path / "none", pictures)
+    assert "is given twice" in refused(capsys, "evaluate", trained, trained, pictures)
+    assert "name one run" in refused(capsys, "evaluate", trained, trained, pictures, "--calibrate")
+    assert "no list of pairs" in refused(capsys, "evaluate", trained, pictures, "--pairs", tmp_path / "none")
 
 
 def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
@@ -157,6 +183,39 @@ def test_cluster_names_every_item_once(trained, pictures, capsys, tmp_path):
     rows = (tmp_path / "clusters.csv").read_text().splitlines()
     assert rows[0] == "item,cluster"
     assert len({row.split(",")[0] for row in rows[1:]}) == 48
+
+
+def test_audit_lists_what_lies_among_others(trained, pictures, capsys, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(pictures, mixed)
+    shutil.copy(mixed / "bar2/3.png", mixed / "bar4/odd.png")
+    page = tmp_path / "suspects.html"
+    out = answered(
+        capsys, "audit", trained, mixed, "--out", tmp_path / "suspects.csv", "--page", page, "--top", "3"
+    )
+    lines = out.splitlines()
+    head = next(at for at, line in enumerate(lines) if line.startswith("score"))
+    first, second = lines[head + 1 : head + 3]
+    assert {first.split()[1], second.split()[1]} == {"bar2/3.png", "bar4/odd.png"}
+    assert "nearly identical to" in first
+    rows = list(csv.DictReader((tmp_path / "suspects.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["item", "label", "looks_like", "score", "evidence"]
+    assert {(row["item"], row["label"], row["looks_like"]) for row in rows[:2]} == {
+        ("bar2/3.png", "bar2", "bar4"),
+        ("bar4/odd.png", "bar4", "bar2"),
+    }
+    assert float(rows[0]["score"]) == 1
+    shown = page.read_text(encoding="utf-8")
+    assert shown.count("<img") == 3 * 6
+    assert "looks like bar4, 1.00" in shown
+    assert "nearly identical to bar4/odd.png of bar4" in shown
+    assert "Some of these items were trained on" in shown
+    assert "24 of them trained on (48 items" in answered(capsys, "audit", trained, pictures)
+    sentence = refused(capsys, "audit", trained, pictures, "--out", tmp_path / "suspects.txt")
+    assert "end it with .csv" in sentence
+    assert "end it with .html" in refused(capsys, "audit", trained, pictures, "--page", tmp_path / "page.txt")
+    assert "top must be at least 1, given 0" in refused(capsys, "audit", trained, pictures, "--top", "0")
+    assert "unknown part 'tests'" in refused(capsys, "audit", trained, pictures, "--part", "tests")
 
 
 def test_printed_recipe_is_one_that_can_be_read(capsys, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trine.cli.audit import audit_arguments, audited
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Verb
 from trine.errors import SettingError
@@ -157,7 +158,7 @@ def _train(settings: Any) -> None:
         words = "" if triplets is None else f" --triplets {settings.triplets}"
         say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
         raise
-    say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
+    say(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:
@@ -197,7 +198,9 @@ def _doctor(settings: Any) -> None:
 
 
 def _evaluate_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    parser.add_argument(
+        "runs", type=str, nargs="+", help="the run folder, or a model folder; several are compared"
+    )
     _data_arguments(parser)
     parser.add_argument(
         "--part", type=str, default="auto", help="which items: auto, all, train, validation or test"
@@ -205,7 +208,13 @@ def _evaluate_arguments(parser: Any) -> None:
     parser.add_argument(
         "--far", type=float, default=0.01, help="the false-accept rate to look at beside 1 %%"
     )
-    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and picture.png")
+    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and report.html")
+    parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too: a .csv of a, b, same and fold, or pairs.txt as that of LFW",
+    )
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -220,19 +229,34 @@ def _evaluate_arguments(parser: Any) -> None:
 
 def _evaluate(settings: Any) -> None:
     from trine import load
-    from trine.run import evaluate_run
+    from trine.run import compare_runs, evaluate_run
 
-    load(settings.run)  # A missing model is said before any data is read.
+    for run in settings.runs:
+        load(run)  # A missing model is said before any data is read.
+    if len(settings.runs) > 1:
+        if settings.calibrate:
+            raise SettingError("--calibrate keeps a threshold in one model: name one run, not several")
+        compared = compare_runs(
+            settings.runs,
+            _loaded(settings),
+            part=settings.part,
+            far=settings.far,
+            out=settings.out,
+            pairs=settings.pairs,
+        )
+        _say(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
+        return
     report = evaluate_run(
-        settings.run,
+        settings.runs[0],
         _loaded(settings),
         part=settings.part,
         far=settings.far,
         out=settings.out,
         store_threshold=settings.calibrate,
         support="provisional" if settings.provisional else "required",
+        pairs=settings.pairs,
     )
-    _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
+    _say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
 
 
 def _mine_arguments(parser: Any) -> None:
@@ -249,6 +273,16 @@ def _mine(settings: Any) -> None:
     how = mining_of(settings)
     report = mine_run(settings.run, _loaded(settings), out=settings.out, how=how, part=settings.part)
     _say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+
+
+def _audit_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    _data_arguments(parser)
+    audit_arguments(parser)
+
+
+def _audit(settings: Any) -> None:
+    audited(settings, _loaded, _say)
 
 
 def _embed_arguments(parser: Any) -> None:
@@ -417,7 +451,15 @@ VERBS: dict[str, Verb] = {
         _evaluate_arguments,
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
         "trine evaluate runs/faces photos/ --far 0.001\n"
-        "trine evaluate runs/faces others/ --far 0.001 --calibrate",
+        "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
+        "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
+        "trine evaluate runs/faces runs/harder photos/",
+    ),
+    "audit": Verb(
+        _audit,
+        _audit_arguments,
+        "List the items that probably carry a wrong label.",
+        "trine audit runs/faces photos/ --out suspects.csv",
     ),
     "mine": Verb(
         _mine,

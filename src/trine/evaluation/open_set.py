@@ -11,15 +11,22 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, multiplicities, percentile_interval
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    multiplicities,
+    percentile_interval,
+)
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.means import check_figure, check_resamples
 from trine.evaluation.pairs import Distances
-from trine.evaluation.rates import accepts_within
 from trine.evaluation.relevant import relevant_blocks
-from trine.evaluation.roc import largest_thresholds
+from trine.evaluation.roc import accepts_within, threshold_at_rate
 from trine.neighbours import NEVER, ExactSearch, as_rows
-from trine.shapes import Float, Float32, Int64
+from trine.shapes import Float, Int64
 
 __all__ = ["OpenSet", "OpenSetCurve", "open_set"]
 
@@ -61,10 +68,10 @@ class OpenSet:
         seed: Of those draws.
     """
 
-    distances: Float32[np.ndarray, " g"]
+    distances: Float[np.ndarray, " g"]
     ranks: Int64[np.ndarray, " g"]
     labels: Int64[np.ndarray, " g"]
-    strangers: Float32[np.ndarray, " i"]
+    strangers: Float[np.ndarray, " i"]
     stranger_labels: Int64[np.ndarray, " i"]
     gallery: int
     identities: int
@@ -88,10 +95,8 @@ class OpenSet:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        allowed = accepts_within(rate, len(self.strangers), name="rate")
-        known, strangers = Distances(np.sort(self.distances)), Distances(np.sort(self.strangers))
-        found = largest_thresholds(known, strangers, np.array([allowed]))[0]
-        return None if np.isnan(found) else float(found)
+        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.strangers))
+        return threshold_at_rate(rate, known, strangers, name="rate")
 
     def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
         """The share of known probes that are found and named, at a rate of strangers who are named, too.
@@ -240,10 +245,11 @@ def open_set(
         ...     np.array([[0.1], [1.3], [1.6]]), ["a", "b", "x"], np.array([[0.0], [1.0]]), ["a", "b"]
         ... )
         >>> report.dir_at_fpir(0.0), report.threshold_at_fpir(0.0)
-        (1.0, 0.30000001192092896)
+        (1.0, 0.30000000000000004)
     """
     if depth < 1:
         raise InputError(f"depth must be at least 1, given {depth}")
+    check_count(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
@@ -262,7 +268,7 @@ def open_set(
         _own_distances(search, x_known, identity[theirs_of], groups),
         _identity_ranks(search, x_known, identity[theirs_of], groups, depth),
         identity[theirs_of],
-        search.nearest(x[torch.from_numpy(strange)], k=1).distances[:, 0].astype(np.float32),
+        search.nearest(x[torch.from_numpy(strange)], k=1).distances[:, 0],
         identity[strange],
         gallery=len(y),
         identities=len(np.unique(groups)),
@@ -276,10 +282,12 @@ def open_set(
 
 def _own_distances(
     search: ExactSearch, x: Tensor, identity: Int64[np.ndarray, " n"], groups: Int64[np.ndarray, " m"]
-) -> Float32[np.ndarray, " n"]:
-    nearest = np.empty(len(x), np.float32)
+) -> Float[np.ndarray, " n"]:
+    nearest = np.empty(0)
     for block in relevant_blocks(identity, groups):
         found = search.distances(x[torch.from_numpy(block.queries)], np.maximum(block.listed, 0))
+        if not len(nearest):
+            nearest = np.empty(len(x), found.dtype)
         nearest[block.queries] = np.where(block.listed >= 0, found, np.inf).min(1)
     return nearest
 

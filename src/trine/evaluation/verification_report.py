@@ -8,22 +8,27 @@ from functools import cached_property
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import InputError, nearest
+from trine.errors import InputError
 from trine.evaluation.folds import Folds
-from trine.evaluation.intervals import LEVEL, Interval, percentile_interval
+from trine.evaluation.intervals import (
+    LEVEL,
+    Interval,
+    check_figure,
+    check_resamples,
+    percentile_interval,
+)
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
 from trine.evaluation.pairs import Pairs
-from trine.evaluation.rates import accepts_within
 from trine.evaluation.roc import (
     Histogram,
     Roc,
     area,
     equal_error_rate,
     histogram_of,
-    largest_thresholds,
     roc_points,
+    threshold_at_rate,
 )
-from trine.shapes import Float32, Int64
+from trine.shapes import Float, Float32, Int64
 
 FIGURES = ("roc_auc", "eer", "tar_at_far", "threshold_at_far", "far_at", "tar_at", "accuracy")
 """The figures that have an interval."""
@@ -118,9 +123,7 @@ class Verification:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        allowed = accepts_within(far, self.impostor_pairs, name="far")
-        found = largest_thresholds(self.pairs.genuine, self.pairs.impostor, np.array([allowed]))[0]
-        return None if np.isnan(found) else float(found)
+        return threshold_at_rate(far, self.pairs.genuine, self.pairs.impostor, name="far")
 
     def tar_at_far(self, far: float) -> float:
         """The largest TAR at an observed threshold whose FAR is at most `far`: FaceNet's VAL at FAR.
@@ -215,13 +218,30 @@ class Verification:
             >>> print(f"{report.roc_auc:.3f}, {report.interval('roc_auc')}")
             0.816, 0.740 to 0.883
         """
-        if figure not in FIGURES:
-            raise InputError(f"no interval is known for {figure!r}: {nearest(figure, FIGURES)}")
-        if not self.resamples:
-            raise InputError("this report was made with resamples=0; measure again with resamples to draw")
+        return percentile_interval(self.resampled(figure, *arguments))
+
+    def resampled(self, figure: str, *arguments: float) -> Float[np.ndarray, " r"]:
+        """The figure in each draw of identities: what its interval is made of.
+
+        Two reports on the same items with the same seed draw the same identities, so that the difference of
+        what this gives for both is the difference in each draw.
+
+        Args:
+            figure: As for `interval`.
+            *arguments: As for `interval`.
+
+        Returns:
+            One value for each draw; NaN where a draw has none.
+
+        Raises:
+            InputError: As for `interval`.
+        """
+        check_figure(figure, FIGURES)
+        check_resamples(self.resamples)
         if figure == "accuracy":
-            return self._accuracy_interval
-        return percentile_interval(getattr(self._resampled, figure)(*arguments))
+            return self._accuracies
+        found: np.ndarray = getattr(self._resampled, figure)(*arguments)
+        return found
 
     @cached_property
     def _resampled(self) -> Resampled:
@@ -232,12 +252,11 @@ class Verification:
         return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
 
     @cached_property
-    def _accuracy_interval(self) -> Interval:
+    def _accuracies(self) -> Float[np.ndarray, " r"]:
         if self.folds is None or self.owners is None:
             raise InputError("the accuracy has an interval where pairs with fold and labels are given")
         first, second = self.owners[:, 0], self.owners[:, 1]
-        figures = self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)
-        return percentile_interval(figures)
+        return self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)
 
     def to_json(self) -> dict[str, object]:
         """The figures, their intervals, what stands behind them and the protocol, as values JSON knows."""

@@ -115,7 +115,7 @@ class Tiles:
         """
         squares = self.frame.squares(queries[:, :-1].double())
         least, most = (float(end) for end in self._references[start:stop, -1].aminmax())
-        unit = torch.finfo(self.dtype).eps / 2 + 2.0**-52  # distances and norms are rounded to float64, too
+        unit = torch.finfo(self.dtype).eps / 2 + 2.0**-50  # distances and norms are rounded to float64, too
         slack = (self.width + 16) * unit * (squares + 2.01 * most) + FLOOR
         low = squares - limits - slack + self.error * least
         high = squares - limits + slack + self.error * 1.01 * most
