@@ -46,9 +46,9 @@ def audit_page(
         Section(
             "suspects",
             "Suspects",
-            "Each row is an item as it is labelled, and the items nearest to it: ✓ where these carry the "
-            "same label, ✗ where they carry another. Below it stand the label that it looks like, and its score. "
-            "A nearly identical item stands first.",
+            "Each row is an item as it is labelled, with the label that it looks like and its score, and the "
+            "items nearest to it: ✓ where these carry the same label, ✗ where they carry another. A nearly "
+            "identical item stands first.",
             neighbour_rows(rows),
         ),
         Section(
