@@ -55,7 +55,8 @@ def recall_at_k(ranks: Int64[np.ndarray, "n w"], *, k: int) -> Float[np.ndarray,
         >>> recall_at_k(np.array([[2, 5], [3, 4]]), k=2).tolist()
         [1.0, 0.0]
     """
-    return np.any(_within(ranks, k), axis=1).astype(np.float64)
+    found: np.ndarray = np.any(_within(ranks, k), axis=1)
+    return found.astype(np.float64)
 
 
 def precision_at_k(ranks: Int64[np.ndarray, "n w"], *, k: int) -> Float[np.ndarray, " n"]:

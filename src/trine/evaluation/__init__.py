@@ -10,6 +10,8 @@ from trine.evaluation.agreement import TripletAgreement, triplet_agreement
 from trine.evaluation.audit import Audit, SuspectLabel, audit
 from trine.evaluation.calibration import calibrate
 from trine.evaluation.clustering import Clustering, clustering, clustering_of
+from trine.evaluation.identification import Identification, identification
+from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, pairs_of, verification
@@ -17,6 +19,9 @@ from trine.evaluation.verification import Verification, pairs_of, verification
 __all__ = [
     "Audit",
     "Clustering",
+    "Identification",
+    "OpenSet",
+    "OpenSetCurve",
     "Retrieval",
     "SuspectLabel",
     "TripletAgreement",
@@ -25,6 +30,8 @@ __all__ = [
     "calibrate",
     "clustering",
     "clustering_of",
+    "identification",
+    "open_set",
     "pairs_of",
     "picture",
     "retrieval",

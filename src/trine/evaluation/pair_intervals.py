@@ -16,7 +16,7 @@ from torch import Tensor
 
 from trine.evaluation.intervals import multiplicities
 from trine.evaluation.pairs import Distances, Owned
-from trine.shapes import Float, Float32, Int, Int64
+from trine.shapes import Bool, Float, Float32, Int, Int64
 
 PAIR_RESAMPLES = 200
 """How often identities are drawn again where a value stands for a pair, and there are millions."""
@@ -61,6 +61,7 @@ class Resampled:
         step = (far[j, every] - before) + (was - rejected[j, every])
         with np.errstate(invalid="ignore", divide="ignore"):
             crossing: np.ndarray = before + (far[j, every] - before) * (was - before) / step
+        crossing[self._empty()] = np.nan
         return crossing
 
     def tar_at_far(self, far: float) -> Float[np.ndarray, " r"]:
@@ -68,7 +69,7 @@ class Resampled:
         tar = self._rates()[0]
         at = self._within(far)
         found: np.ndarray = np.where(at > 0, tar[np.maximum(at - 1, 0), np.arange(tar.shape[1])], 0.0)
-        found[np.isnan(tar[-1])] = np.nan
+        found[self._empty()] = np.nan
         return found
 
     def threshold_at_far(self, far: float) -> Float[np.ndarray, " r"]:
@@ -83,6 +84,10 @@ class Resampled:
     def tar_at(self, threshold: float) -> Float[np.ndarray, " r"]:
         """The TAR of a threshold in each resample."""
         return self._between(self._rates()[0], self.pairs[0].distances, threshold)
+
+    def _empty(self) -> Bool[np.ndarray, " r"]:
+        """Whether a resample has no genuine or no impostor pair."""
+        return (self.genuine[-1] == 0) | (self.impostor[-1] == 0)
 
     def _rates(self) -> tuple[Float[np.ndarray, "k r"], Float[np.ndarray, "k r"]]:
         with np.errstate(invalid="ignore"):  # a resample of one identity has no impostors

@@ -35,14 +35,14 @@ def relevant_blocks(
 
     Args:
         identity: The number of the identity of each query, from 0.
-        references: That of each reference.
+        references: That of each reference; -1 for one that is relevant to nobody.
 
     Yields:
         Blocks of queries with about as many references, together all queries that have one.
     """
     identities = 1 + int(max(identity.max(initial=-1), references.max(initial=-1)))
-    sizes = np.bincount(references, minlength=identities)
-    members = np.argsort(references, kind="stable")
+    sizes = np.bincount(references[references >= 0], minlength=identities)
+    members = np.argsort(references, kind="stable")[int((references < 0).sum()) :]
     begins = np.cumsum(sizes) - sizes
     order = np.lexsort((identity, sizes[identity]))
     order = order[sizes[identity[order]] > 0]

@@ -86,8 +86,9 @@ class Threshold:
         provisional = ", provisional for want of calibration data" if self.provisional else ""
         interval = ""
         if self.far_interval is not None:
-            low, high = (100 * end for end in self.far_interval)
-            interval = f" ({low:.2g} to {high:.2g} %)"
+            # Two digits, and 100 % as such and not as 1e+02.
+            low, high = (f"{float(f'{100 * end:.2g}'):g}" for end in self.far_interval)
+            interval = f" ({low} to {high} %)"
         return f" at a false-accept rate of {100 * self.far:g} %{interval}{provisional}"
 
     def beside(self, score: float) -> tuple[str, str]:

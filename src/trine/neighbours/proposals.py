@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trine.errors import require
-from trine.neighbours.rows import TILE, tiles
+from trine.neighbours.rows import CACHED, TILE, tiles
 from trine.shapes import Float, Int64
 
 # Below the normal numbers of float32 a product may vanish altogether.
@@ -35,7 +35,9 @@ class Frame:
         self.scale = 1.0
         if not unit and rows.numel():
             self.centre = rows.sum(0, dtype=torch.float64) / len(rows)
-            largest = max(float((part.double() - self.centre).abs().amax()) for part in tiles(rows))
+            largest = max(
+                float((part.double() - self.centre).abs().amax()) for part in tiles(rows, numbers=CACHED)
+            )
             self.scale = 1 / largest if largest > 0 else 1.0
 
     def place(self, rows: Tensor, dtype: torch.dtype) -> Float[Tensor, "n d"]:
@@ -68,8 +70,11 @@ class Tiles:
         self.dtype = dtype
         self.width = rows.shape[1]
         self.error = (rows.shape[1] + 16) * torch.finfo(dtype).eps
-        parts = [self._reference(part) for part in tiles(rows)]
-        self._references = torch.cat(parts) if parts else rows.new_empty(0, rows.shape[1] + 1, dtype=dtype)
+        self._references = rows.new_empty(len(rows), rows.shape[1] + 1, dtype=dtype)
+        for part, into in zip(tiles(rows, numbers=CACHED), self._parts(), strict=True):
+            y = self.frame.place(part, dtype)
+            torch.mul(y, 2, out=into[:, :-1])
+            into[:, -1:] = (1 - self.error) * self.frame.squares(y)
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
         """Keeps the best `width` of every tile; see `Proposer`."""
@@ -117,9 +122,8 @@ class Tiles:
         x = self.frame.place(x, self.dtype)
         return torch.cat([x, x.new_full((len(x), 1), -1)], 1), (1 - self.error) * self.frame.squares(x)
 
-    def _reference(self, rows: Tensor) -> Tensor:
-        y = self.frame.place(rows, self.dtype)
-        return torch.cat([2 * y, (1 - self.error) * self.frame.squares(y)], 1)
+    def _parts(self) -> Iterator[Tensor]:
+        return tiles(self._references, width=self.width, numbers=CACHED)
 
 
 @contextmanager

@@ -160,13 +160,21 @@ def measure(
             "give more items of each identity"
         )
     distance, known = encoder.distance, encoder.calibration
-    threshold = None if known is None else known.threshold
+    threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
     after = figures_of(
-        embeddings, dataset.labels, distance=distance, far=far, threshold=threshold, listed=listed
+        embeddings,
+        dataset.labels,
+        distance=distance,
+        far=far,
+        threshold=threshold,
+        listed=listed,
+        cameras=cameras,
     )
     raw = _raw(encoder, dataset)
     before = (
-        None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far, listed=listed)
+        None
+        if raw is None
+        else figures_of(raw, dataset.labels, distance="euclidean", far=far, listed=listed, cameras=cameras)
     )
     alpha = LossRecipe().margin if margin is None else margin
     assert alpha is not None

@@ -90,6 +90,10 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
             Headline("EER", "verification", "eer", larger_is_better=False),
             *(_tar(rate) for rate in sorted({0.1, 0.01, 0.001, far}, reverse=True)),
         ),
+        "identification": (
+            *(Headline(f"CMC rank {k}", "identification", "cmc", (k,)) for k in (1, 5, 10, 20)),
+            Headline("mAP", "identification", "mean_average_precision"),
+        ),
         "pairs": (
             Headline("accuracy", "pairs", "accuracy"),
             Headline("ROC AUC", "pairs", "roc_auc"),

@@ -11,7 +11,16 @@ import torch
 
 from trine.calibration import Calibration
 from trine.distances import Distance
-from trine.evaluation import Clustering, Retrieval, Verification, clustering, retrieval, verification
+from trine.evaluation import (
+    Clustering,
+    Identification,
+    Retrieval,
+    Verification,
+    clustering,
+    identification,
+    retrieval,
+    verification,
+)
 from trine.mining import census
 from trine.run.headline import short_lines
 from trine.shapes import Bool, Float32, Int64
@@ -19,6 +28,9 @@ from trine.training import Diagnosis
 from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
+
+Measured = Retrieval | Verification | Clustering | Identification
+"""One of the reports of `Figures`."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +42,14 @@ class Figures:
         verification: Every pair of items is the same, or is not.
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
+        identification: Every item looks for its identity on other cameras; None without cameras.
     """
 
     retrieval: Retrieval
     verification: Verification
     clustering: Clustering | None = None
     pairs: Verification | None = None
+    identification: Identification | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -178,6 +192,7 @@ def figures_of(
     far: float,
     threshold: float | None = None,
     listed: Listed | None = None,
+    cameras: np.ndarray | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
@@ -188,6 +203,7 @@ def figures_of(
         far: The false-accept rate to list among others.
         threshold: Where to cluster the items; None does not.
         listed: Pairs of a list to measure, too.
+        cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     return Figures(
@@ -205,6 +221,31 @@ def figures_of(
             distance=distance,
             at=at,
         ),
+        None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
+    )
+
+
+def _across_cameras(
+    embeddings: Float32[np.ndarray, "n d"],
+    labels: Int64[np.ndarray, " n"],
+    cameras: np.ndarray,
+    distance: Distance,
+) -> Identification | None:
+    """Identification with every item as probe and gallery; none where no identity was seen by two cameras."""
+    _, numbers = np.unique(cameras, return_inverse=True)
+    seen = np.unique(np.stack([labels, numbers]), axis=1)[0]
+    if len(np.unique(seen)) == len(seen):
+        return None
+    return identification(
+        embeddings,
+        labels,
+        embeddings,
+        labels,
+        probe_cameras=cameras,
+        gallery_cameras=cameras,
+        junk=None,
+        distractor=None,
+        distance=distance,
     )
 
 
@@ -231,11 +272,14 @@ def count_triplets(
     return Counted(census(rows, own, margin=margin, distance=distance), margin, len(part), len(part) < n)
 
 
-def sized(measured: Retrieval | Verification | Clustering) -> str:
+def sized(measured: Measured) -> str:
     """Says how many queries or pairs stand behind a report."""
     if isinstance(measured, Retrieval):
         left_out = f", {measured.excluded:,} without a positive left out" if measured.excluded else ""
         return f"{len(measured.queries):,} queries among {measured.references:,} items{left_out}"
+    if isinstance(measured, Identification):
+        alone = f", {measured.unmatched:,} on one camera alone left out" if measured.unmatched else ""
+        return f"{len(measured.probes):,} probes among {measured.gallery:,} items{alone}"
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"

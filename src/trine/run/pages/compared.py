@@ -22,7 +22,7 @@ from trine.page import (
     table,
 )
 from trine.run.headline import long_lines
-from trine.run.pages.curves import distance_chart, rank_chart, roc_chart
+from trine.run.pages.curves import distance_chart, rank_chart, ranked_report, roc_chart
 from trine.run.pages.facts import model_facts, named, protocol_words
 from trine.run.pages.subject import Shelf, Subject, distance_note
 from trine.run.paired import Difference
@@ -102,7 +102,7 @@ def _difference(found: Difference | None) -> Markup:
 
 def _curves(subjects: Sequence[Subject]) -> Section:
     roc = [(subject.name, subject.report.after.verification, False) for subject in subjects]
-    ranks = [(subject.name, subject.report.after.retrieval, False) for subject in subjects]
+    ranks = [(subject.name, ranked_report(subject.report.after), False) for subject in subjects]
     cards = [
         join(element("h3", "ROC"), roc_chart(roc)),
         join(element("h3", "CMC"), rank_chart(ranks)),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trine.evaluation import Retrieval, Verification
+from trine.evaluation import Identification, Retrieval, Verification
 from trine.page import Axis, Line, Markup, histogram_chart, line_chart
+from trine.run.report import Figures
 
 RANKS, FEWEST_RANKS = 50, 10
 LEAST_FAR = 1e-6
@@ -34,14 +35,14 @@ def roc_chart(entries: Sequence[tuple[str, Verification, bool]]) -> Markup:
     )
 
 
-def rank_chart(entries: Sequence[tuple[str, Retrieval, bool]]) -> Markup:
-    """Draws recall@k over k, the closed-set CMC of the retrieval.
+def rank_chart(entries: Sequence[tuple[str, Retrieval | Identification, bool]]) -> Markup:
+    """Draws how many find their identity among the nearest k: the CMC of probes, or recall@k of a retrieval.
 
     Args:
         entries: For each curve its name, what was measured, and whether to draw it paler.
     """
-    last = max(2, min(RANKS, max(measured.references - 1 for _, measured, _ in entries)))
-    known = [np.array([measured.recall_at(k) for k in range(1, last + 1)]) for _, measured, _ in entries]
+    last = max(2, min(RANKS, max(_ranked(measured) for _, measured, _ in entries)))
+    known = [np.array([_found(measured, k) for k in range(1, last + 1)]) for _, measured, _ in entries]
     # Nothing happens any more where all have found everything.
     full = max(int((height < 1).sum()) + 2 for height in known)
     most = min(max(full, FEWEST_RANKS), last)
@@ -53,9 +54,14 @@ def rank_chart(entries: Sequence[tuple[str, Retrieval, bool]]) -> Markup:
             for at, ((name, _, pale), height) in enumerate(zip(entries, heights, strict=True))
         ],
         x=Axis("rank k", 1.0, float(most)),
-        y=Axis("recall@k", max(0.0, math.floor(10 * lowest - 1) / 10), 1.0, percent=True),
+        y=Axis("found among the nearest k", max(0.0, math.floor(10 * lowest - 1) / 10), 1.0, percent=True),
         about="The share of queries with a positive among the nearest k, over k",
     )
+
+
+def ranked_report(figures: Figures) -> Retrieval | Identification:
+    """What the CMC is drawn of: the identification across cameras where there is one, else the retrieval."""
+    return figures.identification or figures.retrieval
 
 
 def distance_chart(measured: Verification, threshold: float | None) -> Markup:
@@ -76,6 +82,14 @@ def distance_chart(measured: Verification, threshold: float | None) -> Markup:
         threshold=threshold,
         about="How the distances of pairs of one identity and of two are distributed",
     )
+
+
+def _ranked(measured: Retrieval | Identification) -> int:
+    return measured.references - 1 if isinstance(measured, Retrieval) else measured.gallery
+
+
+def _found(measured: Retrieval | Identification, k: int) -> float:
+    return measured.recall_at(k) if isinstance(measured, Retrieval) else measured.cmc(k)
 
 
 def _roc(measured: Verification, low: float) -> tuple[np.ndarray, np.ndarray]:

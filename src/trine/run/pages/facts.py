@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import torch
 
-from trine.evaluation import Clustering, Retrieval, Verification
+from trine.evaluation import Retrieval
 from trine.neighbours import nearest_neighbours
 from trine.page import Child, Markup, Section, element, facts, figure, join, range_bar, table
 from trine.run.headline import Headline, long_lines
 from trine.run.pages.subject import Subject
-from trine.run.report import Report, sized
+from trine.run.report import Measured, Report, sized
 
 IDENTITIES, ASKED, AMONG = 12, 2000, 10
 
@@ -48,7 +48,7 @@ def figures_section(subject: Subject) -> Section:
     return Section("figures", "Figures", lead, table(head, rows, words=2))
 
 
-def protocol_words(measured: Retrieval | Verification | Clustering) -> str:
+def protocol_words(measured: Measured) -> str:
     """Names a protocol, and says how many queries or pairs stand behind it."""
     name, _, how = measured.protocol.partition(": ")
     return f"{name.capitalize()}: {how}; {sized(measured)}"

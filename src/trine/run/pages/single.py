@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from trine.page import Section, Stat, document, element, join, side_by_side
 from trine.run.headline import short_lines
-from trine.run.pages.curves import distance_chart, rank_chart, roc_chart
+from trine.run.pages.curves import distance_chart, rank_chart, ranked_report, roc_chart
 from trine.run.pages.facts import card_section, census_card, figures_section, identities_section
 from trine.run.pages.items import hardest_section, map_section, neighbours_section
 from trine.run.pages.subject import Shelf, Subject
-from trine.run.report import Report
+from trine.run.report import Figures, Report
 
 
 def evaluation_page(subject: Subject) -> str:
@@ -65,10 +65,10 @@ def _curves(report: Report) -> Section:
     after, before = report.after, report.before
     known = report.calibration
     roc = [("after training", after.verification, False)]
-    ranks = [("after training", after.retrieval, False)]
+    ranks = [("after training", ranked_report(after), False)]
     if before is not None:
         roc.append(("before", before.verification, True))
-        ranks.append(("before", before.retrieval, True))
+        ranks.append(("before", ranked_report(before), True))
     census = census_card(report)
     charts = side_by_side(
         join(
@@ -78,7 +78,7 @@ def _curves(report: Report) -> Section:
         ),
         join(
             element("h3", "CMC"),
-            element("p", "How many queries have their identity among the nearest k."),
+            element("p", f"How many {_who(after)} have their identity among the nearest k."),
             rank_chart(ranks),
         ),
         join(
@@ -89,6 +89,10 @@ def _curves(report: Report) -> Section:
         *([] if census is None else [census]),
     )
     return Section("curves", "Curves", "", charts)
+
+
+def _who(figures: Figures) -> str:
+    return "queries" if figures.identification is None else "probes, across cameras,"
 
 
 def _threshold_words(report: Report) -> str:
