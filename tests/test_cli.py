@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from reading import check_page
 from trine.cli import VERBS, main
 
 PIL = pytest.importorskip("PIL.Image")
@@ -74,6 +75,7 @@ def test_a_run_folder_holds_what_it_promises(trained):
         "split.json",
         "metrics.csv",
         "figures.json",
+        "report.html",
         "picture.png",
         "model/README.md",
     ):
@@ -93,6 +95,29 @@ def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, ca
     assert again["retrieval"] == stored["retrieval"]
     everything = answered(capsys, "evaluate", trained, pictures, "--part", "all", "--out", tmp_path / "f")
     assert "all items, 24 of them trained on (48 items" in everything
+
+
+def test_evaluate_writes_a_page_and_compares_runs(trained, pictures, capsys, tmp_path):
+    out = answered(capsys, "evaluate", trained, pictures, "--out", tmp_path / "one")
+    assert out.endswith(f"{tmp_path / 'one'} holds figures.json, report.html and picture.png\n")
+    assert re.search(r"MAP@R +\d\.\d{3} +\d\.\d{3} +\(\d\.\d{3} to \d\.\d{3}\)\n", out)
+    check_page((tmp_path / "one/report.html").read_text(encoding="utf-8"))
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    both = answered(capsys, "evaluate", trained, other, pictures, "--out", tmp_path / "two")
+    assert "other less bars" in both
+    assert "test part (12 items of 6 identities)" in both
+    check_page((tmp_path / "two/report.html").read_text(encoding="utf-8"))
+    kept = answered(capsys, "evaluate", other, trained, pictures)
+    assert "evaluation/bars-other-bars holds figures.json and report.html" in kept
+
+
+def test_mistakes_about_runs_to_compare(trained, pictures, capsys, tmp_path):
+    assert "required: data" in refused(capsys, "evaluate", trained)
+    assert "there is no model folder" in refused(capsys, "evaluate", trained, tmp_path / "none", pictures)
+    assert "is given twice" in refused(capsys, "evaluate", trained, trained, pictures)
+    assert "name one run" in refused(capsys, "evaluate", trained, trained, pictures, "--calibrate")
+    assert "no list of pairs" in refused(capsys, "evaluate", trained, pictures, "--pairs", tmp_path / "none")
 
 
 def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):

@@ -159,11 +159,11 @@ def test_a_resample_without_a_pair_of_each_kind_has_no_figure():
 def test_what_has_no_interval_says_why():
     x = np.array([[0.0], [1.0], [5.0]])
     report = verification(x, [1, 1, 2])
-    with pytest.raises(InputError, match="no interval is known for 'roc_acu': did you mean 'roc_auc'"):
+    with pytest.raises(InputError, match="unknown figure 'roc_acu': did you mean 'roc_auc'"):
         report.interval("roc_acu")
     with pytest.raises(InputError, match="the accuracy has an interval where pairs with fold and labels"):
         report.interval("accuracy")
-    with pytest.raises(InputError, match="this report was made with resamples=0"):
+    with pytest.raises(InputError, match="needs resamples of at least 1, given 0"):
         verification(x, [1, 1, 2], resamples=0).interval("eer")
     pairs, same = np.array([[0, 1], [0, 2]]), np.array([True, False])
     bare = verification(x, pairs=pairs, same=same)

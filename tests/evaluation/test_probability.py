@@ -63,7 +63,7 @@ def test_it_is_true_of_other_pairs(method, prior):
     genuine, impostor = bells(3, 20_000, 100_000)
     share = 1 / 6 if prior is None else prior
     weight = [share / 20_000, (1 - share) / 100_000]
-    for low, high in ((0.9, 1.0), (1.1, 1.15), (1.2, 1.25), (1.3, 1.35)):
+    for low, high in ((0.94, 0.96), (1.1, 1.12), (1.2, 1.22), (1.3, 1.32)):
         masses = [
             w * ((kind.values > low) & (kind.values <= high)).sum()
             for kind, w in zip((genuine, impostor), weight, strict=True)

@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits
 from trine.distances import pairwise_distances
 from trine.errors import InputError
 from trine.evaluation import hardest
-from trine.evaluation.view import view
 from trine.evaluation.hardest import PER_IDENTITIES, PER_ITEM, hardest_pairs
+from trine.evaluation.view import view
 from trine.neighbours import nearest_neighbours
 
 
@@ -89,7 +89,7 @@ def naive_hardest(x, labels, count):
             if others and both:
                 b = max(others, key=lambda b: d[a, b]) if same else min(others, key=lambda b: d[a, b])
                 pairs.add((min(a, b), max(a, b)))
-        ranked = sorted(pairs, key=lambda pair: (-d[pair] if same else d[pair]))
+        ranked = sorted(pairs, key=lambda pair: -d[pair] if same else d[pair])
         chosen, items, names = [], [], []
         for a, b in ranked:
             who = tuple(sorted((labels[a], labels[b])))

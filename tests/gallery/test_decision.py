@@ -61,7 +61,8 @@ def test_json_holds_the_whole_decision():
         "identity": None, "margin": None, "score": None, "threshold": 0.5, "far": 0.01,
         "provisional": False, "far_interval": None, "probability": None,
         "nearest": None, "item": None, "runner_up": None,
-        "runner_up_score": None, "accepted": False, "sentence": "nobody we know: the gallery is empty",
+        "runner_up_score": None, "candidates": [], "accepted": False,
+        "sentence": "nobody we know: the gallery is empty",
     }  # fmt: skip
     assert Verification(score=0.5, threshold=0.5).to_json()["accepted"] is True
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from page.reading import Reader
 
+from reading import Reader
 from trine.page import Axis, Line, histogram_chart, line_chart, map_chart, range_bar
 from trine.page.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
@@ -98,7 +98,9 @@ def test_points_that_are_not_finite_are_left_out():
 def test_several_lines_have_a_legend_and_their_names_beside_them():
     x = np.linspace(0, 1, 20)
     axes = {"x": Axis("x", 0, 1), "y": Axis("y", 0, 1)}
-    chart = line_chart([Line("high", x, 0.8 + 0 * x), Line("low", x, 0.2 + 0 * x, colour=1)], about="a", **axes)
+    chart = line_chart(
+        [Line("high", x, 0.8 + 0 * x), Line("low", x, 0.2 + 0 * x, colour=1)], about="a", **axes
+    )
     reader = Reader(chart)
     assert reader.text.split("\n")[:2] == ["high", "low"]
     names = {text["y"]: text for text in reader.all("text") if text.get("class") == "name"}

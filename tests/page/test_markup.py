@@ -6,11 +6,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from page.reading import Reader, check_page
 
+from reading import Reader, check_page
 from trine.evaluation.intervals import Interval
-from trine.page import Markup, Section, Stat, Tile, document, element, facts, figure, neighbour_rows, table
-from trine.page import pair_cards, side_by_side
+from trine.page import (
+    Markup,
+    Section,
+    Stat,
+    Tile,
+    document,
+    element,
+    facts,
+    figure,
+    neighbour_rows,
+    pair_cards,
+    side_by_side,
+    table,
+)
 from trine.page.markup import number
 
 EVIL = "<script>alert('x')</script>"
@@ -54,7 +66,7 @@ def test_every_part_escapes_its_names():
         EVIL,
         [Section("a", EVIL, EVIL, side_by_side(*parts))],
         lead=EVIL,
-        stats=[Stat(EVIL, EVIL, EVIL)],
+        stats=[Stat(EVIL, EVIL, (EVIL,))],
         notes=[EVIL],
         foot=EVIL,
     )

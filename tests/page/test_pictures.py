@@ -5,8 +5,8 @@ import io
 
 import numpy as np
 import pytest
-from page.reading import Reader
 
+from reading import Reader
 from trine.page import Thumbnails
 
 PIL = pytest.importorskip("PIL.Image")

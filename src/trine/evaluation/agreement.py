@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance, check_distance, paired_distances
-from trine.errors import InputError, nearest
-from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, mean_interval
+from trine.errors import InputError
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    mean_interval,
+)
 from trine.evaluation.labels import Labels, codes
 from trine.neighbours import as_rows
 from trine.neighbours.rows import TILE
@@ -82,10 +90,8 @@ class TripletAgreement:
         Raises:
             InputError: The figure is unknown, or no intervals were asked for.
         """
-        if figure != "agreement":
-            raise InputError(f"unknown figure {figure!r}: {nearest(figure, ['agreement'])}")
-        if not self.resamples:
-            raise InputError("no intervals were asked for: evaluate with resamples above 0")
+        check_figure(figure, ("agreement",))
+        check_resamples(self.resamples)
         return mean_interval(
             (self.margins > 0).astype(float), self.groups, resamples=self.resamples, seed=self.seed
         )
@@ -164,8 +170,7 @@ def triplet_agreement(
         (0.75, 0, 2, 0.75)
     """
     check_distance(distance)
-    if resamples < 0:
-        raise InputError(f"resamples must be at least 0, given {resamples}")
+    check_count(resamples)
     rows = as_rows(embeddings, name="embeddings")
     listed = triplets.detach().cpu().numpy() if isinstance(triplets, Tensor) else triplets
     _check(listed, len(rows))

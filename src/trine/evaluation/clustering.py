@@ -11,9 +11,18 @@ from torch import Tensor
 
 from trine.clustering import Method, cluster
 from trine.distances import Distance
-from trine.errors import InputError, nearest
+from trine.errors import InputError
 from trine.evaluation.contingency import Contingency
-from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, multiplicities, percentile_interval
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    multiplicities,
+    percentile_interval,
+)
 from trine.evaluation.labels import Labels, codes
 from trine.neighbours import Backend
 from trine.shapes import Float, Int64
@@ -146,10 +155,8 @@ class Clustering:
                 f"{figure} has no interval: entropies grow with the number of identities, and each draw of "
                 "the bootstrap holds fewer different ones; take that of ari or bcubed_f"
             )
-        if figure not in INTERVALS:
-            raise InputError(f"unknown figure {figure!r}: {nearest(figure, INTERVALS)}")
-        if not self.resamples:
-            raise InputError("no intervals were asked for: evaluate with resamples above 0")
+        check_figure(figure, INTERVALS)
+        check_resamples(self.resamples)
         return self._drawn[figure]
 
     def to_json(self) -> dict[str, object]:
@@ -294,8 +301,7 @@ def clustering_of(
 def _report(
     assignment: Int64[np.ndarray, " n"], labels: Labels, how: dict[str, object], resamples: int, seed: int
 ) -> Clustering:
-    if resamples < 0:
-        raise InputError(f"resamples must be at least 0, given {resamples}")
+    check_count(resamples)
     identity = codes(labels, items=len(assignment))
     if not len(identity):
         raise InputError("clustering needs at least one item, given none")

@@ -12,9 +12,9 @@ from torch import Tensor
 from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError, nearest
-from trine.evaluation.intervals import RESAMPLES, Interval
+from trine.evaluation.intervals import RESAMPLES, Interval, check_count
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.means import PerQuery, intervals, mean_interval_of, means, value_of
+from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
 from trine.evaluation.probes import Cameras, joint_cameras, pooled
 from trine.evaluation.relevant import relevant_blocks
 from trine.neighbours import NEVER, RankSearch, as_rows
@@ -199,6 +199,7 @@ def identification(
         (0.0, 1.0, 0.5)
     """
     _check_names(average_precision, unmatched, at)
+    check_count(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
@@ -294,5 +295,4 @@ def _check_names(average: str, unmatched: str, at: tuple[int, ...]) -> None:
     ):
         if given not in known:
             raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
-    if any(rank < 1 for rank in at):
-        raise InputError(f"at must hold ranks of at least 1, given {at}")
+    check_ranks(at)

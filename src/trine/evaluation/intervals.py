@@ -6,12 +6,12 @@ identities, with replacement, and each brings all its items (Field, Welsh 2007, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import InputError
+from trine.errors import InputError, nearest
 from trine.shapes import Float, Int64
 
 LEVEL = 0.95
@@ -145,3 +145,21 @@ def mean_intervals(
     drawn = multiplicities(len(counts), resamples=resamples, seed=seed)
     resampled = np.array([times @ sums / (times @ counts) for times in drawn])
     return [percentile_interval(column, level=level) for column in resampled.T]
+
+
+def check_figure(figure: str, known: Collection[str]) -> None:
+    """Raises an `InputError` that names the nearest known figure, unless `figure` is one."""
+    if figure not in known:
+        raise InputError(f"unknown figure {figure!r}: {nearest(figure, tuple(known))}")
+
+
+def check_resamples(resamples: int) -> None:
+    """Raises an `InputError` where there is nothing to draw an interval from."""
+    if resamples < 1:
+        raise InputError(f"an interval needs resamples of at least 1, given {resamples}; measure with more")
+
+
+def check_count(resamples: int) -> None:
+    """Raises an `InputError` unless this many draws can be made, none among them."""
+    if resamples < 0:
+        raise InputError(f"resamples must be at least 0, given {resamples}")

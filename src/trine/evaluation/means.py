@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from trine.errors import InputError, nearest
-from trine.evaluation.intervals import LEVEL, Interval, mean_intervals
+from trine.errors import InputError
+from trine.evaluation.intervals import LEVEL, Interval, check_figure, check_resamples, mean_intervals
 from trine.shapes import Float, Int64
 
 PerQuery = Mapping[str, np.ndarray | Mapping[int, np.ndarray]]
@@ -83,13 +83,7 @@ def value_of(
     raise InputError(f"{figure} {takes}, given {arguments}; leave it out or give one")
 
 
-def check_figure(figure: str, known: Collection[str]) -> None:
-    """Raises an `InputError` that names the nearest known figure, unless `figure` is one."""
-    if figure not in known:
-        raise InputError(f"unknown figure {figure!r}: {nearest(figure, tuple(known))}")
-
-
-def check_resamples(resamples: int) -> None:
-    """Raises an `InputError` where there is nothing to draw an interval from."""
-    if resamples < 1:
-        raise InputError(f"an interval needs resamples of at least 1, given {resamples}; measure with more")
+def check_ranks(at: tuple[int, ...]) -> None:
+    """Raises an `InputError` unless every rank is at least 1."""
+    if any(rank < 1 for rank in at):
+        raise InputError(f"at must hold ranks of at least 1, given {at}")

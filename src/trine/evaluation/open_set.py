@@ -11,11 +11,20 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, multiplicities, percentile_interval
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    multiplicities,
+    percentile_interval,
+)
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.means import check_figure, check_resamples
-from trine.evaluation.rates import accepts_within, threshold_at_rate
+from trine.evaluation.pairs import Distances
 from trine.evaluation.relevant import relevant_blocks
+from trine.evaluation.roc import accepts_within, threshold_at_rate
 from trine.neighbours import NEVER, ExactSearch, as_rows
 from trine.shapes import Float, Int64
 
@@ -86,7 +95,8 @@ class OpenSet:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        return threshold_at_rate(rate, np.sort(self.strangers), np.sort(self.distances), name="rate")
+        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.strangers))
+        return threshold_at_rate(rate, known, strangers, name="rate")
 
     def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
         """The share of known probes that are found and named, at a rate of strangers who are named, too.
@@ -239,6 +249,7 @@ def open_set(
     """
     if depth < 1:
         raise InputError(f"depth must be at least 1, given {depth}")
+    check_count(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")

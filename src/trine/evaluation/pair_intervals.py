@@ -87,7 +87,8 @@ class Resampled:
 
     def _empty(self) -> Bool[np.ndarray, " r"]:
         """Whether a resample has no genuine or no impostor pair."""
-        return (self.genuine[-1] == 0) | (self.impostor[-1] == 0)
+        empty: np.ndarray = (self.genuine[-1] == 0) | (self.impostor[-1] == 0)
+        return empty
 
     def _rates(self) -> tuple[Float[np.ndarray, "k r"], Float[np.ndarray, "k r"]]:
         with np.errstate(invalid="ignore"):  # a resample of one identity has no impostors

@@ -25,7 +25,7 @@ class Distances:
         upto: For each value how many pairs are at most that far apart; None where each value is one pair.
     """
 
-    values: Float32[np.ndarray, " v"]
+    values: Float[np.ndarray, " v"]
     upto: Int64[np.ndarray, " v"] | None = None
 
     @property
@@ -41,7 +41,7 @@ class Distances:
         """How many pairs are nearer than each threshold."""
         return self._counted(np.asarray(np.searchsorted(self.values, thresholds, side="left")))
 
-    def ranked(self, ranks: Int64[np.ndarray, "*t"]) -> Float32[np.ndarray, "*t"]:
+    def ranked(self, ranks: Int64[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
         """The distance of the pair at each rank, from 0."""
         at = ranks if self.upto is None else np.searchsorted(self.upto, ranks, side="right")
         found: np.ndarray = self.values[at]

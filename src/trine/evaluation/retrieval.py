@@ -12,9 +12,9 @@ from torch import Tensor
 from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import RESAMPLES, Interval
+from trine.evaluation.intervals import RESAMPLES, Interval, check_count
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.means import PerQuery, intervals, mean_interval_of, means, value_of
+from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
 from trine.evaluation.relevant import relevant_blocks
 from trine.neighbours import NEVER, RankSearch, as_rows
 from trine.shapes import Float, Int64, Shaped
@@ -235,8 +235,8 @@ def retrieval(
         >>> report.precision_at_1, report.recall_at(2), report.excluded
         (0.0, 1.0, 2)
     """
-    if any(k < 1 for k in at):
-        raise InputError(f"at must hold ranks of at least 1, given {at}")
+    check_ranks(at)
+    check_count(resamples)
     rows = as_rows(embeddings, name="embeddings")
     own = checked(labels, items=len(rows), name="labels")
     if references is None and reference_labels is None:

@@ -102,6 +102,45 @@ def equal_error_rate(genuine: Distances, impostor: Distances) -> float:
     return float(was_far + (far - was_far) * (was_rejected - was_far) / step)
 
 
+def accepts_within(rate: float, count: int, *, name: str) -> int:
+    """The largest number of accepts whose share, as the division rounds it, is within a rate.
+
+    Args:
+        rate: In [0, 1].
+        count: How many there are to accept.
+        name: What the error calls the rate.
+
+    Raises:
+        InputError: The rate is not in [0, 1].
+    """
+    if not 0 <= rate <= 1:
+        raise InputError(f"{name} must be a rate from 0 to 1, given {rate}")
+    allowed = min(int(rate * count) + 1, count)
+    while allowed and allowed / count > rate:
+        allowed -= 1
+    return allowed
+
+
+def threshold_at_rate(rate: float, genuine: Distances, impostor: Distances, *, name: str) -> float | None:
+    """The largest observed distance that accepts at most a share of the impostors.
+
+    Args:
+        rate: The share, in [0, 1].
+        genuine: The distances of those to be accepted.
+        impostor: The distances of those to be refused.
+        name: What the error calls the rate.
+
+    Returns:
+        The threshold; None where even the smallest observed distance accepts too many.
+
+    Raises:
+        InputError: The rate is not in [0, 1].
+    """
+    allowed = accepts_within(rate, impostor.count, name=name)
+    found = largest_thresholds(genuine, impostor, np.array([allowed]))[0]
+    return None if np.isnan(found) else float(found)
+
+
 def largest_thresholds(
     genuine: Distances, impostor: Distances, allowed: Int64[np.ndarray, " k"]
 ) -> Float[np.ndarray, " k"]:

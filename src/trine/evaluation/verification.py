@@ -12,6 +12,7 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.every_pair import every_pair
 from trine.evaluation.folds import judge_folds
+from trine.evaluation.intervals import check_count
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
@@ -69,8 +70,7 @@ def verification(
         (1.0, 1.0, 4)
     """
     check_distance(distance)
-    if resamples < 0:
-        raise InputError(f"resamples must be at least 0, given {resamples}")
+    check_count(resamples)
     rows = as_rows(embeddings, name="embeddings")
     identity = None if labels is None else codes(labels, items=len(rows))
     identities = None if identity is None else len(np.unique(identity))

@@ -8,9 +8,15 @@ from functools import cached_property
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import InputError, nearest
+from trine.errors import InputError
 from trine.evaluation.folds import Folds
-from trine.evaluation.intervals import LEVEL, Interval, percentile_interval
+from trine.evaluation.intervals import (
+    LEVEL,
+    Interval,
+    check_figure,
+    check_resamples,
+    percentile_interval,
+)
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
 from trine.evaluation.pairs import Pairs
 from trine.evaluation.roc import (
@@ -19,8 +25,8 @@ from trine.evaluation.roc import (
     area,
     equal_error_rate,
     histogram_of,
-    largest_thresholds,
     roc_points,
+    threshold_at_rate,
 )
 from trine.shapes import Float, Float32, Int64
 
@@ -117,15 +123,7 @@ class Verification:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        if not 0 <= far <= 1:
-            raise InputError(f"far must be a rate from 0 to 1, given {far}")
-        count = self.impostor_pairs
-        # The largest number of accepts whose share, as the division rounds it, is within the rate.
-        allowed = min(int(far * count) + 1, count)
-        while allowed / count > far:
-            allowed -= 1
-        found = largest_thresholds(self.pairs.genuine, self.pairs.impostor, np.array([allowed]))[0]
-        return None if np.isnan(found) else float(found)
+        return threshold_at_rate(far, self.pairs.genuine, self.pairs.impostor, name="far")
 
     def tar_at_far(self, far: float) -> float:
         """The largest TAR at an observed threshold whose FAR is at most `far`: FaceNet's VAL at FAR.
@@ -238,10 +236,8 @@ class Verification:
         Raises:
             InputError: As for `interval`.
         """
-        if figure not in FIGURES:
-            raise InputError(f"no interval is known for {figure!r}: {nearest(figure, FIGURES)}")
-        if not self.resamples:
-            raise InputError("this report was made with resamples=0; measure again with resamples to draw")
+        check_figure(figure, FIGURES)
+        check_resamples(self.resamples)
         if figure == "accuracy":
             return self._accuracies
         found: np.ndarray = getattr(self._resampled, figure)(*arguments)

@@ -171,17 +171,31 @@ class Verification(Decision):
         return f"{answer} (distance {score}, {threshold})"
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """An identity that a probe may be of.
+
+    Attributes:
+        identity: The identity.
+        score: Its distance from the probe; smaller is closer.
+        item: Its nearest item; `None` where its centroid was compared.
+    """
+
+    identity: str
+    score: float
+    item: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identification(Decision):
     """The answer to "who is this?": one identity of the gallery, or nobody we know.
 
-    An identity is scored by its nearest embedding.
-
     Attributes:
         nearest: The nearest identity, accepted or not; `None` in an empty gallery.
-        item: The item of `nearest` that decided.
+        item: The nearest item of `nearest`; `None` where its centroid decided.
         runner_up: The nearest other identity; `None` where there is no other.
         runner_up_score: The distance of the runner-up.
+        candidates: The nearest identities, `nearest` and the runner-up among them, nearest first.
 
     Example:
         >>> print(Identification(score=0.41, threshold=0.63, far=0.01, nearest="s12", item="s12/1.png"))
@@ -194,6 +208,7 @@ class Identification(Decision):
     item: str | None = None
     runner_up: str | None = None
     runner_up_score: float | None = None
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def identity(self) -> str | None:

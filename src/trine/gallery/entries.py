@@ -31,6 +31,8 @@ class Entry:
         content: What the gallery's encoder embeds: an image, a vector, a path. Where this is missing
             too, the item's name is taken for a path.
         metadata: What to keep with the item: text keys, values that JSON can hold.
+        source: The file of the item's content, where it is known: what a rebuild reads. A content that is
+            a path says it by itself.
     """
 
     identity: str
@@ -38,6 +40,7 @@ class Entry:
     embedding: Vector | None = field(default=None, compare=False)
     content: Any = field(default=None, compare=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Record:
         item: The item's name, unique in the gallery.
         embedding: (D,) float32, finite.
         metadata: A JSON object, as text with sorted keys.
+        source: The file of its content, where it is known.
     """
 
     identity: str
     item: str
     embedding: Float32[np.ndarray, " d"] = field(compare=False)
     metadata: str = "{}"
+    source: str | None = None
 
 
 @dataclass(frozen=True)

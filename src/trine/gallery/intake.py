@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trine.data import Dataset, Items
+from trine.data import Dataset, ImageFiles, Items
 from trine.errors import GalleryError, InputError
 from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
 from trine.gallery.store import Store
@@ -42,7 +43,7 @@ class Intake:
             contents = [_content(batch[i]) for i in others]
             rows[others] = self._embed(contents, [batch[i].item for i in others])
         return [
-            Record(entry.identity, entry.item, row, text)
+            Record(entry.identity, entry.item, row, text, _source(entry))
             for entry, row, text in zip(batch, rows, metadata, strict=True)
         ]
 
@@ -52,9 +53,11 @@ class Intake:
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
             columns = {name: values.tolist() for name, values in part.columns.items()}
             rows = self._embed(part.items, part.names)
-            for i, (name, row) in enumerate(zip(part.names, rows, strict=True)):
+            paths = part.items.paths if isinstance(part.items, ImageFiles) else [None] * len(part)
+            for i, (name, row, path) in enumerate(zip(part.names, rows, paths, strict=True)):
                 metadata = {column: values[i] for column, values in columns.items()}
-                yield Entry(part.identity(i), name, row, metadata=metadata)
+                source = None if path is None else str(Path(path).absolute())
+                yield Entry(part.identity(i), name, row, metadata=metadata, source=source)
 
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
         """Returns the one row to ask about, from an item or from its embedding."""
@@ -88,3 +91,11 @@ class Intake:
 
 def _content(entry: Entry) -> Any:
     return entry.item if entry.content is None else entry.content
+
+
+def _source(entry: Entry) -> str | None:
+    """The file that a rebuild can read the item's content from again."""
+    if entry.source is not None:
+        return entry.source
+    content = _content(entry) if entry.embedding is None else entry.content
+    return str(Path(content).absolute()) if isinstance(content, str | Path) else None

@@ -10,6 +10,7 @@ from typing import Self
 from trine.distances import Distance, check_distance
 from trine.errors import GalleryError, SettingError
 from trine.gallery.decision import Threshold
+from trine.gallery.forms import Form, check_form
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
 from trine.gallery.verification import EmbeddingEncoder
@@ -22,6 +23,7 @@ class Claim:
     dimension: int | None = None
     fingerprint: str | None = None
     distance: Distance | None = None
+    form: Form | None = None
 
     @classmethod
     def of(
@@ -31,21 +33,24 @@ class Claim:
         dimension: int | None,
         fingerprint: str | None,
         distance: Distance | None,
+        form: Form | None = None,
     ) -> Self:
         """Takes the claim of an encoder, or the one made by hand.
 
         Raises:
             SettingError: Both are given, the dimension is below 1, or the fingerprint is empty.
-            InputError: The distance is unknown.
+            InputError: The distance or the form is unknown.
         """
-        by_hand = cls(dimension, fingerprint, distance)
+        by_hand = cls(dimension, fingerprint, distance, form)
+        if form is not None:
+            check_form(form)
         if encoder is not None:
-            if by_hand != cls():
+            if by_hand != cls(form=form):
                 raise SettingError(
                     "dimension=, fingerprint= and distance= are for embeddings made elsewhere: an "
                     "encoder brings its own; leave them out"
                 )
-            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance)
+            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, form)
         if dimension is not None and dimension < 1:
             raise SettingError(f"dimension is the length of an embedding, at least 1, given {dimension}")
         if fingerprint == "":
@@ -71,6 +76,7 @@ class Claim:
             threshold,
             calibration,
             None if model is None else str(Path(model).absolute()),
+            self.form or "float32",
         )
 
     def check(self, store: Store) -> None:
@@ -91,6 +97,11 @@ class Claim:
             raise GalleryError(
                 f"{gallery} compares by the distance {bound.distance!r}, given {self.distance!r}: leave "
                 f"distance= out, or enrol into a new gallery"
+            )
+        if self.form not in (None, bound.form):
+            raise GalleryError(
+                f"{gallery} keeps its embeddings as {bound.form}, given {self.form!r}: leave form= out, or "
+                f"copy it into a gallery of that form"
             )
 
 

@@ -15,7 +15,7 @@ from trine.errors import InputError, nearest, require
 from trine.neighbours.measure import Measure, Queries, References
 from trine.neighbours.proposals import Faiss, Proposer, Tiles
 from trine.neighbours.rows import TILE
-from trine.shapes import Float, Int64
+from trine.shapes import Bool, Float, Int64
 
 Backend = Literal["auto", "faiss", "torch"]
 """What proposes the neighbours: `"auto"` is FAISS where it is installed, torch otherwise."""
@@ -113,7 +113,7 @@ class ExactSearch:
         if k < 1:
             raise InputError(f"k must be at least 1, given {k}")
         x, left_out = self._check(queries, exclude)
-        everyone_excludes = len(x) > 0 and bool((left_out >= 0).all())
+        everyone_excludes = exclude is not None and len(x) > 0 and bool((left_out >= 0).all())
         k = min(k, len(self) - everyone_excludes)
         indices = np.full((len(x), k), -1, dtype=np.int64)
         distances = np.full((len(x), k), np.inf)
@@ -152,28 +152,25 @@ class ExactSearch:
 
     def _check(self, queries: Queries, exclude: np.ndarray | None) -> tuple[Tensor, Tensor]:
         x = self._measure.check(queries)
-        left_out = np.full(len(x), -1) if exclude is None else exclude
-        if len(left_out) and (left_out.min() < -1 or left_out.max() >= len(self)):
+        if exclude is None:
+            return x, torch.full((len(x),), -1, device=x.device)
+        if len(exclude) and (exclude.min() < -1 or exclude.max() >= len(self)):
             raise InputError(f"exclude must hold rows of the {len(self)} references, or -1")
-        return x, torch.as_tensor(left_out, device=x.device)
+        return x, torch.as_tensor(exclude, device=x.device)
 
     def _block(
         self, x: Tensor, left_out: Tensor, k: int, width: int
     ) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
-        distances = x.new_full((len(x), k), torch.inf)
-        indices = torch.full((len(x), k), -1, dtype=torch.int64, device=x.device)
-        unsure = torch.arange(len(x), device=x.device)
-        for proposer in self._proposers(width):
+        proposers = self._proposers(width)
+        values, candidates, sure = self._proposed(next(proposers), x, left_out, k, width)
+        if bool(sure.all()):
+            return values[:, :k], candidates[:, :k]
+        distances, indices = values[:, :k].clone(), candidates[:, :k].clone()
+        unsure = (~sure).nonzero()[:, 0]
+        for proposer in proposers:
             if not len(unsure):
                 break
-            bounds, candidates = proposer.propose(x[unsure], width)
-            # By index first: the stable sort by distance then leaves equal distances in that order.
-            candidates = candidates.sort(dim=1).values
-            values = self._measure.listed(x[unsure], candidates)
-            values.masked_fill_(candidates == left_out[unsure, None], torch.inf)
-            values, order = values.sort(dim=1, stable=True)
-            candidates = candidates.gather(1, order)
-            sure = (self._measure.squared(values[:, k - 1]) < bounds) | (width == len(self))
+            values, candidates, sure = self._proposed(proposer, x[unsure], left_out[unsure], k, width)
             distances[unsure[sure]] = values[sure, :k]
             indices[unsure[sure]] = candidates[sure, :k]
             unsure = unsure[~sure]
@@ -186,6 +183,19 @@ class ExactSearch:
             values, order = values.sort(dim=1, stable=True)
             distances[rows], indices[rows] = values[:, :k], order[:, :k]
         return distances, indices
+
+    def _proposed(
+        self, proposer: Proposer, x: Tensor, left_out: Tensor, k: int, width: int
+    ) -> tuple[Float[Tensor, "n w"], Int64[Tensor, "n w"], Bool[Tensor, " n"]]:
+        """Candidates measured and ranked, and for which queries nothing else can be among the `k` nearest."""
+        bounds, candidates = proposer.propose(x, width)
+        # By index first: the stable sort by distance then leaves equal distances in that order.
+        candidates = candidates.sort(dim=1).values
+        values = self._measure.listed(x, candidates)
+        values.masked_fill_(candidates == left_out[:, None], torch.inf)
+        values, order = values.sort(dim=1, stable=True)
+        sure = (self._measure.squared(values[:, k - 1]) < bounds) | (width == len(self))
+        return values, candidates.gather(1, order), sure
 
     def _proposers(self, width: int) -> Iterator[Proposer]:
         # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here.

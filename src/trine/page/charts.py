@@ -86,7 +86,8 @@ def histogram_chart(
         The chart with its legend.
     """
     shares = [counts / max(int(counts.sum()), 1) for _, _, counts in kinds]
-    x = Axis(title, float(edges[0]), float(edges[-1]))
+    low, high = float(edges[0]), float(edges[-1])
+    x = Axis(title, low, high if high > low else low + 1)
     top = max((float(share.max()) for share in shares if len(share)), default=0.0)
     y = Axis("share of the pairs of its kind", 0.0, 1.12 * top or 1.0, percent=True)
     drawn = []
@@ -147,7 +148,12 @@ def _frame(x: Axis, y: Axis, about: str, *inside: Markup | None) -> Markup:
         at = _across(x, value)
         grid += [
             element("line", x1=at, x2=at, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, class_="tick"),
-            _text(written, min(at, WIDTH - 18), HEIGHT - BOTTOM + 18, anchor="middle"),
+            _text(
+                written,
+                WIDTH if at > WIDTH - 30 else at,
+                HEIGHT - BOTTOM + 18,
+                anchor="end" if at > WIDTH - 30 else "middle",
+            ),
         ]
     base = element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, class_="tick")
     return element(

@@ -34,12 +34,12 @@ class Stat:
     Attributes:
         name: What it is.
         value: The figure as it is written.
-        note: A few words below it.
+        notes: A few words below it, a line each.
     """
 
     name: str
     value: str
-    note: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def document(
@@ -100,7 +100,7 @@ def _stat(stat: Stat) -> Markup:
         "div",
         element("div", stat.name, class_="what"),
         element("div", stat.value, class_="value"),
-        element("div", stat.note, class_="note") if stat.note else None,
+        *(element("div", note, class_="note") for note in stat.notes),
         class_="stat",
     )
 

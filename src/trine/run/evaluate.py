@@ -170,12 +170,11 @@ def measure(
         listed=listed,
         cameras=cameras,
     )
-    raw = _raw(encoder, dataset)
-    before = (
-        None
-        if raw is None
-        else figures_of(raw, dataset.labels, distance="euclidean", far=far, listed=listed, cameras=cameras)
-    )
+    raw, before = _raw(encoder, dataset), None
+    if raw is not None:
+        before = figures_of(
+            raw, dataset.labels, distance="euclidean", far=far, listed=listed, cameras=cameras
+        )
     alpha = LossRecipe().margin if margin is None else margin
     assert alpha is not None
     return Report(

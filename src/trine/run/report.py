@@ -171,7 +171,7 @@ class Report:
     def __str__(self) -> str:
         lines = short_lines(self.far)
         width = max(len(line.name) for line in lines)
-        written = [f"{self.data}, {self.part}", f"{'':{width}}   before   after"]
+        written = [f"{self.data}, {self.part}", f"{'':{width}}   before   after   (95 % interval)"]
         for line in lines:
             was = None if self.before is None else line.value(self.before)
             interval = line.interval(self.after)

@@ -39,8 +39,8 @@ def audit_page(
         rows.append((query, tiles))
     listed = [[s.item, s.label, s.looks_like, f"{s.score:.2f}", s.evidence] for s, _ in suspects]
     stats = [
-        Stat("likelier wrong than right", f"{found.likely:,}", f"of {len(found.labels):,} labels"),
-        Stat("shown here", f"{len(suspects):,}", "the most suspicious"),
+        Stat("likelier wrong than right", f"{found.likely:,}", (f"of {len(found.labels):,} labels",)),
+        Stat("shown here", f"{len(suspects):,}", ("the most suspicious",)),
     ]
     sections = [
         Section(

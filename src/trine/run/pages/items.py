@@ -8,7 +8,7 @@ from trine.evaluation.hardest import Hardest, HardPairs, hardest_pairs
 from trine.page import Markup, Section, element, join, map_chart, neighbour_rows, pair_cards
 from trine.run.pages.subject import Shelf, Subject, distance_note
 
-PAIRS = 12
+PAIRS, NAME = 12, 14
 
 
 def neighbours_section(subject: Subject, shelf: Shelf) -> Section:
@@ -78,7 +78,7 @@ def _cards(pairs: HardPairs, subject: Subject, shelf: Shelf, *, same: bool) -> M
             sign, kind = ("✓", "right") if accepted == same else ("✗", "wrong")
             verdict = "accepted" if accepted else "rejected"
             said = join(said, ": ", element("span", f"{sign} {verdict}", class_=f"verdict {kind}"))
-        cards.append((shelf.tile(a, note=names[a]), shelf.tile(b, note=names[b]), said))
+        cards.append((shelf.tile(a, note=_tail(names[a])), shelf.tile(b, note=_tail(names[b])), said))
     return pair_cards(cards)
 
 
@@ -88,3 +88,8 @@ def _hardest_lead(found: Hardest) -> str:
         "The first place to look for wrong labels: what seems to be one thing under two names, and two "
         f"things under one name.{asked}"
     )
+
+
+def _tail(name: str) -> str:
+    """The end of a long name, which tells items of one identity apart."""
+    return name if len(name) <= NAME else f"…{name[1 - NAME :]}"

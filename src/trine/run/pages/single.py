@@ -58,7 +58,7 @@ def _stat(report: Report, at: int) -> Stat:
     words = [] if interval is None else [str(interval)]
     if was is not None:
         words.append(f"before {was:.3f}")
-    return Stat(line.name, f"{value:.3f}", " · ".join(words))
+    return Stat(line.name, f"{value:.3f}", tuple(words))
 
 
 def _curves(report: Report) -> Section:

@@ -1,0 +1,31 @@
+"""The kinds of store that a gallery may lie in; each gives an address where nothing is yet."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+# In memory where there is such a folder: what is tested on all stores is the answer, not the disk.
+FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@contextmanager
+def sqlite():
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        yield Path(folder) / "g.db"
+
+
+STORES = {"sqlite": sqlite}
+
+
+@contextmanager
+def without_privileges():
+    """Permissions hold for everybody but the superuser, so a test that runs as one steps down."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
