@@ -38,7 +38,7 @@ WIDEST = 400
 EXPLORED = 200
 """How many candidates the index keeps in view at least, `hnsw.ef_search`; more for many hits, up to 1000."""
 
-PRICE = 80
+PRICE = 150
 """How many items are measured in a row in the time that the index takes for one candidate."""
 
 SAMPLE = 2000
@@ -137,7 +137,7 @@ class _Question:
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Asks the index, and returns which queries it could not answer."""
         expression, of = index_expression(self._binding), index_kind(self._binding)
-        width = k + max(8, k // 4)
+        width = k + max(8, k // 4) if self._share > 0.5 else 2 * k + 8
         settings = {
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.ef_search": str(self._explored(width)),
