@@ -120,10 +120,10 @@ def test_one_removal_costs_no_second_search_of_a_large_gallery(tmp_path, monkeyp
         probe = rows[7] + 0.01
         first, second, third = (hit.item for hit in gallery.search(embedding=probe, k=3))
         assert first == "item 7"
-        settled = gallery._store._index._settled
+        (settled,) = gallery._store._index._settled
         assert isinstance(settled._search, InvertedSearch)
         gallery.remove(first)
         gallery.enrol("bob", second, embedding=rows[7] + 9)
         assert gallery.search(embedding=probe, k=1)[0].item == third
-        assert gallery._store._index._settled is settled
+        assert gallery._store._index._settled[0] is settled
         assert settled._exact is None

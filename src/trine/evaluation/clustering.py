@@ -131,7 +131,7 @@ class Clustering:
 
         A drawn identity brings the pairs of its own items as often as it was drawn, and a pair of items of
         two identities counts as often as the product of their draws; an identity is never mixed up with its
-        own copies. BCubed's precision loses n_ij n_kj / b_j to every pair of identities in a cluster.
+        own copies. In BCubed's precision, a cluster holds the others as often as they were drawn.
 
         Args:
             figure: `"pairwise_f"`, `"bcubed_f"`, their precisions and recalls, or `"ari"`.
@@ -200,11 +200,12 @@ class Clustering:
         drawn = multiplicities(self.identities, resamples=self.resamples, seed=self.seed)
         for row, times in enumerate(drawn):
             many = times[owner] * count
-            mixed = np.bincount(place, weights=many) ** 2 - np.bincount(place, weights=many**2)
+            whole = np.bincount(place, weights=many)
+            mixed = whole**2 - np.bincount(place, weights=many**2)
             apart = scale * ((times @ sizes) ** 2 - (times**2) @ (sizes**2)) / 2
             items, wrong = times @ sizes, scale * mixed.sum() / 2
             own, of_one = float(times @ both), float(times @ alike)
-            precision = max(0.0, 1 - scale * float((mixed / table.cluster_sizes).sum()) / items)
+            precision = float((many * count / (count + scale * (whole[place] - many))).sum()) / items
             recall = float(times @ recalled) / items
             found[row] = (
                 _ratio(own, own + wrong),
