@@ -107,7 +107,8 @@ class Kept:
         self._gallery.close()
 
     def size(self) -> int:
-        return self._gallery._store.size()
+        with Gallery.open(self.address) as gallery:
+            return gallery._store.size()
 
 
 class Flat:

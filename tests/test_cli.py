@@ -243,6 +243,27 @@ def test_a_run_resumes_by_its_own_recipe(pictures, capsys, tmp_path, monkeypatch
     assert "no run to resume" in refused(capsys, "train", pictures, "--out", tmp_path / "new", "--resume")
 
 
+def test_a_gallery_on_a_server_is_named_by_its_address(capsys, trained, pictures):
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
+    import a_server
+
+    address = a_server.a_gallery("exact").replace("postgres:@", "postgres:s3cret@")
+    try:
+        said = answered(capsys, "enrol", trained, pictures, "--gallery", address)
+        assert "holds 48 items of 6 identities" in said
+        assert "postgresql://postgres@/postgres?host=" in said
+        assert "s3cret" not in said
+        picture = pictures / "bar2" / "3.png"
+        assert "bar2/3.png" in answered(capsys, "search", picture, "--gallery", address, "-k", "1")
+        found = answered(capsys, "identify", picture, "--gallery", address, "--threshold", "0.1")
+        assert "this is bar2" in found
+    finally:
+        a_server.drop(address)
+    missing = refused(capsys, "identify", picture, "--gallery", address)
+    assert "there is no gallery postgresql://postgres@/" in missing
+    assert "s3cret" not in missing
+
+
 def test_rows_are_enrolled_and_asked_about(capsys, tmp_path):
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 12)

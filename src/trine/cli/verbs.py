@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from trine.data import Dataset
     from trine.gallery import Gallery
 
+GALLERY = "the gallery (a name, a file, or postgresql://…)"
+
 
 def _data_arguments(parser: Any) -> None:
     parser.add_argument(
@@ -71,14 +73,14 @@ def _opened(name: str) -> Gallery:
 
     path = _gallery_path(name)
     with Gallery.open(path, create=False) as gallery:
-        model = gallery.model
+        model, address = gallery.model, gallery.address
     if model is None:
-        raise GalleryError(f"the gallery {path} does not say which encoder made it: open it in Python")
+        raise GalleryError(f"the gallery {address} does not say which encoder made it: open it in Python")
     return Gallery.open(path, encoder=load(model), create=False)
 
 
 def _gallery_path(name: str) -> str:
-    return name if name.endswith(".db") else f"{name}.db"
+    return name if name.endswith(".db") or "://" in name else f"{name}.db"
 
 
 def _say(text: object) -> None:
@@ -303,7 +305,7 @@ def _embed(settings: Any) -> None:
 def _enrol_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
     _data_arguments(parser)
-    parser.add_argument("--gallery", type=str, required=True, help="the gallery; made where it is missing")
+    parser.add_argument("--gallery", type=str, required=True, help=f"{GALLERY}; made where it is missing")
 
 
 def _enrol(settings: Any) -> None:
@@ -315,7 +317,8 @@ def _enrol(settings: Any) -> None:
     data = _loaded(settings)
     with Gallery.open(path, encoder=encoder, model=Path(settings.run).resolve()) as gallery:
         done = gallery.enrol_dataset(data)
-        _say(f"{done}\n{path} holds {len(gallery):,} items of {len(gallery.identities()):,} identities")
+        held = f"{len(gallery):,} items of {len(gallery.identities()):,} identities"
+        _say(f"{done}\n{gallery.address} holds {held}")
 
 
 def _verify_arguments(parser: Any) -> None:
@@ -338,7 +341,7 @@ def _identify_arguments(parser: Any) -> None:
     parser.add_argument(
         "pictures", type=str, nargs="+", help="who is this? pictures, or a folder, a table or an .npz file"
     )
-    parser.add_argument("--gallery", type=str, required=True, help="the gallery of those we know")
+    parser.add_argument("--gallery", type=str, required=True, help=f"{GALLERY} of those we know")
     parser.add_argument(
         "--threshold", type=float, default=None, help="the largest distance that counts as the same"
     )
@@ -366,7 +369,7 @@ def _search_arguments(parser: Any) -> None:
     parser.add_argument(
         "picture", type=str, help="what to look for: a picture, or a folder, a table or an .npz file"
     )
-    parser.add_argument("--gallery", type=str, required=True, help="the gallery to look in")
+    parser.add_argument("--gallery", type=str, required=True, help=f"{GALLERY} to look in")
     parser.add_argument("-k", type=int, default=10, help="how many to find")
 
 

@@ -67,7 +67,9 @@ class Contents:
         the encoder's, or else the stored one.
 
         Args:
-            path: The file. A folder for which nobody has the right to write is read as it stands.
+            path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
+                a database (extra `pgvector`). A folder for which nobody has the right to write is read as it
+                stands.
             encoder: What embeds the items; left out, every call takes `embedding=`.
             dimension: The length of an embedding, for embeddings made elsewhere; at least 1.
             fingerprint: What made those embeddings: any text that changes when it does.
@@ -97,6 +99,11 @@ class Contents:
             store.close()
             raise
         return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
+
+    @property
+    def address(self) -> str:
+        """Where the gallery is: the path of its file, or its address without the password."""
+        return self._store.address
 
     @property
     def binding(self) -> Binding:
