@@ -173,7 +173,7 @@ def test_audit_lists_what_lies_among_others(trained, pictures, capsys, tmp_path)
     assert float(rows[0]["score"]) == 1
     shown = page.read_text(encoding="utf-8")
     assert shown.count("<img") == 3 * 6
-    assert "looks like bar4, 1.00" in shown
+    assert "bar4? 1.00" in shown
     assert "nearly identical to bar4/odd.png of bar4" in shown
     assert "Some of these items were trained on" in shown
     assert "24 of them trained on (48 items" in answered(capsys, "audit", trained, pictures)

@@ -1,14 +1,10 @@
 """Nothing, one, very long and very many."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 
-import trine.gallery.index
 from trine.gallery import Entry, Gallery, Scope
 from trine.gallery.entries import Enrolment
-from trine.neighbours import InvertedSearch, make_search
 
 LONG = "長い名前/é" * 14_300  # 100,100 characters
 
@@ -109,21 +105,3 @@ def test_a_million_rows_by_a_plain_product(tmp_path, as_in_production):
         assert gallery.search(embedding=probes[1], k=1)[0].score == pytest.approx(naive[1].min(), rel=1e-5)
         assert gallery.identify(embedding=rows[5]).item == "item 5"
         assert len(gallery) == count - 1
-
-
-def test_one_removal_costs_no_second_search_of_a_large_gallery(tmp_path, monkeypatch):
-    monkeypatch.setattr(trine.gallery.index, "make_search", partial(make_search, many=2000))
-    rng = np.random.default_rng(0)
-    rows = rng.standard_normal((5000, 3), dtype=np.float32)
-    with Gallery.open(tmp_path / "g.db", dimension=3, fingerprint="by hand") as gallery:
-        gallery.enrol_many(Entry("ann", f"item {i}", row) for i, row in enumerate(rows))
-        probe = rows[7] + 0.01
-        first, second, third = (hit.item for hit in gallery.search(embedding=probe, k=3))
-        assert first == "item 7"
-        settled = gallery._store._index._settled
-        assert isinstance(settled._search, InvertedSearch)
-        gallery.remove(first)
-        gallery.enrol("bob", second, embedding=rows[7] + 9)
-        assert gallery.search(embedding=probe, k=1)[0].item == third
-        assert gallery._store._index._settled is settled
-        assert settled._exact is None

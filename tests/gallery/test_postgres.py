@@ -336,6 +336,7 @@ def test_searches_are_exact_where_float32_is_not(address, form, distance):
 
 def small(monkeypatch):
     """Galleries of some hundred items count as large."""
+    monkeypatch.setattr(nearest, "PRICE", 0)
     for module in (nearest, mending, store):
         monkeypatch.setattr(module, "LARGE", 300)
 
@@ -390,6 +391,30 @@ def test_a_large_gallery_is_searched_by_an_index(address, monkeypatch, dimension
     assert opened.repair() == []
     opened.close()
     exact.close()
+
+
+def test_a_filter_that_few_items_pass_is_answered_exactly(address, monkeypatch):
+    small(monkeypatch)
+    opened = PostgresStore(address.replace("search=exact", "search=approximate"), binding=BINDING)
+    opened.put(records(400))
+    asked = []
+    approximately = nearest._Question.approximately
+    monkeypatch.setattr(
+        nearest._Question,
+        "approximately",
+        lambda self, *given, **how: asked.append(self._share) or approximately(self, *given, **how),
+    )
+    probe = np.zeros((1, 4), dtype="f4")
+    half, one = Filter.of({"year": (0, 24)}), Filter.of({"year": 7})
+    for price, where, expected in [
+        (0, half, [0.5]), (0, one, [0.02]), (0, Filter.of({"year": 99}), []), (1, half, [0.5]), (1, one, []),
+    ]:  # fmt: skip
+        monkeypatch.setattr(nearest, "PRICE", price)
+        asked.clear()
+        found = opened.search(probe, k=5, scope=Scope(where=where))[0]
+        assert asked == pytest.approx(expected), (price, where)
+        assert len(found) == (5 if "99" not in str(where) else 0)
+    opened.close()
 
 
 def test_an_index_that_is_missing_or_half_built_is_found_and_built(address, monkeypatch):

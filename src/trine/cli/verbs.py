@@ -271,7 +271,7 @@ VERBS: dict[str, Verb | Group] = {
         _audit,
         _audit_arguments,
         "List the items that probably carry a wrong label.",
-        "trine audit runs/faces photos/ --out suspects.csv",
+        "trine audit runs/faces photos/ --out suspects.csv --page suspects.html",
     ),
     "mine": Verb(
         _mine,

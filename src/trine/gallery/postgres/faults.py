@@ -94,7 +94,7 @@ def lost(error: Exception) -> bool:
     code = _code(error)
     if code:
         return code in _LOST or code.startswith("08")
-    return type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout", "PoolTimeout")
+    return type(error).__name__ in ("OperationalError", "InterfaceError", "ConnectionTimeout")
 
 
 def _code(error: Exception) -> str:

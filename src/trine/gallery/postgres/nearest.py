@@ -36,10 +36,13 @@ WIDEST = 400
 """How many hits an index is asked for at most; more are found exactly."""
 
 EXPLORED = 200
-"""How many candidates the index keeps in view at least, `hnsw.ef_search`; four times the hits, up to 1000."""
+"""How many candidates the index keeps in view at least, `hnsw.ef_search`; more for many hits, up to 1000."""
 
-EXPLORED_FILTERED = 800
-"""As many where only some items pass: few of the candidates are left then."""
+PRICE = 150
+"""How many items are measured in a row in the time that the index takes for one candidate."""
+
+SAMPLE = 2000
+"""In how many items it is looked which share of all is in a scope."""
 
 SCANNED = 40_000
 """How many items the index goes through at most to find some that pass a filter, `hnsw.max_scan_tuples`."""
@@ -92,7 +95,7 @@ def search(
     question = _Question(session, binding, scope, metadata)
     kept = np.arange(len(queries))
     found: list[list[Hit]] = [[] for _ in queries]
-    if not exact and session.indexed and k <= WIDEST and not question.few():
+    if not exact and session.indexed and k <= WIDEST and question.for_index(k):
         kept = question.approximately(queries, k=k, found=found)
     question.exactly(queries, kept, k=k, found=found)
     return found
@@ -106,25 +109,38 @@ class _Question:
         self._binding = binding
         self._condition, self._values = condition(scope)
         self._metadata = "metadata" if metadata else "NULL::jsonb AS metadata"
-        self._named = scope.only is not None
+        self._share = 1.0
 
-    def few(self) -> bool:
-        """Says whether the scope names identities that have few items among them."""
-        if not self._named:
+    def for_index(self, k: int) -> bool:
+        """Says whether the index is asked: not where measuring every item in the scope is faster."""
+        if self._condition == "true":
+            return True
+        run = self._session.run
+        items = run("SELECT coalesce(max(id), 0) FROM items").fetchall()[0][0]
+        percent = min(100.0, 100.0 * SAMPLE / max(items, 1))
+        ((sampled, passing),) = run(
+            f"SELECT count(*), count(*) FILTER (WHERE {self._condition}) FROM items"
+            f" TABLESAMPLE SYSTEM ({percent}) REPEATABLE (0)",
+            self._values,
+        ).fetchall()
+        if not passing:
             return False
-        query = f"SELECT count(*) FROM (SELECT FROM items WHERE {self._condition} LIMIT {LARGE + 1}) AS first"
-        return int(self._session.run(query, self._values).fetchall()[0][0]) <= LARGE
+        self._share = passing / sampled
+        return bool(PRICE * max(k / self._share, self._explored(k) / 2) <= items)
+
+    def _explored(self, width: int) -> int:
+        """Candidates that the index keeps in view, of which only a share is in the scope."""
+        return min(1000, round(max(EXPLORED, 4 * width) / self._share))
 
     def approximately(
         self, queries: Float32[np.ndarray, "q d"], *, k: int, found: list[list[Hit]]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Asks the index, and returns which queries it could not answer."""
         expression, of = index_expression(self._binding), index_kind(self._binding)
-        width = k + max(8, k // 4)
-        least = EXPLORED if self._condition == "true" else EXPLORED_FILTERED
+        width = k + max(8, k // 4) if self._share > 0.5 else 2 * k + 8
         settings = {
             "hnsw.iterative_scan": "relaxed_order",
-            "hnsw.ef_search": str(min(1000, max(least, 4 * width))),
+            "hnsw.ef_search": str(self._explored(width)),
             "hnsw.max_scan_tuples": str(SCANNED),
             "enable_seqscan": "off",
         }

@@ -29,7 +29,7 @@ def audit_page(
     found, shelf = report.audit, Shelf(report.dataset)
     rows = []
     for one, near in suspects:
-        query = shelf.tile(one.row, note=f"looks like {one.looks_like}, {one.score:.2f}")
+        query = shelf.tile(one.row, note=f"{one.looks_like}? {one.score:.2f}")
         own = found.labels[one.row]
         marks = ["right" if found.labels[at] == own else "wrong" for at, _ in near]
         tiles = [
@@ -46,8 +46,9 @@ def audit_page(
         Section(
             "suspects",
             "Suspects",
-            "Each row is an item as it is labelled, and the items nearest to it: ✓ where these carry the "
-            "same label, ✗ where they carry another. A nearly identical item stands first.",
+            "Each row is an item as it is labelled, with the label that it looks like and its score, and the "
+            "items nearest to it: ✓ where these carry the same label, ✗ where they carry another. A nearly "
+            "identical item stands first.",
             neighbour_rows(rows),
         ),
         Section(
