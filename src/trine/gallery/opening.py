@@ -86,8 +86,8 @@ class Claim:
         if self.fingerprint not in (None, bound.fingerprint):
             raise GalleryError(
                 f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, given the encoder "
-                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, or enrol "
-                f"into a new gallery"
+                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, rebuild it for "
+                f"this one, or enrol into a new gallery"
             )
         if self.dimension not in (None, bound.dimension):
             raise GalleryError(

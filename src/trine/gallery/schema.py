@@ -160,8 +160,8 @@ def check_file(path: Path) -> None:
     """
     if is_new(path):
         raise GalleryError(
-            f"there is no gallery {path}: enrol into it first, or give encoder= (or dimension= and "
-            f"fingerprint=) to create it"
+            f"there is no gallery {path}: enrol into it first, or create it with an encoder (or "
+            f"dimension= and fingerprint=)"
         )
     if path.is_dir():
         raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")

@@ -146,8 +146,8 @@ def _check(connection: Connection[Any], address: Address, binding: Binding | Non
     schema, state, encoding, version, available = row or (False, False, "UTF8", None, False)
     if not state and binding is None:
         raise GalleryError(
-            f"there is no gallery {address.shown}: enrol into it first, or give encoder= (or dimension= and "
-            f"fingerprint=) to create it"
+            f"there is no gallery {address.shown}: enrol into it first, or create it with an encoder (or "
+            f"dimension= and fingerprint=)"
         )
     if schema and not state:
         raise GalleryError(
