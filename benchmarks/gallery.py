@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from gallery_report import report
-from gallery_stores import GROUPS, Contender, K, Lance, Rows, contenders
+from gallery_stores import GROUPS, Contender, K, Kept, Lance, Rows, contenders
 from results import FOLDER, write
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -137,6 +137,9 @@ def main(addresses: list[str]) -> None:
             for store in stores:
                 filled[store.name] = fill(store, rows, queries)
                 print(size, store.name, filled[store.name], flush=True)
+            for store in stores:
+                if isinstance(store, Kept):
+                    store.ready()
             apart = [store for store in stores if isinstance(store, Lance)]
             asked = ask([store for store in stores if store not in apart], rows, queries)
             asked |= ask(apart, rows, queries[: QUERIES // 2])
