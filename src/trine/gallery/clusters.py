@@ -7,14 +7,13 @@ item's nearest neighbours (single linkage, as `trine.clustering.cluster`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
 from trine.errors import GalleryError, SettingError
-from trine.gallery.entries import Record
+from trine.gallery.pouring import batched
 from trine.gallery.store import Store
 
 NOTE = "clusters"
@@ -83,7 +82,7 @@ def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool)
         _check(store, threshold)
     groups = Groups(before)
     fresh: list[str] = []
-    for batch in _batches(record for record in store.scan() if record.item not in before):
+    for batch in batched((record for record in store.scan() if record.item not in before), _AT_ONCE):
         probes = np.stack([record.embedding for record in batch])
         for record, hits in zip(batch, store.search(probes, k=neighbours + 1), strict=True):
             fresh.append(record.item)
@@ -163,8 +162,3 @@ def _check(store: Store, threshold: float) -> None:
             f"the clusters of the gallery {store.address} were made with the threshold {made}, given "
             f"{threshold}: leave threshold= out, or start anew with recluster=True"
         )
-
-
-def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
-    while batch := list(islice(records, _AT_ONCE)):
-        yield batch

@@ -1,152 +1,23 @@
-"""What a gallery holds, and everything that changes it: enrol, remove, arrange, exchange, rebuild, mend."""
+"""Who is in a gallery: enrolled, removed, forgotten, listed, and given to another identity."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from trine.data import Dataset
-from trine.distances import Distance
 from trine.errors import GalleryError, InputError, SettingError
-from trine.gallery import exchange
-from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Entry, Record, Vector, check_name, unknown_identity
-from trine.gallery.exchange import batched
-from trine.gallery.forms import Form
-from trine.gallery.identify import Identifier
-from trine.gallery.intake import Intake
-from trine.gallery.opening import Claim, open_store
-from trine.gallery.pouring import pour
-from trine.gallery.rebuild import Rebuilt, rebuild
-from trine.gallery.stats import Stats
-from trine.gallery.store import Binding, Store
-from trine.gallery.verification import EmbeddingEncoder, threshold_of
+from trine.gallery.opened import Opened
+from trine.gallery.pouring import batched, pour
 
 CHUNK = 1024
 """How many items are written at once."""
 
 
-class Contents:
-    """The part of a `Gallery` that holds and changes what is enrolled; not to be used by itself."""
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        encoder: EmbeddingEncoder | None = None,
-        threshold: Threshold | None = None,
-    ) -> None:
-        """Takes a store that is open; `Gallery.open` opens one by its address."""
-        self._store = store
-        self._intake = Intake(store, encoder)
-        self._identifier = Identifier(store)
-        self._threshold = threshold
-
-    @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        encoder: EmbeddingEncoder | None = None,
-        dimension: int | None = None,
-        fingerprint: str | None = None,
-        distance: Distance | None = None,
-        form: Form | None = None,
-        threshold: float | None = None,
-        model: str | Path | None = None,
-        create: bool = True,
-    ) -> Self:
-        """Opens a gallery, and creates it where it is missing and the arguments say what it is bound to.
-
-        What a gallery is bound to is fixed at its creation: the fingerprint of the encoder, the dimension
-        and the distance. Opened with an encoder, or with any of the three by hand, they must agree. The
-        encoder's calibration is stored at creation; later, the threshold is the one given here, or else
-        the encoder's, or else the stored one.
-
-        Args:
-            path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
-                a database (extra `pgvector`). A folder for which nobody has the right to write is read as it
-                stands.
-            encoder: What embeds the items; left out, every call takes `embedding=`.
-            dimension: The length of an embedding, for embeddings made elsewhere; at least 1.
-            fingerprint: What made those embeddings: any text that changes when it does.
-            distance: How to compare those embeddings; Euclidean where left out.
-            form: How a new gallery keeps embeddings: `"float32"`, `"float16"` or `"int8"`, of which the last
-                takes a byte a number.
-            threshold: The largest distance that is accepted as the same identity.
-            model: The folder of the encoder, to be remembered in a new gallery as `gallery.model`.
-            create: Whether a missing gallery is created rather than refused.
-
-        Returns:
-            The open gallery; a context manager that closes itself.
-
-        Raises:
-            GalleryError: The gallery is missing and is not to be created; it is bound to another
-                encoder, dimension or distance; or the file is foreign, damaged or locked.
-            SettingError: The dimension or the threshold is out of range, or both an encoder and what
-                stands in for one are given.
-        """
-        claim = Claim.of(encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, form=form)
-        given = threshold_of(threshold, encoder.calibration if encoder is not None else None)
-        binding = claim.binding(given, encoder, model) if create else None
-        store = open_store(path, binding=binding)
-        try:
-            claim.check(store)
-        except BaseException:
-            store.close()
-            raise
-        return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
-
-    @classmethod
-    def open_for_table(
-        cls, table: str | Path, path: str | Path, *, encoder: EmbeddingEncoder | None = None
-    ) -> Self:
-        """Opens a gallery to import a table into, and creates it where it is missing, as the table says.
-
-        Args:
-            table: A Parquet file that `export_parquet` wrote.
-            path: The gallery.
-            encoder: As for `open`.
-
-        Returns:
-            The open gallery; what is in the table is not imported yet.
-
-        Raises:
-            DataError: The table cannot be read, or does not say of which encoder it is.
-            GalleryError: The gallery is of another encoder than the table, or cannot be opened.
-        """
-        bound = exchange.bound_by(Path(table))
-        store = open_store(path, binding=bound)
-        try:
-            Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)
-        except BaseException:
-            store.close()
-            raise
-        store.close()
-        return cls.open(path, encoder=encoder, create=False)
-
-    @property
-    def address(self) -> str:
-        """Where the gallery is: the path of its file, or its address without the password."""
-        return self._store.address
-
-    @property
-    def binding(self) -> Binding:
-        """What the gallery was bound to at its creation."""
-        return self._store.binding
-
-    @property
-    def threshold(self) -> Threshold | None:
-        """What decides here: the threshold given at opening, the encoder's, or the stored one."""
-        return self._threshold
-
-    @property
-    def model(self) -> str | None:
-        """The folder of the encoder, where the creator of the gallery named it."""
-        return self.binding.model
+class Contents(Opened):
+    """The part of a `Gallery` that says who is in it; not to be used by itself."""
 
     def enrol(
         self,
@@ -197,7 +68,7 @@ class Contents:
             GalleryError: As for `enrol`; the chunks before stay enrolled.
             InputError: As for `enrol`.
         """
-        _check_chunk(chunk)
+        check_chunk(chunk)
         batches = (self._intake.records(batch) for batch in batched(iter(entries), chunk))
         return pour(self._store, batches, progress=progress)
 
@@ -335,153 +206,6 @@ class Contents:
             raise GalleryError(f"{self._name} knows somebody called {identity[:80]!r} already: merge the two")
         return self._store.relabel(list(found), identity)
 
-    def export_parquet(self, path: str | Path, *, chunk: int = CHUNK) -> int:
-        """Writes every item as a Parquet table: item, identity, embedding, metadata (JSON), source.
-
-        The table says which encoder its embeddings are of. It is whole or not there at all.
-
-        Returns:
-            How many items it has.
-
-        Raises:
-            DataError: The file cannot be written.
-            MissingDependencyError: pyarrow is not installed.
-        """
-        _check_chunk(chunk)
-        return exchange.export_parquet(self._store, Path(path), chunk=chunk)
-
-    def import_parquet(
-        self, path: str | Path, *, chunk: int = CHUNK, progress: Callable[[int], None] | None = None
-    ) -> Enrolment:
-        """Enrols the items of a table that `export_parquet` wrote; done again it changes nothing.
-
-        Returns:
-            How many were new, replaced and there already.
-
-        Raises:
-            DataError: The file cannot be read, or lacks a column or the name of its encoder.
-            GalleryError: The table is of another encoder.
-            MissingDependencyError: pyarrow is not installed.
-        """
-        _check_chunk(chunk)
-        return exchange.import_parquet(
-            self._store, Path(path), chunk=chunk, progress=progress, intake=self._intake
-        )
-
-    def copy_to(
-        self,
-        address: str | Path,
-        *,
-        form: Form | None = None,
-        chunk: int = CHUNK,
-        progress: Callable[[int], None] | None = None,
-    ) -> Enrolment:
-        """Copies every item, and the clusters, into another gallery, of any store.
-
-        Nothing is deleted there. A copy that was interrupted is finished by starting it again.
-
-        Args:
-            address: The other gallery; made where it is missing.
-            form: How a new gallery keeps embeddings; as this one where left out.
-            chunk: How many items are written together, at least 1.
-            progress: Called with the number of items so far, whenever a chunk is on the disk.
-
-        Returns:
-            How many were new, replaced and there already.
-
-        Raises:
-            GalleryError: The other gallery is of another encoder or form.
-        """
-        _check_chunk(chunk)
-        return exchange.copy_gallery(self._store, address, form=form, chunk=chunk, progress=progress)
-
-    def rebuild(
-        self,
-        encoder: EmbeddingEncoder,
-        *,
-        data: Dataset | None = None,
-        drop_missing: bool = False,
-        model: str | Path | None = None,
-        chunk: int = CHUNK,
-        progress: Callable[[int], None] | None = None,
-    ) -> Rebuilt:
-        """Embeds every item anew with another encoder, and then uses the new embeddings at once.
-
-        An item is read from `data`, where that has its name, or from the file it was enrolled from. The new
-        embeddings grow beside the old ones, which answer until all are there: whatever happens, the gallery
-        is wholly of the one encoder or wholly of the other. A rebuild that was interrupted goes on where it
-        stopped. Whoever else has the gallery open is told to open it again. Clusters are dissolved.
-
-        Args:
-            encoder: The new encoder, which this object uses from then on, with its threshold.
-            data: The items, by the names they were enrolled under.
-            drop_missing: Whether items that cannot be read from anywhere are deleted.
-            model: The folder of the encoder, to be remembered as `gallery.model`.
-            chunk: How many items are embedded together, at least 1.
-            progress: Called with the number of items so far.
-
-        Returns:
-            How many items were embedded, and which were deleted.
-
-        Raises:
-            GalleryError: Items cannot be read from anywhere; the message names the first.
-            DataError: A picture is damaged.
-        """
-        _check_chunk(chunk)
-        limit = threshold_of(None, encoder.calibration)
-        claim = Claim.of(encoder, dimension=None, fingerprint=None, distance=None, form=self.binding.form)
-        binding = claim.binding(limit, encoder, model)
-        if binding is None:
-            raise GalleryError("the encoder has no fingerprint, so nothing can be bound to it: load it anew")
-        done = rebuild(
-            self._store,
-            encoder,
-            binding,
-            data=data,
-            drop_missing=drop_missing,
-            chunk=chunk,
-            progress=progress,
-        )
-        self._intake = Intake(self._store, encoder)
-        self._threshold = limit
-        return done
-
-    def stats(self) -> Stats:
-        """Counts what is here; see `trine.gallery.Stats`."""
-        return Stats.of(self._store)
-
-    def check(self) -> list[str]:
-        """Reads everything and returns a sentence for each thing that is wrong; none where all is sound."""
-        return self._store.check()
-
-    def repair(self) -> list[str]:
-        """Mends what `check` finds and returns a sentence for each thing done.
-
-        An item whose embedding or metadata cannot be read is deleted.
-
-        Raises:
-            GalleryError: The file itself is damaged: restore it from a backup.
-        """
-        return self._store.repair()
-
-    def close(self) -> None:
-        """Lets go of the store; closing twice is no error."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._store.address!r})"
-
     @property
     def _name(self) -> str:
         return f"the gallery {self._store.address}"
@@ -497,6 +221,7 @@ def _entry(record: Record) -> Entry:
     return Entry(record.identity, record.item, record.embedding, metadata=metadata, source=record.source)
 
 
-def _check_chunk(chunk: int) -> None:
+def check_chunk(chunk: int) -> None:
+    """Refuses a number of items that nothing can be cut into."""
     if chunk < 1:
         raise SettingError(f"chunk is a number of items of at least 1, given {chunk}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from trine.gallery.forms import Form
 from trine.gallery.intake import Intake
 from trine.gallery.opening import Claim, open_store
 from trine.gallery.pouring import NOTE as RECALL
-from trine.gallery.pouring import pour
+from trine.gallery.pouring import batched, pour
 from trine.gallery.store import Binding, Store
 
 BOUND = b"trine"
@@ -27,7 +26,6 @@ BOUND = b"trine"
 
 COLUMNS = ("item", "identity", "embedding", "metadata")
 
-T = TypeVar("T")
 Progress = Callable[[int], None]
 
 
@@ -127,12 +125,6 @@ def copy_gallery(
         return done
     finally:
         other.close()
-
-
-def batched(records: Iterator[T], size: int) -> Iterator[list[T]]:
-    """Cuts a stream into lists of at most `size`."""
-    while batch := list(islice(records, size)):
-        yield batch
 
 
 def _opened(path: Path) -> Any:

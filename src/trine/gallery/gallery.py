@@ -11,7 +11,6 @@ import numpy as np
 
 from trine.errors import CalibrationError, InputError, SettingError
 from trine.gallery.clusters import Clusters, cluster, made_with
-from trine.gallery.contents import Contents
 from trine.gallery.decision import Candidate, Identification, Threshold, Verification
 from trine.gallery.entries import Hit, Vector, Vectors, check_name, unknown_identity
 from trine.gallery.filters import Filter
@@ -19,11 +18,12 @@ from trine.gallery.identify import Ranking, Scoring
 from trine.gallery.index import scores_between
 from trine.gallery.recommend import recommend
 from trine.gallery.store import Scope
+from trine.gallery.upkeep import Upkeep
 from trine.shapes import Float32
 
 
 @final
-class Gallery(Contents):
+class Gallery(Upkeep):
     """A persistent set of embeddings with identity, item and metadata, bound to one encoder.
 
     What a call has written is on the disk when it returns. A gallery may be used from several threads,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ SAMPLE = 2000
 
 ENOUGH = 100
 """On how many at least."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,12 @@ class Kept:
         return (
             f"{100 * self.recall:.3g} % of the {self.at} nearest kept (measured among {self.items:,} items)"
         )
+
+
+def batched(records: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Cuts a stream into lists of at most `size`."""
+    while batch := list(islice(records, size)):
+        yield batch
 
 
 def pour(

@@ -11,8 +11,8 @@ from trine.data import Dataset
 from trine.errors import GalleryError
 from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.entries import Record, as_rows
-from trine.gallery.exchange import batched
 from trine.gallery.pouring import NOTE as RECALL
+from trine.gallery.pouring import batched
 from trine.gallery.store import Binding, Store
 from trine.gallery.verification import EmbeddingEncoder
 
