@@ -26,7 +26,7 @@ def test_a_new_name(gallery):
     assert gallery.identities() == {"bob": 2, "Änne": 2}
     assert gallery.identify(embedding=(0, 0)).identity == "Änne"
     assert gallery.get("a1").metadata == {"of": "ann"}
-    with pytest.raises(GalleryError, match="knows nobody called 'ann': enrol them first"):
+    with pytest.raises(GalleryError, match="knows nobody called 'ann': see who is there, or enrol"):
         gallery.rename("ann", "new")
     with pytest.raises(GalleryError, match="knows somebody called 'bob' already: merge the two"):
         gallery.rename("Änne", "bob")
@@ -50,7 +50,7 @@ def test_one_becomes_two(gallery):
     assert gallery.identities() == {"ann": 1, "bob": 2, "cid": 1}
     assert gallery.identify(embedding=(0, 1)).identity == "cid"
     for items, message in [
-        (["a1", "none"], "has no item 'none': enrol it first"),
+        (["a1", "none"], "has no item 'none': see which items"),
         (["a1", "b1"], "takes items of one identity, given items of 'ann' and 'bob': merge them first"),
     ]:
         with pytest.raises(GalleryError, match=message):
@@ -171,6 +171,11 @@ def test_a_damaged_record_is_found_and_deleted(gallery, tmp_path):
             "UPDATE items SET embedding = ?, changed = 99 WHERE item = 'a1'",
             (np.array([np.nan, 0], dtype="<f4").tobytes(),),
         )
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute(
+            "INSERT INTO items SELECT 9, 'b3', identity, 'text', '{}', 98, NULL, NULL FROM items"
+            " WHERE item = 'b1'"
+        )
         other.execute("UPDATE items SET metadata = 'no json' WHERE item = 'b1'")
         other.execute("UPDATE items SET metadata = '[]' WHERE item = 'b2'")
         other.execute("INSERT INTO identities (name) VALUES ('empty')")
@@ -179,12 +184,16 @@ def test_a_damaged_record_is_found_and_deleted(gallery, tmp_path):
         "the item 'a1' has an embedding that is not finite",
         "the item 'b1' has metadata that is no JSON object",
         "the item 'b2' has metadata that is no JSON object",
+        "the item 'b3' has an embedding that cannot be read",
         "the identity 'empty' has no items",
     ]
+    with pytest.raises(GalleryError, match=r"an embedding cannot be read .*: repair it"):
+        gallery.search(embedding=(0, 0))
     assert gallery.repair() == [
         "the item 'a1' was deleted, since it has an embedding that is not finite",
         "the item 'b1' was deleted, since it has metadata that is no JSON object",
         "the item 'b2' was deleted, since it has metadata that is no JSON object",
+        "the item 'b3' was deleted, since it has an embedding that cannot be read",
         "2 identities without items were deleted",
     ]
     assert gallery.check() == []

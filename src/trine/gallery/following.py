@@ -63,7 +63,7 @@ class Follower:
         """
         try:
             return unpack(packed, form=self._binding.form, dimension=self._binding.dimension)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise GalleryError(
                 f"the gallery {self._database.path} is damaged: an embedding cannot be read ({error}): "
                 f"repair it, or restore it from a backup"

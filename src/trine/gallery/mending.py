@@ -9,12 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from trine.errors import GalleryError
+from trine.gallery.aside import TRACES
 from trine.gallery.database import Database
 from trine.gallery.forms import unpack
 from trine.gallery.store import Binding
-
-TRACES = "trine:traces"
-"""The note that deleted items may have left traces in the file."""
 
 _AT_ONCE = 4096
 
@@ -97,10 +95,14 @@ def repair(database: Database, binding: Binding) -> list[str]:
 
 def _damage(database: Database) -> list[str]:
     try:
+        # What a condition of a table says of one row is found row by row, and can be mended.
+        database.run("PRAGMA ignore_check_constraints = ON")
         found = [row[0] for row in database.run("PRAGMA integrity_check(10)")]
         orphans = database.run("PRAGMA foreign_key_check").fetchall()
     except sqlite3.DatabaseError as error:
         return [f"the file is damaged: {error}"]
+    finally:
+        database.run("PRAGMA ignore_check_constraints = OFF")
     problems = [f"the file is damaged: {line}" for line in found if line != "ok"]
     return problems + [f"the file is damaged: a row of {row[0]} refers to nothing" for row in orphans]
 

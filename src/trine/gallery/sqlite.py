@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trine.gallery import mending, staging
+from trine.gallery.aside import TRACES, of_others
 from trine.gallery.database import WAIT, Database
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.following import AT_ONCE, Follower
@@ -20,10 +21,6 @@ from trine.gallery.index import Match
 from trine.gallery.schema import create_file, is_new
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
-
-OWN = "trine:"
-"""How the names of the notes begin that the store makes for itself."""
-
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 """The metadata of hits that bring none."""
@@ -122,7 +119,7 @@ class SqliteStore:
             count = self._database.run(f"DELETE FROM items WHERE {which}", (identity,)).rowcount
             self._database.run("DELETE FROM identities WHERE name = ?", (identity,))
             if count:
-                self._database.run("INSERT OR REPLACE INTO notes VALUES (?, '')", (mending.TRACES,))
+                self._database.run("INSERT OR REPLACE INTO notes VALUES (?, '')", (TRACES,))
         mending.purge(self._database)
         return count
 
@@ -254,7 +251,7 @@ class SqliteStore:
         """Returns what was noted about the gallery as a whole."""
         with self._database.reading():
             rows = self._database.run("SELECT name, value FROM notes").fetchall()
-        return {name: text for name, text in rows if not name.startswith(OWN)}
+        return of_others(rows)
 
     def note(self, name: str, text: str | None) -> None:
         """Notes a text under a name, in place of what was there; `None` takes it away."""

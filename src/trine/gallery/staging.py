@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from trine.errors import GalleryError
+from trine.gallery.aside import STAGED, staged_for
 from trine.gallery.database import Database
 from trine.gallery.schema import items_tables, statements
 from trine.gallery.store import Binding
-
-STAGED = "trine:staged"
-"""The note that says for which binding embeddings are staged."""
 
 _ASIDE = """
 ALTER TABLE staged RENAME TO staged_before;
@@ -25,9 +22,9 @@ DROP INDEX items_changed;
 def unstaged(database: Database, binding: Binding, *, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
     """Returns pages of records without a staged embedding, each with the stamp of its last change."""
     with database.writing():
-        if _noted(database) != _text(binding):
+        if _noted(database) != staged_for(binding):
             database.run("DELETE FROM staged")
-            database.run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (STAGED, _text(binding)))
+            database.run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (STAGED, staged_for(binding)))
     last = -1
     while True:
         with database.reading():
@@ -51,7 +48,7 @@ def stage(database: Database, binding: Binding, rows: Sequence[tuple[bytes, str,
         GalleryError: Another process stages for another encoder.
     """
     with database.writing():
-        if _noted(database) != _text(binding):
+        if _noted(database) != staged_for(binding):
             raise GalleryError(
                 f"the gallery {database.path} is being rebuilt with another encoder by another process: "
                 f"let one of the two finish"
@@ -75,7 +72,7 @@ def switch(database: Database, binding: Binding, *, drop: Collection[str]) -> bo
 
 def _switched(database: Database, binding: Binding, *, drop: Collection[str]) -> bool:
     with database.writing() as stamp:
-        if _noted(database) != _text(binding):
+        if _noted(database) != staged_for(binding):
             return False
         bare = "NOT EXISTS (SELECT 1 FROM staged WHERE staged.id = items.id)"
         if any(item not in drop for (item,) in database.run(f"SELECT item FROM items WHERE {bare}")):
@@ -106,7 +103,3 @@ def _switched(database: Database, binding: Binding, *, drop: Collection[str]) ->
 def _noted(database: Database) -> str | None:
     row = database.run("SELECT value FROM notes WHERE name = ?", (STAGED,)).fetchone()
     return None if row is None else str(row[0])
-
-
-def _text(binding: Binding) -> str:
-    return json.dumps(binding.to_texts(), sort_keys=True)

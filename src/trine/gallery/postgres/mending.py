@@ -7,12 +7,10 @@ import re
 from typing import Any
 
 from trine.errors import GalleryError, require
+from trine.gallery.aside import TRACES
 from trine.gallery.postgres.database import Database, Session
 from trine.gallery.postgres.nearest import INDEX, LARGE, index_expression, index_kind
 from trine.gallery.store import Binding
-
-TRACES = "trine:traces"
-"""The note that deleted items may have left traces in the tables."""
 
 _BUILDING = 0x74726E66
 """The advisory lock of who builds an index; with it goes the id of the table."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from trine.errors import GalleryError
+from trine.gallery.aside import STAGED, staged_for
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.schema import items_table, staged_table
 from trine.gallery.store import Binding
 
-STAGED = "trine:staged"
-"""The note that says for which binding embeddings are staged."""
-
 
 def begin(session: Session, binding: Binding) -> None:
     """Makes room for embeddings of a binding, and gives up what was staged for any other."""
-    if _noted(session) != _text(binding):
+    if _noted(session) != staged_for(binding):
         session.script(f"DROP TABLE staged; {staged_table(binding)}")
         session.run("DELETE FROM notes WHERE name = %s", (STAGED,))
-        session.run("INSERT INTO notes VALUES (%s, %s)", (STAGED, _text(binding)))
+        session.run("INSERT INTO notes VALUES (%s, %s)", (STAGED, staged_for(binding)))
 
 
 def stage(
@@ -31,7 +28,7 @@ def stage(
     Raises:
         GalleryError: Another process stages for another encoder.
     """
-    if _noted(session) != _text(binding):
+    if _noted(session) != staged_for(binding):
         raise GalleryError(
             f"the gallery {shown} is being rebuilt with another encoder by another process: let one of the "
             f"two finish"
@@ -46,7 +43,7 @@ def stage(
 
 def switch(session: Session, binding: Binding, *, drop: Collection[str]) -> bool:
     """Puts what is staged in place of all embeddings, or does nothing where an item would be lost."""
-    if _noted(session) != _text(binding):
+    if _noted(session) != staged_for(binding):
         return False
     bare = "NOT EXISTS (SELECT FROM staged WHERE staged.id = items.id AND staged.written = items.written)"
     if any(item not in drop for (item,) in session.run(f"SELECT item FROM items WHERE {bare}")):
@@ -78,7 +75,3 @@ def switch(session: Session, binding: Binding, *, drop: Collection[str]) -> bool
 def _noted(session: Session) -> str | None:
     row = session.run("SELECT value FROM notes WHERE name = %s", (STAGED,)).fetchone()
     return None if row is None else str(row[0])
-
-
-def _text(binding: Binding) -> str:
-    return json.dumps(binding.to_texts(), sort_keys=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trine.gallery.aside import TRACES, of_others
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.postgres import mending, rows, staging
 from trine.gallery.postgres.address import Address
@@ -19,9 +20,6 @@ from trine.shapes import Float32
 
 AT_ONCE = 4096
 """How many rows are read or named in one statement."""
-
-OWN = "trine:"
-"""How the names of the notes begin that the store makes for itself."""
 
 _RECORD = "name, item, embedding, metadata, source"
 _ITEMS = "items JOIN identities ON identities.id = identity"
@@ -109,7 +107,7 @@ class PostgresStore:
             count = session.run(f"DELETE FROM items WHERE identity IN {which}", name).rowcount
             session.run("DELETE FROM identities WHERE name = ANY(%s)", name)
             if count:
-                rows.note(session, mending.TRACES, "")
+                rows.note(session, TRACES, "")
             return count
 
         return self._database.write(body)
@@ -246,7 +244,7 @@ class PostgresStore:
     def notes(self) -> dict[str, str]:
         """Returns what was noted about the gallery as a whole."""
         found = self._database.read(lambda session: session.run("SELECT name, value FROM notes").fetchall())
-        return {name: text for name, text in found if not name.startswith(OWN)}
+        return of_others(found)
 
     def note(self, name: str, text: str | None) -> None:
         """Notes a text under a name, in place of what was there; `None` takes it away."""

@@ -1,0 +1,32 @@
+"""The notes that a store makes for itself: under which names, and what they say, the same in every store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from trine.gallery.store import Binding
+
+OWN = "trine:"
+"""How the names of these notes begin; whoever uses the store does not see them."""
+
+TRACES = f"{OWN}traces"
+"""The note that deleted items may have left traces."""
+
+STAGED = f"{OWN}staged"
+"""The note that says for which binding embeddings are staged."""
+
+
+def of_others(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Returns the notes but for the store's own.
+
+    Example:
+        >>> of_others([("clusters", "0.5"), (TRACES, "")])
+        {'clusters': '0.5'}
+    """
+    return {name: text for name, text in notes if not name.startswith(OWN)}
+
+
+def staged_for(binding: Binding) -> str:
+    """Writes what `STAGED` says while embeddings are staged for a binding."""
+    return json.dumps(binding.to_texts(), sort_keys=True)
