@@ -82,6 +82,18 @@ def test_what_has_no_source_keeps_the_gallery_as_it_is(address, photos):
         assert gallery.identities() == {"ann": 24}
 
 
+def test_a_file_that_only_has_the_name_of_an_item_is_not_taken_for_it(address, photos, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "1.png").write_bytes(photos[1].read_bytes())
+    with Gallery.open(address, encoder=Reader("old", 2)) as gallery:
+        gallery.enrol("ann", "1.png", content=str(photos[0]))
+        photos[0].unlink()
+        monkeypatch.chdir(elsewhere)
+        with pytest.raises(GalleryError, match=r"nothing to be embedded from any more: '1\.png'"):
+            gallery.rebuild(Reader("new", 3))
+
+
 def test_items_are_found_in_data_by_their_names(address):
     rows = np.arange(6, dtype=np.float32).reshape(3, 2)
     data = Dataset(Vectors(rows), np.array([0, 0, 1]), ("ann", "bob"), ("1", "2", "3"))

@@ -81,14 +81,16 @@ def _has_source(record: Record, places: Mapping[str, int]) -> bool:
 
 
 def _path(record: Record) -> Path | None:
-    """The file of an item: where it was enrolled from, or its own name."""
-    for name in (record.source, record.item):
-        try:
-            if name is not None and Path(name).is_file():
-                return Path(name)
-        except OSError:  # a name too long for a file
-            continue
-    return None
+    """The file of an item: where it was enrolled from; its own name where that was never said.
+
+    A name such as "1.png" may be that of any file, from wherever somebody stands: it counts for nothing where
+    the source is known, and gone.
+    """
+    path = Path(record.item if record.source is None else record.source)
+    try:
+        return path if path.is_file() else None
+    except OSError:  # a name too long for a file
+        return None
 
 
 def _contents(records: Sequence[Record], data: Dataset | None, places: Mapping[str, int]) -> list[Any]:
