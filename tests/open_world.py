@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.data import Dataset
-from trine.evaluation import calibrate
+from trine.evaluation import calibrate, open_set
 from trine.evaluation.intervals import Interval, multiplicities, percentile_interval
 from trine.gallery import Gallery
 from trine.training import Recipe, fit
@@ -68,8 +68,8 @@ class World:
     """The share of impostor pairs among the people of the gallery that the threshold accepts."""
     interval: Interval
     """Of that, by the bootstrap over identities."""
-    same_as_evaluation: bool | None = None
-    """Whether `trine.evaluation.open_set` says the same; `None` where it is not there."""
+    same_as_evaluation: bool
+    """Whether `trine.evaluation.open_set` says the same."""
 
 
 def deal(data: Dataset, recipe: Recipe, *, learn: int, choose: int, seed: int, folder: Path) -> World:
@@ -88,9 +88,8 @@ def deal(data: Dataset, recipe: Recipe, *, learn: int, choose: int, seed: int, f
         _probe(encoder, before, embeddings, half, folder / f"people {i}.db") for i, half in enumerate(halves)
     ]
     realised, interval = far_of(embeddings, before.labels, found.threshold)
-    world = World(probes[0] + probes[1], found.threshold, found.provisional, realised, interval)
-    world.same_as_evaluation = _agrees(encoder, before, embeddings, halves, probes)
-    return world
+    agrees = _agrees(encoder, before, embeddings, halves, probes)
+    return World(probes[0] + probes[1], found.threshold, found.provisional, realised, interval, agrees)
 
 
 def _enrolled(data: Dataset, half: np.ndarray) -> np.ndarray:
@@ -110,11 +109,7 @@ def _probe(encoder, data: Dataset, embeddings: np.ndarray, half: np.ndarray, pat
     return Probes(scores[known & ~enrolled], right[known & ~enrolled], scores[~known])
 
 
-def _agrees(encoder, data: Dataset, embeddings, halves, probes) -> bool | None:
-    try:
-        from trine.evaluation import open_set
-    except ImportError:
-        return None
+def _agrees(encoder, data: Dataset, embeddings, halves, probes) -> bool:
     for half, ours in zip(halves, probes, strict=True):
         enrolled = _enrolled(data, half)
         theirs = open_set(

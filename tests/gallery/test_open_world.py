@@ -25,7 +25,7 @@ def test_a_gallery_knows_whom_it_knows(tmp_path):
     assert world.probes.right.mean() > 0.9
     assert world.probes.dir_at_fpir(0.1) > 0.5
     assert world.interval.low <= open_world.FAR <= world.interval.high
-    assert world.same_as_evaluation is not False
+    assert world.same_as_evaluation
 
 
 def test_the_rates_of_a_threshold_by_hand():
