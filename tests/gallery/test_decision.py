@@ -115,7 +115,9 @@ def test_a_rate_of_a_hundred_per_cent_is_written_out():
 
 
 def test_verify_says_how_to_come_by_a_threshold():
-    with pytest.raises(CalibrationError, match="calibrate it with `trine evaluate`, or pass threshold="):
+    with pytest.raises(
+        CalibrationError, match="calibrate it with `trine evaluate --calibrate`, or pass threshold="
+    ):
         verify(FakeEncoder(), [0.0, 0.0], [0.0, 0.0])
 
 

@@ -137,7 +137,7 @@ def test_removing_the_last_item_removes_the_identity(gallery):
     assert gallery.remove("1") is False
     assert gallery.identities() == {"bob": 1}
     assert gallery.identify(embedding=[0.0, 0.0]).nearest == "bob"
-    with pytest.raises(GalleryError, match="has no item '1': enrol it first"):
+    with pytest.raises(GalleryError, match="has no item '1': see which items are there, or enrol it first"):
         gallery.get("1")
 
 
@@ -165,7 +165,7 @@ def test_verify_two_probes_or_a_claim(gallery):
     assert str(gallery.verify(embedding=[9.0, 4.5], identity="bob")) == (
         "different: not bob (distance 6.00, threshold 1.00)"
     )
-    with pytest.raises(GalleryError, match="knows nobody called 'cid': enrol them first"):
+    with pytest.raises(GalleryError, match="knows nobody called 'cid': see who is there, or enrol"):
         gallery.verify(embedding=[0.0, 0.0], identity="cid")
     with pytest.raises(InputError, match="compares a probe with one thing: give b, other= or identity="):
         gallery.verify(embedding=[0.0, 0.0])
@@ -176,7 +176,7 @@ def test_identify_says_how_to_come_by_a_threshold(tmp_path):
         gallery.enrol("ann", "1", embedding=[0.0, 0.0])
         for ask in (gallery.identify, lambda **probe: gallery.verify(**probe, identity="ann")):
             with pytest.raises(
-                CalibrationError, match=r"no threshold .* `trine evaluate` .* or pass threshold="
+                CalibrationError, match=r"no threshold .* `trine evaluate --calibrate` .* or pass threshold="
             ):
                 ask(embedding=[0.0, 0.0])
 
@@ -243,6 +243,32 @@ def test_any_text_is_a_name(gallery, name):
     assert gallery.search(embedding=[0.0, 0.0], k=1)[0].item == name
     assert gallery.remove(name)
     assert gallery.identities() == {"other": 1}
+
+
+def test_numbers_of_numpy_are_kept_as_numbers(gallery):
+    about = {"n": np.int64(3), "x": np.float32(0.5), "sold": np.bool_(True)}
+    gallery.enrol("ann", "1", embedding=[0.0, 0.0], metadata=about)
+    assert gallery.get("1").metadata == {"n": 3, "x": 0.5, "sold": True}
+    assert [hit.item for hit in gallery.search(embedding=[0.0, 0.0], where={"n": 3, "sold": True})] == ["1"]
+    with pytest.raises(InputError, match="cannot be kept"):
+        gallery.enrol("ann", "2", embedding=[0.0, 0.0], metadata={"x": np.float32(math.nan)})
+
+
+@pytest.mark.usefixtures("as_in_production")
+def test_one_text_is_no_list_of_names(gallery):
+    gallery.enrol("ann", "a1", embedding=[0.0, 0.0])
+    for name, ask in (
+        ("exclude", lambda: gallery.search(embedding=[0.0, 0.0], exclude="a1")),
+        ("like", lambda: gallery.recommend("a1")),
+        ("unlike", lambda: gallery.recommend(["a1"], unlike="a1")),
+        ("split", lambda: gallery.split("a1", "bob")),
+    ):
+        with pytest.raises(InputError, match=rf"^{name} takes a list .* text 'a1': write \['a1'\]"):
+            ask()
+    with pytest.raises(InputError, match=r"where takes a mapping from keys .*, given 'year=2024'"):
+        gallery.search(embedding=[0.0, 0.0], where="year=2024")
+    with pytest.raises(InputError, match=r"enrol_many takes entries, .* given a tuple"):
+        gallery.enrol_many([("ann", "a2", [0.0, 0.0])])
 
 
 def test_k_is_at_least_one(gallery):
@@ -357,11 +383,19 @@ def test_the_threshold_given_wins_over_the_encoder_and_the_encoder_over_the_stor
         assert gallery.threshold.value == 0.1
 
 
+@pytest.mark.usefixtures("as_in_production")
 def test_contradictory_arguments(tmp_path):
     with pytest.raises(SettingError, match="an encoder brings its own; leave them out"):
         Gallery.open(tmp_path / "g.db", encoder=FakeEncoder(), dimension=2)
-    with pytest.raises(SettingError, match="dimension is the length of an embedding, at least 1, given 0"):
-        Gallery.open(tmp_path / "g.db", dimension=0, fingerprint="x")
+    for dimension in (0, 3.0, "3"):
+        with pytest.raises(SettingError, match=f"a whole number of at least 1, given {dimension!r}"):
+            Gallery.open(tmp_path / "g.db", dimension=dimension, fingerprint="x")
+    with pytest.raises(SettingError, match="give a text that is not empty, given 7"):
+        Gallery.open(tmp_path / "g.db", dimension=2, fingerprint=7)
+    with pytest.raises(SettingError, match=r"given 'runs/a': load it with trine\.load\('runs/a'\)"):
+        Gallery.open(tmp_path / "g.db", encoder="runs/a")
+    with pytest.raises(InputError, match=r"opened by its address with Gallery\.open\('people\.db', \.\.\.\)"):
+        Gallery("people.db")
     with pytest.raises(SettingError, match="fingerprint names what made the embeddings"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="")
     with pytest.raises(GalleryError, match="mysql:// is no kind of gallery that this trine opens"):

@@ -98,7 +98,7 @@ def test_diversity_spreads(gallery):
 def test_what_cannot_be_recommended(gallery):
     with pytest.raises(InputError, match="name at least one item in like="):
         gallery.recommend([], unlike=["000"])
-    with pytest.raises(GalleryError, match="has no item 'nothing': enrol it first"):
+    with pytest.raises(GalleryError, match="has no item 'nothing': see which items"):
         gallery.recommend(["000"], unlike=["nothing"])
     with pytest.raises(SettingError, match=r"diversity is a share in \[0, 1\], given 1.5"):
         gallery.recommend(["000"], diversity=1.5)

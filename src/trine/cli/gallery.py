@@ -148,7 +148,8 @@ def _merge(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.merge(settings.identity, settings.other)
         total = gallery.identities()[settings.identity]
-        say(f"{items(count)} of {settings.other} are {settings.identity}'s now, who has {items(total)}")
+        are = "is" if count == 1 else "are"
+        say(f"{items(count)} of {settings.other} {are} {settings.identity}'s now, who has {items(total)}")
 
 
 def _split_arguments(parser: Any) -> None:
@@ -160,7 +161,8 @@ def _split_arguments(parser: Any) -> None:
 def _split(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.split(settings.item, settings.identity)
-        say(f"{items(count)} are {settings.identity}'s now, who is new in {gallery.address}")
+        are = "is" if count == 1 else "are"
+        say(f"{items(count)} {are} {settings.identity}'s now, who is new in {gallery.address}")
 
 
 def _stats_arguments(parser: Any) -> None:

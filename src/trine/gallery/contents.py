@@ -8,7 +8,16 @@ from typing import Any
 
 from trine.data import Dataset
 from trine.errors import GalleryError, InputError, SettingError
-from trine.gallery.entries import Enrolment, Entry, Record, Vector, check_name, unknown_identity
+from trine.gallery.entries import (
+    Enrolment,
+    Entry,
+    Record,
+    Vector,
+    check_items,
+    check_name,
+    unknown_identity,
+    unknown_item,
+)
 from trine.gallery.opened import Opened
 from trine.gallery.pouring import batched, pour
 
@@ -127,7 +136,7 @@ class Contents(Opened):
         """
         found = self._store.get([check_name(item, "item")])
         if item not in found:
-            raise GalleryError(f"the gallery {self._store.address} has no item {item[:80]!r}: enrol it first")
+            raise unknown_item(item, self._store.address)
         return _entry(found[item])
 
     def entries(self, identity: str | None = None) -> Iterator[Entry]:
@@ -192,10 +201,11 @@ class Contents(Opened):
         """
         if not items:
             raise InputError("split takes the items that become a new identity: name at least one")
-        found = self._store.get([check_name(item, "item") for item in items])
+        items = check_items(items, "split")
+        found = self._store.get(items)
         missing = next((item for item in items if item not in found), None)
         if missing is not None:
-            raise GalleryError(f"{self._name} has no item {missing[:80]!r}: enrol it first")
+            raise unknown_item(missing, self._store.address)
         whose = sorted({record.identity for record in found.values()})
         if len(whose) > 1:
             raise GalleryError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -114,9 +114,38 @@ def unknown_identity(identity: str, known: Collection[str], address: str) -> Gal
         >>> print(unknown_identity("anne", ["ann", "bob"], "people.db"))
         the gallery people.db knows nobody called 'anne': did you mean 'ann'?
     """
-    close = get_close_matches(identity, known, n=1)
-    hint = f"did you mean {close[0][:80]!r}?" if close else "enrol them first"
+    same = [name for name in known if name.casefold() == identity.casefold()]
+    close = same or get_close_matches(identity, known, n=1)
+    hint = f"did you mean {close[0][:80]!r}?" if close else "see who is there, or enrol them first"
     return GalleryError(f"the gallery {address} knows nobody called {identity[:80]!r}: {hint}")
+
+
+def unknown_item(item: str, address: str) -> GalleryError:
+    """Returns the refusal of an item that is not in a gallery.
+
+    Example:
+        >>> print(unknown_item("a.png", "people.db"))
+        the gallery people.db has no item 'a.png': see which items are there, or enrol it first
+    """
+    return GalleryError(
+        f"the gallery {address} has no item {item[:80]!r}: see which items are there, or enrol it first"
+    )
+
+
+def check_items(items: Iterable[str], argument: str) -> list[str]:
+    """Returns the names of items, or refuses one text, whose letters would be taken for names.
+
+    Example:
+        >>> check_items("a.png", "like")
+        Traceback (most recent call last):
+        trine.errors.InputError: like takes a list of names of items, given the text 'a.png': write ['a.png']
+    """
+    if isinstance(items, str):
+        raise InputError(
+            f"{argument} takes a list of names of items, given the text {items[:80]!r}: "
+            f"write [{items[:80]!r}]"
+        )
+    return [check_name(item, "item") for item in items]
 
 
 def check_name(name: str, kind: str) -> str:
@@ -136,7 +165,7 @@ def check_name(name: str, kind: str) -> str:
 
 
 def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
-    """Writes metadata as a JSON object with sorted keys.
+    """Writes metadata as a JSON object with sorted keys; numbers of numpy as plain ones.
 
     Raises:
         InputError: A key is no text, or a value is nothing that JSON can hold (NaN and infinity too).
@@ -147,7 +176,7 @@ def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
     if wrong is not None:
         raise InputError(f"the metadata of {item[:80]!r} has the key {wrong!r}: keys must be text")
     try:
-        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True)
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True, default=_plain)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
@@ -197,6 +226,12 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
         name = repr(names[row][:80]) if names else f"row {row}"
         raise GalleryError(f"the embedding of {name} is not finite: look at the item and at what embedded it")
     return rows
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.bool_ | np.integer | np.floating):
+        return value.item()
+    raise TypeError(f"a {type(value).__name__} is nothing that JSON can hold")
 
 
 def _as_array(vector: Any) -> np.ndarray[Any, Any]:

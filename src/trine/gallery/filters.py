@@ -93,6 +93,11 @@ class Filter:
         """
         if isinstance(where, Filter):
             return where
+        if where is not None and not isinstance(where, Mapping):
+            raise InputError(
+                f"where takes a mapping from keys to what their values must be, as {{'year': 2024}}, given "
+                f"{where!r}"
+            )
         return cls(tuple(_condition(key, value) for key, value in sorted((where or {}).items())))
 
     def __bool__(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from trine.errors import CalibrationError, InputError, SettingError
 from trine.gallery.clusters import Clusters, cluster, made_with
 from trine.gallery.decision import Candidate, Identification, Threshold, Verification
-from trine.gallery.entries import Hit, Vector, Vectors, check_name, unknown_identity
+from trine.gallery.entries import Hit, Vector, Vectors, check_items, check_name, unknown_identity
 from trine.gallery.filters import Filter
 from trine.gallery.identify import Ranking, Scoring
 from trine.gallery.index import scores_between
@@ -185,7 +185,7 @@ class Gallery(Upkeep):
 
         Raises:
             GalleryError: The embedding is of another dimension or not finite, or there is no encoder.
-            InputError: A condition is of no kind that can be compared.
+            InputError: A condition is of no kind that can be compared, or `exclude` is one text and no list.
             SettingError: `k` is below 1, or `offset` below 0.
         """
         if k < 1:
@@ -193,7 +193,7 @@ class Gallery(Upkeep):
         if offset < 0:
             raise SettingError(f"offset is a number of items of at least 0, given {offset}")
         probe = self._intake.probe(item, embedding)
-        scope = Scope(where=Filter.of(where), exclude=frozenset(exclude))
+        scope = Scope(where=Filter.of(where), exclude=frozenset(check_items(exclude, "exclude")))
         (hits,) = self._store.search(probe, k=k, offset=offset, scope=scope, metadata=True)
         return hits
 
@@ -278,7 +278,7 @@ class Gallery(Upkeep):
         if limit is None:
             raise CalibrationError(
                 f"the gallery {self._store.address} has no threshold to decide by: calibrate its encoder "
-                f"with `trine evaluate` and open the gallery with it, or pass threshold="
+                f"with `trine evaluate --calibrate` and open the gallery with it, or pass threshold="
             )
         return limit
 

@@ -32,6 +32,11 @@ class Intake:
             InputError: A name or the metadata cannot be kept.
         """
         for entry in batch:
+            if not isinstance(entry, Entry):
+                raise InputError(
+                    f"enrol_many takes entries, as trine.gallery.Entry('ann', 'ann/1.jpg', embedding), given "
+                    f"a {type(entry).__name__}"
+                )
             check_name(entry.identity, "identity")
             check_name(entry.item, "item")
         metadata = [metadata_text(entry.metadata, entry.item) for entry in batch]

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from trine.distances import Distance
+from trine.errors import InputError
 from trine.gallery import exchange
 from trine.gallery.decision import Threshold
 from trine.gallery.forms import Form
@@ -28,6 +29,8 @@ class Opened:
         threshold: Threshold | None = None,
     ) -> None:
         """Takes a store that is open; `Gallery.open` opens one by its address."""
+        if isinstance(store, str | Path):
+            raise InputError(f"a gallery is opened by its address with Gallery.open({str(store)!r}, ...)")
         self._store = store
         self._intake = Intake(store, encoder)
         self._identifier = Identifier(store)
@@ -74,8 +77,8 @@ class Opened:
         Raises:
             GalleryError: The gallery is missing and is not to be created; it is bound to another
                 encoder, dimension or distance; or the file is foreign, damaged or locked.
-            SettingError: The dimension or the threshold is out of range, or both an encoder and what
-                stands in for one are given.
+            SettingError: The dimension or the threshold is out of range, the encoder is a folder rather than
+                loaded, or both an encoder and what stands in for one are given.
         """
         claim = Claim.of(encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, form=form)
         given = threshold_of(threshold, encoder.calibration if encoder is not None else None)

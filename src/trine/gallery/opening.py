@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Self
 
@@ -39,12 +40,18 @@ class Claim:
         """Takes the claim of an encoder, or the one made by hand.
 
         Raises:
-            SettingError: Both are given, the dimension is below 1, or the fingerprint is empty.
+            SettingError: Both are given, the encoder is a folder that was not loaded, the dimension is no
+                whole number of at least 1, or the fingerprint is no text or empty.
             InputError: The distance or the form is unknown.
         """
         by_hand = cls(dimension, fingerprint, distance, form)
         if form is not None:
             check_form(form)
+        if isinstance(encoder, str | Path):
+            raise SettingError(
+                f"encoder= takes an encoder that is loaded, given {str(encoder)!r}: load it with "
+                f"trine.load({str(encoder)!r})"
+            )
         if encoder is not None:
             if by_hand != cls(form=form):
                 raise SettingError(
@@ -52,10 +59,15 @@ class Claim:
                     "encoder brings its own; leave them out"
                 )
             return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, form)
-        if dimension is not None and dimension < 1:
-            raise SettingError(f"dimension is the length of an embedding, at least 1, given {dimension}")
-        if fingerprint == "":
-            raise SettingError("fingerprint names what made the embeddings: give a text that is not empty")
+        if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
+            raise SettingError(
+                f"dimension is the length of an embedding, a whole number of at least 1, given {dimension!r}"
+            )
+        if fingerprint is not None and (not isinstance(fingerprint, str) or not fingerprint):
+            raise SettingError(
+                f"fingerprint names what made the embeddings: give a text that is not empty, given "
+                f"{fingerprint!r}"
+            )
         if distance is not None:
             check_distance(distance)
         return by_hand

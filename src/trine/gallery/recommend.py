@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import GalleryError, InputError, SettingError
-from trine.gallery.entries import Hit
+from trine.errors import InputError, SettingError
+from trine.gallery.entries import Hit, check_items, unknown_item
 from trine.gallery.filters import Filter
 from trine.gallery.index import scores_between
 from trine.gallery.store import Scope, Store
@@ -29,6 +29,7 @@ def recommend(
         raise SettingError(f"k is a number of items of at least 1, given {k}")
     if not 0 <= diversity <= 1:
         raise SettingError(f"diversity is a share in [0, 1], given {diversity}")
+    like, unlike = check_items(like, "like"), check_items(unlike, "unlike")
     if not like:
         raise InputError("recommend looks for more of something: name at least one item in like=")
     query = towards(_rows(store, like), _rows(store, unlike), distance=store.binding.distance)
@@ -112,6 +113,6 @@ def _rows(store: Store, items: Sequence[str]) -> Float32[np.ndarray, "n d"]:
     records = store.get(list(items))
     missing = next((item for item in items if item not in records), None)
     if missing is not None:
-        raise GalleryError(f"the gallery {store.address} has no item {missing[:80]!r}: enrol it first")
+        raise unknown_item(missing, store.address)
     rows = [records[item].embedding for item in items]
     return np.stack(rows) if rows else np.empty((0, store.binding.dimension), dtype=np.float32)

@@ -114,8 +114,8 @@ class Upkeep(Contents):
             DataError: A picture is damaged.
         """
         check_chunk(chunk)
-        limit = threshold_of(None, encoder.calibration)
         claim = Claim.of(encoder, dimension=None, fingerprint=None, distance=None, form=self.binding.form)
+        limit = threshold_of(None, encoder.calibration)
         binding = claim.binding(limit, encoder, model)
         if binding is None:
             raise GalleryError("the encoder has no fingerprint, so nothing can be bound to it: load it anew")

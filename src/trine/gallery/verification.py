@@ -77,8 +77,8 @@ def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None
     limit = threshold_of(threshold, encoder.calibration)
     if limit is None:
         raise CalibrationError(
-            "the encoder has no threshold to decide by: calibrate it with `trine evaluate`, or pass "
-            "threshold="
+            "the encoder has no threshold to decide by: calibrate it with `trine evaluate --calibrate`, or "
+            "pass threshold="
         )
     names = [str(item) if isinstance(item, str | Path) else "an item" for item in (a, b)]
     rows = as_rows(encoder.embed([a, b]), dimension=encoder.settings.dimension, names=names)
