@@ -86,7 +86,7 @@ def _rebuild(settings: Any) -> None:
         say(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")
         if gallery.threshold is None:
             say(
-                "it has no threshold now: calibrate the encoder with trine evaluate --calibrate, or give --threshold"
+                "it has no threshold now: calibrate the encoder (trine evaluate --calibrate), or give --threshold"
             )
 
 
