@@ -10,13 +10,13 @@ import numpy as np
 
 from trine.data import Dataset
 from trine.encoders import Encoder, load
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import CalibrationError, DataError, SettingError, nearest
 from trine.evaluation import calibrate, pairs_of, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, counted, has_pair, name_of, part_of, run_of
+from trine.run.parts import Part, counted, has_pair, name_of, part_of, run_of, trained_among
 from trine.run.report import Listed, Report, count_triplets, figures_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
@@ -59,12 +59,17 @@ def evaluate_run(
         ModelError: There is no model.
         DataError: The data has no such part, or no two items of one identity in it.
         SettingError: The part is unknown, or the rate is out of range.
-        CalibrationError: The items hold no threshold for the rate.
+        CalibrationError: The items hold no threshold for the rate, or the encoder was trained on some.
     """
     check_asked(part, far)
     encoder = load(run)
     positions, words = part_of(run, dataset, part)
     chosen = dataset.subset(positions)
+    if store_threshold and (trained := trained_among(run, chosen)):
+        raise CalibrationError(
+            f"{run} was trained on {trained:,} of these {len(chosen):,} items, where every threshold looks "
+            "better than it is; calibrate on its test part or on other data"
+        )
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
