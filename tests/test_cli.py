@@ -141,6 +141,9 @@ def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
     assert settings["calibration"]["far"] == 0.2
     refusal = refused(capsys, "evaluate", run, pictures, "--far", "0.1", "--calibrate")
     assert "needs at least 30 identities" in refusal
+    learnt = refused(capsys, "evaluate", run, pictures, "--calibrate", "--provisional", "--part", "all")
+    assert "was trained on 24 of these 48 items, where every threshold looks better than it is" in learnt
+    assert "takes a number, given '2%'" in refused(capsys, "evaluate", run, pictures, "--far", "2%")
     figures = [line for line in card.splitlines() if "MAP@R" in line]
     assert figures
     assert all(line in (run / "model/README.md").read_text() for line in figures)
@@ -272,7 +275,9 @@ def test_mistakes_in_the_words_themselves(capsys):
     assert "unrecognized arguments: --epochs" in refused(
         capsys, "train", "digits", "--out", "x", "--epochs", "3"
     )
-    assert "Expected a <class 'int'>" in refused(capsys, "search", "a.jpg", "--gallery", "g", "-k", "many")
+    assert "trine: -k takes a whole number, given 'many'; see trine search --help" in refused(
+        capsys, "search", "a.jpg", "--gallery", "g", "-k", "many"
+    )
 
 
 def test_mistakes_about_data(capsys, pictures, tmp_path):

@@ -18,6 +18,8 @@ examples:
   trine identify photo.jpg --gallery people
 """
 
+_NUMBER = re.compile(r"Parser key \"(\w+)\": Expected a <class '(int|float)'>\. Got value: (.*)")
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -60,6 +62,11 @@ def make_parser(table: Mapping[str, Verb]) -> Any:
             if "required" in message:
                 message = re.sub(r"(?<=[ .])(out|gallery)(?=,|$)", r"--\1", message)
             sentence = " ".join(message.replace(f"{asked.removeprefix('trine ')}.", "").split()).rstrip(".")
+            if wanted := _NUMBER.fullmatch(sentence):
+                name, kind, given = wanted.groups()
+                number = {"int": "a whole number", "float": "a number"}[kind]
+                option = ("-" if len(name) == 1 else "--") + name.replace("_", "-")
+                sentence = f"{option} takes {number}, given {given!r}"
             raise SettingError(f"{sentence}; see {asked} --help")
 
     def parser(description: str, epilog: str, **more: Any) -> Any:
