@@ -8,8 +8,8 @@ libraries and the embeddings themselves.
   Stanford Online Products. trine's retrieval (recall at 1, 10, 100, 1000, MAP@R and all its other figures)
   against nothing but FAISS's exact search for 1000 neighbours, and against AccuracyCalculator of
   pytorch-metric-learning, which searches for as many neighbours as its own figures need: the largest class.
-- `market`: 3,368 probes, a gallery of 15,913, 2,048-d: the size of Market-1501. trine's identification against
-  a matrix product and a sort of every row, with no figure computed.
+- `market`: 3,368 probes, a gallery of 15,913, 2,048-d: the size of Market-1501. trine's identification
+  against a matrix product and a sort of every row, with no figure computed.
 
     python benchmarks/evaluation.py                   # everything, at full size
     python benchmarks/evaluation.py products 0.25     # a quarter of the items
