@@ -5,6 +5,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+from a_server import a_gallery, drop
+
 # In memory where there is such a folder: what is tested on all stores is the answer, not the disk.
 FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
@@ -15,7 +17,17 @@ def sqlite():
         yield Path(folder) / "g.db"
 
 
-STORES = {"sqlite": sqlite}
+@contextmanager
+def postgres():
+    address = a_gallery("exact")
+    yield address
+    drop(address)
+
+
+STORES = {"sqlite": sqlite, "postgres": postgres}
+
+EXAMPLES = {"postgres": 12}
+"""How many sequences of calls are tried on a store that is slower than a file; 60 on any other."""
 
 
 @contextmanager

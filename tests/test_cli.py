@@ -8,55 +8,21 @@ import shutil
 import numpy as np
 import pytest
 
+from commands import answered, draw_bars, refused, train_bars
 from reading import check_page
 from trine.cli import VERBS, main
 
-PIL = pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Six identities of eight pictures: bars of one direction each, at any brightness."""
-    root = tmp_path_factory.mktemp("data") / "bars"
-    random = np.random.default_rng(0)
-    ramp = np.linspace(0, 1, 16)
-    for identity in range(6):
-        angle = np.pi * identity / 6
-        wave = np.sin(12 * (np.cos(angle) * ramp[None] + np.sin(angle) * ramp[:, None]))
-        folder = root / f"bar{identity}"
-        folder.mkdir(parents=True)
-        for item in range(8):
-            noisy = 128 + 90 * wave * random.uniform(0.6, 1) + random.normal(0, 8, (16, 16))
-            PIL.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{item}.png")
-    return root
+    return draw_bars(tmp_path_factory.mktemp("data") / "bars")
 
 
 @pytest.fixture(scope="module")
 def trained(pictures, tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "bars"
-    settings = [
-        *("training.steps=30", "data.split=stratified", "data.test=0.25", "data.validation=0.25"),
-        *("sampler.identities=6", "sampler.items=2"),
-    ]
-    code = main(["train", str(pictures), "--out", str(run), "--set", *settings])
-    assert code == 0
-    return run
-
-
-def refused(capsys, *arguments):
-    """Runs a command line that must be refused, and returns its one sentence."""
-    capsys.readouterr()
-    assert main(list(map(str, arguments))) == 2
-    captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    assert line.startswith("trine: ")
-    return line
-
-
-def answered(capsys, *arguments):
-    capsys.readouterr()
-    assert main(list(map(str, arguments))) == 0, capsys.readouterr().err
-    return capsys.readouterr().out
+    return train_bars(pictures, tmp_path_factory.mktemp("runs") / "bars")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -244,6 +210,27 @@ def test_a_run_resumes_by_its_own_recipe(pictures, capsys, tmp_path, monkeypatch
     (other / "bar0").rename(other / "beam0")
     assert "other training items" in refused(capsys, "train", other, "--out", run, "--resume")
     assert "no run to resume" in refused(capsys, "train", pictures, "--out", tmp_path / "new", "--resume")
+
+
+def test_a_gallery_on_a_server_is_named_by_its_address(capsys, trained, pictures):
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
+    import a_server
+
+    address = a_server.a_gallery("exact").replace("postgres:@", "postgres:s3cret@")
+    try:
+        said = answered(capsys, "enrol", trained, pictures, "--gallery", address)
+        assert "holds 48 items of 6 identities" in said
+        assert "postgresql://postgres@/postgres?host=" in said
+        assert "s3cret" not in said
+        picture = pictures / "bar2" / "3.png"
+        assert "bar2/3.png" in answered(capsys, "search", picture, "--gallery", address, "-k", "1")
+        found = answered(capsys, "identify", picture, "--gallery", address, "--threshold", "0.1")
+        assert "this is bar2" in found
+    finally:
+        a_server.drop(address)
+    missing = refused(capsys, "identify", picture, "--gallery", address)
+    assert "there is no gallery postgresql://postgres@/" in missing
+    assert "s3cret" not in missing
 
 
 def test_rows_are_enrolled_and_asked_about(capsys, tmp_path):

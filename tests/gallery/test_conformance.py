@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import trine.gallery.index
-from stores import STORES
+from stores import EXAMPLES, STORES
 from trine.errors import GalleryError
 from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
 from trine.gallery.entries import metadata_text
@@ -321,7 +321,7 @@ class Twin(RuleBasedStateMachine):
 
 def twin_of(name, place):
     case = type(f"Twin{name.title()}", (Twin,), {"place": staticmethod(place)}).TestCase
-    case.settings = settings(max_examples=60, stateful_step_count=25)
+    case.settings = settings(max_examples=EXAMPLES.get(name, 60), stateful_step_count=25)
     return case
 
 

@@ -179,3 +179,34 @@ def test_a_copy_into_a_gallery_of_another_encoder_is_refused(gallery, tmp_path):
     Gallery.open(tmp_path / "other.db", **(OPENING | {"fingerprint": "another"})).close()
     with pytest.raises(GalleryError, match="holds embeddings of the encoder 'another', given"):
         gallery.copy_to(tmp_path / "other.db")
+
+
+def test_a_gallery_is_made_as_a_table_says(gallery, tmp_path):
+    table = tmp_path / "people.parquet"
+    gallery.export_parquet(table)
+    with Gallery.open_for_table(table, tmp_path / "again.db") as again:
+        assert len(again) == 0
+        assert again.binding == gallery.binding
+        again.import_parquet(table)
+        assert everything(again) == everything(gallery)
+    Gallery.open(tmp_path / "other.db", dimension=4, fingerprint="another").close()
+    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'another'"):
+        Gallery.open_for_table(table, tmp_path / "other.db")
+
+
+def test_a_table_whose_binding_cannot_be_read_makes_no_gallery(gallery, tmp_path):
+    gallery.export_parquet(tmp_path / "t.parquet")
+    table = parquet.read_table(tmp_path / "t.parquet")
+    for wrong in ("[]", "{", '{"dimension": "two"}'):
+        parquet.write_table(table.replace_schema_metadata({"trine": wrong}), tmp_path / "wrong.parquet")
+        with pytest.raises(DataError, match="does not say in a way that can be read of which encoder"):
+            Gallery.open_for_table(tmp_path / "wrong.parquet", tmp_path / "none.db")
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_items_are_read_one_after_another(gallery):
+    found = {entry.item: (entry.identity, entry.source) for entry in gallery.entries()}
+    assert found == {item: (whose, source) for item, (whose, _, source, _) in everything(gallery).items()}
+    assert {entry.item for entry in gallery.entries("Zoë 3")} == {f"日本/{i}" for i in range(3, 50, 5)}
+    with pytest.raises(GalleryError, match="knows nobody called 'Zoé 3': did you mean 'Zoë"):
+        gallery.entries("Zoé 3")

@@ -364,8 +364,8 @@ def test_contradictory_arguments(tmp_path):
         Gallery.open(tmp_path / "g.db", dimension=0, fingerprint="x")
     with pytest.raises(SettingError, match="fingerprint names what made the embeddings"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="")
-    with pytest.raises(GalleryError, match="postgresql:// is no kind of gallery that this trine opens"):
-        Gallery.open("postgresql://localhost/people", dimension=2, fingerprint="x")
+    with pytest.raises(GalleryError, match="mysql:// is no kind of gallery that this trine opens"):
+        Gallery.open("mysql://localhost/people", dimension=2, fingerprint="x")
     assert list(tmp_path.iterdir()) == []
 
 

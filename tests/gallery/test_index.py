@@ -62,6 +62,7 @@ def inverted(monkeypatch):
     pytest.importorskip("faiss")
     monkeypatch.setattr(index_of, "make_search", partial(make_search, many=1000))
     monkeypatch.setattr(index_of, "FEW", 50)
+    monkeypatch.setattr(index_of, "PATIENCE", 0)
     rows = np.random.default_rng(0).standard_normal((6000, 8)).astype("f4")
     index = Index(dimension=8, distance="euclidean")
     index.apply(changes(np.arange(6000), rows))
@@ -90,7 +91,7 @@ def test_what_is_struck_out_is_not_found_in_inverted_lists(inverted):
     index.apply(changes(NOBODY, np.empty((0, 8), dtype="f4"), removed=gone))
     (segment,) = index._settled
     assert segment.struck == 60
-    assert isinstance(segment._search, InvertedSearch)
+    assert isinstance(segment._lists, InvertedSearch)
     alive = np.ones(6000, dtype=bool)
     alive[gone] = False
     shares = []
@@ -100,4 +101,16 @@ def test_what_is_struck_out_is_not_found_in_inverted_lists(inverted):
         assert all(alive[int(item)] for item in found)
         shares.append(len(set(found) & set(nearest(rows, probe, alive, 10))) / 10)
     assert np.mean(shares) > 0.8
-    assert segment._exact is None  # no second index where nothing was filtered
+
+
+def test_lists_are_learned_when_enough_was_asked(inverted, monkeypatch):
+    index, rows = inverted
+    monkeypatch.setattr(index_of, "PATIENCE", 20)
+    probes = np.random.default_rng(2).standard_normal((21, 8)).astype("f4")
+    everything = np.ones(6000, dtype=bool)
+    (segment,) = index._settled
+    for probe in probes[:20]:
+        assert found_by(index, probe) == nearest(rows, probe, everything, 10)
+        assert segment._lists is None
+    found_by(index, probes[20])
+    assert isinstance(segment._lists, InvertedSearch)

@@ -11,6 +11,7 @@ from trine.gallery.filters import Filter
 from trine.gallery.forms import Form
 from trine.gallery.gallery import Gallery
 from trine.gallery.identify import Scoring
+from trine.gallery.postgres import PostgresStore
 from trine.gallery.pouring import Kept
 from trine.gallery.rebuild import Rebuilt
 from trine.gallery.sqlite import SqliteStore
@@ -31,6 +32,7 @@ __all__ = [
     "Hit",
     "Identification",
     "Kept",
+    "PostgresStore",
     "Rebuilt",
     "Record",
     "Scope",

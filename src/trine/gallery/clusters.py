@@ -53,6 +53,15 @@ class Clusters:
             found.setdefault(self.of[item], []).append(item)
         return dict(sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0])))
 
+    def to_json(self) -> dict[str, object]:
+        """Returns the clusters as plain values that JSON can hold."""
+        return {
+            "threshold": self.threshold,
+            "added": self.added,
+            "joined": [list(pair) for pair in self.joined],
+            "clusters": dict(self.of),
+        }
+
     def __len__(self) -> int:
         return len(set(self.of.values()))
 

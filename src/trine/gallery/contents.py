@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,7 @@ from trine.distances import Distance
 from trine.errors import GalleryError, InputError, SettingError
 from trine.gallery import exchange
 from trine.gallery.decision import Threshold
-from trine.gallery.entries import Enrolment, Entry, Vector, check_name
+from trine.gallery.entries import Enrolment, Entry, Record, Vector, check_name, unknown_identity
 from trine.gallery.exchange import batched
 from trine.gallery.forms import Form
 from trine.gallery.identify import Identifier
@@ -67,7 +67,9 @@ class Contents:
         the encoder's, or else the stored one.
 
         Args:
-            path: The file. A folder for which nobody has the right to write is read as it stands.
+            path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
+                a database (extra `pgvector`). A folder for which nobody has the right to write is read as it
+                stands.
             encoder: What embeds the items; left out, every call takes `embedding=`.
             dimension: The length of an embedding, for embeddings made elsewhere; at least 1.
             fingerprint: What made those embeddings: any text that changes when it does.
@@ -97,6 +99,39 @@ class Contents:
             store.close()
             raise
         return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
+
+    @classmethod
+    def open_for_table(
+        cls, table: str | Path, path: str | Path, *, encoder: EmbeddingEncoder | None = None
+    ) -> Self:
+        """Opens a gallery to import a table into, and creates it where it is missing, as the table says.
+
+        Args:
+            table: A Parquet file that `export_parquet` wrote.
+            path: The gallery.
+            encoder: As for `open`.
+
+        Returns:
+            The open gallery; what is in the table is not imported yet.
+
+        Raises:
+            DataError: The table cannot be read, or does not say of which encoder it is.
+            GalleryError: The gallery is of another encoder than the table, or cannot be opened.
+        """
+        bound = exchange.bound_by(Path(table))
+        store = open_store(path, binding=bound)
+        try:
+            Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)
+        except BaseException:
+            store.close()
+            raise
+        store.close()
+        return cls.open(path, encoder=encoder, create=False)
+
+    @property
+    def address(self) -> str:
+        """Where the gallery is: the path of its file, or its address without the password."""
+        return self._store.address
 
     @property
     def binding(self) -> Binding:
@@ -170,6 +205,7 @@ class Contents:
         self,
         dataset: Dataset,
         *,
+        metadata: Mapping[str, Mapping[str, Any]] | None = None,
         chunk: int = CHUNK,
         progress: Callable[[int], None] | None = None,
     ) -> Enrolment:
@@ -179,6 +215,7 @@ class Contents:
 
         Args:
             dataset: The items with their identities; read as they are needed.
+            metadata: More to keep with items, by their names; `trine.data.read_metadata` reads a table.
             chunk: How many are embedded and written together, at least 1.
             progress: Called with the number of items so far, whenever a chunk is on the disk.
 
@@ -189,7 +226,7 @@ class Contents:
             GalleryError: There is no encoder, or the file cannot be written.
             DataError: A picture cannot be read; the chunks before stay enrolled.
         """
-        entries = self._intake.entries(dataset, chunk=max(chunk, 1))
+        entries = self._intake.entries(dataset, chunk=max(chunk, 1), metadata=metadata or {})
         return self.enrol_many(entries, chunk=chunk, progress=progress)
 
     def remove(self, item: str) -> bool:
@@ -220,8 +257,20 @@ class Contents:
         found = self._store.get([check_name(item, "item")])
         if item not in found:
             raise GalleryError(f"the gallery {self._store.address} has no item {item[:80]!r}: enrol it first")
-        record = found[item]
-        return Entry(record.identity, item, record.embedding, metadata=json.loads(record.metadata))
+        return _entry(found[item])
+
+    def entries(self, identity: str | None = None) -> Iterator[Entry]:
+        """Reads the items with their embeddings and metadata one after another, in any order.
+
+        Args:
+            identity: Whose items; everybody's where left out.
+
+        Raises:
+            GalleryError: The identity is not there.
+        """
+        if identity is not None:
+            self._known(identity)
+        return (_entry(record) for record in self._store.scan() if identity in (None, record.identity))
 
     def identities(self) -> dict[str, int]:
         """Returns the number of items of each identity, in the order of their names."""
@@ -438,8 +487,14 @@ class Contents:
         return f"the gallery {self._store.address}"
 
     def _known(self, identity: str) -> None:
-        if check_name(identity, "identity") not in self._store.identities():
-            raise GalleryError(f"{self._name} knows nobody called {identity[:80]!r}: enrol them first")
+        known = self._store.identities()
+        if check_name(identity, "identity") not in known:
+            raise unknown_identity(identity, known, self._store.address)
+
+
+def _entry(record: Record) -> Entry:
+    metadata = json.loads(record.metadata)
+    return Entry(record.identity, record.item, record.embedding, metadata=metadata, source=record.source)
 
 
 def _check_chunk(chunk: int) -> None:

@@ -121,8 +121,9 @@ class Database:
         return int(changed)
 
     def rebound(self) -> None:
-        """Takes the file as it is bound now, after this connection bound it anew."""
-        self._bound = self.run("SELECT bound FROM state").fetchone()[0]
+        """Takes the file as this connection has just bound it anew."""
+        if self._bound is not None:
+            self._bound += 1
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

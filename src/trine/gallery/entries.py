@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,18 @@ class Hit:
     identity: str
     score: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unknown_identity(identity: str, known: Collection[str], address: str) -> GalleryError:
+    """Returns the refusal of an identity that is not in a gallery, with the one that may be meant.
+
+    Example:
+        >>> print(unknown_identity("anne", ["ann", "bob"], "people.db"))
+        the gallery people.db knows nobody called 'anne': did you mean 'ann'?
+    """
+    close = get_close_matches(identity, known, n=1)
+    hint = f"did you mean {close[0][:80]!r}?" if close else "enrol them first"
+    return GalleryError(f"the gallery {address} knows nobody called {identity[:80]!r}: {hint}")
 
 
 def check_name(name: str, kind: str) -> str:

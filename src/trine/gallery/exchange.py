@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from trine.errors import DataError, require
+from trine.errors import DataError, GalleryError, require
 from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.entries import Enrolment, Entry, Record
 from trine.gallery.forms import Form
@@ -20,7 +20,7 @@ from trine.gallery.intake import Intake
 from trine.gallery.opening import Claim, open_store
 from trine.gallery.pouring import NOTE as RECALL
 from trine.gallery.pouring import pour
-from trine.gallery.store import Store
+from trine.gallery.store import Binding, Store
 
 BOUND = b"trine"
 """The key in a table's own metadata under which it says what its embeddings are bound to."""
@@ -69,31 +69,25 @@ def import_parquet(
     store: Store, path: Path, *, chunk: int, progress: Progress | None, intake: Intake
 ) -> Enrolment:
     """Writes the records of a table; see `Gallery.import_parquet`."""
-    _, parquet = _arrow()
-    try:
-        file = parquet.ParquetFile(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # pyarrow's own errors are of this kind
-        raise DataError(f"{path} is no Parquet table: {error}") from error
+    file = _opened(path)
     with file:
+        bound = _bound(file, path)
+        Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)
         schema = file.schema_arrow
-        missing = [name for name in COLUMNS if name not in schema.names]
-        if missing:
-            raise DataError(f"{path} has no column {missing[0]!r}: expected {', '.join(COLUMNS)}")
-        texts = (schema.metadata or {}).get(BOUND)
-        if texts is None:
-            raise DataError(
-                f"{path} does not say which encoder its embeddings are of: enrol them as embeddings made "
-                f"elsewhere, or export the table from a gallery"
-            )
-        bound = json.loads(texts)
-        claim = Claim(int(bound["dimension"]), bound["fingerprint"], bound["distance"])
-        claim.check(store)
         columns = [*COLUMNS, *(["source"] if "source" in schema.names else [])]
         tables = (batch.to_pylist() for batch in file.iter_batches(chunk, columns=columns))
         batches = (intake.records([_entry(row, path) for row in rows]) for rows in tables)
-        return pour(store, batches, progress=progress, full=bound.get("form") == "float32")
+        return pour(store, batches, progress=progress, full=bound.form == "float32")
+
+
+def bound_by(path: Path) -> Binding:
+    """Returns what the gallery was bound to that a table was exported from.
+
+    Raises:
+        DataError: The file cannot be read, or lacks a column or the name of its encoder.
+    """
+    with _opened(path) as file:
+        return _bound(file, path)
 
 
 def copy_gallery(
@@ -139,6 +133,36 @@ def batched(records: Iterator[T], size: int) -> Iterator[list[T]]:
     """Cuts a stream into lists of at most `size`."""
     while batch := list(islice(records, size)):
         yield batch
+
+
+def _opened(path: Path) -> Any:
+    _, parquet = _arrow()
+    try:
+        return parquet.ParquetFile(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # pyarrow's own errors are of this kind
+        raise DataError(f"{path} is no Parquet table: {str(error).partition('. ')[0]}") from error
+
+
+def _bound(file: Any, path: Path) -> Binding:
+    schema = file.schema_arrow
+    missing = [name for name in COLUMNS if name not in schema.names]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}: expected {', '.join(COLUMNS)}")
+    texts = (schema.metadata or {}).get(BOUND)
+    if texts is None:
+        raise DataError(
+            f"{path} does not say which encoder its embeddings are of: enrol them as embeddings made "
+            f"elsewhere, or export the table from a gallery"
+        )
+    try:
+        return Binding.from_texts(json.loads(texts), str(path))
+    except (GalleryError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} does not say in a way that can be read of which encoder its embeddings are: export the "
+            f"table again"
+        ) from error
 
 
 def _columns(arrow: Any, batch: Sequence[Record]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def typed(value: object) -> Typed | None:
         try:
             return "number", float(value)
         except OverflowError:
-            return "number", math.copysign(math.inf, value)
+            return "number", math.inf if value > 0 else -math.inf
     return None
 
 

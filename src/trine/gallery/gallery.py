@@ -9,11 +9,11 @@ from typing import Any, final
 
 import numpy as np
 
-from trine.errors import CalibrationError, GalleryError, InputError, SettingError
+from trine.errors import CalibrationError, InputError, SettingError
 from trine.gallery.clusters import Clusters, cluster, made_with
 from trine.gallery.contents import Contents
 from trine.gallery.decision import Candidate, Identification, Threshold, Verification
-from trine.gallery.entries import Hit, Vector, Vectors, check_name
+from trine.gallery.entries import Hit, Vector, Vectors, check_name, unknown_identity
 from trine.gallery.filters import Filter
 from trine.gallery.identify import Ranking, Scoring
 from trine.gallery.index import scores_between
@@ -97,10 +97,7 @@ class Gallery(Contents):
             scope = Scope(only=frozenset([check_name(identity, "identity")]))
             (hits,) = self._store.search(first, k=1, scope=scope)
             if not hits:
-                raise GalleryError(
-                    f"the gallery {self._store.address} knows nobody called {identity[:80]!r}: enrol "
-                    f"them first"
-                )
+                raise unknown_identity(identity, self._store.identities(), self._store.address)
             score = hits[0].score
         return Verification(**limit.judged(score), claim=identity)
 

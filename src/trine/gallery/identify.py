@@ -63,7 +63,8 @@ class Ranking:
             )
         if self.quality is not None and self.scoring == "best":
             raise SettingError(
-                "quality= weighs the embeddings of a mean or a centroid: give scoring='mean' or 'centroid'"
+                "quality= weighs the embeddings of a mean or a centroid: give scoring='mean' or "
+                "scoring='centroid'"
             )
 
 

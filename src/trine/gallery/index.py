@@ -24,6 +24,10 @@ from trine.gallery.store import Scope
 from trine.neighbours import ExactSearch, InvertedSearch, make_search
 from trine.shapes import Bool, Float32, Int64
 
+PATIENCE = 1000
+"""How many questions are answered exactly before inverted lists are learned for a million records or more:
+these would take about as long as a thousand exact answers, and most openings ask for a few."""
+
 RECENT = 4096
 """How many new records are searched apart from the others before they are merged."""
 
@@ -82,8 +86,9 @@ class Segment:
         self.rows = rows
         self.alive = np.ones(len(keys), dtype=bool)
         self.struck = 0
-        self._search: ExactSearch | None = None
         self._exact: ExactSearch | None = None
+        self._lists: ExactSearch | None = None
+        self._asked = 0
         self._columns: dict[str, Column] = {}
 
     def strike(self, keys: Int64[np.ndarray, " r"]) -> None:
@@ -139,7 +144,7 @@ class Segment:
             return [[] for _ in queries]
         if allowed is not None and count <= max(FEW, len(self.keys) // 16):
             return self._measured(queries, np.flatnonzero(allowed), k=k, distance=distance)
-        search = self._search_of(distance, whole=whole)
+        search = self._search_of(distance, asked=len(queries) if whole else 0)
         return self._searched(search, queries, k=min(k, count), count=count, allowed=allowed)
 
     def _measured(
@@ -192,15 +197,17 @@ class Segment:
             width *= 4
         return found
 
-    def _search_of(self, distance: Distance, *, whole: bool) -> ExactSearch:
-        """The search over the whole, or the one whose answer stays exact when many are left out."""
-        if self._search is None:
-            self._search = make_search(self.rows, distance=distance)
-        if whole or not isinstance(self._search, InvertedSearch):
-            return self._search
+    def _search_of(self, distance: Distance, *, asked: int) -> ExactSearch:
+        """The exact search; or the one through lists, for questions to the whole that were many already."""
         if self._exact is None:
             self._exact = ExactSearch(self.rows, distance=distance)
-        return self._exact
+        self._asked += asked
+        if not asked or self._asked <= PATIENCE:
+            return self._exact
+        if self._lists is None:
+            made = make_search(self.rows, distance=distance)
+            self._lists = made if isinstance(made, InvertedSearch) else self._exact
+        return self._lists
 
 
 class Index:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +47,19 @@ class Intake:
             for entry, row, text in zip(batch, rows, metadata, strict=True)
         ]
 
-    def entries(self, dataset: Dataset, *, chunk: int) -> Iterator[Entry]:
-        """Embeds a dataset a chunk at a time, with its columns as metadata."""
+    def entries(
+        self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Entry]:
+        """Embeds a dataset a chunk at a time, with its columns, and what is said by name, as metadata."""
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
             columns = {name: values.tolist() for name, values in part.columns.items()}
             rows = self._embed(part.items, part.names)
             paths = part.items.paths if isinstance(part.items, ImageFiles) else [None] * len(part)
             for i, (name, row, path) in enumerate(zip(part.names, rows, paths, strict=True)):
-                metadata = {column: values[i] for column, values in columns.items()}
+                about = {column: values[i] for column, values in columns.items()} | {**metadata.get(name, {})}
                 source = None if path is None else str(Path(path).absolute())
-                yield Entry(part.identity(i), name, row, metadata=metadata, source=source)
+                yield Entry(part.identity(i), name, row, metadata=about, source=source)
 
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
         """Returns the one row to ask about, from an item or from its embedding."""

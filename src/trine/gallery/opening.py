@@ -11,6 +11,7 @@ from trine.distances import Distance, check_distance
 from trine.errors import GalleryError, SettingError
 from trine.gallery.decision import Threshold
 from trine.gallery.forms import Form, check_form
+from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
 from trine.gallery.verification import EmbeddingEncoder
@@ -85,8 +86,8 @@ class Claim:
         if self.fingerprint not in (None, bound.fingerprint):
             raise GalleryError(
                 f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, given the encoder "
-                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, or enrol "
-                f"into a new gallery"
+                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, rebuild it for "
+                f"this one, or enrol into a new gallery"
             )
         if self.dimension not in (None, bound.dimension):
             raise GalleryError(
@@ -112,11 +113,14 @@ def open_store(address: str | Path, *, binding: Binding | None) -> Store:
         GalleryError: The address is of no kind this trine knows, or the store cannot be opened.
     """
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
-    if scheme:
-        raise GalleryError(
-            f"{scheme[1]}:// is no kind of gallery that this trine opens: give the path of a file"
-        )
-    return SqliteStore(Path(address).expanduser(), binding=binding)
+    if scheme is None:
+        return SqliteStore(Path(address).expanduser(), binding=binding)
+    if scheme[1] in SCHEMES:
+        return PostgresStore(str(address), binding=binding)
+    raise GalleryError(
+        f"{scheme[1]}:// is no kind of gallery that this trine opens: give the path of a file, or "
+        f"postgresql://…"
+    )
 
 
 def _short(fingerprint: str) -> str:

@@ -160,8 +160,8 @@ def check_file(path: Path) -> None:
     """
     if is_new(path):
         raise GalleryError(
-            f"there is no gallery {path}: enrol into it first, or give encoder= (or dimension= and "
-            f"fingerprint=) to create it"
+            f"there is no gallery {path}: enrol into it first, or create it with an encoder (or "
+            f"dimension= and fingerprint=)"
         )
     if path.is_dir():
         raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
@@ -203,7 +203,8 @@ def check_version(version: int, path: Path) -> None:
 
 def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
     """Says in one sentence what an error of SQLite means for the gallery and what to do."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return GalleryError(
             f"the gallery {path} has been locked by another process for more than {wait:g} s: nothing "
@@ -214,7 +215,8 @@ def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
             f"the gallery {path} is read-only: nothing was written; change the permissions of the file "
             f"and its folder, or enrol into a copy"
         )
-    if code == sqlite3.SQLITE_FULL:
+    # Even reading needs 32 kB beside the file, for the index of the log.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return GalleryError(
             f"the disk of the gallery {path} is full: nothing of this call was written; make room and "
             f"try again"

@@ -240,12 +240,14 @@ class SqliteStore:
 
     def assign(self, clusters: Mapping[str, int]) -> None:
         """Sets the clusters of the named items that are there; their numbers count as used."""
+        if not clusters:
+            return
         with self._database.writing():
             self._database.many(
                 "UPDATE items SET cluster = ? WHERE item = ?",
                 ((cluster, item) for item, cluster in clusters.items()),
             )
-            largest = max(clusters.values(), default=0)
+            largest = max(clusters.values())
             self._database.run("UPDATE state SET clusters = max(clusters, ?)", (largest,))
 
     def notes(self) -> dict[str, str]:

@@ -65,6 +65,15 @@ def stage(database: Database, binding: Binding, rows: Sequence[tuple[bytes, str,
 
 def switch(database: Database, binding: Binding, *, drop: Collection[str]) -> bool:
     """Puts what is staged in place of all embeddings, or does nothing where an item would be lost."""
+    with database.lock:
+        if not _switched(database, binding, drop=drop):
+            return False
+        # Not before it is on the disk: a full one leaves the old encoder in its place.
+        database.rebound()
+    return True
+
+
+def _switched(database: Database, binding: Binding, *, drop: Collection[str]) -> bool:
     with database.writing() as stamp:
         if _noted(database) != _text(binding):
             return False
@@ -91,7 +100,6 @@ def switch(database: Database, binding: Binding, *, drop: Collection[str]) -> bo
         database.run("DELETE FROM gallery")
         database.many("INSERT INTO gallery VALUES (?, ?)", binding.to_texts().items())
         database.run("UPDATE state SET bound = bound + 1")
-        database.rebound()
     return True
 
 

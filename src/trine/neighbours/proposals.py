@@ -46,7 +46,9 @@ class Frame:
 
     def squares(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
         """The squared norm of placed rows."""
-        return rows.new_ones(len(rows), 1) if self.unit else rows.square().sum(1, keepdim=True)
+        if self.unit:
+            return rows.new_ones(len(rows), 1)
+        return rows.double().square().sum(1, keepdim=True).to(rows.dtype)
 
 
 class Proposer(Protocol):
@@ -95,12 +97,15 @@ class Tiles:
         return torch.mm(queries, self._references[start:stop].T, out=out[: len(queries), : stop - start])
 
     def window(
-        self, squares: Tensor, limits: Tensor, start: int, stop: int
+        self, queries: Tensor, limits: Float[Tensor, "n p"], start: int, stop: int
     ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
         """What the product of a reference says about squared distances, in the frame's scale.
 
+        The sum of D + 1 products is off by at most (D + 1)u(‖x‖² + 2‖y‖²), in any order; that both rows were
+        rounded to their places, and norms to numbers of their kind, adds a few u.
+
         Args:
-            squares: From `query`.
+            queries: From `query`.
             limits: Squared distances, measured in float64.
             start: First reference of a tile.
             stop: Behind its last.
@@ -108,13 +113,13 @@ class Tiles:
         Returns:
             Below the first a product belongs to a reference beyond the limit, above the second to one nearer.
         """
-        largest = self._references[start:stop, -1].amax()
-        sizes = (squares + largest).double()
-        # The measured distances have a rounding error too, that of float64.
-        slack = sizes * ((self.width + 16) * 2.0**-51) + FLOOR
-        low = squares.double() - limits - slack
-        high = low + 2 * slack + 2.5 * self.error * sizes
-        infinity = squares.new_tensor(torch.inf)
+        squares = self.frame.squares(queries[:, :-1].double())
+        least, most = (float(end) for end in self._references[start:stop, -1].aminmax())
+        unit = torch.finfo(self.dtype).eps / 2 + 2.0**-50  # distances and norms are rounded to float64, too
+        slack = (self.width + 16) * unit * (squares + 2.01 * most) + FLOOR
+        low = squares - limits - slack + self.error * least
+        high = squares - limits + slack + self.error * 1.01 * most
+        infinity = limits.new_tensor(torch.inf).to(self.dtype)
         return low.to(self.dtype).nextafter(-infinity), high.to(self.dtype).nextafter(infinity)
 
     def query(self, x: Tensor) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n 1"]]:

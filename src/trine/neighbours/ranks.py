@@ -25,8 +25,8 @@ from trine.shapes import Bool, Float, Int64
 NEVER = np.iinfo(np.int64).max
 """The rank of what is not there: it fills up rows with fewer relevant references than others."""
 
-_COLUMNS = 4096  # of a tile: a row of it is sorted in the cache
-_ROWS = 1024
+_COLUMNS = 2048  # of a tile: a row of it is sorted in the cache
+_ROWS = 2048
 _MANY = 256
 _CROWDED = 16  # one reference in so many left open, and the row is counted again
 
@@ -163,10 +163,10 @@ class _Count:
         self.limits, self.at = limits, at
         self.listed, slot = (own >= 0).nonzero().unbind(1)
         self.column = own[self.listed, slot]
-        self.query, self.squares = product.query(x)
+        self.query, squares = product.query(x)
         self.nearer = torch.zeros_like(at)
         # Beyond the range of the product's numbers nothing is known.
-        self.crowded = ~self.squares[:, 0].isfinite()
+        self.crowded = ~squares[:, 0].isfinite()
 
     def run(self) -> tuple[Int64[Tensor, "n p"], Bool[Tensor, " n"]]:
         """The counts, and the rows where they are not known."""
@@ -181,7 +181,7 @@ class _Count:
         tile = self.product.product(self.query, start, stop, buffer)
         inside = (self.column >= start) & (self.column < stop)
         tile[self.listed[inside], self.column[inside] - start] = -torch.inf
-        low, high = self.product.window(self.squares, self.measure.squared(self.limits), start, stop)
+        low, high = self.product.window(self.query, self.measure.squared(self.limits), start, stop)
         ascending = _ascending(tile)
         place = torch.searchsorted(ascending, high, right=True)
         self.nearer += (stop - start) - place
