@@ -286,6 +286,19 @@ def test_runs_of_other_splits_meet_on_what_both_have_not_seen(two, tmp_path):
     assert 0 < len(common) < 32
     assert f"({len(common)} items" in found.part
     assert "different items" in read(tmp_path / "both").text
+    assert "Train them with one data.seed" in str(found)
+
+
+def test_another_seed_can_be_tested_on_the_same_items(two, tmp_path):
+    root, data = two
+    trained(data, tmp_path / "c", **{"seed": "5", "data.seed": "0", "training.steps": "1"})
+    first, other = (
+        json.loads((run / "split.json").read_text())["parts"] for run in (root / "a", tmp_path / "c")
+    )
+    assert first == other
+    found = compare_runs([root / "a", tmp_path / "c"], data, out=tmp_path / "both")
+    assert not found.notes
+    assert "test part (32 items" in found.part
 
 
 def test_what_cannot_be_compared_is_named(two, tmp_path):

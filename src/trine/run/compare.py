@@ -187,9 +187,11 @@ def _common(
     if not len(positions):
         raise DataError(
             f"no item of {name_of(dataset)} is in the part of every run ({each}); train them with the same "
-            "split and seed, or use --part all"
+            "split and data.seed, or use --part all"
         )
     note = (
         f"The runs were to be evaluated on different items ({each}); these are the ones they have in common."
     )
+    if len({words for _, words in parts}) == 1:
+        note += " Train them with one data.seed to compare them on more."
     return positions, "items that belong to the part of every run", (note, *trained)
