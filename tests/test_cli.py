@@ -101,14 +101,23 @@ def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
         "--out",
         tmp_path / "e",
         "--provisional",
+        "--probability",
+        "platt",
+        "--prior",
+        "0.5",
     )
     assert "false-accept rate of 20 % (provisional" in out
     settings = json.loads((run / "model/settings.json").read_text())
     assert settings["calibration"]["far"] == 0.2
+    assert settings["calibration"]["curve"]["prior"] == 0.5
     refusal = refused(capsys, "evaluate", run, pictures, "--far", "0.1", "--calibrate")
     assert "needs at least 30 identities" in refusal
     learnt = refused(capsys, "evaluate", run, pictures, "--calibrate", "--provisional", "--part", "all")
     assert "was trained on 24 of these 48 items, where every threshold looks better than it is" in learnt
+    alone = refused(capsys, "evaluate", run, pictures, "--probability", "platt")
+    assert "a probability is kept with the threshold; calibrate, too (--calibrate)" in alone
+    unknown = refused(capsys, "evaluate", run, pictures, "--calibrate", "--probability", "plat")
+    assert "unknown probability 'plat': did you mean 'platt'?" in unknown
     assert "takes a number, given '2%'" in refused(capsys, "evaluate", run, pictures, "--far", "2%")
     figures = [line for line in card.splitlines() if "MAP@R" in line]
     assert figures
