@@ -531,6 +531,8 @@ def test_mistakes_about_metadata(people, bars, run, capsys, tmp_path):
     assert "quotes that do not fit" in refused(capsys, *enrol, 'year="20')
     said = refused(capsys, "enrol", run, bars, "--gallery", people, "--identity", "x", "--label", "y")
     assert "leave --label out" in said
+    said = refused(capsys, "enrol", run, bars / "bar0/0.png", "--gallery", people)
+    assert "is one picture: say whose it is with --identity" in said
     table.write_text("item,year\nbar0/0.png,2024\n")
     assert "about.csv is about 1 of the 48 items" in answered(capsys, *enrol, table)
     assert "--identity is somebody of a gallery" in refused(capsys, "verify", "a", "b", "--identity", "x")

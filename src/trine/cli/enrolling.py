@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.conditions import value_of
 from trine.cli.galleries import GALLERY, address_of, model_folder
 from trine.cli.parser import Verb
-from trine.cli.words import counted, data_arguments, items, loaded, say
+from trine.cli.words import at_once, counted, data_arguments, items, loaded, say
 from trine.errors import InputError, SettingError
 
 if TYPE_CHECKING:
     from trine.data import Dataset
-
-AT_ONCE = 256
-"""How many items are embedded and written between two moves of the bar."""
 
 Metadata = dict[str, dict[str, Any]]
 
@@ -42,7 +40,10 @@ def _arguments(parser: Any) -> None:
 
 def _enrol(settings: Any) -> None:
     from trine import Gallery, load
+    from trine.data.pictures import SUFFIXES as PICTURES
 
+    if settings.identity is None and Path(settings.data).suffix.lower() in PICTURES:
+        raise SettingError(f"{settings.data} is one picture: say whose it is with --identity")
     encoder = load(settings.run)
     data = loaded(settings) if settings.identity is None else _of_one(settings)
     metadata = _metadata(settings.metadata, data)
@@ -50,7 +51,8 @@ def _enrol(settings: Any) -> None:
     with Gallery.open(address, encoder=encoder, form=settings.form, model=model) as gallery:
         try:
             with counted("enrolling", len(data)) as progress:
-                done = gallery.enrol_dataset(data, metadata=metadata, chunk=AT_ONCE, progress=progress)
+                chunk = at_once(len(data))
+                done = gallery.enrol_dataset(data, metadata=metadata, chunk=chunk, progress=progress)
         except KeyboardInterrupt:
             say("interrupted; what is enrolled stays, and the same command enrols the rest")
             raise

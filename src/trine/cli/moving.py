@@ -6,11 +6,8 @@ from typing import Any
 
 from trine.cli.galleries import GALLERY, address_of, existing, model_folder
 from trine.cli.parser import Verb
-from trine.cli.words import counted, data_arguments, items, loaded, say
+from trine.cli.words import at_once, counted, data_arguments, items, loaded, say
 from trine.errors import InputError
-
-AT_ONCE = 256
-"""How many items are embedded and written between two moves of the bar of a rebuild."""
 
 
 def _export_arguments(parser: Any) -> None:
@@ -83,7 +80,7 @@ def _rebuild(settings: Any) -> None:
                 data=data,
                 drop_missing=settings.drop_missing,
                 model=model_folder(settings.encoder),
-                chunk=AT_ONCE,
+                chunk=at_once(len(gallery)),
                 progress=progress,
             )
         say(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")

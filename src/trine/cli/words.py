@@ -62,6 +62,16 @@ def counted(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda done: progress.update(task, completed=done)
 
 
+def at_once(total: int) -> int:
+    """Returns how many items to write between two moves of a bar: often enough to be seen, and not more.
+
+    Example:
+        >>> at_once(50), at_once(20_000), at_once(1_000_000)
+        (64, 400, 1024)
+    """
+    return max(64, min(1024, total // 50))
+
+
 def data_arguments(parser: Any, name: str = "data") -> None:
     """Adds the arguments that name data.
 
