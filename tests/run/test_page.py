@@ -196,6 +196,7 @@ def test_a_threshold_of_items_learnt_from_is_refused(two):
 def test_shares_are_said_without_powers_of_ten(two):
     root, data = two
     report = evaluate_run(root / "a", data)
+    elsewhere = replace(report, calibration=replace(report.calibration, impostor_pairs=7))
     for share, words in (
         (0.0, "0 %"),
         (6.94e-7, "0.000069 %"),
@@ -203,8 +204,18 @@ def test_shares_are_said_without_powers_of_ten(two):
         (0.1234, "12 %"),
         (1.0, "100 %"),
     ):
-        sentence = replace(report, realised_far=share).threshold_sentence()
+        sentence = replace(elsewhere, realised_far=share).threshold_sentence()
         assert f"here it accepts {words} of impostor pairs" in sentence
+
+
+def test_threshold_that_comes_from_these_items_promises_nothing(two):
+    root, data = two
+    report = evaluate_run(root / "a", data)  # trained without a validation part
+    counts = (
+        f"{report.calibration.identities} identities, {report.calibration.impostor_pairs:,} impostor pairs"
+    )
+    assert f"chosen on these very items ({counts})" in report.threshold_sentence()
+    assert "here it accepts" not in report.threshold_sentence()
 
 
 def naive_difference(first, other, line):

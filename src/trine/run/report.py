@@ -165,9 +165,17 @@ class Report:
         words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
         if known.provisional:
             words += " (provisional: too few identities or pairs to promise it)"
+        if self._chosen_here(known):
+            return f"{words}, chosen on these very items ({basis}): elsewhere it may accept more"
         realised = self.realised_far
         here = "" if realised is None else f"; here it accepts {_percent(realised)} of impostor pairs"
         return f"{words}, from {basis}{here}"
+
+    def _chosen_here(self, known: Calibration) -> bool:
+        """Whether the threshold comes from the items that are evaluated."""
+        pairs = self.after.verification
+        counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
+        return counts and known.threshold == pairs.threshold_at_far(known.far)
 
     def __str__(self) -> str:
         lines = printed_lines(self.after, self.far)
