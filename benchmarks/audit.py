@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from results import describe, machine, write
+from results import describe, keep, machine
 from trine.data import Dataset, load
 from trine.encoders import load as load_encoder
 from trine.evaluation import Audit, audit
@@ -36,14 +36,7 @@ def main() -> None:
     summary |= of_pixels(noisy, chosen, wrong)
     print(describe(summary), flush=True)
     summary |= of_embeddings(noisy, chosen, wrong)
-    write(
-        "audit",
-        command="python benchmarks/audit.py",
-        question=__doc__.splitlines()[0],
-        rows=[{"seed": 0} | summary],
-        summary=summary,
-    )
-    print(describe(summary))
+    keep("audit", __doc__, rows=[{"seed": 0} | summary], summary=summary)
 
 
 def of_pixels(data: Dataset, chosen: np.ndarray, wrong: np.ndarray) -> dict[str, object]:

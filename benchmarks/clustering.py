@@ -13,7 +13,7 @@ import time
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering
 
-from results import describe, write
+from results import keep
 from trine.clustering import cluster
 from trine.evaluation import calibrate, clustering_of
 
@@ -48,14 +48,7 @@ def main() -> None:
     start = time.perf_counter()
     peer.fit(rows)
     summary["scikit-learn, average linkage: seconds"] = round(time.perf_counter() - start, 1)
-    write(
-        "clustering",
-        command="python benchmarks/clustering.py",
-        question=__doc__.splitlines()[0],
-        rows=[summary],
-        summary=summary,
-    )
-    print(describe(summary))
+    keep("clustering", __doc__, rows=[summary], summary=summary)
 
 
 if __name__ == "__main__":

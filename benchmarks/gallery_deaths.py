@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from results import machine, write
+from results import keep, machine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -59,10 +59,9 @@ def main() -> None:
             f"{row['deaths']} times, {row['acknowledged']} calls acknowledged, "
             f"{row['finished']} times the call under way was there, whole; {len(row['losses'])} losses"
         )
-    write(
+    keep(
         "gallery_deaths",
-        command="python benchmarks/gallery_deaths.py",
-        question=__doc__.splitlines()[0],
+        __doc__,
         rows=rows,
         summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},
     )

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from results import describe, machine, spread, write
+from results import keep, machine, spread
 from trine.data import load
 from trine.training import load_recipe
 
@@ -62,14 +62,7 @@ def main(folder: str) -> None:
     summary["splits whose interval holds the promised rate"] = (
         f"{sum(r['holds'] for r in rows)} of {len(rows)}"
     )
-    write(
-        "gallery_orl",
-        command=f"python benchmarks/gallery_orl.py {folder}",
-        question=__doc__.splitlines()[0],
-        rows=rows,
-        summary=summary,
-    )
-    print(describe(summary))
+    keep("gallery_orl", __doc__, rows=rows, summary=summary, arguments=[folder])
 
 
 if __name__ == "__main__":

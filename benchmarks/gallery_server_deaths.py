@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from results import machine, write
+from results import keep, machine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -47,10 +47,9 @@ def main() -> None:
             f"{toll.deaths} times, {toll.acknowledged} calls acknowledged, {toll.finished} times the call "
             f"under way was there, whole; {len(toll.losses)} losses"
         )
-    write(
+    keep(
         "gallery_server_deaths",
-        command="python benchmarks/gallery_server_deaths.py",
-        question=__doc__.splitlines()[0],
+        __doc__,
         rows=rows,
         summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},
     )

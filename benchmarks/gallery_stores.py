@@ -89,7 +89,8 @@ class Kept:
 
     def ready(self) -> None:
         # From a million rows on a gallery answers exactly at first, and learns lists when asked often.
-        self._gallery.identify_many(embeddings=np.zeros((1001, 128), np.float32))
+        queries = np.random.default_rng(0).standard_normal((1001, 128), dtype=np.float32)
+        self._gallery.identify_many(embeddings=queries)
 
     def search(self, query: Rows) -> list[int]:
         return [int(hit.item[5:]) for hit in self._gallery.search(embedding=query, k=K)]

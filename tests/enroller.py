@@ -191,3 +191,23 @@ def work_on_a_full_disk(folder, pipe):
     filler.unlink()
     told["create"] = first, left, said(lambda: opened(path.with_name("new.db")).close())
     pipe.send(told)
+
+
+def read_and_write_at_once(address, processes, *, count):
+    """Two readers and a writer for each of two registers, until the writers are done; the last numbers."""
+    lasts = {name: processes.Value("l", 0) for name in ("x", "y")}
+    over = processes.Event()
+    readers = [processes.Process(target=read_registers, args=(address, lasts, over, {})) for _ in range(2)]
+    writers = [
+        processes.Process(target=write_a_register, args=(address, name, count, last))
+        for name, last in lasts.items()
+    ]
+    for worker in (*readers, *writers):
+        worker.start()
+    for writer in writers:
+        writer.join()
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert [worker.exitcode for worker in (*readers, *writers)] == [0] * 4
+    return [last.value for last in lasts.values()]

@@ -101,12 +101,24 @@ def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
         "--out",
         tmp_path / "e",
         "--provisional",
+        "--probability",
+        "platt",
+        "--prior",
+        "0.5",
     )
     assert "false-accept rate of 20 % (provisional" in out
     settings = json.loads((run / "model/settings.json").read_text())
     assert settings["calibration"]["far"] == 0.2
+    assert settings["calibration"]["curve"]["prior"] == 0.5
     refusal = refused(capsys, "evaluate", run, pictures, "--far", "0.1", "--calibrate")
     assert "needs at least 30 identities" in refusal
+    learnt = refused(capsys, "evaluate", run, pictures, "--calibrate", "--provisional", "--part", "all")
+    assert "was trained on 24 of these 48 items, where every threshold looks better than it is" in learnt
+    alone = refused(capsys, "evaluate", run, pictures, "--probability", "platt")
+    assert "a probability is kept with the threshold; calibrate, too (--calibrate)" in alone
+    unknown = refused(capsys, "evaluate", run, pictures, "--calibrate", "--probability", "plat")
+    assert "unknown probability 'plat': did you mean 'platt'?" in unknown
+    assert "takes a number, given '2%'" in refused(capsys, "evaluate", run, pictures, "--far", "2%")
     figures = [line for line in card.splitlines() if "MAP@R" in line]
     assert figures
     assert all(line in (run / "model/README.md").read_text() for line in figures)
@@ -259,7 +271,9 @@ def test_mistakes_in_the_words_themselves(capsys):
     assert "unrecognized arguments: --epochs" in refused(
         capsys, "train", "digits", "--out", "x", "--epochs", "3"
     )
-    assert "Expected a <class 'int'>" in refused(capsys, "search", "a.jpg", "--gallery", "g", "-k", "many")
+    assert "trine: -k takes a whole number, given 'many'; see trine search --help" in refused(
+        capsys, "search", "a.jpg", "--gallery", "g", "-k", "many"
+    )
 
 
 def test_mistakes_about_data(capsys, pictures, tmp_path):

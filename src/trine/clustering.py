@@ -73,7 +73,8 @@ def cluster(
     _check(threshold)
     if method == "average":
         return _averaged(embeddings, threshold, distance)
-    found = nearest_neighbours(embeddings, k=neighbours, distance=distance, backend=backend)
+    rows = as_rows(embeddings, name="embeddings")
+    found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
     return connected(found, threshold=threshold)
 
 

@@ -215,3 +215,7 @@ def test_what_cannot_be_used_is_named():
         audit(rows, [1, 1, 2], names=["a"])
     with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
         audit(rows, [1, 1, 2], neighbours=0)
+    with pytest.raises(InputError, match="embeddings must be finite, row 1 holds NaN"):
+        audit(np.array([[0.0], [np.nan], [1.0]]), [1, 1, 2])
+    with pytest.raises(InputError, match="top must be at least 0, given -1"):
+        audit(rows, [1, 1, 2]).suspects(-1)

@@ -245,3 +245,6 @@ def test_what_cannot_be_used_is_named():
         report.interval("nmi")
     with pytest.raises(InputError, match="needs resamples of at least 1, given 0"):
         report.interval("ari")
+    for method in ("connected", "average"):
+        with pytest.raises(InputError, match="embeddings must be finite, row 1 holds NaN"):
+            clustering(np.array([[0.0], [np.nan]]), [1, 1], threshold=1.0, method=method)

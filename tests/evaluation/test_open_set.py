@@ -123,6 +123,9 @@ def test_json_carries_counts_and_intervals():
     assert found["threshold_at_fpir"]["1"] == pytest.approx(0.6)
     assert (found["known_probes"], found["strangers"], found["gallery"]) == (2, 1, 2)
     assert found["intervals"]["dir_at_fpir"]["0"] == report.interval("dir_at_fpir", 0.0).to_json()
+    lost = open_set(x[1:], ["b", "x"], y, ["a", "b"], at=(0.5,), resamples=1, seed=0)
+    assert np.isnan(lost.interval("dir_at_fpir", 0.5).low)
+    assert lost.to_json()["intervals"]["dir_at_fpir"] == {"0.5": None}
     assert open_set(x, ["a", "b", "x"], y, ["a", "b"], resamples=0).to_json()["intervals"] is None
 
 
@@ -141,5 +144,5 @@ def test_what_cannot_be_used_is_named():
         report.dir_at_fpir(1.5)
     with pytest.raises(InputError, match="unknown figure 'dir': known: dir_at_fpir"):
         report.interval("dir")
-    with pytest.raises(InputError, match="dir_at_fpir takes a rate and a rank, given"):
+    with pytest.raises(InputError, match="dir_at_fpir takes a rate, and a rank unless it is 1, given"):
         report.interval("dir_at_fpir")

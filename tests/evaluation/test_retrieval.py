@@ -241,7 +241,11 @@ def test_what_cannot_be_used_is_named(as_in_production):
     with pytest.raises(InputError, match="labels must be integers or strings, given float64"):
         retrieval(x, np.array([0.0, 0.0, 1.0]))
     with pytest.raises(InputError, match="labels mix types"):
+        codes(np.array([1, "a"], dtype=object), items=2)
+    with pytest.raises(InputError, match="labels must name every item, given None at item 2"):
         codes(np.array([1, "a", None], dtype=object), items=3)
+    with pytest.raises(InputError, match="given bool; convert with"):
+        retrieval(x, np.array([True, True, False]))
     with pytest.raises(InputError, match="row 1 holds NaN"):
         retrieval(np.array([[0.0], [np.nan]]), [1, 1])
     with pytest.raises(InputError, match="at must hold ranks of at least 1"):

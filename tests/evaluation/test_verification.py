@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
@@ -129,6 +130,19 @@ def test_given_pairs_are_the_trials():
     assert (report.protocol, report.identities) == ("verification: given pairs", None)
     by_labels = verification(x, [5, 5, 6, 7], pairs=pairs)
     assert by_labels.impostor.tolist() == report.impostor.tolist()
+
+
+@pytest.mark.parametrize("form", [np.int8, np.uint8, torch.tensor, list])
+def test_pairs_may_come_as_anything_that_names_rows(as_in_production, form):
+    random = np.random.default_rng(0)
+    x, pairs = random.normal(size=(20, 3)), random.integers(0, 20, (50, 2))
+    same = random.random(50) < 0.4
+    report = verification(x, pairs=pairs, same=same)
+    assert (report.genuine_pairs, report.impostor_pairs) == (same.sum(), (~same).sum())
+    shaped = (lambda rows: rows.tolist()) if form is list else (lambda rows: form(rows))
+    again = verification(x, pairs=shaped(pairs), same=shaped(same))
+    np.testing.assert_array_equal(again.genuine, report.genuine)
+    np.testing.assert_array_equal(again.impostor, report.impostor)
 
 
 def test_tiles_give_the_same_pairs(monkeypatch):
@@ -283,5 +297,33 @@ def test_what_cannot_be_used_is_named():
 
 
 def test_flags_of_another_length_are_named(as_in_production):
-    with pytest.raises(InputError, match="same must have one entry per pair, given 1 for 2 pairs"):
+    with pytest.raises(InputError, match=r"same must have one entry for each of 2 pairs, given \(1,\)"):
         verification(np.zeros((4, 2)), pairs=np.array([[0, 1], [1, 2]]), same=np.array([True]))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "same", "match"),
+    [
+        ([[0.0, 1.0]], [True], r"pairs must be integers, 2 rows of items in each line, given float64"),
+        ([0, 1], [True], r"given int64 of shape \(2,\)"),
+        ([[0, 1, 2]], [True], r"given int64 of shape \(1, 3\)"),
+        ([[-1, 1]], [True], r"pair 0 is \[-1, 1\], expected rows from 0 to 3"),
+        ([[0, 1], [1, 2]], [1, 2], "same must hold true or false, or 1 or 0, given int64"),
+        ([[0, 1], [1, 2]], ["yes", "no"], "same must hold true or false, or 1 or 0, given <U3"),
+    ],
+)
+def test_pairs_that_name_no_rows_are_named(as_in_production, pairs, same, match):
+    with pytest.raises(InputError, match=match):
+        verification(np.zeros((4, 2)), pairs=pairs, same=same)
+
+
+def test_an_interval_takes_what_its_figure_takes():
+    report = verification(np.arange(6.0)[:, None], [0, 0, 1, 1, 2, 2])
+    with pytest.raises(InputError, match=r"tar_at_far takes one rate, given \(\)"):
+        report.interval("tar_at_far")
+    with pytest.raises(InputError, match=r"roc_auc takes nothing, given \(0\.1,\)"):
+        report.interval("roc_auc", 0.1)
+    with pytest.raises(InputError, match=r"far_at takes one threshold, given \(1, 2\)"):
+        report.interval("far_at", 1, 2)
+    with pytest.raises(InputError, match="far must be a rate from 0 to 1, given 2"):
+        report.interval("threshold_at_far", 2)

@@ -615,24 +615,8 @@ def test_two_galleries_of_one_database_know_nothing_of_each_other():
 
 
 def test_processes_read_and_write_at_once(address):
-    processes = forking.processes()
-    count, over = 12, processes.Event()
-    lasts = {name: processes.Value("l", 0) for name in ("x", "y")}
-    readers = [
-        processes.Process(target=enroller.read_registers, args=(address, lasts, over, {})) for _ in range(2)
-    ]
-    writers = [
-        processes.Process(target=enroller.write_a_register, args=(address, name, count, last))
-        for name, last in lasts.items()
-    ]
-    for worker in (*readers, *writers):
-        worker.start()
-    for writer in writers:
-        writer.join()
-    over.set()
-    for reader in readers:
-        reader.join()
-    assert [worker.exitcode for worker in (*readers, *writers)] == [0] * 4
+    count = 12
+    assert enroller.read_and_write_at_once(address, forking.processes(), count=count) == [count] * 2
     with Gallery.open(address) as gallery:
         assert {name: gallery.get(name).metadata for name in "xy"} == {n: {"value": count} for n in "xy"}
 

@@ -112,22 +112,4 @@ def test_threads_see_what_others_acknowledged(tmp_path, shared, monkeypatch):
 
 
 def test_processes_see_what_others_acknowledged(tmp_path, processes):
-    path, count = tmp_path / "g.db", 100
-    lasts = {name: processes.Value("l", 0) for name in ("x", "y")}
-    over = processes.Event()
-    readers = [
-        processes.Process(target=enroller.read_registers, args=(path, lasts, over, {})) for _ in range(2)
-    ]
-    writers = [
-        processes.Process(target=enroller.write_a_register, args=(path, name, count, last))
-        for name, last in lasts.items()
-    ]
-    for worker in (*readers, *writers):
-        worker.start()
-    for writer in writers:
-        writer.join()
-    over.set()
-    for reader in readers:
-        reader.join()
-    assert [worker.exitcode for worker in (*readers, *writers)] == [0] * 4
-    assert [last.value for last in lasts.values()] == [count] * 2
+    assert enroller.read_and_write_at_once(tmp_path / "g.db", processes, count=100) == [100] * 2

@@ -11,7 +11,7 @@ import pytest
 from reading import check_page
 from runs import rows
 from trine.data import Dataset, ImageArray
-from trine.errors import DataError, InputError, ModelError, SettingError
+from trine.errors import CalibrationError, DataError, InputError, ModelError, SettingError
 from trine.evaluation.intervals import multiplicities, percentile_interval
 from trine.run import compare_runs, evaluate_run, train_run
 from trine.run.headline import long_lines
@@ -156,6 +156,7 @@ def test_cameras_bring_the_protocol_of_re_identification(two, tmp_path):
     assert identified.cmc(1) == pytest.approx(np.mean(hits))
     figures = stored(tmp_path / "cameras")["after_training"]["identification"]
     assert f"CMC rank 1\n{figures['cmc']['1']:.3f}" in read(tmp_path / "cameras").text
+    assert re.search(rf"across cameras: CMC rank 1 +[01]\.\d+ +{figures['cmc']['1']:.3f}   \(", str(report))
     one = replace(data, columns={"camera": np.zeros(64, np.int64)})
     assert evaluate_run(root / "a", one, part="all", out=tmp_path / "one").after.identification is None
 
@@ -173,13 +174,48 @@ def test_listed_pairs_are_measured_where_both_items_are_there(two, tmp_path):
     assert whole.after.pairs.pairs_total == 62
     figures = stored(tmp_path / "all")["after_training"]["pairs"]
     assert f"accuracy\n{figures['accuracy']:.3f}" in read(tmp_path / "all").text
+    assert re.search(rf"listed pairs: accuracy +[01]\.\d+ +{figures['accuracy']:.3f}   \(", str(whole))
+    spread = f"{figures['accuracy']:.4f} ± {figures['accuracy_standard_error']:.4f}"
+    assert f"accuracy {spread} (standard error over 3 folds)" in read(tmp_path / "all").text
     part = evaluate_run(root / "a", data, out=tmp_path / "part", pairs=listed)
     assert part.after.pairs is not None
     left = 62 - part.after.pairs.pairs_total
     assert f"{left:,} pairs of the list were left out" in read(tmp_path / "part").text
+    assert f"{left:,} pairs of the list were left out" in stored(tmp_path / "part")["notes"][0]
     listed.write_text("\n".join(lines[:2]) + "\n")
     with pytest.raises(DataError, match="0 of two have both items in the part"):
         evaluate_run(root / "a", data, part="all", out=tmp_path / "none", pairs=listed)
+
+
+def test_a_threshold_of_items_learnt_from_is_refused(two):
+    root, data = two
+    with pytest.raises(CalibrationError, match="was trained on 32 of these 64 items"):
+        evaluate_run(root / "a", data, part="all", store_threshold=True, support="provisional")
+
+
+def test_shares_are_said_without_powers_of_ten(two):
+    root, data = two
+    report = evaluate_run(root / "a", data)
+    elsewhere = replace(report, calibration=replace(report.calibration, impostor_pairs=7))
+    for share, words in (
+        (0.0, "0 %"),
+        (6.94e-7, "0.000069 %"),
+        (0.009982, "1 %"),
+        (0.1234, "12 %"),
+        (1.0, "100 %"),
+    ):
+        sentence = replace(elsewhere, realised_far=share).threshold_sentence()
+        assert f"here it accepts {words} of impostor pairs" in sentence
+
+
+def test_threshold_that_comes_from_these_items_promises_nothing(two):
+    root, data = two
+    report = evaluate_run(root / "a", data)  # trained without a validation part
+    counts = (
+        f"{report.calibration.identities} identities, {report.calibration.impostor_pairs:,} impostor pairs"
+    )
+    assert f"chosen on these very items ({counts})" in report.threshold_sentence()
+    assert "here it accepts" not in report.threshold_sentence()
 
 
 def naive_difference(first, other, line):
@@ -261,6 +297,19 @@ def test_runs_of_other_splits_meet_on_what_both_have_not_seen(two, tmp_path):
     assert 0 < len(common) < 32
     assert f"({len(common)} items" in found.part
     assert "different items" in read(tmp_path / "both").text
+    assert "Train them with one data.seed" in str(found)
+
+
+def test_another_seed_can_be_tested_on_the_same_items(two, tmp_path):
+    root, data = two
+    trained(data, tmp_path / "c", **{"seed": "5", "data.seed": "0", "training.steps": "1"})
+    first, other = (
+        json.loads((run / "split.json").read_text())["parts"] for run in (root / "a", tmp_path / "c")
+    )
+    assert first == other
+    found = compare_runs([root / "a", tmp_path / "c"], data, out=tmp_path / "both")
+    assert not found.notes
+    assert "test part (32 items" in found.part
 
 
 def test_what_cannot_be_compared_is_named(two, tmp_path):

@@ -9,6 +9,8 @@ from typing import Any, NoReturn
 
 from trine.errors import SettingError, require
 
+_NUMBER = re.compile(r"Parser key \"(\w+)\": Expected a <class '(int|float)'>\. Got value: (.*)")
+
 EXAMPLES = """\
 examples:
   trine demo
@@ -115,7 +117,12 @@ def _sentence(message: str, asked: str, parsers: Mapping[str, Any]) -> str:
         for action in known._actions if known is not None else ():
             if action.option_strings:
                 message = re.sub(rf"(?<=[ .]){action.dest}(?=,|$)", action.option_strings[0], message)
-    return f"{' '.join(message.split()).rstrip('.')}; see {asked} --help"
+    sentence = " ".join(message.split()).rstrip(".")
+    if wanted := _NUMBER.fullmatch(sentence):
+        name, kind, given = wanted.groups()
+        option = ("-" if len(name) == 1 else "--") + name.replace("_", "-")
+        sentence = f"{option} takes a {'whole ' if kind == 'int' else ''}number, given {given!r}"
+    return f"{sentence}; see {asked} --help"
 
 
 def _version() -> str:

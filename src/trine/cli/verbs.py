@@ -156,6 +156,18 @@ def _evaluate_arguments(parser: Any) -> None:
         action="store_true",
         help="calibrate also where the items are too few to promise the rate",
     )
+    parser.add_argument(
+        "--probability",
+        type=str,
+        default=None,
+        help="with --calibrate, also from a distance to a probability: isotonic or platt",
+    )
+    parser.add_argument(
+        "--prior",
+        type=float,
+        default=None,
+        help="the share of genuine pairs that this probability assumes; else that of the items",
+    )
 
 
 def _evaluate(settings: Any) -> None:
@@ -165,7 +177,7 @@ def _evaluate(settings: Any) -> None:
     for run in settings.runs:
         load(run)  # A missing model is said before any data is read.
     if len(settings.runs) > 1:
-        if settings.calibrate:
+        if settings.calibrate or settings.probability is not None:
             raise SettingError("--calibrate keeps a threshold in one model: name one run, not several")
         compared = compare_runs(
             settings.runs,
@@ -185,6 +197,8 @@ def _evaluate(settings: Any) -> None:
         out=settings.out,
         store_threshold=settings.calibrate,
         support="provisional" if settings.provisional else "required",
+        probability=settings.probability,
+        prior=settings.prior,
         pairs=settings.pairs,
     )
     say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")

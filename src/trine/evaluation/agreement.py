@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,9 +22,10 @@ from trine.evaluation.intervals import (
     mean_interval,
 )
 from trine.evaluation.labels import Labels, codes
+from trine.evaluation.named_rows import named_rows
 from trine.neighbours import as_rows
 from trine.neighbours.rows import TILE
-from trine.shapes import Float, Int64
+from trine.shapes import Float, Int, Int64
 
 __all__ = ["TripletAgreement", "triplet_agreement"]
 
@@ -131,7 +133,7 @@ class TripletAgreement:
 
 def triplet_agreement(
     embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
-    triplets: Int64[np.ndarray, "t 3"] | Int64[Tensor, "t 3"],
+    triplets: Int[np.ndarray, "t 3"] | Int[Tensor, "t 3"] | Sequence[Sequence[int]],
     *,
     distance: Distance = "euclidean",
     groups: Labels | None = None,
@@ -172,8 +174,8 @@ def triplet_agreement(
     check_distance(distance)
     check_count(resamples)
     rows = as_rows(embeddings, name="embeddings")
-    listed = triplets.detach().cpu().numpy() if isinstance(triplets, Tensor) else triplets
-    _check(listed, len(rows))
+    listed = named_rows(triplets, columns=3, items=len(rows), name="triplet")
+    _check(listed)
     drawn = listed[:, 0] if groups is None else codes(groups, items=len(listed), name="groups")
     nearer, farther = (_distances(rows, listed[:, [0, other]], distance) for other in (1, 2))
     return TripletAgreement(
@@ -187,13 +189,9 @@ def triplet_agreement(
     )
 
 
-def _check(triplets: Int64[np.ndarray, "t 3"], items: int) -> None:
+def _check(triplets: Int64[np.ndarray, "t 3"]) -> None:
     if not len(triplets):
         raise InputError("triplet agreement needs at least one triplet, given none")
-    outside = ((triplets < 0) | (triplets >= items)).any(1)
-    if outside.any():
-        row = int(outside.argmax())
-        raise InputError(f"triplet {row} is {triplets[row].tolist()}, expected rows from 0 to {items - 1}")
     anchor, positive, negative = triplets.T
     twice = (anchor == positive) | (anchor == negative) | (positive == negative)
     if twice.any():

@@ -13,7 +13,7 @@ from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.votes import Votes, neighbour_votes
-from trine.neighbours import Backend, Neighbours, nearest_neighbours
+from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.shapes import Float, Int64
 
 __all__ = ["Audit", "SuspectLabel", "audit"]
@@ -116,7 +116,12 @@ class Audit:
 
         Returns:
             At most so many: items without any evidence are never listed.
+
+        Raises:
+            InputError: `top` is negative.
         """
+        if top is not None and top < 0:
+            raise InputError(f"top must be at least 0, given {top}")
         scores = self.scores
         listed = self.ranking[: self.likely if top is None else top].tolist()
         return tuple(self._suspect(row, float(scores[row])) for row in listed if scores[row] > 0)
@@ -206,14 +211,15 @@ def audit(
     if neighbours < 1:
         raise InputError(f"neighbours must be at least 1, given {neighbours}")
     given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    identity = codes(given, items=len(embeddings))
+    rows = as_rows(embeddings, name="embeddings")
+    identity = codes(given, items=len(rows))
     _, first = np.unique(identity, return_index=True)
     if len(first) < 2:
         raise InputError(f"an audit needs items of at least two identities, given {len(first)}")
     called = tuple(f"row {row}" for row in range(len(identity))) if names is None else tuple(names)
     if len(called) != len(identity):
         raise InputError(f"names must hold one for each of the {len(identity)} items, given {len(called)}")
-    found = nearest_neighbours(embeddings, k=neighbours, distance=distance, backend=backend)
+    found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
     usual = _usual(found)
     twins, away = _twins(found, identity, usual, distance)
     return Audit(

@@ -15,6 +15,7 @@ from trine.evaluation.labels import Labels, codes
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.probability import probability_curve
 from trine.evaluation.verification import Verification, verification
+from trine.neighbours import as_rows
 from trine.shapes import Float
 
 Support = Literal["required", "provisional"]
@@ -78,7 +79,8 @@ def calibrate(
         raise InputError(f"unknown probability {probability!r}: {nearest(probability, get_args(Method))}")
     if prior is not None and probability is None:
         raise InputError('prior goes with a probability; give probability="isotonic" or "platt", too')
-    sizes = np.bincount(codes(labels, items=len(embeddings)))
+    rows = as_rows(embeddings, name="embeddings")
+    sizes = np.bincount(codes(labels, items=len(rows)))
     genuine = int((sizes * (sizes - 1) // 2).sum())
     impostors = int(sizes.sum()) * (int(sizes.sum()) - 1) // 2 - genuine
     if not genuine or not impostors:
@@ -93,7 +95,7 @@ def calibrate(
             f"{math.ceil(LEAST_FALSE_ACCEPTS / far)} impostor pairs, given {len(sizes)} and {impostors}; add "
             f'held-out identities, raise far, or take support="provisional"'
         )
-    report = verification(embeddings, labels, distance=distance, resamples=resamples, seed=seed)
+    report = verification(rows, labels, distance=distance, resamples=resamples, seed=seed)
     threshold = report.threshold_at_far(far)
     if threshold is None:
         # No pair is nearer than the impostors that are too many: stay just below them, if there is a below.

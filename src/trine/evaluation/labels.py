@@ -71,9 +71,10 @@ def checked(labels: Labels, *, items: int, name: str) -> Shaped[np.ndarray, " n"
     if given.shape != (items,):
         raise InputError(f"{name} must hold one label for each of the {items} items, given {given.shape}")
     if given.dtype.kind not in "iuUSO" and items:
-        raise InputError(
-            f"{name} must be integers or strings, given {given.dtype}; round floats to integers first"
-        )
+        advice = "round floats to integers" if given.dtype.kind == "f" else 'convert with .astype("int64")'
+        raise InputError(f"{name} must be integers or strings, given {given.dtype}; {advice} first")
+    if given.dtype.kind == "O" and (unknown := np.flatnonzero([one is None for one in given])).size:
+        raise InputError(f"{name} must name every item, given None at item {unknown[0]}; leave it out")
     return given
 
 

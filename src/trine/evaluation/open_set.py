@@ -159,7 +159,7 @@ class OpenSet:
         check_figure(figure, ("dir_at_fpir",))
         check_resamples(self.resamples)
         if len(arguments) not in (1, 2):
-            raise InputError(f"dir_at_fpir takes a rate and a rank, given {arguments}; give one or both")
+            raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
         rate, rank = arguments[0], int(arguments[1]) if len(arguments) == 2 else 1
         self._check_rank(rank)
         accepts_within(rate, len(self.strangers), name="rate")
@@ -169,8 +169,7 @@ class OpenSet:
         """The figures, what stands behind them and the protocol, as values that JSON knows."""
         listed: dict[str, object] = {"level": LEVEL, "resamples": self.resamples}
         listed["dir_at_fpir"] = {
-            f"{rate:g}": self.interval("dir_at_fpir", rate).to_json()
-            for rate in (self.at if self.resamples else ())
+            f"{rate:g}": self._listed(rate) for rate in (self.at if self.resamples else ())
         }
         return {
             "protocol": self.protocol,
@@ -183,6 +182,10 @@ class OpenSet:
             "threshold_at_fpir": {f"{rate:g}": self.threshold_at_fpir(rate) for rate in self.at},
             "intervals": listed if self.resamples else None,
         }
+
+    def _listed(self, rate: float) -> list[float] | None:
+        found = self.interval("dir_at_fpir", rate)
+        return None if np.isnan(found.low) else found.to_json()
 
     def _resampled(self, rate: float, rank: int) -> Iterator[float]:
         owners = np.concatenate([self.labels, self.stranger_labels])

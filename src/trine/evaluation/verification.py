@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from trine.evaluation.every_pair import every_pair
 from trine.evaluation.folds import judge_folds
 from trine.evaluation.intervals import check_count
 from trine.evaluation.labels import Labels, codes
+from trine.evaluation.named_rows import named_rows, yes_or_no
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
 from trine.evaluation.verification_report import Verification
 from trine.neighbours import as_rows
-from trine.shapes import Bool, Float, Int64
+from trine.shapes import Bool, Float, Int, Int64, Shaped
 
 __all__ = ["Verification", "pairs_of", "verification"]
 
@@ -30,8 +32,8 @@ def verification(
     embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
     labels: Labels | None = None,
     *,
-    pairs: Int64[np.ndarray, "p 2"] | None = None,
-    same: Bool[np.ndarray, " p"] | None = None,
+    pairs: Int[np.ndarray, "p 2"] | Int[Tensor, "p 2"] | Sequence[Sequence[int]] | None = None,
+    same: Shaped[np.ndarray, " p"] | Shaped[Tensor, " p"] | Sequence[bool] | None = None,
     fold: Labels | None = None,
     distance: Distance = "euclidean",
     at: tuple[float, ...] = (0.001, 0.01, 0.1),
@@ -46,7 +48,7 @@ def verification(
         labels: The identity of each item; every unordered pair of items is a trial. May be left out where
             `pairs` and `same` are given; then no figure has an interval.
         pairs: Trials of a protocol of one's own: rows of the two items.
-        same: For each given pair whether it is genuine; left out, the labels say it.
+        same: For each given pair whether it is genuine, as booleans or 1 and 0; left out, the labels say it.
         fold: For each given pair its fold, of at least two: then there is an accuracy, with the threshold of
             each fold chosen on the others (the protocol of Labeled Faces in the Wild).
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
@@ -75,11 +77,13 @@ def verification(
     identity = None if labels is None else codes(labels, items=len(rows))
     identities = None if identity is None else len(np.unique(identity))
     if pairs is not None:
+        listed = named_rows(pairs, columns=2, items=len(rows), name="pair")
+        said = None if same is None else yes_or_no(same, lines=len(listed), name="same")
         return _of_pairs(
             rows,
-            pairs,
-            _flags(pairs, same, identity, len(rows)),
-            None if fold is None else codes(fold, items=len(pairs), name="fold"),
+            listed,
+            _flags(listed, said, identity),
+            None if fold is None else codes(fold, items=len(listed), name="fold"),
             identity,
             distance=distance,
             at=at,
@@ -151,14 +155,7 @@ def _of_pairs(
     )
 
 
-def _flags(
-    pairs: np.ndarray, same: np.ndarray | None, identity: np.ndarray | None, items: int
-) -> Bool[np.ndarray, " p"]:
-    if len(pairs) and (pairs.min() < 0 or pairs.max() >= items):
-        row = int(((pairs < 0) | (pairs >= items)).any(1).argmax())
-        raise InputError(f"pair {row} is {pairs[row].tolist()}, expected rows from 0 to {items - 1}")
-    if same is not None and len(same) != len(pairs):
-        raise InputError(f"same must have one entry per pair, given {len(same)} for {len(pairs)} pairs")
+def _flags(pairs: np.ndarray, same: np.ndarray | None, identity: np.ndarray | None) -> Bool[np.ndarray, " p"]:
     if identity is None:
         if same is None:
             raise InputError("pairs need same, or labels that say which of them are genuine")

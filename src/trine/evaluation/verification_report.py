@@ -22,6 +22,7 @@ from trine.evaluation.pairs import Pairs
 from trine.evaluation.roc import (
     Histogram,
     Roc,
+    accepts_within,
     area,
     equal_error_rate,
     histogram_of,
@@ -30,8 +31,12 @@ from trine.evaluation.roc import (
 )
 from trine.shapes import Float, Float32, Int64
 
-FIGURES = ("roc_auc", "eer", "tar_at_far", "threshold_at_far", "far_at", "tar_at", "accuracy")
-"""The figures that have an interval."""
+PLAIN, AT_RATE, AT_THRESHOLD = (
+    ("roc_auc", "eer", "accuracy"),
+    ("tar_at_far", "threshold_at_far"),
+    ("far_at", "tar_at"),
+)
+"""The figures that have an interval, by what they take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +241,7 @@ class Verification:
         Raises:
             InputError: As for `interval`.
         """
-        check_figure(figure, FIGURES)
+        _check_arguments(figure, arguments)
         check_resamples(self.resamples)
         if figure == "accuracy":
             return self._accuracies
@@ -298,3 +303,12 @@ class Verification:
     def _listed(self, figure: str, *arguments: float) -> list[float] | None:
         found = self.interval(figure, *arguments)
         return None if np.isnan(found.low) else found.to_json()
+
+
+def _check_arguments(figure: str, arguments: tuple[float, ...]) -> None:
+    check_figure(figure, (*PLAIN, *AT_RATE, *AT_THRESHOLD))
+    takes = "nothing" if figure in PLAIN else "one rate" if figure in AT_RATE else "one threshold"
+    if len(arguments) != (figure not in PLAIN):
+        raise InputError(f"{figure} takes {takes}, given {arguments}")
+    if figure in AT_RATE:
+        accepts_within(arguments[0], 0, name="far")

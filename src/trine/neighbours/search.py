@@ -14,7 +14,7 @@ from trine.distances import Distance
 from trine.errors import InputError, nearest, require
 from trine.neighbours.measure import Measure, Queries, References
 from trine.neighbours.proposals import Faiss, Proposer, Tiles
-from trine.neighbours.rows import TILE
+from trine.neighbours.rows import TILE, as_rows
 from trine.shapes import Bool, Float, Int64
 
 Backend = Literal["auto", "faiss", "torch"]
@@ -75,6 +75,7 @@ def nearest_neighbours(
     if references is None:
         if exclude is not None:
             raise InputError("exclude goes with references; without them no row finds itself anyway")
+        queries = as_rows(queries, name="queries")
         references, exclude = queries, np.arange(len(queries))
     search = ExactSearch(references, distance=distance, backend=backend)
     return search.nearest(queries, k=k, exclude=exclude)

@@ -15,7 +15,7 @@ from trine.errors import DataError, InputError
 from trine.model import read_model
 from trine.run.evaluate import FIGURES, PAGE, check_asked, listed_pairs, margin_of, measure
 from trine.run.files import write_file, write_json
-from trine.run.headline import long_lines, short_lines
+from trine.run.headline import long_lines, printed_lines, short_lines
 from trine.run.pages import comparison_page, subject_of
 from trine.run.paired import Difference, difference
 from trine.run.parts import Part, counted, name_of, part_of, run_of
@@ -55,29 +55,30 @@ class Comparison:
                 name: {line: found.to_json() for line, found in of.items()}
                 for name, of in self.differences.items()
             },
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
-        lines = short_lines(self.far)
-        width = max(len(line.name) for line in lines)
+        first, *others = self.reports
+        lines = printed_lines(self.reports[first].after, self.far)
+        width = max(map(len, lines))
         columns = [max(len(name), 5) for name in self.reports]
         names = "   ".join(f"{name:>{size}}" for name, size in zip(self.reports, columns, strict=True))
-        first, *others = self.reports
         written = [f"{self.data}, {self.part}", f"{'':{width}}   {names}"]
-        for line in lines:
+        for name, line in lines.items():
             values = (line.value(report.after) for report in self.reports.values())
             row = "   ".join(f"{value:>{size}.3f}" for value, size in zip(values, columns, strict=True))
-            written.append(f"{line.name:{width}}   {row}")
+            written.append(f"{name:{width}}   {row}")
         for other in others:
             written.append(f"{other} less {first}, with the interval over the same draws of identities:")
-            for line in lines:
+            for name, line in lines.items():
                 found = self.differences[other][line.key]
                 ends = (
                     ""
                     if found.interval is None
                     else f"   ({found.interval.low:+.3f} to {found.interval.high:+.3f})"
                 )
-                written.append(f"{line.name:{width}}   {found.value:+.3f}{ends}")
+                written.append(f"{name:{width}}   {found.value:+.3f}{ends}")
         return "\n".join([*written, *self.notes])
 
 
@@ -186,9 +187,11 @@ def _common(
     if not len(positions):
         raise DataError(
             f"no item of {name_of(dataset)} is in the part of every run ({each}); train them with the same "
-            "split and seed, or use --part all"
+            "split and data.seed, or use --part all"
         )
     note = (
         f"The runs were to be evaluated on different items ({each}); these are the ones they have in common."
     )
+    if len({words for _, words in parts}) == 1:
+        note += " Train them with one data.seed to compare them on more."
     return positions, "items that belong to the part of every run", (note, *trained)

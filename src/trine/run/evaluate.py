@@ -8,15 +8,16 @@ from typing import get_args
 
 import numpy as np
 
+from trine.calibration import Method
 from trine.data import Dataset
 from trine.encoders import Encoder, load
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import CalibrationError, DataError, SettingError, nearest
 from trine.evaluation import calibrate, pairs_of, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, counted, has_pair, name_of, part_of, run_of
+from trine.run.parts import Part, counted, has_pair, name_of, part_of, run_of, trained_among
 from trine.run.report import Listed, Report, count_triplets, figures_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
@@ -35,6 +36,8 @@ def evaluate_run(
     out: str | Path | None = None,
     store_threshold: bool = False,
     support: Support = "required",
+    probability: Method | None = None,
+    prior: float | None = None,
     pairs: str | Path | None = None,
 ) -> Report:
     """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
@@ -49,6 +52,8 @@ def evaluate_run(
         store_threshold: Whether to choose the threshold for `far` on these items, and to keep it in the
             model.
         support: As for `calibrate`: whether too few items refuse that, or make it provisional.
+        probability: As for `calibrate`: with the threshold, keep from a distance to a probability, too.
+        prior: As for `calibrate`: the share of genuine pairs that this probability assumes.
         pairs: A list of pairs to measure, too: a table with a, b, same and perhaps fold, or a list in the
             format of Labeled Faces in the Wild.
 
@@ -58,20 +63,33 @@ def evaluate_run(
     Raises:
         ModelError: There is no model.
         DataError: The data has no such part, or no two items of one identity in it.
-        SettingError: The part is unknown, or the rate is out of range.
-        CalibrationError: The items hold no threshold for the rate.
+        SettingError: The part is unknown, the rate is out of range, or a probability comes without threshold.
+        CalibrationError: The items hold no threshold for the rate, or the encoder was trained on some.
     """
     check_asked(part, far)
+    if probability is not None and not store_threshold:
+        raise SettingError("a probability is kept with the threshold; calibrate, too (--calibrate)")
     encoder = load(run)
     positions, words = part_of(run, dataset, part)
     chosen = dataset.subset(positions)
+    if store_threshold and (trained := trained_among(run, chosen)):
+        raise CalibrationError(
+            f"{run} was trained on {trained:,} of these {len(chosen):,} items, where every threshold looks "
+            "better than it is; calibrate on its test part or on other data"
+        )
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
-            embeddings, chosen.labels, far=far, distance=encoder.distance, support=support
+            embeddings,
+            chosen.labels,
+            far=far,
+            distance=encoder.distance,
+            support=support,
+            probability=probability,
+            prior=prior,
         )
         inner = RunFolder(Path(run)).model
         saved = replace(read_model(Path(run)), calibration=encoder.calibration)

@@ -72,6 +72,27 @@ def short_lines(far: float) -> tuple[Headline, ...]:
     )
 
 
+_PRINTED = {
+    "identification": ("across cameras", ("CMC rank 1", "mAP")),
+    "pairs": ("listed pairs", ("accuracy", "ROC AUC", "TAR at FAR 1 %")),
+}
+
+
+def printed_lines(figures: Figures, far: float) -> dict[str, Headline]:
+    """The lines of the table that is printed, by what they are called there.
+
+    These are the short ones, and the first ones of what cameras or a list of pairs add.
+
+    Args:
+        figures: What was measured.
+        far: The false-accept rate to show beside 1 %.
+    """
+    lines = {line.name: line for line in short_lines(far)}
+    for report, (words, names) in _PRINTED.items():
+        lines |= {f"{words}: {line.name}": line for line in long_lines(far)[report] if line.name in names}
+    return {words: line for words, line in lines.items() if line.value(figures) is not None}
+
+
 def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
     """The figures of the page, by the report they are of; all in [0, 1].
 

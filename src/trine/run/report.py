@@ -22,7 +22,7 @@ from trine.evaluation import (
     verification,
 )
 from trine.mining import census
-from trine.run.headline import short_lines
+from trine.run.headline import printed_lines, short_lines
 from trine.shapes import Bool, Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
@@ -153,6 +153,7 @@ class Report:
             "realised_far": self.realised_far,
             "doctor": [asdict(found) for found in self.doctor],
             "census": None if self.census is None else self.census.to_json(),
+            "notes": list(self.notes),
         }
 
     def threshold_sentence(self) -> str:
@@ -160,28 +161,41 @@ class Report:
         known = self.calibration
         if known is None:
             return ""
-        basis = f"{known.identities} held-out identities, {known.impostor_pairs:,} impostor pairs"
+        basis = f"{known.identities} identities, {known.impostor_pairs:,} impostor pairs"
         words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
         if known.provisional:
             words += " (provisional: too few identities or pairs to promise it)"
+        if self._chosen_here(known):
+            return f"{words}, chosen on these very items ({basis}): elsewhere it may accept more"
         realised = self.realised_far
-        here = "" if realised is None else f"; here it accepts {100 * realised:.2g} % of impostor pairs"
+        here = "" if realised is None else f"; here it accepts {_percent(realised)} of impostor pairs"
         return f"{words}, from {basis}{here}"
 
+    def _chosen_here(self, known: Calibration) -> bool:
+        """Whether the threshold comes from the items that are evaluated."""
+        pairs = self.after.verification
+        counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
+        return counts and known.threshold == pairs.threshold_at_far(known.far)
+
     def __str__(self) -> str:
-        lines = short_lines(self.far)
-        width = max(len(line.name) for line in lines)
+        lines = printed_lines(self.after, self.far)
+        width = max(map(len, lines))
         written = [f"{self.data}, {self.part}", f"{'':{width}}   before   after   (95 % interval)"]
-        for line in lines:
+        for name, line in lines.items():
             was = None if self.before is None else line.value(self.before)
             interval = line.interval(self.after)
             before = "-" if was is None else f"{was:.3f}"
-            row = f"{line.name:{width}}   {before:>6}   {line.value(self.after):.3f}"
+            row = f"{name:{width}}   {before:>6}   {line.value(self.after):.3f}"
             written.append(row if interval is None else f"{row}   ({interval})")
         if self.calibration is not None:
             written.append(self.threshold_sentence())
         written += [f"doctor: {found}" for found in self.doctor]
         return "\n".join([*written, *self.notes])
+
+
+def _percent(share: float) -> str:
+    """Two digits, and never as a power of ten."""
+    return f"{np.format_float_positional(float(f'{100 * share:.2g}'), trim='-')} %"
 
 
 def figures_of(
@@ -283,4 +297,8 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
-    return f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
+    pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
+    if measured.folds is None:
+        return pairs
+    spread = f"{measured.accuracy:.4f} ± {measured.accuracy_standard_error:.4f}"
+    return f"{pairs}; accuracy {spread} (standard error over {len(measured.folds.accuracies)} folds)"
