@@ -85,9 +85,7 @@ def _rebuild(settings: Any) -> None:
             )
         say(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")
         if gallery.threshold is None:
-            say(
-                "it has no threshold now: calibrate the encoder (trine evaluate --calibrate), or give --threshold"
-            )
+            say("no threshold yet: calibrate the encoder (trine evaluate --calibrate), or give --threshold")
 
 
 MOVING = {

@@ -1,7 +1,7 @@
 """Search in memory over the records of a store, kept up to date by what changed.
 
-The records lie in segments, each searched by `trine.neighbours`, exactly below a million records: large ones
-that stand still, and a small one that takes what is enrolled, so that one new record costs no new preparation
+The records lie in segments, each searched by `trine.neighbours`, exactly but for unfiltered questions to a
+million records and more, once there were many (`PATIENCE`): large segments that stand still, and a small one that takes what is enrolled, so that one new record costs no new preparation
 of all the others. Segments of like size are merged, so that there are few of them. A record that was replaced
 or removed is struck out where it lies, until a merge.
 """
@@ -211,7 +211,7 @@ class Segment:
 
 
 class Index:
-    """All records of a gallery, searched exactly.
+    """All records of a gallery, searched exactly, but through inverted lists where a segment is very large.
 
     Args:
         dimension: The length of an embedding.
