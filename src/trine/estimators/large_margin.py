@@ -1,0 +1,260 @@
+"""The objective of large margin nearest neighbours, over the pairs that matter to it.
+
+A linear map z = L x pulls each item to its target neighbours, which are fixed, and pushes away every
+impostor: an item of another class within a target's distance plus one (Weinberger, Saul 2009, eq. 11-13,
+distances squared):
+
+    ε(L) = (1 − μ) Σ_ij |z_i − z_j|²  +  μ Σ_ij Σ_l [1 + |z_i − z_j|² − |z_i − z_l|²]₊
+
+with j the targets of i and l the items of another class. Only impostors within the farthest target plus one
+have a part in it; `find_impostors` finds these, all of them, tile by tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trine.errors import require
+from trine.neighbours import nearest_neighbours
+from trine.shapes import Float, Int64
+
+TILE = 1 << 22
+"""How many distances are looked at together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Impostors:
+    """Pairs of an item and one of another class that may lie too near to it.
+
+    Attributes:
+        item: Rows, ascending.
+        impostor: For each the row of the other.
+    """
+
+    item: Int64[np.ndarray, " p"]
+    impostor: Int64[np.ndarray, " p"]
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+
+def find_targets(
+    x: Float[np.ndarray, "n d"], classes: Int64[np.ndarray, " n"], *, k: int
+) -> Int64[np.ndarray, "n k"]:
+    """Finds the `k` nearest items of the same class; fewer where a class has fewer, then -1.
+
+    Args:
+        x: One row per item.
+        classes: The class of each.
+        k: How many targets, at least 1.
+
+    Returns:
+        The rows of the targets.
+
+    Example:
+        >>> find_targets(np.array([[0.0], [1.0], [5.0], [9.0]]), np.array([0, 0, 0, 1]), k=1)[:, 0].tolist()
+        [1, 0, 1, -1]
+    """
+    targets = np.full((len(x), k), -1, dtype=np.int64)
+    for members in members_of(classes):
+        if len(members) > 1:
+            found = nearest_neighbours(x[members], k=min(k, len(members) - 1)).indices
+            targets[members[:, None], np.arange(found.shape[1])] = members[found]
+    return targets
+
+
+def members_of(classes: Int64[np.ndarray, " n"]) -> list[Int64[np.ndarray, " m"]]:
+    """Lists the rows of each class."""
+    order = np.argsort(classes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(classes[order])) + 1)
+
+
+def find_impostors(
+    z: Float[np.ndarray, "n d"], classes: Int64[np.ndarray, " n"], reach: Float[np.ndarray, " n"]
+) -> Impostors:
+    """Finds every item of another class whose squared distance is below an item's own reach.
+
+    Args:
+        z: One row per item.
+        classes: The class of each.
+        reach: A squared distance for each item.
+
+    Returns:
+        The pairs.
+    """
+    order = np.argsort(classes, kind="stable")
+    rows, own, limit = z[order], classes[order], reach[order]
+    begins, ends = np.searchsorted(own, own, side="left"), np.searchsorted(own, own, side="right")
+    norms = np.einsum("nd,nd->n", rows, rows)
+    pairs = []
+    step = max(1, TILE // max(len(rows), 1))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        tile = rows[part] @ (-2 * rows.T)
+        tile += norms
+        # Where the squared distance is below the reach, for all columns at once.
+        near = tile < (limit[part] - norms[part])[:, None]
+        for i, (begin, end) in enumerate(zip(begins[part], ends[part], strict=True)):
+            near[i, begin:end] = False
+        item, impostor = np.nonzero(near)
+        pairs.append((order[item + start], order[impostor]))
+    item, impostor = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    by_item = np.argsort(item, kind="stable")
+    return Impostors(item[by_item], impostor[by_item])
+
+
+def squared_distances(
+    z: Float[np.ndarray, "n d"], a: Int64[np.ndarray, " p"], b: Int64[np.ndarray, " p"]
+) -> Float[np.ndarray, " p"]:
+    """Measures pairs of rows, a part at a time."""
+    values = np.empty(len(a))
+    step = max(1, TILE // (8 * max(z.shape[1], 1)))
+    for start in range(0, len(a), step):
+        part = slice(start, start + step)
+        difference = z[a[part]] - z[b[part]]
+        values[part] = np.einsum("pd,pd->p", difference, difference)
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class LargeMargin:
+    """The objective with its targets, for a map that is being learned.
+
+    Attributes:
+        x: One row per item.
+        item: The item of each target pair, ascending.
+        target: The target of each.
+        regularization: μ, how much pushing counts against pulling, in (0, 1).
+    """
+
+    x: Float[np.ndarray, "n d"]
+    item: Int64[np.ndarray, " t"]
+    target: Int64[np.ndarray, " t"]
+    regularization: float
+
+    def reach(self, z: Float[np.ndarray, "n e"]) -> Float[np.ndarray, " n"]:
+        """How far an impostor may lie from each item to matter: its farthest target plus one."""
+        reach = np.full(len(z), -np.inf)
+        np.maximum.at(reach, self.item, squared_distances(z, self.item, self.target) + 1)
+        return reach
+
+    def evaluate(
+        self, z: Float[np.ndarray, "n e"], impostors: Impostors
+    ) -> tuple[float, Float[np.ndarray, "n e"]]:
+        """Computes ε over the given impostors, and its gradient with respect to the mapped items.
+
+        Args:
+            z: The mapped items.
+            impostors: The pairs to push; those beyond every margin cost nothing.
+
+        Returns:
+            The value and the gradient.
+        """
+        mu = self.regularization
+        pulled = squared_distances(z, self.item, self.target)
+        between = squared_distances(z, impostors.item, impostors.impostor)
+        begins = np.searchsorted(self.item, np.arange(len(z) + 1))
+        width = int(np.diff(begins).max(initial=0))
+        pushed, pushing = np.zeros(len(pulled)), np.zeros(len(impostors))
+        total = (1 - mu) * pulled.sum()
+        for rank in range(width):
+            pair = begins[impostors.item] + rank
+            exists = pair < begins[impostors.item + 1]
+            limit = np.where(exists, pulled[np.minimum(pair, len(pulled) - 1)] + 1, -np.inf)
+            active = limit > between
+            total += mu * (limit[active] - between[active]).sum()
+            pushed += np.bincount(pair[active], minlength=len(pulled))
+            pushing += active
+        active = pushing > 0
+        gradient = _pull(z, self.item, self.target, (1 - mu) + mu * pushed)
+        gradient -= _pull(z, impostors.item[active], impostors.impostor[active], mu * pushing[active])
+        return float(total), gradient
+
+
+def _pull(
+    z: Float[np.ndarray, "n e"],
+    a: Int64[np.ndarray, " p"],
+    b: Int64[np.ndarray, " p"],
+    weight: Float[np.ndarray, " p"],
+) -> Float[np.ndarray, "n e"]:
+    """The gradient of Σ w |z_a − z_b|² with respect to z: a graph's Laplacian times z."""
+    sparse: Any = require("scipy.sparse", extra="gallery")
+    links = sparse.csr_matrix((weight, (a, b)), shape=(len(z), len(z)))
+    degree = np.bincount(a, weight, minlength=len(z)) + np.bincount(b, weight, minlength=len(z))
+    gradient: np.ndarray = 2 * (degree[:, None] * z - links @ z - links.T @ z)
+    return gradient
+
+
+SLACK = 1.2
+"""Pairs up to this many times the reach are computed with: they may come to matter in the next steps."""
+
+STEPS = 20
+"""How many steps are taken before the impostors are looked for again."""
+
+
+def learn_map(
+    goal: LargeMargin,
+    classes: Int64[np.ndarray, " n"],
+    *,
+    start: Float[np.ndarray, "e d"],
+    max_iter: int,
+    tol: float,
+) -> tuple[Float[np.ndarray, "e d"], float, int]:
+    """Minimises ε over the map by L-BFGS (Liu, Nocedal 1989), some steps at a time over known impostors.
+
+    Between these, the impostors of the new map are found, all of them. Where some had been missing and the
+    true objective rose, the steps are taken back and tried again with them.
+
+    Args:
+        goal: The objective.
+        classes: The class of each item.
+        start: The map to begin with.
+        max_iter: The most steps.
+        tol: The share by which `STEPS` steps must improve the objective for more to follow.
+
+    Returns:
+        The map, its objective and the number of steps.
+    """
+    optimize: Any = require("scipy.optimize", extra="gallery")
+    best, value, near = start, *_look(goal, classes, start)
+    done = 0
+    while done < max_iter:
+
+        def cost(flat: np.ndarray, pairs: Impostors = near) -> tuple[float, np.ndarray]:
+            error, gradient = goal.evaluate(goal.x @ flat.reshape(start.shape).T, pairs)
+            return error, (gradient.T @ goal.x).ravel()
+
+        options = {"maxiter": min(STEPS, max_iter - done)}
+        found = optimize.minimize(cost, best.ravel(), jac=True, method="L-BFGS-B", options=options)
+        done += max(int(found.nit), 1)
+        tried = found.x.reshape(start.shape)
+        error, seen = _look(goal, classes, tried)
+        if error >= value:
+            missing = len(near)
+            near = _both(near, seen, len(goal.x))
+            if len(near) == missing:
+                break
+            continue
+        enough = value - error <= tol * value
+        best, value, near = tried, error, seen
+        if enough:
+            break
+    return best, value, done
+
+
+def _look(
+    goal: LargeMargin, classes: Int64[np.ndarray, " n"], components: Float[np.ndarray, "e d"]
+) -> tuple[float, Impostors]:
+    """The true objective of a map, and the pairs that may matter near it."""
+    z = goal.x @ components.T
+    near = find_impostors(z, classes, SLACK * goal.reach(z))
+    return goal.evaluate(z, near)[0], near
+
+
+def _both(a: Impostors, b: Impostors, n: int) -> Impostors:
+    """The pairs of either list."""
+    keys = np.union1d(a.item * n + a.impostor, b.item * n + b.impostor)
+    return Impostors(keys // n, keys % n)
