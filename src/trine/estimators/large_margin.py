@@ -12,6 +12,7 @@ have a part in it; `find_impostors` finds these, all of them, tile by tile.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class Impostors:
 
     Attributes:
         item: Rows, ascending.
-        impostor: For each the row of the other.
+        impostor: For each the row of the other, ascending too.
     """
 
     item: Int64[np.ndarray, " p"]
@@ -102,7 +103,7 @@ def find_impostors(
         item, impostor = np.nonzero(near)
         pairs.append((order[item + start], order[impostor]))
     item, impostor = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    by_item = np.argsort(item, kind="stable")
+    by_item = np.lexsort((impostor, item))
     return Impostors(item[by_item], impostor[by_item])
 
 
@@ -141,26 +142,23 @@ class LargeMargin:
         np.maximum.at(reach, self.item, squared_distances(z, self.item, self.target) + 1)
         return reach
 
-    def evaluate(
-        self, z: Float[np.ndarray, "n e"], impostors: Impostors
-    ) -> tuple[float, Float[np.ndarray, "n e"]]:
-        """Computes ε over the given impostors, and its gradient with respect to the mapped items.
+    def evaluate(self, z: Float[np.ndarray, "n e"], impostors: Impostors) -> tuple[float, Links]:
+        """Computes ε over the given impostors, and the weight of each pair in its gradient.
 
         Args:
             z: The mapped items.
             impostors: The pairs to push; those beyond every margin cost nothing.
 
         Returns:
-            The value and the gradient.
+            The value, and the pairs with their weights.
         """
         mu = self.regularization
         pulled = squared_distances(z, self.item, self.target)
         between = squared_distances(z, impostors.item, impostors.impostor)
         begins = np.searchsorted(self.item, np.arange(len(z) + 1))
-        width = int(np.diff(begins).max(initial=0))
         pushed, pushing = np.zeros(len(pulled)), np.zeros(len(impostors))
         total = (1 - mu) * pulled.sum()
-        for rank in range(width):
+        for rank in range(int(np.diff(begins).max(initial=0))):
             pair = begins[impostors.item] + rank
             exists = pair < begins[impostors.item + 1]
             limit = np.where(exists, pulled[np.minimum(pair, len(pulled) - 1)] + 1, -np.inf)
@@ -169,23 +167,36 @@ class LargeMargin:
             pushed += np.bincount(pair[active], minlength=len(pulled))
             pushing += active
         active = pushing > 0
-        gradient = _pull(z, self.item, self.target, (1 - mu) + mu * pushed)
-        gradient -= _pull(z, impostors.item[active], impostors.impostor[active], mu * pushing[active])
-        return float(total), gradient
+        links = Links(
+            np.concatenate([self.item, impostors.item[active]]),
+            np.concatenate([self.target, impostors.impostor[active]]),
+            np.concatenate([(1 - mu) + mu * pushed, -mu * pushing[active]]),
+        )
+        return float(total), links
 
 
-def _pull(
-    z: Float[np.ndarray, "n e"],
-    a: Int64[np.ndarray, " p"],
-    b: Int64[np.ndarray, " p"],
-    weight: Float[np.ndarray, " p"],
-) -> Float[np.ndarray, "n e"]:
-    """The gradient of Σ w |z_a − z_b|² with respect to z: a graph's Laplacian times z."""
-    sparse: Any = require("scipy.sparse", extra="gallery")
-    links = sparse.csr_matrix((weight, (a, b)), shape=(len(z), len(z)))
-    degree = np.bincount(a, weight, minlength=len(z)) + np.bincount(b, weight, minlength=len(z))
-    gradient: np.ndarray = 2 * (degree[:, None] * z - links @ z - links.T @ z)
-    return gradient
+@dataclass(frozen=True, eq=False)
+class Links:
+    """Weighted pairs of rows: Σ w |z_a − z_b|² has the gradient 2 · Laplacian · z.
+
+    Attributes:
+        a: One row of each pair.
+        b: The other.
+        weight: The weight of each, of any sign.
+    """
+
+    a: Int64[np.ndarray, " p"]
+    b: Int64[np.ndarray, " p"]
+    weight: Float[np.ndarray, " p"]
+
+    def laplacian(self, rows: Float[np.ndarray, "n e"]) -> Float[np.ndarray, "n e"]:
+        """Multiplies rows with the Laplacian of the weighted graph."""
+        sparse: Any = require("scipy.sparse", extra="gallery")
+        n = len(rows)
+        links = sparse.csr_matrix((self.weight, (self.a, self.b)), shape=(n, n))
+        degree = np.bincount(self.a, self.weight, n) + np.bincount(self.b, self.weight, n)
+        product: np.ndarray = degree[:, None] * rows - links @ rows - links.T @ rows
+        return product
 
 
 SLACK = 1.2
@@ -194,48 +205,45 @@ SLACK = 1.2
 STEPS = 20
 """How many steps are taken before the impostors are looked for again."""
 
+Steps = Callable[[Float[np.ndarray, "e d"], Impostors, int], tuple[Float[np.ndarray, "e d"], int]]
+"""Some steps of an optimiser over known impostors: from a map to a better one, and how many were taken."""
 
-def learn_map(
+
+def descend(
     goal: LargeMargin,
     classes: Int64[np.ndarray, " n"],
     *,
     start: Float[np.ndarray, "e d"],
+    steps: Steps,
     max_iter: int,
     tol: float,
 ) -> tuple[Float[np.ndarray, "e d"], float, int]:
-    """Minimises ε over the map by L-BFGS (Liu, Nocedal 1989), some steps at a time over known impostors.
+    """Minimises ε, some steps at a time over known impostors.
 
-    Between these, the impostors of the new map are found, all of them. Where some had been missing and the
+    Between these the impostors of the new map are found, all of them. Where some had been missing and the
     true objective rose, the steps are taken back and tried again with them.
 
     Args:
         goal: The objective.
         classes: The class of each item.
         start: The map to begin with.
+        steps: `steps_of_map(goal)` or `steps_of_metric(goal)`.
         max_iter: The most steps.
         tol: The share by which `STEPS` steps must improve the objective for more to follow.
 
     Returns:
         The map, its objective and the number of steps.
     """
-    optimize: Any = require("scipy.optimize", extra="gallery")
-    best, value, near = start, *_look(goal, classes, start)
+    best, (value, near) = start, _look(goal, classes, start)
     done = 0
     while done < max_iter:
-
-        def cost(flat: np.ndarray, pairs: Impostors = near) -> tuple[float, np.ndarray]:
-            error, gradient = goal.evaluate(goal.x @ flat.reshape(start.shape).T, pairs)
-            return error, (gradient.T @ goal.x).ravel()
-
-        options = {"maxiter": min(STEPS, max_iter - done)}
-        found = optimize.minimize(cost, best.ravel(), jac=True, method="L-BFGS-B", options=options)
-        done += max(int(found.nit), 1)
-        tried = found.x.reshape(start.shape)
+        tried, taken = steps(best, near, min(STEPS, max_iter - done))
+        done += max(taken, 1)
         error, seen = _look(goal, classes, tried)
         if error >= value:
-            missing = len(near)
+            known = len(near)
             near = _both(near, seen, len(goal.x))
-            if len(near) == missing:
+            if len(near) == known:
                 break
             continue
         enough = value - error <= tol * value
@@ -243,6 +251,53 @@ def learn_map(
         if enough:
             break
     return best, value, done
+
+
+def steps_of_map(goal: LargeMargin) -> Steps:
+    """Steps of L-BFGS on the map itself (Liu, Nocedal 1989)."""
+    optimize: Any = require("scipy.optimize", extra="gallery")
+
+    def steps(start: np.ndarray, near: Impostors, count: int) -> tuple[np.ndarray, int]:
+        def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            z = goal.x @ flat.reshape(start.shape).T
+            error, links = goal.evaluate(z, near)
+            return error, (2 * links.laplacian(z).T @ goal.x).ravel()
+
+        found = optimize.minimize(
+            cost, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": count}
+        )
+        return found.x.reshape(start.shape), int(found.nit)
+
+    return steps
+
+
+def steps_of_metric(goal: LargeMargin) -> Steps:
+    """Steps along the gradient of the metric M = LᵀL, each back onto the positive semi-definite cone (§3)."""
+    rate = 1.0 / np.linalg.norm(goal.x.T @ goal.x)
+
+    def steps(start: np.ndarray, near: Impostors, count: int) -> tuple[np.ndarray, int]:
+        nonlocal rate
+        best, metric = start, start.T @ start
+        value, links = goal.evaluate(goal.x @ best.T, near)
+        for _ in range(count):
+            tried = root_of(metric - rate * goal.x.T @ links.laplacian(goal.x), len(start))
+            error, new = goal.evaluate(goal.x @ tried.T, near)
+            if error < value:
+                best, metric, value, links = tried, tried.T @ tried, error, new
+                rate *= 1.2
+            else:
+                rate *= 0.5
+        return best, count
+
+    return steps
+
+
+def root_of(metric: Float[np.ndarray, "d d"], rank: int) -> Float[np.ndarray, "e d"]:
+    """The map L of the nearest positive semi-definite metric LᵀL of at most the given rank."""
+    values, vectors = np.linalg.eigh(metric)
+    order = np.argsort(values)[::-1][:rank]
+    root: np.ndarray = np.sqrt(np.maximum(values[order], 0))[:, None] * vectors[:, order].T
+    return root
 
 
 def _look(

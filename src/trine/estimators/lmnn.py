@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 
 from trine.errors import InputError, nearest, require
-from trine.estimators.energy import lowest_energy
+from trine.estimators.energy import Known, lowest_energy
 from trine.estimators.large_margin import (
     LargeMargin,
+    descend,
     find_targets,
-    learn_map,
-    learn_metric,
     squared_distances,
+    steps_of_map,
+    steps_of_metric,
 )
-from trine.neighbours import nearest_neighbours
 from trine.shapes import Float, Shaped
 
 if TYPE_CHECKING:
@@ -117,12 +117,12 @@ class LMNN(_Base):
                 break  # every class has one item: there is nothing to pull
             goal = LargeMargin(x, item, targets[item, rank], self.regularization)
             start = self.components_ / _spread(goal, self.components_)
-            learn = learn_map if self.solver == "linear" else learn_metric
-            self.components_, self.objective_, steps = learn(
-                goal, classes, start=start, max_iter=self.max_iter, tol=self.tol
+            steps = steps_of_map(goal) if self.solver == "linear" else steps_of_metric(goal)
+            self.components_, self.objective_, taken = descend(
+                goal, classes, start=start, steps=steps, max_iter=self.max_iter, tol=self.tol
             )
-            self.n_iter_ += steps
-        self._fitted, self._codes = x @ self.components_.T, classes
+            self.n_iter_ += taken
+        self._known = Known.of(x @ self.components_.T, classes, k=self.n_neighbors)
         return self
 
     def transform(self, X: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m e"]:  # noqa: N803
@@ -161,14 +161,9 @@ class LMNN(_Base):
         """
         z = self.transform(X)
         if by == "energy":
-            mu = self.regularization
-            found = lowest_energy(z, self._fitted, self._codes, k=self.n_neighbors, regularization=mu)
+            found = lowest_energy(z, self._known, regularization=self.regularization)
         elif by == "neighbours":
-            near = nearest_neighbours(z, self._fitted, k=min(self.n_neighbors, len(self._fitted))).indices
-            votes = (self._codes[near][:, :, None] == np.arange(len(self.classes_))).sum(1)
-            # Among classes with as many votes the one that comes first wins.
-            own = np.take_along_axis(votes, self._codes[near], axis=1)
-            found = np.take_along_axis(self._codes[near], own.argmax(1)[:, None], axis=1)[:, 0]
+            found = self._known.vote(z)
         else:
             raise InputError(f"unknown by {by!r}: {nearest(by, ('neighbours', 'energy'))}")
         predicted: np.ndarray = self.classes_[found]
