@@ -57,12 +57,12 @@ _HOME = {
 }
 
 __all__ = [
+    "LMNN",
     "Census",
     "ContrastiveLoss",
     "CrossBatchMemory",
     "Encoder",
     "Gallery",
-    "LMNN",
     "Mining",
     "Relations",
     "TrineError",
