@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/lmnn.py ../shared/data/tabular_lmnn
 
 The protocol of Weinberger and Saul 2009, §6: rows divided at random 70/30 (the small sets twenty times, the
-others three), k = 3 neighbours, the error of the vote. Columns of wine and breast cancer are of different units and are standardised by the training rows; the others are as they come,
-divided by one number. Wide data goes through principal components that keep 95 % of the variance, for all
-methods but "euclidean". metric-learn gets its own defaults and the same rows; where it has not ended after
-`--patience` seconds it is stopped, and its row says so.
+others three), k = 3 neighbours, the error of the vote. Columns of wine and breast cancer are of different
+units and are standardised by the training rows; the others are as they come, divided by one number. Wide data
+goes through principal components that keep 95 % of the variance, for all methods but "euclidean".
+metric-learn gets its own defaults and the same rows; where it has not ended after `--patience` seconds it is
+stopped, and its row says so.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.utils.validation import check_X_y
 
 from trine import LMNN
 
@@ -63,7 +65,12 @@ def trine_lmnn(x: Rows, y: Rows) -> Callable[[Rows], Rows]:
 
 def metric_learn_lmnn(x: Rows, y: Rows) -> Callable[[Rows], Rows]:
     import metric_learn
+    from metric_learn import _util
 
+    def renamed(*rows: object, force_all_finite: bool = True, **settings: object) -> object:
+        return check_X_y(*rows, ensure_all_finite=force_all_finite, **settings)
+
+    _util.check_X_y = renamed  # metric-learn 0.7 calls an argument by a name that scikit-learn gave up
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return metric_learn.LMNN(n_neighbors=NEIGHBOURS).fit(x, y).transform
@@ -81,6 +88,7 @@ def within(patience: float, method: Method, x: Rows, y: Rows, rows: Rows) -> tup
     ours, theirs = multiprocessing.Pipe(duplex=False)
     worker = multiprocessing.Process(target=_work, args=(method, x, y, rows, theirs))
     worker.start()
+    theirs.close()
     done = ours.recv() if ours.poll(patience) else None
     worker.kill()
     worker.join()
