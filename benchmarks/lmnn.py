@@ -23,7 +23,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.utils.validation import check_X_y
+from sklearn.utils import validation
 
 from trine import LMNN
 
@@ -67,13 +67,19 @@ def metric_learn_lmnn(x: Rows, y: Rows) -> Callable[[Rows], Rows]:
     import metric_learn
     from metric_learn import _util
 
-    def renamed(*rows: object, force_all_finite: bool = True, **settings: object) -> object:
-        return check_X_y(*rows, ensure_all_finite=force_all_finite, **settings)
-
-    _util.check_X_y = renamed  # metric-learn 0.7 calls an argument by a name that scikit-learn gave up
+    # metric-learn 0.7 calls an argument by a name that scikit-learn has given up.
+    for name in ("check_array", "check_X_y"):
+        setattr(_util, name, _renamed(getattr(validation, name)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return metric_learn.LMNN(n_neighbors=NEIGHBOURS).fit(x, y).transform
+
+
+def _renamed(check: Callable[..., object]) -> Callable[..., object]:
+    def renamed(*rows: object, force_all_finite: bool = True, **settings: object) -> object:
+        return check(*rows, ensure_all_finite=force_all_finite, **settings)
+
+    return renamed
 
 
 def _work(method: Method, x: Rows, y: Rows, rows: Rows, answer: object) -> None:
