@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from results import describe, machine, spread, write
+from results import keep, machine, spread
 from trine.data import load
 from trine.run import train_run
 from trine.training import load_recipe
@@ -35,14 +35,7 @@ def main(folder: str, seeds: range = SEEDS) -> None:
         )
         print(rows[-1], flush=True)
     summary = {name: spread([row[name] for row in rows]) for name in rows[0] if name != "seed"}
-    write(
-        "faces_orl",
-        command=f"python benchmarks/faces_orl.py {folder}",
-        question=__doc__.splitlines()[0],
-        rows=rows,
-        summary=summary,
-    )
-    print(describe(summary))
+    keep("faces_orl", __doc__, rows=rows, summary=summary, arguments=[folder])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from results import describe, machine, write
+from results import keep, machine
 from trine.data import load
 from trine.run import train_run
 from trine.training import load_recipe
@@ -25,14 +25,7 @@ def main() -> None:
     assert found.before is not None
     before, after = found.before.headline(0.01), found.after.headline(0.01)
     row = {"seed": 0, "seconds": took.seconds} | {f"raw {k}": v for k, v in before.items()} | after
-    write(
-        "fashion_mnist",
-        command="python benchmarks/fashion_mnist.py",
-        question=__doc__.splitlines()[0],
-        rows=[row],
-        summary=row,
-    )
-    print(describe(row))
+    keep("fashion_mnist", __doc__, rows=[row], summary=row)
 
 
 if __name__ == "__main__":

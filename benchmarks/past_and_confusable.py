@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from results import describe, machine, spread, write
+from results import keep, machine, spread
 from trine.data import Dataset, ImageArray, split
 from trine.evaluation import retrieval
 from trine.training import fit, load_recipe
@@ -64,14 +64,7 @@ def main(path: str, seeds: range = SEEDS) -> None:
         for way in WAYS
         for name in ("recall@1", "MAP@R")
     }
-    write(
-        "past_and_confusable",
-        command=f"python benchmarks/past_and_confusable.py {path}",
-        question=__doc__.splitlines()[0],
-        rows=rows,
-        summary=summary,
-    )
-    print(describe(summary))
+    keep("past_and_confusable", __doc__, rows=rows, summary=summary, arguments=[path])
 
 
 if __name__ == "__main__":

@@ -56,6 +56,28 @@ def describe(summary: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def keep(
+    name: str,
+    about: str,
+    *,
+    rows: Sequence[Mapping[str, Any]],
+    summary: Mapping[str, Any],
+    arguments: Sequence[object] = (),
+) -> None:
+    """Writes and prints what the script of this name has found.
+
+    Args:
+        name: The script's, without its ending.
+        about: Its docstring, whose first line is the question.
+        rows: What was measured.
+        summary: What it comes to.
+        arguments: What the script was given.
+    """
+    command = " ".join(["python", f"benchmarks/{name}.py", *map(str, arguments)])
+    write(name, command=command, question=about.splitlines()[0], rows=rows, summary=summary)
+    print(describe(summary))
+
+
 def write(
     name: str, *, command: str, question: str, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
 ) -> None:

@@ -1,7 +1,14 @@
 """What the gallery's tests run in processes of their own."""
 
+import os
+import shutil
+import traceback
+from dataclasses import replace
+
 import numpy as np
 
+from small_disk import fill, mounted
+from trine.errors import GalleryError, TrineError
 from trine.gallery import Entry, Gallery
 
 OPENING = {"dimension": 4, "fingerprint": "by hand", "threshold": 1.0}
@@ -46,16 +53,6 @@ def perform(gallery, seed):
         gallery.forget(what)
 
 
-def work_until_killed(path, first, pipe):
-    """Performs one operation after another and says so after each."""
-    with Gallery.open(path, **OPENING) as gallery:
-        seed = first
-        while True:
-            perform(gallery, seed)
-            pipe.send(seed)
-            seed += 1
-
-
 def enrol_range(path, worker, count, barrier):
     """Opens, or creates, the gallery together with others, and enrols items of its own."""
     barrier.wait()
@@ -66,9 +63,151 @@ def enrol_range(path, worker, count, barrier):
             )
 
 
-def enrol_on_demand(path, pipe):
-    """Enrols what it is sent and acknowledges it."""
+def on_demand(path, pipe):
+    """Does what it is sent, a name of a method with its arguments, and acknowledges it."""
     with Gallery.open(path, **OPENING) as gallery:
-        while (seed := pipe.recv()) is not None:
-            gallery.enrol("ann", f"item {seed}", embedding=embedding_of(seed))
-            pipe.send(seed)
+        while (order := pipe.recv()) is not None:
+            method, arguments, settings = order
+            pipe.send(getattr(gallery, method)(*arguments, **settings))
+
+
+def write_a_register(path, name, count, last):
+    """Enrols ever higher numbers under one name, and says each when it has been acknowledged."""
+    with Gallery.open(path, **OPENING) as gallery:
+        for value in range(1, count + 1):
+            gallery.enrol(name, name, embedding=[value, 0, 0, 0], metadata={"value": value})
+            last.value = value
+
+
+def read_registers(path, lasts, over, seen):
+    """Reads registers until it is over; what it read must be at least what was acknowledged when it began."""
+    with Gallery.open(path, **OPENING) as gallery:
+        while not over.is_set():
+            for name, last in lasts.items():
+                for read in (_by_search, _by_get):
+                    acknowledged = last.value
+                    value = read(gallery, name)
+                    assert acknowledged <= value <= last.value + 1, (name, read, acknowledged, value)
+                    seen[name] = value
+
+
+def _by_search(gallery, name):
+    hits = gallery.search(embedding=[0, 0, 0, 0], k=10)
+    return next((int(hit.score) for hit in hits if hit.identity == name), 0)
+
+
+def _by_get(gallery, name):
+    try:
+        return gallery.get(name).metadata["value"]
+    except GalleryError:
+        return 0
+
+
+def rebuild(gallery, fingerprint):
+    """Puts embeddings of the same values, by an encoder of another name, in the place of all."""
+    store, binding = gallery._store, replace(gallery.binding, fingerprint=fingerprint)
+    store.stage(binding, list(store.unstaged(binding)))
+    assert store.switch(binding)
+
+
+ROOM = 350_000
+
+
+def work_on_a_full_disk(folder, pipe):
+    """Tries every call on a full disk, and again when there is room; tells what was said."""
+    if not mounted(folder, size="8m"):
+        pipe.send(None)
+        return
+    path, told = folder / "people.db", {}
+
+    def opened(path=path):
+        return Gallery.open(path, **OPENING)
+
+    def said(call, *arguments):
+        try:
+            call(*arguments)
+        except TrineError as error:
+            return f"{type(error).__name__}: {error}"
+        except BaseException:
+            return traceback.format_exc()
+        return "done"
+
+    def state(gallery):
+        hits = gallery.search(embedding=np.zeros(4), k=10_000)
+        return {(hit.item, hit.identity, hit.score) for hit in hits}, gallery.identities()
+
+    def many(name, count):
+        return [
+            Entry(name, f"{name} {i}", embedding_of(i), metadata={"text": "x" * 500}) for i in range(count)
+        ]
+
+    with opened() as gallery:
+        gallery.enrol_many(many("ann", 300))
+        gallery.enrol_many(many("bob", 300))
+        told["before"] = state(gallery)
+    spare = path.with_name("spare")
+    shutil.copy(path, spare)
+    calls = {
+        "enrol": lambda g: g.enrol("cas", "1", embedding=embedding_of(1), metadata={"text": "x" * 5000}),
+        "enrol_many": lambda g: g.enrol_many(many("cas", 500)),
+        "replace": lambda g: g.enrol("bob", "ann 1", embedding=embedding_of(2)),
+        "remove": lambda g: g.remove("ann 1"),
+        "forget": lambda g: g.forget("ann"),
+        "rebuild": lambda g: rebuild(g, "another"),
+    }
+    for name, call in calls.items():
+        shutil.copy(spare, path)
+        with opened() as gallery:
+            filler = fill(folder)
+            first = said(call, gallery)
+            now = state(gallery)
+            if name == "enrol":
+                told["search"] = said(lambda: gallery.search(embedding=np.zeros(4)))
+            filler.unlink()
+            told[name] = first, now, said(call, gallery)
+    shutil.copy(spare, path)
+    with opened() as gallery:
+        filler = fill(folder)
+        os.truncate(filler, filler.stat().st_size - ROOM)  # for the deletion, not for the file anew
+        first = said(gallery.forget, "ann")
+        now = gallery.identities(), gallery._store.check()
+        filler.unlink()
+        told["forget with little room"] = first, *now, gallery._store.repair(), gallery._store.check()
+    told["traces"] = b"ann 1" in path.read_bytes()
+    shutil.copy(spare, path)
+    with opened() as gallery:
+        filler = fill(folder)
+        os.truncate(filler, filler.stat().st_size - ROOM)  # for what is staged, not for the switch
+        first = said(rebuild, gallery, "another")
+        now = state(gallery), gallery._store.check()
+        filler.unlink()
+        told["rebuild with little room"] = first, *now, said(rebuild, gallery, "another")
+    shutil.copy(spare, path)
+    spare.unlink()
+    filler = fill(folder)
+    told["open"] = said(lambda: opened().close())
+    first = said(lambda: opened(path.with_name("new.db")).close())
+    left = sorted(item.name for item in folder.iterdir())
+    filler.unlink()
+    told["create"] = first, left, said(lambda: opened(path.with_name("new.db")).close())
+    pipe.send(told)
+
+
+def read_and_write_at_once(address, processes, *, count):
+    """Two readers and a writer for each of two registers, until the writers are done; the last numbers."""
+    lasts = {name: processes.Value("l", 0) for name in ("x", "y")}
+    over = processes.Event()
+    readers = [processes.Process(target=read_registers, args=(address, lasts, over, {})) for _ in range(2)]
+    writers = [
+        processes.Process(target=write_a_register, args=(address, name, count, last))
+        for name, last in lasts.items()
+    ]
+    for worker in (*readers, *writers):
+        worker.start()
+    for writer in writers:
+        writer.join()
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert [worker.exitcode for worker in (*readers, *writers)] == [0] * 4
+    return [last.value for last in lasts.values()]

@@ -5,8 +5,6 @@ It stands in a module of its own so that a process can be forked from one that h
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import resource
 import shutil
@@ -26,6 +24,7 @@ import torch.utils.tensorboard
 import yaml  # noqa: F401
 
 from runs import rows
+from small_disk import fill, mounted
 from trine.data import Dataset
 from trine.encoders import EncoderRecipe, MlpSettings
 from trine.errors import TrineError
@@ -125,16 +124,13 @@ def fill_the_disk(out: str, *, filled_at: int) -> None:
     torch.set_num_threads(1)
     small = Path(f"{out}.small")
     small.mkdir()
-    if not _mounted(small, size="4m"):
+    if not mounted(small, size="4m"):
         os._exit(77)
     original = step.TripletStep.loss
 
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
         if settings["step"] == filled_at:
-            with (small / "filler").open("wb") as filler, contextlib.suppress(OSError):
-                while True:
-                    filler.write(bytes(4096))
-                    filler.flush()
+            fill(small)
         return original(self, *arguments, **settings)
 
     step.TripletStep.loss = loss  # type: ignore[method-assign]
@@ -146,17 +142,3 @@ def fill_the_disk(out: str, *, filled_at: int) -> None:
         Path(f"{out}.error").write_text(f"{type(error).__name__}: {error}")
     sys.stderr.close()
     os._exit(0)
-
-
-def _mounted(path: Path, *, size: str) -> bool:
-    """Gives this process a file system in memory that nobody else sees; says whether the system allows it."""
-    new_user, new_mounts = 0x10000000, 0x00020000
-    system = ctypes.CDLL(None, use_errno=True)
-    user, group = os.getuid(), os.getgid()
-    if system.unshare(new_user | new_mounts) != 0:
-        return False
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {user} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    mounted: int = system.mount(b"tmpfs", bytes(path), b"tmpfs", 0, f"size={size}".encode())
-    return mounted == 0

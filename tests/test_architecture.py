@@ -11,7 +11,7 @@ SOURCE = Path(trine.__file__).parent
 ORDER = [
     *("errors", "settings", "shapes", "distances", "triplets", "calibration", "neighbours", "ranking"),
     *("clustering", "model", "data", "encoders", "engine", "mining", "losses", "training", "evaluation"),
-    *("gallery", "service", "estimators", "run", "demo", "cli", "__main__"),
+    *("page", "gallery", "service", "estimators", "run", "demo", "cli", "__main__"),
 ]
 CORE = {"torch", "numpy", "trine"}
 OPTIONAL_EVERYWHERE = {"jaxtyping"}  # tried by trine.shapes, and not needed

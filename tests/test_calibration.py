@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from trine.calibration import Calibration
+from trine.calibration import Calibration, ProbabilityCurve
 from trine.errors import InputError, ModelError
 
 GOOD = Calibration(0.5, 0.01, 0.8, 40, 900, 100, False, "cosine")
@@ -49,3 +49,69 @@ def test_fields_that_do_not_fit_are_named():
         Calibration.from_json({k: v for k, v in fields.items() if k != "far"})
     with pytest.raises(ModelError, match="calibration field 'identities' must be int, given True"):
         Calibration.from_json({**fields, "identities": True})
+
+
+CURVE = ProbabilityCurve("isotonic", 0.25, ((0.1, 0.9), (0.5, 0.5), (0.7, 0.2)))
+WHOLE = dataclasses.replace(
+    GOOD, far_interval=(0.006, 0.015), tar_interval=(0.7, 0.9), threshold_interval=(0.45, 0.55), curve=CURVE
+)
+
+
+def test_intervals_and_probabilities_survive_json():
+    for curve in (CURVE, ProbabilityCurve("platt", 0.1, intercept=3.0, slope=-4.0)):
+        whole = dataclasses.replace(WHOLE, curve=curve)
+        assert Calibration.from_json(json.loads(json.dumps(whole.to_json()))) == whole
+
+
+def test_a_calibration_of_before_there_were_intervals_is_read():
+    fields = {name: value for name, value in GOOD.to_json().items() if value is not None}
+    assert len(fields) == 8
+    assert Calibration.from_json(fields) == GOOD
+    assert GOOD.probability(0.3) is None
+
+
+def test_a_curve_is_straight_between_its_knots_and_flat_beyond():
+    assert [WHOLE.probability(d) for d in (0.0, 0.1, 0.3, 0.6, 9.0)] == pytest.approx(
+        [0.9, 0.9, 0.7, 0.35, 0.2]
+    )
+
+
+def test_a_prior_moves_the_odds():
+    for curve in (CURVE, ProbabilityCurve("platt", 0.25, intercept=3.0, slope=-4.0)):
+        for distance in (0.2, 0.6):
+            own = curve.at(distance)
+            assert curve.at(distance, prior=0.25) == pytest.approx(own)
+            odds = own / (1 - own) * (0.01 / 0.99) / (0.25 / 0.75)
+            assert curve.at(distance, prior=0.01) == pytest.approx(odds / (1 + odds))
+    with pytest.raises(InputError, match="prior must be a share of genuine pairs between 0 and 1, given 0"):
+        CURVE.at(0.1, prior=0)
+
+
+def test_a_platt_curve_far_out_is_a_number():
+    curve = ProbabilityCurve("platt", 0.5, intercept=0.0, slope=-1000.0)
+    assert (curve.at(0.0), curve.at(1e6)) == (0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"far_interval": [0.1]}, "calibration field 'far_interval' must be a list of two numbers, given"),
+        ({"tar_interval": "ab"}, "calibration field 'tar_interval' must be a list of two numbers"),
+        ({"curve": 3}, "calibration field 'curve' must be an object, given 3"),
+        ({"curve": {"method": "isotonic"}}, "the probabilities of a calibration cannot be used"),
+        (
+            {"curve": {"method": "isotonc", "prior": 0.5, "knots": []}},
+            "unknown method 'isotonc': did you mean 'isoto",
+        ),
+        ({"curve": {"method": "isotonic", "prior": 0.5, "knots": []}}, "knots must be pairs of a finite"),
+        ({"curve": {"method": "isotonic", "prior": 0.5, "knots": [[0, 0.2], [1, 0.3]]}}, "that never rises"),
+        ({"curve": {"method": "platt", "prior": 2, "knots": []}}, "prior must be a share of genuine pairs"),
+        (
+            {"curve": {"method": "platt", "prior": 0.5, "knots": [], "slope": 1.0}},
+            "the slope at most 0, given",
+        ),
+    ],
+)
+def test_optional_fields_that_do_not_fit_are_named(change, message, as_in_production):
+    with pytest.raises(ModelError, match=message):
+        Calibration.from_json({**GOOD.to_json(), **change})

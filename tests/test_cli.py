@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it prints, and one sentence with exit code 2 for a mistake."""
 
+import csv
 import json
 import re
 import shutil
@@ -7,54 +8,21 @@ import shutil
 import numpy as np
 import pytest
 
+from commands import answered, draw_bars, refused, train_bars
+from reading import check_page
 from trine.cli import VERBS, main
 
-PIL = pytest.importorskip("PIL.Image")
+pytest.importorskip("PIL.Image")
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    """Six identities of eight pictures: bars of one direction each, at any brightness."""
-    root = tmp_path_factory.mktemp("data") / "bars"
-    random = np.random.default_rng(0)
-    ramp = np.linspace(0, 1, 16)
-    for identity in range(6):
-        angle = np.pi * identity / 6
-        wave = np.sin(12 * (np.cos(angle) * ramp[None] + np.sin(angle) * ramp[:, None]))
-        folder = root / f"bar{identity}"
-        folder.mkdir(parents=True)
-        for item in range(8):
-            noisy = 128 + 90 * wave * random.uniform(0.6, 1) + random.normal(0, 8, (16, 16))
-            PIL.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / f"{item}.png")
-    return root
+    return draw_bars(tmp_path_factory.mktemp("data") / "bars")
 
 
 @pytest.fixture(scope="module")
 def trained(pictures, tmp_path_factory):
-    run = tmp_path_factory.mktemp("runs") / "bars"
-    settings = [
-        *("training.steps=30", "data.split=stratified", "data.test=0.25", "data.validation=0.25"),
-        *("sampler.identities=6", "sampler.items=2"),
-    ]
-    code = main(["train", str(pictures), "--out", str(run), "--set", *settings])
-    assert code == 0
-    return run
-
-
-def refused(capsys, *arguments):
-    """Runs a command line that must be refused, and returns its one sentence."""
-    capsys.readouterr()
-    assert main(list(map(str, arguments))) == 2
-    captured = capsys.readouterr()
-    (line,) = captured.err.splitlines()
-    assert line.startswith("trine: ")
-    return line
-
-
-def answered(capsys, *arguments):
-    capsys.readouterr()
-    assert main(list(map(str, arguments))) == 0, capsys.readouterr().err
-    return capsys.readouterr().out
+    return train_bars(pictures, tmp_path_factory.mktemp("runs") / "bars")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -73,6 +41,7 @@ def test_a_run_folder_holds_what_it_promises(trained):
         "split.json",
         "metrics.csv",
         "figures.json",
+        "report.html",
         "picture.png",
         "model/README.md",
     ):
@@ -94,6 +63,29 @@ def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, ca
     assert "all items, 24 of them trained on (48 items" in everything
 
 
+def test_evaluate_writes_a_page_and_compares_runs(trained, pictures, capsys, tmp_path):
+    out = answered(capsys, "evaluate", trained, pictures, "--out", tmp_path / "one")
+    assert out.endswith(f"{tmp_path / 'one'} holds figures.json, report.html and picture.png\n")
+    assert re.search(r"MAP@R +\d\.\d{3} +\d\.\d{3} +\(\d\.\d{3} to \d\.\d{3}\)\n", out)
+    check_page((tmp_path / "one/report.html").read_text(encoding="utf-8"))
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    both = answered(capsys, "evaluate", trained, other, pictures, "--out", tmp_path / "two")
+    assert "other less bars" in both
+    assert "test part (12 items of 6 identities)" in both
+    check_page((tmp_path / "two/report.html").read_text(encoding="utf-8"))
+    kept = answered(capsys, "evaluate", other, trained, pictures)
+    assert "evaluation/bars-other-bars holds figures.json and report.html" in kept
+
+
+def test_mistakes_about_runs_to_compare(trained, pictures, capsys, tmp_path):
+    assert "required: data" in refused(capsys, "evaluate", trained)
+    assert "there is no model folder" in refused(capsys, "evaluate", trained, tmp_path / "none", pictures)
+    assert "is given twice" in refused(capsys, "evaluate", trained, trained, pictures)
+    assert "name one run" in refused(capsys, "evaluate", trained, trained, pictures, "--calibrate")
+    assert "no list of pairs" in refused(capsys, "evaluate", trained, pictures, "--pairs", tmp_path / "none")
+
+
 def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
@@ -109,12 +101,24 @@ def test_evaluate_can_store_a_threshold(trained, pictures, capsys, tmp_path):
         "--out",
         tmp_path / "e",
         "--provisional",
+        "--probability",
+        "platt",
+        "--prior",
+        "0.5",
     )
     assert "false-accept rate of 20 % (provisional" in out
     settings = json.loads((run / "model/settings.json").read_text())
     assert settings["calibration"]["far"] == 0.2
+    assert settings["calibration"]["curve"]["prior"] == 0.5
     refusal = refused(capsys, "evaluate", run, pictures, "--far", "0.1", "--calibrate")
     assert "needs at least 30 identities" in refusal
+    learnt = refused(capsys, "evaluate", run, pictures, "--calibrate", "--provisional", "--part", "all")
+    assert "was trained on 24 of these 48 items, where every threshold looks better than it is" in learnt
+    alone = refused(capsys, "evaluate", run, pictures, "--probability", "platt")
+    assert "a probability is kept with the threshold; calibrate, too (--calibrate)" in alone
+    unknown = refused(capsys, "evaluate", run, pictures, "--calibrate", "--probability", "plat")
+    assert "unknown probability 'plat': did you mean 'platt'?" in unknown
+    assert "takes a number, given '2%'" in refused(capsys, "evaluate", run, pictures, "--far", "2%")
     figures = [line for line in card.splitlines() if "MAP@R" in line]
     assert figures
     assert all(line in (run / "model/README.md").read_text() for line in figures)
@@ -159,6 +163,39 @@ def test_cluster_names_every_item_once(trained, pictures, capsys, tmp_path):
     assert len({row.split(",")[0] for row in rows[1:]}) == 48
 
 
+def test_audit_lists_what_lies_among_others(trained, pictures, capsys, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(pictures, mixed)
+    shutil.copy(mixed / "bar2/3.png", mixed / "bar4/odd.png")
+    page = tmp_path / "suspects.html"
+    out = answered(
+        capsys, "audit", trained, mixed, "--out", tmp_path / "suspects.csv", "--page", page, "--top", "3"
+    )
+    lines = out.splitlines()
+    head = next(at for at, line in enumerate(lines) if line.startswith("score"))
+    first, second = lines[head + 1 : head + 3]
+    assert {first.split()[1], second.split()[1]} == {"bar2/3.png", "bar4/odd.png"}
+    assert "nearly identical to" in first
+    rows = list(csv.DictReader((tmp_path / "suspects.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["item", "label", "looks_like", "score", "evidence"]
+    assert {(row["item"], row["label"], row["looks_like"]) for row in rows[:2]} == {
+        ("bar2/3.png", "bar2", "bar4"),
+        ("bar4/odd.png", "bar4", "bar2"),
+    }
+    assert float(rows[0]["score"]) == 1
+    shown = page.read_text(encoding="utf-8")
+    assert shown.count("<img") == 3 * 6
+    assert "bar4? 1.00" in shown
+    assert "nearly identical to bar4/odd.png of bar4" in shown
+    assert "Some of these items were trained on" in shown
+    assert "24 of them trained on (48 items" in answered(capsys, "audit", trained, pictures)
+    sentence = refused(capsys, "audit", trained, pictures, "--out", tmp_path / "suspects.txt")
+    assert "end it with .csv" in sentence
+    assert "end it with .html" in refused(capsys, "audit", trained, pictures, "--page", tmp_path / "page.txt")
+    assert "top must be at least 1, given 0" in refused(capsys, "audit", trained, pictures, "--top", "0")
+    assert "unknown part 'tests'" in refused(capsys, "audit", trained, pictures, "--part", "tests")
+
+
 def test_printed_recipe_is_one_that_can_be_read(capsys, tmp_path):
     recipe = answered(capsys, "recipe", "--set", "training.epochs=7")
     assert recipe.startswith("# recipes by name: default, ")
@@ -182,6 +219,27 @@ def test_a_run_resumes_by_its_own_recipe(pictures, capsys, tmp_path, monkeypatch
     (other / "bar0").rename(other / "beam0")
     assert "other training items" in refused(capsys, "train", other, "--out", run, "--resume")
     assert "no run to resume" in refused(capsys, "train", pictures, "--out", tmp_path / "new", "--resume")
+
+
+def test_a_gallery_on_a_server_is_named_by_its_address(capsys, trained, pictures):
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
+    import a_server
+
+    address = a_server.a_gallery("exact").replace("postgres:@", "postgres:s3cret@")
+    try:
+        said = answered(capsys, "enrol", trained, pictures, "--gallery", address)
+        assert "holds 48 items of 6 identities" in said
+        assert "postgresql://postgres@/postgres?host=" in said
+        assert "s3cret" not in said
+        picture = pictures / "bar2" / "3.png"
+        assert "bar2/3.png" in answered(capsys, "search", picture, "--gallery", address, "-k", "1")
+        found = answered(capsys, "identify", picture, "--gallery", address, "--threshold", "0.1")
+        assert "this is bar2" in found
+    finally:
+        a_server.drop(address)
+    missing = refused(capsys, "identify", picture, "--gallery", address)
+    assert "there is no gallery postgresql://postgres@/" in missing
+    assert "s3cret" not in missing
 
 
 def test_rows_are_enrolled_and_asked_about(capsys, tmp_path):
@@ -213,7 +271,9 @@ def test_mistakes_in_the_words_themselves(capsys):
     assert "unrecognized arguments: --epochs" in refused(
         capsys, "train", "digits", "--out", "x", "--epochs", "3"
     )
-    assert "Expected a <class 'int'>" in refused(capsys, "search", "a.jpg", "--gallery", "g", "-k", "many")
+    assert "trine: -k takes a whole number, given 'many'; see trine search --help" in refused(
+        capsys, "search", "a.jpg", "--gallery", "g", "-k", "many"
+    )
 
 
 def test_mistakes_about_data(capsys, pictures, tmp_path):

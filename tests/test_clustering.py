@@ -1,12 +1,13 @@
 """Clusters equal the components of the threshold graph, found by flooding it."""
 
+import itertools
 import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, AgglomerativeClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
@@ -62,9 +63,54 @@ def test_few_neighbours_still_join_a_tight_group():
     assert cluster(rows, threshold=1.0, neighbours=2).tolist() == [1] * 50 + [0] * 60
 
 
+def averaged(rows, threshold, name):
+    """Average linkage by its definition: the two clusters that are nearest on average join."""
+    apart = np.array([[distance(a, b, name) for b in rows] for a in rows])
+    clusters = [[i] for i in range(len(rows))]
+    while len(clusters) > 1:
+        pairs = list(itertools.combinations(range(len(clusters)), 2))
+        means = [apart[np.ix_(clusters[i], clusters[k])].mean() for i, k in pairs]
+        if min(means) > threshold:
+            break
+        i, k = pairs[int(np.argmin(means))]
+        clusters[i] += clusters.pop(k)
+    found = np.empty(len(rows), dtype=int)
+    for number, members in enumerate(sorted(clusters, key=lambda members: (-len(members), min(members)))):
+        found[members] = number
+    return found.tolist()
+
+
+@given(
+    st.integers(0, 10**6), st.integers(2, 14), st.sampled_from(DISTANCES), st.sampled_from([0.3, 0.8, 1.6])
+)
+def test_average_linkage_equals_joining_step_by_step(seed, n, name, threshold):
+    rows = np.random.default_rng(seed).normal(size=(n, 2))  # no ties
+    found = cluster(rows, threshold=threshold, distance=name, method="average")
+    assert found.tolist() == averaged(rows.tolist(), threshold, name)
+
+
+def test_average_linkage_equals_scikit_learn_on_digits():
+    digits = load_digits()
+    found = cluster(digits.data, threshold=33.0, method="average")
+    peer = AgglomerativeClustering(n_clusters=None, distance_threshold=33.0, linkage="average")
+    assert adjusted_rand_score(peer.fit_predict(digits.data), found) == 1
+    assert 10 <= found.max() < 150
+    assert adjusted_rand_score(digits.target, found) > 0.4
+
+
+def test_a_chain_does_not_mislead_average_linkage():
+    groups = np.concatenate([np.linspace(0, 1, 30), [1.5, 2.0, 2.5], np.linspace(3, 4, 30)])[:, None]
+    assert cluster(groups, threshold=0.6).max() == 0
+    found = cluster(groups, threshold=0.9, method="average")
+    assert found[0] != found[-1]
+    assert (found[:25] == found[0]).all()
+    assert (found[-25:] == found[-1]).all()
+
+
+@pytest.mark.parametrize("method", ["connected", "average"])
 @pytest.mark.parametrize("n", [0, 1])
-def test_nothing_to_join(n):
-    assert cluster(np.zeros((n, 2)), threshold=1.0).tolist() == [0] * n
+def test_nothing_to_join(n, method):
+    assert cluster(np.zeros((n, 2)), threshold=1.0, method=method).tolist() == [0] * n
 
 
 def test_what_cannot_be_used_is_named(monkeypatch):
@@ -75,7 +121,19 @@ def test_what_cannot_be_used_is_named(monkeypatch):
         cluster(rows, threshold=float("nan"))
     with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
         cluster(rows, threshold=1.0, neighbours=0)
+    with pytest.raises(
+        InputError, match="average linkage holds the distances of all pairs, at most of 20,000"
+    ):
+        cluster(np.zeros((20_001, 1)), threshold=1.0, method="average")
     monkeypatch.setitem(sys.modules, "scipy", None)
     monkeypatch.setitem(sys.modules, "scipy.sparse", None)
+    monkeypatch.setitem(sys.modules, "scipy.cluster.hierarchy", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'trine\[gallery\]'"):
         cluster(rows, threshold=1.0)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'trine\[gallery\]'"):
+        cluster(rows, threshold=1.0, method="average")
+
+
+def test_an_unknown_method_is_named(as_in_production):
+    with pytest.raises(InputError, match="unknown method 'averege': did you mean 'average'"):
+        cluster(np.zeros((3, 2)), threshold=1.0, method="averege")

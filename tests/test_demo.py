@@ -20,9 +20,9 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     before, after = figures["before_training"]["retrieval"], figures["after_training"]["retrieval"]
     assert before["queries"] == after["queries"] == 719
     assert after["map_at_r"] > before["map_at_r"] + 0.3
-    assert re.search(rf"MAP@R +{before['map_at_r']:.3f} +{after['map_at_r']:.3f}\n", text)
+    assert re.search(rf"MAP@R +{before['map_at_r']:.3f} +{after['map_at_r']:.3f} +\(", text)
 
-    for name in ("model/weights.safetensors", "picture.png", "digits.db", "probe.png"):
+    for name in ("model/weights.safetensors", "report.html", "picture.png", "digits.db", "probe.png"):
         assert (folder / name).stat().st_size > 0
     assert "who is this 3?  this is 3 (distance" in text
     assert "a 3 and an 8:  different (distance" in text

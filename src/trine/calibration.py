@@ -1,14 +1,103 @@
-"""The threshold of a model, and what supports it."""
+"""The threshold of a model, what supports it, and from a distance to a probability."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
 
 from trine.distances import Distance, check_distance
 from trine.errors import InputError, ModelError, nearest
+
+Method = Literal["isotonic", "platt"]
+"""How a probability is fitted to distances."""
+
+Range = tuple[float, float]
+"""Both ends of an interval."""
+
+
+@dataclass(frozen=True)
+class ProbabilityCurve:
+    """How probable it is, at a distance, that two items are the same.
+
+    Attributes:
+        method: `"isotonic"`: straight lines between knots that never rise (Zadrozny, Elkan 2002).
+            `"platt"`: 1 / (1 + exp(−(intercept + slope · distance))) (Platt 1999).
+        prior: The share of genuine pairs that it assumes, in (0, 1).
+        knots: For `"isotonic"` distances, ascending, each with its probability; else empty.
+        intercept: For `"platt"` the log odds at distance 0.
+        slope: For `"platt"` what is added to them for each unit of distance; not positive.
+
+    Example:
+        >>> curve = ProbabilityCurve("isotonic", prior=0.5, knots=((0.2, 0.9), (0.6, 0.1)))
+        >>> round(curve.at(0.4), 3), round(curve.at(0.4, prior=0.1), 3)
+        (0.5, 0.1)
+    """
+
+    method: Method
+    prior: float
+    knots: tuple[Range, ...] = ()
+    intercept: float = 0.0
+    slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise InputError(f"unknown method {self.method!r}: {nearest(self.method, get_args(Method))}")
+        check_prior(self.prior)
+        if self.method == "isotonic":
+            xs, ps = [x for x, _ in self.knots], [p for _, p in self.knots]
+            falling = sorted(xs) == xs and sorted(ps, reverse=True) == ps
+            if not xs or not falling or not all(math.isfinite(x) and 0 < p < 1 for x, p in self.knots):
+                raise InputError(
+                    "knots must be pairs of a finite distance, ascending, and a probability between 0 and 1 "
+                    f"that never rises, given {len(xs)} knots that are not"
+                )
+        elif not (math.isfinite(self.intercept) and math.isfinite(self.slope) and self.slope <= 0):
+            raise InputError(
+                "intercept and slope must be finite, the slope at most 0, "
+                f"given {self.intercept} and {self.slope}"
+            )
+
+    def at(self, distance: float, *, prior: float | None = None) -> float:
+        """Says how probable it is that two items at this distance are the same.
+
+        Args:
+            distance: Theirs.
+            prior: The share of genuine pairs where it is asked, in (0, 1), which moves the odds; the
+                curve's own where left out.
+
+        Returns:
+            A probability in [0, 1].
+
+        Raises:
+            InputError: The prior is not in (0, 1).
+        """
+        if self.method == "isotonic":
+            xs, ps = np.array(self.knots).T
+            odds = _log_odds(float(np.interp(distance, xs, ps)))
+        else:
+            odds = self.intercept + self.slope * distance
+        if prior is not None:
+            check_prior(prior)
+            odds += _log_odds(prior) - _log_odds(self.prior)
+        return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, object]) -> ProbabilityCurve:
+        """Reads what `dataclasses.asdict` and JSON made of a curve.
+
+        Raises:
+            ModelError: A field is missing, unknown or out of range.
+        """
+        try:
+            knots = tuple((float(x), float(p)) for x, p in fields["knots"])  # type: ignore[attr-defined]
+            return cls(**{**fields, "knots": knots})  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the probabilities of a calibration cannot be used: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -25,11 +114,16 @@ class Calibration:
         provisional: Whether fewer than 30 identities, or fewer than 3 accepted impostor pairs to be
             expected, stand behind it: then the threshold is a guess, and the rate no promise.
         distance: The distance that the threshold is in.
+        far_interval: The false-accept rate that this threshold may have among other people: 95 %, by the
+            bootstrap over identities. None where it was not computed.
+        tar_interval: As much for the true-accept rate.
+        threshold_interval: Where the threshold might have come to lie with other people.
+        curve: From a distance to a probability; None where none was fitted.
 
     Example:
         >>> calibration = Calibration(
         ...     threshold=0.9, far=0.01, tar=0.8, identities=40, impostor_pairs=900, genuine_pairs=100,
-        ...     provisional=False, distance="euclidean",
+        ...     provisional=False, distance="euclidean", far_interval=(0.006, 0.015),
         ... )
         >>> Calibration.from_json(calibration.to_json()) == calibration
         True
@@ -43,6 +137,10 @@ class Calibration:
     genuine_pairs: int
     provisional: bool
     distance: Distance
+    far_interval: Range | None = None
+    tar_interval: Range | None = None
+    threshold_interval: Range | None = None
+    curve: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and self.threshold >= 0):
@@ -60,13 +158,25 @@ class Calibration:
         """Says whether two items at this distance are taken for the same."""
         return distance <= self.threshold
 
+    def probability(self, distance: float, *, prior: float | None = None) -> float | None:
+        """Says how probable it is that two items at this distance are the same; see `ProbabilityCurve.at`.
+
+        Args:
+            distance: Theirs.
+            prior: The share of genuine pairs where it is asked, in (0, 1); that of the curve where left out.
+
+        Returns:
+            A probability in [0, 1]; None where no curve was fitted.
+        """
+        return None if self.curve is None else self.curve.at(distance, prior=prior)
+
     def to_json(self) -> dict[str, object]:
         """The fields, as values that JSON knows."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, fields: Mapping[str, object]) -> Calibration:
-        """Reads what `to_json` wrote.
+        """Reads what `to_json` wrote; intervals and probabilities may be left out.
 
         Args:
             fields: The parsed JSON object.
@@ -77,21 +187,52 @@ class Calibration:
         Raises:
             ModelError: A field is missing, unknown, of another type or out of range.
         """
-        types = {
-            "threshold": float, "far": float, "tar": float, "identities": int, "impostor_pairs": int,
-            "genuine_pairs": int, "provisional": bool, "distance": str,
-        }  # fmt: skip
         for name in fields:
-            if name not in types:
-                raise ModelError(f"unknown field {name!r} in a calibration: {nearest(name, types)}")
-        for name, expected in types.items():
+            if name not in (*_TYPES, *_INTERVALS, "curve"):
+                raise ModelError(f"unknown field {name!r} in a calibration: {nearest(name, _TYPES)}")
+        for name, expected in _TYPES.items():
             if name not in fields:
                 raise ModelError(f"the calibration lacks {name!r}; calibrate the model again")
             given = fields[name]
             fits = type(given) is expected or (expected is float and type(given) is int)
             if not fits:
                 raise ModelError(f"calibration field {name!r} must be {expected.__name__}, given {given!r}")
+        optional: dict[str, object] = {name: as_range(fields.get(name), name) for name in _INTERVALS}
+        curve = fields.get("curve")
+        if curve is not None and not isinstance(curve, Mapping):
+            raise ModelError(f"calibration field 'curve' must be an object, given {curve!r}")
+        optional["curve"] = None if curve is None else ProbabilityCurve.from_json(curve)
         try:
-            return cls(**fields)  # type: ignore[arg-type]
+            return cls(**{**fields, **optional})  # type: ignore[arg-type]
         except InputError as error:
             raise ModelError(f"a calibration cannot be used: {error}") from error
+
+
+_TYPES: dict[str, type] = {
+    "threshold": float, "far": float, "tar": float, "identities": int, "impostor_pairs": int,
+    "genuine_pairs": int, "provisional": bool, "distance": str,
+}  # fmt: skip
+_INTERVALS = ("far_interval", "tar_interval", "threshold_interval")
+
+
+def as_range(given: object, name: str) -> Range | None:
+    """Takes a list of two numbers, as JSON has it, for an interval; a `ModelError` if it is none."""
+    if given is None:
+        return None
+    if (
+        not isinstance(given, Sequence)
+        or len(given) != 2
+        or not all(type(end) in (int, float) for end in given)
+    ):
+        raise ModelError(f"calibration field {name!r} must be a list of two numbers, given {given!r}")
+    return float(given[0]), float(given[1])
+
+
+def check_prior(prior: float) -> None:
+    """Raises an `InputError` unless a share of genuine pairs is between 0 and 1."""
+    if not 0 < prior < 1:
+        raise InputError(f"prior must be a share of genuine pairs between 0 and 1, given {prior}")
+
+
+def _log_odds(probability: float) -> float:
+    return math.log(probability) - math.log1p(-probability)

@@ -72,8 +72,39 @@ def test_no_pair_or_no_threshold_is_always_an_error():
         calibrate(np.zeros((4, 2)), [0, 0, 1, 1], support="provisional")
 
 
+def test_the_intervals_are_those_of_the_pairs():
+    x, y = people(40, 4)
+    found = calibrate(x, y, far=0.05, seed=2)
+    report = verification(x, y, seed=2)
+    assert found.far_interval == tuple(report.interval("far_at", found.threshold).to_json())
+    assert found.tar_interval == tuple(report.interval("tar_at", found.threshold).to_json())
+    assert found.threshold_interval == tuple(report.interval("threshold_at_far", 0.05).to_json())
+    assert 0 < found.far_interval[0] < 0.05 < found.far_interval[1] < 0.15
+    assert found.threshold_interval[0] < found.threshold < found.threshold_interval[1]
+    bare = calibrate(x, y, far=0.05, resamples=0)
+    assert (bare.far_interval, bare.tar_interval, bare.threshold_interval) == (None, None, None)
+    assert bare.threshold == found.threshold
+
+
+def test_the_interval_of_the_rate_holds_the_rate_among_other_people():
+    """The rate that a threshold has among other people, in how many of many calibrations."""
+    held = 0
+    everybody = verification(*people(700, 4, seed=999), resamples=0)
+    for seed in range(40):
+        found = calibrate(*people(60, 5, seed=seed), far=0.05, resamples=150, seed=seed)
+        low, high = found.far_interval
+        held += low <= everybody.far_at(found.threshold) <= high
+    assert 0.87 <= held / 40 <= 1.0
+
+
 def test_what_cannot_be_used_is_named(as_in_production):
     x, y = people(30, 4)
+    with pytest.raises(InputError, match="unknown probability 'plat': did you mean 'platt'"):
+        calibrate(x, y, probability="plat")
+    with pytest.raises(InputError, match="prior goes with a probability"):
+        calibrate(x, y, prior=0.5)
+    with pytest.raises(InputError, match="prior must be a share of genuine pairs between 0 and 1, given 1"):
+        calibrate(x, y, probability="platt", prior=1.0)
     with pytest.raises(InputError, match="far must be a rate between 0 and 1, given 0"):
         calibrate(x, y, far=0)
     with pytest.raises(InputError, match="unknown support 'provisonal': did you mean 'provisional'"):

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
@@ -131,12 +132,26 @@ def test_given_pairs_are_the_trials():
     assert by_labels.impostor.tolist() == report.impostor.tolist()
 
 
+@pytest.mark.parametrize("form", [np.int8, np.uint8, torch.tensor, list])
+def test_pairs_may_come_as_anything_that_names_rows(as_in_production, form):
+    random = np.random.default_rng(0)
+    x, pairs = random.normal(size=(20, 3)), random.integers(0, 20, (50, 2))
+    same = random.random(50) < 0.4
+    report = verification(x, pairs=pairs, same=same)
+    assert (report.genuine_pairs, report.impostor_pairs) == (same.sum(), (~same).sum())
+    shaped = (lambda rows: rows.tolist()) if form is list else (lambda rows: form(rows))
+    again = verification(x, pairs=shaped(pairs), same=shaped(same))
+    np.testing.assert_array_equal(again.genuine, report.genuine)
+    np.testing.assert_array_equal(again.impostor, report.impostor)
+
+
 def test_tiles_give_the_same_pairs(monkeypatch):
-    import trine.evaluation.pairs as module
+    import trine.evaluation.every_pair as module
 
     digits = load_digits()
     whole = verification(digits.data[:150], digits.target[:150])
-    monkeypatch.setattr(module, "TILE", 1000)
+    monkeypatch.setattr(module, "HEIGHT", 7)
+    monkeypatch.setattr(module, "WIDTH", 11)
     tiled = verification(digits.data[:150], digits.target[:150])
     np.testing.assert_array_equal(tiled.genuine, whole.genuine)
     np.testing.assert_array_equal(tiled.impostor, whole.impostor)
@@ -178,10 +193,51 @@ def test_a_sample_draws_every_pair_of_a_kind_equally_often():
     assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
 
 
-def test_ids_beyond_floats_stay_apart():
-    report = verification(np.arange(4.0)[:, None], np.array([2**53, 2**53 + 1, -(2**53), -(2**53)]))
+@pytest.mark.parametrize("big", [2**24, 2**53])
+def test_ids_beyond_floats_stay_apart(big):
+    labels = np.array([big, big + 1, -big, -big])
+    report = verification(np.arange(4.0)[:, None], labels)
     assert report.genuine.tolist() == [1.0]
     assert report.identities == 3
+    assert report.interval("tar_at_far", 0.5) == verification(
+        np.arange(4.0)[:, None], ["c", "d", "a", "a"]
+    ).interval("tar_at_far", 0.5)
+
+
+def test_the_roc_has_exact_counts_and_every_corner_of_few_pairs():
+    digits = load_digits()
+    report = verification(digits.data[:200], digits.target[:200])
+    roc = report.roc(40)
+    assert 30 < len(roc.threshold) <= 40
+    for far, tar, threshold, impostors, genuine in zip(
+        roc.far, roc.tar, roc.threshold, roc.impostors_accepted, roc.genuine_accepted, strict=True
+    ):
+        assert impostors == sum(report.impostor <= threshold) == round(far * report.impostor_pairs)
+        assert genuine == sum(report.genuine <= threshold)
+        assert tar == report.tar_at_far(far)
+    assert (roc.far[-1], roc.tar[-1]) == (1, 1)
+    few = verification(digits.data[:20], digits.target[:20])
+    scores = -np.concatenate([few.genuine, few.impostor]).astype(np.float64)
+    same = np.repeat([1, 0], [few.genuine_pairs, few.impostor_pairs])
+    fpr, tpr, _ = roc_curve(same, scores, drop_intermediate=True)
+    corners = {(f, t) for f, t in zip(fpr, tpr, strict=True) if t == tpr[fpr == f].max()}
+    assert corners - {(0, 0)} <= set(zip(few.roc().far, few.roc().tar, strict=True))
+    assert json.loads(json.dumps(roc.to_json()))["far"] == roc.far.tolist()
+    with pytest.raises(InputError, match="points must be at least 2, given 1"):
+        report.roc(1)
+
+
+def test_the_histogram_holds_every_pair_once():
+    x = np.array([[0.0], [1.0], [3.0], [4.0]])
+    found = verification(x, [0, 0, 1, 1]).histogram(3)
+    assert found.edges.tolist() == [1.0, 2.0, 3.0, 4.0]
+    assert (found.genuine.tolist(), found.impostor.tolist()) == ([2, 0, 0], [1, 2, 1])
+    report = verification(load_digits().data[:100], load_digits().target[:100])
+    bins = report.histogram()
+    assert (bins.genuine.sum(), bins.impostor.sum()) == (report.genuine_pairs, report.impostor_pairs)
+    assert json.loads(json.dumps(bins.to_json()))["genuine"] == bins.genuine.tolist()
+    with pytest.raises(InputError, match="bins must be at least 1, given 0"):
+        report.histogram(0)
 
 
 def test_json_carries_counts_and_protocol():
@@ -198,7 +254,17 @@ def test_json_carries_counts_and_protocol():
         "eer": 0.0,
         "tar_at_far": {"0.01": 1.0},
         "threshold_at_far": {"0.01": 1.0},
+        "intervals": {
+            "level": 0.95,
+            "resamples": 200,
+            "pairs": 3,
+            "roc_auc": [1.0, 1.0],
+            "eer": [0.0, 0.0],
+            "tar_at_far": {"0.01": [1.0, 1.0]},
+        },
     }
+    without = verification(np.array([[0.0], [1.0], [5.0]]), [1, 1, 2], resamples=0).to_json()
+    assert without["intervals"] is None
 
 
 def test_what_cannot_be_used_is_named():
@@ -213,6 +279,14 @@ def test_what_cannot_be_used_is_named():
         verification(x)
     with pytest.raises(InputError, match="needs labels, or pairs together with same"):
         verification(x, [0, 0, 1, 1], same=np.array([True]))
+    with pytest.raises(InputError, match="needs labels, or pairs together with same"):
+        verification(x, [0, 0, 1, 1], fold=[0, 1])
+    with pytest.raises(InputError, match="pair 0 is called the same, and its items have two labels"):
+        verification(x, [0, 0, 1, 1], pairs=np.array([[0, 2]]), same=np.array([True]))
+    with pytest.raises(InputError, match="pair 1 is called different, and its items have one label"):
+        verification(x, [0, 0, 1, 1], pairs=np.array([[0, 2], [0, 1]]), same=np.array([False, False]))
+    with pytest.raises(InputError, match="resamples must be at least 0, given -1"):
+        verification(x, [0, 0, 1, 1], resamples=-1)
     with pytest.raises(InputError, match=r"pair 1 is \[0, 4\], expected rows from 0 to 3"):
         verification(x, [0, 0, 1, 1], pairs=np.array([[0, 1], [0, 4]]))
     with pytest.raises(InputError, match="pairs need same"):
@@ -223,5 +297,33 @@ def test_what_cannot_be_used_is_named():
 
 
 def test_flags_of_another_length_are_named(as_in_production):
-    with pytest.raises(InputError, match="same must have one entry per pair, given 1 for 2 pairs"):
+    with pytest.raises(InputError, match=r"same must have one entry for each of 2 pairs, given \(1,\)"):
         verification(np.zeros((4, 2)), pairs=np.array([[0, 1], [1, 2]]), same=np.array([True]))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "same", "match"),
+    [
+        ([[0.0, 1.0]], [True], r"pairs must be integers, 2 rows of items in each line, given float64"),
+        ([0, 1], [True], r"given int64 of shape \(2,\)"),
+        ([[0, 1, 2]], [True], r"given int64 of shape \(1, 3\)"),
+        ([[-1, 1]], [True], r"pair 0 is \[-1, 1\], expected rows from 0 to 3"),
+        ([[0, 1], [1, 2]], [1, 2], "same must hold true or false, or 1 or 0, given int64"),
+        ([[0, 1], [1, 2]], ["yes", "no"], "same must hold true or false, or 1 or 0, given <U3"),
+    ],
+)
+def test_pairs_that_name_no_rows_are_named(as_in_production, pairs, same, match):
+    with pytest.raises(InputError, match=match):
+        verification(np.zeros((4, 2)), pairs=pairs, same=same)
+
+
+def test_an_interval_takes_what_its_figure_takes():
+    report = verification(np.arange(6.0)[:, None], [0, 0, 1, 1, 2, 2])
+    with pytest.raises(InputError, match=r"tar_at_far takes one rate, given \(\)"):
+        report.interval("tar_at_far")
+    with pytest.raises(InputError, match=r"roc_auc takes nothing, given \(0\.1,\)"):
+        report.interval("roc_auc", 0.1)
+    with pytest.raises(InputError, match=r"far_at takes one threshold, given \(1, 2\)"):
+        report.interval("far_at", 1, 2)
+    with pytest.raises(InputError, match="far must be a rate from 0 to 1, given 2"):
+        report.interval("threshold_at_far", 2)

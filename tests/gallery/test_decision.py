@@ -1,11 +1,14 @@
+import dataclasses
 import json
 import math
 
+import numpy as np
 import pytest
 
 from probes import FakeEncoder, calibration
+from trine.calibration import ProbabilityCurve
 from trine.errors import CalibrationError, GalleryError, SettingError
-from trine.gallery import Decision, Identification, Threshold, Verification, verify
+from trine.gallery import Decision, Gallery, Identification, Threshold, Verification, verify
 
 
 def test_an_identification_is_a_sentence():
@@ -56,8 +59,10 @@ def test_json_holds_the_whole_decision():
     values = json.loads(json.dumps(empty.to_json(), allow_nan=False))
     assert values == {
         "identity": None, "margin": None, "score": None, "threshold": 0.5, "far": 0.01,
-        "provisional": False, "nearest": None, "item": None, "runner_up": None,
-        "runner_up_score": None, "accepted": False, "sentence": "nobody we know: the gallery is empty",
+        "provisional": False, "far_interval": None, "probability": None,
+        "nearest": None, "item": None, "runner_up": None,
+        "runner_up_score": None, "candidates": [], "accepted": False,
+        "sentence": "nobody we know: the gallery is empty",
     }  # fmt: skip
     assert Verification(score=0.5, threshold=0.5).to_json()["accepted"] is True
 
@@ -78,6 +83,35 @@ def test_verify_needs_no_gallery():
     assert str(different).startswith("different (distance 5.00, threshold 1.00 at a false-accept rate of 2 %")
     by_hand = verify(encoder, "a.jpg", "c.jpg", threshold=5)
     assert (by_hand.same, by_hand.far, by_hand.provisional) == (True, None, False)
+
+
+def test_a_calibrated_decision_says_its_interval_and_its_probability(tmp_path):
+    known = dataclasses.replace(
+        calibration(1.5, far=0.01),
+        far_interval=(0.0061, 0.0149),
+        curve=ProbabilityCurve("platt", 0.5, intercept=2.0, slope=-2.0),
+    )
+    encoder = FakeEncoder(calibration=known)
+    answer = verify(encoder, [0.0, 0.0], [0.0, 1.0])
+    assert str(answer) == (
+        "the same (distance 1.00, threshold 1.50 at a false-accept rate of 1 % (0.61 to 1.5 %))"
+    )
+    values = json.loads(json.dumps(answer.to_json()))
+    assert (values["probability"], values["far_interval"]) == (0.5, [0.0061, 0.0149])
+    by_hand = verify(encoder, [0.0, 0.0], [0.0, 1.0], threshold=1.5)
+    assert (by_hand.probability, by_hand.far_interval) == (None, None)
+    with Gallery.open(tmp_path / "people.db", encoder=encoder) as gallery:
+        assert gallery.identify([0.0, 0.0]).probability is None
+        gallery.enrol("ann", "1", embedding=[0.0, 0.0])
+        assert gallery.identify([0.0, 1.0]).probability == 0.5
+        assert gallery.verify([0.0, 1.0], identity="ann").probability == 0.5
+    with Gallery.open(tmp_path / "people.db", fingerprint=encoder.fingerprint, create=False) as gallery:
+        assert gallery.threshold == Threshold.of(known)
+        assert gallery.identify(embedding=np.array([0.0, 1.0])).probability == 0.5
+
+
+def test_a_rate_of_a_hundred_per_cent_is_written_out():
+    assert str(Threshold(1.0, far=0.5, far_interval=(0.0, 1.0))).endswith("50 % (0 to 100 %)")
 
 
 def test_verify_says_how_to_come_by_a_threshold():

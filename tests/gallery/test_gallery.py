@@ -104,7 +104,7 @@ def test_an_identity_that_lost_its_items_leaves_no_name_behind(gallery):
     gallery.enrol("right", "1", embedding=[0.0, 0.0])
     gallery.enrol("removed", "2", embedding=[0.0, 0.0])
     gallery.remove("2")
-    assert gallery._store._run("SELECT name FROM identities").fetchall() == [("right",)]
+    assert gallery._store._database.run("SELECT name FROM identities").fetchall() == [("right",)]
 
 
 def test_a_stream_is_enrolled_chunk_by_chunk_and_stays_where_it_broke(gallery):
@@ -364,8 +364,8 @@ def test_contradictory_arguments(tmp_path):
         Gallery.open(tmp_path / "g.db", dimension=0, fingerprint="x")
     with pytest.raises(SettingError, match="fingerprint names what made the embeddings"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="")
-    with pytest.raises(GalleryError, match="postgresql:// is no kind of gallery that this trine opens"):
-        Gallery.open("postgresql://localhost/people", dimension=2, fingerprint="x")
+    with pytest.raises(GalleryError, match="mysql:// is no kind of gallery that this trine opens"):
+        Gallery.open("mysql://localhost/people", dimension=2, fingerprint="x")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,75 +1,22 @@
-"""Several processes on one file, and processes that die."""
+"""Several processes and several threads on one file."""
 
-import multiprocessing
-import sqlite3
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import enroller
+import forking
+from trine.errors import GalleryError
 from trine.gallery import Gallery
-
-ROUNDS = 15
 
 
 @pytest.fixture(scope="module")
 def processes():
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trine.gallery"])
-    return context
-
-
-def state_of(path):
-    """The whole gallery as a dictionary, read three ways that must agree."""
-    with Gallery.open(path, **enroller.OPENING) as gallery:
-        hits = gallery.search(embedding=np.zeros(4), k=1000)
-        state = {hit.item: (hit.identity, hit.metadata["seed"]) for hit in hits}
-        assert len(gallery) == len(hits) == len(state)
-        for item, (_, seed) in state.items():
-            expected = enroller.embedding_of([seed, *item.encode()])
-            np.testing.assert_array_equal(gallery.get(item).embedding, expected)
-        counts = {}
-        for identity, _ in state.values():
-            counts[identity] = counts.get(identity, 0) + 1
-        assert gallery.identities() == counts
-    return state
-
-
-def test_a_killed_process_loses_nothing_it_acknowledged(tmp_path, processes):
-    path = tmp_path / "g.db"
-    rng = np.random.default_rng(0)
-    known, seed = {}, 0
-    for _ in range(ROUNDS):
-        ours, theirs = processes.Pipe(duplex=False)
-        worker = processes.Process(target=enroller.work_until_killed, args=(path, seed, theirs))
-        worker.start()
-        theirs.close()
-        acknowledged = [ours.recv() for _ in range(rng.integers(0, 25))]
-        ours.poll(rng.uniform(0, 0.01))  # into the middle of the next operation
-        worker.kill()
-        worker.join()
-        try:
-            while True:
-                acknowledged.append(ours.recv())
-        except EOFError:
-            pass
-        assert worker.exitcode == -9
-        assert acknowledged == list(range(seed, seed + len(acknowledged)))
-        for done in acknowledged:
-            known = enroller.foresee(known, done)
-        seed += len(acknowledged)
-
-        state = state_of(path)
-        under_way = enroller.foresee(known, seed)
-        if state != known:
-            assert state == under_way
-            known, seed = under_way, seed + 1
-        with sqlite3.connect(path) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-        connection.close()
-    assert len(known) > 20
-    assert seed > 5 * ROUNDS
+    return forking.processes()
 
 
 def test_writers_that_start_together_lose_nothing(tmp_path, processes):
@@ -97,16 +44,72 @@ def test_writers_that_start_together_lose_nothing(tmp_path, processes):
     assert [left.name for left in tmp_path.iterdir()] == ["g.db"]
 
 
-def test_a_reader_sees_what_another_process_acknowledged(tmp_path, processes):
-    path = tmp_path / "g.db"
+@pytest.fixture
+def elsewhere(tmp_path, processes):
+    """Calls a method of a gallery in another process, and returns when that process has acknowledged it."""
     ours, theirs = processes.Pipe()
-    with Gallery.open(path, **enroller.OPENING) as reader:
-        worker = processes.Process(target=enroller.enrol_on_demand, args=(path, theirs))
-        worker.start()
+    worker = processes.Process(target=enroller.on_demand, args=(tmp_path / "g.db", theirs))
+    worker.start()
+
+    def call(method, *arguments, **settings):
+        ours.send((method, arguments, settings))
+        return ours.recv()
+
+    yield call
+    ours.send(None)
+    worker.join()
+    assert worker.exitcode == 0
+
+
+def test_a_reader_sees_what_another_process_acknowledged(tmp_path, elsewhere):
+    with Gallery.open(tmp_path / "g.db", **enroller.OPENING) as reader:
         for seed in range(20):
-            ours.send(seed)
-            assert ours.recv() == seed
+            elsewhere("enrol", "ann", f"item {seed}", embedding=enroller.embedding_of(seed))
             decision = reader.identify(embedding=enroller.embedding_of(seed))
             assert (decision.item, decision.score) == (f"item {seed}", 0.0)
-        ours.send(None)
-        worker.join()
+            assert reader.identities() == {"ann": len(reader)} == {"ann": seed + 1}
+        for seed in range(10):
+            elsewhere("remove", f"item {seed}")
+            assert reader.identify(embedding=enroller.embedding_of(seed)).item != f"item {seed}"
+            with pytest.raises(GalleryError, match="has no item"):
+                reader.get(f"item {seed}")
+        elsewhere("enrol", "bob", "item 15", embedding=enroller.embedding_of(99))
+        assert reader.identify(embedding=enroller.embedding_of(99)).identity == "bob"
+        assert reader.identify(embedding=enroller.embedding_of(15)).score > 0
+        assert elsewhere("forget", "ann") == 9
+        assert [hit.identity for hit in reader.search(embedding=np.zeros(4))] == ["bob"]
+        assert len(reader) == 1
+        # And the other way round: the other process read long ago and has it in memory.
+        assert elsewhere("identify", embedding=enroller.embedding_of(99)).item == "item 15"
+        reader.remove("item 15")
+        assert elsewhere("identify", embedding=enroller.embedding_of(99)).item is None
+
+
+class Flag:
+    """A number that threads share as processes do theirs."""
+
+    value = 0
+
+
+@pytest.mark.parametrize("shared", ["a gallery", "a file"])
+def test_threads_see_what_others_acknowledged(tmp_path, shared, monkeypatch):
+    path, count = tmp_path / "g.db", 60
+    if shared == "a gallery":
+        only = Gallery.open(path, **enroller.OPENING)
+        monkeypatch.setattr(enroller.Gallery, "open", lambda *_, **__: contextlib.nullcontext(only))
+    lasts, over, seen = {"x": Flag(), "y": Flag()}, threading.Event(), {}
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(enroller.read_registers, path, lasts, over, seen) for _ in range(2)]
+        writers = [pool.submit(enroller.write_a_register, path, *item) for item in
+                   ((name, count, last) for name, last in lasts.items())]  # fmt: skip
+        for writer in writers:
+            writer.result()
+        time.sleep(0.05)
+        over.set()
+        for reader in readers:
+            reader.result()
+    assert seen == {"x": count, "y": count}
+
+
+def test_processes_see_what_others_acknowledged(tmp_path, processes):
+    assert enroller.read_and_write_at_once(tmp_path / "g.db", processes, count=100) == [100] * 2

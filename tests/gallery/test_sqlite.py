@@ -3,12 +3,12 @@
 import os
 import sqlite3
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stores import without_privileges
 from trine.errors import GalleryError
 from trine.gallery import Binding, Gallery, SqliteStore, Store
 from trine.gallery.entries import Record
@@ -35,7 +35,7 @@ def record(item, *vector):
 
 def test_a_write_waits_for_the_disk(path):
     store = SqliteStore(path, binding=BINDING)
-    pragma = {name: store._run(f"PRAGMA {name}").fetchone()[0] for name in
+    pragma = {name: store._database.run(f"PRAGMA {name}").fetchone()[0] for name in
               ("journal_mode", "synchronous", "foreign_keys", "secure_delete")}  # fmt: skip
     assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
     assert isinstance(store.address, str)
@@ -116,7 +116,7 @@ def test_a_newer_schema(path):
     connection.execute("PRAGMA user_version = 9")
     # Not yet in the file itself, but in the log beside it.
     with pytest.raises(
-        GalleryError, match=r"newer trine \(schema 9, this one knows up to 1\): upgrade with: pip"
+        GalleryError, match=r"newer trine \(schema 9, this one knows up to 2\): upgrade with: pip"
     ):
         Gallery.open(path, **OPENING)
     connection.close()
@@ -162,30 +162,17 @@ def test_a_locked_file(path):
 
 def test_a_full_disk_leaves_the_gallery_as_it_was(path):
     store = SqliteStore(filled(path))
-    pages = store._run("PRAGMA page_count").fetchone()[0]
-    store._run(f"PRAGMA max_page_count = {pages + 2}")
+    pages = store._database.run("PRAGMA page_count").fetchone()[0]
+    store._database.run(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(
         GalleryError, match="is full: nothing of this call was written; make room and try again"
     ):
         store.put([record(f"new {i}", i, i) for i in range(1000)])
     assert len(store) == 3
     assert len(store.search(np.zeros((1, 2), dtype=np.float32), k=9)[0]) == 3
-    store._run("PRAGMA max_page_count = 100000")
+    store._database.run("PRAGMA max_page_count = 100000")
     assert store.put([record("new", 1, 1)]).new == 1
     store.close()
-
-
-@contextmanager
-def without_privileges():
-    """Permissions hold for everybody but the superuser, so a test that runs as one steps down."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize(("of_folder", "of_file"), [(0o755, 0o444), (0o777, 0o444), (0o755, 0o666)])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing.forkserver
 import os
 import random
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import forking
 import killed
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -26,12 +25,7 @@ Start = Callable[..., Any]
 @pytest.fixture(scope="module")
 def start() -> Start:
     """Starts a run in a process of its own, forked from one that has everything imported."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["killed"])
-    # Python 3.11 does not tell the process that is forked from where modules are.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        multiprocessing.forkserver.ensure_running()
+    context = forking.processes()
 
     def started(out: Path, **settings: Any) -> Any:
         target = killed.fill_the_disk if "filled_at" in settings else killed.train

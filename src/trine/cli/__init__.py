@@ -11,9 +11,26 @@ import re
 import sys
 from collections.abc import Sequence
 
-from trine.cli.parser import make_parser
+from trine.cli.parser import Group, make_parser
 from trine.cli.verbs import VERBS
 from trine.errors import TrineError
+
+_OPTIONS = "|".join(
+    [
+        *(
+            "unreadable",
+            "duplicates",
+            "unlabelled",
+            "singletons",
+            "threshold",
+            "scoring",
+            "quality",
+            "identity",
+        ),
+        *("form", "like", "data", "drop_missing", "recluster", "encoder", "dimension", "fingerprint"),
+        "distance",
+    ]
+)
 
 
 def as_options(sentence: str) -> str:
@@ -28,8 +45,15 @@ def as_options(sentence: str) -> str:
     Example:
         >>> as_options("mend them, or leave them out with unreadable='skip'")
         'mend them, or leave them out with --unreadable skip'
+        >>> as_options("give the data (data=), or have them deleted (drop_missing=True)")
+        'give the data (--data), or have them deleted (--drop-missing)'
     """
-    return re.sub(r"\b(unreadable|duplicates|unlabelled|singletons)='(\w+)'", r"--\1 \2", sentence)
+    return re.sub(rf"(?<![\w'\"])({_OPTIONS})=(?:'(\w+)'|True)?", _option, sentence)
+
+
+def _option(found: re.Match[str]) -> str:
+    option = f"--{found[1].replace('_', '-')}"
+    return option if found[2] is None else f"{option} {found[2]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after `trine`; those of this process where left out.
 
     Returns:
-        The exit code: 0, 2 after a mistake, 130 after Ctrl-C.
+        The exit code: 0, 1 where a check found something, 2 after a mistake, 130 after Ctrl-C.
     """
     # Read when torch is loaded. Threads that wait by spinning take the core from whoever they wait for: on a
     # machine that does anything else besides, training is five times slower.
@@ -47,8 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         parser = make_parser(VERBS)
         words = list(sys.argv[1:] if arguments is None else arguments)
-        settings = parser.parse_args(words or ["--help"])
-        VERBS[settings.verb].run(settings[settings.verb])
+        if not words or (len(words) == 1 and isinstance(VERBS.get(words[0]), Group)):
+            words.append("--help")
+        settings = parser.parse_args(words)
+        verb, chosen = VERBS[settings.verb], settings[settings.verb]
+        if isinstance(verb, Group):
+            verb, chosen = verb.verbs[chosen.verb], chosen[chosen.verb]
+        return verb.run(chosen) or 0
     except TrineError as error:
         print(f"trine: {as_options(str(error))}", file=sys.stderr)  # noqa: T201
         return 2
@@ -57,4 +86,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    return 0

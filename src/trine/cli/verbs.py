@@ -2,86 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
+from trine.cli.audit import audit_arguments, audited
+from trine.cli.clusters import CLUSTER
+from trine.cli.enrolling import ENROL
+from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
-from trine.cli.parser import Verb
+from trine.cli.parser import Group, Verb
+from trine.cli.questions import QUESTIONS
+from trine.cli.words import data_arguments, loaded, say
 from trine.errors import SettingError
-
-if TYPE_CHECKING:
-    from trine.data import Dataset
-    from trine.gallery import Gallery
-
-
-def _data_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "data", type=str, help="a folder of folders, a .csv, .parquet or .npz file, or: digits, fashion-mnist"
-    )
-    parser.add_argument("--label", type=str, default=None, help="the label column of a table")
-    parser.add_argument(
-        "--path-column", type=str, default=None, help="the column of a table that names the pictures"
-    )
-    parser.add_argument(
-        "--features",
-        type=str,
-        nargs="+",
-        default=None,
-        help="the feature columns of a table; all numbers where left out",
-    )
-    parser.add_argument(
-        "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
-    )
-    parser.add_argument(
-        "--duplicates", type=str, default="error", help="files listed twice: error, skip or keep"
-    )
-    parser.add_argument(
-        "--unlabelled", type=str, default="error", help="items without an identity: error or skip"
-    )
-    parser.add_argument(
-        "--singletons", type=str, default="keep", help="identities with one item: error, skip or keep"
-    )
-
-
-def _loaded(settings: Any, say: Callable[[object], None] | None = None) -> Dataset:
-    from trine.data import LoadPolicy, load
-
-    policy = LoadPolicy(
-        unreadable=settings.unreadable,
-        duplicates=settings.duplicates,
-        unlabelled=settings.unlabelled,
-        singletons=settings.singletons,
-    )
-    data, report = load(
-        settings.data,
-        label=settings.label,
-        path_column=settings.path_column,
-        features=settings.features,
-        policy=policy,
-    )
-    (say or _say)(report)
-    return data
-
-
-def _opened(name: str) -> Gallery:
-    """Opens a gallery with the encoder that made it."""
-    from trine import Gallery, load
-    from trine.errors import GalleryError
-
-    path = _gallery_path(name)
-    with Gallery.open(path, create=False) as gallery:
-        model = gallery.model
-    if model is None:
-        raise GalleryError(f"the gallery {path} does not say which encoder made it: open it in Python")
-    return Gallery.open(path, encoder=load(model), create=False)
-
-
-def _gallery_path(name: str) -> str:
-    return name if name.endswith(".db") else f"{name}.db"
-
-
-def _say(text: object) -> None:
-    print(text)  # noqa: T201
 
 
 def _say_nothing(text: object) -> None:
@@ -97,7 +29,7 @@ def _demo_arguments(parser: Any) -> None:
 def _demo(settings: Any) -> None:
     from trine.demo import demo
 
-    demo(settings.out, say=_say)
+    demo(settings.out, say=say)
 
 
 def _set_argument(parser: Any) -> None:
@@ -107,7 +39,7 @@ def _set_argument(parser: Any) -> None:
 
 
 def _train_arguments(parser: Any) -> None:
-    _data_arguments(parser)
+    data_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="the run folder to make")
     parser.add_argument(
         "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
@@ -144,20 +76,20 @@ def _train(settings: Any) -> None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
     first = world_of(recipe.training).first
-    say = _say if first else _say_nothing
+    tell = say if first else _say_nothing
     if first:
         check_run(run, resume=settings.resume)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
-    data = _loaded(settings, say)
+    data = loaded(settings, tell)
     try:
         report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
         words = "" if triplets is None else f" --triplets {settings.triplets}"
-        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
+        tell(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
         raise
-    say(f"\n{report}\n\n{settings.out} holds the model, figures.json and picture.png")
+    tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:
@@ -181,8 +113,8 @@ def _recipe(settings: Any) -> None:
     from trine.training import load_recipe, recipe_names, recipe_text
 
     recipe = load_recipe(settings.name, overrides=_overrides(settings.set))
-    _say(f"# recipes by name: {', '.join(recipe_names())}")
-    _say(recipe_text(recipe).rstrip())
+    say(f"# recipes by name: {', '.join(recipe_names())}")
+    say(recipe_text(recipe).rstrip())
 
 
 def _doctor_arguments(parser: Any) -> None:
@@ -193,19 +125,27 @@ def _doctor(settings: Any) -> None:
     from trine.run import examine
 
     found = examine(settings.run)
-    _say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
+    say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
 
 
 def _evaluate_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
+    parser.add_argument(
+        "runs", type=str, nargs="+", help="the run folder, or a model folder; several are compared"
+    )
+    data_arguments(parser)
     parser.add_argument(
         "--part", type=str, default="auto", help="which items: auto, all, train, validation or test"
     )
     parser.add_argument(
         "--far", type=float, default=0.01, help="the false-accept rate to look at beside 1 %%"
     )
-    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and picture.png")
+    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and report.html")
+    parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too: a .csv of a, b, same and fold, or pairs.txt as that of LFW",
+    )
     parser.add_argument(
         "--calibrate",
         action="store_true",
@@ -216,28 +156,57 @@ def _evaluate_arguments(parser: Any) -> None:
         action="store_true",
         help="calibrate also where the items are too few to promise the rate",
     )
+    parser.add_argument(
+        "--probability",
+        type=str,
+        default=None,
+        help="with --calibrate, also from a distance to a probability: isotonic or platt",
+    )
+    parser.add_argument(
+        "--prior",
+        type=float,
+        default=None,
+        help="the share of genuine pairs that this probability assumes; else that of the items",
+    )
 
 
 def _evaluate(settings: Any) -> None:
     from trine import load
-    from trine.run import evaluate_run
+    from trine.run import compare_runs, evaluate_run
 
-    load(settings.run)  # A missing model is said before any data is read.
+    for run in settings.runs:
+        load(run)  # A missing model is said before any data is read.
+    if len(settings.runs) > 1:
+        if settings.calibrate or settings.probability is not None:
+            raise SettingError("--calibrate keeps a threshold in one model: name one run, not several")
+        compared = compare_runs(
+            settings.runs,
+            loaded(settings),
+            part=settings.part,
+            far=settings.far,
+            out=settings.out,
+            pairs=settings.pairs,
+        )
+        say(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
+        return
     report = evaluate_run(
-        settings.run,
-        _loaded(settings),
+        settings.runs[0],
+        loaded(settings),
         part=settings.part,
         far=settings.far,
         out=settings.out,
         store_threshold=settings.calibrate,
         support="provisional" if settings.provisional else "required",
+        probability=settings.probability,
+        prior=settings.prior,
+        pairs=settings.pairs,
     )
-    _say(f"{report}\n\n{report.folder} holds figures.json and picture.png")
+    say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
 
 
 def _mine_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
+    data_arguments(parser)
     mining_arguments(parser)
 
 
@@ -247,13 +216,23 @@ def _mine(settings: Any) -> None:
 
     load(settings.run)  # A missing model is said before any data is read.
     how = mining_of(settings)
-    report = mine_run(settings.run, _loaded(settings), out=settings.out, how=how, part=settings.part)
-    _say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+    report = mine_run(settings.run, loaded(settings), out=settings.out, how=how, part=settings.part)
+    say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+
+
+def _audit_arguments(parser: Any) -> None:
+    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    data_arguments(parser)
+    audit_arguments(parser)
+
+
+def _audit(settings: Any) -> None:
+    audited(settings, loaded, say)
 
 
 def _embed_arguments(parser: Any) -> None:
     parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
+    data_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="the .parquet file to write")
 
 
@@ -261,131 +240,12 @@ def _embed(settings: Any) -> None:
     from trine import load
     from trine.run import write_embeddings
 
-    encoder, data = load(settings.run), _loaded(settings)
+    encoder, data = load(settings.run), loaded(settings)
     write_embeddings(encoder, data, out=settings.out)
-    _say(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
+    say(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
 
 
-def _enrol_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    _data_arguments(parser)
-    parser.add_argument("--gallery", type=str, required=True, help="the gallery; made where it is missing")
-
-
-def _enrol(settings: Any) -> None:
-    from pathlib import Path
-
-    from trine import Gallery, load
-
-    path, encoder = _gallery_path(settings.gallery), load(settings.run)
-    data = _loaded(settings)
-    with Gallery.open(path, encoder=encoder, model=Path(settings.run).resolve()) as gallery:
-        done = gallery.enrol_dataset(data)
-        _say(f"{done}\n{path} holds {len(gallery):,} items of {len(gallery.identities()):,} identities")
-
-
-def _verify_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    parser.add_argument("a", type=str, help="a picture")
-    parser.add_argument("b", type=str, help="another")
-    parser.add_argument(
-        "--threshold", type=float, default=None, help="the largest distance that counts as the same"
-    )
-
-
-def _verify(settings: Any) -> None:
-    from trine import load
-    from trine.gallery import verify
-
-    _say(verify(load(settings.run), settings.a, settings.b, threshold=settings.threshold))
-
-
-def _identify_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "pictures", type=str, nargs="+", help="who is this? pictures, or a folder, a table or an .npz file"
-    )
-    parser.add_argument("--gallery", type=str, required=True, help="the gallery of those we know")
-    parser.add_argument(
-        "--threshold", type=float, default=None, help="the largest distance that counts as the same"
-    )
-
-
-def _identify(settings: Any) -> None:
-    with _opened(settings.gallery) as gallery:
-        probes = _probes(settings.pictures)
-        items = [probes.items[position] for position in range(len(probes))]
-        answers = gallery.identify_many(items, threshold=settings.threshold)
-    for name, answer in zip(probes.names, answers, strict=True):
-        _say(f"{name}: {answer}")
-
-
-def _probes(words: Sequence[str]) -> Dataset:
-    """Pictures by name, or all items of one folder, table or .npz file."""
-    from trine.data import LoadPolicy, load_unlabelled
-
-    source = words[0] if len(words) == 1 else list(words)
-    data, _ = load_unlabelled(source, policy=LoadPolicy(duplicates="keep"))
-    return data
-
-
-def _search_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "picture", type=str, help="what to look for: a picture, or a folder, a table or an .npz file"
-    )
-    parser.add_argument("--gallery", type=str, required=True, help="the gallery to look in")
-    parser.add_argument("-k", type=int, default=10, help="how many to find")
-
-
-def _search(settings: Any) -> None:
-    with _opened(settings.gallery) as gallery:
-        probes = _probes([settings.picture])
-        for position, name in enumerate(probes.names):
-            if len(probes) > 1:
-                _say(f"{name}:")
-            for rank, hit in enumerate(gallery.search(probes.items[position], k=settings.k), 1):
-                _say(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}")
-
-
-def _cluster_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    parser.add_argument("pictures", type=str, help="a folder laid out in any way, a table or an .npz file")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=None,
-        help="the largest distance that links two; the model's where left out",
-    )
-    parser.add_argument(
-        "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
-    )
-    parser.add_argument("--out", type=str, default=None, help="a .csv file to write: item, cluster")
-
-
-def _cluster(settings: Any) -> None:
-    from trine import load
-    from trine.data import LoadPolicy, load_unlabelled
-    from trine.run import cluster_items, write_clusters
-
-    encoder = load(settings.run)
-    data, report = load_unlabelled(settings.pictures, policy=LoadPolicy(unreadable=settings.unreadable))
-    _say(report)
-    clusters = cluster_items(encoder, data, threshold=settings.threshold)
-    members: dict[int, list[str]] = {}
-    for name, number in zip(data.names, clusters.tolist(), strict=True):
-        members.setdefault(number, []).append(name)
-    _say(f"{len(members):,} clusters")
-    shown_at_most = 20
-    for number in sorted(members)[:shown_at_most]:
-        shown = ", ".join(members[number][:5]) + (", ..." if len(members[number]) > 5 else "")
-        _say(f"{number:5}  {len(members[number]):6,} items: {shown}")
-    if len(members) > shown_at_most:
-        _say(f"       and {len(members) - shown_at_most:,} more")
-    if settings.out is not None:
-        write_clusters(data, clusters, out=settings.out)
-        _say(f"{settings.out} holds them all")
-
-
-VERBS: dict[str, Verb] = {
+VERBS: dict[str, Verb | Group] = {
     "demo": Verb(
         _demo,
         _demo_arguments,
@@ -417,7 +277,15 @@ VERBS: dict[str, Verb] = {
         _evaluate_arguments,
         "Measure a trained encoder on data; on what it has not seen, where the data is its own.",
         "trine evaluate runs/faces photos/ --far 0.001\n"
-        "trine evaluate runs/faces others/ --far 0.001 --calibrate",
+        "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
+        "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
+        "trine evaluate runs/faces runs/harder photos/",
+    ),
+    "audit": Verb(
+        _audit,
+        _audit_arguments,
+        "List the items that probably carry a wrong label.",
+        "trine audit runs/faces photos/ --out suspects.csv --page suspects.html",
     ),
     "mine": Verb(
         _mine,
@@ -433,34 +301,15 @@ VERBS: dict[str, Verb] = {
         "Write the embedding of every item as a Parquet table.",
         "trine embed runs/faces photos/ --out embeddings.parquet",
     ),
-    "enrol": Verb(
-        _enrol,
-        _enrol_arguments,
-        "Add labelled pictures to a gallery of those we know.",
-        "trine enrol runs/faces known/ --gallery people",
-    ),
-    "verify": Verb(
-        _verify,
-        _verify_arguments,
-        "Are these two the same?",
-        "trine verify runs/faces a.jpg b.jpg",
-    ),
-    "identify": Verb(
-        _identify,
-        _identify_arguments,
-        "Who is this, or nobody we know?",
-        "trine identify photo.jpg --gallery people",
-    ),
-    "search": Verb(
-        _search,
-        _search_arguments,
-        "Which items of a gallery are most like this one?",
-        "trine search photo.jpg --gallery people -k 10",
-    ),
-    "cluster": Verb(
-        _cluster,
-        _cluster_arguments,
-        "Which of these belong together? The number of clusters is not given.",
-        "trine cluster runs/faces unsorted/ --out clusters.csv",
+    "enrol": ENROL,
+    **QUESTIONS,
+    "cluster": CLUSTER,
+    "gallery": Group(
+        "Everything else about a gallery: make, list, arrange, mend, move and rebuild it.",
+        "trine gallery stats people\n"
+        "trine gallery forget people ann\n"
+        "trine gallery copy people postgresql://host/database\n"
+        "trine gallery forget --help",
+        SUBVERBS,
     ),
 }

@@ -8,6 +8,8 @@ from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
+from trine.data.sources.metadata import read_metadata
+from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
 from trine.data.triplet_sampler import TripletSampler
@@ -21,6 +23,7 @@ __all__ = [
     "LoadPolicy",
     "LoadReport",
     "PKSampler",
+    "PairTable",
     "Split",
     "TripletSampler",
     "TripletTable",
@@ -29,6 +32,8 @@ __all__ = [
     "load",
     "load_unlabelled",
     "read_items",
+    "read_metadata",
+    "read_pairs",
     "read_triplets",
     "split",
 ]

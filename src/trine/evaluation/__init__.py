@@ -6,9 +6,35 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 
 from __future__ import annotations
 
+from trine.evaluation.agreement import TripletAgreement, triplet_agreement
+from trine.evaluation.audit import Audit, SuspectLabel, audit
 from trine.evaluation.calibration import calibrate
+from trine.evaluation.clustering import Clustering, clustering, clustering_of
+from trine.evaluation.identification import Identification, identification
+from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
 from trine.evaluation.retrieval import Retrieval, retrieval
-from trine.evaluation.verification import Verification, verification
+from trine.evaluation.verification import Verification, pairs_of, verification
 
-__all__ = ["Retrieval", "Verification", "calibrate", "picture", "retrieval", "verification"]
+__all__ = [
+    "Audit",
+    "Clustering",
+    "Identification",
+    "OpenSet",
+    "OpenSetCurve",
+    "Retrieval",
+    "SuspectLabel",
+    "TripletAgreement",
+    "Verification",
+    "audit",
+    "calibrate",
+    "clustering",
+    "clustering_of",
+    "identification",
+    "open_set",
+    "pairs_of",
+    "picture",
+    "retrieval",
+    "triplet_agreement",
+    "verification",
+]

@@ -8,11 +8,14 @@ from typing import Literal, get_args
 import numpy as np
 from torch import Tensor
 
-from trine.calibration import Calibration
+from trine.calibration import Calibration, Method, Range
 from trine.distances import Distance
 from trine.errors import CalibrationError, InputError, nearest
 from trine.evaluation.labels import Labels, codes
-from trine.evaluation.verification import verification
+from trine.evaluation.pair_intervals import PAIR_RESAMPLES
+from trine.evaluation.probability import probability_curve
+from trine.evaluation.verification import Verification, verification
+from trine.neighbours import as_rows
 from trine.shapes import Float
 
 Support = Literal["required", "provisional"]
@@ -29,6 +32,9 @@ def calibrate(
     far: float = 0.01,
     distance: Distance = "euclidean",
     support: Support = "required",
+    probability: Method | None = None,
+    prior: float | None = None,
+    resamples: int = PAIR_RESAMPLES,
     seed: int = 0,
 ) -> Calibration:
     """Chooses the largest threshold that accepts at most a share `far` of the impostor pairs.
@@ -43,15 +49,22 @@ def calibrate(
         distance: What the threshold is in.
         support: `"required"` refuses where fewer than 30 identities, or a number of impostor pairs N with
             FAR × N below 3, support the rate; `"provisional"` answers and marks the answer as a guess.
-        seed: Of the sample that is measured where there are more than ten million pairs.
+        probability: `"isotonic"` or `"platt"` also fits from a distance to the probability that two items are
+            the same; None does not.
+        prior: The share of genuine pairs that this probability assumes, in (0, 1); that of the given pairs
+            where left out, which is rarely that of the pairs to be judged.
+        resamples: How often identities are drawn again for the intervals; 0 for none.
+        seed: Of the intervals, and of the sample that is measured where there are more pairs than
+            `verification` measures all of.
 
     Returns:
-        The threshold, and what stands behind it.
+        The threshold, what stands behind it, and 95 % intervals of the threshold and of both rates at it.
 
     Raises:
         CalibrationError: The data cannot support the rate, there is no genuine or no impostor pair, or
             no threshold keeps the rate.
         InputError: The rate is not in (0, 1), or the arguments do not fit.
+        MissingDependencyError: A probability is asked for, and scikit-learn is not installed.
 
     Example:
         >>> embeddings = np.arange(60)[:, None] // 2 + np.tile([[0.0], [0.1]], (30, 1))
@@ -62,7 +75,12 @@ def calibrate(
         raise InputError(f"far must be a rate between 0 and 1, given {far}")
     if support not in get_args(Support):
         raise InputError(f"unknown support {support!r}: {nearest(support, get_args(Support))}")
-    sizes = np.bincount(codes(labels, items=len(embeddings)))
+    if probability is not None and probability not in get_args(Method):
+        raise InputError(f"unknown probability {probability!r}: {nearest(probability, get_args(Method))}")
+    if prior is not None and probability is None:
+        raise InputError('prior goes with a probability; give probability="isotonic" or "platt", too')
+    rows = as_rows(embeddings, name="embeddings")
+    sizes = np.bincount(codes(labels, items=len(rows)))
     genuine = int((sizes * (sizes - 1) // 2).sum())
     impostors = int(sizes.sum()) * (int(sizes.sum()) - 1) // 2 - genuine
     if not genuine or not impostors:
@@ -77,7 +95,7 @@ def calibrate(
             f"{math.ceil(LEAST_FALSE_ACCEPTS / far)} impostor pairs, given {len(sizes)} and {impostors}; add "
             f'held-out identities, raise far, or take support="provisional"'
         )
-    report = verification(embeddings, labels, distance=distance, seed=seed)
+    report = verification(rows, labels, distance=distance, resamples=resamples, seed=seed)
     threshold = report.threshold_at_far(far)
     if threshold is None:
         # No pair is nearer than the impostors that are too many: stay just below them, if there is a below.
@@ -96,4 +114,16 @@ def calibrate(
         genuine_pairs=report.genuine_pairs,
         provisional=provisional,
         distance=distance,
+        far_interval=_range(report, "far_at", threshold),
+        tar_interval=_range(report, "tar_at", threshold),
+        threshold_interval=_range(report, "threshold_at_far", far),
+        curve=probability
+        and probability_curve(report.pairs.genuine, report.pairs.impostor, method=probability, prior=prior),
     )
+
+
+def _range(report: Verification, figure: str, argument: float) -> Range | None:
+    if not report.resamples:
+        return None
+    found = report.interval(figure, argument)
+    return None if math.isnan(found.low) else (found.low, found.high)

@@ -6,12 +6,12 @@ identities, with replacement, and each brings all its items (Field, Welsh 2007, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import InputError
+from trine.errors import InputError, nearest
 from trine.shapes import Float, Int64
 
 LEVEL = 0.95
@@ -108,13 +108,58 @@ def mean_interval(
         >>> print(mean_interval(hits, people))
         0.500 to 1.000
     """
+    return mean_intervals(values[:, None], identity, resamples=resamples, seed=seed, level=level)[0]
+
+
+def mean_intervals(
+    values: Float[np.ndarray, "n f"],
+    identity: Int64[np.ndarray, " n"],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> list[Interval]:
+    """The intervals of several means over the same queries, from the same draws.
+
+    Args:
+        values: The figures of each query, one column each.
+        identity: As for `mean_interval`.
+        resamples: As for `mean_interval`.
+        seed: As for `mean_interval`.
+        level: As for `mean_interval`.
+
+    Returns:
+        What `mean_interval` says of each column.
+
+    Raises:
+        InputError: As for `mean_interval`.
+    """
     if not len(values) or len(values) != len(identity):
         raise InputError(
             f"an interval needs one identity for each of at least one value, given {len(values)} values and "
             f"{len(identity)} identities"
         )
     _, own = np.unique(identity, return_inverse=True)
-    sums, counts = np.bincount(own, weights=values), np.bincount(own)
+    counts = np.bincount(own)
+    sums = np.stack([np.bincount(own, weights=column) for column in values.T], 1)
     drawn = multiplicities(len(counts), resamples=resamples, seed=seed)
-    means = np.array([times @ sums / (times @ counts) for times in drawn])
-    return percentile_interval(means, level=level)
+    resampled = np.array([times @ sums / (times @ counts) for times in drawn])
+    return [percentile_interval(column, level=level) for column in resampled.T]
+
+
+def check_figure(figure: str, known: Collection[str]) -> None:
+    """Raises an `InputError` that names the nearest known figure, unless `figure` is one."""
+    if figure not in known:
+        raise InputError(f"unknown figure {figure!r}: {nearest(figure, tuple(known))}")
+
+
+def check_resamples(resamples: int) -> None:
+    """Raises an `InputError` where there is nothing to draw an interval from."""
+    if resamples < 1:
+        raise InputError(f"an interval needs resamples of at least 1, given {resamples}; measure with more")
+
+
+def check_count(resamples: int) -> None:
+    """Raises an `InputError` unless this many draws can be made, none among them."""
+    if resamples < 0:
+        raise InputError(f"resamples must be at least 0, given {resamples}")

@@ -1,4 +1,4 @@
-"""The distances of pairs, genuine (one identity) and impostor (two), sorted."""
+"""The distances of pairs, genuine (one identity) and impostor (two), in ascending order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,74 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, paired_distances, pairwise_distances
+from trine.distances import Distance, paired_distances
 from trine.neighbours.rows import TILE
-from trine.shapes import Bool, Float, Float32, Int64
+from trine.shapes import Bool, Float, Float32, Int, Int64
+
+HELD = 10_000_000
+"""The most pairs of a kind that are held one by one; of more, each distance is held with its count."""
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """The distances of the pairs of one kind.
+
+    Attributes:
+        values: In ascending order.
+        upto: For each value how many pairs are at most that far apart; None where each value is one pair.
+    """
+
+    values: Float[np.ndarray, " v"]
+    upto: Int64[np.ndarray, " v"] | None = None
+
+    @property
+    def count(self) -> int:
+        """How many pairs there are."""
+        return len(self.values) if self.upto is None else int(self.upto[-1])
+
+    def within(self, thresholds: Float[np.ndarray, "*t"] | float) -> Int64[np.ndarray, "*t"]:
+        """How many pairs are at most as far apart as each threshold."""
+        return self._counted(np.asarray(np.searchsorted(self.values, thresholds, side="right")))
+
+    def below(self, thresholds: Float[np.ndarray, "*t"] | float) -> Int64[np.ndarray, "*t"]:
+        """How many pairs are nearer than each threshold."""
+        return self._counted(np.asarray(np.searchsorted(self.values, thresholds, side="left")))
+
+    def ranked(self, ranks: Int64[np.ndarray, "*t"]) -> Float[np.ndarray, "*t"]:
+        """The distance of the pair at each rank, from 0."""
+        at = ranks if self.upto is None else np.searchsorted(self.upto, ranks, side="right")
+        found: np.ndarray = self.values[at]
+        return found
+
+    def times(self) -> Int64[np.ndarray, " v"]:
+        """How many pairs stand at each value."""
+        return np.ones(len(self.values), np.int64) if self.upto is None else np.diff(self.upto, prepend=0)
+
+    def _counted(self, at: np.ndarray) -> Int64[np.ndarray, "*t"]:
+        if self.upto is None:
+            return at.astype(np.int64)
+        counts: np.ndarray = np.where(at > 0, self.upto[np.maximum(at - 1, 0)], 0)
+        return counts
+
+
+@dataclass(frozen=True, eq=False)
+class Owned:
+    """Pairs of one kind and whose they are, by ascending distance: what an interval is computed from.
+
+    Attributes:
+        distances: Of each pair.
+        first: The identity of one item of each pair.
+        second: The identity of the other.
+    """
+
+    distances: Float32[np.ndarray, " p"]
+    first: Int[np.ndarray, " p"]
+    second: Int[np.ndarray, " p"]
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Distances in ascending order, measured in float64 and kept in float32.
+    """Distances measured in float64 and kept in float32.
 
     A pair is measured the same way wherever it comes from, and rounding to float32 makes pairs that are
     equally far apart equal to the bit: a tie is a tie.
@@ -24,40 +84,19 @@ class Pairs:
         genuine: Of the pairs of one identity.
         impostor: Of the pairs of two identities.
         total: How many pairs there are; more than were measured where they are a sample.
+        owned: The genuine and the impostor pairs with their identities, or a random sample of them where
+            there are more than `HELD`; None where the identities are not known.
     """
 
-    genuine: Float32[np.ndarray, " g"]
-    impostor: Float32[np.ndarray, " i"]
+    genuine: Distances
+    impostor: Distances
     total: int
+    owned: tuple[Owned, Owned] | None
 
     @property
     def sampled(self) -> bool:
         """Whether the pairs are a random sample of a larger number."""
-        return self.total > len(self.genuine) + len(self.impostor)
-
-
-def all_pairs(rows: Float[Tensor, "n d"], identity: Int64[np.ndarray, " n"], *, distance: Distance) -> Pairs:
-    """Measures every unordered pair of two items."""
-    n = len(rows)
-    sizes = np.bincount(identity)
-    count = int((sizes * (sizes - 1) // 2).sum())
-    total = n * (n - 1) // 2
-    genuine, impostor = np.empty(count, np.float32), np.empty(total - count, np.float32)
-    g = i = 0
-    step = max(1, min(n, TILE // max(n, 1)))
-    for start in range(0, n, step):
-        x, y = rows[start : start + step].double(), rows[start:].double()
-        tile = pairwise_distances(x, y, distance=distance).float().cpu().numpy()
-        upper = np.arange(len(y)) > np.arange(len(x))[:, None]
-        same = identity[start : start + step, None] == identity[start:]
-        for kept, into, at in ((same & upper, genuine, g), (~same & upper, impostor, i)):
-            values = tile[kept]
-            into[at : at + len(values)] = values
-        g += int((same & upper).sum())
-        i += int((~same & upper).sum())
-    genuine.sort()
-    impostor.sort()
-    return Pairs(genuine, impostor, total)
+        return self.total > self.genuine.count + self.impostor.count
 
 
 def sampled_pairs(
@@ -103,21 +142,44 @@ def sampled_pairs(
     b = random.integers(0, np.maximum(n - sizes[own], 1))
     b += (b >= begins[own]) * sizes[own]
     impostor = _measure(rows, a, members[b], distance)
-    genuine.sort()
-    impostor.sort()
-    return Pairs(genuine, impostor, total)
+    owners = identity[members[firsts]]
+    return held(
+        ascending(genuine, owners, owners), ascending(impostor, own, identity[members[b]]), total=total
+    )
 
 
 def given_pairs(
     rows: Float[Tensor, "n d"],
     pairs: Int64[np.ndarray, "p 2"],
     same: Bool[np.ndarray, " p"],
+    identity: Int64[np.ndarray, " n"] | None,
     *,
     distance: Distance,
-) -> Pairs:
-    """Measures the pairs of a list."""
+) -> tuple[Pairs, Float32[np.ndarray, " p"]]:
+    """Measures the pairs of a list; returns their distances in the order of the list, too."""
     values = _measure(rows, pairs[:, 0], pairs[:, 1], distance)
-    return Pairs(np.sort(values[same]), np.sort(values[~same]), len(pairs))
+    a, b = (np.zeros(len(pairs), np.int64) if identity is None else identity[side] for side in pairs.T)
+    kinds = [ascending(values[kind], a[kind], b[kind]) for kind in (same, ~same)]
+    return held(kinds[0], kinds[1], total=len(pairs), owned=identity is not None), values
+
+
+def held(genuine: Owned, impostor: Owned, *, total: int, owned: bool = True) -> Pairs:
+    """Pairs that are held one by one."""
+    known = (genuine, impostor) if owned else None
+    return Pairs(Distances(genuine.distances), Distances(impostor.distances), total, known)
+
+
+def ascending(
+    distances: Float32[np.ndarray, " p"], first: Int[np.ndarray, " p"], second: Int[np.ndarray, " p"]
+) -> Owned:
+    """Orders pairs by their distance."""
+    # A distance is not negative, so its bits rise with it; numbers are sorted six times as fast as ranks.
+    keys = distances.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(len(keys), dtype=np.uint64)
+    keys.sort()
+    order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    codes = [side[order].astype(np.int32) for side in (first, second)]
+    return Owned(distances[order], codes[0], codes[1])
 
 
 def _measure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,12 @@ import torch
 from torch import Tensor
 
 from trine.data import Dataset
-from trine.distances import Distance, unit_rows
+from trine.distances import Distance
 from trine.errors import InputError, require
 from trine.evaluation.verification import verification
-from trine.neighbours import Neighbours, as_rows, nearest_neighbours
-from trine.shapes import Float, Int64
+from trine.evaluation.view import View, view
+from trine.neighbours import as_rows
+from trine.shapes import Float
 
 INK, QUIET, RIGHT, WRONG = "#1f2430", "#70778a", "#12807a", "#d23c32"
 PALETTE = (
@@ -23,17 +23,8 @@ PALETTE = (
     "#d667a8", "#6b7280", "#a3a51f", "#1fa3b8", "#17427a", "#7f1d3f",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D")
-MAP_POINTS = 2000
 TILE_PIXELS = 256
 NAMED_IDENTITIES = len(PALETTE)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A query and what is said about it."""
-
-    query: int
-    note: str
 
 
 def picture(
@@ -43,16 +34,12 @@ def picture(
     path: str | Path,
     distance: Distance = "euclidean",
     threshold: float | None = None,
-    rows: int = 8,
-    neighbours: int = 8,
-    seed: int = 0,
+    look: View | None = None,
 ) -> Path:
     """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
 
     A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
-    Queries are drawn at random, one per identity as far as they go; the last ones, where there are any, are
-    queries whose nearest neighbour is wrong, because these teach the most. The map is t-SNE (van der
-    Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items.
+    What is shown is chosen by `view`; the histogram is of the items on the map.
 
     Args:
         dataset: The items; pictures are shown, vectors only mapped.
@@ -60,9 +47,7 @@ def picture(
         path: The PNG to write; its folder must exist.
         distance: What ranks the neighbours.
         threshold: A distance to mark in the histogram: the calibrated one.
-        rows: How many queries to show.
-        neighbours: How many neighbours of each.
-        seed: Of the choice of queries and of the map.
+        look: What to show, where it is known already; by `view` where left out.
 
     Returns:
         The path.
@@ -79,6 +64,7 @@ def picture(
             f"a picture needs at least two items and one embedding for each, "
             f"given {len(x)} embeddings of {len(dataset)} items"
         )
+    look = view(x, dataset.labels, distance=distance) if look is None else look
     images = dataset.kind == "images"
     figure = figures.Figure(figsize=(16, 9) if images else (15, 7), dpi=110, facecolor="white")
     agg.FigureCanvasAgg(figure)
@@ -86,60 +72,42 @@ def picture(
         left = figure.add_axes((0.02, 0.03, 0.49, 0.89))
         plane = figure.add_axes((0.54, 0.37, 0.44, 0.55))
         histogram = figure.add_axes((0.54, 0.075, 0.44, 0.2))
-        found = nearest_neighbours(x, k=neighbours, distance=distance)
-        _draw_rows(left, dataset, found, _choose(dataset.labels, found, rows, seed))
+        _draw_rows(left, dataset, look)
     else:
         plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
-    shown = np.sort(np.random.default_rng([seed, 0]).permutation(len(x))[:MAP_POINTS])
-    part = x[torch.from_numpy(shown)]
-    _draw_map(plane, _plane(part, distance, seed), dataset.labels[shown], dataset)
-    _draw_histogram(histogram, part, dataset.labels[shown], distance, threshold)
+    labels = dataset.labels[look.shown]
+    _draw_map(plane, look.points, labels, dataset)
+    _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
     figure.savefig(path, format="png", facecolor="white")
     return Path(path)
 
 
-def _choose(labels: Int64[np.ndarray, " n"], found: Neighbours, rows: int, seed: int) -> list[_Row]:
-    random = np.random.default_rng([seed, 1])
-    frequent = np.bincount(labels - labels.min())[labels - labels.min()] > 1
-    order = random.permutation(np.flatnonzero(frequent) if frequent.any() else len(labels))
-    wrong = [int(i) for i in order if labels[found.indices[i, 0]] != labels[i]]
-    failing = wrong[: rows // 4]
-    fresh: list[int] = []
-    again: list[int] = []
-    seen: set[int] = set()
-    for i in order.tolist():
-        if i not in failing:
-            (again if labels[i] in seen else fresh).append(i)
-            seen.add(labels[i])
-    chosen = sorted((fresh + again)[: rows - len(failing)], key=lambda i: (labels[i], i))
-    return [_Row(i, "") for i in chosen] + [_Row(i, "nearest is wrong") for i in failing]
-
-
-def _draw_rows(axes: Any, dataset: Dataset, found: Neighbours, rows: list[_Row]) -> None:
-    columns = found.indices.shape[1]
+def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
+    found = look.neighbours
+    rows, columns = found.indices.shape
+    failing = rows - look.failing
     step, gap = 1.29, 0.35
-    for r, row in enumerate(rows):
-        top = r * step + (0.3 if row.note else 0)
-        _tile(axes, dataset.items[row.query], 0, top, INK)
-        _say(axes, 0.5, top + 1.13, _short(dataset.identity(row.query), 9), INK, size=7.5, weight="bold")
-        for c, (at, d) in enumerate(zip(found.indices[row.query], found.distances[row.query], strict=True)):
+    for r, query in enumerate(look.queries.tolist()):
+        top = r * step + (0.3 if r >= failing else 0)
+        _tile(axes, dataset.items[query], 0, top, INK)
+        _say(axes, 0.5, top + 1.13, _short(dataset.identity(query), 9), INK, size=7.5, weight="bold")
+        for c, (at, d) in enumerate(zip(found.indices[r], found.distances[r], strict=True)):
             left = 1 + gap + c * 1.12
-            right = dataset.labels[at] == dataset.labels[row.query]
+            right = dataset.labels[at] == dataset.labels[query]
             _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
             _badge(axes, left + 0.93, top + 0.07, right)
             note = f"{d:#.3g}".rstrip(".")
             note = note if right else f"{note} · {_short(dataset.identity(int(at)), 6)}"
             _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
-    failing = next((r for r, row in enumerate(rows) if row.note), None)
-    if failing is not None and failing:
+    if 0 < failing < rows:
         y = failing * step + 0.1
         axes.plot([0, 1 + gap + columns * 1.12 - 0.12], [y, y], color="#d9dce2", lw=0.8)
     axes.set_xlim(-0.1, 1 + gap + columns * 1.12)
-    axes.set_ylim(len(rows) * step + (0.3 if failing is not None else 0), -0.1)
+    axes.set_ylim(rows * step + (0.3 if look.failing else 0), -0.1)
     axes.set_aspect("equal", anchor="NW")
     axes.axis("off")
-    last = "; the last rows are ones whose nearest is wrong" if failing is not None else ""
+    last = "; the last rows are ones whose nearest is wrong" if look.failing else ""
     _title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
 
 
@@ -169,24 +137,6 @@ def _badge(axes: Any, x: float, y: float, right: bool) -> None:
     axes.text(
         x, y, "✓" if right else "✗", color="white", size=7, weight="bold", ha="center", va="center", zorder=5
     )  # fmt: skip
-
-
-def _plane(x: Float[Tensor, "n d"], distance: Distance, seed: int) -> Float[np.ndarray, "n 2"]:
-    wide = x.double()
-    wide = unit_rows(wide) if distance == "cosine" else wide
-    spread = float((wide - wide.mean(0)).abs().max()) if wide.numel() else 0.0
-    if spread == 0:
-        return np.zeros((len(x), 2))
-    scaled = ((wide - wide.mean(0)) / spread).float().numpy()
-    if len(x) < 10 or x.shape[1] < 2:
-        u, s, _ = np.linalg.svd(np.pad(scaled, ((0, 0), (0, 2))), full_matrices=False)
-        flat: np.ndarray = (u * s)[:, :2]
-        return flat
-    manifold = require("sklearn.manifold", extra="train")
-    points: np.ndarray = manifold.TSNE(
-        init="pca", perplexity=min(30.0, (len(x) - 1) / 3), random_state=seed
-    ).fit_transform(scaled)
-    return points
 
 
 def _draw_map(axes: Any, points: np.ndarray, labels: np.ndarray, dataset: Dataset) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, pairwise_distances
+from trine import ranking
+from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.labels import Labels, codes
-from trine.neighbours import Backend, ExactSearch, as_rows
-from trine.neighbours.rows import TILE
-from trine.ranking import first_hit, map_at_r, r_precision, reciprocal_rank
-from trine.shapes import Float, Int64
+from trine.evaluation.intervals import RESAMPLES, Interval, check_count
+from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.evaluation.relevant import relevant_blocks
+from trine.neighbours import NEVER, RankSearch, as_rows
+from trine.shapes import Float, Int64, Shaped
 
 __all__ = ["Retrieval", "retrieval"]
 
@@ -26,30 +29,50 @@ class Retrieval:
     Attributes:
         queries: The rows that asked.
         labels: The identity of each query, numbered from 0.
+        names: The label of each number.
         first_ranks: The rank, from 1, of the nearest positive of each query among all references.
         r_precisions: R-precision of each query.
         maps_at_r: MAP@R of each query.
+        average_precisions: Average precision of each query over the whole ranking.
+        precisions_at: Precision at each k of `at`, one column each.
+        ndcgs_at: NDCG at each k of `at`, one column each.
         excluded: How many queries had no positive; they count in no figure.
         references: How many items were ranked.
         distance: What ranked them.
-        at: The k of the recall@k that `to_json` lists.
+        at: The k of the figures that `to_json` lists.
+        protocol: Who asked whom.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
     """
 
     queries: Int64[np.ndarray, " q"]
     labels: Int64[np.ndarray, " q"]
+    names: Shaped[np.ndarray, " c"]
     first_ranks: Int64[np.ndarray, " q"]
     r_precisions: Float[np.ndarray, " q"]
     maps_at_r: Float[np.ndarray, " q"]
+    average_precisions: Float[np.ndarray, " q"]
+    precisions_at: Float[np.ndarray, "q k"]
+    ndcgs_at: Float[np.ndarray, "q k"]
     excluded: int
     references: int
     distance: Distance
     at: tuple[int, ...]
-
-    protocol = "retrieval: each item against all others; without a positive excluded"
+    protocol: str
+    resamples: int
+    seed: int
 
     def recall_at(self, k: int) -> float:
         """The share of queries with a positive among the nearest `k` (recall@k), for any `k`."""
-        return float((self.first_ranks <= k).mean())
+        return float(self.per_query("recall_at", k).mean())
+
+    def precision_at(self, k: int) -> float:
+        """The mean share of positives among the nearest `k`, for a `k` of `at`."""
+        return float(self.per_query("precision_at", k).mean())
+
+    def ndcg_at(self, k: int) -> float:
+        """NDCG@k with gains 1 and 0 (Järvelin, Kekäläinen 2002), for a `k` of `at`."""
+        return float(self.per_query("ndcg_at", k).mean())
 
     @property
     def precision_at_1(self) -> float:
@@ -69,10 +92,93 @@ class Retrieval:
     @property
     def mrr(self) -> float:
         """The mean of one over the rank of the nearest positive, over the whole ranking."""
-        return float(reciprocal_rank(self.first_ranks).mean())
+        return float(self.per_query("mrr").mean())
+
+    @property
+    def mean_average_precision(self) -> float:
+        """The mean of the average precision over the whole ranking."""
+        return float(self.average_precisions.mean())
+
+    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
+        """The value of every query for a figure: what its mean is made of.
+
+        Args:
+            figure: The name of a figure of this report.
+            *arguments: The k of a figure at k.
+
+        Returns:
+            One value for each of `queries`.
+
+        Raises:
+            InputError: The figure is unknown, or was not measured at this k.
+
+        Example:
+            >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"])
+            >>> report.per_query("recall_at", 2).tolist()
+            [1.0, 1.0, 0.0, 1.0]
+        """
+        plain = {
+            "precision_at_1": ranking.recall_at_k(self.first_ranks[:, None], k=1),
+            "r_precision": self.r_precisions,
+            "map_at_r": self.maps_at_r,
+            "mrr": ranking.reciprocal_rank(self.first_ranks),
+            "mean_average_precision": self.average_precisions,
+        }
+        ranked = {
+            "recall_at": lambda k: ranking.recall_at_k(self.first_ranks[:, None], k=k),
+            "precision_at": lambda k: self.precisions_at[:, self._column("precision", k)],
+            "ndcg_at": lambda k: self.ndcgs_at[:, self._column("NDCG", k)],
+        }
+        return value_of(figure, arguments, plain, ranked)
+
+    def interval(self, figure: str, *arguments: int) -> Interval:
+        """The interval of a figure: identities of queries are drawn again, the references stay.
+
+        Args:
+            figure: The name of a figure of this report.
+            *arguments: The k of a figure at k.
+
+        Returns:
+            The interval, as `mean_interval` makes it.
+
+        Raises:
+            InputError: As for `per_query`, or the report was made with `resamples=0`.
+
+        Example:
+            >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"])
+            >>> print(report.interval("recall_at", 2))
+            0.500 to 1.000
+        """
+        values = self.per_query(figure, *arguments)
+        return mean_interval_of(values, self.labels, resamples=self.resamples, seed=self.seed)
+
+    def per_class(self) -> dict[object, dict[str, float]]:
+        """The figures of the queries of each identity.
+
+        Returns:
+            For each label (a string or an integer) the number of queries and the means over them.
+
+        Example:
+            >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"])
+            >>> report.per_class()["b"]["mrr"]
+            0.5
+        """
+        own, place = np.unique(self.labels, return_inverse=True)
+        counts = np.bincount(place)
+        names = ("precision_at_1", "r_precision", "map_at_r", "mrr", "mean_average_precision")
+        columns = {name: np.bincount(place, weights=self.per_query(name)) / counts for name in names}
+        return {
+            label: {"queries": int(counts[i])} | {name: float(column[i]) for name, column in columns.items()}
+            for i, label in enumerate(self.names[own].tolist())
+        }
 
     def to_json(self) -> dict[str, object]:
         """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        names = ("precision_at_1", "r_precision", "map_at_r", "mrr", "mean_average_precision")
+        figures: PerQuery = {name: self.per_query(name) for name in names} | {
+            name: {k: self.per_query(name, k) for k in self.at}
+            for name in ("recall_at", "precision_at", "ndcg_at")
+        }
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -80,21 +186,28 @@ class Retrieval:
             "queries_without_positive": self.excluded,
             "references": self.references,
             "identities": len(np.unique(self.labels)),
-            "precision_at_1": self.precision_at_1,
-            "recall_at": {str(k): self.recall_at(k) for k in self.at},
-            "r_precision": self.r_precision,
-            "map_at_r": self.map_at_r,
-            "mrr": self.mrr,
+            **means(figures),
+            "intervals": intervals(figures, self.labels, resamples=self.resamples, seed=self.seed),
         }
+
+    def _column(self, figure: str, k: int) -> int:
+        if k not in self.at:
+            raise InputError(
+                f"{figure} was measured at {', '.join(map(str, self.at))} and not at {k}; give at=({k}, ...)"
+            )
+        return self.at.index(k)
 
 
 def retrieval(
     embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
     labels: Labels,
     *,
+    references: Float[np.ndarray, "m d"] | Float[Tensor, "m d"] | None = None,
+    reference_labels: Labels | None = None,
     distance: Distance = "euclidean",
     at: tuple[int, ...] = (1, 2, 4, 8, 10, 100),
-    backend: Backend = "auto",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Retrieval:
     """Ranks all other items for every item, and says how well its identity comes first.
 
@@ -104,77 +217,91 @@ def retrieval(
     Args:
         embeddings: One row per item.
         labels: The identity of each item: integers of up to 64 bits, or strings.
+        references: What the items search instead of each other, where these are two sets.
+        reference_labels: The identity of each reference.
         distance: `"squared_euclidean"` (ranks as `"euclidean"`), `"euclidean"` or `"cosine"`.
-        at: The k of the recall@k to list in the report's JSON.
-        backend: As for `nearest_neighbours`.
+        at: The k at which precision and NDCG are measured; the report's JSON lists the recall there, too.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
 
     Returns:
         The figures of all queries that have a positive; the others are excluded and counted.
 
     Raises:
-        InputError: No two items share a label, a row is not finite, or the labels do not fit.
+        InputError: No query has a positive, a row is not finite, or the labels do not fit.
 
     Example:
         >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [9.0]]), ["a", "b", "a", "c"])
         >>> report.precision_at_1, report.recall_at(2), report.excluded
         (0.0, 1.0, 2)
     """
-    if any(k < 1 for k in at):
-        raise InputError(f"at must hold ranks of at least 1, given {at}")
+    check_ranks(at)
+    check_count(resamples)
     rows = as_rows(embeddings, name="embeddings")
-    identity = codes(labels, items=len(rows))
-    positives = np.bincount(identity, minlength=1)[identity] - 1
-    queries = np.flatnonzero(positives)
+    own = checked(labels, items=len(rows), name="labels")
+    if references is None and reference_labels is None:
+        protocol = "retrieval: each item against all others; without a positive excluded"
+        ranked, theirs = rows, own
+    elif references is None or reference_labels is None:
+        raise InputError("references and reference_labels go together; give both, or neither")
+    else:
+        protocol = "retrieval: queries against references; without a positive excluded"
+        ranked = as_rows(references, name="references")
+        theirs = checked(reference_labels, items=len(ranked), name="reference_labels")
+    names, identity, groups = joint_codes(own, theirs, names=("labels", "reference_labels"))
+    columns = _measured(rows, ranked, identity, groups, distance, at, itself=references is None)
+    queries = np.flatnonzero(columns["first_ranks"] < NEVER)
     if not len(queries):
         raise InputError(
             f"retrieval needs two items of one identity, given {len(rows)} items of "
             f"{len(np.unique(identity))} identities; give labels that repeat"
         )
-    positives = positives[queries]
-    search = ExactSearch(rows, distance=distance, backend=backend)
-    ranks = np.empty(len(queries), dtype=np.int64)
-    r_precisions, maps = np.empty(len(queries)), np.empty(len(queries))
-    depth = max(int(positives.max()), 10)
-    step = max(1, TILE // depth)
-    for start in range(0, len(queries), step):
-        part = slice(start, start + step)
-        asked = queries[part]
-        found = search.nearest(rows[torch.from_numpy(asked)], k=depth, exclude=asked)
-        hits = (identity[found.indices] == identity[asked, None]) & (found.indices >= 0)
-        ranks[part] = first_hit(hits)
-        r_precisions[part] = r_precision(hits, positives[part])
-        maps[part] = map_at_r(hits, positives[part])
-    missing = ranks == 0
-    if missing.any():
-        asked = queries[missing]
-        target = _nearest_positive(rows, identity, asked, distance)
-        ranks[missing] = search.position(rows[torch.from_numpy(asked)], target, exclude=asked)
     return Retrieval(
-        queries,
-        identity[queries],
-        ranks,
-        r_precisions,
-        maps,
-        len(rows) - len(queries),
-        len(rows),
-        distance,
-        at,
+        queries=queries,
+        labels=identity[queries],
+        names=names,
+        **{name: column[queries] for name, column in columns.items()},
+        excluded=len(rows) - len(queries),
+        references=len(ranked),
+        distance=distance,
+        at=at,
+        protocol=protocol,
+        resamples=resamples,
+        seed=seed,
     )
 
 
-def _nearest_positive(
-    rows: Float[Tensor, "n d"],
+def _measured(
+    rows: Tensor,
+    ranked: Tensor,
     identity: Int64[np.ndarray, " n"],
-    queries: Int64[np.ndarray, " q"],
+    groups: Int64[np.ndarray, " m"],
     distance: Distance,
-) -> Int64[np.ndarray, " q"]:
-    """The nearest other item of the same identity, equal distances by index."""
-    members = np.argsort(identity, kind="stable")
-    begins = np.searchsorted(identity[members], np.arange(identity.max() + 2))
-    nearest = np.empty(len(queries), dtype=np.int64)
-    for i, query in enumerate(queries):
-        own = members[begins[identity[query]] : begins[identity[query] + 1]]
-        own = own[own != query]
-        x, y = rows[query : query + 1].double(), rows[torch.from_numpy(own)].double()
-        nearest[i] = own[pairwise_distances(x, y, distance=distance).cpu().numpy().argmin()]
-    return nearest
+    at: tuple[int, ...],
+    *,
+    itself: bool,
+) -> dict[str, Any]:
+    """The values of all queries, as the report calls them; the first rank is `NEVER` without a positive."""
+    first = np.full(len(rows), NEVER)
+    r_precisions, maps, precisions = np.zeros((3, len(rows)))
+    precisions_at, ndcgs_at = np.zeros((2, len(rows), len(at)))
+    search = RankSearch(ranked, distance=distance)
+    for block in relevant_blocks(identity, groups):
+        counted = block.listed != block.queries[:, None] if itself else None
+        ranks = search.ranks(rows[torch.from_numpy(block.queries)], block.listed, counted=counted)
+        some = ranks[:, 0] < NEVER
+        ranks, q = ranks[some], block.queries[some]
+        first[q] = ranks[:, 0]
+        r_precisions[q], maps[q] = ranking.r_precision(ranks), ranking.map_at_r(ranks)
+        precisions[q] = ranking.average_precision(ranks)
+        for i, k in enumerate(at):
+            precisions_at[q, i] = ranking.precision_at_k(ranks, k=k)
+            ndcgs_at[q, i] = ranking.ndcg_at_k(ranks, k=k)
+    return {
+        "first_ranks": first,
+        "r_precisions": r_precisions,
+        "maps_at_r": maps,
+        "average_precisions": precisions,
+        "precisions_at": precisions_at,
+        "ndcgs_at": ndcgs_at,
+    }

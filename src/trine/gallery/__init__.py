@@ -4,24 +4,41 @@ A `Gallery` is bound to the encoder whose embeddings it holds, and answers with 
 its score, its threshold and the false-accept rate behind it.
 """
 
-from trine.gallery.decision import Decision, Identification, Threshold, Verification
+from trine.gallery.clusters import Clusters
+from trine.gallery.decision import Candidate, Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
+from trine.gallery.filters import Filter
+from trine.gallery.forms import Form
 from trine.gallery.gallery import Gallery
+from trine.gallery.identify import Scoring
+from trine.gallery.postgres import PostgresStore
+from trine.gallery.pouring import Kept
+from trine.gallery.rebuild import Rebuilt
 from trine.gallery.sqlite import SqliteStore
+from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
 from trine.gallery.verification import verify
 
 __all__ = [
     "Binding",
+    "Candidate",
+    "Clusters",
     "Decision",
     "Enrolment",
     "Entry",
+    "Filter",
+    "Form",
     "Gallery",
     "Hit",
     "Identification",
+    "Kept",
+    "PostgresStore",
+    "Rebuilt",
     "Record",
     "Scope",
+    "Scoring",
     "SqliteStore",
+    "Stats",
     "Store",
     "Threshold",
     "Verification",

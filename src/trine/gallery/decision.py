@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from trine.calibration import Calibration
+from trine.calibration import Calibration, ProbabilityCurve, Range, as_range
 from trine.errors import SettingError
 
 
@@ -23,6 +25,8 @@ class Threshold:
         far: The false-accept rate of one comparison it was calibrated for, in (0, 1); `None` for a
             threshold that somebody chose.
         provisional: Whether too few identities or pairs stood behind the calibration.
+        far_interval: Both ends of the interval of that rate; `None` where there is none.
+        curve: From a distance to the probability that two items are the same; `None` where there is none.
 
     Raises:
         SettingError: The value is negative or not finite.
@@ -30,13 +34,21 @@ class Threshold:
     Example:
         >>> print(Threshold(0.63, far=0.01))
         threshold 0.63 at a false-accept rate of 1 %
+        >>> print(Threshold(0.63, far=0.01, far_interval=(0.0061, 0.0152)))
+        threshold 0.63 at a false-accept rate of 1 % (0.61 to 1.5 %)
     """
 
     value: float
     far: float | None = None
     provisional: bool = False
+    far_interval: Range | None = None
+    curve: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
+        # A gallery's file keeps a threshold as JSON, which has lists and objects.
+        object.__setattr__(self, "far_interval", as_range(self.far_interval, "far_interval"))
+        if isinstance(self.curve, Mapping):
+            object.__setattr__(self, "curve", ProbabilityCurve.from_json(self.curve))
         if not (math.isfinite(self.value) and self.value >= 0):
             raise SettingError(
                 f"a threshold is a distance, so it must be a finite number of at least 0, "
@@ -46,7 +58,24 @@ class Threshold:
     @classmethod
     def of(cls, calibration: Calibration) -> Threshold:
         """Returns the threshold that a calibration found."""
-        return cls(float(calibration.threshold), float(calibration.far), calibration.provisional)
+        return cls(
+            float(calibration.threshold),
+            float(calibration.far),
+            calibration.provisional,
+            calibration.far_interval,
+            calibration.curve,
+        )
+
+    def judged(self, score: float) -> dict[str, Any]:
+        """The fields of a decision about a score that this threshold fills in."""
+        return {
+            "score": score,
+            "threshold": self.value,
+            "far": self.far,
+            "provisional": self.provisional,
+            "far_interval": self.far_interval,
+            "probability": self.curve.at(score) if self.curve is not None and math.isfinite(score) else None,
+        }
 
     def __str__(self) -> str:
         return f"threshold {self.value:.3g}{self._promise()}"
@@ -55,7 +84,12 @@ class Threshold:
         if self.far is None:
             return ""
         provisional = ", provisional for want of calibration data" if self.provisional else ""
-        return f" at a false-accept rate of {100 * self.far:g} %{provisional}"
+        interval = ""
+        if self.far_interval is not None:
+            # Two digits, and 100 % as such and not as 1e+02.
+            low, high = (f"{float(f'{100 * end:.2g}'):g}" for end in self.far_interval)
+            interval = f" ({low} to {high} %)"
+        return f" at a false-accept rate of {100 * self.far:g} %{interval}{provisional}"
 
     def beside(self, score: float) -> tuple[str, str]:
         """Writes the score and this threshold with as many digits as it takes to tell them apart."""
@@ -78,12 +112,17 @@ class Decision(abc.ABC):
             threshold that somebody chose. Against a gallery of many identities a stranger has as many
             chances, so the rate of a whole identification is higher.
         provisional: Whether too few identities or pairs stood behind the calibration.
+        far_interval: Both ends of the interval of that rate; `None` where there is none.
+        probability: How probable it is that the two are the same, before anything else is known of them,
+            where the calibration says it.
     """
 
     score: float
     threshold: float
     far: float | None = None
     provisional: bool = False
+    far_interval: Range | None = None
+    probability: float | None = None
 
     @property
     def accepted(self) -> bool:
@@ -96,7 +135,8 @@ class Decision(abc.ABC):
         return {name: None if value == math.inf else value for name, value in values.items()}
 
     def _beside(self) -> tuple[str, str]:
-        return Threshold(self.threshold, self.far, self.provisional).beside(self.score)
+        known = Threshold(self.threshold, self.far, self.provisional, self.far_interval)
+        return known.beside(self.score)
 
     @abc.abstractmethod
     def __str__(self) -> str: ...
@@ -131,17 +171,31 @@ class Verification(Decision):
         return f"{answer} (distance {score}, {threshold})"
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """An identity that a probe may be of.
+
+    Attributes:
+        identity: The identity.
+        score: Its distance from the probe; smaller is closer.
+        item: Its nearest item; `None` where its centroid was compared.
+    """
+
+    identity: str
+    score: float
+    item: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identification(Decision):
     """The answer to "who is this?": one identity of the gallery, or nobody we know.
 
-    An identity is scored by its nearest embedding.
-
     Attributes:
         nearest: The nearest identity, accepted or not; `None` in an empty gallery.
-        item: The item of `nearest` that decided.
+        item: The nearest item of `nearest`; `None` where its centroid decided.
         runner_up: The nearest other identity; `None` where there is no other.
         runner_up_score: The distance of the runner-up.
+        candidates: The nearest identities, `nearest` and the runner-up among them, nearest first.
 
     Example:
         >>> print(Identification(score=0.41, threshold=0.63, far=0.01, nearest="s12", item="s12/1.png"))
@@ -154,6 +208,7 @@ class Identification(Decision):
     item: str | None = None
     runner_up: str | None = None
     runner_up_score: float | None = None
+    candidates: tuple[Candidate, ...] = ()
 
     @property
     def identity(self) -> str | None:

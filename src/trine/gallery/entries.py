@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class Entry:
         content: What the gallery's encoder embeds: an image, a vector, a path. Where this is missing
             too, the item's name is taken for a path.
         metadata: What to keep with the item: text keys, values that JSON can hold.
+        source: The file of the item's content, where it is known: what a rebuild reads. A content that is
+            a path says it by itself.
     """
 
     identity: str
@@ -38,6 +41,7 @@ class Entry:
     embedding: Vector | None = field(default=None, compare=False)
     content: Any = field(default=None, compare=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class Record:
         item: The item's name, unique in the gallery.
         embedding: (D,) float32, finite.
         metadata: A JSON object, as text with sorted keys.
+        source: The file of its content, where it is known.
     """
 
     identity: str
     item: str
     embedding: Float32[np.ndarray, " d"] = field(compare=False)
     metadata: str = "{}"
+    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,18 @@ class Hit:
     identity: str
     score: float
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def unknown_identity(identity: str, known: Collection[str], address: str) -> GalleryError:
+    """Returns the refusal of an identity that is not in a gallery, with the one that may be meant.
+
+    Example:
+        >>> print(unknown_identity("anne", ["ann", "bob"], "people.db"))
+        the gallery people.db knows nobody called 'anne': did you mean 'ann'?
+    """
+    close = get_close_matches(identity, known, n=1)
+    hint = f"did you mean {close[0][:80]!r}?" if close else "enrol them first"
+    return GalleryError(f"the gallery {address} knows nobody called {identity[:80]!r}: {hint}")
 
 
 def check_name(name: str, kind: str) -> str:

@@ -1,45 +1,29 @@
-"""The gallery: enrol, remove, forget, verify, identify and search over a persistent set of embeddings."""
+"""The gallery: who is this, what is like this, what belongs together? Over a persistent set of embeddings."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any, final
 
 import numpy as np
 
-from trine.data import Dataset
-from trine.distances import Distance
-from trine.errors import CalibrationError, GalleryError, InputError, SettingError
-from trine.gallery.decision import Identification, Threshold, Verification
-from trine.gallery.entries import (
-    Enrolment,
-    Entry,
-    Hit,
-    Vector,
-    Vectors,
-    check_name,
-)
+from trine.errors import CalibrationError, InputError, SettingError
+from trine.gallery.clusters import Clusters, cluster, made_with
+from trine.gallery.contents import Contents
+from trine.gallery.decision import Candidate, Identification, Threshold, Verification
+from trine.gallery.entries import Hit, Vector, Vectors, check_name, unknown_identity
+from trine.gallery.filters import Filter
+from trine.gallery.identify import Ranking, Scoring
 from trine.gallery.index import scores_between
-from trine.gallery.intake import Intake
-from trine.gallery.opening import Claim, open_store
-from trine.gallery.store import Binding, Scope, Store
-from trine.gallery.verification import EmbeddingEncoder, threshold_of
+from trine.gallery.recommend import recommend
+from trine.gallery.store import Scope
 from trine.shapes import Float32
 
-CHUNK = 1024
-"""How many items an enrolment of many writes at once."""
 
-WITH_RUNNER_UP = 8
-"""How many hits an identification asks for at first, to have the runner-up among them as a rule."""
-
-
-class Gallery:
+@final
+class Gallery(Contents):
     """A persistent set of embeddings with identity, item and metadata, bound to one encoder.
 
     What a call has written is on the disk when it returns. A gallery may be used from several threads,
@@ -48,7 +32,7 @@ class Gallery:
     Example:
         >>> import tempfile
         >>> folder = tempfile.TemporaryDirectory()
-        >>> people = Path(folder.name) / "people.db"
+        >>> people = f"{folder.name}/people.db"
         >>> gallery = Gallery.open(people, dimension=2, fingerprint="by hand", threshold=0.5)
         >>> gallery.enrol("ann", "ann/1.png", embedding=[0.0, 1.0], metadata={"year": 2024})
         >>> gallery.enrol("bob", "bob/1.png", embedding=[1.0, 0.0])
@@ -61,197 +45,6 @@ class Gallery:
         >>> gallery.close()
         >>> folder.cleanup()
     """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        encoder: EmbeddingEncoder | None = None,
-        threshold: Threshold | None = None,
-    ) -> None:
-        """Takes a store that is open; `Gallery.open` opens one by its address."""
-        self._store = store
-        self._intake = Intake(store, encoder)
-        self._threshold = threshold
-
-    @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        encoder: EmbeddingEncoder | None = None,
-        dimension: int | None = None,
-        fingerprint: str | None = None,
-        distance: Distance | None = None,
-        threshold: float | None = None,
-        model: str | Path | None = None,
-        create: bool = True,
-    ) -> Self:
-        """Opens a gallery, and creates it where it is missing and the arguments say what it is bound to.
-
-        What a gallery is bound to is fixed at its creation: the fingerprint of the encoder, the dimension
-        and the distance. Opened with an encoder, or with any of the three by hand, they must agree. The
-        encoder's calibration is stored at creation; later, the threshold is the one given here, or else
-        the encoder's, or else the stored one.
-
-        Args:
-            path: The file. A folder for which nobody has the right to write is read as it stands.
-            encoder: What embeds the items; left out, every call takes `embedding=`.
-            dimension: The length of an embedding, for embeddings made elsewhere; at least 1.
-            fingerprint: What made those embeddings: any text that changes when it does.
-            distance: How to compare those embeddings; Euclidean where left out.
-            threshold: The largest distance that is accepted as the same identity.
-            model: The folder of the encoder, to be remembered in a new gallery as `gallery.model`.
-            create: Whether a missing gallery is created rather than refused.
-
-        Returns:
-            The open gallery; a context manager that closes itself.
-
-        Raises:
-            GalleryError: The gallery is missing and is not to be created; it is bound to another
-                encoder, dimension or distance; or the file is foreign, damaged or locked.
-            SettingError: The dimension or the threshold is out of range, or both an encoder and what
-                stands in for one are given.
-        """
-        claim = Claim.of(encoder, dimension=dimension, fingerprint=fingerprint, distance=distance)
-        given = threshold_of(threshold, encoder.calibration if encoder is not None else None)
-        binding = claim.binding(given, encoder, model) if create else None
-        store = open_store(path, binding=binding)
-        try:
-            claim.check(store)
-        except BaseException:
-            store.close()
-            raise
-        return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
-
-    @property
-    def binding(self) -> Binding:
-        """What the gallery was bound to at its creation."""
-        return self._store.binding
-
-    @property
-    def threshold(self) -> Threshold | None:
-        """What decides here: the threshold given at opening, the encoder's, or the stored one."""
-        return self._threshold
-
-    @property
-    def model(self) -> str | None:
-        """The folder of the encoder, where the creator of the gallery named it."""
-        return self.binding.model
-
-    def enrol(
-        self,
-        identity: str,
-        item: str,
-        *,
-        embedding: Vector | None = None,
-        content: Any = None,
-        metadata: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Adds one item; an item of the same name is replaced.
-
-        Args:
-            identity: Whom or what it belongs to; any text.
-            item: Its name, unique in the gallery.
-            embedding: (D,) finite numbers, where the embedding was made elsewhere.
-            content: What the encoder embeds; the item's name is taken for a path where left out.
-            metadata: What to keep with the item: text keys, values that JSON can hold.
-
-        Raises:
-            GalleryError: The embedding is of another dimension or not finite; there is neither encoder
-                nor embedding; or the file cannot be written.
-            InputError: A name is empty or no valid text, or the metadata is nothing that JSON can hold.
-        """
-        self.enrol_many([Entry(identity, item, embedding, content, metadata or {})])
-
-    def enrol_many(
-        self,
-        entries: Iterable[Entry],
-        *,
-        chunk: int = CHUNK,
-        progress: Callable[[int], None] | None = None,
-    ) -> Enrolment:
-        """Adds many items from a stream, a chunk at a time, and every chunk whole or not at all.
-
-        Enrolling the same entries again changes nothing, so an enrolment that was interrupted is
-        finished by starting it again.
-
-        Args:
-            entries: The items; read as they are needed.
-            chunk: How many are embedded and written together, at least 1.
-            progress: Called with the number of items so far, whenever a chunk is on the disk.
-
-        Returns:
-            How many were new, replaced and there already.
-
-        Raises:
-            GalleryError: As for `enrol`; the chunks before stay enrolled.
-            InputError: As for `enrol`.
-        """
-        if chunk < 1:
-            raise SettingError(f"chunk is a number of items of at least 1, given {chunk}")
-        enrolled = Enrolment()
-        stream = iter(entries)
-        done = 0
-        while batch := list(islice(stream, chunk)):
-            enrolled += self._store.put(self._intake.records(batch))
-            done += len(batch)
-            if progress is not None:
-                progress(done)
-        return enrolled
-
-    def enrol_dataset(
-        self,
-        dataset: Dataset,
-        *,
-        chunk: int = CHUNK,
-        progress: Callable[[int], None] | None = None,
-    ) -> Enrolment:
-        """Adds every item of a dataset by its name, embedded by the encoder; see `enrol_many`.
-
-        The dataset's columns (camera, group, ...) are kept as metadata.
-
-        Args:
-            dataset: The items with their identities; read as they are needed.
-            chunk: How many are embedded and written together, at least 1.
-            progress: Called with the number of items so far, whenever a chunk is on the disk.
-
-        Returns:
-            How many were new, replaced and there already.
-
-        Raises:
-            GalleryError: There is no encoder, or the file cannot be written.
-            DataError: A picture cannot be read; the chunks before stay enrolled.
-        """
-        entries = self._intake.entries(dataset, chunk=max(chunk, 1))
-        return self.enrol_many(entries, chunk=chunk, progress=progress)
-
-    def remove(self, item: str) -> bool:
-        """Deletes one item and says whether it was there; an identity without items is gone too."""
-        return self._store.remove([check_name(item, "item")]) > 0
-
-    def forget(self, identity: str) -> int:
-        """Deletes an identity with all its items and returns how many there were."""
-        return self._store.forget(check_name(identity, "identity"))
-
-    def get(self, item: str) -> Entry:
-        """Returns one enrolled item with its embedding and metadata.
-
-        Raises:
-            GalleryError: It is not there.
-        """
-        found = self._store.get([check_name(item, "item")])
-        if item not in found:
-            raise GalleryError(f"the gallery {self._store.address} has no item {item[:80]!r}: enrol it first")
-        record = found[item]
-        return Entry(record.identity, item, record.embedding, metadata=json.loads(record.metadata))
-
-    def identities(self) -> dict[str, int]:
-        """Returns the number of items of each identity, in the order of their names."""
-        return self._store.identities()
-
-    def __len__(self) -> int:
-        return len(self._store)
 
     def verify(
         self,
@@ -287,7 +80,7 @@ class Gallery:
         Example:
             >>> import tempfile
             >>> with tempfile.TemporaryDirectory() as folder:
-            ...     gallery = Gallery.open(Path(folder) / "g.db", dimension=2, fingerprint="by hand")
+            ...     gallery = Gallery.open(f"{folder}/g.db", dimension=2, fingerprint="by hand")
             ...     gallery.enrol("ann", "ann/1.png", embedding=[0.0, 1.0])
             ...     print(gallery.verify(embedding=[0.0, 0.9], identity="ann", threshold=0.5))
             ...     gallery.close()
@@ -304,38 +97,50 @@ class Gallery:
             scope = Scope(only=frozenset([check_name(identity, "identity")]))
             (hits,) = self._store.search(first, k=1, scope=scope)
             if not hits:
-                raise GalleryError(
-                    f"the gallery {self._store.address} knows nobody called {identity[:80]!r}: enrol "
-                    f"them first"
-                )
+                raise unknown_identity(identity, self._store.identities(), self._store.address)
             score = hits[0].score
-        return Verification(
-            score=score,
-            threshold=limit.value,
-            far=limit.far,
-            provisional=limit.provisional,
-            claim=identity,
-        )
+        return Verification(**limit.judged(score), claim=identity)
 
     def identify(
-        self, item: Any = None, *, embedding: Vector | None = None, threshold: float | None = None
+        self,
+        item: Any = None,
+        *,
+        embedding: Vector | None = None,
+        threshold: float | None = None,
+        candidates: int = 3,
+        scoring: Scoring = "best",
+        top: int = 3,
+        quality: str | None = None,
     ) -> Identification:
-        """Says who or what this is: the identity of the nearest embedding, or nobody we know.
+        """Says who or what this is: the nearest identity, or nobody we know.
+
+        The threshold was calibrated on pairs of single embeddings, so the false-accept rate it promises is
+        that of one comparison; a mean or a centroid is a steadier score, and a little farther or nearer.
 
         Args:
             item: A probe for the encoder: a picture, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
             threshold: The largest distance that is accepted; that of the gallery where left out.
+            candidates: How many of the nearest identities to name, at least 1.
+            scoring: How an identity is scored: by its nearest embedding (`"best"`), by the mean distance of
+                its nearest `top` embeddings (`"mean"`), or by the distance of the mean of its embeddings
+                (`"centroid"`), put back to length 1 where all of them have length 1.
+            top: Of how many embeddings the mean is taken; of all where an identity has fewer.
+            quality: The key of metadata that says in [0, 1] how good an item is: its weight in a mean or a
+                centroid.
 
         Returns:
-            The decision, with its score, threshold and false-accept rate, and the runner-up.
+            The decision, with its score, threshold and false-accept rate, and the nearest identities.
 
         Raises:
             CalibrationError: There is no threshold.
-            GalleryError: The embedding is of another dimension or not finite, or there is no encoder.
+            GalleryError: The embedding is of another dimension or not finite, there is no encoder, or an
+                item has no quality where it is asked for.
+            SettingError: A number is below 1, or `quality` is given to `"best"`.
         """
         limit = self._limit(threshold)
-        return self._identify(self._intake.probe(item, embedding), limit)[0]
+        ranking = Ranking(scoring, top, quality, candidates)
+        return self._identify(self._intake.probe(item, embedding), limit, ranking)[0]
 
     def identify_many(
         self,
@@ -343,18 +148,36 @@ class Gallery:
         *,
         embeddings: Vectors | None = None,
         threshold: float | None = None,
+        candidates: int = 3,
+        scoring: Scoring = "best",
+        top: int = 3,
+        quality: str | None = None,
     ) -> list[Identification]:
         """Says for each of several probes who or what it is; see `identify`."""
         limit = self._limit(threshold)
-        return self._identify(self._intake.probes(items, embeddings), limit)
+        ranking = Ranking(scoring, top, quality, candidates)
+        return self._identify(self._intake.probes(items, embeddings), limit, ranking)
 
-    def search(self, item: Any = None, *, embedding: Vector | None = None, k: int = 10) -> list[Hit]:
+    def search(
+        self,
+        item: Any = None,
+        *,
+        embedding: Vector | None = None,
+        k: int = 10,
+        where: Mapping[str, Any] | Filter | None = None,
+        exclude: Sequence[str] = (),
+        offset: int = 0,
+    ) -> list[Hit]:
         """Finds the items most like this one.
 
         Args:
             item: A probe for the encoder: a picture, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
             k: How many to find, at least 1.
+            where: What the metadata must match: `{"year": 2024}` is equality, `{"colour": {"red", "blue"}}`
+                one of several, `{"price": (10, 20)}` a range with both ends; see `trine.gallery.Filter`.
+            exclude: Items that are left out.
+            offset: How many of the nearest are passed over: the second page of ten begins at 10.
 
         Returns:
             Hits with item, identity, score and metadata: nearest first, equal scores by the item's name;
@@ -362,35 +185,93 @@ class Gallery:
 
         Raises:
             GalleryError: The embedding is of another dimension or not finite, or there is no encoder.
-            SettingError: `k` is below 1.
+            InputError: A condition is of no kind that can be compared.
+            SettingError: `k` is below 1, or `offset` below 0.
         """
         if k < 1:
             raise SettingError(f"k is a number of items of at least 1, given {k}")
+        if offset < 0:
+            raise SettingError(f"offset is a number of items of at least 0, given {offset}")
         probe = self._intake.probe(item, embedding)
-        while True:
-            (hits,) = self._store.search(probe, k=k)
-            records = self._store.get([hit.item for hit in hits])
-            # Another process may remove an item in between; then there is another one to find.
-            if all(hit.item in records for hit in hits):
-                return [replace(hit, metadata=json.loads(records[hit.item].metadata)) for hit in hits]
+        scope = Scope(where=Filter.of(where), exclude=frozenset(exclude))
+        (hits,) = self._store.search(probe, k=k, offset=offset, scope=scope, metadata=True)
+        return hits
 
-    def close(self) -> None:
-        """Lets go of the store; closing twice is no error."""
-        self._store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
+    def recommend(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+        like: Sequence[str],
+        *,
+        unlike: Sequence[str] = (),
+        k: int = 10,
+        diversity: float = 0.0,
+        where: Mapping[str, Any] | Filter | None = None,
+    ) -> list[Hit]:
+        """Finds items near to some of the gallery's items and away from others.
 
-    def __repr__(self) -> str:
-        return f"Gallery({self._store.address!r})"
+        The query is the mean of the wanted embeddings, moved away from the mean of the unwanted ones by a
+        quarter of their distance (Rocchio 1971). With a diversity, ten times as many items are looked at,
+        and each choice weighs how near it is against how far it is from those chosen before (maximal
+        marginal relevance: Carbonell, Goldstein 1998).
+
+        Args:
+            like: Names of items to be near to, at least one.
+            unlike: Names of items to keep away from.
+            k: How many to find, at least 1.
+            diversity: The weight of being unlike what was chosen already, in [0, 1]; 0 for the nearest.
+            where: As for `search`.
+
+        Returns:
+            Hits, never one of those named, in the order of choice; the score is the distance from the query.
+
+        Raises:
+            GalleryError: A named item is not there.
+            InputError: Nothing is named in `like`.
+            SettingError: `k` or `diversity` is out of range.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     with Gallery.open(f"{folder}/g.db", dimension=1, fingerprint="by hand") as gallery:
+            ...         for name, x in [("a", 0.0), ("b", 0.1), ("c", 0.5), ("d", 0.52)]:
+            ...             gallery.enrol("things", name, embedding=[x])
+            ...         near = gallery.recommend(["a"], k=2)
+            ...         varied = gallery.recommend(["a"], k=2, diversity=0.8)
+            >>> [hit.item for hit in near], [hit.item for hit in varied]
+            (['b', 'c'], ['b', 'd'])
+        """
+        return recommend(
+            self._store, like=like, unlike=unlike, k=k, diversity=diversity, where=Filter.of(where)
+        )
+
+    def cluster(
+        self, *, threshold: float | None = None, neighbours: int = 32, recluster: bool = False
+    ) -> Clusters:
+        """Puts every item into a cluster; those that have one keep its number.
+
+        Two items are linked when their distance is at most the threshold, and a cluster is what a chain of
+        links connects. The gallery keeps the clusters: a further call looks at items that are new, or have
+        a new embedding, and each joins the cluster it is linked to or begins its own. Where a new item
+        connects two clusters, they become one under the older number. Items that leave do not divide a
+        cluster, until `recluster`.
+
+        Args:
+            threshold: The longest link; that of the clusters that are there, or of the gallery, where left
+                out.
+            neighbours: How many nearest neighbours of a new item may be linked to it, at least 1.
+            recluster: Whether to forget all clusters and start anew, with new numbers.
+
+        Returns:
+            The cluster of every item, and which clusters became one.
+
+        Raises:
+            CalibrationError: There is no threshold.
+            GalleryError: The clusters were made with another threshold.
+            SettingError: A number is out of range.
+        """
+        if threshold is None and not recluster:
+            threshold = made_with(self._store)
+        limit = self._limit(threshold).value
+        return cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
 
     def _limit(self, given: float | None) -> Threshold:
         limit = self._threshold if given is None else Threshold(float(given))
@@ -401,27 +282,24 @@ class Gallery:
             )
         return limit
 
-    def _identify(self, probes: Float32[np.ndarray, "n d"], limit: Threshold) -> list[Identification]:
-        decisions = []
-        for probe, hits in zip(probes, self._store.search(probes, k=WITH_RUNNER_UP), strict=True):
-            best = hits[0] if hits else None
-            other = next((hit for hit in hits if best and hit.identity != best.identity), None)
-            if best and other is None and len(hits) == WITH_RUNNER_UP:
-                scope = Scope(without=frozenset([best.identity]))
-                (others,) = self._store.search(probe[None], k=1, scope=scope)
-                other = others[0] if others else None
-            decisions.append(_identification(best, other, limit))
-        return decisions
+    def _identify(
+        self, probes: Float32[np.ndarray, "n d"], limit: Threshold, ranking: Ranking
+    ) -> list[Identification]:
+        # The runner-up is looked for whatever is asked for, since the margin depends on it.
+        wanted = replace(ranking, candidates=max(ranking.candidates, 2))
+        return [
+            _identification(found, limit, ranking.candidates)
+            for found in self._identifier.rank(probes, wanted)
+        ]
 
 
-def _identification(best: Hit | None, other: Hit | None, limit: Threshold) -> Identification:
+def _identification(found: Sequence[Candidate], limit: Threshold, wanted: int) -> Identification:
+    best, other = (*found[:2], None, None)[:2]
     return Identification(
-        score=best.score if best else math.inf,
-        threshold=limit.value,
-        far=limit.far,
-        provisional=limit.provisional,
+        **limit.judged(best.score if best else math.inf),
         nearest=best.identity if best else None,
         item=best.item if best else None,
         runner_up=other.identity if other else None,
         runner_up_score=other.score if other else None,
+        candidates=tuple(found[:wanted]),
     )

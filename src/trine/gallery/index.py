@@ -1,26 +1,44 @@
-"""Exact search in memory over the records of a store, kept up to date by what changed.
+"""Search in memory over the records of a store, kept up to date by what changed.
 
-The records lie in two segments, each searched by `trine.neighbours.ExactSearch`: a large one that stands
-still, and a small one that takes what is enrolled, so that one new record costs no new preparation of all
-the others. A record that was replaced or removed is struck out where it lies, until a merge.
+The records lie in segments, each searched by `trine.neighbours`, exactly below a million records: large ones
+that stand still, and a small one that takes what is enrolled, so that one new record costs no new preparation
+of all the others. Segments of like size are merged, so that there are few of them. A record that was replaced
+or removed is struck out where it lies, until a merge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from trine.distances import Distance, pairwise_distances
-from trine.gallery.entries import Hit
+from trine.gallery.columns import Column
+from trine.gallery.filters import Filter, Typed, typed
 from trine.gallery.store import Scope
-from trine.neighbours import ExactSearch
+from trine.neighbours import ExactSearch, InvertedSearch, make_search
 from trine.shapes import Bool, Float32, Int64
+
+PATIENCE = 1000
+"""How many questions are answered exactly before inverted lists are learned for a million records or more:
+these would take about as long as a thousand exact answers, and most openings ask for a few."""
 
 RECENT = 4096
 """How many new records are searched apart from the others before they are merged."""
+
+GROWTH = 8
+"""How many times as large as the next a segment is at least; merged with it otherwise."""
+
+FEW = 4096
+"""So many records, or a sixteenth of all, are measured one by one rather than searched for."""
+
+Metadata = Callable[[Int64[np.ndarray, " n"]], Iterable[tuple[int, str]]]
+"""Gives the metadata of records, as JSON, by their keys."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +60,15 @@ class Changes:
     embeddings: Float32[np.ndarray, "n d"]
 
 
+class Match(NamedTuple):
+    """A record that a search found; matches sort by score, then by name."""
+
+    score: float
+    item: str
+    identity: str
+    key: int
+
+
 class Segment:
     """Records that are searched together; fixed but for the ones struck out."""
 
@@ -58,49 +85,129 @@ class Segment:
         self.codes = codes
         self.rows = rows
         self.alive = np.ones(len(keys), dtype=bool)
-        self._search: ExactSearch | None = None
+        self.struck = 0
+        self._exact: ExactSearch | None = None
+        self._lists: ExactSearch | None = None
+        self._asked = 0
+        self._columns: dict[str, Column] = {}
 
     def strike(self, keys: Int64[np.ndarray, " r"]) -> None:
         """Strikes out the records of these keys, where they are here."""
         if len(self.keys) and len(keys):
             at = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
             self.alive[at[self.keys[at] == keys]] = False
+            self.struck = len(self.keys) - int(np.count_nonzero(self.alive))
+
+    def matching(self, where: Filter, metadata: Metadata) -> Bool[np.ndarray, " n"]:
+        """Says which records match a filter; the values of a key are read once and kept."""
+        found = np.ones(len(self.keys), dtype=bool)
+        missing = [c.key for c in where.conditions if c.key not in self._columns]
+        if missing:
+            values: dict[str, list[Typed | None]] = {key: [None] * len(self.keys) for key in missing}
+            where_is = {key: row for row, key in enumerate(self.keys.tolist())}
+            for number, text in metadata(self.keys):
+                row = where_is.get(number)
+                if row is None or text == "{}":
+                    continue
+                known = json.loads(text)
+                for key in missing:
+                    if key in known:
+                        values[key][row] = typed(known[key])
+            self._columns |= {key: Column(column) for key, column in values.items()}
+        for condition in where.conditions:
+            found &= self._columns[condition.key].matches(condition)
+        return found
 
     def nearest(
         self,
         queries: Float32[np.ndarray, "q d"],
         *,
         k: int,
-        barred: Sequence[int],
+        allowed: Bool[np.ndarray, " n"] | None,
         distance: Distance,
     ) -> list[list[tuple[float, int]]]:
-        """Finds the `k` nearest records of each query, with every further one as near as the last."""
-        allowed: Bool[np.ndarray, " n"] = self.alive
-        if barred:
-            allowed = allowed & ~np.isin(self.codes, barred)
+        """Finds the `k` nearest allowed records of each query, with every further one as near as the last.
+
+        Args:
+            queries: One row each.
+            k: How many, at least 1.
+            allowed: Which records may be found; `None` for all that are not struck out.
+            distance: How rows are compared.
+        """
+        whole = allowed is None
+        if allowed is not None:
+            allowed = allowed & self.alive
+        elif self.struck:
+            allowed = self.alive
+        count = len(self.keys) if allowed is None else int(np.count_nonzero(allowed))
+        if not count:
+            return [[] for _ in queries]
+        if allowed is not None and count <= max(FEW, len(self.keys) // 16):
+            return self._measured(queries, np.flatnonzero(allowed), k=k, distance=distance)
+        search = self._search_of(distance, asked=len(queries) if whole else 0)
+        return self._searched(search, queries, k=min(k, count), count=count, allowed=allowed)
+
+    def _measured(
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        rows: Int64[np.ndarray, " m"],
+        *,
+        k: int,
+        distance: Distance,
+    ) -> list[list[tuple[float, int]]]:
+        found = []
+        taken = self.rows[rows]
+        for query in queries:
+            scores = scores_between(query[None], taken, distance=distance)[0]
+            at = np.arange(len(rows))
+            if k < len(rows):
+                at = np.flatnonzero(scores <= np.partition(scores, k - 1)[k - 1])
+            found.append(list(zip(scores[at].tolist(), rows[at].tolist(), strict=True)))
+        return found
+
+    def _searched(
+        self,
+        search: ExactSearch,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        count: int,
+        allowed: Bool[np.ndarray, " n"] | None,
+    ) -> list[list[tuple[float, int]]]:
         found: list[list[tuple[float, int]]] = [[] for _ in queries]
-        if not allowed.any():
-            return found
-        if self._search is None:
-            self._search = ExactSearch(self.rows, distance=distance)
         unsettled = np.arange(len(queries))
-        width = k
+        # As many as it takes where the allowed ones lie evenly among the others.
+        width = k if allowed is None else math.ceil(1.2 * k * len(self.keys) / count)
         while len(unsettled):
             # One more than asked for shows whether a tie goes on; a multiple, whether struck ones hid some.
             width = min(width + 1, len(self.keys))
-            hits = self._search.nearest(queries[unsettled], k=width)
+            hits = search.nearest(queries[unsettled], k=width)
             again = []
             for query, scores, rows in zip(unsettled, hits.distances, hits.indices, strict=True):
-                kept = allowed[rows]
-                full = int(kept.sum()) >= k and scores[-1] > scores[kept][k - 1]
-                if full or width == len(self.keys):
-                    pairs = zip(scores[kept].tolist(), rows[kept].tolist(), strict=True)
-                    found[query] = list(pairs)
+                if allowed is not None:
+                    kept = allowed[rows]
+                    last, scores, rows = scores[-1], scores[kept], rows[kept]
+                else:
+                    last = scores[-1]
+                if width == len(self.keys) or (len(scores) >= k and last > scores[k - 1]):
+                    found[query] = list(zip(scores.tolist(), rows.tolist(), strict=True))
                 else:
                     again.append(query)
             unsettled = np.array(again, dtype=np.int64)
             width *= 4
         return found
+
+    def _search_of(self, distance: Distance, *, asked: int) -> ExactSearch:
+        """The exact search; or the one through lists, for questions to the whole that were many already."""
+        if self._exact is None:
+            self._exact = ExactSearch(self.rows, distance=distance)
+        self._asked += asked
+        if not asked or self._asked <= PATIENCE:
+            return self._exact
+        if self._lists is None:
+            made = make_search(self.rows, distance=distance)
+            self._lists = made if isinstance(made, InvertedSearch) else self._exact
+        return self._lists
 
 
 class Index:
@@ -117,48 +224,70 @@ class Index:
         self.distance = distance
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
-        self._settled = self._segment([])
+        self._settled: list[Segment] = []
         self._recent = self._segment([])
 
     def __len__(self) -> int:
-        return int(self._settled.alive.sum() + self._recent.alive.sum())
+        return sum(len(part.keys) - part.struck for part in (*self._settled, self._recent))
 
     def apply(self, changes: Changes) -> None:
         """Takes in what changed: first what left, then what is new or replaced."""
-        for segment in (self._settled, self._recent):
+        for segment in (*self._settled, self._recent):
             segment.strike(changes.removed)
             segment.strike(changes.keys)
         if len(changes.keys):
             arrived = Segment(changes.keys, changes.items, self._code(changes.identities), changes.embeddings)
             self._recent = self._segment([self._recent, arrived])
-        struck = len(self._settled.alive) - int(self._settled.alive.sum())
-        if len(self._recent.keys) > RECENT or struck > max(RECENT, len(self._settled.keys) // 8):
-            self._settled = self._segment([self._settled, self._recent])
+        if len(self._recent.keys) > RECENT:
+            self._settled.append(self._recent)
             self._recent = self._segment([])
+        self._settled = [
+            self._segment([part]) if part.struck > max(RECENT, len(part.keys) // 8) else part
+            for part in self._settled
+        ]
+        while len(self._settled) > 1 and len(self._settled[-2].keys) < GROWTH * len(self._settled[-1].keys):
+            self._settled[-2:] = [self._segment(self._settled[-2:])]
 
-    def search(self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope) -> list[list[Hit]]:
-        """Returns the `k` nearest records of each query in the scope, nearest first, then by name."""
-        found: list[list[Hit]] = [[] for _ in queries]
-        barred = [self._codes[name] for name in scope.without if name in self._codes]
-        for segment in (self._settled, self._recent):
-            if scope.only is None:
-                rows = segment.nearest(queries, k=k, barred=barred, distance=self.distance)
-            else:
-                wanted = [self._codes[n] for n in scope.only - scope.without if n in self._codes]
-                rows = self._measure(segment, queries, wanted)
-            for hits, pairs in zip(found, rows, strict=True):
-                hits += [self._hit(segment, score, row) for score, row in pairs]
-        return [sorted(hits, key=lambda hit: (hit.score, hit.item))[:k] for hits in found]
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope, metadata: Metadata
+    ) -> list[list[Match]]:
+        """Returns the `k` nearest records of each query in the scope, nearest first, then by name.
 
-    def _hit(self, segment: Segment, score: float, row: int) -> Hit:
-        return Hit(segment.items[row], self._names[segment.codes[row]], score)
+        Args:
+            queries: One row each.
+            k: How many, at least 1.
+            scope: Which records may be found.
+            metadata: Reads metadata by the keys of records, for a scope with a filter; it may give others.
+        """
+        found: list[list[Match]] = [[] for _ in queries]
+        for segment in (*self._settled, self._recent):
+            if not len(segment.keys):
+                continue
+            allowed = self._allowed(segment, scope, metadata)
+            rows = segment.nearest(queries, k=k + len(scope.exclude), allowed=allowed, distance=self.distance)
+            for matches, pairs in zip(found, rows, strict=True):
+                matches += [self._match(segment, score, row) for score, row in pairs]
+        if scope.exclude:
+            found = [[match for match in matches if match.item not in scope.exclude] for matches in found]
+        return [sorted(matches)[:k] for matches in found]
 
-    def _measure(
-        self, segment: Segment, queries: Float32[np.ndarray, "q d"], codes: Sequence[int]
-    ) -> list[list[tuple[float, int]]]:
-        rows = np.flatnonzero(segment.alive & np.isin(segment.codes, codes))
-        scores = scores_between(queries, segment.rows[rows], distance=self.distance)
-        return [list(zip(line.tolist(), rows.tolist(), strict=True)) for line in scores]
+    def _match(self, segment: Segment, score: float, row: int) -> Match:
+        return Match(score, segment.items[row], self._names[segment.codes[row]], int(segment.keys[row]))
+
+    def _allowed(self, segment: Segment, scope: Scope, metadata: Metadata) -> Bool[np.ndarray, " n"] | None:
+        allowed = None
+        if scope.only is not None or scope.without:
+            of_code = np.full(len(self._names), scope.only is None)
+            of_code[self._known(scope.only or ())] = True
+            of_code[self._known(scope.without)] = False
+            allowed = of_code[segment.codes]
+        if scope.where:
+            matching = segment.matching(scope.where, metadata)
+            allowed = matching if allowed is None else allowed & matching
+        return allowed
+
+    def _known(self, identities: Iterable[str]) -> list[int]:
+        return [self._codes[name] for name in identities if name in self._codes]
 
     def _code(self, identities: Iterable[str]) -> Int64[np.ndarray, " n"]:
         codes = []

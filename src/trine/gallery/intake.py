@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trine.data import Dataset, Items
+from trine.data import Dataset, ImageFiles, Items
 from trine.errors import GalleryError, InputError
 from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
 from trine.gallery.store import Store
@@ -42,19 +43,23 @@ class Intake:
             contents = [_content(batch[i]) for i in others]
             rows[others] = self._embed(contents, [batch[i].item for i in others])
         return [
-            Record(entry.identity, entry.item, row, text)
+            Record(entry.identity, entry.item, row, text, _source(entry))
             for entry, row, text in zip(batch, rows, metadata, strict=True)
         ]
 
-    def entries(self, dataset: Dataset, *, chunk: int) -> Iterator[Entry]:
-        """Embeds a dataset a chunk at a time, with its columns as metadata."""
+    def entries(
+        self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Entry]:
+        """Embeds a dataset a chunk at a time, with its columns, and what is said by name, as metadata."""
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
             columns = {name: values.tolist() for name, values in part.columns.items()}
             rows = self._embed(part.items, part.names)
-            for i, (name, row) in enumerate(zip(part.names, rows, strict=True)):
-                metadata = {column: values[i] for column, values in columns.items()}
-                yield Entry(part.identity(i), name, row, metadata=metadata)
+            paths = part.items.paths if isinstance(part.items, ImageFiles) else [None] * len(part)
+            for i, (name, row, path) in enumerate(zip(part.names, rows, paths, strict=True)):
+                about = {column: values[i] for column, values in columns.items()} | {**metadata.get(name, {})}
+                source = None if path is None else str(Path(path).absolute())
+                yield Entry(part.identity(i), name, row, metadata=about, source=source)
 
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
         """Returns the one row to ask about, from an item or from its embedding."""
@@ -88,3 +93,11 @@ class Intake:
 
 def _content(entry: Entry) -> Any:
     return entry.item if entry.content is None else entry.content
+
+
+def _source(entry: Entry) -> str | None:
+    """The file that a rebuild can read the item's content from again."""
+    if entry.source is not None:
+        return entry.source
+    content = _content(entry) if entry.embedding is None else entry.content
+    return str(Path(content).absolute()) if isinstance(content, str | Path) else None

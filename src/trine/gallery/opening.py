@@ -10,6 +10,8 @@ from typing import Self
 from trine.distances import Distance, check_distance
 from trine.errors import GalleryError, SettingError
 from trine.gallery.decision import Threshold
+from trine.gallery.forms import Form, check_form
+from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
 from trine.gallery.verification import EmbeddingEncoder
@@ -22,6 +24,7 @@ class Claim:
     dimension: int | None = None
     fingerprint: str | None = None
     distance: Distance | None = None
+    form: Form | None = None
 
     @classmethod
     def of(
@@ -31,21 +34,24 @@ class Claim:
         dimension: int | None,
         fingerprint: str | None,
         distance: Distance | None,
+        form: Form | None = None,
     ) -> Self:
         """Takes the claim of an encoder, or the one made by hand.
 
         Raises:
             SettingError: Both are given, the dimension is below 1, or the fingerprint is empty.
-            InputError: The distance is unknown.
+            InputError: The distance or the form is unknown.
         """
-        by_hand = cls(dimension, fingerprint, distance)
+        by_hand = cls(dimension, fingerprint, distance, form)
+        if form is not None:
+            check_form(form)
         if encoder is not None:
-            if by_hand != cls():
+            if by_hand != cls(form=form):
                 raise SettingError(
                     "dimension=, fingerprint= and distance= are for embeddings made elsewhere: an "
                     "encoder brings its own; leave them out"
                 )
-            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance)
+            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, form)
         if dimension is not None and dimension < 1:
             raise SettingError(f"dimension is the length of an embedding, at least 1, given {dimension}")
         if fingerprint == "":
@@ -71,6 +77,7 @@ class Claim:
             threshold,
             calibration,
             None if model is None else str(Path(model).absolute()),
+            self.form or "float32",
         )
 
     def check(self, store: Store) -> None:
@@ -79,8 +86,8 @@ class Claim:
         if self.fingerprint not in (None, bound.fingerprint):
             raise GalleryError(
                 f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, given the encoder "
-                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, or enrol "
-                f"into a new gallery"
+                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, rebuild it for "
+                f"this one, or enrol into a new gallery"
             )
         if self.dimension not in (None, bound.dimension):
             raise GalleryError(
@@ -92,6 +99,11 @@ class Claim:
                 f"{gallery} compares by the distance {bound.distance!r}, given {self.distance!r}: leave "
                 f"distance= out, or enrol into a new gallery"
             )
+        if self.form not in (None, bound.form):
+            raise GalleryError(
+                f"{gallery} keeps its embeddings as {bound.form}, given {self.form!r}: leave form= out, or "
+                f"copy it into a gallery of that form"
+            )
 
 
 def open_store(address: str | Path, *, binding: Binding | None) -> Store:
@@ -101,11 +113,14 @@ def open_store(address: str | Path, *, binding: Binding | None) -> Store:
         GalleryError: The address is of no kind this trine knows, or the store cannot be opened.
     """
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
-    if scheme:
-        raise GalleryError(
-            f"{scheme[1]}:// is no kind of gallery that this trine opens: give the path of a file"
-        )
-    return SqliteStore(Path(address).expanduser(), binding=binding)
+    if scheme is None:
+        return SqliteStore(Path(address).expanduser(), binding=binding)
+    if scheme[1] in SCHEMES:
+        return PostgresStore(str(address), binding=binding)
+    raise GalleryError(
+        f"{scheme[1]}:// is no kind of gallery that this trine opens: give the path of a file, or "
+        f"postgresql://…"
+    )
 
 
 def _short(fingerprint: str) -> str:

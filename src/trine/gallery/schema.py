@@ -3,10 +3,14 @@
 Application id 0x74726E65 ("trne"); user_version is the version of the schema:
 
 gallery      what the gallery is bound to, as text
+notes        what was noted about it as a whole; names that begin with "trine:" are the store's own
 identities   id, name
-items        id, item, identity, embedding (float32, little-endian), metadata (JSON), changed
+items        id, item, identity, embedding (see `trine.gallery.forms`), metadata (JSON), changed, cluster,
+             source (a path)
+staged       embeddings for another encoder, until they take the place of those in use
 removed      ids of items that left, so that other processes hear of it
-state        one row: the counter that every write advances
+state        one row: the counter that every write advances, the largest number of a cluster, and how
+             often the gallery was bound to another encoder
 """
 
 from __future__ import annotations
@@ -14,32 +18,76 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 
 from trine.errors import GalleryError
+from trine.gallery.forms import Form, lengths
+from trine.gallery.store import Binding
 
 APPLICATION = 0x74726E65
-SCHEMA = 1
+SCHEMA = 2
 
 TABLES = """
 CREATE TABLE gallery (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE identities (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+{items}
+CREATE TABLE removed (id INTEGER PRIMARY KEY, changed INTEGER NOT NULL);
+CREATE INDEX removed_changed ON removed (changed);
+CREATE TABLE state (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    changed INTEGER NOT NULL,
+    clusters INTEGER NOT NULL DEFAULT 0,
+    bound INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO state (one, changed) VALUES (1, 0);
+"""
+
+ITEMS = """
 CREATE TABLE items (
     id INTEGER PRIMARY KEY,
     item TEXT NOT NULL UNIQUE,
     identity INTEGER NOT NULL REFERENCES identities (id),
-    embedding BLOB NOT NULL CHECK (length(embedding) = {width}),
+    embedding BLOB NOT NULL CHECK (length(embedding) IN ({lengths})),
     metadata TEXT NOT NULL,
-    changed INTEGER NOT NULL
+    changed INTEGER NOT NULL,
+    cluster INTEGER,
+    source TEXT
 );
 CREATE INDEX items_of_identity ON items (identity);
 CREATE INDEX items_changed ON items (changed);
-CREATE TABLE removed (id INTEGER PRIMARY KEY, changed INTEGER NOT NULL);
-CREATE INDEX removed_changed ON removed (changed);
-CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), changed INTEGER NOT NULL);
-INSERT INTO state VALUES (1, 0);
 """
+
+STAGED = """
+CREATE TABLE staged (
+    id INTEGER PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE,
+    embedding BLOB NOT NULL
+);
+"""
+
+UPGRADES = {
+    1: f"""
+ALTER TABLE items ADD COLUMN cluster INTEGER;
+ALTER TABLE items ADD COLUMN source TEXT;
+ALTER TABLE state ADD COLUMN clusters INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO gallery (name, value) VALUES ('form', 'float32');
+{STAGED}
+"""
+}
+"""From each older version of the schema to the next."""
+
+
+def statements(script: str) -> list[str]:
+    """Cuts a script into its statements, to be run inside a transaction that is open already."""
+    return [part.strip() for part in script.split(";") if part.strip()]
+
+
+def items_tables(form: Form, dimension: int) -> str:
+    """Returns the script that makes the tables of embeddings."""
+    widths = ", ".join(str(length) for length in lengths(form, dimension))
+    return ITEMS.format(lengths=widths) + STAGED
 
 
 def is_new(path: Path) -> bool:
@@ -47,7 +95,7 @@ def is_new(path: Path) -> bool:
     return not os.path.lexists(path)
 
 
-def create_file(path: Path, rows: Mapping[str, str], *, dimension: int) -> None:
+def create_file(path: Path, binding: Binding) -> None:
     """Creates the file of an empty gallery, whole or not at all.
 
     It is made under another name and linked to its own when it has reached the disk, so that no other
@@ -55,8 +103,7 @@ def create_file(path: Path, rows: Mapping[str, str], *, dimension: int) -> None:
 
     Args:
         path: Where; the folder must be there.
-        rows: What the gallery is bound to, for the table `gallery`.
-        dimension: The length of an embedding.
+        binding: What the gallery is bound to.
 
     Raises:
         GalleryError: The folder is missing or cannot be written.
@@ -70,10 +117,10 @@ def create_file(path: Path, rows: Mapping[str, str], *, dimension: int) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(
-                f"BEGIN; {TABLES.format(width=4 * dimension)}"
+                f"BEGIN; {TABLES.format(items=items_tables(binding.form, binding.dimension))}"
                 f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
             )
-            connection.executemany("INSERT INTO gallery VALUES (?, ?)", rows.items())
+            connection.executemany("INSERT INTO gallery VALUES (?, ?)", binding.to_texts().items())
             connection.execute("COMMIT")
         finally:
             connection.close()
@@ -113,8 +160,8 @@ def check_file(path: Path) -> None:
     """
     if is_new(path):
         raise GalleryError(
-            f"there is no gallery {path}: enrol into it first, or give encoder= (or dimension= and "
-            f"fingerprint=) to create it"
+            f"there is no gallery {path}: enrol into it first, or create it with an encoder (or "
+            f"dimension= and fingerprint=)"
         )
     if path.is_dir():
         raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
@@ -156,7 +203,8 @@ def check_version(version: int, path: Path) -> None:
 
 def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
     """Says in one sentence what an error of SQLite means for the gallery and what to do."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return GalleryError(
             f"the gallery {path} has been locked by another process for more than {wait:g} s: nothing "
@@ -167,7 +215,8 @@ def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
             f"the gallery {path} is read-only: nothing was written; change the permissions of the file "
             f"and its folder, or enrol into a copy"
         )
-    if code == sqlite3.SQLITE_FULL:
+    # Even reading needs 32 kB beside the file, for the index of the log.
+    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         return GalleryError(
             f"the disk of the gallery {path} is full: nothing of this call was written; make room and "
             f"try again"

@@ -1,38 +1,32 @@
-"""The default store: one SQLite file is the truth, an exact index in memory answers.
-
-The file is in WAL mode with synchronous=FULL: a write has reached the disk when the call returns, and a
-killed process leaves the last acknowledged state. The index is never saved; it follows the file through
-a counter that every write advances, so that it also sees what other processes wrote.
-"""
+"""The default store: one SQLite file is the truth, and an index in memory that follows it answers."""
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from trine.calibration import Calibration
-from trine.errors import GalleryError, ModelError
-from trine.gallery.decision import Threshold
+from trine.gallery import mending, staging
+from trine.gallery.database import WAIT, Database
 from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.index import Changes, Index
-from trine.gallery.schema import check_file, check_version, create_file, explain, is_new
+from trine.gallery.following import AT_ONCE, Follower
+from trine.gallery.forms import pack
+from trine.gallery.index import Match
+from trine.gallery.schema import create_file, is_new
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
-WAIT = 30.0
-"""Seconds that a call waits for another process to finish writing."""
+OWN = "trine:"
+"""How the names of the notes begin that the store makes for itself."""
 
-AT_ONCE = 4096
-"""How many rows are read or named in one statement."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""The metadata of hits that bring none."""
 
 
 class SqliteStore:
@@ -51,18 +45,12 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, binding: Binding | None = None, wait: float = WAIT) -> None:
         """Opens the file, or creates it where it is missing and a binding is given."""
-        self._path = path
-        self._wait = wait
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
         if binding is not None and is_new(path):
-            create_file(path, _to_rows(binding), dimension=binding.dimension)
-        check_file(path)
-        with self._errors():
-            self._connection = self._connect()
-            self._binding = _from_rows(dict(self._run("SELECT name, value FROM gallery")), path)
-        self._seen = 0
-        self._index = Index(dimension=self.binding.dimension, distance=self.binding.distance)
+            create_file(path, binding)
+        self._path = path
+        self._database = Database(path, wait=wait)
+        self._offered: dict[str, int] = {}
+        self._bind()
 
     @property
     def address(self) -> str:
@@ -71,7 +59,7 @@ class SqliteStore:
 
     @property
     def binding(self) -> Binding:
-        """What the gallery was bound to at its creation."""
+        """What the gallery was bound to at its creation, or by the last `switch`."""
         return self._binding
 
     def put(self, records: Sequence[Record]) -> Enrolment:
@@ -79,22 +67,28 @@ class SqliteStore:
         latest = {record.item: record for record in records}
         if not latest:
             return Enrolment()
-        with self._writing() as stamp:
+        rows = np.stack([record.embedding for record in latest.values()])
+        packed = pack(rows, form=self.binding.form, names=list(latest))
+        with self._database.writing() as stamp:
             before = self._identities_of(list(latest))
             names = {record.identity for record in latest.values()}
-            self._many("INSERT OR IGNORE INTO identities (name) VALUES (?)", ((n,) for n in names))
-            changed = self._many(
-                "INSERT INTO items (item, identity, embedding, metadata, changed)"
-                " VALUES (?, (SELECT id FROM identities WHERE name = ?), ?, ?, ?)"
+            self._database.many("INSERT OR IGNORE INTO identities (name) VALUES (?)", ((n,) for n in names))
+            changed = self._database.many(
+                "INSERT INTO items (item, identity, embedding, metadata, changed, source)"
+                " VALUES (?, (SELECT id FROM identities WHERE name = ?), ?, ?, ?, ?)"
                 " ON CONFLICT (item) DO UPDATE SET identity = excluded.identity,"
+                " cluster = CASE WHEN embedding = excluded.embedding THEN cluster END,"
                 " embedding = excluded.embedding, metadata = excluded.metadata,"
-                " changed = excluded.changed"
+                " changed = excluded.changed, source = excluded.source"
                 " WHERE identity != excluded.identity OR embedding != excluded.embedding"
-                " OR metadata != excluded.metadata",
+                " OR metadata != excluded.metadata OR source IS NOT excluded.source",
                 (
-                    (r.item, r.identity, r.embedding.astype("<f4").tobytes(), r.metadata, stamp)
-                    for r in latest.values()
+                    (r.item, r.identity, row, r.metadata, stamp, r.source)
+                    for r, row in zip(latest.values(), packed, strict=True)
                 ),
+            )
+            self._database.run(
+                "DELETE FROM staged WHERE id IN (SELECT id FROM items WHERE changed = ?)", (stamp,)
             )
             self._drop_empty({i for i, name in before.values() if name not in names})
         new = len(latest) - len(before)
@@ -102,142 +96,248 @@ class SqliteStore:
 
     def remove(self, items: Sequence[str]) -> int:
         """Deletes the named items in one transaction and returns how many were there."""
-        with self._writing() as stamp:
+        with self._database.writing() as stamp:
             found = self._identities_of(list(dict.fromkeys(items)))
-            self._many(
+            self._database.many(
                 "INSERT OR REPLACE INTO removed (id, changed) SELECT id, ? FROM items WHERE item = ?",
                 ((stamp, item) for item in found),
             )
-            self._many("DELETE FROM items WHERE item = ?", ((item,) for item in found))
+            self._database.many("DELETE FROM items WHERE item = ?", ((item,) for item in found))
             self._drop_empty({identity for identity, _ in found.values()})
         return len(found)
 
     def forget(self, identity: str) -> int:
-        """Deletes an identity with all its items and returns how many there were."""
-        with self._writing() as stamp:
+        """Deletes an identity with all its items, and every trace of them from the file.
+
+        Raises:
+            GalleryError: Another process kept the file busy, or the disk is full: the items are gone, and
+                traces of them may be left until `repair`.
+        """
+        with self._database.writing() as stamp:
             which = "identity = (SELECT id FROM identities WHERE name = ?)"
-            self._run(
+            self._database.run(
                 f"INSERT OR REPLACE INTO removed (id, changed) SELECT id, ? FROM items WHERE {which}",
                 (stamp, identity),
             )
-            count = self._run(f"DELETE FROM items WHERE {which}", (identity,)).rowcount
-            self._run("DELETE FROM identities WHERE name = ?", (identity,))
+            count = self._database.run(f"DELETE FROM items WHERE {which}", (identity,)).rowcount
+            self._database.run("DELETE FROM identities WHERE name = ?", (identity,))
+            if count:
+                self._database.run("INSERT OR REPLACE INTO notes VALUES (?, '')", (mending.TRACES,))
+        mending.purge(self._database)
+        return count
+
+    def relabel(self, items: Sequence[str], identity: str) -> int:
+        """Gives the named items that are there to an identity, and returns how many were of another."""
+        with self._database.writing() as stamp:
+            found = self._identities_of(list(dict.fromkeys(items)))
+            moved = [item for item, (_, name) in found.items() if name != identity]
+            if moved:
+                self._database.run("INSERT OR IGNORE INTO identities (name) VALUES (?)", (identity,))
+            self._database.many(
+                "UPDATE items SET identity = (SELECT id FROM identities WHERE name = ?), changed = ?"
+                " WHERE item = ?",
+                ((identity, stamp, item) for item in moved),
+            )
+            self._drop_empty({found[item][0] for item in moved})
+        return len(moved)
+
+    def rename(self, identity: str, to: str) -> int:
+        """Gives all items of an identity to another, known or new, and returns how many there were."""
+        which = "identity = (SELECT id FROM identities WHERE name = ?)"
+        with self._database.writing() as stamp:
+            query = f"SELECT count(*) FROM items WHERE {which}"
+            count = int(self._database.run(query, (identity,)).fetchone()[0])
+            if count and identity != to:
+                self._database.run("INSERT OR IGNORE INTO identities (name) VALUES (?)", (to,))
+                self._database.run(
+                    "UPDATE items SET changed = ?, identity = (SELECT id FROM identities WHERE name = ?)"
+                    f" WHERE {which}",
+                    (stamp, to, identity),
+                )
+                self._database.run("DELETE FROM identities WHERE name = ?", (identity,))
         return count
 
     def get(self, items: Sequence[str]) -> dict[str, Record]:
         """Returns the named items that are there."""
-        with self._reading():
-            return {
-                item: Record(identity, item, np.frombuffer(embedding, dtype="<f4"), metadata)
-                for item, identity, embedding, metadata in self._named(
-                    "item, name, embedding, metadata", items
-                )
-            }
+        with self._database.reading():
+            rows = self._named("name, item, embedding, metadata, source", items)
+            return {record.item: record for record in self._records(list(rows))}
+
+    def scan(self) -> Iterator[Record]:
+        """Returns every record, a page at a time, by the order of their numbers in the file."""
+        last = -1
+        while True:
+            with self._database.reading():
+                rows = self._database.run(
+                    "SELECT name, item, embedding, metadata, source, items.id FROM items"
+                    " JOIN identities ON identities.id = identity"
+                    " WHERE items.id > ? ORDER BY items.id LIMIT ?",
+                    (last, AT_ONCE),
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][-1]
+            yield from self._records(rows)
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope = EVERYBODY
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        offset: int = 0,
+        scope: Scope = EVERYBODY,
+        metadata: bool = False,
     ) -> list[list[Hit]]:
-        """Returns for each query its `k` nearest items in the scope, nearest first, without metadata."""
-        with self._lock:
-            self._refresh()
-            return self._index.search(queries, k=k, scope=scope)
+        """Returns for each query `k` items in the scope, nearest first, with metadata where asked for."""
+        texts: dict[int, str] = {}
+        with self._database.lock, ExitStack() as stack:
+            self._follower.follow(stack.enter_context(self._database.reading()))
+            if not (metadata or scope.where):
+                stack.close()  # many queries take long, and others may want to empty the log
+            found = self._follower.search(queries, k=offset + k, scope=scope)
+            found = [matches[offset:] for matches in found]
+            if metadata:
+                texts = self._follower.metadata([match.key for matches in found for match in matches])
+        return [[self._hit(match, texts) for match in matches] for matches in found]
 
     def identities(self) -> dict[str, int]:
         """Returns the number of items of each identity, in the order of their names."""
-        with self._reading():
+        with self._database.reading():
             return dict(
-                self._run(
+                self._database.run(
                     "SELECT name, count(*) FROM items JOIN identities ON identities.id = identity"
                     " GROUP BY identity ORDER BY name"
                 )
             )
 
     def __len__(self) -> int:
-        with self._reading():
-            return int(self._run("SELECT count(*) FROM items").fetchone()[0])
+        with self._database.reading():
+            return int(self._database.run("SELECT count(*) FROM items").fetchone()[0])
+
+    def revision(self) -> str:
+        """Returns the counter that every write advances."""
+        with self._database.reading() as stamp:
+            return str(stamp)
+
+    def size(self) -> int:
+        """The bytes of the file and of the log beside it."""
+        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def clusters(self) -> dict[str, int]:
+        """Returns the cluster of each item that has one."""
+        with self._database.reading():
+            return dict(
+                self._database.run("SELECT item, cluster FROM items WHERE cluster IS NOT NULL").fetchall()
+            )
+
+    def new_clusters(self, count: int) -> list[int]:
+        """Returns ascending numbers, from 1, that no cluster had before."""
+        with self._database.writing():
+            first = self._database.run("SELECT clusters FROM state").fetchone()[0] + 1
+            self._database.run("UPDATE state SET clusters = clusters + ?", (count,))
+        return list(range(first, first + count))
+
+    def assign(self, clusters: Mapping[str, int]) -> None:
+        """Sets the clusters of the named items that are there; their numbers count as used."""
+        if not clusters:
+            return
+        with self._database.writing():
+            self._database.many(
+                "UPDATE items SET cluster = ? WHERE item = ?",
+                ((cluster, item) for item, cluster in clusters.items()),
+            )
+            largest = max(clusters.values())
+            self._database.run("UPDATE state SET clusters = max(clusters, ?)", (largest,))
+
+    def notes(self) -> dict[str, str]:
+        """Returns what was noted about the gallery as a whole."""
+        with self._database.reading():
+            rows = self._database.run("SELECT name, value FROM notes").fetchall()
+        return {name: text for name, text in rows if not name.startswith(OWN)}
+
+    def note(self, name: str, text: str | None) -> None:
+        """Notes a text under a name, in place of what was there; `None` takes it away."""
+        with self._database.writing():
+            if text is None:
+                self._database.run("DELETE FROM notes WHERE name = ?", (name,))
+            else:
+                self._database.run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+
+    def check(self) -> list[str]:
+        """Returns a sentence for each thing that is wrong, none for a sound gallery."""
+        return mending.check(self._database, self.binding)
+
+    def repair(self) -> list[str]:
+        """Mends what `check` finds, and returns a sentence for each thing done.
+
+        Raises:
+            GalleryError: The file itself is damaged.
+        """
+        return mending.repair(self._database, self.binding)
+
+    def unstaged(self, binding: Binding) -> Iterator[Record]:
+        """Returns the records without an embedding staged for another encoder."""
+        self._offered.clear()
+        for page in staging.unstaged(self._database, binding, at_once=AT_ONCE):
+            records = self._records(page)
+            self._offered |= {record.item: row[-1] for record, row in zip(records, page, strict=True)}
+            yield from records
+
+    def stage(self, binding: Binding, records: Sequence[Record]) -> None:
+        """Keeps embeddings for another encoder beside those in use.
+
+        An item that was written since `unstaged` gave it is passed over: what is staged would be of another
+        content.
+        """
+        if records:
+            packed = pack(
+                np.stack([record.embedding for record in records]),
+                form=binding.form,
+                names=[record.item for record in records],
+            )
+            rows = [
+                (row, record.item, self._offered.pop(record.item, None))
+                for record, row in zip(records, packed, strict=True)
+            ]
+            staging.stage(self._database, binding, rows)
+
+    def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
+        """Puts the staged embeddings in place of all others, in one transaction."""
+        if not staging.switch(self._database, binding, drop=drop):
+            return False
+        self._bind()
+        return True
 
     def close(self) -> None:
         """Lets go of the file; closing twice is no error."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._database.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        address = self._path.absolute().as_uri()
-        try:
-            return self._prepare(f"{address}?mode=rw")
-        except sqlite3.OperationalError as error:
-            # WAL needs to write beside the file even for reading. Where nobody can, the file stands still.
-            beside = self._path.with_name(self._path.name + "-wal")
-            unwritable = not os.access(self._path.parent, os.W_OK, effective_ids=_EFFECTIVE)
-            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or beside.exists() or not unwritable:
-                raise
-            return self._prepare(f"{address}?immutable=1")
+    def _hit(self, match: Match, texts: Mapping[int, str]) -> Hit:
+        metadata = json.loads(texts[match.key]) if match.key in texts else NOTHING
+        return Hit(match.item, match.identity, match.score, metadata)
 
-    def _prepare(self, address: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=self._wait, isolation_level=None, check_same_thread=False
-        )
+    def _bind(self) -> None:
         try:
-            for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
-                connection.execute(f"PRAGMA {pragma}")
-            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            check_version(version, self._path)
+            with self._database.reading():
+                texts = dict(self._database.run("SELECT name, value FROM gallery").fetchall())
+            self._binding = Binding.from_texts(texts, str(self._path))
         except BaseException:
-            connection.close()
+            self.close()
             raise
-        return connection
+        self._follower = Follower(self._database, self._binding)
 
-    def _run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        if self._connection is None:
-            raise GalleryError(f"the gallery {self._path} is closed: open it again")
-        return self._connection.execute(statement, values)
-
-    def _many(self, statement: str, values: Iterator[tuple[Any, ...]]) -> int:
-        if self._connection is None:
-            raise GalleryError(f"the gallery {self._path} is closed: open it again")
-        return max(self._connection.executemany(statement, values).rowcount, 0)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise explain(error, self._path, self._wait) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """One state of the file for several statements."""
-        with self._lock, self._errors():
-            self._run("BEGIN")
-            try:
-                yield
-            finally:
-                self._run("ROLLBACK")
-
-    @contextmanager
-    def _writing(self) -> Iterator[int]:
-        """A transaction that is on the disk when it ends; gives the stamp of what it changes."""
-        with self._lock, self._errors():
-            self._run("BEGIN IMMEDIATE")
-            try:
-                stamp = self._run("SELECT changed FROM state").fetchone()[0] + 1
-                untouched = self._connection.total_changes if self._connection else 0
-                yield stamp
-                if self._connection and self._connection.total_changes == untouched:
-                    self._run("ROLLBACK")
-                    return
-                self._run("UPDATE state SET changed = ?", (stamp,))
-                self._run("COMMIT")
-            except BaseException:
-                if self._connection is not None and self._connection.in_transaction:
-                    self._run("ROLLBACK")
-                raise
+    def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
+        """Records of rows that begin with identity, item, embedding, metadata, source."""
+        embeddings = self._follower.rows([row[2] for row in rows])
+        return [
+            Record(row[0], row[1], embedding, row[3], row[4])
+            for row, embedding in zip(rows, embeddings, strict=True)
+        ]
 
     def _named(self, columns: str, items: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for start in range(0, len(items), AT_ONCE):
-            yield from self._run(
+            yield from self._database.run(
                 f"SELECT {columns} FROM items JOIN identities ON identities.id = identity"
                 " WHERE item IN (SELECT value FROM json_each(?))",
                 (json.dumps(items[start : start + AT_ONCE]),),
@@ -248,80 +348,8 @@ class SqliteStore:
         return {item: (identity, name) for item, identity, name in rows}
 
     def _drop_empty(self, identities: set[int]) -> None:
-        self._many(
+        self._database.many(
             "DELETE FROM identities WHERE id = ?"
             " AND NOT EXISTS (SELECT 1 FROM items WHERE identity = identities.id)",
             ((identity,) for identity in identities),
         )
-
-    def _refresh(self) -> None:
-        with self._errors():
-            if self._run("SELECT changed FROM state").fetchone()[0] == self._seen:
-                return
-        with self._reading():
-            stamp = self._run("SELECT changed FROM state").fetchone()[0]
-            self._index.apply(self._changes())
-            self._seen = stamp
-
-    def _changes(self) -> Changes:
-        # A first reading takes the tables as they lie; a later one goes by the index of what changed.
-        which = "changed > ?" if self._seen else "changed != ?"
-        removed = self._run("SELECT id FROM removed WHERE changed > ?", (self._seen,)).fetchall()
-        names = dict(
-            self._run(
-                f"SELECT id, name FROM identities WHERE id IN (SELECT identity FROM items WHERE {which})",
-                (self._seen,),
-            )
-        )
-        cursor = self._run(f"SELECT id, item, identity, embedding FROM items WHERE {which}", (self._seen,))
-        keys: list[int] = []
-        items: list[str] = []
-        identities: list[str] = []
-        parts = [np.empty((0, self.binding.dimension), dtype=np.float32)]
-        while rows := cursor.fetchmany(AT_ONCE):
-            keys += [row[0] for row in rows]
-            items += [row[1] for row in rows]
-            identities += [names[row[2]] for row in rows]
-            numbers = np.frombuffer(b"".join([row[3] for row in rows]), dtype="<f4")
-            parts.append(numbers.reshape(len(rows), -1).astype(np.float32))
-        return Changes(
-            np.array([key for (key,) in removed], dtype=np.int64),
-            np.array(keys, dtype=np.int64),
-            items,
-            identities,
-            np.concatenate(parts),
-        )
-
-
-_UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
-_EFFECTIVE = os.access in os.supports_effective_ids
-
-
-def _to_rows(binding: Binding) -> dict[str, str]:
-    """The binding as text that can be read in the file without trine."""
-    return {
-        "dimension": str(binding.dimension),
-        "distance": binding.distance,
-        "fingerprint": binding.fingerprint,
-        "threshold": json.dumps(binding.threshold and asdict(binding.threshold)),
-        "calibration": json.dumps(binding.calibration and binding.calibration.to_json()),
-        "model": binding.model or "",
-    }
-
-
-def _from_rows(rows: dict[str, str], path: Path) -> Binding:
-    try:
-        threshold, calibration = json.loads(rows["threshold"]), json.loads(rows["calibration"])
-        return Binding(
-            dimension=int(rows["dimension"]),
-            distance=rows["distance"],  # type: ignore[arg-type]
-            fingerprint=rows["fingerprint"],
-            threshold=Threshold(**threshold) if threshold else None,
-            calibration=Calibration.from_json(calibration) if calibration else None,
-            model=rows["model"] or None,
-        )
-    except (KeyError, TypeError, ValueError, ModelError) as error:
-        raise GalleryError(
-            f"the gallery {path} is damaged: its table 'gallery' cannot be read ({error}); restore it "
-            f"from a backup"
-        ) from error

@@ -7,22 +7,26 @@ stand behind it as well as a file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol, Self
 
 import numpy as np
 
 from trine.calibration import Calibration
 from trine.distances import Distance
+from trine.errors import GalleryError, ModelError
 from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
+from trine.gallery.filters import NO_FILTER, Filter
+from trine.gallery.forms import Form
 from trine.shapes import Float32
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What a gallery is bound to when it is created, for good.
+    """What a gallery is bound to when it is created, until it is rebuilt with another encoder.
 
     Args:
         dimension: D, the length of every embedding; at least 1.
@@ -31,6 +35,7 @@ class Binding:
         threshold: The threshold at creation; `None` where there was none.
         calibration: The encoder's whole calibration at creation, where it had one.
         model: The folder of the encoder, where the caller said it; so that a later opening finds it.
+        form: How embeddings are kept: `"float32"`, `"float16"` or `"int8"`.
     """
 
     dimension: int
@@ -39,19 +44,60 @@ class Binding:
     threshold: Threshold | None = None
     calibration: Calibration | None = None
     model: str | None = None
+    form: Form = "float32"
+
+    def to_texts(self) -> dict[str, str]:
+        """Writes the binding as named texts that can be read in a store without trine."""
+        return {
+            "dimension": str(self.dimension),
+            "distance": self.distance,
+            "fingerprint": self.fingerprint,
+            "threshold": json.dumps(self.threshold and asdict(self.threshold)),
+            "calibration": json.dumps(self.calibration and self.calibration.to_json()),
+            "model": self.model or "",
+            "form": self.form,
+        }
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str], address: str) -> Self:
+        """Reads what `to_texts` wrote.
+
+        Raises:
+            GalleryError: Something is missing or unreadable.
+        """
+        try:
+            threshold, calibration = json.loads(texts["threshold"]), json.loads(texts["calibration"])
+            return cls(
+                dimension=int(texts["dimension"]),
+                distance=texts["distance"],  # type: ignore[arg-type]
+                fingerprint=texts["fingerprint"],
+                threshold=Threshold(**threshold) if threshold else None,
+                calibration=Calibration.from_json(calibration) if calibration else None,
+                model=texts["model"] or None,
+                form=texts["form"],  # type: ignore[arg-type]
+            )
+        except (KeyError, TypeError, ValueError, ModelError) as error:
+            raise GalleryError(
+                f"the gallery {address} is damaged: its table 'gallery' cannot be read ({error}); restore "
+                f"it from a backup"
+            ) from error
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which identities a search may answer with.
+    """What a search may answer with.
 
     Args:
-        only: These identities alone; `None` for all.
-        without: All but these.
+        only: Items of these identities alone; `None` for all.
+        without: All but the items of these identities.
+        where: What the metadata must match.
+        exclude: Items that are left out.
     """
 
     only: frozenset[str] | None = None
     without: frozenset[str] = frozenset()
+    where: Filter = NO_FILTER
+    exclude: frozenset[str] = frozenset()
 
 
 EVERYBODY = Scope()
@@ -62,7 +108,10 @@ class Store(Protocol):
 
     A call that writes is durable when it returns, and a call that reads sees every write that was
     acknowledged, by any process, before it began. The records of one identity in one call are written
-    together or not at all; those of several identities need not be.
+    together or not at all; those of several identities need not be. An embedding is kept in the form of
+    the binding, and comes back, and is searched, as `trine.gallery.forms.rounded` gives it. An identity
+    is there as long as it has items. A gallery that was switched to another encoder (see `switch`) refuses
+    every further call of the stores that were open on it.
     """
 
     @property
@@ -71,26 +120,54 @@ class Store(Protocol):
 
     @property
     def binding(self) -> Binding:
-        """What the gallery was bound to at its creation."""
+        """What the gallery was bound to at its creation, or by the last `switch`."""
 
     def put(self, records: Sequence[Record]) -> Enrolment:
-        """Writes records by the names of their items; one that is there already is replaced."""
+        """Writes records by the names of their items; one that is there already is replaced.
+
+        Of two records of one item the later counts. A record with another embedding loses its cluster and
+        what was staged for it.
+        """
 
     def remove(self, items: Sequence[str]) -> int:
         """Deletes the named items and returns how many were there."""
 
     def forget(self, identity: str) -> int:
-        """Deletes an identity with all its items and returns how many there were."""
+        """Deletes an identity with all its items and returns how many there were.
+
+        A store whose files are its own leaves none of their bytes in them; for a server it is documented
+        how its leavings are purged.
+        """
+
+    def relabel(self, items: Sequence[str], identity: str) -> int:
+        """Gives the named items that are there to an identity, and returns how many were of another."""
+
+    def rename(self, identity: str, to: str) -> int:
+        """Gives all items of an identity to another, known or new, and returns how many there were."""
 
     def get(self, items: Sequence[str]) -> dict[str, Record]:
         """Returns the named items that are there."""
 
-    def search(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope = EVERYBODY
-    ) -> list[list[Hit]]:
-        """Returns for each query its k nearest items in the scope, nearest first, without metadata.
+    def scan(self) -> Iterator[Record]:
+        """Returns every record, in any order and in bounded memory, without keeping others from writing.
 
-        Fewer where there are fewer. Equal distances are ordered by the item's name.
+        A record that is there from the first to the last comes once, each as it was at some moment in
+        between; one that is written meanwhile may come or not.
+        """
+
+    def search(
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        offset: int = 0,
+        scope: Scope = EVERYBODY,
+        metadata: bool = False,
+    ) -> list[list[Hit]]:
+        """Returns for each query `k` items in the scope, nearest first.
+
+        They are the nearest but for the `offset` nearer ones; fewer where there are fewer. Equal distances
+        are ordered by the item's name. Hits bring their metadata where it is asked for.
         """
 
     def identities(self) -> dict[str, int]:
@@ -98,6 +175,55 @@ class Store(Protocol):
 
     def __len__(self) -> int:
         """The number of items."""
+
+    def revision(self) -> str:
+        """Returns a text that is another one after any write; for what is computed from all records."""
+
+    def size(self) -> int:
+        """The bytes that the gallery takes where it lies."""
+
+    def clusters(self) -> dict[str, int]:
+        """Returns the cluster of each item that has one."""
+
+    def new_clusters(self, count: int) -> list[int]:
+        """Returns ascending numbers, from 1, that no cluster had before."""
+
+    def assign(self, clusters: Mapping[str, int]) -> None:
+        """Sets the clusters of the named items that are there; their numbers count as used."""
+
+    def notes(self) -> dict[str, str]:
+        """Returns what was noted about the gallery as a whole."""
+
+    def note(self, name: str, text: str | None) -> None:
+        """Notes a text under a name, in place of what was there; `None` takes it away."""
+
+    def check(self) -> list[str]:
+        """Returns a sentence for each thing that is wrong, none for a sound gallery."""
+
+    def repair(self) -> list[str]:
+        """Mends what `check` finds, and returns a sentence for each thing done.
+
+        A record that cannot be read is deleted.
+
+        Raises:
+            GalleryError: It cannot be mended.
+        """
+
+    def unstaged(self, binding: Binding) -> Iterator[Record]:
+        """Returns, as `scan` does, the records without an embedding staged for another encoder.
+
+        What was staged for any third binding is given up.
+        """
+
+    def stage(self, binding: Binding, records: Sequence[Record]) -> None:
+        """Keeps embeddings for another encoder beside those in use; one of no item is passed over."""
+
+    def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
+        """Puts the staged embeddings in place of all others, at once.
+
+        The items in `drop` that have nothing staged are deleted. Where any other item has nothing staged,
+        nothing is changed and the answer is `False`. Clusters are dissolved, their numbers stay used.
+        """
 
     def close(self) -> None:
         """Lets go of the store; closing twice is no error."""

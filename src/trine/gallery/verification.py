@@ -83,7 +83,7 @@ def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None
     names = [str(item) if isinstance(item, str | Path) else "an item" for item in (a, b)]
     rows = as_rows(encoder.embed([a, b]), dimension=encoder.settings.dimension, names=names)
     score = scores_between(rows[:1], rows[1:], distance=encoder.distance).item()
-    return Verification(score=score, threshold=limit.value, far=limit.far, provisional=limit.provisional)
+    return Verification(**limit.judged(score))
 
 
 def threshold_of(given: float | None, calibration: Calibration | None) -> Threshold | None:

@@ -7,20 +7,25 @@ answer the rounding error could have changed is known, and searched again in dou
 over every reference. So the answer is that of a stable sort of all distances, whatever proposed it:
 equal distances rank by index, and FAISS and torch agree to the last bit.
 
+At which ranks given references stand is counted, without ranking the others: `RankSearch`.
+
 From a million rows on `make_search` gives up being exact for FAISS's inverted lists.
 """
 
 from __future__ import annotations
 
 from trine.neighbours.inverted import InvertedSearch, make_search
+from trine.neighbours.ranks import NEVER, RankSearch
 from trine.neighbours.rows import as_rows
 from trine.neighbours.search import Backend, ExactSearch, Neighbours, nearest_neighbours
 
 __all__ = [
+    "NEVER",
     "Backend",
     "ExactSearch",
     "InvertedSearch",
     "Neighbours",
+    "RankSearch",
     "as_rows",
     "make_search",
     "nearest_neighbours",

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import MissingDependencyError, require
+from trine.neighbours.measure import References
 from trine.neighbours.proposals import Frame, Proposer, one_thread
 from trine.neighbours.rows import tiles
-from trine.neighbours.search import ExactSearch, References
+from trine.neighbours.search import ExactSearch
 from trine.shapes import Float, Int64
 
 MANY = 1_000_000
@@ -68,7 +69,7 @@ class InvertedSearch(ExactSearch):
     def _proposers(self, width: int) -> Iterator[Proposer]:
         if width < len(self):
             if self._lists is None:
-                self._lists = InvertedLists(self._rows, self._frame)
+                self._lists = InvertedLists(self._measure.rows, self._measure.frame)
             yield self._lists
         yield from super()._proposers(width)
 

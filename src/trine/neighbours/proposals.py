@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from trine.errors import require
-from trine.neighbours.rows import TILE, tiles
+from trine.neighbours.rows import CACHED, TILE, tiles
 from trine.shapes import Float, Int64
 
 # Below the normal numbers of float32 a product may vanish altogether.
@@ -35,7 +35,9 @@ class Frame:
         self.scale = 1.0
         if not unit and rows.numel():
             self.centre = rows.sum(0, dtype=torch.float64) / len(rows)
-            largest = max(float((part.double() - self.centre).abs().amax()) for part in tiles(rows))
+            largest = max(
+                float((part.double() - self.centre).abs().amax()) for part in tiles(rows, numbers=CACHED)
+            )
             self.scale = 1 / largest if largest > 0 else 1.0
 
     def place(self, rows: Tensor, dtype: torch.dtype) -> Float[Tensor, "n d"]:
@@ -44,7 +46,9 @@ class Frame:
 
     def squares(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
         """The squared norm of placed rows."""
-        return rows.new_ones(len(rows), 1) if self.unit else rows.square().sum(1, keepdim=True)
+        if self.unit:
+            return rows.new_ones(len(rows), 1)
+        return rows.double().square().sum(1, keepdim=True).to(rows.dtype)
 
 
 class Proposer(Protocol):
@@ -66,9 +70,13 @@ class Tiles:
     def __init__(self, rows: Float[Tensor, "n d"], frame: Frame, dtype: torch.dtype) -> None:
         self.frame = frame
         self.dtype = dtype
+        self.width = rows.shape[1]
         self.error = (rows.shape[1] + 16) * torch.finfo(dtype).eps
-        parts = [self._reference(part) for part in tiles(rows)]
-        self._references = torch.cat(parts) if parts else rows.new_empty(0, rows.shape[1] + 1, dtype=dtype)
+        self._references = rows.new_empty(len(rows), rows.shape[1] + 1, dtype=dtype)
+        for part, into in zip(tiles(rows, numbers=CACHED), self._parts(), strict=True):
+            y = self.frame.place(part, dtype)
+            torch.mul(y, 2, out=into[:, :-1])
+            into[:, -1:] = (1 - self.error) * self.frame.squares(y)
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
         """Keeps the best `width` of every tile; see `Proposer`."""
@@ -84,21 +92,43 @@ class Tiles:
             at = at.gather(1, order)
         return (squares[:, 0] - best[:, -1]).double() - FLOOR, at
 
-    def bounds(self, x: Tensor) -> tuple[Float[Tensor, "n m"], Float[Tensor, "n m"]]:
-        """Lower and upper bounds of the squared distances to all references."""
-        queries, squares = self.query(x)
-        low = squares - queries @ self._references.T
-        spread = 2.5 * self.error * (squares + self._references[:, -1])
-        return low - FLOOR, low + spread + FLOOR
+    def product(self, queries: Tensor, start: int, stop: int, out: Tensor) -> Float[Tensor, "n w"]:
+        """The inner products of queries from `query` with the references of a tile: larger is nearer."""
+        return torch.mm(queries, self._references[start:stop].T, out=out[: len(queries), : stop - start])
+
+    def window(
+        self, queries: Tensor, limits: Float[Tensor, "n p"], start: int, stop: int
+    ) -> tuple[Float[Tensor, "n p"], Float[Tensor, "n p"]]:
+        """What the product of a reference says about squared distances, in the frame's scale.
+
+        The sum of D + 1 products is off by at most (D + 1)u(‖x‖² + 2‖y‖²), in any order; that both rows were
+        rounded to their places, and norms to numbers of their kind, adds a few u.
+
+        Args:
+            queries: From `query`.
+            limits: Squared distances, measured in float64.
+            start: First reference of a tile.
+            stop: Behind its last.
+
+        Returns:
+            Below the first a product belongs to a reference beyond the limit, above the second to one nearer.
+        """
+        squares = self.frame.squares(queries[:, :-1].double())
+        least, most = (float(end) for end in self._references[start:stop, -1].aminmax())
+        unit = torch.finfo(self.dtype).eps / 2 + 2.0**-50  # distances and norms are rounded to float64, too
+        slack = (self.width + 16) * unit * (squares + 2.01 * most) + FLOOR
+        low = squares - limits - slack + self.error * least
+        high = squares - limits + slack + self.error * 1.01 * most
+        infinity = limits.new_tensor(torch.inf).to(self.dtype)
+        return low.to(self.dtype).nextafter(-infinity), high.to(self.dtype).nextafter(infinity)
 
     def query(self, x: Tensor) -> tuple[Float[Tensor, "n e"], Float[Tensor, "n 1"]]:
         """The left side of the product, and the part of the bound that varies with the query alone."""
         x = self.frame.place(x, self.dtype)
         return torch.cat([x, x.new_full((len(x), 1), -1)], 1), (1 - self.error) * self.frame.squares(x)
 
-    def _reference(self, rows: Tensor) -> Tensor:
-        y = self.frame.place(rows, self.dtype)
-        return torch.cat([2 * y, (1 - self.error) * self.frame.squares(y)], 1)
+    def _parts(self) -> Iterator[Tensor]:
+        return tiles(self._references, width=self.width, numbers=CACHED)
 
 
 @contextmanager

@@ -15,6 +15,13 @@ TILE = 1 << 22
 """How many numbers a tile holds: 32 MiB of float64."""
 
 
+FARTHEST = 1e150
+"""The largest magnitude of a number: sums of squares stay finite in float64."""
+
+CACHED = 1 << 17
+"""How many numbers stay in the cache while several things are made of them: 1 MiB of float64."""
+
+
 def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
     """Takes an array or a tensor as a finite matrix of one row per item, without copying where possible.
 
@@ -40,16 +47,26 @@ def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
     rows = full_precision(rows.detach())
     if rows.device.type == "mps":  # which has no float64
         rows = rows.cpu()
-    if not all(bool(part.isfinite().all()) for part in tiles(rows)):
-        row = next(i for i, part in enumerate(rows) if not part.isfinite().all())
+    if not all(_within(part) for part in tiles(rows, numbers=CACHED)):
+        row = next(i for i, part in enumerate(rows) if not _within(part))
+        if rows[row].isfinite().all():
+            raise InputError(
+                f"{name} must be within ±{FARTHEST:g}, beyond which squares overflow, row {row} is not; "
+                "divide all rows by one number"
+            )
         raise InputError(
             f"{name} must be finite, row {row} holds NaN or infinity; remove it or look at its item"
         )
     return rows
 
 
-def tiles(rows: Tensor, *, width: int | None = None) -> Iterator[Tensor]:
+def _within(part: Tensor) -> bool:
+    """Whether all numbers are finite and of finite squares; NaN is not."""
+    return not part.numel() or bool(part.abs().amax() <= FARTHEST)
+
+
+def tiles(rows: Tensor, *, width: int | None = None, numbers: int | None = None) -> Iterator[Tensor]:
     """Cuts a matrix into blocks of rows, each of at most `TILE` numbers (where a row has `width` of them)."""
     width = rows.shape[1] if width is None else width
-    step = max(1, TILE // max(width, 1))
+    step = max(1, (TILE if numbers is None else numbers) // max(width, 1))
     return (rows[start : start + step] for start in range(0, len(rows), step))

@@ -8,29 +8,41 @@ runs/faces/
   checkpoints/    what resuming goes on from
   model/          the encoder: weights, settings, calibration, card
   figures.json    the figures on the test part, before training and after
+  report.html     the same with curves, neighbours, hardest pairs and the map, as one page
   picture.png     nearest-neighbour rows and the 2-D map of the test part
 """
 
+from trine.run.audit import AuditReport, audit_run, check_page, check_table, write_audit_page, write_suspects
+from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
+from trine.run.evaluate import evaluate_run
 from trine.run.parts import part_of
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
-from trine.run.train import evaluate_run, train_run
+from trine.run.train import train_run
 from trine.run.triplets import MiningReport, mine_run, write_triplets
 
 __all__ = [
+    "AuditReport",
+    "Comparison",
     "Examination",
     "Figures",
     "MiningReport",
     "Report",
+    "audit_run",
+    "check_page",
+    "check_table",
     "cluster_items",
+    "compare_runs",
     "evaluate_run",
     "examine",
     "figures_of",
     "mine_run",
     "part_of",
     "train_run",
+    "write_audit_page",
     "write_clusters",
     "write_embeddings",
+    "write_suspects",
     "write_triplets",
 ]

@@ -39,7 +39,7 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
     names = {key: i for i, key in enumerate(_keys(dataset))}
     same_data = record is not None and all(key in names for keys in record.values() for key in keys)
     if part == "all" or (part == "auto" and not same_data):
-        trained = 0 if record is None else sum(key in names for key in record["train"])
+        trained = trained_among(run, dataset)
         leak = f", {trained:,} of them trained on" if trained else ""
         return np.arange(len(dataset), dtype=np.int64), f"all items{leak}"
     if record is None or not same_data:
@@ -52,6 +52,20 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
     if not len(positions):
         raise DataError(f"{run} has no {wanted} part: name another one")
     return positions, f"{wanted} part"
+
+
+def trained_among(run: str | Path, dataset: Dataset) -> int:
+    """Counts the items of a data set that a run was trained on.
+
+    Args:
+        run: The run folder.
+        dataset: Any items; one is the run's where its name and its identity are.
+
+    Raises:
+        ModelError: The record of the split is damaged.
+    """
+    record = _read_split(run_of(Path(run)))
+    return 0 if record is None else len(set(_keys(dataset)) & set(record["train"]))
 
 
 def run_of(folder: Path) -> Path:

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trine.calibration import Calibration
 from trine.distances import Distance
-from trine.evaluation import Retrieval, Verification, retrieval, verification
-from trine.shapes import Float32, Int64
+from trine.evaluation import (
+    Clustering,
+    Identification,
+    Retrieval,
+    Verification,
+    clustering,
+    identification,
+    retrieval,
+    verification,
+)
+from trine.mining import census
+from trine.run.headline import printed_lines, short_lines
+from trine.shapes import Bool, Float32, Int64
 from trine.training import Diagnosis
+from trine.triplets import Census
+
+CENSUS_ITEMS = 2000
+
+Measured = Retrieval | Verification | Clustering | Identification
+"""One of the reports of `Figures`."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +40,16 @@ class Figures:
     Attributes:
         retrieval: Every item asks for the others of its identity.
         verification: Every pair of items is the same, or is not.
+        clustering: The items put together at the model's threshold; None without one.
+        pairs: The pairs of a list; None without one.
+        identification: Every item looks for its identity on other cameras; None without cameras.
     """
 
     retrieval: Retrieval
     verification: Verification
+    clustering: Clustering | None = None
+    pairs: Verification | None = None
+    identification: Identification | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -32,19 +57,59 @@ class Figures:
         Args:
             far: The false-accept rate to show beside 1 %.
         """
-        return {
-            "recall@1": self.retrieval.recall_at(1),
-            "MAP@R": self.retrieval.map_at_r,
-            "ROC AUC": self.verification.roc_auc,
-            **{
-                f"TAR at FAR {100 * rate:g} %": self.verification.tar_at_far(rate)
-                for rate in sorted({0.01, far}, reverse=True)
-            },
-        }
+        values = {line.name: line.value(self) for line in short_lines(far)}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_json(self) -> dict[str, object]:
-        """Both reports as values that JSON knows."""
-        return {"retrieval": self.retrieval.to_json(), "verification": self.verification.to_json()}
+        """Every report that there is, as values that JSON knows."""
+        reports = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: report.to_json() for name, report in reports.items() if report is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Pairs of a list, as far as their items are evaluated.
+
+    Attributes:
+        pairs: Rows of the two items of each.
+        same: Whether they are of one identity.
+        fold: The fold of each; None without folds.
+        left_out: How many pairs of the list have an item that is not evaluated.
+    """
+
+    pairs: Int64[np.ndarray, "p 2"]
+    same: Bool[np.ndarray, " p"]
+    fold: Int64[np.ndarray, " p"] | None
+    left_out: int
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about them."""
+        if not self.left_out:
+            return ()
+        return (f"{self.left_out:,} pairs of the list were left out: they name items outside the part",)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The triplets among the evaluated items, counted by how hard they are.
+
+    Attributes:
+        census: How many there are of each kind.
+        margin: The margin α that tells the kinds apart.
+        items: Among how many items.
+        sampled: Whether these are a random part of the items.
+    """
+
+    census: Census
+    margin: float
+    items: int
+    sampled: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Everything as values that JSON knows."""
+        counts = asdict(self.census).items()
+        known = {name: None if math.isnan(count) else count for name, count in counts}
+        return {"margin": self.margin, "items": self.items, "sampled": self.sampled, **known}
 
 
 @dataclass(frozen=True)
@@ -62,6 +127,7 @@ class Report:
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
         doctor: What was wrong with the training, where it is a run's own report.
         notes: What else is to be said.
+        census: The triplets among the evaluated items.
     """
 
     folder: Path
@@ -74,6 +140,7 @@ class Report:
     realised_far: float | None
     doctor: tuple[Diagnosis, ...] = ()
     notes: tuple[str, ...] = ()
+    census: Counted | None = None
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
@@ -85,20 +152,50 @@ class Report:
             "calibration": None if self.calibration is None else self.calibration.to_json(),
             "realised_far": self.realised_far,
             "doctor": [asdict(found) for found in self.doctor],
+            "census": None if self.census is None else self.census.to_json(),
+            "notes": list(self.notes),
         }
 
+    def threshold_sentence(self) -> str:
+        """The model's threshold, what it rests on and what it does here; empty where there is none."""
+        known = self.calibration
+        if known is None:
+            return ""
+        basis = f"{known.identities} identities, {known.impostor_pairs:,} impostor pairs"
+        words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
+        if known.provisional:
+            words += " (provisional: too few identities or pairs to promise it)"
+        if self._chosen_here(known):
+            return f"{words}, chosen on these very items ({basis}): elsewhere it may accept more"
+        realised = self.realised_far
+        here = "" if realised is None else f"; here it accepts {_percent(realised)} of impostor pairs"
+        return f"{words}, from {basis}{here}"
+
+    def _chosen_here(self, known: Calibration) -> bool:
+        """Whether the threshold comes from the items that are evaluated."""
+        pairs = self.after.verification
+        counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
+        return counts and known.threshold == pairs.threshold_at_far(known.far)
+
     def __str__(self) -> str:
-        after = self.after.headline(self.far)
-        before = self.before.headline(self.far) if self.before is not None else {}
-        width = max(map(len, after))
-        lines = [f"{self.data}, {self.part}", f"{'':{width}}   before   after"]
-        for name, value in after.items():
-            was = f"{before[name]:.3f}" if name in before else "-"
-            lines.append(f"{name:{width}}   {was:>6}   {value:.3f}")
+        lines = printed_lines(self.after, self.far)
+        width = max(map(len, lines))
+        written = [f"{self.data}, {self.part}", f"{'':{width}}   before   after   (95 % interval)"]
+        for name, line in lines.items():
+            was = None if self.before is None else line.value(self.before)
+            interval = line.interval(self.after)
+            before = "-" if was is None else f"{was:.3f}"
+            row = f"{name:{width}}   {before:>6}   {line.value(self.after):.3f}"
+            written.append(row if interval is None else f"{row}   ({interval})")
         if self.calibration is not None:
-            lines.append(_threshold_sentence(self.calibration, self.realised_far))
-        lines += [f"doctor: {found}" for found in self.doctor]
-        return "\n".join([*lines, *self.notes])
+            written.append(self.threshold_sentence())
+        written += [f"doctor: {found}" for found in self.doctor]
+        return "\n".join([*written, *self.notes])
+
+
+def _percent(share: float) -> str:
+    """Two digits, and never as a power of ten."""
+    return f"{np.format_float_positional(float(f'{100 * share:.2g}'), trim='-')} %"
 
 
 def figures_of(
@@ -107,26 +204,101 @@ def figures_of(
     *,
     distance: Distance,
     far: float,
+    threshold: float | None = None,
+    listed: Listed | None = None,
+    cameras: np.ndarray | None = None,
 ) -> Figures:
-    """Measures embeddings: retrieval, and verification over all pairs.
+    """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
     Args:
         embeddings: One row per item.
         labels: The identity of each.
         distance: How they are compared.
         far: The false-accept rate to list among others.
+        threshold: Where to cluster the items; None does not.
+        listed: Pairs of a list to measure, too.
+        cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     return Figures(
         retrieval(embeddings, labels, distance=distance),
         verification(embeddings, labels, distance=distance, at=at),
+        None if threshold is None else clustering(embeddings, labels, threshold=threshold, distance=distance),
+        None
+        if listed is None
+        else verification(
+            embeddings,
+            labels,
+            pairs=listed.pairs,
+            same=listed.same,
+            fold=listed.fold,
+            distance=distance,
+            at=at,
+        ),
+        None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
     )
 
 
-def _threshold_sentence(known: Calibration, realised: float | None) -> str:
-    basis = f"{known.identities} held-out identities, {known.impostor_pairs:,} impostor pairs"
-    words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
-    if known.provisional:
-        words += " (provisional: too few identities or pairs to promise it)"
-    here = "" if realised is None else f"; here it accepts {100 * realised:.2g} % of impostor pairs"
-    return f"{words}, from {basis}{here}"
+def _across_cameras(
+    embeddings: Float32[np.ndarray, "n d"],
+    labels: Int64[np.ndarray, " n"],
+    cameras: np.ndarray,
+    distance: Distance,
+) -> Identification | None:
+    """Identification with every item as probe and gallery; none where no identity was seen by two cameras."""
+    _, numbers = np.unique(cameras, return_inverse=True)
+    seen = np.unique(np.stack([labels, numbers]), axis=1)[0]
+    if len(np.unique(seen)) == len(seen):
+        return None
+    return identification(
+        embeddings,
+        labels,
+        embeddings,
+        labels,
+        probe_cameras=cameras,
+        gallery_cameras=cameras,
+        junk=None,
+        distractor=None,
+        distance=distance,
+    )
+
+
+def count_triplets(
+    embeddings: Float32[np.ndarray, "n d"],
+    labels: Int64[np.ndarray, " n"],
+    *,
+    distance: Distance,
+    margin: float,
+    seed: int = 0,
+) -> Counted:
+    """Counts the triplets among the items, or among 2,000 of them drawn at random.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each.
+        distance: How they are compared.
+        margin: The margin α of the loss.
+        seed: Of the draw.
+    """
+    n = len(embeddings)
+    part = np.sort(np.random.default_rng(seed).permutation(n)[:CENSUS_ITEMS])
+    rows, own = torch.from_numpy(embeddings[part]), torch.from_numpy(labels[part])
+    return Counted(census(rows, own, margin=margin, distance=distance), margin, len(part), len(part) < n)
+
+
+def sized(measured: Measured) -> str:
+    """Says how many queries or pairs stand behind a report."""
+    if isinstance(measured, Retrieval):
+        left_out = f", {measured.excluded:,} without a positive left out" if measured.excluded else ""
+        return f"{len(measured.queries):,} queries among {measured.references:,} items{left_out}"
+    if isinstance(measured, Identification):
+        alone = f", {measured.unmatched:,} on one camera alone left out" if measured.unmatched else ""
+        return f"{len(measured.probes):,} probes among {measured.gallery:,} items{alone}"
+    if isinstance(measured, Clustering):
+        at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
+        return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
+    pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
+    if measured.folds is None:
+        return pairs
+    spread = f"{measured.accuracy:.4f} ± {measured.accuracy_standard_error:.4f}"
+    return f"{pairs}; accuracy {spread} (standard error over {len(measured.folds.accuracies)} folds)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +75,11 @@ def cluster_items(
     return cluster(encoder.embed(dataset), threshold=threshold, distance=encoder.distance)
 
 
-def write_clusters(dataset: Dataset, clusters: Int64[np.ndarray, " n"], *, out: str | Path) -> None:
+def write_clusters(names: Sequence[str], clusters: Sequence[int], *, out: str | Path) -> None:
     """Writes a CSV file with the columns item and cluster.
 
     Args:
-        dataset: The items.
+        names: The items.
         clusters: The cluster of each.
         out: The file.
 
@@ -90,6 +91,6 @@ def write_clusters(dataset: Dataset, clusters: Int64[np.ndarray, " n"], *, out: 
         with partial.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["item", "cluster"])
-            table.writerows(zip(dataset.names, clusters.tolist(), strict=True))
+            table.writerows(zip(names, clusters, strict=True))
 
     write_file(Path(out), write)

@@ -1,31 +1,26 @@
-"""Train, calibrate, evaluate: what `trine train` and `trine evaluate` do."""
+"""Train, calibrate, evaluate: what `trine train` does."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from trine.calibration import Calibration
 from trine.data import Dataset, TripletTable, split
 from trine.distances import Distance
-from trine.encoders import Encoder, load, save
-from trine.errors import CalibrationError, DataError, SettingError, nearest
-from trine.evaluation import calibrate, picture, retrieval
-from trine.evaluation.calibration import Support
-from trine.model import read_model, write_model
+from trine.encoders import save
+from trine.errors import CalibrationError
+from trine.evaluation import calibrate, retrieval
+from trine.run.evaluate import measure, write_report
 from trine.run.files import write_json
-from trine.run.parts import SPLIT, Part, counted, has_pair, name_of, part_of, run_of, split_record
-from trine.run.report import Report, figures_of
+from trine.run.pages import subject_of
+from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
+from trine.run.report import Report
 from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings, world_of
-
-FIGURES, PICTURE = "figures.json", "picture.png"
-RAW_VALUES = 1 << 28
-"""The most numbers that are compared raw, before training: about a gigabyte."""
+from trine.training import Recipe, RunFolder, fit, read_findings, world_of
 
 
 def train_run(
@@ -40,7 +35,8 @@ def train_run(
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
     Where the recipe sets no validation part apart, the threshold comes from the test part: its items were
-    not trained on either, and none of the figures depends on it.
+    not trained on either. The clusters at this threshold, and the share of impostor pairs that it accepts,
+    then look better than on other data; no other figure depends on it.
 
     Args:
         dataset: Labelled items.
@@ -60,12 +56,13 @@ def train_run(
         SettingError: A setting does not fit.
         InputError: The folder holds a run already, or none to resume.
     """
+    drawn = recipe.seed if recipe.data.seed is None else recipe.data.seed
     parts = split(
         dataset,
         method=recipe.data.split,
         test=recipe.data.test,
         validation=recipe.data.validation,
-        seed=recipe.seed,
+        seed=drawn,
     )
     distance, far = recipe.loss.distance, recipe.evaluation.far
     listed, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
@@ -97,8 +94,15 @@ def train_run(
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
-    report = _evaluated(
-        encoder, tested, embeddings, run.path, part=part, far=far, doctor=diagnoses, writes=first
+    report = measure(
+        encoder,
+        tested,
+        embeddings,
+        folder=run.path,
+        part=part,
+        far=far,
+        margin=recipe.loss.margin,
+        doctor=diagnoses,
     )
     if left_out:
         note = f"{left_out:,} triplets were left out: they name items outside the training part"
@@ -106,94 +110,9 @@ def train_run(
     if not first:
         return report
     trained = dataset.subset(parts.train)
-    save(
-        encoder,
-        run.model,
-        figures=report.after.headline(far),
-        trained_on=f"{counted(trained)} of {name_of(dataset)}, split by {parts.method}, seed {recipe.seed}",
-    )
-    return report
-
-
-def evaluate_run(
-    run: str | Path,
-    dataset: Dataset,
-    *,
-    part: Part = "auto",
-    far: float = 0.01,
-    out: str | Path | None = None,
-    store_threshold: bool = False,
-    support: Support = "required",
-) -> Report:
-    """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
-
-    Args:
-        run: The run folder, or a model folder.
-        dataset: Labelled items.
-        part: Which items; `auto` takes the test part of data that the run was trained on, and all items
-            of other data.
-        far: The false-accept rate of the table, in (0, 1).
-        out: Where to write figures and picture; `evaluation/<data>` in the run folder where left out.
-        store_threshold: Whether to choose the threshold for `far` on these items, and to keep it in the
-            model.
-        support: As for `calibrate`: whether too few items refuse that, or make it provisional.
-
-    Returns:
-        The figures; `out` holds them and the picture.
-
-    Raises:
-        ModelError: There is no model.
-        DataError: The data has no such part, or no two items of one identity in it.
-        SettingError: The part is unknown, or the rate is out of range.
-        CalibrationError: The items hold no threshold for the rate.
-    """
-    if part not in get_args(Part):
-        raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
-    if not 0 < far < 1:
-        raise SettingError(f"far must be a rate between 0 and 1, given {far}")
-    encoder = load(run)
-    positions, words = part_of(run, dataset, part)
-    chosen = dataset.subset(positions)
-    kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
-    folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
-    embeddings = encoder.embed(chosen)
-    if store_threshold:
-        encoder.calibration = calibrate(
-            embeddings, chosen.labels, far=far, distance=encoder.distance, support=support
-        )
-        inner = RunFolder(Path(run)).model
-        saved = replace(read_model(Path(run)), calibration=encoder.calibration)
-        write_model(saved, folder=inner if inner.is_dir() else Path(run))
-    return _evaluated(encoder, chosen, embeddings, folder, part=f"{words} ({counted(chosen)})", far=far)
-
-
-def _evaluated(
-    encoder: Encoder,
-    dataset: Dataset,
-    embeddings: Float32[np.ndarray, "n d"],
-    folder: Path,
-    *,
-    part: str,
-    far: float,
-    doctor: tuple[Diagnosis, ...] = (),
-    writes: bool = True,
-) -> Report:
-    if not has_pair(dataset):
-        raise DataError(
-            f"{name_of(dataset)}, {part}: no two items are of one identity, and figures need such pairs; "
-            "give more items of each identity"
-        )
-    after = figures_of(embeddings, dataset.labels, distance=encoder.distance, far=far)
-    raw = _raw(encoder, dataset)
-    before = None if raw is None else figures_of(raw, dataset.labels, distance="euclidean", far=far)
-    known = encoder.calibration
-    realised = None if known is None else after.verification.far_at(known.threshold)
-    report = Report(folder, name_of(dataset), part, before, after, far, known, realised, doctor)
-    if not writes:
-        return report
-    write_json(folder / FIGURES, report.to_json())
-    threshold = None if known is None else known.threshold
-    picture(dataset, embeddings, path=folder / PICTURE, distance=encoder.distance, threshold=threshold)
+    learned = f"{counted(trained)} of {name_of(dataset)}, split by {parts.method}, seed {drawn}"
+    write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
+    save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)
     return report
 
 
@@ -205,18 +124,3 @@ def _calibrated(
         return calibrate(embeddings, held_out.labels, far=far, distance=distance, support="provisional")
     except CalibrationError:
         return None
-
-
-def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder is given them, before it has learned anything."""
-    shape = encoder.settings.shape
-    if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
-        return None
-    rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)
-    for start in range(0, len(dataset), 256):
-        stop = min(start + 256, len(dataset))
-        batch = encoder.prepare(dataset.items.subset(np.arange(start, stop))).float()
-        if encoder.settings.kind == "vectors":
-            batch = (batch - encoder.mean) / encoder.std
-        rows[start:stop] = batch.reshape(stop - start, -1).numpy()
-    return rows

@@ -62,7 +62,7 @@ class TripletTable:
                 if name not in place:
                     raise DataError(
                         f"{self.source}, row {row + 1}: the {part} {name!r} is no item of the data; "
-                        f"{_nearest(name, names)}"
+                        f"{nearest_name(name, names)}"
                     )
                 found[row, column] = place[name]
         return found
@@ -112,7 +112,8 @@ def read_triplets(path: str | Path) -> TripletTable:
     return TripletTable(str(path), *columns)
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
+def nearest_name(name: str, names: Sequence[str]) -> str:
+    """Ends an error about an unknown item: the nearest name, or what the items are called."""
     close = difflib.get_close_matches(name, names[:_SEARCHED], n=1)
     known = close[0] if close else names[0] if names else None
     if known is None:

@@ -1,0 +1,55 @@
+"""How long do 20,000 embeddings take to cluster, and how well do both methods find 2,000 identities?
+
+The embeddings have 128 numbers and lie on the unit sphere, their identities are of unequal size, and the
+threshold is calibrated on 200 others. The peer is scikit-learn's average linkage at the same threshold.
+
+    python benchmarks/clustering.py
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from sklearn.cluster import AgglomerativeClustering
+
+from results import keep
+from trine.clustering import cluster
+from trine.evaluation import calibrate, clustering_of
+
+ITEMS, WIDTH, IDENTITIES = 20_000, 128, 2_000
+FAR = {"connected": 1e-6, "average": 1e-3}
+
+
+def drawn(random: np.random.Generator, identities: int, items: int) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.sort(random.choice(identities, items, p=random.dirichlet(np.ones(identities))))
+    rows = random.normal(size=(identities, WIDTH))[labels] + 0.8 * random.normal(size=(items, WIDTH))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def main() -> None:
+    random = np.random.default_rng(0)
+    rows, labels = drawn(random, IDENTITIES, ITEMS)
+    others = drawn(random, 200, 4_000)
+    summary: dict[str, object] = {"items": ITEMS, "width": WIDTH, "identities": len(np.unique(labels))}
+    for method, far in FAR.items():
+        threshold = calibrate(*others, far=far, support="provisional").threshold
+        start = time.perf_counter()
+        found = cluster(rows, threshold=threshold, method=method)
+        summary[f"{method}: seconds"] = round(time.perf_counter() - start, 1)
+        start = time.perf_counter()
+        report = clustering_of(found, labels)
+        figures = report.to_json()
+        took = time.perf_counter() - start
+        summary[f"{method}: seconds of the figures and their intervals"] = round(took, 2)
+        for name in ("clusters", "pairwise_f", "bcubed_f", "nmi", "ami", "ari"):
+            summary[f"{method}: {name}"] = figures[name]
+    peer = AgglomerativeClustering(n_clusters=None, distance_threshold=threshold, linkage="average")
+    start = time.perf_counter()
+    peer.fit(rows)
+    summary["scikit-learn, average linkage: seconds"] = round(time.perf_counter() - start, 1)
+    keep("clustering", __doc__, rows=[summary], summary=summary)
+
+
+if __name__ == "__main__":
+    main()

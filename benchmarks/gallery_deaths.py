@@ -1,0 +1,71 @@
+"""Does a gallery lose anything when its process is killed or the power is cut?
+
+Five workloads: everyday calls, the same with a log so small that every other write moves it into the file,
+one endless enrolment of many, enrolling and forgetting (which writes the file anew), rebuilding with another
+encoder. Each is killed (SIGKILL) at random moments of its calls and of its opening, and goes on from what it
+left. And each runs once under a journal of all its writes, synchronisations and names; the power is cut at
+random moments of the journal, and what was not synchronised is dropped whole, in part, or not at all. After
+every death the gallery is opened, checked, and compared with what was acknowledged.
+`tests/gallery/test_kills.py` and `test_power.py` do the same a few times, and show that a missing
+synchronisation is found out.
+
+    python benchmarks/gallery_deaths.py
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from results import keep, machine
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+import deaths
+import forking
+from workloads import WORKLOADS
+
+ROUNDS = 200
+MOMENTS = 300
+STEPS = 60
+
+
+def main() -> None:
+    rows: list[dict[str, Any]] = []
+    context = forking.processes()
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder).resolve() / "work"
+        work.mkdir()
+        deeds = deaths.journal(work, steps=STEPS)
+        for name in WORKLOADS:
+            path = Path(folder) / name
+            (path / "scratch").mkdir(parents=True)
+            with machine() as took:
+                toll = deaths.kill(name, path / "people.db", rounds=ROUNDS, context=context)
+            rows.append({"workload": name, "death": "killed", **asdict(toll), "seconds": took.seconds})
+            print(rows[-1], flush=True)
+            with machine() as took:
+                toll = deaths.cut(
+                    name, deeds, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
+                )
+            rows.append({"workload": name, "death": "power cut", **asdict(toll), "seconds": took.seconds})
+            print(rows[-1], flush=True)
+    summary: dict[str, Any] = {}
+    for row in rows:
+        summary[f"{row['workload']}, {row['death']}"] = (
+            f"{row['deaths']} times, {row['acknowledged']} calls acknowledged, "
+            f"{row['finished']} times the call under way was there, whole; {len(row['losses'])} losses"
+        )
+    keep(
+        "gallery_deaths",
+        __doc__,
+        rows=rows,
+        summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Does a gallery on a PostgreSQL server lose anything when its client or the server is killed?
+
+An enrolment of many, 16 records of one identity at a time, acknowledges them when they are on the server's
+disk.
+At a random moment the client is killed (SIGKILL), or the server: the postmaster and all its children at once,
+which is then started again and recovers from its log. Then the gallery is opened, checked, read in several
+ways and compared with what was acknowledged; no identity may have some of its records only.
+`tests/gallery/test_server_deaths.py` does the same a few times, and shows that a loss is found out.
+
+    python benchmarks/gallery_server_deaths.py
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from results import keep, machine
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+import a_server
+import forking
+import server_deaths
+
+ROUNDS = 20
+
+
+def main() -> None:
+    rows: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
+    server = a_server.server()
+    for who in ("client", "server"):
+        address = f"{server.get_uri()}&gallery={who}&search=exact"
+        with machine() as took:
+            toll = server_deaths.kill(
+                address,
+                rounds=ROUNDS,
+                context=forking.processes(),
+                server=server if who == "server" else None,
+            )
+        rows.append({"killed": who, **asdict(toll), "seconds": took.seconds})
+        print(rows[-1], flush=True)
+        summary[f"{who} killed"] = (
+            f"{toll.deaths} times, {toll.acknowledged} calls acknowledged, {toll.finished} times the call "
+            f"under way was there, whole; {len(toll.losses)} losses"
+        )
+    keep(
+        "gallery_server_deaths",
+        __doc__,
+        rows=rows,
+        summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""A list of pairs to judge: the format of Labeled Faces in the Wild, or a table of a, b, same and fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trine.data.pictures import SUFFIXES as PICTURES
+from trine.data.sources.table import SUFFIXES, header, read_columns, strings
+from trine.data.sources.triplets import nearest_name
+from trine.errors import DataError
+from trine.shapes import Bool, Int64
+
+COLUMNS = ("a", "b", "same")
+"""The columns that a table of pairs has; "fold" is read where it has one, others are not looked at."""
+
+_VERDICTS = {"1": True, "true": True, "0": False, "false": False}
+
+
+@dataclass(frozen=True, eq=False)
+class PairTable:
+    """Pairs of items by their names, and whether each is of one identity.
+
+    Attributes:
+        source: Where they come from: the first words of an error.
+        a: The name of one item of each pair.
+        b: The name of the other.
+        same: Whether they are of one identity.
+        fold: The fold of each pair, numbered from 0 in the order they come; None without folds.
+        unit: What the source counts: rows of a table, or lines.
+        first: The number of the first pair's row or line.
+    """
+
+    source: str
+    a: tuple[str, ...]
+    b: tuple[str, ...]
+    same: Bool[np.ndarray, " p"]
+    fold: Int64[np.ndarray, " p"] | None
+    unit: str = "row"
+    first: int = 1
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    def positions(self, names: Sequence[str]) -> Int64[np.ndarray, "p 2"]:
+        """Finds the items.
+
+        Args:
+            names: The names of the items, as `Dataset.names` has them. A name of the list may leave out the
+                suffix of a picture, as the lists of Labeled Faces in the Wild do.
+
+        Returns:
+            For each pair the positions of its two items among the names.
+
+        Raises:
+            DataError: A name is no item of the data, or more than one.
+
+        Example:
+            >>> table = PairTable("pairs.csv", ("ann/1",), ("bob/2.png",), np.array([False]), None)
+            >>> table.positions(["ann/1.png", "bob/1.png", "bob/2.png"]).tolist()
+            [[0, 2]]
+        """
+        places: list[dict[str, list[int]]] = [{}, {}]
+        for at, name in enumerate(names):
+            places[0][name] = [at]
+            places[1].setdefault(_without_suffix(name), []).append(at)
+        found = np.empty((len(self), 2), dtype=np.int64)
+        for row, pair in enumerate(zip(self.a, self.b, strict=True)):
+            for column, name in enumerate(pair):
+                found[row, column] = self._find(name, row, places, names)
+        return found
+
+    def _find(self, name: str, row: int, places: list[dict[str, list[int]]], names: Sequence[str]) -> int:
+        at = next((place[name] for place in places if name in place), [])
+        where = f"{self.source}, {self.unit} {self.first + row}"
+        if not at:
+            raise DataError(f"{where}: {name!r} is no item of the data; {nearest_name(name, names)}")
+        if len(at) > 1:
+            raise DataError(
+                f"{where}: {name!r} may be {names[at[0]]!r} or {names[at[1]]!r}; write its suffix, too"
+            )
+        return at[0]
+
+
+def read_pairs(path: str | Path) -> PairTable:
+    """Reads a list of pairs.
+
+    A table has the columns a, b and same (1 or 0, true or false), and may have a column fold. Any other file
+    is read as the lists of Labeled Faces in the Wild: a first line with the number of folds and of pairs of
+    either kind in each (`10 300`), or that number alone, and then for each fold lines `name n1 n2` of one
+    person and lines `name1 n1 name2 n2` of two; `Ann_Lee 3` is the item `Ann_Lee/Ann_Lee_0003`.
+
+    Args:
+        path: The table (.csv, .tsv, either also with .gz, or .parquet), or the list. Items of a table go by
+            the names that the data gives them: paths relative to its folder, "row 17" of a table, "item 17"
+            of an array. A pair that stands there twice counts twice.
+
+    Returns:
+        The pairs.
+
+    Raises:
+        DataError: There is no such file, it is damaged or empty, a column is missing, or a row cannot be
+            understood, pairs an item with itself, or contradicts another.
+        MissingDependencyError: pyarrow is not installed, and the file is a table.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no list of pairs {path}; name a table with a, b and same, or pairs.txt")
+    table = _read_table(path) if path.name.lower().endswith(SUFFIXES) else _read_list(path)
+    _check(table)
+    return table
+
+
+def _read_table(path: Path) -> PairTable:
+    names = header(path)
+    missing = [name for name in COLUMNS if name not in names]
+    if missing:
+        raise DataError(
+            f"{path} has no column called {missing[0]}: a table of pairs has the columns a, b and same, and "
+            "may have fold"
+        )
+    wanted = [*COLUMNS, "fold"] if "fold" in names else list(COLUMNS)
+    table = read_columns(path, wanted)
+    a, b, said, *folds = (strings(table, name) for name in wanted)
+    if not a:
+        raise DataError(f"{path} has no rows below its header, expected one for each pair")
+    same = np.zeros(len(a), dtype=bool)
+    for row, values in enumerate(zip(a, b, said, *folds, strict=True), start=1):
+        if "" in values:
+            raise DataError(
+                f"{path}, row {row} has no {wanted[values.index('')]}: fill it in, or leave the row out"
+            )
+        verdict = values[2].lower()
+        if verdict not in _VERDICTS:
+            raise DataError(f"{path}, row {row}: same is {values[2]!r}, expected 1 or 0, true or false")
+        same[row - 1] = _VERDICTS[verdict]
+    return PairTable(str(path), tuple(a), tuple(b), same, _numbered(folds[0]) if folds else None)
+
+
+def _read_list(path: Path) -> PairTable:
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a list of pairs: {error}") from error
+    while lines and not lines[-1].strip():
+        lines.pop()
+    numbers = lines[0].split() if lines else []
+    if not 1 <= len(numbers) <= 2 or not all(number.isdecimal() for number in numbers):
+        raise DataError(
+            f"{path}, line 1 must hold the number of folds and of pairs of either kind in each, such as "
+            f"'10 300', or that number alone, given {(lines[0] if lines else '')[:80]!r}"
+        )
+    folds, each = (1, int(numbers[0])) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
+    if len(lines) - 1 != 2 * folds * each:
+        raise DataError(
+            f"{path} announces {folds} × {each} pairs of either kind, which is {2 * folds * each:,} lines, "
+            f"and has {len(lines) - 1:,} below the first: copy it again"
+        )
+    kinds = np.tile(np.repeat([True, False], each), folds)
+    pairs = [
+        _listed(path, at, line, bool(same))
+        for at, (line, same) in enumerate(zip(lines[1:], kinds, strict=True), start=2)
+    ]
+    a, b = zip(*pairs, strict=True) if pairs else ((), ())
+    fold = np.repeat(np.arange(folds), 2 * each) if len(numbers) == 2 else None
+    return PairTable(str(path), tuple(a), tuple(b), kinds, fold, unit="line", first=2)
+
+
+def _listed(path: Path, at: int, line: str, same: bool) -> tuple[str, str]:
+    fields = line.split("\t") if "\t" in line else line.split()
+    wanted = "name n1 n2" if same else "name1 n1 name2 n2"
+    numbers = fields[1:] if same else fields[1::2]
+    if len(fields) != len(wanted.split()) or not all(number.strip().isdecimal() for number in numbers):
+        kind = "one person" if same else "two people"
+        raise DataError(f"{path}, line {at} must be a pair of {kind}, '{wanted}', given {line[:80]!r}")
+    names = (fields[0], fields[0]) if same else (fields[0], fields[2])
+    first, second = (f"{name}/{name}_{int(n):04d}" for name, n in zip(names, numbers, strict=True))
+    return first, second
+
+
+def _check(table: PairTable) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for row, (a, b) in enumerate(zip(table.a, table.b, strict=True)):
+        where = f"{table.source}, {table.unit} {table.first + row}"
+        if a == b:
+            raise DataError(f"{where} pairs {a!r} with itself, expected two items")
+        before = seen.setdefault((min(a, b), max(a, b)), row)
+        if table.same[before] != table.same[row]:
+            raise DataError(
+                f"{where} contradicts {table.unit} {table.first + before}, which says the opposite of {a!r} "
+                f"and {b!r}: leave one of them out"
+            )
+
+
+def _numbered(folds: list[str]) -> Int64[np.ndarray, " p"]:
+    known = {name: number for number, name in enumerate(dict.fromkeys(folds))}
+    return np.array([known[name] for name in folds], dtype=np.int64)
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in PICTURES else name

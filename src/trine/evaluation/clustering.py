@@ -1,0 +1,334 @@
+"""Clustering: did the items of one identity come together, and nobody else's with them?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from trine.clustering import Method, cluster
+from trine.distances import Distance
+from trine.errors import InputError
+from trine.evaluation.contingency import Contingency
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    multiplicities,
+    percentile_interval,
+)
+from trine.evaluation.labels import Labels, codes
+from trine.neighbours import Backend
+from trine.shapes import Float, Int64
+
+__all__ = ["Clustering", "clustering", "clustering_of"]
+
+PAIRWISE = ("pairwise_precision", "pairwise_recall", "pairwise_f")
+BCUBED = ("bcubed_precision", "bcubed_recall", "bcubed_f")
+INTERVALS = (*PAIRWISE, *BCUBED, "ari")
+ENTROPIES = ("nmi", "ami")
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """How well clusters agree with identities.
+
+    Attributes:
+        assignment: The cluster of each item, numbered from 0.
+        labels: The identity of each item, numbered from 0.
+        table: How many items each identity and cluster share.
+        how: What made the clusters: method, threshold and distance; empty where they were given.
+        resamples: How often identities are drawn for an interval; 0 for none.
+        seed: Of the draws.
+    """
+
+    assignment: Int64[np.ndarray, " n"]
+    labels: Int64[np.ndarray, " n"]
+    table: Contingency
+    how: dict[str, object]
+    resamples: int
+    seed: int
+
+    @property
+    def protocol(self) -> str:
+        """What was clustered, and what was given."""
+        given = "at a distance threshold, their number not given" if self.how else "given clusters"
+        return f"clustering: {given}, over all items"
+
+    @property
+    def clusters(self) -> int:
+        """How many clusters there are."""
+        return len(self.table.cluster_sizes)
+
+    @property
+    def identities(self) -> int:
+        """How many identities there are."""
+        return len(self.table.identity_sizes)
+
+    @property
+    def pairwise_precision(self) -> float:
+        """The share of pairs in one cluster that are of one identity; NaN where no pair came together."""
+        return _ratio(self._pairs[0], self._pairs[1])
+
+    @property
+    def pairwise_recall(self) -> float:
+        """The share of pairs of one identity that are in one cluster; NaN where no two share an identity."""
+        return _ratio(self._pairs[0], self._pairs[2])
+
+    @property
+    def pairwise_f(self) -> float:
+        """2 TP / (2 TP + FP + FN) over pairs; NaN where no pair shares a cluster or an identity."""
+        both, together, alike, _ = self._pairs
+        return _ratio(2 * both, together + alike)
+
+    @property
+    def bcubed_precision(self) -> float:
+        """The mean over items of the share of their cluster that is of their identity, they included."""
+        sizes = self.table.cluster_sizes[self.table.cluster]
+        return float((self.table.count**2 / sizes).sum() / self.table.items)
+
+    @property
+    def bcubed_recall(self) -> float:
+        """The mean over items of the share of their identity that is in their cluster, they included."""
+        sizes = self.table.identity_sizes[self.table.identity]
+        return float((self.table.count**2 / sizes).sum() / self.table.items)
+
+    @property
+    def bcubed_f(self) -> float:
+        """The harmonic mean of BCubed precision and recall (Amigó et al. 2009)."""
+        return _harmonic(self.bcubed_precision, self.bcubed_recall)
+
+    @property
+    def nmi(self) -> float:
+        """The mutual information over the arithmetic mean of both entropies, in [0, 1]."""
+        if self.table.same:
+            return 1.0
+        return _over(self.table.mutual_information, sum(self.table.entropies) / 2)
+
+    @property
+    def ami(self) -> float:
+        """(I − E[I]) / (mean of both entropies − E[I]) (Vinh, Epps, Bailey 2010); 0 by chance, 1 at best."""
+        if self.table.same:
+            return 1.0
+        if 1 in (self.clusters, self.identities):
+            return 0.0
+        expected = self.table.expected_mutual_information
+        return _over(self.table.mutual_information - expected, sum(self.table.entropies) / 2 - expected)
+
+    @property
+    def ari(self) -> float:
+        """The adjusted Rand index (Hubert, Arabie 1985); 0 by chance, 1 at best."""
+        return _adjusted_rand(*self._pairs)
+
+    def interval(self, figure: str) -> Interval:
+        """The interval of a figure, by the bootstrap over identities.
+
+        A drawn identity brings the pairs of its own items as often as it was drawn, and a pair of items of
+        two identities counts as often as the product of their draws; an identity is never mixed up with its
+        own copies. In BCubed's precision, a cluster holds the others as often as they were drawn.
+
+        Args:
+            figure: `"pairwise_f"`, `"bcubed_f"`, their precisions and recalls, or `"ari"`.
+
+        Raises:
+            InputError: The figure is unknown or has no interval, or none were asked for.
+        """
+        return percentile_interval(self.resampled(figure))
+
+    def resampled(self, figure: str) -> Float[np.ndarray, " r"]:
+        """The figure in each draw of identities: what its interval is made of.
+
+        Args:
+            figure: As for `interval`.
+
+        Raises:
+            InputError: As for `interval`.
+        """
+        if figure in ENTROPIES:
+            raise InputError(
+                f"{figure} has no interval: entropies grow with the number of identities, and each draw of "
+                "the bootstrap holds fewer different ones; take that of ari or bcubed_f"
+            )
+        check_figure(figure, INTERVALS)
+        check_resamples(self.resamples)
+        return self._drawn[figure]
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        return {
+            "protocol": self.protocol,
+            **self.how,
+            "items": len(self.assignment),
+            "clusters": self.clusters,
+            "identities": self.identities,
+            **{name: _known(getattr(self, name)) for name in (*INTERVALS, *ENTROPIES)},
+            "intervals": self._intervals(),
+        }
+
+    def _intervals(self) -> dict[str, object] | None:
+        if not self.resamples:
+            return None
+        found = {name: [_known(end) for end in self.interval(name).to_json()] for name in INTERVALS}
+        ends = {name: None if None in both else both for name, both in found.items()}
+        return {"level": LEVEL, "resamples": self.resamples, **ends, **dict.fromkeys(ENTROPIES)}
+
+    @cached_property
+    def _pairs(self) -> tuple[int, int, int, int]:
+        """Pairs in one cluster and of one identity; in one cluster; of one identity; all. Exact integers."""
+        table = self.table
+        parts = table.count, table.cluster_sizes, table.identity_sizes
+        both, together, alike = (int((sizes * (sizes - 1) // 2).sum()) for sizes in parts)
+        return both, together, alike, table.items * (table.items - 1) // 2
+
+    @cached_property
+    def _drawn(self) -> dict[str, Float[np.ndarray, " r"]]:
+        """The figures of each resample."""
+        table, found = self.table, np.empty((self.resamples, len(INTERVALS)))
+        owner, place, count = table.identity, table.cluster, table.count.astype(float)
+        sizes = table.identity_sizes.astype(float)
+        both = np.bincount(owner, weights=count * (count - 1) / 2)
+        alike = sizes * (sizes - 1) / 2
+        recalled = np.bincount(owner, weights=count**2 / sizes[owner])
+        # Two draws are of two identities in (C − 1) / C of all cases.
+        scale = self.identities / max(self.identities - 1, 1)
+        drawn = multiplicities(self.identities, resamples=self.resamples, seed=self.seed)
+        for row, times in enumerate(drawn):
+            many = times[owner] * count
+            whole = np.bincount(place, weights=many)
+            mixed = whole**2 - np.bincount(place, weights=many**2)
+            apart = scale * ((times @ sizes) ** 2 - (times**2) @ (sizes**2)) / 2
+            items, wrong = times @ sizes, scale * mixed.sum() / 2
+            own, of_one = float(times @ both), float(times @ alike)
+            precision = float((many * count / (count + scale * (whole[place] - many))).sum()) / items
+            recall = float(times @ recalled) / items
+            found[row] = (
+                _ratio(own, own + wrong),
+                _ratio(own, of_one),
+                _ratio(2 * own, own + wrong + of_one),
+                precision,
+                recall,
+                _harmonic(precision, recall),
+                _adjusted_rand(own, own + wrong, of_one, of_one + apart),
+            )
+        return dict(zip(INTERVALS, found.T, strict=True))
+
+
+def clustering(
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    labels: Labels,
+    *,
+    threshold: float,
+    method: Method = "connected",
+    distance: Distance = "euclidean",
+    neighbours: int = 32,
+    backend: Backend = "auto",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Clustering:
+    """Clusters items at a distance threshold, and says how well the clusters agree with the identities.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each item: integers of up to 64 bits, or strings.
+        threshold: As for `trine.clustering.cluster`: a model's calibrated threshold, chosen on other
+            identities than these.
+        method: `"connected"` or `"average"`, as for `trine.clustering.cluster`.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        neighbours: As for `trine.clustering.cluster`.
+        backend: As for `nearest_neighbours`.
+        resamples: How often identities are drawn for the intervals; 0 for none.
+        seed: Of the draws.
+
+    Returns:
+        The figures, and the clusters.
+
+    Raises:
+        InputError: There are no items, they are too many for the method, a row is not finite, or an
+            argument does not fit.
+        MissingDependencyError: scipy is not installed.
+
+    Example:
+        >>> report = clustering(np.array([[0.0], [0.1], [1.0], [1.1]]), ["a", "a", "b", "c"], threshold=0.3)
+        >>> report.clusters, report.pairwise_precision, report.bcubed_precision, round(report.ari, 3)
+        (2, 0.5, 0.75, 0.571)
+    """
+    assignment = cluster(
+        embeddings,
+        threshold=threshold,
+        method=method,
+        distance=distance,
+        neighbours=neighbours,
+        backend=backend,
+    )
+    how: dict[str, object] = {"method": method, "threshold": threshold, "distance": distance}
+    return _report(assignment, labels, how, resamples, seed)
+
+
+def clustering_of(
+    assignment: Int64[np.ndarray, " n"] | Int64[Tensor, " n"] | Sequence[int] | Sequence[str],
+    labels: Labels,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Clustering:
+    """Says how well given clusters agree with the identities.
+
+    Args:
+        assignment: The cluster of each item: integers or strings. A −1, which some programs write for
+            noise, is a cluster like any other: give each such item a number of its own first.
+        labels: The identity of each item: integers of up to 64 bits, or strings.
+        resamples: How often identities are drawn for the intervals; 0 for none.
+        seed: Of the draws.
+
+    Returns:
+        The figures.
+
+    Raises:
+        InputError: There are no items, or the arguments do not fit.
+
+    Example:
+        >>> clustering_of([0, 0, 1, 1], ["a", "a", "b", "b"]).bcubed_f
+        1.0
+    """
+    return _report(codes(assignment, items=len(assignment), name="assignment"), labels, {}, resamples, seed)
+
+
+def _report(
+    assignment: Int64[np.ndarray, " n"], labels: Labels, how: dict[str, object], resamples: int, seed: int
+) -> Clustering:
+    check_count(resamples)
+    identity = codes(labels, items=len(assignment))
+    if not len(identity):
+        raise InputError("clustering needs at least one item, given none")
+    table = Contingency.of(identity, assignment)
+    return Clustering(assignment, identity, table, how, resamples, seed)
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else np.nan
+
+
+def _harmonic(a: float, b: float) -> float:
+    return _ratio(2 * a * b, a + b)
+
+
+def _over(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0
+
+
+def _adjusted_rand(both: float, together: float, alike: float, pairs: float) -> float:
+    # (RI − E[RI]) / (1 − E[RI]) with both sides times the pairs: integers stay exact.
+    if both == together == alike:
+        return 1.0
+    numerator = 2 * (both * pairs - together * alike)
+    return numerator / ((together + alike) * pairs - 2 * together * alike)
+
+
+def _known(figure: float) -> float | None:
+    return None if np.isnan(figure) else float(figure)

@@ -1,0 +1,298 @@
+"""Identification: who of the gallery is the probe? The rules of person re-identification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine import ranking
+from trine.distances import Distance
+from trine.errors import InputError, nearest
+from trine.evaluation.intervals import RESAMPLES, Interval, check_count
+from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.evaluation.probes import Cameras, joint_cameras, pooled
+from trine.evaluation.relevant import relevant_blocks
+from trine.neighbours import NEVER, RankSearch, as_rows
+from trine.shapes import Float, Int64
+
+__all__ = ["AveragePrecision", "Identification", "Unmatched", "identification"]
+
+AveragePrecision = Literal["stepwise", "market1501"]
+"""How the area under precision over recall is taken: by steps, or as the code of Market-1501 does it."""
+
+Unmatched = Literal["excluded", "zero"]
+"""What becomes of a probe without a match in the gallery."""
+
+_AVERAGES = {"stepwise": ranking.average_precision, "market1501": ranking.market1501_average_precision}
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """What `identification` measured: one entry for each probe that counts, and their means.
+
+    Attributes:
+        probes: The probes, by the first row of each (pooled probes have several).
+        labels: The identity of each probe, numbered from 0.
+        first_ranks: The rank, from 1, of the first match; the largest 64-bit integer where there is none.
+        average_precisions: The average precision of each probe.
+        unmatched: How many probes had no match in the gallery.
+        scored: What became of those.
+        gallery: How many gallery rows were ranked.
+        junk: How many gallery rows left every ranking.
+        distractors: How many of the ranked are distractors.
+        cameras: Whether rows of the probe's camera and identity left its ranking.
+        multi_query: Whether all rows of a probe's identity and camera were pooled to one.
+        average: The convention of average precision.
+        distance: What ranked the gallery.
+        at: The ranks that `to_json` lists.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+    """
+
+    probes: Int64[np.ndarray, " q"]
+    labels: Int64[np.ndarray, " q"]
+    first_ranks: Int64[np.ndarray, " q"]
+    average_precisions: Float[np.ndarray, " q"]
+    unmatched: int
+    scored: Unmatched
+    gallery: int
+    junk: int
+    distractors: int
+    cameras: bool
+    multi_query: bool
+    average: AveragePrecision
+    distance: Distance
+    at: tuple[int, ...]
+    resamples: int
+    seed: int
+
+    @property
+    def protocol(self) -> str:
+        """The rules, in words."""
+        return (
+            f"identification: {'multi' if self.multi_query else 'single'} query, "
+            f"{'same camera left out' if self.cameras else 'no cameras'}, {self.average} average precision, "
+            f"probes without a match {'excluded' if self.scored == 'excluded' else 'count as 0'}"
+        )
+
+    def cmc(self, rank: int) -> float:
+        """The share of probes with a match among the nearest `rank`: the cumulative match characteristic.
+
+        Args:
+            rank: At least 1.
+
+        Raises:
+            InputError: The rank is below 1.
+        """
+        return float(self.per_query("cmc", rank).mean())
+
+    @property
+    def mean_average_precision(self) -> float:
+        """The mean of the average precision of the probes: mAP."""
+        return float(self.average_precisions.mean())
+
+    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
+        """The value of every probe for a figure: what its mean is made of.
+
+        Args:
+            figure: `"cmc"` or `"mean_average_precision"`.
+            *arguments: The rank of `"cmc"`.
+
+        Raises:
+            InputError: The figure is unknown, or takes another number of arguments.
+        """
+        plain = {"mean_average_precision": self.average_precisions}
+        ranked = {"cmc": lambda rank: ranking.recall_at_k(self.first_ranks[:, None], k=rank)}
+        return value_of(figure, arguments, plain, ranked)
+
+    def interval(self, figure: str, *arguments: int) -> Interval:
+        """The interval of a figure: identities of probes are drawn again, the gallery stays.
+
+        Args:
+            figure: As for `per_query`.
+            *arguments: As for `per_query`.
+
+        Raises:
+            InputError: As for `per_query`, or the report was made with `resamples=0`.
+        """
+        values = self.per_query(figure, *arguments)
+        return mean_interval_of(values, self.labels, resamples=self.resamples, seed=self.seed)
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        figures: PerQuery = {
+            "mean_average_precision": self.average_precisions,
+            "cmc": {rank: self.per_query("cmc", rank) for rank in self.at},
+        }
+        return {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "probes": len(self.probes),
+            "probes_without_match": self.unmatched,
+            "identities": len(np.unique(self.labels)),
+            "gallery": self.gallery,
+            "junk": self.junk,
+            "distractors": self.distractors,
+            **means(figures),
+            "intervals": intervals(figures, self.labels, resamples=self.resamples, seed=self.seed),
+        }
+
+
+def identification(
+    probes: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    probe_labels: Labels,
+    gallery: Float[np.ndarray, "m d"] | Float[Tensor, "m d"],
+    gallery_labels: Labels,
+    *,
+    probe_cameras: Labels | None = None,
+    gallery_cameras: Labels | None = None,
+    multi_query: bool = False,
+    junk: int | str | None = -1,
+    distractor: int | str | None = 0,
+    average_precision: AveragePrecision = "stepwise",
+    unmatched: Unmatched = "excluded",
+    distance: Distance = "euclidean",
+    at: tuple[int, ...] = (1, 5, 10, 20),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Identification:
+    """Ranks the gallery for every probe, by the rules of person re-identification (Zheng et al. 2015).
+
+    Junk leaves every ranking, and so do the gallery rows that share both identity and camera with the
+    probe; distractors stay and match nobody. Equal distances rank by index.
+
+    Args:
+        probes: One row per probe.
+        probe_labels: The identity of each: integers of up to 64 bits, or strings.
+        gallery: One row per item of the gallery; no probe is among them.
+        gallery_labels: The identity of each.
+        probe_cameras: The camera of each probe; with `gallery_cameras`, or neither.
+        gallery_cameras: The camera of each row of the gallery.
+        multi_query: Pools all probes of one identity and camera to their mean: one probe for each.
+        junk: The label of gallery rows that count neither way. The default is found among integers only.
+        distractor: The label of gallery rows that are nobody's match; None where 0 is an identity.
+        average_precision: `"stepwise"`, or `"market1501"`: trapezoids from a precision of 1 on.
+        unmatched: `"excluded"` leaves out probes without a match, and counts them; `"zero"` scores them 0.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        at: The ranks to list in the report's JSON.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+
+    Returns:
+        CMC and mAP over the probes.
+
+    Raises:
+        InputError: No probe has a match, a probe carries the label of junk or distractors, a row is not
+            finite, or the arguments do not fit.
+
+    Example:
+        >>> report = identification(
+        ...     np.array([[0.0]]), [7], np.array([[0.1], [0.2], [0.3], [0.4]]), [7, 0, -1, 7],
+        ...     probe_cameras=[1], gallery_cameras=[1, 2, 2, 2],
+        ... )
+        >>> report.cmc(1), report.cmc(2), report.mean_average_precision
+        (0.0, 1.0, 0.5)
+    """
+    _check_names(average_precision, unmatched, at)
+    check_count(resamples)
+    x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
+    own = checked(probe_labels, items=len(x), name="probe_labels")
+    theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
+    _check_probes(own, junk=junk, distractor=distractor)
+    cameras = joint_cameras(probe_cameras, gallery_cameras, len(x), len(y))
+    kept = np.flatnonzero(~_carries(theirs, junk, "junk"))
+    nobody = _carries(theirs, distractor, "distractor")[kept]
+    _, identity, groups = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
+    groups = np.where(nobody, -1, groups[kept])
+    cameras = None if cameras is None else Cameras(cameras.probes, cameras.gallery[kept])
+    rows = np.arange(len(x))
+    if multi_query:
+        x, rows = pooled(x, identity, None if cameras is None else cameras.probes)
+        identity = identity[rows]
+        cameras = None if cameras is None else Cameras(cameras.probes[rows], cameras.gallery)
+    search = RankSearch(y if len(kept) == len(y) else y[torch.from_numpy(kept)], distance=distance)
+    first, precisions = _measured(search, x, identity, groups, cameras, average_precision)
+    matched = first < NEVER
+    if not matched.any():
+        raise InputError(
+            f"identification needs a probe with a match in the gallery, given {len(x)} probes without; "
+            "give a gallery that shares identities with them" + (", in other cameras" if cameras else "")
+        )
+    chosen = np.flatnonzero(matched) if unmatched == "excluded" else np.arange(len(x))
+    return Identification(
+        rows[chosen],
+        identity[chosen],
+        first[chosen],
+        precisions[chosen],
+        unmatched=int((~matched).sum()),
+        scored=unmatched,
+        gallery=len(kept),
+        junk=len(theirs) - len(kept),
+        distractors=int(nobody.sum()),
+        cameras=cameras is not None,
+        multi_query=multi_query,
+        average=average_precision,
+        distance=distance,
+        at=at,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _measured(
+    search: RankSearch,
+    x: Tensor,
+    identity: Int64[np.ndarray, " n"],
+    groups: Int64[np.ndarray, " m"],
+    cameras: Cameras | None,
+    average: AveragePrecision,
+) -> tuple[Int64[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    first, precisions = np.full(len(x), NEVER), np.zeros(len(x))
+    for block in relevant_blocks(identity, groups):
+        q, listed = block.queries, block.listed
+        counted = None if cameras is None else cameras.gallery[listed] != cameras.probes[q, None]
+        ranks = search.ranks(x[torch.from_numpy(q)], listed, counted=counted)
+        some = ranks[:, 0] < NEVER
+        first[q] = ranks[:, 0]
+        precisions[q[some]] = _AVERAGES[average](ranks[some])
+    return first, precisions
+
+
+def _carries(labels: np.ndarray, label: int | str | None, name: str) -> np.ndarray:
+    """Where the labels are this one; an integer is no string, whatever it looks like."""
+    if label is None or not len(labels):
+        return np.zeros(len(labels), bool)
+    integers = labels.dtype.kind in "iu"
+    if isinstance(label, str) and integers:
+        raise InputError(
+            f"{name} must be an integer as the labels are, given {label!r}; give a number or None"
+        )
+    if not isinstance(label, str) and not integers:
+        return np.zeros(len(labels), bool)
+    found: np.ndarray = labels == label
+    return found
+
+
+def _check_probes(labels: np.ndarray, **special: int | str | None) -> None:
+    for name, label in special.items():
+        carrying = _carries(labels, label, name)
+        if carrying.any():
+            raise InputError(
+                f"probe {int(carrying.argmax())} carries the label {label!r}, which stands for {name} rows "
+                f"of the gallery; give {name}=None where it is an identity"
+            )
+
+
+def _check_names(average: str, unmatched: str, at: tuple[int, ...]) -> None:
+    for name, given, known in (
+        ("average_precision", average, get_args(AveragePrecision)),
+        ("unmatched", unmatched, get_args(Unmatched)),
+    ):
+        if given not in known:
+            raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
+    check_ranks(at)

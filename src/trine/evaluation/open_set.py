@@ -1,0 +1,318 @@
+"""Open-set identification: who is it, if it is anybody we know?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.distances import Distance
+from trine.errors import InputError
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    multiplicities,
+    percentile_interval,
+)
+from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.evaluation.pairs import Distances
+from trine.evaluation.relevant import relevant_blocks
+from trine.evaluation.roc import accepts_within, threshold_at_rate
+from trine.neighbours import NEVER, ExactSearch, as_rows
+from trine.shapes import Float, Int64
+
+__all__ = ["OpenSet", "OpenSetCurve", "open_set"]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSetCurve:
+    """Corners of the curve of the detection-and-identification rate, by ascending threshold.
+
+    Attributes:
+        fpir: The share of strangers that the threshold takes for somebody, in [0, 1].
+        dir: The share of known probes that it finds and names, in [0, 1].
+        threshold: The distance up to which a probe is somebody.
+    """
+
+    fpir: Float[np.ndarray, " c"]
+    dir: Float[np.ndarray, " c"]
+    threshold: Float[np.ndarray, " c"]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSet:
+    """What `open_set` measured of probes that the gallery knows, and of strangers.
+
+    An identity is as far from a probe as the nearest of its embeddings. A probe is taken for somebody when
+    the nearest identity is at most a threshold away.
+
+    Attributes:
+        distances: Of each known probe, the distance to its own identity.
+        ranks: The rank of its own identity among all, from 1; the largest 64-bit integer beyond `depth`.
+        labels: Its identity, numbered from 0.
+        strangers: Of each probe whose identity is not in the gallery, the distance to the nearest identity.
+        stranger_labels: Its identity, numbered on.
+        gallery: How many rows the gallery has.
+        identities: How many identities.
+        depth: The largest rank that was looked for.
+        distance: What the distances are.
+        at: The false-positive-identification rates that `to_json` lists.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+    """
+
+    distances: Float[np.ndarray, " g"]
+    ranks: Int64[np.ndarray, " g"]
+    labels: Int64[np.ndarray, " g"]
+    strangers: Float[np.ndarray, " i"]
+    stranger_labels: Int64[np.ndarray, " i"]
+    gallery: int
+    identities: int
+    depth: int
+    distance: Distance
+    at: tuple[float, ...]
+    resamples: int
+    seed: int
+
+    protocol = "open-set identification: an identity scored by its nearest embedding"
+
+    def threshold_at_fpir(self, rate: float) -> float | None:
+        """The largest observed distance that takes at most a share `rate` of the strangers for somebody.
+
+        Args:
+            rate: The false-positive-identification rate, in [0, 1].
+
+        Returns:
+            The threshold; None where even the smallest observed distance takes too many.
+
+        Raises:
+            InputError: The rate is not in [0, 1].
+        """
+        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.strangers))
+        return threshold_at_rate(rate, known, strangers, name="rate")
+
+    def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
+        """The share of known probes that are found and named, at a rate of strangers who are named, too.
+
+        Found: the own identity is at most the threshold away, at which at most a share `rate` of strangers
+        has any identity; named: it is among the nearest `rank` identities (Phillips, Grother, Micheals 2011).
+        Nothing is interpolated.
+
+        Args:
+            rate: The false-positive-identification rate (FPIR), in [0, 1].
+            rank: Up to `depth`.
+
+        Returns:
+            The detection-and-identification rate (DIR), in [0, 1].
+
+        Raises:
+            InputError: The rate is not in [0, 1], or the rank not in 1 to `depth`.
+        """
+        self._check_rank(rank)
+        threshold = self.threshold_at_fpir(rate)
+        if threshold is None:
+            return 0.0
+        return float(((self.distances <= threshold) & (self.ranks <= rank)).mean())
+
+    def curve(self, rank: int = 1) -> OpenSetCurve:
+        """The detection-and-identification rate over the false-positive-identification rate.
+
+        Args:
+            rank: Up to `depth`.
+
+        Returns:
+            A point for each observed distance at which one of the rates changes.
+
+        Raises:
+            InputError: The rank is not in 1 to `depth`.
+        """
+        self._check_rank(rank)
+        named = np.sort(self.distances[self.ranks <= rank])
+        strangers = np.sort(self.strangers)
+        thresholds = np.unique(np.concatenate([named, strangers]))
+        return OpenSetCurve(
+            np.searchsorted(strangers, thresholds, side="right") / len(strangers),
+            np.searchsorted(named, thresholds, side="right") / len(self.distances),
+            thresholds.astype(np.float64),
+        )
+
+    def interval(self, figure: str, *arguments: float) -> Interval:
+        """The interval of a figure: identities of probes are drawn again, the gallery stays.
+
+        Args:
+            figure: `"dir_at_fpir"`.
+            *arguments: What it takes: the rate, and the rank unless it is 1.
+
+        Returns:
+            The interval over the resamples that drew both known probes and strangers.
+
+        Raises:
+            InputError: The figure is unknown, an argument is out of range, or there are no resamples.
+        """
+        check_figure(figure, ("dir_at_fpir",))
+        check_resamples(self.resamples)
+        if len(arguments) not in (1, 2):
+            raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
+        rate, rank = arguments[0], int(arguments[1]) if len(arguments) == 2 else 1
+        self._check_rank(rank)
+        accepts_within(rate, len(self.strangers), name="rate")
+        return percentile_interval(np.fromiter(self._resampled(rate, rank), np.float64))
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        listed: dict[str, object] = {"level": LEVEL, "resamples": self.resamples}
+        listed["dir_at_fpir"] = {
+            f"{rate:g}": self._listed(rate) for rate in (self.at if self.resamples else ())
+        }
+        return {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "known_probes": len(self.distances),
+            "strangers": len(self.strangers),
+            "identities": self.identities,
+            "gallery": self.gallery,
+            "dir_at_fpir": {f"{rate:g}": self.dir_at_fpir(rate) for rate in self.at},
+            "threshold_at_fpir": {f"{rate:g}": self.threshold_at_fpir(rate) for rate in self.at},
+            "intervals": listed if self.resamples else None,
+        }
+
+    def _listed(self, rate: float) -> list[float] | None:
+        found = self.interval("dir_at_fpir", rate)
+        return None if np.isnan(found.low) else found.to_json()
+
+    def _resampled(self, rate: float, rank: int) -> Iterator[float]:
+        owners = np.concatenate([self.labels, self.stranger_labels])
+        count, owner = len(np.unique(owners)), np.unique(owners, return_inverse=True)[1]
+        known, strangers = owner[: len(self.labels)], owner[len(self.labels) :]
+        order = np.argsort(self.strangers)
+        # A known probe is found where its own distance, as a threshold, lets in few enough strangers.
+        before = np.searchsorted(self.strangers[order], self.distances, side="right")
+        named = self.ranks <= rank
+        for times in multiplicities(count, resamples=self.resamples, seed=self.seed):
+            accepted = np.concatenate([[0], np.cumsum(times[strangers[order]])])
+            weight = times[known]
+            if not accepted[-1] or not weight.sum():
+                yield np.nan
+            else:
+                yield float(weight @ (named & (accepted[before] / accepted[-1] <= rate)) / weight.sum())
+
+    def _check_rank(self, rank: int) -> None:
+        if not 1 <= rank <= self.depth:
+            raise InputError(
+                f"rank must be from 1 to {self.depth}, given {rank}; measure with a larger depth"
+            )
+
+
+def open_set(
+    probes: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    probe_labels: Labels,
+    gallery: Float[np.ndarray, "m d"] | Float[Tensor, "m d"],
+    gallery_labels: Labels,
+    *,
+    distance: Distance = "euclidean",
+    depth: int = 20,
+    at: tuple[float, ...] = (0.001, 0.01, 0.1),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> OpenSet:
+    """Measures how well probes are named when some of them are strangers.
+
+    A probe whose identity is not in the gallery is a stranger. Equal distances rank by index.
+
+    Args:
+        probes: One row per probe.
+        probe_labels: The identity of each: integers of up to 64 bits, or strings.
+        gallery: One row per item of the gallery; no probe is among them.
+        gallery_labels: The identity of each.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        depth: The largest rank of an identity to look for.
+        at: The false-positive-identification rates to list in the report's JSON.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+
+    Returns:
+        The distances of both kinds of probes and their figures.
+
+    Raises:
+        InputError: There is no known probe or no stranger, a row is not finite, or the arguments do not fit.
+
+    Example:
+        >>> report = open_set(
+        ...     np.array([[0.1], [1.3], [1.6]]), ["a", "b", "x"], np.array([[0.0], [1.0]]), ["a", "b"]
+        ... )
+        >>> report.dir_at_fpir(0.0), report.threshold_at_fpir(0.0)
+        (1.0, 0.30000000000000004)
+    """
+    if depth < 1:
+        raise InputError(f"depth must be at least 1, given {depth}")
+    check_count(resamples)
+    x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
+    own = checked(probe_labels, items=len(x), name="probe_labels")
+    theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
+    _, identity, groups = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
+    known = np.isin(identity, groups)
+    for kind, count in (("known probe", known.sum()), ("stranger", (~known).sum())):
+        if not count:
+            raise InputError(
+                f"open-set identification needs probes of both kinds, given no {kind} among {len(x)} probes; "
+                "split identities, not items, between gallery and strangers"
+            )
+    search = ExactSearch(y, distance=distance)
+    theirs_of, strange = np.flatnonzero(known), np.flatnonzero(~known)
+    x_known = x[torch.from_numpy(theirs_of)]
+    return OpenSet(
+        _own_distances(search, x_known, identity[theirs_of], groups),
+        _identity_ranks(search, x_known, identity[theirs_of], groups, depth),
+        identity[theirs_of],
+        search.nearest(x[torch.from_numpy(strange)], k=1).distances[:, 0],
+        identity[strange],
+        gallery=len(y),
+        identities=len(np.unique(groups)),
+        depth=depth,
+        distance=distance,
+        at=at,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _own_distances(
+    search: ExactSearch, x: Tensor, identity: Int64[np.ndarray, " n"], groups: Int64[np.ndarray, " m"]
+) -> Float[np.ndarray, " n"]:
+    nearest = np.empty(0)
+    for block in relevant_blocks(identity, groups):
+        found = search.distances(x[torch.from_numpy(block.queries)], np.maximum(block.listed, 0))
+        if not len(nearest):
+            nearest = np.empty(len(x), found.dtype)
+        nearest[block.queries] = np.where(block.listed >= 0, found, np.inf).min(1)
+    return nearest
+
+
+def _identity_ranks(
+    search: ExactSearch,
+    x: Tensor,
+    identity: Int64[np.ndarray, " n"],
+    groups: Int64[np.ndarray, " m"],
+    depth: int,
+) -> Int64[np.ndarray, " n"]:
+    """How many identities are at least as near as the own one, itself counted; `NEVER` beyond `depth`."""
+    ranks = np.full(len(x), NEVER)
+    rows, k = np.arange(len(x)), 2 * depth
+    while len(rows):
+        k = min(k, len(search))
+        found = groups[search.nearest(x[torch.from_numpy(rows)], k=k).indices]
+        own = found == identity[rows, None]
+        first = np.where(own.any(1), own.argmax(1), k)
+        before = np.array([len(np.unique(row[:stop])) for row, stop in zip(found, first, strict=True)])
+        seen = own.any(1) & (before < depth)
+        ranks[rows[seen]] = before[seen] + 1
+        rows = rows[~own.any(1) & (before < depth)] if k < len(search) else rows[:0]
+        k *= 4
+    return ranks

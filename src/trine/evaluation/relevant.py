@@ -1,0 +1,70 @@
+"""What is relevant to a query: the references of its identity, in lists that a search can take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from trine.shapes import Int64
+
+_ROWS = 4096
+_LISTED = 1 << 20  # entries of the lists of a block
+_LONG = 256  # from such a list on, a block is of one identity: its references are looked up once
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some queries and their relevant references.
+
+    Attributes:
+        queries: Their numbers.
+        listed: For each the rows of the references of its identity, ascending; -1 where it has fewer than
+            others.
+    """
+
+    queries: Int64[np.ndarray, " q"]
+    listed: Int64[np.ndarray, "q p"]
+
+
+def relevant_blocks(
+    identity: Int64[np.ndarray, " n"], references: Int64[np.ndarray, " m"]
+) -> Iterator[Block]:
+    """Lists the references of every query's identity, some queries at a time.
+
+    Args:
+        identity: The number of the identity of each query, from 0.
+        references: That of each reference; -1 for one that is relevant to nobody.
+
+    Yields:
+        Blocks of queries with about as many references, together all queries that have one.
+    """
+    identities = 1 + int(max(identity.max(initial=-1), references.max(initial=-1)))
+    sizes = np.bincount(references[references >= 0], minlength=identities)
+    members = np.argsort(references, kind="stable")[int((references < 0).sum()) :]
+    begins = np.cumsum(sizes) - sizes
+    order = np.lexsort((identity, sizes[identity]))
+    order = order[sizes[identity[order]] > 0]
+    start = 0
+    while start < len(order):
+        stop = _stop(identity[order[start:]], sizes) + start
+        queries = order[start:stop]
+        own = identity[queries]
+        slots = np.arange(sizes[own].max())
+        present = slots < sizes[own, None]
+        places = np.where(present, begins[own, None] + slots, 0)
+        yield Block(queries, np.where(present, members[places], -1))
+        start = stop
+
+
+def _stop(identity: Int64[np.ndarray, " n"], sizes: Int64[np.ndarray, " c"]) -> int:
+    """How many of the queries, by ascending length of their lists, make a block."""
+    ahead = identity[:_ROWS]
+    if sizes[ahead[0]] >= _LONG:
+        differs = np.flatnonzero(ahead != ahead[0])
+        same = int(differs[0]) if len(differs) else len(ahead)
+        return max(1, min(same, _LISTED // int(sizes[ahead[0]])))
+    short = sizes[ahead] < _LONG
+    fits = sizes[ahead] * np.arange(1, 1 + len(ahead)) <= _LISTED
+    return max(1, int((short & fits).sum()))

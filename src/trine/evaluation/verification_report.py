@@ -1,0 +1,314 @@
+"""What verification found: every figure of the ROC of genuine and impostor pairs, and their intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from trine.distances import Distance
+from trine.errors import InputError
+from trine.evaluation.folds import Folds
+from trine.evaluation.intervals import (
+    LEVEL,
+    Interval,
+    check_figure,
+    check_resamples,
+    percentile_interval,
+)
+from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
+from trine.evaluation.pairs import Pairs
+from trine.evaluation.roc import (
+    Histogram,
+    Roc,
+    accepts_within,
+    area,
+    equal_error_rate,
+    histogram_of,
+    roc_points,
+    threshold_at_rate,
+)
+from trine.shapes import Float, Float32, Int64
+
+PLAIN, AT_RATE, AT_THRESHOLD = (
+    ("roc_auc", "eer", "accuracy"),
+    ("tar_at_far", "threshold_at_far"),
+    ("far_at", "tar_at"),
+)
+"""The figures that have an interval, by what they take."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What `verification` measured: the distances of both kinds of pairs, and every figure of their ROC.
+
+    A pair is accepted as the same when its distance is at most a threshold. FAR is the share of impostor
+    pairs that are accepted, TAR the share of genuine ones.
+
+    Attributes:
+        pairs: The distances, and the identities of the pairs where they are known.
+        identities: How many identities the items have; None for given pairs without labels.
+        distance: What the distances are.
+        protocol: How the pairs came about.
+        at: The false-accept rates that `to_json` lists.
+        folds: What the folds gave, where the pairs have folds.
+        owners: The identities of both items of each given pair with a fold.
+        resamples: How often identities are drawn again for an interval.
+        seed: Of those draws.
+    """
+
+    pairs: Pairs
+    identities: int | None
+    distance: Distance
+    protocol: str
+    at: tuple[float, ...]
+    folds: Folds | None = None
+    owners: Int64[np.ndarray, "p 2"] | None = None
+    resamples: int = PAIR_RESAMPLES
+    seed: int = 0
+
+    @property
+    def genuine(self) -> Float32[np.ndarray, " g"]:
+        """The distances of pairs of one identity, ascending; each once where they are more than 10⁷."""
+        return self.pairs.genuine.values
+
+    @property
+    def impostor(self) -> Float32[np.ndarray, " i"]:
+        """The distances of pairs of two identities, ascending; each once where they are more than 10⁷."""
+        return self.pairs.impostor.values
+
+    @property
+    def pairs_total(self) -> int:
+        """How many pairs the protocol has."""
+        return self.pairs.total
+
+    @property
+    def pairs_sampled(self) -> bool:
+        """Whether only a random sample of them was measured."""
+        return self.pairs.sampled
+
+    @property
+    def genuine_pairs(self) -> int:
+        """How many pairs of one identity were measured."""
+        return self.pairs.genuine.count
+
+    @property
+    def impostor_pairs(self) -> int:
+        """How many pairs of two identities were measured."""
+        return self.pairs.impostor.count
+
+    @cached_property
+    def roc_auc(self) -> float:
+        """The chance that a genuine pair is nearer than an impostor pair; a tie counts half."""
+        return area(self.pairs.genuine, self.pairs.impostor)
+
+    @cached_property
+    def eer(self) -> float:
+        """The rate at which false accepts equal false rejects, on the straight segments of the ROC."""
+        return equal_error_rate(self.pairs.genuine, self.pairs.impostor)
+
+    def far_at(self, threshold: float) -> float:
+        """The share of impostor pairs whose distance is at most the threshold."""
+        return int(self.pairs.impostor.within(threshold)) / self.impostor_pairs
+
+    def tar_at(self, threshold: float) -> float:
+        """The share of genuine pairs whose distance is at most the threshold."""
+        return int(self.pairs.genuine.within(threshold)) / self.genuine_pairs
+
+    def threshold_at_far(self, far: float) -> float | None:
+        """The largest observed distance that accepts at most a share `far` of the impostor pairs.
+
+        Args:
+            far: The false-accept rate, in [0, 1].
+
+        Returns:
+            The threshold; None where even the smallest observed distance accepts too many.
+
+        Raises:
+            InputError: The rate is not in [0, 1].
+        """
+        return threshold_at_rate(far, self.pairs.genuine, self.pairs.impostor, name="far")
+
+    def tar_at_far(self, far: float) -> float:
+        """The largest TAR at an observed threshold whose FAR is at most `far`: FaceNet's VAL at FAR.
+
+        Nothing is interpolated (Schroff, Kalenichenko, Philbin 2015, eq. 6-8). A rate below one over the
+        number of impostor pairs is the TAR without any false accept, and supported by no more than that.
+
+        Args:
+            far: The false-accept rate, in [0, 1].
+
+        Returns:
+            The true-accept rate, in [0, 1].
+
+        Raises:
+            InputError: The rate is not in [0, 1].
+        """
+        threshold = self.threshold_at_far(far)
+        return 0.0 if threshold is None else self.tar_at(threshold)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The mean over folds of the share of pairs judged right; None without folds."""
+        return None if self.folds is None else self.folds.accuracy
+
+    @property
+    def accuracy_standard_error(self) -> float | None:
+        """The standard error of that mean, from the folds; None without folds."""
+        return None if self.folds is None else self.folds.standard_error
+
+    @property
+    def fold_accuracies(self) -> tuple[float, ...] | None:
+        """The accuracy of each fold, at the threshold that is best on the others; None without folds."""
+        return None if self.folds is None else tuple(self.folds.accuracies.tolist())
+
+    @property
+    def fold_thresholds(self) -> tuple[float, ...] | None:
+        """The threshold for each fold, chosen on the others; None without folds."""
+        return None if self.folds is None else tuple(self.folds.thresholds.tolist())
+
+    def roc(self, points: int = 512) -> Roc:
+        """Points of the ROC, at even steps of the logarithm of FAR; the counts at each are exact.
+
+        Args:
+            points: How many at most, at least 2.
+
+        Returns:
+            The points; every corner of the ROC where there are not more.
+
+        Raises:
+            InputError: Fewer than 2 points are asked for.
+        """
+        return roc_points(self.pairs.genuine, self.pairs.impostor, points)
+
+    def histogram(self, bins: int = 60) -> Histogram:
+        """How many pairs of each kind lie in bins of equal width, from the smallest distance to the largest.
+
+        Args:
+            bins: How many, at least 1.
+
+        Returns:
+            Edges and counts.
+
+        Raises:
+            InputError: No bin is asked for.
+        """
+        return histogram_of(self.pairs.genuine, self.pairs.impostor, bins)
+
+    def interval(self, figure: str, *arguments: float) -> Interval:
+        """The interval of a figure, by the bootstrap over identities.
+
+        A pair of two identities is weighted by the product of how often both were drawn, a pair within one
+        identity by how often that one was; copies of one identity are never impostors. Of more than ten
+        million pairs of a kind a random sample of as many is weighted. Computed when first asked for.
+
+        Args:
+            figure: `"roc_auc"`, `"eer"`, `"tar_at_far"`, `"threshold_at_far"`, `"far_at"`, `"tar_at"` or
+                `"accuracy"`.
+            *arguments: What the figure takes: the rate, or the threshold.
+
+        Returns:
+            The interval.
+
+        Raises:
+            InputError: The figure is unknown, the identities are not known, or `resamples` was 0.
+
+        Example:
+            >>> from trine.evaluation import verification
+            >>> random = np.random.default_rng(0)
+            >>> people = np.repeat(np.arange(20), 4)
+            >>> rows = random.normal(size=(20, 8))[people] + random.normal(size=(80, 8))
+            >>> report = verification(rows, people)
+            >>> print(f"{report.roc_auc:.3f}, {report.interval('roc_auc')}")
+            0.816, 0.740 to 0.883
+        """
+        return percentile_interval(self.resampled(figure, *arguments))
+
+    def resampled(self, figure: str, *arguments: float) -> Float[np.ndarray, " r"]:
+        """The figure in each draw of identities: what its interval is made of.
+
+        Two reports on the same items with the same seed draw the same identities, so that the difference of
+        what this gives for both is the difference in each draw.
+
+        Args:
+            figure: As for `interval`.
+            *arguments: As for `interval`.
+
+        Returns:
+            One value for each draw; NaN where a draw has none.
+
+        Raises:
+            InputError: As for `interval`.
+        """
+        _check_arguments(figure, arguments)
+        check_resamples(self.resamples)
+        if figure == "accuracy":
+            return self._accuracies
+        found: np.ndarray = getattr(self._resampled, figure)(*arguments)
+        return found
+
+    @cached_property
+    def _resampled(self) -> Resampled:
+        if self.pairs.owned is None:
+            raise InputError(
+                "an interval needs the identities of the pairs, given pairs without labels; give labels, too"
+            )
+        return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
+
+    @cached_property
+    def _accuracies(self) -> Float[np.ndarray, " r"]:
+        if self.folds is None or self.owners is None:
+            raise InputError("the accuracy has an interval where pairs with fold and labels are given")
+        first, second = self.owners[:, 0], self.owners[:, 1]
+        return self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, their intervals, what stands behind them and the protocol, as values JSON knows."""
+        figures = {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "genuine_pairs": self.genuine_pairs,
+            "impostor_pairs": self.impostor_pairs,
+            "pairs_total": self.pairs_total,
+            "pairs_sampled": self.pairs_sampled,
+            "identities": self.identities,
+            "roc_auc": self.roc_auc,
+            "eer": self.eer,
+            "tar_at_far": {f"{far:g}": self.tar_at_far(far) for far in self.at},
+            "threshold_at_far": {f"{far:g}": self.threshold_at_far(far) for far in self.at},
+        }
+        if self.folds is not None:
+            figures |= {
+                "accuracy": self.accuracy,
+                "accuracy_standard_error": self.accuracy_standard_error,
+                "fold_accuracies": self.fold_accuracies,
+                "fold_thresholds": self.fold_thresholds,
+            }
+        return {**figures, "intervals": self._intervals()}
+
+    def _intervals(self) -> dict[str, object] | None:
+        if not self.resamples or self.pairs.owned is None:
+            return None
+        listed: dict[str, object] = {
+            "level": LEVEL,
+            "resamples": self.resamples,
+            "pairs": sum(len(kind.distances) for kind in self.pairs.owned),
+            "roc_auc": self._listed("roc_auc"),
+            "eer": self._listed("eer"),
+            "tar_at_far": {f"{far:g}": self._listed("tar_at_far", far) for far in self.at},
+        }
+        return listed if self.folds is None else {**listed, "accuracy": self._listed("accuracy")}
+
+    def _listed(self, figure: str, *arguments: float) -> list[float] | None:
+        found = self.interval(figure, *arguments)
+        return None if np.isnan(found.low) else found.to_json()
+
+
+def _check_arguments(figure: str, arguments: tuple[float, ...]) -> None:
+    check_figure(figure, (*PLAIN, *AT_RATE, *AT_THRESHOLD))
+    takes = "nothing" if figure in PLAIN else "one rate" if figure in AT_RATE else "one threshold"
+    if len(arguments) != (figure not in PLAIN):
+        raise InputError(f"{figure} takes {takes}, given {arguments}")
+    if figure in AT_RATE:
+        accepts_within(arguments[0], 0, name="far")

@@ -1,0 +1,121 @@
+"""What there is to look at: queries with their nearest neighbours, and the 2-D map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.distances import Distance, unit_rows
+from trine.errors import InputError, require
+from trine.evaluation.labels import Labels, codes
+from trine.neighbours import Neighbours, as_rows, nearest_neighbours
+from trine.shapes import Bool, Float, Int64
+
+MAP_POINTS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Items chosen to be looked at.
+
+    Attributes:
+        queries: Rows of the queries; the last `failing` are ones whose nearest neighbour is wrong.
+        failing: How many of them these are.
+        neighbours: The nearest other items of each query.
+        shown: Rows of the items on the map, ascending.
+        points: Where each of them stands.
+    """
+
+    queries: Int64[np.ndarray, " q"]
+    failing: int
+    neighbours: Neighbours
+    shown: Int64[np.ndarray, " m"]
+    points: Float[np.ndarray, "m 2"]
+
+
+def view(
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    labels: Labels,
+    *,
+    distance: Distance = "euclidean",
+    queries: int = 8,
+    neighbours: int = 8,
+    nearest_is_wrong: Bool[np.ndarray, " n"] | None = None,
+    seed: int = 0,
+) -> View:
+    """Chooses queries, finds their neighbours, and lays the items out on a plane.
+
+    Queries are drawn at random, one per identity as far as they go; up to a quarter of them, the last, are
+    queries whose nearest neighbour is wrong, because these teach the most. The map is t-SNE (van der
+    Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items.
+
+    Args:
+        embeddings: One row per item; two at least.
+        labels: The identity of each.
+        distance: What ranks the neighbours.
+        queries: How many queries to choose.
+        neighbours: How many neighbours of each.
+        nearest_is_wrong: For each item whether its nearest neighbour is of another identity, where that is
+            known already; found by a search of all items where left out.
+        seed: Of the choice of queries and of the map.
+
+    Returns:
+        What to show.
+
+    Raises:
+        InputError: There are fewer than two items, or the labels do not fit.
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    x = as_rows(embeddings, name="embeddings").cpu()
+    if len(x) < 2:
+        raise InputError(f"a view needs at least two items, given {len(x)}; give more")
+    identity = codes(labels, items=len(x))
+    if nearest_is_wrong is None:
+        first = nearest_neighbours(x, k=1, distance=distance).indices[:, 0]
+        nearest_is_wrong = identity[first] != identity
+    chosen, failing = _choose(identity, nearest_is_wrong, queries, seed)
+    found = nearest_neighbours(
+        x[torch.from_numpy(chosen)], x, k=neighbours, distance=distance, exclude=chosen
+    )
+    shown = np.sort(np.random.default_rng([seed, 0]).permutation(len(x))[:MAP_POINTS])
+    return View(chosen, failing, found, shown, _plane(x[torch.from_numpy(shown)], distance, seed))
+
+
+def _choose(
+    identity: Int64[np.ndarray, " n"], nearest_is_wrong: Bool[np.ndarray, " n"], queries: int, seed: int
+) -> tuple[Int64[np.ndarray, " q"], int]:
+    """The queries, by identity; then those whose nearest is wrong, and how many they are."""
+    random = np.random.default_rng([seed, 1])
+    frequent = np.bincount(identity)[identity] > 1
+    order = random.permutation(np.flatnonzero(frequent) if frequent.any() else len(identity))
+    failing = order[nearest_is_wrong[order]][: queries // 4].tolist()
+    fresh: list[int] = []
+    again: list[int] = []
+    seen: set[int] = set()
+    for i in order.tolist():
+        if i not in failing:
+            (again if identity[i] in seen else fresh).append(i)
+            seen.add(identity[i])
+    chosen = sorted((fresh + again)[: queries - len(failing)], key=lambda i: (identity[i], i))
+    return np.array(chosen + failing, dtype=np.int64), len(failing)
+
+
+def _plane(x: Float[Tensor, "n d"], distance: Distance, seed: int) -> Float[np.ndarray, "n 2"]:
+    wide = x.double()
+    wide = unit_rows(wide) if distance == "cosine" else wide
+    spread = float((wide - wide.mean(0)).abs().max()) if wide.numel() else 0.0
+    if spread == 0:
+        return np.zeros((len(x), 2))
+    scaled = ((wide - wide.mean(0)) / spread).float().numpy()
+    if len(x) < 10 or x.shape[1] < 2:
+        u, s, _ = np.linalg.svd(np.pad(scaled, ((0, 0), (0, 2))), full_matrices=False)
+        flat: np.ndarray = (u * s)[:, :2]
+        return flat
+    manifold = require("sklearn.manifold", extra="train")
+    points: np.ndarray = manifold.TSNE(
+        init="pca", perplexity=min(30.0, (len(x) - 1) / 3), random_state=seed
+    ).fit_transform(scaled)
+    return points

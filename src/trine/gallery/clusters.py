@@ -1,0 +1,170 @@
+"""Clusters that keep their numbers: new items join the old clusters, and nothing else moves.
+
+A cluster is what a chain of links connects, and a link is a distance of at most the threshold to one of an
+item's nearest neighbours (single linkage, as `trine.clustering.cluster`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from trine.errors import GalleryError, SettingError
+from trine.gallery.entries import Record
+from trine.gallery.store import Store
+
+NOTE = "clusters"
+"""The note that says by which threshold the clusters were made."""
+
+_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The cluster of every item of a gallery.
+
+    Attributes:
+        of: From an item to the number of its cluster, from 1; a number is never given twice.
+        threshold: The longest link.
+        added: How many items had no cluster before this call.
+        joined: Pairs (number that stays, number that is gone) of clusters that new items connected.
+
+    Example:
+        >>> found = Clusters({"1": 1, "2": 1, "3": 2}, 0.5, 3)
+        >>> print(found)
+        2 clusters of 3 items (3 new)
+        >>> found.members()
+        {1: ['1', '2'], 2: ['3']}
+    """
+
+    of: Mapping[str, int]
+    threshold: float
+    added: int
+    joined: tuple[tuple[int, int], ...] = ()
+
+    def members(self) -> dict[int, list[str]]:
+        """Returns the items of each cluster: the largest cluster first, equals by their number."""
+        found: dict[int, list[str]] = {}
+        for item in sorted(self.of):
+            found.setdefault(self.of[item], []).append(item)
+        return dict(sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0])))
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the clusters as plain values that JSON can hold."""
+        return {
+            "threshold": self.threshold,
+            "added": self.added,
+            "joined": [list(pair) for pair in self.joined],
+            "clusters": dict(self.of),
+        }
+
+    def __len__(self) -> int:
+        return len(set(self.of.values()))
+
+    def __str__(self) -> str:
+        text = f"{len(self):,} clusters of {len(self.of):,} items ({self.added:,} new)"
+        if not self.joined:
+            return text
+        return f"{text}; joined: " + ", ".join(f"{gone} is now {stays}" for stays, gone in self.joined)
+
+
+def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool) -> Clusters:
+    """Gives every item of a store a cluster; see `Gallery.cluster`."""
+    if not threshold >= 0:
+        raise SettingError(f"threshold must be a distance of at least 0, given {threshold}")
+    if neighbours < 1:
+        raise SettingError(f"neighbours must be at least 1, given {neighbours}")
+    before = {} if recluster else store.clusters()
+    if before:
+        _check(store, threshold)
+    groups = Groups(before)
+    fresh: list[str] = []
+    for batch in _batches(record for record in store.scan() if record.item not in before):
+        probes = np.stack([record.embedding for record in batch])
+        for record, hits in zip(batch, store.search(probes, k=neighbours + 1), strict=True):
+            fresh.append(record.item)
+            near = [hit.item for hit in hits if hit.item != record.item and hit.score <= threshold]
+            groups.link(record.item, near[:neighbours])
+    after, joined = groups.numbered(store, fresh)
+    store.note(NOTE, json.dumps(threshold))
+    store.assign({item: number for item, number in after.items() if before.get(item) != number})
+    return Clusters(after, threshold, len(fresh), joined)
+
+
+def made_with(store: Store) -> float | None:
+    """Returns the threshold of the clusters that a store has, or `None`."""
+    noted = store.notes().get(NOTE)
+    return None if noted is None else float(json.loads(noted))
+
+
+class Groups:
+    """Items that are linked: a forest whose trees are the groups (union by the older root)."""
+
+    def __init__(self, numbers: Mapping[str, int]) -> None:
+        """Starts with clusters that have numbers."""
+        self._numbers = numbers
+        # A cluster that is there already is one node, under its number.
+        self._parent: dict[str | int, str | int] = {number: number for number in numbers.values()}
+
+    def link(self, item: str, others: Sequence[str]) -> None:
+        """Puts an item with others."""
+        root = self._root(item)
+        for other in others:
+            root = self._join(root, self._root(other))
+
+    def numbered(
+        self, store: Store, fresh: Sequence[str]
+    ) -> tuple[dict[str, int], tuple[tuple[int, int], ...]]:
+        """Returns the number of every item, new ones for new groups, and which old clusters became one."""
+        roots = {item: self._root(item) for item in fresh}
+        new: dict[str | int, list[str]] = {}
+        for item, root in roots.items():
+            if isinstance(root, str):
+                new.setdefault(root, []).append(item)
+        ordered = sorted(new.values(), key=lambda items: (-len(items), min(items)))
+        given = store.new_clusters(len(ordered)) if ordered else []
+        numbers = {item: number for number, items in zip(given, ordered, strict=True) for item in items}
+        old = {number: self._root(number) for number in set(self._numbers.values())}
+        joined = sorted((root, number) for number, root in old.items() if root != number)
+        after = {item: old[number] for item, number in self._numbers.items()}
+        after |= {item: numbers.get(item, root) for item, root in roots.items()}
+        return {item: int(number) for item, number in after.items()}, tuple(
+            (int(stays), int(gone)) for stays, gone in joined
+        )
+
+    def _root(self, node: str | int) -> str | int:
+        if isinstance(node, str):
+            node = self._numbers.get(node, node)
+        path = []
+        while self._parent.setdefault(node, node) != node:
+            path.append(node)
+            node = self._parent[node]
+        for passed in path:
+            self._parent[passed] = node
+        return node
+
+    def _join(self, one: str | int, other: str | int) -> str | int:
+        """Of two clusters with numbers the smaller, which is the older, stays."""
+        if one == other:
+            return one
+        first, second = sorted((one, other), key=lambda node: (isinstance(node, str), node))
+        self._parent[second] = first
+        return first
+
+
+def _check(store: Store, threshold: float) -> None:
+    made = made_with(store)
+    if made not in (None, threshold):
+        raise GalleryError(
+            f"the clusters of the gallery {store.address} were made with the threshold {made}, given "
+            f"{threshold}: leave threshold= out, or start anew with recluster=True"
+        )
+
+
+def _batches(records: Iterator[Record]) -> Iterator[list[Record]]:
+    while batch := list(islice(records, _AT_ONCE)):
+        yield batch

@@ -1,0 +1,180 @@
+"""The connection to the SQLite file of a gallery: opened, brought up to date, and its transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trine.errors import GalleryError
+from trine.gallery.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
+
+WAIT = 30.0
+"""Seconds that a call waits for another process to finish writing."""
+
+_UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+_EFFECTIVE = os.access in os.supports_effective_ids
+
+
+class Database:
+    """One connection, shared by the threads of a process that take turns.
+
+    The file is in WAL mode with synchronous=FULL: what a transaction wrote has reached the disk when it
+    ends, and a killed process leaves the last acknowledged state.
+
+    Args:
+        path: The file.
+        wait: Seconds that a call waits for another process to finish writing.
+
+    Raises:
+        GalleryError: The file is missing, foreign, damaged, of a newer trine, locked, or a folder; or of
+            an older one and cannot be written.
+    """
+
+    def __init__(self, path: Path, *, wait: float = WAIT) -> None:
+        """Opens the file, and brings one of an older trine up to date."""
+        self.path = path
+        self.lock = threading.RLock()
+        self._wait = wait
+        self._bound: int | None = None
+        self._connection: sqlite3.Connection | None = None
+        check_file(path)
+        with self.errors():
+            self._connection = self._connect()
+            try:
+                self._upgrade()
+            except BaseException:
+                self.close()
+                raise
+        with self.reading():
+            self._bound = self.run("SELECT bound FROM state").fetchone()[0]
+
+    def close(self) -> None:
+        """Lets go of the file; closing twice is no error."""
+        with self.lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Runs one statement."""
+        return self._opened().execute(statement, values)
+
+    def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
+        """Runs one statement for each of many values and returns how many rows it changed."""
+        return max(self._opened().executemany(statement, values).rowcount, 0)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns errors of SQLite into sentences."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise explain(error, self.path, self._wait) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[int]:
+        """One state of the file for several statements; gives the stamp of the last write."""
+        with self.lock, self.errors():
+            self.run("BEGIN")
+            try:
+                yield self.stamp()
+            finally:
+                if self._connection is not None and self._connection.in_transaction:
+                    self.run("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[int]:
+        """A transaction that is on the disk when it ends; gives the stamp of what it changes."""
+        with self.lock, self.errors():
+            self.run("BEGIN IMMEDIATE")
+            try:
+                stamp = self.stamp() + 1
+                untouched = self._opened().total_changes
+                yield stamp
+                if self._opened().total_changes == untouched:
+                    self.run("ROLLBACK")
+                    return
+                self.run("UPDATE state SET changed = ?", (stamp,))
+                self.run("COMMIT")
+            except BaseException:
+                if self._connection is not None and self._connection.in_transaction:
+                    self.run("ROLLBACK")
+                raise
+
+    def stamp(self) -> int:
+        """Returns the counter that every write advances.
+
+        Raises:
+            GalleryError: The gallery is bound to another encoder than when it was opened.
+        """
+        changed, bound = self.run("SELECT changed, bound FROM state").fetchone()
+        if self._bound not in (None, bound):
+            raise GalleryError(
+                f"the gallery {self.path} has been rebuilt with another encoder since it was opened: open "
+                f"it again"
+            )
+        return int(changed)
+
+    def rebound(self) -> None:
+        """Takes the file as this connection has just bound it anew."""
+        if self._bound is not None:
+            self._bound += 1
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise GalleryError(f"the gallery {self.path} is closed: open it again")
+        return self._connection
+
+    def _connect(self) -> sqlite3.Connection:
+        address = self.path.absolute().as_uri()
+        try:
+            return self._prepare(f"{address}?mode=rw")
+        except sqlite3.OperationalError as error:
+            # WAL needs to write beside the file even for reading. Where nobody can, the file stands still.
+            beside = self.path.with_name(self.path.name + "-wal")
+            unwritable = not os.access(self.path.parent, os.W_OK, effective_ids=_EFFECTIVE)
+            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or beside.exists() or not unwritable:
+                raise
+            return self._prepare(f"{address}?immutable=1")
+
+    def _prepare(self, address: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=self._wait, isolation_level=None, check_same_thread=False
+        )
+        try:
+            for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            check_version(_version(connection), self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _upgrade(self) -> None:
+        """Brings the tables up to date, whole or not at all."""
+        if _version(self._opened()) == SCHEMA:
+            return
+        try:
+            self.run("BEGIN IMMEDIATE")
+            # Another process may have been first.
+            for version in range(_version(self._opened()), SCHEMA):
+                for statement in statements(UPGRADES[version]):
+                    self.run(statement)
+                self.run(f"PRAGMA user_version = {version + 1}")
+            self.run("COMMIT")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            raise GalleryError(
+                f"the gallery {self.path} was written by an older trine and is read-only: make the file "
+                f"and its folder writable and open it once, to bring it up to date"
+            ) from error
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

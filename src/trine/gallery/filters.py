@@ -1,0 +1,162 @@
+"""Conditions on metadata: equality, membership and closed ranges, the same in every store.
+
+A value is a text, a number, a boolean or null, and only equals one of its own kind: `True` is not 1.
+Numbers compare as float64, texts by their code points (so dates as "2024-05-31" have ranges too). A key
+that an item does not have, or under which it has a list or a mapping, matches nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from trine.errors import InputError
+
+Kind = Literal["null", "boolean", "number", "text"]
+"""What a value of metadata may be, to be compared."""
+
+Typed = tuple[Kind, str | float | bool | None]
+"""A value with its kind."""
+
+
+@dataclass(frozen=True)
+class Among:
+    """The value of a key is one of several.
+
+    Attributes:
+        key: The key.
+        values: What it may be, each with its kind.
+    """
+
+    key: str
+    values: frozenset[Typed]
+
+    def holds(self, value: Typed) -> bool:
+        """Says whether a value meets the condition."""
+        return value in self.values
+
+
+@dataclass(frozen=True)
+class Between:
+    """The value of a key lies in a closed range.
+
+    Attributes:
+        key: The key.
+        kind: What is compared.
+        low: The least value; `None` for no bound.
+        high: The greatest value; `None` for no bound.
+    """
+
+    key: str
+    kind: Literal["number", "text"]
+    low: str | float | None
+    high: str | float | None
+
+    def holds(self, value: Typed) -> bool:
+        """Says whether a value meets the condition."""
+        kind, given = value
+        if kind != self.kind:
+            return False
+        above = self.low is None or given >= self.low  # type: ignore[operator]
+        return above and (self.high is None or given <= self.high)  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Conditions that the metadata of an item meets all; without conditions everything passes.
+
+    Example:
+        >>> wanted = Filter.of({"year": (2020, 2024), "colour": {"red", "blue"}, "sold": False})
+        >>> wanted.matches({"year": 2024, "colour": "red", "sold": False})
+        True
+        >>> wanted.matches({"year": 2024, "colour": "red"})
+        False
+    """
+
+    conditions: tuple[Among | Between, ...] = ()
+
+    @classmethod
+    def of(cls, where: Mapping[str, Any] | Filter | None) -> Filter:
+        """Reads conditions as a mapping from keys to what their values must be.
+
+        Args:
+            where: For each key a value that it equals (text, number, boolean, `None` for null), a set or a
+                list of values that it is one of, or a tuple (low, high) of two numbers or two texts that
+                it lies between, both included; `None` in place of either leaves that side open.
+
+        Raises:
+            InputError: A condition is none of these.
+        """
+        if isinstance(where, Filter):
+            return where
+        return cls(tuple(_condition(key, value) for key, value in sorted((where or {}).items())))
+
+    def __bool__(self) -> bool:
+        return bool(self.conditions)
+
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Says whether the metadata of an item meets every condition."""
+        for condition in self.conditions:
+            value = typed(metadata[condition.key]) if condition.key in metadata else None
+            if value is None or not condition.holds(value):
+                return False
+        return True
+
+
+NO_FILTER = Filter()
+
+
+def typed(value: object) -> Typed | None:
+    """Returns a value with its kind; `None` for a list, a mapping or anything else without one."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None:
+        return "null", None
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, str):
+        return "text", value
+    if isinstance(value, int | float):
+        try:
+            return "number", float(value)
+        except OverflowError:
+            return "number", math.inf if value > 0 else -math.inf
+    return None
+
+
+def _condition(key: str, value: Any) -> Among | Between:
+    if isinstance(value, tuple):
+        return _range(key, value)
+    if isinstance(value, set | frozenset | list):
+        return Among(key, frozenset(_comparable(key, one) for one in value))
+    return Among(key, frozenset([_comparable(key, value)]))
+
+
+def _range(key: str, value: Sequence[Any]) -> Between:
+    ends = [None if end is None else typed(end) for end in value]
+    kinds = {end[0] for end in ends if end is not None}
+    if len(ends) != 2 or kinds not in ({"number"}, {"text"}):
+        raise InputError(
+            f"the range of {key!r} must be two numbers or two texts, None for an open end, given {value!r}: "
+            f"for one of several values give a set"
+        )
+    low, high = (None if end is None else end[1] for end in ends)
+    if (low is not None and low != low) or (high is not None and high != high):
+        raise InputError(f"the range of {key!r} must be of numbers, given NaN in {value!r}")
+    if low is not None and high is not None and low > high:  # type: ignore[operator]
+        raise InputError(f"the range of {key!r} ends before it begins, given {value!r}: exchange the two")
+    return Between(key, kinds.pop(), low, high)  # type: ignore[arg-type]
+
+
+def _comparable(key: str, value: Any) -> Typed:
+    found = typed(value)
+    if found is None or found[1] != found[1]:
+        raise InputError(
+            f"the condition on {key!r} must be a text, a number, a boolean or None, a set of these, or a "
+            f"range (low, high), given {value!r}"
+        )
+    return found

@@ -1,0 +1,97 @@
+"""The form in which a gallery keeps its embeddings: float32, float16, or a byte for each number.
+
+In "int8" a row is divided by its largest magnitude and rounded to whole numbers from -127 to 127. A row
+of length 1 needs nothing else, since its length is known: D bytes, the 128 of a face (Schroff, Kalenichenko,
+Philbin 2015, §4). Any other row is followed by its largest magnitude, a float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from trine.errors import GalleryError, InputError, nearest
+from trine.shapes import Float32
+
+Form = Literal["float32", "float16", "int8"]
+"""How the numbers of an embedding are kept."""
+
+UNIT = 1e-3
+"""How far from 1 the length of a row may be that counts as 1: less than what rounding to bytes moves it."""
+
+_STEPS = 127
+
+
+def check_form(form: str) -> None:
+    """Raises an `InputError` where the form is unknown."""
+    if form not in get_args(Form):
+        raise InputError(f"unknown form {form!r}: {nearest(form, get_args(Form))}")
+
+
+def lengths(form: Form, dimension: int) -> tuple[int, ...]:
+    """Returns how many bytes a row may take."""
+    if form == "int8":
+        return dimension, dimension + 4
+    return (dimension * (4 if form == "float32" else 2),)
+
+
+def pack(rows: Float32[np.ndarray, "n d"], *, form: Form, names: Sequence[str] = ()) -> list[bytes]:
+    """Writes rows as bytes, little-endian; equal rows give equal bytes.
+
+    Raises:
+        GalleryError: A number is too large for float16.
+
+    Example:
+        >>> [len(row) for row in pack(np.eye(2, 128, dtype="f4"), form="int8")]
+        [128, 128]
+        >>> unpack(pack(np.array([[3.0, -1.5]], dtype="f4"), form="int8"), form="int8", dimension=2).tolist()
+        [[3.0, -1.5118110179901123]]
+    """
+    if form == "float32":
+        return [row.tobytes() for row in rows.astype("<f4")]
+    if form == "float16":
+        with np.errstate(over="ignore"):
+            halves = rows.astype("<f2")
+        if not np.isfinite(halves).all():
+            row = int(np.argmin(np.isfinite(halves).all(axis=1)))
+            name = repr(names[row][:80]) if names else f"row {row}"
+            raise GalleryError(
+                f"the embedding of {name} has numbers beyond 65504, the largest of float16: make the "
+                f"gallery with form='float32'"
+            )
+        return [row.tobytes() for row in halves]
+    largest = np.abs(rows).max(axis=1, initial=0)
+    wide = rows.astype(np.float64)
+    steps = np.rint(wide * (_STEPS / np.where(largest > 0, largest, 1).astype(np.float64))[:, None])
+    bare = np.abs(np.sqrt(np.square(wide).sum(axis=1)) - 1) <= UNIT
+    return [
+        row.tobytes() + (b"" if unit else top.tobytes())
+        for row, top, unit in zip(steps.astype(np.int8), largest.astype("<f4"), bare, strict=True)
+    ]
+
+
+def unpack(rows: Sequence[bytes], *, form: Form, dimension: int) -> Float32[np.ndarray, "n d"]:
+    """Reads rows that `pack` wrote.
+
+    Raises:
+        ValueError: A row has another length.
+    """
+    if form != "int8":
+        numbers = np.frombuffer(b"".join(rows), dtype="<f4" if form == "float32" else "<f2")
+        return numbers.reshape(len(rows), dimension).astype(np.float32)
+    bare = np.array([len(row) == dimension for row in rows], dtype=bool)
+    joined = b"".join(row[:dimension] for row in rows)
+    steps = np.frombuffer(joined, dtype=np.int8).reshape(len(rows), dimension).astype(np.float64)
+    scale = np.empty(len(rows))
+    scale[bare] = np.sqrt(np.square(steps[bare]).sum(axis=1))
+    scale[bare] = 1 / np.where(scale[bare] > 0, scale[bare], 1)
+    tops = b"".join(row[dimension:] for row in rows)
+    scale[~bare] = np.frombuffer(tops, dtype="<f4").astype(np.float64) / _STEPS
+    return (steps * scale[:, None]).astype(np.float32)
+
+
+def rounded(rows: Float32[np.ndarray, "n d"], *, form: Form) -> Float32[np.ndarray, "n d"]:
+    """Returns rows as they come back from a gallery that keeps them in a form."""
+    return unpack(pack(rows, form=form), form=form, dimension=rows.shape[1])

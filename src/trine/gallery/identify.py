@@ -1,0 +1,239 @@
+"""Which identities are nearest to a probe, where an identity may hold many embeddings.
+
+Three ways to score an identity, by name: its nearest embedding, the mean distance of its nearest few, or the
+distance of its centroid. All three are exact: no identity that would score better is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, get_args
+
+import numpy as np
+
+from trine.distances import Distance
+from trine.errors import GalleryError, InputError, SettingError, nearest
+from trine.gallery.decision import Candidate
+from trine.gallery.entries import Hit
+from trine.gallery.store import Scope, Store
+from trine.neighbours import ExactSearch
+from trine.shapes import Float, Float32
+
+Scoring = Literal["best", "mean", "centroid"]
+"""How an identity is scored: by its nearest embedding, its nearest few, or its centroid."""
+
+UNIT = 1e-3
+"""How far from 1 the length of an embedding may be that counts as 1."""
+
+
+WIDTH = 16
+"""How many hits are asked for at first for each identity that is wanted, to have them all as a rule."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How identities are ranked.
+
+    Args:
+        scoring: `"best"`, `"mean"` of the nearest `top` embeddings, or `"centroid"`.
+        top: Of how many embeddings the mean is taken, at least 1; of all where there are fewer.
+        quality: The key of metadata that says in [0, 1] how good an item is: the weight of its distance in
+            a mean, or of its embedding in a centroid.
+        candidates: How many identities are wanted, at least 1.
+
+    Raises:
+        SettingError: A number is below 1, or qualities are given to a scoring that weighs nothing.
+        InputError: The scoring is unknown.
+    """
+
+    scoring: Scoring = "best"
+    top: int = 3
+    quality: str | None = None
+    candidates: int = 3
+
+    def __post_init__(self) -> None:
+        if self.scoring not in get_args(Scoring):
+            raise InputError(f"unknown scoring {self.scoring!r}: {nearest(self.scoring, get_args(Scoring))}")
+        if self.top < 1 or self.candidates < 1:
+            raise SettingError(
+                f"top and candidates are numbers of at least 1, given {self.top} and {self.candidates}"
+            )
+        if self.quality is not None and self.scoring == "best":
+            raise SettingError(
+                "quality= weighs the embeddings of a mean or a centroid: give scoring='mean' or "
+                "scoring='centroid'"
+            )
+
+
+class Identifier:
+    """Ranks the identities of one store; keeps the centroids until something is written."""
+
+    def __init__(self, store: Store) -> None:
+        """Takes the store whose identities are ranked."""
+        self._store = store
+        self._centroids: dict[str | None, Centroids] = {}
+
+    def rank(self, probes: Float32[np.ndarray, "n d"], ranking: Ranking) -> list[list[Candidate]]:
+        """Returns the nearest identities of each probe, nearest first, then by the item or the name.
+
+        Raises:
+            GalleryError: An item has no quality where it is asked for.
+        """
+        if ranking.scoring == "centroid":
+            return self._of_centroids(ranking.quality).rank(probes, ranking.candidates)
+        score = self._best if ranking.scoring == "best" else self._mean
+        found = self._store.search(probes, k=WIDTH * ranking.candidates)
+        return [score(probe, hits, ranking) for probe, hits in zip(probes, found, strict=True)]
+
+    def _best(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
+        firsts = islice(self._by_nearest(probe, hits, WIDTH * ranking.candidates), ranking.candidates)
+        return [Candidate(hit.identity, hit.score, hit.item) for hit in firsts]
+
+    def _mean(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
+        """A mean is no smaller than its smallest distance, so identities that begin farther are left out."""
+        found: list[Candidate] = []
+        for first in self._by_nearest(probe, hits, WIDTH * ranking.candidates):
+            found.sort(key=lambda candidate: (candidate.score, candidate.item))
+            if len(found) >= ranking.candidates and found[ranking.candidates - 1].score < first.score:
+                break
+            scope = Scope(only=frozenset([first.identity]))
+            weighed = ranking.quality is not None
+            (theirs,) = self._store.search(probe[None], k=ranking.top, scope=scope, metadata=weighed)
+            if theirs:  # unless another process has just removed them
+                score = mean_score(theirs, quality=ranking.quality)
+                found.append(Candidate(first.identity, score, theirs[0].item))
+        found.sort(key=lambda candidate: (candidate.score, candidate.item))
+        return found[: ranking.candidates]
+
+    def _by_nearest(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], asked: int) -> Iterator[Hit]:
+        """The nearest item of every identity, nearest first, searching on as far as they are taken."""
+        seen: set[str] = set()
+        while True:
+            for hit in hits:
+                if hit.identity not in seen:
+                    seen.add(hit.identity)
+                    yield hit
+            if len(hits) < asked:
+                return
+            asked *= 2
+            (hits,) = self._store.search(probe[None], k=asked, scope=Scope(without=frozenset(seen)))
+
+    def _of_centroids(self, quality: str | None) -> Centroids:
+        revision = self._store.revision()
+        known = self._centroids.get(quality)
+        if known is None or known.revision != revision:
+            known = Centroids.of(self._store, revision, quality)
+            self._centroids[quality] = known
+        return known
+
+
+@dataclass(frozen=True, eq=False)
+class Centroids:
+    """The mean embedding of every identity.
+
+    Attributes:
+        revision: The state of the store they are of.
+        names: The identities, sorted.
+        search: Their centroids, in the same order; `None` where there is nobody.
+    """
+
+    revision: str
+    names: Sequence[str]
+    search: ExactSearch | None
+
+    @classmethod
+    def of(cls, store: Store, revision: str, quality: str | None) -> Centroids:
+        """Takes the means of all records; see `centroid` for what they are."""
+        distance = store.binding.distance
+        sums: dict[str, Sum] = {}
+        for record in store.scan():
+            total = sums.setdefault(record.identity, Sum(store.binding.dimension, distance))
+            weight = 1.0 if quality is None else quality_of(json.loads(record.metadata), quality, record.item)
+            total.add(record.embedding, weight)
+        names = sorted(sums)
+        if not names:
+            return cls(revision, names, None)
+        rows = np.stack([sums[name].centroid() for name in names]).astype(np.float32)
+        return cls(revision, names, ExactSearch(rows, distance=distance))
+
+    def rank(self, probes: Float32[np.ndarray, "n d"], count: int) -> list[list[Candidate]]:
+        """Returns the nearest identities of each probe, nearest first, then by name."""
+        if self.search is None:
+            return [[] for _ in probes]
+        found = self.search.nearest(probes, k=count)
+        return [
+            [Candidate(self.names[i], float(score)) for score, i in zip(scores, indices, strict=True)]
+            for scores, indices in zip(found.distances.tolist(), found.indices.tolist(), strict=True)
+        ]
+
+
+class Sum:
+    """Adds up the embeddings of one identity."""
+
+    def __init__(self, dimension: int, distance: Distance) -> None:
+        """Starts with nothing."""
+        self._directions = distance == "cosine"
+        self._weighed = np.zeros(dimension)
+        self._plain = np.zeros(dimension)
+        self._weight, self._count = 0.0, 0
+        self._unit = True
+
+    def add(self, row: Float32[np.ndarray, " d"], weight: float) -> None:
+        """Adds an embedding, of which for cosine only the direction counts."""
+        wide = row.astype(np.float64)
+        length = float(np.sqrt(wide @ wide))
+        self._unit &= abs(length - 1) <= UNIT
+        if self._directions and length > 0:
+            wide /= length
+        self._weighed += weight * wide
+        self._plain += wide
+        self._weight += weight
+        self._count += 1
+
+    def centroid(self) -> Float[np.ndarray, " d"]:
+        """The mean; of rows that all have length 1, the mean put back to length 1, as an encoder does.
+
+        Where every weight is 0, all count alike.
+        """
+        mean = self._weighed / self._weight if self._weight > 0 else self._plain / self._count
+        length = float(np.sqrt(mean @ mean))
+        return mean / length if self._unit and length > 0 else mean
+
+
+def mean_score(hits: Sequence[Hit], *, quality: str | None = None) -> float:
+    """Returns the mean distance of hits, weighted by their quality where its key is given.
+
+    Where every quality is 0, all count alike.
+
+    Raises:
+        GalleryError: A hit has no such quality.
+
+    Example:
+        >>> hits = [Hit("1", "ann", 0.2, {"sharpness": 1.0}), Hit("2", "ann", 0.8, {"sharpness": 0.5})]
+        >>> mean_score(hits), round(mean_score(hits, quality="sharpness"), 6)
+        (0.5, 0.4)
+    """
+    weights = [1.0 if quality is None else quality_of(hit.metadata, quality, hit.item) for hit in hits]
+    if not any(weights):
+        weights = [1.0] * len(hits)
+    total = sum(weight * hit.score for weight, hit in zip(weights, hits, strict=True))
+    # Rounding must not bring a mean below the smallest distance in it.
+    return max(total / sum(weights), hits[0].score)
+
+
+def quality_of(metadata: object, key: str, item: str) -> float:
+    """Returns the quality of an item.
+
+    Raises:
+        GalleryError: There is none, or it is no number in [0, 1].
+    """
+    value = metadata.get(key) if isinstance(metadata, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise GalleryError(
+            f"the item {item[:80]!r} has no quality between 0 and 1 under {key!r} in its metadata, given "
+            f"{value!r}: enrol it with one, or leave quality= out"
+        )
+    return float(value)

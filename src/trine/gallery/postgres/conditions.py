@@ -1,0 +1,85 @@
+"""The scope of a search as a condition of SQL, with the meaning that `trine.gallery.filters` gives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from trine.errors import require
+from trine.gallery.filters import Among, Between, Typed
+from trine.gallery.store import Scope
+
+# A number of JSON may be larger than any float64, which as one would be infinite.
+_NUMBER = (
+    "CASE WHEN abs(({value})::numeric) < 2::numeric ^ 1024 - 2::numeric ^ 970 THEN ({value})::float8"
+    " ELSE sign(({value})::numeric) * 'Infinity'::float8 END"
+)
+
+
+def condition(scope: Scope) -> tuple[str, dict[str, Any]]:
+    """Returns the condition that items in the scope meet, and its values by name."""
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    whose = "(SELECT id FROM identities WHERE name = ANY(%({name})s))"
+    if scope.only is not None:
+        parts.append(f"identity = ANY(ARRAY{whose.format(name='only')})")
+        values["only"] = possible(scope.only)
+    if scope.without:
+        parts.append(f"identity <> ALL(ARRAY{whose.format(name='without')})")
+        values["without"] = possible(scope.without)
+    if scope.exclude:
+        parts.append("item <> ALL(%(exclude)s)")
+        values["exclude"] = possible(scope.exclude)
+    for number, one in enumerate(scope.where.conditions):
+        if "\0" in one.key:
+            return "false", {}
+        value = f"metadata -> %(key{number})s"
+        text, more = (_among if isinstance(one, Among) else _between)(one, value, number)  # type: ignore[arg-type]
+        parts.append(text)
+        values |= {f"key{number}": one.key, **more}
+    return " AND ".join(f"({part})" for part in parts) or "true", values
+
+
+def possible(names: Iterable[str]) -> list[str]:
+    """Returns those of some names that PostgreSQL could know: Unicode without NUL."""
+    return [name for name in names if _possible(name)]
+
+
+def _possible(name: str) -> bool:
+    return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _among(one: Among, value: str, number: int) -> tuple[str, dict[str, Any]]:
+    numbers = [float(wanted) for kind, wanted in one.values if kind == "number" and wanted is not None]
+    others = [_json(typed) for typed in one.values if typed[0] != "number" and _possible(str(typed[1]))]
+    parts, values = ["false"], {}
+    if others:
+        parts.append(f"{value} = ANY(%(others{number})s)")
+        values[f"others{number}"] = others
+    if numbers:
+        parts.append(_of("number", value, f"{_NUMBER.format(value=value)} = ANY(%(numbers{number})s)"))
+        values[f"numbers{number}"] = numbers
+    return " OR ".join(parts), values
+
+
+def _between(one: Between, value: str, number: int) -> tuple[str, dict[str, Any]]:
+    given = _NUMBER.format(value=value) if one.kind == "number" else f"({value} #>> '{{}}') COLLATE \"C\""
+    parts, values = [], {}
+    for name, sign, end in (("low", ">=", one.low), ("high", "<=", one.high)):
+        if end is not None:
+            if isinstance(end, str) and "\0" in end:
+                # No text has a NUL: those above such an end are those above what comes before the NUL.
+                end, sign = end.partition("\0")[0], ">" if name == "low" else "<="
+            parts.append(f"{given} {sign} %({name}{number})s")
+            values[f"{name}{number}"] = end if isinstance(end, str) else float(end)
+    return _of("number" if one.kind == "number" else "string", value, " AND ".join(parts)), values
+
+
+def _of(kind: str, value: str, condition: str) -> str:
+    """A condition that is only looked at for values of its kind."""
+    return f"CASE jsonb_typeof({value}) WHEN '{kind}' THEN {condition} ELSE false END"
+
+
+def _json(typed: Typed) -> Any:
+    return require("psycopg.types.json", extra="pgvector").Jsonb(json.dumps(typed[1]))

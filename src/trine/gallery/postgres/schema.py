@@ -1,0 +1,227 @@
+"""The tables of a gallery in a PostgreSQL database, in a schema of their own, and how they come to be.
+
+gallery      what the gallery is bound to, as text
+notes        what was noted about it as a whole; names that begin with "trine:" are the store's own
+identities   id, name
+items        id, item, identity, embedding (a vector or halfvec), metadata (jsonb), source (a path), cluster,
+             written (the state in which it was last enrolled)
+staged       embeddings for another encoder, until they take the place of those in use; each is for an item
+             as it was written then
+state        one row: the version of these tables, the counter that every write advances, the largest
+             number of a cluster, how often the gallery was bound to another encoder, and whether there is
+             an index for the search
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trine.errors import GalleryError, require
+from trine.gallery.forms import Form
+from trine.gallery.postgres.address import Address
+from trine.gallery.store import Binding
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+SCHEMA = 1
+
+LOCK = 0x74726E65
+"""The advisory lock under which galleries of one database are created and brought up to date."""
+
+PGVECTOR = (0, 8)
+"""The first version whose index keeps its recall under filters."""
+
+LONGEST = 16_000
+"""Numbers that a vector of pgvector may have."""
+
+# An exclusion constraint over a hash, since names may be longer than an entry of a unique index.
+TABLES = """
+CREATE TABLE gallery (name text PRIMARY KEY, value text NOT NULL);
+CREATE TABLE notes (name text PRIMARY KEY, value text NOT NULL);
+CREATE TABLE identities (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL,
+    EXCLUDE USING hash (name WITH =)
+);
+{items}
+{staged}
+CREATE TABLE state (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version integer NOT NULL,
+    changed bigint NOT NULL DEFAULT 0,
+    clusters bigint NOT NULL DEFAULT 0,
+    bound bigint NOT NULL DEFAULT 0,
+    indexed boolean NOT NULL DEFAULT false
+);
+INSERT INTO state (version) VALUES ({version});
+"""
+
+# Statistics of these columns would keep samples of what was deleted, and no plan depends on them.
+ITEMS = """
+CREATE TABLE items (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    item text COLLATE "C" NOT NULL,
+    identity bigint NOT NULL REFERENCES identities (id),
+    embedding {type} NOT NULL,
+    metadata jsonb NOT NULL CHECK (jsonb_typeof(metadata) = 'object'),
+    source text,
+    cluster bigint,
+    written bigint NOT NULL,
+    EXCLUDE USING hash (item WITH =)
+);
+CREATE INDEX ON items (identity);
+ALTER TABLE items ALTER embedding SET STATISTICS 0, ALTER metadata SET STATISTICS 0,
+    ALTER source SET STATISTICS 0{plain};
+"""
+
+STAGED = """
+CREATE TABLE staged (
+    id bigint PRIMARY KEY REFERENCES items (id) ON DELETE CASCADE,
+    embedding {type} NOT NULL,
+    written bigint NOT NULL
+);
+ALTER TABLE staged ALTER embedding SET STATISTICS 0;
+"""
+
+UPGRADES: dict[int, str] = {}
+"""From each older version of the tables to the next."""
+
+_FIND = """
+SELECT to_regnamespace(%(schema)s) IS NOT NULL, to_regclass(%(schema)s || '.state') IS NOT NULL,
+    current_setting('server_encoding'), (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
+    EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'vector')
+"""
+
+
+def kind(form: Form) -> str:
+    """Returns the type of pgvector that keeps a form; a byte a number is kept as it is read, in float32."""
+    return "halfvec" if form == "float16" else "vector"
+
+
+def column(binding: Binding) -> str:
+    """Returns the type of the column of embeddings."""
+    return f"{kind(binding.form)}({binding.dimension})"
+
+
+def items_table(binding: Binding) -> str:
+    """Returns the script that makes the table of items."""
+    # A page holds 8 kB; what fits is read faster beside its row than from elsewhere.
+    plain = ", ALTER embedding SET STORAGE PLAIN"
+    fits = binding.dimension * (2 if binding.form == "float16" else 4) <= 7000
+    return ITEMS.format(type=column(binding), plain=plain if fits else "")
+
+
+def staged_table(binding: Binding) -> str:
+    """Returns the script that makes the table of embeddings for another encoder."""
+    return STAGED.format(type=column(binding))
+
+
+def prepare(connection: Connection[Any], address: Address, binding: Binding | None) -> None:
+    """Sees to it that a gallery of this version is there, and creates it where a binding is given.
+
+    Args:
+        connection: A connection in autocommit mode.
+        address: Which gallery.
+        binding: What a new gallery is bound to; `None` creates nothing.
+
+    Raises:
+        GalleryError: There is none, a foreign schema in its place, one of a newer trine, or the server
+            lacks what it takes.
+    """
+    if _check(connection, address, binding) and _version(connection, address) == SCHEMA:
+        return
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        # Another process may have been first.
+        if _check(connection, address, binding):
+            _upgrade(connection, address)
+        elif binding is not None:
+            _create(connection, address, binding)
+
+
+def _check(connection: Connection[Any], address: Address, binding: Binding | None) -> bool:
+    """Says whether the gallery is there, and refuses what could never become one."""
+    row = connection.execute(_FIND, {"schema": f'"{address.schema}"'}).fetchone()
+    schema, state, encoding, version, available = row or (False, False, "UTF8", None, False)
+    if not state and binding is None:
+        raise GalleryError(
+            f"there is no gallery {address.shown}: enrol into it first, or create it with an encoder (or "
+            f"dimension= and fingerprint=)"
+        )
+    if schema and not state:
+        raise GalleryError(
+            f"the schema {address.schema} of the database is no gallery that trine made: choose another "
+            f"name with ?gallery="
+        )
+    if encoding != "UTF8":
+        raise GalleryError(
+            f"the database of the gallery {address.shown} has the encoding {encoding}, which cannot hold "
+            f"every name: create one with: createdb -E UTF8 -T template0"
+        )
+    if version is None and not available:
+        raise GalleryError(
+            f"the server of the gallery {address.shown} has no pgvector: install it there (on Debian the "
+            f"package postgresql-18-pgvector, for the server's version)"
+        )
+    if version is not None and tuple(int(part) for part in version.split(".")[:2]) < PGVECTOR:
+        raise GalleryError(
+            f"the database of the gallery {address.shown} has pgvector {version}, which is older than 0.8: "
+            f"upgrade it with: ALTER EXTENSION vector UPDATE"
+        )
+    return bool(state)
+
+
+def _version(connection: Connection[Any], address: Address) -> int:
+    row = connection.execute(f'SELECT version FROM "{address.schema}".state'.encode()).fetchone()
+    version = int(row[0]) if row else 0
+    if version > SCHEMA:
+        raise GalleryError(
+            f"the gallery {address.shown} was written by a newer trine (schema {version}, this one knows up "
+            f"to {SCHEMA}): upgrade with: pip install -U trine"
+        )
+    return version
+
+
+def _upgrade(connection: Connection[Any], address: Address) -> None:
+    for version in range(_version(connection, address), SCHEMA):
+        settle(connection, address.schema)
+        connection.execute(UPGRADES[version].encode())
+        connection.execute("UPDATE state SET version = %s", (version + 1,))
+
+
+def _create(connection: Connection[Any], address: Address, binding: Binding) -> None:
+    if binding.dimension > LONGEST:
+        raise GalleryError(
+            f"the gallery {address.shown} cannot hold embeddings of dimension {binding.dimension}: pgvector "
+            f"keeps up to {LONGEST} numbers; keep them in a file"
+        )
+    errors = require("psycopg.errors", extra="pgvector")
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except errors.InsufficientPrivilege:
+        raise GalleryError(
+            f"the user of the gallery {address.shown} may not install pgvector in its database: ask an "
+            f"administrator for: CREATE EXTENSION vector"
+        ) from None
+    try:
+        connection.execute(f'CREATE SCHEMA "{address.schema}"'.encode())
+    except errors.InsufficientPrivilege:
+        raise GalleryError(
+            f"the user of the gallery {address.shown} may not create it: ask an administrator for: GRANT "
+            f"CREATE ON DATABASE"
+        ) from None
+    settle(connection, address.schema)
+    tables = TABLES.format(items=items_table(binding), staged=staged_table(binding), version=SCHEMA)
+    connection.execute(tables.encode())
+    for name, value in binding.to_texts().items():
+        connection.execute("INSERT INTO gallery VALUES (%s, %s)", (name, value))
+
+
+def settle(connection: Connection[Any], schema: str) -> None:
+    """Has names on a connection mean the gallery's tables and pgvector's operators, wherever that lies."""
+    connection.execute(
+        "SELECT set_config('search_path', quote_ident(%s) || ', ' || quote_ident(nspname), false)"
+        " FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'",
+        (schema,),
+    )

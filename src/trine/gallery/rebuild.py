@@ -1,0 +1,108 @@
+"""A gallery for a new encoder: all embedded again beside the old embeddings, then put in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trine.data import Dataset
+from trine.errors import GalleryError
+from trine.gallery.clusters import NOTE as CLUSTERS
+from trine.gallery.entries import Record, as_rows
+from trine.gallery.exchange import batched
+from trine.gallery.pouring import NOTE as RECALL
+from trine.gallery.store import Binding, Store
+from trine.gallery.verification import EmbeddingEncoder
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a rebuild did.
+
+    Attributes:
+        embedded: How many items were embedded anew by this call.
+        dropped: The items that were deleted, since nothing was left to embed.
+
+    Example:
+        >>> print(Rebuilt(120, ("ann/1.png",)))
+        120 items embedded anew, 1 dropped
+    """
+
+    embedded: int
+    dropped: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.embedded:,} items embedded anew, {len(self.dropped):,} dropped"
+
+
+def rebuild(
+    store: Store,
+    encoder: EmbeddingEncoder,
+    binding: Binding,
+    *,
+    data: Dataset | None,
+    drop_missing: bool,
+    chunk: int,
+    progress: Callable[[int], None] | None,
+) -> Rebuilt:
+    """Embeds everything anew and switches; see `Gallery.rebuild`."""
+    places = {} if data is None else {name: place for place, name in enumerate(data.names)}
+    embedded = 0
+    while True:
+        missing: list[str] = []
+        for batch in batched(store.unstaged(binding), chunk):
+            found = [record for record in batch if _has_source(record, places)]
+            missing += [record.item for record in batch if not _has_source(record, places)]
+            if found:
+                rows = encoder.embed(_contents(found, data, places))
+                rows = as_rows(rows, dimension=binding.dimension, names=[record.item for record in found])
+                store.stage(
+                    binding, [replace(record, embedding=row) for record, row in zip(found, rows, strict=True)]
+                )
+                embedded += len(found)
+                if progress is not None:
+                    progress(embedded)
+        if missing and not drop_missing:
+            raise GalleryError(_lost(store, missing))
+        # Where others have enrolled in the meantime, the rest has its turn first.
+        if store.switch(binding, drop=set(missing)):
+            break
+    for note in (CLUSTERS, RECALL):
+        store.note(note, None)
+    return Rebuilt(embedded, tuple(sorted(missing)))
+
+
+def _has_source(record: Record, places: Mapping[str, int]) -> bool:
+    return record.item in places or _path(record) is not None
+
+
+def _path(record: Record) -> Path | None:
+    """The file of an item: where it was enrolled from, or its own name."""
+    for name in (record.source, record.item):
+        try:
+            if name is not None and Path(name).is_file():
+                return Path(name)
+        except OSError:  # a name too long for a file
+            continue
+    return None
+
+
+def _contents(records: Sequence[Record], data: Dataset | None, places: Mapping[str, int]) -> list[Any]:
+    return [
+        data.items[places[record.item]] if data is not None and record.item in places else str(_path(record))
+        for record in records
+    ]
+
+
+def _lost(store: Store, missing: Sequence[str]) -> str:
+    shown = ", ".join(repr(item[:80]) for item in sorted(missing)[:_SHOWN])
+    more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
+    return (
+        f"the gallery {store.address} was left as it is, since {len(missing):,} of its items have nothing "
+        f"to be embedded from any more: {shown}{more}; give the data that has them (data=), or have them "
+        f"deleted (drop_missing=True); what was embedded so far is kept for the next call"
+    )

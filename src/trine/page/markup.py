@@ -1,0 +1,87 @@
+"""HTML as values: whatever is not HTML already is escaped, so that no name can break out of its place."""
+
+from __future__ import annotations
+
+import html
+import math
+
+VOID = frozenset({"br", "hr", "img", "meta"})
+SHAPES = frozenset({"circle", "line", "path", "rect"})
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+Child = str | Markup | None
+"""What stands inside an element: HTML as it is, any other text escaped, None left out."""
+
+
+def join(*children: Child) -> Markup:
+    """Puts pieces one after another.
+
+    Args:
+        children: HTML, or text to escape.
+
+    Example:
+        >>> join("a < b", Markup("<br>"))
+        'a &lt; b<br>'
+    """
+    return Markup("".join(_escaped(child) for child in children if child is not None))
+
+
+def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
+    """Makes one element.
+
+    Args:
+        name: What it is called, such as `"p"`.
+        children: What stands inside: HTML as it is, any other text escaped.
+        attributes: By name; a trailing underscore is dropped and others become hyphens. None and False are
+            left out, True has no value.
+
+    Returns:
+        The element as HTML.
+
+    Example:
+        >>> element("td", "<script>", class_="name")
+        '<td class="name">&lt;script&gt;</td>'
+        >>> element("path", d="M0 0h9", stroke_width=1.50)
+        '<path d="M0 0h9" stroke-width="1.5"/>'
+    """
+    words = [name, *(_attribute(key, value) for key, value in attributes.items() if _given(value))]
+    start = " ".join(words)
+    if name in VOID or (name in SHAPES and not children):
+        return Markup(f"<{start}/>" if name in SHAPES else f"<{start}>")
+    return Markup(f"<{start}>{join(*children)}</{name}>")
+
+
+def number(value: float) -> str:
+    """Writes a coordinate with two decimals at most.
+
+    Raises:
+        ValueError: It is not finite; nothing could be drawn there.
+
+    Example:
+        >>> number(3.0), number(0.126), number(-0.001)
+        ('3', '0.13', '0')
+    """
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no coordinate")
+    return f"{round(float(value), 2) + 0.0:.2f}".rstrip("0").rstrip(".")
+
+
+def _given(value: str | float | bool | None) -> bool:
+    return value is not None and value is not False
+
+
+def _attribute(key: str, value: str | float | bool | None) -> str:
+    name = key.rstrip("_").replace("_", "-")
+    if value is True:
+        return name
+    return f'{name}="{html.escape(value if isinstance(value, str) else number(float(value or 0)))}"'
+
+
+def _escaped(child: str | Markup) -> str:
+    return child if isinstance(child, Markup) else html.escape(child)

@@ -1,0 +1,148 @@
+"""Open-set identification equals its definition in plain loops."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference import distance
+from trine.errors import InputError
+from trine.evaluation import open_set
+from trine.neighbours import NEVER
+
+ORL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "faces_orl"
+
+
+def named(probe, gallery, labels):
+    """The identities in the order of their nearest embeddings, and how far each is."""
+    ranked = sorted((distance(probe, row, "euclidean"), j) for j, row in enumerate(gallery))
+    order = {}
+    for far, j in ranked:
+        order.setdefault(labels[j], far)
+    return order
+
+
+def twin(probes, labels, gallery, their_labels, rate, rank):
+    """Tries every observed distance as a threshold, and keeps the largest that strangers allow."""
+    known, strangers = [], []
+    for probe, label in zip(probes, labels, strict=True):
+        order = named(probe, gallery, their_labels)
+        if label in order:
+            known.append((order[label], 1 + list(order).index(label)))
+        else:
+            strangers.append(min(order.values()))
+    best, threshold = 0.0, None
+    for t in sorted(strangers + [far for far, _ in known]):
+        if sum(far <= t for far in strangers) / len(strangers) <= rate:
+            threshold = t
+            best = sum(far <= t and place <= rank for far, place in known) / len(known)
+    return best, threshold
+
+
+item = st.tuples(st.integers(-3, 3), st.integers(-2, 2), st.integers(0, 7))
+
+
+@given(
+    probes=st.lists(item, min_size=2, max_size=14),
+    gallery=st.lists(item.filter(lambda p: p[2] < 5), min_size=1, max_size=25),
+    rate=st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
+    rank=st.integers(1, 3),
+)
+def test_equals_the_twin_with_ties(probes, gallery, rate, rank):
+    x, y = (np.array([p[:2] for p in side], float) for side in (probes, gallery))
+    labels, theirs = ([p[2] for p in side] for side in (probes, gallery))
+    if len({label in theirs for label in labels}) == 1:
+        with pytest.raises(InputError, match="needs probes of both kinds, given no"):
+            open_set(x, labels, y, theirs)
+        return
+    report = open_set(x, labels, y, theirs, depth=3)
+    dir_, threshold = twin(x, labels, y, theirs, rate, rank)
+    assert report.dir_at_fpir(rate, rank) == dir_
+    assert report.threshold_at_fpir(rate) == (threshold and pytest.approx(threshold))
+    curve = report.curve(rank)
+    allowed = curve.dir[curve.fpir <= rate]
+    assert (allowed[-1] if len(allowed) else 0.0) == dir_
+    assert (np.diff(curve.dir) >= 0).all()
+    assert (np.diff(curve.fpir) >= 0).all()
+
+
+def test_ranks_count_identities_and_not_embeddings():
+    gallery = np.concatenate([np.full((50, 1), 1.0), [[2.0], [3.0]]])
+    labels = ["many"] * 50 + ["second", "third"]
+    report = open_set(np.array([[0.0], [0.0], [9.0]]), ["second", "third", "x"], gallery, labels, depth=2)
+    assert report.ranks.tolist() == [2, NEVER]
+    assert report.distances.tolist() == [2.0, 3.0]
+    assert report.dir_at_fpir(1.0) == 0.0
+    assert report.dir_at_fpir(1.0, 2) == 0.5
+
+
+@pytest.mark.skipif(not ORL.is_dir(), reason=f"the ORL faces are not at {ORL}")
+def test_equals_the_twin_on_faces():
+    from PIL import Image
+
+    paths = sorted(ORL.glob("s*/*.pgm"))
+    x = np.stack([np.asarray(Image.open(p).resize((12, 14))).ravel() for p in paths]).astype(np.float64) / 255
+    people = np.array([int(p.parent.name[1:]) for p in paths])
+    enrolled = (people <= 30) & (np.arange(len(people)) % 2 == 0)
+    given_ = (x[~enrolled], people[~enrolled], x[enrolled], people[enrolled])
+    report = open_set(*given_, resamples=50)
+    assert (len(report.distances), len(report.strangers), report.identities) == (150, 100, 30)
+    found = [report.dir_at_fpir(rate) for rate in (0.01, 0.1, 0.5)]
+    assert found == [twin(*given_, rate, 1)[0] for rate in (0.01, 0.1, 0.5)]
+    assert 0.1 < found[0] < found[2] < 1
+    interval = report.interval("dir_at_fpir", 0.1)
+    assert interval.low < found[1] < interval.high
+
+
+def test_interval_equals_a_twin_that_lists_every_probe():
+    random = np.random.default_rng(0)
+    labels, theirs = random.integers(0, 9, 40), np.repeat(np.arange(6), 2)
+    x, y = random.integers(0, 5, (40, 2)).astype(float), random.integers(0, 5, (12, 2)).astype(float)
+    report = open_set(x, labels, y, theirs, resamples=30, seed=4)
+    draws, people = np.random.default_rng(4), np.unique(labels)
+    expected = []
+    for _ in range(30):
+        drawn = people[draws.integers(0, len(people), len(people))]
+        rows = np.concatenate([np.flatnonzero(labels == one) for one in drawn])
+        if len({label in theirs for label in labels[rows]}) == 2:
+            expected.append(twin(x[rows], labels[rows], y, theirs, 0.3, 1)[0])
+    np.testing.assert_allclose(
+        report.interval("dir_at_fpir", 0.3).to_json(), np.quantile(expected, [0.025, 0.975]), atol=1e-12
+    )
+    assert np.std(expected) > 0
+
+
+def test_json_carries_counts_and_intervals():
+    x, y = np.array([[0.1], [1.3], [1.6]]), np.array([[0.0], [1.0]])
+    report = open_set(x, ["a", "b", "x"], y, ["a", "b"], at=(0.0, 1.0), resamples=10)
+    found = json.loads(json.dumps(report.to_json()))
+    assert found["dir_at_fpir"] == {"0": 1.0, "1": 1.0}
+    assert found["threshold_at_fpir"]["1"] == pytest.approx(0.6)
+    assert (found["known_probes"], found["strangers"], found["gallery"]) == (2, 1, 2)
+    assert found["intervals"]["dir_at_fpir"]["0"] == report.interval("dir_at_fpir", 0.0).to_json()
+    lost = open_set(x[1:], ["b", "x"], y, ["a", "b"], at=(0.5,), resamples=1, seed=0)
+    assert np.isnan(lost.interval("dir_at_fpir", 0.5).low)
+    assert lost.to_json()["intervals"]["dir_at_fpir"] == {"0.5": None}
+    assert open_set(x, ["a", "b", "x"], y, ["a", "b"], resamples=0).to_json()["intervals"] is None
+
+
+def test_what_cannot_be_used_is_named():
+    x = np.zeros((2, 1))
+    with pytest.raises(InputError, match="given no stranger among 2 probes; split identities"):
+        open_set(x, [1, 2], x, [1, 2])
+    with pytest.raises(InputError, match="given no known probe among 2 probes"):
+        open_set(x, [1, 2], x, [3, 4])
+    with pytest.raises(InputError, match="depth must be at least 1, given 0"):
+        open_set(x, [1, 2], x, [1, 1], depth=0)
+    report = open_set(x, [1, 2], x, [1, 1], depth=2)
+    with pytest.raises(InputError, match="rank must be from 1 to 2, given 3"):
+        report.dir_at_fpir(0.1, 3)
+    with pytest.raises(InputError, match=r"rate must be a rate from 0 to 1, given 1\.5"):
+        report.dir_at_fpir(1.5)
+    with pytest.raises(InputError, match="unknown figure 'dir': known: dir_at_fpir"):
+        report.interval("dir")
+    with pytest.raises(InputError, match="dir_at_fpir takes a rate, and a rank unless it is 1, given"):
+        report.interval("dir_at_fpir")

@@ -1,0 +1,250 @@
+"""Renaming, merging, splitting, forgetting, mending; filters and pages as a caller asks for them; figures."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+
+from trine.errors import GalleryError, InputError, SettingError
+from trine.gallery import Entry, Filter, Gallery
+from trine.gallery import mending as mending_of
+
+
+@pytest.fixture
+def gallery(tmp_path):
+    with Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="by hand", threshold=1.0) as opened:
+        for identity, item, row in [
+            ("ann", "a1", (0, 0)), ("ann", "a2", (0, 1)), ("bob", "b1", (5, 0)), ("bob", "b2", (5, 1)),
+        ]:  # fmt: skip
+            opened.enrol(identity, item, embedding=row, metadata={"of": identity})
+        yield opened
+
+
+def test_a_new_name(gallery):
+    assert gallery.rename("ann", "Änne") == 2
+    assert gallery.identities() == {"bob": 2, "Änne": 2}
+    assert gallery.identify(embedding=(0, 0)).identity == "Änne"
+    assert gallery.get("a1").metadata == {"of": "ann"}
+    with pytest.raises(GalleryError, match="knows nobody called 'ann': enrol them first"):
+        gallery.rename("ann", "new")
+    with pytest.raises(GalleryError, match="knows somebody called 'bob' already: merge the two"):
+        gallery.rename("Änne", "bob")
+
+
+def test_two_become_one(gallery):
+    assert gallery.merge("ann", "bob") == 2
+    assert gallery.identities() == {"ann": 4}
+    assert gallery.verify(embedding=(5, 0), identity="ann").score == 0
+    for wrong, message in [
+        (("ann", "bob"), "knows nobody called 'bob'"),
+        (("cid", "ann"), "knows nobody called 'cid'"),
+        (("ann", "ann"), "cannot be merged with itself, given 'ann' twice"),
+    ]:
+        with pytest.raises(GalleryError, match=message):
+            gallery.merge(*wrong)
+
+
+def test_one_becomes_two(gallery):
+    assert gallery.split(["a2"], "cid") == 1
+    assert gallery.identities() == {"ann": 1, "bob": 2, "cid": 1}
+    assert gallery.identify(embedding=(0, 1)).identity == "cid"
+    for items, message in [
+        (["a1", "none"], "has no item 'none': enrol it first"),
+        (["a1", "b1"], "takes items of one identity, given items of 'ann' and 'bob': merge them first"),
+    ]:
+        with pytest.raises(GalleryError, match=message):
+            gallery.split(items, "new")
+    with pytest.raises(GalleryError, match="knows somebody called 'bob' already"):
+        gallery.split(["a1"], "bob")
+    with pytest.raises(InputError, match="name at least one"):
+        gallery.split([], "new")
+
+
+def test_filters_exclusions_and_pages(gallery):
+    probe = {"embedding": (0, 0)}
+    assert [hit.item for hit in gallery.search(**probe, k=2)] == ["a1", "a2"]
+    assert [hit.item for hit in gallery.search(**probe, k=2, offset=2)] == ["b1", "b2"]
+    assert [hit.item for hit in gallery.search(**probe, k=2, offset=3)] == ["b2"]
+    assert gallery.search(**probe, offset=9) == []
+    assert [hit.item for hit in gallery.search(**probe, where={"of": "bob"})] == ["b1", "b2"]
+    assert [hit.item for hit in gallery.search(**probe, where=Filter.of({"of": {"bob", "cid"}}))] == [
+        "b1",
+        "b2",
+    ]
+    assert [hit.item for hit in gallery.search(**probe, exclude=["a1", "b1"], k=1)] == ["a2"]
+    assert gallery.search(**probe, where={"unknown": 1}) == []
+    with pytest.raises(SettingError, match="offset is a number of items of at least 0, given -1"):
+        gallery.search(**probe, offset=-1)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"x": (1, 2, 3)}, r"the range of 'x' must be two numbers or two texts, .* for one of several"),
+        ({"x": (1, "b")}, "the range of 'x' must be two numbers or two texts"),
+        ({"x": (None, None)}, "the range of 'x' must be two numbers or two texts"),
+        ({"x": (True, False)}, "the range of 'x' must be two numbers or two texts"),
+        ({"x": (2, 1)}, r"ends before it begins, given \(2, 1\): exchange the two"),
+        ({"x": (1, float("nan"))}, "must be of numbers, given NaN"),
+        ({"x": {"y": 1}}, "the condition on 'x' must be a text, a number, a boolean or None, a set"),
+        ({"x": float("nan")}, "the condition on 'x' must be"),
+        ({"x": [[1]]}, "the condition on 'x' must be"),
+    ],
+)
+def test_conditions_that_compare_nothing(gallery, where, message):
+    with pytest.raises(InputError, match=message):
+        gallery.search(embedding=(0, 0), where=where)
+
+
+def traces_of(folder, *traces):
+    return [(path.name, trace) for path in folder.iterdir() for trace in traces if trace in path.read_bytes()]
+
+
+@pytest.mark.parametrize("form", ["float32", "float16", "int8"])
+def test_what_is_forgotten_is_in_no_file(tmp_path, form):
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((3000, 16)).astype("f4")
+    path = tmp_path / "g.db"
+    with Gallery.open(path, dimension=16, fingerprint="x", form=form) as gallery:
+        # In between many others, moved about, renamed and staged, so that pages were split and rearranged.
+        gallery.enrol_many(
+            Entry(
+                "forgettable-person" if i % 10 == 0 else f"other {i % 7}",
+                f"forgettable-item {i}" if i % 10 == 0 else f"kept {i}",
+                row,
+                metadata={"note": "forgettable-note" if i % 10 == 0 else "ordinary"},
+                source="/forgettable-folder" if i % 10 == 0 else None,
+            )
+            for i, row in enumerate(rows)
+        )
+        gallery.rename("forgettable-person", "forgettable-name")
+        gallery._store.remove([f"kept {i}" for i in range(0, 3000, 3)])
+        stored = sqlite3.connect(path)
+        packed = [row for (row,) in stored.execute("SELECT embedding FROM items WHERE item LIKE 'forg%'")]
+        stored.close()
+        assert len(packed) == 300
+        assert traces_of(tmp_path, b"forgettable-name", packed[0], packed[299])
+        assert gallery.forget("forgettable-name") == 300
+        # While the gallery is open: in the file, the log, and what else lies beside it.
+        assert traces_of(tmp_path, b"forgettable", *packed) == []
+        assert gallery._store.check() == []
+        assert gallery.search(embedding=rows[0], k=1)[0].item.startswith("kept")
+    assert traces_of(tmp_path, b"forgettable", *packed) == []
+    assert traces_of(tmp_path, b"ordinary")
+
+
+def test_forgetting_that_was_cut_short_is_known_and_finished(gallery, tmp_path, monkeypatch):
+    gallery.enrol("unforgettable", "u", embedding=(0.123, 0.456))
+
+    def cut_short(database):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mending_of, "purge", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        gallery.forget("unforgettable")
+    monkeypatch.undo()
+    assert "unforgettable" not in gallery.identities()
+    assert gallery.check() == ["traces of forgotten items may be left in the file"]
+    assert gallery.repair() == ["the traces of forgotten items were wiped"]
+    assert gallery.check() == []
+    assert traces_of(tmp_path, b"unforgettable", np.array((0.123, 0.456), dtype="<f4").tobytes()) == []
+
+
+def test_forgetting_waits_for_readers_and_says_so(gallery, tmp_path):
+    gallery._store._database.run("PRAGMA busy_timeout = 50")
+    reader = sqlite3.connect(tmp_path / "g.db", isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM items").fetchone()
+    with pytest.raises(GalleryError, match=r"gone from every answer, but traces .* keeps busy: repair"):
+        gallery.forget("bob")
+    assert gallery.identities() == {"ann": 2}
+    reader.close()
+    assert gallery.forget("bob") == 0  # finishes what was begun
+    assert gallery.check() == []
+    assert traces_of(tmp_path, b"bob") == []
+
+
+def test_a_damaged_record_is_found_and_deleted(gallery, tmp_path):
+    with sqlite3.connect(tmp_path / "g.db") as other:
+        other.execute(
+            "UPDATE items SET embedding = ?, changed = 99 WHERE item = 'a1'",
+            (np.array([np.nan, 0], dtype="<f4").tobytes(),),
+        )
+        other.execute("UPDATE items SET metadata = 'no json' WHERE item = 'b1'")
+        other.execute("UPDATE items SET metadata = '[]' WHERE item = 'b2'")
+        other.execute("INSERT INTO identities (name) VALUES ('empty')")
+    other.close()
+    assert gallery.check() == [
+        "the item 'a1' has an embedding that is not finite",
+        "the item 'b1' has metadata that is no JSON object",
+        "the item 'b2' has metadata that is no JSON object",
+        "the identity 'empty' has no items",
+    ]
+    assert gallery.repair() == [
+        "the item 'a1' was deleted, since it has an embedding that is not finite",
+        "the item 'b1' was deleted, since it has metadata that is no JSON object",
+        "the item 'b2' was deleted, since it has metadata that is no JSON object",
+        "2 identities without items were deleted",
+    ]
+    assert gallery.check() == []
+    assert [hit.item for hit in gallery.search(embedding=(0, 0))] == ["a2"]
+
+
+def damaged(path, tmp_path, *, index):
+    """A copy of a gallery with one page of zeros: of an index, or of the table of items."""
+    content = bytearray(path.read_bytes())
+    with sqlite3.connect(path) as connection:
+        name = "sqlite_autoindex_items_1" if index else "items"
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    start = (page - 1) * size
+    content[start + 8 : start + size] = bytes(size - 8)
+    broken = tmp_path / "broken.db"
+    broken.write_bytes(content)
+    return broken
+
+
+def test_a_damaged_page_is_found(gallery, tmp_path):
+    gallery.enrol_many(Entry("many", f"item {i}", (i, 0)) for i in range(2000))
+    gallery.close()
+    for index in (True, False):
+        path = damaged(tmp_path / "g.db", tmp_path, index=index)
+        with Gallery.open(path) as broken:
+            problems = broken.check()
+            assert problems
+            assert all(problem.startswith("the file is damaged: ") for problem in problems)
+            if not index:
+                with pytest.raises(GalleryError, match=r"damaged .* restore it from a backup"):
+                    broken.repair()
+
+
+def test_an_index_out_of_step_is_made_anew(gallery, tmp_path):
+    with sqlite3.connect(tmp_path / "g.db") as other:
+        other.execute("PRAGMA writable_schema = ON")
+        other.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX items_changed ON items (identity)'"
+                      " WHERE name = 'items_changed'")  # fmt: skip
+    other.close()
+    gallery.close()
+    with Gallery.open(tmp_path / "g.db") as broken:
+        assert broken.check()
+        assert broken.repair() == ["the indices of the file were made anew"]
+        assert broken.check() == []
+        assert len(broken) == 4
+
+
+def test_figures(gallery, tmp_path):
+    gallery.enrol("cid", "c1", embedding=(9, 9))
+    stats = gallery.stats()
+    assert (stats.items, stats.identities, stats.per_identity) == (5, 3, (1, 2.0, 2))
+    assert (stats.dimension, stats.form, stats.distance, stats.kept) == (2, "float32", "euclidean", None)
+    assert stats.fingerprint == "by hand"
+    assert stats.bytes >= (tmp_path / "g.db").stat().st_size
+    assert json.loads(json.dumps(stats.to_json()))["items"] == 5
+    assert str(stats).startswith("5 items of 3 identities (1 to 2 each, median 2), float32 of 2 numbers, ")
+    gallery.cluster(threshold=1.5)
+    assert gallery.stats().clusters == 3
+    for identity in list(gallery.identities()):
+        gallery.forget(identity)
+    assert (gallery.stats().items, gallery.stats().per_identity) == (0, (0, 0.0, 0))

@@ -1,0 +1,130 @@
+"""Clusters that are kept: the same partition as one made at once, under numbers that stay."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stores import sqlite
+from trine.clustering import cluster
+from trine.errors import CalibrationError, GalleryError, SettingError
+from trine.gallery import Entry, Gallery
+
+
+def opened(path, **opening):
+    return Gallery.open(
+        path,
+        dimension=1,
+        fingerprint="x",
+        **{"threshold": 1.0, **opening},
+    )
+
+
+def enrol(gallery, positions):
+    gallery.enrol_many(Entry("?", f"{i:03}", [float(x)]) for i, x in positions.items())
+
+
+def partition(of):
+    groups = {}
+    for item, number in of.items():
+        groups.setdefault(number, set()).add(item)
+    return sorted(map(sorted, groups.values()))
+
+
+@given(batches=st.lists(st.lists(st.integers(0, 60), max_size=8), min_size=1, max_size=4))
+def test_a_few_at_a_time_gives_the_partition_of_all_at_once(batches):
+    known, before = {}, {}
+    with sqlite() as path, opened(path) as gallery:
+        for batch in batches:
+            added = {len(known) + i: x for i, x in enumerate(batch)}
+            known |= added
+            enrol(gallery, added)
+            found = gallery.cluster(neighbours=99)
+            assert found.added == len(added)
+            assert set(found.of) == {f"{i:03}" for i in known}
+            gone = {lost: stays for stays, lost in found.joined}
+            for item, number in before.items():
+                assert found.of[item] == gone.get(number, number)
+                assert number not in gone or gone[number] < number
+            fresh = set(found.of.values()) - set(before.values())
+            assert all(number > max(before.values(), default=0) for number in fresh)
+            before = found.of
+            again = gallery.cluster()
+            assert (again.of, again.added, again.joined) == (found.of, 0, ())
+        if known:
+            rows = np.array([[float(x)] for x in known.values()])
+            naive = cluster(rows, threshold=1.0, neighbours=99)
+            assert partition(before) == partition({f"{i:03}": n for i, n in zip(known, naive, strict=True)})
+
+
+def test_a_new_item_joins_starts_or_connects(tmp_path):
+    with opened(tmp_path / "g.db") as gallery:
+        enrol(gallery, {1: 0, 2: 1, 3: 2, 10: 10, 11: 11, 20: 30})
+        found = gallery.cluster()
+        assert found.of == {"001": 1, "002": 1, "003": 1, "010": 2, "011": 2, "020": 3}
+        assert str(found) == "3 clusters of 6 items (6 new)"
+        assert found.members() == {1: ["001", "002", "003"], 2: ["010", "011"], 3: ["020"]}
+        enrol(gallery, {4: 3, 50: 50})
+        found = gallery.cluster()
+        assert (found.of["004"], found.of["050"], found.joined) == (1, 4, ())
+        enrol(gallery, {i: i - 1 for i in (5, 6, 7, 8, 9)} | {12: 9})
+        found = gallery.cluster()
+        assert found.joined == ((1, 2),)
+        assert str(found).endswith("; joined: 2 is now 1")
+        assert {found.of[f"{i:03}"] for i in range(1, 13)} == {1}
+        enrol(gallery, {60: 60})
+        assert gallery.cluster().of["060"] == 5  # no number comes back
+
+
+def test_clusters_outlive_the_process_and_what_changes_loses_its_place(tmp_path):
+    with opened(tmp_path / "g.db") as gallery:
+        enrol(gallery, {1: 0, 2: 1, 3: 9})
+        gallery.cluster()
+    with opened(tmp_path / "g.db") as gallery:
+        enrol(gallery, {2: 9})
+        gallery.enrol("named", "001", embedding=[0.0], metadata={"new": True})
+        gallery.merge("named", "?")
+        found = gallery.cluster()
+        assert found.of == {"001": 1, "002": 2, "003": 2}
+        assert found.added == 1
+        gallery.remove("003")
+        assert gallery.cluster().of == {"001": 1, "002": 2}
+
+
+def test_starting_anew_divides_what_a_removed_item_connected(tmp_path):
+    with opened(tmp_path / "g.db") as gallery:
+        enrol(gallery, {1: 0, 2: 1, 3: 2})
+        gallery.cluster()
+        gallery.remove("002")
+        assert gallery.cluster().of == {"001": 1, "003": 1}
+        anew = gallery.cluster(recluster=True)
+        assert anew.of == {"001": 2, "003": 3}
+        assert gallery.cluster(threshold=5, recluster=True).of == {"001": 4, "003": 4}
+        assert gallery.cluster().threshold == 5  # that of the clusters goes before that of the gallery
+        assert gallery.stats().clusters == 1
+
+
+def test_only_so_many_neighbours_are_linked(tmp_path):
+    with opened(tmp_path / "g.db") as gallery:
+        enrol(gallery, dict.fromkeys(range(10), 0))
+        gallery.cluster()
+        enrol(gallery, dict.fromkeys(range(10, 20), 0))
+        assert set(gallery.cluster(neighbours=1).of.values()) == {1}
+
+
+def test_what_cannot_be_clustered(tmp_path):
+    with opened(tmp_path / "g.db", threshold=None) as gallery:
+        assert gallery.cluster(threshold=1).of == {}
+    with opened(tmp_path / "g.db", threshold=None) as gallery:
+        enrol(gallery, {1: 0})
+        gallery.cluster(threshold=1)
+        with pytest.raises(
+            GalleryError, match=r"made with the threshold 1.0, given 2.0: leave threshold= out"
+        ):
+            gallery.cluster(threshold=2)
+        with pytest.raises(SettingError, match="neighbours must be at least 1, given 0"):
+            gallery.cluster(neighbours=0)
+        with pytest.raises(CalibrationError, match="no threshold"):
+            gallery.cluster(recluster=True)
+        with pytest.raises(SettingError, match="must be a finite number of at least 0"):
+            gallery.cluster(threshold=-1, recluster=True)

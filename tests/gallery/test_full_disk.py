@@ -1,0 +1,69 @@
+"""A disk that is really full: one sentence for each call that cannot be done, and the gallery as it was."""
+
+import pytest
+
+import enroller
+import forking
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """What each call said on a full disk, and what it said when there was room again."""
+    context = forking.processes()
+    ours, theirs = context.Pipe(duplex=False)
+    folder = tmp_path_factory.mktemp("disk")
+    process = context.Process(target=enroller.work_on_a_full_disk, args=(folder, theirs))
+    process.start()
+    theirs.close()
+    try:
+        told = ours.recv()
+    finally:
+        process.join()
+    if told is None:
+        pytest.skip("this system lets nobody have a small disk of their own (user namespaces)")
+    return told
+
+
+@pytest.mark.parametrize("call", ["enrol", "enrol_many", "replace", "remove", "forget", "rebuild"])
+def test_a_write_on_a_full_disk(outcome, call):
+    said, state, later = outcome[call]
+    assert said.startswith("GalleryError: the disk of the gallery /"), said
+    assert said.endswith("people.db is full: nothing of this call was written; make room and try again"), said
+    assert state == outcome["before"]
+    assert later == "done"
+
+
+def test_creation_on_a_full_disk(outcome):
+    said, left, later = outcome["create"]
+    assert said.startswith("GalleryError: the gallery /")
+    assert "new.db cannot be created (database or disk is full): " in said
+    assert not [name for name in left if name.startswith((".trine-", "new.db"))]
+    assert later == "done"
+
+
+def test_reading_on_a_full_disk(outcome):
+    """What was open goes on; an opening needs a little room for the index of SQLite's log."""
+    assert outcome["search"] == "done"
+    assert outcome["open"].startswith("GalleryError: the disk of the gallery /")
+    assert "is full" in outcome["open"]
+
+
+def test_forgetting_on_a_disk_with_room_for_the_deletion_alone(outcome):
+    said, identities, problems, done, afterwards = outcome["forget with little room"]
+    assert said.startswith(
+        "GalleryError: what was forgotten is gone from every answer, but traces may be left"
+    )
+    assert said.endswith("make room for a second copy of the file, then repair the gallery")
+    assert identities == {"bob": 300}
+    assert problems == ["traces of forgotten items may be left in the file"]
+    assert done == ["the traces of forgotten items were wiped"]
+    assert afterwards == []
+    assert not outcome["traces"]
+
+
+def test_a_rebuilding_with_room_for_what_is_staged_alone(outcome):
+    said, state, problems, later = outcome["rebuild with little room"]
+    assert said.endswith(": nothing of this call was written; make room and try again")
+    assert state == outcome["before"]
+    assert problems == []
+    assert later == "done"

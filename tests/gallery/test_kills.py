@@ -1,0 +1,29 @@
+"""A process is killed at any moment: all it acknowledged is there, and nothing is half there."""
+
+import os
+
+import pytest
+
+import deaths
+import forking
+from workloads import WORKLOADS, state_of
+
+ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
+"""How often each workload is killed; `benchmarks/gallery_deaths.py` does it 200 times."""
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
+    toll = deaths.kill(workload, tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
+    assert toll.losses == ()
+    assert toll.deaths == ROUNDS
+    assert toll.acknowledged > ROUNDS
+    names = {left.name for left in tmp_path.iterdir() if not left.name.startswith(".trine-")}
+    assert names == {"people.db"}
+
+
+def test_a_gallery_that_lost_something_is_found_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(deaths, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
+    toll = deaths.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
+    assert len(toll.losses) == 1
+    assert "items missing" in toll.losses[0]

@@ -1,0 +1,63 @@
+"""The power is cut: what was acknowledged had been synchronised, so it is there.
+
+A kill leaves what the system has in memory, and so shows nothing of this. Here a process does its work under
+a journal of all its dealings with the disk, and the journal says what a cut would have left at any moment.
+"""
+
+import os
+
+import pytest
+
+import deaths
+import power
+from workloads import WORKLOADS
+
+MOMENTS = int(os.environ.get("TRINE_CUTS", "30"))
+"""At how many moments of each workload the power is cut, in three ways each."""
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory):
+    """All that the workloads did to the disk, each in a folder of its own."""
+    folder = tmp_path_factory.mktemp("power").resolve() / "work"
+    folder.mkdir()
+    try:
+        return deaths.journal(folder, steps=STEPS), folder
+    except power.NoJournalError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def cut(journal, tmp_path):
+    deeds, folder = journal
+
+    def cut(name, forgotten=lambda deed: False, count=MOMENTS):
+        kept = [deed for deed in deeds if not forgotten(deed)]
+        return deaths.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
+
+    return cut
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_cut_loses_nothing_that_was_acknowledged(workload, cut):
+    toll = cut(workload)
+    assert toll.losses == ()
+    assert toll.deaths >= 3 * MOMENTS
+
+
+def test_without_waiting_for_the_log_something_is_lost(cut):
+    toll = cut("everyday", lambda deed: deed.kind == "s" and deed.name.endswith("-wal"), 10)
+    assert any("nothing survives" in loss and "items missing" in loss for loss in toll.losses)
+    assert not any("all survives" in loss for loss in toll.losses)
+
+
+def test_without_waiting_for_the_folder_the_gallery_is_gone(cut):
+    toll = cut("everyday", lambda deed: deed.kind == "s" and deed.name.endswith("everyday"), 10)
+    assert any("nothing survives: the gallery is gone" in loss for loss in toll.losses)
+
+
+def test_without_waiting_for_the_file_a_checkpoint_destroys_it(cut):
+    toll = cut("checkpoints", lambda deed: deed.kind == "s" and deed.name.endswith("people.db"), 30)
+    assert toll.losses
