@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trine.distances import paired_distances, pairwise_distances
     from trine.encoders import Encoder, load
     from trine.errors import TrineError
+    from trine.estimators import LMNN
     from trine.gallery import Gallery
     from trine.losses import (
         ContrastiveLoss,
@@ -39,6 +40,7 @@ _HOME = {
     "CrossBatchMemory": "trine.losses",
     "Encoder": "trine.encoders",
     "Gallery": "trine.gallery",
+    "LMNN": "trine.estimators",
     "Mining": "trine.triplets",
     "Relations": "trine.mining",
     "TrineError": "trine.errors",
@@ -55,6 +57,7 @@ _HOME = {
 }
 
 __all__ = [
+    "LMNN",
     "Census",
     "ContrastiveLoss",
     "CrossBatchMemory",

@@ -1,0 +1,216 @@
+"""Large margin nearest neighbours: a linear map for the k-nearest-neighbour rule (Weinberger, Saul 2009)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from trine.errors import InputError, nearest, require
+from trine.estimators.energy import Known, lowest_energy
+from trine.estimators.large_margin import (
+    LargeMargin,
+    descend,
+    find_targets,
+    squared_distances,
+    steps_of_map,
+    steps_of_metric,
+)
+from trine.shapes import Float, Shaped
+
+if TYPE_CHECKING:
+
+    class _Base:
+        def __sklearn_tags__(self) -> Any: ...
+
+else:
+    _sklearn = require("sklearn.base", extra="train")
+
+    class _Base(_sklearn.ClassNamePrefixFeaturesOutMixin, _sklearn.TransformerMixin, _sklearn.BaseEstimator):
+        """What scikit-learn expects of a transformer."""
+
+
+Solver = Literal["linear", "convex"]
+"""What is optimised: the map itself, or its metric, which is convex."""
+
+
+class LMNN(_Base):
+    """A linear map under which the nearest neighbours of an item are of its class.
+
+    Each item is pulled to its `n_neighbors` nearest of the same class, and every item of another class is
+    pushed out of their reach, by a margin (Weinberger, Saul 2009, "Distance metric learning for large
+    margin nearest neighbor classification"). Impostors are found exactly, and only they are computed with.
+
+    Args:
+        n_neighbors: How many targets each item has, and how many neighbours vote; at least 1. A class with
+            fewer other items has as many as it has.
+        n_components: The dimension of the output; that of the input where left out.
+        regularization: μ in (0, 1): how much pushing counts against pulling.
+        passes: How often targets are chosen: first in the input, then again under the learned map.
+        solver: `"linear"` optimises the map by L-BFGS from principal components; `"convex"` its metric by
+            projected gradients: slower, for tens of dimensions, and without local minima.
+        max_iter: The most steps of a pass.
+        tol: A pass ends when twenty steps improve the objective by a smaller share than this.
+
+    Attributes:
+        components_: (n_components, features) the map.
+        mean_: (features,) what is subtracted first; distances do not depend on it.
+        classes_: The classes.
+        objective_: What the objective came to.
+        n_iter_: How many steps were taken.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> y = np.repeat([0, 1], 50)
+        >>> x = np.stack([y + 0.2 * random.normal(size=100), 9 * random.normal(size=100)], axis=1)
+        >>> LMNN(n_neighbors=3).fit(x, y).score(x, y) > 0.95
+        True
+    """
+
+    def __init__(
+        self,
+        n_neighbors: int = 3,
+        *,
+        n_components: int | None = None,
+        regularization: float = 0.5,
+        passes: int = 1,
+        solver: Solver = "linear",
+        max_iter: int = 1000,
+        tol: float = 1e-3,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.n_components = n_components
+        self.regularization = regularization
+        self.passes = passes
+        self.solver = solver
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(self, X: Float[np.ndarray, "n d"], y: Shaped[np.ndarray, " n"]) -> Self:  # noqa: N803
+        """Learns the map.
+
+        Args:
+            X: One row per item.
+            y: The class of each.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InputError: A setting is out of range.
+            ValueError: The arrays do not fit, or hold fewer than two classes.
+        """
+        check = require("sklearn.utils.validation", extra="train")
+        targets_of = require("sklearn.utils.multiclass", extra="train")
+        x, y = check.validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
+        targets_of.check_classification_targets(y)
+        self.classes_, classes = np.unique(y, return_inverse=True)
+        self._check(len(self.classes_), x.shape[1])
+        self.mean_ = x.mean(0)
+        x = x - self.mean_
+        self.components_ = principal_components(x, self.n_components or x.shape[1])
+        self.n_iter_, self.objective_ = 0, 0.0
+        for _ in range(self.passes):
+            targets = find_targets(x @ self.components_.T, classes, k=self.n_neighbors)
+            item, rank = np.nonzero(targets >= 0)
+            if not len(item):
+                break  # every class has one item: there is nothing to pull
+            goal = LargeMargin(x, item, targets[item, rank], self.regularization)
+            start = self.components_ / _spread(goal, self.components_)
+            steps = steps_of_map(goal) if self.solver == "linear" else steps_of_metric(goal)
+            self.components_, self.objective_, taken = descend(
+                goal, classes, start=start, steps=steps, max_iter=self.max_iter, tol=self.tol
+            )
+            self.n_iter_ += taken
+        self._known = Known.of(x @ self.components_.T, classes, k=self.n_neighbors)
+        return self
+
+    def transform(self, X: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m e"]:  # noqa: N803
+        """Maps rows: Euclidean distances after it are the learned ones.
+
+        Args:
+            X: One row per item.
+
+        Returns:
+            The mapped rows.
+        """
+        check = require("sklearn.utils.validation", extra="train")
+        check.check_is_fitted(self)
+        x = check.validate_data(self, X, dtype=np.float64, reset=False)
+        mapped: np.ndarray = (x - self.mean_) @ self.components_.T
+        return mapped
+
+    def predict(
+        self,
+        X: Float[np.ndarray, "m d"],  # noqa: N803
+        *,
+        by: Literal["neighbours", "energy"] = "neighbours",
+    ) -> Shaped[np.ndarray, " m"]:
+        """Says the class of new items.
+
+        Args:
+            X: One row per item.
+            by: `"neighbours"`: the vote of the nearest `n_neighbors`, a draw by the nearest of those in
+                question; `"energy"`: the class that would cost the objective least (§4, eq. 16).
+
+        Returns:
+            A class for each.
+
+        Raises:
+            InputError: `by` is unknown.
+        """
+        z = self.transform(X)
+        if by == "energy":
+            found = lowest_energy(z, self._known, regularization=self.regularization)
+        elif by == "neighbours":
+            found = self._known.vote(z)
+        else:
+            raise InputError(f"unknown by {by!r}: {nearest(by, ('neighbours', 'energy'))}")
+        predicted: np.ndarray = self.classes_[found]
+        return predicted
+
+    def score(self, X: Float[np.ndarray, "m d"], y: Shaped[np.ndarray, " m"]) -> float:  # noqa: N803
+        """The share of items whose class the vote of their nearest neighbours says.
+
+        Args:
+            X: One row per item.
+            y: The class of each.
+
+        Returns:
+            The accuracy, in [0, 1].
+        """
+        return float(np.mean(self.predict(X) == np.asarray(y)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
+
+    def _check(self, classes: int, features: int) -> None:
+        if classes < 2:
+            raise InputError(f"LMNN needs items of at least two classes, given {classes} class; add another")
+        for name in ("n_neighbors", "passes", "max_iter"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, given {getattr(self, name)}")
+        if not 0 < self.regularization < 1:
+            raise InputError(f"regularization must be between 0 and 1, given {self.regularization}")
+        if self.n_components is not None and not 1 <= self.n_components <= features:
+            raise InputError(f"n_components must be from 1 to {features}, given {self.n_components}")
+        if self.solver not in ("linear", "convex"):
+            raise InputError(f"unknown solver {self.solver!r}: {nearest(self.solver, ('linear', 'convex'))}")
+
+
+def principal_components(x: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarray, "c d"]:
+    """The directions in which rows around 0 spread most, orthonormal, whatever their number."""
+    _, vectors = np.linalg.eigh(x.T @ x)
+    return np.ascontiguousarray(vectors[:, ::-1][:, :count].T)
+
+
+def _spread(goal: LargeMargin, components: Float[np.ndarray, "e d"]) -> float:
+    """How far apart targets are: the margin of 1 is as wide as that, at the start."""
+    mean = squared_distances(goal.x @ components.T, goal.item, goal.target).mean()
+    return float(np.sqrt(mean)) or 1.0
