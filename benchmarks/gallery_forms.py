@@ -1,8 +1,8 @@
 """What do the compact forms of a gallery keep of the nearest items, and how many bytes do they take?
 
-Rows of 128 numbers and length 1: at random, and in groups of ten, which stand for identities (each the group's
-random direction plus random noise 0.7 times as long). Kept: of the 10 nearest by float32, among 2,000 rows.
-Bytes: of the whole file for each of 100,000 rows with names and a short value of metadata.
+Rows of 128 numbers and length 1: at random, and in groups of ten, which stand for identities (each the
+group's random direction plus random noise 0.7 times as long). Kept: of the 10 nearest by float32, among 2,000
+rows. Bytes: of the whole file for each of 100,000 rows with names and a short value of metadata.
 
     python benchmarks/gallery_forms.py
 """

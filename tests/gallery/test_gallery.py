@@ -269,6 +269,8 @@ def test_one_text_is_no_list_of_names(gallery):
         gallery.search(embedding=[0.0, 0.0], where="year=2024")
     with pytest.raises(InputError, match=r"enrol_many takes entries, .* given a tuple"):
         gallery.enrol_many([("ann", "a2", [0.0, 0.0])])
+    with pytest.raises(InputError, match=r"enrol_dataset takes a Dataset, given 'known': read it with"):
+        gallery.enrol_dataset("known")
 
 
 def test_k_is_at_least_one(gallery):

@@ -56,6 +56,11 @@ class Intake:
         self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[Entry]:
         """Embeds a dataset a chunk at a time, with its columns, and what is said by name, as metadata."""
+        if not isinstance(dataset, Dataset):
+            raise InputError(
+                f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or "
+                f"enrol pictures one by one"
+            )
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
             columns = {name: values.tolist() for name, values in part.columns.items()}
