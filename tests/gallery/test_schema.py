@@ -11,8 +11,8 @@ import pytest
 from stores import without_privileges
 from trine.errors import GalleryError
 from trine.gallery import Gallery
-from trine.gallery import database as database_of
-from trine.gallery.schema import APPLICATION, SCHEMA
+from trine.gallery.sqlite import database as database_of
+from trine.gallery.sqlite.schema import APPLICATION, SCHEMA
 
 # The tables of version 1, as trine wrote them.
 VERSION_1 = """

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from trine.errors import GalleryError
-from trine.gallery.database import Database
 from trine.gallery.forms import unpack
 from trine.gallery.index import Changes, Index, Match
+from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32, Int64
 

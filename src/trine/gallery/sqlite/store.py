@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from trine.gallery import mending, staging
 from trine.gallery.aside import TRACES, of_others
-from trine.gallery.database import WAIT, Database
 from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.following import AT_ONCE, Follower
 from trine.gallery.forms import pack
 from trine.gallery.index import Match
-from trine.gallery.schema import create_file, is_new
+from trine.gallery.sqlite import mending, staging
+from trine.gallery.sqlite.database import WAIT, Database
+from trine.gallery.sqlite.following import AT_ONCE, Follower
+from trine.gallery.sqlite.schema import create_file, is_new
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import GalleryError
-from trine.gallery.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
+from trine.gallery.sqlite.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
 
 WAIT = 30.0
 """Seconds that a call waits for another process to finish writing."""

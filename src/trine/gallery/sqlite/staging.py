@@ -7,8 +7,8 @@ from typing import Any
 
 from trine.errors import GalleryError
 from trine.gallery.aside import STAGED, staged_for
-from trine.gallery.database import Database
-from trine.gallery.schema import items_tables, statements
+from trine.gallery.sqlite.database import Database
+from trine.gallery.sqlite.schema import items_tables, statements
 from trine.gallery.store import Binding
 
 _ASIDE = """

@@ -10,8 +10,8 @@ import numpy as np
 
 from trine.errors import GalleryError
 from trine.gallery.aside import TRACES
-from trine.gallery.database import Database
 from trine.gallery.forms import unpack
+from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding
 
 _AT_ONCE = 4096
