@@ -58,8 +58,8 @@ class Intake:
         """Embeds a dataset a chunk at a time, with its columns, and what is said by name, as metadata."""
         if not isinstance(dataset, Dataset):
             raise InputError(
-                f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or enrol "
-                f"pictures one by one"
+                f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or "
+                f"enrol pictures one by one"
             )
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
