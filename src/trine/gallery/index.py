@@ -2,9 +2,9 @@
 
 The records lie in segments, each searched by `trine.neighbours`: large ones that stand still, and a small
 one that takes what is enrolled, so that one new record costs no new preparation of all the others.
-Segments of like size are merged, so that there are few of them. A record that was replaced or removed is struck out where
-it lies, until a merge. Answers are exact, but for unfiltered ones among a million records and more, once
-there were many questions (`PATIENCE`).
+Segments of like size are merged, so that there are few of them. A record that was replaced or removed is
+struck out where it lies, until a merge. Answers are exact, but for unfiltered ones among a million records
+and more, once there were many questions (`PATIENCE`).
 """
 
 from __future__ import annotations
