@@ -35,6 +35,7 @@ STEPS = 60
 
 def main() -> None:
     rows: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
     context = forking.processes()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve() / "work"
@@ -46,19 +47,15 @@ def main() -> None:
             with machine() as took:
                 toll = deaths.kill(name, path / "people.db", rounds=ROUNDS, context=context)
             rows.append({"workload": name, "death": "killed", **asdict(toll), "seconds": took.seconds})
+            summary[f"{name}, killed"] = str(toll)
             print(rows[-1], flush=True)
             with machine() as took:
                 toll = deaths.cut(
                     name, deeds, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
                 )
             rows.append({"workload": name, "death": "power cut", **asdict(toll), "seconds": took.seconds})
+            summary[f"{name}, power cut"] = str(toll)
             print(rows[-1], flush=True)
-    summary: dict[str, Any] = {}
-    for row in rows:
-        summary[f"{row['workload']}, {row['death']}"] = (
-            f"{row['deaths']} times, {row['acknowledged']} calls acknowledged, "
-            f"{row['finished']} times the call under way was there, whole; {len(row['losses'])} losses"
-        )
     keep(
         "gallery_deaths",
         __doc__,

@@ -43,10 +43,7 @@ def main() -> None:
             )
         rows.append({"killed": who, **asdict(toll), "seconds": took.seconds})
         print(rows[-1], flush=True)
-        summary[f"{who} killed"] = (
-            f"{toll.deaths} times, {toll.acknowledged} calls acknowledged, {toll.finished} times the call "
-            f"under way was there, whole; {len(toll.losses)} losses"
-        )
+        summary[f"{who} killed"] = str(toll)
     keep(
         "gallery_server_deaths",
         __doc__,

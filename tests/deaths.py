@@ -20,6 +20,12 @@ class Toll:
     """How many deaths found the step that was under way done, and not acknowledged any more."""
     losses: tuple[str, ...] = ()
 
+    def __str__(self):
+        return (
+            f"{self.deaths} times, {self.acknowledged} calls acknowledged, {self.finished} times the call "
+            f"under way was there, whole; {len(self.losses)} losses"
+        )
+
     def and_one(self, when, found, allowed):
         """Counts one more death: the first of the allowed states is the one that was acknowledged."""
         losses = self.losses

@@ -126,4 +126,4 @@ def _range(report: Verification, figure: str, argument: float) -> Range | None:
     if not report.resamples:
         return None
     found = report.interval(figure, argument)
-    return None if math.isnan(found.low) else (found.low, found.high)
+    return (found.low, found.high) if found.known else None

@@ -174,8 +174,7 @@ class Clustering:
     def _intervals(self) -> dict[str, object] | None:
         if not self.resamples:
             return None
-        found = {name: [_known(end) for end in self.interval(name).to_json()] for name in INTERVALS}
-        ends = {name: None if None in both else both for name, both in found.items()}
+        ends = {name: self.interval(name).to_json() for name in INTERVALS}
         return {"level": LEVEL, "resamples": self.resamples, **ends, **dict.fromkeys(ENTROPIES)}
 
     @cached_property

@@ -39,9 +39,14 @@ class Interval:
     high: float
     level: float = LEVEL
 
-    def to_json(self) -> list[float]:
-        """Both ends."""
-        return [self.low, self.high]
+    @property
+    def known(self) -> bool:
+        """Whether there is one: no draw may have had the figure."""
+        return not np.isnan(self.low)
+
+    def to_json(self) -> list[float] | None:
+        """Both ends, as values that JSON knows; None where they are not known."""
+        return [self.low, self.high] if self.known else None
 
     def __str__(self) -> str:
         return f"{self.low:.3f} to {self.high:.3f}"

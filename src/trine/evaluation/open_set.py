@@ -169,7 +169,8 @@ class OpenSet:
         """The figures, what stands behind them and the protocol, as values that JSON knows."""
         listed: dict[str, object] = {"level": LEVEL, "resamples": self.resamples}
         listed["dir_at_fpir"] = {
-            f"{rate:g}": self._listed(rate) for rate in (self.at if self.resamples else ())
+            f"{rate:g}": self.interval("dir_at_fpir", rate).to_json()
+            for rate in (self.at if self.resamples else ())
         }
         return {
             "protocol": self.protocol,
@@ -182,10 +183,6 @@ class OpenSet:
             "threshold_at_fpir": {f"{rate:g}": self.threshold_at_fpir(rate) for rate in self.at},
             "intervals": listed if self.resamples else None,
         }
-
-    def _listed(self, rate: float) -> list[float] | None:
-        found = self.interval("dir_at_fpir", rate)
-        return None if np.isnan(found.low) else found.to_json()
 
     def _resampled(self, rate: float, rank: int) -> Iterator[float]:
         owners = np.concatenate([self.labels, self.stranger_labels])

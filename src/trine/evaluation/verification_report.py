@@ -294,15 +294,11 @@ class Verification:
             "level": LEVEL,
             "resamples": self.resamples,
             "pairs": sum(len(kind.distances) for kind in self.pairs.owned),
-            "roc_auc": self._listed("roc_auc"),
-            "eer": self._listed("eer"),
-            "tar_at_far": {f"{far:g}": self._listed("tar_at_far", far) for far in self.at},
+            "roc_auc": self.interval("roc_auc").to_json(),
+            "eer": self.interval("eer").to_json(),
+            "tar_at_far": {f"{far:g}": self.interval("tar_at_far", far).to_json() for far in self.at},
         }
-        return listed if self.folds is None else {**listed, "accuracy": self._listed("accuracy")}
-
-    def _listed(self, figure: str, *arguments: float) -> list[float] | None:
-        found = self.interval(figure, *arguments)
-        return None if np.isnan(found.low) else found.to_json()
+        return listed if self.folds is None else {**listed, "accuracy": self.interval("accuracy").to_json()}
 
 
 def _check_arguments(figure: str, arguments: tuple[float, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from trine.errors import GalleryError
 from trine.gallery.store import Binding
 
 OWN = "trine:"
@@ -30,3 +31,12 @@ def of_others(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
 def staged_for(binding: Binding) -> str:
     """Writes what `STAGED` says while embeddings are staged for a binding."""
     return json.dumps(binding.to_texts(), sort_keys=True)
+
+
+def check_staging(noted: str | None, binding: Binding, address: object) -> None:
+    """Raises a `GalleryError` where embeddings are staged for another binding than this one."""
+    if noted != staged_for(binding):
+        raise GalleryError(
+            f"the gallery {address} is being rebuilt with another encoder by another process: let one of "
+            f"the two finish"
+        )

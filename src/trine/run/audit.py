@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from trine.data import Dataset
 from trine.encoders import load
-from trine.errors import InputError, SettingError, nearest
+from trine.errors import InputError
 from trine.evaluation import Audit, SuspectLabel, audit
 from trine.run.files import write_file
-from trine.run.parts import Part, counted, part_of
+from trine.run.parts import Part, check_part, counted, part_of
 
 COLUMNS = ("item", "label", "looks_like", "score", "evidence")
 
@@ -69,8 +68,7 @@ def audit_run(run: str | Path, dataset: Dataset, *, part: Part = "all", top: int
         SettingError: The part is unknown.
         InputError: `top` is below 1, or the items are of one identity.
     """
-    if part not in get_args(Part):
-        raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
+    check_part(part)
     if top < 1:
         raise InputError(f"top must be at least 1, given {top}")
     encoder = load(run)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
 from trine.calibration import Method
 from trine.data import Dataset
 from trine.encoders import Encoder, load
-from trine.errors import CalibrationError, DataError, SettingError, nearest
+from trine.errors import CalibrationError, DataError, SettingError
 from trine.evaluation import calibrate, pairs_of, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, counted, has_pair, name_of, part_of, run_of, trained_among
+from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
 from trine.run.report import Listed, Report, count_triplets, figures_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
@@ -135,8 +134,7 @@ def listed_pairs(path: str | Path, dataset: Dataset, part: Int64[np.ndarray, " n
 
 def check_asked(part: str, far: float) -> None:
     """Raises a `SettingError` where there is no such part, or the rate is out of range."""
-    if part not in get_args(Part):
-        raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
+    check_part(part)
     if not 0 < far < 1:
         raise SettingError(f"far must be a rate between 0 and 1, given {far}")
 

@@ -55,7 +55,7 @@ class Headline:
             found: Interval = report.interval(self.figure, *self.arguments)
         except InputError:  # the report says why; a table leaves the place empty
             return None
-        return None if math.isnan(found.low) else found
+        return found if found.known else None
 
 
 def short_lines(far: float) -> tuple[Headline, ...]:

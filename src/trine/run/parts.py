@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from trine.data import Dataset, Split
-from trine.errors import DataError, ModelError
+from trine.errors import DataError, ModelError, SettingError, nearest
 from trine.shapes import Int64
 
 SPLIT = "split.json"
 
 Part = Literal["auto", "train", "validation", "test", "all"]
 """Which items of the data to look at; `auto` is the test part of the data a run was trained on."""
+
+
+def check_part(part: str) -> None:
+    """Raises a `SettingError` where there is no such part."""
+    if part not in get_args(Part):
+        raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
 
 
 def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.ndarray, " n"], str]:

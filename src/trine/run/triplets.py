@@ -6,16 +6,16 @@ import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from trine.data import Dataset, TripletTable
 from trine.encoders import Encoder, load
-from trine.errors import DataError, InputError, SettingError, nearest, require
+from trine.errors import DataError, InputError, require
 from trine.mining import MinedTriplets, OfflineMining, stream_triplets
 from trine.run.files import write_file
-from trine.run.parts import Part, counted, part_of
+from trine.run.parts import Part, check_part, counted, part_of
 from trine.shapes import Int64
 
 COLUMNS = ("anchor", "positive", "negative", "d_ap", "d_an")
@@ -82,8 +82,7 @@ def mine_run(
         SettingError: The part is unknown.
         InputError: The file is of another kind, or cannot be written.
     """
-    if part not in get_args(Part):
-        raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
+    check_part(part)
     _check_kind(Path(out))
     encoder = load(run)
     positions, words = _training_part(run, dataset) if part == "auto" else part_of(run, dataset, part)

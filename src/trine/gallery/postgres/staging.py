@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from trine.errors import GalleryError
-from trine.gallery.aside import STAGED, staged_for
+from trine.gallery.aside import STAGED, check_staging, staged_for
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.schema import items_table, staged_table
 from trine.gallery.store import Binding
@@ -28,11 +27,7 @@ def stage(
     Raises:
         GalleryError: Another process stages for another encoder.
     """
-    if _noted(session) != staged_for(binding):
-        raise GalleryError(
-            f"the gallery {shown} is being rebuilt with another encoder by another process: let one of the "
-            f"two finish"
-        )
+    check_staging(_noted(session), binding, shown)
     session.many(
         "INSERT INTO staged (embedding, id, written) SELECT %s, id, written FROM items"
         " WHERE item = %s AND written = %s"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from trine.errors import GalleryError
-from trine.gallery.aside import STAGED, staged_for
+from trine.gallery.aside import STAGED, check_staging, staged_for
 from trine.gallery.sqlite.database import Database
 from trine.gallery.sqlite.schema import items_tables, statements
 from trine.gallery.store import Binding
@@ -48,11 +47,7 @@ def stage(database: Database, binding: Binding, rows: Sequence[tuple[bytes, str,
         GalleryError: Another process stages for another encoder.
     """
     with database.writing():
-        if _noted(database) != staged_for(binding):
-            raise GalleryError(
-                f"the gallery {database.path} is being rebuilt with another encoder by another process: "
-                f"let one of the two finish"
-            )
+        check_staging(_noted(database), binding, database.path)
         database.many(
             "INSERT OR REPLACE INTO staged (embedding, id) SELECT ?, id FROM items"
             " WHERE item = ? AND changed = ?",
