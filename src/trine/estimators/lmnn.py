@@ -72,11 +72,11 @@ class LMNN(_Base):
         n_neighbors: int = 3,
         *,
         n_components: int | None = None,
-        regularization: float = 0.5,
+        regularization: float = 0.1,
         passes: int = 1,
         solver: Solver = "linear",
         max_iter: int = 1000,
-        tol: float = 1e-3,
+        tol: float = 1e-2,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.n_components = n_components
