@@ -223,9 +223,6 @@ class Links:
 SLACK = 1.2
 """Pairs up to this many times the reach are computed with: they may come to matter in the next steps."""
 
-STEPS = 5
-"""How many steps are taken before the impostors are looked for again."""
-
 Steps = Callable[[Float[np.ndarray, "e d"], Impostors, int], tuple[Float[np.ndarray, "e d"], int]]
 """Some steps of an optimiser over known impostors: from a map to a better one, and how many were taken."""
 
@@ -236,6 +233,7 @@ def descend(
     *,
     start: Float[np.ndarray, "e d"],
     steps: Steps,
+    every: int,
     max_iter: int,
     tol: float,
 ) -> tuple[Float[np.ndarray, "e d"], float, int]:
@@ -249,8 +247,9 @@ def descend(
         classes: The class of each item.
         start: The map to begin with.
         steps: `steps_of_map(goal)` or `steps_of_metric(goal)`.
+        every: How many steps are taken before the impostors are looked for again.
         max_iter: The most steps.
-        tol: The share by which `STEPS` steps must improve the objective for more to follow.
+        tol: The share by which so many steps must improve the objective for more to follow.
 
     Returns:
         The map, its objective and the number of steps.
@@ -258,7 +257,7 @@ def descend(
     best, (value, near) = start, _look(goal, classes, start)
     done = 0
     while done < max_iter:
-        tried, taken = steps(best, near, min(STEPS, max_iter - done))
+        tried, taken = steps(best, near, min(every, max_iter - done))
         done += max(taken, 1)
         error, seen = _look(goal, classes, tried)
         if error >= value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trine.training.augment import AugmentRecipe, augment
 from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
+from trine.training.in_memory import fit_in_memory
 from trine.training.log import read_looks
 from trine.training.processes import World, world_of
 from trine.training.reading import (
@@ -52,6 +53,7 @@ __all__ = [
     "diagnose",
     "effective_rank",
     "fit",
+    "fit_in_memory",
     "load_recipe",
     "read_findings",
     "read_looks",
