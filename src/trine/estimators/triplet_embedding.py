@@ -65,7 +65,7 @@ class TripletEmbedding(Classifying):
         >>> y = np.repeat([0, 1], 60)
         >>> angle = random.uniform(0, 2 * np.pi, 120)
         >>> x = (1 + y)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        >>> TripletEmbedding(2, epochs=30).fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.9
+        >>> TripletEmbedding(2).fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.9
         True
     """
 
@@ -180,9 +180,7 @@ class TripletEmbedding(Classifying):
                 mlp=MlpSettings(hidden=tuple(self.hidden)),
             ),
             sampler=SamplerRecipe(identities=identities, items=self.items, batch=self.batch_size),
-            loss=LossRecipe(
-                margin=self.margin, distance=self.distance, mining=self.mining, reduction=None
-            ),
+            loss=LossRecipe(margin=self.margin, distance=self.distance, mining=self.mining, reduction=None),
             training=TrainingRecipe(
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,

@@ -98,6 +98,7 @@ def device_of(recipe: TrainingRecipe) -> torch.device:
 
 def _descend(triplet: TripletStep, batches: Batches, device: torch.device) -> None:
     optimiser = triplet.optimiser()
+    learned = [weights for group in optimiser.param_groups for weights in group["params"]]
     if triplet.memory is not None:
         triplet.memory.to(device)
     triplet.encoder.train()
@@ -109,7 +110,5 @@ def _descend(triplet: TripletStep, batches: Batches, device: torch.device) -> No
         optimiser.zero_grad()
         triplet.backward(loss)
         if triplet.recipe.training.gradient_clip is not None:
-            torch.nn.utils.clip_grad_norm_(
-                triplet.encoder.parameters(), triplet.recipe.training.gradient_clip
-            )
+            torch.nn.utils.clip_grad_norm_(learned, triplet.recipe.training.gradient_clip)
         optimiser.step()
