@@ -1,4 +1,4 @@
-"""LMNN and TripletEmbedding against Euclidean distances, PCA and metric-learn's LMNN: error and time in one run.
+"""LMNN and TripletEmbedding beside Euclidean distances, PCA and metric-learn: error and time, in one run.
 
     OMP_NUM_THREADS=1 python benchmarks/lmnn.py ../shared/data/tabular_lmnn
 
