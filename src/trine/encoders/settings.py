@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from trine.distances import Distance
+from trine.encoders.scaling import Scaling
 from trine.settings import Range
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
@@ -47,6 +48,52 @@ class MlpSettings:
 
 
 @dataclass(frozen=True)
+class ColumnSettings:
+    """What an encoder learned about a column of its training rows.
+
+    Attributes:
+        name: The column; of arrays its place, from 0.
+        points: How its numbers are scaled; none for texts, and where all numbers are equal.
+        fill: What a missing number is taken for: the median.
+        missing: Whether a feature marks missing numbers: some were missing in training.
+        categories: The texts that are told apart; null for numbers, empty where all are equal.
+    """
+
+    name: str
+    points: tuple[float, ...] = ()
+    fill: float = 0.0
+    missing: bool = False
+    categories: tuple[str, ...] | None = None
+
+    @property
+    def features(self) -> int:
+        """How many features it becomes: one for each category, and one for all others together."""
+        if self.categories is not None:
+            return len(self.categories) + 1 if self.categories else 0
+        return bool(self.points) + self.missing
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How an encoder prepares rows of a table.
+
+    Attributes:
+        scaling: How numbers are scaled.
+        named: Whether columns are found by name; else by place.
+        columns: What is known of each column.
+    """
+
+    scaling: Scaling
+    named: bool
+    columns: tuple[ColumnSettings, ...]
+
+    @property
+    def features(self) -> int:
+        """How many features a row becomes."""
+        return sum(column.features for column in self.columns)
+
+
+@dataclass(frozen=True)
 class EncoderRecipe:
     """What a recipe says about the encoder; what it leaves open is derived from the training items.
 
@@ -61,6 +108,9 @@ class EncoderRecipe:
         pretrained: Whether a timm model starts from its published weights.
         weights: A local file with weights for a timm model, safetensors or a torch state dict; it takes
             the place of the published ones.
+        scaling: What numbers of vectors and tables are scaled by: `standard`, mean and standard deviation;
+            `robust`, median and interquartile range, and logarithmically far out, which heavy tails want;
+            `quantile`, their rank among the training items' as a normal score.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -71,6 +121,7 @@ class EncoderRecipe:
     image_size: Size | tuple[Size, Size] | None = None
     pretrained: bool = True
     weights: str | None = None
+    scaling: Scaling = "standard"
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
 
@@ -89,6 +140,7 @@ class EncoderSettings:
         distance: The distance that its embeddings were trained for.
         small_resnet: Settings of that network, where it is the one.
         mlp: Settings of that network, where it is the one.
+        table: How rows are prepared; null for pictures, and for arrays without gaps in standard scaling.
     """
 
     kind: Literal["images", "vectors"]
@@ -100,3 +152,4 @@ class EncoderSettings:
     distance: Distance
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None
+    table: TableSettings | None = None
