@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,8 +211,8 @@ def _read(
             if why:
                 unreadable[index] = why
     elif isinstance(found.items, Table):
-        for index in wanted:
-            digests[index] = _row_digest(found.items, index)
+        for index, digest in zip(wanted, _row_digests(found.items.subset(wanted)), strict=True):
+            digests[index] = digest
     elif isinstance(found.items, ImageArray | Vectors):
         rows = found.items.rows if isinstance(found.items, Vectors) else found.items.pixels
         if rows[:1].size:
@@ -256,11 +256,14 @@ def _digest(content: memoryview) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _row_digest(table: Table, index: int) -> bytes:
-    values = [table.columns[name][index] for name in table.features]
+def _row_digests(table: Table) -> Iterator[bytes]:
+    """Digests of the features alone: rows may differ in what nothing is learned from."""
+    numbers = [table.columns[name] for name in table.features if name not in table.categories]
+    texts = [table.columns[name] for name in table.categories]
     # Adding 0 makes one zero of the two that there are.
-    texts = (value if isinstance(value, str) else float(value + 0.0).hex() for value in values)
-    return _digest(memoryview("\0".join(texts).encode()))
+    rows = np.stack(numbers, axis=1) + 0.0 if numbers else np.empty((len(table), 0))
+    for row, *words in zip(np.ascontiguousarray(rows), *texts, strict=True):
+        yield _digest(memoryview(row.tobytes() + "\0".join(words).encode()))
 
 
 def _repeated(

@@ -23,17 +23,21 @@ class DataRecipe:
 
     Attributes:
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), or `auto`: the first that the data allows.
+            `column` (as the data's own column says), `open` (some identities are only tested on, the others
+            as by `stratified`), or `auto`: `column`, `identity` or `stratified`, as the data allows.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
+        unknown_identities: For `open`: the names of the identities that are only tested on, or how many of
+            them are drawn.
     """
 
-    split: Literal["auto", "identity", "stratified", "column"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "open"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     seed: Annotated[int, Range(at_least=0)] | None = None
+    unknown_identities: Annotated[int, Range(at_least=1)] | tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,10 @@ def check_together(recipe: Recipe, *, source: str) -> None:
         raise SettingError(
             f"{source}: data.test {recipe.data.test:g} and data.validation "
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
+        )
+    if (recipe.data.split == "open") == (recipe.data.unknown_identities is None):
+        raise SettingError(
+            f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
         )
     if recipe.training.patience is not None and recipe.data.validation == 0:
         raise SettingError(
