@@ -136,7 +136,10 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
         rows = list(_arrays(items, len(names), first))
     array = np.asarray(rows, dtype=np.float64).reshape(len(items), -1)
     if array.shape[1] != len(names):
-        raise InputError(f"items have {array.shape[1]} numbers, and this encoder takes {len(names)} columns")
+        raise InputError(
+            f"items have {array.shape[1]} numbers, and this encoder takes {len(names)}; give the columns that "
+            "it was trained on"
+        )
     texts = [column.name for column in table.columns if column.categories]
     if texts:
         raise InputError(

@@ -81,7 +81,7 @@ def scale(
     if scaling == "quantile":
         knots, first, times = np.unique(np.asarray(points), return_index=True, return_counts=True)
         levels = (first + (times - 1) / 2) / (len(points) - 1)
-        share = np.clip(np.interp(values, knots, levels), FARTHEST, 1 - FARTHEST)
+        share = np.clip(np.interp(values, knots, levels, left=0.0, right=1.0), FARTHEST, 1 - FARTHEST)
         scores: Float[np.ndarray, " n"] = torch.special.ndtri(torch.from_numpy(share)).numpy()
         return scores
     middle, spread = points
