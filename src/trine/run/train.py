@@ -101,7 +101,7 @@ def train_run(
         folder=run.path,
         part=part,
         far=far,
-        margin=recipe.loss.margin,
+        recipe=recipe,
         doctor=diagnoses,
     )
     if left_out:
