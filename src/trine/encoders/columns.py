@@ -88,7 +88,9 @@ def prepared_rows(
             continue
         values, stop = columns[column.name], place + column.features
         if column.categories is None:
-            batch[:, place:stop] = _from_numbers(_as_numbers(values, column.name, first), column, table.scaling)
+            batch[:, place:stop] = _from_numbers(
+                _as_numbers(values, column.name, first), column, table.scaling
+            )
         else:
             batch[:, place:stop] = _from_categories(values, column.categories)
         place = stop
@@ -175,7 +177,9 @@ def _as_numbers(values: NDArray[Any], name: str, first: int) -> Float[np.ndarray
                 ) from None
     if np.isinf(numbers).any():
         position = int(np.argmax(np.isinf(numbers)))
-        raise InputError(f"item {first + position} holds infinity in the column {name!r}; give a finite number")
+        raise InputError(
+            f"item {first + position} holds infinity in the column {name!r}; give a finite number"
+        )
     return numbers
 
 
