@@ -36,6 +36,7 @@ class Found:
         columns: What else is known about each item.
         unreadable: Items that the source itself could not read, with the reason.
         notes: What a user should know besides.
+        unlabelled: What is wrong with an item that has no identity.
     """
 
     items: Items
@@ -44,6 +45,7 @@ class Found:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unreadable: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unlabelled: str = "without an identity"
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -99,7 +101,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
             f"{source}: none of the {len(keep):,} {nouns[1]} has an identity, expected a label for each, "
             "or one folder for each identity"
         )
-    obey("unlabelled", "without an identity", [names[i] for i in unlabelled])
+    obey("unlabelled", found.unlabelled, [names[i] for i in unlabelled])
     keep[unlabelled] = False
 
     duplicates, ambiguous = _duplicates(found, keep)

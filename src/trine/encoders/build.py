@@ -62,6 +62,11 @@ def build_encoder(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
             "set encoder.network to auto"
         )
+    if items.kind == "vectors" and recipe.views != "one":
+        raise SettingError(
+            f"encoder.views is {recipe.views!r}, which mirrors pictures, and the training items are vectors; "
+            "set encoder.views to one"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if items.kind == "vectors":
@@ -104,6 +109,7 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
+        views=recipe.views,
         small_resnet=recipe.small_resnet,
     )
     encoder = _completed(settings)
@@ -141,6 +147,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
+        views=recipe.views,
     )
     encoder = Encoder(settings, network=network)
     encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))

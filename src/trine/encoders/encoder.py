@@ -21,6 +21,7 @@ from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
+from trine.encoders.views import views_of
 from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
@@ -81,7 +82,10 @@ class Encoder(nn.Module):
         Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
         be bound to it.
         """
-        digest = hashlib.sha256(json.dumps(plain(self.settings), sort_keys=True).encode())
+        settings = plain(self.settings)
+        if settings["views"] == "one":
+            del settings["views"]  # Galleries filled before there were views stay bound to their encoder.
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
@@ -131,6 +135,9 @@ class Encoder(nn.Module):
     ) -> Float32[np.ndarray, "n d"]:
         """Embeds any number of items; the encoder is left as it was.
 
+        Where `settings.views` names several views of a picture, its embedding is their mean, of length 1
+        again where `settings.normalise`.
+
         Args:
             items: A dataset, its items, arrays as `prepare` takes them, or paths of pictures.
             batch_size: How many go through the network at once.
@@ -157,10 +164,17 @@ class Encoder(nn.Module):
                 positions = range(start, min(start + batch_size, len(source)))
                 batch = self._prepared(_Slice(source, positions), first=start).to(self.device)
                 with torch.inference_mode():
-                    embeddings[start : positions.stop] = self(batch).float().cpu().numpy()
+                    embeddings[start : positions.stop] = self._embedded(batch).cpu().numpy()
         finally:
             self.train(training)
         return embeddings
+
+    def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
+        if self.settings.views == "one":
+            return self(batch).float()
+        parts = [self(view).float() for view in views_of(batch, self.settings.views)]
+        mean = torch.stack(parts).mean(dim=0)
+        return F.normalize(mean, dim=1) if self.settings.normalise else mean
 
     def _prepared(self, items: Sequence[np.ndarray] | Items, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from trine.distances import Distance
+from trine.encoders.views import Views
 from trine.settings import Range
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
@@ -61,6 +62,9 @@ class EncoderRecipe:
         pretrained: Whether a timm model starts from its published weights.
         weights: A local file with weights for a timm model, safetensors or a torch state dict; it takes
             the place of the published ones.
+        views: What a picture's embedding is the mean of, wherever pictures are embedded but in training:
+            `one`, the picture; `flip`, the picture and its mirror image; `ten`, the corners and the centre
+            of the enlarged picture, and their mirror images. Not for what has a left and a right.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -71,6 +75,7 @@ class EncoderRecipe:
     image_size: Size | tuple[Size, Size] | None = None
     pretrained: bool = True
     weights: str | None = None
+    views: Views = "one"
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
 
@@ -87,6 +92,7 @@ class EncoderSettings:
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
         distance: The distance that its embeddings were trained for.
+        views: What the embedding of a picture is the mean of.
         small_resnet: Settings of that network, where it is the one.
         mlp: Settings of that network, where it is the one.
     """
@@ -98,5 +104,6 @@ class EncoderSettings:
     dimension: Annotated[int, Range(at_least=1)]
     normalise: bool
     distance: Distance
+    views: Views = "one"
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None

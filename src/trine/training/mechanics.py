@@ -192,6 +192,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
             for group in self.optimizers().param_groups:
                 group["lr"] = triplet.learning_rate(self.global_step)
+                group["betas"] = triplet.betas(self.global_step)
 
         def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
             step = self.global_step
