@@ -33,9 +33,7 @@ def people(tmp_path: Path) -> Path:
 
 
 @given(identity=words, camera=words, rest=st.text("ab09_c-", max_size=6), folder=words)
-def test_a_name_put_together_is_taken_apart_again(
-    identity: str, camera: str, rest: str, folder: str
-) -> None:
+def test_a_name_put_together_is_taken_apart_again(identity: str, camera: str, rest: str, folder: str) -> None:
     told = {"identity": identity, "camera": camera}
     assert Pattern(RE_ID).read(f"{folder}/{identity}_c{camera}_{rest}.jpg") == told
     assert Pattern(RE_ID + ".jpg").read(f"{identity}_c{camera}_{rest}.jpg") == told
@@ -83,7 +81,8 @@ def test_a_divided_folder_keeps_its_parts(tmp_path: Path) -> None:
 def test_a_name_that_does_not_fit_is_named_or_left_out(people: Path) -> None:
     picture(people / "thumbnail.png", 9)
     with pytest.raises(
-        DataError, match=r"1 picture whose name does not fit the pattern '.*': thumbnail.png; .*unlabelled='skip'"
+        DataError,
+        match=r"1 picture whose name does not fit the pattern '.*': thumbnail.png; .*unlabelled='skip'",
     ):
         load(people, pattern=RE_ID)
     data, report = load(people, pattern=RE_ID, policy=LoadPolicy(unlabelled="skip"))
@@ -96,7 +95,10 @@ def test_a_name_that_does_not_fit_is_named_or_left_out(people: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "sentence"),
     [
-        ("{identiy}_{*}", r"unknown field {identiy}: did you mean 'identity'\? known: identity, camera, group, \*"),
+        (
+            "{identiy}_{*}",
+            r"unknown field {identiy}: did you mean 'identity'\? known: identity, camera, group, \*",
+        ),
         ("{camera}_{*}", r"does not say where the identity is: write {identity} there"),
         ("{identity}_{identity}", r"has {identity} twice: leave one, or write {\*} for the other"),
         ("{identity}_c{camera", r"has a brace that belongs to no field"),

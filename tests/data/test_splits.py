@@ -206,10 +206,22 @@ class TestNamed:
     @pytest.mark.parametrize(
         ("named", "sentence"),
         [
-            (NamedIdentities(("0-5",), (), ("5-9",)), r"identity '5' is in train_identities and, by '5-9', in "),
-            (NamedIdentities(("0-5",), (), ("20-29",)), r"test_identities names '20-29', and made up has no "),
-            (NamedIdentities(("0-5",), ("bob",), ("6",)), r"validation_identities names 'bob', .* known: 0, 1"),
-            (NamedIdentities(("5-0",), (), ("6",)), r"the range '5-0', which ends before it begins: write '0-5'"),
+            (
+                NamedIdentities(("0-5",), (), ("5-9",)),
+                r"identity '5' is in train_identities and, by '5-9', in ",
+            ),
+            (
+                NamedIdentities(("0-5",), (), ("20-29",)),
+                r"test_identities names '20-29', and made up has no ",
+            ),
+            (
+                NamedIdentities(("0-5",), ("bob",), ("6",)),
+                r"validation_identities names 'bob', .* known: 0, 1",
+            ),
+            (
+                NamedIdentities(("5-0",), (), ("6",)),
+                r"the range '5-0', which ends before it begins: write '0-5'",
+            ),
         ],
     )
     def test_names_that_cannot_be_used(self, named: NamedIdentities, sentence: str) -> None:
@@ -223,5 +235,7 @@ class TestNamed:
             ("named", NamedIdentities(train=("a",))),
             ("identity", NamedIdentities(train=("a",), test=("b",))),
         ]:
-            with pytest.raises(SettingError, match=r"expected some of each with 'named', and none with another"):
+            with pytest.raises(
+                SettingError, match=r"expected some of each with 'named', and none with another"
+            ):
                 split(data, method=method, named=named)  # type: ignore[arg-type]

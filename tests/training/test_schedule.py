@@ -56,7 +56,9 @@ def test_the_fall_begins_where_it_is_told_or_after_the_warm_up(
 
 
 def test_betas_stay_where_nobody_changes_them() -> None:
-    assert {betas_at(step, steps=9, recipe=TrainingRecipe(decay_from=0.5)) for step in range(9)} == {(0.9, 0.99)}
+    assert {betas_at(step, steps=9, recipe=TrainingRecipe(decay_from=0.5)) for step in range(9)} == {
+        (0.9, 0.99)
+    }
 
 
 @given(steps=st.integers(1, 50), warmup=st.floats(0, 0.999))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from trine.distances import Distance
@@ -105,6 +105,8 @@ class TrainingRecipe:
         steps: How many batches are learned from, where `epochs` is null; null derives it: every item is
             seen five times, in at least 300 steps and at most 2,400.
         learning_rate: The highest learning rate of AdamW.
+        network_rate: The learning rate of the network as a share of that of the embedding head: below 1, a
+            pretrained network is changed little while its head is learned.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
         betas: AdamW's β₁ and β₂, how long it remembers gradients and their squares; β₂ is below its usual
             0.999, because a run of some hundred steps cannot wait for a memory of a thousand.
@@ -133,6 +135,7 @@ class TrainingRecipe:
     epochs: Annotated[int, Range(at_least=1)] | None = None
     steps: Annotated[int, Range(at_least=1)] | None = None
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    network_rate: Annotated[float, Range(above=0, at_most=1)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     betas: tuple[Share, Share] = (0.9, 0.99)
     late_beta1: Share | None = None
@@ -204,6 +207,8 @@ def check_together(recipe: Recipe, *, source: str) -> None:
         SettingError: Settings do not go together.
     """
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
+    if recipe.encoder.frozen:
+        _check_frozen(recipe, source=source)
     rules = {"loss.mining": recipe.loss.mining}
     for position, stage in enumerate(recipe.curriculum):
         if stage.mining is not None:
@@ -245,3 +250,24 @@ def _check_split(data: DataRecipe, *, source: str) -> None:
             f"{source}: data.split is named, and data.{missing[0]} names nobody; list identities there, such "
             "as [1-385]"
         )
+
+
+def _check_frozen(recipe: Recipe, *, source: str) -> None:
+    if not recipe.encoder.is_pretrained:
+        raise SettingError(
+            f"{source}: encoder.frozen keeps a network as it came, and encoder.network "
+            f"{recipe.encoder.network!r} comes untrained; name a timm model with weights, or set "
+            "encoder.frozen to false"
+        )
+    if recipe.training.network_rate != 1:
+        raise SettingError(
+            f"{source}: training.network_rate is {recipe.training.network_rate:g}, and a frozen network does "
+            "not learn; leave it at 1, or set encoder.frozen to false"
+        )
+    for each in fields(AugmentRecipe):
+        value = getattr(recipe.augment, each.name)
+        if value not in (each.default, 0):
+            raise SettingError(
+                f"{source}: augment.{each.name} is {value:g}, and a frozen network sees each picture once, "
+                "as it is; leave augment alone, or set encoder.frozen to false"
+            )
