@@ -208,19 +208,19 @@ class TestNamed:
         [
             (
                 NamedIdentities(("0-5",), (), ("5-9",)),
-                r"identity '5' is in train_identities and, by '5-9', in ",
+                r"identity '5' is in train_identities and, by '5-9'",
             ),
             (
                 NamedIdentities(("0-5",), (), ("20-29",)),
-                r"test_identities names '20-29', and made up has no ",
+                r"test_identities names '20-29', and made up",
             ),
             (
                 NamedIdentities(("0-5",), ("bob",), ("6",)),
-                r"validation_identities names 'bob', .* known: 0, 1",
+                r"validation_identities names 'bob', .*: 0, 1",
             ),
             (
                 NamedIdentities(("5-0",), (), ("6",)),
-                r"the range '5-0', which ends before it begins: write '0-5'",
+                r"range '5-0', which ends before .*: write '0-5'",
             ),
         ],
     )
@@ -235,7 +235,5 @@ class TestNamed:
             ("named", NamedIdentities(train=("a",))),
             ("identity", NamedIdentities(train=("a",), test=("b",))),
         ]:
-            with pytest.raises(
-                SettingError, match=r"expected some of each with 'named', and none with another"
-            ):
+            with pytest.raises(SettingError, match=r"some of each with 'named', and none with another"):
                 split(data, method=method, named=named)  # type: ignore[arg-type]

@@ -17,8 +17,8 @@ from trine.errors import SettingError
 SMALL = EncoderRecipe(dimension=5, small_resnet=SmallResNetSettings(width=4, blocks=(1,)))
 
 
-def pictures(count: int, *, size: tuple[int, int] = (16, 8)) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
+def pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
 
 
 def enlarged(picture: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -55,15 +55,13 @@ def naive_views(picture: np.ndarray, views: Views) -> list[np.ndarray]:
 
 
 def encoder_with(views: Views, *, normalise: bool) -> Encoder:
-    encoder = build_encoder(
-        ImageArray(pictures(6, size=(16, 16))), recipe=replace(SMALL, views=views, normalise=normalise)
-    )
+    encoder = build_encoder(ImageArray(pictures(6)), recipe=replace(SMALL, views=views, normalise=normalise))
     return encoder.eval()
 
 
 @pytest.mark.parametrize("views", ["one", "flip", "ten"])
 def test_views_are_those_of_the_paper(views: Views) -> None:
-    picture = pictures(1, size=(16, 16))[0]
+    picture = pictures(1)[0]
     batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
     made = [view[0].permute(1, 2, 0).numpy() for view in views_of(batch, views)]
     expected = naive_views(picture, views)
@@ -79,7 +77,7 @@ def test_views_are_those_of_the_paper(views: Views) -> None:
 @pytest.mark.parametrize("normalise", [True, False])
 @pytest.mark.parametrize("views", ["one", "flip", "ten"])
 def test_the_embedding_is_the_mean_of_those_of_the_views(views: Views, normalise: bool) -> None:
-    encoder, items = encoder_with(views, normalise=normalise), pictures(5, size=(16, 16))
+    encoder, items = encoder_with(views, normalise=normalise), pictures(5)
     expected = []
     for item in items:
         rows = []
@@ -98,7 +96,7 @@ def test_the_embedding_is_the_mean_of_those_of_the_views(views: Views, normalise
 
 def test_a_mirrored_picture_embeds_as_the_picture_does() -> None:
     for views in ("flip", "ten"):
-        encoder, items = encoder_with(views, normalise=True), pictures(4, size=(16, 16))
+        encoder, items = encoder_with(views, normalise=True), pictures(4)
         mirrored = np.ascontiguousarray(items[:, :, ::-1])
         np.testing.assert_allclose(encoder.embed(mirrored), encoder.embed(items), atol=1e-5)
 
@@ -117,7 +115,5 @@ def test_views_are_saved_and_part_of_the_fingerprint(tmp_path: Path) -> None:
 
 def test_vectors_have_one_view() -> None:
     items = Vectors(np.eye(4, dtype=np.float32))
-    with pytest.raises(
-        SettingError, match=r"encoder.views is 'flip', which mirrors pictures, and the training"
-    ):
+    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which mirrors pictures, and the"):
         build_encoder(items, recipe=EncoderRecipe(views="flip"))
