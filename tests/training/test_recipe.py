@@ -54,7 +54,7 @@ def test_every_packaged_recipe_is_valid_and_says_where_it_is_from() -> None:
         assert load_recipe(name) != Recipe()
     faces = load_recipe("facenet")
     assert (faces.loss.distance, faces.loss.margin) == ("squared_euclidean", 0.2)
-    assert load_recipe("batch-hard").loss.margin is None
+    assert load_recipe("trinet").loss.margin is None
 
 
 def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:

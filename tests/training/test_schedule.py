@@ -30,7 +30,7 @@ def test_the_rate_rises_then_falls(schedule: str) -> None:
 
 
 def test_the_rate_of_the_paper() -> None:
-    """Hermans et al., eq. 10: ε₀ = 3·10⁻⁴ until t₀ = 15,000, then ε₀·0.001^((t − t₀)/(t₁ − t₀)), t₁ = 25,000."""
+    """Hermans et al., eq. 10: ε₀ until t₀ = 15,000, then ε₀·0.001^((t − t₀)/(t₁ − t₀))."""
     recipe = TrainingRecipe(
         learning_rate=3e-4, warmup=0, schedule="exponential", decay_from=0.6, late_beta1=0.5
     )
