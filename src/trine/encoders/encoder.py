@@ -208,9 +208,9 @@ class Encoder(nn.Module):
         return rows
 
     def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
-        if self.settings.views == "one":
-            return self(batch).float()
-        parts = [self(view).float() for view in views_of(batch, self.settings.views)]
+        parts: list[Tensor] = [self(view).float() for view in views_of(batch, self.settings.views)]
+        if len(parts) == 1:
+            return parts[0]
         mean = torch.stack(parts).mean(dim=0)
         return F.normalize(mean, dim=1) if self.settings.normalise else mean
 

@@ -36,12 +36,11 @@ def views_of(pictures: Shaped[Tensor, "b c h w"], views: Views) -> Iterator[Shap
         >>> [len(list(views_of(torch.zeros(2, 3, 16, 8), views))) for views in ("one", "flip", "ten")]
         [1, 2, 10]
     """
+    crops: Iterator[Tensor] = iter((pictures,))
     if views == "ten":
         offset = 1 - 1 / ENLARGED
         corners = [(across, down) for down in (-offset, offset) for across in (-offset, offset)]
         crops = (window(pictures.float(), across, down) for across, down in [*corners, (0.0, 0.0)])
-    else:
-        crops = iter((pictures,))
     for crop in crops:
         yield crop
         if views != "one":

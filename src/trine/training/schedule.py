@@ -43,7 +43,7 @@ def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
     if recipe.schedule == "linear":
         return recipe.learning_rate * (1 - passed)
     if recipe.schedule == "exponential":
-        return recipe.learning_rate * LOWEST**passed
+        return recipe.learning_rate * math.pow(LOWEST, passed)
     return recipe.learning_rate
 
 
