@@ -27,7 +27,12 @@ def elected(probe, gallery, labels, k):
 def digits():
     bunch = load_digits()
     half = np.arange(len(bunch.data)) % 2 == 0
-    return bunch.data[~half][:300], bunch.target[~half][:300], bunch.data[half][:600], bunch.target[half][:600]
+    return (
+        bunch.data[~half][:300],
+        bunch.target[~half][:300],
+        bunch.data[half][:600],
+        bunch.target[half][:600],
+    )
 
 
 @settings(max_examples=60, deadline=None)

@@ -16,7 +16,17 @@ from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
+from trine.run.parts import (
+    Part,
+    check_part,
+    counted,
+    has_pair,
+    name_of,
+    part_of,
+    run_of,
+    trained_among,
+    trained_apart,
+)
 from trine.run.report import Listed, Report, count_triplets, figures_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
@@ -79,6 +89,7 @@ def evaluate_run(
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -102,6 +113,7 @@ def evaluate_run(
         far=far,
         margin=margin_of(run),
         listed=listed,
+        trained=None if apart is None else dataset.subset(apart),
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
@@ -150,6 +162,7 @@ def measure(
     margin: float | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
+    trained: Dataset | None = None,
 ) -> Report:
     """Measures embeddings, and the raw items beside them where they are not too many.
 
@@ -160,9 +173,10 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        margin: The margin of the triplets to count; None for the default one.
+        margin: The margin of the triplets to count; None counts none.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
+        trained: The items that were trained on, where the others are to be recognised by them.
 
     Returns:
         What was found.
@@ -177,6 +191,7 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
+    gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
         dataset.labels,
@@ -185,14 +200,20 @@ def measure(
         threshold=threshold,
         listed=listed,
         cameras=cameras,
+        gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
     raw, before = _raw(encoder, dataset), None
     if raw is not None:
+        raw_gallery = None if gallery is None else _raw(encoder, gallery)
         before = figures_of(
-            raw, dataset.labels, distance="euclidean", far=far, listed=listed, cameras=cameras
+            raw,
+            dataset.labels,
+            distance="euclidean",
+            far=far,
+            listed=listed,
+            cameras=cameras,
+            gallery=None if gallery is None or raw_gallery is None else (raw_gallery, gallery.labels),
         )
-    alpha = LossRecipe().margin if margin is None else margin
-    assert alpha is not None
     return Report(
         folder,
         name_of(dataset),
@@ -204,7 +225,9 @@ def measure(
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=alpha),
+        census=None
+        if margin is None
+        else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
     )
 
 
@@ -232,9 +255,16 @@ def write_report(subject: Subject) -> None:
 
 
 def margin_of(run: str | Path) -> float | None:
-    """The margin that a run was trained with; None where that is not known, or it was soft."""
+    """The margin at which the triplets of a run's report are counted; None counts none."""
     recipe = RunFolder(run_of(Path(run))).recipe
-    return load_recipe(str(recipe)).loss.margin if recipe.is_file() else None
+    return counted_margin(load_recipe(str(recipe)).loss if recipe.is_file() else LossRecipe())
+
+
+def counted_margin(loss: LossRecipe) -> float | None:
+    """The margin of a triplet loss, or the default one where it is soft; None for a loss of another kind."""
+    if loss.name != "triplet":
+        return None
+    return LossRecipe().margin if loss.margin is None else loss.margin
 
 
 def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:

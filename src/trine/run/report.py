@@ -14,22 +14,24 @@ from trine.distances import Distance
 from trine.evaluation import (
     Clustering,
     Identification,
+    Recognition,
     Retrieval,
     Verification,
     clustering,
     identification,
+    recognition,
     retrieval,
     verification,
 )
 from trine.mining import census
-from trine.run.headline import printed_lines, short_lines
+from trine.run.headline import NEIGHBOURS, printed_lines, short_lines
 from trine.shapes import Bool, Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
 
-Measured = Retrieval | Verification | Clustering | Identification
+Measured = Retrieval | Verification | Clustering | Identification | Recognition
 """One of the reports of `Figures`."""
 
 
@@ -43,6 +45,8 @@ class Figures:
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
         identification: Every item looks for its identity on other cameras; None without cameras.
+        recognition: The nearest items of the training part vote on who every item is; None where none of
+            these identities was trained on.
     """
 
     retrieval: Retrieval
@@ -50,6 +54,7 @@ class Figures:
     clustering: Clustering | None = None
     pairs: Verification | None = None
     identification: Identification | None = None
+    recognition: Recognition | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -207,6 +212,7 @@ def figures_of(
     threshold: float | None = None,
     listed: Listed | None = None,
     cameras: np.ndarray | None = None,
+    gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
@@ -218,6 +224,7 @@ def figures_of(
         threshold: Where to cluster the items; None does not.
         listed: Pairs of a list to measure, too.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
+        gallery: Rows and labels of items to be recognised by; None recognises nobody.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     return Figures(
@@ -236,6 +243,9 @@ def figures_of(
             at=at,
         ),
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
+        None
+        if gallery is None
+        else recognition(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
     )
 
 
@@ -297,6 +307,9 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
+    if isinstance(measured, Recognition):
+        alone = f", {measured.unmatched:,} of an identity that was not left out" if measured.unmatched else ""
+        return f"{len(measured.probes):,} items among {measured.gallery:,} that were trained on{alone}"
     pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
     if measured.folds is None:
         return pairs

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import Dataset, TripletTable, split
+from trine.data import Dataset, TripletTable, of_identities, split
 from trine.distances import Distance
 from trine.encoders import save
 from trine.errors import CalibrationError
 from trine.evaluation import calibrate, retrieval
-from trine.run.evaluate import measure, write_report
+from trine.run.evaluate import counted_margin, measure, write_report
 from trine.run.files import write_json
 from trine.run.pages import subject_of
 from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
 from trine.run.report import Report
 from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, RunFolder, fit, read_findings, world_of
+from trine.training import Loss, Recipe, RunFolder, fit, read_findings, with_loss, world_of
 
 
 def train_run(
@@ -29,6 +29,7 @@ def train_run(
     *,
     out: str | Path,
     triplets: TripletTable | None = None,
+    loss: Loss | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -36,7 +37,8 @@ def train_run(
 
     Where the recipe sets no validation part apart, the threshold comes from the test part: its items were
     not trained on either. The clusters at this threshold, and the share of impostor pairs that it accepts,
-    then look better than on other data; no other figure depends on it.
+    then look better than on other data; no other figure depends on it. Where identities of the test part
+    were trained on, its items are also recognised by their nearest neighbours in the training part.
 
     Args:
         dataset: Labelled items.
@@ -44,6 +46,7 @@ def train_run(
         out: The run folder; a new one, unless `resume`.
         triplets: Learn from these alone, as far as their items are in the training part; None learns
             from the identities.
+        loss: In place of the recipe's loss; see `fit`.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show progress in a terminal.
 
@@ -54,8 +57,11 @@ def train_run(
     Raises:
         DataError: The data does not allow the split, or does not suffice for the sampler.
         SettingError: A setting does not fit.
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume, or the loss cannot be used.
     """
+    recipe = with_loss(recipe, loss)
+    if recipe.data.identities is not None:
+        dataset = of_identities(dataset, recipe.data.identities)
     drawn = recipe.seed if recipe.data.seed is None else recipe.data.seed
     parts = split(
         dataset,
@@ -80,6 +86,7 @@ def train_run(
         triplets=listed,
         validation=looked_at,
         merit=merit if looked_at is not None else None,
+        loss=loss,
         resume=resume,
         progress=progress,
     )
@@ -92,6 +99,7 @@ def train_run(
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
+    trained = dataset.subset(parts.train)
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -101,15 +109,15 @@ def train_run(
         folder=run.path,
         part=part,
         far=far,
-        margin=recipe.loss.margin,
+        margin=counted_margin(recipe.loss),
         doctor=diagnoses,
+        trained=trained,
     )
     if left_out:
         note = f"{left_out:,} triplets were left out: they name items outside the training part"
         report = replace(report, notes=(note,))
     if not first:
         return report
-    trained = dataset.subset(parts.train)
     learned = f"{counted(trained)} of {name_of(dataset)}, split by {parts.method}, seed {drawn}"
     write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
     save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)

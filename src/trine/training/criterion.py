@@ -48,7 +48,9 @@ class Criterion:
 
     def parameters(self) -> list[nn.Parameter]:
         """Returns what is trained beside the encoder."""
-        return [] if self.module is None else [each for each in self.module.parameters() if each.requires_grad]
+        return (
+            [] if self.module is None else [each for each in self.module.parameters() if each.requires_grad]
+        )
 
     def value(
         self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int, references: References

@@ -94,7 +94,9 @@ def one_number(value: object, *, name: str) -> Float[Tensor, ""]:
         InputError: It is no single number, or has no way back to the embeddings.
     """
     if not isinstance(value, Tensor) or value.numel() != 1:
-        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        what = (
+            f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        )
         raise InputError(
             f"the loss {name} returned {what}, expected one number; reduce it, such as by its mean or sum"
         )

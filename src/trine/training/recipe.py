@@ -31,9 +31,10 @@ BELONGS = {
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """How the data is divided.
+    """What of the data is taken, and how it is divided.
 
     Attributes:
+        identities: The names of the identities to take at all; null takes all of them.
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
             `column` (as the data's own column says), or `auto`: the first that the data allows.
         test: Share of the data that is kept for the final figures, never trained on.
@@ -42,6 +43,7 @@ class DataRecipe:
             and the same one here are tested on the same items, so that they can be compared.
     """
 
+    identities: tuple[str | int, ...] | None = None
     split: Literal["auto", "identity", "stratified", "column"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
@@ -172,7 +174,7 @@ class Recipe:
 
     Attributes:
         seed: Where all randomness starts; the same seed gives the same run.
-        data: How the data is divided.
+        data: What of the data is taken, and how it is divided.
         encoder: The network and its preprocessing.
         augment: What training pictures are put through.
         sampler: What a batch is made of.

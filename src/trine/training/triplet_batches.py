@@ -64,8 +64,8 @@ def make_triplet_sampler(
     """
     if recipe.loss.name != "triplet":
         raise SettingError(
-            f"loss.name is {recipe.loss.name}, and the triplets of this run are listed; set it to triplet and "
-            "give no other loss, or train without triplets"
+            f"loss.name is {recipe.loss.name}, and the triplets of this run are listed; set it to triplet "
+            "and give no other loss, or train without triplets"
         )
     for key, value, off in (
         ("loss.memory", recipe.loss.memory, None),
