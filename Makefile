@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs results clean
 
 demo: .venv/.demo
 	$(BIN)/trine demo
@@ -17,6 +17,10 @@ lint: .venv/.test
 
 docs: .venv/.test
 	$(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
+
+# docs/results.md of the figures that the benchmarks have kept
+results: .venv/.test
+	$(BIN)/python benchmarks/results_page.py
 
 clean:
 	rm -rf .venv runs

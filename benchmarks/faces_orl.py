@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
-from results import keep, machine, spread
+from results import Outcome, keep, machine, spread
 from trine.data import load
 from trine.run import train_run
 from trine.training import load_recipe
@@ -35,7 +38,23 @@ def main(folder: str, seeds: range = SEEDS) -> None:
         )
         print(rows[-1], flush=True)
     summary = {name: spread([row[name] for row in rows]) for name in rows[0] if name != "seed"}
-    keep("faces_orl", __doc__, rows=rows, summary=summary, arguments=[folder])
+    keep("faces_orl", __doc__, rows=rows, summary=summary, arguments=[folder], outcomes=outcomes(rows))
+
+
+def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
+    """The figures of the page of results."""
+    return [
+        Outcome(
+            recipe="default",
+            data="ORL, 10 people never seen",
+            figure=figure,
+            values=[row[figure] for row in rows],
+            baselines={"pixels": mean(row[f"raw {figure}"] for row in rows)},
+            seconds=mean(row["seconds"] for row in rows),
+            command="trine train faces_orl --out runs/orl",
+        )
+        for figure in ("MAP@R", "TAR at FAR 1 %")
+    ]
 
 
 if __name__ == "__main__":

@@ -9,12 +9,37 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a recipe, or an estimator, reached on some data: a line of docs/results.md.
+
+    Attributes:
+        recipe: Its name, such as `trinet` or `trine.LMNN`.
+        data: What it was measured on: the data and the part of it.
+        figure: The name of the figure.
+        values: The figure of each seed or split.
+        baselines: What it is held against, by name.
+        seconds: How long one training takes.
+        command: What a user types for one such run.
+        larger_is_better: Whether it is; false for errors.
+    """
+
+    recipe: str
+    data: str
+    figure: str
+    values: Sequence[float]
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    command: str = ""
+    larger_is_better: bool = True
 
 
 @dataclass
@@ -63,6 +88,8 @@ def keep(
     rows: Sequence[Mapping[str, Any]],
     summary: Mapping[str, Any],
     arguments: Sequence[object] = (),
+    outcomes: Sequence[Outcome] = (),
+    failures: Sequence[str] = (),
 ) -> None:
     """Writes and prints what the script of this name has found.
 
@@ -72,14 +99,31 @@ def keep(
         rows: What was measured.
         summary: What it comes to.
         arguments: What the script was given.
+        outcomes: What it says of recipes and estimators: lines of docs/results.md.
+        failures: What did not work, a sentence each: also for docs/results.md.
     """
     command = " ".join(["python", f"benchmarks/{name}.py", *map(str, arguments)])
-    write(name, command=command, question=about.splitlines()[0], rows=rows, summary=summary)
+    write(
+        name,
+        command=command,
+        question=about.splitlines()[0],
+        rows=rows,
+        summary=summary,
+        outcomes=outcomes,
+        failures=failures,
+    )
     print(describe(summary))
 
 
 def write(
-    name: str, *, command: str, question: str, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+    name: str,
+    *,
+    command: str,
+    question: str,
+    rows: Sequence[Mapping[str, Any]],
+    summary: Mapping[str, Any],
+    outcomes: Sequence[Outcome] = (),
+    failures: Sequence[str] = (),
 ) -> None:
     """Keeps a result, with what it takes to get it again."""
     about = {
@@ -90,7 +134,10 @@ def write(
         "torch": version("torch"),
     }
     FOLDER.mkdir(exist_ok=True)
-    record = {**about, "summary": summary, "rows": list(rows)}
+    record: dict[str, Any] = {**about, "summary": summary}
+    if outcomes or failures:
+        record |= {"outcomes": [asdict(outcome) for outcome in outcomes], "failures": list(failures)}
+    record["rows"] = list(rows)
     (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     page = f"# {question}\n\n    {command}\n\n{about['date']}, {about['machine']}, torch {about['torch']}\n\n"
     (FOLDER / f"{name}.md").write_text(page + describe(summary) + "\n", encoding="utf-8")

@@ -204,6 +204,14 @@ def test_printed_recipe_is_one_that_can_be_read(capsys, tmp_path):
     assert answered(capsys, "recipe", tmp_path / "mine.yaml") == recipe
 
 
+def test_recipes_are_listed_with_what_to_expect_of_them(capsys):
+    listed = answered(capsys, "recipe", "--list")
+    assert listed.startswith("default\n  title:   ")
+    assert "\nfacenet\n  title:   FaceNet\n" in listed
+    assert "# source:  Schroff" in answered(capsys, "recipe", "facenet")
+    assert "# source" not in answered(capsys, "recipe", "facenet", "--set", "seed=1")
+
+
 def test_a_run_resumes_by_its_own_recipe(pictures, capsys, tmp_path, monkeypatch):
     run = tmp_path / "run"
     start = ["train", pictures, "--out", run, "--set", "training.steps=6", "training.checkpoint_every=2"]

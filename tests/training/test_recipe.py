@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,13 @@ import yaml
 from trine.encoders import EncoderRecipe, SmallResNetSettings
 from trine.errors import SettingError
 from trine.training import (
+    About,
     LossRecipe,
     Recipe,
     SamplerRecipe,
     Stage,
     TrainingRecipe,
+    about_recipe,
     check_recipe,
     load_recipe,
     recipe_names,
@@ -172,6 +174,18 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
 def test_mistakes_in_single_settings(key: str, value: str, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         load_recipe(overrides={key: value})
+
+
+def test_a_recipe_may_say_what_it_is_and_then_says_all_of_it(tmp_path: Path) -> None:
+    section = "about:\n" + "".join(f"  {field.name}: {field.name} of it\n" for field in fields(About))
+    path = written(tmp_path, section + "seed: 3\n")
+    assert load_recipe(path) == Recipe(seed=3)
+    assert about_recipe(path) == About(*(f"{field.name} of it" for field in fields(About)))
+    assert about_recipe(written(tmp_path, "seed: 3\n")) is None
+    with pytest.raises(SettingError, match=r"about.takes is missing"):
+        about_recipe(written(tmp_path, section.replace("  takes: takes of it\n", "")))
+    with pytest.raises(SettingError, match=r"unknown setting 'about.author'"):
+        about_recipe(written(tmp_path, section + "  author: me\n"))
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

@@ -106,15 +106,30 @@ def _recipe_arguments(parser: Any) -> None:
     parser.add_argument(
         "name", type=str, nargs="?", default="default", help="the name of a recipe, or a YAML file"
     )
+    parser.add_argument(
+        "--list", action="store_true", help="say what each packaged recipe is, and what to expect of it"
+    )
     _set_argument(parser)
 
 
 def _recipe(settings: Any) -> None:
-    from trine.training import load_recipe, recipe_names, recipe_text
+    from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
 
-    recipe = load_recipe(settings.name, overrides=_overrides(settings.set))
+    if settings.list:
+        say("\n\n".join(f"{name}\n{_indented(str(about_recipe(name)), '  ')}" for name in recipe_names()))
+        return
+    recipe, about = (
+        load_recipe(settings.name, overrides=_overrides(settings.set)),
+        about_recipe(settings.name),
+    )
     say(f"# recipes by name: {', '.join(recipe_names())}")
+    if about is not None and not settings.set:  # with other settings its figure is another one
+        say(_indented(str(about), "# "))
     say(recipe_text(recipe).rstrip())
+
+
+def _indented(text: str, by: str) -> str:
+    return "\n".join(by + line for line in text.splitlines())
 
 
 def _doctor_arguments(parser: Any) -> None:
@@ -264,7 +279,7 @@ VERBS: dict[str, Verb | Group] = {
         _recipe,
         _recipe_arguments,
         "Print every setting of a recipe, to be changed and given to train.",
-        "trine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
+        "trine recipe --list\ntrine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
     ),
     "doctor": Verb(
         _doctor,

@@ -8,7 +8,14 @@ from trine.training.folder import RunFolder, check_run
 from trine.training.given import Loss, with_loss
 from trine.training.log import read_looks
 from trine.training.processes import World, world_of
-from trine.training.reading import check_recipe, load_recipe, recipe_names, recipe_text
+from trine.training.reading import (
+    About,
+    about_recipe,
+    check_recipe,
+    load_recipe,
+    recipe_names,
+    recipe_text,
+)
 from trine.training.recipe import (
     DataRecipe,
     EvaluationRecipe,
@@ -24,6 +31,7 @@ from trine.training.vitals import effective_rank
 from trine.training.watch import read_findings
 
 __all__ = [
+    "About",
     "AugmentRecipe",
     "DataRecipe",
     "Diagnosis",
@@ -39,6 +47,7 @@ __all__ = [
     "Suspect",
     "TrainingRecipe",
     "World",
+    "about_recipe",
     "augment",
     "check_recipe",
     "check_run",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,31 @@ from trine.training.recipe import Recipe, check_together
 
 DEFAULT = "default"
 RECIPES = "recipes"
+ABOUT = "about"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a recipe says of itself.
+
+    Attributes:
+        title: What it is.
+        source: Where it is from: authors, year, title.
+        data: What it is for, or what its figure was measured on.
+        command: The command that runs it.
+        takes: How long that takes, and on what machine.
+        expects: The figure to expect, beside that of a baseline.
+    """
+
+    title: str
+    source: str
+    data: str
+    command: str
+    takes: str
+    expects: str
+
+    def __str__(self) -> str:
+        return "\n".join(f"{field.name + ':':9}{getattr(self, field.name)}" for field in fields(self))
 
 
 def load_recipe(
@@ -39,6 +65,8 @@ def load_recipe(
         trine.errors.SettingError: unknown setting 'training.epoch'; did you mean 'training.epochs'?
     """
     content, source = _content(name_or_file)
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key != ABOUT}
     recipe = parse(Recipe, content, source=source)
     check_together(recipe, source=source)
     if not overrides:
@@ -49,6 +77,28 @@ def load_recipe(
     recipe = parse(Recipe, values, source="settings")
     check_together(recipe, source="settings")
     return recipe
+
+
+def about_recipe(name_or_file: str | Path | None = None) -> About | None:
+    """Reads what a recipe says of itself, in its section `about`.
+
+    Args:
+        name_or_file: As for `load_recipe`.
+
+    Returns:
+        All of it; None where the recipe has no such section.
+
+    Raises:
+        SettingError: There is no such recipe, or the section lacks something or has too much.
+
+    Example:
+        >>> about_recipe("default").command
+        'trine train photos/ --out runs/photos'
+    """
+    content, source = _content(name_or_file)
+    if not isinstance(content, dict) or ABOUT not in content:
+        return None
+    return parse(About, content[ABOUT], source=source, key=ABOUT)
 
 
 def check_recipe(recipe: Recipe) -> None:
@@ -65,10 +115,11 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def recipe_names() -> list[str]:
-    """Lists the packaged recipes by name."""
-    folder = resources.files("trine.training") / RECIPES
+    """Lists the packaged recipes by name, the default one first."""
+    folder = resources.files("trine") / RECIPES
     files = sorted(path.name for path in folder.iterdir() if path.name.endswith(".yaml"))
-    return [DEFAULT, *(name.removesuffix(".yaml") for name in files)]
+    names = [name.removesuffix(".yaml") for name in files]
+    return sorted(names, key=lambda name: (name != DEFAULT, name))
 
 
 def recipe_text(recipe: Recipe) -> str:
@@ -90,8 +141,7 @@ def recipe_text(recipe: Recipe) -> str:
 
 
 def _content(name_or_file: str | Path | None) -> tuple[Any, str]:
-    if name_or_file is None or name_or_file == DEFAULT:
-        return {}, "the default recipe"
+    name_or_file = DEFAULT if name_or_file is None else name_or_file
     path = Path(name_or_file)
     if path.is_file():
         content = _read_yaml(_text(path), source=str(path))
@@ -99,7 +149,7 @@ def _content(name_or_file: str | Path | None) -> tuple[Any, str]:
         return {} if content is None else content, str(path)
     names = recipe_names()
     if str(name_or_file) in names:
-        packaged = resources.files("trine.training") / RECIPES / f"{name_or_file}.yaml"
+        packaged = resources.files("trine") / RECIPES / f"{name_or_file}.yaml"
         source = f"recipe {name_or_file}"
         return _read_yaml(packaged.read_text("utf-8"), source=source), source
     raise SettingError(

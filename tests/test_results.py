@@ -1,0 +1,73 @@
+"""The page of results says what the benchmarks have kept, and each recipe what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from trine.training import about_recipe, load_recipe, recipe_names
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def results_page(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import results_page
+
+    return results_page
+
+
+def kept_outcomes():
+    records = [json.loads(path.read_text("utf-8")) for path in (ROOT / "benchmarks/results").glob("*.json")]
+    return [outcome for record in records for outcome in record.get("outcomes", [])]
+
+
+def test_the_page_is_made_of_the_kept_figures(results_page):
+    assert (ROOT / "docs/results.md").read_text("utf-8") == results_page.page(results_page.kept())
+
+
+def test_a_line_says_figure_spread_baseline_and_time(results_page):
+    outcome = {
+        "recipe": "trinet",
+        "data": "people",
+        "figure": "rank 1",
+        "values": [0.4, 0.6],
+        "baselines": {"pixels": 0.1, "another": 0.7},
+        "seconds": 240.0,
+        "command": "trine train people",
+        "larger_is_better": True,
+    }
+    record = {
+        "question": "Who?",
+        "command": "python benchmarks/who.py",
+        "date": "today",
+        "machine": "one",
+        "torch": "2",
+        "outcomes": [outcome, outcome | {"larger_is_better": False, "values": [0.4], "seconds": None}],
+        "failures": ["It was late."],
+    }
+    page = results_page.page({"who": record, "other": {"question": "What?"}})
+    assert (
+        "| `trinet` | people | rank 1 | 0.500 ± 0.141 (2 runs) | pixels 0.100, another **0.700** | 4 min |"
+        in page
+    )
+    assert "| 0.400 (1 run) | pixels **0.100**, another 0.700 |  |" in page
+    assert page.count("    trine train people\n") == 1
+    assert page.endswith("## What did not work\n\n- It was late.\n")
+    assert "What?" not in page
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_packaged_recipe_says_what_it_is(name):
+    load_recipe(name)
+    about = about_recipe(name)
+    assert about is not None
+    words = about.command.split()
+    assert words[:2] == ["trine", "train"]
+    assert name == "default" or words[words.index("--recipe") + 1] == name
+
+
+def test_every_packaged_recipe_has_a_kept_figure_and_none_is_of_an_unknown_one():
+    told = {outcome["recipe"] for outcome in kept_outcomes()}
+    assert {name for name in told if not name.startswith("trine.")} == set(recipe_names())
