@@ -1,4 +1,4 @@
-"""`loss.name contrastive`: the pairs of a batch train, in all that a run can be, and no triplets are claimed."""
+"""`loss.name contrastive`: the pairs of a batch train, in all that a run can be; no triplets are claimed."""
 
 from __future__ import annotations
 

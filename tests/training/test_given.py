@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 import world_given
 from runs import rows
-from trine.data import load
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.errors import InputError, SettingError
 from trine.losses import triplet_loss
@@ -65,15 +64,14 @@ def test_a_function_trains_to_the_bits_of_the_same_loss_in_the_recipe(
 
 
 def test_a_loss_of_pytorch_metric_learning_trains_and_is_recorded(tmp_path: Path) -> None:
-    data, _ = load("digits")
-    data = data.subset(np.arange(500))
+    data = rows([24] * 8, spread=1.2)
     loss, miner = losses.TripletMarginLoss(margin=0.2), miners.TripletMarginMiner(0.2, "semihard")
 
     def mined(embeddings: Tensor, labels: Tensor) -> Tensor:
         found: Tensor = loss(embeddings, labels, miner(embeddings, labels))
         return found
 
-    settings = {"training.steps": 60, "encoder.small_resnet.width": 8, "sampler.batch": 64}
+    settings = {"training.steps": 60, "encoder.dimension": 8, "encoder.mlp.hidden": [32]}
     recipe = load_recipe(overrides=settings)
     for name, other in (("mined", mined), ("similarity", losses.MultiSimilarityLoss())):
         out = tmp_path / name
@@ -201,9 +199,7 @@ def test_settings_of_another_loss_are_refused(tmp_path: Path) -> None:
             fit(DATA, replace(RECIPE, loss=settings), out=tmp_path, loss=hard)
     with pytest.raises(InputError, match="loss must be callable with embeddings and labels, given str"):
         fit(DATA, RECIPE, out=tmp_path, loss="hard")  # type: ignore[arg-type]
-    with pytest.raises(
-        SettingError, match=r"loss\.name is given, and loss\.given is null"
-    ):
+    with pytest.raises(SettingError, match=r"loss\.name is given, and loss\.given is null"):
         load_recipe(overrides={"loss.name": "given"})
     with pytest.raises(SettingError, match=r"loss\.name is given, and the triplets of this run are listed"):
         fit(DATA, RECIPE, out=tmp_path, loss=hard, triplets=np.array([[0, 1, 20]]))
