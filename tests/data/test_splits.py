@@ -213,6 +213,8 @@ def test_unknown_identities_that_cannot_be_set_apart(
 ) -> None:
     with pytest.raises(error, match=message):
         split(dataset([0, 1, 2] * 4), **options)  # type: ignore[arg-type]
+
+
 class TestNamed:
     """Against a division by hand: each identity looked up in each list."""
 

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 POLICIES = {
     "unreadable": ("error", "pictures that cannot be read: error or skip"),
-    "missing": ("error", "rows with an empty feature: error, skip, or keep, which fills it with what is usual"),
+    "missing": (
+        "error",
+        "rows with an empty feature: error, skip, or keep, which fills it with what is usual",
+    ),
     "duplicates": ("error", "files listed twice: error, skip or keep"),
     "repeated": ("keep", "items of the same content: error, skip or keep"),
     "unlabelled": ("error", "items without an identity: error or skip"),
@@ -94,7 +97,7 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     parser.add_argument(
         name,
         type=str,
-        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, fashion-mnist",
+        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, shifted-digits, fashion-mnist",
         **optional,
     )
     parser.add_argument("--label", type=str, default=None, help="the label column of a table")

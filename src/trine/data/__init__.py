@@ -3,6 +3,7 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
+from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
 from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.named import NamedIdentities
@@ -36,6 +37,7 @@ __all__ = [
     "decode",
     "load",
     "load_unlabelled",
+    "of_identities",
     "read_items",
     "read_metadata",
     "read_pairs",

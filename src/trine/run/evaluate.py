@@ -16,7 +16,17 @@ from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
+from trine.run.parts import (
+    Part,
+    check_part,
+    counted,
+    has_pair,
+    name_of,
+    part_of,
+    run_of,
+    trained_among,
+    trained_apart,
+)
 from trine.run.report import RAW, Listed, Report, count_triplets, figures_of
 from trine.run.start import start_of
 from trine.shapes import Float32, Int64
@@ -78,6 +88,7 @@ def evaluate_run(
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -101,7 +112,7 @@ def evaluate_run(
         far=far,
         recipe=recipe_of(run),
         listed=listed,
-        trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
+        trained=None if apart is None else dataset.subset(apart),
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
@@ -165,8 +176,8 @@ def measure(
             is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
-        trained: What the encoder was trained on: where some of the items are of identities in it and others
-            are not, these are to be told apart.
+        trained: The items that were trained on, where the others are to be recognised by them, or to be told
+            from them where their identities are strangers.
 
     Returns:
         What was found.
@@ -181,7 +192,7 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
-    enrolled = trained if trained is not None and _has_strangers(dataset, trained) else None
+    gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
         dataset.labels,
@@ -190,12 +201,12 @@ def measure(
         threshold=threshold,
         listed=listed,
         cameras=cameras,
-        enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
+        gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
     began = None if recipe is None else recipe.encoder
     start, before = start_of(encoder, dataset, began), None
     if start is not None:
-        known_start = None if enrolled is None else start_of(encoder, enrolled, began)
+        known_start = None if gallery is None else start_of(encoder, gallery, began)
         before = figures_of(
             start.rows,
             dataset.labels,
@@ -203,10 +214,9 @@ def measure(
             far=far,
             listed=listed,
             cameras=cameras,
-            enrolled=None if known_start is None or enrolled is None else (known_start.rows, enrolled.labels),
+            gallery=None if known_start is None or gallery is None else (known_start.rows, gallery.labels),
         )
-    margin = LossRecipe().margin if recipe is None or recipe.loss.margin is None else recipe.loss.margin
-    assert margin is not None
+    margin = counted_margin(LossRecipe() if recipe is None else recipe.loss)
     return Report(
         folder,
         name_of(dataset),
@@ -218,7 +228,9 @@ def measure(
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
+        census=None
+        if margin is None
+        else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
         before_is=RAW if start is None else start.words,
     )
 
@@ -252,7 +264,8 @@ def recipe_of(run: str | Path) -> Recipe | None:
     return load_recipe(str(recipe)) if recipe.is_file() else None
 
 
-def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
-    """Whether some items are of identities that were trained on, and some are not."""
-    seen = np.isin(dataset.labels, trained.labels)
-    return bool(seen.any() and not seen.all())
+def counted_margin(loss: LossRecipe) -> float | None:
+    """The margin of a triplet loss, or the default one where it is soft; None for a loss of another kind."""
+    if loss.name != "triplet":
+        return None
+    return LossRecipe().margin if loss.margin is None else loss.margin

@@ -15,16 +15,18 @@ from trine.evaluation import (
     Clustering,
     Identification,
     OpenSet,
+    Recognition,
     Retrieval,
     Verification,
     clustering,
     identification,
     open_set,
+    recognition,
     retrieval,
     verification,
 )
 from trine.mining import census
-from trine.run.headline import FPIR, printed_lines, short_lines
+from trine.run.headline import FPIR, NEIGHBOURS, printed_lines, short_lines
 from trine.shapes import Bool, Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
@@ -32,7 +34,7 @@ from trine.triplets import Census
 CENSUS_ITEMS = 2000
 RAW = "the raw pictures or features, compared as they are"
 
-Measured = Retrieval | Verification | Clustering | Identification | OpenSet
+Measured = Retrieval | Verification | Clustering | Identification | OpenSet | Recognition
 """One of the reports of `Figures`."""
 
 
@@ -48,6 +50,8 @@ class Figures:
         identification: Every item looks for its identity on other cameras; None without cameras.
         open_set: Every item looks for its identity among the training part, which may not have it; None where
             all have it, or none.
+        recognition: The nearest items of the training part vote on who every item is; None where none of
+            these identities was trained on.
     """
 
     retrieval: Retrieval
@@ -56,6 +60,7 @@ class Figures:
     pairs: Verification | None = None
     identification: Identification | None = None
     open_set: OpenSet | None = None
+    recognition: Recognition | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -218,7 +223,7 @@ def figures_of(
     threshold: float | None = None,
     listed: Listed | None = None,
     cameras: np.ndarray | None = None,
-    enrolled: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
+    gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
@@ -230,7 +235,8 @@ def figures_of(
         threshold: Where to cluster the items; None does not.
         listed: Pairs of a list to measure, too.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
-        enrolled: Embeddings and identities of those who are known: then every item is a probe among them.
+        gallery: Rows and labels of items to be recognised by; None recognises nobody. Where some of the
+            identities are not among them, these are strangers to be told apart.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     return Figures(
@@ -249,7 +255,12 @@ def figures_of(
             at=at,
         ),
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
-        None if enrolled is None else open_set(embeddings, labels, *enrolled, distance=distance, at=FPIR),
+        open_set(embeddings, labels, *gallery, distance=distance, at=FPIR)
+        if gallery is not None and _has_strangers(labels, gallery[1])
+        else None,
+        None
+        if gallery is None
+        else recognition(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
     )
 
 
@@ -316,8 +327,17 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
+    if isinstance(measured, Recognition):
+        alone = f", {measured.unmatched:,} of an identity that was not left out" if measured.unmatched else ""
+        return f"{len(measured.probes):,} items among {measured.gallery:,} that were trained on{alone}"
     pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
     if measured.folds is None:
         return pairs
     spread = f"{measured.accuracy:.4f} ± {measured.accuracy_standard_error:.4f}"
     return f"{pairs}; accuracy {spread} (standard error over {len(measured.folds.accuracies)} folds)"
+
+
+def _has_strangers(labels: Int64[np.ndarray, " n"], known: Int64[np.ndarray, " m"]) -> bool:
+    """Whether some items are of identities that are known, and some are not."""
+    seen = np.isin(labels, known)
+    return bool(seen.any() and not seen.all())

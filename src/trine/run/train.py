@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import Dataset, NamedIdentities, Split, TripletTable, split
+from trine.data import Dataset, NamedIdentities, Split, TripletTable, of_identities, split
 from trine.distances import Distance
 from trine.encoders import save
 from trine.errors import CalibrationError
@@ -20,7 +20,7 @@ from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
 from trine.run.report import Report
 from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, RunFolder, fit, read_findings, world_of
+from trine.training import Loss, Recipe, RunFolder, fit, read_findings, with_loss, world_of
 
 STRANGERS = "unseen items of seen identities, and unknown identities"
 """What the open split makes of the test part."""
@@ -32,6 +32,7 @@ def train_run(
     *,
     out: str | Path,
     triplets: TripletTable | None = None,
+    loss: Loss | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -39,7 +40,8 @@ def train_run(
 
     Where the recipe sets no validation part apart, the threshold comes from the test part: its items were
     not trained on either. The clusters at this threshold, and the share of impostor pairs that it accepts,
-    then look better than on other data; no other figure depends on it.
+    then look better than on other data; no other figure depends on it. Where identities of the test part
+    were trained on, its items are also recognised by their nearest neighbours in the training part.
 
     Args:
         dataset: Labelled items.
@@ -47,6 +49,7 @@ def train_run(
         out: The run folder; a new one, unless `resume`.
         triplets: Learn from these alone, as far as their items are in the training part; None learns
             from the identities.
+        loss: In place of the recipe's loss; see `fit`.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show progress in a terminal.
 
@@ -57,8 +60,11 @@ def train_run(
     Raises:
         DataError: The data does not allow the split, or does not suffice for the sampler.
         SettingError: A setting does not fit.
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume, or the loss cannot be used.
     """
+    recipe = with_loss(recipe, loss)
+    if recipe.data.identities is not None:
+        dataset = of_identities(dataset, recipe.data.identities)
     drawn = recipe.seed if recipe.data.seed is None else recipe.data.seed
     parts = split(
         dataset,
@@ -87,6 +93,7 @@ def train_run(
         triplets=listed,
         validation=looked_at,
         merit=merit if looked_at is not None else None,
+        loss=loss,
         resume=resume,
         progress=progress,
     )
@@ -101,6 +108,7 @@ def train_run(
     unseen = not np.isin(tested.labels, dataset.labels[parts.train]).any()
     usual = "identities never seen" if unseen else "seen identities, unseen items"
     how = STRANGERS if parts.method == "open" else usual
+    trained = dataset.subset(parts.train)
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -112,7 +120,7 @@ def train_run(
         far=far,
         recipe=recipe,
         doctor=diagnoses,
-        trained=dataset.subset(parts.train),
+        trained=trained,
     )
     notes = _left_out(dataset, parts)
     if left_out:
@@ -120,7 +128,6 @@ def train_run(
     report = replace(report, notes=(*report.notes, *notes))
     if not first:
         return report
-    trained = dataset.subset(parts.train)
     learned = f"{counted(trained)} of {name_of(dataset)}, split by {parts.method}, seed {drawn}"
     write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
     save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)
