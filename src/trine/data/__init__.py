@@ -4,6 +4,7 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 """
 
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
@@ -36,4 +37,5 @@ __all__ = [
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
 ]
