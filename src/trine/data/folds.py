@@ -24,9 +24,9 @@ def split_by_folds(
 ) -> Split:
     """Divides a data set as the folds of a list of pairs do: no identity is in two parts.
 
-    An identity that a pair of a test fold names is for the test, one that a pair of a validation fold names is
-    for validation, and all others are for training: those of the other folds, and those that the list does not
-    name.
+    An identity that a pair of a test fold names is for the test, one that a pair of a validation fold names
+    is for validation, and all others are for training: those of the other folds, and those that the list
+    does not name.
 
     Args:
         dataset: The labelled items; the pairs go by their names.
@@ -45,9 +45,8 @@ def split_by_folds(
     Example:
         >>> from trine.data import Vectors
         >>> names = ("ann/1", "ann/2", "bob/1", "cem/1", "dee/1")
-        >>> data = Dataset(
-        ...     Vectors(np.eye(5, dtype=np.float32)), np.array([0, 0, 1, 2, 3]), ("ann", "bob", "cem", "dee"), names
-        ... )
+        >>> people = ("ann", "bob", "cem", "dee")
+        >>> data = Dataset(Vectors(np.eye(5, dtype=np.float32)), np.array([0, 0, 1, 2, 3]), people, names)
         >>> pairs = PairTable(
         ...     "pairs.csv",
         ...     ("ann/1", "ann/1", "cem/1"),
@@ -73,8 +72,8 @@ def split_by_folds(
     left = len(np.unique(dataset.labels[train]))
     if left < 2:
         raise DataError(
-            f"the folds of {pairs.source} leave {left} of {len(dataset.identities):,} identities for training, "
-            "expected at least two: name fewer folds for test and validation"
+            f"the folds of {pairs.source} leave {left} of {len(dataset.identities):,} identities for "
+            "training, expected at least two: name fewer folds for test and validation"
         )
     return Split(train, held_out, tested, "folds")
 
@@ -114,6 +113,6 @@ def _check_apart(
     label = owners[row, column]
     here, there = _PARTS[part_of_pair[row]], _PARTS[part_of_identity[label]]
     raise DataError(
-        f"{pairs.source}, {pairs.unit} {pairs.first + row}: {dataset.identities[label]!r} stands in a fold for "
-        f"{here} and in one for {there}; put all pairs of an identity into folds of one part"
+        f"{pairs.source}, {pairs.unit} {pairs.first + row}: {dataset.identities[label]!r} stands in a fold "
+        f"for {here} and in one for {there}; put all pairs of an identity into folds of one part"
     )

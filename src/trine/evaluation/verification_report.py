@@ -129,15 +129,16 @@ class Verification:
     def best_threshold(self) -> float:
         """The threshold of the highest accuracy on these pairs, to be applied to others.
 
-        It lies midway between two neighbouring observed distances; it is the largest distance where all pairs
-        are best accepted, and half of the smallest where none is. Of several that are as good, the smallest is
-        taken, which accepts the fewest. On these very pairs it looks better than it is.
+        It lies midway between two neighbouring observed distances; it is the largest distance where it is
+        best to accept all pairs, and half of the smallest where it is best to accept none. Of several that
+        are as good, the smallest is taken, which accepts the fewest. On these very pairs it looks better
+        than it is.
 
         Example:
             >>> from trine.evaluation import verification
             >>> chosen_on = verification(np.array([[0.0], [0.1], [1.0], [1.3]]), ["a", "a", "b", "b"])
             >>> round(chosen_on.best_threshold(), 2)
-            0.5
+            0.6
             >>> others = verification(np.array([[0.0], [0.4], [0.8]]), ["a", "a", "b"])
             >>> round(others.accuracy_at(chosen_on.best_threshold()), 3)
             0.667

@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Method
-from trine.data import Dataset
+from trine.data import Dataset, read_pairs
 from trine.encoders import Encoder, load
 from trine.errors import CalibrationError, DataError, SettingError
-from trine.evaluation import calibrate, pairs_of, picture
+from trine.evaluation import calibrate, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
+from trine.run.listed import HeldOut, Listed, listed_pairs
 from trine.run.pages import Subject, evaluation_page, subject_of
 from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
-from trine.run.report import Listed, Report, count_triplets, figures_of
-from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
+from trine.run.report import Figures, Report, count_triplets, figures_of
+from trine.shapes import Float32
+from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
 RAW_VALUES = 1 << 28
@@ -78,7 +79,7 @@ def evaluate_run(
         )
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
-    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -100,36 +101,12 @@ def evaluate_run(
         folder=folder,
         part=f"{words} ({counted(chosen)})",
         far=far,
-        margin=margin_of(run),
+        recipe=recipe_of(run),
         listed=listed,
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
     return report
-
-
-def listed_pairs(path: str | Path, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
-    """Finds the pairs of a list whose items are both in a part of the data.
-
-    Args:
-        path: The list.
-        dataset: All the data.
-        part: Positions of the part's items.
-
-    Raises:
-        DataError: The list cannot be read, a name is no item of the data, or no pair lies within the part.
-    """
-    found, same, fold = pairs_of(dataset, path)
-    place = np.full(len(dataset), -1, dtype=np.int64)
-    place[part] = np.arange(len(part))
-    within = place[found]
-    kept = (within >= 0).all(axis=1)
-    if not (kept & same).any() or not (kept & ~same).any():
-        raise DataError(
-            f"of the {len(found):,} pairs of {path}, {int((kept & same).sum()):,} of one identity and "
-            f"{int((kept & ~same).sum()):,} of two have both items in the part; evaluate with --part all"
-        )
-    return Listed(within[kept], same[kept], None if fold is None else fold[kept], int((~kept).sum()))
 
 
 def check_asked(part: str, far: float) -> None:
@@ -147,9 +124,10 @@ def measure(
     folder: Path,
     part: str,
     far: float,
-    margin: float | None,
+    recipe: Recipe,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
+    held_out: HeldOut | None = None,
 ) -> Report:
     """Measures embeddings, and the raw items beside them where they are not too many.
 
@@ -160,9 +138,11 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        margin: The margin of the triplets to count; None for the default one.
+        recipe: What the encoder was trained by: the margin of the triplets to count (the default one where
+            it was soft), and how to cluster.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
+        held_out: What chooses a threshold for these pairs; None leaves them without.
 
     Returns:
         What was found.
@@ -183,28 +163,48 @@ def measure(
         distance=distance,
         far=far,
         threshold=threshold,
+        linkage=recipe.evaluation.clustering,
         listed=listed,
+        pairs_threshold=None
+        if held_out is None
+        else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
     )
-    raw, before = _raw(encoder, dataset), None
-    if raw is not None:
-        before = figures_of(
-            raw, dataset.labels, distance="euclidean", far=far, listed=listed, cameras=cameras
-        )
-    alpha = LossRecipe().margin if margin is None else margin
-    assert alpha is not None
+    margin = LossRecipe().margin if recipe.loss.margin is None else recipe.loss.margin
+    assert margin is not None
     return Report(
         folder,
         name_of(dataset),
         part,
-        before,
+        _before(encoder, dataset, far=far, listed=listed, held_out=held_out),
         after,
         far,
         known,
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=alpha),
+        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
+    )
+
+
+def _before(
+    encoder: Encoder, dataset: Dataset, *, far: float, listed: Listed | None, held_out: HeldOut | None
+) -> Figures | None:
+    """The figures of the raw items; None where they are too many."""
+    raw = _raw(encoder, dataset)
+    if raw is None:
+        return None
+    others = None if held_out is None else _raw(encoder, held_out.dataset)
+    return figures_of(
+        raw,
+        dataset.labels,
+        distance="euclidean",
+        far=far,
+        listed=listed,
+        pairs_threshold=None
+        if held_out is None or others is None
+        else held_out.threshold(others, distance="euclidean"),
+        cameras=dataset.columns.get("camera"),
     )
 
 
@@ -231,10 +231,10 @@ def write_report(subject: Subject) -> None:
     )
 
 
-def margin_of(run: str | Path) -> float | None:
-    """The margin that a run was trained with; None where that is not known, or it was soft."""
+def recipe_of(run: str | Path) -> Recipe:
+    """The recipe that a run was trained by; the defaults where that is not known."""
     recipe = RunFolder(run_of(Path(run))).recipe
-    return load_recipe(str(recipe)).loss.margin if recipe.is_file() else None
+    return load_recipe(str(recipe)) if recipe.is_file() else Recipe()
 
 
 def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:

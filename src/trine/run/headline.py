@@ -72,9 +72,10 @@ def short_lines(far: float) -> tuple[Headline, ...]:
     )
 
 
+_JUDGED = "accuracy at the threshold of the validation pairs"
 _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
-    "pairs": ("listed pairs", ("accuracy", "ROC AUC", "TAR at FAR 1 %")),
+    "pairs": ("listed pairs", ("accuracy", _JUDGED, "ROC AUC", "TAR at FAR 1 %")),
 }
 
 
@@ -117,6 +118,7 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
         ),
         "pairs": (
             Headline("accuracy", "pairs", "accuracy"),
+            Headline(_JUDGED, "pairs_judged", "accuracy"),
             Headline("ROC AUC", "pairs", "roc_auc"),
             Headline("EER", "pairs", "eer", larger_is_better=False),
             *(_tar(rate, "pairs") for rate in sorted({0.01, far}, reverse=True)),

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import Dataset, TripletTable, split
+from trine.data import Dataset, PairTable, Split, TripletTable, read_pairs, split, split_by_folds
 from trine.distances import Distance
 from trine.encoders import save
-from trine.errors import CalibrationError
+from trine.errors import CalibrationError, SettingError
 from trine.evaluation import calibrate, retrieval
 from trine.run.evaluate import measure, write_report
 from trine.run.files import write_json
+from trine.run.listed import HeldOut, listed_pairs, pairs_within
 from trine.run.pages import subject_of
 from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
 from trine.run.report import Report
@@ -29,6 +30,7 @@ def train_run(
     *,
     out: str | Path,
     triplets: TripletTable | None = None,
+    pairs: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -44,6 +46,9 @@ def train_run(
         out: The run folder; a new one, unless `resume`.
         triplets: Learn from these alone, as far as their items are in the training part; None learns
             from the identities.
+        pairs: A list of pairs, as for `evaluate_run`: those of the test part are measured, too, and where the
+            validation part has some, also at the threshold that is best on these. `data.split: folds` divides
+            by its folds.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show progress in a terminal.
 
@@ -52,20 +57,16 @@ def train_run(
         model and the picture.
 
     Raises:
-        DataError: The data does not allow the split, or does not suffice for the sampler.
+        DataError: The data does not allow the split, or does not suffice for the sampler; the list cannot be
+            read, or has no pairs in the test part.
         SettingError: A setting does not fit.
         InputError: The folder holds a run already, or none to resume.
     """
-    drawn = recipe.seed if recipe.data.seed is None else recipe.data.seed
-    parts = split(
-        dataset,
-        method=recipe.data.split,
-        test=recipe.data.test,
-        validation=recipe.data.validation,
-        seed=drawn,
-    )
+    table = None if pairs is None else read_pairs(pairs)
+    parts, words = _divided(dataset, recipe, table)
     distance, far = recipe.loss.distance, recipe.evaluation.far
-    listed, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
+    taught, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
+    listed = None if table is None else listed_pairs(table, dataset, parts.test)
     held_out = dataset.subset(parts.validation) if len(parts.validation) else None
     tested = dataset.subset(parts.test)
 
@@ -77,21 +78,24 @@ def train_run(
         dataset.subset(parts.train),
         recipe,
         out=out,
-        triplets=listed,
+        triplets=taught,
         validation=looked_at,
         merit=merit if looked_at is not None else None,
         resume=resume,
         progress=progress,
     )
     embeddings = encoder.embed(tested)
-    if held_out is None:
-        encoder.calibration = _calibrated(embeddings, tested, distance=distance, far=far)
-    else:
-        encoder.calibration = _calibrated(encoder.embed(held_out), held_out, distance=distance, far=far)
+    others = None
+    if held_out is not None:
+        within = None if table is None else pairs_within(table, dataset, parts.validation)
+        others = HeldOut(held_out, encoder.embed(held_out), within)
+    rows, items = (embeddings, tested) if others is None else (others.embeddings, others.dataset)
+    encoder.calibration = _calibrated(rows, items, distance=distance, far=far)
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts))
-    how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
+    apart = parts.method in ("identity", "folds")
+    how = "identities never seen" if apart else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -101,19 +105,42 @@ def train_run(
         folder=run.path,
         part=part,
         far=far,
-        margin=recipe.loss.margin,
+        recipe=recipe,
         doctor=diagnoses,
+        listed=listed,
+        held_out=others,
     )
     if left_out:
         note = f"{left_out:,} triplets were left out: they name items outside the training part"
-        report = replace(report, notes=(note,))
+        report = replace(report, notes=(note, *report.notes))
     if not first:
         return report
     trained = dataset.subset(parts.train)
-    learned = f"{counted(trained)} of {name_of(dataset)}, split by {parts.method}, seed {drawn}"
+    learned = f"{counted(trained)} of {name_of(dataset)}, split by {words}"
     write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
     save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)
     return report
+
+
+def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
+    """The parts, and how they were made in words."""
+    if recipe.data.split == "folds":
+        if pairs is None:
+            raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
+        tested, held_out = recipe.data.test_folds, recipe.data.validation_folds
+        words = f"folds: {', '.join(map(str, tested))} for the test"
+        if held_out:
+            words += f", {', '.join(map(str, held_out))} for validation"
+        return split_by_folds(dataset, pairs, test=tested, validation=held_out), words
+    seed = recipe.seed if recipe.data.seed is None else recipe.data.seed
+    parts = split(
+        dataset,
+        method=recipe.data.split,
+        test=recipe.data.test,
+        validation=recipe.data.validation,
+        seed=seed,
+    )
+    return parts, f"{parts.method}, seed {seed}"
 
 
 def _calibrated(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from trine.clustering import Method as Linkage
 from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
@@ -23,16 +24,22 @@ class DataRecipe:
 
     Attributes:
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), or `auto`: the first that the data allows.
+            `column` (as the data's own column says), `folds` (as the folds of a list of pairs do, which
+            `test_folds` and `validation_folds` name), or `auto`: the first of the first three that the data
+            allows.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
+        test_folds: With `folds`, those whose identities the final figures are from.
+        validation_folds: With `folds`, those whose identities choose when to stop, and the threshold.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
     """
 
-    split: Literal["auto", "identity", "stratified", "column"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "folds"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
+    test_folds: tuple[int | str, ...] = ()
+    validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None
 
 
@@ -141,9 +148,12 @@ class EvaluationRecipe:
 
     Attributes:
         far: The false-accept rate that the threshold is chosen for.
+        clustering: How items are clustered at this threshold: `connected` joins whatever a chain of near
+            items connects, `average` two clusters while the mean distance of their items is within it.
     """
 
     far: Annotated[float, Range(above=0, below=1)] = 0.01
+    clustering: Linkage = "connected"
 
 
 @dataclass(frozen=True)
@@ -205,8 +215,22 @@ def check_together(recipe: Recipe, *, source: str) -> None:
             f"{source}: data.test {recipe.data.test:g} and data.validation "
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
         )
-    if recipe.training.patience is not None and recipe.data.validation == 0:
+    _check_folds(recipe.data, source=source)
+    looked_at = recipe.data.validation_folds if recipe.data.split == "folds" else recipe.data.validation
+    if recipe.training.patience is not None and not looked_at:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
+        )
+
+
+def _check_folds(data: DataRecipe, *, source: str) -> None:
+    named = [key for key in ("test_folds", "validation_folds") if getattr(data, key)]
+    if data.split != "folds" and named:
+        raise SettingError(
+            f"{source}: data.{named[0]} names folds, and data.split is {data.split}; set data.split to folds"
+        )
+    if data.split == "folds" and not data.test_folds:
+        raise SettingError(
+            f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
         )
