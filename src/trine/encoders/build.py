@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from trine.data import Items
 from trine.distances import Distance
 from trine.encoders.encoder import Encoder, build_network
+from trine.encoders.head import start_at_principal
+from trine.encoders.packaged import PREFIX, load_packaged
 from trine.encoders.preparation import grey_or_colour
 from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.errors import DataError, SettingError
-from trine.shapes import Float32
+from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
 SAMPLE = 1024
@@ -44,6 +46,7 @@ def build_encoder(
         SettingError: The network is unknown, or does not suit the items.
         DataError: There is no item, or vectors hold NaN or infinity.
         ModelError: Pretrained weights were asked for and cannot be had.
+        MissingDependencyError: The package that carries them is not installed.
 
     Example:
         >>> from trine.data import Vectors
@@ -65,10 +68,14 @@ def build_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if items.kind == "vectors":
-            return _for_vectors(items, recipe, distance)
-        if network == "small_resnet":
-            return _for_pictures(items, recipe, distance)
-        return _for_timm(items, recipe, distance)
+            encoder = _for_vectors(items, recipe, distance)
+        elif network == "small_resnet":
+            encoder = _for_pictures(items, recipe, distance)
+        else:
+            encoder = _for_timm(items, recipe, distance)
+    if recipe.head == "principal":
+        start_at_principal(encoder, encoder.features(items.subset(_spaced(items))))
+    return encoder
 
 
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
@@ -129,7 +136,9 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         network = pretrained_timm_network(name, size=size)
     else:
         network = timm_network(name, size=size)
-        if recipe.weights is not None:
+        if recipe.weights is not None and recipe.weights.startswith(PREFIX):
+            load_packaged(network, package=recipe.weights.removeprefix(PREFIX), name=name)
+        elif recipe.weights is not None:
             load_weights(network, path=Path(recipe.weights), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
     height, width = size or tuple(own.get("input_size", (3, 224, 224)))[1:]
@@ -178,10 +187,13 @@ def _completed(settings: EncoderSettings) -> Encoder:
     return Encoder(replace(settings, features=features), network=network)
 
 
-def _sample(items: Items) -> list[np.ndarray]:
+def _spaced(items: Items) -> Int64[np.ndarray, " k"]:
     count = min(len(items), SAMPLE)
-    positions = np.linspace(0, len(items) - 1, count).round().astype(int)
-    return [grey_or_colour(items[int(at)], position=int(at)) for at in positions]
+    return np.linspace(0, len(items) - 1, count).round().astype(np.int64)
+
+
+def _sample(items: Items) -> list[np.ndarray]:
+    return [grey_or_colour(items[int(at)], position=int(at)) for at in _spaced(items)]
 
 
 def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -111,16 +111,17 @@ class Encoder(nn.Module):
         Returns:
             One embedding a row; of length 1 where `settings.normalise`.
         """
-        values = batch.to(self.mean.dtype)
-        if self.settings.kind == "images":
-            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
-            values = ((values - mean) / std).contiguous(memory_format=torch.channels_last)
-        else:
-            values = (values - self.mean) / self.std
-        embeddings: Tensor = self.head(self.network(values))
+        embeddings: Tensor = self.head(self.network(self._standardised(batch)))
         if self.settings.normalise:
             embeddings = F.normalize(embeddings.float(), dim=1)
         return embeddings
+
+    def _standardised(self, batch: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b ..."]:
+        values = batch.to(self.mean.dtype)
+        if self.settings.kind == "images":
+            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
+            return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+        return (values - self.mean) / self.std
 
     def embed(
         self,
@@ -143,10 +144,47 @@ class Encoder(nn.Module):
             InputError: An item is not what this encoder was trained on.
             DataError: A picture cannot be read.
         """
+        return self._rows(
+            items, self, width=self.settings.dimension, batch_size=batch_size, progress=progress
+        )
+
+    def features(
+        self,
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        *,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Float32[np.ndarray, "n f"]:
+        """Says what the network hands to the embedding head; the encoder is left as it was.
+
+        Args:
+            items: As for `embed`.
+            batch_size: How many go through the network at once.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            One row of `settings.features` numbers per item, in the order of the items.
+
+        Raises:
+            InputError: An item is not what this encoder was trained on.
+            DataError: A picture cannot be read.
+        """
+
+        def through(batch: Tensor) -> Tensor:
+            features: Tensor = self.network(self._standardised(batch))
+            return features
+
+        return self._rows(
+            items, through, width=self.settings.features, batch_size=batch_size, progress=progress
+        )
+
+    def _rows(
+        self, items: Any, through: Callable[[Tensor], Tensor], *, width: int, batch_size: int, progress: bool
+    ) -> Float32[np.ndarray, "n w"]:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         source = _items(items)
-        embeddings = np.empty((len(source), self.settings.dimension), dtype=np.float32)
+        rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
         if progress:
             starts = require("rich.progress", extra="train").track(starts, "embedding")
@@ -157,10 +195,10 @@ class Encoder(nn.Module):
                 positions = range(start, min(start + batch_size, len(source)))
                 batch = self._prepared(_Slice(source, positions), first=start).to(self.device)
                 with torch.inference_mode():
-                    embeddings[start : positions.stop] = self(batch).float().cpu().numpy()
+                    rows[start : positions.stop] = through(batch).float().cpu().numpy()
         finally:
             self.train(training)
-        return embeddings
+        return rows
 
     def _prepared(self, items: Sequence[np.ndarray] | Items, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape

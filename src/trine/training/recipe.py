@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from trine.clustering import Method as Linkage
@@ -103,6 +103,8 @@ class TrainingRecipe:
         steps: How many batches are learned from, where `epochs` is null; null derives it: every item is
             seen five times, in at least 300 steps and at most 2,400.
         learning_rate: The highest learning rate of AdamW.
+        network_rate: The learning rate of the network as a share of that of the embedding head: below 1, a
+            pretrained network is changed little while its head is learned.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
         schedule: What becomes of the learning rate after the warm-up: `constant`, `cosine` or `linear`,
             the last two down to 0 at the last step.
@@ -127,6 +129,7 @@ class TrainingRecipe:
     epochs: Annotated[int, Range(at_least=1)] | None = None
     steps: Annotated[int, Range(at_least=1)] | None = None
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    network_rate: Annotated[float, Range(above=0, at_most=1)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup: Share = 0.1
@@ -198,6 +201,8 @@ def check_together(recipe: Recipe, *, source: str) -> None:
         SettingError: Settings do not go together.
     """
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
+    if recipe.encoder.frozen:
+        _check_frozen(recipe, source=source)
     rules = {"loss.mining": recipe.loss.mining}
     for position, stage in enumerate(recipe.curriculum):
         if stage.mining is not None:
@@ -234,3 +239,24 @@ def _check_folds(data: DataRecipe, *, source: str) -> None:
         raise SettingError(
             f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
         )
+
+
+def _check_frozen(recipe: Recipe, *, source: str) -> None:
+    if not recipe.encoder.is_pretrained:
+        raise SettingError(
+            f"{source}: encoder.frozen keeps a network as it came, and encoder.network "
+            f"{recipe.encoder.network!r} comes untrained; name a timm model with weights, or set "
+            "encoder.frozen to false"
+        )
+    if recipe.training.network_rate != 1:
+        raise SettingError(
+            f"{source}: training.network_rate is {recipe.training.network_rate:g}, and a frozen network does "
+            "not learn; leave it at 1, or set encoder.frozen to false"
+        )
+    for each in fields(AugmentRecipe):
+        value = getattr(recipe.augment, each.name)
+        if value not in (each.default, 0):
+            raise SettingError(
+                f"{source}: augment.{each.name} is {value:g}, and a frozen network sees each picture once, "
+                "as it is; leave augment alone, or set encoder.frozen to false"
+            )
