@@ -103,6 +103,7 @@ def evaluate_run(
         far=far,
         recipe=recipe_of(run),
         listed=listed,
+        trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
@@ -128,6 +129,7 @@ def measure(
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
     held_out: HeldOut | None = None,
+    trained: Dataset | None = None,
 ) -> Report:
     """Measures embeddings, and the raw items beside them where they are not too many.
 
@@ -143,6 +145,8 @@ def measure(
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
         held_out: What chooses a threshold for these pairs; None leaves them without.
+        trained: What the encoder was trained on: where some of the items are of identities in it and others
+            are not, these are to be told apart.
 
     Returns:
         What was found.
@@ -157,6 +161,7 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
+    enrolled = trained if trained is not None and _has_strangers(dataset, trained) else None
     after = figures_of(
         embeddings,
         dataset.labels,
@@ -169,6 +174,7 @@ def measure(
         if held_out is None
         else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
+        enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
     )
     margin = LossRecipe().margin if recipe.loss.margin is None else recipe.loss.margin
     assert margin is not None
@@ -176,7 +182,7 @@ def measure(
         folder,
         name_of(dataset),
         part,
-        _before(encoder, dataset, far=far, listed=listed, held_out=held_out),
+        _before(encoder, dataset, far=far, listed=listed, held_out=held_out, enrolled=enrolled),
         after,
         far,
         known,
@@ -188,13 +194,20 @@ def measure(
 
 
 def _before(
-    encoder: Encoder, dataset: Dataset, *, far: float, listed: Listed | None, held_out: HeldOut | None
+    encoder: Encoder,
+    dataset: Dataset,
+    *,
+    far: float,
+    listed: Listed | None,
+    held_out: HeldOut | None,
+    enrolled: Dataset | None,
 ) -> Figures | None:
     """The figures of the raw items; None where they are too many."""
     raw = _raw(encoder, dataset)
     if raw is None:
         return None
     others = None if held_out is None else _raw(encoder, held_out.dataset)
+    known = None if enrolled is None else _raw(encoder, enrolled)
     return figures_of(
         raw,
         dataset.labels,
@@ -205,6 +218,7 @@ def _before(
         if held_out is None or others is None
         else held_out.threshold(others, distance="euclidean"),
         cameras=dataset.columns.get("camera"),
+        enrolled=None if known is None or enrolled is None else (known, enrolled.labels),
     )
 
 
@@ -235,6 +249,12 @@ def recipe_of(run: str | Path) -> Recipe:
     """The recipe that a run was trained by; the defaults where that is not known."""
     recipe = RunFolder(run_of(Path(run))).recipe
     return load_recipe(str(recipe)) if recipe.is_file() else Recipe()
+
+
+def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
+    """Whether some items are of identities that were trained on, and some are not."""
+    seen = np.isin(dataset.labels, trained.labels)
+    return bool(seen.any() and not seen.all())
 
 
 def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:

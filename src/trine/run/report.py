@@ -15,15 +15,17 @@ from trine.distances import Distance
 from trine.evaluation import (
     Clustering,
     Identification,
+    OpenSet,
     Retrieval,
     Verification,
     clustering,
     identification,
+    open_set,
     retrieval,
     verification,
 )
 from trine.mining import census
-from trine.run.headline import printed_lines, short_lines
+from trine.run.headline import FPIR, printed_lines, short_lines
 from trine.run.listed import Judged, Listed
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis
@@ -31,7 +33,7 @@ from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
 
-Measured = Retrieval | Verification | Clustering | Identification
+Measured = Retrieval | Verification | Clustering | Identification | OpenSet
 """One of the reports of `Figures`."""
 
 
@@ -46,6 +48,8 @@ class Figures:
         pairs: The pairs of a list; None without one.
         pairs_judged: The same pairs at the threshold of others; None where no others chose one.
         identification: Every item looks for its identity on other cameras; None without cameras.
+        open_set: Every item looks for its identity among the training part, which may not have it; None where
+            all have it, or none.
     """
 
     retrieval: Retrieval
@@ -53,6 +57,7 @@ class Figures:
     clustering: Clustering | None = None
     pairs: Verification | None = None
     identification: Identification | None = None
+    open_set: OpenSet | None = None
     pairs_judged: Judged | None = None
 
     def headline(self, far: float) -> dict[str, float]:
@@ -190,6 +195,7 @@ def figures_of(
     listed: Listed | None = None,
     pairs_threshold: float | None = None,
     cameras: np.ndarray | None = None,
+    enrolled: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
@@ -203,6 +209,7 @@ def figures_of(
         listed: Pairs of a list to measure, too.
         pairs_threshold: The threshold that other pairs have chosen for these; None where none have.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
+        enrolled: Embeddings and identities of those who are known: then every item is a probe among them.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     pairs = None
@@ -225,6 +232,7 @@ def figures_of(
         clusters,
         pairs,
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
+        None if enrolled is None else open_set(embeddings, labels, *enrolled, distance=distance, at=FPIR),
         None if pairs is None or pairs_threshold is None else Judged(pairs, pairs_threshold),
     )
 
@@ -284,6 +292,11 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Identification):
         alone = f", {measured.unmatched:,} on one camera alone left out" if measured.unmatched else ""
         return f"{len(measured.probes):,} probes among {measured.gallery:,} items{alone}"
+    if isinstance(measured, OpenSet):
+        return (
+            f"{len(measured.distances):,} probes of {measured.identities:,} known identities and "
+            f"{len(measured.strangers):,} strangers, {measured.gallery:,} items enrolled"
+        )
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"

@@ -23,6 +23,13 @@ from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit, read_findings, world_of
 
+SEEN = {
+    "identity": "identities never seen",
+    "folds": "identities never seen",
+    "open": "unseen items of seen identities, and unknown identities",
+}
+"""What a split makes of the test part, in words."""
+
 
 def train_run(
     dataset: Dataset,
@@ -94,8 +101,7 @@ def train_run(
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts))
-    apart = parts.method in ("identity", "folds")
-    how = "identities never seen" if apart else "seen identities, unseen items"
+    how = SEEN.get(parts.method, "seen identities, unseen items")
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -109,6 +115,7 @@ def train_run(
         doctor=diagnoses,
         listed=listed,
         held_out=others,
+        trained=dataset.subset(parts.train),
     )
     if left_out:
         note = f"{left_out:,} triplets were left out: they name items outside the training part"
@@ -139,6 +146,7 @@ def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple
         test=recipe.data.test,
         validation=recipe.data.validation,
         seed=seed,
+        unknown=recipe.data.unknown_identities,
     )
     return parts, f"{parts.method}, seed {seed}"
 

@@ -24,23 +24,26 @@ class DataRecipe:
 
     Attributes:
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), `folds` (as the folds of a list of pairs do, which
-            `test_folds` and `validation_folds` name), or `auto`: the first of the first three that the data
-            allows.
+            `column` (as the data's own column says), `open` (some identities are only tested on, the others
+            as by `stratified`), `folds` (as the folds of a list of pairs do, which `test_folds` and
+            `validation_folds` name), or `auto`: `column`, `identity` or `stratified`, as the data allows.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         test_folds: With `folds`, those whose identities the final figures are from.
         validation_folds: With `folds`, those whose identities choose when to stop, and the threshold.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
+        unknown_identities: For `open`: the names of the identities that are only tested on, or how many of
+            them are drawn.
     """
 
-    split: Literal["auto", "identity", "stratified", "column", "folds"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "open", "folds"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     test_folds: tuple[int | str, ...] = ()
     validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None
+    unknown_identities: Annotated[int, Range(at_least=1)] | tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -221,6 +224,10 @@ def check_together(recipe: Recipe, *, source: str) -> None:
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
         )
     _check_folds(recipe.data, source=source)
+    if (recipe.data.split == "open") == (recipe.data.unknown_identities is None):
+        raise SettingError(
+            f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
+        )
     looked_at = recipe.data.validation_folds if recipe.data.split == "folds" else recipe.data.validation
     if recipe.training.patience is not None and not looked_at:
         raise SettingError(
