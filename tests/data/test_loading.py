@@ -240,7 +240,9 @@ class TestArrays:
         assert report.conflicting == (("item 4", "item 1"),)
         assert "left out, same content as another: 3 (item 2 = item 0," in str(report)
         assert "left out, same content under another identity: 1 (item 4 = item 1)" in str(report)
-        with pytest.raises(DataError, match=r"3 rows with the same content as another: item 2, item 4, item 5;"):
+        with pytest.raises(
+            DataError, match=r"3 rows with the same content as another: item 2, item 4, item 5;"
+        ):
             load(path, policy=LoadPolicy(repeated="error"))
 
     def test_python_objects_are_never_unpickled(self, tmp_path: Path) -> None:

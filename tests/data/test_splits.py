@@ -179,7 +179,9 @@ def test_unknown_identities_are_in_the_test_alone(labels: list[int], data: st.Da
     strange = [place for place, label in enumerate(labels) if str(label) in unknown]
     assert set(strange) <= set(division.test.tolist())
     others = [place for place in range(len(labels)) if place not in strange]
-    alone = split(dataset([labels[place] for place in others]), method="stratified", test=0.25, validation=0.2)
+    alone = split(
+        dataset([labels[place] for place in others]), method="stratified", test=0.25, validation=0.2
+    )
     assert division.train.tolist() == [others[place] for place in alone.train]
     assert division.validation.tolist() == [others[place] for place in alone.validation]
 

@@ -97,7 +97,7 @@ def test_missing_labels_paths_and_numbers_are_named_by_row(tmp_path: Path) -> No
         load(path, policy=LoadPolicy(unlabelled="skip"))
     with pytest.raises(
         DataError,
-        match=r"1 row with missing values: row 3 \(column 'v' is empty\); .* or keep them with missing='keep'",
+        match=r"1 row with missing values: row 3 \(column 'v' is empty\); .* or keep them with missing=",
     ):
         load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
     kept = LoadPolicy(unlabelled="skip", unreadable="skip", missing="keep")
@@ -199,7 +199,9 @@ def test_real_tables(
         np.testing.assert_array_equal(*rows)
 
 
-TABLE = "label,size,packer,code,empty,when\nx,1,upx,007,,2020-01-01\ny,2,,8,,2020-01-02\ny,3,upx,7,,2020-01-03\n"
+TABLE = (
+    "label,size,packer,code,empty,when\nx,1,upx,007,,2020-01-01\ny,2,,8,,2020-01-02\ny,3,upx,7,,2020-01-03\n"
+)
 
 
 def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
@@ -213,7 +215,12 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
     data, _ = load(path, categories=["packer", "code"], policy=LoadPolicy(missing="keep"))
     assert data.items.features == ("size", "packer", "code")
     assert data.items.categories == ("packer", "code")
-    assert data.items[0] == {"size": 1.0, "packer": "upx", "code": "007", "empty": pytest.approx(np.nan, nan_ok=True)}
+    assert data.items[0] == {
+        "size": 1.0,
+        "packer": "upx",
+        "code": "007",
+        "empty": pytest.approx(np.nan, nan_ok=True),
+    }
     assert data.items.subset([2, 0]).columns["code"].tolist() == ["7", "007"]
     with pytest.raises(InputError, match=r"the column 'packer' holds texts, and rows are numbers"):
         _ = data.items.rows
@@ -226,7 +233,10 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
     [
         ({"categories": ["packr"]}, r"has no column 'packr': did you mean 'packer'"),
         ({"categories": ["label"]}, r"the column 'label' is the label, so it is no feature"),
-        ({"features": ["empty"]}, r"the column 'empty' has no numbers: leave it out of features, or name it in"),
+        (
+            {"features": ["empty"]},
+            r"the column 'empty' has no numbers: leave it out of features, or name it in",
+        ),
         ({"features": ["packer"]}, r"the column 'packer' has no numbers"),
     ],
 )

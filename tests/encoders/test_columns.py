@@ -116,7 +116,13 @@ def test_features_of_each_kind_of_column():
     items = training()
     learned = learn_table(items, scaling="robust")
     size, packer, constant, empty, entropy = learned.columns
-    assert (size.features, packer.features, constant.features, empty.features, entropy.features) == (2, 5, 0, 0, 1)
+    assert (size.features, packer.features, constant.features, empty.features, entropy.features) == (
+        2,
+        5,
+        0,
+        0,
+        1,
+    )
     assert packer.categories == ("", "aspack", "none", "upx")  # "once" is too rare to stand alone
     known = items.columns["size"][~np.isnan(items.columns["size"])]
     assert size.fill == np.median(known)
@@ -209,15 +215,23 @@ def test_plain_arrays_are_prepared_as_they_are():
     np.testing.assert_allclose(encoder.mean, rows.mean(axis=0), atol=1e-6)
     with pytest.raises(InputError, match=r"item 0 holds NaN or infinity"):
         encoder.embed(np.full((1, 3), np.nan, dtype=np.float32))
-    with pytest.raises(InputError, match=r"item 0 has named columns, and this encoder was trained on arrays of 3"):
+    with pytest.raises(
+        InputError, match=r"item 0 has named columns, and this encoder was trained on arrays of 3"
+    ):
         encoder.embed([{"a": 1.0}])
 
 
 @pytest.mark.parametrize(
     ("items", "message"),
     [
-        (table(size=[1.0], entropy=[1.0]), r"no column 'packer', which this encoder was trained on: known: size"),
-        (table(size=["big"], entropy=[1.0], packer=["a"]), r"item 0 has 'big' in the column 'size', where .* numbers"),
+        (
+            table(size=[1.0], entropy=[1.0]),
+            r"no column 'packer', which this encoder was trained on: known: size",
+        ),
+        (
+            table(size=["big"], entropy=[1.0], packer=["a"]),
+            r"item 0 has 'big' in the column 'size', where .* numbers",
+        ),
         (table(size=[np.inf], entropy=[1.0], packer=["a"]), r"item 0 holds infinity in the column 'size'"),
         ([{"size": 1.0, "packer": "a"}], r"item 0 has no column 'entropy'"),
         ([{"size": [1], "packer": "a", "entropy": 1.0}], r"item 0 has a list in the column 'size'"),
@@ -238,7 +252,9 @@ def test_training_items_that_cannot_be_learned_from():
     with pytest.raises(SettingError, match=r"encoder.scaling is 'robust', which is for numbers"):
         encoder_of(ImageArray(np.zeros((4, 8, 8), dtype=np.uint8)))
     by_place = build_encoder(Vectors(np.eye(3, dtype=np.float32)), recipe=EncoderRecipe(scaling="robust"))
-    with pytest.raises(InputError, match=r"item 0 has named columns, and this encoder was trained on arrays of 3"):
+    with pytest.raises(
+        InputError, match=r"item 0 has named columns, and this encoder was trained on arrays of 3"
+    ):
         by_place.embed([{"a": 1.0}])
     with pytest.raises(InputError, match=r"items have 2 numbers, and this encoder takes 3; give"):
         by_place.embed(table(a=np.zeros(4), b=np.ones(4)))

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-
 from tests.runs import rows
+
 from trine.errors import SettingError
 from trine.evaluation import open_set
 from trine.run import evaluate_run, train_run
@@ -75,9 +75,7 @@ def test_the_figures_stand_in_the_table_in_json_and_on_the_page(run):
 def test_evaluate_finds_the_same_figures_on_the_test_part_alone(data, run):
     folder, report = run
     again = evaluate_run(folder, data)
-    np.testing.assert_allclose(
-        again.after.open_set.distances, report.after.open_set.distances, atol=1e-5
-    )
+    np.testing.assert_allclose(again.after.open_set.distances, report.after.open_set.distances, atol=1e-5)
     assert evaluate_run(folder, data, part="train", out=folder / "t").after.open_set is None
     assert evaluate_run(folder, data, part="all", out=folder / "a").after.open_set is None
     other = dataclasses.replace(data, names=tuple(f"other {name}" for name in data.names))

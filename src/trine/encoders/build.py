@@ -69,8 +69,8 @@ def build_encoder(
         )
     if items.kind == "images" and recipe.scaling != "standard":
         raise SettingError(
-            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are pictures; "
-            "set encoder.scaling to standard"
+            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are "
+            "pictures; set encoder.scaling to standard"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

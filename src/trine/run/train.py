@@ -22,7 +22,10 @@ from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit, read_findings, world_of
 
-SEEN = {"identity": "identities never seen", "open": "unseen items of seen identities, and unknown identities"}
+SEEN = {
+    "identity": "identities never seen",
+    "open": "unseen items of seen identities, and unknown identities",
+}
 """What a split makes of the test part, in words."""
 
 
