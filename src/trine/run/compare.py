@@ -13,7 +13,7 @@ from trine.data import Dataset
 from trine.encoders import load
 from trine.errors import DataError, InputError
 from trine.model import read_model
-from trine.run.evaluate import FIGURES, PAGE, check_asked, listed_pairs, margin_of, measure
+from trine.run.evaluate import FIGURES, PAGE, check_asked, listed_pairs, measure, recipe_of
 from trine.run.files import write_file, write_json
 from trine.run.headline import long_lines, printed_lines, short_lines
 from trine.run.pages import comparison_page, subject_of
@@ -130,7 +130,7 @@ def compare_runs(
             folder=folder,
             part=said,
             far=far,
-            margin=margin_of(run),
+            recipe=recipe_of(run),
             listed=listed,
         )
         about = read_model(Path(run)).trained_on

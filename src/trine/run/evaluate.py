@@ -17,13 +17,12 @@ from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
 from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
-from trine.run.report import Listed, Report, count_triplets, figures_of
+from trine.run.report import RAW, Listed, Report, count_triplets, figures_of
+from trine.run.start import start_of
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
+from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
-RAW_VALUES = 1 << 28
-"""The most numbers that are compared raw, before training: about a gigabyte."""
 
 
 def evaluate_run(
@@ -100,7 +99,7 @@ def evaluate_run(
         folder=folder,
         part=f"{words} ({counted(chosen)})",
         far=far,
-        margin=margin_of(run),
+        recipe=recipe_of(run),
         listed=listed,
         trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
     )
@@ -148,12 +147,12 @@ def measure(
     folder: Path,
     part: str,
     far: float,
-    margin: float | None,
+    recipe: Recipe | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
     trained: Dataset | None = None,
 ) -> Report:
-    """Measures embeddings, and the raw items beside them where they are not too many.
+    """Measures embeddings, and beside them what there was before training.
 
     Args:
         encoder: What made them.
@@ -162,7 +161,8 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        margin: The margin of the triplets to count; None for the default one.
+        recipe: The run's, for what it began with and for the margin of the triplets to count; None where it
+            is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
         trained: What the encoder was trained on: where some of the items are of identities in it and others
@@ -192,20 +192,21 @@ def measure(
         cameras=cameras,
         enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
     )
-    raw, before = _raw(encoder, dataset), None
-    if raw is not None:
-        known_raw = None if enrolled is None else _raw(encoder, enrolled)
+    began = None if recipe is None else recipe.encoder
+    start, before = start_of(encoder, dataset, began), None
+    if start is not None:
+        known_start = None if enrolled is None else start_of(encoder, enrolled, began)
         before = figures_of(
-            raw,
+            start.rows,
             dataset.labels,
             distance="euclidean",
             far=far,
             listed=listed,
             cameras=cameras,
-            enrolled=None if known_raw is None or enrolled is None else (known_raw, enrolled.labels),
+            enrolled=None if known_start is None or enrolled is None else (known_start.rows, enrolled.labels),
         )
-    alpha = LossRecipe().margin if margin is None else margin
-    assert alpha is not None
+    margin = LossRecipe().margin if recipe is None or recipe.loss.margin is None else recipe.loss.margin
+    assert margin is not None
     return Report(
         folder,
         name_of(dataset),
@@ -217,7 +218,8 @@ def measure(
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=alpha),
+        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
+        before_is=RAW if start is None else start.words,
     )
 
 
@@ -244,28 +246,13 @@ def write_report(subject: Subject) -> None:
     )
 
 
-def margin_of(run: str | Path) -> float | None:
-    """The margin that a run was trained with; None where that is not known, or it was soft."""
+def recipe_of(run: str | Path) -> Recipe | None:
+    """The recipe that a run was trained by; None where it is not known."""
     recipe = RunFolder(run_of(Path(run))).recipe
-    return load_recipe(str(recipe)).loss.margin if recipe.is_file() else None
+    return load_recipe(str(recipe)) if recipe.is_file() else None
 
 
 def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
     """Whether some items are of identities that were trained on, and some are not."""
     seen = np.isin(dataset.labels, trained.labels)
     return bool(seen.any() and not seen.all())
-
-
-def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder is given them, before it has learned anything."""
-    shape = encoder.settings.shape
-    if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
-        return None
-    rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)
-    for start in range(0, len(dataset), 256):
-        stop = min(start + 256, len(dataset))
-        batch = encoder.prepare(dataset.items.subset(np.arange(start, stop))).float()
-        if encoder.settings.kind == "vectors":
-            batch = (batch - encoder.mean) / encoder.std
-        rows[start:stop] = batch.reshape(stop - start, -1).numpy()
-    return rows

@@ -30,6 +30,7 @@ from trine.training import Diagnosis
 from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
+RAW = "the raw pictures or features, compared as they are"
 
 Measured = Retrieval | Verification | Clustering | Identification | OpenSet
 """One of the reports of `Figures`."""
@@ -125,7 +126,7 @@ class Report:
         folder: Where it is written.
         data: What the data is called.
         part: Which part of it was looked at, in words.
-        before: The raw pictures or features compared as they are; None where they are too many.
+        before: What there was before training; None where that is too much, or can no longer be had.
         after: The embeddings.
         far: The false-accept rate of the table.
         calibration: The model's threshold, where it has one.
@@ -133,6 +134,7 @@ class Report:
         doctor: What was wrong with the training, where it is a run's own report.
         notes: What else is to be said.
         census: The triplets among the evaluated items.
+        before_is: What there was before training, in words.
     """
 
     folder: Path
@@ -146,12 +148,14 @@ class Report:
     doctor: tuple[Diagnosis, ...] = ()
     notes: tuple[str, ...] = ()
     census: Counted | None = None
+    before_is: str = RAW
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
         return {
             "data": self.data,
             "part": self.part,
+            "before_is": None if self.before is None else self.before_is,
             "before_training": None if self.before is None else self.before.to_json(),
             "after_training": self.after.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
@@ -192,6 +196,8 @@ class Report:
             before = "-" if was is None else f"{was:.3f}"
             row = f"{name:{width}}   {before:>6}   {line.value(self.after):.3f}"
             written.append(row if interval is None else f"{row}   ({interval})")
+        if self.before is not None and self.before_is != RAW:
+            written.append(f"before: {self.before_is}")
         if self.calibration is not None:
             written.append(self.threshold_sentence())
         written += [f"doctor: {found}" for found in self.doctor]

@@ -108,7 +108,7 @@ def train_run(
         folder=run.path,
         part=part,
         far=far,
-        margin=recipe.loss.margin,
+        recipe=recipe,
         doctor=diagnoses,
         trained=dataset.subset(parts.train),
     )
