@@ -5,6 +5,7 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
 from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -23,6 +24,7 @@ __all__ = [
     "Kind",
     "LoadPolicy",
     "LoadReport",
+    "NamedIdentities",
     "PKSampler",
     "PairTable",
     "Row",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import Dataset, TripletTable, split
+from trine.data import Dataset, NamedIdentities, Split, TripletTable, split
 from trine.distances import Distance
 from trine.encoders import save
 from trine.errors import CalibrationError
@@ -22,11 +22,8 @@ from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit, read_findings, world_of
 
-SEEN = {
-    "identity": "identities never seen",
-    "open": "unseen items of seen identities, and unknown identities",
-}
-"""What a split makes of the test part, in words."""
+STRANGERS = "unseen items of seen identities, and unknown identities"
+"""What the open split makes of the test part."""
 
 
 def train_run(
@@ -70,6 +67,9 @@ def train_run(
         validation=recipe.data.validation,
         seed=drawn,
         unknown=recipe.data.unknown_identities,
+        named=NamedIdentities(
+            recipe.data.train_identities, recipe.data.validation_identities, recipe.data.test_identities
+        ),
     )
     distance, far = recipe.loss.distance, recipe.evaluation.far
     listed, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
@@ -98,7 +98,9 @@ def train_run(
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts))
-    how = SEEN.get(parts.method, "seen identities, unseen items")
+    unseen = not np.isin(tested.labels, dataset.labels[parts.train]).any()
+    usual = "identities never seen" if unseen else "seen identities, unseen items"
+    how = STRANGERS if parts.method == "open" else usual
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -112,9 +114,10 @@ def train_run(
         doctor=diagnoses,
         trained=dataset.subset(parts.train),
     )
+    notes = _left_out(dataset, parts)
     if left_out:
-        note = f"{left_out:,} triplets were left out: they name items outside the training part"
-        report = replace(report, notes=(note,))
+        notes += (f"{left_out:,} triplets were left out: they name items outside the training part",)
+    report = replace(report, notes=(*report.notes, *notes))
     if not first:
         return report
     trained = dataset.subset(parts.train)
@@ -122,6 +125,14 @@ def train_run(
     write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
     save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)
     return report
+
+
+def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
+    """What is to be said about items that are in no part."""
+    apart = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
+    if not len(apart):
+        return ()
+    return (f"{counted(dataset.subset(apart))} were left out: no part names them",)
 
 
 def _calibrated(

@@ -23,20 +23,29 @@ class DataRecipe:
 
     Attributes:
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), `open` (some identities are only tested on, the others
-            as by `stratified`), or `auto`: `column`, `identity` or `stratified`, as the data allows.
+            `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
+            (some identities are only tested on, the others as by `stratified`), or `auto`: a column where
+            there is one, else `identity` where there are 20 identities.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
-        unknown_identities: For `open`: the names of the identities that are only tested on, or how many of
+        train_identities: For `named`, the identities to learn from: names, or ranges of whole numbers such
+            as 1-385, where leading zeros do not matter. Identities in no list are left out.
+        validation_identities: For `named`, those to choose when to stop by; where there are none,
+            `validation` is the share of the training identities that are.
+        test_identities: For `named`, those of the final figures.
+        unknown_identities: For `open`, the names of the identities that are only tested on, or how many of
             them are drawn.
     """
 
-    split: Literal["auto", "identity", "stratified", "column", "open"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "named", "open"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     seed: Annotated[int, Range(at_least=0)] | None = None
+    train_identities: tuple[str | int, ...] = ()
+    validation_identities: tuple[str | int, ...] = ()
+    test_identities: tuple[str | int, ...] = ()
     unknown_identities: Annotated[int, Range(at_least=1)] | tuple[str, ...] | None = None
 
 
@@ -103,8 +112,12 @@ class TrainingRecipe:
         network_rate: The learning rate of the network as a share of that of the embedding head: below 1, a
             pretrained network is changed little while its head is learned.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
-        schedule: What becomes of the learning rate after the warm-up: `constant`, `cosine` or `linear`,
-            the last two down to 0 at the last step.
+        betas: AdamW's β₁ and β₂, how long it remembers gradients and their squares; β₂ is below its usual
+            0.999, because a run of some hundred steps cannot wait for a memory of a thousand.
+        late_beta1: β₁ from `decay_from` on; null keeps it.
+        schedule: What becomes of the learning rate after the warm-up: `constant`; `cosine` or `linear`,
+            down to 0 at the last step; or `exponential`, down to a thousandth.
+        decay_from: Share of all steps before that begins; until then the learning rate is the highest.
         warmup: Share of all steps in which the learning rate rises to its highest.
         gradient_clip: The largest norm of the gradient; null clips nothing.
         chunk: The most items that the network holds a graph of at once, for a third more time: a batch of
@@ -128,7 +141,10 @@ class TrainingRecipe:
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     network_rate: Annotated[float, Range(above=0, at_most=1)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    late_beta1: Share | None = None
+    schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
+    decay_from: Share = 0.0
     warmup: Share = 0.1
     gradient_clip: Annotated[float, Range(above=0)] | None = None
     chunk: Annotated[int, Range(at_least=2)] | None = None
@@ -209,6 +225,7 @@ def check_together(recipe: Recipe, *, source: str) -> None:
                 f"{source}: {key} {rule!r} looks at the margin, and loss.margin is null; "
                 "give loss.margin a number"
             )
+    _check_split(recipe.data, source=source)
     if recipe.data.test + recipe.data.validation >= 1:
         raise SettingError(
             f"{source}: data.test {recipe.data.test:g} and data.validation "
@@ -218,10 +235,28 @@ def check_together(recipe: Recipe, *, source: str) -> None:
         raise SettingError(
             f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
         )
-    if recipe.training.patience is not None and recipe.data.validation == 0:
+    held_out = recipe.data.validation > 0 or recipe.data.validation_identities
+    if recipe.training.patience is not None and not held_out:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
+        )
+
+
+def _check_split(data: DataRecipe, *, source: str) -> None:
+    """Looks whether identities are named where, and only where, the split is by names."""
+    lists = ("train_identities", "validation_identities", "test_identities")
+    given = [name for name in lists if getattr(data, name)]
+    if data.split != "named" and given:
+        raise SettingError(
+            f"{source}: data.{given[0]} is given, and data.split is {data.split}; set data.split to named, "
+            f"or {' and '.join(f'data.{name}' for name in given)} to []"
+        )
+    missing = [name for name in ("train_identities", "test_identities") if name not in given]
+    if data.split == "named" and missing:
+        raise SettingError(
+            f"{source}: data.split is named, and data.{missing[0]} names nobody; list identities there, such "
+            "as [1-385]"
         )
 
 

@@ -23,11 +23,9 @@ from trine.training.caching import GradientCache
 from trine.training.finite import not_finite
 from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
-from trine.training.schedule import learning_rate_at, loss_at, stream_seed
+from trine.training.schedule import betas_at, learning_rate_at, loss_at, stream_seed
 from trine.training.vitals import active_per_item, vitals
 from trine.triplets import Triplets
-
-BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
 
 
 class TripletStep:
@@ -88,12 +86,16 @@ class TripletStep:
                 },
             ]
         return torch.optim.AdamW(
-            groups, lr=recipe.learning_rate, betas=BETAS, weight_decay=recipe.weight_decay
+            groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
         )
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step."""
         return learning_rate_at(step, steps=self.steps, recipe=self.recipe.training)
+
+    def betas(self, step: int) -> tuple[float, float]:
+        """Returns AdamW's β₁ and β₂ of a step."""
+        return betas_at(step, steps=self.steps, recipe=self.recipe.training)
 
     def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
         """Embeds a batch as training sees it: augmented, with dropout.
