@@ -97,7 +97,7 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     parser.add_argument(
         name,
         type=str,
-        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, fashion-mnist",
+        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, shifted-digits, fashion-mnist",
         **optional,
     )
     parser.add_argument("--label", type=str, default=None, help="the label column of a table")

@@ -3,7 +3,9 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
+from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
@@ -36,9 +38,11 @@ __all__ = [
     "decode",
     "load",
     "load_unlabelled",
+    "of_identities",
     "read_items",
     "read_metadata",
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
 ]

@@ -33,8 +33,8 @@ def load(
     A source is a folder with one folder of pictures for each identity, or of pictures whose names tell
     identity and camera, by a pattern; a table (.csv, .tsv, either
     also with .gz, or .parquet) with a label column and a path column or feature columns; an `.npz`
-    file with x and y; or the name of a built-in data set, "digits" or "fashion-mnist" (write
-    "./digits" for a folder of that name).
+    file with x and y; or the name of a built-in data set, "digits", "shifted-digits" or
+    "fashion-mnist" (write "./digits" for a folder of that name).
 
     Args:
         source: The path or the name.

@@ -8,18 +8,29 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Method
-from trine.data import Dataset
-from trine.encoders import Encoder, load
+from trine.data import Dataset, read_pairs
+from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
-from trine.evaluation import calibrate, pairs_of, picture
+from trine.evaluation import calibrate, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
+from trine.run.listed import HeldOut, Listed, listed_pairs
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
-from trine.run.report import RAW, Listed, Report, count_triplets, figures_of
+from trine.run.parts import (
+    Part,
+    check_part,
+    counted,
+    has_pair,
+    name_of,
+    part_of,
+    run_of,
+    trained_among,
+    trained_apart,
+)
+from trine.run.report import RAW, Figures, Report, count_triplets, figures_of
 from trine.run.start import start_of
-from trine.shapes import Float32, Int64
+from trine.shapes import Float32
 from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
@@ -77,7 +88,8 @@ def evaluate_run(
         )
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
-    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
+    apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -101,35 +113,11 @@ def evaluate_run(
         far=far,
         recipe=recipe_of(run),
         listed=listed,
-        trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
+        trained=None if apart is None else dataset.subset(apart),
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
     return report
-
-
-def listed_pairs(path: str | Path, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
-    """Finds the pairs of a list whose items are both in a part of the data.
-
-    Args:
-        path: The list.
-        dataset: All the data.
-        part: Positions of the part's items.
-
-    Raises:
-        DataError: The list cannot be read, a name is no item of the data, or no pair lies within the part.
-    """
-    found, same, fold = pairs_of(dataset, path)
-    place = np.full(len(dataset), -1, dtype=np.int64)
-    place[part] = np.arange(len(part))
-    within = place[found]
-    kept = (within >= 0).all(axis=1)
-    if not (kept & same).any() or not (kept & ~same).any():
-        raise DataError(
-            f"of the {len(found):,} pairs of {path}, {int((kept & same).sum()):,} of one identity and "
-            f"{int((kept & ~same).sum()):,} of two have both items in the part; evaluate with --part all"
-        )
-    return Listed(within[kept], same[kept], None if fold is None else fold[kept], int((~kept).sum()))
 
 
 def check_asked(part: str, far: float) -> None:
@@ -150,6 +138,7 @@ def measure(
     recipe: Recipe | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
+    held_out: HeldOut | None = None,
     trained: Dataset | None = None,
 ) -> Report:
     """Measures embeddings, and beside them what there was before training.
@@ -161,12 +150,13 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        recipe: The run's, for what it began with and for the margin of the triplets to count; None where it
-            is not known.
+        recipe: The run's, for what it began with, how to cluster, and the margin of the triplets to count;
+            None where it is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
-        trained: What the encoder was trained on: where some of the items are of identities in it and others
-            are not, these are to be told apart.
+        held_out: What chooses a threshold for these pairs; None leaves them without.
+        trained: The items that were trained on, where the others are to be recognised by them, or to be told
+            from them where their identities are strangers.
 
     Returns:
         What was found.
@@ -181,32 +171,32 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
-    enrolled = trained if trained is not None and _has_strangers(dataset, trained) else None
+    said = Recipe() if recipe is None else recipe
+    gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
         dataset.labels,
         distance=distance,
         far=far,
         threshold=threshold,
+        linkage=said.evaluation.clustering,
         listed=listed,
+        pairs_threshold=None
+        if held_out is None
+        else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
-        enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
+        gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
-    began = None if recipe is None else recipe.encoder
-    start, before = start_of(encoder, dataset, began), None
-    if start is not None:
-        known_start = None if enrolled is None else start_of(encoder, enrolled, began)
-        before = figures_of(
-            start.rows,
-            dataset.labels,
-            distance="euclidean",
-            far=far,
-            listed=listed,
-            cameras=cameras,
-            enrolled=None if known_start is None or enrolled is None else (known_start.rows, enrolled.labels),
-        )
-    margin = LossRecipe().margin if recipe is None or recipe.loss.margin is None else recipe.loss.margin
-    assert margin is not None
+    margin = counted_margin(said.loss)
+    before, words = _before(
+        encoder,
+        dataset,
+        recipe=None if recipe is None else recipe.encoder,
+        far=far,
+        listed=listed,
+        held_out=held_out,
+        gallery=gallery,
+    )
     return Report(
         folder,
         name_of(dataset),
@@ -218,9 +208,42 @@ def measure(
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
-        before_is=RAW if start is None else start.words,
+        census=None
+        if margin is None
+        else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
+        before_is=RAW if words is None else words,
     )
+
+
+def _before(
+    encoder: Encoder,
+    dataset: Dataset,
+    *,
+    recipe: EncoderRecipe | None,
+    far: float,
+    listed: Listed | None,
+    held_out: HeldOut | None,
+    gallery: Dataset | None,
+) -> tuple[Figures, str] | tuple[None, None]:
+    """The figures of what the encoder began with, and what that is; none where these are too many numbers."""
+    start = start_of(encoder, dataset, recipe)
+    if start is None:
+        return None, None
+    others = None if held_out is None else start_of(encoder, held_out.dataset, recipe)
+    known = None if gallery is None else start_of(encoder, gallery, recipe)
+    figures = figures_of(
+        start.rows,
+        dataset.labels,
+        distance="euclidean",
+        far=far,
+        listed=listed,
+        pairs_threshold=None
+        if held_out is None or others is None
+        else held_out.threshold(others.rows, distance="euclidean"),
+        cameras=dataset.columns.get("camera"),
+        gallery=None if known is None or gallery is None else (known.rows, gallery.labels),
+    )
+    return figures, start.words
 
 
 def write_report(subject: Subject) -> None:
@@ -252,7 +275,8 @@ def recipe_of(run: str | Path) -> Recipe | None:
     return load_recipe(str(recipe)) if recipe.is_file() else None
 
 
-def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
-    """Whether some items are of identities that were trained on, and some are not."""
-    seen = np.isin(dataset.labels, trained.labels)
-    return bool(seen.any() and not seen.all())
+def counted_margin(loss: LossRecipe) -> float | None:
+    """The margin of a triplet loss, or the default one where it is soft; None for a loss of another kind."""
+    if loss.name != "triplet":
+        return None
+    return LossRecipe().margin if loss.margin is None else loss.margin

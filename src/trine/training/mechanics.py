@@ -176,7 +176,9 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def __init__(self) -> None:
             super().__init__()
             self.encoder = triplet.encoder
-            self.memory = triplet.memory  # its buffers are part of the checkpoint, and move with the weights
+            # What these hold is part of the checkpoint, and moves with the weights.
+            self.memory = triplet.memory
+            self.criterion = triplet.criterion.module
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()

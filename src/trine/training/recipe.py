@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
+from trine.clustering import Method as Linkage
 from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
+from trine.losses.contrastive import ContrastiveForm
 from trine.settings import Range
 from trine.training.augment import AugmentRecipe
 from trine.training.stages import Stage, check_curriculum
@@ -16,18 +18,33 @@ from trine.triplets import PRESETS
 Share = Annotated[float, Range(at_least=0, below=1)]
 Reduction = Literal["active", "mean", "anchor", "sum"]
 
+TRINES = ("triplet", "contrastive")
+BELONGS = {
+    "margin": TRINES,
+    "mining": ("triplet",),
+    "form": ("contrastive",),
+    "reduction": TRINES,
+    "memory": TRINES,
+    "memory_warmup": TRINES,
+}
+"""The losses that each setting of the loss is for."""
+
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """How the data is divided.
+    """What of the data is taken, and how it is divided.
 
     Attributes:
+        identities: The names of the identities to take at all; null takes all of them.
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
             `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
-            (some identities are only tested on, the others as by `stratified`), or `auto`: a column where
-            there is one, else `identity` where there are 20 identities.
+            (some identities are only tested on, the others as by `stratified`), `folds` (as the folds of a
+            list of pairs do, which `test_folds` and `validation_folds` name), or `auto`: a column where there
+            is one, else `identity` where there are 20 identities.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
+        test_folds: With `folds`, those whose identities the final figures are from.
+        validation_folds: With `folds`, those whose identities choose when to stop, and the threshold.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
         train_identities: For `named`, the identities to learn from: names, or ranges of whole numbers such
@@ -39,9 +56,12 @@ class DataRecipe:
             them are drawn.
     """
 
-    split: Literal["auto", "identity", "stratified", "column", "named", "open"] = "auto"
+    identities: tuple[str | int, ...] | None = None
+    split: Literal["auto", "identity", "stratified", "column", "named", "open", "folds"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
+    test_folds: tuple[int | str, ...] = ()
+    validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None
     train_identities: tuple[str | int, ...] = ()
     validation_identities: tuple[str | int, ...] = ()
@@ -79,22 +99,30 @@ class SamplerRecipe:
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """The triplet loss.
+    """The loss.
 
     Attributes:
-        margin: α, how much closer the positive must be; null is the soft margin.
+        name: `triplet`; `contrastive`, of all pairs of a batch; or `given`: one by others, in Python.
+        given: The full name of that one, as the record of a run has it; null where it is one of trine's.
+        margin: α, how much closer the positive of a triplet must be; null is the soft margin. Of the
+            contrastive loss m, how far apart different identities are to be.
         distance: What is compared: `squared_euclidean`, `euclidean` or `cosine`.
         mining: The rule that chooses the triplets of a batch, by name.
-        reduction: How the triplets' losses become one number; null is the rule's own.
+        form: `squared`, the contrastive loss as in the paper, or `linear`.
+        reduction: How the losses of triplets or pairs become one number; null is the rule's own, and the
+            mean of all pairs.
         memory: How many of the last embeddings are further positives and negatives of a batch; null
             remembers none.
         memory_warmup: Share of all steps before anything is remembered: until then the encoder moves too
             fast for its past to say anything.
     """
 
+    name: Literal["triplet", "contrastive", "given"] = "triplet"
+    given: str | None = None
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
     mining: str = "semihard"
+    form: ContrastiveForm = "squared"
     reduction: Reduction | None = "active"
     memory: Annotated[int, Range(at_least=1)] | None = None
     memory_warmup: Share = 0.5
@@ -164,9 +192,12 @@ class EvaluationRecipe:
 
     Attributes:
         far: The false-accept rate that the threshold is chosen for.
+        clustering: How items are clustered at this threshold: `connected` joins whatever a chain of near
+            items connects, `average` two clusters while the mean distance of their items is within it.
     """
 
     far: Annotated[float, Range(above=0, below=1)] = 0.01
+    clustering: Linkage = "connected"
 
 
 @dataclass(frozen=True)
@@ -175,11 +206,11 @@ class Recipe:
 
     Attributes:
         seed: Where all randomness starts; the same seed gives the same run.
-        data: How the data is divided.
+        data: What of the data is taken, and how it is divided.
         encoder: The network and its preprocessing.
         augment: What training pictures are put through.
         sampler: What a batch is made of.
-        loss: The triplet loss.
+        loss: The loss.
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
         curriculum: What changes while training goes on, stage after stage.
@@ -210,6 +241,7 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    check_loss(recipe, source=source)
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     if recipe.encoder.frozen:
         _check_frozen(recipe, source=source)
@@ -231,12 +263,14 @@ def check_together(recipe: Recipe, *, source: str) -> None:
             f"{source}: data.test {recipe.data.test:g} and data.validation "
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
         )
+    _check_folds(recipe.data, source=source)
     if (recipe.data.split == "open") == (recipe.data.unknown_identities is None):
         raise SettingError(
             f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
         )
-    held_out = recipe.data.validation > 0 or recipe.data.validation_identities
-    if recipe.training.patience is not None and not held_out:
+    asked = recipe.data
+    looked_at = asked.validation > 0 or asked.validation_identities or asked.validation_folds
+    if recipe.training.patience is not None and not looked_at:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
@@ -260,6 +294,18 @@ def _check_split(data: DataRecipe, *, source: str) -> None:
         )
 
 
+def _check_folds(data: DataRecipe, *, source: str) -> None:
+    named = [key for key in ("test_folds", "validation_folds") if getattr(data, key)]
+    if data.split != "folds" and named:
+        raise SettingError(
+            f"{source}: data.{named[0]} names folds, and data.split is {data.split}; set data.split to folds"
+        )
+    if data.split == "folds" and not data.test_folds:
+        raise SettingError(
+            f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
+        )
+
+
 def _check_frozen(recipe: Recipe, *, source: str) -> None:
     if not recipe.encoder.is_pretrained:
         raise SettingError(
@@ -279,3 +325,50 @@ def _check_frozen(recipe: Recipe, *, source: str) -> None:
                 f"{source}: augment.{each.name} is {value:g}, and a frozen network sees each picture once, "
                 "as it is; leave augment alone, or set encoder.frozen to false"
             )
+
+
+def check_loss(recipe: Recipe, *, source: str) -> None:
+    """Looks whether the settings of the loss are those of the loss that is chosen.
+
+    Args:
+        recipe: The recipe.
+        source: Where it comes from: the first words of an error.
+
+    Raises:
+        SettingError: One belongs to another loss, and is not left at its default.
+    """
+    loss, default = recipe.loss, LossRecipe()
+    if (loss.name == "given") != (loss.given is not None):
+        raise SettingError(
+            f"{source}: loss.name is {loss.name}, and loss.given is {loss.given or 'null'}; both are the "
+            "record of a loss that was given in Python as loss=, so leave them out of a recipe"
+        )
+    for key, names in BELONGS.items():
+        value = getattr(loss, key)
+        if loss.name not in names and value != getattr(default, key):
+            raise SettingError(
+                f"{source}: loss.{key} is {_written(value)}, a setting of the {' or '.join(names)} loss, and "
+                f"loss.name is {loss.name}; leave it at its default, {_written(getattr(default, key))}"
+            )
+    for position, stage in enumerate(recipe.curriculum):
+        for key in ("mining", "margin"):
+            value = getattr(stage, key)
+            if value is not None and loss.name not in BELONGS[key]:
+                raise SettingError(
+                    f"{source}: curriculum[{position}].{key} is {value}, a setting of the "
+                    f"{' or '.join(BELONGS[key])} loss, and loss.name is {loss.name}; leave it out"
+                )
+    if loss.name == "contrastive" and loss.margin is None:
+        raise SettingError(
+            f"{source}: loss.margin is null, and the contrastive loss has no soft margin; give loss.margin a "
+            "number"
+        )
+    if loss.name == "contrastive" and loss.reduction == "anchor":
+        raise SettingError(
+            f"{source}: loss.reduction is anchor, and the pairs of the contrastive loss have none; set it to "
+            "active, mean or sum"
+        )
+
+
+def _written(value: object) -> object:
+    return "null" if value is None else value

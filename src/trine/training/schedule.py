@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trine.shapes import Int64
-from trine.training.recipe import Recipe, SamplerRecipe, TrainingRecipe
+from trine.training.recipe import BELONGS, Recipe, SamplerRecipe, TrainingRecipe
 from trine.training.stages import Stage, number_at
 
 MOST_IDENTITIES = 32
@@ -136,7 +136,7 @@ def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
         shape: P and K of the step, where there is such a thing.
 
     Returns:
-        Rule, margin and P×K of the step; nothing where the recipe has no curriculum.
+        What of rule, margin and P×K the step has; nothing where the recipe has no curriculum.
 
     Example:
         >>> recipe = Recipe(curriculum=(Stage(at=0.5, mining="hard"),))
@@ -146,8 +146,12 @@ def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
     if not recipe.curriculum:
         return ""
     mining, margin = loss_at(step, steps=steps, recipe=recipe)
-    made_of = "" if shape is None else f", {shape[0]}×{shape[1]}"
-    return f"{mining}, {'soft margin' if margin is None else f'margin {margin:.3g}'}{made_of}"
+    said = {
+        "mining": mining,
+        "margin": "soft margin" if margin is None else f"margin {margin:.3g}",
+    }
+    parts = [words for key, words in said.items() if recipe.loss.name in BELONGS[key]]
+    return ", ".join(parts if shape is None else [*parts, f"{shape[0]}×{shape[1]}"])
 
 
 def stream_seed(seed: int, stream: str, step: int = 0) -> int:
