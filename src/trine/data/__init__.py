@@ -5,7 +5,9 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 
 from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -13,6 +15,7 @@ from trine.data.sources.metadata import read_metadata
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
+from trine.data.table import Row, Table
 from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
@@ -23,9 +26,12 @@ __all__ = [
     "Kind",
     "LoadPolicy",
     "LoadReport",
+    "NamedIdentities",
     "PKSampler",
     "PairTable",
+    "Row",
     "Split",
+    "Table",
     "TripletSampler",
     "TripletTable",
     "Vectors",
@@ -38,4 +44,5 @@ __all__ = [
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
 ]

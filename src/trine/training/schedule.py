@@ -12,6 +12,7 @@ from trine.training.recipe import BELONGS, Recipe, SamplerRecipe, TrainingRecipe
 from trine.training.stages import Stage, number_at
 
 MOST_IDENTITIES = 32
+LOWEST = 1e-3  # of the highest rate: where the exponential schedule ends
 
 
 def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
@@ -23,7 +24,9 @@ def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
         recipe: The highest rate, the warm-up and the schedule.
 
     Returns:
-        A rising line in the warm-up; then the highest rate, or half a cosine or a line down towards 0.
+        A rising line in the warm-up; then the highest rate; and from `decay_from` on, or the end of the
+        warm-up if that is later, half a cosine or a line down towards 0, or an exponential down towards a
+        thousandth of the highest rate (Hermans, Beyer, Leibe 2017, section 4.1).
 
     Example:
         >>> recipe = TrainingRecipe(learning_rate=1.0, warmup=0.2, schedule="linear")
@@ -33,12 +36,33 @@ def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
     warm = round(recipe.warmup * steps)
     if step < warm:
         return recipe.learning_rate * (step + 1) / warm
-    passed = (step - warm) / (steps - warm)
+    start = max(warm, round(recipe.decay_from * steps))
+    passed = (step - start) / (steps - start) if step > start else 0.0
     if recipe.schedule == "cosine":
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * passed))
     if recipe.schedule == "linear":
         return recipe.learning_rate * (1 - passed)
+    if recipe.schedule == "exponential":
+        return recipe.learning_rate * math.pow(LOWEST, passed)
     return recipe.learning_rate
+
+
+def betas_at(step: int, *, steps: int, recipe: TrainingRecipe) -> tuple[float, float]:
+    """Returns AdamW's β₁ and β₂ of a step.
+
+    Args:
+        step: The step, from 0 to `steps` − 1.
+        steps: All steps of the training.
+        recipe: The two, and β₁ from `decay_from` on.
+
+    Example:
+        >>> recipe = TrainingRecipe(decay_from=0.6, late_beta1=0.5)
+        >>> [betas_at(step, steps=10, recipe=recipe) for step in (5, 6)]
+        [(0.9, 0.99), (0.5, 0.99)]
+    """
+    first, second = recipe.betas
+    late = recipe.late_beta1 is not None and step >= round(recipe.decay_from * steps)
+    return (recipe.late_beta1 if late and recipe.late_beta1 is not None else first), second
 
 
 def loss_at(step: int, *, steps: int, recipe: Recipe) -> tuple[str, float | None]:

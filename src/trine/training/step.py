@@ -24,10 +24,8 @@ from trine.training.finite import not_finite
 from trine.training.given import Loss
 from trine.training.processes import ALONE, World, as_in_first, chunks_of, parallel
 from trine.training.recipe import Recipe
-from trine.training.schedule import learning_rate_at, stream_seed
+from trine.training.schedule import betas_at, learning_rate_at, stream_seed
 from trine.training.vitals import vitals
-
-BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
 
 
 class TripletStep:
@@ -75,22 +73,38 @@ class TripletStep:
             as_in_first(self.criterion.module, world=self.world)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Makes AdamW; biases, the scales of normalisation layers and the loss's own weights do not decay."""
+        """Makes AdamW; biases, the scales of normalisation layers and the loss's own weights do not decay.
+
+        The `share` of a group of weights is what it takes of the learning rate.
+        """
         recipe = self.recipe.training
-        parameters = [each for each in self.encoder.parameters() if each.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [each for each in parameters if each.ndim > 1]},
-            {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-        ]
+        parts: list[tuple[nn.Module, float]] = [(self.encoder, 1.0)]
+        if recipe.network_rate != 1:
+            parts = [(self.encoder.head, 1.0), (self.encoder.network, recipe.network_rate)]
+        groups: list[dict[str, Any]] = []
+        for part, share in parts:
+            parameters = [each for each in part.parameters() if each.requires_grad]
+            groups += [
+                {"params": [each for each in parameters if each.ndim > 1], "share": share},
+                {
+                    "params": [each for each in parameters if each.ndim <= 1],
+                    "share": share,
+                    "weight_decay": 0.0,
+                },
+            ]
         if own := self.criterion.parameters():
-            groups.append({"params": own, "weight_decay": 0.0})
+            groups.append({"params": own, "share": 1.0, "weight_decay": 0.0})
         return torch.optim.AdamW(
-            groups, lr=recipe.learning_rate, betas=BETAS, weight_decay=recipe.weight_decay
+            groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
         )
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step."""
         return learning_rate_at(step, steps=self.steps, recipe=self.recipe.training)
+
+    def betas(self, step: int) -> tuple[float, float]:
+        """Returns AdamW's β₁ and β₂ of a step."""
+        return betas_at(step, steps=self.steps, recipe=self.recipe.training)
 
     def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
         """Embeds a batch as training sees it: augmented, with dropout.
