@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
-
 from tests.runs import rows
+
 from trine.errors import SettingError
 from trine.evaluation import open_set
 from trine.run import evaluate_run, train_run

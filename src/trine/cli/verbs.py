@@ -12,7 +12,7 @@ from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
 from trine.cli.questions import QUESTIONS
-from trine.cli.words import data_arguments, loaded, say
+from trine.cli.words import data_arguments, data_words, loaded, say
 from trine.errors import SettingError
 
 
@@ -94,9 +94,10 @@ def _train(settings: Any) -> None:
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
+        named = data_words(settings)
         words = "" if triplets is None else f" --triplets {settings.triplets}"
         words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
-        tell(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
+        tell(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
     tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
@@ -241,7 +242,8 @@ def _mine(settings: Any) -> None:
     load(settings.run)  # A missing model is said before any data is read.
     how = mining_of(settings)
     report = mine_run(settings.run, loaded(settings), out=settings.out, how=how, part=settings.part)
-    say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+    named = data_words(settings)
+    say(f"{report}\nlearn from them with: trine train {named} --triplets {settings.out} --out RUN")
 
 
 def _audit_arguments(parser: Any) -> None:

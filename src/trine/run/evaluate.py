@@ -17,14 +17,23 @@ from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
 from trine.run.listed import HeldOut, Listed, listed_pairs
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
-from trine.run.report import Figures, Report, count_triplets, figures_of
+from trine.run.parts import (
+    Part,
+    check_part,
+    counted,
+    has_pair,
+    name_of,
+    part_of,
+    run_of,
+    trained_among,
+    trained_apart,
+)
+from trine.run.report import RAW, Report, count_triplets, figures_of
+from trine.run.start import start_of
 from trine.shapes import Float32
-from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
+from trine.training import Diagnosis, EvaluationRecipe, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
-RAW_VALUES = 1 << 28
-"""The most numbers that are compared raw, before training: about a gigabyte."""
 
 
 def evaluate_run(
@@ -80,6 +89,7 @@ def evaluate_run(
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
+    apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -103,7 +113,7 @@ def evaluate_run(
         far=far,
         recipe=recipe_of(run),
         listed=listed,
-        trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
+        trained=None if apart is None else dataset.subset(apart),
     )
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
@@ -125,13 +135,13 @@ def measure(
     folder: Path,
     part: str,
     far: float,
-    recipe: Recipe,
+    recipe: Recipe | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
     held_out: HeldOut | None = None,
     trained: Dataset | None = None,
 ) -> Report:
-    """Measures embeddings, and the raw items beside them where they are not too many.
+    """Measures embeddings, and beside them what there was before training.
 
     Args:
         encoder: What made them.
@@ -140,13 +150,13 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        recipe: What the encoder was trained by: the margin of the triplets to count (the default one where
-            it was soft), and how to cluster.
+        recipe: The run's, for what it began with, for how to cluster and for the margin of the triplets to
+            count; None where it is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
         held_out: What chooses a threshold for these pairs; None leaves them without.
-        trained: What the encoder was trained on: where some of the items are of identities in it and others
-            are not, these are to be told apart.
+        trained: The items that were trained on, where the others are to be recognised by them, or to be told
+            from them where their identities are strangers.
 
     Returns:
         What was found.
@@ -161,64 +171,54 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
-    enrolled = trained if trained is not None and _has_strangers(dataset, trained) else None
+    gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
         dataset.labels,
         distance=distance,
         far=far,
         threshold=threshold,
-        linkage=recipe.evaluation.clustering,
+        linkage=EvaluationRecipe().clustering if recipe is None else recipe.evaluation.clustering,
         listed=listed,
         pairs_threshold=None
         if held_out is None
         else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
-        enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
+        gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
-    margin = LossRecipe().margin if recipe.loss.margin is None else recipe.loss.margin
-    assert margin is not None
+    began = None if recipe is None else recipe.encoder
+    start, before = start_of(encoder, dataset, began), None
+    if start is not None:
+        known_start = None if gallery is None else start_of(encoder, gallery, began)
+        others = None if held_out is None else start_of(encoder, held_out.dataset, began)
+        before = figures_of(
+            start.rows,
+            dataset.labels,
+            distance="euclidean",
+            far=far,
+            listed=listed,
+            pairs_threshold=None
+            if held_out is None or others is None
+            else held_out.threshold(others.rows, distance="euclidean"),
+            cameras=cameras,
+            gallery=None if known_start is None or gallery is None else (known_start.rows, gallery.labels),
+        )
+    margin = counted_margin(LossRecipe() if recipe is None else recipe.loss)
     return Report(
         folder,
         name_of(dataset),
         part,
-        _before(encoder, dataset, far=far, listed=listed, held_out=held_out, enrolled=enrolled),
+        before,
         after,
         far,
         known,
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
-    )
-
-
-def _before(
-    encoder: Encoder,
-    dataset: Dataset,
-    *,
-    far: float,
-    listed: Listed | None,
-    held_out: HeldOut | None,
-    enrolled: Dataset | None,
-) -> Figures | None:
-    """The figures of the raw items; None where they are too many."""
-    raw = _raw(encoder, dataset)
-    if raw is None:
-        return None
-    others = None if held_out is None else _raw(encoder, held_out.dataset)
-    known = None if enrolled is None else _raw(encoder, enrolled)
-    return figures_of(
-        raw,
-        dataset.labels,
-        distance="euclidean",
-        far=far,
-        listed=listed,
-        pairs_threshold=None
-        if held_out is None or others is None
-        else held_out.threshold(others, distance="euclidean"),
-        cameras=dataset.columns.get("camera"),
-        enrolled=None if known is None or enrolled is None else (known, enrolled.labels),
+        census=None
+        if margin is None
+        else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
+        before_is=RAW if start is None else start.words,
     )
 
 
@@ -245,28 +245,14 @@ def write_report(subject: Subject) -> None:
     )
 
 
-def recipe_of(run: str | Path) -> Recipe:
-    """The recipe that a run was trained by; the defaults where that is not known."""
+def recipe_of(run: str | Path) -> Recipe | None:
+    """The recipe that a run was trained by; None where it is not known."""
     recipe = RunFolder(run_of(Path(run))).recipe
-    return load_recipe(str(recipe)) if recipe.is_file() else Recipe()
+    return load_recipe(str(recipe)) if recipe.is_file() else None
 
 
-def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
-    """Whether some items are of identities that were trained on, and some are not."""
-    seen = np.isin(dataset.labels, trained.labels)
-    return bool(seen.any() and not seen.all())
-
-
-def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder is given them, before it has learned anything."""
-    shape = encoder.settings.shape
-    if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
+def counted_margin(loss: LossRecipe) -> float | None:
+    """The margin of a triplet loss, or the default one where it is soft; None for a loss of another kind."""
+    if loss.name != "triplet":
         return None
-    rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)
-    for start in range(0, len(dataset), 256):
-        stop = min(start + 256, len(dataset))
-        batch = encoder.prepare(dataset.items.subset(np.arange(start, stop))).float()
-        if encoder.settings.kind == "vectors":
-            batch = (batch - encoder.mean) / encoder.std
-        rows[start:stop] = batch.reshape(stop - start, -1).numpy()
-    return rows
+    return LossRecipe().margin if loss.margin is None else loss.margin

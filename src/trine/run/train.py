@@ -8,7 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import Dataset, PairTable, Split, TripletTable, read_pairs, split, split_by_folds
+from trine.data import (
+    Dataset,
+    NamedIdentities,
+    PairTable,
+    Split,
+    TripletTable,
+    of_identities,
+    read_pairs,
+    split,
+    split_by_folds,
+)
 from trine.distances import Distance
 from trine.encoders import save
 from trine.errors import CalibrationError, SettingError
@@ -21,14 +31,10 @@ from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
 from trine.run.report import Report
 from trine.run.triplets import triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, RunFolder, fit, read_findings, world_of
+from trine.training import Loss, Recipe, RunFolder, fit, read_findings, with_loss, world_of
 
-SEEN = {
-    "identity": "identities never seen",
-    "folds": "identities never seen",
-    "open": "unseen items of seen identities, and unknown identities",
-}
-"""What a split makes of the test part, in words."""
+STRANGERS = "unseen items of seen identities, and unknown identities"
+"""What the open split makes of the test part."""
 
 
 def train_run(
@@ -38,6 +44,7 @@ def train_run(
     out: str | Path,
     triplets: TripletTable | None = None,
     pairs: str | Path | None = None,
+    loss: Loss | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -45,7 +52,8 @@ def train_run(
 
     Where the recipe sets no validation part apart, the threshold comes from the test part: its items were
     not trained on either. The clusters at this threshold, and the share of impostor pairs that it accepts,
-    then look better than on other data; no other figure depends on it.
+    then look better than on other data; no other figure depends on it. Where identities of the test part
+    were trained on, its items are also recognised by their nearest neighbours in the training part.
 
     Args:
         dataset: Labelled items.
@@ -56,6 +64,7 @@ def train_run(
         pairs: A list of pairs, as for `evaluate_run`: those of the test part are measured, too, and where the
             validation part has some, also at the threshold that is best on these. `data.split: folds` divides
             by its folds.
+        loss: In place of the recipe's loss; see `fit`.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show progress in a terminal.
 
@@ -67,8 +76,11 @@ def train_run(
         DataError: The data does not allow the split, or does not suffice for the sampler; the list cannot be
             read, or has no pairs in the test part.
         SettingError: A setting does not fit.
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder holds a run already, or none to resume, or the loss cannot be used.
     """
+    recipe = with_loss(recipe, loss)
+    if recipe.data.identities is not None:
+        dataset = of_identities(dataset, recipe.data.identities)
     table = None if pairs is None else read_pairs(pairs)
     parts, words = _divided(dataset, recipe, table)
     distance, far = recipe.loss.distance, recipe.evaluation.far
@@ -88,6 +100,7 @@ def train_run(
         triplets=taught,
         validation=looked_at,
         merit=merit if looked_at is not None else None,
+        loss=loss,
         resume=resume,
         progress=progress,
     )
@@ -101,7 +114,10 @@ def train_run(
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts))
-    how = SEEN.get(parts.method, "seen identities, unseen items")
+    unseen = not np.isin(tested.labels, dataset.labels[parts.train]).any()
+    usual = "identities never seen" if unseen else "seen identities, unseen items"
+    how = STRANGERS if parts.method == "open" else usual
+    trained = dataset.subset(parts.train)
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -115,14 +131,14 @@ def train_run(
         doctor=diagnoses,
         listed=listed,
         held_out=others,
-        trained=dataset.subset(parts.train),
+        trained=trained,
     )
+    notes = _left_out(dataset, parts)
     if left_out:
-        note = f"{left_out:,} triplets were left out: they name items outside the training part"
-        report = replace(report, notes=(note, *report.notes))
+        notes += (f"{left_out:,} triplets were left out: they name items outside the training part",)
+    report = replace(report, notes=(*report.notes, *notes))
     if not first:
         return report
-    trained = dataset.subset(parts.train)
     learned = f"{counted(trained)} of {name_of(dataset)}, split by {words}"
     write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
     save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)
@@ -131,24 +147,33 @@ def train_run(
 
 def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
     """The parts, and how they were made in words."""
-    if recipe.data.split == "folds":
+    data = recipe.data
+    if data.split == "folds":
         if pairs is None:
             raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
-        tested, held_out = recipe.data.test_folds, recipe.data.validation_folds
-        words = f"folds: {', '.join(map(str, tested))} for the test"
-        if held_out:
-            words += f", {', '.join(map(str, held_out))} for validation"
-        return split_by_folds(dataset, pairs, test=tested, validation=held_out), words
-    seed = recipe.seed if recipe.data.seed is None else recipe.data.seed
+        words = f"folds: {', '.join(map(str, data.test_folds))} for the test"
+        if data.validation_folds:
+            words += f", {', '.join(map(str, data.validation_folds))} for validation"
+        return split_by_folds(dataset, pairs, test=data.test_folds, validation=data.validation_folds), words
+    seed = recipe.seed if data.seed is None else data.seed
     parts = split(
         dataset,
-        method=recipe.data.split,
-        test=recipe.data.test,
-        validation=recipe.data.validation,
+        method=data.split,
+        test=data.test,
+        validation=data.validation,
         seed=seed,
-        unknown=recipe.data.unknown_identities,
+        unknown=data.unknown_identities,
+        named=NamedIdentities(data.train_identities, data.validation_identities, data.test_identities),
     )
     return parts, f"{parts.method}, seed {seed}"
+
+
+def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
+    """What is to be said about items that are in no part."""
+    apart = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
+    if not len(apart):
+        return ()
+    return (f"{counted(dataset.subset(apart))} were left out: no part names them",)
 
 
 def _calibrated(
