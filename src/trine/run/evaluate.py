@@ -9,7 +9,7 @@ import numpy as np
 
 from trine.calibration import Method
 from trine.data import Dataset, read_pairs
-from trine.encoders import Encoder, load
+from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
 from trine.evaluation import calibrate, picture
 from trine.evaluation.calibration import Support
@@ -28,10 +28,10 @@ from trine.run.parts import (
     trained_among,
     trained_apart,
 )
-from trine.run.report import RAW, Report, count_triplets, figures_of
+from trine.run.report import RAW, Figures, Report, count_triplets, figures_of
 from trine.run.start import start_of
 from trine.shapes import Float32
-from trine.training import Diagnosis, EvaluationRecipe, LossRecipe, Recipe, RunFolder, load_recipe
+from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
 
@@ -150,8 +150,8 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        recipe: The run's, for what it began with, for how to cluster and for the margin of the triplets to
-            count; None where it is not known.
+        recipe: The run's, for what it began with, how to cluster, and the margin of the triplets to count;
+            None where it is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
         held_out: What chooses a threshold for these pairs; None leaves them without.
@@ -171,6 +171,7 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
+    said = Recipe() if recipe is None else recipe
     gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
@@ -178,7 +179,7 @@ def measure(
         distance=distance,
         far=far,
         threshold=threshold,
-        linkage=EvaluationRecipe().clustering if recipe is None else recipe.evaluation.clustering,
+        linkage=said.evaluation.clustering,
         listed=listed,
         pairs_threshold=None
         if held_out is None
@@ -186,24 +187,16 @@ def measure(
         cameras=cameras,
         gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
-    began = None if recipe is None else recipe.encoder
-    start, before = start_of(encoder, dataset, began), None
-    if start is not None:
-        known_start = None if gallery is None else start_of(encoder, gallery, began)
-        others = None if held_out is None else start_of(encoder, held_out.dataset, began)
-        before = figures_of(
-            start.rows,
-            dataset.labels,
-            distance="euclidean",
-            far=far,
-            listed=listed,
-            pairs_threshold=None
-            if held_out is None or others is None
-            else held_out.threshold(others.rows, distance="euclidean"),
-            cameras=cameras,
-            gallery=None if known_start is None or gallery is None else (known_start.rows, gallery.labels),
-        )
-    margin = counted_margin(LossRecipe() if recipe is None else recipe.loss)
+    margin = counted_margin(said.loss)
+    before, words = _before(
+        encoder,
+        dataset,
+        recipe=None if recipe is None else recipe.encoder,
+        far=far,
+        listed=listed,
+        held_out=held_out,
+        gallery=gallery,
+    )
     return Report(
         folder,
         name_of(dataset),
@@ -218,8 +211,39 @@ def measure(
         census=None
         if margin is None
         else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
-        before_is=RAW if start is None else start.words,
+        before_is=RAW if words is None else words,
     )
+
+
+def _before(
+    encoder: Encoder,
+    dataset: Dataset,
+    *,
+    recipe: EncoderRecipe | None,
+    far: float,
+    listed: Listed | None,
+    held_out: HeldOut | None,
+    gallery: Dataset | None,
+) -> tuple[Figures, str] | tuple[None, None]:
+    """The figures of what the encoder began with, and what that is; none where these are too many numbers."""
+    start = start_of(encoder, dataset, recipe)
+    if start is None:
+        return None, None
+    others = None if held_out is None else start_of(encoder, held_out.dataset, recipe)
+    known = None if gallery is None else start_of(encoder, gallery, recipe)
+    figures = figures_of(
+        start.rows,
+        dataset.labels,
+        distance="euclidean",
+        far=far,
+        listed=listed,
+        pairs_threshold=None
+        if held_out is None or others is None
+        else held_out.threshold(others.rows, distance="euclidean"),
+        cameras=dataset.columns.get("camera"),
+        gallery=None if known is None or gallery is None else (known.rows, gallery.labels),
+    )
+    return figures, start.words
 
 
 def write_report(subject: Subject) -> None:

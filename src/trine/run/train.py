@@ -43,8 +43,8 @@ def train_run(
     *,
     out: str | Path,
     triplets: TripletTable | None = None,
-    pairs: str | Path | None = None,
     loss: Loss | None = None,
+    pairs: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Report:
@@ -61,10 +61,10 @@ def train_run(
         out: The run folder; a new one, unless `resume`.
         triplets: Learn from these alone, as far as their items are in the training part; None learns
             from the identities.
+        loss: In place of the recipe's loss; see `fit`.
         pairs: A list of pairs, as for `evaluate_run`: those of the test part are measured, too, and where the
             validation part has some, also at the threshold that is best on these. `data.split: folds` divides
             by its folds.
-        loss: In place of the recipe's loss; see `fit`.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show progress in a terminal.
 
@@ -145,35 +145,36 @@ def train_run(
     return report
 
 
-def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
-    """The parts, and how they were made in words."""
-    data = recipe.data
-    if data.split == "folds":
-        if pairs is None:
-            raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
-        words = f"folds: {', '.join(map(str, data.test_folds))} for the test"
-        if data.validation_folds:
-            words += f", {', '.join(map(str, data.validation_folds))} for validation"
-        return split_by_folds(dataset, pairs, test=data.test_folds, validation=data.validation_folds), words
-    seed = recipe.seed if data.seed is None else data.seed
-    parts = split(
-        dataset,
-        method=data.split,
-        test=data.test,
-        validation=data.validation,
-        seed=seed,
-        unknown=data.unknown_identities,
-        named=NamedIdentities(data.train_identities, data.validation_identities, data.test_identities),
-    )
-    return parts, f"{parts.method}, seed {seed}"
-
-
 def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
     """What is to be said about items that are in no part."""
     apart = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
     if not len(apart):
         return ()
     return (f"{counted(dataset.subset(apart))} were left out: no part names them",)
+
+
+def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
+    """The parts, and how they were made in words."""
+    asked = recipe.data
+    if asked.split == "folds":
+        if pairs is None:
+            raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
+        words = f"folds: {', '.join(map(str, asked.test_folds))} for the test"
+        if asked.validation_folds:
+            words += f", {', '.join(map(str, asked.validation_folds))} for validation"
+        parts = split_by_folds(dataset, pairs, test=asked.test_folds, validation=asked.validation_folds)
+        return parts, words
+    seed = recipe.seed if asked.seed is None else asked.seed
+    parts = split(
+        dataset,
+        method=asked.split,
+        test=asked.test,
+        validation=asked.validation,
+        seed=seed,
+        unknown=asked.unknown_identities,
+        named=NamedIdentities(asked.train_identities, asked.validation_identities, asked.test_identities),
+    )
+    return parts, f"{parts.method}, seed {seed}"
 
 
 def _calibrated(

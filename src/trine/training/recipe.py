@@ -37,10 +37,10 @@ class DataRecipe:
     Attributes:
         identities: The names of the identities to take at all; null takes all of them.
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), `named` (the identities of each part are listed), `folds`
-            (as the folds of a list of pairs do), `open` (some identities are only tested on, the others as by
-            `stratified`), or `auto`: a column where there is one, else `identity` where there are 20
-            identities.
+            `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
+            (some identities are only tested on, the others as by `stratified`), `folds` (as the folds of a
+            list of pairs do, which `test_folds` and `validation_folds` name), or `auto`: a column where there
+            is one, else `identity` where there are 20 identities.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         test_folds: With `folds`, those whose identities the final figures are from.
@@ -57,7 +57,7 @@ class DataRecipe:
     """
 
     identities: tuple[str | int, ...] | None = None
-    split: Literal["auto", "identity", "stratified", "column", "named", "folds", "open"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "named", "open", "folds"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     test_folds: tuple[int | str, ...] = ()
@@ -268,26 +268,12 @@ def check_together(recipe: Recipe, *, source: str) -> None:
         raise SettingError(
             f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
         )
-    held_out = recipe.data.validation > 0 or recipe.data.validation_identities
-    if recipe.data.split == "folds":
-        held_out = recipe.data.validation_folds
-    if recipe.training.patience is not None and not held_out:
+    asked = recipe.data
+    looked_at = asked.validation > 0 or asked.validation_identities or asked.validation_folds
+    if recipe.training.patience is not None and not looked_at:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
-        )
-
-
-def _check_folds(data: DataRecipe, *, source: str) -> None:
-    """Looks whether folds are named where, and only where, the split is by folds."""
-    named = [key for key in ("test_folds", "validation_folds") if getattr(data, key)]
-    if data.split != "folds" and named:
-        raise SettingError(
-            f"{source}: data.{named[0]} names folds, and data.split is {data.split}; set data.split to folds"
-        )
-    if data.split == "folds" and not data.test_folds:
-        raise SettingError(
-            f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
         )
 
 
@@ -305,6 +291,18 @@ def _check_split(data: DataRecipe, *, source: str) -> None:
         raise SettingError(
             f"{source}: data.split is named, and data.{missing[0]} names nobody; list identities there, such "
             "as [1-385]"
+        )
+
+
+def _check_folds(data: DataRecipe, *, source: str) -> None:
+    named = [key for key in ("test_folds", "validation_folds") if getattr(data, key)]
+    if data.split != "folds" and named:
+        raise SettingError(
+            f"{source}: data.{named[0]} names folds, and data.split is {data.split}; set data.split to folds"
+        )
+    if data.split == "folds" and not data.test_folds:
+        raise SettingError(
+            f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
         )
 
 
