@@ -295,9 +295,10 @@ def failures(kept: Kept) -> list[str]:
     plain, hard = kept.find("short"), kept.find("short, then hard")
     if plain and hard and hard[0][ON_FOLD_4] <= plain[0][ON_FOLD_4]:
         told.append(
-            f"FaceNet's hard negatives, in the last fifth of {SHORT} steps, brought nothing on fold 4 of LFW "
-            f"(accuracy {hard[0][ON_FOLD_4]:.3f}, {plain[0][ON_FOLD_4]:.3f} without them) and took the TAR at "
-            f"FAR 1 % on the pairs of fold 5 from {plain[0][TAR_LISTED]:.3f} to {hard[0][TAR_LISTED]:.3f}: the "
+            f"FaceNet's hard negatives, in the last fifth of {SHORT} steps, brought nothing on fold 4 of "
+            f"LFW (accuracy {hard[0][ON_FOLD_4]:.3f}, {plain[0][ON_FOLD_4]:.3f} without them) and took the "
+            f"TAR at FAR 1 % on the pairs of fold 5 from {plain[0][TAR_LISTED]:.3f} to "
+            f"{hard[0][TAR_LISTED]:.3f}: the "
             "recipe stays with semi-hard ones."
         )
     scratch, known = kept.find("facenet-lfw"), kept.find("from ImageNet")
