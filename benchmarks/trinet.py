@@ -208,13 +208,13 @@ def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
     steps = SMALLER["training.steps"]
     return [
-        f"TriNet: the soft margin brings batch hard no more than a margin of 0.2 after {steps} steps on pictures "
-        f"of 64×24 ({figure} {reached('batch hard, soft margin')} against "
+        f"TriNet: the soft margin brings batch hard no more than a margin of 0.2 after {steps} steps on "
+        f"pictures of 64×24 ({figure} {reached('batch hard, soft margin')} against "
         f"{reached('batch hard, margin 0.2')}); batch all with it is at {reached('batch all, soft margin')}.",
         f"TriNet: a mirror image alone as a second view brings little ({figure} {reached('cuhk01', 'flip')} "
         f"against {reached('cuhk01', 'one')}); it takes the ten views of the paper ({reached('cuhk01')}).",
-        "TriNet: with a learning rate of 1e-3, changes of light and covered rectangles the run collapsed (loss "
-        "0.696, about ln 2, at step 370 of 800).",
+        "TriNet: with a learning rate of 1e-3, changes of light and covered rectangles the run collapsed "
+        "(loss 0.696, about ln 2, at step 370 of 800).",
     ]
 
 
