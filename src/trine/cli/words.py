@@ -83,12 +83,16 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     parser.add_argument(
         name,
         type=str,
-        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, fashion-mnist",
+        help="a folder of folders or of train.csv and test.csv, a .csv, .parquet or .npz file, or: digits, "
+        "fashion-mnist",
         **optional,
     )
     parser.add_argument("--label", type=str, default=None, help="the label column of a table")
     parser.add_argument(
         "--path-column", type=str, default=None, help="the column of a table that names the pictures"
+    )
+    parser.add_argument(
+        "--text-column", type=str, default=None, help="the column of a table that holds texts"
     )
     parser.add_argument(
         "--features",
@@ -130,6 +134,7 @@ def loaded(settings: Any, tell: Callable[[object], None] = say) -> Dataset:
         settings.data,
         label=settings.label,
         path_column=settings.path_column,
+        text_column=settings.text_column,
         features=settings.features,
         policy=policy,
     )

@@ -3,7 +3,7 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
-from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
@@ -25,6 +25,7 @@ __all__ = [
     "PKSampler",
     "PairTable",
     "Split",
+    "Texts",
     "TripletSampler",
     "TripletTable",
     "Vectors",

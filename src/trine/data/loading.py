@@ -11,6 +11,7 @@ from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import STRICT, LoadPolicy, LoadReport
 from trine.data.sources.arrays import read_arrays
 from trine.data.sources.builtin import BUILTIN
+from trine.data.sources.divided import divided_tables, read_divided
 from trine.data.sources.folder import read_folder
 from trine.data.sources.table import SUFFIXES as TABLES
 from trine.data.sources.table import read_table
@@ -22,20 +23,24 @@ def load(
     *,
     label: str | None = None,
     path_column: str | None = None,
+    text_column: str | None = None,
     features: Sequence[str] | None = None,
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
     """Loads labelled data, and checks every item of it.
 
     A source is a folder with one folder of pictures for each identity; a table (.csv, .tsv, either
-    also with .gz, or .parquet) with a label column and a path column or feature columns; an `.npz`
-    file with x and y; or the name of a built-in data set, "digits" or "fashion-mnist" (write
-    "./digits" for a folder of that name).
+    also with .gz, or .parquet) with a label column and a path column, a text column or feature
+    columns; a folder with such tables called train and test (and validation); an `.npz` file with x
+    and y; or the name of a built-in data set, "digits" or "fashion-mnist" (write "./digits" for a
+    folder of that name).
 
     Args:
         source: The path or the name.
         label: The label column of a table, or the array of labels in an `.npz` file.
         path_column: The column of a table that names the pictures.
+        text_column: The column of a table that holds the texts; None takes one called text, sentence or
+            utterance.
         features: The columns of a table that are the features; None takes all that are numbers.
         policy: What to do with items that cannot be used.
 
@@ -54,7 +59,7 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    found = _find(source, label, path_column, features, policy, labelled=True)
+    found = _find(source, label, path_column, text_column, features, policy, labelled=True)
     return check(found, source=str(source), policy=policy)
 
 
@@ -62,6 +67,7 @@ def load_unlabelled(
     source: str | Path | Sequence[str | Path],
     *,
     path_column: str | None = None,
+    text_column: str | None = None,
     features: Sequence[str] | None = None,
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
@@ -70,6 +76,8 @@ def load_unlabelled(
     Args:
         source: What `load` takes, one picture, or a list of pictures.
         path_column: The column of a table that names the pictures.
+        text_column: The column of a table that holds the texts; None takes one called text, sentence or
+            utterance.
         features: The columns of a table that are the features; None takes all that are numbers.
         policy: What to do with items that cannot be used.
 
@@ -84,7 +92,7 @@ def load_unlabelled(
     if isinstance(source, str | Path):
         path = Path(source)
         if not (path.is_file() and path.suffix.lower() in PICTURES):
-            found = _find(source, None, path_column, features, policy, labelled=False)
+            found = _find(source, None, path_column, text_column, features, policy, labelled=False)
             return check(found, source=str(source), policy=policy)
         source = [source]
     paths = tuple(Path(path) for path in source)
@@ -117,22 +125,30 @@ def _find(
     source: str | Path,
     label: str | None,
     path_column: str | None,
+    text_column: str | None,
     features: Sequence[str] | None,
     policy: LoadPolicy,
     *,
     labelled: bool,
 ) -> Found:
     path = Path(source)
-    if path.name.lower().endswith(TABLES) and path.is_file():
+
+    def table(file: Path) -> Found:
         return read_table(
-            path,
+            file,
             label=label,
             path_column=path_column,
+            text_column=text_column,
             features=features,
             max_pixels=policy.max_pixels,
             labelled=labelled,
         )
-    named = {"path_column": path_column, "features": features}
+
+    if path.name.lower().endswith(TABLES) and path.is_file():
+        return table(path)
+    if path.is_dir() and (tables := divided_tables(path)):
+        return read_divided(tables, read=table)
+    named = {"path_column": path_column, "text_column": text_column, "features": features}
     if path.suffix.lower() != ".npz":
         named["label"] = label
     for argument, value in named.items():
