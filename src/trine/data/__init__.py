@@ -4,7 +4,7 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 """
 
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
-from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.loading import load, load_unlabelled, read_items, texts_of
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -37,4 +37,5 @@ __all__ = [
     "read_pairs",
     "read_triplets",
     "split",
+    "texts_of",
 ]

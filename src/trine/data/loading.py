@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trine.data.checking import Found, check
-from trine.data.dataset import Dataset, ImageFiles
+from trine.data.dataset import Dataset, ImageFiles, Texts
 from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import STRICT, LoadPolicy, LoadReport
 from trine.data.sources.arrays import read_arrays
@@ -100,6 +100,27 @@ def load_unlabelled(
     items = ImageFiles(paths, policy.max_pixels)
     found = Found(items, [path.as_posix() for path in paths], None)
     return check(found, source=name, policy=policy)
+
+
+def texts_of(texts: Sequence[str]) -> Dataset:
+    """Makes a data set of texts whose identities are not known, each named by itself.
+
+    Args:
+        texts: The texts.
+
+    Returns:
+        The data set, with label −1 everywhere and no identities.
+
+    Raises:
+        DataError: There is no text, or one is empty.
+
+    Example:
+        >>> texts_of(["where is my card?"]).names
+        ('where is my card?',)
+    """
+    empty = {place: "an empty text" for place, text in enumerate(texts) if not text.strip()}
+    found = Found(Texts(tuple(texts)), list(texts), None, unreadable=empty)
+    return check(found, source=f"{len(texts):,} texts", policy=STRICT)[0]
 
 
 def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixels) -> ImageFiles:
