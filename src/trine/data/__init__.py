@@ -3,8 +3,11 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
+from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.loading import load, load_unlabelled, read_items, texts_of
+from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -12,6 +15,7 @@ from trine.data.sources.metadata import read_metadata
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
+from trine.data.table import Row, Table
 from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
@@ -22,9 +26,12 @@ __all__ = [
     "Kind",
     "LoadPolicy",
     "LoadReport",
+    "NamedIdentities",
     "PKSampler",
     "PairTable",
+    "Row",
     "Split",
+    "Table",
     "Texts",
     "TripletSampler",
     "TripletTable",
@@ -32,10 +39,12 @@ __all__ = [
     "decode",
     "load",
     "load_unlabelled",
+    "of_identities",
     "read_items",
     "read_metadata",
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
     "texts_of",
 ]

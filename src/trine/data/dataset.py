@@ -15,7 +15,7 @@ from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
 
 Kind = Literal["images", "vectors", "texts"]
-"""What the items are: pictures, rows of numbers, or texts."""
+"""What the items are: pictures, rows of numbers and categories, or texts."""
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of items, from 0."""
@@ -26,7 +26,8 @@ class Items(Protocol):
     """A sequence of items, of which a part can be taken.
 
     `items[i]` is one item: uint8 (height, width, channels) with 1 or 3 channels where `kind` is
-    "images", float32 (dimensions,) where it is "vectors", and a string where it is "texts".
+    "images"; float32 (dimensions,) where it is "vectors", or a row by the names of its columns; a string
+    where it is "texts".
     """
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trine.data.checking import Found, check
 from trine.data.dataset import Dataset, ImageFiles, Texts
@@ -13,6 +14,7 @@ from trine.data.sources.arrays import read_arrays
 from trine.data.sources.builtin import BUILTIN
 from trine.data.sources.divided import divided_tables, read_divided
 from trine.data.sources.folder import read_folder
+from trine.data.sources.pattern import Pattern
 from trine.data.sources.table import SUFFIXES as TABLES
 from trine.data.sources.table import read_table
 from trine.errors import DataError, SettingError, nearest
@@ -25,15 +27,17 @@ def load(
     path_column: str | None = None,
     text_column: str | None = None,
     features: Sequence[str] | None = None,
+    categories: Sequence[str] = (),
+    pattern: str | None = None,
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
     """Loads labelled data, and checks every item of it.
 
-    A source is a folder with one folder of pictures for each identity; a table (.csv, .tsv, either
-    also with .gz, or .parquet) with a label column and a path column, a text column or feature
-    columns; a folder with such tables called train and test (and validation); an `.npz` file with x
-    and y; or the name of a built-in data set, "digits" or "fashion-mnist" (write "./digits" for a
-    folder of that name).
+    A source is a folder with one folder of pictures for each identity, or of pictures whose names tell
+    identity and camera, by a pattern; a table (.csv, .tsv, either also with .gz, or .parquet) with a label
+    column and a path column, a text column or feature columns; a folder with such tables called train and
+    test (and validation); an `.npz` file with x and y; or the name of a built-in data set, "digits",
+    "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
     Args:
         source: The path or the name.
@@ -42,6 +46,11 @@ def load(
         text_column: The column of a table that holds the texts; None takes one called text, sentence or
             utterance.
         features: The columns of a table that are the features; None takes all that are numbers.
+        categories: Further features: columns of texts, or of numbers that are names, such as codes.
+        pattern: What the names of the files in a folder tell, such as `"{identity}_c{camera}_{*}"`: text in
+            which {identity}, {camera} and {group} stand for what becomes identity and columns, and {*} for
+            anything. It is held against the file's name without its ending; with slashes, against as
+            many folders before it.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -49,7 +58,7 @@ def load(
 
     Raises:
         DataError: There is no such source, or something in it cannot be used.
-        SettingError: A column is named for a source that has none.
+        SettingError: A column is named for a source that has none, or a pattern cannot be used.
         MissingDependencyError: A package that reads this source is not installed.
 
     Example:
@@ -59,7 +68,14 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    found = _find(source, label, path_column, text_column, features, policy, labelled=True)
+    columns = {
+        "label": label,
+        "path_column": path_column,
+        "text_column": text_column,
+        "features": features,
+        "categories": categories,
+    }
+    found = _find(source, columns, policy, labelled=True, pattern=pattern)
     return check(found, source=str(source), policy=policy)
 
 
@@ -69,6 +85,7 @@ def load_unlabelled(
     path_column: str | None = None,
     text_column: str | None = None,
     features: Sequence[str] | None = None,
+    categories: Sequence[str] = (),
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
     """Loads items whose identities are not known: a folder laid out in any way, one picture, a list.
@@ -79,6 +96,7 @@ def load_unlabelled(
         text_column: The column of a table that holds the texts; None takes one called text, sentence or
             utterance.
         features: The columns of a table that are the features; None takes all that are numbers.
+        categories: Further features: columns of texts, or of numbers that are names, such as codes.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -92,7 +110,14 @@ def load_unlabelled(
     if isinstance(source, str | Path):
         path = Path(source)
         if not (path.is_file() and path.suffix.lower() in PICTURES):
-            found = _find(source, None, path_column, text_column, features, policy, labelled=False)
+            columns = {
+                "label": None,
+                "path_column": path_column,
+                "text_column": text_column,
+                "features": features,
+                "categories": categories,
+            }
+            found = _find(source, columns, policy, labelled=False)
             return check(found, source=str(source), policy=policy)
         source = [source]
     paths = tuple(Path(path) for path in source)
@@ -144,52 +169,49 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
 
 def _find(
     source: str | Path,
-    label: str | None,
-    path_column: str | None,
-    text_column: str | None,
-    features: Sequence[str] | None,
+    columns: Mapping[str, Any],
     policy: LoadPolicy,
     *,
     labelled: bool,
+    pattern: str | None = None,
 ) -> Found:
     path = Path(source)
+    told_by = None if pattern is None else Pattern(pattern)
+    builtin = isinstance(source, str) and source in BUILTIN
+    if told_by is not None and (builtin or path.is_file()):
+        raise SettingError(
+            f"pattern={pattern!r} reads the names of files in a folder, but {source} is no folder: "
+            "leave pattern out"
+        )
 
     def table(file: Path) -> Found:
-        return read_table(
-            file,
-            label=label,
-            path_column=path_column,
-            text_column=text_column,
-            features=features,
-            max_pixels=policy.max_pixels,
-            labelled=labelled,
-        )
+        return read_table(file, **columns, max_pixels=policy.max_pixels, labelled=labelled)
 
     if path.name.lower().endswith(TABLES) and path.is_file():
         return table(path)
-    if path.is_dir() and (tables := divided_tables(path)):
+    if told_by is None and path.is_dir() and (tables := divided_tables(path)):
         return read_divided(tables, read=table)
-    named = {"path_column": path_column, "text_column": text_column, "features": features}
-    if path.suffix.lower() != ".npz":
-        named["label"] = label
+    named = {name: value for name, value in columns.items() if value not in (None, ())}
+    if path.suffix.lower() == ".npz":
+        named.pop("label", None)
     for argument, value in named.items():
         if value is not None:
             raise SettingError(
                 f"{argument}={value!r} names a column of a table, but {source} is no table "
                 f"({', '.join(TABLES)}): leave {argument} out"
             )
-    if isinstance(source, str) and source in BUILTIN:
-        found = BUILTIN[source]()
+    if builtin:
+        found = BUILTIN[str(source)]()
         return found if labelled else Found(found.items, found.names, None, found.columns)
     if path.is_dir():
-        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled)
+        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled, pattern=told_by)
     if not path.exists():
         raise DataError(
             f"there is no file or folder {str(source)!r}, and no built-in data set of that name: "
             f"{nearest(str(source), BUILTIN)}"
         )
     if path.suffix.lower() == ".npz":
-        return read_arrays(path, label=label or "y", labelled=labelled)
+        return read_arrays(path, label=columns["label"] or "y", labelled=labelled)
     raise DataError(
         f"{source} is no data set: expected a folder of folders of pictures, a table "
         f"({', '.join(TABLES)}) or an .npz file"

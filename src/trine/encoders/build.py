@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trine.data import Items
+from trine.data import Items, Table, Vectors
 from trine.distances import Distance
+from trine.encoders.columns import learn_table
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.head import start_at_principal
 from trine.encoders.packaged import PREFIX, load_packaged, packaged
@@ -34,7 +35,8 @@ def build_encoder(
     """Makes an untrained encoder whose preprocessing fits the training items.
 
     Picture size, channels, mean and standard deviation of pictures come from at most 1,024 of the items,
-    evenly spaced; those of vectors from all of them.
+    evenly spaced; those of vectors from all of them, as what stands for a missing number, and the categories
+    of columns of texts.
 
     Args:
         items: The training items.
@@ -47,7 +49,7 @@ def build_encoder(
 
     Raises:
         SettingError: The network is unknown, or does not suit the items.
-        DataError: There is no item, or vectors hold NaN or infinity.
+        DataError: There is no item, vectors hold infinity, or no column of them varies.
         ModelError: Pretrained weights were asked for and cannot be had.
         MissingDependencyError: The package that carries them is not installed.
 
@@ -68,6 +70,16 @@ def build_encoder(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
             "set encoder.network to auto"
         )
+    if items.kind == "images" and recipe.scaling != "standard":
+        raise SettingError(
+            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are "
+            "pictures; set encoder.scaling to standard"
+        )
+    if items.kind == "vectors" and recipe.views != "one":
+        raise SettingError(
+            f"encoder.views is {recipe.views!r}, which mirrors pictures, and the training items are vectors; "
+            "set encoder.views to one"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if items.kind == "vectors":
@@ -84,23 +96,29 @@ def build_encoder(
 
 
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
-    vectors = np.stack([items[position] for position in range(len(items))]).astype(np.float64)
-    if not np.isfinite(vectors).all():
-        position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
-        raise DataError(f"training item {position} holds NaN or infinity; fill or drop missing values first")
+    if not isinstance(items, Vectors | Table):
+        items = Vectors(np.stack([np.asarray(items[at], dtype=np.float32) for at in range(len(items))]))
+    plain = isinstance(items, Vectors) and recipe.scaling == "standard" and not np.isnan(items.rows).any()
+    table = None if plain else learn_table(items, scaling=recipe.scaling)
     settings = EncoderSettings(
         kind="vectors",
         network="mlp",
-        shape=(vectors.shape[1],),
+        shape=(items.rows.shape[1] if table is None else table.features,),
         features=1,
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
         mlp=recipe.mlp,
+        table=table,
     )
     encoder = _completed(settings)
-    encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
-    encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
+    if table is None:
+        vectors = items.rows.astype(np.float64)
+        if not np.isfinite(vectors).all():
+            position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
+            raise DataError(f"training item {position} holds infinity; mend or drop it first")
+        encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
+        encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
     return encoder
 
 
@@ -116,6 +134,7 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
+        views=recipe.views,
         small_resnet=recipe.small_resnet,
     )
     encoder = _completed(settings)
@@ -177,6 +196,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
+        views=recipe.views,
     )
     encoder = Encoder(settings, network=network)
     encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))

@@ -14,17 +14,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trine.calibration import Calibration
-from trine.data import Dataset, Items, read_items
+from trine.data import Dataset, Items, Row, Table, read_items
 from trine.distances import Distance
+from trine.encoders.columns import prepared_rows
 from trine.encoders.mlp import mlp
 from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.sentence import SentenceNetwork, prepared_texts
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
+from trine.encoders.views import views_of
 from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
+
+LATER = {"sentence": None, "table": None, "views": "one"}
+"""Settings that came later, at what they were before: there they do not count for the fingerprint, so that
+models and galleries from then stay what they are."""
 
 
 @final
@@ -38,8 +44,9 @@ class Encoder(nn.Module):
     Attributes:
         settings: What the encoder is, everything derived.
         calibration: The threshold for "the same", once one was calibrated.
-        mean: Mean of each channel in [0, 1], or of each feature, of the training items.
-        std: The standard deviation that goes with it.
+        mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
+            table, which are scaled when they are prepared.
+        std: The standard deviation that goes with it; 1 for rows of a table.
 
     Example:
         >>> from trine.encoders import EncoderSettings, MlpSettings
@@ -83,17 +90,24 @@ class Encoder(nn.Module):
         Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
         be bound to it.
         """
-        digest = hashlib.sha256(json.dumps(plain(self.settings), sort_keys=True).encode())
+        settings = plain(self.settings)
+        for name, unused in LATER.items():
+            if settings[name] == unused:
+                del settings[name]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def prepare(self, items: Sequence[np.ndarray] | Sequence[str] | Items) -> Shaped[Tensor, "b ..."]:
+    def prepare(
+        self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items
+    ) -> Shaped[Tensor, "b ..."]:
         """Turns items into a batch: resized, of one number of channels, not yet standardised.
 
         Args:
-            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); or texts.
+            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); rows
+                of a table, whose columns are found by name, and which are scaled, too; or texts.
 
         Returns:
             uint8 (b, channels, height, width), float32 (b, features), or int32 (b, tokens).
@@ -129,12 +143,15 @@ class Encoder(nn.Module):
 
     def embed(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
         *,
         batch_size: int = 256,
         progress: bool = False,
     ) -> Float32[np.ndarray, "n d"]:
         """Embeds any number of items; the encoder is left as it was.
+
+        Where `settings.views` names several views of a picture, its embedding is their mean, of length 1
+        again where `settings.normalise`.
 
         Args:
             items: A dataset, its items, arrays as `prepare` takes them, paths of pictures, or, for an encoder
@@ -150,7 +167,7 @@ class Encoder(nn.Module):
             DataError: A picture cannot be read.
         """
         return self._rows(
-            items, self, width=self.settings.dimension, batch_size=batch_size, progress=progress
+            items, self._embedded, width=self.settings.dimension, batch_size=batch_size, progress=progress
         )
 
     def features(
@@ -198,19 +215,27 @@ class Encoder(nn.Module):
         try:
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
-                batch = self._prepared(_Slice(source, positions), first=start).to(self.device)
+                part = source.subset(positions) if isinstance(source, Table) else _Slice(source, positions)
+                batch = self._prepared(part, first=start).to(self.device)
                 with torch.inference_mode():
                     rows[start : positions.stop] = through(batch).float().cpu().numpy()
         finally:
             self.train(training)
         return rows
 
-    def _prepared(
-        self, items: Sequence[np.ndarray] | Sequence[str] | Items, *, first: int
-    ) -> Shaped[Tensor, "b ..."]:
+    def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
+        parts: list[Tensor] = [self(view).float() for view in views_of(batch, self.settings.views)]
+        if len(parts) == 1:
+            return parts[0]
+        mean = torch.stack(parts).mean(dim=0)
+        return F.normalize(mean, dim=1) if self.settings.normalise else mean
+
+    def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape
         if isinstance(self.network, SentenceNetwork):
             return prepared_texts(items, network=self.network, most=shape[0], first=first)
+        if self.settings.table is not None:
+            return prepared_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
             return prepared_vectors(items, features=shape[0], first=first)
         return prepared_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)

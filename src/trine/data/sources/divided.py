@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from trine.data.checking import Found
-from trine.data.dataset import ImageFiles, Items, Texts, Vectors
+from trine.data.dataset import ImageFiles, Items, Texts
 from trine.data.sources.folder import PARTS
 from trine.data.sources.table import SUFFIXES
+from trine.data.table import Table
 from trine.errors import DataError
 
 
@@ -82,6 +83,11 @@ def read_divided(tables: Mapping[str, Path], *, read: Callable[[Path], Found]) -
             for start, other in zip(starts, parts, strict=False)
             for row, why in other.unreadable.items()
         },
+        missing={
+            start + row: why
+            for start, other in zip(starts, parts, strict=False)
+            for row, why in other.missing.items()
+        },
         notes=(
             *dict.fromkeys(chain(*(other.notes for other in parts))),
             f"divided by its tables into {', '.join(found)}",
@@ -100,11 +106,9 @@ def _joined(items: Sequence[Items], *, tables: Sequence[Path]) -> Items:
     if isinstance(items[0], ImageFiles):
         files = [other for other in items if isinstance(other, ImageFiles)]
         return ImageFiles(tuple(chain(*(other.paths for other in files))), files[0].max_pixels)
-    rows = [other.rows for other in items if isinstance(other, Vectors)]
-    widths = [part.shape[1] for part in rows]
-    if len(set(widths)) > 1:
-        at = next(at for at, width in enumerate(widths) if width != widths[0])
-        raise DataError(
-            f"{tables[0]} has {widths[0]} feature columns and {tables[at]} {widths[at]}: give both the same"
-        )
-    return Vectors(np.concatenate(rows))
+    parts = [other for other in items if isinstance(other, Table)]
+    for at, part in enumerate(parts):
+        if (set(part.columns), part.features) != (set(parts[0].columns), parts[0].features):
+            raise DataError(f"{tables[at]} has other feature columns than {tables[0]}: give both the same")
+    values = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    return Table(values, parts[0].features)
