@@ -3,7 +3,7 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
-from trine.data.choosing import of_identities
+from trine.data.choosing import few_of_each, of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.folds import split_by_folds
 from trine.data.loading import load, load_unlabelled, read_items, texts_of
@@ -37,6 +37,7 @@ __all__ = [
     "TripletTable",
     "Vectors",
     "decode",
+    "few_of_each",
     "load",
     "load_unlabelled",
     "of_identities",
