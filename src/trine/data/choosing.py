@@ -63,7 +63,7 @@ def few_of_each(labels: Int64[np.ndarray, " n"], *, most: int, seed: int = 0) ->
 
     Example:
         >>> few_of_each(np.array([0, 0, 0, 1]), most=2, seed=0).tolist()
-        [0, 1, 3]
+        [0, 2, 3]
     """
     if most < 1:
         raise SettingError(f"most must be at least 1, given {most}")

@@ -58,7 +58,7 @@ class Intake:
     def entries(
         self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[Entry]:
-        """Embeds a dataset a chunk at a time; metadata are its columns, its texts, and what is said by name."""
+        """Embeds a dataset a chunk at a time; metadata: its columns, its texts, and what is said by name."""
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or "

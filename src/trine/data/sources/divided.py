@@ -108,7 +108,7 @@ def _joined(items: Sequence[Items], *, tables: Sequence[Path]) -> Items:
         return ImageFiles(tuple(chain(*(other.paths for other in files))), files[0].max_pixels)
     parts = [other for other in items if isinstance(other, Table)]
     for at, part in enumerate(parts):
-        if (set(part.columns), part.features) != (set(parts[0].columns), parts[0].features):
+        if (set(part.columns), set(part.features)) != (set(parts[0].columns), set(parts[0].features)):
             raise DataError(f"{tables[at]} has other feature columns than {tables[0]}: give both the same")
     values = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
     return Table(values, parts[0].features)
