@@ -52,6 +52,12 @@ def _train_arguments(parser: Any) -> None:
         help="a .csv or .parquet table of triplets to learn from; see trine mine",
     )
     parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too, and to divide by its folds: see data.split of the recipe",
+    )
+    parser.add_argument(
         "--devices",
         type=int,
         default=None,
@@ -82,12 +88,15 @@ def _train(settings: Any) -> None:
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     data = loaded(settings, tell)
     try:
-        report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
+        report = train_run(
+            data, recipe, out=settings.out, triplets=triplets, pairs=settings.pairs, resume=settings.resume
+        )
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
         named = data_words(settings)
         words = "" if triplets is None else f" --triplets {settings.triplets}"
+        words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
         tell(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
     tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")

@@ -5,6 +5,7 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 
 from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
@@ -43,4 +44,5 @@ __all__ = [
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
 ]

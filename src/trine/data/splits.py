@@ -34,13 +34,14 @@ class Split:
         train: The items to learn from.
         validation: The items to choose settings and epochs by; may be empty.
         test: The items that only the final figures see.
-        method: How they were divided: "identity", "stratified", "column", "named" or "open".
+        method: How they were divided: "identity", "stratified", "column", "named", "open", or "folds" (see
+            `split_by_folds`).
     """
 
     train: Int64[np.ndarray, " a"]
     validation: Int64[np.ndarray, " b"]
     test: Int64[np.ndarray, " c"]
-    method: Method
+    method: Method | Literal["folds"]
 
 
 def split(

@@ -16,6 +16,7 @@ from trine.run.audit import AuditReport, audit_run, check_page, check_table, wri
 from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
+from trine.run.listed import Listed, listed_pairs
 from trine.run.parts import part_of
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
@@ -27,6 +28,7 @@ __all__ = [
     "Comparison",
     "Examination",
     "Figures",
+    "Listed",
     "MiningReport",
     "Report",
     "audit_run",
@@ -37,6 +39,7 @@ __all__ = [
     "evaluate_run",
     "examine",
     "figures_of",
+    "listed_pairs",
     "mine_run",
     "part_of",
     "train_run",

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Method
-from trine.data import Dataset
-from trine.encoders import Encoder, load
+from trine.data import Dataset, read_pairs
+from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
-from trine.evaluation import calibrate, pairs_of, picture
+from trine.evaluation import calibrate, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
+from trine.run.listed import HeldOut, Listed, listed_pairs
 from trine.run.pages import Subject, evaluation_page, subject_of
 from trine.run.parts import (
     Part,
@@ -27,9 +28,9 @@ from trine.run.parts import (
     trained_among,
     trained_apart,
 )
-from trine.run.report import RAW, Listed, Report, count_triplets, figures_of
+from trine.run.report import RAW, Figures, Report, count_triplets, figures_of
 from trine.run.start import start_of
-from trine.shapes import Float32, Int64
+from trine.shapes import Float32
 from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
@@ -87,7 +88,7 @@ def evaluate_run(
         )
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
-    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
     apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
@@ -119,30 +120,6 @@ def evaluate_run(
     return report
 
 
-def listed_pairs(path: str | Path, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
-    """Finds the pairs of a list whose items are both in a part of the data.
-
-    Args:
-        path: The list.
-        dataset: All the data.
-        part: Positions of the part's items.
-
-    Raises:
-        DataError: The list cannot be read, a name is no item of the data, or no pair lies within the part.
-    """
-    found, same, fold = pairs_of(dataset, path)
-    place = np.full(len(dataset), -1, dtype=np.int64)
-    place[part] = np.arange(len(part))
-    within = place[found]
-    kept = (within >= 0).all(axis=1)
-    if not (kept & same).any() or not (kept & ~same).any():
-        raise DataError(
-            f"of the {len(found):,} pairs of {path}, {int((kept & same).sum()):,} of one identity and "
-            f"{int((kept & ~same).sum()):,} of two have both items in the part; evaluate with --part all"
-        )
-    return Listed(within[kept], same[kept], None if fold is None else fold[kept], int((~kept).sum()))
-
-
 def check_asked(part: str, far: float) -> None:
     """Raises a `SettingError` where there is no such part, or the rate is out of range."""
     check_part(part)
@@ -161,6 +138,7 @@ def measure(
     recipe: Recipe | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
+    held_out: HeldOut | None = None,
     trained: Dataset | None = None,
 ) -> Report:
     """Measures embeddings, and beside them what there was before training.
@@ -172,10 +150,11 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        recipe: The run's, for what it began with and for the margin of the triplets to count; None where it
-            is not known.
+        recipe: The run's, for what it began with, how to cluster, and the margin of the triplets to count;
+            None where it is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
+        held_out: What chooses a threshold for these pairs; None leaves them without.
         trained: The items that were trained on, where the others are to be recognised by them, or to be told
             from them where their identities are strangers.
 
@@ -192,6 +171,7 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
+    said = Recipe() if recipe is None else recipe
     gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
@@ -199,24 +179,24 @@ def measure(
         distance=distance,
         far=far,
         threshold=threshold,
+        linkage=said.evaluation.clustering,
         listed=listed,
+        pairs_threshold=None
+        if held_out is None
+        else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
         gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
-    began = None if recipe is None else recipe.encoder
-    start, before = start_of(encoder, dataset, began), None
-    if start is not None:
-        known_start = None if gallery is None else start_of(encoder, gallery, began)
-        before = figures_of(
-            start.rows,
-            dataset.labels,
-            distance="euclidean",
-            far=far,
-            listed=listed,
-            cameras=cameras,
-            gallery=None if known_start is None or gallery is None else (known_start.rows, gallery.labels),
-        )
-    margin = counted_margin(LossRecipe() if recipe is None else recipe.loss)
+    margin = counted_margin(said.loss)
+    before, words = _before(
+        encoder,
+        dataset,
+        recipe=None if recipe is None else recipe.encoder,
+        far=far,
+        listed=listed,
+        held_out=held_out,
+        gallery=gallery,
+    )
     return Report(
         folder,
         name_of(dataset),
@@ -231,8 +211,39 @@ def measure(
         census=None
         if margin is None
         else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
-        before_is=RAW if start is None else start.words,
+        before_is=RAW if words is None else words,
     )
+
+
+def _before(
+    encoder: Encoder,
+    dataset: Dataset,
+    *,
+    recipe: EncoderRecipe | None,
+    far: float,
+    listed: Listed | None,
+    held_out: HeldOut | None,
+    gallery: Dataset | None,
+) -> tuple[Figures, str] | tuple[None, None]:
+    """The figures of what the encoder began with, and what that is; none where these are too many numbers."""
+    start = start_of(encoder, dataset, recipe)
+    if start is None:
+        return None, None
+    others = None if held_out is None else start_of(encoder, held_out.dataset, recipe)
+    known = None if gallery is None else start_of(encoder, gallery, recipe)
+    figures = figures_of(
+        start.rows,
+        dataset.labels,
+        distance="euclidean",
+        far=far,
+        listed=listed,
+        pairs_threshold=None
+        if held_out is None or others is None
+        else held_out.threshold(others.rows, distance="euclidean"),
+        cameras=dataset.columns.get("camera"),
+        gallery=None if known is None or gallery is None else (known.rows, gallery.labels),
+    )
+    return figures, start.words
 
 
 def write_report(subject: Subject) -> None:

@@ -81,10 +81,11 @@ def short_lines(far: float) -> tuple[Headline, ...]:
     )
 
 
+_JUDGED = "accuracy at the threshold of the validation pairs"
 _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
     "open_set": ("among strangers", tuple(f"DIR at FPIR {100 * rate:g} %" for rate in FPIR)),
-    "pairs": ("listed pairs", ("accuracy", "ROC AUC", "TAR at FAR 1 %")),
+    "pairs": ("listed pairs", ("accuracy", _JUDGED, "ROC AUC", "TAR at FAR 1 %")),
 }
 
 
@@ -134,6 +135,7 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
         ),
         "pairs": (
             Headline("accuracy", "pairs", "accuracy"),
+            Headline(_JUDGED, "pairs_judged", "accuracy"),
             Headline("ROC AUC", "pairs", "roc_auc"),
             Headline("EER", "pairs", "eer", larger_is_better=False),
             *(_tar(rate, "pairs") for rate in sorted({0.01, far}, reverse=True)),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from trine.calibration import Calibration
+from trine.clustering import Method as Linkage
 from trine.distances import Distance
 from trine.evaluation import (
     Clustering,
@@ -27,7 +28,8 @@ from trine.evaluation import (
 )
 from trine.mining import census
 from trine.run.headline import FPIR, NEIGHBOURS, printed_lines, short_lines
-from trine.shapes import Bool, Float32, Int64
+from trine.run.listed import Judged, Listed
+from trine.shapes import Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
 
@@ -47,6 +49,7 @@ class Figures:
         verification: Every pair of items is the same, or is not.
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
+        pairs_judged: The same pairs at the threshold of others; None where no others chose one.
         identification: Every item looks for its identity on other cameras; None without cameras.
         open_set: Every item looks for its identity among the training part, which may not have it; None where
             all have it, or none.
@@ -61,6 +64,7 @@ class Figures:
     identification: Identification | None = None
     open_set: OpenSet | None = None
     recognition: Recognition | None = None
+    pairs_judged: Judged | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -75,29 +79,6 @@ class Figures:
         """Every report that there is, as values that JSON knows."""
         reports = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: report.to_json() for name, report in reports.items() if report is not None}
-
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """Pairs of a list, as far as their items are evaluated.
-
-    Attributes:
-        pairs: Rows of the two items of each.
-        same: Whether they are of one identity.
-        fold: The fold of each; None without folds.
-        left_out: How many pairs of the list have an item that is not evaluated.
-    """
-
-    pairs: Int64[np.ndarray, "p 2"]
-    same: Bool[np.ndarray, " p"]
-    fold: Int64[np.ndarray, " p"] | None
-    left_out: int
-
-    def notes(self) -> tuple[str, ...]:
-        """What is to be said about them."""
-        if not self.left_out:
-            return ()
-        return (f"{self.left_out:,} pairs of the list were left out: they name items outside the part",)
 
 
 @dataclass(frozen=True)
@@ -221,7 +202,9 @@ def figures_of(
     distance: Distance,
     far: float,
     threshold: float | None = None,
+    linkage: Linkage = "connected",
     listed: Listed | None = None,
+    pairs_threshold: float | None = None,
     cameras: np.ndarray | None = None,
     gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
 ) -> Figures:
@@ -233,19 +216,17 @@ def figures_of(
         distance: How they are compared.
         far: The false-accept rate to list among others.
         threshold: Where to cluster the items; None does not.
+        linkage: How to cluster them, as `trine.clustering.cluster` does.
         listed: Pairs of a list to measure, too.
+        pairs_threshold: The threshold that other pairs have chosen for these; None where none have.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
         gallery: Rows and labels of items to be recognised by; None recognises nobody. Where some of the
             identities are not among them, these are strangers to be told apart.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
-    return Figures(
-        retrieval(embeddings, labels, distance=distance),
-        verification(embeddings, labels, distance=distance, at=at),
-        None if threshold is None else clustering(embeddings, labels, threshold=threshold, distance=distance),
-        None
-        if listed is None
-        else verification(
+    pairs = None
+    if listed is not None:
+        pairs = verification(
             embeddings,
             labels,
             pairs=listed.pairs,
@@ -253,7 +234,15 @@ def figures_of(
             fold=listed.fold,
             distance=distance,
             at=at,
-        ),
+        )
+    clusters = None
+    if threshold is not None:
+        clusters = clustering(embeddings, labels, threshold=threshold, method=linkage, distance=distance)
+    return Figures(
+        retrieval(embeddings, labels, distance=distance),
+        verification(embeddings, labels, distance=distance, at=at),
+        clusters,
+        pairs,
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
         open_set(embeddings, labels, *gallery, distance=distance, at=FPIR)
         if gallery is not None and _has_strangers(labels, gallery[1])
@@ -261,6 +250,7 @@ def figures_of(
         None
         if gallery is None
         else recognition(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
+        None if pairs is None or pairs_threshold is None else Judged(pairs, pairs_threshold),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
+from trine.clustering import Method as Linkage
 from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
@@ -37,10 +38,13 @@ class DataRecipe:
         identities: The names of the identities to take at all; null takes all of them.
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
             `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
-            (some identities are only tested on, the others as by `stratified`), or `auto`: a column where
-            there is one, else `identity` where there are 20 identities.
+            (some identities are only tested on, the others as by `stratified`), `folds` (as the folds of a
+            list of pairs do, which `test_folds` and `validation_folds` name), or `auto`: a column where there
+            is one, else `identity` where there are 20 identities.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
+        test_folds: With `folds`, those whose identities the final figures are from.
+        validation_folds: With `folds`, those whose identities choose when to stop, and the threshold.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
         train_identities: For `named`, the identities to learn from: names, or ranges of whole numbers such
@@ -53,9 +57,11 @@ class DataRecipe:
     """
 
     identities: tuple[str | int, ...] | None = None
-    split: Literal["auto", "identity", "stratified", "column", "named", "open"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "named", "open", "folds"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
+    test_folds: tuple[int | str, ...] = ()
+    validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None
     train_identities: tuple[str | int, ...] = ()
     validation_identities: tuple[str | int, ...] = ()
@@ -186,9 +192,12 @@ class EvaluationRecipe:
 
     Attributes:
         far: The false-accept rate that the threshold is chosen for.
+        clustering: How items are clustered at this threshold: `connected` joins whatever a chain of near
+            items connects, `average` two clusters while the mean distance of their items is within it.
     """
 
     far: Annotated[float, Range(above=0, below=1)] = 0.01
+    clustering: Linkage = "connected"
 
 
 @dataclass(frozen=True)
@@ -254,12 +263,14 @@ def check_together(recipe: Recipe, *, source: str) -> None:
             f"{source}: data.test {recipe.data.test:g} and data.validation "
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
         )
+    _check_folds(recipe.data, source=source)
     if (recipe.data.split == "open") == (recipe.data.unknown_identities is None):
         raise SettingError(
             f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
         )
-    held_out = recipe.data.validation > 0 or recipe.data.validation_identities
-    if recipe.training.patience is not None and not held_out:
+    asked = recipe.data
+    looked_at = asked.validation > 0 or asked.validation_identities or asked.validation_folds
+    if recipe.training.patience is not None and not looked_at:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
@@ -280,6 +291,18 @@ def _check_split(data: DataRecipe, *, source: str) -> None:
         raise SettingError(
             f"{source}: data.split is named, and data.{missing[0]} names nobody; list identities there, such "
             "as [1-385]"
+        )
+
+
+def _check_folds(data: DataRecipe, *, source: str) -> None:
+    named = [key for key in ("test_folds", "validation_folds") if getattr(data, key)]
+    if data.split != "folds" and named:
+        raise SettingError(
+            f"{source}: data.{named[0]} names folds, and data.split is {data.split}; set data.split to folds"
+        )
+    if data.split == "folds" and not data.test_folds:
+        raise SettingError(
+            f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
         )
 
 
