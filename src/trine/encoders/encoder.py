@@ -172,7 +172,7 @@ class Encoder(nn.Module):
 
     def features(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
         *,
         batch_size: int = 256,
         progress: bool = False,
