@@ -25,6 +25,7 @@ def recipe_of(**settings):
         {"training__epochs": 3},
         {"training__steps": 12, "training__gradient_clip": 0.1, "loss__memory": 20, "seed": 5},
         {"training__steps": 12, "training__chunk": 4, "encoder__mlp__hidden": []},
+        {"training__steps": 12, "training__decay_from": 0.5, "training__late_beta1": 0.3},
         {"training__steps": 12, "curriculum": [{"at": 0.5, "mining": "hard", "identities": 3, "items": 4}]},
     ],
 )

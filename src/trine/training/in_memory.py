@@ -104,7 +104,8 @@ def _descend(triplet: TripletStep, batches: Batches, device: torch.device) -> No
     triplet.encoder.train()
     for step, batch in zip(range(len(batches)), batches, strict=False):
         for group in optimiser.param_groups:
-            group["lr"] = triplet.learning_rate(step) * group.get("share", 1.0)
+            group["lr"] = triplet.learning_rate(step) * group["share"]
+            group["betas"] = triplet.betas(step)
         there = Batch(batch.inputs.to(device), batch.labels.to(device), batch.positions.to(device))
         loss = triplet.loss(triplet.embeddings(there, step=step), there, step=step)
         optimiser.zero_grad()
