@@ -91,3 +91,12 @@ def test_a_stratified_run_has_no_strangers(data, tmp_path):
 def test_unknown_identities_and_the_open_split_belong_together(given):
     with pytest.raises(SettingError, match=r"data\.unknown_identities and data\.split open belong together"):
         load_recipe(overrides=given)
+
+
+def test_items_that_are_too_many_to_learn_from_are_in_a_part(data, tmp_path):
+    few = {"data.split": "stratified", "data.shots": 4, "training.steps": 2}
+    report = train_run(data, load_recipe(overrides=QUICK | few), out=tmp_path / "run", progress=False)
+    parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
+    assert len(parts["train"]) == 20
+    assert "at most 4 of each" in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert not any("left out" in note for note in report.notes)

@@ -84,6 +84,7 @@ def train_run(
         dataset = of_identities(dataset, recipe.data.identities)
     table = None if pairs is None else read_pairs(pairs)
     parts, words = _divided(dataset, recipe, table)
+    notes = _left_out(dataset, parts)
     if recipe.data.shots is not None:
         few = few_of_each(dataset.labels[parts.train], most=recipe.data.shots, seed=recipe.seed)
         parts, words = replace(parts, train=parts.train[few]), f"{words}, at most {recipe.data.shots} of each"
@@ -137,7 +138,6 @@ def train_run(
         held_out=others,
         trained=trained,
     )
-    notes = _left_out(dataset, parts)
     if left_out:
         notes += (f"{left_out:,} triplets were left out: they name items outside the training part",)
     report = replace(report, notes=(*report.notes, *notes))
