@@ -54,7 +54,7 @@ def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_measures_across_cameras_pixels_beside(run: Path, people: Path) -> None:
     figures = json.loads((run / "figures.json").read_text())
     assert figures["part"] == "test part (27 items of 5 identities; identities never seen)"
-    assert figures["notes"] == ["6 items of 1 identities were left out: no part names them"]
+    assert figures["notes"] == ["6 items of 1 identity were left out: no part names them"]
     for when in ("before_training", "after_training"):
         told = figures[when]["identification"]
         assert told["probes"] == 24

@@ -139,6 +139,15 @@ def test_clusters_are_made_as_the_recipe_says(trained):
     assert evaluated.after.clustering.how["method"] == "average"
 
 
+def test_more_items_than_average_linkage_takes_are_clustered_all_the_same(trained, tmp_path, monkeypatch):
+    run, _, report = trained
+    assert "clustered by" not in " ".join(report.notes)
+    monkeypatch.setattr("trine.run.evaluate.LARGEST_AVERAGE", 35)
+    evaluated = evaluate_run(run, people(), part="test", out=tmp_path)
+    assert evaluated.after.clustering.how["method"] == "connected"
+    assert evaluated.notes == ("36 items are clustered by connected, for average takes 35 at most",)
+
+
 def test_evaluate_measures_the_pairs_of_one_fold(trained, tmp_path):
     run, pairs, report = trained
     evaluated = evaluate_run(run, people(), pairs=pairs, out=tmp_path)
@@ -175,7 +184,9 @@ def test_pairs_that_are_not_in_the_part(trained):
     data, table = people(), read_pairs(pairs)
     alone = np.array([0, 7])
     assert len(pairs_within(table, data, alone).pairs) == 0
-    with pytest.raises(DataError, match=r"of the \d+ pairs of .*pairs.csv, 0 of one identity and 0 of two"):
+    with pytest.raises(
+        DataError, match=r"of the \d+ pairs of .*pairs.csv, 0 of one identity and 0 of two .*folds"
+    ):
         listed_pairs(table, data, alone)
     none = HeldOut(data.subset(alone), np.zeros((2, 2), np.float32), pairs_within(table, data, alone))
     assert none.threshold(none.embeddings, distance="euclidean") is None

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Method
+from trine.clustering import LARGEST_AVERAGE
+from trine.clustering import Method as Linkage
 from trine.data import Dataset, read_pairs
 from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
@@ -173,13 +175,14 @@ def measure(
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
     said = Recipe() if recipe is None else recipe
     gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
+    linkage, notes = _linkage(said, dataset)
     after = figures_of(
         embeddings,
         dataset.labels,
         distance=distance,
         far=far,
         threshold=threshold,
-        linkage=said.evaluation.clustering,
+        linkage=linkage,
         listed=listed,
         pairs_threshold=None
         if held_out is None
@@ -207,12 +210,21 @@ def measure(
         known,
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
-        notes=() if listed is None else listed.notes(),
+        notes=notes if listed is None else (*listed.notes(), *notes),
         census=None
         if margin is None
         else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
         before_is=RAW if words is None else words,
     )
+
+
+def _linkage(recipe: Recipe, dataset: Dataset) -> tuple[Linkage, tuple[str, ...]]:
+    """How to cluster the items, and what is to be said about that: a run shall not end at their number."""
+    asked = recipe.evaluation.clustering
+    if asked == "connected" or len(dataset) <= LARGEST_AVERAGE:
+        return asked, ()
+    note = f"{len(dataset):,} items are clustered by connected, for {asked} takes {LARGEST_AVERAGE:,} at most"
+    return "connected", (note,)
 
 
 def _before(

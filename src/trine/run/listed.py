@@ -120,7 +120,8 @@ def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n
         genuine = int(found.same.sum())
         raise DataError(
             f"of the {len(table):,} pairs of {table.source}, {genuine:,} of one identity and "
-            f"{len(found.same) - genuine:,} of two have both items in the part; evaluate with --part all"
+            f"{len(found.same) - genuine:,} of two have both items in the part, expected some of each; name "
+            "another part, or train with data.split folds, which tests on whole folds"
         )
     return found
 

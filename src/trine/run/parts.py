@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from trine.data import Dataset, Split
+from trine.data.report import count
 from trine.errors import DataError, ModelError, SettingError, nearest
 from trine.shapes import Int64
 
@@ -135,7 +136,8 @@ def has_pair(dataset: Dataset) -> bool:
 
 def counted(dataset: Dataset) -> str:
     """Puts the size of a data set in words."""
-    return f"{len(dataset):,} items of {len(np.unique(dataset.labels)):,} identities"
+    identities = count(len(np.unique(dataset.labels)), "identity", "identities")
+    return f"{count(len(dataset), 'item', 'items')} of {identities}"
 
 
 def name_of(dataset: Dataset) -> str:
