@@ -4,10 +4,13 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 """
 
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.interactions import HeldOut, Interactions, leave_last_out
 from trine.data.loading import load, load_unlabelled, read_items
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
+from trine.data.sources.features import Features, read_features
+from trine.data.sources.interactions import InteractionColumns, read_interactions
 from trine.data.sources.metadata import read_metadata
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
@@ -16,8 +19,12 @@ from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
     "Dataset",
+    "Features",
+    "HeldOut",
     "ImageArray",
     "ImageFiles",
+    "InteractionColumns",
+    "Interactions",
     "Items",
     "Kind",
     "LoadPolicy",
@@ -29,8 +36,11 @@ __all__ = [
     "TripletTable",
     "Vectors",
     "decode",
+    "leave_last_out",
     "load",
     "load_unlabelled",
+    "read_features",
+    "read_interactions",
     "read_items",
     "read_metadata",
     "read_pairs",
