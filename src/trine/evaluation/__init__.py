@@ -13,6 +13,7 @@ from trine.evaluation.clustering import Clustering, clustering, clustering_of
 from trine.evaluation.identification import Identification, identification
 from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
+from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_of_scores
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, pairs_of, verification
 
@@ -22,6 +23,7 @@ __all__ = [
     "Identification",
     "OpenSet",
     "OpenSetCurve",
+    "Recommendation",
     "Retrieval",
     "SuspectLabel",
     "TripletAgreement",
@@ -34,6 +36,8 @@ __all__ = [
     "open_set",
     "pairs_of",
     "picture",
+    "recommendation",
+    "recommendation_of_scores",
     "retrieval",
     "triplet_agreement",
     "verification",
