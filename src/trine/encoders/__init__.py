@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from trine.encoders.build import build_encoder
 from trine.encoders.encoder import Encoder
-from trine.encoders.saved import load, save
+from trine.encoders.saved import load, load_towers, save
 from trine.encoders.settings import (
     EncoderRecipe,
     EncoderSettings,
     MlpSettings,
     SmallResNetSettings,
 )
+from trine.encoders.towers import Suggestion, Towers, TowersSettings, build_towers
 
 __all__ = [
     "Encoder",
@@ -18,7 +19,12 @@ __all__ = [
     "EncoderSettings",
     "MlpSettings",
     "SmallResNetSettings",
+    "Suggestion",
+    "Towers",
+    "TowersSettings",
     "build_encoder",
+    "build_towers",
     "load",
+    "load_towers",
     "save",
 ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -16,13 +14,13 @@ from torch import Tensor, nn
 from trine.calibration import Calibration
 from trine.data import Dataset, Items, read_items
 from trine.distances import Distance
+from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
 from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
 from trine.errors import InputError, require
-from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
 
 
@@ -81,11 +79,7 @@ class Encoder(nn.Module):
         Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
         be bound to it.
         """
-        digest = hashlib.sha256(json.dumps(plain(self.settings), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return fingerprint_of(self, self.settings)
 
     def prepare(self, items: Sequence[np.ndarray] | Items) -> Shaped[Tensor, "b ..."]:
         """Turns items into a batch: resized, of one number of channels, not yet standardised.

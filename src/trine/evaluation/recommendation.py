@@ -137,7 +137,7 @@ def recommendation(
         items: One row per item.
         held_out: User and item of each held-out interaction.
         seen: User and item of what a user has met already: it is not ranked.
-        distance: What ranks them, in float64.
+        distance: What ranks them, taken from differences in the precision of the embeddings.
         at: The k of the figures that the report's JSON lists.
         resamples: How often users are drawn again for an interval; 0 for none.
         seed: Of those draws.
@@ -155,7 +155,7 @@ def recommendation(
         (0.5, 0.6666666666666666)
     """
     check_distance(distance)
-    rows, columns = as_rows(users, name="users").double(), as_rows(items, name="items").double()
+    rows, columns = as_rows(users, name="users"), as_rows(items, name="items")
     if rows.shape[1] != columns.shape[1]:
         raise InputError(
             f"users have {rows.shape[1]} numbers each and items {columns.shape[1]}; give embeddings of one space"
@@ -204,7 +204,7 @@ def recommendation_of_scores(
         The figures of all users with a held-out item.
 
     Raises:
-        InputError: Nothing is held out, a held-out item was seen, a score is NaN, or a user or item is out of
+        InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is out of
             range.
 
     Example:
@@ -221,7 +221,7 @@ def recommendation_of_scores(
     _check_pairs(seen, users, items, "seen")
     if not len(held_out):
         raise InputError("nothing is held out; give user and item of at least one interaction")
-    wanted, met = np.unique(held_out, axis=0), np.unique(seen, axis=0)
+    wanted, met = _each_once(held_out, items), _each_once(seen, items)
     known = np.isin(wanted @ [items, 1], met @ [items, 1])
     if known.any():
         user, item = wanted[int(known.argmax())]
@@ -238,19 +238,23 @@ def recommendation_of_scores(
 def _ranks(
     scores: np.ndarray, some: np.ndarray, wanted: np.ndarray, met: np.ndarray, width: int
 ) -> Int64[np.ndarray, "b w"]:
-    if np.isnan(scores).any():
-        raise InputError(f"a score of user {some[int(np.isnan(scores).any(1).argmax())]} is NaN")
-    scores = scores.copy()
-    own, theirs = _among(met, some)
-    scores[own, theirs] = -np.inf
+    if not np.isfinite(scores).all():
+        raise InputError(
+            f"a score of user {some[int((~np.isfinite(scores)).any(1).argmax())]} is not finite; give numbers"
+        )
+    scores = scores.astype(np.float64)
+    scores[_among(met, some)] = -np.inf
     place, item = _among(wanted, some)
-    ranks = np.full((len(some), width), NEVER)
     within = np.arange(len(place)) - np.searchsorted(place, place)
-    # An unseen item may score -inf itself, and then ranks behind all unseen ones, not behind the seen.
-    behind = scores[place] >= scores[place, item][:, None]
-    beaten = behind.sum(1) - np.where(np.isneginf(scores[place, item]), np.bincount(own, minlength=len(some))[place], 0)
-    ranks[place, within] = beaten
+    ranks = np.full((len(some), width), NEVER)
+    ranks[place, within] = (scores[place] >= scores[place, item][:, None]).sum(1)
     return np.sort(ranks, axis=1)
+
+
+def _each_once(pairs: np.ndarray, items: int) -> np.ndarray:
+    """The pairs in the order of users and items, none twice."""
+    keys = np.sort(pairs @ np.array([items, 1]))
+    return np.stack(np.divmod(keys[np.diff(keys, prepend=-1) > 0], items), axis=1)
 
 
 def _among(pairs: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

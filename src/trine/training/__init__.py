@@ -5,6 +5,7 @@ from __future__ import annotations
 from trine.training.augment import AugmentRecipe, augment
 from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
+from trine.training.interactions import InteractionsRecipe
 from trine.training.log import read_looks
 from trine.training.processes import World, world_of
 from trine.training.reading import (
@@ -25,6 +26,7 @@ from trine.training.recipe import (
 )
 from trine.training.stages import Stage
 from trine.training.suspects import Suspect
+from trine.training.towers import fit_towers
 from trine.training.train import fit
 from trine.training.vitals import effective_rank
 from trine.training.watch import read_findings
@@ -35,6 +37,7 @@ __all__ = [
     "DataRecipe",
     "Diagnosis",
     "EvaluationRecipe",
+    "InteractionsRecipe",
     "Look",
     "LossRecipe",
     "Patient",
@@ -52,6 +55,7 @@ __all__ = [
     "diagnose",
     "effective_rank",
     "fit",
+    "fit_towers",
     "load_recipe",
     "read_findings",
     "read_looks",

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
-from trine.settings import Range
+from trine.settings import Range, differences
 from trine.training.augment import AugmentRecipe
+from trine.training.interactions import InteractionsRecipe, check_interactions
 from trine.training.stages import Stage, check_curriculum
 from trine.triplets import PRESETS
 
@@ -160,6 +161,7 @@ class Recipe:
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
         curriculum: What changes while training goes on, stage after stage.
+        interactions: How users and items are learned from who liked what; null learns from labelled items.
 
     Example:
         >>> Recipe().loss.mining
@@ -175,6 +177,7 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     curriculum: tuple[Stage, ...] = ()
+    interactions: InteractionsRecipe | None = None
 
 
 def check_together(recipe: Recipe, *, source: str) -> None:
@@ -187,6 +190,14 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    if recipe.interactions is not None:
+        check_interactions(
+            recipe.interactions,
+            changed=differences(Recipe(interactions=recipe.interactions), recipe),
+            margin=recipe.loss.margin,
+            source=source,
+        )
+        return
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     rules = {"loss.mining": recipe.loss.mining}
     for position, stage in enumerate(recipe.curriculum):
