@@ -12,6 +12,12 @@ from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
 from trine.cli.questions import QUESTIONS
+from trine.cli.recommending import (
+    RECOMMEND,
+    check_no_tables,
+    interactions_arguments,
+    train_interactions,
+)
 from trine.cli.words import data_arguments, loaded, say
 from trine.errors import SettingError
 
@@ -51,6 +57,7 @@ def _train_arguments(parser: Any) -> None:
         default=None,
         help="a .csv or .parquet table of triplets to learn from; see trine mine",
     )
+    interactions_arguments(parser)
     parser.add_argument(
         "--devices",
         type=int,
@@ -79,6 +86,10 @@ def _train(settings: Any) -> None:
     tell = say if first else _say_nothing
     if first:
         check_run(run, resume=settings.resume)
+    if recipe.interactions is not None:
+        train_interactions(settings, recipe)
+        return
+    check_no_tables(settings)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     data = loaded(settings, tell)
     try:
@@ -273,6 +284,7 @@ VERBS: dict[str, Verb | Group] = {
         "Train an encoder on labelled data, calibrate and evaluate it.",
         "trine train photos/ --out runs/faces\n"
         "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
+        "trine train ratings.csv --items films.csv --recipe recommendation --out runs/films\n"
         "trine train photos/ --out runs/faces --resume",
     ),
     "recipe": Verb(
@@ -318,6 +330,7 @@ VERBS: dict[str, Verb | Group] = {
     ),
     "enrol": ENROL,
     **QUESTIONS,
+    "recommend": RECOMMEND,
     "cluster": CLUSTER,
     "gallery": Group(
         "Everything else about a gallery: make, list, arrange, mend, move and rebuild it.",

@@ -116,7 +116,7 @@ def leave_last_out(interactions: Interactions) -> HeldOut:
     test, validation = (asked & liked & (after == place) for place in (0, 1))
     if not test.any():
         raise DataError(
-            f"{interactions.source}: no user has liked {FEWEST_LIKED} items, which it takes to learn from one, "
+            f"{interactions.source}: no user has liked {FEWEST_LIKED} items, to learn from one, "
             "choose by one and test on one; give more interactions, or lower interactions.at_least"
         )
     train = ~asked | (after >= 2)

@@ -89,8 +89,8 @@ def load_towers(path: str | Path) -> Towers:
     model = read_model(Path(path))
     if not has_towers(model):
         raise ModelError(
-            f"{path} holds an encoder of {model.settings.get('kind')} and not two towers; name a run that was "
-            "trained on interactions"
+            f"{path} holds an encoder of {model.settings.get('kind')} and not two towers; name a run that "
+            "was trained on interactions"
         )
     with _belonging(path, model) as belongs:
         towers = Towers(parse(TowersSettings, model.settings, source=SETTINGS, key="encoder"))

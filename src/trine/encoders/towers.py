@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, final
 
@@ -206,9 +205,7 @@ class Towers(nn.Module):
             row = self.items(torch.tensor([number], device=self.met.device))
         return self._nearest(row, out, k)
 
-    def _nearest(
-        self, row: Float[Tensor, "1 d"], out: Bool[Tensor, " m"], k: int
-    ) -> list[Suggestion]:
+    def _nearest(self, row: Float[Tensor, "1 d"], out: Bool[Tensor, " m"], k: int) -> list[Suggestion]:
         if k < 1:
             raise InputError(f"k must be at least 1, given {k}")
         items = torch.from_numpy(self.embed("items"))

@@ -150,7 +150,8 @@ def recommendation(
 
     Example:
         >>> users, items = np.array([[0.0], [5.0]]), np.array([[0.1], [1.0], [4.0]])
-        >>> report = recommendation(users, items, held_out=np.array([[0, 1], [1, 0]]), seen=np.array([[0, 0]]))
+        >>> held_out, seen = np.array([[0, 1], [1, 0]]), np.array([[0, 0]])
+        >>> report = recommendation(users, items, held_out=held_out, seen=seen)
         >>> report.hit_rate_at(1), report.mrr
         (0.5, 0.6666666666666666)
     """
@@ -158,7 +159,7 @@ def recommendation(
     rows, columns = as_rows(users, name="users"), as_rows(items, name="items")
     if rows.shape[1] != columns.shape[1]:
         raise InputError(
-            f"users have {rows.shape[1]} numbers each and items {columns.shape[1]}; give embeddings of one space"
+            f"users have {rows.shape[1]} numbers each and items {columns.shape[1]}; give rows of one space"
         )
 
     def scores(some: Int64[np.ndarray, " b"]) -> Float[np.ndarray, "b m"]:
@@ -204,8 +205,8 @@ def recommendation_of_scores(
         The figures of all users with a held-out item.
 
     Raises:
-        InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is out of
-            range.
+        InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is out
+            of range.
 
     Example:
         >>> popular = np.array([3.0, 1.0, 2.0])
@@ -270,4 +271,6 @@ def _check_pairs(pairs: np.ndarray, users: int, items: int, name: str) -> None:
         wrong = (pairs[:, column] < 0) | (pairs[:, column] >= count)
         if wrong.any():
             row = int(wrong.argmax())
-            raise InputError(f"{name}[{row}] names {what} {pairs[row, column]}, and there are {count} {what}s")
+            raise InputError(
+                f"{name}[{row}] names {what} {pairs[row, column]}, and there are {count} {what}s"
+            )

@@ -17,6 +17,13 @@ from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
 from trine.run.parts import part_of
+from trine.run.recommendation import (
+    RecommendationReport,
+    measure_scores,
+    measure_towers,
+    popularity,
+    train_recommender,
+)
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
 from trine.run.train import train_run
@@ -28,6 +35,7 @@ __all__ = [
     "Examination",
     "Figures",
     "MiningReport",
+    "RecommendationReport",
     "Report",
     "audit_run",
     "check_page",
@@ -37,8 +45,12 @@ __all__ = [
     "evaluate_run",
     "examine",
     "figures_of",
+    "measure_scores",
+    "measure_towers",
     "mine_run",
     "part_of",
+    "popularity",
+    "train_recommender",
     "train_run",
     "write_audit_page",
     "write_clusters",

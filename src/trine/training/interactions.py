@@ -23,20 +23,20 @@ class InteractionsRecipe:
     Attributes:
         user: The user column; null takes one that is called user, userId, user_id and so on.
         item: The item column; null takes one that is called item, itemId, movieId and so on.
-        time: The time column; null takes one that is called time or timestamp, and the order of the rows where
-            there is none.
+        time: The time column; null takes one that is called time or timestamp, and the order of the rows
+            where there is none.
         rating: The rating column; null takes one that is called rating, weight and so on.
         at_least: The rating from which an item counts as liked; null counts everything that was met.
         user_features: The columns of the table of users to learn from; null takes all that can be used.
         item_features: The columns of the table of items to learn from; null takes all that can be used.
         batch: Liked items in a batch.
-        candidates: How many items are drawn for each batch; from them come the negatives of all its users, and
+        candidates: How many items are drawn for each batch; from them come the negatives of its users, and
             what a user has met is none.
         negatives: `hard` takes the nearest candidate of each user, `sampled` one at random.
         rank_weight: Whether a triplet counts as much as its positive seems to rank low: log(1 + J·M/U) for J
             of U candidates inside the margin, among M items (Weston, Bengio, Usunier 2011, as in CML).
         covariance: The weight of a penalty on dimensions that vary together (Hsieh et al. 2017, eq. 6).
-        at: k of the figures HR@k and NDCG@k; the weights with the best NDCG@k on the validation items are kept.
+        at: k of the figures HR@k and NDCG@k; the weights with the best NDCG@k in validation are kept.
     """
 
     user: str | None = None

@@ -34,9 +34,7 @@ class Looks:
         since_best: How many looks came after the best.
     """
 
-    def __init__(
-        self, figure: Callable[[Any], float], *, patience: int | None, best_weights: Path
-    ) -> None:
+    def __init__(self, figure: Callable[[Any], float], *, patience: int | None, best_weights: Path) -> None:
         self._figure = figure
         self._patience = patience
         self._best_weights = best_weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ from trine.training.threads import threads
 from trine.training.towers_step import TowersBatches, TowersStep
 from trine.training.train import LOOKS
 from trine.training.watch import Watch
-from collections.abc import Callable
 
 
 def fit_towers(
@@ -41,8 +41,8 @@ def fit_towers(
 ) -> Towers:
     """Trains two towers on the training part of some interactions.
 
-    The run folder is that of `fit`; interrupted at any moment and resumed, a run ends with the same weights as
-    one that was left alone.
+    The run folder is that of `fit`; interrupted at any moment and resumed, a run ends with the same weights
+    as one that was left alone.
 
     Args:
         interactions: Who liked what; the towers remember all of it as met.
@@ -69,8 +69,8 @@ def fit_towers(
     check_recipe(recipe)
     if recipe.interactions is None:
         raise SettingError(
-            "the recipe says nothing of interactions; take the recipe recommendation, or give yours a section "
-            "interactions"
+            "the recipe says nothing of interactions; take the recipe recommendation, or give yours a "
+            "section interactions"
         )
     settings = recipe.training
     check_device(settings)

@@ -91,8 +91,8 @@ class TowersStep:
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
         """Returns the loss of an embedded batch.
 
-        The mean over the users of w·max(0, d(user, liked) − d(user, not met) + α), with w = 1, or the weight of
-        the rank that the positive seems to have (Hsieh et al. 2017, eqs. 2 and 3); plus the penalty on
+        The mean over the users of w·max(0, d(user, liked) − d(user, not met) + α), with w = 1, or the weight
+        of the rank that the positive seems to have (Hsieh et al. 2017, eqs. 2 and 3); plus the penalty on
         covariances.
 
         Args:
@@ -144,8 +144,8 @@ class TowersStep:
             step: The step.
 
         Returns:
-            The share of candidates inside the margin, the mean distances of what was liked and of what was not
-            met, the learning rate, the rule, and norms and rank of the embeddings.
+            The share of candidates inside the margin, the mean distances of what was liked and of what was
+            not met, the learning rate, the rule, and norms and rank of the embeddings.
         """
         users, items = embeddings.tensor_split([len(batch.inputs)])
         positive, negative = self._masks(batch, step=step)
@@ -173,7 +173,9 @@ class TowersStep:
         place[users] = torch.arange(len(users))
         first, count = self._bounds[drawn], self._bounds[drawn + 1] - self._bounds[drawn]
         column = torch.repeat_interleave(torch.arange(len(drawn)), count)
-        met_by = place[self._met_by[torch.arange(len(column)) - (count.cumsum(0) - count)[column] + first[column]]]
+        met_by = place[
+            self._met_by[torch.arange(len(column)) - (count.cumsum(0) - count)[column] + first[column]]
+        ]
         free = torch.ones(len(users), len(drawn), dtype=torch.bool)
         free[met_by[met_by >= 0], column[met_by >= 0]] = False
         pairs = len(own)

@@ -75,7 +75,9 @@ def read_features(
     rows = _rows(path, strings(table, key), names, of)
     known = np.flatnonzero(rows >= 0)
     if not len(known):
-        raise DataError(f"{path} knows none of the {len(names):,} {of}s, such as {names[0]!r}: look at {key!r}")
+        raise DataError(
+            f"{path} knows none of the {len(names):,} {of}s, such as {names[0]!r}: look at {key!r}"
+        )
     parts: list[tuple[list[str], np.ndarray]] = []
     unused = []
     for name in wanted:
@@ -109,9 +111,7 @@ def _rows(path: Path, ids: list[str], names: Sequence[str], of: str) -> np.ndarr
     return np.array([place.get(name, -1) for name in names], dtype=np.int64)
 
 
-def _encoded(
-    table: Any, name: str, rows: np.ndarray, *, asked: bool
-) -> tuple[list[str], np.ndarray] | None:
+def _encoded(table: Any, name: str, rows: np.ndarray, *, asked: bool) -> tuple[list[str], np.ndarray] | None:
     given = numbers(table, name)
     if given is not None:
         taken = given[rows]

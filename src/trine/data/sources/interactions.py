@@ -72,7 +72,8 @@ def read_interactions(
     time = column_of(path, names, columns.time, TIMES, "time", needed=columns.time is not None)
     wanted = columns.rating is not None or at_least is not None
     rating = column_of(path, names, columns.rating, RATINGS, "rating", needed=wanted)
-    assert user is not None and item is not None
+    assert user is not None
+    assert item is not None
     table = read_columns(path, [user, item])
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each interaction")
