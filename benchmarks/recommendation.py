@@ -30,7 +30,7 @@ from trine.training import load_recipe
 
 SEEDS = range(3)
 NEIGHBOURS = (20, 50, 100, 200, 500)
-BPR = tuple(itertools.product((32, 64, 128), (0.02, 0.05), (0.01, 0.05)))
+BPR = tuple(itertools.product((32, 64), (0.02, 0.05), (0.01, 0.05)))
 ITERATIONS = 300
 FORMS: Mapping[str, tuple[dict[str, Any], bool]] = {
     "recommendation": ({}, False),

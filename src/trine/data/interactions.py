@@ -121,5 +121,10 @@ def leave_last_out(interactions: Interactions) -> HeldOut:
         )
     train = ~asked | (after >= 2)
     left_out = ~(train | validation | test)
-    parts = (np.sort(order[part]) for part in (train, validation, test, left_out))
-    return HeldOut(*parts, unasked=int((total < FEWEST_LIKED).sum()))
+    return HeldOut(
+        train=np.sort(order[train]),
+        validation=np.sort(order[validation]),
+        test=np.sort(order[test]),
+        left_out=np.sort(order[left_out]),
+        unasked=int((total < FEWEST_LIKED).sum()),
+    )

@@ -92,7 +92,7 @@ class Tower(nn.Module):
 
     def forward(self, numbers: Int64[Tensor, " b"]) -> Float[Tensor, "b d"]:
         """Embeds users, or items, by their numbers."""
-        rows = self.table[numbers]
+        rows = F.embedding(numbers, self.table)  # its gradient is several times faster than that of an index
         if self.features.shape[1]:
             rows = rows + self.features[numbers] @ self.weights
         if self.normalise:

@@ -205,8 +205,8 @@ def recommendation_of_scores(
         The figures of all users with a held-out item.
 
     Raises:
-        InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is out
-            of range.
+        InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is
+            out of range.
 
     Example:
         >>> popular = np.array([3.0, 1.0, 2.0])

@@ -19,6 +19,7 @@ from trine.run.evaluate import evaluate_run
 from trine.run.parts import part_of
 from trine.run.recommendation import (
     RecommendationReport,
+    enrol_items,
     measure_scores,
     measure_towers,
     popularity,
@@ -42,6 +43,7 @@ __all__ = [
     "check_table",
     "cluster_items",
     "compare_runs",
+    "enrol_items",
     "evaluate_run",
     "examine",
     "figures_of",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from trine.data import (
     read_interactions,
 )
 from trine.encoders import Towers, save
-from trine.errors import SettingError
+from trine.errors import GalleryError, SettingError, nearest
 from trine.evaluation import Recommendation, recommendation, recommendation_of_scores
+from trine.gallery import Enrolment, Entry, Gallery
 from trine.run.files import write_json
 from trine.shapes import Float
 from trine.training import Diagnosis, Recipe, RunFolder, fit_towers, read_findings
@@ -171,13 +173,18 @@ def measure_towers(
 
     Returns:
         The figures.
+
+    Raises:
+        SettingError: There is no such part.
     """
+    held_out, seen = _asked(interactions, parts, part)
     return recommendation(
         towers.embed("users"),
         towers.embed("items"),
         distance=towers.distance,
         resamples=resamples,
-        **_asked(interactions, parts, part),
+        held_out=held_out,
+        seen=seen,
     )
 
 
@@ -200,7 +207,11 @@ def measure_scores(
 
     Returns:
         The figures.
+
+    Raises:
+        SettingError: There is no such part.
     """
+    held_out, seen = _asked(interactions, parts, part)
     shape = (len(interactions.users), len(interactions.items))
     every = np.broadcast_to(scores, shape)
     return recommendation_of_scores(
@@ -208,7 +219,43 @@ def measure_scores(
         users=shape[0],
         items=shape[1],
         resamples=resamples,
-        **_asked(interactions, parts, part),
+        held_out=held_out,
+        seen=seen,
+    )
+
+
+def enrol_items(
+    towers: Towers, gallery: Gallery, *, metadata: Mapping[str, Mapping[str, Any]] | None = None
+) -> Enrolment:
+    """Puts the items of towers into a gallery, each an identity of its own, to be searched and filtered there.
+
+    Args:
+        towers: The towers.
+        gallery: A gallery of their fingerprint, dimension and distance.
+        metadata: What to keep with the items, by name; their title is kept besides.
+
+    Returns:
+        How many were new, replaced and there already.
+
+    Raises:
+        GalleryError: The gallery is one of other embeddings.
+    """
+    if gallery.binding.fingerprint != towers.fingerprint:
+        raise GalleryError(
+            f"the gallery {gallery.address} is one of other embeddings than these towers make; open a new "
+            "one with dimension=, fingerprint= and distance= of the towers"
+        )
+    names = towers.settings.items
+    titles = towers.settings.titles or ("",) * len(names)
+    known = metadata or {}
+    return gallery.enrol_many(
+        Entry(
+            identity=name,
+            item=name,
+            embedding=row,
+            metadata={**({"title": title} if title else {}), **known.get(name, {})},
+        )
+        for name, title, row in zip(names, titles, towers.embed("items"), strict=True)
     )
 
 
@@ -218,11 +265,14 @@ def popularity(interactions: Interactions, parts: HeldOut) -> Float[np.ndarray, 
     return np.bincount(interactions.item[train], minlength=len(interactions.items)).astype(np.float64)
 
 
-def _asked(interactions: Interactions, parts: HeldOut, part: str) -> dict[str, np.ndarray]:
+def _asked(interactions: Interactions, parts: HeldOut, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """What a user is asked for in a part, and what is known then."""
+    if part not in ("test", "validation"):
+        raise SettingError(f"part is {part!r}; {nearest(part, ('test', 'validation'))}")
     pairs = interactions.pairs
     if part == "validation":
-        return {"held_out": pairs[parts.validation], "seen": pairs[parts.train]}
-    return {"held_out": pairs[parts.test], "seen": pairs[np.concatenate([parts.train, parts.validation])]}
+        return pairs[parts.validation], pairs[parts.train]
+    return pairs[parts.test], pairs[np.concatenate([parts.train, parts.validation])]
 
 
 def _lines(report: Recommendation, k: int) -> list[tuple[str, float, str]]:

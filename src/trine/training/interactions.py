@@ -71,11 +71,11 @@ def check_interactions(
     for key in changed:
         if key in UNFOLLOWED or not key.startswith(("training.", *FOLLOWED)):
             raise SettingError(
-                f"{source}: {key} means nothing to a run on interactions; leave it out, or leave out the "
-                "section interactions"
+                f"{source}: {key} means nothing to a run on interactions; leave it out, or leave out "
+                "the section interactions"
             )
     if interactions.rank_weight and margin is None:
         raise SettingError(
-            f"{source}: interactions.rank_weight counts what lies inside the margin, and loss.margin is null; "
+            f"{source}: interactions.rank_weight counts what is inside the margin, and loss.margin is null; "
             "give loss.margin a number"
         )

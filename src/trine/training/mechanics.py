@@ -45,10 +45,18 @@ LIGHTNING_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)",)
 class Step(Protocol):
     """What is done with each batch, such as `TripletStep`."""
 
-    encoder: Any
     recipe: Recipe
     world: World
-    memory: nn.Module | None
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What is trained."""
+        ...
+
+    @property
+    def memory(self) -> nn.Module | None:
+        """What is part of a checkpoint beside it."""
+        ...
 
     def join(self) -> None:
         """Joins the encoders of all processes, once each is on its device."""

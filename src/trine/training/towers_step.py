@@ -118,6 +118,7 @@ class TowersStep:
             "mining": RULES[self.interactions.negatives],
             "seed": stream_seed(self.recipe.seed, "mining", step),
         }
+        loss: Tensor
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             if self.interactions.rank_weight:
                 chosen = mine(users, related, **settings, **rule)
