@@ -227,7 +227,7 @@ def measure_scores(
 def enrol_items(
     towers: Towers, gallery: Gallery, *, metadata: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Enrolment:
-    """Puts the items of towers into a gallery, each an identity of its own, to be searched and filtered there.
+    """Puts the items of towers into a gallery, each an identity of its own, to be searched there.
 
     Args:
         towers: The towers.

@@ -46,8 +46,8 @@ class InteractionsRecipe:
     at_least: float | None = None
     user_features: tuple[str, ...] | None = None
     item_features: tuple[str, ...] | None = None
-    batch: Annotated[int, Range(at_least=1)] = 512
-    candidates: Annotated[int, Range(at_least=1)] = 256
+    batch: Annotated[int, Range(at_least=1)] = 256
+    candidates: Annotated[int, Range(at_least=1)] = 128
     negatives: Literal["hard", "sampled"] = "hard"
     rank_weight: bool = False
     covariance: Annotated[float, Range(at_least=0)] = 0.0
