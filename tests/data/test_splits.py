@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trine.data import Dataset, Split, Vectors, load, split
+from trine.data import Dataset, NamedIdentities, Split, Vectors, load, split
 from trine.errors import DataError, SettingError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -166,3 +167,119 @@ def test_orl_keeps_ten_people_for_the_test() -> None:
     assert division.method == "identity"
     assert len(set(data.labels[division.test])) == 10
     assert len(division.train) == 300
+
+
+@given(labelled, st.data())
+def test_unknown_identities_are_in_the_test_alone(labels: list[int], data: st.DataObject) -> None:
+    labels = labels * 8
+    names = sorted({str(label) for label in labels})
+    assume(len(names) >= 3)
+    unknown = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=len(names) - 2, unique=True))
+    division = split(dataset(labels), method="open", test=0.25, validation=0.2, unknown=unknown)
+    assert is_partition(division, len(labels))
+    strange = [place for place, label in enumerate(labels) if str(label) in unknown]
+    assert set(strange) <= set(division.test.tolist())
+    others = [place for place in range(len(labels)) if place not in strange]
+    alone = split(
+        dataset([labels[place] for place in others]), method="stratified", test=0.25, validation=0.2
+    )
+    assert division.train.tolist() == [others[place] for place in alone.train]
+    assert division.validation.tolist() == [others[place] for place in alone.validation]
+
+
+def test_unknown_identities_are_drawn_by_the_seed() -> None:
+    data = dataset(list(range(6)) * 4)
+
+    def drawn(seed: int) -> set[int]:
+        division = split(data, method="open", unknown=2, seed=seed)
+        return set(data.labels.tolist()) - set(data.labels[division.train].tolist())
+
+    assert all(len(drawn(seed)) == 2 and drawn(seed) == drawn(seed) for seed in range(8))
+    assert len({tuple(sorted(drawn(seed))) for seed in range(8)}) > 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"method": "open"}, SettingError, r"the open split and unknown=None do not go together"),
+        ({"method": "identity", "unknown": 2}, SettingError, r"the identity split and unknown=2 do not go"),
+        ({"method": "open", "unknown": ["9"]}, DataError, r"no identity '9' to be unknown: .*known: 0, 1, 2"),
+        ({"method": "open", "unknown": 2}, DataError, r"2 unknown identities of 3 cannot be set apart"),
+        ({"method": "open", "unknown": 0}, DataError, r"0 unknown identities of 3 cannot be set apart"),
+    ],
+)
+def test_unknown_identities_that_cannot_be_set_apart(
+    options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        split(dataset([0, 1, 2] * 4), **options)  # type: ignore[arg-type]
+
+
+class TestNamed:
+    """Against a division by hand: each identity looked up in each list."""
+
+    @staticmethod
+    def data(names: list[str], items: int = 2) -> Dataset:
+        return replace(dataset([i for i in range(len(names)) for _ in range(items)]), identities=tuple(names))
+
+    @given(st.lists(st.integers(0, 40), min_size=6, max_size=30, unique=True), st.integers(3, 20))
+    def test_ranges_take_the_whole_numbers_between(self, numbers: list[int], cut: int) -> None:
+        names = [str(number).zfill(1 + number % 4) for number in numbers]
+        train = [i for i, number in enumerate(numbers) if 1 <= number <= cut]
+        test = [i for i, number in enumerate(numbers) if cut < number <= 30]
+        assume(train and test)
+        named = NamedIdentities(train=(f"1-{cut}",), test=(f"{cut + 1}-030",))
+        division = split(self.data(names), method="named", named=named)
+        assert division.train.tolist() == [i for who in train for i in (2 * who, 2 * who + 1)]
+        assert division.test.tolist() == [i for who in test for i in (2 * who, 2 * who + 1)]
+        assert not len(division.validation)
+
+    def test_names_come_before_numbers_and_ranges(self) -> None:
+        data = self.data(["1-3", "7", "007", "2", "ann"], items=1)
+        named = NamedIdentities(train=("1-3", 7), validation=("ann",), test=(2, "007"))
+        assert parts(split(data, method="named", named=named)) == [[0, 1], [4], [2, 3]]
+        named = NamedIdentities(train=("0007",), test=("01-02",))
+        assert parts(split(data, method="named", named=named)) == [[1, 2], [], [3]]
+
+    def test_a_share_of_the_training_identities_is_set_apart(self) -> None:
+        data = self.data([str(i) for i in range(20)])
+        named = NamedIdentities(train=("0-9",), test=("10-14",))
+        division = split(data, method="named", named=named, validation=0.3)
+        assert len(division.validation) == 6
+        assert sorted([*division.train, *division.validation]) == list(range(20))
+        assert division.test.tolist() == list(range(20, 30))
+
+    @pytest.mark.parametrize(
+        ("named", "sentence"),
+        [
+            (
+                NamedIdentities(("0-5",), (), ("5-9",)),
+                r"identity '5' is in train_identities and, by '5-9'",
+            ),
+            (
+                NamedIdentities(("0-5",), (), ("20-29",)),
+                r"test_identities names '20-29', and made up",
+            ),
+            (
+                NamedIdentities(("0-5",), ("bob",), ("6",)),
+                r"validation_identities names 'bob', .*: 0, 1",
+            ),
+            (
+                NamedIdentities(("5-0",), (), ("6",)),
+                r"range '5-0', which ends before .*: write '0-5'",
+            ),
+        ],
+    )
+    def test_names_that_cannot_be_used(self, named: NamedIdentities, sentence: str) -> None:
+        with pytest.raises(DataError, match=sentence):
+            split(self.data([str(i) for i in range(12)]), method="named", named=named)
+
+    def test_names_and_method_belong_together(self) -> None:
+        data = self.data(["a", "b", "c", "d"])
+        for method, named in [
+            ("named", NamedIdentities()),
+            ("named", NamedIdentities(train=("a",))),
+            ("identity", NamedIdentities(train=("a",), test=("b",))),
+        ]:
+            with pytest.raises(SettingError, match=r"some of each with 'named', and none with another"):
+                split(data, method=method, named=named)  # type: ignore[arg-type]

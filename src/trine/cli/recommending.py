@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trine.encoders import Suggestion
     from trine.training import Recipe
 
-OF_ITEMS = ("label", "path_column", "features", "triplets")
+OF_ITEMS = ("label", "path_column", "features", "triplets", "pairs")
 """Arguments of `trine train` that say something of labelled items, and nothing of interactions."""
 
 

@@ -18,7 +18,7 @@ from trine.cli.recommending import (
     interactions_arguments,
     train_interactions,
 )
-from trine.cli.words import data_arguments, loaded, say
+from trine.cli.words import data_arguments, data_words, loaded, say
 from trine.errors import SettingError
 
 
@@ -59,6 +59,12 @@ def _train_arguments(parser: Any) -> None:
     )
     interactions_arguments(parser)
     parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too, and to divide by its folds: see data.split of the recipe",
+    )
+    parser.add_argument(
         "--devices",
         type=int,
         default=None,
@@ -93,12 +99,16 @@ def _train(settings: Any) -> None:
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     data = loaded(settings, tell)
     try:
-        report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
+        report = train_run(
+            data, recipe, out=settings.out, triplets=triplets, pairs=settings.pairs, resume=settings.resume
+        )
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
+        named = data_words(settings)
         words = "" if triplets is None else f" --triplets {settings.triplets}"
-        tell(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
+        words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
+        tell(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
     tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
@@ -243,7 +253,8 @@ def _mine(settings: Any) -> None:
     load(settings.run)  # A missing model is said before any data is read.
     how = mining_of(settings)
     report = mine_run(settings.run, loaded(settings), out=settings.out, how=how, part=settings.part)
-    say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+    named = data_words(settings)
+    say(f"{report}\nlearn from them with: trine train {named} --triplets {settings.out} --out RUN")
 
 
 def _audit_arguments(parser: Any) -> None:

@@ -3,9 +3,12 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
+from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.interactions import HeldOut, Interactions, leave_last_out
 from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -15,6 +18,7 @@ from trine.data.sources.metadata import read_metadata
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
+from trine.data.table import Row, Table
 from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
@@ -29,9 +33,12 @@ __all__ = [
     "Kind",
     "LoadPolicy",
     "LoadReport",
+    "NamedIdentities",
     "PKSampler",
     "PairTable",
+    "Row",
     "Split",
+    "Table",
     "TripletSampler",
     "TripletTable",
     "Vectors",
@@ -39,6 +46,7 @@ __all__ = [
     "leave_last_out",
     "load",
     "load_unlabelled",
+    "of_identities",
     "read_features",
     "read_interactions",
     "read_items",
@@ -46,4 +54,5 @@ __all__ = [
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
 ]

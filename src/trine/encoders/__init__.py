@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trine.encoders.build import build_encoder
 from trine.encoders.encoder import Encoder
+from trine.encoders.head import head_alone
 from trine.encoders.saved import load, load_towers, save
 from trine.encoders.settings import (
     EncoderRecipe,
@@ -24,6 +25,7 @@ __all__ = [
     "TowersSettings",
     "build_encoder",
     "build_towers",
+    "head_alone",
     "load",
     "load_towers",
     "save",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -12,16 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trine.calibration import Calibration
-from trine.data import Dataset, Items, read_items
+from trine.data import Dataset, Items, Row, Table, read_items
 from trine.distances import Distance
+from trine.encoders.columns import prepared_rows
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
 from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
+from trine.encoders.views import views_of
 from trine.errors import InputError, require
+from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
+
+LATER = {"table": None, "views": "one"}
+"""Settings that came later, at what they were before: there they do not count for the fingerprint, so that
+models and galleries from then stay what they are."""
 
 
 @final
@@ -35,8 +42,9 @@ class Encoder(nn.Module):
     Attributes:
         settings: What the encoder is, everything derived.
         calibration: The threshold for "the same", once one was calibrated.
-        mean: Mean of each channel in [0, 1], or of each feature, of the training items.
-        std: The standard deviation that goes with it.
+        mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
+            table, which are scaled when they are prepared.
+        std: The standard deviation that goes with it; 1 for rows of a table.
 
     Example:
         >>> from trine.encoders import EncoderSettings, MlpSettings
@@ -79,13 +87,18 @@ class Encoder(nn.Module):
         Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
         be bound to it.
         """
-        return fingerprint_of(self, self.settings)
+        settings = plain(self.settings)
+        for name, unused in LATER.items():
+            if settings[name] == unused:
+                del settings[name]
+        return fingerprint_of(self, settings)
 
-    def prepare(self, items: Sequence[np.ndarray] | Items) -> Shaped[Tensor, "b ..."]:
+    def prepare(self, items: Sequence[np.ndarray] | Sequence[Row] | Items) -> Shaped[Tensor, "b ..."]:
         """Turns items into a batch: resized, of one number of channels, not yet standardised.
 
         Args:
-            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; or vectors (features,).
+            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); or rows
+                of a table, whose columns are found by name, and which are scaled, too.
 
         Returns:
             uint8 (b, channels, height, width), or float32 (b, features).
@@ -105,25 +118,29 @@ class Encoder(nn.Module):
         Returns:
             One embedding a row; of length 1 where `settings.normalise`.
         """
-        values = batch.to(self.mean.dtype)
-        if self.settings.kind == "images":
-            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
-            values = ((values - mean) / std).contiguous(memory_format=torch.channels_last)
-        else:
-            values = (values - self.mean) / self.std
-        embeddings: Tensor = self.head(self.network(values))
+        embeddings: Tensor = self.head(self.network(self._standardised(batch)))
         if self.settings.normalise:
             embeddings = F.normalize(embeddings.float(), dim=1)
         return embeddings
 
+    def _standardised(self, batch: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b ..."]:
+        values = batch.to(self.mean.dtype)
+        if self.settings.kind == "images":
+            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
+            return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+        return (values - self.mean) / self.std
+
     def embed(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
         *,
         batch_size: int = 256,
         progress: bool = False,
     ) -> Float32[np.ndarray, "n d"]:
         """Embeds any number of items; the encoder is left as it was.
+
+        Where `settings.views` names several views of a picture, its embedding is their mean, of length 1
+        again where `settings.normalise`.
 
         Args:
             items: A dataset, its items, arrays as `prepare` takes them, or paths of pictures.
@@ -137,10 +154,47 @@ class Encoder(nn.Module):
             InputError: An item is not what this encoder was trained on.
             DataError: A picture cannot be read.
         """
+        return self._rows(
+            items, self._embedded, width=self.settings.dimension, batch_size=batch_size, progress=progress
+        )
+
+    def features(
+        self,
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        *,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Float32[np.ndarray, "n f"]:
+        """Says what the network hands to the embedding head; the encoder is left as it was.
+
+        Args:
+            items: As for `embed`.
+            batch_size: How many go through the network at once.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            One row of `settings.features` numbers per item, in the order of the items.
+
+        Raises:
+            InputError: An item is not what this encoder was trained on.
+            DataError: A picture cannot be read.
+        """
+
+        def through(batch: Tensor) -> Tensor:
+            features: Tensor = self.network(self._standardised(batch))
+            return features
+
+        return self._rows(
+            items, through, width=self.settings.features, batch_size=batch_size, progress=progress
+        )
+
+    def _rows(
+        self, items: Any, through: Callable[[Tensor], Tensor], *, width: int, batch_size: int, progress: bool
+    ) -> Float32[np.ndarray, "n w"]:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         source = _items(items)
-        embeddings = np.empty((len(source), self.settings.dimension), dtype=np.float32)
+        rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
         if progress:
             starts = require("rich.progress", extra="train").track(starts, "embedding")
@@ -149,15 +203,25 @@ class Encoder(nn.Module):
         try:
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
-                batch = self._prepared(_Slice(source, positions), first=start).to(self.device)
+                part = source.subset(positions) if isinstance(source, Table) else _Slice(source, positions)
+                batch = self._prepared(part, first=start).to(self.device)
                 with torch.inference_mode():
-                    embeddings[start : positions.stop] = self(batch).float().cpu().numpy()
+                    rows[start : positions.stop] = through(batch).float().cpu().numpy()
         finally:
             self.train(training)
-        return embeddings
+        return rows
 
-    def _prepared(self, items: Sequence[np.ndarray] | Items, *, first: int) -> Shaped[Tensor, "b ..."]:
+    def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
+        parts: list[Tensor] = [self(view).float() for view in views_of(batch, self.settings.views)]
+        if len(parts) == 1:
+            return parts[0]
+        mean = torch.stack(parts).mean(dim=0)
+        return F.normalize(mean, dim=1) if self.settings.normalise else mean
+
+    def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape
+        if self.settings.table is not None:
+            return prepared_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
             return prepared_vectors(items, features=shape[0], first=first)
         return prepared_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)

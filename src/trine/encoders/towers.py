@@ -14,7 +14,7 @@ from trine.data import Features, Interactions
 from trine.distances import Distance, pairwise_distances
 from trine.encoders.fingerprint import fingerprint_of
 from trine.errors import InputError, nearest
-from trine.settings import Range
+from trine.settings import Range, plain
 from trine.shapes import Bool, Float, Float32, Int64
 
 START = 0.1
@@ -134,7 +134,7 @@ class Towers(nn.Module):
     @property
     def fingerprint(self) -> str:
         """A SHA-256 of every weight and every setting; stored embeddings of items can be bound to it."""
-        return fingerprint_of(self, self.settings)
+        return fingerprint_of(self, plain(self.settings))
 
     def forward(
         self, users: Int64[Tensor, " b"], items: Int64[Tensor, " c"]

@@ -16,6 +16,7 @@ from trine.run.audit import AuditReport, audit_run, check_page, check_table, wri
 from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
+from trine.run.listed import Listed, listed_pairs
 from trine.run.parts import part_of
 from trine.run.recommendation import (
     RecommendationReport,
@@ -35,6 +36,7 @@ __all__ = [
     "Comparison",
     "Examination",
     "Figures",
+    "Listed",
     "MiningReport",
     "RecommendationReport",
     "Report",
@@ -47,6 +49,7 @@ __all__ = [
     "evaluate_run",
     "examine",
     "figures_of",
+    "listed_pairs",
     "measure_scores",
     "measure_towers",
     "mine_run",

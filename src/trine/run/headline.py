@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from trine.run.report import Figures
 
 
+FPIR = (0.01, 0.05, 0.1)
+"""The rates of strangers who are taken for somebody, at which the others are counted."""
+
+
 @dataclass(frozen=True)
 class Headline:
     """One line of a table of figures.
@@ -58,8 +62,12 @@ class Headline:
         return found if found.known else None
 
 
+NEIGHBOURS = 5
+"""How many of the training part vote on who an item is."""
+
+
 def short_lines(far: float) -> tuple[Headline, ...]:
-    """The figures of the short table: all in [0, 1], larger is better.
+    """The figures of the short table: all in [0, 1], larger is better; a run may lack the last.
 
     Args:
         far: The false-accept rate to show beside 1 %.
@@ -69,19 +77,22 @@ def short_lines(far: float) -> tuple[Headline, ...]:
         Headline("MAP@R", "retrieval", "map_at_r"),
         Headline("ROC AUC", "verification", "roc_auc"),
         *(_tar(rate) for rate in sorted({0.01, far}, reverse=True)),
+        _KNN,
     )
 
 
+_JUDGED = "accuracy at the threshold of the validation pairs"
 _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
-    "pairs": ("listed pairs", ("accuracy", "ROC AUC", "TAR at FAR 1 %")),
+    "open_set": ("among strangers", tuple(f"DIR at FPIR {100 * rate:g} %" for rate in FPIR)),
+    "pairs": ("listed pairs", ("accuracy", _JUDGED, "ROC AUC", "TAR at FAR 1 %")),
 }
 
 
 def printed_lines(figures: Figures, far: float) -> dict[str, Headline]:
     """The lines of the table that is printed, by what they are called there.
 
-    These are the short ones, and the first ones of what cameras or a list of pairs add.
+    These are the short ones, and the first ones of what cameras, strangers or a list of pairs add.
 
     Args:
         figures: What was measured.
@@ -115,8 +126,16 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
             *(Headline(f"CMC rank {k}", "identification", "cmc", (k,)) for k in (1, 5, 10, 20)),
             Headline("mAP", "identification", "mean_average_precision"),
         ),
+        "open_set": tuple(
+            Headline(f"DIR at FPIR {100 * rate:g} %", "open_set", "dir_at_fpir", (rate,)) for rate in FPIR
+        ),
+        "recognition": (
+            _KNN,
+            Headline("the same, each identity alike", "recognition", "balanced_accuracy"),
+        ),
         "pairs": (
             Headline("accuracy", "pairs", "accuracy"),
+            Headline(_JUDGED, "pairs_judged", "accuracy"),
             Headline("ROC AUC", "pairs", "roc_auc"),
             Headline("EER", "pairs", "eer", larger_is_better=False),
             *(_tar(rate, "pairs") for rate in sorted({0.01, far}, reverse=True)),
@@ -130,6 +149,9 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
             *(Headline(name, "clustering", name.lower()) for name in ("ARI", "NMI", "AMI")),
         ),
     }
+
+
+_KNN = Headline(f"kNN accuracy (k={NEIGHBOURS}, against the training part)", "recognition", "accuracy")
 
 
 def _tar(rate: float, report: str = "verification") -> Headline:

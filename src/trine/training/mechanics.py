@@ -58,6 +58,11 @@ class Step(Protocol):
         """What is part of a checkpoint beside it."""
         ...
 
+    @property
+    def loss_module(self) -> nn.Module | None:
+        """What the loss holds, the same."""
+        ...
+
     def join(self) -> None:
         """Joins the encoders of all processes, once each is on its device."""
         ...
@@ -68,6 +73,10 @@ class Step(Protocol):
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step."""
+        ...
+
+    def betas(self, step: int) -> tuple[float, float]:
+        """Returns the optimiser's betas of a step."""
         ...
 
     def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
@@ -220,7 +229,9 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def __init__(self) -> None:
             super().__init__()
             self.encoder = triplet.encoder
-            self.memory = triplet.memory  # its buffers are part of the checkpoint, and move with the weights
+            # What these hold is part of the checkpoint, and moves with the weights.
+            self.memory = triplet.memory
+            self.criterion = triplet.loss_module
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()
@@ -235,7 +246,9 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
 
         def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
             for group in self.optimizers().param_groups:
-                group["lr"] = triplet.learning_rate(self.global_step)
+                # Checkpoints of runs without it have the whole rate everywhere.
+                group["lr"] = triplet.learning_rate(self.global_step) * group.get("share", 1.0)
+                group["betas"] = triplet.betas(self.global_step)
 
         def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
             step = self.global_step

@@ -18,8 +18,7 @@ from trine.shapes import Bool, Float, Int64
 from trine.training.batches import Batch, Batches
 from trine.training.processes import ALONE
 from trine.training.recipe import Recipe
-from trine.training.schedule import learning_rate_at, stream_seed
-from trine.training.step import BETAS
+from trine.training.schedule import betas_at, learning_rate_at, stream_seed
 from trine.training.vitals import effective_rank
 
 RULES = {"hard": "hard", "sampled": "random-negative"}
@@ -44,6 +43,7 @@ class TowersStep:
         self.steps = steps
         self.world = ALONE
         self.memory = None
+        self.loss_module = None
         # By item: few have met a drawn one, and some users have met much.
         in_order = met[np.lexsort((met[:, 0], met[:, 1]))]
         self._met_by = torch.from_numpy(np.ascontiguousarray(in_order[:, 0]))
@@ -57,12 +57,19 @@ class TowersStep:
         """Makes AdamW."""
         recipe = self.recipe.training
         return torch.optim.AdamW(
-            self.encoder.parameters(), lr=recipe.learning_rate, betas=BETAS, weight_decay=recipe.weight_decay
+            self.encoder.parameters(),
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            weight_decay=recipe.weight_decay,
         )
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step."""
         return learning_rate_at(step, steps=self.steps, recipe=self.recipe.training)
+
+    def betas(self, step: int) -> tuple[float, float]:
+        """Returns AdamW's β₁ and β₂ of a step."""
+        return betas_at(step, steps=self.steps, recipe=self.recipe.training)
 
     def candidates(self, step: int) -> Int64[Tensor, " u"]:
         """Draws the items that may become negatives at a step, each at most once."""

@@ -6,13 +6,15 @@ import hashlib
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from trine.data import Dataset, PKSampler, TripletSampler
-from trine.encoders import Encoder, build_encoder, save
+from trine.data import Dataset, PKSampler, TripletSampler, Vectors
+from trine.encoders import Encoder, build_encoder, head_alone, save
 from trine.errors import InputError
 from trine.shapes import Int64
 from trine.training.batches import Batches, Prepared, default_steps
@@ -20,6 +22,7 @@ from trine.training.confusable import Confusions
 from trine.training.disk import writing
 from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
+from trine.training.given import Loss, with_loss
 from trine.training.looks import Looks, Merit, merit_of
 from trine.training.mechanics import Session, check_device, check_finite, train
 from trine.training.processes import World, as_in_first, world_of
@@ -44,6 +47,7 @@ def fit(
     triplets: Int64[np.ndarray, "t 3"] | None = None,
     validation: Dataset | None = None,
     merit: Merit | None = None,
+    loss: Loss | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Encoder:
@@ -65,6 +69,12 @@ def fit(
         validation: Items to look at while training goes on; the weights of the best look are kept.
         merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
             MAP@R; needed with `validation`.
+        loss: In place of the recipe's loss: any function or module from embeddings, one row per item, and
+            labels, positions in `dataset.identities`, to one number. The parameters of a module are
+            trained with the encoder, at its learning rate and without decay, and are part of the
+            checkpoint; what is random in it draws from torch's own generators. With several processes
+            each takes the loss of the rows of all. The settings of trine's losses then stay at their
+            defaults, but for `loss.distance`, which is what embeddings are compared by afterwards.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show a line of progress; shown in a terminal only.
 
@@ -72,12 +82,14 @@ def fit(
         The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder holds a run already, or none to resume, or the disk is full.
+        InputError: The folder holds a run already, or none to resume, or the disk is full, or `loss` does
+            not return one number that can be learned from.
         SettingError: A setting does not fit, or the loss is not finite.
         DataError: The items do not suffice for the sampler.
         ModelError: A checkpoint is damaged, or pretrained weights cannot be had.
         KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
     """
+    recipe = with_loss(recipe, loss)
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
@@ -99,9 +111,14 @@ def fit(
         if world.first:
             open_run(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
+        # What is learned: all of the encoder, or its head, from features that are computed here once.
+        learner = encoder
+        if recipe.encoder.frozen:
+            learner, dataset = head_alone(encoder), _as_features(dataset, encoder)
+            validation = None if validation is None else _as_features(validation, encoder)
 
         def prepared(items: Dataset) -> Prepared:
-            return Prepared(items, encoder=encoder, cache=settings.cache * GIB)
+            return Prepared(items, encoder=learner, cache=settings.cache * GIB)
 
         looks = None
         if validation is not None and merit is not None:
@@ -117,12 +134,15 @@ def fit(
             normalised=encoder.settings.normalise,
             identities=len(np.unique(dataset.labels)),
             processes=world.size,
+            loss=recipe.loss.name,
         )
         batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
         watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
-            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
-            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, samplers, steps, world),
+            step=TripletStep(
+                learner, recipe=recipe, steps=steps, names=dataset.names, world=world, loss=loss
+            ),
+            batches=_batches(prepared(dataset), dataset, triplets, learner, recipe, samplers, steps, world),
             shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
             dataset_digest=digest,
@@ -134,9 +154,11 @@ def fit(
         )
         train(session)
     encoder.cpu().eval()
+    if isinstance(loss, nn.Module):
+        loss.cpu()
     if looks is not None and world.first:
-        read_weights(encoder, run.best)
-    as_in_first(encoder, world=world)
+        read_weights(learner, run.best)
+    as_in_first(learner, world=world)
     check_finite(encoder, step=steps)
     if world.first:
         with writing(run.doctor, checkpoint=run.last):
@@ -192,6 +214,10 @@ def _batches(
             encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
         )
     return Batches(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
+
+
+def _as_features(dataset: Dataset, encoder: Encoder) -> Dataset:
+    return replace(dataset, items=Vectors(encoder.features(dataset)))
 
 
 def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:

@@ -57,13 +57,23 @@ def map_section(subject: Subject) -> Section:
     present, kinds = np.unique(data.labels[view.shown], return_inverse=True)
     names = [data.identities[label] if data.identities else "" for label in present.tolist()]
     of = f" of {len(data):,}, drawn at random" if len(view.shown) < len(data) else ""
-    lead = (
-        f"{len(view.shown):,} items{of}, laid out by t-SNE, in the colours of {len(present):,} identities: "
-        "items that lie together are near each other in the embedding; the distance between groups says "
-        "little. The pointer shows an identity's name."
-    )
+    count, coloured = f"{len(view.shown):,} items{of}", f"in the colours of {len(present):,} identities"
+    if view.projected:
+        lead = (
+            f"{count}, laid out by t-SNE, {coloured}: items that lie together are near each other in the "
+            "embedding; the distance between groups says little. The pointer shows an identity's name."
+        )
+    else:
+        lead = (
+            f"{count}, {coloured}: the embedding has two numbers, and this is where they place each item, in "
+            "one scale. The pointer shows an identity's name."
+        )
     chart = map_chart(
-        view.points, kinds.astype(np.int64), names, about="Map of the items, coloured by identity"
+        view.points,
+        kinds.astype(np.int64),
+        names,
+        one_scale=not view.projected,
+        about="Map of the items, coloured by identity",
     )
     return Section("map", "Map", lead, element("div", chart, class_="card"))
 
