@@ -36,7 +36,7 @@ def films(tmp_path_factory):
 def run(films):
     from trine.cli import main
 
-    words = ("--recipe", "recommendation", "--items", films / "movies.csv", "--out", films / "run")
+    words = ("--recipe", "recommendation", "--item-table", films / "movies.csv", "--out", films / "run")
     assert main(["train", str(films / "ratings.csv"), *map(str, words), "--set", *SETTINGS]) == 0
     return films / "run"
 
@@ -111,7 +111,7 @@ def test_what_belongs_to_a_gallery_or_to_labelled_items_is_refused(films, run, c
     assert "with --like" in refused(capsys, "recommend", "--gallery", "g")
     table = films / "ratings.csv"
     words = ("train", table, "--out", tmp_path / "run")
-    assert "--items goes with a table of interactions" in refused(capsys, *words, "--items", table)
+    assert "--item-table goes with a table of interactions" in refused(capsys, *words, "--item-table", table)
     given = refused(capsys, *words, "--recipe", "recommendation", "--label", "rating")
     assert "--label says something of labelled items" in given
     assert "trine recommend" in refused(capsys, "evaluate", run, table)

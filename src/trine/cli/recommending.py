@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from trine.encoders import Suggestion
     from trine.training import Recipe
 
-OF_ITEMS = ("label", "path_column", "features", "triplets", "pairs")
+OF_ITEMS = ("label", "path_column", "features", "categories", "pattern", "triplets", "pairs")
 """Arguments of `trine train` that say something of labelled items, and nothing of interactions."""
 
 
 def interactions_arguments(parser: Any) -> None:
     """Adds the tables beside a table of interactions."""
-    for name in ("items", "users"):
+    for name in ("item", "user"):
         parser.add_argument(
-            f"--{name}",
+            f"--{name}-table",
             type=str,
             default=None,
             metavar="TABLE",
-            help=f"with a recipe for interactions: a table of what is known of the {name}",
+            help=f"with a recipe for interactions: a table of what is known of the {name}s",
         )
 
 
@@ -44,7 +44,7 @@ def train_interactions(settings: Any, recipe: Recipe) -> None:
     from trine.run import train_recommender
 
     for name in OF_ITEMS:
-        if getattr(settings, name) is not None:
+        if getattr(settings, name):
             raise SettingError(
                 f"--{name.replace('_', '-')} says something of labelled items, and this recipe is for "
                 "interactions; leave it out"
@@ -54,13 +54,15 @@ def train_interactions(settings: Any, recipe: Recipe) -> None:
             settings.data,
             recipe,
             out=settings.out,
-            users=settings.users,
-            items=settings.items,
+            users=settings.user_table,
+            items=settings.item_table,
             resume=settings.resume,
         )
     except KeyboardInterrupt:
         tables = "".join(
-            f" --{name} {getattr(settings, name)}" for name in ("items", "users") if getattr(settings, name)
+            f" --{name}-table {table}"
+            for name, table in (("item", settings.item_table), ("user", settings.user_table))
+            if table
         )
         say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{tables} --resume")
         raise
@@ -73,11 +75,11 @@ def train_interactions(settings: Any, recipe: Recipe) -> None:
 
 def check_no_tables(settings: Any) -> None:
     """Raises a `SettingError` where a recipe for labelled items is given tables beside interactions."""
-    for name in ("items", "users"):
-        if getattr(settings, name) is not None:
+    for name, table in (("item", settings.item_table), ("user", settings.user_table)):
+        if table is not None:
             raise SettingError(
-                f"--{name} goes with a table of interactions, and this recipe is for labelled items; leave "
-                "it out, or take --recipe recommendation"
+                f"--{name}-table goes with a table of interactions, and this recipe is for labelled items; "
+                "leave it out, or take --recipe recommendation"
             )
 
 

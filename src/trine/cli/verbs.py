@@ -295,7 +295,7 @@ VERBS: dict[str, Verb | Group] = {
         "Train an encoder on labelled data, calibrate and evaluate it.",
         "trine train photos/ --out runs/faces\n"
         "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
-        "trine train ratings.csv --items films.csv --recipe recommendation --out runs/films\n"
+        "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films\n"
         "trine train photos/ --out runs/faces --resume",
     ),
     "recipe": Verb(
