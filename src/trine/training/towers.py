@@ -102,7 +102,8 @@ def fit_towers(
             looks = Looks(merit, patience=settings.patience, best_weights=run.best)
         patient = Patient(
             steps=steps,
-            warmup=round(settings.warmup * steps),
+            # All begin in the middle of the ball, and may take half the run to leave it.
+            warmup=max(round(settings.warmup * steps), steps // 2),
             distance=recipe.loss.distance,
             normalised=True,  # or shortened: neither can explode
             identities=len(np.unique(liked[:, 0])),
