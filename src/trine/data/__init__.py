@@ -3,11 +3,11 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
-from trine.data.choosing import of_identities
-from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.choosing import few_of_each, of_identities
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.folds import split_by_folds
 from trine.data.interactions import HeldOut, Interactions, leave_last_out
-from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.loading import load, load_unlabelled, read_items, texts_of
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
@@ -39,10 +39,12 @@ __all__ = [
     "Row",
     "Split",
     "Table",
+    "Texts",
     "TripletSampler",
     "TripletTable",
     "Vectors",
     "decode",
+    "few_of_each",
     "leave_last_out",
     "load",
     "load_unlabelled",
@@ -55,4 +57,5 @@ __all__ = [
     "read_triplets",
     "split",
     "split_by_folds",
+    "texts_of",
 ]

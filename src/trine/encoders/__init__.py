@@ -10,6 +10,7 @@ from trine.encoders.settings import (
     EncoderRecipe,
     EncoderSettings,
     MlpSettings,
+    SentenceSettings,
     SmallResNetSettings,
 )
 from trine.encoders.towers import Suggestion, Towers, TowersSettings, build_towers
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderRecipe",
     "EncoderSettings",
     "MlpSettings",
+    "SentenceSettings",
     "SmallResNetSettings",
     "Suggestion",
     "Towers",

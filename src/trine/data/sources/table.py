@@ -1,4 +1,4 @@
-"""A CSV or Parquet table: a label column, and a path column or columns of numbers."""
+"""A CSV or Parquet table: a label column, and a path column, a text column or columns of numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.checking import Found
-from trine.data.dataset import ImageFiles
+from trine.data.dataset import ImageFiles, Texts
 from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import some
 from trine.data.sources.arrays import COLUMNS
@@ -27,6 +27,9 @@ LABELS = ("label", "identity", "person", "class", "target", "y")
 PATHS = ("path", "file", "filename", "filepath", "image", "picture")
 """The names by which a path column is known when none is given; capitals do not matter."""
 
+TEXTS = ("text", "sentence", "utterance")
+"""The names by which a column of texts is known when none is given; capitals do not matter."""
+
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
@@ -37,14 +40,15 @@ def read_table(
     path_column: str | None,
     features: Sequence[str] | None,
     max_pixels: int,
+    text_column: str | None = None,
     categories: Sequence[str] = (),
     labelled: bool = True,
 ) -> Found:
     """Reads a table: one row for each item.
 
-    With a path column the items are pictures; paths are relative to the table's folder. Without one
-    they are rows of a `Table` of all columns but the label, in which the feature columns are named.
-    Columns called camera, group and split are kept beside.
+    With a path column the items are pictures; paths are relative to the table's folder. With a text
+    column they are texts. Without either they are rows of a `Table` of all columns but the label, in
+    which the feature columns are named. Columns called camera, group and split are kept beside.
     Labels are kept as they are written: "007" and "7" are two identities.
 
     Args:
@@ -56,6 +60,8 @@ def read_table(
         features: The feature columns; None takes all columns of numbers that remain.
         categories: Further features, which are read as texts.
         max_pixels: The most pixels that a picture may have.
+        text_column: The column of texts; None takes the one that is called text, sentence or utterance, if
+            there is one, and neither a path column nor features are named.
         labelled: Whether a label column is wanted.
 
     Returns:
@@ -77,13 +83,17 @@ def read_table(
     asked = path_column is not None
     if path_column is not None:
         _column_name(path, names, path_column, (), "path_column")
-    elif features is None:
+    elif features is None and text_column is None:
         path_column = next((name for name in names if name.lower() in PATHS), None)
+    if text_column is not None:
+        _column_name(path, names, text_column, (), "text_column")
+    elif features is None and path_column is None and not categories:
+        text_column = next((name for name in names if name.lower() in TEXTS and name != label), None)
     for name in (*(features or ()), *categories):
         _column_name(path, names, name, (), "features")
     known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
-    text = [name for name in dict.fromkeys((label, path_column, *known, *categories)) if name in names]
-    table = read_columns(path, text)
+    read = dict.fromkeys((label, path_column, text_column, *known, *categories))
+    table = read_columns(path, [name for name in read if name in names])
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each item")
     labels = strings(table, label) if labelled and label else None
@@ -97,6 +107,17 @@ def read_table(
             labels=labels,
             columns=columns,
             unreadable={row: f"row {row + 1} has no path" for row, file in enumerate(files) if not file},
+        )
+    if text_column is not None:
+        texts = strings(table, text_column)
+        return Found(
+            items=Texts(tuple(texts)),
+            names=[f"row {row}" for row in range(1, len(texts) + 1)],
+            labels=labels,
+            columns=columns,
+            unreadable={
+                row: f"column {text_column!r} is empty" for row, text in enumerate(texts) if not text
+            },
         )
     spare = [name for name in names if name and not (labelled and name == label)]
     usual = [name for name in spare if name not in (label, *known, *categories)]
@@ -116,26 +137,23 @@ def _rows(
     path: Path, table: Any, wanted: _Wanted, labels: list[str] | None, columns: dict[str, NDArray[Any]]
 ) -> Found:
     texts = set(wanted.categories)
-    values = {name: _values(table, name, text=name in texts) for name in wanted.spare}
-    numbers = [
-        name
-        for name in (wanted.usual if wanted.asked is None else wanted.asked)
-        if name not in texts and values[name] is not None and is_numeric(values[name])
-    ]
-    used = [name for name in numbers if not np.isnan(values[name]).all()]
-    left = [name for name in (wanted.usual if wanted.asked is None else wanted.asked) if name not in used]
-    left = [name for name in left if name not in texts]
+    read = ((name, _values(table, name, text=name in texts)) for name in wanted.spare)
+    values = {name: held for name, held in read if held is not None}
+    asked = [name for name in (wanted.usual if wanted.asked is None else wanted.asked) if name not in texts]
+    numbers = [name for name in asked if _has_numbers(values.get(name))]
+    left = [name for name in asked if name not in numbers]
     if wanted.asked is not None and left:
         raise DataError(
-            f"{path}: the column {left[0]!r} has no numbers: leave it out of features, or name it in categories"
+            f"{path}: the column {left[0]!r} has no numbers: leave it out of features, or name it in "
+            "categories"
         )
-    used = [name for name in wanted.spare if name in texts or name in used]
+    used = [name for name in wanted.spare if name in texts or name in numbers]
     if not used:
         raise DataError(
             f"{path} has neither a path column ({', '.join(PATHS)}) nor columns of numbers: "
             "name the path column, or add feature columns"
         )
-    items = Table({name: held for name, held in values.items() if held is not None}, tuple(used))
+    items = Table(values, tuple(used))
     return Found(
         items=items,
         names=[f"row {row}" for row in range(1, len(items) + 1)],
@@ -145,6 +163,10 @@ def _rows(
         missing=_first(items, is_missing, "is empty"),
         notes=(f"columns without numbers, not looked at: {some(left, limit=6)}",) if left else (),
     )
+
+
+def _has_numbers(values: NDArray[Any] | None) -> bool:
+    return values is not None and is_numeric(values) and not np.isnan(values).all()
 
 
 def _first(table: Table, test: Callable[[NDArray[Any]], NDArray[np.bool_]], what: str) -> dict[int, str]:
