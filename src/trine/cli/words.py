@@ -111,14 +111,15 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     )
 
 
-def loaded(settings: Any, tell: Callable[[object], None] = say) -> Dataset:
-    """Loads the labelled data that was named, and prints what was found.
+def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: bool = True) -> Dataset:
+    """Loads the data that was named, and prints what was found.
 
     Args:
         settings: The parsed arguments.
         tell: Prints.
+        labelled: Whether identities are wanted.
     """
-    from trine.data import LoadPolicy, load
+    from trine.data import LoadPolicy, load, load_unlabelled
 
     policy = LoadPolicy(
         unreadable=settings.unreadable,
@@ -126,6 +127,12 @@ def loaded(settings: Any, tell: Callable[[object], None] = say) -> Dataset:
         unlabelled=settings.unlabelled,
         singletons=settings.singletons,
     )
+    if not labelled:
+        data, report = load_unlabelled(
+            settings.data, path_column=settings.path_column, features=settings.features, policy=policy
+        )
+        tell(report)
+        return data
     data, report = load(
         settings.data,
         label=settings.label,

@@ -4,7 +4,8 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 """
 
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
-from trine.data.loading import load, load_unlabelled, read_items
+from trine.data.judgements import TripletSplit, questions, split_triplets
+from trine.data.loading import has_identities, load, load_unlabelled, read_items
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -26,14 +27,18 @@ __all__ = [
     "PairTable",
     "Split",
     "TripletSampler",
+    "TripletSplit",
     "TripletTable",
     "Vectors",
     "decode",
+    "has_identities",
     "load",
     "load_unlabelled",
+    "questions",
     "read_items",
     "read_metadata",
     "read_pairs",
     "read_triplets",
     "split",
+    "split_triplets",
 ]

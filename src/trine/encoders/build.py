@@ -87,8 +87,9 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
         mlp=recipe.mlp,
     )
     encoder = _completed(settings)
-    encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
-    encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
+    if recipe.mlp.scaling == "standard":
+        encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
+        encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
     return encoder
 
 

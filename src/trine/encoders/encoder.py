@@ -117,6 +117,8 @@ class Encoder(nn.Module):
             values = ((values - mean) / std).contiguous(memory_format=torch.channels_last)
         else:
             values = (values - self.mean) / self.std
+            if self.settings.mlp is not None and self.settings.mlp.scaling == "length":
+                values = F.normalize(values, dim=1)
         embeddings: Tensor = self.head(self.network(values))
         if self.settings.normalise:
             embeddings = F.normalize(embeddings.float(), dim=1)

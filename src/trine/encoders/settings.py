@@ -40,10 +40,14 @@ class MlpSettings:
     Attributes:
         hidden: Width of each hidden layer; an empty list leaves the linear head alone.
         dropout: Share of each hidden layer dropped while training.
+        scaling: `standard` gives every feature mean 0 and standard deviation 1, as columns of different
+            units need it; `length` gives every vector length 1 and leaves the features among themselves as
+            they are, as features of another network need it.
     """
 
     hidden: tuple[Size, ...] = (256, 256)
     dropout: Share = 0.0
+    scaling: Literal["standard", "length"] = "standard"
 
 
 @dataclass(frozen=True)

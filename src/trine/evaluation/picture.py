@@ -12,6 +12,7 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.distances import Distance
 from trine.errors import InputError, require
+from trine.evaluation.agreement import TripletAgreement
 from trine.evaluation.verification import verification
 from trine.evaluation.view import View, view
 from trine.neighbours import as_rows
@@ -35,11 +36,13 @@ def picture(
     distance: Distance = "euclidean",
     threshold: float | None = None,
     look: View | None = None,
+    judged: TripletAgreement | None = None,
 ) -> Path:
     """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
 
     A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
-    What is shown is chosen by `view`; the histogram is of the items on the map.
+    What is shown is chosen by `view`; the histogram is of the items on the map. Where no identities are
+    known, nothing is right or wrong, and the histogram is of the judgements, where these are given.
 
     Args:
         dataset: The items; pictures are shown, vectors only mapped.
@@ -48,6 +51,7 @@ def picture(
         distance: What ranks the neighbours.
         threshold: A distance to mark in the histogram: the calibrated one.
         look: What to show, where it is known already; by `view` where left out.
+        judged: Triplets that people judged, measured.
 
     Returns:
         The path.
@@ -78,7 +82,10 @@ def picture(
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
     labels = dataset.labels[look.shown]
     _draw_map(plane, look.points, labels, dataset)
-    _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
+    if judged is not None:
+        _draw_margins(histogram, judged)
+    else:
+        _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
     figure.savefig(path, format="png", facecolor="white")
     return Path(path)
 
@@ -91,13 +98,25 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
     for r, query in enumerate(look.queries.tolist()):
         top = r * step + (0.3 if r >= failing else 0)
         _tile(axes, dataset.items[query], 0, top, INK)
-        _say(axes, 0.5, top + 1.13, _short(dataset.identity(query), 9), INK, size=7.5, weight="bold")
+        _say(
+            axes,
+            0.5,
+            top + 1.13,
+            _short(dataset.identity(query) or dataset.names[query], 9),
+            INK,
+            size=7.5,
+            weight="bold",
+        )
         for c, (at, d) in enumerate(zip(found.indices[r], found.distances[r], strict=True)):
             left = 1 + gap + c * 1.12
+            note = f"{d:#.3g}".rstrip(".")
+            if not dataset.identities:
+                _tile(axes, dataset.items[int(at)], left, top, QUIET)
+                _say(axes, left + 0.5, top + 1.13, note, QUIET, size=7)
+                continue
             right = dataset.labels[at] == dataset.labels[query]
             _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
             _badge(axes, left + 0.93, top + 0.07, right)
-            note = f"{d:#.3g}".rstrip(".")
             note = note if right else f"{note} · {_short(dataset.identity(int(at)), 6)}"
             _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
     if 0 < failing < rows:
@@ -169,7 +188,8 @@ def _draw_map(axes: Any, points: np.ndarray, labels: np.ndarray, dataset: Datase
     for spine in axes.spines.values():
         spine.set_color("#e3e5ea")
     count = f"{len(points):,}" + (f" of {len(dataset):,}" if len(points) < len(dataset) else "")
-    _title(axes, "Map", f"t-SNE of {count} items, coloured by identity ({len(present)})")
+    coloured = f", coloured by identity ({len(present)})" if dataset.identities else ""
+    _title(axes, "Map", f"t-SNE of {count} items{coloured}")
 
 
 def _draw_histogram(
@@ -189,22 +209,44 @@ def _draw_histogram(
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
         axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({len(values):,} pairs)")
     subtitle = "each kind of pair on its own scale"
-    # The legend has the room above the curves.
-    top = axes.get_ylim()[1]
-    axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
+    top = _with_room(axes)
     if threshold is not None:
         axes.vlines(threshold, 0, top, color=INK, lw=1.4, ls="--", label=f"threshold {threshold:.3g}")
         accepted = (
             f"{report.tar_at(threshold):.1%} of the same, {report.far_at(threshold):.2%} of the different"
         )
         subtitle = f"the threshold accepts {accepted}"
-    axes.set_xlim(0, edges[-1])
+    _finish(axes, edges, f"{distance.replace('_', ' ')} distance")
+    _title(axes, "Distances of pairs", subtitle)
+
+
+def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
+    margins = judged.margins
+    edges = np.linspace(min(float(margins.min()), 0.0), max(float(margins.max()), 1e-9), 71)
+    for chosen, colour, name in ((margins > 0, RIGHT, "agrees"), (margins <= 0, WRONG, "disagrees")):
+        share = np.histogram(margins[chosen], edges)[0] / len(margins)
+        axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({int(chosen.sum()):,} judgements)")
+    _with_room(axes)
+    _finish(axes, edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}")
+    _title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
+
+
+def _with_room(axes: Any) -> float:
+    """Leaves the legend the room above the curves, and says where that begins."""
+    top: float = axes.get_ylim()[1]
+    axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
+    return top
+
+
+def _finish(axes: Any, edges: np.ndarray, title: str) -> None:
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_yticks([])
     axes.tick_params(colors=QUIET, labelsize=9, length=3)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color("#c9ccd4")
-    axes.set_xlabel(f"{distance.replace('_', ' ')} distance", color=QUIET, size=9)
+    axes.set_xlabel(title, color=QUIET, size=9)
     axes.legend(
         frameon=False,
         fontsize=9,
@@ -215,7 +257,6 @@ def _draw_histogram(
         handlelength=1.4,
         columnspacing=1.4,
     )
-    _title(axes, "Distances of pairs", subtitle)
 
 
 def _title(axes: Any, title: str, subtitle: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Method
-from trine.data import Dataset
+from trine.data import Dataset, TripletTable
 from trine.encoders import Encoder, load
 from trine.errors import CalibrationError, DataError, SettingError
 from trine.evaluation import calibrate, pairs_of, picture
@@ -18,6 +18,7 @@ from trine.run.files import write_file, write_json
 from trine.run.pages import Subject, evaluation_page, subject_of
 from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
 from trine.run.report import Listed, Report, count_triplets, figures_of
+from trine.run.triplets import triplets_left_out, triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
 
@@ -38,6 +39,7 @@ def evaluate_run(
     probability: Method | None = None,
     prior: float | None = None,
     pairs: str | Path | None = None,
+    triplets: TripletTable | None = None,
 ) -> Report:
     """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
 
@@ -55,6 +57,7 @@ def evaluate_run(
         prior: As for `calibrate`: the share of genuine pairs that this probability assumes.
         pairs: A list of pairs to measure, too: a table with a, b, same and perhaps fold, or a list in the
             format of Labeled Faces in the Wild.
+        triplets: Judgements of which is more alike to count, too, as far as their items are evaluated.
 
     Returns:
         The figures; `out` holds them, the page and the picture.
@@ -79,6 +82,9 @@ def evaluate_run(
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    judged, apart = None, 0
+    if triplets is not None:
+        judged, apart = triplets_of_part(triplets, dataset, positions, part=words)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -102,7 +108,10 @@ def evaluate_run(
         far=far,
         margin=margin_of(run),
         listed=listed,
+        judged=judged,
     )
+    if apart:
+        report = replace(report, notes=(*report.notes, triplets_left_out(apart, words)))
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
     return report
@@ -150,6 +159,7 @@ def measure(
     margin: float | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
+    judged: Int64[np.ndarray, "t 3"] | None = None,
 ) -> Report:
     """Measures embeddings, and the raw items beside them where they are not too many.
 
@@ -163,6 +173,7 @@ def measure(
         margin: The margin of the triplets to count; None for the default one.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
+        judged: Triplets that people judged, as positions among the items.
 
     Returns:
         What was found.
@@ -185,11 +196,18 @@ def measure(
         threshold=threshold,
         listed=listed,
         cameras=cameras,
+        judged=judged,
     )
     raw, before = _raw(encoder, dataset), None
     if raw is not None:
         before = figures_of(
-            raw, dataset.labels, distance="euclidean", far=far, listed=listed, cameras=cameras
+            raw,
+            dataset.labels,
+            distance="euclidean",
+            far=far,
+            listed=listed,
+            cameras=cameras,
+            judged=judged,
         )
     alpha = LossRecipe().margin if margin is None else margin
     assert alpha is not None
@@ -239,6 +257,14 @@ def margin_of(run: str | Path) -> float | None:
 
 def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
     """The items as the encoder is given them, before it has learned anything."""
+    rows = prepared_rows(encoder, dataset)
+    if rows is not None and encoder.settings.kind == "vectors":
+        rows = (rows - encoder.mean.numpy()) / encoder.std.numpy()
+    return rows
+
+
+def prepared_rows(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
+    """The items as the encoder prepares them, one a row; None where they are too many."""
     shape = encoder.settings.shape
     if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
         return None
@@ -246,7 +272,5 @@ def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | Non
     for start in range(0, len(dataset), 256):
         stop = min(start + 256, len(dataset))
         batch = encoder.prepare(dataset.items.subset(np.arange(start, stop))).float()
-        if encoder.settings.kind == "vectors":
-            batch = (batch - encoder.mean) / encoder.std
         rows[start:stop] = batch.reshape(stop - start, -1).numpy()
     return rows

@@ -75,6 +75,7 @@ def short_lines(far: float) -> tuple[Headline, ...]:
 _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
     "pairs": ("listed pairs", ("accuracy", "ROC AUC", "TAR at FAR 1 %")),
+    "agreement": ("judged", ("triplet agreement",)),
 }
 
 
@@ -129,6 +130,7 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
             ),
             *(Headline(name, "clustering", name.lower()) for name in ("ARI", "NMI", "AMI")),
         ),
+        "agreement": (Headline("triplet agreement", "agreement", "agreement"),),
     }
 
 

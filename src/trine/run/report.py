@@ -15,10 +15,12 @@ from trine.evaluation import (
     Clustering,
     Identification,
     Retrieval,
+    TripletAgreement,
     Verification,
     clustering,
     identification,
     retrieval,
+    triplet_agreement,
     verification,
 )
 from trine.mining import census
@@ -29,7 +31,7 @@ from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
 
-Measured = Retrieval | Verification | Clustering | Identification
+Measured = Retrieval | Verification | Clustering | Identification | TripletAgreement
 """One of the reports of `Figures`."""
 
 
@@ -43,6 +45,7 @@ class Figures:
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
         identification: Every item looks for its identity on other cameras; None without cameras.
+        agreement: Triplets that people judged; None without any.
     """
 
     retrieval: Retrieval
@@ -50,6 +53,7 @@ class Figures:
     clustering: Clustering | None = None
     pairs: Verification | None = None
     identification: Identification | None = None
+    agreement: TripletAgreement | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -207,6 +211,7 @@ def figures_of(
     threshold: float | None = None,
     listed: Listed | None = None,
     cameras: np.ndarray | None = None,
+    judged: Int64[np.ndarray, "t 3"] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
@@ -218,6 +223,7 @@ def figures_of(
         threshold: Where to cluster the items; None does not.
         listed: Pairs of a list to measure, too.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
+        judged: Triplets that people judged, as positions among the items.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     return Figures(
@@ -236,6 +242,7 @@ def figures_of(
             at=at,
         ),
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
+        None if judged is None else triplet_agreement(embeddings, judged, distance=distance),
     )
 
 
@@ -297,6 +304,8 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
+    if isinstance(measured, TripletAgreement):
+        return f"{len(measured.triplets):,} triplets, of which {measured.contradictions:,} contradict others"
     pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
     if measured.folds is None:
         return pairs

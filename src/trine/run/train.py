@@ -11,14 +11,14 @@ from trine.calibration import Calibration
 from trine.data import Dataset, TripletTable, split
 from trine.distances import Distance
 from trine.encoders import save
-from trine.errors import CalibrationError
+from trine.errors import CalibrationError, SettingError
 from trine.evaluation import calibrate, retrieval
 from trine.run.evaluate import measure, write_report
 from trine.run.files import write_json
 from trine.run.pages import subject_of
 from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
 from trine.run.report import Report
-from trine.run.triplets import triplets_of_part
+from trine.run.triplets import triplets_left_out, triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit, read_findings, world_of
 
@@ -57,9 +57,15 @@ def train_run(
         InputError: The folder holds a run already, or none to resume.
     """
     drawn = recipe.seed if recipe.data.seed is None else recipe.data.seed
+    method = recipe.data.split
+    if method == "triplets" or method == "items":
+        raise SettingError(
+            f"data.split is {method}, which divides judgements about items without identities; give triplets "
+            "and no identities (train_judged), or set it to auto"
+        )
     parts = split(
         dataset,
-        method=recipe.data.split,
+        method=method,
         test=recipe.data.test,
         validation=recipe.data.validation,
         seed=drawn,
@@ -90,7 +96,7 @@ def train_run(
         encoder.calibration = _calibrated(encoder.embed(held_out), held_out, distance=distance, far=far)
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
-        write_json(run.path / SPLIT, split_record(dataset, parts))
+        write_json(run.path / SPLIT, split_record(dataset, parts.parts, method=parts.method))
     how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
@@ -105,8 +111,7 @@ def train_run(
         doctor=diagnoses,
     )
     if left_out:
-        note = f"{left_out:,} triplets were left out: they name items outside the training part"
-        report = replace(report, notes=(note,))
+        report = replace(report, notes=(triplets_left_out(left_out, "training part"),))
     if not first:
         return report
     trained = dataset.subset(parts.train)

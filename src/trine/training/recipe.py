@@ -23,14 +23,16 @@ class DataRecipe:
 
     Attributes:
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), or `auto`: the first that the data allows.
+            `column` (as the data's own column says), or `auto`: the first that the data allows. Where
+            triplets are judged and no identities known: `triplets` (judgements not seen, about known
+            items), `items` (judgements about items not seen), or `auto`, which is `triplets`.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
     """
 
-    split: Literal["auto", "identity", "stratified", "column"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "triplets", "items"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     seed: Annotated[int, Range(at_least=0)] | None = None

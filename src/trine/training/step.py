@@ -24,7 +24,7 @@ from trine.training.finite import not_finite
 from trine.training.processes import ALONE, World, chunks_of, parallel
 from trine.training.recipe import Recipe
 from trine.training.schedule import learning_rate_at, loss_at, stream_seed
-from trine.training.vitals import active_per_item, vitals
+from trine.training.vitals import active_per_item, of_listed, vitals
 from trine.triplets import Triplets
 
 BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
@@ -188,8 +188,9 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The share of active triplets, the mean distances d_ap and d_an, the learning rate, the rule,
-            the margin where there is one, and what `vitals` measures; nothing in any process but the first.
+            The share of active triplets, the mean distances d_ap and d_an (of the listed triplets, where
+            these are learned from), the learning rate, the rule, the margin where there is one, and what
+            `vitals` measures; nothing in any process but the first.
         """
         mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         rows, labels, positions = embeddings, batch.labels, batch.positions
@@ -197,23 +198,21 @@ class TripletStep:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
             if not self.world.first:
                 return {}
-        counted = census(
-            rows, labels, margin=margin or 0.0, distance=self.recipe.loss.distance, item_ids=positions
-        )
-        figures = {
-            "learning_rate": self.learning_rate(step),
-            "mining": mining,
-            "active": counted.active_share,
-            "positive_distance": counted.mean_positive_distance,
-            "negative_distance": counted.mean_negative_distance,
-        }
-        if batch.triplets is None:
+        figures: dict[str, Any] = {"learning_rate": self.learning_rate(step), "mining": mining}
+        distance = self.recipe.loss.distance
+        if batch.triplets is not None:
+            figures |= of_listed(rows, batch.triplets, margin=margin or 0.0, distance=distance)
+        else:
+            counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
+            figures["active"] = counted.active_share
+            figures["positive_distance"] = counted.mean_positive_distance
+            figures["negative_distance"] = counted.mean_negative_distance
             figures["active_per_item"] = active_per_item(
                 rows,
                 labels,
                 mining=mining,
                 margin=margin,
-                distance=self.recipe.loss.distance,
+                distance=distance,
                 seed=stream_seed(self.recipe.seed, "mining", step),
                 item_ids=positions,
                 counted=counted,

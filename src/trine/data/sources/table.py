@@ -7,6 +7,7 @@ import difflib
 import gzip
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ LABELS = ("label", "identity", "person", "class", "target", "y")
 PATHS = ("path", "file", "filename", "filepath", "image", "picture")
 """The names by which a path column is known when none is given; capitals do not matter."""
 
+NAMES = ("name", "id", "item")
+"""The names by which the column that names the rows is known; capitals do not matter."""
+
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
@@ -42,7 +46,8 @@ def read_table(
 
     With a path column the items are pictures; paths are relative to the table's folder. Without one
     they are vectors of the feature columns. Columns called camera, group and split are kept beside.
-    Labels are kept as they are written: "007" and "7" are two identities.
+    Labels are kept as they are written: "007" and "7" are two identities. The rows of vectors go by the
+    column called name, id or item, where there is one and it is not asked for as a feature; it is none then.
 
     Args:
         path: The table: .csv, .tsv (either also with .gz) or .parquet.
@@ -55,7 +60,8 @@ def read_table(
         labelled: Whether a label column is wanted.
 
     Returns:
-        The items, named by their path, or "row 1" and so on; the header is not counted.
+        The items, named by their path, by a column of names, or "row 1" and so on; the header is not
+        counted.
 
     Raises:
         DataError: The table is damaged, or a column is missing or of the wrong type.
@@ -76,7 +82,11 @@ def read_table(
     for name in features or ():
         _column_name(path, names, name, (), "features")
     known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
-    text = [name for name in (label, path_column, *known) if name in names]
+    taken = (label, path_column, *known, *(features or ()))
+    naming = next(
+        (name for word in NAMES for name in names if name.lower() == word and name not in taken), None
+    )
+    text = [name for name in (label, path_column, naming, *known) if name in names]
     table = read_columns(path, text)
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each item")
@@ -92,8 +102,10 @@ def read_table(
             columns=columns,
             unreadable={row: f"row {row + 1} has no path" for row, file in enumerate(files) if not file},
         )
-    rest = [name for name in names if name not in (label, *known)]
-    return _vectors(path, table, labels, columns, rest if features is None else features, features)
+    rest = [name for name in names if name not in (label, naming, *known)]
+    rows = strings(table, naming) if naming else [""] * table.num_rows
+    found = _vectors(path, table, labels, columns, rest if features is None else features, features)
+    return replace(found, names=[name or f"row {row}" for row, name in enumerate(rows, start=1)])
 
 
 def _vectors(
