@@ -254,7 +254,7 @@ def _check_no_identities(settings: Any) -> None:
     ]
     if asked:
         raise SettingError(
-            f"{asked[0]} needs identities, and {settings.data} has none: leave it out, or name the label column"
+            f"{asked[0]} needs identities, and {settings.data} has none: leave it out, or name --label"
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -69,6 +71,20 @@ def consistency(triplets: Int64[np.ndarray, "t 3"]) -> Consistency:
     return Consistency(t, t - len(counts), int(counts[reverse > 0].sum()), float(best.sum() / t))
 
 
+class MarginHistogram(NamedTuple):
+    """How d_an − d_ap of triplets is distributed.
+
+    Attributes:
+        edges: The ends of the bins, ascending; 0 is one of them.
+        agree: For each bin, how many triplets the embeddings agree with.
+        disagree: For each bin, how many others.
+    """
+
+    edges: Float[np.ndarray, " e"]
+    agree: Int64[np.ndarray, " b"]
+    disagree: Int64[np.ndarray, " b"]
+
+
 @dataclass(frozen=True, eq=False)
 class TripletAgreement:
     """How the distances of the embeddings stand to given triplets.
@@ -117,6 +133,30 @@ class TripletAgreement:
     def ceiling(self) -> float:
         """The most that any distances could agree with triplets of which some say the opposite of others."""
         return self._consistency.ceiling
+
+    def histogram(self, bins: int = 60) -> MarginHistogram:
+        """Counts the margins of the triplets that the embeddings agree with, and of the others.
+
+        Args:
+            bins: About how many; none of them lies on both sides of 0.
+
+        Example:
+            >>> rows = np.array([[0.0], [1.0], [3.0]])
+            >>> counted = triplet_agreement(rows, [[0, 1, 2], [0, 2, 1]]).histogram(2)
+            >>> counted.edges.tolist(), counted.agree.tolist(), counted.disagree.tolist()
+            ([-2.0, 0.0, 2.0], [0, 1], [1, 0])
+        """
+        low, high = min(float(self.margins.min()), 0.0), max(float(self.margins.max()), 0.0)
+        step = (high - low) / bins or 1.0
+        first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
+        edges = step * np.arange(first, last + 1, dtype=float)
+        # What rounding left outside belongs to the last bins.
+        margins = self.margins.clip(edges[0], edges[-1])
+        agree, disagree = (
+            np.histogram(margins[chosen], edges)[0].astype(np.int64)
+            for chosen in (self.margins > 0, self.margins <= 0)
+        )
+        return MarginHistogram(edges, agree, disagree)
 
     def interval(self, figure: str = "agreement") -> Interval:
         """The interval of the agreement, by the bootstrap over anchors, or over the groups that were given.

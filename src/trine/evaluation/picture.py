@@ -26,6 +26,7 @@ PALETTE = (
 MARKERS = ("o", "s", "^", "D")
 TILE_PIXELS = 256
 NAMED_IDENTITIES = len(PALETTE)
+MAPPED_PICTURES, MAPPED_PIXELS = 200, 40
 
 
 def picture(
@@ -82,6 +83,8 @@ def picture(
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
     labels = dataset.labels[look.shown]
     _draw_map(plane, look.points, labels, dataset)
+    if images and not dataset.identities and len(look.shown) <= MAPPED_PICTURES:
+        _draw_pictures(plane, look, dataset)
     if judged is not None:
         _draw_margins(histogram, judged)
     else:
@@ -192,6 +195,18 @@ def _draw_map(axes: Any, points: np.ndarray, labels: np.ndarray, dataset: Datase
     _title(axes, "Map", f"t-SNE of {count} items{coloured}")
 
 
+def _draw_pictures(axes: Any, look: View, dataset: Dataset) -> None:
+    """Few items without identities say more by their looks than as points."""
+    boxes = require("matplotlib.offsetbox", extra="train")
+    photographs = require("PIL.Image", extra="images")
+    for at, point in zip(look.shown.tolist(), look.points, strict=True):
+        item = dataset.items[at]
+        shown = photographs.fromarray(np.repeat(item, 3, axis=2) if item.shape[2] == 1 else item)
+        shown.thumbnail((MAPPED_PIXELS, MAPPED_PIXELS))
+        axes.add_artist(boxes.AnnotationBbox(boxes.OffsetImage(np.asarray(shown)), point, frameon=False))
+    axes.margins(0.08)
+
+
 def _draw_histogram(
     axes: Any, x: Tensor, labels: np.ndarray, distance: Distance, threshold: float | None
 ) -> None:
@@ -221,14 +236,19 @@ def _draw_histogram(
 
 
 def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
-    margins = judged.margins
-    edges = np.linspace(min(float(margins.min()), 0.0), max(float(margins.max()), 1e-9), 71)
-    for chosen, colour, name in ((margins > 0, RIGHT, "agrees"), (margins <= 0, WRONG, "disagrees")):
-        share = np.histogram(margins[chosen], edges)[0] / len(margins)
-        axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
-        axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({int(chosen.sum()):,} judgements)")
+    counted = judged.histogram(70)
+    for counts, colour, name in (
+        (counted.agree, RIGHT, "agrees"),
+        (counted.disagree, WRONG, "disagrees"),
+    ):
+        axes.stairs(counts, counted.edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(
+            counts, counted.edges, color=colour, lw=1.6, label=f"{name} ({int(counts.sum()):,} judgements)"
+        )
     _with_room(axes)
-    _finish(axes, edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}")
+    _finish(
+        axes, counted.edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
+    )
     _title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
 
 

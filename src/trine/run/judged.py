@@ -1,4 +1,4 @@
-"""Learning from people's judgements, where no identities are known: which of two items is more like a third."""
+"""Learning from people's judgements of which items are more alike, where no identities are known."""
 
 from __future__ import annotations
 
@@ -95,14 +95,14 @@ def train_judged(
     learned = (
         f"{len(parts.train):,} judgements of {items} of {name_of(dataset)}, split by {method}, seed {drawn}"
     )
-    seen = "not seen, of known items" if method == "triplets" else "of items never seen"
+    seen = "known from others" if method == "triplets" else "never seen"
     left = f"{parts.left_out:,} judgements were left out: they mix items of several parts"
     report = measure_judged(
         encoder,
         dataset,
         parts.test,
         folder=run.path,
-        part=f"test part ({told(parts.test)}; {seen})",
+        part=f"test part ({told(parts.test)} {seen})",
         run=run.path,
         trained_on=learned,
         given=consistency(listed),
@@ -265,7 +265,7 @@ def _items_of(parts: TripletSplit) -> dict[str, Int64[np.ndarray, " n"]]:
 def _before(
     encoder: Encoder, items: Dataset, triplets: Int64[np.ndarray, "t 3"]
 ) -> tuple[TripletAgreement | None, str]:
-    """The best that the raw items reach on these very judgements, and how: the encoder is held to the most."""
+    """The most that the raw items reach on these very judgements, and how."""
     raw = prepared_rows(encoder, items)
     if raw is None:
         return None, ""

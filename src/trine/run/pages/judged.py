@@ -12,6 +12,7 @@ from trine.encoders import Encoder
 from trine.evaluation.view import View
 from trine.page import (
     Child,
+    Markup,
     Section,
     Stat,
     document,
@@ -109,15 +110,10 @@ def _figures(report: JudgedReport) -> Section:
 
 def _margins(report: JudgedReport) -> Section:
     after = report.after
-    agree = after.margins > 0
-    edges = np.linspace(min(float(after.margins.min()), 0.0), max(float(after.margins.max()), 1e-9), BINS + 1)
-    kinds = [
-        (name, kind, np.histogram(after.margins[chosen], edges)[0].astype(np.int64))
-        for name, kind, chosen in (("agrees", "right", agree), ("disagrees", "wrong", ~agree))
-    ]
+    counted = after.histogram(BINS)
     chart = histogram_chart(
-        edges.astype(np.float64),
-        kinds,
+        counted.edges,
+        [("agrees", "right", counted.agree), ("disagrees", "wrong", counted.disagree)],
         title=f"how much farther the negative is ({after.distance.replace('_', ' ')} distance)",
         threshold=None,
         about="How much farther than the positive the negative of each judgement is",
@@ -154,7 +150,7 @@ def _missed(subject: JudgedSubject, shelf: Shelf) -> Section | None:
     return Section("missed", "Contradicted judgements", lead, neighbour_rows(rows))
 
 
-def _model(subject: JudgedSubject) -> Child:
+def _model(subject: JudgedSubject) -> Markup:
     return model_facts(
         subject.encoder,
         run=subject.run,
