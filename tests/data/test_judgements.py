@@ -57,9 +57,7 @@ def test_no_question_is_on_two_sides(triplets, test, validation, seed):
 def test_no_item_is_on_two_sides(seed, test, validation):
     random = np.random.default_rng(seed)
     triplets = np.array([random.permutation(ITEMS)[:3] for _ in range(1500)])
-    parts = split_triplets(
-        triplets, items=ITEMS, method="items", test=test, validation=validation, seed=seed
-    )
+    parts = split_triplets(triplets, items=ITEMS, method="items", test=test, validation=validation, seed=seed)
     items = [{item for row in rows for item in row} for rows in rows_of(parts)]
     assert not (items[0] & items[1] or items[0] & items[2] or items[1] & items[2])
     assert len(items[2]) <= round(test * ITEMS) and len(items[1]) <= round(validation * ITEMS)
@@ -109,7 +107,9 @@ def test_what_cannot_be_divided_is_said():
         split_triplets(few, items=6, test=1.0)
     with pytest.raises(DataError, match=r"positions from 0 to 5, expected those of the 4 items"):
         split_triplets(few, items=4)
-    with pytest.raises(DataError, match=r"dividing 2 judgements by items leaves none for .*, or the split trip"):
+    with pytest.raises(
+        DataError, match=r"dividing 2 judgements by items leaves none for .*, or the split trip"
+    ):
         split_triplets(few, items=6, method="items", test=0.2)
     with pytest.raises(DataError, match=r"dividing 2 judgements by triplets leaves none for test"):
         split_triplets(few, items=6, test=0.1)
@@ -143,7 +143,12 @@ def test_rows_of_an_array_go_by_their_names(tmp_path: Path):
 
 def test_the_columns_have_other_names_elsewhere(tmp_path: Path):
     names = ["0.jpg", "1.png", "2.jpg", "sub/3.jpg"]
-    for head in ("head,close,far", "Anchor,Positive,Negative", "target,winner,loser", "anchor,nearer,farther"):
+    for head in (
+        "head,close,far",
+        "Anchor,Positive,Negative",
+        "target,winner,loser",
+        "anchor,nearer,farther",
+    ):
         table = tmp_path / "t.csv"
         table.write_text(f"{head},note\n0,2.jpg,1,x\nsub/3,1,0,y\n")
         assert read_triplets(table).positions(names).tolist() == [[0, 2, 1], [3, 1, 0]]

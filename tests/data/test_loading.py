@@ -215,16 +215,35 @@ class TestArrays:
         path = self.save(tmp_path, x=x, y=np.array([1.0, 1.0, 2.0, np.nan]))
         with pytest.raises(DataError, match=r"1 row without an identity: item 3;"):
             load(path)
-        with pytest.raises(DataError, match=r"1 row that cannot be read: item 2 \(x\[2, 1\] is not finite\)"):
+        with pytest.raises(DataError, match=r"1 row with missing values: item 2 \(x\[2, 1\] is NaN\)"):
             load(path, policy=LoadPolicy(unlabelled="skip"))
-        data, _ = load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
+        data, _ = load(path, policy=LoadPolicy(unlabelled="skip", missing="skip"))
         assert data.names == ("item 0", "item 1")
+        kept, _ = load(path, policy=LoadPolicy(unlabelled="skip", missing="keep"))
+        assert kept.names == ("item 0", "item 1", "item 2")
+        x[2, 1] = np.inf
+        with pytest.raises(DataError, match=r"1 row that cannot be read: item 2 \(x\[2, 1\] is not finite\)"):
+            load(self.save(tmp_path, x=x, y=np.ones(4)))
 
     def test_repeated_rows(self, tmp_path: Path) -> None:
         path = self.save(tmp_path, x=np.ones((3, 2)), y=np.array([0, 0, 1]))
         _, report = load(path)
         assert report.repeated == (("item 1", "item 0"), ("item 2", "item 0"))
         assert report.conflicting == (("item 2", "item 0"),)
+
+    def test_repeated_rows_are_left_out_and_all_of_those_that_contradict(self, tmp_path: Path) -> None:
+        x = np.array([[1, 1], [2, 2], [1, 1], [3, 3], [2, 2], [2, 2], [4, 4]])
+        path = self.save(tmp_path, x=x, y=np.array([0, 0, 0, 1, 1, 0, 1]))
+        data, report = load(path, policy=LoadPolicy(repeated="skip"))
+        assert data.names == ("item 0", "item 3", "item 6")
+        assert report.repeated == (("item 2", "item 0"), ("item 4", "item 1"), ("item 5", "item 1"))
+        assert report.conflicting == (("item 4", "item 1"),)
+        assert "left out, same content as another: 3 (item 2 = item 0," in str(report)
+        assert "left out, same content under another identity: 1 (item 4 = item 1)" in str(report)
+        with pytest.raises(
+            DataError, match=r"3 rows with the same content as another: item 2, item 4, item 5;"
+        ):
+            load(path, policy=LoadPolicy(repeated="error"))
 
     def test_python_objects_are_never_unpickled(self, tmp_path: Path) -> None:
         path = self.save(tmp_path, x=np.eye(2), y=np.array(["a", None], dtype=object))

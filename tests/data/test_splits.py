@@ -166,3 +166,49 @@ def test_orl_keeps_ten_people_for_the_test() -> None:
     assert division.method == "identity"
     assert len(set(data.labels[division.test])) == 10
     assert len(division.train) == 300
+
+
+@given(labelled, st.data())
+def test_unknown_identities_are_in_the_test_alone(labels: list[int], data: st.DataObject) -> None:
+    labels = labels * 8
+    names = sorted({str(label) for label in labels})
+    assume(len(names) >= 3)
+    unknown = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=len(names) - 2, unique=True))
+    division = split(dataset(labels), method="open", test=0.25, validation=0.2, unknown=unknown)
+    assert is_partition(division, len(labels))
+    strange = [place for place, label in enumerate(labels) if str(label) in unknown]
+    assert set(strange) <= set(division.test.tolist())
+    others = [place for place in range(len(labels)) if place not in strange]
+    alone = split(
+        dataset([labels[place] for place in others]), method="stratified", test=0.25, validation=0.2
+    )
+    assert division.train.tolist() == [others[place] for place in alone.train]
+    assert division.validation.tolist() == [others[place] for place in alone.validation]
+
+
+def test_unknown_identities_are_drawn_by_the_seed() -> None:
+    data = dataset(list(range(6)) * 4)
+
+    def drawn(seed: int) -> set[int]:
+        division = split(data, method="open", unknown=2, seed=seed)
+        return set(data.labels.tolist()) - set(data.labels[division.train].tolist())
+
+    assert all(len(drawn(seed)) == 2 and drawn(seed) == drawn(seed) for seed in range(8))
+    assert len({tuple(sorted(drawn(seed))) for seed in range(8)}) > 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"method": "open"}, SettingError, r"the open split and unknown=None do not go together"),
+        ({"method": "identity", "unknown": 2}, SettingError, r"the identity split and unknown=2 do not go"),
+        ({"method": "open", "unknown": ["9"]}, DataError, r"no identity '9' to be unknown: .*known: 0, 1, 2"),
+        ({"method": "open", "unknown": 2}, DataError, r"2 unknown identities of 3 cannot be set apart"),
+        ({"method": "open", "unknown": 0}, DataError, r"0 unknown identities of 3 cannot be set apart"),
+    ],
+)
+def test_unknown_identities_that_cannot_be_set_apart(
+    options: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        split(dataset([0, 1, 2] * 4), **options)  # type: ignore[arg-type]

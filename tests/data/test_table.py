@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from trine.data import LoadPolicy, Vectors, load, load_unlabelled
-from trine.errors import DataError
+from trine.data import LoadPolicy, Table, load, load_unlabelled
+from trine.errors import DataError, InputError, SettingError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -21,14 +22,14 @@ def write(path: Path, text: str) -> Path:
 def test_features_are_the_remaining_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "a,label,note,b,camera\n1,x,hi,2.5,1\n3,y,ho,4,2\n5,x,he,6,1\n")
     data, report = load(path)
-    assert isinstance(data.items, Vectors)
+    assert isinstance(data.items, Table)
     assert data.items.rows.tolist() == [[1, 2.5], [3, 4], [5, 6]]
     assert data.identities == ("x", "y")
     assert data.names == ("row 1", "row 2", "row 3")
     assert data.columns["camera"].tolist() == ["1", "2", "1"]
     assert report.notes == ("columns without numbers, not looked at: note",)
     chosen, _ = load(path, features=["b"])
-    assert chosen.items[0].tolist() == [2.5]
+    assert chosen.items.rows[0].tolist() == [2.5]
 
 
 def test_labels_are_kept_as_written(tmp_path: Path) -> None:
@@ -44,13 +45,13 @@ def test_separators_byte_order_marks_and_line_ends(tmp_path: Path, mark: str) ->
     (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
     data, _ = load(tmp_path / "t.csv")
     assert data.identities == ("a", "b")
-    assert data.items[1].tolist() == [2.0]
+    assert data.items.rows[1].tolist() == [2.0]
 
 
 def test_a_column_may_change_from_integers_to_fractions_far_down(tmp_path: Path) -> None:
     rows = ["a,1"] * 300_000 + ["b,0.5"]
     data, _ = load(write(tmp_path / "t.csv", "\n".join(["label,v", *rows])))
-    assert data.items[300_000].tolist() == [0.5]
+    assert data.items.rows[300_000].tolist() == [0.5]
 
 
 def test_pictures_are_relative_to_the_table(tmp_path: Path) -> None:
@@ -91,11 +92,22 @@ def test_missing_labels_paths_and_numbers_are_named_by_row(tmp_path: Path) -> No
         load(path)
     with pytest.raises(
         DataError,
-        match=r"2 rows .*: row 3 \(column 'v' is empty or not finite\), row 4 \(column 'w' is empty or",
+        match=r"1 row that cannot be read: row 4 \(column 'w' is not finite\)",
     ):
         load(path, policy=LoadPolicy(unlabelled="skip"))
-    data, _ = load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
+    with pytest.raises(
+        DataError,
+        match=r"1 row with missing values: row 3 \(column 'v' is empty\); .* or keep them with missing='keep'",
+    ):
+        load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
+    kept = LoadPolicy(unlabelled="skip", unreadable="skip", missing="keep")
+    data, report = load(path, policy=kept)
+    assert data.names == ("row 1", "row 3", "row 5")
+    assert report.missing == ("row 3 (column 'v' is empty)",)
+    assert "kept, with missing values: 1 (row 3" in str(report)
+    data, report = load(path, policy=replace(kept, missing="skip"))
     assert data.names == ("row 1", "row 5")
+    assert "left out, with missing values: 1 (row 3" in str(report)
 
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"row 2 \(row 2 has no path\), b\.png \(no such file\)"):
@@ -149,7 +161,7 @@ def test_parquet(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "t.parquet")
     data, _ = load(tmp_path / "t.parquet", policy=LoadPolicy(unlabelled="skip"))
     assert data.identities == ("1", "2")
-    assert data.items[1].tolist() == [2.0, 0.0, 2.5]
+    assert data.items.rows[1].tolist() == [2.0, 0.0, 2.5]
     by_kind, _ = load(tmp_path / "t.parquet", label="kind", features=["v"])
     assert by_kind.identities == ("a", "b")
     content = (tmp_path / "t.parquet").read_bytes()
@@ -161,24 +173,93 @@ def test_parquet(tmp_path: Path) -> None:
 def test_a_table_without_labels_does_not_make_them_features(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "v,class\n1,0\n2,1\n")
     data, _ = load_unlabelled(path)
-    assert data.items[1].tolist() == [2.0]
+    assert data.items.rows[1].tolist() == [2.0]
     assert data.identities == ()
 
 
 @pytest.mark.parametrize(
-    ("name", "label", "items", "identities", "features"),
+    ("name", "label", "items", "identities", "features", "repeated"),
     [
-        ("malware_clamp/ClaMP_Integrated-5184.csv", None, 5210, 2, 68),
-        ("malware_big2015/big2015.csv.gz", "family", 6095, 6, 103),
+        ("malware_clamp/ClaMP_Integrated-5184.csv", None, 5210, 2, 68, 3),
+        ("malware_clamp/ClaMP_Raw-5184.csv", None, 5184, 2, 53, 624),
+        ("malware_big2015/big2015.csv.gz", "family", 6095, 6, 103, 0),
     ],
 )
-def test_real_tables(name: str, label: str | None, items: int, identities: int, features: int) -> None:
+def test_real_tables(
+    name: str, label: str | None, items: int, identities: int, features: int, repeated: int
+) -> None:
     if not (REAL / name).exists():
         pytest.skip(f"real data {name} is not beside the checkout")
     data, report = load(REAL / name, label=label)
     assert (len(data), len(data.identities)) == (items, identities)
-    assert data.items[0].shape == (features,)
-    assert report.repeated
-    first, second = report.repeated[0]
-    rows = [data.items[data.names.index(n)] for n in (first, second)]
-    np.testing.assert_array_equal(*rows)
+    assert data.items.rows.shape == (items, features)
+    assert len(report.repeated) == repeated
+    for later, first in report.repeated[:1]:
+        rows = [data.items.rows[data.names.index(name)] for name in (later, first)]
+        np.testing.assert_array_equal(*rows)
+
+
+TABLE = (
+    "label,size,packer,code,empty,when\nx,1,upx,007,,2020-01-01\ny,2,,8,,2020-01-02\ny,3,upx,7,,2020-01-03\n"
+)
+
+
+def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", TABLE)
+    data, report = load(path)
+    assert data.items.features == ("size", "code")
+    assert report.notes == ("columns without numbers, not looked at: packer, empty, when",)
+    assert set(data.items.columns) == {"size", "packer", "code", "empty"}
+    with pytest.raises(DataError, match=r"1 row with missing values: row 2 \(column 'packer' is empty\)"):
+        load(path, categories=["packer", "code"])
+    data, _ = load(path, categories=["packer", "code"], policy=LoadPolicy(missing="keep"))
+    assert data.items.features == ("size", "packer", "code")
+    assert data.items.categories == ("packer", "code")
+    assert data.items[0] == {
+        "size": 1.0,
+        "packer": "upx",
+        "code": "007",
+        "empty": pytest.approx(np.nan, nan_ok=True),
+    }
+    assert data.items.subset([2, 0]).columns["code"].tolist() == ["7", "007"]
+    with pytest.raises(InputError, match=r"the column 'packer' holds texts, and rows are numbers"):
+        _ = data.items.rows
+    alone, _ = load(path, features=["size"], categories=["code"])
+    assert alone.items.features == ("size", "code")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"categories": ["packr"]}, r"has no column 'packr': did you mean 'packer'"),
+        ({"categories": ["label"]}, r"the column 'label' is the label, so it is no feature"),
+        (
+            {"features": ["empty"]},
+            r"the column 'empty' has no numbers: leave it out of features, or name it in",
+        ),
+        ({"features": ["packer"]}, r"the column 'packer' has no numbers"),
+    ],
+)
+def test_bad_features(tmp_path: Path, options: dict[str, list[str]], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path / "t.csv", TABLE), **options)  # type: ignore[arg-type]
+
+
+def test_categories_belong_to_tables(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.eye(2), y=np.arange(2))
+    with pytest.raises(SettingError, match=r"categories=\['a'\] names a column of a table"):
+        load(tmp_path / "d.npz", categories=["a"])
+
+
+def test_tables_that_do_not_fit_together() -> None:
+    with pytest.raises(DataError, match=r"'b' has 1 values and 'a' 2: expected as many"):
+        Table({"a": np.zeros(2), "b": np.zeros(1)}, ("a",))
+    with pytest.raises(DataError, match=r"no column 'c' to learn from"):
+        Table({"a": np.zeros(2)}, ("c",))
+    with pytest.raises(DataError, match=r"a table without columns"):
+        Table({}, ())
+
+
+def test_rows_that_differ_after_the_seventh_digit_are_not_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "label,v,note\nx,4294967290,a\nx,4294967291,b\nx,4294967290,c\n")
+    assert load(path)[1].repeated == (("row 3", "row 1"),)

@@ -19,7 +19,9 @@ _OPTIONS = "|".join(
     [
         *(
             "unreadable",
+            "missing",
             "duplicates",
+            "repeated",
             "unlabelled",
             "singletons",
             "threshold",

@@ -73,7 +73,13 @@ def _of_one(settings: Any) -> Dataset:
         settings.data,
         path_column=settings.path_column,
         features=settings.features,
-        policy=LoadPolicy(unreadable=settings.unreadable, duplicates=settings.duplicates),
+        categories=settings.categories,
+        policy=LoadPolicy(
+            unreadable=settings.unreadable,
+            missing=settings.missing,
+            duplicates=settings.duplicates,
+            repeated=settings.repeated,
+        ),
     )
     if len(data) > 1:
         say(report)

@@ -43,7 +43,7 @@ def _probes(words: Sequence[str]) -> Dataset:
     from trine.data import LoadPolicy, load_unlabelled
 
     source = words[0] if len(words) == 1 else list(words)
-    data, _ = load_unlabelled(source, policy=LoadPolicy(duplicates="keep"))
+    data, _ = load_unlabelled(source, policy=LoadPolicy(missing="keep", duplicates="keep"))
     return data
 
 
@@ -122,7 +122,7 @@ def _identify(settings: Any) -> None:
         for start in range(0, len(probes), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(probes)))
             answers = gallery.identify_many(
-                [probes.items[place] for place in places],
+                probes.items.subset(places),
                 threshold=settings.threshold,
                 scoring=settings.scoring,
                 top=settings.top,

@@ -98,10 +98,26 @@ def data_arguments(parser: Any, name: str = "data") -> None:
         help="the feature columns of a table; all numbers where left out",
     )
     parser.add_argument(
+        "--categories",
+        type=str,
+        nargs="+",
+        default=[],
+        help="further feature columns of a table: texts, or codes that name something",
+    )
+    parser.add_argument(
         "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
     )
     parser.add_argument(
+        "--missing",
+        type=str,
+        default="error",
+        help="rows with an empty feature: error, skip, or keep, which fills it with what is usual",
+    )
+    parser.add_argument(
         "--duplicates", type=str, default="error", help="files listed twice: error, skip or keep"
+    )
+    parser.add_argument(
+        "--repeated", type=str, default="keep", help="items of the same content: error, skip or keep"
     )
     parser.add_argument(
         "--unlabelled", type=str, default="error", help="items without an identity: error or skip"
@@ -123,7 +139,9 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
 
     policy = LoadPolicy(
         unreadable=settings.unreadable,
+        missing=settings.missing,
         duplicates=settings.duplicates,
+        repeated=settings.repeated,
         unlabelled=settings.unlabelled,
         singletons=settings.singletons,
     )
@@ -138,6 +156,7 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
         label=settings.label,
         path_column=settings.path_column,
         features=settings.features,
+        categories=settings.categories,
         policy=policy,
     )
     tell(report)

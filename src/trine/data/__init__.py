@@ -13,6 +13,7 @@ from trine.data.sources.metadata import read_metadata
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
+from trine.data.table import Row, Table
 from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "LoadReport",
     "PKSampler",
     "PairTable",
+    "Row",
     "Split",
+    "Table",
     "TripletSampler",
     "TripletSplit",
     "TripletTable",

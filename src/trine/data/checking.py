@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Vectors
 from trine.data.pictures import decode_stream, reason
 from trine.data.report import LoadPolicy, LoadReport, count, some
+from trine.data.table import Table
 from trine.errors import DataError, require
 
 
@@ -35,6 +36,7 @@ class Found:
         labels: The identity of each item, empty where there is none; None where none is asked for.
         columns: What else is known about each item.
         unreadable: Items that the source itself could not read, with the reason.
+        missing: Items with a missing value, with the reason.
         notes: What a user should know besides.
     """
 
@@ -43,6 +45,7 @@ class Found:
     labels: Sequence[str] | None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unreadable: Mapping[int, str] = field(default_factory=dict)
+    missing: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -88,9 +91,10 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
 
     def obey(setting: str, what: str, named: Sequence[str], nouns: tuple[str, str] = nouns) -> None:
         if named and getattr(policy, setting) == "error":
+            kept = f", or keep them with {setting}='keep'" if setting == "missing" else ""
             raise DataError(
                 f"{source}: {count(len(named), *nouns)} {what}: {some(named)}; mend the data, "
-                f"or leave such {nouns[1]} out with {setting}='skip'"
+                f"or leave such {nouns[1]} out with {setting}='skip'{kept}"
             )
 
     unlabelled = [i for i, label in enumerate(found.labels or ()) if not label]
@@ -112,6 +116,18 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
     obey("unreadable", "that cannot be read", failures)
     keep[list(unreadable)] = False
 
+    gaps = {i: why for i, why in sorted(found.missing.items()) if keep[i]}
+    incomplete = [f"{names[i]} ({why})" for i, why in gaps.items()]
+    obey("missing", "with missing values", incomplete)
+    if policy.missing == "skip":
+        keep[list(gaps)] = False
+
+    repeated = _repeated(found, digests, keep)
+    obey("repeated", "with the same content as another", [names[later] for later, _, _ in repeated])
+    if policy.repeated == "skip":
+        keep[[later for later, _, _ in repeated]] = False
+        keep[[first for _, first, crosses in repeated if crosses]] = False
+
     singletons = _singletons(found, keep)
     obey("singletons", f"with one {nouns[0]} only", list(singletons), ("identity", "identities"))
     if policy.singletons == "skip":
@@ -122,7 +138,8 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         first = f"; the first: {some(failures)}" if failures else ""
         raise DataError(f"{source} holds nothing that can be used{why}{first}")
     data = _assemble(found, names, keep, source)
-    repeated = _repeated(found, digests, keep)
+    if policy.repeated == "keep":
+        repeated = _repeated(found, digests, keep)  # Among what the last policy left.
     sizes = np.bincount(data.labels) if data.identities else np.zeros(1, dtype=np.int64)
     return data, LoadReport(
         source=source,
@@ -132,6 +149,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         fewest=int(sizes.min()),
         most=int(sizes.max()),
         unreadable=tuple(failures),
+        missing=tuple(incomplete),
         duplicates=tuple(names[i] for i in sorted(duplicates + ambiguous)),
         unlabelled=tuple(names[i] for i in unlabelled),
         singletons=tuple(singletons),
@@ -192,6 +210,9 @@ def _read(
             digests[index] = digest
             if why:
                 unreadable[index] = why
+    elif isinstance(found.items, Table):
+        for index, digest in zip(wanted, _row_digests(found.items.subset(wanted)), strict=True):
+            digests[index] = digest
     elif isinstance(found.items, ImageArray | Vectors):
         rows = found.items.rows if isinstance(found.items, Vectors) else found.items.pixels
         if rows[:1].size:
@@ -233,6 +254,16 @@ def _hash() -> Any:
 
 def _digest(content: memoryview) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _row_digests(table: Table) -> Iterator[bytes]:
+    """Digests of the features alone: rows may differ in what nothing is learned from."""
+    numbers = [table.columns[name] for name in table.features if name not in table.categories]
+    texts = [table.columns[name] for name in table.categories]
+    # Adding 0 makes one zero of the two that there are.
+    rows = np.stack(numbers, axis=1) + 0.0 if numbers else np.empty((len(table), 0))
+    for row, *words in zip(np.ascontiguousarray(rows), *texts, strict=True):
+        yield _digest(memoryview(row.tobytes() + "\0".join(words).encode()))
 
 
 def _repeated(

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.pictures import MAX_PIXELS, decode
+from trine.data.table import Row
 from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, Shaped, UInt8
 
 Kind = Literal["images", "vectors"]
-"""What the items are: pictures, or rows of numbers."""
+"""What the items are: pictures, or rows of numbers and texts."""
+
+Item = Shaped[np.ndarray, "..."] | Row
+"""One item: an array, or a row of a table."""
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of items, from 0."""
@@ -26,7 +30,7 @@ class Items(Protocol):
     """A sequence of items, of which a part can be taken.
 
     `items[i]` is one item: uint8 (height, width, channels) with 1 or 3 channels where `kind` is
-    "images", float32 (dimensions,) where it is "vectors".
+    "images"; float32 (dimensions,) where it is "vectors", or a row by the names of its columns.
     """
 
     @property
@@ -36,7 +40,7 @@ class Items(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Shaped[np.ndarray, "..."]: ...
+    def __getitem__(self, index: int, /) -> Item: ...
 
     def subset(self, indices: Indices, /) -> Items:
         """Takes a part of the items, in the order given."""

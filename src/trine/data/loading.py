@@ -23,6 +23,7 @@ def load(
     label: str | None = None,
     path_column: str | None = None,
     features: Sequence[str] | None = None,
+    categories: Sequence[str] = (),
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
     """Loads labelled data, and checks every item of it.
@@ -37,6 +38,7 @@ def load(
         label: The label column of a table, or the array of labels in an `.npz` file.
         path_column: The column of a table that names the pictures.
         features: The columns of a table that are the features; None takes all that are numbers.
+        categories: Further features: columns of texts, or of numbers that are names, such as codes.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -54,7 +56,7 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    found = _find(source, label, path_column, features, policy, labelled=True)
+    found = _find(source, label, path_column, features, categories, policy, labelled=True)
     return check(found, source=str(source), policy=policy)
 
 
@@ -63,6 +65,7 @@ def load_unlabelled(
     *,
     path_column: str | None = None,
     features: Sequence[str] | None = None,
+    categories: Sequence[str] = (),
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
     """Loads items whose identities are not known: a folder laid out in any way, one picture, a list.
@@ -71,6 +74,7 @@ def load_unlabelled(
         source: What `load` takes, one picture, or a list of pictures.
         path_column: The column of a table that names the pictures.
         features: The columns of a table that are the features; None takes all that are numbers.
+        categories: Further features: columns of texts, or of numbers that are names, such as codes.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -84,7 +88,7 @@ def load_unlabelled(
     if isinstance(source, str | Path):
         path = Path(source)
         if not (path.is_file() and path.suffix.lower() in PICTURES):
-            found = _find(source, None, path_column, features, policy, labelled=False)
+            found = _find(source, None, path_column, features, categories, policy, labelled=False)
             return check(found, source=str(source), policy=policy)
         source = [source]
     paths = tuple(Path(path) for path in source)
@@ -148,6 +152,7 @@ def _find(
     label: str | None,
     path_column: str | None,
     features: Sequence[str] | None,
+    categories: Sequence[str],
     policy: LoadPolicy,
     *,
     labelled: bool,
@@ -159,10 +164,11 @@ def _find(
             label=label,
             path_column=path_column,
             features=features,
+            categories=categories,
             max_pixels=policy.max_pixels,
             labelled=labelled,
         )
-    named = {"path_column": path_column, "features": features}
+    named = {"path_column": path_column, "features": features, "categories": list(categories) or None}
     if path.suffix.lower() != ".npz":
         named["label"] = label
     for argument, value in named.items():

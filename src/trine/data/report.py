@@ -22,10 +22,13 @@ class LoadPolicy:
     """What to do with items that cannot, or perhaps should not, be used.
 
     Args:
-        unreadable: Pictures that are missing, no picture, damaged or too large; rows with an empty
-            or infinite feature.
+        unreadable: Pictures that are missing, no picture, damaged or too large; rows with an infinite
+            feature.
+        missing: Rows with an empty feature, or NaN; an encoder fills what is kept with what is usual.
         duplicates: One file listed more than once. "skip" keeps the first; where the copies name
             different identities it keeps none of them, as nobody can tell which is right.
+        repeated: Items with the same content as another. "skip" keeps the first; where the copies have
+            different identities it keeps none of them.
         unlabelled: Items without an identity.
         singletons: Identities with one item, which can be no positive.
         max_pixels: The most pixels that a picture may have, at most 89,478,485 (Pillow's limit).
@@ -35,7 +38,9 @@ class LoadPolicy:
     """
 
     unreadable: Strictness = "error"
+    missing: Tolerance = "error"
     duplicates: Tolerance = "error"
+    repeated: Tolerance = "keep"
     unlabelled: Strictness = "error"
     singletons: Tolerance = "keep"
     max_pixels: int = MAX_PIXELS
@@ -43,7 +48,9 @@ class LoadPolicy:
     def __post_init__(self) -> None:
         choices = {
             "unreadable": get_args(Strictness),
+            "missing": get_args(Tolerance),
             "duplicates": get_args(Tolerance),
+            "repeated": get_args(Tolerance),
             "unlabelled": get_args(Strictness),
             "singletons": get_args(Tolerance),
         }
@@ -71,11 +78,14 @@ class LoadReport:
         fewest: The fewest items that an identity has; 0 without identities.
         most: The most items that an identity has; 0 without identities.
         unreadable: Each item that was left out because it cannot be read, with the reason.
+        missing: Each item with a missing value, with its column; left out, unless the policy keeps it.
         duplicates: Each item that names a file named before; left out, unless the policy keeps it.
         unlabelled: Each item that was left out because it has no identity.
         singletons: Each identity with one item; left out if the policy skips them.
-        repeated: Pairs of items with the same content; always kept.
-        conflicting: Those of `repeated` whose two items have different identities.
+        repeated: Pairs of items with the same content: a later one and the first; left out if the policy
+            skips them.
+        conflicting: Those of `repeated` whose two items have different identities; with such a policy both
+            are left out.
         policy: What was asked for.
         notes: What else a user should know: files and columns that were not looked at.
     """
@@ -87,6 +97,7 @@ class LoadReport:
     fewest: int
     most: int
     unreadable: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     duplicates: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     singletons: tuple[str, ...] = ()
@@ -105,14 +116,16 @@ class LoadReport:
         one = "picture" if self.kind == "images" else "row"
         copies = [f"{later} = {first}" for later, first in self.repeated]
         crossing = [f"{later} = {first}" for later, first in self.conflicting]
+        left = "left out, " if self.policy.repeated == "skip" else ""
         did = {"skip": "left out", "keep": "kept", "error": ""}
         findings = [
             ("left out, cannot be read", self.unreadable),
             ("left out, no identity", self.unlabelled),
+            (f"{did[self.policy.missing]}, with missing values", self.missing),
             (f"{did[self.policy.duplicates]}, file listed before", self.duplicates),
             (f"{did[self.policy.singletons]}, identity with one {one}", self.singletons),
-            ("same content as another", copies),
-            ("same content under another identity", crossing),
+            (f"{left}same content as another", copies),
+            (f"{left}same content under another identity", crossing),
         ]
         lines = [f"{name}: {len(found):,} ({some(found)})" for name, found in findings if found]
         return "\n  ".join([head, *lines, *self.notes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,7 +16,7 @@ from trine.data.sources.folder import PARTS
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
 
-Method = Literal["auto", "identity", "stratified", "column"]
+Method = Literal["auto", "identity", "stratified", "column", "open"]
 """How to divide; see `split`."""
 
 ENOUGH_IDENTITIES = 20
@@ -30,7 +31,7 @@ class Split:
         train: The items to learn from.
         validation: The items to choose settings and epochs by; may be empty.
         test: The items that only the final figures see.
-        method: How they were divided: "identity", "stratified" or "column".
+        method: How they were divided: "identity", "stratified", "column" or "open".
     """
 
     train: Int64[np.ndarray, " a"]
@@ -51,6 +52,7 @@ def split(
     test: float = 0.25,
     validation: float = 0.0,
     seed: int = 0,
+    unknown: int | Sequence[str] | None = None,
 ) -> Split:
     """Divides a data set into training, validation and test.
 
@@ -62,6 +64,8 @@ def split(
     - "column": the column "split" says train, validation or test. Where it names no validation and
       `validation` is not 0, that fraction of its training items is set apart: by identity if the
       test's identities are not in training, else stratified.
+    - "open": some identities are `unknown`: all their items are in the test. The others are divided as by
+      "stratified". The figures then also say how well strangers are told from those who are known.
     - "auto": "column" where there is one, else "identity" from 20 identities on, else "stratified".
 
     Args:
@@ -70,6 +74,7 @@ def split(
         test: The fraction for the test, in (0, 1); not used by "column".
         validation: The fraction for validation, in [0, 1).
         seed: Another seed gives another division, the same seed the same one.
+        unknown: For "open", the names of the identities that only the test has, or how many to draw.
 
     Returns:
         The positions of the items of each part.
@@ -92,6 +97,11 @@ def split(
             f"test={test}, validation={validation}, seed={seed} cannot be used: expected test above "
             "0, validation and seed not below 0, and something left for training"
         )
+    if (unknown is None) == (method == "open"):
+        raise SettingError(
+            f"the {method} split and unknown={unknown!r} do not go together: name unknown identities, or say "
+            "how many to draw, with the open split alone"
+        )
     present = np.unique(dataset.labels)
     if len(present) < 2 or not dataset.identities:
         only = f" ({dataset.identity(0)!r})" if len(present) == 1 else ""
@@ -108,6 +118,8 @@ def split(
         parts = _by_column(dataset, validation, seed)
     elif method == "identity":
         parts = _by_identity(dataset, everything, fractions, seed)
+    elif unknown is not None:
+        parts = _open(dataset, everything, fractions, seed, unknown)
     else:
         parts = _stratified(dataset, everything, fractions, seed)
     for part, name, wanted in zip(parts, ("training", "validation", "test"), fractions, strict=True):
@@ -172,6 +184,32 @@ def _stratified(
         for label, number in held.items():
             lack[label][part] -= number
     return [indices[sorted(places)] for places in parts]
+
+
+def _open(
+    dataset: Dataset,
+    indices: NDArray[np.int64],
+    fractions: NDArray[np.float64],
+    seed: int,
+    unknown: int | Sequence[str],
+) -> list[NDArray[np.int64]]:
+    present = np.unique(dataset.labels[indices])
+    names = [dataset.identities[label] for label in present.tolist()]
+    if isinstance(unknown, int):
+        wanted = np.random.default_rng([seed, 13]).permutation(present)[: max(unknown, 0)].tolist()
+    else:
+        for name in unknown:
+            if name not in names:
+                raise DataError(f"the data has no identity {name!r} to be unknown: {nearest(name, names)}")
+        wanted = [dataset.identities.index(name) for name in unknown]
+    strange = np.isin(dataset.labels[indices], wanted)
+    if not wanted or len(present) - len(set(wanted)) < 2:
+        raise DataError(
+            f"{count(len(set(wanted)), 'unknown identity', 'unknown identities')} of {len(present)} cannot be "
+            f"set apart: expected at least one, and two that are known"
+        )
+    train, validation, test = _stratified(dataset, indices[~strange], fractions, seed)
+    return [train, validation, np.sort(np.concatenate([test, indices[strange]]))]
 
 
 def _by_column(dataset: Dataset, validation: float, seed: int) -> list[NDArray[np.int64]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trine.encoders.build import build_encoder
 from trine.encoders.encoder import Encoder
+from trine.encoders.head import head_alone
 from trine.encoders.saved import load, save
 from trine.encoders.settings import (
     EncoderRecipe,
@@ -19,6 +20,7 @@ __all__ = [
     "MlpSettings",
     "SmallResNetSettings",
     "build_encoder",
+    "head_alone",
     "load",
     "save",
 ]

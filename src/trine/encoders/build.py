@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trine.data import Items
+from trine.data import Items, Table, Vectors
 from trine.distances import Distance
+from trine.encoders.columns import learn_table
 from trine.encoders.encoder import Encoder, build_network
+from trine.encoders.head import start_at_principal
+from trine.encoders.packaged import PREFIX, load_packaged
 from trine.encoders.preparation import grey_or_colour
 from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.errors import DataError, SettingError
-from trine.shapes import Float32
+from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
 SAMPLE = 1024
@@ -29,7 +32,8 @@ def build_encoder(
     """Makes an untrained encoder whose preprocessing fits the training items.
 
     Picture size, channels, mean and standard deviation of pictures come from at most 1,024 of the items,
-    evenly spaced; those of vectors from all of them.
+    evenly spaced; those of vectors from all of them, as what stands for a missing number, and the categories
+    of columns of texts.
 
     Args:
         items: The training items.
@@ -42,8 +46,9 @@ def build_encoder(
 
     Raises:
         SettingError: The network is unknown, or does not suit the items.
-        DataError: There is no item, or vectors hold NaN or infinity.
+        DataError: There is no item, vectors hold infinity, or no column of them varies.
         ModelError: Pretrained weights were asked for and cannot be had.
+        MissingDependencyError: The package that carries them is not installed.
 
     Example:
         >>> from trine.data import Vectors
@@ -62,32 +67,53 @@ def build_encoder(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
             "set encoder.network to auto"
         )
+    if items.kind == "images" and recipe.scaling in ("robust", "quantile"):
+        raise SettingError(
+            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are pictures; "
+            "set encoder.scaling to standard"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if items.kind == "vectors":
-            return _for_vectors(items, recipe, distance)
-        if network == "small_resnet":
-            return _for_pictures(items, recipe, distance)
-        return _for_timm(items, recipe, distance)
+            encoder = _for_vectors(items, recipe, distance)
+        elif network == "small_resnet":
+            encoder = _for_pictures(items, recipe, distance)
+        else:
+            encoder = _for_timm(items, recipe, distance)
+    if recipe.head == "principal":
+        start_at_principal(encoder, encoder.features(items.subset(_spaced(items))))
+    return encoder
 
 
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
-    vectors = np.stack([items[position] for position in range(len(items))]).astype(np.float64)
-    if not np.isfinite(vectors).all():
-        position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
-        raise DataError(f"training item {position} holds NaN or infinity; fill or drop missing values first")
+    if not isinstance(items, Vectors | Table):
+        items = Vectors(np.stack([np.asarray(items[at], dtype=np.float32) for at in range(len(items))]))
+    plain = (
+        isinstance(items, Vectors)
+        and recipe.scaling in ("standard", "length")
+        and not np.isnan(items.rows).any()
+    )
+    table = None if plain else learn_table(items, scaling=recipe.scaling)
     settings = EncoderSettings(
         kind="vectors",
         network="mlp",
-        shape=(vectors.shape[1],),
+        shape=(items.rows.shape[1] if table is None else table.features,),
         features=1,
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
         mlp=recipe.mlp,
+        unit_rows=recipe.scaling == "length",
+        table=table,
     )
     encoder = _completed(settings)
-    if recipe.mlp.scaling == "standard":
+    if table is None:
+        vectors = items.rows.astype(np.float64)
+        if not np.isfinite(vectors).all():
+            position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
+            raise DataError(f"training item {position} holds infinity; mend or drop it first")
+        if recipe.scaling == "length":
+            return encoder
         encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
         encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
     return encoder
@@ -130,7 +156,9 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         network = pretrained_timm_network(name, size=size)
     else:
         network = timm_network(name, size=size)
-        if recipe.weights is not None:
+        if recipe.weights is not None and recipe.weights.startswith(PREFIX):
+            load_packaged(network, package=recipe.weights.removeprefix(PREFIX), name=name)
+        elif recipe.weights is not None:
             load_weights(network, path=Path(recipe.weights), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
     height, width = size or tuple(own.get("input_size", (3, 224, 224)))[1:]
@@ -179,10 +207,13 @@ def _completed(settings: EncoderSettings) -> Encoder:
     return Encoder(replace(settings, features=features), network=network)
 
 
-def _sample(items: Items) -> list[np.ndarray]:
+def _spaced(items: Items) -> Int64[np.ndarray, " k"]:
     count = min(len(items), SAMPLE)
-    positions = np.linspace(0, len(items) - 1, count).round().astype(int)
-    return [grey_or_colour(items[int(at)], position=int(at)) for at in positions]
+    return np.linspace(0, len(items) - 1, count).round().astype(np.int64)
+
+
+def _sample(items: Items) -> list[np.ndarray]:
+    return [grey_or_colour(items[int(at)], position=int(at)) for at in _spaced(items)]
 
 
 def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trine.calibration import Calibration
-from trine.data import Dataset, Items, read_items
+from trine.data import Dataset, Items, Row, Table, read_items
 from trine.distances import Distance
+from trine.encoders.columns import prepared_rows
 from trine.encoders.mlp import mlp
 from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
@@ -37,8 +38,9 @@ class Encoder(nn.Module):
     Attributes:
         settings: What the encoder is, everything derived.
         calibration: The threshold for "the same", once one was calibrated.
-        mean: Mean of each channel in [0, 1], or of each feature, of the training items.
-        std: The standard deviation that goes with it.
+        mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
+            table, which are scaled when they are prepared.
+        std: The standard deviation that goes with it; 1 for rows of a table.
 
     Example:
         >>> from trine.encoders import EncoderSettings, MlpSettings
@@ -81,17 +83,21 @@ class Encoder(nn.Module):
         Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
         be bound to it.
         """
-        digest = hashlib.sha256(json.dumps(plain(self.settings), sort_keys=True).encode())
+        settings = plain(self.settings)
+        if settings["table"] is None:
+            del settings["table"]  # Galleries filled before there were tables stay bound to their encoder.
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def prepare(self, items: Sequence[np.ndarray] | Items) -> Shaped[Tensor, "b ..."]:
+    def prepare(self, items: Sequence[np.ndarray] | Sequence[Row] | Items) -> Shaped[Tensor, "b ..."]:
         """Turns items into a batch: resized, of one number of channels, not yet standardised.
 
         Args:
-            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; or vectors (features,).
+            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); or rows
+                of a table, whose columns are found by name, and which are scaled, too.
 
         Returns:
             uint8 (b, channels, height, width), or float32 (b, features).
@@ -111,22 +117,22 @@ class Encoder(nn.Module):
         Returns:
             One embedding a row; of length 1 where `settings.normalise`.
         """
-        values = batch.to(self.mean.dtype)
-        if self.settings.kind == "images":
-            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
-            values = ((values - mean) / std).contiguous(memory_format=torch.channels_last)
-        else:
-            values = (values - self.mean) / self.std
-            if self.settings.mlp is not None and self.settings.mlp.scaling == "length":
-                values = F.normalize(values, dim=1)
-        embeddings: Tensor = self.head(self.network(values))
+        embeddings: Tensor = self.head(self.network(self._standardised(batch)))
         if self.settings.normalise:
             embeddings = F.normalize(embeddings.float(), dim=1)
         return embeddings
 
+    def _standardised(self, batch: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b ..."]:
+        values = batch.to(self.mean.dtype)
+        if self.settings.kind == "images":
+            mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
+            return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
+        values = (values - self.mean) / self.std
+        return F.normalize(values, dim=1) if self.settings.unit_rows else values
+
     def embed(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
         *,
         batch_size: int = 256,
         progress: bool = False,
@@ -145,10 +151,47 @@ class Encoder(nn.Module):
             InputError: An item is not what this encoder was trained on.
             DataError: A picture cannot be read.
         """
+        return self._rows(
+            items, self, width=self.settings.dimension, batch_size=batch_size, progress=progress
+        )
+
+    def features(
+        self,
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        *,
+        batch_size: int = 256,
+        progress: bool = False,
+    ) -> Float32[np.ndarray, "n f"]:
+        """Says what the network hands to the embedding head; the encoder is left as it was.
+
+        Args:
+            items: As for `embed`.
+            batch_size: How many go through the network at once.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            One row of `settings.features` numbers per item, in the order of the items.
+
+        Raises:
+            InputError: An item is not what this encoder was trained on.
+            DataError: A picture cannot be read.
+        """
+
+        def through(batch: Tensor) -> Tensor:
+            features: Tensor = self.network(self._standardised(batch))
+            return features
+
+        return self._rows(
+            items, through, width=self.settings.features, batch_size=batch_size, progress=progress
+        )
+
+    def _rows(
+        self, items: Any, through: Callable[[Tensor], Tensor], *, width: int, batch_size: int, progress: bool
+    ) -> Float32[np.ndarray, "n w"]:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
         source = _items(items)
-        embeddings = np.empty((len(source), self.settings.dimension), dtype=np.float32)
+        rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
         if progress:
             starts = require("rich.progress", extra="train").track(starts, "embedding")
@@ -157,15 +200,18 @@ class Encoder(nn.Module):
         try:
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
-                batch = self._prepared(_Slice(source, positions), first=start).to(self.device)
+                part = source.subset(positions) if isinstance(source, Table) else _Slice(source, positions)
+                batch = self._prepared(part, first=start).to(self.device)
                 with torch.inference_mode():
-                    embeddings[start : positions.stop] = self(batch).float().cpu().numpy()
+                    rows[start : positions.stop] = through(batch).float().cpu().numpy()
         finally:
             self.train(training)
-        return embeddings
+        return rows
 
-    def _prepared(self, items: Sequence[np.ndarray] | Items, *, first: int) -> Shaped[Tensor, "b ..."]:
+    def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape
+        if self.settings.table is not None:
+            return prepared_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
             return prepared_vectors(items, features=shape[0], first=first)
         return prepared_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)

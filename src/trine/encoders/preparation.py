@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trine.data import Items
+from trine.data import Items, Table, Vectors
 from trine.errors import InputError
 from trine.shapes import Float32, Shaped, UInt8
 
@@ -53,7 +53,7 @@ def prepared_vectors(
     """Stacks vectors, after a look at each.
 
     Args:
-        items: Numeric arrays (features,), finite.
+        items: Numeric arrays (features,), finite; or a table, by the place of its features.
         features: The length that each must have.
         first: The number of the first item, for errors.
 
@@ -63,8 +63,15 @@ def prepared_vectors(
     Raises:
         InputError: An item has another shape, or holds NaN or infinity.
     """
+    if isinstance(items, Table):
+        items = Vectors(items.rows)
     vectors = torch.empty((len(items), features), dtype=torch.float32)
     for position in range(len(items)):
+        if isinstance(items[position], Mapping):
+            raise InputError(
+                f"item {first + position} has named columns, and this encoder was trained on arrays of "
+                f"{features} numbers; give such an array"
+            )
         vector = np.asarray(items[position], dtype=np.float32)
         if vector.shape != (features,):
             raise InputError(

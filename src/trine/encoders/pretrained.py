@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trine.encoders.settings import OWN_NETWORKS
 from trine.errors import ModelError, SettingError, nearest, require
-
-OWN_NETWORKS = ("auto", "small_resnet", "mlp")
 
 
 def timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module:
@@ -85,7 +84,7 @@ def load_weights(network: nn.Module, *, path: Path, name: str) -> None:
     Raises:
         ModelError: The file cannot be read, or lacks weights that the model needs.
     """
-    state = _read_state(path)
+    state = read_state(path)
     own = network.state_dict()
     found = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     # Buffers such as batch counters may be missing from old files; parameters may not.
@@ -98,7 +97,19 @@ def load_weights(network: nn.Module, *, path: Path, name: str) -> None:
     network.load_state_dict(found, strict=False)
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Reads a state dict; nothing in the file is executed.
+
+    Args:
+        path: A safetensors file, or a torch file that holds tensors alone, perhaps under `state_dict` or
+            `model`.
+
+    Returns:
+        The tensors by name, in the file's order.
+
+    Raises:
+        ModelError: The file is missing, damaged, or holds more than tensors.
+    """
     if not path.is_file():
         raise ModelError(f"there is no file {path}; set encoder.weights to a file with weights")
     try:

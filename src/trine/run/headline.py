@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from trine.run.report import Figures
 
 
+FPIR = (0.01, 0.05, 0.1)
+"""The rates of strangers who are taken for somebody, at which the others are counted."""
+
+
 @dataclass(frozen=True)
 class Headline:
     """One line of a table of figures.
@@ -74,6 +78,7 @@ def short_lines(far: float) -> tuple[Headline, ...]:
 
 _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
+    "open_set": ("among strangers", tuple(f"DIR at FPIR {100 * rate:g} %" for rate in FPIR)),
     "pairs": ("listed pairs", ("accuracy", "ROC AUC", "TAR at FAR 1 %")),
     "agreement": ("judged", ("triplet agreement",)),
 }
@@ -82,7 +87,7 @@ _PRINTED = {
 def printed_lines(figures: Figures, far: float) -> dict[str, Headline]:
     """The lines of the table that is printed, by what they are called there.
 
-    These are the short ones, and the first ones of what cameras or a list of pairs add.
+    These are the short ones, and the first ones of what cameras, strangers or a list of pairs add.
 
     Args:
         figures: What was measured.
@@ -115,6 +120,9 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
         "identification": (
             *(Headline(f"CMC rank {k}", "identification", "cmc", (k,)) for k in (1, 5, 10, 20)),
             Headline("mAP", "identification", "mean_average_precision"),
+        ),
+        "open_set": tuple(
+            Headline(f"DIR at FPIR {100 * rate:g} %", "open_set", "dir_at_fpir", (rate,)) for rate in FPIR
         ),
         "pairs": (
             Headline("accuracy", "pairs", "accuracy"),

@@ -270,7 +270,8 @@ def _before(
     if raw is None:
         return None, ""
     what = "pixels" if items.kind == "images" else "features"
-    given = {f"{what} as they are": raw}
+    prepared = encoder.settings.table is not None and encoder.settings.table.scaling != "length"
+    given = {f"{what} as {'prepared' if prepared else 'they are'}": raw}
     if items.kind == "vectors":
         spread = raw.std(axis=0, dtype=float)
         given["standardised features"] = (

@@ -14,24 +14,26 @@ from trine.distances import Distance
 from trine.evaluation import (
     Clustering,
     Identification,
+    OpenSet,
     Retrieval,
     TripletAgreement,
     Verification,
     clustering,
     identification,
+    open_set,
     retrieval,
     triplet_agreement,
     verification,
 )
 from trine.mining import census
-from trine.run.headline import printed_lines, short_lines
+from trine.run.headline import FPIR, printed_lines, short_lines
 from trine.shapes import Bool, Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
 
-Measured = Retrieval | Verification | Clustering | Identification | TripletAgreement
+Measured = Retrieval | Verification | Clustering | Identification | OpenSet | TripletAgreement
 """One of the reports of `Figures`."""
 
 
@@ -45,6 +47,8 @@ class Figures:
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
         identification: Every item looks for its identity on other cameras; None without cameras.
+        open_set: Every item looks for its identity among the training part, which may not have it; None where
+            all have it, or none.
         agreement: Triplets that people judged; None without any.
     """
 
@@ -53,6 +57,7 @@ class Figures:
     clustering: Clustering | None = None
     pairs: Verification | None = None
     identification: Identification | None = None
+    open_set: OpenSet | None = None
     agreement: TripletAgreement | None = None
 
     def headline(self, far: float) -> dict[str, float]:
@@ -211,6 +216,7 @@ def figures_of(
     threshold: float | None = None,
     listed: Listed | None = None,
     cameras: np.ndarray | None = None,
+    enrolled: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
     judged: Int64[np.ndarray, "t 3"] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
@@ -223,6 +229,7 @@ def figures_of(
         threshold: Where to cluster the items; None does not.
         listed: Pairs of a list to measure, too.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
+        enrolled: Embeddings and identities of those who are known: then every item is a probe among them.
         judged: Triplets that people judged, as positions among the items.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
@@ -242,6 +249,7 @@ def figures_of(
             at=at,
         ),
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
+        None if enrolled is None else open_set(embeddings, labels, *enrolled, distance=distance, at=FPIR),
         None if judged is None else triplet_agreement(embeddings, judged, distance=distance),
     )
 
@@ -301,6 +309,11 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Identification):
         alone = f", {measured.unmatched:,} on one camera alone left out" if measured.unmatched else ""
         return f"{len(measured.probes):,} probes among {measured.gallery:,} items{alone}"
+    if isinstance(measured, OpenSet):
+        return (
+            f"{len(measured.distances):,} probes of {measured.identities:,} known identities and "
+            f"{len(measured.strangers):,} strangers, {measured.gallery:,} items enrolled"
+        )
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"

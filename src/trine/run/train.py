@@ -22,6 +22,12 @@ from trine.run.triplets import triplets_left_out, triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Recipe, RunFolder, fit, read_findings, world_of
 
+SEEN = {
+    "identity": "identities never seen",
+    "open": "unseen items of seen identities, and unknown identities",
+}
+"""What a split makes of the test part, in words."""
+
 
 def train_run(
     dataset: Dataset,
@@ -69,6 +75,7 @@ def train_run(
         test=recipe.data.test,
         validation=recipe.data.validation,
         seed=drawn,
+        unknown=recipe.data.unknown_identities,
     )
     distance, far = recipe.loss.distance, recipe.evaluation.far
     listed, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
@@ -97,7 +104,7 @@ def train_run(
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts.parts, method=parts.method))
-    how = "identities never seen" if parts.method == "identity" else "seen identities, unseen items"
+    how = SEEN.get(parts.method, "seen identities, unseen items")
     part = f"test part ({counted(tested)}; {how})"
     diagnoses = read_findings(run)[1] if first else ()
     report = measure(
@@ -109,6 +116,7 @@ def train_run(
         far=far,
         margin=recipe.loss.margin,
         doctor=diagnoses,
+        trained=dataset.subset(parts.train),
     )
     if left_out:
         report = replace(report, notes=(triplets_left_out(left_out, "training part"),))

@@ -191,7 +191,8 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
 
         def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
             for group in self.optimizers().param_groups:
-                group["lr"] = triplet.learning_rate(self.global_step)
+                # Checkpoints of runs without it have the whole rate everywhere.
+                group["lr"] = triplet.learning_rate(self.global_step) * group.get("share", 1.0)
 
         def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
             step = self.global_step

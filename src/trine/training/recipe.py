@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
 from trine.distances import Distance
@@ -23,19 +23,23 @@ class DataRecipe:
 
     Attributes:
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), or `auto`: the first that the data allows. Where
+            `column` (as the data's own column says), `open` (some identities are only tested on, the others
+            as by `stratified`), or `auto`: `column`, `identity` or `stratified`, as the data allows. Where
             triplets are judged and no identities known: `triplets` (judgements not seen, about known
             items), `items` (judgements about items not seen), or `auto`, which is `triplets`.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
+        unknown_identities: For `open`: the names of the identities that are only tested on, or how many of
+            them are drawn.
     """
 
-    split: Literal["auto", "identity", "stratified", "column", "triplets", "items"] = "auto"
+    split: Literal["auto", "identity", "stratified", "column", "open", "triplets", "items"] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     seed: Annotated[int, Range(at_least=0)] | None = None
+    unknown_identities: Annotated[int, Range(at_least=1)] | tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class TrainingRecipe:
         steps: How many batches are learned from, where `epochs` is null; null derives it: every item is
             seen five times, in at least 300 steps and at most 2,400.
         learning_rate: The highest learning rate of AdamW.
+        network_rate: The learning rate of the network as a share of that of the embedding head: below 1, a
+            pretrained network is changed little while its head is learned.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
         schedule: What becomes of the learning rate after the warm-up: `constant`, `cosine` or `linear`,
             the last two down to 0 at the last step.
@@ -122,6 +128,7 @@ class TrainingRecipe:
     epochs: Annotated[int, Range(at_least=1)] | None = None
     steps: Annotated[int, Range(at_least=1)] | None = None
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    network_rate: Annotated[float, Range(above=0, at_most=1)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     schedule: Literal["constant", "cosine", "linear"] = "cosine"
     warmup: Share = 0.1
@@ -190,6 +197,8 @@ def check_together(recipe: Recipe, *, source: str) -> None:
         SettingError: Settings do not go together.
     """
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
+    if recipe.encoder.frozen:
+        _check_frozen(recipe, source=source)
     rules = {"loss.mining": recipe.loss.mining}
     for position, stage in enumerate(recipe.curriculum):
         if stage.mining is not None:
@@ -207,8 +216,33 @@ def check_together(recipe: Recipe, *, source: str) -> None:
             f"{source}: data.test {recipe.data.test:g} and data.validation "
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
         )
+    if (recipe.data.split == "open") == (recipe.data.unknown_identities is None):
+        raise SettingError(
+            f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
+        )
     if recipe.training.patience is not None and recipe.data.validation == 0:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
         )
+
+
+def _check_frozen(recipe: Recipe, *, source: str) -> None:
+    if not recipe.encoder.is_pretrained:
+        raise SettingError(
+            f"{source}: encoder.frozen keeps a network as it came, and encoder.network "
+            f"{recipe.encoder.network!r} comes untrained; name a timm model with weights, or set "
+            "encoder.frozen to false"
+        )
+    if recipe.training.network_rate != 1:
+        raise SettingError(
+            f"{source}: training.network_rate is {recipe.training.network_rate:g}, and a frozen network does "
+            "not learn; leave it at 1, or set encoder.frozen to false"
+        )
+    for each in fields(AugmentRecipe):
+        value = getattr(recipe.augment, each.name)
+        if value not in (each.default, 0):
+            raise SettingError(
+                f"{source}: augment.{each.name} is {value:g}, and a frozen network sees each picture once, "
+                "as it is; leave augment alone, or set encoder.frozen to false"
+            )

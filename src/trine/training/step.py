@@ -68,13 +68,25 @@ class TripletStep:
         self._network = parallel(self.encoder, self.world)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Makes AdamW; biases and the scales of normalisation layers do not decay."""
+        """Makes AdamW; biases and the scales of normalisation layers do not decay.
+
+        The `share` of a group of weights is what it takes of the learning rate.
+        """
         recipe = self.recipe.training
-        parameters = [each for each in self.encoder.parameters() if each.requires_grad]
-        groups: list[dict[str, Any]] = [
-            {"params": [each for each in parameters if each.ndim > 1]},
-            {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
-        ]
+        parts: list[tuple[nn.Module, float]] = [(self.encoder, 1.0)]
+        if recipe.network_rate != 1:
+            parts = [(self.encoder.head, 1.0), (self.encoder.network, recipe.network_rate)]
+        groups: list[dict[str, Any]] = []
+        for part, share in parts:
+            parameters = [each for each in part.parameters() if each.requires_grad]
+            groups += [
+                {"params": [each for each in parameters if each.ndim > 1], "share": share},
+                {
+                    "params": [each for each in parameters if each.ndim <= 1],
+                    "share": share,
+                    "weight_decay": 0.0,
+                },
+            ]
         return torch.optim.AdamW(
             groups, lr=recipe.learning_rate, betas=BETAS, weight_decay=recipe.weight_decay
         )

@@ -7,13 +7,14 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from trine.data import Dataset, PKSampler, TripletSampler
-from trine.encoders import Encoder, build_encoder, save
+from trine.data import Dataset, PKSampler, TripletSampler, Vectors
+from trine.encoders import Encoder, build_encoder, head_alone, save
 from trine.errors import InputError
 from trine.shapes import Int64
 from trine.training.batches import Batches, Prepared, default_steps
@@ -99,9 +100,14 @@ def fit(
         if world.first:
             open_run(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
+        # What is learned: all of the encoder, or its head, from features that are computed here once.
+        learner = encoder
+        if recipe.encoder.frozen:
+            learner, dataset = head_alone(encoder), _as_features(dataset, encoder)
+            validation = None if validation is None else _as_features(validation, encoder)
 
         def prepared(items: Dataset) -> Prepared:
-            return Prepared(items, encoder=encoder, cache=settings.cache * GIB)
+            return Prepared(items, encoder=learner, cache=settings.cache * GIB)
 
         looks = None
         if validation is not None and merit is not None:
@@ -123,8 +129,8 @@ def fit(
         batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
         watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
-            step=TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names, world=world),
-            batches=_batches(prepared(dataset), dataset, triplets, encoder, recipe, samplers, steps, world),
+            step=TripletStep(learner, recipe=recipe, steps=steps, names=dataset.names, world=world),
+            batches=_batches(prepared(dataset), dataset, triplets, learner, recipe, samplers, steps, world),
             shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
             dataset_digest=digest,
@@ -137,8 +143,8 @@ def fit(
         train(session)
     encoder.cpu().eval()
     if looks is not None and world.first:
-        read_weights(encoder, run.best)
-    as_in_first(encoder, world=world)
+        read_weights(learner, run.best)
+    as_in_first(learner, world=world)
     check_finite(encoder, step=steps)
     if world.first:
         with writing(run.doctor, checkpoint=run.last):
@@ -194,6 +200,10 @@ def _batches(
             encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
         )
     return Batches(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
+
+
+def _as_features(dataset: Dataset, encoder: Encoder) -> Dataset:
+    return replace(dataset, items=Vectors(encoder.features(dataset)))
 
 
 def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:

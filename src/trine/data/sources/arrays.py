@@ -46,7 +46,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
             held = arrays.keys()
             raise DataError(f"{path} has no array {name!r}: {nearest(name, held)}")
     x = arrays["x"]
-    items, unreadable = _items(path, x)
+    items, unreadable, missing = _items(path, x)
     # Names of another number than the items are of something else, such as the identities.
     naming = next((n for n in NAMES if n != label and n in arrays and arrays[n].shape == (len(x),)), None)
     for name in (*wanted[1:], *(name for name in COLUMNS if name in arrays)):
@@ -63,6 +63,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
             name: _column(path, name, arrays[name]) for name in COLUMNS if name in arrays and name != label
         },
         unreadable=unreadable,
+        missing=missing,
     )
 
 
@@ -90,21 +91,24 @@ def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} is no .npz file, or a damaged one: make it again") from error
 
 
-def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str]]:
+def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int, str]]:
     if x.ndim == 2 and x.dtype.kind in "fiub":
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(x, dtype=np.float32)
-        finite = np.isfinite(rows)
-        bad = np.flatnonzero(~finite.all(axis=1))
-        return Vectors(rows), {
-            int(row): f"x[{row}, {int(np.argmin(finite[row]))}] is not finite" for row in bad
-        }
+        infinite, empty = np.isinf(rows), np.isnan(rows)
+        return Vectors(rows), _first(infinite, "is not finite"), _first(empty, "is NaN")
     if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[3] in (1, 3))):
-        return ImageArray(x), {}
+        return ImageArray(x), {}, {}
     raise DataError(
         f"{path}: 'x' is {x.dtype} of shape {x.shape}, expected numbers (N, D) for vectors, or "
         "uint8 (N, height, width) or (N, height, width, 1 or 3) for pictures"
     )
+
+
+def _first(found: NDArray[np.bool_], what: str) -> dict[int, str]:
+    """Names the first place of each row in which something was found."""
+    rows = np.flatnonzero(found.any(axis=1)).tolist()
+    return {row: f"x[{row}, {int(np.argmax(found[row]))}] {what}" for row in rows}
 
 
 def _labels(path: Path, name: str, y: NDArray[Any]) -> list[str]:

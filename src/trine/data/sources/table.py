@@ -6,19 +6,20 @@ import csv
 import difflib
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.checking import Found
-from trine.data.dataset import ImageFiles, Vectors
+from trine.data.dataset import ImageFiles
 from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import some
 from trine.data.sources.arrays import COLUMNS
+from trine.data.table import Table, is_infinite, is_missing, is_numeric
 from trine.errors import DataError, nearest, require
 
 LABELS = ("label", "identity", "person", "class", "target", "y")
@@ -40,14 +41,16 @@ def read_table(
     path_column: str | None,
     features: Sequence[str] | None,
     max_pixels: int,
+    categories: Sequence[str] = (),
     labelled: bool = True,
 ) -> Found:
     """Reads a table: one row for each item.
 
     With a path column the items are pictures; paths are relative to the table's folder. Without one
-    they are vectors of the feature columns. Columns called camera, group and split are kept beside.
-    Labels are kept as they are written: "007" and "7" are two identities. The rows of vectors go by the
-    column called name, id or item, where there is one and it is not asked for as a feature; it is none then.
+    they are rows of a `Table` of all columns but the label, in which the feature columns are named.
+    Columns called camera, group and split are kept beside. These rows go by the column called name, id or
+    item, where there is one and it is not asked for as a feature; it is none then.
+    Labels are kept as they are written: "007" and "7" are two identities.
 
     Args:
         path: The table: .csv, .tsv (either also with .gz) or .parquet.
@@ -56,6 +59,7 @@ def read_table(
         path_column: The path column; None takes the one that is called path, file, filename,
             filepath, image or picture, if there is one.
         features: The feature columns; None takes all columns of numbers that remain.
+        categories: Further features, which are read as texts.
         max_pixels: The most pixels that a picture may have.
         labelled: Whether a label column is wanted.
 
@@ -74,19 +78,23 @@ def read_table(
         label = _column_name(path, names, label, LABELS, "label")
     else:  # Not wanted as a label, but no feature either.
         label = next((name for name in names if name.lower() in LABELS), None)
+    if labelled and label in (*(features or ()), *categories):
+        raise DataError(f"{path}: the column {label!r} is the label, so it is no feature: leave it out")
     asked = path_column is not None
     if path_column is not None:
         _column_name(path, names, path_column, (), "path_column")
     elif features is None:
         path_column = next((name for name in names if name.lower() in PATHS), None)
-    for name in features or ():
+    for name in (*(features or ()), *categories):
         _column_name(path, names, name, (), "features")
     known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
-    taken = (label, path_column, *known, *(features or ()))
+    taken = (label, path_column, *known, *(features or ()), *categories)
     naming = next(
         (name for word in NAMES for name in names if name.lower() == word and name not in taken), None
     )
-    text = [name for name in (label, path_column, naming, *known) if name in names]
+    text = [
+        name for name in dict.fromkeys((label, path_column, naming, *known, *categories)) if name in names
+    ]
     table = read_columns(path, text)
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each item")
@@ -102,46 +110,73 @@ def read_table(
             columns=columns,
             unreadable={row: f"row {row + 1} has no path" for row, file in enumerate(files) if not file},
         )
-    rest = [name for name in names if name not in (label, naming, *known)]
-    rows = strings(table, naming) if naming else [""] * table.num_rows
-    found = _vectors(path, table, labels, columns, rest if features is None else features, features)
-    return replace(found, names=[name or f"row {row}" for row, name in enumerate(rows, start=1)])
+    spare = [name for name in names if name and not (labelled and name == label)]
+    usual = [name for name in spare if name not in (label, naming, *known, *categories)]
+    found = _rows(path, table, _Wanted(usual, features, categories, spare), labels, columns)
+    given = strings(table, naming) if naming else [""] * table.num_rows
+    return replace(found, names=[name or f"row {row}" for row, name in enumerate(given, start=1)])
 
 
-def _vectors(
-    path: Path,
-    table: Any,
-    labels: list[str] | None,
-    columns: dict[str, NDArray[Any]],
-    wanted: Sequence[str],
-    asked: Sequence[str] | None,
+class _Wanted(NamedTuple):
+    """Columns by what becomes of them: the usual features, those asked for instead, categories, all."""
+
+    usual: Sequence[str]
+    asked: Sequence[str] | None
+    categories: Sequence[str]
+    spare: Sequence[str]
+
+
+def _rows(
+    path: Path, table: Any, wanted: _Wanted, labels: list[str] | None, columns: dict[str, NDArray[Any]]
 ) -> Found:
-    used = [name for name in wanted if name and _is_numeric(table, name)]
-    left = [name or "(no name)" for name in wanted if name not in used]
-    if asked is not None and left:
-        raise DataError(f"{path}: the column {left[0]!r} has no numbers: leave it out of features")
+    texts = set(wanted.categories)
+    values = {name: _values(table, name, text=name in texts) for name in wanted.spare}
+    numbers = [
+        name
+        for name in (wanted.usual if wanted.asked is None else wanted.asked)
+        if name not in texts and values[name] is not None and is_numeric(values[name])
+    ]
+    used = [name for name in numbers if not np.isnan(values[name]).all()]
+    left = [name for name in (wanted.usual if wanted.asked is None else wanted.asked) if name not in used]
+    left = [name for name in left if name not in texts]
+    if wanted.asked is not None and left:
+        raise DataError(
+            f"{path}: the column {left[0]!r} has no numbers: leave it out of features, or name it in categories"
+        )
+    used = [name for name in wanted.spare if name in texts or name in used]
     if not used:
         raise DataError(
             f"{path} has neither a path column ({', '.join(PATHS)}) nor columns of numbers: "
             "name the path column, or add feature columns"
         )
-    rows = np.empty((table.num_rows, len(used)), dtype=np.float32)
-    with np.errstate(over="ignore"):
-        for place, name in enumerate(used):
-            rows[:, place] = _numbers(table, name)
-    finite = np.isfinite(rows)
-    gaps = {
-        int(row): f"column {used[int(np.argmin(finite[row]))]!r} is empty or not finite"
-        for row in np.flatnonzero(~finite.all(axis=1))
-    }
+    items = Table({name: held for name, held in values.items() if held is not None}, tuple(used))
     return Found(
-        items=Vectors(rows),
-        names=[f"row {row}" for row in range(1, len(rows) + 1)],
+        items=items,
+        names=[f"row {row}" for row in range(1, len(items) + 1)],
         labels=labels,
         columns=columns,
-        unreadable=gaps,
+        unreadable=_first(items, is_infinite, "is not finite"),
+        missing=_first(items, is_missing, "is empty"),
         notes=(f"columns without numbers, not looked at: {some(left, limit=6)}",) if left else (),
     )
+
+
+def _first(table: Table, test: Callable[[NDArray[Any]], NDArray[np.bool_]], what: str) -> dict[int, str]:
+    """Names the first feature of each row in which something was found."""
+    found = np.stack([test(table.columns[name]) for name in table.features], axis=1)
+    rows = np.flatnonzero(found.any(axis=1)).tolist()
+    return {row: f"column {table.features[int(np.argmax(found[row]))]!r} {what}" for row in rows}
+
+
+def _values(table: Any, name: str, *, text: bool) -> NDArray[Any] | None:
+    """Reads a column as numbers or as texts; None where it is neither, such as a date."""
+    types = require("pyarrow", extra="train").types
+    kind = table.schema.field(name).type
+    if text or types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
+        return np.array(strings(table, name), dtype=np.str_)
+    if types.is_null(kind):
+        return np.full(table.num_rows, np.nan)
+    return _numbers(table, name) if _is_numeric(table, name) else None
 
 
 def _column_name(path: Path, names: list[str], given: str | None, usual: Sequence[str], argument: str) -> str:

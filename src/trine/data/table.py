@@ -1,0 +1,140 @@
+"""Rows of a table as items: numbers and texts, known by the names of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trine.errors import DataError, InputError, nearest
+from trine.shapes import Float32
+
+Row = Mapping[str, float | str | None]
+"""One row: a number or a text for each column; None, NaN and the empty text are missing values."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of numbers and texts, one for each item; an item is a mapping from column to value.
+
+    Columns go by their names: an encoder that was trained on a table finds its own columns in another one
+    whatever their order, and whatever else is there.
+
+    Args:
+        columns: The values of each column: float64, NaN where one is missing; or texts, empty where one is
+            missing.
+        features: The columns to learn from. Those of texts are categories.
+
+    Raises:
+        DataError: Columns differ in length, or a feature is no column.
+
+    Example:
+        >>> table = Table({"size": np.array([1.5, np.nan]), "packer": np.array(["upx", ""])}, ("size",))
+        >>> len(table), table[0]
+        (2, {'size': 1.5, 'packer': 'upx'})
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    features: tuple[str, ...]
+    kind: Literal["vectors"] = field(default="vectors", init=False)
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise DataError("a table without columns has no rows: give at least one column")
+        lengths = {name: len(values) for name, values in self.columns.items()}
+        first = next(iter(lengths))
+        for name, length in lengths.items():
+            if length != lengths[first]:
+                raise DataError(
+                    f"the column {name!r} has {length} values and {first!r} {lengths[first]}: expected as many"
+                )
+        for name in self.features:
+            if name not in self.columns:
+                raise DataError(f"there is no column {name!r} to learn from: {nearest(name, self.columns)}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, index: int, /) -> dict[str, float | str]:
+        return {name: values[int(index)].item() for name, values in self.columns.items()}
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The features that hold texts."""
+        return tuple(name for name in self.features if not is_numeric(self.columns[name]))
+
+    @property
+    def rows(self) -> Float32[np.ndarray, "n d"]:
+        """The features as float32, where all of them are numbers.
+
+        Raises:
+            InputError: One holds texts.
+        """
+        if self.categories:
+            raise InputError(
+                f"the column {self.categories[0]!r} holds texts, and rows are numbers: read columns instead"
+            )
+        with np.errstate(over="ignore"):
+            return np.stack([self.columns[name] for name in self.features], axis=1).astype(np.float32)
+
+    def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]], /) -> Table:
+        """Takes a part of the rows, in the order given."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(self, columns={name: values[chosen] for name, values in self.columns.items()})
+
+
+def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Table:
+    """Makes a table of rows that came one by one.
+
+    Args:
+        rows: At least one.
+        names: The columns wanted; what else the rows have is not looked at.
+        first: The number of the first row, for errors.
+
+    Returns:
+        The table; a column with a text in it is one of texts.
+
+    Raises:
+        InputError: A row lacks a column, or holds neither a number nor a text.
+    """
+    columns: dict[str, NDArray[Any]] = {}
+    for name in names:
+        values = []
+        for position, row in enumerate(rows):
+            if name not in row:
+                raise InputError(
+                    f"item {first + position} has no column {name!r}: {nearest(name, [str(key) for key in row])}"
+                )
+            value = row[name]
+            if not isinstance(value, str | float | int | np.number | np.bool_ | None):
+                raise InputError(
+                    f"item {first + position} has a {type(value).__name__} in the column {name!r}, expected a "
+                    "number, a text, or None where it is missing"
+                )
+            values.append(value)
+        columns[name] = _column(values)
+    return Table(columns, tuple(names))
+
+
+def is_numeric(values: NDArray[Any]) -> bool:
+    """Whether a column holds numbers, and not texts."""
+    return values.dtype.kind in "fiub"
+
+
+def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values of a column are missing: NaN, or the empty text."""
+    return np.isnan(values) if is_numeric(values) else np.asarray(values == "")
+
+
+def is_infinite(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values of a column are infinite; no text is."""
+    return np.isinf(values) if is_numeric(values) else np.zeros(len(values), dtype=np.bool_)
+
+
+def _column(values: Sequence[Any]) -> NDArray[Any]:
+    if any(isinstance(value, str) for value in values):
+        return np.array(["" if v is None or v != v else str(v) for v in values], dtype=np.str_)
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

@@ -1,0 +1,218 @@
+"""Rows of a table as the network takes them: scaled numbers, marks of what is missing, categories."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trine.data import Items, Table, Vectors
+from trine.data.table import is_numeric, table_of
+from trine.encoders.scaling import Scaling, learn_scale, scale
+from trine.encoders.settings import ColumnSettings, TableSettings
+from trine.errors import DataError, InputError, nearest
+from trine.shapes import Float, Float32
+
+MOST_CATEGORIES, FEWEST_ROWS = 64, 2
+EXACT = 2**53
+
+
+def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
+    """Learns from training rows how each column is scaled, filled and told apart.
+
+    A column that never varies says nothing, and gets no feature. One that sometimes misses gets one more,
+    which marks that. Of a column of texts, the 64 most frequent that at least two rows have are told apart;
+    the others, and all that come later, are one category of their own.
+
+    Args:
+        items: The training items.
+        scaling: How numbers are scaled.
+
+    Returns:
+        What is to be kept with the encoder.
+
+    Raises:
+        DataError: A value is infinite, or no column varies.
+
+    Example:
+        >>> rows = Vectors(np.array([[1, 5], [2, 5], [np.nan, 5]], dtype=np.float32))
+        >>> [column.features for column in learn_table(rows, scaling="standard").columns]
+        [2, 0]
+    """
+    if isinstance(items, Table):
+        held = {name: items.columns[name] for name in items.features}
+    else:
+        held = {str(place): column.astype(np.float64) for place, column in enumerate(items.rows.T)}
+    columns = tuple(
+        _learn_numbers(name, values, scaling) if is_numeric(values) else _learn_categories(name, values)
+        for name, values in held.items()
+    )
+    table = TableSettings(scaling, isinstance(items, Table), columns)
+    if table.features == 0:
+        raise DataError(
+            f"all training items are equal in each of the {len(columns)} columns, so there is nothing to "
+            "learn from; name other features"
+        )
+    return table
+
+
+def prepared_rows(
+    items: Sequence[Any] | Items, *, table: TableSettings, first: int = 0
+) -> Float32[Tensor, "n d"]:
+    """Makes one batch of rows, as the training rows were: scaled in float64, and then float32.
+
+    Columns of tables and mappings are found by name, those of arrays by place. A missing number is taken for
+    the training rows' median.
+
+    Args:
+        items: A table; mappings from column to value; or arrays with one number for each column.
+        table: What `learn_table` found.
+        first: The number of the first item, for errors.
+
+    Returns:
+        One batch.
+
+    Raises:
+        InputError: A column is missing, or a value cannot be one of its column.
+    """
+    columns = _columns_of(items, table, first)
+    batch = np.empty((len(items), table.features), dtype=np.float32)
+    place = 0
+    for column in table.columns:
+        if column.features == 0:
+            continue
+        values, stop = columns[column.name], place + column.features
+        if column.categories is None:
+            batch[:, place:stop] = _from_numbers(
+                _as_numbers(values, column.name, first), column, table.scaling
+            )
+        else:
+            batch[:, place:stop] = _from_categories(values, column.categories)
+        place = stop
+    return torch.from_numpy(batch)
+
+
+def _learn_numbers(name: str, values: NDArray[Any], scaling: Scaling) -> ColumnSettings:
+    if np.isinf(values).any():
+        row = int(np.argmax(np.isinf(values)))
+        raise DataError(f"training item {row} holds infinity in the column {name!r}; mend or drop it first")
+    known = values[~np.isnan(values)].astype(np.float64)
+    missing = 0 < len(known) < len(values)
+    fill = float(np.median(known)) if len(known) else 0.0
+    return ColumnSettings(name, learn_scale(known, scaling=scaling), fill, missing)
+
+
+def _learn_categories(name: str, values: NDArray[Any]) -> ColumnSettings:
+    counts = Counter(_names(values))
+    often = sorted(counts, key=lambda category: (-counts[category], category))[:MOST_CATEGORIES]
+    kept = tuple(sorted(category for category in often if counts[category] >= FEWEST_ROWS))
+    return ColumnSettings(name, categories=kept if len(counts) > 1 else ())
+
+
+def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, NDArray[Any]]:
+    names = [column.name for column in table.columns]
+    wanted = [column.name for column in table.columns if column.features]
+    if isinstance(items, Table) and table.named:
+        for name in wanted:
+            if name not in items.columns:
+                raise InputError(
+                    f"the table has no column {name!r}, which this encoder was trained on: "
+                    f"{nearest(name, items.columns)}"
+                )
+        return items.columns
+    if isinstance(items, Table | Vectors):
+        rows: Any = items.rows
+    elif len(items) and isinstance(items[0], Mapping):
+        if not table.named:
+            raise InputError(
+                f"item {first} has named columns, and this encoder was trained on arrays of {len(names)} "
+                "numbers; give such an array"
+            )
+        return table_of(items, wanted, first=first).columns
+    else:
+        rows = list(_arrays(items, len(names), first))
+    array = np.asarray(rows, dtype=np.float64).reshape(len(items), -1)
+    if array.shape[1] != len(names):
+        raise InputError(
+            f"items have {array.shape[1]} numbers, and this encoder takes {len(names)}; give the columns that "
+            "it was trained on"
+        )
+    texts = [column.name for column in table.columns if column.categories]
+    if texts:
+        raise InputError(
+            f"the column {texts[0]!r} holds texts, and arrays hold numbers; give a table, or mappings from "
+            "column to value"
+        )
+    return dict(zip(names, array.T, strict=True))
+
+
+def _arrays(items: Any, width: int, first: int) -> Iterator[Float[np.ndarray, " d"]]:
+    for position in range(len(items)):
+        array = np.asarray(items[position])
+        if array.shape != (width,) or array.dtype.kind not in "fiub":
+            raise InputError(
+                f"item {first + position} has shape {array.shape}, and this encoder takes vectors of "
+                f"{width} features; give the columns that it was trained on"
+            )
+        yield array.astype(np.float64)
+
+
+def _as_numbers(values: NDArray[Any], name: str, first: int) -> Float[np.ndarray, " n"]:
+    if is_numeric(values):
+        numbers = values.astype(np.float64)
+    else:
+        numbers = np.empty(len(values))
+        for position, text in enumerate(values.tolist()):
+            try:
+                numbers[position] = float(text) if text.strip() else np.nan
+            except ValueError:
+                raise InputError(
+                    f"item {first + position} has {text[:40]!r} in the column {name!r}, where this encoder "
+                    "takes numbers"
+                ) from None
+    if np.isinf(numbers).any():
+        position = int(np.argmax(np.isinf(numbers)))
+        raise InputError(
+            f"item {first + position} holds infinity in the column {name!r}; give a finite number"
+        )
+    return numbers
+
+
+def _from_numbers(
+    values: Float[np.ndarray, " n"], column: ColumnSettings, scaling: Scaling
+) -> Float[np.ndarray, "n f"]:
+    missing = np.isnan(values)
+    features = []
+    if column.points:
+        features.append(scale(np.where(missing, column.fill, values), column.points, scaling=scaling))
+    if column.missing:
+        features.append(missing.astype(np.float64))
+    return np.stack(features, axis=1)
+
+
+def _from_categories(values: NDArray[Any], categories: Sequence[str]) -> Float32[np.ndarray, "n f"]:
+    place = {name: at for at, name in enumerate(categories)}
+    chosen = [place.get(name, len(categories)) for name in _names(values)]
+    return np.eye(len(categories) + 1, dtype=np.float32)[chosen]
+
+
+def _names(values: NDArray[Any]) -> list[str]:
+    """Categories by one name each, whether a source read them as numbers or as texts: "007", 7 and 7.0 are one."""
+    distinct, which = np.unique(values, return_inverse=True)
+    names = [_name(value) for value in distinct.tolist()]
+    return [names[at] for at in which.tolist()]
+
+
+def _name(value: str | float) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        return str(value).strip()
+    if not abs(number) < EXACT:  # Such as NaN, and codes with more digits than a float tells apart.
+        return "" if number != number and not isinstance(value, str) else str(value).strip()
+    return str(int(number)) if number.is_integer() else repr(number)
