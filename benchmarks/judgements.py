@@ -2,9 +2,9 @@
 
 `triplets_zappos`: 283,770 judgements "a is more like b than like c" about 85 photos, each question asked
 once, with AlexNet features of the photos. Five divisions: of the judgements (known photos), and of the photos
-(those of the test never seen). Beside the recipe: the features alone, compared in the best of four ways on the
-very judgements of the test; an embedding that is free for each photo and sees no feature, for known photos
-what there is to reach; and a small network from the pictures.
+(those of the test never seen). Beside the recipe: the features alone, compared in the best of four ways on
+the very judgements of the test; an embedding that is free for each photo and sees no feature, for known
+photos what there is to reach; and a small network from the pictures.
 
     python benchmarks/judgements.py --data ../shared/data/triplets_zappos
 """
