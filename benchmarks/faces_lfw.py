@@ -12,11 +12,10 @@ deleted.
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,16 @@ from typing import Any
 import numpy as np
 
 from results import FOLDER, describe, machine, spread, write
-from trine.data import Dataset, ImageArray, PKSampler, load
+from trine.data import Dataset, ImageArray, PKSampler, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
 from trine.evaluation import Verification, verification
+from trine.run import listed_pairs
 from trine.training import Recipe, fit, load_recipe
 
 SEEDS = (0, 1, 2)
 STEPS, CHUNK, SIDE, STAGES, POOL = 250, 128, 48, (1, 1), 3
 SMALL, LARGE, EACH = 32, 450, 4
-TRAINED, CHOSEN_ON, REPORTED = ("1", "2", "3"), "4", "5"
+CHOSEN_ON, REPORTED = "4", "5"
 
 
 @dataclass(frozen=True)
@@ -77,33 +77,19 @@ def read(folder: str) -> tuple[Dataset, dict[str, Faces]]:
     """Reads the training pictures and the pairs of folds 4 and 5."""
     whole, report = load(Path(folder) / "images")
     print(report)
-    with (Path(folder) / "pairs.csv").open(newline="", encoding="utf-8") as file:
-        pairs = [(line["fold"], line["a"], line["b"], line["same"] == "1") for line in csv.DictReader(file)]
-    people = {
-        fold: {Path(at).parent.name for f, a, b, _ in pairs if f == fold for at in (a, b)} for fold in "12345"
-    }
-    learned = set.union(*(people[fold] for fold in TRAINED))
-    assert not learned & (people[CHOSEN_ON] | people[REPORTED])
+    table = read_pairs(Path(folder) / "pairs.csv")
+    parts = split_by_folds(whole, table, test=[REPORTED], validation=[CHOSEN_ON])
     counts = np.bincount(whole.labels)
-    training = [
-        at
-        for at, label in enumerate(whole.labels)
-        if counts[label] > 1 and whole.identities[label] in learned
-    ]
+    training = parts.train[counts[whole.labels[parts.train]] > 1]
     judged = {}
-    for fold in (CHOSEN_ON, REPORTED):
-        own = [pair[1:] for pair in pairs if pair[0] == fold]
-        names = sorted({at for a, b, _ in own for at in (a, b)})
-        where = {name: at for at, name in enumerate(names)}
-        judged[fold] = Faces(
-            _decoded(whole, [whole.names.index(name) for name in names]),
-            np.array([(where[a], where[b]) for a, b, _ in own]),
-            np.array([same for _, _, same in own]),
-        )
+    for fold, part in ((CHOSEN_ON, parts.validation), (REPORTED, parts.test)):
+        own = listed_pairs(table, whole, part)
+        named, places = np.unique(own.pairs, return_inverse=True)
+        judged[fold] = Faces(_decoded(whole, part[named]), places.reshape(-1, 2), own.same)
     return _decoded(whole, training), judged
 
 
-def _decoded(whole: Dataset, positions: Sequence[int]) -> Dataset:
+def _decoded(whole: Dataset, positions: np.ndarray) -> Dataset:
     part = whole.subset(positions)
     pixels = np.stack([part.items[at] for at in range(len(part))])
     return Dataset(ImageArray(pixels), part.labels, part.identities, part.names)
@@ -165,21 +151,6 @@ def train(data: Dataset, recipe: Recipe) -> tuple[Encoder, float]:
     return encoder, took.seconds
 
 
-def best_threshold(of: Verification) -> tuple[float, float]:
-    """Finds the threshold of the highest accuracy, and that accuracy."""
-    distances = np.unique(np.concatenate([of.genuine, of.impostor]))
-    thresholds = (distances[:-1] + distances[1:]) / 2
-    accuracies = [accuracy(of, threshold) for threshold in thresholds]
-    best = int(np.argmax(accuracies))
-    return float(thresholds[best]), accuracies[best]
-
-
-def accuracy(of: Verification, threshold: float) -> float:
-    """Counts the pairs that are told rightly."""
-    right = int((of.genuine <= threshold).sum()) + int((of.impostor > threshold).sum())
-    return right / (len(of.genuine) + len(of.impostor))
-
-
 def raw_pixels(judged: Mapping[str, Faces]) -> dict[str, float]:
     """Judges the pixels themselves."""
 
@@ -187,20 +158,26 @@ def raw_pixels(judged: Mapping[str, Faces]) -> dict[str, float]:
         return np.stack([item.ravel() for item in faces.data.items]).astype(np.float32)
 
     chosen, reported = (judged[fold].judge(pixels(judged[fold])) for fold in (CHOSEN_ON, REPORTED))
-    threshold, on_chosen = best_threshold(chosen)
-    return {"fold 4": on_chosen, "fold 5": accuracy(reported, threshold), "auc": reported.roc_auc}
+    return rates(chosen, reported)
+
+
+def rates(chosen: Verification, reported: Verification) -> dict[str, float]:
+    """The figures of fold 5 with the threshold that is best on fold 4."""
+    threshold = chosen.best_threshold()
+    return {
+        "fold 4": chosen.accuracy_at(threshold),
+        "threshold": threshold,
+        "fold 5": reported.accuracy_at(threshold),
+        "auc": reported.roc_auc,
+    }
 
 
 def report(encoder: Encoder, judged: Mapping[str, Faces]) -> dict[str, float]:
     """Looks at fold 5 with the threshold of fold 4."""
-    threshold, on_chosen = best_threshold(judged[CHOSEN_ON].judge(encoder.embed(judged[CHOSEN_ON].data)))
-    reported = judged[REPORTED].judge(encoder.embed(judged[REPORTED].data))
-    return {
-        "fold 4": on_chosen,
-        "threshold": threshold,
-        "fold 5": accuracy(reported, threshold),
-        "auc": reported.roc_auc,
-    }
+    chosen, reported = (
+        judged[fold].judge(encoder.embed(judged[fold].data)) for fold in (CHOSEN_ON, REPORTED)
+    )
+    return rates(chosen, reported)
 
 
 def candidate(row: Row, rate: float, *, seed: int) -> dict[str, object]:
@@ -263,7 +240,8 @@ class Measurement:
         if known is None:
             encoder, seconds = self._trained(name, row)
             own = self.judged[CHOSEN_ON]
-            on_chosen = best_threshold(own.judge(encoder.embed(own.data)))[1]
+            chosen = own.judge(encoder.embed(own.data))
+            on_chosen = chosen.accuracy_at(chosen.best_threshold())
             known = self._keep({**name, "fold 4": on_chosen, "seconds": seconds})
         return float(known["fold 4"])
 

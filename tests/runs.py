@@ -35,7 +35,11 @@ def mislabelled(data: Dataset, share: float, *, seed: int = 0) -> tuple[Dataset,
 
 def findings(data: Dataset, out: Path, recipe: str | None = None, **settings: Any) -> Any:
     """Trains, and returns the doctor's diagnoses by name, and the names of the items it suspects."""
-    overrides = {name.replace("__", "."): value for name, value in settings.items()}
+    # Rows have one view, whatever a recipe takes of pictures.
+    overrides = {
+        "encoder.views": "one",
+        **{name.replace("__", "."): value for name, value in settings.items()},
+    }
     fit(data, load_recipe(recipe, overrides=overrides), out=out, progress=False)
     _, diagnoses, suspects = read_findings(RunFolder(out))
     return {found.name: found for found in diagnoses}, [suspect.item for suspect in suspects]

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from itertools import chain, combinations
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from trine.data import Dataset, Split, Vectors, load, split
+from trine.data import Dataset, NamedIdentities, Split, Vectors, load, split
 from trine.errors import DataError, SettingError
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -212,3 +213,73 @@ def test_unknown_identities_that_cannot_be_set_apart(
 ) -> None:
     with pytest.raises(error, match=message):
         split(dataset([0, 1, 2] * 4), **options)  # type: ignore[arg-type]
+
+
+class TestNamed:
+    """Against a division by hand: each identity looked up in each list."""
+
+    @staticmethod
+    def data(names: list[str], items: int = 2) -> Dataset:
+        return replace(dataset([i for i in range(len(names)) for _ in range(items)]), identities=tuple(names))
+
+    @given(st.lists(st.integers(0, 40), min_size=6, max_size=30, unique=True), st.integers(3, 20))
+    def test_ranges_take_the_whole_numbers_between(self, numbers: list[int], cut: int) -> None:
+        names = [str(number).zfill(1 + number % 4) for number in numbers]
+        train = [i for i, number in enumerate(numbers) if 1 <= number <= cut]
+        test = [i for i, number in enumerate(numbers) if cut < number <= 30]
+        assume(train and test)
+        named = NamedIdentities(train=(f"1-{cut}",), test=(f"{cut + 1}-030",))
+        division = split(self.data(names), method="named", named=named)
+        assert division.train.tolist() == [i for who in train for i in (2 * who, 2 * who + 1)]
+        assert division.test.tolist() == [i for who in test for i in (2 * who, 2 * who + 1)]
+        assert not len(division.validation)
+
+    def test_names_come_before_numbers_and_ranges(self) -> None:
+        data = self.data(["1-3", "7", "007", "2", "ann"], items=1)
+        named = NamedIdentities(train=("1-3", 7), validation=("ann",), test=(2, "007"))
+        assert parts(split(data, method="named", named=named)) == [[0, 1], [4], [2, 3]]
+        named = NamedIdentities(train=("0007",), test=("01-02",))
+        assert parts(split(data, method="named", named=named)) == [[1, 2], [], [3]]
+
+    def test_a_share_of_the_training_identities_is_set_apart(self) -> None:
+        data = self.data([str(i) for i in range(20)])
+        named = NamedIdentities(train=("0-9",), test=("10-14",))
+        division = split(data, method="named", named=named, validation=0.3)
+        assert len(division.validation) == 6
+        assert sorted([*division.train, *division.validation]) == list(range(20))
+        assert division.test.tolist() == list(range(20, 30))
+
+    @pytest.mark.parametrize(
+        ("named", "sentence"),
+        [
+            (
+                NamedIdentities(("0-5",), (), ("5-9",)),
+                r"identity '5' is in train_identities and, by '5-9'",
+            ),
+            (
+                NamedIdentities(("0-5",), (), ("20-29",)),
+                r"test_identities names '20-29', and made up",
+            ),
+            (
+                NamedIdentities(("0-5",), ("bob",), ("6",)),
+                r"validation_identities names 'bob', .*: 0, 1",
+            ),
+            (
+                NamedIdentities(("5-0",), (), ("6",)),
+                r"range '5-0', which ends before .*: write '0-5'",
+            ),
+        ],
+    )
+    def test_names_that_cannot_be_used(self, named: NamedIdentities, sentence: str) -> None:
+        with pytest.raises(DataError, match=sentence):
+            split(self.data([str(i) for i in range(12)]), method="named", named=named)
+
+    def test_names_and_method_belong_together(self) -> None:
+        data = self.data(["a", "b", "c", "d"])
+        for method, named in [
+            ("named", NamedIdentities()),
+            ("named", NamedIdentities(train=("a",))),
+            ("identity", NamedIdentities(train=("a",), test=("b",))),
+        ]:
+            with pytest.raises(SettingError, match=r"some of each with 'named', and none with another"):
+                split(data, method=method, named=named)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trine.training import AugmentRecipe, augment
-from trine.training.augment import affine_matrices, erased
+from trine.training.augment import affine_matrices, cropped, erased
 
 NONE = AugmentRecipe(rotate=0, scale=0, shift=0, flip_identities=0, brightness=0, contrast=0)
 LABELS = torch.arange(20) // 2
@@ -81,6 +81,46 @@ def test_pictures_are_turned_scaled_moved_and_mirrored(recipe: AugmentRecipe) ->
     assert np.abs(expected - given_pictures.numpy()).max() > 20
     made = augment(given_pictures, LABELS[: len(given_pictures)], recipe=recipe, generator=seeded(3)).numpy()
     np.testing.assert_allclose(made, expected, atol=0.05)
+
+
+@pytest.mark.parametrize("change", [{}, {"rotate": 25, "scale": 0.3, "shift": 0.1, "flip": 0.5}])
+def test_a_window_is_cut_out_of_the_enlarged_picture(change: dict[str, float]) -> None:
+    """The naive twin enlarges by 1.5, cuts, and lets the other changes follow in the window."""
+    recipe = replace(NONE, crop=1.5, **change)
+    given_pictures = pictures(5)
+    count, channels, height, width = given_pictures.shape
+    generator = seeded(3)
+    drawn = torch.rand((5, 11), generator=generator).numpy().astype(float)
+    places = torch.rand((5, 2), generator=generator).numpy().astype(float)
+    expected = np.zeros(given_pictures.shape)
+    for b in range(count):
+        turn = math.radians(recipe.rotate) * (2 * drawn[b, 0] - 1)
+        factor = (1 + recipe.scale) ** (2 * drawn[b, 1] - 1)
+        mirror = -1 if drawn[b, 4] < recipe.flip else 1
+        left, top = places[b, 0] * (1.5 - 1) * width, places[b, 1] * (1.5 - 1) * height
+        for c, i, j in np.ndindex(channels, height, width):
+            x, y = mirror * (j - (width - 1) / 2), i - (height - 1) / 2
+            across = (math.cos(turn) * x - math.sin(turn) * y) / factor + width / 2
+            down = (math.sin(turn) * x + math.cos(turn) * y) / factor + height / 2
+            across += recipe.shift * (2 * drawn[b, 2] - 1) * width
+            down += recipe.shift * (2 * drawn[b, 3] - 1) * height
+            # In pixels from the corner of the enlarged picture, and of the old one; middles are at ½.
+            column, row = (left + across) / 1.5 - 0.5, (top + down) / 1.5 - 0.5
+            expected[b, c, i, j] = looked_up(given_pictures[b, c].numpy().astype(float), row, column)
+    assert np.abs(expected - given_pictures.numpy()).max() > 20
+    made = augment(given_pictures, LABELS[:5], recipe=recipe, generator=seeded(3)).numpy()
+    np.testing.assert_allclose(made, expected, atol=0.05)
+
+
+@given(seed=st.integers(0, 1000), crop=st.floats(1.01, 4))
+@settings(max_examples=30, deadline=None)
+def test_a_window_lies_inside_the_picture(seed: int, crop: float) -> None:
+    still = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]]).expand(20, 2, 3)
+    matrices = cropped(still, torch.rand((20, 2), generator=seeded(seed)), crop=crop)
+    corners = torch.tensor([[x, y, 1.0] for x in (-1, 1) for y in (-1, 1)])
+    reached = matrices @ corners.T
+    assert reached.abs().max() <= 1 + 1e-5
+    assert reached.abs().max() > 1 / crop
 
 
 def test_light_is_changed_around_the_mean_of_the_picture() -> None:

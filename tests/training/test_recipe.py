@@ -54,7 +54,7 @@ def test_every_packaged_recipe_is_valid_and_says_where_it_is_from() -> None:
         assert load_recipe(name) != Recipe()
     faces = load_recipe("facenet")
     assert (faces.loss.distance, faces.loss.margin) == ("squared_euclidean", 0.2)
-    assert load_recipe("batch-hard").loss.margin is None
+    assert load_recipe("trinet").loss.margin is None
 
 
 def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
@@ -76,6 +76,19 @@ def test_a_file_and_single_settings_on_top(tmp_path: Path) -> None:
     assert recipe.encoder.image_size == (28, 14)
     assert recipe.encoder.small_resnet.width == 8
     assert recipe.sampler == SamplerRecipe()
+
+
+def test_identities_are_listed_by_name_number_or_range() -> None:
+    overrides = {
+        "data.split": "named",
+        "data.train_identities": "[1-385, ann, 7]",
+        "data.validation_identities": ["400-410"],
+        "data.test_identities": "[386-399]",
+        "training.patience": 3,
+    }
+    data = load_recipe(overrides=overrides).data
+    assert data.train_identities == ("1-385", "ann", 7)
+    assert data.test_identities == ("386-399",)
 
 
 def test_a_choice_that_looks_like_a_number_may_stand_without_quotes(tmp_path: Path) -> None:
@@ -144,6 +157,18 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
             "data: {test: 0.5, validation: 0.5}",
             r"data.test 0.5 and data.validation 0.5 leave nothing to train on",
         ),
+        (
+            "data: {train_identities: [1-9], test_identities: [ann]}",
+            r"data.train_identities is given, and data.split is auto; set data.split to named, "
+            r"or data.train_identities and data.test_identities to \[\]$",
+        ),
+        (
+            "data: {split: named, train_identities: [1-9]}",
+            r"data.split is named, and data.test_identities names nobody; list identities there",
+        ),
+        ("data: {split: named, train_identities: 1-9}", r"data.train_identities must be a list, not '1-9'$"),
+        ("training: {betas: [0.9]}", r"training.betas must be a list of 2, not \[0.9\]$"),
+        ("training: {late_beta1: 1}", r"training.late_beta1 must be a number at least 0 and below 1"),
         ("training: {patience: 3}", r"training.patience needs items to look at, and data.validation is 0"),
         ("- 3", r"mine.yaml: expected a section of keys, not \[3\]$"),
         ("training: {epochs: 3", r"mine.yaml is not valid YAML \(line 1: .*\); mend it$"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine.training import LossRecipe, Recipe, SamplerRecipe, Stage, TrainingRecipe
-from trine.training.schedule import batch_at, learning_rate_at, loss_at, stream_seed
+from trine.training.schedule import batch_at, betas_at, learning_rate_at, loss_at, stream_seed
 from trine.training.stages import check_curriculum, number_at
 
 
@@ -27,6 +27,38 @@ def test_the_rate_rises_then_falls(schedule: str) -> None:
         expected.append(2.0 * (step + 1) / 10 if step < 10 else 2.0 * factor)
     assert rates == pytest.approx(expected)
     assert max(rates) == 2.0
+
+
+def test_the_rate_of_the_paper() -> None:
+    """Hermans et al., eq. 10: ε₀ until t₀ = 15,000, then ε₀·0.001^((t − t₀)/(t₁ − t₀))."""
+    recipe = TrainingRecipe(
+        learning_rate=3e-4, warmup=0, schedule="exponential", decay_from=0.6, late_beta1=0.5
+    )
+    for step in (0, 7, 14_999, 15_000, 15_001, 20_000, 24_999):
+        expected = 3e-4 if step <= 15_000 else 3e-4 * 0.001 ** ((step - 15_000) / (25_000 - 15_000))
+        assert learning_rate_at(step, steps=25_000, recipe=recipe) == pytest.approx(expected, rel=1e-12)
+        assert betas_at(step, steps=25_000, recipe=recipe) == (0.9 if step < 15_000 else 0.5, 0.99)
+    assert learning_rate_at(24_999, steps=25_000, recipe=recipe) == pytest.approx(3e-7, rel=1e-3)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "exponential"])
+@pytest.mark.parametrize(("warmup", "decay_from"), [(0.1, 0.5), (0.5, 0.1), (0.0, 0.0)])
+def test_the_fall_begins_where_it_is_told_or_after_the_warm_up(
+    schedule: str, warmup: float, decay_from: float
+) -> None:
+    recipe = TrainingRecipe(learning_rate=2.0, warmup=warmup, schedule=schedule, decay_from=decay_from)  # type: ignore[arg-type]
+    rates = [learning_rate_at(step, steps=20, recipe=recipe) for step in range(20)]
+    start = round(20 * max(warmup, decay_from))
+    assert rates[start] == 2.0
+    assert all(rate == 2.0 for rate in rates[round(20 * warmup) : start + 1])
+    assert all(later < sooner for sooner, later in zip(rates[start:], rates[start + 1 :], strict=False))
+    assert 0 < rates[-1] < 0.4
+
+
+def test_betas_stay_where_nobody_changes_them() -> None:
+    assert {betas_at(step, steps=9, recipe=TrainingRecipe(decay_from=0.5)) for step in range(9)} == {
+        (0.9, 0.99)
+    }
 
 
 @given(steps=st.integers(1, 50), warmup=st.floats(0, 0.999))

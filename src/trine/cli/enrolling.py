@@ -67,8 +67,9 @@ def _of_one(settings: Any) -> Dataset:
     from trine.data import LoadPolicy, load_unlabelled
     from trine.gallery.entries import check_name
 
-    if settings.label is not None:
-        raise SettingError("--identity says whose all the items are: leave --label out")
+    for word, given in (("--label", settings.label), ("--pattern", settings.pattern)):
+        if given is not None:
+            raise SettingError(f"--identity says whose all the items are: leave {word} out")
     data, report = load_unlabelled(
         settings.data,
         path_column=settings.path_column,

@@ -12,7 +12,7 @@ from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
 from trine.cli.questions import QUESTIONS
-from trine.cli.words import data_arguments, loaded, say
+from trine.cli.words import data_arguments, data_words, loaded, say
 from trine.errors import SettingError
 
 
@@ -52,6 +52,12 @@ def _train_arguments(parser: Any) -> None:
         help="a .csv or .parquet table of triplets to learn from: mined ones, or people's judgements",
     )
     parser.add_argument(
+        "--pairs",
+        type=str,
+        default=None,
+        help="a list of pairs to measure, too, and to divide by its folds: see data.split of the recipe",
+    )
+    parser.add_argument(
         "--devices",
         type=int,
         default=None,
@@ -80,19 +86,28 @@ def _train(settings: Any) -> None:
     if first:
         check_run(run, resume=settings.resume)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
-    labelled = triplets is None or _by_identity(settings, recipe.data.split)
+    labelled = triplets is None or settings.pairs is not None or _by_identity(settings, recipe.data.split)
     data = loaded(settings, tell, labelled=labelled)
     report: Report | JudgedReport
     try:
         if triplets is None or labelled:
-            report = train_run(data, recipe, out=settings.out, triplets=triplets, resume=settings.resume)
+            report = train_run(
+                data,
+                recipe,
+                out=settings.out,
+                triplets=triplets,
+                pairs=settings.pairs,
+                resume=settings.resume,
+            )
         else:
             report = train_judged(data, triplets, recipe, out=settings.out, resume=settings.resume)
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
+        named = data_words(settings)
         words = "" if triplets is None else f" --triplets {settings.triplets}"
-        tell(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{words} --resume")
+        words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
+        tell(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
     tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
@@ -101,7 +116,8 @@ def _by_identity(settings: Any, split: str = "auto") -> bool:
     """Whether triplets go with identities: as the recipe says, else where the data knows them."""
     from trine.data import has_identities
 
-    return split not in ("triplets", "items") and has_identities(settings.data, label=settings.label)
+    named = settings.label is not None or settings.pattern is not None
+    return split not in ("triplets", "items") and (named or has_identities(settings.data))
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:
@@ -271,7 +287,8 @@ def _mine(settings: Any) -> None:
     load(settings.run)  # A missing model is said before any data is read.
     how = mining_of(settings)
     report = mine_run(settings.run, loaded(settings), out=settings.out, how=how, part=settings.part)
-    say(f"{report}\nlearn from them with: trine train {settings.data} --triplets {settings.out} --out RUN")
+    named = data_words(settings)
+    say(f"{report}\nlearn from them with: trine train {named} --triplets {settings.out} --out RUN")
 
 
 def _audit_arguments(parser: Any) -> None:

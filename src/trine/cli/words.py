@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,19 @@ from trine.errors import require
 
 if TYPE_CHECKING:
     from trine.data import Dataset
+
+POLICIES = {
+    "unreadable": ("error", "pictures that cannot be read: error or skip"),
+    "missing": (
+        "error",
+        "rows with an empty feature: error, skip, or keep, which fills it with what is usual",
+    ),
+    "duplicates": ("error", "files listed twice: error, skip or keep"),
+    "repeated": ("keep", "items of the same content: error, skip or keep"),
+    "unlabelled": ("error", "items without an identity: error or skip"),
+    "singletons": ("keep", "identities with one item: error, skip or keep"),
+}
+"""The arguments that say what may be left out, with what holds where nobody says, and their help."""
 
 
 def say(text: object) -> None:
@@ -83,7 +97,7 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     parser.add_argument(
         name,
         type=str,
-        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, fashion-mnist",
+        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, shifted-digits, fashion-mnist",
         **optional,
     )
     parser.add_argument("--label", type=str, default=None, help="the label column of a table")
@@ -105,26 +119,30 @@ def data_arguments(parser: Any, name: str = "data") -> None:
         help="further feature columns of a table: texts, or codes that name something",
     )
     parser.add_argument(
-        "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
-    )
-    parser.add_argument(
-        "--missing",
+        "--pattern",
         type=str,
-        default="error",
-        help="rows with an empty feature: error, skip, or keep, which fills it with what is usual",
+        default=None,
+        help="what the names of files in a folder tell, such as '{identity}_c{camera}_{*}'",
     )
-    parser.add_argument(
-        "--duplicates", type=str, default="error", help="files listed twice: error, skip or keep"
-    )
-    parser.add_argument(
-        "--repeated", type=str, default="keep", help="items of the same content: error, skip or keep"
-    )
-    parser.add_argument(
-        "--unlabelled", type=str, default="error", help="items without an identity: error or skip"
-    )
-    parser.add_argument(
-        "--singletons", type=str, default="keep", help="identities with one item: error, skip or keep"
-    )
+    for policy, (usual, words) in POLICIES.items():
+        parser.add_argument(f"--{policy}", type=str, default=usual, help=words)
+
+
+def data_words(settings: Any) -> str:
+    """Writes how the data was named, for a command that names it again.
+
+    Args:
+        settings: The parsed arguments.
+    """
+    words = [str(settings.data)]
+    for name in ("label", "path_column", "features", "categories", "pattern"):
+        given = getattr(settings, name)
+        if given:
+            words += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
+    for name, (usual, _) in POLICIES.items():
+        if getattr(settings, name) != usual:
+            words += [f"--{name}", getattr(settings, name)]
+    return shlex.join(words)
 
 
 def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: bool = True) -> Dataset:
@@ -137,17 +155,14 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
     """
     from trine.data import LoadPolicy, load, load_unlabelled
 
-    policy = LoadPolicy(
-        unreadable=settings.unreadable,
-        missing=settings.missing,
-        duplicates=settings.duplicates,
-        repeated=settings.repeated,
-        unlabelled=settings.unlabelled,
-        singletons=settings.singletons,
-    )
+    policy = LoadPolicy(**{name: getattr(settings, name) for name in POLICIES})
     if not labelled:
         data, report = load_unlabelled(
-            settings.data, path_column=settings.path_column, features=settings.features, policy=policy
+            settings.data,
+            path_column=settings.path_column,
+            features=settings.features,
+            categories=settings.categories,
+            policy=policy,
         )
         tell(report)
         return data
@@ -157,6 +172,7 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
         path_column=settings.path_column,
         features=settings.features,
         categories=settings.categories,
+        pattern=settings.pattern,
         policy=policy,
     )
     tell(report)

@@ -3,9 +3,12 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
+from trine.data.choosing import of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.folds import split_by_folds
 from trine.data.judgements import TripletSplit, questions, split_triplets
 from trine.data.loading import has_identities, load, load_unlabelled, read_items
+from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
@@ -24,6 +27,7 @@ __all__ = [
     "Kind",
     "LoadPolicy",
     "LoadReport",
+    "NamedIdentities",
     "PKSampler",
     "PairTable",
     "Row",
@@ -37,11 +41,13 @@ __all__ = [
     "has_identities",
     "load",
     "load_unlabelled",
+    "of_identities",
     "questions",
     "read_items",
     "read_metadata",
     "read_pairs",
     "read_triplets",
     "split",
+    "split_by_folds",
     "split_triplets",
 ]

@@ -38,6 +38,7 @@ class Found:
         unreadable: Items that the source itself could not read, with the reason.
         missing: Items with a missing value, with the reason.
         notes: What a user should know besides.
+        unlabelled: What is wrong with an item that has no identity.
     """
 
     items: Items
@@ -47,6 +48,7 @@ class Found:
     unreadable: Mapping[int, str] = field(default_factory=dict)
     missing: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unlabelled: str = "without an identity"
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -103,7 +105,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
             f"{source}: none of the {len(keep):,} {nouns[1]} has an identity, expected a label for each, "
             "or one folder for each identity"
         )
-    obey("unlabelled", "without an identity", [names[i] for i in unlabelled])
+    obey("unlabelled", found.unlabelled, [names[i] for i in unlabelled])
     keep[unlabelled] = False
 
     duplicates, ambiguous = _duplicates(found, keep)

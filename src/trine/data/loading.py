@@ -12,6 +12,7 @@ from trine.data.report import STRICT, LoadPolicy, LoadReport
 from trine.data.sources.arrays import array_names, read_arrays
 from trine.data.sources.builtin import BUILTIN
 from trine.data.sources.folder import read_folder
+from trine.data.sources.pattern import Pattern
 from trine.data.sources.table import LABELS, header, read_table
 from trine.data.sources.table import SUFFIXES as TABLES
 from trine.errors import DataError, SettingError, nearest
@@ -24,14 +25,16 @@ def load(
     path_column: str | None = None,
     features: Sequence[str] | None = None,
     categories: Sequence[str] = (),
+    pattern: str | None = None,
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
     """Loads labelled data, and checks every item of it.
 
-    A source is a folder with one folder of pictures for each identity; a table (.csv, .tsv, either
+    A source is a folder with one folder of pictures for each identity, or of pictures whose names tell
+    identity and camera, by a pattern; a table (.csv, .tsv, either
     also with .gz, or .parquet) with a label column and a path column or feature columns; an `.npz`
-    file with x and y; or the name of a built-in data set, "digits" or "fashion-mnist" (write
-    "./digits" for a folder of that name).
+    file with x and y; or the name of a built-in data set, "digits", "shifted-digits" or
+    "fashion-mnist" (write "./digits" for a folder of that name).
 
     Args:
         source: The path or the name.
@@ -39,6 +42,10 @@ def load(
         path_column: The column of a table that names the pictures.
         features: The columns of a table that are the features; None takes all that are numbers.
         categories: Further features: columns of texts, or of numbers that are names, such as codes.
+        pattern: What the names of the files in a folder tell, such as `"{identity}_c{camera}_{*}"`: text in
+            which {identity}, {camera} and {group} stand for what becomes identity and columns, and {*} for
+            anything. It is held against the file's name without its ending; with slashes, against as
+            many folders before it.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -46,7 +53,7 @@ def load(
 
     Raises:
         DataError: There is no such source, or something in it cannot be used.
-        SettingError: A column is named for a source that has none.
+        SettingError: A column is named for a source that has none, or a pattern cannot be used.
         MissingDependencyError: A package that reads this source is not installed.
 
     Example:
@@ -56,7 +63,7 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    found = _find(source, label, path_column, features, categories, policy, labelled=True)
+    found = _find(source, label, path_column, features, categories, policy, labelled=True, pattern=pattern)
     return check(found, source=str(source), policy=policy)
 
 
@@ -156,8 +163,16 @@ def _find(
     policy: LoadPolicy,
     *,
     labelled: bool,
+    pattern: str | None = None,
 ) -> Found:
     path = Path(source)
+    told_by = None if pattern is None else Pattern(pattern)
+    builtin = isinstance(source, str) and source in BUILTIN
+    if told_by is not None and (builtin or path.is_file()):
+        raise SettingError(
+            f"pattern={pattern!r} reads the names of files in a folder, but {source} is no folder: "
+            "leave pattern out"
+        )
     if path.name.lower().endswith(TABLES) and path.is_file():
         return read_table(
             path,
@@ -177,11 +192,11 @@ def _find(
                 f"{argument}={value!r} names a column of a table, but {source} is no table "
                 f"({', '.join(TABLES)}): leave {argument} out"
             )
-    if isinstance(source, str) and source in BUILTIN:
-        found = BUILTIN[source]()
+    if builtin:
+        found = BUILTIN[str(source)]()
         return found if labelled else Found(found.items, found.names, None, found.columns)
     if path.is_dir():
-        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled)
+        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled, pattern=told_by)
     if not path.exists():
         raise DataError(
             f"there is no file or folder {str(source)!r}, and no built-in data set of that name: "

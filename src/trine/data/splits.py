@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import Dataset
+from trine.data.named import NamedIdentities, divided_by_names
 from trine.data.report import count
 from trine.data.sources.folder import PARTS
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
 
-Method = Literal["auto", "identity", "stratified", "column", "open"]
+Method = Literal["auto", "identity", "stratified", "column", "named", "open"]
 """How to divide; see `split`."""
+
+NOBODY = NamedIdentities()
 
 ENOUGH_IDENTITIES = 20
 """From so many identities on, "auto" keeps those of the test apart from those of training."""
@@ -25,19 +28,20 @@ ENOUGH_IDENTITIES = 20
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Positions of the items of each part, ascending; every item is in one part.
+    """Positions of the items of each part, ascending; no item is in two.
 
     Args:
         train: The items to learn from.
         validation: The items to choose settings and epochs by; may be empty.
         test: The items that only the final figures see.
-        method: How they were divided: "identity", "stratified", "column" or "open".
+        method: How they were divided: "identity", "stratified", "column", "named", "open", or "folds" (see
+            `split_by_folds`).
     """
 
     train: Int64[np.ndarray, " a"]
     validation: Int64[np.ndarray, " b"]
     test: Int64[np.ndarray, " c"]
-    method: Method
+    method: Method | Literal["folds"]
 
     @property
     def parts(self) -> dict[str, Int64[np.ndarray, " n"]]:
@@ -53,6 +57,7 @@ def split(
     validation: float = 0.0,
     seed: int = 0,
     unknown: int | Sequence[str] | None = None,
+    named: NamedIdentities = NOBODY,
 ) -> Split:
     """Divides a data set into training, validation and test.
 
@@ -66,22 +71,26 @@ def split(
       test's identities are not in training, else stratified.
     - "open": some identities are `unknown`: all their items are in the test. The others are divided as by
       "stratified". The figures then also say how well strangers are told from those who are known.
+    - "named": `named` says which identities are in which part; items of others are in none. Where it
+      names none for validation and `validation` is not 0, that fraction of its training identities is
+      set apart.
     - "auto": "column" where there is one, else "identity" from 20 identities on, else "stratified".
 
     Args:
         dataset: The labelled items.
         method: How to divide.
-        test: The fraction for the test, in (0, 1); not used by "column".
+        test: The fraction for the test, in (0, 1); not used by "column" and "named".
         validation: The fraction for validation, in [0, 1).
         seed: Another seed gives another division, the same seed the same one.
         unknown: For "open", the names of the identities that only the test has, or how many to draw.
+        named: The identities of each part, for "named" alone.
 
     Returns:
         The positions of the items of each part.
 
     Raises:
         DataError: The data does not allow such a division.
-        SettingError: An argument is unknown or out of range.
+        SettingError: An argument is unknown or out of range, or does not belong to the method.
 
     Example:
         >>> from trine.data import load
@@ -102,6 +111,11 @@ def split(
             f"the {method} split and unknown={unknown!r} do not go together: name unknown identities, or say "
             "how many to draw, with the open split alone"
         )
+    if bool(named) != (method == "named") or bool(named.train) != bool(named.test):
+        raise SettingError(
+            f"method={method!r} with {len(named.train)} names of training identities and {len(named.test)} "
+            "of test identities: expected some of each with 'named', and none with another method"
+        )
     present = np.unique(dataset.labels)
     if len(present) < 2 or not dataset.identities:
         only = f" ({dataset.identity(0)!r})" if len(present) == 1 else ""
@@ -116,6 +130,10 @@ def split(
     fractions = np.array([1 - test - validation, validation, test])
     if method == "column":
         parts = _by_column(dataset, validation, seed)
+    elif method == "named":
+        parts = divided_by_names(dataset, named)
+        if validation > 0 and not len(parts[1]):
+            parts[:2] = _by_identity(dataset, parts[0], np.array([1 - validation, validation, 0.0]), seed)[:2]
     elif method == "identity":
         parts = _by_identity(dataset, everything, fractions, seed)
     elif unknown is not None:
@@ -123,7 +141,7 @@ def split(
     else:
         parts = _stratified(dataset, everything, fractions, seed)
     for part, name, wanted in zip(parts, ("training", "validation", "test"), fractions, strict=True):
-        if not len(part) and wanted > 0 and not (name == "validation" and method == "column"):
+        if not len(part) and wanted > 0 and not (name == "validation" and method in ("column", "named")):
             raise DataError(
                 f"the {method} split leaves nothing for {name}: expected identities with more items, "
                 "or another method"

@@ -69,8 +69,13 @@ def build_encoder(
         )
     if items.kind == "images" and recipe.scaling in ("robust", "quantile"):
         raise SettingError(
-            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are pictures; "
-            "set encoder.scaling to standard"
+            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are "
+            "pictures; set encoder.scaling to standard"
+        )
+    if items.kind == "vectors" and recipe.views != "one":
+        raise SettingError(
+            f"encoder.views is {recipe.views!r}, which mirrors pictures, and the training items are vectors; "
+            "set encoder.views to one"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -131,6 +136,7 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
+        views=recipe.views,
         small_resnet=recipe.small_resnet,
     )
     encoder = _completed(settings)
@@ -170,6 +176,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         dimension=recipe.dimension,
         normalise=recipe.normalise,
         distance=distance,
+        views=recipe.views,
     )
     encoder = Encoder(settings, network=network)
     encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))

@@ -22,9 +22,14 @@ from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
+from trine.encoders.views import views_of
 from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
+
+LATER = {"table": None, "views": "one"}
+"""Settings that came later, at what they were before: there they do not count for the fingerprint, so that
+models and galleries from then stay what they are."""
 
 
 @final
@@ -84,8 +89,9 @@ class Encoder(nn.Module):
         be bound to it.
         """
         settings = plain(self.settings)
-        if settings["table"] is None:
-            del settings["table"]  # Galleries filled before there were tables stay bound to their encoder.
+        for name, unused in LATER.items():
+            if settings[name] == unused:
+                del settings[name]
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -139,6 +145,9 @@ class Encoder(nn.Module):
     ) -> Float32[np.ndarray, "n d"]:
         """Embeds any number of items; the encoder is left as it was.
 
+        Where `settings.views` names several views of a picture, its embedding is their mean, of length 1
+        again where `settings.normalise`.
+
         Args:
             items: A dataset, its items, arrays as `prepare` takes them, or paths of pictures.
             batch_size: How many go through the network at once.
@@ -152,7 +161,7 @@ class Encoder(nn.Module):
             DataError: A picture cannot be read.
         """
         return self._rows(
-            items, self, width=self.settings.dimension, batch_size=batch_size, progress=progress
+            items, self._embedded, width=self.settings.dimension, batch_size=batch_size, progress=progress
         )
 
     def features(
@@ -207,6 +216,13 @@ class Encoder(nn.Module):
         finally:
             self.train(training)
         return rows
+
+    def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
+        parts: list[Tensor] = [self(view).float() for view in views_of(batch, self.settings.views)]
+        if len(parts) == 1:
+            return parts[0]
+        mean = torch.stack(parts).mean(dim=0)
+        return F.normalize(mean, dim=1) if self.settings.normalise else mean
 
     def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from trine.distances import Distance
 from trine.encoders.scaling import Scaling
+from trine.encoders.views import Views
 from trine.settings import Range
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
@@ -121,6 +122,9 @@ class EncoderRecipe:
             `quantile`, their rank among the training items' as a normal score; `length`, not column by
             column, but each row by its own length, as features that another network computed want it.
             Pictures know no robust and quantile.
+        views: What a picture's embedding is the mean of, wherever pictures are embedded but in training:
+            `one`, the picture; `flip`, the picture and its mirror image; `ten`, the corners and the centre
+            of the enlarged picture, and their mirror images. Not for what has a left and a right.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -134,6 +138,7 @@ class EncoderRecipe:
     frozen: bool = False
     head: Literal["random", "principal"] = "random"
     scaling: Scaling = "standard"
+    views: Views = "one"
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
 
@@ -156,6 +161,7 @@ class EncoderSettings:
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
         distance: The distance that its embeddings were trained for.
+        views: What the embedding of a picture is the mean of.
         small_resnet: Settings of that network, where it is the one.
         mlp: Settings of that network, where it is the one.
         unit_rows: Whether each prepared row is divided by its length.
@@ -170,6 +176,7 @@ class EncoderSettings:
     dimension: Annotated[int, Range(at_least=1)]
     normalise: bool
     distance: Distance
+    views: Views = "one"
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None
     unit_rows: bool = False

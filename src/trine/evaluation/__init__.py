@@ -13,6 +13,8 @@ from trine.evaluation.clustering import Clustering, clustering, clustering_of
 from trine.evaluation.identification import Identification, identification
 from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
+from trine.evaluation.plane import plane_picture
+from trine.evaluation.recognition import Recognition, recognition
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, pairs_of, verification
 
@@ -23,6 +25,7 @@ __all__ = [
     "Identification",
     "OpenSet",
     "OpenSetCurve",
+    "Recognition",
     "Retrieval",
     "SuspectLabel",
     "TripletAgreement",
@@ -36,6 +39,8 @@ __all__ = [
     "open_set",
     "pairs_of",
     "picture",
+    "plane_picture",
+    "recognition",
     "retrieval",
     "triplet_agreement",
     "verification",

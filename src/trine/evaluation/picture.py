@@ -13,20 +13,12 @@ from trine.data import Dataset
 from trine.distances import Distance
 from trine.errors import InputError, require
 from trine.evaluation.agreement import TripletAgreement
+from trine.evaluation.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
+from trine.evaluation.plane import draw_embedding, draw_map
 from trine.evaluation.verification import verification
 from trine.evaluation.view import View, view
 from trine.neighbours import as_rows
 from trine.shapes import Float
-
-INK, QUIET, RIGHT, WRONG = "#1f2430", "#70778a", "#12807a", "#d23c32"
-PALETTE = (
-    "#3b6fb6", "#e08a1e", "#2f9e6e", "#c8423b", "#8257b5", "#8a5a3c",
-    "#d667a8", "#6b7280", "#a3a51f", "#1fa3b8", "#17427a", "#7f1d3f",
-)  # fmt: skip
-MARKERS = ("o", "s", "^", "D")
-TILE_PIXELS = 256
-NAMED_IDENTITIES = len(PALETTE)
-MAPPED_PICTURES, MAPPED_PIXELS = 200, 40
 
 
 def picture(
@@ -41,6 +33,7 @@ def picture(
 ) -> Path:
     """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
 
+    Embeddings of two dimensions are no map but themselves, with some of the pictures where they stand.
     A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
     What is shown is chosen by `view`; the histogram is of the items on the map. Where no identities are
     known, nothing is right or wrong, and the histogram is of the judgements, where these are given.
@@ -82,15 +75,26 @@ def picture(
         plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
     labels = dataset.labels[look.shown]
-    _draw_map(plane, look.points, labels, dataset)
-    if images and not dataset.identities and len(look.shown) <= MAPPED_PICTURES:
-        _draw_pictures(plane, look, dataset)
+    # Few items without identities say more by their looks than as dots of one colour.
+    looked_at = images and not dataset.identities
+    draw = draw_map if look.projected and not looked_at else draw_embedding
+    draw(plane, look.points, look.shown, dataset)
+    identities = len(np.unique(labels)) if dataset.identities else 0
+    title(plane, *_plane_words(look, len(dataset), identities))
     if judged is not None:
         _draw_margins(histogram, judged)
     else:
         _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
     figure.savefig(path, format="png", facecolor="white")
     return Path(path)
+
+
+def _plane_words(look: View, items: int, identities: int) -> tuple[str, str]:
+    count = f"{len(look.points):,}" + (f" of {items:,}" if len(look.points) < items else "")
+    coloured = f", coloured by identity ({identities})" if identities else ""
+    if look.projected:
+        return "Map", f"t-SNE of {count} items{coloured}"
+    return "Embedding", f"{count} items where their two numbers place them{coloured}"
 
 
 def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
@@ -101,15 +105,8 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
     for r, query in enumerate(look.queries.tolist()):
         top = r * step + (0.3 if r >= failing else 0)
         _tile(axes, dataset.items[query], 0, top, INK)
-        _say(
-            axes,
-            0.5,
-            top + 1.13,
-            _short(dataset.identity(query) or dataset.names[query], 9),
-            INK,
-            size=7.5,
-            weight="bold",
-        )
+        name = dataset.identity(query) or dataset.names[query]
+        _say(axes, 0.5, top + 1.13, short(name, 9), INK, size=7.5, weight="bold")
         for c, (at, d) in enumerate(zip(found.indices[r], found.distances[r], strict=True)):
             left = 1 + gap + c * 1.12
             note = f"{d:#.3g}".rstrip(".")
@@ -120,7 +117,7 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
             right = dataset.labels[at] == dataset.labels[query]
             _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
             _badge(axes, left + 0.93, top + 0.07, right)
-            note = note if right else f"{note} · {_short(dataset.identity(int(at)), 6)}"
+            note = note if right else f"{note} · {short(dataset.identity(int(at)), 6)}"
             _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
     if 0 < failing < rows:
         y = failing * step + 0.1
@@ -130,22 +127,17 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
     axes.set_aspect("equal", anchor="NW")
     axes.axis("off")
     last = "; the last rows are ones whose nearest is wrong" if look.failing else ""
-    _title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
+    title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
 
 
 def _tile(axes: Any, item: np.ndarray, left: float, top: float, colour: str) -> None:
     patches = require("matplotlib.patches", extra="train")
     height, width = item.shape[:2]
-    shown = np.repeat(item, 3, axis=2) if item.shape[2] == 1 else item
-    if max(height, width) > TILE_PIXELS:  # dozens of photographs at full size would fill the memory
-        photograph = require("PIL.Image", extra="images").fromarray(shown)
-        photograph.thumbnail((TILE_PIXELS, TILE_PIXELS))
-        shown = np.asarray(photograph)
     w, h = width / max(height, width), height / max(height, width)
     x, y = left + (1 - w) / 2, top + (1 - h) / 2
     axes.add_patch(patches.Rectangle((left, top), 1, 1, facecolor="#f1f2f5", edgecolor="none", zorder=1))
     axes.imshow(
-        shown,
+        small_enough(item),
         extent=(x, x + w, y + h, y),
         interpolation="nearest" if max(height, width) < 64 else "antialiased",
         zorder=2,
@@ -159,52 +151,6 @@ def _badge(axes: Any, x: float, y: float, right: bool) -> None:
     axes.text(
         x, y, "✓" if right else "✗", color="white", size=7, weight="bold", ha="center", va="center", zorder=5
     )  # fmt: skip
-
-
-def _draw_map(axes: Any, points: np.ndarray, labels: np.ndarray, dataset: Dataset) -> None:
-    effects = require("matplotlib.patheffects", extra="train")
-    present = np.unique(labels)
-    colours = np.array([PALETTE[i % len(PALETTE)] for i in range(len(present))])
-    kind = np.searchsorted(present, labels)
-    for m, marker in enumerate(MARKERS):
-        chosen = kind // len(PALETTE) % len(MARKERS) == m
-        axes.scatter(
-            points[chosen, 0],
-            points[chosen, 1],
-            c=colours[kind[chosen]],
-            marker=marker,
-            s=float(np.clip(30000 / len(points), 12, 60)),
-            alpha=0.8,
-            linewidths=0.3,
-            edgecolors="white",
-        )
-    if len(present) <= NAMED_IDENTITIES and dataset.identities:
-        for label, colour in zip(present, colours, strict=True):
-            x, y = np.median(points[labels == label], axis=0)
-            halo = [effects.withStroke(linewidth=3.5, foreground="white")]
-            axes.text(
-                x, y, _short(dataset.identities[label], 16), color=colour, size=13, weight="bold",
-                ha="center", va="center", parse_math=False, path_effects=halo,
-            )  # fmt: skip
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color("#e3e5ea")
-    count = f"{len(points):,}" + (f" of {len(dataset):,}" if len(points) < len(dataset) else "")
-    coloured = f", coloured by identity ({len(present)})" if dataset.identities else ""
-    _title(axes, "Map", f"t-SNE of {count} items{coloured}")
-
-
-def _draw_pictures(axes: Any, look: View, dataset: Dataset) -> None:
-    """Few items without identities say more by their looks than as points."""
-    boxes = require("matplotlib.offsetbox", extra="train")
-    photographs = require("PIL.Image", extra="images")
-    for at, point in zip(look.shown.tolist(), look.points, strict=True):
-        item = dataset.items[at]
-        shown = photographs.fromarray(np.repeat(item, 3, axis=2) if item.shape[2] == 1 else item)
-        shown.thumbnail((MAPPED_PIXELS, MAPPED_PIXELS))
-        axes.add_artist(boxes.AnnotationBbox(boxes.OffsetImage(np.asarray(shown)), point, frameon=False))
-    axes.margins(0.08)
 
 
 def _draw_histogram(
@@ -232,7 +178,7 @@ def _draw_histogram(
         )
         subtitle = f"the threshold accepts {accepted}"
     _finish(axes, edges, f"{distance.replace('_', ' ')} distance")
-    _title(axes, "Distances of pairs", subtitle)
+    title(axes, "Distances of pairs", subtitle)
 
 
 def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
@@ -249,7 +195,7 @@ def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
     _finish(
         axes, counted.edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
     )
-    _title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
+    title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
 
 
 def _with_room(axes: Any) -> float:
@@ -279,22 +225,10 @@ def _finish(axes: Any, edges: np.ndarray, title: str) -> None:
     )
 
 
-def _title(axes: Any, title: str, subtitle: str) -> None:
-    for text, size, weight, colour, up in ((title, 13, "bold", INK, 22), (subtitle, 9, "normal", QUIET, 8)):
-        axes.annotate(
-            text, (0, 1), xycoords="axes fraction", xytext=(0, up), textcoords="offset points", size=size,
-            weight=weight, color=colour, va="bottom", annotation_clip=False,
-        )  # fmt: skip
-
-
 def _say(
     axes: Any, x: float, y: float, text: str, colour: str, *, size: float, weight: str = "normal"
 ) -> None:
     axes.text(
-        x, y, _short(text, 16), color=colour, size=size, weight=weight,
+        x, y, short(text, 16), color=colour, size=size, weight=weight,
         ha="center", va="center", parse_math=False,
     )  # fmt: skip
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"

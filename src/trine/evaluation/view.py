@@ -27,6 +27,7 @@ class View:
         neighbours: The nearest other items of each query.
         shown: Rows of the items on the map, ascending.
         points: Where each of them stands.
+        projected: Whether that is a map of more dimensions; false where it is the embedding itself.
     """
 
     queries: Int64[np.ndarray, " q"]
@@ -34,6 +35,7 @@ class View:
     neighbours: Neighbours
     shown: Int64[np.ndarray, " m"]
     points: Float[np.ndarray, "m 2"]
+    projected: bool
 
 
 def view(
@@ -50,7 +52,8 @@ def view(
 
     Queries are drawn at random, one per identity as far as they go; up to a quarter of them, the last, are
     queries whose nearest neighbour is wrong, because these teach the most. The map is t-SNE (van der
-    Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items.
+    Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items; embeddings of two dimensions are
+    their own map.
 
     Args:
         embeddings: One row per item; two at least.
@@ -81,7 +84,8 @@ def view(
         x[torch.from_numpy(chosen)], x, k=neighbours, distance=distance, exclude=chosen
     )
     shown = np.sort(np.random.default_rng([seed, 0]).permutation(len(x))[:MAP_POINTS])
-    return View(chosen, failing, found, shown, _plane(x[torch.from_numpy(shown)], distance, seed))
+    points = _plane(x[torch.from_numpy(shown)], distance, seed)
+    return View(chosen, failing, found, shown, points, x.shape[1] != 2)
 
 
 def _choose(
@@ -106,6 +110,9 @@ def _choose(
 def _plane(x: Float[Tensor, "n d"], distance: Distance, seed: int) -> Float[np.ndarray, "n 2"]:
     wide = x.double()
     wide = unit_rows(wide) if distance == "cosine" else wide
+    if x.shape[1] == 2:
+        itself: np.ndarray = wide.numpy()
+        return itself
     spread = float((wide - wide.mean(0)).abs().max()) if wide.numel() else 0.0
     if spread == 0:
         return np.zeros((len(x), 2))

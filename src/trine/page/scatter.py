@@ -21,6 +21,7 @@ def map_chart(
     names: Sequence[str],
     *,
     about: str,
+    one_scale: bool = False,
 ) -> Markup:
     """Draws points by identity; the name of each is shown under the pointer, and beside few of them always.
 
@@ -29,11 +30,12 @@ def map_chart(
         kinds: For each item the position of its identity in `names`.
         names: What the identities are called.
         about: What a person who does not see the map is told.
+        one_scale: Whether both axes have one scale; else each fills the frame.
 
     Returns:
         The map.
     """
-    at = _fitted(points)
+    at = _fitted(points, one_scale=one_scale)
     size = float(np.clip(np.sqrt(28000 / max(len(points), 1)), 4, 11))
     groups = [
         _group(at[kinds == kind], kind, name, size)
@@ -60,12 +62,13 @@ def map_chart(
     )  # fmt: skip
 
 
-def _fitted(points: np.ndarray) -> Float[np.ndarray, "n 2"]:
-    """The points, each axis stretched to the frame: a t-SNE map has no scale of its own."""
+def _fitted(points: np.ndarray, *, one_scale: bool) -> Float[np.ndarray, "n 2"]:
+    """The points in the frame: a t-SNE map has no scale of its own, an embedding has one."""
     low, high = points.min(axis=0), points.max(axis=0)
-    spread = np.where(high > low, high - low, 1.0)
-    share = np.where(high > low, (points - low) / spread, 0.5)
-    fitted: np.ndarray = EDGE + share * (np.array([WIDTH, HEIGHT]) - 2 * EDGE)
+    frame = np.array([WIDTH, HEIGHT]) - 2 * EDGE
+    factor = frame / np.maximum(high - low, np.finfo(np.float64).tiny)
+    factor = np.minimum(factor, factor.min()) if one_scale else factor
+    fitted: np.ndarray = EDGE + frame / 2 + (points - (low + high) / 2) * factor
     return fitted
 
 

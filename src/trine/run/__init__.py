@@ -18,6 +18,7 @@ from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
 from trine.run.judged import evaluate_judged, train_judged
 from trine.run.judged_report import JudgedReport
+from trine.run.listed import Listed, listed_pairs
 from trine.run.parts import part_of
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
@@ -30,6 +31,7 @@ __all__ = [
     "Examination",
     "Figures",
     "JudgedReport",
+    "Listed",
     "MiningReport",
     "Report",
     "audit_run",
@@ -41,6 +43,7 @@ __all__ = [
     "evaluate_run",
     "examine",
     "figures_of",
+    "listed_pairs",
     "mine_run",
     "part_of",
     "train_judged",

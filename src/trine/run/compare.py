@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data import Dataset
+from trine.data import Dataset, read_pairs
 from trine.encoders import load
 from trine.errors import DataError, InputError
 from trine.model import read_model
-from trine.run.evaluate import FIGURES, PAGE, check_asked, listed_pairs, margin_of, measure
+from trine.run.evaluate import FIGURES, PAGE, check_asked, measure, recipe_of
 from trine.run.files import write_file, write_json
 from trine.run.headline import long_lines, printed_lines, short_lines
+from trine.run.listed import listed_pairs
 from trine.run.pages import comparison_page, subject_of
 from trine.run.paired import Difference, difference
 from trine.run.parts import Part, counted, name_of, part_of, run_of
@@ -119,7 +120,7 @@ def compare_runs(
     said = f"{words} ({counted(chosen)})"
     kept = f"{name_of(dataset)}-{'-'.join(Path(name).name for name in names)}"
     folder = Path(out) if out is not None else run_of(Path(runs[0])) / "evaluation" / kept
-    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
+    listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
     subjects = []
     for run, name, encoder in zip(runs, names, encoders, strict=True):
         rows = encoder.embed(chosen)
@@ -130,7 +131,7 @@ def compare_runs(
             folder=folder,
             part=said,
             far=far,
-            margin=margin_of(run),
+            recipe=recipe_of(run),
             listed=listed,
         )
         about = read_model(Path(run)).trained_on

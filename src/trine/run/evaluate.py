@@ -8,23 +8,33 @@ from pathlib import Path
 import numpy as np
 
 from trine.calibration import Method
-from trine.data import Dataset, TripletTable
-from trine.encoders import Encoder, load
+from trine.data import Dataset, TripletTable, read_pairs
+from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
-from trine.evaluation import calibrate, pairs_of, picture
+from trine.evaluation import calibrate, picture
 from trine.evaluation.calibration import Support
 from trine.model import read_model, write_model
 from trine.run.files import write_file, write_json
+from trine.run.listed import HeldOut, Listed, listed_pairs
 from trine.run.pages import Subject, evaluation_page, subject_of
-from trine.run.parts import Part, check_part, counted, has_pair, name_of, part_of, run_of, trained_among
-from trine.run.report import Listed, Report, count_triplets, figures_of
+from trine.run.parts import (
+    Part,
+    check_part,
+    counted,
+    has_pair,
+    name_of,
+    part_of,
+    run_of,
+    trained_among,
+    trained_apart,
+)
+from trine.run.report import RAW, Figures, Report, count_triplets, figures_of
+from trine.run.start import start_of
 from trine.run.triplets import triplets_left_out, triplets_of_part
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, LossRecipe, RunFolder, load_recipe
+from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
-RAW_VALUES = 1 << 28
-"""The most numbers that are compared raw, before training: about a gigabyte."""
 
 
 def evaluate_run(
@@ -81,10 +91,11 @@ def evaluate_run(
         )
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
-    listed = None if pairs is None else listed_pairs(pairs, dataset, positions)
-    judged, apart = None, 0
+    listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
+    judged, left_out = None, 0
     if triplets is not None:
-        judged, apart = triplets_of_part(triplets, dataset, positions, part=words)
+        judged, left_out = triplets_of_part(triplets, dataset, positions, part=words)
+    apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
         encoder.calibration = calibrate(
@@ -106,40 +117,16 @@ def evaluate_run(
         folder=folder,
         part=f"{words} ({counted(chosen)})",
         far=far,
-        margin=margin_of(run),
+        recipe=recipe_of(run),
         listed=listed,
         judged=judged,
-        trained=None if words != "test part" else dataset.subset(part_of(run, dataset, "train")[0]),
+        trained=None if apart is None else dataset.subset(apart),
     )
-    if apart:
-        report = replace(report, notes=(*report.notes, triplets_left_out(apart, words)))
+    if left_out:
+        report = replace(report, notes=(*report.notes, triplets_left_out(left_out, words)))
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
     return report
-
-
-def listed_pairs(path: str | Path, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
-    """Finds the pairs of a list whose items are both in a part of the data.
-
-    Args:
-        path: The list.
-        dataset: All the data.
-        part: Positions of the part's items.
-
-    Raises:
-        DataError: The list cannot be read, a name is no item of the data, or no pair lies within the part.
-    """
-    found, same, fold = pairs_of(dataset, path)
-    place = np.full(len(dataset), -1, dtype=np.int64)
-    place[part] = np.arange(len(part))
-    within = place[found]
-    kept = (within >= 0).all(axis=1)
-    if not (kept & same).any() or not (kept & ~same).any():
-        raise DataError(
-            f"of the {len(found):,} pairs of {path}, {int((kept & same).sum()):,} of one identity and "
-            f"{int((kept & ~same).sum()):,} of two have both items in the part; evaluate with --part all"
-        )
-    return Listed(within[kept], same[kept], None if fold is None else fold[kept], int((~kept).sum()))
 
 
 def check_asked(part: str, far: float) -> None:
@@ -157,13 +144,14 @@ def measure(
     folder: Path,
     part: str,
     far: float,
-    margin: float | None,
+    recipe: Recipe | None,
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
+    held_out: HeldOut | None = None,
     judged: Int64[np.ndarray, "t 3"] | None = None,
     trained: Dataset | None = None,
 ) -> Report:
-    """Measures embeddings, and the raw items beside them where they are not too many.
+    """Measures embeddings, and beside them what there was before training.
 
     Args:
         encoder: What made them.
@@ -172,12 +160,14 @@ def measure(
         folder: Where the report is to be written.
         part: Which items these are, in words.
         far: The false-accept rate of the table.
-        margin: The margin of the triplets to count; None for the default one.
+        recipe: The run's, for what it began with, how to cluster, and the margin of the triplets to count;
+            None where it is not known.
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
+        held_out: What chooses a threshold for these pairs; None leaves them without.
         judged: Triplets that people judged, as positions among the items.
-        trained: What the encoder was trained on: where some of the items are of identities in it and others
-            are not, these are to be told apart.
+        trained: The items that were trained on, where the others are to be recognised by them, or to be told
+            from them where their identities are strangers.
 
     Returns:
         What was found.
@@ -192,33 +182,34 @@ def measure(
         )
     distance, known = encoder.distance, encoder.calibration
     threshold, cameras = None if known is None else known.threshold, dataset.columns.get("camera")
-    enrolled = trained if trained is not None and _has_strangers(dataset, trained) else None
+    said = Recipe() if recipe is None else recipe
+    gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     after = figures_of(
         embeddings,
         dataset.labels,
         distance=distance,
         far=far,
         threshold=threshold,
+        linkage=said.evaluation.clustering,
         listed=listed,
+        pairs_threshold=None
+        if held_out is None
+        else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
         judged=judged,
-        enrolled=None if enrolled is None else (encoder.embed(enrolled), enrolled.labels),
+        gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
-    raw, before = _raw(encoder, dataset), None
-    if raw is not None:
-        known_raw = None if enrolled is None else _raw(encoder, enrolled)
-        before = figures_of(
-            raw,
-            dataset.labels,
-            distance="euclidean",
-            far=far,
-            listed=listed,
-            cameras=cameras,
-            judged=judged,
-            enrolled=None if known_raw is None or enrolled is None else (known_raw, enrolled.labels),
-        )
-    alpha = LossRecipe().margin if margin is None else margin
-    assert alpha is not None
+    margin = counted_margin(said.loss)
+    before, words = _before(
+        encoder,
+        dataset,
+        recipe=None if recipe is None else recipe.encoder,
+        far=far,
+        listed=listed,
+        held_out=held_out,
+        judged=judged,
+        gallery=gallery,
+    )
     return Report(
         folder,
         name_of(dataset),
@@ -230,8 +221,44 @@ def measure(
         None if threshold is None else after.verification.far_at(threshold),
         doctor,
         notes=() if listed is None else listed.notes(),
-        census=count_triplets(embeddings, dataset.labels, distance=distance, margin=alpha),
+        census=None
+        if margin is None
+        else count_triplets(embeddings, dataset.labels, distance=distance, margin=margin),
+        before_is=RAW if words is None else words,
     )
+
+
+def _before(
+    encoder: Encoder,
+    dataset: Dataset,
+    *,
+    recipe: EncoderRecipe | None,
+    far: float,
+    listed: Listed | None,
+    held_out: HeldOut | None,
+    judged: Int64[np.ndarray, "t 3"] | None,
+    gallery: Dataset | None,
+) -> tuple[Figures, str] | tuple[None, None]:
+    """The figures of what the encoder began with, and what that is; none where these are too many numbers."""
+    start = start_of(encoder, dataset, recipe)
+    if start is None:
+        return None, None
+    others = None if held_out is None else start_of(encoder, held_out.dataset, recipe)
+    known = None if gallery is None else start_of(encoder, gallery, recipe)
+    figures = figures_of(
+        start.rows,
+        dataset.labels,
+        distance="euclidean",
+        far=far,
+        listed=listed,
+        pairs_threshold=None
+        if held_out is None or others is None
+        else held_out.threshold(others.rows, distance="euclidean"),
+        cameras=dataset.columns.get("camera"),
+        judged=judged,
+        gallery=None if known is None or gallery is None else (known.rows, gallery.labels),
+    )
+    return figures, start.words
 
 
 def write_report(subject: Subject) -> None:
@@ -257,34 +284,14 @@ def write_report(subject: Subject) -> None:
     )
 
 
-def margin_of(run: str | Path) -> float | None:
-    """The margin that a run was trained with; None where that is not known, or it was soft."""
+def recipe_of(run: str | Path) -> Recipe | None:
+    """The recipe that a run was trained by; None where it is not known."""
     recipe = RunFolder(run_of(Path(run))).recipe
-    return load_recipe(str(recipe)).loss.margin if recipe.is_file() else None
+    return load_recipe(str(recipe)) if recipe.is_file() else None
 
 
-def _has_strangers(dataset: Dataset, trained: Dataset) -> bool:
-    """Whether some items are of identities that were trained on, and some are not."""
-    seen = np.isin(dataset.labels, trained.labels)
-    return bool(seen.any() and not seen.all())
-
-
-def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder is given them, before it has learned anything."""
-    rows = prepared_rows(encoder, dataset)
-    if rows is not None and encoder.settings.kind == "vectors":
-        rows = (rows - encoder.mean.numpy()) / encoder.std.numpy()
-    return rows
-
-
-def prepared_rows(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder prepares them, one a row; None where they are too many."""
-    shape = encoder.settings.shape
-    if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
+def counted_margin(loss: LossRecipe) -> float | None:
+    """The margin of a triplet loss, or the default one where it is soft; None for a loss of another kind."""
+    if loss.name != "triplet":
         return None
-    rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)
-    for start in range(0, len(dataset), 256):
-        stop = min(start + 256, len(dataset))
-        batch = encoder.prepare(dataset.items.subset(np.arange(start, stop))).float()
-        rows[start:stop] = batch.reshape(stop - start, -1).numpy()
-    return rows
+    return LossRecipe().margin if loss.margin is None else loss.margin

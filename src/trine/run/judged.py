@@ -15,12 +15,13 @@ from trine.errors import SettingError
 from trine.evaluation import Consistency, TripletAgreement, consistency, picture, triplet_agreement
 from trine.evaluation.view import view
 from trine.model import read_model
-from trine.run.evaluate import FIGURES, PAGE, PICTURE, prepared_rows
+from trine.run.evaluate import FIGURES, PAGE, PICTURE, recipe_of
 from trine.run.files import write_file, write_json
 from trine.run.judged_report import JudgedReport
 from trine.run.judgement_parts import judged_part, told, write_judgements
 from trine.run.pages.judged import JudgedSubject, judged_page
 from trine.run.parts import SPLIT, Part, check_part, counted, name_of, run_of, split_record
+from trine.run.start import prepared_rows, start_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings
 
@@ -104,6 +105,7 @@ def train_judged(
         folder=run.path,
         part=f"test part ({told(parts.test)} {seen})",
         run=run.path,
+        recipe=recipe,
         trained_on=learned,
         given=consistency(listed),
         doctor=read_findings(run)[1],
@@ -152,6 +154,7 @@ def evaluate_judged(
         folder=folder,
         part=words,
         run=run_of(Path(run)),
+        recipe=recipe_of(run),
         trained_on=read_model(Path(run)).trained_on,
         given=consistency(listed),
     )
@@ -185,6 +188,7 @@ def measure_judged(
     folder: Path,
     part: str,
     run: Path,
+    recipe: Recipe | None,
     trained_on: str,
     given: Consistency,
     doctor: tuple[Diagnosis, ...] = (),
@@ -199,6 +203,7 @@ def measure_judged(
         folder: Where figures, page and picture are written.
         part: Which judgements these are, in words.
         run: The run folder.
+        recipe: The run's, for what it began with; None where it is not known.
         trained_on: What the encoder was trained on, in words.
         given: How far all judgements that were given agree among themselves.
         doctor: What was wrong with the training.
@@ -215,7 +220,7 @@ def measure_judged(
     items = replace(chosen, labels=np.full(len(chosen), -1, dtype=np.int64), identities=())
     embeddings = encoder.embed(items)
     after = triplet_agreement(embeddings, listed, distance=encoder.distance)
-    before, how = _before(encoder, items, listed)
+    before, how = _before(encoder, items, listed, recipe)
     report = JudgedReport(folder, name_of(dataset), part, before, how, after, given, doctor, notes)
     look = view(embeddings, items.labels, distance=encoder.distance)
     page = judged_page(JudgedSubject(run.resolve().name, run, report, items, encoder, trained_on, look))
@@ -263,7 +268,7 @@ def _items_of(parts: TripletSplit) -> dict[str, Int64[np.ndarray, " n"]]:
 
 
 def _before(
-    encoder: Encoder, items: Dataset, triplets: Int64[np.ndarray, "t 3"]
+    encoder: Encoder, items: Dataset, triplets: Int64[np.ndarray, "t 3"], recipe: Recipe | None
 ) -> tuple[TripletAgreement | None, str]:
     """The most that the raw items reach on these very judgements, and how."""
     raw = prepared_rows(encoder, items)
@@ -277,6 +282,10 @@ def _before(
         given["standardised features"] = (
             (raw - raw.mean(axis=0, dtype=float)) / np.where(spread > 1e-12, spread, 1.0)
         ).astype(np.float32)
+    if recipe is not None and recipe.encoder.is_pretrained:
+        start = start_of(encoder, items, recipe.encoder)
+        if start is not None:
+            given["features of the pretrained network"] = start.rows
     found = {
         f"{words}, {called} distance": triplet_agreement(rows, triplets, distance=distance)
         for words, rows in given.items()

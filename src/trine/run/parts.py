@@ -76,6 +76,32 @@ def trained_among(run: str | Path, dataset: Dataset) -> int:
     return sum(key in trained or (key[0], "") in trained for key in _keys(dataset))
 
 
+def trained_apart(
+    run: str | Path, dataset: Dataset, positions: Int64[np.ndarray, " n"]
+) -> Int64[np.ndarray, " m"] | None:
+    """Finds the items that a run was trained on, where all of them are in the data.
+
+    Args:
+        run: The run folder.
+        dataset: The data.
+        positions: The items that are to be recognised by them.
+
+    Returns:
+        Their positions, ascending; None where some are not there, or are to be recognised themselves.
+
+    Raises:
+        ModelError: The record of the split is damaged.
+    """
+    record = _read_split(run_of(Path(run)))
+    if record is None:
+        return None
+    places = {key: i for i, key in enumerate(_keys(dataset))}
+    if not all(key in places for key in record["train"]):
+        return None
+    trained = np.array(sorted(places[key] for key in record["train"]), dtype=np.int64)
+    return None if np.isin(trained, positions).any() else trained
+
+
 def run_of(folder: Path) -> Path:
     """The run that a model folder lies in, where it lies in one; else the folder itself."""
     return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder

@@ -10,30 +10,35 @@ import numpy as np
 import torch
 
 from trine.calibration import Calibration
+from trine.clustering import Method as Linkage
 from trine.distances import Distance
 from trine.evaluation import (
     Clustering,
     Identification,
     OpenSet,
+    Recognition,
     Retrieval,
     TripletAgreement,
     Verification,
     clustering,
     identification,
     open_set,
+    recognition,
     retrieval,
     triplet_agreement,
     verification,
 )
 from trine.mining import census
-from trine.run.headline import FPIR, printed_lines, short_lines
-from trine.shapes import Bool, Float32, Int64
+from trine.run.headline import FPIR, NEIGHBOURS, printed_lines, short_lines
+from trine.run.listed import Judged, Listed
+from trine.shapes import Float32, Int64
 from trine.training import Diagnosis
 from trine.triplets import Census
 
 CENSUS_ITEMS = 2000
+RAW = "the raw pictures or features, compared as they are"
 
-Measured = Retrieval | Verification | Clustering | Identification | OpenSet | TripletAgreement
+Measured = Retrieval | Verification | Clustering | Identification | OpenSet | Recognition | TripletAgreement
 """One of the reports of `Figures`."""
 
 
@@ -46,9 +51,12 @@ class Figures:
         verification: Every pair of items is the same, or is not.
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
+        pairs_judged: The same pairs at the threshold of others; None where no others chose one.
         identification: Every item looks for its identity on other cameras; None without cameras.
         open_set: Every item looks for its identity among the training part, which may not have it; None where
             all have it, or none.
+        recognition: The nearest items of the training part vote on who every item is; None where none of
+            these identities was trained on.
         agreement: Triplets that people judged; None without any.
     """
 
@@ -58,6 +66,8 @@ class Figures:
     pairs: Verification | None = None
     identification: Identification | None = None
     open_set: OpenSet | None = None
+    recognition: Recognition | None = None
+    pairs_judged: Judged | None = None
     agreement: TripletAgreement | None = None
 
     def headline(self, far: float) -> dict[str, float]:
@@ -73,29 +83,6 @@ class Figures:
         """Every report that there is, as values that JSON knows."""
         reports = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: report.to_json() for name, report in reports.items() if report is not None}
-
-
-@dataclass(frozen=True, eq=False)
-class Listed:
-    """Pairs of a list, as far as their items are evaluated.
-
-    Attributes:
-        pairs: Rows of the two items of each.
-        same: Whether they are of one identity.
-        fold: The fold of each; None without folds.
-        left_out: How many pairs of the list have an item that is not evaluated.
-    """
-
-    pairs: Int64[np.ndarray, "p 2"]
-    same: Bool[np.ndarray, " p"]
-    fold: Int64[np.ndarray, " p"] | None
-    left_out: int
-
-    def notes(self) -> tuple[str, ...]:
-        """What is to be said about them."""
-        if not self.left_out:
-            return ()
-        return (f"{self.left_out:,} pairs of the list were left out: they name items outside the part",)
 
 
 @dataclass(frozen=True)
@@ -129,7 +116,7 @@ class Report:
         folder: Where it is written.
         data: What the data is called.
         part: Which part of it was looked at, in words.
-        before: The raw pictures or features compared as they are; None where they are too many.
+        before: What there was before training; None where that is too much, or can no longer be had.
         after: The embeddings.
         far: The false-accept rate of the table.
         calibration: The model's threshold, where it has one.
@@ -137,6 +124,7 @@ class Report:
         doctor: What was wrong with the training, where it is a run's own report.
         notes: What else is to be said.
         census: The triplets among the evaluated items.
+        before_is: What there was before training, in words.
     """
 
     folder: Path
@@ -150,12 +138,14 @@ class Report:
     doctor: tuple[Diagnosis, ...] = ()
     notes: tuple[str, ...] = ()
     census: Counted | None = None
+    before_is: str = RAW
 
     def to_json(self) -> dict[str, object]:
         """Everything as values that JSON knows."""
         return {
             "data": self.data,
             "part": self.part,
+            "before_is": None if self.before is None else self.before_is,
             "before_training": None if self.before is None else self.before.to_json(),
             "after_training": self.after.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
@@ -196,6 +186,8 @@ class Report:
             before = "-" if was is None else f"{was:.3f}"
             row = f"{name:{width}}   {before:>6}   {line.value(self.after):.3f}"
             written.append(row if interval is None else f"{row}   ({interval})")
+        if self.before is not None and self.before_is != RAW:
+            written.append(f"before: {self.before_is}")
         if self.calibration is not None:
             written.append(self.threshold_sentence())
         written += [f"doctor: {found}" for found in self.doctor]
@@ -214,9 +206,11 @@ def figures_of(
     distance: Distance,
     far: float,
     threshold: float | None = None,
+    linkage: Linkage = "connected",
     listed: Listed | None = None,
+    pairs_threshold: float | None = None,
     cameras: np.ndarray | None = None,
-    enrolled: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
+    gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
     judged: Int64[np.ndarray, "t 3"] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
@@ -227,19 +221,18 @@ def figures_of(
         distance: How they are compared.
         far: The false-accept rate to list among others.
         threshold: Where to cluster the items; None does not.
+        linkage: How to cluster them, as `trine.clustering.cluster` does.
         listed: Pairs of a list to measure, too.
+        pairs_threshold: The threshold that other pairs have chosen for these; None where none have.
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
-        enrolled: Embeddings and identities of those who are known: then every item is a probe among them.
+        gallery: Rows and labels of items to be recognised by; None recognises nobody. Where some of the
+            identities are not among them, these are strangers to be told apart.
         judged: Triplets that people judged, as positions among the items.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
-    return Figures(
-        retrieval(embeddings, labels, distance=distance),
-        verification(embeddings, labels, distance=distance, at=at),
-        None if threshold is None else clustering(embeddings, labels, threshold=threshold, distance=distance),
-        None
-        if listed is None
-        else verification(
+    pairs = None
+    if listed is not None:
+        pairs = verification(
             embeddings,
             labels,
             pairs=listed.pairs,
@@ -247,9 +240,23 @@ def figures_of(
             fold=listed.fold,
             distance=distance,
             at=at,
-        ),
+        )
+    clusters = None
+    if threshold is not None:
+        clusters = clustering(embeddings, labels, threshold=threshold, method=linkage, distance=distance)
+    return Figures(
+        retrieval(embeddings, labels, distance=distance),
+        verification(embeddings, labels, distance=distance, at=at),
+        clusters,
+        pairs,
         None if cameras is None else _across_cameras(embeddings, labels, cameras, distance),
-        None if enrolled is None else open_set(embeddings, labels, *enrolled, distance=distance, at=FPIR),
+        open_set(embeddings, labels, *gallery, distance=distance, at=FPIR)
+        if gallery is not None and _has_strangers(labels, gallery[1])
+        else None,
+        None
+        if gallery is None
+        else recognition(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
+        None if pairs is None or pairs_threshold is None else Judged(pairs, pairs_threshold),
         None if judged is None else triplet_agreement(embeddings, judged, distance=distance),
     )
 
@@ -319,8 +326,17 @@ def sized(measured: Measured) -> str:
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
     if isinstance(measured, TripletAgreement):
         return f"{len(measured.triplets):,} triplets, of which {measured.contradictions:,} contradict others"
+    if isinstance(measured, Recognition):
+        alone = f", {measured.unmatched:,} of an identity that was not left out" if measured.unmatched else ""
+        return f"{len(measured.probes):,} items among {measured.gallery:,} that were trained on{alone}"
     pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"
     if measured.folds is None:
         return pairs
     spread = f"{measured.accuracy:.4f} ± {measured.accuracy_standard_error:.4f}"
     return f"{pairs}; accuracy {spread} (standard error over {len(measured.folds.accuracies)} folds)"
+
+
+def _has_strangers(labels: Int64[np.ndarray, " n"], known: Int64[np.ndarray, " m"]) -> bool:
+    """Whether some items are of identities that are known, and some are not."""
+    seen = np.isin(labels, known)
+    return bool(seen.any() and not seen.all())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trine.training.augment import AugmentRecipe, augment
 from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
+from trine.training.given import Loss, with_loss
 from trine.training.log import read_looks
 from trine.training.processes import World, world_of
 from trine.training.reading import (
@@ -36,6 +37,7 @@ __all__ = [
     "Diagnosis",
     "EvaluationRecipe",
     "Look",
+    "Loss",
     "LossRecipe",
     "Patient",
     "Recipe",
@@ -57,5 +59,6 @@ __all__ = [
     "read_looks",
     "recipe_names",
     "recipe_text",
+    "with_loss",
     "world_of",
 ]

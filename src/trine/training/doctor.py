@@ -138,6 +138,7 @@ class Patient:
         normalised: Whether its embeddings are of length 1.
         identities: How many identities its training items have.
         processes: How many draw a batch each.
+        loss: What it is trained with: `triplet`, `contrastive` or `given`.
     """
 
     steps: int
@@ -146,6 +147,7 @@ class Patient:
     normalised: bool
     identities: int
     processes: int = 1
+    loss: str = "triplet"
 
 
 def diagnose(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
@@ -185,7 +187,7 @@ def latest(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
     """
     if not looks:
         return ()
-    return tuple(found for sign in SIGNS if (found := sign(looks, patient)) is not None)
+    return tuple(found for sign in SIGNS[patient.loss] if (found := sign(looks, patient)) is not None)
 
 
 def label_noise(suspects: Sequence[Suspect], *, doubtful: int, looked_at: int, step: int) -> Diagnosis | None:
@@ -323,9 +325,9 @@ def _dominated(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
     )
 
 
-SIGNS: tuple[Callable[[Sequence[Look], Patient], Diagnosis | None], ...] = (
-    _collapsed,
-    _starved,
-    _exploding,
-    _dominated,
-)
+SIGNS: dict[str, tuple[Callable[[Sequence[Look], Patient], Diagnosis | None], ...]] = {
+    "triplet": (_collapsed, _starved, _exploding, _dominated),
+    "contrastive": (_exploding, _dominated),
+    "given": (_dominated,),
+}
+"""What is looked for: the rest is told by the margin and the triplets of a loss that has them."""

@@ -176,7 +176,9 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def __init__(self) -> None:
             super().__init__()
             self.encoder = triplet.encoder
-            self.memory = triplet.memory  # its buffers are part of the checkpoint, and move with the weights
+            # What these hold is part of the checkpoint, and moves with the weights.
+            self.memory = triplet.memory
+            self.criterion = triplet.criterion.module
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()
@@ -193,6 +195,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             for group in self.optimizers().param_groups:
                 # Checkpoints of runs without it have the whole rate everywhere.
                 group["lr"] = triplet.learning_rate(self.global_step) * group.get("share", 1.0)
+                group["betas"] = triplet.betas(self.global_step)
 
         def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
             step = self.global_step

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Literal
 
+from trine.clustering import Method as Linkage
 from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
+from trine.losses.contrastive import ContrastiveForm
 from trine.settings import Range
 from trine.training.augment import AugmentRecipe
 from trine.training.stages import Stage, check_curriculum
@@ -16,29 +18,58 @@ from trine.triplets import PRESETS
 Share = Annotated[float, Range(at_least=0, below=1)]
 Reduction = Literal["active", "mean", "anchor", "sum"]
 
+TRINES = ("triplet", "contrastive")
+BELONGS = {
+    "margin": TRINES,
+    "mining": ("triplet",),
+    "form": ("contrastive",),
+    "reduction": TRINES,
+    "memory": TRINES,
+    "memory_warmup": TRINES,
+}
+"""The losses that each setting of the loss is for."""
+
 
 @dataclass(frozen=True)
 class DataRecipe:
-    """How the data is divided.
+    """What of the data is taken, and how it is divided.
 
     Attributes:
+        identities: The names of the identities to take at all; null takes all of them.
         split: `identity` (no identity on both sides), `stratified` (every identity on both sides),
-            `column` (as the data's own column says), `open` (some identities are only tested on, the others
-            as by `stratified`), or `auto`: `column`, `identity` or `stratified`, as the data allows. Where
-            triplets are judged and no identities known: `triplets` (judgements not seen, about known
-            items), `items` (judgements about items not seen), or `auto`, which is `triplets`.
+            `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
+            (some identities are only tested on, the others as by `stratified`), `folds` (as the folds of a
+            list of pairs do, which `test_folds` and `validation_folds` name), or `auto`: a column where there
+            is one, else `identity` where there are 20 identities. Where triplets are judged and no identities
+            known: `triplets` (judgements not seen, about known items), `items` (judgements about items not
+            seen), or `auto`, which is `triplets`.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
+        test_folds: With `folds`, those whose identities the final figures are from.
+        validation_folds: With `folds`, those whose identities choose when to stop, and the threshold.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
             and the same one here are tested on the same items, so that they can be compared.
-        unknown_identities: For `open`: the names of the identities that are only tested on, or how many of
+        train_identities: For `named`, the identities to learn from: names, or ranges of whole numbers such
+            as 1-385, where leading zeros do not matter. Identities in no list are left out.
+        validation_identities: For `named`, those to choose when to stop by; where there are none,
+            `validation` is the share of the training identities that are.
+        test_identities: For `named`, those of the final figures.
+        unknown_identities: For `open`, the names of the identities that are only tested on, or how many of
             them are drawn.
     """
 
-    split: Literal["auto", "identity", "stratified", "column", "open", "triplets", "items"] = "auto"
+    identities: tuple[str | int, ...] | None = None
+    split: Literal[
+        "auto", "identity", "stratified", "column", "named", "open", "folds", "triplets", "items"
+    ] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
+    test_folds: tuple[int | str, ...] = ()
+    validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None
+    train_identities: tuple[str | int, ...] = ()
+    validation_identities: tuple[str | int, ...] = ()
+    test_identities: tuple[str | int, ...] = ()
     unknown_identities: Annotated[int, Range(at_least=1)] | tuple[str, ...] | None = None
 
 
@@ -72,22 +103,30 @@ class SamplerRecipe:
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """The triplet loss.
+    """The loss.
 
     Attributes:
-        margin: α, how much closer the positive must be; null is the soft margin.
+        name: `triplet`; `contrastive`, of all pairs of a batch; or `given`: one by others, in Python.
+        given: The full name of that one, as the record of a run has it; null where it is one of trine's.
+        margin: α, how much closer the positive of a triplet must be; null is the soft margin. Of the
+            contrastive loss m, how far apart different identities are to be.
         distance: What is compared: `squared_euclidean`, `euclidean` or `cosine`.
         mining: The rule that chooses the triplets of a batch, by name.
-        reduction: How the triplets' losses become one number; null is the rule's own.
+        form: `squared`, the contrastive loss as in the paper, or `linear`.
+        reduction: How the losses of triplets or pairs become one number; null is the rule's own, and the
+            mean of all pairs.
         memory: How many of the last embeddings are further positives and negatives of a batch; null
             remembers none.
         memory_warmup: Share of all steps before anything is remembered: until then the encoder moves too
             fast for its past to say anything.
     """
 
+    name: Literal["triplet", "contrastive", "given"] = "triplet"
+    given: str | None = None
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
     mining: str = "semihard"
+    form: ContrastiveForm = "squared"
     reduction: Reduction | None = "active"
     memory: Annotated[int, Range(at_least=1)] | None = None
     memory_warmup: Share = 0.5
@@ -105,8 +144,12 @@ class TrainingRecipe:
         network_rate: The learning rate of the network as a share of that of the embedding head: below 1, a
             pretrained network is changed little while its head is learned.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
-        schedule: What becomes of the learning rate after the warm-up: `constant`, `cosine` or `linear`,
-            the last two down to 0 at the last step.
+        betas: AdamW's β₁ and β₂, how long it remembers gradients and their squares; β₂ is below its usual
+            0.999, because a run of some hundred steps cannot wait for a memory of a thousand.
+        late_beta1: β₁ from `decay_from` on; null keeps it.
+        schedule: What becomes of the learning rate after the warm-up: `constant`; `cosine` or `linear`,
+            down to 0 at the last step; or `exponential`, down to a thousandth.
+        decay_from: Share of all steps before that begins; until then the learning rate is the highest.
         warmup: Share of all steps in which the learning rate rises to its highest.
         gradient_clip: The largest norm of the gradient; null clips nothing.
         chunk: The most items that the network holds a graph of at once, for a third more time: a batch of
@@ -130,7 +173,10 @@ class TrainingRecipe:
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     network_rate: Annotated[float, Range(above=0, at_most=1)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
-    schedule: Literal["constant", "cosine", "linear"] = "cosine"
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    late_beta1: Share | None = None
+    schedule: Literal["constant", "cosine", "linear", "exponential"] = "cosine"
+    decay_from: Share = 0.0
     warmup: Share = 0.1
     gradient_clip: Annotated[float, Range(above=0)] | None = None
     chunk: Annotated[int, Range(at_least=2)] | None = None
@@ -150,9 +196,12 @@ class EvaluationRecipe:
 
     Attributes:
         far: The false-accept rate that the threshold is chosen for.
+        clustering: How items are clustered at this threshold: `connected` joins whatever a chain of near
+            items connects, `average` two clusters while the mean distance of their items is within it.
     """
 
     far: Annotated[float, Range(above=0, below=1)] = 0.01
+    clustering: Linkage = "connected"
 
 
 @dataclass(frozen=True)
@@ -161,11 +210,11 @@ class Recipe:
 
     Attributes:
         seed: Where all randomness starts; the same seed gives the same run.
-        data: How the data is divided.
+        data: What of the data is taken, and how it is divided.
         encoder: The network and its preprocessing.
         augment: What training pictures are put through.
         sampler: What a batch is made of.
-        loss: The triplet loss.
+        loss: The loss.
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
         curriculum: What changes while training goes on, stage after stage.
@@ -196,6 +245,7 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    check_loss(recipe, source=source)
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     if recipe.encoder.frozen:
         _check_frozen(recipe, source=source)
@@ -211,19 +261,52 @@ def check_together(recipe: Recipe, *, source: str) -> None:
                 f"{source}: {key} {rule!r} looks at the margin, and loss.margin is null; "
                 "give loss.margin a number"
             )
+    _check_split(recipe.data, source=source)
     if recipe.data.test + recipe.data.validation >= 1:
         raise SettingError(
             f"{source}: data.test {recipe.data.test:g} and data.validation "
             f"{recipe.data.validation:g} leave nothing to train on; make them smaller than 1 together"
         )
+    _check_folds(recipe.data, source=source)
     if (recipe.data.split == "open") == (recipe.data.unknown_identities is None):
         raise SettingError(
             f"{source}: data.unknown_identities and data.split open belong together; give both, or neither"
         )
-    if recipe.training.patience is not None and recipe.data.validation == 0:
+    asked = recipe.data
+    looked_at = asked.validation > 0 or asked.validation_identities or asked.validation_folds
+    if recipe.training.patience is not None and not looked_at:
         raise SettingError(
             f"{source}: training.patience needs items to look at, and data.validation is 0; "
             "set data.validation to a share such as 0.15"
+        )
+
+
+def _check_split(data: DataRecipe, *, source: str) -> None:
+    """Looks whether identities are named where, and only where, the split is by names."""
+    lists = ("train_identities", "validation_identities", "test_identities")
+    given = [name for name in lists if getattr(data, name)]
+    if data.split != "named" and given:
+        raise SettingError(
+            f"{source}: data.{given[0]} is given, and data.split is {data.split}; set data.split to named, "
+            f"or {' and '.join(f'data.{name}' for name in given)} to []"
+        )
+    missing = [name for name in ("train_identities", "test_identities") if name not in given]
+    if data.split == "named" and missing:
+        raise SettingError(
+            f"{source}: data.split is named, and data.{missing[0]} names nobody; list identities there, such "
+            "as [1-385]"
+        )
+
+
+def _check_folds(data: DataRecipe, *, source: str) -> None:
+    named = [key for key in ("test_folds", "validation_folds") if getattr(data, key)]
+    if data.split != "folds" and named:
+        raise SettingError(
+            f"{source}: data.{named[0]} names folds, and data.split is {data.split}; set data.split to folds"
+        )
+    if data.split == "folds" and not data.test_folds:
+        raise SettingError(
+            f"{source}: data.split is folds, and data.test_folds names none; name one, such as [5]"
         )
 
 
@@ -246,3 +329,50 @@ def _check_frozen(recipe: Recipe, *, source: str) -> None:
                 f"{source}: augment.{each.name} is {value:g}, and a frozen network sees each picture once, "
                 "as it is; leave augment alone, or set encoder.frozen to false"
             )
+
+
+def check_loss(recipe: Recipe, *, source: str) -> None:
+    """Looks whether the settings of the loss are those of the loss that is chosen.
+
+    Args:
+        recipe: The recipe.
+        source: Where it comes from: the first words of an error.
+
+    Raises:
+        SettingError: One belongs to another loss, and is not left at its default.
+    """
+    loss, default = recipe.loss, LossRecipe()
+    if (loss.name == "given") != (loss.given is not None):
+        raise SettingError(
+            f"{source}: loss.name is {loss.name}, and loss.given is {loss.given or 'null'}; both are the "
+            "record of a loss that was given in Python as loss=, so leave them out of a recipe"
+        )
+    for key, names in BELONGS.items():
+        value = getattr(loss, key)
+        if loss.name not in names and value != getattr(default, key):
+            raise SettingError(
+                f"{source}: loss.{key} is {_written(value)}, a setting of the {' or '.join(names)} loss, and "
+                f"loss.name is {loss.name}; leave it at its default, {_written(getattr(default, key))}"
+            )
+    for position, stage in enumerate(recipe.curriculum):
+        for key in ("mining", "margin"):
+            value = getattr(stage, key)
+            if value is not None and loss.name not in BELONGS[key]:
+                raise SettingError(
+                    f"{source}: curriculum[{position}].{key} is {value}, a setting of the "
+                    f"{' or '.join(BELONGS[key])} loss, and loss.name is {loss.name}; leave it out"
+                )
+    if loss.name == "contrastive" and loss.margin is None:
+        raise SettingError(
+            f"{source}: loss.margin is null, and the contrastive loss has no soft margin; give loss.margin a "
+            "number"
+        )
+    if loss.name == "contrastive" and loss.reduction == "anchor":
+        raise SettingError(
+            f"{source}: loss.reduction is anchor, and the pairs of the contrastive loss have none; set it to "
+            "active, mean or sum"
+        )
+
+
+def _written(value: object) -> object:
+    return "null" if value is None else value

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from trine.shapes import Int64
-from trine.training.recipe import Recipe, SamplerRecipe, TrainingRecipe
+from trine.training.recipe import BELONGS, Recipe, SamplerRecipe, TrainingRecipe
 from trine.training.stages import Stage, number_at
 
 MOST_IDENTITIES = 32
+LOWEST = 1e-3  # of the highest rate: where the exponential schedule ends
 
 
 def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
@@ -23,7 +24,9 @@ def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
         recipe: The highest rate, the warm-up and the schedule.
 
     Returns:
-        A rising line in the warm-up; then the highest rate, or half a cosine or a line down towards 0.
+        A rising line in the warm-up; then the highest rate; and from `decay_from` on, or the end of the
+        warm-up if that is later, half a cosine or a line down towards 0, or an exponential down towards a
+        thousandth of the highest rate (Hermans, Beyer, Leibe 2017, section 4.1).
 
     Example:
         >>> recipe = TrainingRecipe(learning_rate=1.0, warmup=0.2, schedule="linear")
@@ -33,12 +36,33 @@ def learning_rate_at(step: int, *, steps: int, recipe: TrainingRecipe) -> float:
     warm = round(recipe.warmup * steps)
     if step < warm:
         return recipe.learning_rate * (step + 1) / warm
-    passed = (step - warm) / (steps - warm)
+    start = max(warm, round(recipe.decay_from * steps))
+    passed = (step - start) / (steps - start) if step > start else 0.0
     if recipe.schedule == "cosine":
         return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * passed))
     if recipe.schedule == "linear":
         return recipe.learning_rate * (1 - passed)
+    if recipe.schedule == "exponential":
+        return recipe.learning_rate * math.pow(LOWEST, passed)
     return recipe.learning_rate
+
+
+def betas_at(step: int, *, steps: int, recipe: TrainingRecipe) -> tuple[float, float]:
+    """Returns AdamW's β₁ and β₂ of a step.
+
+    Args:
+        step: The step, from 0 to `steps` − 1.
+        steps: All steps of the training.
+        recipe: The two, and β₁ from `decay_from` on.
+
+    Example:
+        >>> recipe = TrainingRecipe(decay_from=0.6, late_beta1=0.5)
+        >>> [betas_at(step, steps=10, recipe=recipe) for step in (5, 6)]
+        [(0.9, 0.99), (0.5, 0.99)]
+    """
+    first, second = recipe.betas
+    late = recipe.late_beta1 is not None and step >= round(recipe.decay_from * steps)
+    return (recipe.late_beta1 if late and recipe.late_beta1 is not None else first), second
 
 
 def loss_at(step: int, *, steps: int, recipe: Recipe) -> tuple[str, float | None]:
@@ -112,7 +136,7 @@ def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
         shape: P and K of the step, where there is such a thing.
 
     Returns:
-        Rule, margin and P×K of the step; nothing where the recipe has no curriculum.
+        What of rule, margin and P×K the step has; nothing where the recipe has no curriculum.
 
     Example:
         >>> recipe = Recipe(curriculum=(Stage(at=0.5, mining="hard"),))
@@ -122,8 +146,12 @@ def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
     if not recipe.curriculum:
         return ""
     mining, margin = loss_at(step, steps=steps, recipe=recipe)
-    made_of = "" if shape is None else f", {shape[0]}×{shape[1]}"
-    return f"{mining}, {'soft margin' if margin is None else f'margin {margin:.3g}'}{made_of}"
+    said = {
+        "mining": mining,
+        "margin": "soft margin" if margin is None else f"margin {margin:.3g}",
+    }
+    parts = [words for key, words in said.items() if recipe.loss.name in BELONGS[key]]
+    return ", ".join(parts if shape is None else [*parts, f"{shape[0]}×{shape[1]}"])
 
 
 def stream_seed(seed: int, stream: str, step: int = 0) -> int:

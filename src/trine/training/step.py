@@ -1,4 +1,4 @@
-"""One training step: augment, embed, mine, loss.
+"""One training step: augment, embed, loss.
 
 Everything random is seeded by the step it belongs to, and everything that changes with time is a function
 of the step; so a checkpoint needs the weights, the optimiser's state, the step and the cross-batch memory,
@@ -14,20 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from trine.encoders import Encoder
-from trine.losses import Memory, gathered, triplet_loss
-from trine.mining import census
+from trine.losses import Memory, gathered
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.batches import Batch
 from trine.training.caching import GradientCache
+from trine.training.criterion import Criterion, References
 from trine.training.finite import not_finite
-from trine.training.processes import ALONE, World, chunks_of, parallel
+from trine.training.given import Loss
+from trine.training.processes import ALONE, World, as_in_first, chunks_of, parallel
 from trine.training.recipe import Recipe
-from trine.training.schedule import learning_rate_at, loss_at, stream_seed
-from trine.training.vitals import active_per_item, of_listed, vitals
-from trine.triplets import Triplets
-
-BETAS = (0.9, 0.99)  # of AdamW: a run of some hundred steps cannot wait for a memory of a thousand
+from trine.training.schedule import betas_at, learning_rate_at, stream_seed
+from trine.training.vitals import vitals
 
 
 class TripletStep:
@@ -39,8 +37,10 @@ class TripletStep:
         steps: All steps of the run.
         names: The name of each training item, for errors.
         world: The processes that share the batch.
+        loss: The loss, where it is none of the recipe's.
 
     Attributes:
+        criterion: What a batch loses.
         memory: The last embeddings, where the recipe wants them remembered; part of a checkpoint.
     """
 
@@ -52,8 +52,10 @@ class TripletStep:
         steps: int,
         names: Sequence[str],
         world: World = ALONE,
+        loss: Loss | None = None,
     ) -> None:
         self.encoder = encoder
+        self.criterion = Criterion(recipe, steps=steps, world=world, given=loss)
         self.world = world
         self._network: nn.Module = encoder
         self.recipe = recipe
@@ -64,11 +66,14 @@ class TripletStep:
         self._cache: GradientCache | None = None
 
     def join(self) -> None:
-        """Joins the encoders of all processes, once each is on its device."""
+        """Joins the encoders of all processes, and what the loss holds, once each is on its device."""
         self._network = parallel(self.encoder, self.world)
+        if self.criterion.module is not None:
+            self.criterion.module.train()
+            as_in_first(self.criterion.module, world=self.world)
 
     def optimiser(self) -> torch.optim.Optimizer:
-        """Makes AdamW; biases and the scales of normalisation layers do not decay.
+        """Makes AdamW; biases, the scales of normalisation layers and the loss's own weights do not decay.
 
         The `share` of a group of weights is what it takes of the learning rate.
         """
@@ -87,13 +92,19 @@ class TripletStep:
                     "weight_decay": 0.0,
                 },
             ]
+        if own := self.criterion.parameters():
+            groups.append({"params": own, "share": 1.0, "weight_decay": 0.0})
         return torch.optim.AdamW(
-            groups, lr=recipe.learning_rate, betas=BETAS, weight_decay=recipe.weight_decay
+            groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay
         )
 
     def learning_rate(self, step: int) -> float:
         """Returns the learning rate of a step."""
         return learning_rate_at(step, steps=self.steps, recipe=self.recipe.training)
+
+    def betas(self, step: int) -> tuple[float, float]:
+        """Returns AdamW's β₁ and β₂ of a step."""
+        return betas_at(step, steps=self.steps, recipe=self.recipe.training)
 
     def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
         """Embeds a batch as training sees it: augmented, with dropout.
@@ -150,30 +161,16 @@ class TripletStep:
 
         Raises:
             SettingError: The loss is NaN or infinite, and no gradient scaler would skip the step.
+            InputError: A loss that was given returns no number, or one that nothing can be learned from.
         """
-        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         warm = step >= self.recipe.loss.memory_warmup * self.steps
         memory = self.memory if warm else None
-        listed = None if batch.triplets is None else Triplets(*batch.triplets.unbind(1))
         rows = (embeddings, batch.labels, batch.positions)
         if memory is not None and self.world.size > 1:
             rows = gathered(*rows)[:3]  # the same in all processes, and so is what they remember
-        references, reference_labels, reference_ids = remembered(memory, rows)
+        references = remembered(memory, rows)
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
-            loss: Tensor = triplet_loss(
-                embeddings,
-                batch.labels if listed is None else listed,
-                margin=margin,
-                distance=self.recipe.loss.distance,
-                mining=mining,
-                reduction=self.recipe.loss.reduction,
-                seed=stream_seed(self.recipe.seed, "mining", step),
-                item_ids=batch.positions,
-                references=references,
-                reference_labels=reference_labels,
-                reference_ids=reference_ids,
-                across_processes=self.world.size > 1,
-            )
+            loss = self.criterion.value(embeddings, batch, step=step, references=references)
         if not torch.isfinite(loss):
             # The gradient scaler skips such a step; `Overflows` counts how many it may.
             if self.recipe.training.precision == "16":
@@ -200,42 +197,22 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The share of active triplets, the mean distances d_ap and d_an (of the listed triplets, where
-            these are learned from), the learning rate, the rule, the margin where there is one, and what
-            `vitals` measures; nothing in any process but the first.
+            The learning rate, and what `Criterion.figures` and `vitals` measure; nothing in any process
+            but the first.
         """
-        mining, margin = loss_at(step, steps=self.steps, recipe=self.recipe)
         rows, labels, positions = embeddings, batch.labels, batch.positions
         if self.world.size > 1:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
             if not self.world.first:
                 return {}
-        figures: dict[str, Any] = {"learning_rate": self.learning_rate(step), "mining": mining}
-        distance = self.recipe.loss.distance
-        if batch.triplets is not None:
-            figures |= of_listed(rows, batch.triplets, margin=margin or 0.0, distance=distance)
-        else:
-            counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
-            figures["active"] = counted.active_share
-            figures["positive_distance"] = counted.mean_positive_distance
-            figures["negative_distance"] = counted.mean_negative_distance
-            figures["active_per_item"] = active_per_item(
-                rows,
-                labels,
-                mining=mining,
-                margin=margin,
-                distance=distance,
-                seed=stream_seed(self.recipe.seed, "mining", step),
-                item_ids=positions,
-                counted=counted,
-            )
-        figures.update(vitals(rows, labels))
-        return figures if margin is None else {**figures, "margin": margin}
+        return {
+            "learning_rate": self.learning_rate(step),
+            **self.criterion.figures(rows, labels, positions, step=step, listed=batch.triplets),
+            **vitals(rows, labels),
+        }
 
 
-def remembered(
-    memory: Memory | None, rows: tuple[Tensor, Tensor, Tensor]
-) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+def remembered(memory: Memory | None, rows: tuple[Tensor, Tensor, Tensor]) -> References:
     """Returns the references of a batch, itself and the memory; none where nothing is remembered."""
     if memory is None or len(memory) == 0:
         return None, None, None

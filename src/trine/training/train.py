@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from trine.data import Dataset, PKSampler, TripletSampler, Vectors
 from trine.encoders import Encoder, build_encoder, head_alone, save
@@ -22,6 +23,7 @@ from trine.training.confusable import Confusions
 from trine.training.disk import writing
 from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
+from trine.training.given import Loss, with_loss
 from trine.training.looks import Looks, Merit
 from trine.training.mechanics import Session, check_device, check_finite, train
 from trine.training.processes import World, as_in_first, world_of
@@ -45,6 +47,7 @@ def fit(
     triplets: Int64[np.ndarray, "t 3"] | None = None,
     validation: Dataset | None = None,
     merit: Merit | None = None,
+    loss: Loss | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Encoder:
@@ -66,6 +69,12 @@ def fit(
         validation: Items to look at while training goes on; the weights of the best look are kept.
         merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
             MAP@R; needed with `validation`.
+        loss: In place of the recipe's loss: any function or module from embeddings, one row per item, and
+            labels, positions in `dataset.identities`, to one number. The parameters of a module are
+            trained with the encoder, at its learning rate and without decay, and are part of the
+            checkpoint; what is random in it draws from torch's own generators. With several processes
+            each takes the loss of the rows of all. The settings of trine's losses then stay at their
+            defaults, but for `loss.distance`, which is what embeddings are compared by afterwards.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show a line of progress; shown in a terminal only.
 
@@ -73,12 +82,14 @@ def fit(
         The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder holds a run already, or none to resume, or the disk is full.
+        InputError: The folder holds a run already, or none to resume, or the disk is full, or `loss` does
+            not return one number that can be learned from.
         SettingError: A setting does not fit, or the loss is not finite.
         DataError: The items do not suffice for the sampler.
         ModelError: A checkpoint is damaged, or pretrained weights cannot be had.
         KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
     """
+    recipe = with_loss(recipe, loss)
     check_recipe(recipe)
     _check_validation(recipe, validation, merit)
     check_device(recipe.training)
@@ -125,11 +136,14 @@ def fit(
             normalised=encoder.settings.normalise,
             identities=len(np.unique(dataset.labels)),
             processes=world.size,
+            loss=recipe.loss.name,
         )
         batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
         watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
         session = Session(
-            step=TripletStep(learner, recipe=recipe, steps=steps, names=dataset.names, world=world),
+            step=TripletStep(
+                learner, recipe=recipe, steps=steps, names=dataset.names, world=world, loss=loss
+            ),
             batches=_batches(prepared(dataset), dataset, triplets, learner, recipe, samplers, steps, world),
             shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
@@ -142,6 +156,8 @@ def fit(
         )
         train(session)
     encoder.cpu().eval()
+    if isinstance(loss, nn.Module):
+        loss.cpu()
     if looks is not None and world.first:
         read_weights(learner, run.best)
     as_in_first(learner, world=world)

@@ -62,6 +62,11 @@ def make_triplet_sampler(
         DataError: There is no triplet, or a position is out of range.
         SettingError: A setting chooses among pairs, where the triplets are chosen already.
     """
+    if recipe.loss.name != "triplet":
+        raise SettingError(
+            f"loss.name is {recipe.loss.name}, and the triplets of this run are listed; set it to triplet "
+            "and give no other loss, or train without triplets"
+        )
     for key, value, off in (
         ("loss.memory", recipe.loss.memory, None),
         ("sampler.confusable", recipe.sampler.confusable, 0.0),

@@ -50,6 +50,38 @@ def digits() -> Found:
     )
 
 
+PLACES = (-2, -1, 0, 1, 2)
+"""By how many pixels to the right a shifted digit stands; of 8, as 6 of 28 in Hadsell, Chopra, LeCun 2006."""
+
+
+def shifted_digits() -> Found:
+    """Makes pictures that are one digit at several places: the fours and nines of `digits`, moved sideways.
+
+    Each stands at five places of a picture of 8 × 12, up to two pixels to either side; the identity is the
+    digit that was moved, not what it reads. So nothing but knowing which pictures are the same digit says
+    that being moved does not matter (Hadsell, Chopra, LeCun 2006, section 3.3).
+
+    Returns:
+        1,805 pictures of 361 identities, such as "4 (item 12)".
+
+    Raises:
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    still = digits()
+    assert isinstance(still.items, ImageArray)
+    assert still.labels is not None
+    chosen = [at for at, label in enumerate(still.labels) if label in ("4", "9")]
+    room = max(PLACES)
+    moved = np.zeros((len(chosen), len(PLACES), 8, 8 + 2 * room), dtype=np.uint8)
+    for number, place in enumerate(PLACES):
+        moved[:, number, :, room + place : room + place + 8] = still.items.pixels[chosen, :, :, 0]
+    return Found(
+        items=ImageArray(moved.reshape(-1, *moved.shape[2:])),
+        names=[f"{still.names[at]} moved by {place}" for at in chosen for place in PLACES],
+        labels=[f"{still.labels[at]} ({still.names[at]})" for at in chosen for _ in PLACES],
+    )
+
+
 def fashion_mnist() -> Found:
     """Reads Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 70,000 grey pictures of 28 × 28.
 
@@ -79,7 +111,11 @@ def fashion_mnist() -> Found:
     )
 
 
-BUILTIN: dict[str, Callable[[], Found]] = {"digits": digits, "fashion-mnist": fashion_mnist}
+BUILTIN: dict[str, Callable[[], Found]] = {
+    "digits": digits,
+    "shifted-digits": shifted_digits,
+    "fashion-mnist": fashion_mnist,
+}
 """The names, and what reads each."""
 
 

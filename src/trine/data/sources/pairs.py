@@ -31,6 +31,8 @@ class PairTable:
         fold: The fold of each pair, numbered from 0 in the order they come; None without folds.
         unit: What the source counts: rows of a table, or lines.
         first: The number of the first pair's row or line.
+        fold_names: What the source calls its folds, in the order of their numbers; a list in the format of
+            Labeled Faces in the Wild counts them from "1".
     """
 
     source: str
@@ -40,6 +42,7 @@ class PairTable:
     fold: Int64[np.ndarray, " p"] | None
     unit: str = "row"
     first: int = 1
+    fold_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.a)
@@ -122,7 +125,10 @@ def _read_table(path: Path) -> PairTable:
         if verdict not in _VERDICTS:
             raise DataError(f"{path}, row {row}: same is {values[2]!r}, expected 1 or 0, true or false")
         same[row - 1] = _VERDICTS[verdict]
-    return PairTable(str(path), tuple(a), tuple(b), same, _numbered(folds[0]) if folds else None)
+    if not folds:
+        return PairTable(str(path), tuple(a), tuple(b), same, None)
+    named = tuple(dict.fromkeys(folds[0]))
+    return PairTable(str(path), tuple(a), tuple(b), same, _numbered(folds[0], named), fold_names=named)
 
 
 def _read_list(path: Path) -> PairTable:
@@ -151,7 +157,8 @@ def _read_list(path: Path) -> PairTable:
     ]
     a, b = zip(*pairs, strict=True) if pairs else ((), ())
     fold = np.repeat(np.arange(folds), 2 * each) if len(numbers) == 2 else None
-    return PairTable(str(path), tuple(a), tuple(b), kinds, fold, unit="line", first=2)
+    named = () if fold is None else tuple(str(number + 1) for number in range(folds))
+    return PairTable(str(path), tuple(a), tuple(b), kinds, fold, unit="line", first=2, fold_names=named)
 
 
 def _listed(path: Path, at: int, line: str, same: bool) -> tuple[str, str]:
@@ -180,6 +187,6 @@ def _check(table: PairTable) -> None:
             )
 
 
-def _numbered(folds: list[str]) -> Int64[np.ndarray, " p"]:
-    known = {name: number for number, name in enumerate(dict.fromkeys(folds))}
+def _numbered(folds: list[str], names: tuple[str, ...]) -> Int64[np.ndarray, " p"]:
+    known = {name: number for number, name in enumerate(names)}
     return np.array([known[name] for name in folds], dtype=np.int64)

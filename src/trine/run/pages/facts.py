@@ -48,7 +48,7 @@ def figures_section(subject: Subject) -> Section:
     )
     if before is not None:
         head.append("before")
-        lead += " Before training: the raw pictures or features, compared as they are (the ring on the bar)."
+        lead += f" Before training: {report.before_is} (the ring on the bar)."
     return Section("figures", "Figures", lead, table(head, rows, words=2))
 
 

@@ -60,18 +60,29 @@ def map_section(data: Dataset, view: View) -> Section:
     present, kinds = np.unique(data.labels[view.shown], return_inverse=True)
     names = [data.identities[label] if data.identities else "" for label in present.tolist()]
     of = f" of {len(data):,}, drawn at random" if len(view.shown) < len(data) else ""
+    count = f"{len(view.shown):,} items{of}"
     if data.identities:
-        colours = f", in the colours of {len(present):,} identities"
-        about, pointed = "Map of the items, coloured by identity", "an identity's name"
+        coloured, pointed = f", in the colours of {len(present):,} identities", "an identity's name"
     else:
-        colours, about, pointed = "", "Map of the items", "an item's name"
+        coloured, pointed = "", "an item's name"
         names, kinds = [data.names[at] for at in view.shown], np.arange(len(view.shown))
-    lead = (
-        f"{len(view.shown):,} items{of}, laid out by t-SNE{colours}: items that lie together are near each "
-        "other in the embedding; the distance between groups says little. The pointer shows "
-        f"{pointed}."
+    if view.projected:
+        lead = (
+            f"{count}, laid out by t-SNE{coloured}: items that lie together are near each other in the "
+            f"embedding; the distance between groups says little. The pointer shows {pointed}."
+        )
+    else:
+        lead = (
+            f"{count}{coloured}: the embedding has two numbers, and this is where they place each item, in "
+            f"one scale. The pointer shows {pointed}."
+        )
+    chart = map_chart(
+        view.points,
+        kinds.astype(np.int64),
+        names,
+        one_scale=not view.projected,
+        about="Map of the items, coloured by identity" if data.identities else "Map of the items",
     )
-    chart = map_chart(view.points, kinds.astype(np.int64), names, about=about)
     return Section("map", "Map", lead, element("div", chart, class_="card"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trine.page import Section, Stat, document, element, join, side_by_side
-from trine.run.headline import short_lines
+from trine.run.headline import Headline, short_lines
 from trine.run.pages.curves import distance_chart, rank_chart, ranked_report, roc_chart
 from trine.run.pages.facts import card_section, census_card, figures_section, identities_section
 from trine.run.pages.items import hardest_section, map_section, neighbours_section
@@ -34,7 +34,9 @@ def evaluation_page(subject: Subject) -> str:
         f"{subject.name} on {report.data}",
         [section for section in sections if section is not None],
         lead=report.part,
-        stats=[_stat(report, at) for at in range(len(short_lines(report.far)))],
+        stats=[
+            _stat(report, line) for line in short_lines(report.far) if line.value(report.after) is not None
+        ],
         notes=warnings(report),
         foot=f"Made by trine. The figures stand in figures.json beside this page, in {report.folder}.",
     )
@@ -51,8 +53,7 @@ def warnings(report: Report) -> list[str]:
     return [*notes, *report.notes]
 
 
-def _stat(report: Report, at: int) -> Stat:
-    line = short_lines(report.far)[at]
+def _stat(report: Report, line: Headline) -> Stat:
     value, interval = line.value(report.after), line.interval(report.after)
     was = None if report.before is None else line.value(report.before)
     words = [] if interval is None else [str(interval)]

@@ -1,0 +1,145 @@
+"""The pairs of a list, as far as their items are evaluated, and a threshold that other pairs have chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trine.data import Dataset, PairTable
+from trine.distances import Distance
+from trine.errors import DataError
+from trine.evaluation import Verification, verification
+from trine.evaluation.intervals import Interval, percentile_interval
+from trine.shapes import Bool, Float, Float32, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Pairs of a list, as far as their items are evaluated.
+
+    Attributes:
+        pairs: Rows of the two items of each.
+        same: Whether they are of one identity.
+        fold: The fold of each; None where they are not of at least two.
+        left_out: How many pairs of the list have an item that is not evaluated.
+    """
+
+    pairs: Int64[np.ndarray, "p 2"]
+    same: Bool[np.ndarray, " p"]
+    fold: Int64[np.ndarray, " p"] | None
+    left_out: int
+
+    @property
+    def both_kinds(self) -> bool:
+        """Whether there is a pair of one identity and one of two: what figures need."""
+        return bool(self.same.any()) and not self.same.all()
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said about them."""
+        if not self.left_out:
+            return ()
+        return (f"{self.left_out:,} pairs of the list were left out: they name items outside the part",)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Items that neither taught nor are tested, and the pairs of a list among them: they choose a threshold.
+
+    Attributes:
+        dataset: The items.
+        embeddings: One row per item.
+        listed: The pairs; None without a list.
+    """
+
+    dataset: Dataset
+    embeddings: Float32[np.ndarray, "n d"]
+    listed: Listed | None
+
+    def threshold(self, rows: Float32[np.ndarray, "n d"], *, distance: Distance) -> float | None:
+        """The threshold that judges most of the pairs right; None where there are not pairs of both kinds.
+
+        Args:
+            rows: One for each item: its embedding, or its raw values.
+            distance: How they are compared.
+        """
+        if self.listed is None or not self.listed.both_kinds:
+            return None
+        pairs, same = self.listed.pairs, self.listed.same
+        return verification(rows, pairs=pairs, same=same, distance=distance, resamples=0).best_threshold()
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The pairs of a list at the threshold that is best on other pairs.
+
+    Attributes:
+        pairs: What was measured of them.
+        threshold: The threshold that the others have chosen.
+    """
+
+    pairs: Verification
+    threshold: float
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the pairs that it judges right."""
+        return self.pairs.accuracy_at(self.threshold)
+
+    def interval(self, figure: str) -> Interval:
+        """The interval of the accuracy with the threshold as it was chosen; see `Verification.interval`."""
+        return percentile_interval(self.resampled(figure))
+
+    def resampled(self, figure: str) -> Float[np.ndarray, " r"]:
+        """The accuracy in each draw of identities; see `Verification.resampled`."""
+        return self.pairs.resampled(f"{figure}_at", self.threshold)
+
+    def to_json(self) -> dict[str, object]:
+        """Threshold, accuracy and what chose the one, as values that JSON knows."""
+        return {
+            "protocol": "the threshold of the validation pairs",
+            "threshold": self.threshold,
+            "accuracy": self.accuracy,
+            "interval": self.interval("accuracy").to_json(),
+        }
+
+
+def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
+    """Finds the pairs of a list whose items are both in a part of the data.
+
+    Args:
+        table: The list.
+        dataset: All the data.
+        part: Positions of the part's items.
+
+    Raises:
+        DataError: A name is no item of the data, or no pair of each kind lies within the part.
+    """
+    found = pairs_within(table, dataset, part)
+    if not found.both_kinds:
+        genuine = int(found.same.sum())
+        raise DataError(
+            f"of the {len(table):,} pairs of {table.source}, {genuine:,} of one identity and "
+            f"{len(found.same) - genuine:,} of two have both items in the part; evaluate with --part all"
+        )
+    return found
+
+
+def pairs_within(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
+    """As `listed_pairs`, with those pairs that there are, perhaps none.
+
+    Args:
+        table: The list.
+        dataset: All the data.
+        part: Positions of the part's items.
+
+    Raises:
+        DataError: A name is no item of the data.
+    """
+    place = np.full(len(dataset), -1, dtype=np.int64)
+    place[part] = np.arange(len(part))
+    within = place[table.positions(dataset.names)]
+    kept = (within >= 0).all(axis=1)
+    # Of one fold alone there are no others to choose its threshold on.
+    fold = None if table.fold is None or len(np.unique(table.fold[kept])) < 2 else table.fold[kept]
+    return Listed(within[kept], table.same[kept], fold, int((~kept).sum()))

@@ -1,0 +1,168 @@
+"""The loss of a batch: trine's own as the recipe says, or one that was given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trine.losses import contrastive_loss, gathered, triplet_loss
+from trine.mining import census
+from trine.shapes import Float, Int64
+from trine.training.batches import Batch
+from trine.training.given import Loss, check_nothing_hidden, one_number
+from trine.training.processes import ALONE, World
+from trine.training.recipe import Recipe
+from trine.training.schedule import loss_at, stream_seed
+from trine.training.vitals import active_per_item, of_listed
+from trine.triplets import Triplets
+
+References = tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]
+"""Embeddings, identities and items to compare with, where these are not the batch's own."""
+
+
+class Criterion:
+    """What a batch of embeddings loses.
+
+    Args:
+        recipe: The run's settings.
+        steps: All steps of the run.
+        world: The processes that share the batch.
+        given: The loss, where it is none of the recipe's.
+
+    Attributes:
+        module: The given loss, where it is a module: its parameters are trained, and they and its buffers
+            are part of a checkpoint.
+    """
+
+    def __init__(
+        self, recipe: Recipe, *, steps: int, world: World = ALONE, given: Loss | None = None
+    ) -> None:
+        self._recipe = recipe
+        self._steps = steps
+        self._world = world
+        self._given = given
+        self._looked_into = False
+        self.module = given if isinstance(given, nn.Module) else None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Returns what is trained beside the encoder."""
+        return (
+            [] if self.module is None else [each for each in self.module.parameters() if each.requires_grad]
+        )
+
+    def value(
+        self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int, references: References
+    ) -> Float[Tensor, ""]:
+        """Returns the loss of a batch.
+
+        Args:
+            embeddings: One row per item of the batch.
+            batch: The batch.
+            step: The step, which decides rule and margin and seeds what is random.
+            references: What the items are compared with, where that is not the batch.
+
+        Returns:
+            A scalar, attached to the graph.
+
+        Raises:
+            InputError: A given loss returns something else.
+        """
+        if self._given is not None:
+            return self._by_others(self._given, embeddings, batch, step=step)
+        mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
+        recipe = self._recipe.loss
+        rows, labels, ids = references
+        shared: dict[str, Any] = {
+            "distance": recipe.distance,
+            "item_ids": batch.positions,
+            "references": rows,
+            "reference_labels": labels,
+            "reference_ids": ids,
+            "across_processes": self._world.size > 1,
+        }
+        if recipe.name == "contrastive":
+            assert margin is not None
+            reduction = recipe.reduction or "mean"
+            return contrastive_loss(
+                embeddings, batch.labels, margin=margin, form=recipe.form, reduction=reduction, **shared
+            )
+        listed = None if batch.triplets is None else Triplets(*batch.triplets.unbind(1))
+        value: Tensor = triplet_loss(
+            embeddings,
+            batch.labels if listed is None else listed,
+            margin=margin,
+            mining=mining,
+            reduction=recipe.reduction,
+            seed=stream_seed(self._recipe.seed, "mining", step),
+            **shared,
+        )
+        return value
+
+    def figures(
+        self,
+        rows: Float[Tensor, "b d"],
+        labels: Int64[Tensor, " b"],
+        positions: Int64[Tensor, " b"],
+        *,
+        step: int,
+        listed: Int64[Tensor, "t 3"] | None,
+    ) -> dict[str, float | str]:
+        """Describes a batch of all processes for the log.
+
+        Args:
+            rows: The embeddings.
+            labels: The identity of each.
+            positions: Which item each is.
+            step: The step.
+            listed: Rows of the batch that make triplets, where these are listed and no rule chooses any.
+
+        Returns:
+            The mean distances d_ap and d_an, and the margin where there is one; of the triplet loss the
+            rule, and how many triplets are active, too. Those of the listed triplets, where there are such.
+        """
+        mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
+        distance, name = self._recipe.loss.distance, self._recipe.loss.name
+        if listed is not None and name == "triplet":
+            found = of_listed(rows, listed, margin=margin or 0.0, distance=distance)
+            return {"mining": mining, **found, **({} if margin is None else {"margin": margin})}
+        counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
+        figures: dict[str, float | str] = {
+            "positive_distance": counted.mean_positive_distance,
+            "negative_distance": counted.mean_negative_distance,
+        }
+        if margin is not None and name != "given":
+            figures["margin"] = margin
+        if name != "triplet":
+            return figures
+        figures.update(mining=mining, active=counted.active_share)
+        figures["active_per_item"] = active_per_item(
+            rows,
+            labels,
+            mining=mining,
+            margin=margin,
+            distance=distance,
+            seed=stream_seed(self._recipe.seed, "mining", step),
+            item_ids=positions,
+            counted=counted,
+        )
+        return figures
+
+    def _by_others(
+        self, loss: Loss, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int
+    ) -> Float[Tensor, ""]:
+        # Every process takes the loss of the whole batch: what it returns need not be a sum over anchors.
+        rows, labels = embeddings, batch.labels
+        if self._world.size > 1:
+            rows, labels, _, _ = gathered(embeddings, batch.labels, batch.positions)
+        seed = stream_seed(self._recipe.seed, "loss", step)
+        torch.default_generator.manual_seed(seed)
+        if rows.is_cuda:
+            torch.cuda.manual_seed(seed)
+        name = str(self._recipe.loss.given)
+        value = one_number(loss(rows, labels), name=name)
+        if not self._looked_into:
+            check_nothing_hidden(value, rows, known=self.parameters(), name=name)
+            self._looked_into = True
+        return value

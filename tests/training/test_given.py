@@ -1,0 +1,210 @@
+"""Losses by others: they train as trine's own do, are resumed to the same bits, and are recorded."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pytorch_metric_learning import losses, miners
+from torch import Tensor, nn
+
+import world_given
+from runs import rows
+from trine.encoders import Encoder, EncoderRecipe, MlpSettings
+from trine.errors import InputError, SettingError
+from trine.evaluation import retrieval
+from trine.losses import triplet_loss
+from trine.run import evaluate_run, train_run
+from trine.training import (
+    LossRecipe,
+    Recipe,
+    SamplerRecipe,
+    TrainingRecipe,
+    fit,
+    load_recipe,
+    read_findings,
+    with_loss,
+)
+from trine.training.folder import RunFolder
+from trine.training.step import TripletStep
+from worlds import run_world
+
+DATA = rows([9] * 8, spread=0.9)
+RECIPE = Recipe(
+    encoder=EncoderRecipe(dimension=6, mlp=MlpSettings((24,), dropout=0.1)),
+    sampler=SamplerRecipe(identities=6, items=4),
+    training=TrainingRecipe(steps=25, checkpoint_every=4, device="cpu"),
+)
+
+
+def hard(embeddings: Tensor, labels: Tensor) -> Tensor:
+    return triplet_loss(embeddings, labels, margin=0.3, mining="hard", reduction="mean")
+
+
+def same(one: Encoder, other: Encoder) -> bool:
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("chunk", [None, 7])
+def test_a_function_trains_to_the_bits_of_the_same_loss_in_the_recipe(
+    tmp_path: Path, chunk: int | None
+) -> None:
+    recipe = replace(RECIPE, training=replace(RECIPE.training, chunk=chunk))
+    own = replace(recipe, loss=LossRecipe(margin=0.3, mining="hard", reduction="mean"))
+    expected = fit(DATA, own, out=tmp_path / "own", progress=False)
+    given = fit(DATA, recipe, out=tmp_path / "given", loss=hard, progress=False)
+    assert same(given, expected)
+    assert not same(given, fit(DATA, recipe, out=tmp_path / "other", progress=False))
+
+
+def test_a_loss_and_a_miner_of_pytorch_metric_learning_train(tmp_path: Path) -> None:
+    loss, miner = losses.TripletMarginLoss(margin=0.2), miners.TripletMarginMiner(0.2, "semihard")
+
+    def mined(embeddings: Tensor, labels: Tensor) -> Tensor:
+        found: Tensor = loss(embeddings, labels, miner(embeddings, labels))
+        return found
+
+    still = replace(RECIPE, training=replace(RECIPE.training, learning_rate=1e-9))
+    untrained = fit(DATA, still, out=tmp_path / "still", loss=mined, progress=False)
+    before = retrieval(untrained.embed(DATA), DATA.labels, resamples=0).map_at_r
+    assert before < 0.6
+    for name, other in (("mined", mined), ("similarity", losses.MultiSimilarityLoss())):
+        trained = fit(DATA, RECIPE, out=tmp_path / name, loss=other, progress=False)
+        assert retrieval(trained.embed(DATA), DATA.labels, resamples=0).map_at_r > before + 0.2
+
+
+def test_a_run_says_which_loss_it_was_trained_with_and_claims_no_triplets(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    report = train_run(DATA, RECIPE, out=out, loss=losses.MultiSimilarityLoss(), progress=False)
+    written = load_recipe(out / "recipe.yaml").loss
+    assert written.name == "given"
+    assert written.given is not None
+    assert written.given.startswith("pytorch_metric_learning.")
+    assert written.given.endswith(".MultiSimilarityLoss")
+    with (out / "metrics.csv").open(encoding="utf-8") as file:
+        logged = [row for row in csv.DictReader(file) if row["loss"]]
+    assert float(logged[-1]["loss"]) < float(logged[0]["loss"])
+    assert float(logged[-1]["positive_distance"]) < float(logged[-1]["negative_distance"])
+    assert {row[key] for row in logged for key in ("mining", "margin", "active", "active_per_item")} == {""}
+    assert report.census is None
+    assert read_findings(RunFolder(out))[0].loss == "given"
+    again = evaluate_run(out, DATA, out=tmp_path / "again")
+    assert again.after.to_json() == report.after.to_json()
+    assert again.census is None
+
+
+class Killed(BaseException):
+    """Ends a run in the middle, as a kill would."""
+
+
+@pytest.mark.parametrize("killed", [3, 13])
+def test_the_parameters_of_a_loss_are_trained_and_resumed_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
+) -> None:
+    def proxies() -> losses.ProxyAnchorLoss:
+        torch.manual_seed(3)
+        return losses.ProxyAnchorLoss(num_classes=8, embedding_size=6)
+
+    recipe = replace(RECIPE, training=replace(RECIPE.training, chunk=9))
+    whole = proxies()
+    expected = fit(DATA, recipe, out=tmp_path / "whole", loss=whole, progress=False)
+    assert not torch.equal(whole.proxies, proxies().proxies)
+    original = TripletStep.loss
+
+    def loss(self: Any, *arguments: Any, step: int) -> Tensor:
+        if step >= killed:
+            raise Killed
+        return original(self, *arguments, step=step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TripletStep, "loss", loss)
+        with pytest.raises(Killed):
+            fit(DATA, recipe, out=tmp_path / "cut", loss=proxies(), progress=False)
+    after = proxies()
+    resumed = fit(DATA, recipe, out=tmp_path / "cut", loss=after, resume=True, progress=False)
+    assert same(resumed, expected)
+    assert torch.equal(after.proxies, whole.proxies)
+
+
+def test_a_run_is_resumed_with_its_own_loss_alone(tmp_path: Path) -> None:
+    fit(DATA, RECIPE, out=tmp_path, loss=hard, progress=False)
+    kept = load_recipe(tmp_path / "recipe.yaml")
+    assert kept.loss.given is not None
+    assert kept.loss.given.endswith("test_given.hard")
+    fit(DATA, kept, out=tmp_path, loss=hard, resume=True, progress=False)
+    with pytest.raises(
+        SettingError, match=r"loss is .*\.hard, which was given in Python; give it again as loss="
+    ):
+        fit(DATA, kept, out=tmp_path, resume=True, progress=False)
+    with pytest.raises(SettingError, match=r"loss is .*\.hard, and .*MultiSimilarityLoss was given"):
+        fit(DATA, kept, out=tmp_path, loss=losses.MultiSimilarityLoss(), resume=True, progress=False)
+    with pytest.raises(SettingError, match=r"other settings \(loss.name, loss.given\)"):
+        fit(DATA, RECIPE, out=tmp_path, resume=True, progress=False)
+
+
+def test_a_loss_is_named_by_where_it_is_from() -> None:
+    assert with_loss(Recipe(), partial(partial(hard))).loss.given == f"{__name__}.hard"
+    assert with_loss(Recipe(), nn.L1Loss()).loss.given == "torch.nn.modules.loss.L1Loss"
+    assert with_loss(Recipe(), None) == Recipe()
+    once = with_loss(Recipe(), hard)
+    assert with_loss(once, hard) == once
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_the_joined_batch() -> None:
+    value, at_rows, at_weights = world_given.learned(0, 11)
+    found = run_world(2, "world_given:part")
+    for other, _, weights in found:
+        torch.testing.assert_close(other, value)
+        torch.testing.assert_close(weights, at_weights)
+    # The average over processes, as DistributedDataParallel takes it, is then the gradient of one.
+    torch.testing.assert_close(torch.cat([gradient for _, gradient, _ in found]), 2 * at_rows)
+
+
+HIDDEN = nn.Linear(6, 6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "said"),
+    [
+        (lambda x, y: {"loss": x.sum()}, "returned dict, expected one number"),
+        (lambda x, y: x.sum(dim=1), r"returned a tensor of shape \(\d+,\), expected one number"),
+        (lambda x, y: 0.5, "returned float, expected one number"),
+        (lambda x, y: x.detach().sum(), "a number without a way back to the embeddings"),
+        (lambda x, y: HIDDEN(x).sum(), "learns with 2 tensors of its own that cannot be found"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [None, 9])
+def test_what_cannot_be_learned_from_has_its_sentence(
+    tmp_path: Path, loss: Any, said: str, chunk: int | None
+) -> None:
+    recipe = replace(RECIPE, training=replace(RECIPE.training, chunk=chunk))
+    with pytest.raises(InputError, match=said):
+        fit(DATA, recipe, out=tmp_path / "run", loss=loss, progress=False)
+
+
+def test_settings_of_another_loss_are_refused(tmp_path: Path) -> None:
+    for settings, said in (
+        (
+            LossRecipe(mining="hard"),
+            "loss.mining is hard, a setting of the triplet loss, and loss.name is given",
+        ),
+        (LossRecipe(margin=None), "loss.margin is null, a setting of the triplet or contrastive loss"),
+        (LossRecipe(memory=50), "loss.memory is 50, a setting"),
+        (LossRecipe(name="contrastive"), "loss is contrastive, and .*hard was given as loss="),
+    ):
+        with pytest.raises(SettingError, match=said):
+            fit(DATA, replace(RECIPE, loss=settings), out=tmp_path, loss=hard)
+    with pytest.raises(InputError, match="loss must be callable with embeddings and labels, given str"):
+        fit(DATA, RECIPE, out=tmp_path, loss="hard")  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"loss\.name is given, and loss\.given is null"):
+        load_recipe(overrides={"loss.name": "given"})
+    with pytest.raises(SettingError, match=r"loss\.name is given, and the triplets of this run are listed"):
+        fit(DATA, RECIPE, out=tmp_path, loss=hard, triplets=np.array([[0, 1, 20]]))

@@ -1,0 +1,198 @@
+"""Learning from a pretrained network: its head alone, from features made once, or all of it at two rates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+
+import trine.training.mechanics as mechanics
+from trine.data import Dataset, ImageArray, Vectors
+from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_alone, load
+from trine.errors import SettingError
+from trine.evaluation import retrieval
+from trine.run import evaluate_run, train_run
+from trine.run.parts import part_of
+from trine.training import AugmentRecipe, LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
+from trine.training.schedule import stream_seed
+
+DIGITS = load_digits()
+
+
+def digits(count: int, *, first: int = 0) -> Dataset:
+    chosen = slice(first, first + count)
+    pixels = (DIGITS.images[chosen] * 15.9375).astype(np.uint8)
+    names = tuple(f"item {first + i}" for i in range(count))
+    labels = DIGITS.target[chosen].astype(np.int64)
+    return Dataset(ImageArray(pixels), labels, tuple("0123456789"), names, root="digits")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    return Recipe(
+        encoder=EncoderRecipe(
+            network="test_resnet", weights=str(path), dimension=6, image_size=32, frozen=True
+        ),
+        sampler=SamplerRecipe(identities=4, items=3),
+        training=TrainingRecipe(steps=17, checkpoint_every=4),
+    )
+
+
+def started(recipe: Recipe) -> Encoder:
+    return build_encoder(digits(60).items, recipe=recipe.encoder, seed=7)
+
+
+def test_a_frozen_network_stays_as_it_came_and_its_head_learns(recipe: Recipe, tmp_path: Path) -> None:
+    came = started(recipe)
+    fitted = fit(digits(60), recipe, out=tmp_path / "run", progress=False)
+    trained = load(tmp_path / "run")
+    assert trained.fingerprint == fitted.fingerprint
+    for name, value in came.network.state_dict().items():
+        assert torch.equal(value, trained.network.state_dict()[name]), name
+    assert not torch.equal(came.head.weight, trained.head.weight)
+
+
+def test_it_learns_what_a_head_learns_from_features_computed_before(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, encoder=replace(recipe.encoder, head="principal"))
+    data, came = digits(60), started(recipe)
+    fit(data, recipe, out=tmp_path / "run", progress=False)
+    by_hand = head_alone(came)
+    rows = replace(data, items=Vectors(came.features(data)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trine.training.train.build_encoder", lambda *_, **__: by_hand)
+        vectors = replace(recipe, encoder=EncoderRecipe(dimension=6))
+        fit(rows, vectors, out=tmp_path / "rows", progress=False)
+    found = load(tmp_path / "run").embed(data)
+    assert found.std() > 0.1
+    np.testing.assert_allclose(found, by_hand.embed(rows.items), atol=1e-6)
+    # The head that was learned apart from it is the encoder's own.
+    np.testing.assert_allclose(came.embed(data), found, atol=1e-6)
+
+
+def test_an_interrupted_run_of_a_frozen_network_is_resumed(recipe: Recipe, tmp_path: Path) -> None:
+    data = digits(60)
+    whole = fit(data, recipe, out=tmp_path / "whole", progress=False)
+
+    class CutOffError(Exception):
+        pass
+
+    def cut_off(encoder: Encoder, *, step: int) -> None:
+        if step >= 8:
+            raise CutOffError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mechanics, "check_finite", cut_off)
+        with pytest.raises(CutOffError):
+            fit(data, recipe, out=tmp_path / "cut", progress=False)
+    resumed = fit(data, recipe, out=tmp_path / "cut", resume=True, progress=False)
+    assert resumed.fingerprint == whole.fingerprint
+
+
+def test_the_best_look_at_validation_items_is_kept(recipe: Recipe, tmp_path: Path) -> None:
+    looked: list[np.ndarray] = []
+
+    def merit(embeddings: np.ndarray, labels: np.ndarray) -> float:
+        looked.append(embeddings)
+        return -float(len(looked))  # the first look is the best
+
+    patient = replace(recipe, training=replace(recipe.training, evaluate_every=4))
+    validation = digits(30, first=60)
+    encoder = fit(
+        digits(60), patient, out=tmp_path / "run", validation=validation, merit=merit, progress=False
+    )
+    assert len(looked) > 2
+    np.testing.assert_allclose(encoder.embed(validation), looked[0], atol=1e-6)
+    assert not np.allclose(looked[0], looked[-1], atol=1e-3)
+
+
+def test_the_principal_head_is_that_of_a_principal_component_analysis(recipe: Recipe) -> None:
+    principal = replace(recipe.encoder, head="principal", normalise=False)
+    data = digits(60)
+    encoder = build_encoder(data.items, recipe=principal)
+    expected = PCA(6, svd_solver="full").fit_transform(encoder.features(data))
+    found = encoder.embed(data)
+    assert expected.std() > 0.01
+    between = np.linalg.norm(expected[:, None] - expected[None], axis=2)
+    np.testing.assert_allclose(np.linalg.norm(found[:, None] - found[None], axis=2), between, atol=1e-4)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+
+
+def test_a_principal_head_needs_as_many_components_as_numbers() -> None:
+    rows = Vectors(np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32))
+    wanted = EncoderRecipe(dimension=5, head="principal", mlp=MlpSettings(hidden=()))
+    with pytest.raises(SettingError, match=r"5 items with 9 features have at most 4 components, fewer than"):
+        build_encoder(rows, recipe=wanted)
+    assert build_encoder(rows, recipe=replace(wanted, dimension=4)).embed(rows).shape == (5, 4)
+
+
+def test_the_network_takes_its_share_of_the_learning_rate(recipe: Recipe, tmp_path: Path) -> None:
+    moved: dict[float, list[torch.Tensor]] = {}
+    for share in (1.0, 0.25):
+        whole = replace(
+            recipe,
+            encoder=replace(recipe.encoder, frozen=False),
+            training=replace(recipe.training, steps=1, network_rate=share, warmup=0.0, schedule="constant"),
+        )
+        came = build_encoder(digits(60).items, recipe=whole.encoder, seed=stream_seed(whole.seed, "weights"))
+        trained = fit(digits(60), whole, out=tmp_path / f"{share}", progress=False)
+        pairs = zip(trained.parameters(), came.parameters(), strict=True)
+        moved[share] = [(after - before).detach() for after, before in pairs]
+    head = 2
+    for slow, fast in zip(moved[0.25][:-head], moved[1.0][:-head], strict=True):
+        torch.testing.assert_close(slow, 0.25 * fast, rtol=1e-3, atol=1e-6)
+    assert max(float(each.abs().max()) for each in moved[1.0][:-head]) > 1e-4
+    for slow, fast in zip(moved[0.25][-head:], moved[1.0][-head:], strict=True):
+        torch.testing.assert_close(slow, fast)
+
+
+def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    for wrong, message in (
+        (
+            replace(recipe, encoder=EncoderRecipe(frozen=True)),
+            r"encoder.network 'auto' comes untrained; name a timm model with weights",
+        ),
+        (
+            replace(recipe, encoder=EncoderRecipe(network="test_resnet", frozen=True, pretrained=False)),
+            r"encoder.network 'test_resnet' comes untrained",
+        ),
+        (
+            replace(recipe, training=replace(recipe.training, network_rate=0.1)),
+            r"training.network_rate is 0.1, and a frozen network does not learn",
+        ),
+        (
+            replace(recipe, augment=AugmentRecipe(flip=0.5)),
+            r"augment.flip is 0.5, and a frozen network sees each picture once",
+        ),
+    ):
+        with pytest.raises(SettingError, match=message):
+            fit(digits(60), wrong, out=tmp_path / "run", progress=False)
+    off = replace(recipe.training, steps=1)
+    fit(digits(60), replace(recipe, augment=AugmentRecipe(rotate=0), training=off), out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_run_is_compared_with_the_pretrained_network(recipe: Recipe, tmp_path: Path, frozen: bool) -> None:
+    run = replace(recipe, encoder=replace(recipe.encoder, frozen=frozen), loss=LossRecipe(margin=0.3))
+    report = train_run(digits(200), run, out=tmp_path / "run", progress=False)
+    assert report.before_is.startswith("the features of the pretrained network")
+    assert report.before_is in str(report)
+    assert report.before is not None
+    tested = digits(200).subset(part_of(tmp_path / "run", digits(200), "test")[0])
+    rows = started(recipe).features(tested)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    expected = retrieval(rows, tested.labels, distance="euclidean").map_at_r
+    assert report.before.retrieval.map_at_r == pytest.approx(expected)
+    assert 0.1 < expected < 1
+    assert report.after.retrieval.map_at_r != expected
+    again = evaluate_run(tmp_path / "run", digits(200))
+    assert again.before is not None
+    assert again.before.retrieval.map_at_r == pytest.approx(expected)
