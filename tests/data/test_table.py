@@ -97,7 +97,7 @@ def test_missing_labels_paths_and_numbers_are_named_by_row(tmp_path: Path) -> No
         load(path, policy=LoadPolicy(unlabelled="skip"))
     with pytest.raises(
         DataError,
-        match=r"1 row with missing values: row 3 \(column 'v' is empty\); .* or keep them with missing='keep'",
+        match=r"1 row with missing values: row 3 \(column 'v' is empty\); .* or keep them with missing=",
     ):
         load(path, policy=LoadPolicy(unlabelled="skip", unreadable="skip"))
     kept = LoadPolicy(unlabelled="skip", unreadable="skip", missing="keep")

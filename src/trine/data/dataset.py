@@ -11,15 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.pictures import MAX_PIXELS, decode
-from trine.data.table import Row
 from trine.errors import DataError, InputError
-from trine.shapes import Float32, Int64, Shaped, UInt8
+from trine.shapes import Float32, Int64, UInt8
 
 Kind = Literal["images", "vectors"]
 """What the items are: pictures, or rows of numbers and texts."""
-
-Item = Shaped[np.ndarray, "..."] | Row
-"""One item: an array, or a row of a table."""
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of items, from 0."""
@@ -40,7 +36,7 @@ class Items(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Item: ...
+    def __getitem__(self, index: int, /) -> Any: ...
 
     def subset(self, indices: Indices, /) -> Items:
         """Takes a part of the items, in the order given."""

@@ -223,8 +223,8 @@ def _open(
     strange = np.isin(dataset.labels[indices], wanted)
     if not wanted or len(present) - len(set(wanted)) < 2:
         raise DataError(
-            f"{count(len(set(wanted)), 'unknown identity', 'unknown identities')} of {len(present)} cannot be "
-            f"set apart: expected at least one, and two that are known"
+            f"{count(len(set(wanted)), 'unknown identity', 'unknown identities')} of {len(present)} cannot "
+            "be set apart: expected at least one, and two that are known"
         )
     train, validation, test = _stratified(dataset, indices[~strange], fractions, seed)
     return [train, validation, np.sort(np.concatenate([test, indices[strange]]))]

@@ -49,7 +49,8 @@ class Table:
         for name, length in lengths.items():
             if length != lengths[first]:
                 raise DataError(
-                    f"the column {name!r} has {length} values and {first!r} {lengths[first]}: expected as many"
+                    f"the column {name!r} has {length} values and {first!r} {lengths[first]}: expected as "
+                    "many"
                 )
         for name in self.features:
             if name not in self.columns:
@@ -105,14 +106,13 @@ def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Ta
         values = []
         for position, row in enumerate(rows):
             if name not in row:
-                raise InputError(
-                    f"item {first + position} has no column {name!r}: {nearest(name, [str(key) for key in row])}"
-                )
+                known = nearest(name, [str(key) for key in row])
+                raise InputError(f"item {first + position} has no column {name!r}: {known}")
             value = row[name]
             if not isinstance(value, str | float | int | np.number | np.bool_ | None):
                 raise InputError(
-                    f"item {first + position} has a {type(value).__name__} in the column {name!r}, expected a "
-                    "number, a text, or None where it is missing"
+                    f"item {first + position} has a {type(value).__name__} in the column {name!r}, expected "
+                    "a number, a text, or None where it is missing"
                 )
             values.append(value)
         columns[name] = _column(values)

@@ -139,8 +139,8 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
     array = np.asarray(rows, dtype=np.float64).reshape(len(items), -1)
     if array.shape[1] != len(names):
         raise InputError(
-            f"items have {array.shape[1]} numbers, and this encoder takes {len(names)}; give the columns that "
-            "it was trained on"
+            f"items have {array.shape[1]} numbers, and this encoder takes {len(names)}; give the columns "
+            "that it was trained on"
         )
     texts = [column.name for column in table.columns if column.categories]
     if texts:
@@ -202,7 +202,7 @@ def _from_categories(values: NDArray[Any], categories: Sequence[str]) -> Float32
 
 
 def _names(values: NDArray[Any]) -> list[str]:
-    """Categories by one name each, whether a source read them as numbers or as texts: "007", 7 and 7.0 are one."""
+    """Categories by one name each, read as numbers or as texts: "007", 7 and 7.0 are one."""
     distinct, which = np.unique(values, return_inverse=True)
     names = [_name(value) for value in distinct.tolist()]
     return [names[at] for at in which.tolist()]

@@ -64,8 +64,8 @@ def scale(
     - `standard`: (x - mean) / deviation.
     - `robust`: asinh((x - median) / range), which is linear in the middle and logarithmic far out, so that
       a value a million times the usual one is far and not everything.
-    - `quantile`: the share of training values below x, as a score of the normal distribution (between -3.1 and
-      3.1); of equal values, the middle of the shares. Values between two quantiles are interpolated.
+    - `quantile`: the share of training values below x, as a score of the normal distribution (between -3.1
+      and 3.1); of equal values, the middle of the shares. Values between two quantiles are interpolated.
     - `length`: as they are.
 
     Args:

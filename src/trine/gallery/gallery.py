@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
+from trine.data import Items
 from trine.errors import CalibrationError, InputError, SettingError
 from trine.gallery.clusters import Clusters, cluster, made_with
 from trine.gallery.decision import Candidate, Identification, Threshold, Verification
@@ -144,7 +145,7 @@ class Gallery(Upkeep):
 
     def identify_many(
         self,
-        items: Sequence[Any] | None = None,
+        items: Sequence[Any] | Items | None = None,
         *,
         embeddings: Vectors | None = None,
         threshold: float | None = None,

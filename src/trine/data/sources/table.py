@@ -130,26 +130,23 @@ def _rows(
     path: Path, table: Any, wanted: _Wanted, labels: list[str] | None, columns: dict[str, NDArray[Any]]
 ) -> Found:
     texts = set(wanted.categories)
-    values = {name: _values(table, name, text=name in texts) for name in wanted.spare}
-    numbers = [
-        name
-        for name in (wanted.usual if wanted.asked is None else wanted.asked)
-        if name not in texts and values[name] is not None and is_numeric(values[name])
-    ]
-    used = [name for name in numbers if not np.isnan(values[name]).all()]
-    left = [name for name in (wanted.usual if wanted.asked is None else wanted.asked) if name not in used]
-    left = [name for name in left if name not in texts]
+    read = ((name, _values(table, name, text=name in texts)) for name in wanted.spare)
+    values = {name: held for name, held in read if held is not None}
+    asked = [name for name in (wanted.usual if wanted.asked is None else wanted.asked) if name not in texts]
+    numbers = [name for name in asked if _has_numbers(values.get(name))]
+    left = [name for name in asked if name not in numbers]
     if wanted.asked is not None and left:
         raise DataError(
-            f"{path}: the column {left[0]!r} has no numbers: leave it out of features, or name it in categories"
+            f"{path}: the column {left[0]!r} has no numbers: leave it out of features, or name it in "
+            "categories"
         )
-    used = [name for name in wanted.spare if name in texts or name in used]
+    used = [name for name in wanted.spare if name in texts or name in numbers]
     if not used:
         raise DataError(
             f"{path} has neither a path column ({', '.join(PATHS)}) nor columns of numbers: "
             "name the path column, or add feature columns"
         )
-    items = Table({name: held for name, held in values.items() if held is not None}, tuple(used))
+    items = Table(values, tuple(used))
     return Found(
         items=items,
         names=[f"row {row}" for row in range(1, len(items) + 1)],
@@ -159,6 +156,10 @@ def _rows(
         missing=_first(items, is_missing, "is empty"),
         notes=(f"columns without numbers, not looked at: {some(left, limit=6)}",) if left else (),
     )
+
+
+def _has_numbers(values: NDArray[Any] | None) -> bool:
+    return values is not None and is_numeric(values) and not np.isnan(values).all()
 
 
 def _first(table: Table, test: Callable[[NDArray[Any]], NDArray[np.bool_]], what: str) -> dict[int, str]:
