@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trine.distances import paired_distances, pairwise_distances
     from trine.encoders import Encoder, load
     from trine.errors import TrineError
-    from trine.estimators import LMNN
+    from trine.estimators import LMNN, TripletEmbedding
     from trine.gallery import Gallery
     from trine.losses import (
         ContrastiveLoss,
@@ -44,6 +44,7 @@ _HOME = {
     "Mining": "trine.triplets",
     "Relations": "trine.mining",
     "TrineError": "trine.errors",
+    "TripletEmbedding": "trine.estimators",
     "TripletLoss": "trine.losses",
     "Triplets": "trine.triplets",
     "cached_backward": "trine.training.caching",
@@ -66,6 +67,7 @@ __all__ = [
     "Mining",
     "Relations",
     "TrineError",
+    "TripletEmbedding",
     "TripletLoss",
     "Triplets",
     "cached_backward",

@@ -55,12 +55,12 @@ def test_both_axes_have_one_scale_and_hold_every_point():
 
 def test_thumbnails_keep_apart_and_none_is_left_out_that_had_room():
     points = plane(300)
-    chosen = _with_room(points, 0.5)
+    chosen = _with_room(points, 1.2)
     gaps = np.abs(points[chosen][:, None] - points[chosen]).max(axis=2) + 9 * np.eye(len(chosen))
-    assert gaps.min() >= 0.5
+    assert gaps.min() >= 1.2
     assert len(chosen) < 60
     nearest = np.abs(points[:, None] - points[chosen]).max(axis=2).min(axis=1)
-    assert nearest.max() < 0.5
+    assert nearest.max() < 1.2
     assert len(_with_room(points, 1e-9)) == 60
     assert APART > 1
 

@@ -70,8 +70,9 @@ def test_one_fold_of_lfw(tmp_path):
     assert report.after.clustering.how["method"] == "average"
 
 
+@pytest.mark.slow
 def test_faces_of_orl(tmp_path):
-    recipe = load_recipe("facenet-orl", overrides=SMALL | {"encoder.image_size": 32, "training.steps": 40})
+    recipe = load_recipe("facenet-orl", overrides=SMALL | {"encoder.image_size": 32, "training.steps": 25})
     data, _ = load(faces("faces_orl"))
     report = train_run(data, recipe, out=tmp_path / "run", progress=False)
     assert report.after.retrieval.map_at_r > report.before.retrieval.map_at_r

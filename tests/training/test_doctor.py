@@ -135,11 +135,18 @@ def test_other_settings_are_no_illness(tmp_path: Path, settings: dict[str, Any])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", [None, "trinet"])
-def test_digits_hear_nothing(tmp_path: Path, recipe: str | None) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [
+        (None, {}),
+        ("trinet", {"encoder__image_size": None, "augment__flip": 0, "training__steps": 300}),
+    ],
+    ids=["default", "trinet"],
+)
+def test_digits_hear_nothing(tmp_path: Path, recipe: str | None, settings: dict[str, Any]) -> None:
     data, _ = load("digits")
     train = data.subset(split(data, method="stratified", test=0.25, seed=0).train)
-    found, _ = findings(train, tmp_path / "run", recipe, sampler__identities=10)
+    found, _ = findings(train, tmp_path / "run", recipe, sampler__identities=10, **settings)
     assert not found
 
 

@@ -71,13 +71,14 @@ def test_a_loss_and_a_miner_of_pytorch_metric_learning_train(tmp_path: Path) -> 
         found: Tensor = loss(embeddings, labels, miner(embeddings, labels))
         return found
 
+    longer = replace(RECIPE, training=replace(RECIPE.training, steps=60))
     still = replace(RECIPE, training=replace(RECIPE.training, learning_rate=1e-9))
     untrained = fit(DATA, still, out=tmp_path / "still", loss=mined, progress=False)
     before = retrieval(untrained.embed(DATA), DATA.labels, resamples=0).map_at_r
-    assert before < 0.6
+    assert before < 0.3
     for name, other in (("mined", mined), ("similarity", losses.MultiSimilarityLoss())):
-        trained = fit(DATA, RECIPE, out=tmp_path / name, loss=other, progress=False)
-        assert retrieval(trained.embed(DATA), DATA.labels, resamples=0).map_at_r > before + 0.2
+        trained = fit(DATA, longer, out=tmp_path / name, loss=other, progress=False)
+        assert retrieval(trained.embed(DATA), DATA.labels, resamples=0).map_at_r > before + 0.1
 
 
 def test_a_run_says_which_loss_it_was_trained_with_and_claims_no_triplets(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def _of_one(settings: Any) -> Dataset:
     data, report = load_unlabelled(
         settings.data,
         path_column=settings.path_column,
+        text_column=settings.text_column,
         features=settings.features,
         categories=settings.categories,
         policy=LoadPolicy(

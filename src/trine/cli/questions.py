@@ -13,7 +13,7 @@ from trine.errors import SettingError
 
 if TYPE_CHECKING:
     from trine.data import Dataset
-    from trine.gallery import Hit, Identification, Verification
+    from trine.gallery import Gallery, Hit, Identification, Verification
 
 AT_ONCE = 256
 """How many probes are read, embedded and answered together."""
@@ -38,10 +38,17 @@ def _hits_arguments(parser: Any) -> None:
     parser.add_argument("--where", type=str, action="append", default=[], metavar="CONDITION", help=HELP)
 
 
-def _probes(words: Sequence[str]) -> Dataset:
-    """Pictures by name, or all items of one folder, table or .npz file."""
-    from trine.data import LoadPolicy, load_unlabelled
+def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
+    """Pictures by name, all items of one folder, table or .npz file, or texts as they are."""
+    from pathlib import Path
 
+    from trine.data import LoadPolicy, load_unlabelled, texts_of
+    from trine.encoders import Encoder
+
+    encoder = gallery.encoder
+    reads = isinstance(encoder, Encoder) and encoder.settings.kind == "texts"
+    if reads and not any(Path(word).exists() for word in words):
+        return texts_of(words)
     source = words[0] if len(words) == 1 else list(words)
     data, _ = load_unlabelled(source, policy=LoadPolicy(missing="keep", duplicates="keep"))
     return data
@@ -98,7 +105,10 @@ def _by_gallery(settings: Any) -> Verification:
 
 def _identify_arguments(parser: Any) -> None:
     parser.add_argument(
-        "pictures", type=str, nargs="+", help="who is this? pictures, or a folder, a table or an .npz file"
+        "pictures",
+        type=str,
+        nargs="+",
+        help="who is this? pictures or texts, or a folder, a table or an .npz file",
     )
     _gallery_argument(parser, "of those we know")
     encoder_argument(parser)
@@ -118,7 +128,7 @@ def _identify_arguments(parser: Any) -> None:
 
 def _identify(settings: Any) -> None:
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes(settings.pictures)
+        probes = _probes(settings.pictures, gallery)
         for start in range(0, len(probes), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(probes)))
             answers = gallery.identify_many(
@@ -146,7 +156,7 @@ def _tell_who(name: str, answer: Identification, settings: Any) -> None:
 
 def _search_arguments(parser: Any) -> None:
     parser.add_argument(
-        "picture", type=str, help="what to look for: a picture, or a folder, a table or an .npz file"
+        "picture", type=str, help="what to look for: a picture, a text, or a folder, a table or an .npz file"
     )
     _gallery_argument(parser, "to look in")
     encoder_argument(parser)
@@ -159,7 +169,7 @@ def _search_arguments(parser: Any) -> None:
 def _search(settings: Any) -> None:
     where = conditions(settings.where)
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes([settings.picture])
+        probes = _probes([settings.picture], gallery)
         for place, name in enumerate(probes.names):
             hits = gallery.search(
                 probes.items[place],
@@ -243,6 +253,7 @@ QUESTIONS = {
         _search_arguments,
         "Which items of a gallery are most like this one?",
         "trine search photo.jpg --gallery people -k 10\n"
+        "trine search 'where is my card?' --gallery questions\n"
         "trine search shoe.jpg --gallery shop --where price=10..20 --where colour=red,blue\n"
         "trine search photo.jpg --gallery people -k 10 --offset 10 --exclude ann/1.jpg",
     ),

@@ -97,12 +97,16 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     parser.add_argument(
         name,
         type=str,
-        help="a folder of folders, a .csv, .parquet or .npz file, or: digits, shifted-digits, fashion-mnist",
+        help="a folder of folders or of train.csv and test.csv, a .csv, .parquet or .npz file, or: digits, "
+        "shifted-digits, fashion-mnist",
         **optional,
     )
     parser.add_argument("--label", type=str, default=None, help="the label column of a table")
     parser.add_argument(
         "--path-column", type=str, default=None, help="the column of a table that names the pictures"
+    )
+    parser.add_argument(
+        "--text-column", type=str, default=None, help="the column of a table that holds texts"
     )
     parser.add_argument(
         "--features",
@@ -135,7 +139,7 @@ def data_words(settings: Any) -> str:
         settings: The parsed arguments.
     """
     words = [str(settings.data)]
-    for name in ("label", "path_column", "features", "categories", "pattern"):
+    for name in ("label", "path_column", "text_column", "features", "categories", "pattern"):
         given = getattr(settings, name)
         if given:
             words += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
@@ -160,6 +164,7 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
         data, report = load_unlabelled(
             settings.data,
             path_column=settings.path_column,
+            text_column=settings.text_column,
             features=settings.features,
             categories=settings.categories,
             policy=policy,
@@ -170,6 +175,7 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
         settings.data,
         label=settings.label,
         path_column=settings.path_column,
+        text_column=settings.text_column,
         features=settings.features,
         categories=settings.categories,
         pattern=settings.pattern,

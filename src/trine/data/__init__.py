@@ -3,11 +3,11 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
-from trine.data.choosing import of_identities
-from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Vectors
+from trine.data.choosing import few_of_each, of_identities
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.folds import split_by_folds
 from trine.data.judgements import TripletSplit, questions, split_triplets
-from trine.data.loading import has_identities, load, load_unlabelled, read_items
+from trine.data.loading import has_identities, load, load_unlabelled, read_items, texts_of
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
@@ -33,11 +33,13 @@ __all__ = [
     "Row",
     "Split",
     "Table",
+    "Texts",
     "TripletSampler",
     "TripletSplit",
     "TripletTable",
     "Vectors",
     "decode",
+    "few_of_each",
     "has_identities",
     "load",
     "load_unlabelled",
@@ -50,4 +52,5 @@ __all__ = [
     "split",
     "split_by_folds",
     "split_triplets",
+    "texts_of",
 ]

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Vectors
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Texts, Vectors
 from trine.data.pictures import decode_stream, reason
-from trine.data.report import LoadPolicy, LoadReport, count, some
+from trine.data.report import NOUNS, LoadPolicy, LoadReport, count, some
 from trine.data.table import Table
 from trine.errors import DataError, require
 
@@ -89,7 +89,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
     """
     names = _unique(found.names)
     keep = np.ones(len(found.items), dtype=np.bool_)
-    nouns = ("picture", "pictures") if found.items.kind == "images" else ("row", "rows")
+    nouns = NOUNS[found.items.kind]
 
     def obey(setting: str, what: str, named: Sequence[str], nouns: tuple[str, str] = nouns) -> None:
         if named and getattr(policy, setting) == "error":
@@ -220,6 +220,9 @@ def _read(
         if rows[:1].size:
             for index in wanted:
                 digests[index] = _digest(np.ascontiguousarray(rows[index]).data)
+    elif isinstance(found.items, Texts):
+        for index in wanted:
+            digests[index] = _digest(memoryview(found.items[index].encode()))
     return unreadable, digests
 
 

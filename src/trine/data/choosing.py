@@ -1,4 +1,4 @@
-"""A part of a data set by the names of its identities."""
+"""A part of a data set: some identities, or a few items of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from trine.data.dataset import Dataset
-from trine.errors import DataError, nearest
+from trine.errors import DataError, SettingError, nearest
+from trine.shapes import Int64
 
 NAMED = 20
 
@@ -44,3 +45,30 @@ def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
             raise DataError(f"{dataset.root or 'the data'} has no identity {name!r}; {phrase}")
     numbers = [number for number, name in enumerate(dataset.identities) if name in set(wanted)]
     return dataset.subset(np.flatnonzero(np.isin(dataset.labels, numbers)))
+
+
+def few_of_each(labels: Int64[np.ndarray, " n"], *, most: int, seed: int = 0) -> Int64[np.ndarray, " m"]:
+    """Draws a few items of each identity: what few-shot learning learns from.
+
+    Args:
+        labels: The identity of each item.
+        most: How many of an identity at most; those with fewer keep all.
+        seed: Another seed draws others, the same seed the same ones.
+
+    Returns:
+        Their positions, ascending.
+
+    Raises:
+        SettingError: `most` is below 1.
+
+    Example:
+        >>> few_of_each(np.array([0, 0, 0, 1]), most=2, seed=0).tolist()
+        [0, 2, 3]
+    """
+    if most < 1:
+        raise SettingError(f"most must be at least 1, given {most}")
+    order = np.random.default_rng([seed, 13]).permutation(len(labels))
+    drawn = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(drawn[rank < most])

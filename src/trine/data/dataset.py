@@ -14,8 +14,8 @@ from trine.data.pictures import MAX_PIXELS, decode
 from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
 
-Kind = Literal["images", "vectors"]
-"""What the items are: pictures, or rows of numbers and texts."""
+Kind = Literal["images", "vectors", "texts"]
+"""What the items are: pictures, rows of numbers and categories, or texts."""
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of items, from 0."""
@@ -26,7 +26,8 @@ class Items(Protocol):
     """A sequence of items, of which a part can be taken.
 
     `items[i]` is one item: uint8 (height, width, channels) with 1 or 3 channels where `kind` is
-    "images"; float32 (dimensions,) where it is "vectors", or a row by the names of its columns.
+    "images"; float32 (dimensions,) where it is "vectors", or a row by the names of its columns; a string
+    where it is "texts".
     """
 
     @property
@@ -123,6 +124,28 @@ class Vectors:
         return Vectors(self.rows[np.asarray(indices, dtype=np.int64)])
 
 
+@dataclass(frozen=True)
+class Texts:
+    """Texts, such as questions or titles.
+
+    Args:
+        texts: One for each item.
+    """
+
+    texts: tuple[str, ...]
+    kind: Literal["texts"] = field(default="texts", init=False)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: int, /) -> str:
+        return self.texts[int(index)]
+
+    def subset(self, indices: Indices, /) -> Texts:
+        """Takes a part of the items, in the order given."""
+        return Texts(tuple(self.texts[int(index)] for index in indices))
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled items, and what else is known about each of them.
@@ -178,7 +201,7 @@ class Dataset:
 
     @property
     def kind(self) -> Kind:
-        """What the items are: "images" or "vectors"."""
+        """What the items are: "images", "vectors" or "texts"."""
         return self.items.kind
 
     def identity(self, index: int) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trine.data.checking import Found, check
-from trine.data.dataset import Dataset, ImageFiles
+from trine.data.dataset import Dataset, ImageFiles, Texts
 from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import STRICT, LoadPolicy, LoadReport
 from trine.data.sources.arrays import array_names, read_arrays
 from trine.data.sources.builtin import BUILTIN
+from trine.data.sources.divided import divided_tables, read_divided
 from trine.data.sources.folder import read_folder
 from trine.data.sources.pattern import Pattern
 from trine.data.sources.table import LABELS, header, read_table
@@ -23,6 +25,7 @@ def load(
     *,
     label: str | None = None,
     path_column: str | None = None,
+    text_column: str | None = None,
     features: Sequence[str] | None = None,
     categories: Sequence[str] = (),
     pattern: str | None = None,
@@ -31,15 +34,17 @@ def load(
     """Loads labelled data, and checks every item of it.
 
     A source is a folder with one folder of pictures for each identity, or of pictures whose names tell
-    identity and camera, by a pattern; a table (.csv, .tsv, either
-    also with .gz, or .parquet) with a label column and a path column or feature columns; an `.npz`
-    file with x and y; or the name of a built-in data set, "digits", "shifted-digits" or
-    "fashion-mnist" (write "./digits" for a folder of that name).
+    identity and camera, by a pattern; a table (.csv, .tsv, either also with .gz, or .parquet) with a label
+    column and a path column, a text column or feature columns; a folder with such tables called train and
+    test (and validation); an `.npz` file with x and y; or the name of a built-in data set, "digits",
+    "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
     Args:
         source: The path or the name.
         label: The label column of a table, or the array of labels in an `.npz` file.
         path_column: The column of a table that names the pictures.
+        text_column: The column of a table that holds the texts; None takes one called text, sentence or
+            utterance.
         features: The columns of a table that are the features; None takes all that are numbers.
         categories: Further features: columns of texts, or of numbers that are names, such as codes.
         pattern: What the names of the files in a folder tell, such as `"{identity}_c{camera}_{*}"`: text in
@@ -63,7 +68,14 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    found = _find(source, label, path_column, features, categories, policy, labelled=True, pattern=pattern)
+    columns = {
+        "label": label,
+        "path_column": path_column,
+        "text_column": text_column,
+        "features": features,
+        "categories": categories,
+    }
+    found = _find(source, columns, policy, labelled=True, pattern=pattern)
     return check(found, source=str(source), policy=policy)
 
 
@@ -71,6 +83,7 @@ def load_unlabelled(
     source: str | Path | Sequence[str | Path],
     *,
     path_column: str | None = None,
+    text_column: str | None = None,
     features: Sequence[str] | None = None,
     categories: Sequence[str] = (),
     policy: LoadPolicy = STRICT,
@@ -80,6 +93,8 @@ def load_unlabelled(
     Args:
         source: What `load` takes, one picture, or a list of pictures.
         path_column: The column of a table that names the pictures.
+        text_column: The column of a table that holds the texts; None takes one called text, sentence or
+            utterance.
         features: The columns of a table that are the features; None takes all that are numbers.
         categories: Further features: columns of texts, or of numbers that are names, such as codes.
         policy: What to do with items that cannot be used.
@@ -95,7 +110,14 @@ def load_unlabelled(
     if isinstance(source, str | Path):
         path = Path(source)
         if not (path.is_file() and path.suffix.lower() in PICTURES):
-            found = _find(source, None, path_column, features, categories, policy, labelled=False)
+            columns = {
+                "label": None,
+                "path_column": path_column,
+                "text_column": text_column,
+                "features": features,
+                "categories": categories,
+            }
+            found = _find(source, columns, policy, labelled=False)
             return check(found, source=str(source), policy=policy)
         source = [source]
     paths = tuple(Path(path) for path in source)
@@ -135,6 +157,27 @@ def has_identities(source: str | Path, *, label: str | None = None) -> bool:
     return path.suffix.lower() != ".npz" or "y" in array_names(path)
 
 
+def texts_of(texts: Sequence[str]) -> Dataset:
+    """Makes a data set of texts whose identities are not known, each named by itself.
+
+    Args:
+        texts: The texts.
+
+    Returns:
+        The data set, with label −1 everywhere and no identities.
+
+    Raises:
+        DataError: There is no text, or one is empty.
+
+    Example:
+        >>> texts_of(["where is my card?"]).names
+        ('where is my card?',)
+    """
+    empty = {place: "an empty text" for place, text in enumerate(texts) if not text.strip()}
+    found = Found(Texts(tuple(texts)), list(texts), None, unreadable=empty)
+    return check(found, source=f"{len(texts):,} texts", policy=STRICT)[0]
+
+
 def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixels) -> ImageFiles:
     """Checks pictures and makes items of them, one for each path and in their order.
 
@@ -156,10 +199,7 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
 
 def _find(
     source: str | Path,
-    label: str | None,
-    path_column: str | None,
-    features: Sequence[str] | None,
-    categories: Sequence[str],
+    columns: Mapping[str, Any],
     policy: LoadPolicy,
     *,
     labelled: bool,
@@ -173,19 +213,17 @@ def _find(
             f"pattern={pattern!r} reads the names of files in a folder, but {source} is no folder: "
             "leave pattern out"
         )
+
+    def table(file: Path) -> Found:
+        return read_table(file, **columns, max_pixels=policy.max_pixels, labelled=labelled)
+
     if path.name.lower().endswith(TABLES) and path.is_file():
-        return read_table(
-            path,
-            label=label,
-            path_column=path_column,
-            features=features,
-            categories=categories,
-            max_pixels=policy.max_pixels,
-            labelled=labelled,
-        )
-    named = {"path_column": path_column, "features": features, "categories": list(categories) or None}
-    if path.suffix.lower() != ".npz":
-        named["label"] = label
+        return table(path)
+    if told_by is None and path.is_dir() and (tables := divided_tables(path)):
+        return read_divided(tables, read=table)
+    named = {name: value for name, value in columns.items() if value not in (None, ())}
+    if path.suffix.lower() == ".npz":
+        named.pop("label", None)
     for argument, value in named.items():
         if value is not None:
             raise SettingError(
@@ -203,7 +241,7 @@ def _find(
             f"{nearest(str(source), BUILTIN)}"
         )
     if path.suffix.lower() == ".npz":
-        return read_arrays(path, label=label or "y", labelled=labelled)
+        return read_arrays(path, label=columns["label"] or "y", labelled=labelled)
     raise DataError(
         f"{source} is no data set: expected a folder of folders of pictures, a table "
         f"({', '.join(TABLES)}) or an .npz file"

@@ -62,6 +62,13 @@ class LoadPolicy:
             raise SettingError(f"max_pixels={self.max_pixels} is out of range: expected 1 to {MAX_PIXELS}")
 
 
+NOUNS: dict[Kind, tuple[str, str]] = {
+    "images": ("picture", "pictures"),
+    "vectors": ("row", "rows"),
+    "texts": ("text", "texts"),
+}
+"""What one item of a kind is called, and several."""
+
 STRICT = LoadPolicy()
 """The default: anything that cannot be used is an error; identities with one item stay."""
 
@@ -72,7 +79,7 @@ class LoadReport:
 
     Args:
         source: What was loaded.
-        kind: "images" or "vectors".
+        kind: "images", "vectors" or "texts".
         items: How many items are in the data set.
         identities: How many identities they have.
         fewest: The fewest items that an identity has; 0 without identities.
@@ -107,13 +114,12 @@ class LoadReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        what = "pictures" if self.kind == "images" else "rows"
+        one, what = NOUNS[self.kind]
         head = f"{self.source}: {self.items:,} {what}"
         if self.identities:
             size = f"{self.fewest:,}" + (f" to {self.most:,}" if self.most > self.fewest else "")
             known = count(self.identities, "identity", "identities")
             head += f" of {known}, {size} {'each' if self.identities > 1 else 'in all'}"
-        one = "picture" if self.kind == "images" else "row"
         copies = [f"{later} = {first}" for later, first in self.repeated]
         crossing = [f"{later} = {first}" for later, first in self.conflicting]
         left = "left out, " if self.policy.repeated == "skip" else ""

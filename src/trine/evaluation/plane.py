@@ -154,7 +154,9 @@ def _inked(item: UInt8[np.ndarray, "h w c"], colour: str) -> UInt8[np.ndarray, "
         edge = np.concatenate([item[0], item[-1], item[:, 0], item[:, -1]])
         if np.median(edge) < 26:
             ink = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
-            return np.concatenate([np.broadcast_to(np.uint8(ink), (*item.shape[:2], 3)), item], axis=2)
+            return np.concatenate(
+                [np.broadcast_to(np.array(ink, dtype=np.uint8), (*item.shape[:2], 3)), item], axis=2
+            )
     return small_enough(item)
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from trine.data import Dataset, ImageFiles, Items
+from trine.data import Dataset, ImageFiles, Items, Texts
 from trine.errors import GalleryError, InputError
 from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
 from trine.gallery.store import Store
 from trine.gallery.verification import EmbeddingEncoder
 from trine.shapes import Float32
+
+TEXT = "text"
+"""The key of metadata under which a gallery keeps what its items say, where they are texts."""
 
 
 class Intake:
@@ -22,7 +25,7 @@ class Intake:
     def __init__(self, store: Store, encoder: EmbeddingEncoder | None) -> None:
         """Takes the store that everything is for."""
         self._store = store
-        self._encoder = encoder
+        self.encoder = encoder
 
     def records(self, batch: Sequence[Entry]) -> list[Record]:
         """Checks entries and embeds those that bring no embedding.
@@ -55,7 +58,7 @@ class Intake:
     def entries(
         self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[Entry]:
-        """Embeds a dataset a chunk at a time, with its columns, and what is said by name, as metadata."""
+        """Embeds a dataset a chunk at a time; metadata: its columns, its texts, and what is said by name."""
         if not isinstance(dataset, Dataset):
             raise InputError(
                 f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or "
@@ -67,7 +70,10 @@ class Intake:
             rows = self._embed(part.items, part.names)
             paths = part.items.paths if isinstance(part.items, ImageFiles) else [None] * len(part)
             for i, (name, row, path) in enumerate(zip(part.names, rows, paths, strict=True)):
-                about = {column: values[i] for column, values in columns.items()} | {**metadata.get(name, {})}
+                about = {column: values[i] for column, values in columns.items()}
+                if isinstance(part.items, Texts):
+                    about = {TEXT: part.items[i]} | about
+                about |= metadata.get(name, {})
                 source = None if path is None else str(Path(path).absolute())
                 yield Entry(part.identity(i), name, row, metadata=about, source=source)
 
@@ -93,12 +99,12 @@ class Intake:
         return as_rows(vectors, dimension=self._store.binding.dimension, names=names)
 
     def _embed(self, items: Sequence[Any] | Items, names: Sequence[str] = ()) -> Float32[np.ndarray, "n d"]:
-        if self._encoder is None:
+        if self.encoder is None:
             raise GalleryError(
                 f"the gallery {self._store.address} was opened without an encoder: open it with "
                 f"encoder=, or pass embeddings"
             )
-        return self._rows(self._encoder.embed(items), names)
+        return self._rows(self.encoder.embed(items), names)
 
 
 def _content(entry: Entry) -> Any:

@@ -36,6 +36,11 @@ class Opened:
         self._identifier = Identifier(store)
         self._threshold = threshold
 
+    @property
+    def encoder(self) -> EmbeddingEncoder | None:
+        """What embeds the items; None where embeddings are given."""
+        return self._intake.encoder
+
     @classmethod
     def open(
         cls,

@@ -21,7 +21,7 @@ from trine.run.judged_report import JudgedReport
 from trine.run.judgement_parts import judged_part, told, write_judgements
 from trine.run.pages.judged import JudgedSubject, judged_page
 from trine.run.parts import SPLIT, Part, check_part, counted, name_of, run_of, split_record
-from trine.run.start import prepared_rows, start_of
+from trine.run.start import PRETRAINED, prepared_rows, start_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings
 
@@ -271,21 +271,20 @@ def _before(
     encoder: Encoder, items: Dataset, triplets: Int64[np.ndarray, "t 3"], recipe: Recipe | None
 ) -> tuple[TripletAgreement | None, str]:
     """The most that the raw items reach on these very judgements, and how."""
-    raw = prepared_rows(encoder, items)
-    if raw is None:
+    given: dict[str, Float32[np.ndarray, "n d"]] = {}
+    if (raw := prepared_rows(encoder, items)) is not None:
+        what = "pixels" if items.kind == "images" else "features"
+        scaled = encoder.settings.table is not None and not encoder.settings.unit_rows
+        given[f"{what} as {'prepared' if scaled else 'they are'}"] = raw
+        if items.kind == "vectors":
+            spread = raw.std(axis=0, dtype=float)
+            standard = (raw - raw.mean(axis=0, dtype=float)) / np.where(spread > 1e-12, spread, 1.0)
+            given["standardised features"] = standard.astype(np.float32)
+    start = None if recipe is None else start_of(encoder, items, recipe.encoder)
+    if start is not None and start.words == PRETRAINED:
+        given["features of the pretrained network"] = start.rows
+    if not given:
         return None, ""
-    what = "pixels" if items.kind == "images" else "features"
-    prepared = encoder.settings.table is not None and encoder.settings.table.scaling != "length"
-    given = {f"{what} as {'prepared' if prepared else 'they are'}": raw}
-    if items.kind == "vectors":
-        spread = raw.std(axis=0, dtype=float)
-        given["standardised features"] = (
-            (raw - raw.mean(axis=0, dtype=float)) / np.where(spread > 1e-12, spread, 1.0)
-        ).astype(np.float32)
-    if recipe is not None and recipe.encoder.is_pretrained:
-        start = start_of(encoder, items, recipe.encoder)
-        if start is not None:
-            given["features of the pretrained network"] = start.rows
     found = {
         f"{words}, {called} distance": triplet_agreement(rows, triplets, distance=distance)
         for words, rows in given.items()

@@ -43,7 +43,8 @@ def start_of(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe | None) -
         are; else the items as the encoder is given them. None where these are too many numbers, or where
         the pretrained weights can no longer be had.
     """
-    if recipe is None or not recipe.is_pretrained:
+    texts = encoder.settings.kind == "texts"
+    if recipe is None or not (recipe.is_pretrained or (texts and recipe.pretrained)):
         rows = _raw(encoder, dataset)
         return None if rows is None else Start(rows, RAW)
     untrained = encoder if recipe.frozen else _as_it_came(encoder, dataset, recipe)
@@ -56,8 +57,10 @@ def start_of(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe | None) -
 
 
 def _as_it_came(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe) -> Encoder | None:
-    height, width = encoder.settings.shape[1:]
-    same = replace(recipe, image_size=(height, width), head="random")
+    same = replace(recipe, head="random")
+    if encoder.settings.kind == "images":
+        height, width = encoder.settings.shape[1:]
+        same = replace(same, image_size=(height, width))
     try:
         return build_encoder(dataset.items.subset([0]), recipe=same)
     except (ModelError, ImportError):
@@ -75,6 +78,8 @@ def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | Non
 def prepared_rows(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
     """The items as the encoder prepares them, one a row; None where they are too many."""
     shape = encoder.settings.shape
+    if encoder.settings.kind == "texts":
+        return None  # the numbers of its tokens say nothing
     if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
         return None
     rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)

@@ -14,6 +14,7 @@ from trine.data import (
     PairTable,
     Split,
     TripletTable,
+    few_of_each,
     of_identities,
     read_pairs,
     split,
@@ -83,6 +84,9 @@ def train_run(
         dataset = of_identities(dataset, recipe.data.identities)
     table = None if pairs is None else read_pairs(pairs)
     parts, words = _divided(dataset, recipe, table)
+    if recipe.data.shots is not None:
+        few = few_of_each(dataset.labels[parts.train], most=recipe.data.shots, seed=recipe.seed)
+        parts, words = replace(parts, train=parts.train[few]), f"{words}, at most {recipe.data.shots} of each"
     distance, far = recipe.loss.distance, recipe.evaluation.far
     taught, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
     listed = None if table is None else listed_pairs(table, dataset, parts.test)

@@ -6,6 +6,7 @@ from trine.training.augment import AugmentRecipe, augment
 from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
 from trine.training.given import Loss, with_loss
+from trine.training.in_memory import fit_in_memory
 from trine.training.log import read_looks
 from trine.training.processes import World, world_of
 from trine.training.reading import (
@@ -54,6 +55,7 @@ __all__ = [
     "diagnose",
     "effective_rank",
     "fit",
+    "fit_in_memory",
     "load_recipe",
     "read_findings",
     "read_looks",

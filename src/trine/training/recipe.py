@@ -45,6 +45,8 @@ class DataRecipe:
             seen), or `auto`, which is `triplets`.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
+        shots: How many items of each identity are learned from at most, drawn by the seed; null takes all
+            that the training part has.
         test_folds: With `folds`, those whose identities the final figures are from.
         validation_folds: With `folds`, those whose identities choose when to stop, and the threshold.
         seed: Which items are drawn for each part; null takes the seed of the run. Runs with another seed
@@ -64,6 +66,7 @@ class DataRecipe:
     ] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
+    shots: Annotated[int, Range(at_least=2)] | None = None
     test_folds: tuple[int | str, ...] = ()
     validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None

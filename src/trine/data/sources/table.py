@@ -1,4 +1,4 @@
-"""A CSV or Parquet table: a label column, and a path column or columns of numbers."""
+"""A CSV or Parquet table: a label column, and a path column, a text column or columns of numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.checking import Found
-from trine.data.dataset import ImageFiles
+from trine.data.dataset import ImageFiles, Texts
 from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import some
 from trine.data.sources.arrays import COLUMNS
@@ -31,6 +31,9 @@ PATHS = ("path", "file", "filename", "filepath", "image", "picture")
 NAMES = ("name", "id", "item")
 """The names by which the column that names the rows is known; capitals do not matter."""
 
+TEXTS = ("text", "sentence", "utterance")
+"""The names by which a column of texts is known when none is given; capitals do not matter."""
+
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
@@ -41,15 +44,16 @@ def read_table(
     path_column: str | None,
     features: Sequence[str] | None,
     max_pixels: int,
+    text_column: str | None = None,
     categories: Sequence[str] = (),
     labelled: bool = True,
 ) -> Found:
     """Reads a table: one row for each item.
 
-    With a path column the items are pictures; paths are relative to the table's folder. Without one
-    they are rows of a `Table` of all columns but the label, in which the feature columns are named.
-    Columns called camera, group and split are kept beside. These rows go by the column called name, id or
-    item, where there is one and it is not asked for as a feature; it is none then.
+    With a path column the items are pictures; paths are relative to the table's folder. With a text
+    column they are texts. Without either they are rows of a `Table` of all columns but the label, in
+    which the feature columns are named; these go by the column called name, id or item, where there is one
+    and it is not asked for as a feature. Columns called camera, group and split are kept beside.
     Labels are kept as they are written: "007" and "7" are two identities.
 
     Args:
@@ -61,6 +65,8 @@ def read_table(
         features: The feature columns; None takes all columns of numbers that remain.
         categories: Further features, which are read as texts.
         max_pixels: The most pixels that a picture may have.
+        text_column: The column of texts; None takes the one that is called text, sentence or utterance, if
+            there is one, and neither a path column nor features are named.
         labelled: Whether a label column is wanted.
 
     Returns:
@@ -83,19 +89,21 @@ def read_table(
     asked = path_column is not None
     if path_column is not None:
         _column_name(path, names, path_column, (), "path_column")
-    elif features is None:
+    elif features is None and text_column is None:
         path_column = next((name for name in names if name.lower() in PATHS), None)
+    if text_column is not None:
+        _column_name(path, names, text_column, (), "text_column")
+    elif features is None and path_column is None and not categories:
+        text_column = next((name for name in names if name.lower() in TEXTS and name != label), None)
     for name in (*(features or ()), *categories):
         _column_name(path, names, name, (), "features")
     known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
-    taken = (label, path_column, *known, *(features or ()), *categories)
+    taken = (label, path_column, text_column, *known, *(features or ()), *categories)
     naming = next(
         (name for word in NAMES for name in names if name.lower() == word and name not in taken), None
     )
-    text = [
-        name for name in dict.fromkeys((label, path_column, naming, *known, *categories)) if name in names
-    ]
-    table = read_columns(path, text)
+    read = dict.fromkeys((label, path_column, text_column, naming, *known, *categories))
+    table = read_columns(path, [name for name in read if name in names])
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each item")
     labels = strings(table, label) if labelled and label else None
@@ -109,6 +117,17 @@ def read_table(
             labels=labels,
             columns=columns,
             unreadable={row: f"row {row + 1} has no path" for row, file in enumerate(files) if not file},
+        )
+    if text_column is not None:
+        texts = strings(table, text_column)
+        return Found(
+            items=Texts(tuple(texts)),
+            names=[f"row {row}" for row in range(1, len(texts) + 1)],
+            labels=labels,
+            columns=columns,
+            unreadable={
+                row: f"column {text_column!r} is empty" for row, text in enumerate(texts) if not text
+            },
         )
     spare = [name for name in names if name and not (labelled and name == label)]
     usual = [name for name in spare if name not in (label, naming, *known, *categories)]

@@ -102,7 +102,8 @@ class Shelf:
         name = data.identity(at) or item
         about = item if name == item else f"{name}: {item}"
         shown = self._thumbnails.show(data.items[at], about=about) if data.kind == "images" else None
-        return Tile(name, item, shown, note, mark)
+        said = data.items[at] if data.kind == "texts" else item
+        return Tile(name, said, shown, note, mark)
 
 
 def distance_note(distance: float) -> str:

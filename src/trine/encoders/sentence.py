@@ -1,0 +1,208 @@
+"""A transformer for texts, from the folder in which sentence encoders are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trine.data import Items
+from trine.encoders.pretrained import load_weights
+from trine.encoders.settings import SentenceSettings
+from trine.errors import InputError, ModelError, require
+from trine.shapes import Float, Int
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+MODULES, POOLING, LENGTH = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
+READ = ("Transformer", "Pooling", "Normalize")
+NOTHING = -1
+"""Stands where a text has no more tokens."""
+
+TOGETHER = 32
+"""How many texts go through the transformer at once."""
+
+
+class SentenceNetwork(nn.Module):
+    """A transformer whose last states become one vector.
+
+    The tokenizer is a buffer, so that a saved encoder holds all that it takes.
+
+    Args:
+        settings: The network's shape.
+
+    Attributes:
+        tokenizer: The tokenizer, as the bytes of its JSON.
+    """
+
+    tokenizer: Tensor
+
+    def __init__(self, settings: SentenceSettings) -> None:
+        super().__init__()
+        transformers = require("transformers", extra="text")
+        config = json.loads(settings.config)
+        self.pooling = settings.pooling
+        self.transformer: nn.Module = transformers.AutoModel.from_config(
+            transformers.AutoConfig.for_model(**config)
+        )
+        if getattr(self.transformer, "pooler", None) is not None:
+            self.transformer.pooler = None  # its output is not looked at, and so it would never learn
+        self.register_buffer("tokenizer", torch.zeros(settings.tokenizer, dtype=torch.uint8))
+        self._read: Any = None
+
+    def tokens(self, texts: Sequence[str], *, most: int) -> Int[Tensor, "n l"]:
+        """Splits texts into tokens.
+
+        Args:
+            texts: The texts.
+            most: How many tokens are looked at; those after them are not.
+
+        Returns:
+            int32, one row per text, filled up with -1.
+        """
+        if self._read is None:
+            content = self.tokenizer.cpu().numpy().tobytes().decode()
+            self._read = require("tokenizers", extra="text").Tokenizer.from_str(content)
+            self._read.no_padding()
+        self._read.enable_truncation(max_length=most)
+        rows = np.full((len(texts), most), NOTHING, dtype=np.int32)
+        for row, encoding in zip(rows, self._read.encode_batch(list(texts)), strict=True):
+            row[: len(encoding.ids)] = encoding.ids
+        return torch.from_numpy(rows)
+
+    def forward(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
+        """Turns tokens into vectors.
+
+        Args:
+            tokens: What `tokens` gives.
+
+        Returns:
+            The mean over the states of a text's tokens, or the state of the first.
+        """
+        lengths = (tokens != NOTHING).sum(dim=1)
+        if not len(tokens):
+            width = next(self.transformer.parameters()).shape[1]
+            return torch.zeros((0, width), device=tokens.device)
+        # Of like length together: what a short text is filled up with costs as much as words.
+        order = lengths.argsort(stable=True)
+        rows = torch.cat(
+            [self._embedded(tokens[part], lengths[part]) for part in torch.split(order, TOGETHER)]
+        )
+        return rows[order.argsort()]
+
+    def _embedded(self, tokens: Int[Tensor, "b l"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b f"]:
+        tokens = tokens[:, : int(lengths.max())]
+        there = (tokens != NOTHING).long()
+        states: Tensor = self.transformer(
+            input_ids=tokens.clamp(min=0).long(), attention_mask=there
+        ).last_hidden_state
+        if self.pooling == "cls":
+            return states[:, 0]
+        weights = there.unsqueeze(2).to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def sentence_network(
+    folder: Path, *, name: str, pretrained: bool = True
+) -> tuple[SentenceNetwork, SentenceSettings, int]:
+    """Builds the network that a folder of sentence-transformers holds; nothing in it is executed.
+
+    Args:
+        folder: Where config.json, model.safetensors and tokenizer.json are.
+        name: What to call it in errors.
+        pretrained: Whether the weights are read, too; else they are drawn at random.
+
+    Returns:
+        The network; its settings; and the most tokens that it was made for.
+
+    Raises:
+        ModelError: A file is missing or damaged, or the folder holds a layer that is not read here.
+    """
+    config, pooling = _read_json(folder / CONFIG), _pooling(folder)
+    if "model_type" not in config:
+        raise ModelError(f"{folder / CONFIG} names no model_type, so the network cannot be built")
+    tokenizer = _read_bytes(folder / TOKENIZER)
+    settings = SentenceSettings(
+        config=json.dumps(config, sort_keys=True), pooling=pooling, tokenizer=len(tokenizer)
+    )
+    network = SentenceNetwork(settings)
+    if pretrained:
+        load_weights(network.transformer, path=folder / WEIGHTS, name=name)
+    network.tokenizer.copy_(torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8))
+    limits = [int(config.get("max_position_embeddings", 512))]
+    if (folder / LENGTH).is_file():
+        limits.append(int(_read_json(folder / LENGTH).get("max_seq_length") or limits[0]))
+    return network, settings, min(limits)
+
+
+def prepared_texts(
+    items: Sequence[Any] | Items, *, network: SentenceNetwork, most: int, first: int = 0
+) -> Int[Tensor, "n l"]:
+    """Splits texts into tokens, after a look at each.
+
+    Args:
+        items: The texts.
+        network: Whose tokenizer does it.
+        most: How many tokens of each are looked at.
+        first: The number of the first item, for errors.
+
+    Returns:
+        One batch.
+
+    Raises:
+        InputError: An item is no text, or an empty one.
+    """
+    for position in range(len(items)):
+        item = items[position]
+        if not isinstance(item, str):
+            raise InputError(
+                f"item {first + position} is a {type(item).__name__}, and this encoder takes texts; "
+                "give strings"
+            )
+        if not item.strip():
+            raise InputError(f"item {first + position} is an empty text; leave it out")
+    return network.tokens([items[position] for position in range(len(items))], most=most)
+
+
+def _pooling(folder: Path) -> Any:
+    if (folder / MODULES).is_file():
+        layers = [str(layer.get("type", "")).rpartition(".")[2] for layer in _read_json(folder / MODULES)]
+        if unknown := [layer for layer in layers if layer not in READ]:
+            raise ModelError(
+                f"{folder / MODULES} lists a layer {unknown[0]}, and only {', '.join(READ)} can be read; "
+                "name another sentence encoder"
+            )
+    if not (folder / POOLING).is_file():
+        return "mean"
+    chosen = [
+        key
+        for key, on in _read_json(folder / POOLING).items()
+        if key.startswith("pooling_mode") and on is True
+    ]
+    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
+    if len(chosen) != 1 or chosen[0] not in known:
+        raise ModelError(
+            f"{folder / POOLING} asks for {' and '.join(chosen) or 'nothing'}, and {' or '.join(known)} "
+            "alone can be read; name another sentence encoder"
+        )
+    return known[chosen[0]]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read ({error.strerror}); set encoder.weights to a folder of a sentence encoder"
+        ) from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_bytes(path))
+    except ValueError as error:
+        raise ModelError(f"{path} is damaged ({error}); copy the sentence encoder again") from error

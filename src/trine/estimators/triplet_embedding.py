@@ -1,0 +1,210 @@
+"""A network under which rows of one class lie together, learned by the triplet loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from trine.data import Dataset, Vectors
+from trine.distances import Distance
+from trine.encoders import Encoder, EncoderRecipe
+from trine.encoders.settings import MlpSettings
+from trine.errors import InputError, nearest, require
+from trine.estimators.classifying import Classifying, vote
+from trine.shapes import Float, Shaped
+from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit_in_memory
+from trine.triplets import Mining
+
+AT_LEAST = {
+    "n_components": 1,
+    "n_neighbors": 1,
+    "batch_size": 4,
+    "identities": 2,
+    "items": 2,
+    "epochs": 1,
+    "margin": 0,
+    "weight_decay": 0,
+}
+"""The least that a setting may be; None is left to what the data asks for."""
+
+
+class TripletEmbedding(Classifying):
+    """A multilayer perceptron under which items of one class lie nearer than those of others.
+
+    Columns are standardised, go through the hidden layers and a linear head; batches of some classes with
+    some items of each are drawn, triplets chosen in them, and the triplet loss is minimised by AdamW: the
+    training of `trine.training.fit`, of arrays and in memory. Numbers are float32 inside.
+
+    Args:
+        n_components: The dimension of the output.
+        hidden: The width of each hidden layer; none leaves a linear map.
+        margin: α, how much closer the positive must be; None is the soft margin.
+        mining: The rule that chooses the triplets of a batch, by name.
+        distance: What is compared: `"euclidean"`, `"squared_euclidean"` or `"cosine"`.
+        normalise: Whether rows of the output are scaled to length 1.
+        batch_size: How many items a batch has, where `items` is None.
+        identities: The classes in a batch; None takes all that there are, at most 32.
+        items: The items of each class in a batch; None takes as many as make up `batch_size`.
+        epochs: How often the items are gone through; None sees each five times, in 300 to 2,400 batches.
+        learning_rate: The highest learning rate.
+        weight_decay: Decoupled weight decay, on the matrices.
+        n_neighbors: How many neighbours vote in `predict` and `score`.
+        random_state: Where randomness starts, a number or a `RandomState`; the same number gives the same
+            map. None draws another each time.
+        device: Where to train; `"auto"` takes a GPU where there is one.
+
+    Attributes:
+        encoder_: What was learned: `trine.encoders.save` keeps it, and everything in trine takes it.
+        classes_: The classes.
+        n_features_in_: How many columns the rows have.
+
+    Example:
+        >>> random = np.random.default_rng(0)
+        >>> y = np.repeat([0, 1], 60)
+        >>> angle = random.uniform(0, 2 * np.pi, 120)
+        >>> x = (1 + y)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        >>> TripletEmbedding(2).fit(x[::2], y[::2]).score(x[1::2], y[1::2]) > 0.9
+        True
+    """
+
+    def __init__(
+        self,
+        n_components: int = 32,
+        *,
+        hidden: Sequence[int] = (128,),
+        margin: float | None = 0.2,
+        mining: str = "semihard",
+        distance: Distance = "euclidean",
+        normalise: bool = True,
+        batch_size: int = 128,
+        identities: int | None = None,
+        items: int | None = None,
+        epochs: int | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.05,
+        n_neighbors: int = 3,
+        random_state: Any = 0,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    ) -> None:
+        self.n_components = n_components
+        self.hidden = hidden
+        self.margin = margin
+        self.mining = mining
+        self.distance = distance
+        self.normalise = normalise
+        self.batch_size = batch_size
+        self.identities = identities
+        self.items = items
+        self.epochs = epochs
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.n_neighbors = n_neighbors
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, X: Float[np.ndarray, "n d"], y: Shaped[np.ndarray, " n"]) -> Self:  # noqa: N803
+        """Learns the map.
+
+        Args:
+            X: One row per item.
+            y: The class of each. A class of one item serves as a negative only.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InputError: A setting is out of range, or no class has two items.
+            ValueError: The arrays do not fit, hold fewer than two classes, or what is no class.
+        """
+        check = require("sklearn.utils.validation", extra="train")
+        targets_of = require("sklearn.utils.multiclass", extra="train")
+        x, y = check.validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        targets_of.check_classification_targets(y)
+        self.classes_, classes = np.unique(y, return_inverse=True)
+        self._check()
+        names = tuple(f"row {row}" for row in range(len(x)))
+        identities = tuple(str(name) for name in self.classes_)
+        data = Dataset(Vectors(x.astype(np.float32)), classes.astype(np.int64), identities, names)
+        self.encoder_: Encoder = fit_in_memory(data, self._recipe(len(self.classes_)))
+        self._known = self.encoder_.embed(data), data.labels
+        return self
+
+    def transform(self, X: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m e"]:  # noqa: N803
+        """Maps rows.
+
+        Args:
+            X: One row per item.
+
+        Returns:
+            The mapped rows, in the precision of `X`; by Euclidean distances between them neighbours are the
+            learned ones, with `distance="cosine"` where `normalise` is true.
+        """
+        check = require("sklearn.utils.validation", extra="train")
+        check.check_is_fitted(self)
+        x = check.validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return self.encoder_.embed(x.astype(np.float32)).astype(x.dtype)
+
+    def predict(self, X: Float[np.ndarray, "m d"]) -> Shaped[np.ndarray, " m"]:  # noqa: N803
+        """Says the class of new items: the vote of the nearest `n_neighbors` of the training items.
+
+        Args:
+            X: One row per item.
+
+        Returns:
+            A class for each.
+        """
+        z = self.transform(X).astype(np.float32)
+        found = vote(z, *self._known, k=self.n_neighbors, distance=self.distance)
+        predicted: np.ndarray = self.classes_[found]
+        return predicted
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.encoder_.settings.dimension
+
+    def _recipe(self, classes: int) -> Recipe:
+        seed = require("sklearn.utils", extra="train").check_random_state(self.random_state)
+        identities = None if self.identities is None else min(self.identities, classes)
+        return Recipe(
+            seed=int(seed.randint(2**31 - 1)),
+            encoder=EncoderRecipe(
+                dimension=self.n_components,
+                normalise=self.normalise,
+                mlp=MlpSettings(hidden=tuple(self.hidden)),
+            ),
+            sampler=SamplerRecipe(identities=identities, items=self.items, batch=self.batch_size),
+            loss=LossRecipe(margin=self.margin, distance=self.distance, mining=self.mining, reduction=None),
+            training=TrainingRecipe(
+                epochs=self.epochs,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                device=self.device,
+            ),
+        )
+
+    def _check(self) -> None:
+        count = len(self.classes_)
+        if count < 2:
+            raise InputError(
+                f"TripletEmbedding needs items of at least two classes, given {count} class; add another"
+            )
+        for name, least in AT_LEAST.items():
+            given = getattr(self, name)
+            if given is not None and not given >= least:
+                raise InputError(f"{name} must be at least {least}, given {given}")
+        if not self.learning_rate > 0:
+            raise InputError(f"learning_rate must be above 0, given {self.learning_rate}")
+        if any(width < 1 for width in self.hidden):
+            raise InputError(f"hidden must hold widths of at least 1, given {self.hidden}")
+        Mining.named(self.mining)
+        for name, known in (("distance", get_args(Distance)), ("device", ("auto", "cpu", "cuda", "mps"))):
+            given = getattr(self, name)
+            if given not in known:
+                raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")

@@ -1,0 +1,111 @@
+"""Texts as items: tables of them, and data that comes as a table for each part."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trine.data import LoadPolicy, Table, Texts, few_of_each, load, load_unlabelled, split, texts_of
+from trine.errors import DataError, SettingError
+
+TRAIN = """text,intent,camera
+where is my card?,card,1
+'tis lost,card,2
+"top, up",money,1
+where is my card?,money,1
+"""
+TEST = "intent,text,camera\nmoney,pay in,3\n"
+
+
+def written(folder, **tables):
+    folder.mkdir(exist_ok=True)
+    for name, text in tables.items():
+        (folder / f"{name}.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_a_column_called_text_makes_texts(tmp_path):
+    data, report = load(written(tmp_path, rows=TRAIN) / "rows.csv", label="intent")
+    assert data.kind == report.kind == "texts"
+    assert list(data.items) == ["where is my card?", "'tis lost", "top, up", "where is my card?"]
+    assert data.names[2] == "row 3"
+    assert data.columns["camera"].tolist() == ["1", "2", "1", "1"]
+    assert data.items.subset([2, 0]) == Texts(("top, up", "where is my card?"))
+    assert str(report).splitlines()[0].endswith("rows.csv: 4 texts of 2 identities, 2 each")
+    assert "same content under another identity: 1 (row 4 = row 1)" in str(report)
+    few, _ = load(tmp_path / "rows.csv", label="intent", policy=LoadPolicy(repeated="skip"))
+    assert list(few.items) == ["'tis lost", "top, up"]
+    unknown, _ = load_unlabelled(tmp_path / "rows.csv")
+    assert unknown.kind == "texts"
+
+
+def test_another_column_is_named_and_features_come_first(tmp_path):
+    path = written(tmp_path, rows="said,text,y,size\na b,x,1,5\nc d,y,2,6\n") / "rows.csv"
+    assert list(load(path, text_column="said")[0].items) == ["a b", "c d"]
+    assert isinstance(load(path, features=["size"])[0].items, Table)
+    assert isinstance(load(path, categories=["text"])[0].items, Table)
+    with pytest.raises(DataError, match=r"has no column 'sad': did you mean 'said'"):
+        load(path, text_column="sad")
+    with pytest.raises(SettingError, match=r"text_column='said' names a column of a table, but digits is no"):
+        load("digits", text_column="said")
+
+
+def test_an_empty_text_is_named(tmp_path):
+    path = written(tmp_path, rows="text,y\na,1\n  ,1\nb,2\n") / "rows.csv"
+    with pytest.raises(DataError, match=r"1 text that cannot be read: row 2 \(column 'text' is empty\)"):
+        load(path)
+    assert len(load(path, policy=LoadPolicy(unreadable="skip"))[0]) == 2
+    with pytest.raises(DataError, match=r"a \(an empty text\)|empty text"):
+        texts_of(["a", " "])
+    assert texts_of(["b", "a"]).names == ("b", "a")
+
+
+def test_a_folder_of_tables_is_divided_by_their_names(tmp_path):
+    folder = written(tmp_path / "questions", train=TRAIN, test=TEST, categories="x\n")
+    data, report = load(folder, label="intent")
+    assert data.columns["split"].tolist() == ["train"] * 4 + ["test"]
+    assert data.names[-1] == "test row 1"
+    assert "divided by its tables into train, test" in str(report)
+    parts = split(data)
+    assert (parts.method, parts.train.tolist(), parts.test.tolist()) == ("column", [0, 1, 2, 3], [4])
+    written(folder, test="text,intent,camera\npay in,money,3\n ,card,1\n")
+    with pytest.raises(DataError, match=r"test row 2 \(column 'text' is empty\)"):
+        load(folder, label="intent")
+
+
+def test_tables_of_numbers_are_joined_by_name_and_must_agree(tmp_path):
+    folder = written(tmp_path / "rows", train="y,a,b\n1,1,2\n2,3,\n", valid="b,y,a\n7,1,8\n")
+    data, _ = load(folder, policy=LoadPolicy(missing="keep"))
+    assert data.items.columns["a"].tolist() == [1, 3, 8]
+    assert data.columns["split"].tolist() == ["train", "train", "validation"]
+    with pytest.raises(DataError, match=r"train row 2 \(column 'b' is empty\)"):
+        load(folder)
+    written(folder, valid="y,a\n1,8\n")
+    with pytest.raises(DataError, match=r"valid.csv has other feature columns than .*train.csv"):
+        load(folder, policy=LoadPolicy(missing="keep"))
+    written(folder, valid="text,y\nhello,1\n")
+    with pytest.raises(DataError, match=r"train.csv holds vectors and .*valid.csv texts"):
+        load(folder, policy=LoadPolicy(missing="keep"))
+    written(folder, valid="y,a,b,camera\n1,1,1,2\n")
+    with pytest.raises(DataError, match=r"valid.csv has other columns than .*train.csv"):
+        load(folder, policy=LoadPolicy(missing="keep"))
+    written(folder, val="y,a,b\n1,1,1\n")
+    with pytest.raises(DataError, match=r"val.csv and .*valid.csv are both the validation part"):
+        load(folder)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 5), st.integers(0, 3))
+def test_few_of_each_keeps_so_many_and_no_more(labels, most, seed):
+    labels = np.array(labels)
+    kept = few_of_each(labels, most=most, seed=seed)
+    assert kept.tolist() == sorted(set(kept.tolist()))
+    for label in set(labels.tolist()):
+        assert (labels[kept] == label).sum() == min(most, (labels == label).sum())
+    assert kept.tolist() == few_of_each(labels, most=most, seed=seed).tolist()
+
+
+def test_few_of_each_draws_by_the_seed():
+    labels = np.zeros(30, dtype=np.int64)
+    assert len({tuple(few_of_each(labels, most=5, seed=seed).tolist()) for seed in range(6)}) == 6
+    with pytest.raises(SettingError, match=r"most must be at least 1, given 0"):
+        few_of_each(labels, most=0)
