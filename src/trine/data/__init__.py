@@ -6,7 +6,8 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 from trine.data.choosing import few_of_each, of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.folds import split_by_folds
-from trine.data.loading import load, load_unlabelled, read_items, texts_of
+from trine.data.judgements import TripletSplit, questions, split_triplets
+from trine.data.loading import has_identities, load, load_unlabelled, read_items, texts_of
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
@@ -34,18 +35,22 @@ __all__ = [
     "Table",
     "Texts",
     "TripletSampler",
+    "TripletSplit",
     "TripletTable",
     "Vectors",
     "decode",
     "few_of_each",
+    "has_identities",
     "load",
     "load_unlabelled",
     "of_identities",
+    "questions",
     "read_items",
     "read_metadata",
     "read_pairs",
     "read_triplets",
     "split",
     "split_by_folds",
+    "split_triplets",
     "texts_of",
 ]
