@@ -7,7 +7,8 @@ from trine.data.choosing import few_of_each, of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.folds import split_by_folds
 from trine.data.interactions import HeldOut, Interactions, leave_last_out
-from trine.data.loading import load, load_unlabelled, read_items, texts_of
+from trine.data.judgements import TripletSplit, questions, split_triplets
+from trine.data.loading import has_identities, load, load_unlabelled, read_items, texts_of
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
@@ -41,14 +42,17 @@ __all__ = [
     "Table",
     "Texts",
     "TripletSampler",
+    "TripletSplit",
     "TripletTable",
     "Vectors",
     "decode",
     "few_of_each",
+    "has_identities",
     "leave_last_out",
     "load",
     "load_unlabelled",
     "of_identities",
+    "questions",
     "read_features",
     "read_interactions",
     "read_items",
@@ -57,5 +61,6 @@ __all__ = [
     "read_triplets",
     "split",
     "split_by_folds",
+    "split_triplets",
     "texts_of",
 ]

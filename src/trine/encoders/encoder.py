@@ -134,7 +134,8 @@ class Encoder(nn.Module):
         if self.settings.kind == "images":
             mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
             return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
-        return (values - self.mean) / self.std
+        values = (values - self.mean) / self.std
+        return F.normalize(values, dim=1) if self.settings.unit_rows else values
 
     def embed(
         self,
@@ -167,7 +168,7 @@ class Encoder(nn.Module):
 
     def features(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[str | Path],
+        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
         *,
         batch_size: int = 256,
         progress: bool = False,

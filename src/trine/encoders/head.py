@@ -70,6 +70,8 @@ def head_alone(encoder: Encoder) -> Encoder:
         shape=(encoder.settings.features,),
         small_resnet=None,
         mlp=MlpSettings(hidden=()),
+        table=None,
+        views="one",
     )
     alone = Encoder(settings, network=nn.Sequential())
     alone.head = encoder.head

@@ -6,7 +6,7 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 
 from __future__ import annotations
 
-from trine.evaluation.agreement import TripletAgreement, triplet_agreement
+from trine.evaluation.agreement import Consistency, TripletAgreement, consistency, triplet_agreement
 from trine.evaluation.audit import Audit, SuspectLabel, audit
 from trine.evaluation.calibration import calibrate
 from trine.evaluation.clustering import Clustering, clustering, clustering_of
@@ -22,6 +22,7 @@ from trine.evaluation.verification import Verification, pairs_of, verification
 __all__ = [
     "Audit",
     "Clustering",
+    "Consistency",
     "Identification",
     "OpenSet",
     "OpenSetCurve",
@@ -35,6 +36,7 @@ __all__ = [
     "calibrate",
     "clustering",
     "clustering_of",
+    "consistency",
     "identification",
     "open_set",
     "pairs_of",

@@ -2,7 +2,7 @@
 
 runs/faces/
   recipe.yaml     every setting
-  split.json      which item was in which part
+  split.json      which item was in which part, and triplets.parquet which judgement
   metrics.csv     the log of training, and TensorBoard's beside it
   doctor.json     what is wrong with the run, and items whose labels may be wrong
   checkpoints/    what resuming goes on from
@@ -16,6 +16,8 @@ from trine.run.audit import AuditReport, audit_run, check_page, check_table, wri
 from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
+from trine.run.judged import evaluate_judged, train_judged
+from trine.run.judged_report import JudgedReport
 from trine.run.listed import Listed, listed_pairs
 from trine.run.parts import part_of
 from trine.run.recommendation import (
@@ -36,6 +38,7 @@ __all__ = [
     "Comparison",
     "Examination",
     "Figures",
+    "JudgedReport",
     "Listed",
     "MiningReport",
     "RecommendationReport",
@@ -46,6 +49,7 @@ __all__ = [
     "cluster_items",
     "compare_runs",
     "enrol_items",
+    "evaluate_judged",
     "evaluate_run",
     "examine",
     "figures_of",
@@ -55,6 +59,7 @@ __all__ = [
     "mine_run",
     "part_of",
     "popularity",
+    "train_judged",
     "train_recommender",
     "train_run",
     "write_audit_page",

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trine.data import Dataset, Split
+from trine.data import Dataset
 from trine.errors import DataError, ModelError, SettingError, nearest
 from trine.shapes import Int64
 
@@ -71,7 +71,9 @@ def trained_among(run: str | Path, dataset: Dataset) -> int:
         ModelError: The record of the split is damaged.
     """
     record = _read_split(run_of(Path(run)))
-    return 0 if record is None else len(set(_keys(dataset)) & set(record["train"]))
+    trained = set() if record is None else set(record["train"])
+    # A run that learned from judgements knew no identities: its items go by their names alone.
+    return sum(key in trained or (key[0], "") in trained for key in _keys(dataset))
 
 
 def trained_apart(
@@ -105,11 +107,13 @@ def run_of(folder: Path) -> Path:
     return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder
 
 
-def split_record(dataset: Dataset, parts: Split) -> dict[str, Any]:
+def split_record(
+    dataset: Dataset, parts: Mapping[str, Int64[np.ndarray, " n"]], *, method: str
+) -> dict[str, Any]:
     """The name and identity of every item of every part, as values that JSON knows."""
     keys = _keys(dataset)
-    items = {part: [keys[i] for i in getattr(parts, part)] for part in ("train", "validation", "test")}
-    return {"data": dataset.root, "method": parts.method, "parts": items}
+    items = {part: [keys[i] for i in positions] for part, positions in parts.items()}
+    return {"data": dataset.root, "method": method, "parts": items}
 
 
 def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
@@ -135,7 +139,8 @@ def has_pair(dataset: Dataset) -> bool:
 
 def counted(dataset: Dataset) -> str:
     """Puts the size of a data set in words."""
-    return f"{len(dataset):,} items of {len(np.unique(dataset.labels)):,} identities"
+    known = f" of {len(np.unique(dataset.labels)):,} identities" if dataset.identities else ""
+    return f"{len(dataset):,} items{known}"
 
 
 def name_of(dataset: Dataset) -> str:

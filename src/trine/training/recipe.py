@@ -41,7 +41,9 @@ class DataRecipe:
             `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
             (some identities are only tested on, the others as by `stratified`), `folds` (as the folds of a
             list of pairs do, which `test_folds` and `validation_folds` name), or `auto`: a column where there
-            is one, else `identity` where there are 20 identities.
+            is one, else `identity` where there are 20 identities. Where triplets are judged and no identities
+            known: `triplets` (judgements not seen, about known items), `items` (judgements about items not
+            seen), or `auto`, which is `triplets`.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         shots: How many items of each identity are learned from at most, drawn by the seed; null takes all
@@ -60,7 +62,9 @@ class DataRecipe:
     """
 
     identities: tuple[str | int, ...] | None = None
-    split: Literal["auto", "identity", "stratified", "column", "named", "open", "folds"] = "auto"
+    split: Literal[
+        "auto", "identity", "stratified", "column", "named", "open", "folds", "triplets", "items"
+    ] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     shots: Annotated[int, Range(at_least=2)] | None = None

@@ -210,10 +210,9 @@ class TripletStep:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
             if not self.world.first:
                 return {}
-        listed = batch.triplets is not None
         return {
             "learning_rate": self.learning_rate(step),
-            **self.criterion.figures(rows, labels, positions, step=step, listed=listed),
+            **self.criterion.figures(rows, labels, positions, step=step, listed=batch.triplets),
             **vitals(rows, labels),
         }
 

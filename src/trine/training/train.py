@@ -61,7 +61,7 @@ def fit(
     unless torchrun or SLURM has started them; all return the same encoder, and the first alone writes.
 
     Args:
-        dataset: The training items.
+        dataset: The training items; identities need not be known where `triplets` are given.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
         out: The run folder; a new one, unless `resume`.
         triplets: Positions of anchor, positive and negative among the training items: the loss is that
@@ -223,11 +223,11 @@ def _as_features(dataset: Dataset, encoder: Encoder) -> Dataset:
 def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:
     digest = hashlib.sha256(b"" if triplets is None else np.ascontiguousarray(triplets, "<i8").tobytes())
     for name, label in zip(dataset.names, dataset.labels, strict=True):
-        digest.update(f"{name}\0{dataset.identities[label]}\0".encode())
+        digest.update(f"{name}\0{dataset.identities[label] if dataset.identities else ''}\0".encode())
     return digest.hexdigest()
 
 
 def _described(dataset: Dataset) -> str:
-    identities = len(np.unique(dataset.labels))
+    known = f" of {len(np.unique(dataset.labels))} identities" if dataset.identities else ""
     of = f" of {Path(dataset.root).name}" if dataset.root else ""
-    return f"{len(dataset)} items of {identities} identities{of}"
+    return f"{len(dataset)} items{known}{of}"
