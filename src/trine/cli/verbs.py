@@ -12,6 +12,12 @@ from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
 from trine.cli.questions import QUESTIONS
+from trine.cli.recommending import (
+    RECOMMEND,
+    check_no_tables,
+    interactions_arguments,
+    train_interactions,
+)
 from trine.cli.words import data_arguments, data_words, loaded, say
 from trine.errors import SettingError
 
@@ -51,6 +57,7 @@ def _train_arguments(parser: Any) -> None:
         default=None,
         help="a .csv or .parquet table of triplets to learn from: mined ones, or people's judgements",
     )
+    interactions_arguments(parser)
     parser.add_argument(
         "--pairs",
         type=str,
@@ -85,6 +92,10 @@ def _train(settings: Any) -> None:
     tell = say if first else _say_nothing
     if first:
         check_run(run, resume=settings.resume)
+    if recipe.interactions is not None:
+        train_interactions(settings, recipe)
+        return
+    check_no_tables(settings)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     labelled = triplets is None or settings.pairs is not None or _by_identity(settings, recipe.data.split)
     data = loaded(settings, tell, labelled=labelled)
@@ -330,7 +341,8 @@ VERBS: dict[str, Verb | Group] = {
         "trine train photos/ --out runs/faces\n"
         "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
         "trine train photos/ --out runs/faces --resume\n"
-        "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes",
+        "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes\n"
+        "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films",
     ),
     "recipe": Verb(
         _recipe,
@@ -376,6 +388,7 @@ VERBS: dict[str, Verb | Group] = {
     ),
     "enrol": ENROL,
     **QUESTIONS,
+    "recommend": RECOMMEND,
     "cluster": CLUSTER,
     "gallery": Group(
         "Everything else about a gallery: make, list, arrange, mend, move and rebuild it.",

@@ -15,6 +15,7 @@ from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
 from trine.evaluation.plane import plane_picture
 from trine.evaluation.recognition import Recognition, recognition
+from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_of_scores
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, pairs_of, verification
 
@@ -26,6 +27,7 @@ __all__ = [
     "OpenSet",
     "OpenSetCurve",
     "Recognition",
+    "Recommendation",
     "Retrieval",
     "SuspectLabel",
     "TripletAgreement",
@@ -41,6 +43,8 @@ __all__ = [
     "picture",
     "plane_picture",
     "recognition",
+    "recommendation",
+    "recommendation_of_scores",
     "retrieval",
     "triplet_agreement",
     "verification",

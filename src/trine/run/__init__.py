@@ -20,6 +20,14 @@ from trine.run.judged import evaluate_judged, train_judged
 from trine.run.judged_report import JudgedReport
 from trine.run.listed import Listed, listed_pairs
 from trine.run.parts import part_of
+from trine.run.recommendation import (
+    RecommendationReport,
+    enrol_items,
+    measure_scores,
+    measure_towers,
+    popularity,
+    train_recommender,
+)
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
 from trine.run.train import train_run
@@ -33,20 +41,26 @@ __all__ = [
     "JudgedReport",
     "Listed",
     "MiningReport",
+    "RecommendationReport",
     "Report",
     "audit_run",
     "check_page",
     "check_table",
     "cluster_items",
     "compare_runs",
+    "enrol_items",
     "evaluate_judged",
     "evaluate_run",
     "examine",
     "figures_of",
     "listed_pairs",
+    "measure_scores",
+    "measure_towers",
     "mine_run",
     "part_of",
+    "popularity",
     "train_judged",
+    "train_recommender",
     "train_run",
     "write_audit_page",
     "write_clusters",

@@ -10,8 +10,9 @@ from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
 from trine.losses.contrastive import ContrastiveForm
-from trine.settings import Range
+from trine.settings import Range, differences
 from trine.training.augment import AugmentRecipe
+from trine.training.interactions import InteractionsRecipe, check_interactions
 from trine.training.stages import Stage, check_curriculum
 from trine.triplets import PRESETS
 
@@ -221,6 +222,7 @@ class Recipe:
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
         curriculum: What changes while training goes on, stage after stage.
+        interactions: How users and items are learned from who liked what; null learns from labelled items.
 
     Example:
         >>> Recipe().loss.mining
@@ -236,6 +238,7 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     curriculum: tuple[Stage, ...] = ()
+    interactions: InteractionsRecipe | None = None
 
 
 def check_together(recipe: Recipe, *, source: str) -> None:
@@ -248,6 +251,14 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    if recipe.interactions is not None:
+        check_interactions(
+            recipe.interactions,
+            changed=differences(Recipe(interactions=recipe.interactions), recipe),
+            margin=recipe.loss.margin,
+            source=source,
+        )
+        return
     check_loss(recipe, source=source)
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     if recipe.encoder.frozen:

@@ -65,6 +65,11 @@ class TripletStep:
         self.memory = None if kept is None else Memory(kept, dimension=encoder.settings.dimension)
         self._cache: GradientCache | None = None
 
+    @property
+    def loss_module(self) -> nn.Module | None:
+        """What the loss holds, where it is a module; part of a checkpoint."""
+        return self.criterion.module
+
     def join(self) -> None:
         """Joins the encoders of all processes, and what the loss holds, once each is on its device."""
         self._network = parallel(self.encoder, self.world)

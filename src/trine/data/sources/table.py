@@ -304,6 +304,11 @@ def _is_numeric(table: Any, name: str) -> bool:
     return any(is_kind(kind) for is_kind in checks)
 
 
+def numbers(table: Any, name: str) -> NDArray[np.float64] | None:
+    """Reads a column as numbers, NaN where one is missing; None where it has something else."""
+    return _numbers(table, name) if _is_numeric(table, name) else None
+
+
 def _numbers(table: Any, name: str) -> NDArray[np.float64]:
     arrow = require("pyarrow", extra="train")
     column = table.column(name)
