@@ -168,8 +168,8 @@ def failures(summary: Mapping[str, Any]) -> list[str]:
         towers, knn = summary[f"recommendation: {figure}"], summary[f"item-kNN: {figure}"]["mean"]
         if towers["mean"] - towers["sd"] < knn:
             found.append(
-                f"From ids alone the towers are not clearly better than item-kNN: {figure} {towers['mean']:.3f} ± "
-                f"{towers['sd']:.3f} against {knn:.3f}."
+                f"From ids alone the towers are not clearly better than item-kNN: {figure} "
+                f"{towers['mean']:.3f} ± {towers['sd']:.3f} against {knn:.3f}."
             )
     return found + [
         f"{name.partition(', ')[2].capitalize()} did not help: NDCG@10 "
