@@ -340,9 +340,9 @@ VERBS: dict[str, Verb | Group] = {
         "Train an encoder on labelled data or on judgements, calibrate and evaluate it.",
         "trine train photos/ --out runs/faces\n"
         "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
-        "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films\n"
         "trine train photos/ --out runs/faces --resume\n"
-        "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes",
+        "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes\n"
+        "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films",
     ),
     "recipe": Verb(
         _recipe,

@@ -221,7 +221,7 @@ def _find(
         return table(path)
     if told_by is None and path.is_dir() and (tables := divided_tables(path)):
         return read_divided(tables, read=table)
-    named = {name: value for name, value in columns.items() if value not in (None, ())}
+    named = {name: value for name, value in columns.items() if value not in (None, (), [])}
     if path.suffix.lower() == ".npz":
         named.pop("label", None)
     for argument, value in named.items():
