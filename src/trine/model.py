@@ -164,8 +164,7 @@ def card(model: SavedModel) -> str:
     if model.trained_on:
         lines += [f"Trained on {model.trained_on}.", ""]
     lines += [
-        f"- network: {encoder.get('network')}, for {encoder.get('kind')} "
-        f"of shape {'×'.join(map(str, encoder.get('shape', ())))}",
+        _made_of(encoder),
         f"- embedding: {encoder.get('dimension')} numbers"
         + (", of length 1" if encoder.get("normalise") else ""),
         f"- distance: {encoder.get('distance')} (smaller is closer)",
@@ -182,17 +181,31 @@ def card(model: SavedModel) -> str:
     if model.figures:
         lines += ["", "| figure | value |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in model.figures.items()]
-    lines += [
-        "",
-        "```python",
+    return "\n".join([*lines, "", "```python", *_use(encoder), "```", ""])
+
+
+def _made_of(encoder: Mapping[str, Any]) -> str:
+    if encoder.get("kind") == "interactions":
+        users, items = len(encoder.get("users", ())), len(encoder.get("items", ()))
+        return f"- two towers, for {users:,} users and {items:,} items"
+    shape = "×".join(map(str, encoder.get("shape", ())))
+    return f"- network: {encoder.get('network')}, for {encoder.get('kind')} of shape {shape}"
+
+
+def _use(encoder: Mapping[str, Any]) -> list[str]:
+    if encoder.get("kind") == "interactions":
+        return [
+            "from trine.encoders import load_towers",
+            "",
+            'towers = load_towers("path/to/this/folder")',
+            f"towers.recommend({encoder['users'][0]!r}, k=10)  # items that the user has not met",
+        ]
+    return [
         "import trine",
         "",
         'encoder = trine.load("path/to/this/folder")',
         "embeddings = encoder.embed(items)  # float32, one row per item",
-        "```",
-        "",
     ]
-    return "\n".join(lines)
 
 
 def any_inside(folder: Path) -> bool:

@@ -15,12 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trine.training.mechanics as mechanics
 from runs import findings, mislabelled, rows
 from trine.data import load, split
 from trine.errors import ModelError
 from trine.training import Look, Patient, RunFolder, diagnose, fit, load_recipe, read_findings, read_looks
 from trine.training.doctor import label_noise, latest
+from trine.training.step import TripletStep
 from trine.training.suspects import Suspect
 
 CHAOS = rows([20] * 12, spread=50.0)  # nothing in it can be learned from a batch
@@ -174,7 +174,7 @@ def test_it_is_said_once_and_a_resumed_run_says_nothing_again(
     assert [record.getMessage() for record in caplog.records] == [f"doctor: {said}"]
     caplog.clear()
 
-    original = mechanics.TripletStep.loss
+    original = TripletStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         if step == 131:
@@ -182,7 +182,7 @@ def test_it_is_said_once_and_a_resumed_run_says_nothing_again(
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="trine.training"):
-        patched.setattr(mechanics.TripletStep, "loss", loss)
+        patched.setattr(TripletStep, "loss", loss)
         with pytest.raises(Killed):
             fit(CHAOS, recipe, out=tmp_path / "broken")
         assert len(caplog.records) == 1
@@ -204,7 +204,7 @@ def test_suspicions_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         },
     )
     fit(data, recipe, out=tmp_path / "whole")
-    original = mechanics.TripletStep.loss
+    original = TripletStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         if step == 73:
@@ -212,7 +212,7 @@ def test_suspicions_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(mechanics.TripletStep, "loss", loss)
+        patched.setattr(TripletStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, recipe, out=tmp_path / "broken")
     fit(data, recipe, out=tmp_path / "broken", resume=True)

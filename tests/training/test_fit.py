@@ -15,7 +15,6 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-import trine.training.mechanics as mechanics
 from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, load
 from trine.errors import DataError, InputError, ModelError, SettingError
@@ -29,6 +28,7 @@ from trine.training import (
     fit,
     load_recipe,
 )
+from trine.training.step import TripletStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(
@@ -78,7 +78,7 @@ class Killed(BaseException):
 
 
 def killed_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = mechanics.TripletStep.loss
+    original = TripletStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         if step >= limit:
@@ -86,7 +86,7 @@ def killed_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return original(self, embeddings, batch, step=step)
 
     limit = step
-    monkeypatch.setattr(mechanics.TripletStep, "loss", loss)
+    monkeypatch.setattr(TripletStep, "loss", loss)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_run_is_resumed_when_the_items_do_not_fit_into_memory(
 def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = mechanics.TripletStep.loss
+    original = TripletStep.loss
     seen: list[int] = []
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
@@ -175,7 +175,7 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patched:
-        patched.setattr(mechanics.TripletStep, "loss", loss)
+        patched.setattr(TripletStep, "loss", loss)
         with pytest.raises(KeyboardInterrupt):
             fit(digits(90), RECIPE, out=tmp_path / "broken")
     assert signal.getsignal(signal.SIGINT) is handler
@@ -193,7 +193,7 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mon
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the second one interrupts at once")
 
-    monkeypatch.setattr(mechanics.TripletStep, "loss", loss)
+    monkeypatch.setattr(TripletStep, "loss", loss)
     # A process that was started in the background ignores Ctrl-C; this one is to hear it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -320,13 +320,13 @@ def test_a_loss_that_is_not_finite_stops_with_the_items_names(tmp_path: Path) ->
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = mechanics.TripletStep.loss
+    original = TripletStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         found = original(self, embeddings, batch, step=step)
         return found * float("inf") if step == 6 else found
 
-    monkeypatch.setattr(mechanics.TripletStep, "loss", loss)
+    monkeypatch.setattr(TripletStep, "loss", loss)
     with pytest.raises(
         SettingError, match=r"^after step 8 the weights '.*' are not finite|^the loss is nan at step 7"
     ):

@@ -1,4 +1,4 @@
-"""The verbs that ask a gallery: verify, identify, search, recommend."""
+"""The verbs that ask a gallery: verify, identify, search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.conditions import HELP, conditions
-from trine.cli.galleries import GALLERY, encoder_argument, existing, opened
+from trine.cli.galleries import GALLERY, encoder_argument, opened
 from trine.cli.parser import Verb
 from trine.cli.words import say, say_json
 from trine.errors import SettingError
@@ -29,11 +29,13 @@ def _threshold_argument(parser: Any) -> None:
     )
 
 
-def _json_argument(parser: Any) -> None:
+def json_argument(parser: Any) -> None:
+    """Adds `--json`."""
     parser.add_argument("--json", action="store_true", help="answer with a line of JSON for each question")
 
 
-def _hits_arguments(parser: Any) -> None:
+def hits_arguments(parser: Any) -> None:
+    """Adds how many items to find, and on what conditions."""
     parser.add_argument("-k", type=int, default=10, help="how many to find")
     parser.add_argument("--where", type=str, action="append", default=[], metavar="CONDITION", help=HELP)
 
@@ -65,7 +67,7 @@ def _verify_arguments(parser: Any) -> None:
     parser.add_argument("--identity", type=str, default=None, help="who the one in the picture claims to be")
     encoder_argument(parser)
     _threshold_argument(parser)
-    _json_argument(parser)
+    json_argument(parser)
 
 
 def _verify(settings: Any) -> None:
@@ -123,7 +125,7 @@ def _identify_arguments(parser: Any) -> None:
     add("--top", type=int, default=3, help="of how many of the nearest the mean is taken")
     add("--quality", type=str, default=None, help="the key of metadata that weighs items by a number 0 to 1")
     add("--candidates", type=int, default=None, help="how many of the nearest identities to list")
-    _json_argument(parser)
+    json_argument(parser)
 
 
 def _identify(settings: Any) -> None:
@@ -160,10 +162,10 @@ def _search_arguments(parser: Any) -> None:
     )
     _gallery_argument(parser, "to look in")
     encoder_argument(parser)
-    _hits_arguments(parser)
+    hits_arguments(parser)
     parser.add_argument("--exclude", type=str, nargs="+", action="extend", default=[], help="items left out")
     parser.add_argument("--offset", type=int, default=0, help="how many of the nearest are passed over")
-    _json_argument(parser)
+    json_argument(parser)
 
 
 def _search(settings: Any) -> None:
@@ -179,52 +181,25 @@ def _search(settings: Any) -> None:
                 offset=settings.offset,
             )
             if settings.json:
-                say_json({"probe": name, "hits": [_as_json(hit) for hit in hits]})
+                say_json({"probe": name, "hits": [as_json(hit) for hit in hits]})
                 continue
             if len(probes) > 1:
                 say(f"{name}:")
-            _list(hits, first=settings.offset + 1)
+            list_hits(hits, first=settings.offset + 1)
 
 
-def _recommend_arguments(parser: Any) -> None:
-    for name, required, text in (
-        ("--like", True, "items of the gallery to be near to"),
-        ("--unlike", False, "items of the gallery to keep away from"),
-    ):
-        more: dict[str, Any] = {"required": True} if required else {"default": []}
-        parser.add_argument(name, type=str, nargs="+", action="extend", metavar="ITEM", help=text, **more)
-    _gallery_argument(parser, "to look in")
-    _hits_arguments(parser)
-    parser.add_argument(
-        "--diversity",
-        type=float,
-        default=0.0,
-        help="from 0, the nearest, to 1: how much each is to differ from those before it",
-    )
-    _json_argument(parser)
-
-
-def _recommend(settings: Any) -> None:
-    where = conditions(settings.where)
-    with existing(settings.gallery) as gallery:
-        hits = gallery.recommend(
-            settings.like,
-            unlike=settings.unlike,
-            k=settings.k,
-            diversity=settings.diversity,
-            where=where,
-        )
-    if settings.json:
-        say_json({"like": settings.like, "unlike": settings.unlike, "hits": [_as_json(hit) for hit in hits]})
-    else:
-        _list(hits)
-
-
-def _as_json(hit: Hit) -> dict[str, Any]:
+def as_json(hit: Hit) -> dict[str, Any]:
+    """Returns an item that was found as plain values."""
     return {"item": hit.item, "identity": hit.identity, "score": hit.score, "metadata": {**hit.metadata}}
 
 
-def _list(hits: Sequence[Hit], *, first: int = 1) -> None:
+def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
+    """Prints the items that were found, a line each.
+
+    Args:
+        hits: The items.
+        first: The rank of the first.
+    """
     if not hits:
         say("nothing found")
     for rank, hit in enumerate(hits, first):
@@ -256,11 +231,5 @@ QUESTIONS = {
         "trine search 'where is my card?' --gallery questions\n"
         "trine search shoe.jpg --gallery shop --where price=10..20 --where colour=red,blue\n"
         "trine search photo.jpg --gallery people -k 10 --offset 10 --exclude ann/1.jpg",
-    ),
-    "recommend": Verb(
-        _recommend,
-        _recommend_arguments,
-        "Which items of a gallery are like these of it, and unlike those?",
-        "trine recommend --like a.jpg b.jpg --unlike c.jpg --diversity 0.3 --gallery shop",
     ),
 }

@@ -12,6 +12,12 @@ from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
 from trine.cli.questions import QUESTIONS
+from trine.cli.recommending import (
+    RECOMMEND,
+    check_no_tables,
+    interactions_arguments,
+    train_interactions,
+)
 from trine.cli.words import data_arguments, data_words, loaded, say
 from trine.errors import SettingError
 
@@ -49,8 +55,9 @@ def _train_arguments(parser: Any) -> None:
         "--triplets",
         type=str,
         default=None,
-        help="a .csv or .parquet table of triplets to learn from; see trine mine",
+        help="a .csv or .parquet table of triplets to learn from: mined ones, or people's judgements",
     )
+    interactions_arguments(parser)
     parser.add_argument(
         "--pairs",
         type=str,
@@ -70,7 +77,7 @@ def _train(settings: Any) -> None:
     from pathlib import Path
 
     from trine.data import read_triplets
-    from trine.run import train_run
+    from trine.run import JudgedReport, Report, train_judged, train_run
     from trine.training import RunFolder, check_run, load_recipe, world_of
 
     run, name = RunFolder(Path(settings.out)), settings.recipe
@@ -85,12 +92,26 @@ def _train(settings: Any) -> None:
     tell = say if first else _say_nothing
     if first:
         check_run(run, resume=settings.resume)
+    if recipe.interactions is not None:
+        train_interactions(settings, recipe)
+        return
+    check_no_tables(settings)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
-    data = loaded(settings, tell)
+    labelled = triplets is None or settings.pairs is not None or _by_identity(settings, recipe.data.split)
+    data = loaded(settings, tell, labelled=labelled)
+    report: Report | JudgedReport
     try:
-        report = train_run(
-            data, recipe, out=settings.out, triplets=triplets, pairs=settings.pairs, resume=settings.resume
-        )
+        if triplets is None or labelled:
+            report = train_run(
+                data,
+                recipe,
+                out=settings.out,
+                triplets=triplets,
+                pairs=settings.pairs,
+                resume=settings.resume,
+            )
+        else:
+            report = train_judged(data, triplets, recipe, out=settings.out, resume=settings.resume)
     except KeyboardInterrupt:
         if not first:  # the first process tells
             raise SystemExit(0) from None
@@ -100,6 +121,14 @@ def _train(settings: Any) -> None:
         tell(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
     tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
+
+
+def _by_identity(settings: Any, split: str = "auto") -> bool:
+    """Whether triplets go with identities: as the recipe says, else where the data knows them."""
+    from trine.data import has_identities
+
+    named = settings.label is not None or settings.pattern is not None
+    return split not in ("triplets", "items") and (named or has_identities(settings.data))
 
 
 def _overrides(pairs: Sequence[str]) -> dict[str, str]:
@@ -172,6 +201,12 @@ def _evaluate_arguments(parser: Any) -> None:
         help="a list of pairs to measure, too: a .csv of a, b, same and fold, or pairs.txt as that of LFW",
     )
     parser.add_argument(
+        "--triplets",
+        type=str,
+        default=None,
+        help="a table of people's judgements to count: anchor, positive and negative",
+    )
+    parser.add_argument(
         "--calibrate",
         action="store_true",
         help="choose the threshold for --far on these items, and keep it in the model",
@@ -197,13 +232,16 @@ def _evaluate_arguments(parser: Any) -> None:
 
 def _evaluate(settings: Any) -> None:
     from trine import load
-    from trine.run import compare_runs, evaluate_run
+    from trine.data import read_triplets
+    from trine.run import compare_runs, evaluate_judged, evaluate_run
 
     for run in settings.runs:
         load(run)  # A missing model is said before any data is read.
     if len(settings.runs) > 1:
         if settings.calibrate or settings.probability is not None:
             raise SettingError("--calibrate keeps a threshold in one model: name one run, not several")
+        if settings.triplets is not None:
+            raise SettingError("--triplets counts the judgements that one run agrees with: name one run")
         compared = compare_runs(
             settings.runs,
             loaded(settings),
@@ -213,6 +251,13 @@ def _evaluate(settings: Any) -> None:
             pairs=settings.pairs,
         )
         say(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
+        return
+    triplets = None if settings.triplets is None else read_triplets(settings.triplets)
+    if triplets is not None and not _by_identity(settings):
+        _check_no_identities(settings)
+        data = loaded(settings, labelled=False)
+        found = evaluate_judged(settings.runs[0], data, triplets, part=settings.part, out=settings.out)
+        say(f"{found}\n\n{found.folder} holds figures.json, report.html and picture.png")
         return
     report = evaluate_run(
         settings.runs[0],
@@ -225,8 +270,19 @@ def _evaluate(settings: Any) -> None:
         probability=settings.probability,
         prior=settings.prior,
         pairs=settings.pairs,
+        triplets=triplets,
     )
     say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
+
+
+def _check_no_identities(settings: Any) -> None:
+    asked = [
+        f"--{name}" for name in ("pairs", "calibrate", "probability", "prior") if getattr(settings, name)
+    ]
+    if asked:
+        raise SettingError(
+            f"{asked[0]} needs identities, and {settings.data} has none: leave it out, or name --label"
+        )
 
 
 def _mine_arguments(parser: Any) -> None:
@@ -281,10 +337,12 @@ VERBS: dict[str, Verb | Group] = {
     "train": Verb(
         _train,
         _train_arguments,
-        "Train an encoder on labelled data, calibrate and evaluate it.",
+        "Train an encoder on labelled data or on judgements, calibrate and evaluate it.",
         "trine train photos/ --out runs/faces\n"
         "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
-        "trine train photos/ --out runs/faces --resume",
+        "trine train photos/ --out runs/faces --resume\n"
+        "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes\n"
+        "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films",
     ),
     "recipe": Verb(
         _recipe,
@@ -305,7 +363,8 @@ VERBS: dict[str, Verb | Group] = {
         "trine evaluate runs/faces photos/ --far 0.001\n"
         "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
         "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
-        "trine evaluate runs/faces runs/harder photos/",
+        "trine evaluate runs/faces runs/harder photos/\n"
+        "trine evaluate runs/shoes shoes/ --triplets judged.csv",
     ),
     "audit": Verb(
         _audit,
@@ -329,6 +388,7 @@ VERBS: dict[str, Verb | Group] = {
     ),
     "enrol": ENROL,
     **QUESTIONS,
+    "recommend": RECOMMEND,
     "cluster": CLUSTER,
     "gallery": Group(
         "Everything else about a gallery: make, list, arrange, mend, move and rebuild it.",

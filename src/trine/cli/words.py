@@ -149,16 +149,28 @@ def data_words(settings: Any) -> str:
     return shlex.join(words)
 
 
-def loaded(settings: Any, tell: Callable[[object], None] = say) -> Dataset:
-    """Loads the labelled data that was named, and prints what was found.
+def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: bool = True) -> Dataset:
+    """Loads the data that was named, and prints what was found.
 
     Args:
         settings: The parsed arguments.
         tell: Prints.
+        labelled: Whether identities are wanted.
     """
-    from trine.data import LoadPolicy, load
+    from trine.data import LoadPolicy, load, load_unlabelled
 
     policy = LoadPolicy(**{name: getattr(settings, name) for name in POLICIES})
+    if not labelled:
+        data, report = load_unlabelled(
+            settings.data,
+            path_column=settings.path_column,
+            text_column=settings.text_column,
+            features=settings.features,
+            categories=settings.categories,
+            policy=policy,
+        )
+        tell(report)
+        return data
     data, report = load(
         settings.data,
         label=settings.label,

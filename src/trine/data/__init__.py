@@ -6,11 +6,15 @@ source ──load──▶ Dataset, LoadReport ──split──▶ Split ──
 from trine.data.choosing import few_of_each, of_identities
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
 from trine.data.folds import split_by_folds
-from trine.data.loading import load, load_unlabelled, read_items, texts_of
+from trine.data.interactions import HeldOut, Interactions, leave_last_out
+from trine.data.judgements import TripletSplit, questions, split_triplets
+from trine.data.loading import has_identities, load, load_unlabelled, read_items, texts_of
 from trine.data.named import NamedIdentities
 from trine.data.pictures import decode
 from trine.data.report import LoadPolicy, LoadReport
 from trine.data.sampler import PKSampler
+from trine.data.sources.features import Features, read_features
+from trine.data.sources.interactions import InteractionColumns, read_interactions
 from trine.data.sources.metadata import read_metadata
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
@@ -20,8 +24,12 @@ from trine.data.triplet_sampler import TripletSampler
 
 __all__ = [
     "Dataset",
+    "Features",
+    "HeldOut",
     "ImageArray",
     "ImageFiles",
+    "InteractionColumns",
+    "Interactions",
     "Items",
     "Kind",
     "LoadPolicy",
@@ -34,18 +42,25 @@ __all__ = [
     "Table",
     "Texts",
     "TripletSampler",
+    "TripletSplit",
     "TripletTable",
     "Vectors",
     "decode",
     "few_of_each",
+    "has_identities",
+    "leave_last_out",
     "load",
     "load_unlabelled",
     "of_identities",
+    "questions",
+    "read_features",
+    "read_interactions",
     "read_items",
     "read_metadata",
     "read_pairs",
     "read_triplets",
     "split",
     "split_by_folds",
+    "split_triplets",
     "texts_of",
 ]

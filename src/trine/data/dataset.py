@@ -154,8 +154,8 @@ class Dataset:
         items: The items, N of them.
         labels: For each item the index of its identity, or −1 in all places where none is known.
         identities: The name of each identity.
-        names: The name of each item, unique: a relative path, "row 17" of a table (from 1, the
-            header not counted) or "item 17" of an array (from 0).
+        names: The name of each item, unique: a relative path, what a column or an array of names
+            says, "row 17" of a table (from 1, the header not counted) or "item 17" of an array (from 0).
         columns: What else is known about each item: "camera", "group" or "split", where the data
             has it; strings or integers.
         root: What the user named: a path or the name of a built-in data set.

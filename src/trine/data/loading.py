@@ -10,13 +10,13 @@ from trine.data.checking import Found, check
 from trine.data.dataset import Dataset, ImageFiles, Texts
 from trine.data.pictures import SUFFIXES as PICTURES
 from trine.data.report import STRICT, LoadPolicy, LoadReport
-from trine.data.sources.arrays import read_arrays
+from trine.data.sources.arrays import array_names, read_arrays
 from trine.data.sources.builtin import BUILTIN
 from trine.data.sources.divided import divided_tables, read_divided
 from trine.data.sources.folder import read_folder
 from trine.data.sources.pattern import Pattern
+from trine.data.sources.table import LABELS, header, read_table
 from trine.data.sources.table import SUFFIXES as TABLES
-from trine.data.sources.table import read_table
 from trine.errors import DataError, SettingError, nearest
 
 
@@ -127,6 +127,36 @@ def load_unlabelled(
     return check(found, source=name, policy=policy)
 
 
+def has_identities(source: str | Path, *, label: str | None = None) -> bool:
+    """Looks whether a source says which identity an item is of, without reading its items.
+
+    Args:
+        source: What `load` takes.
+        label: The label column of a table, or the array of labels, where one is named.
+
+    Returns:
+        Whether a label is named; else whether a table has a column that is called like one, an `.npz`
+        file has an array y, or a folder has folders in it. True for what is not there: `load` says so.
+
+    Raises:
+        DataError: A table or an `.npz` file is damaged.
+
+    Example:
+        >>> has_identities("digits")
+        True
+    """
+    path = Path(source)
+    if label is not None:
+        return True
+    if path.is_dir():
+        return any(each.is_dir() and not each.name.startswith(".") for each in path.iterdir())
+    if not path.is_file():
+        return True
+    if path.name.lower().endswith(TABLES):
+        return any(name.lower() in LABELS for name in header(path))
+    return path.suffix.lower() != ".npz" or "y" in array_names(path)
+
+
 def texts_of(texts: Sequence[str]) -> Dataset:
     """Makes a data set of texts whose identities are not known, each named by itself.
 
@@ -191,7 +221,7 @@ def _find(
         return table(path)
     if told_by is None and path.is_dir() and (tables := divided_tables(path)):
         return read_divided(tables, read=table)
-    named = {name: value for name, value in columns.items() if value not in (None, ())}
+    named = {name: value for name, value in columns.items() if value not in (None, (), [])}
     if path.suffix.lower() == ".npz":
         named.pop("label", None)
     for argument, value in named.items():

@@ -43,6 +43,11 @@ class Split:
     test: Int64[np.ndarray, " c"]
     method: Method | Literal["folds"]
 
+    @property
+    def parts(self) -> dict[str, Int64[np.ndarray, " n"]]:
+        """The positions by the name of the part."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
 
 def split(
     dataset: Dataset,

@@ -70,7 +70,7 @@ def build_encoder(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
             "set encoder.network to auto"
         )
-    if items.kind == "images" and recipe.scaling != "standard":
+    if items.kind == "images" and recipe.scaling in ("robust", "quantile"):
         raise SettingError(
             f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are "
             "pictures; set encoder.scaling to standard"
@@ -98,7 +98,11 @@ def build_encoder(
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     if not isinstance(items, Vectors | Table):
         items = Vectors(np.stack([np.asarray(items[at], dtype=np.float32) for at in range(len(items))]))
-    plain = isinstance(items, Vectors) and recipe.scaling == "standard" and not np.isnan(items.rows).any()
+    plain = (
+        isinstance(items, Vectors)
+        and recipe.scaling in ("standard", "length")
+        and not np.isnan(items.rows).any()
+    )
     table = None if plain else learn_table(items, scaling=recipe.scaling)
     settings = EncoderSettings(
         kind="vectors",
@@ -109,6 +113,7 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
         normalise=recipe.normalise,
         distance=distance,
         mlp=recipe.mlp,
+        unit_rows=recipe.scaling == "length",
         table=table,
     )
     encoder = _completed(settings)
@@ -117,6 +122,8 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
         if not np.isfinite(vectors).all():
             position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
             raise DataError(f"training item {position} holds infinity; mend or drop it first")
+        if recipe.scaling == "length":
+            return encoder
         encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
         encoder.std.copy_(_without_zeros(vectors.std(axis=0)))
     return encoder

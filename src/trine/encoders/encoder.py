@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,6 +15,7 @@ from trine.calibration import Calibration
 from trine.data import Dataset, Items, Row, Table, read_items
 from trine.distances import Distance
 from trine.encoders.columns import prepared_rows
+from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
 from trine.encoders.preparation import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
@@ -94,11 +93,7 @@ class Encoder(nn.Module):
         for name, unused in LATER.items():
             if settings[name] == unused:
                 del settings[name]
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
+        return fingerprint_of(self, settings)
 
     def prepare(
         self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items
@@ -139,7 +134,8 @@ class Encoder(nn.Module):
         if self.settings.kind == "images":
             mean, std = 255 * self.mean[:, None, None], 255 * self.std[:, None, None]
             return ((values - mean) / std).contiguous(memory_format=torch.channels_last)
-        return (values - self.mean) / self.std
+        values = (values - self.mean) / self.std
+        return F.normalize(values, dim=1) if self.settings.unit_rows else values
 
     def embed(
         self,

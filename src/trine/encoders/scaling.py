@@ -10,7 +10,7 @@ import torch
 
 from trine.shapes import Float
 
-Scaling = Literal["standard", "robust", "quantile"]
+Scaling = Literal["standard", "robust", "quantile", "length"]
 """The scalings of `learn_scale`."""
 
 LEVELS = 51
@@ -25,6 +25,7 @@ def learn_scale(values: Float[np.ndarray, " n"], *, scaling: Scaling) -> tuple[f
     - `robust`: median and interquartile range, here of a normal distribution's deviation; where the quartiles
       are equal, the standard deviation.
     - `quantile`: 51 quantiles from the smallest to the largest value.
+    - `length`: nothing; the values stay, and each row is divided by its length later.
 
     Args:
         values: The values that are known, finite.
@@ -41,6 +42,8 @@ def learn_scale(values: Float[np.ndarray, " n"], *, scaling: Scaling) -> tuple[f
     """
     if len(values) == 0 or values.min() == values.max():
         return ()
+    if scaling == "length":
+        return 0.0, 1.0
     if scaling == "quantile":
         return tuple(np.quantile(values, np.linspace(0, 1, LEVELS)).tolist())
     # Of values over the largest, which are at most 1: squares of huge ones would overflow.
@@ -63,6 +66,7 @@ def scale(
       a value a million times the usual one is far and not everything.
     - `quantile`: the share of training values below x, as a score of the normal distribution (between -3.1
       and 3.1); of equal values, the middle of the shares. Values between two quantiles are interpolated.
+    - `length`: as they are.
 
     Args:
         values: Finite.

@@ -137,7 +137,9 @@ class EncoderRecipe:
             network's features of at most 1,024 training items, evenly spaced.
         scaling: What numbers of vectors and tables are scaled by: `standard`, mean and standard deviation;
             `robust`, median and interquartile range, and logarithmically far out, which heavy tails want;
-            `quantile`, their rank among the training items' as a normal score.
+            `quantile`, their rank among the training items' as a normal score; `length`, not column by
+            column, but each row by its own length, as features that another network computed want it.
+            Pictures know no robust and quantile.
         views: What a picture's embedding is the mean of, wherever pictures are embedded but in training:
             `one`, the picture; `flip`, the picture and its mirror image; `ten`, the corners and the centre
             of the enlarged picture, and their mirror images. Not for what has a left and a right.
@@ -184,7 +186,9 @@ class EncoderSettings:
         small_resnet: Settings of that network, where it is the one.
         mlp: Settings of that network, where it is the one.
         sentence: Settings of that network, where it is the one.
-        table: How rows are prepared; null for pictures, and for arrays without gaps in standard scaling.
+        unit_rows: Whether each prepared row is divided by its length.
+        table: How rows are prepared; null for pictures, and for arrays without gaps in standard scaling or by
+            length.
     """
 
     kind: Literal["images", "vectors", "texts"]
@@ -197,5 +201,6 @@ class EncoderSettings:
     views: Views = "one"
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None
+    unit_rows: bool = False
     sentence: SentenceSettings | None = None
     table: TableSettings | None = None

@@ -6,7 +6,7 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 
 from __future__ import annotations
 
-from trine.evaluation.agreement import TripletAgreement, triplet_agreement
+from trine.evaluation.agreement import Consistency, TripletAgreement, consistency, triplet_agreement
 from trine.evaluation.audit import Audit, SuspectLabel, audit
 from trine.evaluation.calibration import calibrate
 from trine.evaluation.clustering import Clustering, clustering, clustering_of
@@ -15,16 +15,19 @@ from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.picture import picture
 from trine.evaluation.plane import plane_picture
 from trine.evaluation.recognition import Recognition, recognition
+from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_of_scores
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.verification import Verification, pairs_of, verification
 
 __all__ = [
     "Audit",
     "Clustering",
+    "Consistency",
     "Identification",
     "OpenSet",
     "OpenSetCurve",
     "Recognition",
+    "Recommendation",
     "Retrieval",
     "SuspectLabel",
     "TripletAgreement",
@@ -33,12 +36,15 @@ __all__ = [
     "calibrate",
     "clustering",
     "clustering_of",
+    "consistency",
     "identification",
     "open_set",
     "pairs_of",
     "picture",
     "plane_picture",
     "recognition",
+    "recommendation",
+    "recommendation_of_scores",
     "retrieval",
     "triplet_agreement",
     "verification",

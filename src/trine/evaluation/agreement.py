@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +29,60 @@ from trine.neighbours import as_rows
 from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int, Int64
 
-__all__ = ["TripletAgreement", "triplet_agreement"]
+__all__ = ["Consistency", "TripletAgreement", "consistency", "triplet_agreement"]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How far judgements agree among themselves.
+
+    Attributes:
+        triplets: How many there are.
+        duplicates: How many repeat an earlier one.
+        contradictions: How many are also there with positive and negative exchanged.
+        ceiling: The most that any distances could agree with, where some say the opposite of others.
+    """
+
+    triplets: int
+    duplicates: int
+    contradictions: int
+    ceiling: float
+
+
+def consistency(triplets: Int64[np.ndarray, "t 3"]) -> Consistency:
+    """Counts the judgements that repeat others, and those that contradict others.
+
+    Args:
+        triplets: Rows of anchor, positive and negative; at least one.
+
+    Example:
+        >>> consistency(np.array([[0, 1, 2], [0, 1, 2], [0, 2, 1], [1, 0, 2]]))
+        Consistency(triplets=4, duplicates=1, contradictions=3, ceiling=0.75)
+    """
+    both = np.concatenate([triplets, triplets[:, [0, 2, 1]]])
+    rows, inverse = np.unique(both, axis=0, return_inverse=True)
+    t = len(triplets)
+    there, opposite = (
+        np.bincount(half, minlength=len(rows)) for half in (inverse.ravel()[:t], inverse.ravel()[t:])
+    )
+    counts, reverse = there[there > 0], opposite[there > 0]
+    # Each pair of opposites stands in the table twice.
+    best = np.where(reverse > 0, np.maximum(counts, reverse) / 2, counts)
+    return Consistency(t, t - len(counts), int(counts[reverse > 0].sum()), float(best.sum() / t))
+
+
+class MarginHistogram(NamedTuple):
+    """How d_an − d_ap of triplets is distributed.
+
+    Attributes:
+        edges: The ends of the bins, ascending; 0 is one of them.
+        agree: For each bin, how many triplets the embeddings agree with.
+        disagree: For each bin, how many others.
+    """
+
+    edges: Float[np.ndarray, " e"]
+    agree: Int64[np.ndarray, " b"]
+    disagree: Int64[np.ndarray, " b"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +122,41 @@ class TripletAgreement:
     @property
     def duplicates(self) -> int:
         """How many triplets repeat an earlier one."""
-        return len(self.triplets) - len(self._counts[1])
+        return self._consistency.duplicates
 
     @property
     def contradictions(self) -> int:
         """How many triplets are also there with positive and negative exchanged."""
-        counts, reverse = self._counts[1:]
-        return int(counts[reverse > 0].sum())
+        return self._consistency.contradictions
 
     @property
     def ceiling(self) -> float:
         """The most that any distances could agree with triplets of which some say the opposite of others."""
-        counts, reverse = self._counts[1:]
-        # Each pair of opposites stands in the table twice.
-        best = np.where(reverse > 0, np.maximum(counts, reverse) / 2, counts)
-        return float(best.sum() / len(self.triplets))
+        return self._consistency.ceiling
+
+    def histogram(self, bins: int = 60) -> MarginHistogram:
+        """Counts the margins of the triplets that the embeddings agree with, and of the others.
+
+        Args:
+            bins: About how many; none of them lies on both sides of 0.
+
+        Example:
+            >>> rows = np.array([[0.0], [1.0], [3.0]])
+            >>> counted = triplet_agreement(rows, [[0, 1, 2], [0, 2, 1]]).histogram(2)
+            >>> counted.edges.tolist(), counted.agree.tolist(), counted.disagree.tolist()
+            ([-2.0, 0.0, 2.0], [0, 1], [1, 0])
+        """
+        low, high = min(float(self.margins.min()), 0.0), max(float(self.margins.max()), 0.0)
+        step = (high - low) / bins or 1.0
+        first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
+        edges = step * np.arange(first, last + 1, dtype=float)
+        # What rounding left outside belongs to the last bins.
+        margins = self.margins.clip(edges[0], edges[-1])
+        agree, disagree = (
+            np.histogram(margins[chosen], edges)[0].astype(np.int64)
+            for chosen in (self.margins > 0, self.margins <= 0)
+        )
+        return MarginHistogram(edges, agree, disagree)
 
     def interval(self, figure: str = "agreement") -> Interval:
         """The interval of the agreement, by the bootstrap over anchors, or over the groups that were given.
@@ -119,16 +194,8 @@ class TripletAgreement:
         }
 
     @cached_property
-    def _counts(self) -> tuple[Int64[np.ndarray, "u 3"], Int64[np.ndarray, " u"], Int64[np.ndarray, " u"]]:
-        """The different triplets, how often each is there, and how often its opposite."""
-        both = np.concatenate([self.triplets, self.triplets[:, [0, 2, 1]]])
-        rows, inverse = np.unique(both, axis=0, return_inverse=True)
-        t = len(self.triplets)
-        there, opposite = (
-            np.bincount(half, minlength=len(rows)) for half in (inverse.ravel()[:t], inverse.ravel()[t:])
-        )
-        kept = there > 0
-        return rows[kept], there[kept], opposite[kept]
+    def _consistency(self) -> Consistency:
+        return consistency(self.triplets)
 
 
 def triplet_agreement(

@@ -12,6 +12,7 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.distances import Distance
 from trine.errors import InputError, require
+from trine.evaluation.agreement import TripletAgreement
 from trine.evaluation.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
 from trine.evaluation.plane import draw_embedding, draw_map
 from trine.evaluation.verification import verification
@@ -28,12 +29,14 @@ def picture(
     distance: Distance = "euclidean",
     threshold: float | None = None,
     look: View | None = None,
+    judged: TripletAgreement | None = None,
 ) -> Path:
     """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
 
     Embeddings of two dimensions are no map but themselves, with some of the pictures where they stand.
     A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
-    What is shown is chosen by `view`; the histogram is of the items on the map.
+    What is shown is chosen by `view`; the histogram is of the items on the map. Where no identities are
+    known, nothing is right or wrong, and the histogram is of the judgements, where these are given.
 
     Args:
         dataset: The items; pictures are shown, vectors only mapped.
@@ -42,6 +45,7 @@ def picture(
         distance: What ranks the neighbours.
         threshold: A distance to mark in the histogram: the calibrated one.
         look: What to show, where it is known already; by `view` where left out.
+        judged: Triplets that people judged, measured.
 
     Returns:
         The path.
@@ -71,20 +75,26 @@ def picture(
         plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
     labels = dataset.labels[look.shown]
-    draw = draw_map if look.projected else draw_embedding
+    # Few items without identities say more by their looks than as dots of one colour.
+    looked_at = images and not dataset.identities
+    draw = draw_map if look.projected and not looked_at else draw_embedding
     draw(plane, look.points, look.shown, dataset)
-    title(plane, *_plane_words(look, len(dataset), len(np.unique(labels))))
-    _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
+    identities = len(np.unique(labels)) if dataset.identities else 0
+    title(plane, *_plane_words(look, len(dataset), identities))
+    if judged is not None:
+        _draw_margins(histogram, judged)
+    else:
+        _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
     figure.savefig(path, format="png", facecolor="white")
     return Path(path)
 
 
 def _plane_words(look: View, items: int, identities: int) -> tuple[str, str]:
     count = f"{len(look.points):,}" + (f" of {items:,}" if len(look.points) < items else "")
-    coloured = f"coloured by identity ({identities})"
+    coloured = f", coloured by identity ({identities})" if identities else ""
     if look.projected:
-        return "Map", f"t-SNE of {count} items, {coloured}"
-    return "Embedding", f"{count} items where their two numbers place them, {coloured}"
+        return "Map", f"t-SNE of {count} items{coloured}"
+    return "Embedding", f"{count} items where their two numbers place them{coloured}"
 
 
 def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
@@ -95,13 +105,18 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
     for r, query in enumerate(look.queries.tolist()):
         top = r * step + (0.3 if r >= failing else 0)
         _tile(axes, dataset.items[query], 0, top, INK)
-        _say(axes, 0.5, top + 1.13, short(dataset.identity(query), 9), INK, size=7.5, weight="bold")
+        name = dataset.identity(query) or dataset.names[query]
+        _say(axes, 0.5, top + 1.13, short(name, 9), INK, size=7.5, weight="bold")
         for c, (at, d) in enumerate(zip(found.indices[r], found.distances[r], strict=True)):
             left = 1 + gap + c * 1.12
+            note = f"{d:#.3g}".rstrip(".")
+            if not dataset.identities:
+                _tile(axes, dataset.items[int(at)], left, top, QUIET)
+                _say(axes, left + 0.5, top + 1.13, note, QUIET, size=7)
+                continue
             right = dataset.labels[at] == dataset.labels[query]
             _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
             _badge(axes, left + 0.93, top + 0.07, right)
-            note = f"{d:#.3g}".rstrip(".")
             note = note if right else f"{note} · {short(dataset.identity(int(at)), 6)}"
             _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
     if 0 < failing < rows:
@@ -155,22 +170,49 @@ def _draw_histogram(
         axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
         axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({len(values):,} pairs)")
     subtitle = "each kind of pair on its own scale"
-    # The legend has the room above the curves.
-    top = axes.get_ylim()[1]
-    axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
+    top = _with_room(axes)
     if threshold is not None:
         axes.vlines(threshold, 0, top, color=INK, lw=1.4, ls="--", label=f"threshold {threshold:.3g}")
         accepted = (
             f"{report.tar_at(threshold):.1%} of the same, {report.far_at(threshold):.2%} of the different"
         )
         subtitle = f"the threshold accepts {accepted}"
-    axes.set_xlim(0, edges[-1])
+    _finish(axes, edges, f"{distance.replace('_', ' ')} distance")
+    title(axes, "Distances of pairs", subtitle)
+
+
+def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
+    counted = judged.histogram(70)
+    for counts, colour, name in (
+        (counted.agree, RIGHT, "agrees"),
+        (counted.disagree, WRONG, "disagrees"),
+    ):
+        axes.stairs(counts, counted.edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(
+            counts, counted.edges, color=colour, lw=1.6, label=f"{name} ({int(counts.sum()):,} judgements)"
+        )
+    _with_room(axes)
+    _finish(
+        axes, counted.edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
+    )
+    title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
+
+
+def _with_room(axes: Any) -> float:
+    """Leaves the legend the room above the curves, and says where that begins."""
+    top: float = axes.get_ylim()[1]
+    axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
+    return top
+
+
+def _finish(axes: Any, edges: np.ndarray, title: str) -> None:
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_yticks([])
     axes.tick_params(colors=QUIET, labelsize=9, length=3)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color("#c9ccd4")
-    axes.set_xlabel(f"{distance.replace('_', ' ')} distance", color=QUIET, size=9)
+    axes.set_xlabel(title, color=QUIET, size=9)
     axes.legend(
         frameon=False,
         fontsize=9,
@@ -181,7 +223,6 @@ def _draw_histogram(
         handlelength=1.4,
         columnspacing=1.4,
     )
-    title(axes, "Distances of pairs", subtitle)
 
 
 def _say(

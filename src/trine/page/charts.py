@@ -48,6 +48,7 @@ def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, about: str) -> Markup
         x: The axis below.
         y: The axis on the left.
         about: What a person who does not see the chart is told.
+        counted: What has these values.
 
     Returns:
         The chart with its legend.
@@ -72,6 +73,7 @@ def histogram_chart(
     title: str,
     threshold: float | None,
     about: str,
+    counted: str = "pairs",
 ) -> Markup:
     """Draws how values of several kinds are distributed, each kind as shares of its own number.
 
@@ -81,6 +83,7 @@ def histogram_chart(
         title: What the values are.
         threshold: A value to mark.
         about: What a person who does not see the chart is told.
+        counted: What has these values.
 
     Returns:
         The chart with its legend.
@@ -89,7 +92,7 @@ def histogram_chart(
     low, high = float(edges[0]), float(edges[-1])
     x = Axis(title, low, high if high > low else low + 1)
     top = max((float(share.max()) for share in shares if len(share)), default=0.0)
-    y = Axis("share of the pairs of its kind", 0.0, 1.12 * top or 1.0, percent=True)
+    y = Axis(f"share of the {counted} of its kind", 0.0, 1.12 * top or 1.0, percent=True)
     drawn = []
     for (_, kind, _), share in zip(kinds, shares, strict=True):
         d = _outline(edges, share, x, y)
@@ -105,7 +108,7 @@ def histogram_chart(
                 anchor="end" if left else "start", kind="name",
             ),
         )  # fmt: skip
-    legend = _legend([(kind, f"{name}: {int(counts.sum()):,} pairs") for name, kind, counts in kinds])
+    legend = _legend([(kind, f"{name}: {int(counts.sum()):,} {counted}") for name, kind, counts in kinds])
     return join(legend, _frame(x, y, about, *drawn, mark))
 
 

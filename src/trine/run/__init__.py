@@ -2,7 +2,7 @@
 
 runs/faces/
   recipe.yaml     every setting
-  split.json      which item was in which part
+  split.json      which item was in which part, and triplets.parquet which judgement
   metrics.csv     the log of training, and TensorBoard's beside it
   doctor.json     what is wrong with the run, and items whose labels may be wrong
   checkpoints/    what resuming goes on from
@@ -16,8 +16,18 @@ from trine.run.audit import AuditReport, audit_run, check_page, check_table, wri
 from trine.run.compare import Comparison, compare_runs
 from trine.run.doctor import Examination, examine
 from trine.run.evaluate import evaluate_run
+from trine.run.judged import evaluate_judged, train_judged
+from trine.run.judged_report import JudgedReport
 from trine.run.listed import Listed, listed_pairs
 from trine.run.parts import part_of
+from trine.run.recommendation import (
+    RecommendationReport,
+    enrol_items,
+    measure_scores,
+    measure_towers,
+    popularity,
+    train_recommender,
+)
 from trine.run.report import Figures, Report, figures_of
 from trine.run.tables import cluster_items, write_clusters, write_embeddings
 from trine.run.train import train_run
@@ -28,20 +38,29 @@ __all__ = [
     "Comparison",
     "Examination",
     "Figures",
+    "JudgedReport",
     "Listed",
     "MiningReport",
+    "RecommendationReport",
     "Report",
     "audit_run",
     "check_page",
     "check_table",
     "cluster_items",
     "compare_runs",
+    "enrol_items",
+    "evaluate_judged",
     "evaluate_run",
     "examine",
     "figures_of",
     "listed_pairs",
+    "measure_scores",
+    "measure_towers",
     "mine_run",
     "part_of",
+    "popularity",
+    "train_judged",
+    "train_recommender",
     "train_run",
     "write_audit_page",
     "write_clusters",

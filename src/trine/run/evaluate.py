@@ -10,7 +10,7 @@ import numpy as np
 from trine.calibration import Method
 from trine.clustering import LARGEST_AVERAGE
 from trine.clustering import Method as Linkage
-from trine.data import Dataset, read_pairs
+from trine.data import Dataset, TripletTable, read_pairs
 from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
 from trine.evaluation import calibrate, picture
@@ -32,7 +32,8 @@ from trine.run.parts import (
 )
 from trine.run.report import RAW, Figures, Report, count_triplets, figures_of
 from trine.run.start import start_of
-from trine.shapes import Float32
+from trine.run.triplets import triplets_left_out, triplets_of_part
+from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
@@ -50,6 +51,7 @@ def evaluate_run(
     probability: Method | None = None,
     prior: float | None = None,
     pairs: str | Path | None = None,
+    triplets: TripletTable | None = None,
 ) -> Report:
     """Evaluates the encoder of a run on data: on its test part, where it was trained on that very data.
 
@@ -67,6 +69,7 @@ def evaluate_run(
         prior: As for `calibrate`: the share of genuine pairs that this probability assumes.
         pairs: A list of pairs to measure, too: a table with a, b, same and perhaps fold, or a list in the
             format of Labeled Faces in the Wild.
+        triplets: Judgements of which is more alike to count, too, as far as their items are evaluated.
 
     Returns:
         The figures; `out` holds them, the page and the picture.
@@ -91,6 +94,9 @@ def evaluate_run(
     kept = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     folder = Path(out) if out is not None else run_of(Path(run)) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
+    judged, left_out = None, 0
+    if triplets is not None:
+        judged, left_out = triplets_of_part(triplets, dataset, positions, part=words)
     apart = trained_apart(run, dataset, positions)
     embeddings = encoder.embed(chosen)
     if store_threshold:
@@ -115,8 +121,11 @@ def evaluate_run(
         far=far,
         recipe=recipe_of(run),
         listed=listed,
+        judged=judged,
         trained=None if apart is None else dataset.subset(apart),
     )
+    if left_out:
+        report = replace(report, notes=(*report.notes, triplets_left_out(left_out, words)))
     about = read_model(Path(run)).trained_on
     write_report(subject_of(encoder, chosen, embeddings, report, run=run_of(Path(run)), trained_on=about))
     return report
@@ -141,6 +150,7 @@ def measure(
     doctor: tuple[Diagnosis, ...] = (),
     listed: Listed | None = None,
     held_out: HeldOut | None = None,
+    judged: Int64[np.ndarray, "t 3"] | None = None,
     trained: Dataset | None = None,
 ) -> Report:
     """Measures embeddings, and beside them what there was before training.
@@ -157,6 +167,7 @@ def measure(
         doctor: What was wrong with the training.
         listed: Pairs of a list to measure, too.
         held_out: What chooses a threshold for these pairs; None leaves them without.
+        judged: Triplets that people judged, as positions among the items.
         trained: The items that were trained on, where the others are to be recognised by them, or to be told
             from them where their identities are strangers.
 
@@ -188,6 +199,7 @@ def measure(
         if held_out is None
         else held_out.threshold(held_out.embeddings, distance=distance),
         cameras=cameras,
+        judged=judged,
         gallery=None if gallery is None else (encoder.embed(gallery), gallery.labels),
     )
     margin = counted_margin(said.loss)
@@ -198,6 +210,7 @@ def measure(
         far=far,
         listed=listed,
         held_out=held_out,
+        judged=judged,
         gallery=gallery,
     )
     return Report(
@@ -235,6 +248,7 @@ def _before(
     far: float,
     listed: Listed | None,
     held_out: HeldOut | None,
+    judged: Int64[np.ndarray, "t 3"] | None,
     gallery: Dataset | None,
 ) -> tuple[Figures, str] | tuple[None, None]:
     """The figures of what the encoder began with, and what that is; none where these are too many numbers."""
@@ -253,6 +267,7 @@ def _before(
         if held_out is None or others is None
         else held_out.threshold(others.rows, distance="euclidean"),
         cameras=dataset.columns.get("camera"),
+        judged=judged,
         gallery=None if known is None or gallery is None else (known.rows, gallery.labels),
     )
     return figures, start.words

@@ -86,6 +86,7 @@ _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
     "open_set": ("among strangers", tuple(f"DIR at FPIR {100 * rate:g} %" for rate in FPIR)),
     "pairs": ("listed pairs", ("accuracy", _JUDGED, "ROC AUC", "TAR at FAR 1 %")),
+    "agreement": ("judged", ("triplet agreement",)),
 }
 
 
@@ -148,6 +149,7 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
             ),
             *(Headline(name, "clustering", name.lower()) for name in ("ARI", "NMI", "AMI")),
         ),
+        "agreement": (Headline("triplet agreement", "agreement", "agreement"),),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trine.data import Dataset, Split
+from trine.data import Dataset
 from trine.data.report import count
 from trine.errors import DataError, ModelError, SettingError, nearest
 from trine.shapes import Int64
@@ -72,7 +72,9 @@ def trained_among(run: str | Path, dataset: Dataset) -> int:
         ModelError: The record of the split is damaged.
     """
     record = _read_split(run_of(Path(run)))
-    return 0 if record is None else len(set(_keys(dataset)) & set(record["train"]))
+    trained = set() if record is None else set(record["train"])
+    # A run that learned from judgements knew no identities: its items go by their names alone.
+    return sum(key in trained or (key[0], "") in trained for key in _keys(dataset))
 
 
 def trained_apart(
@@ -106,11 +108,13 @@ def run_of(folder: Path) -> Path:
     return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder
 
 
-def split_record(dataset: Dataset, parts: Split) -> dict[str, Any]:
+def split_record(
+    dataset: Dataset, parts: Mapping[str, Int64[np.ndarray, " n"]], *, method: str
+) -> dict[str, Any]:
     """The name and identity of every item of every part, as values that JSON knows."""
     keys = _keys(dataset)
-    items = {part: [keys[i] for i in getattr(parts, part)] for part in ("train", "validation", "test")}
-    return {"data": dataset.root, "method": parts.method, "parts": items}
+    items = {part: [keys[i] for i in positions] for part, positions in parts.items()}
+    return {"data": dataset.root, "method": method, "parts": items}
 
 
 def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
@@ -136,8 +140,10 @@ def has_pair(dataset: Dataset) -> bool:
 
 def counted(dataset: Dataset) -> str:
     """Puts the size of a data set in words."""
-    identities = count(len(np.unique(dataset.labels)), "identity", "identities")
-    return f"{count(len(dataset), 'item', 'items')} of {identities}"
+    known = ""
+    if dataset.identities:
+        known = f" of {count(len(np.unique(dataset.labels)), 'identity', 'identities')}"
+    return f"{count(len(dataset), 'item', 'items')}{known}"
 
 
 def name_of(dataset: Dataset) -> str:

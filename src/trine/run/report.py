@@ -18,12 +18,14 @@ from trine.evaluation import (
     OpenSet,
     Recognition,
     Retrieval,
+    TripletAgreement,
     Verification,
     clustering,
     identification,
     open_set,
     recognition,
     retrieval,
+    triplet_agreement,
     verification,
 )
 from trine.mining import census
@@ -36,7 +38,7 @@ from trine.triplets import Census
 CENSUS_ITEMS = 2000
 RAW = "the raw pictures or features, compared as they are"
 
-Measured = Retrieval | Verification | Clustering | Identification | OpenSet | Recognition
+Measured = Retrieval | Verification | Clustering | Identification | OpenSet | Recognition | TripletAgreement
 """One of the reports of `Figures`."""
 
 
@@ -55,6 +57,7 @@ class Figures:
             all have it, or none.
         recognition: The nearest items of the training part vote on who every item is; None where none of
             these identities was trained on.
+        agreement: Triplets that people judged; None without any.
     """
 
     retrieval: Retrieval
@@ -65,6 +68,7 @@ class Figures:
     open_set: OpenSet | None = None
     recognition: Recognition | None = None
     pairs_judged: Judged | None = None
+    agreement: TripletAgreement | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -207,6 +211,7 @@ def figures_of(
     pairs_threshold: float | None = None,
     cameras: np.ndarray | None = None,
     gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
+    judged: Int64[np.ndarray, "t 3"] | None = None,
 ) -> Figures:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
@@ -222,6 +227,7 @@ def figures_of(
         cameras: The camera of each item: then every item is a probe, and looks for its identity on others.
         gallery: Rows and labels of items to be recognised by; None recognises nobody. Where some of the
             identities are not among them, these are strangers to be told apart.
+        judged: Triplets that people judged, as positions among the items.
     """
     at = tuple(sorted({0.001, 0.01, 0.1, far}))
     pairs = None
@@ -251,6 +257,7 @@ def figures_of(
         if gallery is None
         else recognition(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
         None if pairs is None or pairs_threshold is None else Judged(pairs, pairs_threshold),
+        None if judged is None else triplet_agreement(embeddings, judged, distance=distance),
     )
 
 
@@ -317,6 +324,8 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
+    if isinstance(measured, TripletAgreement):
+        return f"{len(measured.triplets):,} triplets, of which {measured.contradictions:,} contradict others"
     if isinstance(measured, Recognition):
         alone = f", {measured.unmatched:,} of an identity that was not left out" if measured.unmatched else ""
         return f"{len(measured.probes):,} items among {measured.gallery:,} that were trained on{alone}"

@@ -69,6 +69,14 @@ def _as_it_came(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe) -> En
 
 def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
     """The items as the encoder is given them, before it has learned anything."""
+    rows = prepared_rows(encoder, dataset)
+    if rows is not None and encoder.settings.kind == "vectors":
+        rows = (rows - encoder.mean.numpy()) / encoder.std.numpy()
+    return rows
+
+
+def prepared_rows(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
+    """The items as the encoder prepares them, one a row; None where they are too many."""
     shape = encoder.settings.shape
     if encoder.settings.kind == "texts":
         return None  # the numbers of its tokens say nothing
@@ -78,7 +86,5 @@ def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | Non
     for start in range(0, len(dataset), 256):
         stop = min(start + 256, len(dataset))
         batch = encoder.prepare(dataset.items.subset(np.arange(start, stop))).float()
-        if encoder.settings.kind == "vectors":
-            batch = (batch - encoder.mean) / encoder.std
         rows[start:stop] = batch.reshape(stop - start, -1).numpy()
     return rows

@@ -30,7 +30,7 @@ from trine.run.listed import HeldOut, listed_pairs, pairs_within
 from trine.run.pages import subject_of
 from trine.run.parts import SPLIT, counted, has_pair, name_of, split_record
 from trine.run.report import Report
-from trine.run.triplets import triplets_of_part
+from trine.run.triplets import triplets_left_out, triplets_of_part
 from trine.shapes import Float32, Int64
 from trine.training import Loss, Recipe, RunFolder, fit, read_findings, with_loss, world_of
 
@@ -118,7 +118,7 @@ def train_run(
     encoder.calibration = _calibrated(rows, items, distance=distance, far=far)
     run, first = RunFolder(Path(out)), world_of(recipe.training).first
     if first:
-        write_json(run.path / SPLIT, split_record(dataset, parts))
+        write_json(run.path / SPLIT, split_record(dataset, parts.parts, method=parts.method))
     unseen = not np.isin(tested.labels, dataset.labels[parts.train]).any()
     usual = "identities never seen" if unseen else "seen identities, unseen items"
     how = STRANGERS if parts.method == "open" else usual
@@ -139,7 +139,7 @@ def train_run(
         trained=trained,
     )
     if left_out:
-        notes += (f"{left_out:,} triplets were left out: they name items outside the training part",)
+        notes += (triplets_left_out(left_out, "training part"),)
     report = replace(report, notes=(*report.notes, *notes))
     if not first:
         return report
@@ -168,6 +168,11 @@ def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple
             words += f", {', '.join(map(str, asked.validation_folds))} for validation"
         parts = split_by_folds(dataset, pairs, test=asked.test_folds, validation=asked.validation_folds)
         return parts, words
+    if asked.split == "triplets" or asked.split == "items":
+        raise SettingError(
+            f"data.split is {asked.split}, which divides judgements about items without identities; give "
+            "triplets and no identities (train_judged), or set it to auto"
+        )
     seed = recipe.seed if asked.seed is None else asked.seed
     parts = split(
         dataset,

@@ -126,14 +126,15 @@ def write_triplets(
 
 
 def triplets_of_part(
-    table: TripletTable, dataset: Dataset, part: Int64[np.ndarray, " n"]
+    table: TripletTable, dataset: Dataset, positions: Int64[np.ndarray, " n"], *, part: str = "training part"
 ) -> tuple[Int64[np.ndarray, "t 3"], int]:
     """Takes the triplets whose items are all in one part of the data.
 
     Args:
         table: The triplets.
         dataset: The whole data.
-        part: The positions of the part's items.
+        positions: The positions of the part's items.
+        part: What it is called.
 
     Returns:
         The triplets, as positions within the part; and how many were left out.
@@ -142,15 +143,20 @@ def triplets_of_part(
         DataError: A name is no item of the data, or no triplet lies within the part.
     """
     place = np.full(len(dataset), -1, dtype=np.int64)
-    place[part] = np.arange(len(part))
+    place[positions] = np.arange(len(positions))
     within = place[table.positions(dataset.names)]
     kept = within[(within >= 0).all(axis=1)]
     if not len(kept):
         raise DataError(
-            f"none of the {len(table):,} triplets of {table.source} has all its items in the training part; "
-            "train with the split and the seed of the run that they were mined with"
+            f"none of the {len(table):,} triplets of {table.source} has all its items in the {part}; "
+            "divide the items as they were when the triplets were made, or name another part"
         )
     return kept, len(table) - len(kept)
+
+
+def triplets_left_out(count: int, part: str) -> str:
+    """Says that some triplets have items outside a part."""
+    return f"{count:,} triplets were left out: they name items outside the {part}"
 
 
 def _training_part(run: str | Path, dataset: Dataset) -> tuple[Int64[np.ndarray, " n"], str]:

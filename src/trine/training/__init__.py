@@ -7,6 +7,7 @@ from trine.training.doctor import Diagnosis, Look, Patient, diagnose
 from trine.training.folder import RunFolder, check_run
 from trine.training.given import Loss, with_loss
 from trine.training.in_memory import fit_in_memory
+from trine.training.interactions import InteractionsRecipe
 from trine.training.log import read_looks
 from trine.training.processes import World, world_of
 from trine.training.reading import (
@@ -27,6 +28,7 @@ from trine.training.recipe import (
 )
 from trine.training.stages import Stage
 from trine.training.suspects import Suspect
+from trine.training.towers import fit_towers
 from trine.training.train import fit
 from trine.training.vitals import effective_rank
 from trine.training.watch import read_findings
@@ -37,6 +39,7 @@ __all__ = [
     "DataRecipe",
     "Diagnosis",
     "EvaluationRecipe",
+    "InteractionsRecipe",
     "Look",
     "Loss",
     "LossRecipe",
@@ -56,6 +59,7 @@ __all__ = [
     "effective_rank",
     "fit",
     "fit_in_memory",
+    "fit_towers",
     "load_recipe",
     "read_findings",
     "read_looks",

@@ -85,7 +85,7 @@ class Batches:
     sampler has gone through the items, and when another sampler takes over.
 
     Args:
-        items: The prepared items.
+        items: The prepared items; None where there is nothing to prepare.
         labels: The identity of each.
         sampler_at: What decides the batch of a step: the same object until another one takes over.
         steps: How many batches the run takes.
@@ -98,7 +98,7 @@ class Batches:
 
     def __init__(
         self,
-        items: Prepared,
+        items: Prepared | None,
         *,
         labels: Int64[np.ndarray, " n"],
         sampler_at: Callable[[int], PKSampler | TripletSampler],
@@ -132,7 +132,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         for drawn in self._stretches():
-            if self._items.in_memory is not None:
+            if self._items is None or self._items.in_memory is not None:
                 for position, chosen in drawn:
                     self.position = position
                     yield self._batch(chosen)
@@ -182,6 +182,7 @@ class Batches:
 
     def _batch(self, chosen: list[int]) -> Batch:
         positions = torch.as_tensor(chosen, dtype=torch.int64)
+        assert self._items is not None
         return Batch(self._items[chosen], self._labels[positions], positions)
 
 

@@ -15,7 +15,7 @@ from trine.training.given import Loss, check_nothing_hidden, one_number
 from trine.training.processes import ALONE, World
 from trine.training.recipe import Recipe
 from trine.training.schedule import loss_at, stream_seed
-from trine.training.vitals import active_per_item
+from trine.training.vitals import active_per_item, of_listed
 from trine.triplets import Triplets
 
 References = tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]
@@ -107,7 +107,7 @@ class Criterion:
         positions: Int64[Tensor, " b"],
         *,
         step: int,
-        listed: bool,
+        listed: Int64[Tensor, "t 3"] | None,
     ) -> dict[str, float | str]:
         """Describes a batch of all processes for the log.
 
@@ -116,14 +116,17 @@ class Criterion:
             labels: The identity of each.
             positions: Which item each is.
             step: The step.
-            listed: Whether the triplets are listed, so that no rule chooses any.
+            listed: Rows of the batch that make triplets, where these are listed and no rule chooses any.
 
         Returns:
             The mean distances d_ap and d_an, and the margin where there is one; of the triplet loss the
-            rule, and how many triplets are active, too.
+            rule, and how many triplets are active, too. Those of the listed triplets, where there are such.
         """
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         distance, name = self._recipe.loss.distance, self._recipe.loss.name
+        if listed is not None and name == "triplet":
+            found = of_listed(rows, listed, margin=margin or 0.0, distance=distance)
+            return {"mining": mining, **found, **({} if margin is None else {"margin": margin})}
         counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
         figures: dict[str, float | str] = {
             "positive_distance": counted.mean_positive_distance,
@@ -134,17 +137,16 @@ class Criterion:
         if name != "triplet":
             return figures
         figures.update(mining=mining, active=counted.active_share)
-        if not listed:
-            figures["active_per_item"] = active_per_item(
-                rows,
-                labels,
-                mining=mining,
-                margin=margin,
-                distance=distance,
-                seed=stream_seed(self._recipe.seed, "mining", step),
-                item_ids=positions,
-                counted=counted,
-            )
+        figures["active_per_item"] = active_per_item(
+            rows,
+            labels,
+            mining=mining,
+            margin=margin,
+            distance=distance,
+            seed=stream_seed(self._recipe.seed, "mining", step),
+            item_ids=positions,
+            counted=counted,
+        )
         return figures
 
     def _by_others(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from trine.encoders import Encoder
 from trine.errors import DataError, InputError, ModelError, SettingError, require
 from trine.settings import differences
 from trine.training.disk import left_behind, sweep, write_whole
@@ -173,7 +173,7 @@ def _other_items(run: RunFolder) -> DataError:
     )
 
 
-def write_weights(encoder: Encoder, path: Path) -> None:
+def write_weights(encoder: nn.Module, path: Path) -> None:
     """Writes an encoder's weights as safetensors, whole or not at all.
 
     Args:
@@ -185,7 +185,7 @@ def write_weights(encoder: Encoder, path: Path) -> None:
     write_whole(path, safetensors.save(weights))
 
 
-def read_weights(encoder: Encoder, path: Path) -> None:
+def read_weights(encoder: nn.Module, path: Path) -> None:
     """Fills an encoder with weights that `write_weights` wrote.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from trine.data import Dataset
 from trine.encoders import Encoder
@@ -20,12 +21,10 @@ Merit = Callable[[np.ndarray, np.ndarray], float]
 
 
 class Looks:
-    """Embeds the validation items every so often and takes their figure of merit.
+    """Takes the figure of merit of what is being trained every so often.
 
     Args:
-        validation: The items.
-        prepared: The same, as the encoder takes them.
-        merit: The figure of merit, larger is better, from embeddings and labels.
+        figure: From the encoder to its figure of merit, larger is better; leaves it as it was.
         patience: Looks without a better figure after which training stops; None never stops.
         best_weights: The file where the weights of the best look are kept.
 
@@ -35,18 +34,8 @@ class Looks:
         since_best: How many looks came after the best.
     """
 
-    def __init__(
-        self,
-        validation: Dataset,
-        *,
-        prepared: Prepared,
-        merit: Merit,
-        patience: int | None,
-        best_weights: Path,
-    ) -> None:
-        self._labels = validation.labels
-        self._prepared = prepared
-        self._merit = merit
+    def __init__(self, figure: Callable[[Any], float], *, patience: int | None, best_weights: Path) -> None:
+        self._figure = figure
         self._patience = patience
         self._best_weights = best_weights
         self.best: float | None = None
@@ -58,7 +47,7 @@ class Looks:
         """Whether patience is at its end."""
         return self._patience is not None and self.since_best >= self._patience
 
-    def look(self, encoder: Encoder) -> float:
+    def look(self, encoder: nn.Module) -> float:
         """Takes the figure of merit now.
 
         Args:
@@ -67,7 +56,7 @@ class Looks:
         Returns:
             The figure.
         """
-        self.last = float(self._merit(embed_prepared(encoder, self._prepared), self._labels))
+        self.last = float(self._figure(encoder))
         # A figure that is not a number is better than none, and worse than any.
         if self.best is None or math.isnan(self.best) or self.last > self.best:
             self.best, self.since_best = self.last, 0
@@ -83,6 +72,17 @@ class Looks:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up what an interrupted run knew."""
         self.best, self.last, self.since_best = state["best"], state["last"], state["since_best"]
+
+
+def merit_of(validation: Dataset, *, prepared: Prepared, merit: Merit) -> Callable[[Encoder], float]:
+    """Returns what takes the figure of merit of an encoder on validation items.
+
+    Args:
+        validation: The items.
+        prepared: The same, as the encoder takes them.
+        merit: The figure of merit, larger is better, from embeddings and labels.
+    """
+    return lambda encoder: merit(embed_prepared(encoder, prepared), validation.labels)
 
 
 def embed_prepared(

@@ -17,23 +17,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trine.encoders import Encoder
 from trine.errors import SettingError, TrineError, require
+from trine.shapes import Float
 from trine.training.batches import Batch, Batches
 from trine.training.disk import refusal, write_whole, writing
 from trine.training.finite import Overflows
 from trine.training.folder import RunFolder
 from trine.training.log import MetricsFile, ProgressLine
 from trine.training.looks import Looks
-from trine.training.processes import any_of, lost, strategy, world_of
-from trine.training.recipe import TrainingRecipe
+from trine.training.processes import World, any_of, lost, strategy, world_of
+from trine.training.recipe import Recipe, TrainingRecipe
 from trine.training.schedule import stage_in_words
-from trine.training.step import TripletStep
 from trine.training.watch import Watch
 
 LOG_EVERY = 10
@@ -41,6 +40,60 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 # Lightning 2.6 still uses what torch 2.14 will drop.
 LIGHTNING_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)",)
+
+
+class Step(Protocol):
+    """What is done with each batch, such as `TripletStep`."""
+
+    recipe: Recipe
+    world: World
+
+    @property
+    def encoder(self) -> nn.Module:
+        """What is trained."""
+        ...
+
+    @property
+    def memory(self) -> nn.Module | None:
+        """What is part of a checkpoint beside it."""
+        ...
+
+    @property
+    def loss_module(self) -> nn.Module | None:
+        """What the loss holds, the same."""
+        ...
+
+    def join(self) -> None:
+        """Joins the encoders of all processes, once each is on its device."""
+        ...
+
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Makes the optimiser."""
+        ...
+
+    def learning_rate(self, step: int) -> float:
+        """Returns the learning rate of a step."""
+        ...
+
+    def betas(self, step: int) -> tuple[float, float]:
+        """Returns the optimiser's betas of a step."""
+        ...
+
+    def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
+        """Embeds a batch."""
+        ...
+
+    def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
+        """Returns the loss of an embedded batch."""
+        ...
+
+    def backward(self, loss: Float[Tensor, ""]) -> None:
+        """Takes the gradient into the weights."""
+        ...
+
+    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
+        """Describes an embedded batch for the log."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +113,7 @@ class Session:
         show_progress: Whether to draw a line in the terminal.
     """
 
-    step: TripletStep
+    step: Step
     batches: Batches
     shape_at: Callable[[int], tuple[int, int] | None]
     run: RunFolder
@@ -146,7 +199,7 @@ def check_device(recipe: TrainingRecipe) -> None:
         )
 
 
-def check_finite(encoder: Encoder, *, step: int) -> None:
+def check_finite(encoder: nn.Module, *, step: int) -> None:
     """Looks for NaN and infinity in the weights, so that neither is ever saved.
 
     Args:
@@ -178,7 +231,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             self.encoder = triplet.encoder
             # What these hold is part of the checkpoint, and moves with the weights.
             self.memory = triplet.memory
-            self.criterion = triplet.criterion.module
+            self.criterion = triplet.loss_module
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return triplet.optimiser()

@@ -10,8 +10,9 @@ from trine.distances import Distance
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError, nearest
 from trine.losses.contrastive import ContrastiveForm
-from trine.settings import Range
+from trine.settings import Range, differences
 from trine.training.augment import AugmentRecipe
+from trine.training.interactions import InteractionsRecipe, check_interactions
 from trine.training.stages import Stage, check_curriculum
 from trine.triplets import PRESETS
 
@@ -40,7 +41,9 @@ class DataRecipe:
             `column` (as the data's own column says), `named` (the identities of each part are listed), `open`
             (some identities are only tested on, the others as by `stratified`), `folds` (as the folds of a
             list of pairs do, which `test_folds` and `validation_folds` name), or `auto`: a column where there
-            is one, else `identity` where there are 20 identities.
+            is one, else `identity` where there are 20 identities. Where triplets are judged and no identities
+            known: `triplets` (judgements not seen, about known items), `items` (judgements about items not
+            seen), or `auto`, which is `triplets`.
         test: Share of the data that is kept for the final figures, never trained on.
         validation: Share kept for choosing when to stop; 0 leaves none.
         shots: How many items of each identity are learned from at most, drawn by the seed; null takes all
@@ -59,7 +62,9 @@ class DataRecipe:
     """
 
     identities: tuple[str | int, ...] | None = None
-    split: Literal["auto", "identity", "stratified", "column", "named", "open", "folds"] = "auto"
+    split: Literal[
+        "auto", "identity", "stratified", "column", "named", "open", "folds", "triplets", "items"
+    ] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
     shots: Annotated[int, Range(at_least=2)] | None = None
@@ -217,6 +222,7 @@ class Recipe:
         training: How the weights are learned.
         evaluation: What the trained encoder is held to.
         curriculum: What changes while training goes on, stage after stage.
+        interactions: How users and items are learned from who liked what; null learns from labelled items.
 
     Example:
         >>> Recipe().loss.mining
@@ -232,6 +238,7 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     curriculum: tuple[Stage, ...] = ()
+    interactions: InteractionsRecipe | None = None
 
 
 def check_together(recipe: Recipe, *, source: str) -> None:
@@ -244,6 +251,14 @@ def check_together(recipe: Recipe, *, source: str) -> None:
     Raises:
         SettingError: Settings do not go together.
     """
+    if recipe.interactions is not None:
+        check_interactions(
+            recipe.interactions,
+            changed=differences(Recipe(interactions=recipe.interactions), recipe),
+            margin=recipe.loss.margin,
+            source=source,
+        )
+        return
     check_loss(recipe, source=source)
     check_curriculum(recipe.curriculum, margin=recipe.loss.margin, source=source)
     if recipe.encoder.frozen:

@@ -65,6 +65,11 @@ class TripletStep:
         self.memory = None if kept is None else Memory(kept, dimension=encoder.settings.dimension)
         self._cache: GradientCache | None = None
 
+    @property
+    def loss_module(self) -> nn.Module | None:
+        """What the loss holds, where it is a module; part of a checkpoint."""
+        return self.criterion.module
+
     def join(self) -> None:
         """Joins the encoders of all processes, and what the loss holds, once each is on its device."""
         self._network = parallel(self.encoder, self.world)
@@ -205,10 +210,9 @@ class TripletStep:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
             if not self.world.first:
                 return {}
-        listed = batch.triplets is not None
         return {
             "learning_rate": self.learning_rate(step),
-            **self.criterion.figures(rows, labels, positions, step=step, listed=listed),
+            **self.criterion.figures(rows, labels, positions, step=step, listed=batch.triplets),
             **vitals(rows, labels),
         }
 

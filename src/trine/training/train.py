@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from trine.training.disk import writing
 from trine.training.doctor import Patient
 from trine.training.folder import RunFolder, checkpointed_step, open_run, read_weights
 from trine.training.given import Loss, with_loss
-from trine.training.looks import Looks, Merit
+from trine.training.looks import Looks, Merit, merit_of
 from trine.training.mechanics import Session, check_device, check_finite, train
 from trine.training.processes import World, as_in_first, world_of
 from trine.training.reading import check_recipe
@@ -32,6 +31,7 @@ from trine.training.recipe import Recipe
 from trine.training.samplers import OneSampler, Samplers
 from trine.training.schedule import stream_seed
 from trine.training.step import TripletStep
+from trine.training.threads import threads
 from trine.training.triplet_batches import TripletBatches, make_triplet_sampler
 from trine.training.watch import Watch
 
@@ -61,7 +61,7 @@ def fit(
     unless torchrun or SLURM has started them; all return the same encoder, and the first alone writes.
 
     Args:
-        dataset: The training items.
+        dataset: The training items; identities need not be known where `triplets` are given.
         recipe: Every setting; `recipe.data` and `recipe.evaluation` are the caller's to follow.
         out: The run folder; a new one, unless `resume`.
         triplets: Positions of anchor, positive and negative among the training items: the loss is that
@@ -95,7 +95,7 @@ def fit(
     check_device(recipe.training)
     run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
     seed, settings = recipe.seed, recipe.training
-    with _threads(settings.threads), torch.random.fork_rng(devices=[]):
+    with threads(settings.threads), torch.random.fork_rng(devices=[]):
         samplers = _samplers(dataset, triplets, recipe, world)
         if settings.epochs is not None:
             steps = samplers.steps_of(settings.epochs)
@@ -123,9 +123,7 @@ def fit(
         looks = None
         if validation is not None and merit is not None:
             looks = Looks(
-                validation,
-                prepared=prepared(validation),
-                merit=merit,
+                merit_of(validation, prepared=prepared(validation), merit=merit),
                 patience=settings.patience,
                 best_weights=run.best,
             )
@@ -225,21 +223,11 @@ def _as_features(dataset: Dataset, encoder: Encoder) -> Dataset:
 def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:
     digest = hashlib.sha256(b"" if triplets is None else np.ascontiguousarray(triplets, "<i8").tobytes())
     for name, label in zip(dataset.names, dataset.labels, strict=True):
-        digest.update(f"{name}\0{dataset.identities[label]}\0".encode())
+        digest.update(f"{name}\0{dataset.identities[label] if dataset.identities else ''}\0".encode())
     return digest.hexdigest()
 
 
 def _described(dataset: Dataset) -> str:
-    identities = len(np.unique(dataset.labels))
+    known = f" of {len(np.unique(dataset.labels))} identities" if dataset.identities else ""
     of = f" of {Path(dataset.root).name}" if dataset.root else ""
-    return f"{len(dataset)} items of {identities} identities{of}"
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return f"{len(dataset)} items{known}{of}"

@@ -22,11 +22,11 @@ def vitals(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dic
 
     Args:
         embeddings: One row per item, all finite; at least one.
-        labels: The identity of each.
+        labels: The identity of each; −1 everywhere where none is known.
 
     Returns:
-        `norm_mean` and `norm_max`, the Euclidean norms; `effective_rank`; and `largest_identity`, the
-        share of the batch that is of one identity, in (0, 1].
+        `norm_mean` and `norm_max`, the Euclidean norms; `effective_rank`; and, where identities are known,
+        `largest_identity`, the share of the batch that is of one identity, in (0, 1].
 
     Example:
         >>> found = vitals(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
@@ -34,12 +34,44 @@ def vitals(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dic
         (3.0, 5.0, 0.5)
     """
     norms = embeddings.norm(dim=1)
-    largest = int(torch.unique(labels, return_counts=True)[1].max())
-    return {
+    found = {
         "norm_mean": float(norms.mean()),
         "norm_max": float(norms.max()),
         "effective_rank": effective_rank(embeddings),
-        "largest_identity": largest / len(labels),
+    }
+    if bool((labels < 0).all()):
+        return found
+    largest = int(torch.unique(labels, return_counts=True)[1].max())
+    return {**found, "largest_identity": largest / len(labels)}
+
+
+def of_listed(
+    embeddings: Float[Tensor, "b d"], triplets: Int64[Tensor, "t 3"], *, margin: float, distance: Distance
+) -> dict[str, float]:
+    """Measures the listed triplets of a batch.
+
+    Args:
+        embeddings: One row per item, all finite.
+        triplets: Rows of anchor, positive and negative; at least one.
+        margin: α; 0 with the soft margin.
+        distance: What is compared.
+
+    Returns:
+        `active`, the share with d_an < d_ap + α; and `positive_distance` and `negative_distance`, the
+        means of d_ap and d_an.
+
+    Example:
+        >>> rows, listed = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> of_listed(rows, listed, margin=0.5, distance="euclidean")
+        {'active': 0.5, 'positive_distance': 1.5, 'negative_distance': 2.0}
+    """
+    anchor = embeddings[triplets[:, 0]]
+    positive = paired_distances(anchor, embeddings[triplets[:, 1]], distance=distance)
+    negative = paired_distances(anchor, embeddings[triplets[:, 2]], distance=distance)
+    return {
+        "active": float((negative < positive + margin).float().mean()),
+        "positive_distance": float(positive.mean()),
+        "negative_distance": float(negative.mean()),
     }
 
 

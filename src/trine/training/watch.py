@@ -28,19 +28,21 @@ class Watch:
 
     Args:
         patient: What the run is.
-        dataset: The training items.
+        dataset: The training items; None where they have no labels that could be wrong.
         batch: The items in a batch, about.
         run: The run's folder.
         resumed_at: The steps that are done already; None where the run is new.
     """
 
     def __init__(
-        self, patient: Patient, *, dataset: Dataset, batch: int, run: RunFolder, resumed_at: int | None
+        self, patient: Patient, *, dataset: Dataset | None, batch: int, run: RunFolder, resumed_at: int | None
     ) -> None:
         self._patient = patient
         self._dataset = dataset
         self._run = run
-        self._labels = LabelWatch(dataset.labels, steps=patient.steps, batch=batch)
+        self._labels = None
+        if dataset is not None:
+            self._labels = LabelWatch(dataset.labels, steps=patient.steps, batch=batch)
         before = read_looks(run.metrics) if resumed_at is not None and run.metrics.is_file() else []
         self._looks = [look for look in before if look.step < (resumed_at or 0)]
         self._said: dict[str, Diagnosis] = {}
@@ -53,8 +55,9 @@ class Watch:
             batch: The batch.
             step: The step.
         """
-        distance = self._patient.distance
-        self._labels.look(embeddings, batch.labels, batch.positions, step=step, distance=distance)
+        if self._labels is not None:
+            distance = self._patient.distance
+            self._labels.look(embeddings, batch.labels, batch.positions, step=step, distance=distance)
 
     def look(self, figures: Mapping[str, Any], *, step: int) -> None:
         """Takes the figures of a logged batch, and says what has become certain.
@@ -88,21 +91,24 @@ class Watch:
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run must know, beside its log."""
         return {
-            "labels": self._labels.state_dict(),
+            "labels": None if self._labels is None else self._labels.state_dict(),
             "said": [asdict(found) for found in self._said.values()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up what an interrupted run knew."""
-        self._labels.load_state_dict(state["labels"])
+        if self._labels is not None:
+            self._labels.load_state_dict(state["labels"])
         self._said = {found["name"]: Diagnosis(**found) for found in state["said"]}
 
     def _suspects(self) -> tuple[Suspect, ...]:
+        if self._labels is None or self._dataset is None:
+            return ()
         return self._labels.suspects(self._dataset.names, self._dataset.identities)
 
     def _noise(self, step: int) -> Diagnosis | None:
         # Embeddings that are all the same, or beyond all measure, say nothing about labels.
-        if {"collapsed", "exploding"} & set(self._said):
+        if self._labels is None or {"collapsed", "exploding"} & set(self._said):
             return None
         return label_noise(
             self._suspects(),

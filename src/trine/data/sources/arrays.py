@@ -17,13 +17,16 @@ from trine.errors import DataError, nearest
 COLUMNS = ("camera", "group", "split")
 """The optional columns that trine knows."""
 
+NAMES = ("names", "name", "item", "id")
+"""What an array that names the items may be called."""
+
 
 def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found:
     """Reads items and labels from an `.npz` file; nothing in it is ever unpickled.
 
     `x` is (N, D) numbers for vectors, or uint8 (N, height, width) or (N, height, width, channels)
     for pictures. `y` is (N,) integers or strings. Arrays called camera, group and split, (N,), are
-    columns.
+    columns; one called names, name, item or id, (N,), names the items.
 
     Args:
         path: The file.
@@ -31,19 +34,21 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
         labelled: Whether labels are wanted.
 
     Returns:
-        The items, named "item 0" and so on.
+        The items, named by the array that does so, or "item 0" and so on.
 
     Raises:
         DataError: The file is damaged, an array is missing, or one has the wrong shape or type.
     """
     wanted = ("x", label) if labelled else ("x",)
-    arrays = _open(path, (*wanted, *COLUMNS))
+    arrays = _open(path, (*wanted, *COLUMNS, *NAMES))
     for name in wanted:
         if name not in arrays:
             held = arrays.keys()
             raise DataError(f"{path} has no array {name!r}: {nearest(name, held)}")
     x = arrays["x"]
     items, unreadable, missing = _items(path, x)
+    # Names of another number than the items are of something else, such as the identities.
+    naming = next((n for n in NAMES if n != label and n in arrays and arrays[n].shape == (len(x),)), None)
     for name in (*wanted[1:], *(name for name in COLUMNS if name in arrays)):
         if arrays[name].shape != (len(x),):
             raise DataError(
@@ -52,7 +57,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
             )
     return Found(
         items=items,
-        names=[f"item {place}" for place in range(len(x))],
+        names=_names(path, naming, arrays[naming]) if naming else [f"item {at}" for at in range(len(x))],
         labels=_labels(path, label, arrays[label]) if labelled else None,
         columns={
             name: _column(path, name, arrays[name]) for name in COLUMNS if name in arrays and name != label
@@ -60,6 +65,11 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
         unreadable=unreadable,
         missing=missing,
     )
+
+
+def array_names(path: Path) -> list[str]:
+    """Lists the arrays of an `.npz` file; a `DataError` where it is damaged."""
+    return list(_open(path, ()))
 
 
 def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
@@ -109,6 +119,11 @@ def _labels(path: Path, name: str, y: NDArray[Any]) -> list[str]:
             raise DataError(f"{path}: {name!r} has fractions, expected integers or strings")
         return ["" if gap else str(int(v)) for gap, v in zip(missing, whole, strict=True)]
     return [str(value).strip() for value in _column(path, name, y).tolist()]
+
+
+def _names(path: Path, name: str, given: NDArray[Any]) -> list[str]:
+    written = [str(value).strip() for value in _column(path, name, given).tolist()]
+    return [each or f"item {place}" for place, each in enumerate(written)]
 
 
 def _column(path: Path, name: str, column: NDArray[Any]) -> NDArray[Any]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data.pictures import SUFFIXES as PICTURES
+from trine.data.sources.naming import Places
 from trine.data.sources.table import SUFFIXES, header, read_columns, strings
-from trine.data.sources.triplets import nearest_name
 from trine.errors import DataError
 from trine.shapes import Bool, Int64
 
@@ -66,26 +65,12 @@ class PairTable:
             >>> table.positions(["ann/1.png", "bob/1.png", "bob/2.png"]).tolist()
             [[0, 2]]
         """
-        places: list[dict[str, list[int]]] = [{}, {}]
-        for at, name in enumerate(names):
-            places[0][name] = [at]
-            places[1].setdefault(_without_suffix(name), []).append(at)
+        places = Places(names)
         found = np.empty((len(self), 2), dtype=np.int64)
         for row, pair in enumerate(zip(self.a, self.b, strict=True)):
-            for column, name in enumerate(pair):
-                found[row, column] = self._find(name, row, places, names)
+            where = f"{self.source}, {self.unit} {self.first + row}"
+            found[row] = [places.find(name, where=where) for name in pair]
         return found
-
-    def _find(self, name: str, row: int, places: list[dict[str, list[int]]], names: Sequence[str]) -> int:
-        at = next((place[name] for place in places if name in place), [])
-        where = f"{self.source}, {self.unit} {self.first + row}"
-        if not at:
-            raise DataError(f"{where}: {name!r} is no item of the data; {nearest_name(name, names)}")
-        if len(at) > 1:
-            raise DataError(
-                f"{where}: {name!r} may be {names[at[0]]!r} or {names[at[1]]!r}; write its suffix, too"
-            )
-        return at[0]
 
 
 def read_pairs(path: str | Path) -> PairTable:
@@ -205,8 +190,3 @@ def _check(table: PairTable) -> None:
 def _numbered(folds: list[str], names: tuple[str, ...]) -> Int64[np.ndarray, " p"]:
     known = {name: number for number, name in enumerate(names)}
     return np.array([known[name] for name in folds], dtype=np.int64)
-
-
-def _without_suffix(name: str) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in PICTURES else name

@@ -7,6 +7,7 @@ import difflib
 import gzip
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ LABELS = ("label", "identity", "person", "class", "target", "y")
 
 PATHS = ("path", "file", "filename", "filepath", "image", "picture")
 """The names by which a path column is known when none is given; capitals do not matter."""
+
+NAMES = ("name", "id", "item")
+"""The names by which the column that names the rows is known; capitals do not matter."""
 
 TEXTS = ("text", "sentence", "utterance")
 """The names by which a column of texts is known when none is given; capitals do not matter."""
@@ -48,7 +52,8 @@ def read_table(
 
     With a path column the items are pictures; paths are relative to the table's folder. With a text
     column they are texts. Without either they are rows of a `Table` of all columns but the label, in
-    which the feature columns are named. Columns called camera, group and split are kept beside.
+    which the feature columns are named; these go by the column called name, id or item, where there is one
+    and it is not asked for as a feature. Columns called camera, group and split are kept beside.
     Labels are kept as they are written: "007" and "7" are two identities.
 
     Args:
@@ -65,7 +70,8 @@ def read_table(
         labelled: Whether a label column is wanted.
 
     Returns:
-        The items, named by their path, or "row 1" and so on; the header is not counted.
+        The items, named by their path, by a column of names, or "row 1" and so on; the header is not
+        counted.
 
     Raises:
         DataError: The table is damaged, or a column is missing or of the wrong type.
@@ -92,7 +98,11 @@ def read_table(
     for name in (*(features or ()), *categories):
         _column_name(path, names, name, (), "features")
     known = [name for name in COLUMNS if name in names and name not in (label, path_column)]
-    read = dict.fromkeys((label, path_column, text_column, *known, *categories))
+    taken = (label, path_column, text_column, *known, *(features or ()), *categories)
+    naming = next(
+        (name for word in NAMES for name in names if name.lower() == word and name not in taken), None
+    )
+    read = dict.fromkeys((label, path_column, text_column, naming, *known, *categories))
     table = read_columns(path, [name for name in read if name in names])
     if table.num_rows == 0:
         raise DataError(f"{path} has no rows below its header, expected one for each item")
@@ -120,8 +130,10 @@ def read_table(
             },
         )
     spare = [name for name in names if name and not (labelled and name == label)]
-    usual = [name for name in spare if name not in (label, *known, *categories)]
-    return _rows(path, table, _Wanted(usual, features, categories, spare), labels, columns)
+    usual = [name for name in spare if name not in (label, naming, *known, *categories)]
+    found = _rows(path, table, _Wanted(usual, features, categories, spare), labels, columns)
+    given = strings(table, naming) if naming else [""] * table.num_rows
+    return replace(found, names=[name or f"row {row}" for row, name in enumerate(given, start=1)])
 
 
 class _Wanted(NamedTuple):
@@ -290,6 +302,11 @@ def _is_numeric(table: Any, name: str) -> bool:
     kind = table.schema.field(name).type
     checks = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
     return any(is_kind(kind) for is_kind in checks)
+
+
+def numbers(table: Any, name: str) -> NDArray[np.float64] | None:
+    """Reads a column as numbers, NaN where one is missing; None where it has something else."""
+    return _numbers(table, name) if _is_numeric(table, name) else None
 
 
 def _numbers(table: Any, name: str) -> NDArray[np.float64]:

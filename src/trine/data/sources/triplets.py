@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from trine.data.sources.naming import Places
 from trine.data.sources.table import SUFFIXES, header, read_columns, strings
 from trine.errors import DataError
 from trine.shapes import Int64
@@ -16,7 +16,12 @@ from trine.shapes import Int64
 COLUMNS = ("anchor", "positive", "negative")
 """The columns that a table of triplets has; others are not looked at."""
 
-_SEARCHED = 20_000  # names among which the nearest to an unknown one is looked for
+ALSO = {
+    "anchor": ("head", "target", "reference", "query"),
+    "positive": ("close", "closer", "near", "nearer", "similar", "winner"),
+    "negative": ("far", "farther", "dissimilar", "loser"),
+}
+"""What these columns are called elsewhere; capitals do not matter."""
 
 
 @dataclass(frozen=True)
@@ -42,38 +47,40 @@ class TripletTable:
         """Finds the items.
 
         Args:
-            names: The names of the items, as `Dataset.names` has them.
+            names: The names of the items, as `Dataset.names` has them. A name of the table may leave out
+                the suffix of a picture, and "17" is "item 17" of an array.
 
         Returns:
             For each triplet the positions of its anchor, positive and negative among the names.
 
         Raises:
-            DataError: A name is none of them.
+            DataError: A name is none of them, or may be several.
 
         Example:
             >>> table = TripletTable("t.csv", ("a",), ("c",), ("b",))
             >>> table.positions(["a", "b", "c"]).tolist()
             [[0, 2, 1]]
         """
-        place = {name: at for at, name in enumerate(names)}
+        places = Places(names)
         found = np.empty((len(self), 3), dtype=np.int64)
         for column, part in enumerate(COLUMNS):
             for row, name in enumerate(getattr(self, part)):
-                if name not in place:
-                    raise DataError(
-                        f"{self.source}, row {row + 1}: the {part} {name!r} is no item of the data; "
-                        f"{nearest_name(name, names)}"
-                    )
-                found[row, column] = place[name]
+                found[row, column] = places.find(
+                    name, where=f"{self.source}, row {row + 1}", what=f"the {part}"
+                )
         return found
 
 
 def read_triplets(path: str | Path) -> TripletTable:
     """Reads a table with the columns anchor, positive and negative, as `trine mine` writes it.
 
+    Tables of people's judgements call the same columns head, close and far, or target, winner and loser;
+    these and their like are understood as well.
+
     Args:
         path: The table: .csv, .tsv (either also with .gz) or .parquet. Items go by the names that the
-            data gives them: paths relative to its folder, "row 17" of a table, "item 17" of an array.
+            data gives them: paths relative to its folder, the name column or "row 17" of a table, the names
+            or "item 17" of an array.
 
     Returns:
         The triplets.
@@ -90,14 +97,10 @@ def read_triplets(path: str | Path) -> TripletTable:
         )
     if not path.is_file():
         raise DataError(f"there is no table of triplets {path}; trine mine writes one")
-    missing = [name for name in COLUMNS if name not in header(path)]
-    if missing:
-        raise DataError(
-            f"{path} has no column called {missing[0]}: a table of triplets has the columns "
-            f"{', '.join(COLUMNS)}"
-        )
-    table = read_columns(path, COLUMNS)
-    columns = [tuple(strings(table, name)) for name in COLUMNS]
+    held = header(path)
+    wanted = [_column(path, name, held) for name in COLUMNS]
+    table = read_columns(path, wanted)
+    columns = [tuple(strings(table, name)) for name in wanted]
     if not columns[0]:
         raise DataError(f"{path} has no rows below its header, expected one for each triplet")
     for row, names in enumerate(zip(*columns, strict=True), start=1):
@@ -112,10 +115,13 @@ def read_triplets(path: str | Path) -> TripletTable:
     return TripletTable(str(path), *columns)
 
 
-def nearest_name(name: str, names: Sequence[str]) -> str:
-    """Ends an error about an unknown item: the nearest name, or what the items are called."""
-    close = difflib.get_close_matches(name, names[:_SEARCHED], n=1)
-    known = close[0] if close else names[0] if names else None
-    if known is None:
-        return "there are no items"
-    return f"did you mean {known!r}?" if close else f"items are called {known!r} and so on"
+def _column(path: Path, name: str, held: Sequence[str]) -> str:
+    """The table's word for a column; what it is called here goes before what it is called elsewhere."""
+    lower = {each.lower(): each for each in reversed(held)}
+    for word in (name, *ALSO[name]):
+        if word in lower:
+            return lower[word]
+    raise DataError(
+        f"{path} has no column called {name}: a table of triplets has the columns {', '.join(COLUMNS)}, or "
+        "head, close, far"
+    )

@@ -23,7 +23,7 @@ from trine.page import (
 )
 from trine.run.headline import long_lines
 from trine.run.pages.curves import distance_chart, rank_chart, ranked_report, roc_chart
-from trine.run.pages.facts import model_facts, named, protocol_words
+from trine.run.pages.facts import model_of, named, protocol_words
 from trine.run.pages.subject import Shelf, Subject, distance_note
 from trine.run.paired import Difference
 
@@ -155,5 +155,5 @@ def _rows(queries: np.ndarray, subjects: Sequence[Subject], shelf: Shelf) -> Mar
 
 
 def _models(subjects: Sequence[Subject]) -> Section:
-    cards = [element("div", element("h3", each.name), model_facts(each)) for each in subjects]
+    cards = [element("div", element("h3", each.name), model_of(each)) for each in subjects]
     return Section("models", "Models", "", element("div", *cards, class_="beside"))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from trine.encoders import Encoder
 from trine.evaluation import Retrieval
 from trine.neighbours import nearest_neighbours
 from trine.page import Child, Markup, Section, element, facts, figure, join, range_bar, table
 from trine.run.headline import Headline, long_lines
 from trine.run.pages.subject import Subject
 from trine.run.report import Measured, Report, sized
+from trine.training import Diagnosis
 
 IDENTITIES, ASKED, AMONG = 12, 2000, 10
 
@@ -116,25 +120,46 @@ def census_card(report: Report) -> Markup | None:
 
 def card_section(subject: Subject) -> Section:
     """Shows what the model is."""
-    return Section("model", "Model", "", model_facts(subject))
+    return Section("model", "Model", "", model_of(subject))
 
 
-def model_facts(subject: Subject) -> Markup:
-    """Lists what the model is and what its threshold rests on."""
-    encoder, report = subject.encoder, subject.report
+def model_of(subject: Subject) -> Markup:
+    """Lists what a subject's model is; see `model_facts`."""
+    report = subject.report
+    return model_facts(
+        subject.encoder,
+        run=subject.run,
+        trained_on=subject.trained_on,
+        threshold=report.threshold_sentence() or "none: the model is not calibrated",
+        doctor=report.doctor,
+    )
+
+
+def model_facts(
+    encoder: Encoder, *, run: Path, trained_on: str, threshold: str, doctor: Sequence[Diagnosis]
+) -> Markup:
+    """Lists what a model is and what its threshold rests on.
+
+    Args:
+        encoder: The model.
+        run: Its run folder.
+        trained_on: What it was trained on, in words.
+        threshold: Its threshold, in words.
+        doctor: What was wrong with its training.
+    """
     settings = encoder.settings
     shape = "×".join(map(str, settings.shape))
     length = ", of length 1" if settings.normalise else ""
     entries: list[tuple[str, Child]] = [
-        ("folder", element("code", str(subject.run))),
-        ("trained on", subject.trained_on or "not known"),
+        ("folder", element("code", str(run))),
+        ("trained on", trained_on or "not known"),
         ("network", f"{settings.network}, for {settings.kind} of shape {shape}"),
         ("embedding", f"{settings.dimension} numbers{length}"),
         ("distance", f"{settings.distance.replace('_', ' ')} (smaller is closer)"),
-        ("threshold", report.threshold_sentence() or "none: the model is not calibrated"),
+        ("threshold", threshold),
         ("fingerprint", element("code", encoder.fingerprint)),
     ]
-    entries += [("doctor", str(found)) for found in report.doctor]
+    entries += [("doctor", str(found)) for found in doctor]
     return facts(entries)
 
 

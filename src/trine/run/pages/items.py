@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from trine.data import Dataset
 from trine.evaluation.hardest import Hardest, HardPairs, hardest_pairs
+from trine.evaluation.view import View
 from trine.page import Markup, Section, element, join, map_chart, neighbour_rows, pair_cards
 from trine.run.pages.subject import Shelf, Subject, distance_note
 
 PAIRS, NAME = 12, 14
 
 
-def neighbours_section(subject: Subject, shelf: Shelf) -> Section:
-    """Shows queries with their neighbours."""
-    data, view = subject.dataset, subject.view
+def neighbours_section(data: Dataset, view: View, shelf: Shelf) -> Section:
+    """Shows queries with their neighbours, right or wrong where identities are known."""
     rows = []
     for query, found, distances in zip(
         view.queries.tolist(), view.neighbours.indices, view.neighbours.distances, strict=True
@@ -21,9 +22,12 @@ def neighbours_section(subject: Subject, shelf: Shelf) -> Section:
         own = data.labels[query]
         tiles = []
         for at, d in zip(found.tolist(), distances.tolist(), strict=True):
-            mark = "right" if data.labels[at] == own else "wrong"
+            mark = ("right" if data.labels[at] == own else "wrong") if data.identities else None
             tiles.append(shelf.tile(at, note=distance_note(d), mark=mark))
         rows.append((shelf.tile(query, note="query"), tiles))
+    if not data.identities:
+        lead = "Queries drawn at random, each with its nearest items and their distance."
+        return Section("neighbours", "Nearest neighbours", lead, neighbour_rows(rows))
     last = (
         f" The last {view.failing} are ones whose nearest neighbour is wrong."
         if view.failing > 1
@@ -51,29 +55,33 @@ def hardest_section(subject: Subject, shelf: Shelf) -> Section:
     return Section("hardest", "Hardest pairs", _hardest_lead(found), body)
 
 
-def map_section(subject: Subject) -> Section:
+def map_section(data: Dataset, view: View) -> Section:
     """Shows the 2-D map."""
-    data, view = subject.dataset, subject.view
     present, kinds = np.unique(data.labels[view.shown], return_inverse=True)
     names = [data.identities[label] if data.identities else "" for label in present.tolist()]
     of = f" of {len(data):,}, drawn at random" if len(view.shown) < len(data) else ""
-    count, coloured = f"{len(view.shown):,} items{of}", f"in the colours of {len(present):,} identities"
+    count = f"{len(view.shown):,} items{of}"
+    if data.identities:
+        coloured, pointed = f", in the colours of {len(present):,} identities", "an identity's name"
+    else:
+        coloured, pointed = "", "an item's name"
+        names, kinds = [data.names[at] for at in view.shown], np.arange(len(view.shown))
     if view.projected:
         lead = (
-            f"{count}, laid out by t-SNE, {coloured}: items that lie together are near each other in the "
-            "embedding; the distance between groups says little. The pointer shows an identity's name."
+            f"{count}, laid out by t-SNE{coloured}: items that lie together are near each other in the "
+            f"embedding; the distance between groups says little. The pointer shows {pointed}."
         )
     else:
         lead = (
-            f"{count}, {coloured}: the embedding has two numbers, and this is where they place each item, in "
-            "one scale. The pointer shows an identity's name."
+            f"{count}{coloured}: the embedding has two numbers, and this is where they place each item, in "
+            f"one scale. The pointer shows {pointed}."
         )
     chart = map_chart(
         view.points,
         kinds.astype(np.int64),
         names,
         one_scale=not view.projected,
-        about="Map of the items, coloured by identity",
+        about="Map of the items, coloured by identity" if data.identities else "Map of the items",
     )
     return Section("map", "Map", lead, element("div", chart, class_="card"))
 

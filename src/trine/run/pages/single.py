@@ -24,9 +24,9 @@ def evaluation_page(subject: Subject) -> str:
     sections = [
         figures_section(subject),
         _curves(report),
-        neighbours_section(subject, shelf),
+        neighbours_section(subject.dataset, subject.view, shelf),
         hardest_section(subject, shelf),
-        map_section(subject),
+        map_section(subject.dataset, subject.view),
         identities_section(subject),
         card_section(subject),
     ]

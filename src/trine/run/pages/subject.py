@@ -98,10 +98,10 @@ class Shelf:
             mark: `"right"`, `"wrong"` or None.
         """
         data = self._dataset
-        name, item = data.identity(at), data.names[at]
-        shown = (
-            self._thumbnails.show(data.items[at], about=f"{name}: {item}") if data.kind == "images" else None
-        )
+        item = data.names[at]
+        name = data.identity(at) or item
+        about = item if name == item else f"{name}: {item}"
+        shown = self._thumbnails.show(data.items[at], about=about) if data.kind == "images" else None
         said = data.items[at] if data.kind == "texts" else item
         return Tile(name, said, shown, note, mark)
 

@@ -1,0 +1,276 @@
+"""Recommendation: for each user, where the held-out items come among all that the user has not met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine import ranking
+from trine.distances import Distance, check_distance, pairwise_distances
+from trine.errors import InputError
+from trine.evaluation.intervals import RESAMPLES, Interval, check_count
+from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.neighbours import NEVER, as_rows
+from trine.shapes import Float, Int64
+
+__all__ = ["Recommendation", "recommendation", "recommendation_of_scores"]
+
+TILE = 2_000_000
+"""How many scores stand in memory at once."""
+
+Scores = Callable[[Int64[np.ndarray, " b"]], Float[np.ndarray, "b m"]]
+"""From some users to their score of every item; larger is better."""
+
+PROTOCOL = "recommendation: full ranking of all items that the user has not met; ties rank behind"
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """What `recommendation` measured: one entry for each user with a held-out item, and their means.
+
+    Attributes:
+        users: The users who were asked about.
+        ranks: The ranks, from 1, of their held-out items, ascending; filled up with `NEVER`.
+        items: How many items there are.
+        at: The k of the figures that `to_json` lists.
+        protocol: What was ranked.
+        resamples: How often users are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+    """
+
+    users: Int64[np.ndarray, " q"]
+    ranks: Int64[np.ndarray, "q w"]
+    items: int
+    at: tuple[int, ...]
+    protocol: str
+    resamples: int
+    seed: int
+
+    def hit_rate_at(self, k: int) -> float:
+        """The share of users with a held-out item among the first `k` (HR@k), for any `k`."""
+        return float(self.per_user("hit_rate_at", k).mean())
+
+    def ndcg_at(self, k: int) -> float:
+        """NDCG@k with gains 1 and 0 (Järvelin, Kekäläinen 2002), for any `k`."""
+        return float(self.per_user("ndcg_at", k).mean())
+
+    @property
+    def mrr(self) -> float:
+        """The mean of one over the rank of the first held-out item, over the whole ranking."""
+        return float(self.per_user("mrr").mean())
+
+    def per_user(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
+        """The value of every user for a figure: what its mean is made of.
+
+        Args:
+            figure: `"hit_rate_at"`, `"ndcg_at"` or `"mrr"`.
+            *arguments: The k of a figure at k.
+
+        Returns:
+            One value for each of `users`.
+
+        Raises:
+            InputError: The figure is unknown, or `k` is below 1.
+        """
+        plain = {"mrr": ranking.reciprocal_rank(self.ranks[:, 0])}
+        ranked = {
+            "hit_rate_at": lambda k: ranking.recall_at_k(self.ranks, k=k),
+            "ndcg_at": lambda k: ranking.ndcg_at_k(self.ranks, k=k),
+        }
+        return value_of(figure, arguments, plain, ranked)
+
+    def interval(self, figure: str, *arguments: int) -> Interval:
+        """The interval of a figure: users are drawn again, the items stay.
+
+        Args:
+            figure: As for `per_user`.
+            *arguments: The k of a figure at k.
+
+        Returns:
+            The interval, as `mean_interval` makes it.
+
+        Raises:
+            InputError: As for `per_user`, or the report was made with `resamples=0`.
+        """
+        values = self.per_user(figure, *arguments)
+        return mean_interval_of(values, self.users, resamples=self.resamples, seed=self.seed)
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        figures: PerQuery = {
+            "mrr": self.per_user("mrr"),
+            **{name: {k: self.per_user(name, k) for k in self.at} for name in ("hit_rate_at", "ndcg_at")},
+        }
+        return {
+            "protocol": self.protocol,
+            "users": len(self.users),
+            "items": self.items,
+            "held_out": int((self.ranks < NEVER).sum()),
+            **means(figures),
+            "intervals": intervals(figures, self.users, resamples=self.resamples, seed=self.seed),
+        }
+
+
+def recommendation(
+    users: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    items: Float[np.ndarray, "m d"] | Float[Tensor, "m d"],
+    *,
+    held_out: Int64[np.ndarray, "r 2"],
+    seen: Int64[np.ndarray, "s 2"],
+    distance: Distance = "euclidean",
+    at: tuple[int, ...] = (1, 5, 10, 20, 50),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Recommendation:
+    """Ranks all items that a user has not met by their distance from the user, in tiles.
+
+    The ranking is of all items and not of a few drawn ones: figures on drawn items put methods into another
+    order than the full ranking does (Krichene, Rendle 2020). An item ranks behind all that are as near, so
+    that a model that tells nothing apart finds nothing.
+
+    Args:
+        users: One row per user.
+        items: One row per item.
+        held_out: User and item of each held-out interaction.
+        seen: User and item of what a user has met already: it is not ranked.
+        distance: What ranks them, taken from differences in the precision of the embeddings.
+        at: The k of the figures that the report's JSON lists.
+        resamples: How often users are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+
+    Returns:
+        The figures of all users with a held-out item.
+
+    Raises:
+        InputError: Nothing is held out, a held-out item was seen, or a row, user or item is out of range.
+
+    Example:
+        >>> users, items = np.array([[0.0], [5.0]]), np.array([[0.1], [1.0], [4.0]])
+        >>> held_out, seen = np.array([[0, 1], [1, 0]]), np.array([[0, 0]])
+        >>> report = recommendation(users, items, held_out=held_out, seen=seen)
+        >>> report.hit_rate_at(1), report.mrr
+        (0.5, 0.6666666666666666)
+    """
+    check_distance(distance)
+    rows, columns = as_rows(users, name="users"), as_rows(items, name="items")
+    if rows.shape[1] != columns.shape[1]:
+        raise InputError(
+            f"users have {rows.shape[1]} numbers each and items {columns.shape[1]}; give rows of one space"
+        )
+
+    def scores(some: Int64[np.ndarray, " b"]) -> Float[np.ndarray, "b m"]:
+        near = pairwise_distances(rows[torch.from_numpy(some)], columns, distance=distance)
+        return -near.numpy()
+
+    return recommendation_of_scores(
+        scores,
+        users=len(rows),
+        items=len(columns),
+        held_out=held_out,
+        seen=seen,
+        at=at,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def recommendation_of_scores(
+    scores: Scores,
+    *,
+    users: int,
+    items: int,
+    held_out: Int64[np.ndarray, "r 2"],
+    seen: Int64[np.ndarray, "s 2"],
+    at: tuple[int, ...] = (1, 5, 10, 20, 50),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Recommendation:
+    """Ranks all items that a user has not met by any score; see `recommendation`.
+
+    Args:
+        scores: From some users to their score of every item; larger is better.
+        users: How many users there are.
+        items: How many items there are.
+        held_out: User and item of each held-out interaction.
+        seen: User and item of what a user has met already.
+        at: The k of the figures that the report's JSON lists.
+        resamples: How often users are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+
+    Returns:
+        The figures of all users with a held-out item.
+
+    Raises:
+        InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is
+            out of range.
+
+    Example:
+        >>> popular = np.array([3.0, 1.0, 2.0])
+        >>> report = recommendation_of_scores(
+        ...     lambda some: np.tile(popular, (len(some), 1)), users=1, items=3,
+        ...     held_out=np.array([[0, 2]]), seen=np.array([[0, 0]]))
+        >>> report.hit_rate_at(1)
+        1.0
+    """
+    check_ranks(at)
+    check_count(resamples)
+    _check_pairs(held_out, users, items, "held_out")
+    _check_pairs(seen, users, items, "seen")
+    if not len(held_out):
+        raise InputError("nothing is held out; give user and item of at least one interaction")
+    wanted, met = _each_once(held_out, items), _each_once(seen, items)
+    known = np.isin(wanted @ [items, 1], met @ [items, 1])
+    if known.any():
+        user, item = wanted[int(known.argmax())]
+        raise InputError(f"item {item} is held out of user {user}, who has seen it; leave it out of one")
+    asked = np.unique(wanted[:, 0])
+    ranks = np.full((len(asked), int(np.bincount(wanted[:, 0]).max())), NEVER)
+    rows = max(1, TILE // max(1, items))
+    for start in range(0, len(asked), rows):
+        some = asked[start : start + rows]
+        ranks[start : start + len(some)] = _ranks(scores(some), some, wanted, met, ranks.shape[1])
+    return Recommendation(asked, ranks, items, at, PROTOCOL, resamples, seed)
+
+
+def _ranks(
+    scores: np.ndarray, some: np.ndarray, wanted: np.ndarray, met: np.ndarray, width: int
+) -> Int64[np.ndarray, "b w"]:
+    if not np.isfinite(scores).all():
+        raise InputError(
+            f"a score of user {some[int((~np.isfinite(scores)).any(1).argmax())]} is not finite; give numbers"
+        )
+    scores = scores.astype(np.float64)
+    scores[_among(met, some)] = -np.inf
+    place, item = _among(wanted, some)
+    within = np.arange(len(place)) - np.searchsorted(place, place)
+    ranks = np.full((len(some), width), NEVER)
+    ranks[place, within] = (scores[place] >= scores[place, item][:, None]).sum(1)
+    return np.sort(ranks, axis=1)
+
+
+def _each_once(pairs: np.ndarray, items: int) -> np.ndarray:
+    """The pairs in the order of users and items, none twice."""
+    keys = np.sort(pairs @ np.array([items, 1]))
+    return np.stack(np.divmod(keys[np.diff(keys, prepend=-1) > 0], items), axis=1)
+
+
+def _among(pairs: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of these users, sorted as the users are: the row of each user, and the item."""
+    low, high = np.searchsorted(pairs[:, 0], [some[0], some[-1] + 1])
+    chosen = pairs[low:high]
+    chosen = chosen[np.isin(chosen[:, 0], some)]
+    return np.searchsorted(some, chosen[:, 0]), chosen[:, 1]
+
+
+def _check_pairs(pairs: np.ndarray, users: int, items: int, name: str) -> None:
+    for column, (what, count) in enumerate((("user", users), ("item", items))):
+        wrong = (pairs[:, column] < 0) | (pairs[:, column] >= count)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(
+                f"{name}[{row}] names {what} {pairs[row, column]}, and there are {count} {what}s"
+            )

@@ -1,0 +1,117 @@
+"""`trine train` on interactions, and `trine recommend` from what it made."""
+
+import json
+
+import numpy as np
+import pytest
+
+from commands import answered, refused
+from trine.data import read_interactions
+from trine.encoders import load_towers
+from trine.gallery import Gallery
+from trine.run import enrol_items
+
+SETTINGS = (
+    *("training.epochs=3", "encoder.dimension=8", "interactions.batch=16"),
+    *("interactions.candidates=10", "training.evaluate_every=5"),
+)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("films")
+    random = np.random.default_rng(0)
+    rows = [
+        f"{user},{item},{random.integers(3, 6)},{random.integers(0, 99)}"
+        for user in range(12)
+        for item in random.permutation(20)[:9]
+    ]
+    (folder / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rows]), "utf-8")
+    films = [f"{item},Film {item},{'Comedy' if item % 2 else 'War|Drama'}" for item in range(20)]
+    (folder / "movies.csv").write_text("\n".join(["movieId,title,genres", *films]), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(films):
+    from trine.cli import main
+
+    words = ("--recipe", "recommendation", "--item-table", films / "movies.csv", "--out", films / "run")
+    assert main(["train", str(films / "ratings.csv"), *map(str, words), "--set", *SETTINGS]) == 0
+    return films / "run"
+
+
+def test_train_says_what_was_reached_and_a_run_recommends_what_was_not_met(films, run, capsys):
+    figures = json.loads((run / "figures.json").read_text("utf-8"))
+    assert 0 <= figures["towers"]["hit_rate_at"]["10"] <= 1
+    assert figures["popularity"]["users"] == figures["towers"]["users"] > 6
+    held_out = json.loads((run / "held_out.json").read_text("utf-8"))
+    assert held_out["test"].keys() == held_out["validation"].keys()
+    interactions = read_interactions(films / "ratings.csv", at_least=4)
+    met = {interactions.items[i] for u, i in interactions.pairs if interactions.users[u] == "3"}
+    lines = answered(capsys, "recommend", run, "--user", "3", "-k", "20").splitlines()
+    named = [line.rpartition("(")[2].rstrip(")") for line in lines]
+    assert len(met) == 9
+    assert set(named) == set(interactions.items) - met
+    assert f"Film {named[0]}  ({named[0]})" in lines[0]
+    again = answered(capsys, "recommend", run, "--user", "3", "-k", "99", "--seen").splitlines()
+    assert len(again) == len(interactions.items)
+
+
+def test_a_run_finds_items_like_an_item(run, capsys):
+    answer = json.loads(answered(capsys, "recommend", run, "--item", "4", "-k", "3", "--json"))
+    found = load_towers(run).alike("4", k=3)
+    assert answer["item"] == "4"
+    assert [hit["item"] for hit in answer["hits"]] == [each.item for each in found]
+    assert answer["hits"][0]["title"] == f"Film {found[0].item}"
+
+
+def test_items_enrolled_in_a_gallery_are_recommended_from_it(run, tmp_path, capsys):
+    towers = load_towers(run)
+    where = {"dimension": 8, "fingerprint": towers.fingerprint, "distance": towers.distance}
+    with Gallery.open(tmp_path / "films.db", **where) as gallery:
+        done = enrol_items(towers, gallery, metadata={"4": {"year": 1994}})
+        assert done.new == 20
+        assert gallery.get("4").metadata == {"title": "Film 4", "year": 1994}
+    answer = answered(
+        capsys, "recommend", "--like", "4", "-k", "3", "--gallery", tmp_path / "films.db", "--json"
+    )
+    expected = [each.item for each in towers.alike("4", k=3)]
+    assert [hit["item"] for hit in json.loads(answer)["hits"]] == expected
+
+
+def test_a_gallery_of_other_embeddings_is_refused(run, tmp_path):
+    from trine.errors import GalleryError
+
+    with (
+        Gallery.open(tmp_path / "films.db", dimension=8, fingerprint="another") as gallery,
+        pytest.raises(GalleryError, match="is one of other embeddings"),
+    ):
+        enrol_items(load_towers(run), gallery)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--user", "joe"], "know no user 'joe'"),
+        ([], "give --user or --item"),
+        (["--user", "3", "--item", "4"], "give --user or --item"),
+        (["--user", "3", "--like", "4"], "--like is a question to a gallery"),
+        (["--item", "3", "--seen"], "--seen is a question to a user"),
+        (["--user", "3", "--gallery", "g"], "recommend asks one thing"),
+    ],
+)
+def test_questions_that_do_not_fit_are_refused(run, capsys, words, message):
+    assert message in refused(capsys, "recommend", run, *words)
+
+
+def test_what_belongs_to_a_gallery_or_to_labelled_items_is_refused(films, run, capsys, tmp_path):
+    assert "recommend asks one thing" in refused(capsys, "recommend", "--user", "3")
+    assert "--user is a question to a run" in refused(capsys, "recommend", "--user", "3", "--gallery", "g")
+    assert "with --like" in refused(capsys, "recommend", "--gallery", "g")
+    table = films / "ratings.csv"
+    words = ("train", table, "--out", tmp_path / "run")
+    assert "--item-table goes with a table of interactions" in refused(capsys, *words, "--item-table", table)
+    given = refused(capsys, *words, "--recipe", "recommendation", "--label", "rating")
+    assert "--label says something of labelled items" in given
+    assert "trine recommend" in refused(capsys, "evaluate", run, table)

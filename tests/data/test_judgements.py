@@ -1,0 +1,185 @@
+"""Dividing judgements: no question, and no item, is on two sides; and the data forms that they refer to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trine.data import (
+    TripletSplit,
+    TripletTable,
+    has_identities,
+    load,
+    load_unlabelled,
+    questions,
+    read_triplets,
+    split_triplets,
+)
+from trine.errors import DataError, SettingError
+
+ITEMS = 12
+listed = st.lists(st.permutations(range(4)).map(lambda order: tuple(order[:3])), min_size=1, max_size=12)
+
+
+def asked(triplet):
+    anchor, *others = triplet
+    return anchor, frozenset(others)
+
+
+def rows_of(parts: TripletSplit):
+    return [[tuple(row) for row in part.tolist()] for part in parts.parts.values()]
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.1, 0.2, 0.5]), st.sampled_from([0.0, 0.2]))
+def test_no_question_is_on_two_sides(seed, test, validation):
+    random = np.random.default_rng(seed)
+    given_rows = np.array([random.permutation(5)[:3] for _ in range(40)])  # 30 questions: many come again
+    triplets = [tuple(row) for row in given_rows.tolist()]
+    parts = split_triplets(given_rows, items=5, test=test, validation=validation, seed=seed % 5)
+    train, held, tested = rows_of(parts)
+    assert sorted(train + held + tested) == sorted(triplets)
+    assert parts.left_out == 0
+    sides = [{asked(row) for row in rows} for rows in (train, held, tested)]
+    assert len(set.union(*sides)) == sum(map(len, sides))
+    all_asked = len({asked(row) for row in triplets})
+    assert len(sides[2]) == round(test * all_asked)
+    assert len(sides[1]) == round(validation * all_asked)
+    held_back = {asked(row) for row in tested}
+    assert tested == [row for row in triplets if asked(row) in held_back]
+
+
+@given(st.integers(0, 20), st.sampled_from([0.3, 0.4]), st.sampled_from([0.0, 0.25]))
+def test_no_item_is_on_two_sides(seed, test, validation):
+    random = np.random.default_rng(seed)
+    triplets = np.array([random.permutation(ITEMS)[:3] for _ in range(1500)])
+    parts = split_triplets(triplets, items=ITEMS, method="items", test=test, validation=validation, seed=seed)
+    items = [{item for row in rows for item in row} for rows in rows_of(parts)]
+    assert len(set.union(*items)) == sum(map(len, items))
+    assert len(items[2]) <= round(test * ITEMS)
+    assert len(items[1]) <= round(validation * ITEMS)
+    # The twin: a judgement is in the part that holds all its items, else it is left out.
+    twin = [[], [], []]
+    for row in map(tuple, triplets.tolist()):
+        for rows, own in zip(twin, items, strict=True):
+            if set(row) <= own:
+                rows.append(row)
+    assert rows_of(parts) == twin
+    assert parts.left_out == len(triplets) - sum(map(len, twin)) > 0
+
+
+def test_a_repeated_and_a_contradicted_judgement_stay_together():
+    one, opposite = (0, 1, 2), (0, 2, 1)
+    others = [(a, p, n) for a in range(3, 9) for p in range(3, 9) for n in range(3, 9) if len({a, p, n}) == 3]
+    triplets = np.array([one, *others, opposite, one])
+    seen = set()
+    for seed in range(20):
+        rows = rows_of(split_triplets(triplets, items=9, test=0.5, seed=seed))
+        (part,) = [at for at, each in enumerate(rows) if one in each]
+        assert [rows[part].count(each) for each in (one, opposite)] == [2, 1]
+        seen.add(part)
+    assert seen == {0, 2}
+
+
+def test_the_same_seed_divides_alike():
+    triplets = np.array([np.random.default_rng(i).permutation(20)[:3] for i in range(200)])
+    first, again, other = (split_triplets(triplets, items=20, seed=seed).test.tolist() for seed in (3, 3, 4))
+    assert first == again != other
+
+
+@given(listed)
+def test_questions_are_numbered_by_what_was_asked(triplets):
+    numbers = questions(np.array(triplets, dtype=np.int64)).tolist()
+    for i, one in enumerate(triplets):
+        for j, other in enumerate(triplets):
+            assert (numbers[i] == numbers[j]) == (asked(one) == asked(other))
+    assert questions(np.empty((0, 3), dtype=np.int64)).tolist() == []
+
+
+def test_what_cannot_be_divided_is_said():
+    few = np.array([[0, 1, 2], [3, 4, 5]])
+    with pytest.raises(SettingError, match=r"method='item' is no split of judgements: did you mean 'items'"):
+        split_triplets(few, items=6, method="item")
+    with pytest.raises(SettingError, match=r"test=1.0, validation=0.0, seed=0 cannot be used"):
+        split_triplets(few, items=6, test=1.0)
+    with pytest.raises(DataError, match=r"positions from 0 to 5, expected those of the 4 items"):
+        split_triplets(few, items=4)
+    with pytest.raises(DataError, match=r"dividing 2 judgements by items leaves none for .*, or the spl"):
+        split_triplets(few, items=6, method="items", test=0.2)
+    with pytest.raises(DataError, match=r"dividing 2 judgements by triplets leaves none for test"):
+        split_triplets(few, items=6, test=0.1)
+
+
+def test_rows_of_a_table_go_by_their_name(tmp_path: Path):
+    table = tmp_path / "shoes.csv"
+    table.write_text("a,Name,b\n1,boot,2\n3,,4\n5,clog,6\n")
+    data, _ = load_unlabelled(table)
+    assert data.names == ("boot", "row 2", "clog")
+    assert data.items.features == ("a", "b")
+    table.write_text("id,label,a\n7,x,2\n9,y,4\n")
+    data, _ = load(table)
+    assert (data.names, data.identities, data.items.features) == (("7", "9"), ("x", "y"), ("a",))
+    # Who asks for it as a feature, or as the label, has it so.
+    assert load(table, features=["id", "a"])[0].names == ("row 1", "row 2")
+    assert load(table, label="id")[0].names == ("row 1", "row 2")
+
+
+def test_rows_of_an_array_go_by_their_names(tmp_path: Path):
+    path = tmp_path / "shoes.npz"
+    np.savez(path, x=np.eye(3), names=np.array(["boot", "", "clog"]))
+    assert load_unlabelled(path)[0].names == ("boot", "item 1", "clog")
+    np.savez(path, x=np.eye(3), id=np.array([5, 7, 9]), y=np.array([0, 0, 1]))
+    assert load(path)[0].names == ("5", "7", "9")
+    assert load(path, label="id")[0].names == ("item 0", "item 1", "item 2")
+    # Names of another number are of something else.
+    np.savez(path, x=np.eye(3), names=np.array(["ann", "bob"]), y=np.array([0, 0, 1]))
+    assert load(path)[0].names == ("item 0", "item 1", "item 2")
+
+
+def test_the_columns_have_other_names_elsewhere(tmp_path: Path):
+    names = ["0.jpg", "1.png", "2.jpg", "sub/3.jpg"]
+    for head in (
+        "head,close,far",
+        "Anchor,Positive,Negative",
+        "target,winner,loser",
+        "anchor,nearer,farther",
+    ):
+        table = tmp_path / "t.csv"
+        table.write_text(f"{head},note\n0,2.jpg,1,x\nsub/3,1,0,y\n")
+        assert read_triplets(table).positions(names).tolist() == [[0, 2, 1], [3, 1, 0]]
+    table.write_text("far,near,close,anchor\n0,2,1,3\n")
+    assert read_triplets(table).positions(["item 0", "item 1", "item 2", "item 3"]).tolist() == [[3, 1, 0]]
+    table.write_text("head,close,distant\n0,2,1\n")
+    with pytest.raises(DataError, match=r"has no column called negative: .* or head, close, far$"):
+        read_triplets(table)
+    table.write_text("head,close,far\n0,1,2\n")
+    with pytest.raises(DataError, match=r"row 1: the anchor '0' may be '0.jpg' or '0.png'; write its suffix"):
+        read_triplets(table).positions(["0.jpg", "0.png", "1.jpg", "2.jpg"])
+
+
+def test_a_full_name_goes_before_a_short_one():
+    found = TripletTable("t", ("1",), ("item 0",), ("2",)).positions(["item 0", "item 1", "1", "2"])
+    assert found.tolist() == [[2, 0, 3]]
+
+
+def test_whether_a_source_knows_identities(tmp_path: Path):
+    flat, deep = tmp_path / "flat", tmp_path / "deep"
+    (flat / ".cache").mkdir(parents=True)
+    (deep / "ann").mkdir(parents=True)
+    assert (has_identities(flat), has_identities(deep)) == (False, True)
+    for text, known in (("a,b\n1,2\n", False), ("a,Identity\n1,x\n", True)):
+        table = tmp_path / "t.csv"
+        table.write_text(text)
+        assert has_identities(table) is known
+        assert has_identities(table, label="b") is True
+    np.savez(tmp_path / "x.npz", x=np.eye(2))
+    np.savez(tmp_path / "y.npz", x=np.eye(2), y=np.arange(2))
+    assert (has_identities(tmp_path / "x.npz"), has_identities(tmp_path / "y.npz")) == (False, True)
+    assert has_identities("digits")
+    assert has_identities(tmp_path / "nothing.csv")
+    (tmp_path / "x.npz").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"is no .npz file, or a damaged one"):
+        has_identities(tmp_path / "x.npz")

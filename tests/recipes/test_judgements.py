@@ -1,0 +1,33 @@
+"""The recipe for people's judgements, in a small form, on the judgements of shoes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trine.data import TripletTable, load_unlabelled, read_triplets
+from trine.run import train_judged
+from trine.training import load_recipe
+
+ZAPPOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "triplets_zappos"
+
+
+@pytest.mark.parametrize(("split", "gain"), [("triplets", 0.1), ("items", 0.03)])
+def test_it_beats_the_features(split: str, gain: float, tmp_path: Path) -> None:
+    if not ZAPPOS.is_dir():
+        pytest.skip("the judgements of shoes are not beside the checkout")
+    data, _ = load_unlabelled(ZAPPOS / "alexnet_feats.npz")
+    table = read_triplets(ZAPPOS / "triplets.csv.gz")
+    drawn = np.random.default_rng(0).permutation(len(table))[:40_000].tolist()
+    few = TripletTable(
+        table.source,
+        *(tuple(column[at] for at in drawn) for column in (table.anchor, table.positive, table.negative)),
+    )
+    settings = {"training.steps": 40, "training.threads": 1, "data.split": split, "data.test": 0.3}
+    recipe = load_recipe("judgements", overrides=settings)
+    report = train_judged(data, few, recipe, out=tmp_path / "run", progress=False)
+    assert report.before is not None
+    assert report.after.agreement > report.before.agreement + gain
+    assert report.after.contradictions == 0

@@ -1,0 +1,204 @@
+"""Towers in training: the loss equals a loop, no negative was met, and the same seed gives the same run."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trine.data import Interactions, TripletSampler, leave_last_out
+from trine.encoders import build_towers, load_towers
+from trine.errors import DataError, SettingError
+from trine.run import examine, measure_scores, measure_towers, popularity, train_recommender
+from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_towers, load_recipe
+from trine.training.batches import Batch
+from trine.training.towers_step import TowersBatches, TowersStep, covariance
+
+RECIPE = Recipe(
+    encoder=replace(Recipe().encoder, dimension=8, normalise=False),
+    loss=LossRecipe(margin=0.5, distance="squared_euclidean"),
+    interactions=InteractionsRecipe(batch=32, candidates=20),
+    training=TrainingRecipe(epochs=30, learning_rate=0.02, weight_decay=0, checkpoint_every=7),
+)
+
+
+def two_tastes(users=24, items=40, met=14, seed=0):
+    """Users of two tastes: each meets items of one half of all."""
+    random = np.random.default_rng(seed)
+    rows = [
+        (user, item)
+        for user in range(users)
+        for item in (user % 2) * items // 2 + random.permutation(items // 2)[:met]
+    ]
+    user, item = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    liked = random.random(len(rows)) < 0.9
+    names = [tuple(f"{what}{i}" for i in range(count)) for what, count in (("u", users), ("i", items))]
+    return Interactions("two tastes", names[0], names[1], user, item, liked)
+
+
+def a_step(recipe, *, seed=3):
+    """A step on a batch, away from where all embeddings begin."""
+    interactions = two_tastes()
+    parts = leave_last_out(interactions)
+    towers = build_towers(
+        interactions, dimension=8, normalise=False, distance=recipe.loss.distance, seed=seed
+    )
+    with torch.no_grad():
+        towers.users.table.mul_(8)
+        towers.items.table.mul_(8)
+    met = interactions.pairs[parts.train]
+    liked = met[interactions.liked[parts.train]]
+    step = TowersStep(towers, recipe=recipe, steps=10, met=met)
+    batches = TowersBatches(liked, sampler=TripletSampler(len(liked), triplets=32), steps=10)
+    return step, next(iter(batches)), {tuple(pair) for pair in met.tolist()}
+
+
+def with_interactions(**changes):
+    return replace(RECIPE, interactions=replace(RECIPE.interactions, **changes))
+
+
+@pytest.mark.parametrize("rank_weight", [False, True])
+@pytest.mark.parametrize("distance", ["squared_euclidean", "euclidean"])
+def test_the_loss_is_that_of_a_loop_over_users(rank_weight, distance):
+    recipe = with_interactions(rank_weight=rank_weight, covariance=0.3)
+    recipe = replace(recipe, loss=replace(recipe.loss, distance=distance))
+    step, batch, met = a_step(recipe)
+    embeddings = step.embeddings(batch, step=4)
+    users = step.encoder.embed("users").astype(float)
+    items = step.encoder.embed("items").astype(float)
+    power = 1 if distance == "squared_euclidean" else 0.5
+    values = []
+    for user, item in batch.inputs.tolist():
+        free = [c for c in step.candidates(4).tolist() if (user, c) not in met]
+        liked = ((users[user] - items[item]) ** 2).sum() ** power
+        apart = [((users[user] - items[c]) ** 2).sum() ** power for c in free]
+        inside = sum(d < liked + 0.5 for d in apart)
+        weight = math.log(1 + inside / len(free) * len(items)) if rank_weight else 1
+        values.append(weight * max(0, liked - min(apart) + 0.5))
+    assert np.count_nonzero(values) > 0
+    penalty = 0.3 * covariance(embeddings).item()
+    assert penalty > 0
+    assert step.loss(embeddings, batch, step=4).item() == pytest.approx(np.mean(values) + penalty, rel=1e-5)
+
+
+def test_a_sampled_negative_is_any_of_the_candidates_and_the_hard_one_the_nearest():
+    losses = {}
+    for negatives in ("hard", "sampled"):
+        step, batch, _ = a_step(with_interactions(negatives=negatives))
+        losses[negatives] = [
+            step.loss(step.embeddings(batch, step=0), batch, step=0).item(),
+            step.loss(step.embeddings(batch, step=1), batch, step=1).item(),
+        ]
+    assert all(hard > sampled for hard, sampled in zip(losses["hard"], losses["sampled"], strict=True))
+    assert losses["sampled"][0] != losses["sampled"][1]
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(0, 50), st.integers(1, 60))
+def test_no_negative_was_met_and_no_positive_was_not_liked(seed, at, candidates):
+    recipe = replace(with_interactions(candidates=candidates), seed=seed)
+    step, batch, met = a_step(recipe)
+    positive, negative = step._masks(batch, step=at)
+    drawn = step.candidates(at).tolist()
+    assert len(set(drawn)) == len(drawn) == min(candidates, 40)
+    columns = [*batch.inputs[:, 1].tolist(), *drawn]
+    assert (positive.sum(1) == 1).all()
+    for row, (user, item) in enumerate(batch.inputs.tolist()):
+        assert columns[int(positive[row].nonzero())] == item
+        negatives = {columns[c] for c in negative[row].nonzero().ravel().tolist()}
+        assert negatives == {c for c in drawn if (user, c) not in met}
+
+
+def test_the_covariance_penalty_is_that_of_its_formula():
+    rows = torch.randn(20, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    c = np.cov(rows.numpy().T, bias=True)
+    assert covariance(rows).item() == pytest.approx(((c**2).sum() - (np.diag(c) ** 2).sum()) / 20)
+
+
+def test_a_run_tells_two_tastes_apart_and_the_same_seed_gives_the_same_run(tmp_path):
+    interactions = two_tastes()
+    parts = leave_last_out(interactions)
+    report = train_recommender(interactions, RECIPE, out=tmp_path / "one", progress=False)
+    popular = measure_scores(popularity(interactions, parts), interactions, parts)
+    assert report.test.hit_rate_at(10) > popular.hit_rate_at(10) + 0.2
+    assert report.popularity.mrr == popular.mrr
+    assert measure_towers(report.towers, interactions, parts).mrr == report.test.mrr
+    assert load_towers(tmp_path / "one").fingerprint == report.towers.fingerprint
+    again = train_recommender(interactions, RECIPE, out=tmp_path / "two", progress=False)
+    assert again.towers.fingerprint == report.towers.fingerprint
+    assert "popularity" in str(report)
+    examined = examine(tmp_path / "one")
+    assert examined.diagnoses == ()
+    assert examined.looks[0].mining == "hard"
+    with pytest.raises(SettingError, match="did you mean 'test'"):
+        measure_towers(report.towers, interactions, parts, part="tset")
+
+
+def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    interactions = two_tastes()
+    parts = leave_last_out(interactions)
+
+    def merit(towers):
+        return measure_towers(towers, interactions, parts, part="validation").mrr
+
+    how = {"merit": merit, "progress": False}
+    whole = fit_towers(interactions, parts, RECIPE, out=tmp_path / "whole", **how)
+    original = TowersStep.loss
+
+    def killed(self, embeddings: torch.Tensor, batch: Batch, *, step: int) -> torch.Tensor:
+        if step == 25:
+            raise ZeroDivisionError
+        return original(self, embeddings, batch, step=step)
+
+    monkeypatch.setattr(TowersStep, "loss", killed)
+    with pytest.raises(ZeroDivisionError):
+        fit_towers(interactions, parts, RECIPE, out=tmp_path / "broken", **how)
+    monkeypatch.setattr(TowersStep, "loss", original)
+    resumed = fit_towers(interactions, parts, RECIPE, out=tmp_path / "broken", resume=True, **how)
+    assert resumed.fingerprint == whole.fingerprint
+    other = two_tastes(seed=1)
+    with pytest.raises(DataError, match="other training items"):
+        fit_towers(other, leave_last_out(other), RECIPE, out=tmp_path / "broken", resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"loss.mining": "hard"}, "loss.mining means nothing to a run on interactions"),
+        ({"training.devices": 2}, "training.devices means nothing"),
+        ({"data.test": 0.5}, "data.test means nothing"),
+        ({"interactions.negatives": "hrad"}, "did you mean 'hard'"),
+        (
+            {"interactions.rank_weight": True, "loss.margin": None},
+            "rank_weight counts what is inside the margin",
+        ),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(overrides, message):
+    with pytest.raises(SettingError, match=message):
+        load_recipe("recommendation", overrides=overrides)
+
+
+def test_a_recipe_without_interactions_is_refused(tmp_path):
+    interactions = two_tastes()
+    with pytest.raises(SettingError, match="recipe says nothing of interactions; take"):
+        train_recommender(interactions, Recipe(), out=tmp_path / "run")
+    with pytest.raises(SettingError, match="recipe says nothing of interactions; take"):
+        fit_towers(interactions, leave_last_out(interactions), Recipe(), out=tmp_path / "run")
+
+
+def test_patience_needs_something_to_look_at(tmp_path):
+    interactions = two_tastes()
+    recipe = replace(RECIPE, training=replace(RECIPE.training, patience=3))
+    with pytest.raises(SettingError, match=r"training\.patience is 3, and there is no merit="):
+        fit_towers(interactions, leave_last_out(interactions), recipe, out=tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_is_refused():
+    step, batch, _ = a_step(RECIPE)
+    embeddings = step.embeddings(batch, step=0).detach() * float("nan")
+    with pytest.raises(SettingError, match="the loss is nan at step 0"):
+        step.loss(embeddings, batch, step=0)
