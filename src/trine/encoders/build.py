@@ -70,16 +70,7 @@ def build_encoder(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
             "set encoder.network to auto"
         )
-    if items.kind == "images" and recipe.scaling in ("robust", "quantile"):
-        raise SettingError(
-            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are "
-            "pictures; set encoder.scaling to standard"
-        )
-    if items.kind == "vectors" and recipe.views != "one":
-        raise SettingError(
-            f"encoder.views is {recipe.views!r}, which mirrors pictures, and the training items are vectors; "
-            "set encoder.views to one"
-        )
+    _check_kind(items.kind, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if items.kind == "vectors":
@@ -93,6 +84,21 @@ def build_encoder(
     if recipe.head == "principal":
         start_at_principal(encoder, encoder.features(items.subset(_spaced(items))))
     return encoder
+
+
+def _check_kind(kind: str, recipe: EncoderRecipe) -> None:
+    """Refuses settings that mean nothing to items of this kind, and would be passed over."""
+    scaled = recipe.scaling in ("robust", "quantile")
+    for key, given, what, whose, off in (
+        ("scaling", scaled, "which is for numbers", "vectors", "standard"),
+        ("views", recipe.views != "one", "which mirrors pictures", "images", "one"),
+        ("tokens", recipe.tokens is not None, "which is for texts", "texts", "null"),
+    ):
+        if given and kind != whose:
+            raise SettingError(
+                f"encoder.{key} is {getattr(recipe, key)!r}, {what}, and the training items are "
+                f"{'pictures' if kind == 'images' else kind}; set encoder.{key} to {off}"
+            )
 
 
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
