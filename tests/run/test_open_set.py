@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.runs import rows
 
+from trine.data import load, split
 from trine.errors import SettingError
 from trine.evaluation import open_set
 from trine.run import evaluate_run, train_run
@@ -80,6 +81,13 @@ def test_evaluate_finds_the_same_figures_on_the_test_part_alone(data, run):
     assert evaluate_run(folder, data, part="all", out=folder / "a").after.open_set is None
     other = dataclasses.replace(data, names=tuple(f"other {name}" for name in data.names))
     assert evaluate_run(folder, other, out=folder / "o").after.open_set is None
+
+
+def test_unknown_identities_may_be_called_by_numbers():
+    digits, _ = load("digits")
+    asked = load_recipe(overrides={"data.split": "open", "data.unknown_identities": [9, "4"]}).data
+    parts = split(digits, method="open", unknown=asked.unknown_identities)
+    assert set("0123456789") - {digits.identity(at) for at in parts.train} == {"9", "4"}
 
 
 def test_a_stratified_run_has_no_strangers(data, tmp_path):

@@ -56,7 +56,7 @@ def split(
     test: float = 0.25,
     validation: float = 0.0,
     seed: int = 0,
-    unknown: int | Sequence[str] | None = None,
+    unknown: int | Sequence[str | int] | None = None,
     named: NamedIdentities = NOBODY,
 ) -> Split:
     """Divides a data set into training, validation and test.
@@ -209,17 +209,18 @@ def _open(
     indices: NDArray[np.int64],
     fractions: NDArray[np.float64],
     seed: int,
-    unknown: int | Sequence[str],
+    unknown: int | Sequence[str | int],
 ) -> list[NDArray[np.int64]]:
     present = np.unique(dataset.labels[indices])
     names = [dataset.identities[label] for label in present.tolist()]
     if isinstance(unknown, int):
         wanted = np.random.default_rng([seed, 13]).permutation(present)[: max(unknown, 0)].tolist()
     else:
-        for name in unknown:
+        asked = [str(name) for name in unknown]
+        for name in asked:
             if name not in names:
                 raise DataError(f"the data has no identity {name!r} to be unknown: {nearest(name, names)}")
-        wanted = [dataset.identities.index(name) for name in unknown]
+        wanted = [dataset.identities.index(name) for name in asked]
     strange = np.isin(dataset.labels[indices], wanted)
     if not wanted or len(present) - len(set(wanted)) < 2:
         raise DataError(
