@@ -85,12 +85,13 @@ pip install 'trine[gallery]'
         ) from error
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
+def nearest(given: str, known: Iterable[str], *, most: int | None = None) -> str:
     """Ends an error sentence about an unknown name: the nearest known one, then all of them.
 
     Args:
         given: The unknown name.
         known: The names that would have been understood.
+        most: How many of them are listed, the first; None lists all.
 
     Returns:
         A phrase such as `"did you mean 'hard'? known: all, hard"`.
@@ -102,4 +103,5 @@ def nearest(given: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(given, names, n=1)
     suggestion = f"did you mean {close[0]!r}? " if close else ""
-    return f"{suggestion}known: {', '.join(names)}"
+    listed = names if most is None or len(names) <= most else [*names[:most], "..."]
+    return f"{suggestion}known: {', '.join(listed)}"

@@ -283,3 +283,10 @@ class TestNamed:
         ]:
             with pytest.raises(SettingError, match=r"some of each with 'named', and none with another"):
                 split(data, method=method, named=named)  # type: ignore[arg-type]
+
+
+def test_a_misspelt_identity_is_told_the_nearest_of_all() -> None:
+    people = tuple(f"{name}{number}" for name in ("ann", "bob", "cem") for number in range(9))
+    data = Dataset(Vectors(np.eye(27, dtype=np.float32)), np.arange(27), people, people)
+    with pytest.raises(DataError, match=r"did you mean 'cem7'\? known: ann0, .*, bob0, \.\.\.$"):
+        split(data, method="named", named=NamedIdentities(train=("ann1",), test=("cemm7",)))

@@ -83,7 +83,7 @@ def _labels(entry: Name, names: Mapping[str, int], *, part: str, root: str) -> S
     if ends is None:
         raise DataError(
             f"{part} names {text!r}, and {root or 'the data'} has no such identity: "
-            f"{nearest(text, list(names)[:10])}{', ...' if len(names) > 10 else ''}"
+            f"{nearest(text, names, most=10)}"
         )
     low, high = (int(ends[3]),) * 2 if ends[3] else (int(ends[1]), int(ends[2]))
     if low > high:
