@@ -164,6 +164,12 @@ def test_what_is_not_there_or_no_text(folder, tmp_path):
         encoder.embed(["my", np.zeros(3)])
     with pytest.raises(InputError, match=r"item 1 is an empty text; leave it out"):
         encoder.embed(["my", " "])
+    with pytest.raises(
+        SettingError, match=r"encoder.tokens is 8, which is for texts, and .* are images; set"
+    ):
+        build_encoder(ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(tokens=8))
+    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for pictures, .* are texts"):
+        encoder_of(folder, views="flip")
     with pytest.raises(SettingError, match=r"'sentence' takes texts, and the training items are images"):
         build_encoder(
             ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(network="sentence")

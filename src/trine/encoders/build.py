@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trine.data import Items, Table, Vectors
+from trine.data import Items, Kind, Table, Vectors
 from trine.distances import Distance
 from trine.encoders.columns import learn_table
 from trine.encoders.encoder import Encoder, build_network
@@ -70,16 +70,7 @@ def build_encoder(
             f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
             "set encoder.network to auto"
         )
-    if items.kind == "images" and recipe.scaling in ("robust", "quantile"):
-        raise SettingError(
-            f"encoder.scaling is {recipe.scaling!r}, which is for numbers, and the training items are "
-            "pictures; set encoder.scaling to standard"
-        )
-    if items.kind == "vectors" and recipe.views != "one":
-        raise SettingError(
-            f"encoder.views is {recipe.views!r}, which mirrors pictures, and the training items are vectors; "
-            "set encoder.views to one"
-        )
+    _check_kind(items.kind, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if items.kind == "vectors":
@@ -93,6 +84,23 @@ def build_encoder(
     if recipe.head == "principal":
         start_at_principal(encoder, encoder.features(items.subset(_spaced(items))))
     return encoder
+
+
+def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
+    """Raises a `SettingError` where a setting is for items of another kind."""
+    others = {
+        "scaling": (recipe.scaling, "standard", kind == "vectors", "for numbers"),
+        "views": (recipe.views, "one", kind == "images", "for pictures"),
+        "tokens": (recipe.tokens, None, kind == "texts", "for texts"),
+    }
+    if kind == "images" and recipe.scaling == "length":  # the recipe for judgements is for both
+        others.pop("scaling")
+    for name, (value, usual, fits, what) in others.items():
+        if value != usual and not fits:
+            raise SettingError(
+                f"encoder.{name} is {value!r}, which is {what}, and the training items are {kind}; set "
+                f"encoder.{name} to {'null' if usual is None else usual}"
+            )
 
 
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
