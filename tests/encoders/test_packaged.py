@@ -91,7 +91,9 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
         SettingError, match=r"are for tf_efficientnet_lite0, and encoder.network is 'test_resnet'"
     ):
         build_encoder(PICTURES, recipe=replace(RECIPE, network="test_resnet"))
-    monkeypatch.setitem(PACKAGES, NAME, Packaged("no_such_folder", "x.pth", "tf_efficientnet_lite0"))
+    monkeypatch.setitem(
+        PACKAGES, NAME, Packaged("no_such_folder", "x.pth", "tf_efficientnet_lite0", "pretrained")
+    )
     with pytest.raises(
         MissingDependencyError,
         match=rf"^{NAME} is not installed; install it with: pip install 'trine\[pretrained\]'$",
@@ -101,6 +103,6 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "carrier" / "__init__.py").write_text("raise RuntimeError('nothing of it is to be run')")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "carrier" / "x.pth")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(PACKAGES, NAME, Packaged("carrier", "x.pth", "tf_efficientnet_lite0"))
+    monkeypatch.setitem(PACKAGES, NAME, Packaged("carrier", "x.pth", "tf_efficientnet_lite0", "pretrained"))
     with pytest.raises(ModelError, match=rf"does not hold the weights of .*; install {NAME} again"):
         build_encoder(PICTURES, recipe=RECIPE)

@@ -13,7 +13,16 @@ from safetensors.torch import load_file, save_file
 
 from trine.calibration import Calibration
 from trine.data import ImageArray, Vectors
-from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder, load, save
+from trine.encoders import (
+    Encoder,
+    EncoderRecipe,
+    EncoderSettings,
+    MlpSettings,
+    SmallResNetSettings,
+    build_encoder,
+    load,
+    save,
+)
 from trine.errors import ModelError
 
 RECIPE = EncoderRecipe(
@@ -191,3 +200,22 @@ def test_changed_weights_are_refused(folder: Path) -> None:
         ModelError, match=r"is damaged: its weights or settings are not those that were saved"
     ):
         load(folder)
+
+
+def test_settings_that_came_later_leave_older_fingerprints_as_they_were():
+    settings = EncoderSettings(
+        kind="vectors",
+        network="mlp",
+        shape=(2,),
+        features=2,
+        dimension=2,
+        normalise=True,
+        distance="euclidean",
+        mlp=MlpSettings(hidden=()),
+    )
+    encoder = Encoder(settings)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.zero_()
+    # What trine 0.1.0 gave before encoders had tables, texts, views and rows of length 1.
+    assert encoder.fingerprint == "cb47d49ee9f167bde46cf82492b553cf0b59fb3842b1c58ad93fb20ebf50e7d5"

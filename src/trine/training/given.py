@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from trine.errors import InputError, SettingError
 from trine.shapes import Float
-from trine.training.recipe import Recipe, check_loss
+from trine.training.checks import check_loss
+from trine.training.recipe import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From embeddings, one row per item, and the identity of each to one number."""

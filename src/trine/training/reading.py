@@ -10,7 +10,8 @@ from typing import Any
 
 from trine.errors import SettingError, nearest, require
 from trine.settings import keys, parse, plain
-from trine.training.recipe import Recipe, check_together
+from trine.training.checks import check_together
+from trine.training.recipe import Recipe
 
 DEFAULT = "default"
 RECIPES = "recipes"
