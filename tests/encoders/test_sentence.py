@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands import answered, refused
 from trine import Gallery
 from trine.data import ImageArray, Texts
 from trine.encoders import EncoderRecipe, build_encoder, load, save
@@ -115,6 +116,16 @@ def test_a_gallery_is_asked_by_texts(folder, tmp_path):
             )
         )
         assert {hit.metadata.get("text") for hit in gallery.search("my", k=8)} == {None, *TEXTS}
+
+
+def test_an_empty_text_is_no_folder_and_a_long_one_no_file(folder, tmp_path, capsys):
+    place = tmp_path / "texts.db"
+    with Gallery.open(place, encoder=encoder_of(folder), threshold=0.5) as gallery:
+        gallery.enrol("top", "top up")
+    save(encoder_of(folder), tmp_path / "model")
+    asked = ("--gallery", place, "--encoder", tmp_path / "model")
+    assert "empty text" in refused(capsys, "identify", "", *asked)
+    assert "distance" in answered(capsys, "identify", "top up " * 80, *asked)
 
 
 def test_tokens_that_are_cut_off_do_not_count(folder):

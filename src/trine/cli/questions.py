@@ -42,14 +42,15 @@ def hits_arguments(parser: Any) -> None:
 
 def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
     """Pictures by name, all items of one folder, table or .npz file, or texts as they are."""
-    from pathlib import Path
+    import os
 
     from trine.data import LoadPolicy, load_unlabelled, texts_of
     from trine.encoders import Encoder
 
     encoder = gallery.encoder
     reads = isinstance(encoder, Encoder) and encoder.settings.kind == "texts"
-    if reads and not any(Path(word).exists() for word in words):
+    # A text may be empty, which as a path is this folder, or longer than a name of a file can be.
+    if reads and not any(os.path.exists(word) for word in words):  # noqa: PTH110
         return texts_of(words)
     source = words[0] if len(words) == 1 else list(words)
     data, _ = load_unlabelled(source, policy=LoadPolicy(missing="keep", duplicates="keep"))
