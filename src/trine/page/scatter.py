@@ -66,7 +66,8 @@ def _fitted(points: np.ndarray, *, one_scale: bool) -> Float[np.ndarray, "n 2"]:
     """The points in the frame: a t-SNE map has no scale of its own, an embedding has one."""
     low, high = points.min(axis=0), points.max(axis=0)
     frame = np.array([WIDTH, HEIGHT]) - 2 * EDGE
-    factor = frame / np.maximum(high - low, np.finfo(np.float64).tiny)
+    # Where all points lie on a line, or in one place, nothing is to be spread.
+    factor = frame / np.where(high > low, high - low, frame)
     factor = np.minimum(factor, factor.min()) if one_scale else factor
     fitted: np.ndarray = EDGE + frame / 2 + (points - (low + high) / 2) * factor
     return fitted

@@ -64,7 +64,7 @@ def train_judged(
         >>> import tempfile
         >>> from trine.data import Vectors
         >>> from trine.training import load_recipe
-        >>> rows = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+        >>> rows = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)
         >>> names = tuple(f"shoe {i}" for i in range(12))
         >>> data = Dataset(Vectors(rows), np.full(12, -1), (), names, root="shoes")
         >>> d = np.abs(rows[:, None, 0] - rows[None, :, 0])  # to these people the first number is all
