@@ -19,7 +19,12 @@ def test_intents_are_told_better_after_a_few_steps(tmp_path):
     data, _ = load(REAL, label="category")
     few = data.subset(np.flatnonzero(data.labels < 8))
     few = few.subset(np.arange(0, len(few), 3))
-    overrides = {"data.shots": 10, "encoder.dimension": 64, "training.steps": 12, "sampler.identities": 8, "training.threads": 1}
+    overrides = {
+        "data.shots": 10,
+        "training.steps": 12,
+        "sampler.identities": 8,
+        "training.threads": 1,
+    }
     report = train_run(few, load_recipe("intents", overrides=overrides), out=tmp_path / "run", progress=False)
     assert report.before is not None
     assert "pretrained network" in report.before_is

@@ -18,14 +18,15 @@ def start_at_principal(encoder: Encoder, features: Float32[np.ndarray, "n f"]) -
     """Sets the head to the principal components of features: training begins at the network's own view.
 
     Before the scaling to length 1, embeddings are then the features less their mean, turned so that their
-    first numbers vary most, and cut to the first `dimension` numbers.
+    first numbers vary most, and cut to the first `dimension` numbers. Where there are fewer items than
+    numbers, the other directions are any that stand at right angles to these.
 
     Args:
         encoder: What gets the head.
         features: What its network gives for some items, one row each.
 
     Raises:
-        SettingError: The features have fewer components than an embedding has numbers.
+        SettingError: There are fewer features than an embedding has numbers.
 
     Example:
         >>> from trine.data import Vectors
@@ -38,14 +39,12 @@ def start_at_principal(encoder: Encoder, features: Float32[np.ndarray, "n f"]) -
     """
     dimension = encoder.settings.dimension
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    most = min(features.shape[1], len(features) - 1)
-    if dimension > most:
+    if dimension > features.shape[1]:
         raise SettingError(
-            f"encoder.head is 'principal', and {len(features):,} items with {features.shape[1]:,} features "
-            f"have at most {most} components, fewer than encoder.dimension {dimension}; lower "
-            "encoder.dimension, or set encoder.head to random"
+            f"encoder.head is 'principal', and {features.shape[1]:,} features have as many components, fewer "
+            f"than encoder.dimension {dimension}; lower encoder.dimension, or set encoder.head to random"
         )
-    components = np.linalg.svd(centred, full_matrices=False)[2][:dimension]
+    components = np.linalg.svd(centred, full_matrices=True)[2][:dimension]
     # The sign of a component is free, and libraries differ: the largest number of each is positive.
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components *= np.sign(largest)

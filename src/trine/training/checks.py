@@ -100,8 +100,8 @@ def _check_frozen(recipe: Recipe, *, source: str) -> None:
     if not recipe.encoder.is_pretrained:
         raise SettingError(
             f"{source}: encoder.frozen keeps a network as it came, and encoder.network "
-            f"{recipe.encoder.network!r} comes untrained; name a timm model with weights, or set "
-            "encoder.frozen to false"
+            f"{recipe.encoder.network!r} comes untrained; name a timm model with weights, or "
+            "sentence for texts, or set encoder.frozen to false"
         )
     if recipe.training.network_rate != 1:
         raise SettingError(
