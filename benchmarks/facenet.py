@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from results import FOLDER, Outcome, describe, machine, spread, write
+from results import FOLDER, Comparison, Outcome, describe, machine, spread, write
 from trine import load as load_encoder
 from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
@@ -320,8 +320,28 @@ def tell(kept: Kept, folder: str) -> None:
         rows=kept.rows,
         summary=summary_of(kept),
         outcomes=outcomes(kept),
+        comparisons=comparisons(kept.rows),
         failures=failures(kept),
     )
+
+
+def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
+    """The paper's ablations."""
+    shown = (ACCURACY, TAR_LISTED, TAR_ALL)
+    first: dict[str, list[float]] = {}
+    for row in rows:
+        first.setdefault(str(row["what"]), [row.get(name, float("nan")) for name in shown])
+    quality = {f"JPEG of quality {q}": first[f"quality {q}"] for q in QUALITIES}
+    short = {name.removeprefix("short, "): values for name, values in first.items() if "short," in name}
+    plain = {f"dimension 128, side 48, semi-hard: the recipe's own, {SHORT} steps": first["short"]}
+    return [
+        Comparison(
+            "The test pictures saved again as JPEG, seed 0",
+            shown,
+            {"as they are": first["facenet-lfw"], **quality},
+        ),
+        Comparison(f"One setting changed, {SHORT} steps, seed 0", shown, {**plain, **short}),
+    ]
 
 
 def main(folder: str) -> None:

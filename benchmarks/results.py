@@ -42,6 +42,21 @@ class Outcome:
     larger_is_better: bool = True
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Several ways to train beside each other: a table of docs/results.md.
+
+    Attributes:
+        title: What is compared, and under which conditions.
+        figures: The names of the columns.
+        ways: The figures of each way, by its name.
+    """
+
+    title: str
+    figures: Sequence[str]
+    ways: Mapping[str, Sequence[float]]
+
+
 @dataclass
 class Took:
     """Wall and processor seconds of a block."""
@@ -89,6 +104,7 @@ def keep(
     summary: Mapping[str, Any],
     arguments: Sequence[object] = (),
     outcomes: Sequence[Outcome] = (),
+    comparisons: Sequence[Comparison] = (),
     failures: Sequence[str] = (),
 ) -> None:
     """Writes and prints what the script of this name has found.
@@ -100,6 +116,7 @@ def keep(
         summary: What it comes to.
         arguments: What the script was given.
         outcomes: What it says of recipes and estimators: lines of docs/results.md.
+        comparisons: What it compares: tables of docs/results.md.
         failures: What did not work, a sentence each: also for docs/results.md.
     """
     command = " ".join(["python", f"benchmarks/{name}.py", *map(str, arguments)])
@@ -110,6 +127,7 @@ def keep(
         rows=rows,
         summary=summary,
         outcomes=outcomes,
+        comparisons=comparisons,
         failures=failures,
     )
     print(describe(summary))
@@ -123,6 +141,7 @@ def write(
     rows: Sequence[Mapping[str, Any]],
     summary: Mapping[str, Any],
     outcomes: Sequence[Outcome] = (),
+    comparisons: Sequence[Comparison] = (),
     failures: Sequence[str] = (),
 ) -> None:
     """Keeps a result, with what it takes to get it again."""
@@ -136,7 +155,11 @@ def write(
     FOLDER.mkdir(exist_ok=True)
     record: dict[str, Any] = {**about, "summary": summary}
     if outcomes or failures:
-        record |= {"outcomes": [asdict(outcome) for outcome in outcomes], "failures": list(failures)}
+        record |= {
+            "outcomes": [asdict(outcome) for outcome in outcomes],
+            "comparisons": [asdict(comparison) for comparison in comparisons],
+            "failures": list(failures),
+        }
     record["rows"] = list(rows)
     (FOLDER / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     page = f"# {question}\n\n    {command}\n\n{about['date']}, {about['machine']}, torch {about['torch']}\n\n"

@@ -51,10 +51,25 @@ def _section(name: str, record: Mapping[str, Any]) -> str:
         *(_line(outcome) for outcome in record["outcomes"]),
         "",
     ]
+    for comparison in record.get("comparisons", ()):
+        lines += [*_comparison(comparison), ""]
     commands = dict.fromkeys(outcome["command"] for outcome in record["outcomes"] if outcome["command"])
     if commands:
         lines += ["To run it:", "", *(f"    {command}" for command in commands), ""]
     return "\n".join(lines)
+
+
+def _comparison(comparison: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{comparison['title']}:",
+        "",
+        f"| | {' | '.join(comparison['figures'])} |",
+        f"|---|{'---|' * len(comparison['figures'])}",
+        *(
+            f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
+            for name, values in comparison["ways"].items()
+        ),
+    ]
 
 
 def _line(outcome: Mapping[str, Any]) -> str:

@@ -46,6 +46,7 @@ def test_a_line_says_figure_spread_baseline_and_time(results_page):
         "machine": "one",
         "torch": "2",
         "outcomes": [outcome, outcome | {"larger_is_better": False, "values": [0.4], "seconds": None}],
+        "comparisons": [{"title": "Ways", "figures": ["rank 1"], "ways": {"hard": [0.25], "all": [0.125]}}],
         "failures": ["It was late."],
     }
     page = results_page.page({"who": record, "other": {"question": "What?"}})
@@ -54,6 +55,7 @@ def test_a_line_says_figure_spread_baseline_and_time(results_page):
         in page
     )
     assert "| 0.400 (1 run) | pixels **0.100**, another 0.700 |  |" in page
+    assert "Ways:\n\n| | rank 1 |\n|---|---|\n| hard | 0.250 |\n| all | 0.125 |\n" in page
     assert page.count("    trine train people\n") == 1
     assert page.endswith("## What did not work\n\n- It was late.\n")
     assert "What?" not in page
