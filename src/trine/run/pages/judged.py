@@ -122,7 +122,7 @@ def _margins(report: JudgedReport) -> Section:
     lead = (
         "d(anchor, negative) − d(anchor, positive) of every judgement: below 0 the encoder says the opposite."
     )
-    return Section("margins", "Margins", lead, element("div", chart, class_="card"))
+    return Section("margins", "Margins", lead, element("div", chart, class_="card half"))
 
 
 def _missed(subject: JudgedSubject, shelf: Shelf) -> Section | None:
@@ -141,8 +141,8 @@ def _missed(subject: JudgedSubject, shelf: Shelf) -> Section | None:
             (
                 shelf.tile(anchor, note="anchor"),
                 [
-                    shelf.tile(positive, note=f"judged nearer; {by} farther"),
-                    shelf.tile(negative, note="judged farther"),
+                    shelf.tile(positive, note=f"nearer? {by} farther"),
+                    shelf.tile(negative, note="farther?"),
                 ],
             )
         )
