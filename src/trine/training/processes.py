@@ -7,6 +7,7 @@ encoder. The first process alone writes.
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 from dataclasses import dataclass
@@ -96,10 +97,17 @@ def parallel(encoder: nn.Module, world: World) -> nn.Module:
     """
     if world.size == 1:
         return encoder
+    atexit.register(_leave)
     device = next(encoder.parameters()).device
     return nn.parallel.DistributedDataParallel(
         encoder, device_ids=[device.index] if device.type == "cuda" else None
     )
+
+
+def _leave() -> None:
+    # A process that ends with the threads of its group still at work may be aborted after all is done.
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def any_of(*flags: bool, world: World, device: torch.device) -> list[bool]:
