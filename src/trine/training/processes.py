@@ -8,6 +8,7 @@ encoder. The first process alone writes.
 from __future__ import annotations
 
 import atexit
+import gc
 import math
 import os
 from dataclasses import dataclass
@@ -105,7 +106,9 @@ def parallel(encoder: nn.Module, world: World) -> nn.Module:
 
 
 def _leave() -> None:
-    # A process that ends with the threads of its group still at work may be aborted after all is done.
+    # A thread of the group that lets go of a tensor when Python has ended aborts a process that was done. The
+    # group waits for its threads, once nothing else holds it: such as a trainer that refers to itself.
+    gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
 
