@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from trine.cli.conditions import value_of
 from trine.cli.galleries import GALLERY, address_of, model_folder
 from trine.cli.parser import Verb
-from trine.cli.words import at_once, counted, data_arguments, items, loaded, say
+from trine.cli.words import at_once, columns_of, counted, data_arguments, items, loaded, say
 from trine.errors import InputError, SettingError
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def _of_one(settings: Any) -> Dataset:
             raise SettingError(f"--identity says whose all the items are: leave {word} out")
     data, report = load_unlabelled(
         settings.data,
-        path_column=settings.path_column,
-        text_column=settings.text_column,
-        features=settings.features,
-        categories=settings.categories,
+        **columns_of(settings),
         policy=LoadPolicy(
             unreadable=settings.unreadable,
             missing=settings.missing,

@@ -14,6 +14,9 @@ from trine.errors import require
 if TYPE_CHECKING:
     from trine.data import Dataset
 
+COLUMNS = ("path_column", "text_column", "features", "categories")
+"""The arguments that name columns of a table, whether or not identities are wanted."""
+
 POLICIES = {
     "unreadable": ("error", "pictures that cannot be read: error or skip"),
     "missing": (
@@ -139,7 +142,7 @@ def data_words(settings: Any) -> str:
         settings: The parsed arguments.
     """
     words = [str(settings.data)]
-    for name in ("label", "path_column", "text_column", "features", "categories", "pattern"):
+    for name in ("label", *COLUMNS, "pattern"):
         given = getattr(settings, name)
         if given:
             words += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
@@ -160,26 +163,18 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
     from trine.data import LoadPolicy, load, load_unlabelled
 
     policy = LoadPolicy(**{name: getattr(settings, name) for name in POLICIES})
-    if not labelled:
-        data, report = load_unlabelled(
-            settings.data,
-            path_column=settings.path_column,
-            text_column=settings.text_column,
-            features=settings.features,
-            categories=settings.categories,
-            policy=policy,
-        )
-        tell(report)
-        return data
-    data, report = load(
-        settings.data,
-        label=settings.label,
-        path_column=settings.path_column,
-        text_column=settings.text_column,
-        features=settings.features,
-        categories=settings.categories,
-        pattern=settings.pattern,
-        policy=policy,
-    )
+    columns = columns_of(settings)
+    if labelled:
+        columns |= {"label": settings.label, "pattern": settings.pattern}
+    data, report = (load if labelled else load_unlabelled)(settings.data, **columns, policy=policy)
     tell(report)
     return data
+
+
+def columns_of(settings: Any) -> dict[str, Any]:
+    """The columns of a table that were named, other than the label's.
+
+    Args:
+        settings: The parsed arguments.
+    """
+    return {name: getattr(settings, name) for name in COLUMNS}
