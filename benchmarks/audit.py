@@ -20,7 +20,7 @@ from results import describe, keep, machine
 from trine.data import Dataset, load
 from trine.encoders import load as load_encoder
 from trine.evaluation import Audit, audit
-from trine.run import part_of, train_run
+from trine.pipelines import part_of, train_run
 from trine.training import load_recipe
 
 WRONG = 0.02

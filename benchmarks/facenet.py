@@ -27,8 +27,8 @@ from trine import load as load_encoder
 from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
 from trine.evaluation import Clustering, Verification, calibrate, clustering, verification
-from trine.run import Figures, Report, listed_pairs, part_of, train_run
-from trine.run.parts import Part
+from trine.pipelines import Figures, Report, listed_pairs, part_of, train_run
+from trine.pipelines.split_record import Part
 from trine.training import about_recipe, fit, load_recipe
 
 LFW_SEEDS, ORL_SEEDS = (0, 1, 2), (0, 1, 2)

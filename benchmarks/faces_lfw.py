@@ -26,7 +26,7 @@ from results import FOLDER, describe, machine, spread, write
 from trine.data import Dataset, ImageArray, PKSampler, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
 from trine.evaluation import Verification, verification
-from trine.run import listed_pairs
+from trine.pipelines import listed_pairs
 from trine.training import Recipe, fit, load_recipe
 
 SEEDS = (0, 1, 2)

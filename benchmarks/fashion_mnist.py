@@ -14,7 +14,7 @@ from typing import Any
 
 from results import Outcome, keep, machine
 from trine.data import load
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import load_recipe
 
 

@@ -24,9 +24,8 @@ from results import keep, machine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-import deaths
-import forking
-from workloads import WORKLOADS
+from support import forking, kills
+from support.workloads import WORKLOADS
 
 ROUNDS = 200
 MOMENTS = 300
@@ -40,17 +39,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve() / "work"
         work.mkdir()
-        deeds = deaths.journal(work, steps=STEPS)
+        deeds = kills.journal(work, steps=STEPS)
         for name in WORKLOADS:
             path = Path(folder) / name
             (path / "scratch").mkdir(parents=True)
             with machine() as took:
-                toll = deaths.kill(name, path / "people.db", rounds=ROUNDS, context=context)
+                toll = kills.kill(name, path / "people.db", rounds=ROUNDS, context=context)
             rows.append({"workload": name, "death": "killed", **asdict(toll), "seconds": took.seconds})
             summary[f"{name}, killed"] = str(toll)
             print(rows[-1], flush=True)
             with machine() as took:
-                toll = deaths.cut(
+                toll = kills.cut(
                     name, deeds, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
                 )
             rows.append({"workload": name, "death": "power cut", **asdict(toll), "seconds": took.seconds})

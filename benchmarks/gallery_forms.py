@@ -17,7 +17,7 @@ import numpy as np
 
 from results import keep
 from trine.gallery import Entry, Gallery, Stats
-from trine.gallery.forms import Form
+from trine.gallery.quantization import Form
 
 GROUP = 10
 

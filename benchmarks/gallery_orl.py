@@ -24,7 +24,7 @@ from trine.training import load_recipe
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-import open_world
+from support import open_world
 
 SEEDS = range(5)
 

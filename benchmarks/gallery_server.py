@@ -27,7 +27,7 @@ from results import FOLDER, write
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-import a_server
+from support import postgres_server
 
 SIZE = 100_000
 
@@ -49,14 +49,14 @@ def main() -> None:
     faiss.omp_set_num_threads(1)
     found: list[dict[str, Any]] = []
     rows, queries = people(SIZE)
-    a_server.FOLDER = None  # on the disk, so that what is durable is
+    postgres_server.FOLDER = None  # on the disk, so that what is durable is
     with tempfile.TemporaryDirectory() as folder:
         stores: list[Contender] = [
             Flat(),
             Kept("trine in a file", str(Path(folder) / "g.db")),
-            Kept("PostgreSQL, exact", a_server.a_gallery("exact")),
-            Kept("PostgreSQL, approximate", a_server.a_gallery("approximate")),
-            Afterwards("PostgreSQL, indexed afterwards", a_server.a_gallery("exact")),
+            Kept("PostgreSQL, exact", postgres_server.a_gallery("exact")),
+            Kept("PostgreSQL, approximate", postgres_server.a_gallery("approximate")),
+            Afterwards("PostgreSQL, indexed afterwards", postgres_server.a_gallery("exact")),
         ]
         filled = {}
         for store in stores:

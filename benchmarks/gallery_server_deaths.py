@@ -21,9 +21,7 @@ from results import keep, machine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-import a_server
-import forking
-import server_deaths
+from support import forking, postgres_server, server_kill
 
 ROUNDS = 20
 
@@ -31,11 +29,11 @@ ROUNDS = 20
 def main() -> None:
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
-    server = a_server.server()
+    server = postgres_server.server()
     for who in ("client", "server"):
         address = f"{server.get_uri()}&gallery={who}&search=exact"
         with machine() as took:
-            toll = server_deaths.kill(
+            toll = server_kill.kill(
                 address,
                 rounds=ROUNDS,
                 context=forking.processes(),

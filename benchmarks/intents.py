@@ -20,7 +20,7 @@ from typing import Any
 
 from results import Outcome, keep, machine, spread
 from trine.data import load
-from trine.run import Figures, train_run
+from trine.pipelines import Figures, train_run
 from trine.training import about_recipe, load_recipe
 
 FULL, FEW, SHOTS = (0,), (0, 1), 10

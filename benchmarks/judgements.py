@@ -24,7 +24,7 @@ import numpy as np
 
 from results import Outcome, keep, spread
 from trine.data import Dataset, TripletTable, Vectors, load_unlabelled, read_triplets
-from trine.run import train_judged
+from trine.pipelines import train_judged
 from trine.training import load_recipe
 
 SEEDS, PICTURE_SEEDS = 5, 2

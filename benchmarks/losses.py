@@ -32,7 +32,7 @@ import trine
 from losses_peers import peers
 from losses_report import plot, report
 from results import FOLDER
-from trine.engine import passes
+from trine.engine import dispatch
 
 WIDTH = 128
 LIMIT_SECONDS, LIMIT_BYTES = 60, 12 << 30
@@ -99,11 +99,11 @@ def ours(rule: str, y: Tensor) -> Callable[[Tensor], Tensor]:
 
 def in_torch(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def without_kernels(x: Tensor) -> Tensor:
-        kept, passes.installed = passes.installed, lambda: False
+        kept, dispatch.installed = dispatch.installed, lambda: False
         try:
             return run(x)
         finally:
-            passes.installed = kept
+            dispatch.installed = kept
 
     return without_kernels
 
@@ -251,10 +251,10 @@ def accuracy() -> list[dict[str, Any]]:
                 exact = _graded(x.double(), y, settings)
                 row = {"embeddings": kind, "distance": distance, "rule": rule}
                 for name in ("compiled", "torch"):
-                    kept = passes.installed
-                    passes.installed = kept if name == "compiled" else lambda: False
+                    kept = dispatch.installed
+                    dispatch.installed = kept if name == "compiled" else lambda: False
                     loss, gradient = _graded(x, y, settings)
-                    passes.installed = kept
+                    dispatch.installed = kept
                     row[f"{name} value"] = float(abs(loss - exact[0]) / exact[0])
                     row[f"{name} gradient"] = float((gradient - exact[1]).norm() / exact[1].norm())
                 found.append(row)

@@ -21,7 +21,7 @@ import numpy as np
 
 from results import Outcome, keep, machine, spread
 from trine.data import Dataset, load
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import load_recipe
 
 SEEDS = range(3)

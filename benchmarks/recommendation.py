@@ -25,7 +25,7 @@ from implicit.nearest_neighbours import CosineRecommender
 from results import Outcome, keep, machine, spread
 from trine.data import HeldOut, Interactions, leave_last_out, read_interactions
 from trine.evaluation import Recommendation
-from trine.run import measure_scores, popularity, train_recommender
+from trine.pipelines import measure_scores, popularity, train_recommender
 from trine.training import load_recipe
 
 SEEDS = range(3)

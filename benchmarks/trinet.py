@@ -28,10 +28,10 @@ from results import Comparison, Outcome, keep, machine, spread
 from trine import load as load_encoder
 from trine.data import Dataset, NamedIdentities, load, split
 from trine.encoders import Encoder, EncoderRecipe, build_encoder
-from trine.encoders.views import Views
+from trine.encoders.test_time_augmentation import Views
 from trine.evaluation import identification
-from trine.run import train_run
-from trine.run.parts import Part, part_of
+from trine.pipelines import train_run
+from trine.pipelines.split_record import Part, part_of
 from trine.training import fit, load_recipe
 
 PATTERN = "{identity}_c{camera}_{*}"

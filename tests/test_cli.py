@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from commands import answered, draw_bars, refused, train_bars
-from reading import check_page
+from support.commands import answered, draw_bars, refused, train_bars
+from support.reading import check_page
 from trine.cli import VERBS, main
 
 pytest.importorskip("PIL.Image")
@@ -231,9 +231,9 @@ def test_a_run_resumes_by_its_own_recipe(pictures, capsys, tmp_path, monkeypatch
 
 def test_a_gallery_on_a_server_is_named_by_its_address(capsys, trained, pictures):
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
-    import a_server
+    from support import postgres_server
 
-    address = a_server.a_gallery("exact").replace("postgres:@", "postgres:s3cret@")
+    address = postgres_server.a_gallery("exact").replace("postgres:@", "postgres:s3cret@")
     try:
         said = answered(capsys, "enrol", trained, pictures, "--gallery", address)
         assert "holds 48 items of 6 identities" in said
@@ -244,7 +244,7 @@ def test_a_gallery_on_a_server_is_named_by_its_address(capsys, trained, pictures
         found = answered(capsys, "identify", picture, "--gallery", address, "--threshold", "0.1")
         assert "this is bar2" in found
     finally:
-        a_server.drop(address)
+        postgres_server.drop(address)
     missing = refused(capsys, "identify", picture, "--gallery", address)
     assert "there is no gallery postgresql://postgres@/" in missing
     assert "s3cret" not in missing

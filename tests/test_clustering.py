@@ -11,7 +11,7 @@ from sklearn.cluster import DBSCAN, AgglomerativeClustering
 from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
-from reference import distance
+from support.reference import distance
 from trine.clustering import cluster
 from trine.distances import DISTANCES
 from trine.errors import InputError, MissingDependencyError

@@ -2,13 +2,11 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
+from support.paths import ROOT
 from trine.training import about_recipe, load_recipe, recipe_names
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture

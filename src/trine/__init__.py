@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         triplet_loss,
     )
     from trine.mining import Relations, census, mine
-    from trine.training.caching import cached_backward
+    from trine.training.grad_cache import cached_backward
     from trine.triplets import Census, Mining, Triplets
 
 __version__ = "0.1.0"
@@ -47,7 +47,7 @@ _HOME = {
     "TripletEmbedding": "trine.estimators",
     "TripletLoss": "trine.losses",
     "Triplets": "trine.triplets",
-    "cached_backward": "trine.training.caching",
+    "cached_backward": "trine.training.grad_cache",
     "census": "trine.mining",
     "contrastive_loss": "trine.losses",
     "load": "trine.encoders",

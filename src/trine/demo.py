@@ -13,7 +13,7 @@ from trine.encoders import Encoder
 from trine.encoders import load as load_encoder
 from trine.errors import require
 from trine.gallery import Gallery, verify
-from trine.run import part_of, train_run
+from trine.pipelines import part_of, train_run
 from trine.training import load_recipe
 
 SETTINGS = {"data.test": "0.4", "evaluation.far": "0.001"}

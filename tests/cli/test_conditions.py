@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trine.cli.conditions import conditions, value_of
+from trine.cli.where import conditions, value_of
 from trine.errors import InputError
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)

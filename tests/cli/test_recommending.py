@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from commands import answered, refused
+from support.commands import answered, refused
 from trine.data import read_interactions
 from trine.encoders import load_towers
 from trine.gallery import Gallery
-from trine.run import enrol_items
+from trine.pipelines import enrol_items
 
 SETTINGS = (
     *("training.epochs=3", "encoder.dimension=8", "interactions.batch=16"),

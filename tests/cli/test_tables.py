@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from commands import answered, refused
+from support.commands import answered, refused
 from trine.data import LoadPolicy, load
 from trine.encoders import EncoderRecipe, build_encoder, save
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from runs import rows
+from support.runs import rows
 from trine.data import load, of_identities
 from trine.errors import DataError, SettingError
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import load_recipe
 
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trine.data import PKSampler, load
-from trine.data.composing import Composer
+from trine.data.samplers.confusable import Composer
 from trine.errors import SettingError
 from trine.mining import confusable_identities
 

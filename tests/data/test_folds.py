@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.paths import SHARED_DATA
 from trine.data import Dataset, PairTable, Vectors, load, read_pairs, split_by_folds
 from trine.errors import DataError, SettingError
 
-LFW = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces_lfw"
+LFW = SHARED_DATA / "faces_lfw"
 
 
 def people(sizes: list[int]) -> Dataset:

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from support.paths import SHARED_DATA
 from trine.data import ImageArray, ImageFiles, LoadPolicy, decode, load, load_unlabelled, read_items, split
 from trine.errors import DataError, MissingDependencyError, SettingError
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
-
 
 def real(name: str) -> Path:
-    if not (REAL / name).exists():
+    if not (SHARED_DATA / name).exists():
         pytest.skip(f"real data {name} is not beside the checkout")
-    return REAL / name
+    return SHARED_DATA / name
 
 
 def picture(path: Path, value: int) -> Path:

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.paths import SHARED_DATA
 from trine.data import LoadPolicy, load
-from trine.data.sources.pattern import Pattern
+from trine.data.sources.filename_pattern import Pattern
 from trine.errors import DataError, SettingError
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 RE_ID = "{identity}_c{camera}_{*}"
 words = st.text("ab09-é.", min_size=1, max_size=5)
 
@@ -119,9 +119,9 @@ def test_a_pattern_is_for_folders(people: Path) -> None:
 
 @pytest.mark.parametrize(("name", "people", "each"), [("reid_cuhk01", 485, 2), ("reid_pku", 74, 8)])
 def test_real_sets_of_people_on_cameras(name: str, people: int, each: int) -> None:
-    if not (REAL / name).is_dir():
+    if not (SHARED_DATA / name).is_dir():
         pytest.skip(f"real data {name} is not beside the checkout")
-    data, _ = load(REAL / name, pattern=RE_ID)
+    data, _ = load(SHARED_DATA / name, pattern=RE_ID)
     assert len(data.identities) == people
     seen = Counter(zip(data.labels.tolist(), data.columns["camera"].tolist(), strict=True))
     assert set(seen.values()) == {each}

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from support.paths import SHARED_DATA
 from trine.data import PKSampler
 from trine.errors import DataError, SettingError
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 sizes = st.lists(st.integers(1, 13), min_size=2, max_size=14)
 settings = st.fixed_dictionaries(
@@ -276,9 +274,9 @@ def test_a_data_loader_takes_it() -> None:
 
 
 def test_real_faces_with_many_singletons() -> None:
-    if not (REAL / "faces_lfw").exists():
+    if not (SHARED_DATA / "faces_lfw").exists():
         pytest.skip("real data faces_lfw is not beside the checkout")
-    folders = sorted((REAL / "faces_lfw" / "images").iterdir())
+    folders = sorted((SHARED_DATA / "faces_lfw" / "images").iterdir())
     sizes = [len(list(folder.iterdir())) for folder in folders]
     assert sizes.count(1) > 1000
     labels = labels_of(sizes)

@@ -1,17 +1,15 @@
 from collections import Counter
 from dataclasses import replace
 from itertools import chain, combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from support.paths import SHARED_DATA
 from trine.data import Dataset, NamedIdentities, Split, Vectors, load, split
 from trine.errors import DataError, SettingError
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def dataset(labels: list[int], **columns: list[object]) -> Dataset:
@@ -160,9 +158,9 @@ def test_bad_requests(
 
 
 def test_orl_keeps_ten_people_for_the_test() -> None:
-    if not (REAL / "faces_orl").exists():
+    if not (SHARED_DATA / "faces_orl").exists():
         pytest.skip("real data faces_orl is not beside the checkout")
-    data, _ = load(REAL / "faces_orl")
+    data, _ = load(SHARED_DATA / "faces_orl")
     division = split(data)
     assert division.method == "identity"
     assert len(set(data.labels[division.test])) == 10

@@ -8,10 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from support.paths import SHARED_DATA
 from trine.data import LoadPolicy, Table, load, load_unlabelled
 from trine.errors import DataError, InputError, SettingError
-
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def write(path: Path, text: str) -> Path:
@@ -188,9 +187,9 @@ def test_a_table_without_labels_does_not_make_them_features(tmp_path: Path) -> N
 def test_real_tables(
     name: str, label: str | None, items: int, identities: int, features: int, repeated: int
 ) -> None:
-    if not (REAL / name).exists():
+    if not (SHARED_DATA / name).exists():
         pytest.skip(f"real data {name} is not beside the checkout")
-    data, report = load(REAL / name, label=label)
+    data, report = load(SHARED_DATA / name, label=label)
     assert (len(data), len(data.identities)) == (items, identities)
     assert data.items.rows.shape == (items, features)
     assert len(report.repeated) == repeated

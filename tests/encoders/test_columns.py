@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from trine import Gallery, load
 from trine.data import ImageArray, Table, Vectors
 from trine.encoders import EncoderRecipe, build_encoder, save
-from trine.encoders.columns import learn_table, prepared_rows
 from trine.encoders.scaling import learn_scale, scale
+from trine.encoders.tabular import learn_table, prepared_rows
 from trine.errors import DataError, InputError, SettingError
 
 NUMBER = st.floats(-1e9, 1e9, allow_subnormal=False) | st.sampled_from([0.0, 1.0])

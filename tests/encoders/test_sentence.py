@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from commands import answered, refused
+from support.commands import answered, refused
 from trine import Gallery
 from trine.data import ImageArray, Texts
 from trine.encoders import EncoderRecipe, build_encoder, load, save

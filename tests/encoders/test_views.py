@@ -11,7 +11,7 @@ import torch
 
 from trine.data import ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder, load, save
-from trine.encoders.views import Views, views_of
+from trine.encoders.test_time_augmentation import Views, views_of
 from trine.errors import SettingError
 
 SMALL = EncoderRecipe(dimension=5, small_resnet=SmallResNetSettings(width=4, blocks=(1,)))

@@ -5,12 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from batches import batches
+from support import reference
+from support.backends import SHAPES, WAYS, in_proportion, made, through_tiles, without_tiles
+from support.batches import batches
 from trine import census, triplet_loss
 from trine.distances import DISTANCES
-from trine.engine import census_tiles, passes
-from ways import SHAPES, WAYS, in_proportion, made, through_tiles, without_tiles
+from trine.engine import census_tiles, dispatch
 
 
 def numbers(counted):
@@ -61,7 +61,7 @@ def test_threads_share_the_tiles(way, monkeypatch):
     embeddings = made("random", labels)
     with through_tiles(way, height=64):
         alone = census(embeddings, labels)
-        monkeypatch.setattr(passes, "workers", lambda x: 3)
+        monkeypatch.setattr(dispatch, "workers", lambda x: 3)
         monkeypatch.setattr("trine.engine.census.workers", lambda x: 3)
         shared = census(embeddings, labels)
     assert alone.semihard > 0

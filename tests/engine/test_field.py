@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from trine.engine.field import Field
+from support.backends import made
 from trine.engine.layout import Block, Layout
-from ways import made
+from trine.engine.sorted_batch import Field
 
 
 def spread(kind, labels, width, seed):

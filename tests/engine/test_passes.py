@@ -5,15 +5,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from batches import batches
+from support import reference
+from support.backends import (
+    SHAPES,
+    WAYS,
+    in_proportion,
+    made,
+    through_tiles,
+    value_and_gradient,
+    without_tiles,
+)
+from support.batches import batches
 from trine import Mining, triplet_loss
 from trine.distances import DISTANCES
-from trine.engine import passes
+from trine.engine import dispatch
 from trine.errors import InputError
 from trine.losses import differentiable_triplet_loss
 from trine.triplets import PRESETS
-from ways import SHAPES, WAYS, in_proportion, made, through_tiles, value_and_gradient, without_tiles
 
 TILED = ["all", "hard", "semihard", "semihard-strict", "easy-positive-hard", "easy-positive-semihard"]
 REDUCTIONS = ["active", "mean", "anchor", "sum"]
@@ -118,7 +126,7 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(way, rule, margi
     results = []
     for height, threads in ((64, 1), (100, 1), (256, 1), (64, 3)):
         with through_tiles(way, height), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(passes, "workers", lambda x, n=threads: n)
+            patch.setattr(dispatch, "workers", lambda x, n=threads: n)
             results.append(value_and_gradient(embeddings, labels, mining=rule, margin=margin))
     for value, gradient in results[1:]:
         torch.testing.assert_close(value, results[0][0], rtol=1e-6, atol=0)
@@ -150,7 +158,7 @@ def test_small_batches_give_the_same_bits_on_any_number_of_threads(rows, rule, m
 
 
 def test_small_batches_compile_nothing(monkeypatch):
-    monkeypatch.setattr(passes, "installed", lambda: pytest.fail("numba was asked for"))
+    monkeypatch.setattr(dispatch, "installed", lambda: pytest.fail("numba was asked for"))
     labels = torch.arange(192) // 4
     for rule in TILED:
         triplet_loss(made("random", labels), labels, mining=rule)
@@ -225,9 +233,9 @@ def test_labels_are_compared_as_64_bit_integers_in_tiles():
 
 def test_nothing_is_computed_that_no_input_asks_for(monkeypatch):
     asked = []
-    exact, direct = passes.exact_pass, passes.direct_pass
-    monkeypatch.setattr(passes, "exact_pass", lambda *a: asked.append(a[4:]) or exact(*a))
-    monkeypatch.setattr(passes, "direct_pass", lambda *a: asked.append((a[3], False)) or direct(*a))
+    exact, direct = dispatch.exact_pass, dispatch.direct_pass
+    monkeypatch.setattr(dispatch, "exact_pass", lambda *a: asked.append(a[4:]) or exact(*a))
+    monkeypatch.setattr(dispatch, "direct_pass", lambda *a: asked.append((a[3], False)) or direct(*a))
     x, y = torch.randn(4, 3), torch.randn(5, 3)
     labels, others = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 0, 2])
     for side in (x, y):

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.backends import SHAPES, WAYS, made, through_tiles, value_and_gradient, without_tiles
 from trine.distances import DISTANCES
-from trine.engine import winners
-from trine.engine.fast import installed
-from ways import SHAPES, WAYS, made, through_tiles, value_and_gradient, without_tiles
+from trine.engine import one_negative
+from trine.engine.numba_backend import installed
 
 needs_numba = pytest.mark.skipif(not installed(), reason="numba is not installed")
 
@@ -59,7 +59,7 @@ def test_ties_of_large_classes_go_where_the_exact_pass_sends_them(rule, seed, si
     with without_tiles():
         value, gradient = value_and_gradient(embeddings, labels, **settings)
     with through_tiles("compiled", height=16), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(winners, "MANY", 2)
+        patch.setattr(one_negative, "MANY", 2)
         got = value_and_gradient(embeddings, labels, **settings)
     torch.testing.assert_close(got[0], value, rtol=1e-6, atol=0)
     torch.testing.assert_close(got[1], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()) + 1e-12)

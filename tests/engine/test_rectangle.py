@@ -11,16 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from batches import batches
+from support import reference
+from support.backends import SHAPES, WAYS, in_proportion, made, value_and_gradient
+from support.batches import batches
 from trine import Mining, triplet_loss
 from trine.distances import DISTANCES
-from trine.engine import passes
-from trine.engine.rectangle import every_triplet, fast, nearest, one_sided, sides, winners
+from trine.engine import dispatch, one_sided
+from trine.engine.rectangle import every_triplet, fast, nearest, sides, winners
 from trine.engine.rectangle.fast import FastRectangle
 from trine.engine.rectangle.field import Rectangle
 from trine.engine.relations import Relations
-from ways import SHAPES, WAYS, in_proportion, made, value_and_gradient
 
 RULES = ["all", "hard", "semihard", "semihard-strict", "easy-positive-hard", "easy-positive-semihard"]
 REDUCTIONS = ["active", "mean", "anchor", "sum"]
@@ -30,11 +30,11 @@ REDUCTIONS = ["active", "mean", "anchor", "sum"]
 def through_rectangles(way, height=3, pairs=9, many=2, large=4):
     """Sends batches of any size through tiles of a few rows, and the paths for many take a few."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "SMALL", 0)
-        patch.setattr(passes, "_CROWDED", 0)
-        patch.setattr(passes, "installed", lambda: way == "compiled")
-        patch.setattr(passes, "exact_pass", lambda *_: pytest.fail("the exact pass was taken"))
-        patch.setattr(passes, "direct_pass", lambda *_: pytest.fail("the direct pass was taken"))
+        patch.setattr(dispatch, "SMALL", 0)
+        patch.setattr(dispatch, "_CROWDED", 0)
+        patch.setattr(dispatch, "installed", lambda: way == "compiled")
+        patch.setattr(dispatch, "exact_pass", lambda *_: pytest.fail("the exact pass was taken"))
+        patch.setattr(dispatch, "direct_pass", lambda *_: pytest.fail("the direct pass was taken"))
         patch.setattr(one_sided, "HEIGHT", height)
         patch.setattr(sides, "PAIRS", pairs)
         patch.setattr(sides, "ROOM", 4 * pairs)
@@ -55,8 +55,8 @@ def through_rectangles(way, height=3, pairs=9, many=2, large=4):
 def exactly():
     """Sends everything through the exact pass."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passes, "SMALL", 10**9)
-        patch.setattr(passes, "LARGEST", 0)
+        patch.setattr(dispatch, "SMALL", 10**9)
+        patch.setattr(dispatch, "LARGEST", 0)
         yield
 
 
@@ -184,7 +184,7 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(way, rule, margi
     results = []
     for height, pairs, threads in ((256, 1 << 17, 1), (37, 1000, 1), (100, 3000, 1), (37, 1000, 3)):
         with through_rectangles(way, height, pairs, many=8, large=40), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(passes, "workers", lambda _, n=threads: n)
+            patch.setattr(dispatch, "workers", lambda _, n=threads: n)
             results.append(both(x, labels, y, others, mining=rule, margin=margin, **numbers))
     for value, *gradients in results[1:]:
         torch.testing.assert_close(value, results[0][0], rtol=1e-6, atol=0)

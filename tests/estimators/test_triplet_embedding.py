@@ -16,7 +16,7 @@ from trine import TripletEmbedding
 from trine.data import Dataset, Vectors
 from trine.encoders import load, save
 from trine.errors import InputError
-from trine.estimators.classifying import vote
+from trine.estimators.knn_mixin import vote
 from trine.training import Recipe, fit_in_memory, load_recipe
 
 

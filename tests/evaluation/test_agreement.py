@@ -3,7 +3,6 @@
 import gzip
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference import distance
+from support.paths import SHARED_DATA
+from support.reference import distance
 from trine.data import read_triplets
 from trine.distances import DISTANCES
 from trine.errors import InputError
 from trine.evaluation import triplet_agreement
 
-ZAPPOS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "triplets_zappos"
+ZAPPOS = SHARED_DATA / "triplets_zappos"
 
 points = st.lists(st.tuples(st.integers(-2, 2), st.integers(-2, 2)), min_size=4, max_size=7)
 triplets_of_four = st.lists(st.permutations(range(4)).map(lambda order: order[:3]), min_size=1, max_size=20)

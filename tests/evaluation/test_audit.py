@@ -1,7 +1,6 @@
 """The audit's votes equal counting them neighbour by neighbour, and wrong labels come first on real data."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from support.paths import SHARED_DATA
 from trine.data import load
 from trine.distances import DISTANCES
 from trine.errors import InputError
-from trine.evaluation import audit, votes
-from trine.evaluation.votes import neighbour_votes
+from trine.evaluation import audit, label_scores
+from trine.evaluation.label_scores import neighbour_votes
 from trine.neighbours import nearest_neighbours
 
-REID = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "reid_cuhk01"
+REID = SHARED_DATA / "reid_cuhk01"
 
 
 def naive_votes(neighbours, labels):
@@ -43,10 +43,15 @@ def naive_votes(neighbours, labels):
             found.append(0)
             continue
         fellows = [j for j in range(n) if labels[j] == labels[i] and j != i]
-        usual = sum(shares[j].get(t, 0) for j in fellows) + votes.OTHERS * anybody
-        usual /= len(fellows) + votes.OTHERS
+        usual = sum(shares[j].get(t, 0) for j in fellows) + label_scores.OTHERS * anybody
+        usual /= len(fellows) + label_scores.OTHERS
         for_other, for_own = tallies[i][t][0], tallies[i].get(labels[i], (0, 0))[0]
-        odds = votes.PRIOR * (for_other + votes.DOUBT) / (for_own + votes.DOUBT) / (usual + votes.FLOOR)
+        odds = (
+            label_scores.PRIOR
+            * (for_other + label_scores.DOUBT)
+            / (for_own + label_scores.DOUBT)
+            / (usual + label_scores.FLOOR)
+        )
         found.append(odds / (1 + odds))
     return found, looks_like, tallies
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-import trine.evaluation.every_pair as module
-from reference import distance
+import trine.evaluation.all_pairs as module
+from support.reference import distance
 from trine.distances import DISTANCES
 from trine.evaluation import verification
-from trine.evaluation.every_pair import Counted, every_pair
+from trine.evaluation.all_pairs import Counted, every_pair
 
 RATES = (0.0, 0.0003, 0.001, 0.01, 0.1, 0.37, 1.0)
 

@@ -1,7 +1,6 @@
 """Identification equals the Market-1501 evaluation, written again in plain loops."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from reference import distance
+from support.paths import SHARED_DATA
+from support.reference import distance
 from trine.errors import InputError
 from trine.evaluation import identification
 from trine.evaluation.intervals import mean_interval
-
-DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 def market(probe, label, camera, gallery, labels, cameras):
@@ -89,13 +87,13 @@ def test_equals_the_market_twin_with_junk_distractors_cameras_and_ties(probes, g
 def pixels(pattern, size):
     from PIL import Image
 
-    paths = sorted(DATA.glob(pattern))
+    paths = sorted(SHARED_DATA.glob(pattern))
     x = np.stack([np.asarray(Image.open(p).convert("L").resize(size)).ravel() for p in paths])
     parts = [p.stem.split("_") for p in paths]
     return x.astype(np.float32) / 255, np.array([int(p[0]) for p in parts]), np.array([p[1] for p in parts])
 
 
-@pytest.mark.skipif(not (DATA / "reid_cuhk01").is_dir(), reason=f"CUHK01 is not at {DATA / 'reid_cuhk01'}")
+@pytest.mark.skipif(not (SHARED_DATA / "reid_cuhk01").is_dir(), reason="CUHK01 is not there")
 def test_equals_the_market_twin_on_people():
     x, labels, cameras = pixels("reid_cuhk01/**/*.jpg", (8, 16))
     chosen = np.flatnonzero(labels <= 60)
@@ -115,7 +113,7 @@ def test_equals_the_market_twin_on_people():
     assert 0.005 < report.mean_average_precision < 0.9
 
 
-@pytest.mark.skipif(not (DATA / "reid_pku").is_dir(), reason=f"PKU-Reid is not at {DATA / 'reid_pku'}")
+@pytest.mark.skipif(not (SHARED_DATA / "reid_pku").is_dir(), reason="PKU-Reid is not there")
 def test_several_pictures_of_a_probe_are_pooled():
     x, labels, cameras = pixels("reid_pku/**/*.png", (6, 12))
     asked, searched = cameras == cameras[0], cameras != cameras[0]

@@ -2,18 +2,18 @@
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.paths import SHARED_DATA
 from trine.data import load
 from trine.errors import InputError
 from trine.evaluation import pairs_of, verification
 
-LFW = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces_lfw"
+LFW = SHARED_DATA / "faces_lfw"
 
 
 def twin(distances, same, fold):

@@ -1,19 +1,19 @@
 """Open-set identification equals its definition in plain loops."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference import distance
+from support.paths import SHARED_DATA
+from support.reference import distance
 from trine.errors import InputError
 from trine.evaluation import open_set
 from trine.neighbours import NEVER
 
-ORL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "faces_orl"
+ORL = SHARED_DATA / "faces_orl"
 
 
 def named(probe, gallery, labels):

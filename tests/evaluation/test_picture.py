@@ -9,7 +9,7 @@ from trine.data import Dataset, ImageArray, Vectors
 from trine.errors import InputError
 from trine.evaluation import picture
 from trine.evaluation.drawing import RIGHT, WRONG
-from trine.evaluation.view import view
+from trine.report.selection import view
 
 
 def digits(n=60, kind="images", classes=10):

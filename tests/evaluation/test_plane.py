@@ -9,7 +9,7 @@ from trine.data import Dataset, ImageArray, Vectors
 from trine.errors import InputError
 from trine.evaluation import picture, plane_picture
 from trine.evaluation.drawing import PALETTE
-from trine.evaluation.plane import APART, SIDE, _inked, _one_scale, _with_room
+from trine.report.projection import APART, SIDE, _inked, _one_scale, _with_room
 
 
 def digits(n=80, kind="images"):

@@ -1,7 +1,6 @@
 """Retrieval equals a ranking in plain loops, and the library whose figures people compare with."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,14 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from sklearn.datasets import load_digits
 from sklearn.metrics import average_precision_score, ndcg_score
 
+from support.paths import SHARED_DATA
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
-from trine.evaluation import relevant, retrieval
+from trine.evaluation import relevance, retrieval
 from trine.evaluation.intervals import mean_interval
 from trine.evaluation.labels import codes
 
-ORL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "faces_orl"
+ORL = SHARED_DATA / "faces_orl"
 
 
 def naive(rows, labels, name):
@@ -198,9 +198,9 @@ def test_queries_in_blocks_give_the_same_figures(monkeypatch):
     digits = load_digits()
     whole = retrieval(digits.data[:300], digits.target[:300])
     for rows, listed, long in ((4096, 500, 256), (7, 1 << 20, 20), (5, 40, 256)):
-        monkeypatch.setattr(relevant, "_ROWS", rows)
-        monkeypatch.setattr(relevant, "_LISTED", listed)
-        monkeypatch.setattr(relevant, "_LONG", long)
+        monkeypatch.setattr(relevance, "_ROWS", rows)
+        monkeypatch.setattr(relevance, "_LISTED", listed)
+        monkeypatch.setattr(relevance, "_LONG", long)
         again = retrieval(digits.data[:300], digits.target[:300])
         np.testing.assert_array_equal(again.first_ranks, whole.first_ranks)
         np.testing.assert_allclose(again.average_precisions, whole.average_precisions, rtol=1e-12)

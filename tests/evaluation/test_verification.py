@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from reference import distance
+from support.reference import distance
 from trine.distances import DISTANCES
 from trine.errors import InputError
 from trine.evaluation import verification
@@ -146,7 +146,7 @@ def test_pairs_may_come_as_anything_that_names_rows(as_in_production, form):
 
 
 def test_tiles_give_the_same_pairs(monkeypatch):
-    import trine.evaluation.every_pair as module
+    import trine.evaluation.all_pairs as module
 
     digits = load_digits()
     whole = verification(digits.data[:150], digits.target[:150])

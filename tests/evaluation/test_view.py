@@ -10,8 +10,8 @@ from trine.distances import pairwise_distances
 from trine.errors import InputError
 from trine.evaluation import hardest
 from trine.evaluation.hardest import PER_IDENTITIES, PER_ITEM, hardest_pairs
-from trine.evaluation.view import view
 from trine.neighbours import nearest_neighbours
+from trine.report.selection import view
 
 
 def digits(n=60):

@@ -8,7 +8,7 @@ import pytest
 
 from trine.errors import GalleryError, InputError, SettingError
 from trine.gallery import Entry, Filter, Gallery
-from trine.gallery.sqlite import mending as mending_of
+from trine.gallery.sqlite import maintenance as mending_of
 
 
 @pytest.fixture

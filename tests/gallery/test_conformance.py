@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import trine.gallery.index
-from stores import EXAMPLES, STORES
+from support.stores import EXAMPLES, STORES
 from trine.errors import GalleryError
 from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
+from trine.gallery.binding import open_store
 from trine.gallery.entries import metadata_text
-from trine.gallery.forms import rounded
-from trine.gallery.opening import open_store
+from trine.gallery.quantization import rounded
 
 THRESHOLD = 1.5
 NEXT = Binding(3, "the next encoder", "squared_euclidean", form="float16")

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from stores import sqlite
+from support.stores import sqlite
 from trine.errors import GalleryError, InputError
 from trine.gallery import Entry, Gallery, Kept
-from trine.gallery.forms import lengths, pack, rounded, unpack
+from trine.gallery.quantization import lengths, pack, rounded, unpack
 
 FLOATS = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)
 ROWS = arrays(np.float32, st.tuples(st.integers(0, 6), st.integers(1, 9)), elements=FLOATS)

@@ -2,8 +2,7 @@
 
 import pytest
 
-import enroller
-import forking
+from support import enroller, forking
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trine.gallery.index
-from probes import FakeEncoder, calibration
+from support.paths import SHARED_DATA
+from support.probes import FakeEncoder, calibration
 from trine.data import Dataset, Vectors, read_items
 from trine.encoders import Encoder
 from trine.encoders.settings import EncoderSettings, MlpSettings
 from trine.errors import CalibrationError, GalleryError, InputError, SettingError
 from trine.gallery import Enrolment, Entry, Gallery, verify
 
-FACES = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces_orl"
+FACES = SHARED_DATA / "faces_orl"
 
 
 @pytest.fixture

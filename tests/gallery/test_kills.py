@@ -4,9 +4,8 @@ import os
 
 import pytest
 
-import deaths
-import forking
-from workloads import WORKLOADS, state_of
+from support import forking, kills
+from support.workloads import WORKLOADS, state_of
 
 ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
 """How often each workload is killed; `benchmarks/gallery_deaths.py` does it 200 times."""
@@ -14,7 +13,7 @@ ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
-    toll = deaths.kill(workload, tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
+    toll = kills.kill(workload, tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
     assert toll.losses == ()
     assert toll.deaths == ROUNDS
     assert toll.acknowledged > ROUNDS
@@ -23,7 +22,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
 
 
 def test_a_gallery_that_lost_something_is_found_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(deaths, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
-    toll = deaths.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
+    monkeypatch.setattr(kills, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
+    toll = kills.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
     assert len(toll.losses) == 1
     assert "items missing" in toll.losses[0]

@@ -1,15 +1,14 @@
 """Real pictures, an encoder that learned from other people, and strangers among the probes."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-import open_world
+from support import open_world
+from support.paths import SHARED_DATA
 from trine.data import load
 from trine.training import load_recipe
 
-FACES = Path(__file__).resolve().parents[3] / "shared" / "data" / "faces_orl"
+FACES = SHARED_DATA / "faces_orl"
 
 
 @pytest.mark.slow

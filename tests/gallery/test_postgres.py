@@ -5,26 +5,25 @@ import threading
 import numpy as np
 import pytest
 
-import a_server
-import enroller
-import forking
+from support import enroller, forking
+from support import postgres_server as server
 from trine.errors import GalleryError, InputError
 from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
+from trine.gallery.binding import open_store
 from trine.gallery.index import scores_between
-from trine.gallery.opening import open_store
 
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
 
-from trine.gallery.postgres import Address, PostgresStore, database, mending, nearest, schema, store
+from trine.gallery.postgres import Address, PostgresStore, database, maintenance, schema, search, store
 
 BINDING = Binding(4, "by hand", "euclidean")
 
 
 @pytest.fixture
 def address():
-    where = a_server.a_gallery("exact")
+    where = server.a_gallery("exact")
     yield where
-    a_server.drop(where)
+    server.drop(where)
 
 
 @pytest.fixture
@@ -83,25 +82,25 @@ def test_an_unknown_kind_of_address_is_refused():
 
 def guest(name, *, database_name="postgres", may_create=False, password=None):
     """A user who is no superuser; with a password, the server asks for it."""
-    if not a_server.run("SELECT 1 FROM pg_roles WHERE rolname = %s", name):
-        a_server.run(f"CREATE ROLE {name} LOGIN PASSWORD '{password or 'x'}'")
+    if not server.run("SELECT 1 FROM pg_roles WHERE rolname = %s", name):
+        server.run(f"CREATE ROLE {name} LOGIN PASSWORD '{password or 'x'}'")
     if may_create:
-        a_server.run(f"GRANT CREATE ON DATABASE {database_name} TO {name}")
-    uri = a_server.server().get_uri(database_name)
+        server.run(f"GRANT CREATE ON DATABASE {database_name} TO {name}")
+    uri = server.server().get_uri(database_name)
     return uri.replace("postgres:@", f"{name}:{password}@" if password else f"{name}@")
 
 
 def ask_for_passwords_of(name):
-    rules = a_server.server().pgdata / "pg_hba.conf"
+    rules = server.server().pgdata / "pg_hba.conf"
     rule = f"local all {name} scram-sha-256\n"
     if not rules.read_text().startswith(rule):
         rules.write_text(rule + rules.read_text())
-        a_server.run("SELECT pg_reload_conf()")
+        server.run("SELECT pg_reload_conf()")
 
 
 def test_what_is_wrong_at_the_door_is_said_in_one_sentence(tmp_path):
-    uri = a_server.server().get_uri()
-    a_server.run("CREATE EXTENSION IF NOT EXISTS vector")
+    uri = server.server().get_uri()
+    server.run("CREATE EXTENSION IF NOT EXISTS vector")
     secret = guest("doorman", password="s3cret").replace("s3cret", "wr0ng")
     ask_for_passwords_of("doorman")
     for address, match in [
@@ -121,27 +120,27 @@ def test_what_is_wrong_at_the_door_is_said_in_one_sentence(tmp_path):
     with Gallery.open(f"{right}&gallery=doorman", dimension=2, fingerprint="x") as gallery:
         assert "s3cret" not in f"{gallery!r} {gallery.address} {gallery._store._database.address!r}"
         assert "s3cret" not in repr(gallery._store._database._pool)
-    a_server.run("DROP SCHEMA trine_doorman CASCADE")
+    server.run("DROP SCHEMA trine_doorman CASCADE")
 
 
 @pytest.fixture
 def empty_database():
-    a_server.run("CREATE DATABASE bare")
+    server.run("CREATE DATABASE bare")
     yield "bare"
-    a_server.run("DROP DATABASE bare WITH (FORCE)")
+    server.run("DROP DATABASE bare WITH (FORCE)")
 
 
 def test_a_database_that_cannot_hold_a_gallery_says_what_it_lacks(empty_database, monkeypatch):
     how = {"dimension": 2, "fingerprint": "x"}
     with pytest.raises(GalleryError, match=r"may not install pgvector .*: CREATE EXTENSION vector"):
         Gallery.open(guest("visitor", database_name="bare"), **how)
-    a_server.run("CREATE EXTENSION vector", database="bare")
+    server.run("CREATE EXTENSION vector", database="bare")
     with pytest.raises(GalleryError, match=r"may not create it: ask .* GRANT CREATE ON DATABASE"):
         Gallery.open(guest("visitor", database_name="bare"), **how)
-    address = a_server.server().get_uri("bare")
+    address = server.server().get_uri("bare")
     with pytest.raises(GalleryError, match="dimension 16001: pgvector keeps up to 16000"):
         Gallery.open(address, dimension=16_001, fingerprint="x")
-    a_server.run("CREATE SCHEMA trine_foreign", database="bare")
+    server.run("CREATE SCHEMA trine_foreign", database="bare")
     with pytest.raises(GalleryError, match=r"the schema trine_foreign .* is no gallery that trine made"):
         Gallery.open(f"{address}&gallery=foreign", **how)
     monkeypatch.setattr(schema, "PGVECTOR", (9, 0))
@@ -153,24 +152,24 @@ def test_a_database_that_cannot_hold_a_gallery_says_what_it_lacks(empty_database
 
 
 def test_a_database_of_another_encoding_is_refused():
-    a_server.run("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    server.run("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     try:
         with pytest.raises(GalleryError, match="has the encoding LATIN1, which cannot hold every name"):
-            Gallery.open(a_server.server().get_uri("latin"), dimension=2, fingerprint="x")
+            Gallery.open(server.server().get_uri("latin"), dimension=2, fingerprint="x")
     finally:
-        a_server.run("DROP DATABASE latin")
+        server.run("DROP DATABASE latin")
 
 
 def test_pgvector_may_lie_in_any_schema(empty_database):
-    a_server.run("CREATE SCHEMA extensions", database="bare")
-    a_server.run("CREATE EXTENSION vector SCHEMA extensions", database="bare")
-    with Gallery.open(a_server.server().get_uri("bare"), dimension=2, fingerprint="x") as gallery:
+    server.run("CREATE SCHEMA extensions", database="bare")
+    server.run("CREATE EXTENSION vector SCHEMA extensions", database="bare")
+    with Gallery.open(server.server().get_uri("bare"), dimension=2, fingerprint="x") as gallery:
         gallery.enrol("ann", "1", embedding=[1, 2])
         assert gallery.search(embedding=[1, 2])[0].score == 0
 
 
 def test_a_gallery_of_a_newer_trine_is_refused(address, opened):
-    a_server.run(f"UPDATE {a_server.schema_of(address)}.state SET version = 99")
+    server.run(f"UPDATE {server.schema_of(address)}.state SET version = 99")
     with pytest.raises(GalleryError, match=r"written by a newer trine .schema 99, this one knows up to 1"):
         PostgresStore(address)
 
@@ -180,8 +179,8 @@ def test_a_gallery_of_an_older_trine_is_brought_up_to_date(address, opened, monk
     monkeypatch.setitem(schema.UPGRADES, 1, "ALTER TABLE items ADD COLUMN news text")
     PostgresStore(address).close()
     PostgresStore(address).close()
-    assert a_server.run(f"SELECT version FROM {a_server.schema_of(address)}.state") == [(2,)]
-    assert a_server.run(f"SELECT news FROM {a_server.schema_of(address)}.items") == []
+    assert server.run(f"SELECT version FROM {server.schema_of(address)}.state") == [(2,)]
+    assert server.run(f"SELECT news FROM {server.schema_of(address)}.items") == []
 
 
 def test_creators_that_start_together_make_one_gallery(address):
@@ -205,10 +204,10 @@ def test_creators_that_start_together_make_one_gallery(address):
 
 def test_a_reader_without_the_right_to_write_may_read(address, opened):
     opened.put(records(3))
-    name = a_server.schema_of(address)
+    name = server.schema_of(address)
     uri = guest("reader")
-    a_server.run(f"GRANT USAGE ON SCHEMA {name} TO reader")
-    a_server.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO reader")
+    server.run(f"GRANT USAGE ON SCHEMA {name} TO reader")
+    server.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO reader")
     reading = PostgresStore(f"{uri}&gallery={Address.parse(address).gallery}")
     assert len(reading.search(np.zeros((1, 4), dtype="f4"), k=9)[0]) == 3
     with pytest.raises(GalleryError, match="its user has no permission for that: nothing was written"):
@@ -221,8 +220,8 @@ def test_a_locked_gallery_is_waited_for_and_then_given_up(address, opened):
     import psycopg
 
     impatient = PostgresStore(address, wait=0.2)
-    with psycopg.connect(a_server.server().get_uri()) as other:
-        other.execute(f"SELECT * FROM {a_server.schema_of(address)}.state FOR UPDATE")
+    with psycopg.connect(server.server().get_uri()) as other:
+        other.execute(f"SELECT * FROM {server.schema_of(address)}.state FOR UPDATE")
         with pytest.raises(GalleryError, match=r"locked by another process for more than 0.2 s: nothing"):
             impatient.put(records(1))
         assert len(impatient) == 0
@@ -243,12 +242,12 @@ def test_a_locked_gallery_is_waited_for_and_then_given_up(address, opened):
 )
 def test_what_goes_wrong_while_writing_is_said_and_changes_nothing(address, opened, code, match):
     opened.put(records(3))
-    name = a_server.schema_of(address)
-    a_server.run(
+    name = server.schema_of(address)
+    server.run(
         f"CREATE FUNCTION {name}.fail() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$ BEGIN RAISE EXCEPTION 'no such luck' USING ERRCODE = '{code}'; END $$"
     )
-    a_server.run(f"CREATE TRIGGER t BEFORE INSERT ON {name}.items EXECUTE FUNCTION {name}.fail()")
+    server.run(f"CREATE TRIGGER t BEFORE INSERT ON {name}.items EXECUTE FUNCTION {name}.fail()")
     with pytest.raises(GalleryError, match=match):
         opened.put(records(5, seed=1))
     assert opened.identities() == {"id 0": 1, "id 1": 1, "id 2": 1}
@@ -256,7 +255,7 @@ def test_what_goes_wrong_while_writing_is_said_and_changes_nothing(address, open
 
 
 def test_a_gallery_that_was_dropped_is_missed(address, opened):
-    a_server.run(f"DROP TABLE {a_server.schema_of(address)}.items CASCADE")
+    server.run(f"DROP TABLE {server.schema_of(address)}.items CASCADE")
     with pytest.raises(GalleryError, match="its tables are gone from the database"):
         opened.put(records(1))
     with pytest.raises(GalleryError, match="its tables are gone from the database"):
@@ -336,8 +335,8 @@ def test_searches_are_exact_where_float32_is_not(address, form, distance):
 
 def small(monkeypatch):
     """Galleries of some hundred items count as large."""
-    monkeypatch.setattr(nearest, "PRICE", 0)
-    for module in (nearest, mending, store):
+    monkeypatch.setattr(search, "PRICE", 0)
+    for module in (search, maintenance, store):
         monkeypatch.setattr(module, "LARGE", 300)
 
 
@@ -359,11 +358,11 @@ def test_a_large_gallery_is_searched_by_an_index(address, monkeypatch, dimension
     many = records(500 if dimension < 2000 else 320, dimension)
     opened.put(many[:250])
     opened.put(many[250:])
-    name = a_server.schema_of(address)
-    (indexed,) = a_server.run(f"SELECT indexed FROM {name}.state")
+    name = server.schema_of(address)
+    (indexed,) = server.run(f"SELECT indexed FROM {name}.state")
     assert indexed == (dimension <= 4000,)
     if indexed[0]:
-        rows = nearest.index_expression(binding)
+        rows = search.index_expression(binding)
         order = f"{rows} <-> (SELECT {rows} FROM items LIMIT 1)"
 
         def plan(session):
@@ -398,9 +397,9 @@ def test_a_filter_that_few_items_pass_is_answered_exactly(address, monkeypatch):
     opened = PostgresStore(address.replace("search=exact", "search=approximate"), binding=BINDING)
     opened.put(records(400))
     asked = []
-    approximately = nearest._Question.approximately
+    approximately = search._Question.approximately
     monkeypatch.setattr(
-        nearest._Question,
+        search._Question,
         "approximately",
         lambda self, *given, **how: asked.append(self._share) or approximately(self, *given, **how),
     )
@@ -409,7 +408,7 @@ def test_a_filter_that_few_items_pass_is_answered_exactly(address, monkeypatch):
     for price, where, expected in [
         (0, half, [0.5]), (0, one, [0.02]), (0, Filter.of({"year": 99}), []), (1, half, [0.5]), (1, one, []),
     ]:  # fmt: skip
-        monkeypatch.setattr(nearest, "PRICE", price)
+        monkeypatch.setattr(search, "PRICE", price)
         asked.clear()
         found = opened.search(probe, k=5, scope=Scope(where=where))[0]
         assert asked == pytest.approx(expected), (price, where)
@@ -426,14 +425,14 @@ def test_an_index_that_is_missing_or_half_built_is_found_and_built(address, monk
     opened = PostgresStore(address.replace("search=exact", "search=approximate"))
     missing = "the index for the search is missing, so every search is slow"
     assert opened.check() == [missing]
-    monkeypatch.setattr(mending, "INDEX", "USING hnsw ({expression} no_{kind}_ops)")
+    monkeypatch.setattr(maintenance, "INDEX", "USING hnsw ({expression} no_{kind}_ops)")
     with pytest.raises(GalleryError, match="could not be built: see the server's log"):
         opened.repair()
-    monkeypatch.setattr(mending, "INDEX", nearest.INDEX)
+    monkeypatch.setattr(maintenance, "INDEX", search.INDEX)
     assert opened.repair() == ["the index for the search was built"]
     assert opened.check() == opened.repair() == []
-    name = a_server.schema_of(address)
-    a_server.run(
+    name = server.schema_of(address)
+    server.run(
         f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{name}.items_embedding_idx'::regclass"
     )
     assert opened.check() == ["the index for the search is missing or half built, so every search is slow"]
@@ -466,9 +465,9 @@ def test_what_was_forgotten_is_in_the_tables_until_they_are_written_anew(address
     opened.put([*records(50), secret])
 
     def traces():
-        a_server.run("CHECKPOINT")
+        server.run("CHECKPOINT")
         known = nodes()
-        folder = a_server.server().pgdata / "base"
+        folder = server.server().pgdata / "base"
         marks = (b"Rumpelstiltskin", b"the only name", secret.embedding.tobytes())
         return {
             mark
@@ -479,14 +478,14 @@ def test_what_was_forgotten_is_in_the_tables_until_they_are_written_anew(address
         }
 
     def nodes():
-        rows = a_server.run(
+        rows = server.run(
             "SELECT pg_relation_filenode(oid) FROM pg_class WHERE relnamespace = %s::regnamespace"
-            " AND relkind IN ('r', 'i')", a_server.schema_of(address),
+            " AND relkind IN ('r', 'i')", server.schema_of(address),
         )  # fmt: skip
         return {node for (node,) in rows}
 
     assert len(traces()) == 3
-    with psycopg.connect(a_server.server().get_uri()) as other:
+    with psycopg.connect(server.server().get_uri()) as other:
         other.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         other.execute("SELECT count(*) FROM pg_class")
         assert opened.forget("Rumpelstiltskin") == 1
@@ -502,9 +501,9 @@ def test_what_was_forgotten_is_in_the_tables_until_they_are_written_anew(address
 
 def test_only_the_owner_of_the_tables_writes_them_anew(address, opened):
     opened.put(records(5))
-    name, uri = a_server.schema_of(address), guest("helper")
-    a_server.run(f"GRANT USAGE ON SCHEMA {name} TO helper")
-    a_server.run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO helper")
+    name, uri = server.schema_of(address), guest("helper")
+    server.run(f"GRANT USAGE ON SCHEMA {name} TO helper")
+    server.run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO helper")
     helping = PostgresStore(f"{uri}&gallery={Address.parse(address).gallery}")
     assert helping.forget("id 1") == 1
     with pytest.raises(GalleryError, match=r"traces are left .* repair the gallery as the owner"):
@@ -515,17 +514,17 @@ def test_only_the_owner_of_the_tables_writes_them_anew(address, opened):
 
 def test_check_finds_what_is_wrong(address, opened):
     opened.put(records(3))
-    a_server.run(f"INSERT INTO {a_server.schema_of(address)}.identities (name) VALUES ('nobody')")
+    server.run(f"INSERT INTO {server.schema_of(address)}.identities (name) VALUES ('nobody')")
     assert opened.check() == ["the identity 'nobody' has no items"]
     assert opened.repair() == ["1 identities without items were deleted"]
     assert opened.check() == []
 
 
 def test_a_server_that_does_not_keep_its_promise_is_found_out(opened):
-    a_server.run("ALTER SYSTEM SET fsync = off")
-    a_server.run("ALTER SYSTEM SET synchronous_commit = off")
+    server.run("ALTER SYSTEM SET fsync = off")
+    server.run("ALTER SYSTEM SET synchronous_commit = off")
     try:
-        a_server.run("SELECT pg_reload_conf()")
+        server.run("SELECT pg_reload_conf()")
         for _ in range(100):
             if opened.check():
                 break
@@ -539,16 +538,16 @@ def test_a_server_that_does_not_keep_its_promise_is_found_out(opened):
         assert commit == [("on",)]
         fresh.close()
     finally:
-        a_server.run("ALTER SYSTEM RESET ALL")
-        a_server.run("SELECT pg_reload_conf()")
+        server.run("ALTER SYSTEM RESET ALL")
+        server.run("SELECT pg_reload_conf()")
 
 
 def a_uri(opened):
-    return f"{a_server.server().get_uri()}&gallery={opened._address.gallery}"
+    return f"{server.server().get_uri()}&gallery={opened._address.gallery}"
 
 
 def end_connections():
-    a_server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trine'")
+    server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'trine'")
 
 
 def test_a_lost_connection_is_made_anew(opened):
@@ -605,13 +604,13 @@ def test_more_threads_than_connections_take_turns(opened, monkeypatch):
 
 
 def test_two_galleries_of_one_database_know_nothing_of_each_other():
-    addresses = [a_server.a_gallery() for _ in range(2)]
+    addresses = [server.a_gallery() for _ in range(2)]
     galleries = [Gallery.open(address, dimension=2, fingerprint="x") for address in addresses]
     galleries[0].enrol_many([Entry("ann", "1", [0, 1]), Entry("bob", "2", [1, 1])])
     assert [len(gallery) for gallery in galleries] == [2, 0]
     for gallery, address in zip(galleries, addresses, strict=True):
         gallery.close()
-        a_server.drop(address)
+        server.drop(address)
 
 
 def test_processes_read_and_write_at_once(address):

@@ -8,9 +8,8 @@ import os
 
 import pytest
 
-import deaths
-import power
-from workloads import WORKLOADS
+from support import kills, power_loss
+from support.workloads import WORKLOADS
 
 MOMENTS = int(os.environ.get("TRINE_CUTS", "30"))
 """At how many moments of each workload the power is cut, in three ways each."""
@@ -24,8 +23,8 @@ def journal(tmp_path_factory):
     folder = tmp_path_factory.mktemp("power").resolve() / "work"
     folder.mkdir()
     try:
-        return deaths.journal(folder, steps=STEPS), folder
-    except power.NoJournalError as error:
+        return kills.journal(folder, steps=STEPS), folder
+    except power_loss.NoJournalError as error:
         pytest.skip(str(error))
 
 
@@ -35,7 +34,7 @@ def cut(journal, tmp_path):
 
     def cut(name, forgotten=lambda deed: False, count=MOMENTS):
         kept = [deed for deed in deeds if not forgotten(deed)]
-        return deaths.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
+        return kills.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
 
     return cut
 

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-import enroller
-import forking
+from support import enroller, forking
 from trine.errors import GalleryError
 from trine.gallery import Gallery
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import rebuilder
-from probes import FakeEncoder, calibration
-from rebuilder import Reader
-from stores import STORES
+from support import rebuilder
+from support.probes import FakeEncoder, calibration
+from support.rebuilder import Reader
+from support.stores import STORES
 from trine.data import Dataset, Vectors
 from trine.errors import GalleryError
 from trine.gallery import Entry, Gallery

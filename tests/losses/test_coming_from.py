@@ -1,16 +1,16 @@
 """docs/coming-from.md, run: each row of its table gives the same figure and the same gradient in both."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 import trine
+from support.paths import ROOT
 from trine.distances import DISTANCES
 
-PAGE = (Path(__file__).parents[2] / "docs" / "coming-from.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|", PAGE, re.MULTILINE)
 
 

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from batches import batches
+from support import reference
+from support.batches import batches
 from trine import ContrastiveLoss, Relations, contrastive_loss
 from trine.distances import DISTANCES
 from trine.errors import InputError

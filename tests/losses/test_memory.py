@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference import distance
+from support.multiprocess import run_world
+from support.reference import distance
 from trine import ContrastiveLoss, CrossBatchMemory, TripletLoss, contrastive_loss, triplet_loss
 from trine.engine.relations import Relations
 from trine.errors import InputError
 from trine.losses import Memory
-from worlds import run_world
 
 
 def generator(seed=0):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from support.multiprocess import run_world
 from trine import ContrastiveLoss, TripletLoss, Triplets, triplet_loss
 from trine.errors import InputError
 from trine.losses import gathered
-from worlds import run_world
 
 pytestmark = pytest.mark.slow
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}

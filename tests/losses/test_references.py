@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trine
-from batches import batches
+from support.batches import batches
 from trine import Relations, TripletLoss, Triplets, mine, triplet_loss
 from trine.distances import DISTANCES, paired_distances, pairwise_distances
 from trine.engine import exact

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from batches import batches
+from support import reference
+from support.batches import batches
 from trine import Mining, TripletLoss, mine, triplet_loss
 from trine.distances import DISTANCES, pairwise_distances, unit_rows
 from trine.errors import InputError

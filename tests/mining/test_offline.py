@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reference import distance as between
+from support.reference import distance as between
 from trine.data import load
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError

@@ -5,12 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from batches import batches
+from support import reference
+from support.batches import batches
 from trine import Mining, census, mine
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
-from trine.mining.draws import uniform
+from trine.mining.hash_random import uniform
 from trine.triplets import PRESETS
 
 RULES = [name for name in PRESETS if name != "weighted"]

@@ -105,16 +105,16 @@ def test_both_backends_equal_the_naive_twin(data):
 
 
 def test_small_tiles_give_the_same_answer(monkeypatch):
-    import trine.neighbours.measure
-    import trine.neighbours.proposals
+    import trine.neighbours.candidates
+    import trine.neighbours.rescoring
     import trine.neighbours.rows
     import trine.neighbours.search
 
     x = np.random.default_rng(3).standard_normal((150, 6)).astype(np.float32)
     whole = nearest_neighbours(x, k=7, backend="torch")
-    for module in (trine.neighbours.proposals, trine.neighbours.rows, trine.neighbours.search):
+    for module in (trine.neighbours.candidates, trine.neighbours.rows, trine.neighbours.search):
         monkeypatch.setattr(module, "TILE", 64)
-    monkeypatch.setattr(trine.neighbours.measure, "GATHER", 64)
+    monkeypatch.setattr(trine.neighbours.rescoring, "GATHER", 64)
     tiled = nearest_neighbours(x, k=7, backend="torch")
     np.testing.assert_array_equal(tiled.indices, whole.indices)
     np.testing.assert_array_equal(tiled.distances, whole.distances)

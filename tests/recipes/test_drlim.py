@@ -10,9 +10,9 @@ from sklearn.decomposition import PCA
 
 from trine.data import Dataset, ImageArray, load
 from trine.evaluation import recognition, retrieval
-from trine.evaluation.view import view
-from trine.run import evaluate_run, train_run
-from trine.run.parts import part_of, trained_apart
+from trine.pipelines import evaluate_run, train_run
+from trine.pipelines.split_record import part_of, trained_apart
+from trine.report.selection import view
 from trine.training import about_recipe, load_recipe
 
 

@@ -1,21 +1,19 @@
 """FaceNet's recipes in a small form: on people it has never seen, it beats the pixels."""
 
-from pathlib import Path
-
 import pytest
 
+from support.paths import SHARED_DATA
 from trine.data import PKSampler, load, read_pairs, split_by_folds
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import about_recipe, load_recipe
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SMALL = {"training.device": "cpu", "training.threads": 1}
 
 
 def faces(name):
-    if not (SHARED / name).is_dir():
+    if not (SHARED_DATA / name).is_dir():
         pytest.skip(f"the faces of {name} are not beside the checkout")
-    return SHARED / name
+    return SHARED_DATA / name
 
 
 @pytest.mark.parametrize("name", ["facenet", "facenet-lfw", "facenet-orl"])

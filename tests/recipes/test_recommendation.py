@@ -1,14 +1,13 @@
 """The recipe for recommendation, in a small form, beats popularity on MovieLens."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from trine.run import train_recommender
+from support.paths import SHARED_DATA
+from trine.pipelines import train_recommender
 from trine.training import load_recipe
 
-MOVIELENS = Path(__file__).resolve().parents[3] / "shared" / "data" / "rec_movielens_small"
+MOVIELENS = SHARED_DATA / "rec_movielens_small"
 
 
 def test_the_recipe_beats_popularity_on_a_part_of_movielens(tmp_path):

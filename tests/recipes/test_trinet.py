@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import SHARED_DATA
 from trine.data import load
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import load_recipe
 
-PEOPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "reid_cuhk01"
+PEOPLE = SHARED_DATA / "reid_cuhk01"
 SMALL = {
     "data.train_identities": "[1-90]",
     "data.test_identities": "[386-425]",

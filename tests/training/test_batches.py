@@ -10,7 +10,7 @@ from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.errors import DataError, SettingError
 from trine.training import Recipe, SamplerRecipe, Stage
-from trine.training.batches import Batches, Prepared
+from trine.training.data_loader import Batches, Prepared
 from trine.training.samplers import Samplers, make_sampler
 
 RECIPE = EncoderRecipe(small_resnet=SmallResNetSettings(width=2), mlp=MlpSettings(hidden=()))

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings
 from trine.errors import SettingError
-from trine.training import AugmentRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit, load_recipe, step
+from trine.training import AugmentRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit, load_recipe, metric_step
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(
@@ -51,7 +51,7 @@ def in_one_graph(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         def backward(self) -> None:
             pass
 
-    monkeypatch.setattr(step, "GradientCache", OneGraph)
+    monkeypatch.setattr(metric_step, "GradientCache", OneGraph)
     return seen
 
 
@@ -110,7 +110,7 @@ def test_a_killed_run_in_chunks_is_resumed_to_the_same_weights(
 ) -> None:
     data = digits(120)
     expected = fit(data, RECIPE, out=tmp_path / "whole")
-    original = step.TripletStep.loss
+    original = metric_step.TripletStep.loss
 
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
         if settings["step"] >= 6:
@@ -118,7 +118,7 @@ def test_a_killed_run_in_chunks_is_resumed_to_the_same_weights(
         return original(self, *arguments, **settings)
 
     with monkeypatch.context() as patched:
-        patched.setattr(step.TripletStep, "loss", loss)
+        patched.setattr(metric_step.TripletStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, RECIPE, out=tmp_path / "run")
     resumed = fit(data, RECIPE, out=tmp_path / "run", resume=True)

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from support.multiprocess import run_world
 from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.mining import confusable_identities
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.batches import Batches, Prepared
 from trine.training.confusable import LISTED, Confusions, share_of
+from trine.training.data_loader import Batches, Prepared
+from trine.training.metric_step import TripletStep
 from trine.training.samplers import Samplers
-from trine.training.step import TripletStep
-from worlds import run_world
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),

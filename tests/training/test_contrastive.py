@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from runs import rows
+from support.runs import rows
 from trine.data import load
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.errors import SettingError
 from trine.losses import Memory, contrastive_loss
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import (
     LossRecipe,
     Recipe,
@@ -28,10 +28,10 @@ from trine.training import (
     load_recipe,
     read_findings,
 )
-from trine.training.doctor import Look, Patient
-from trine.training.folder import RunFolder
+from trine.training.diagnostics.rules import Look, Patient
+from trine.training.metric_step import TripletStep
+from trine.training.run_dir import RunFolder
 from trine.training.schedule import stage_in_words
-from trine.training.step import TripletStep
 
 DATA = rows([9] * 8, spread=0.9)
 RECIPE = Recipe(

@@ -15,13 +15,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs import findings, mislabelled, rows
+from support.runs import findings, mislabelled, rows
 from trine.data import load, split
 from trine.errors import ModelError
 from trine.training import Look, Patient, RunFolder, diagnose, fit, load_recipe, read_findings, read_looks
-from trine.training.doctor import label_noise, latest
-from trine.training.step import TripletStep
-from trine.training.suspects import Suspect
+from trine.training.diagnostics.label_noise import Suspect
+from trine.training.diagnostics.rules import label_noise, latest
+from trine.training.metric_step import TripletStep
 
 CHAOS = rows([20] * 12, spread=50.0)  # nothing in it can be learned from a batch
 EASY = rows([30] * 20, spread=0.3)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from runs import rows
+from support.runs import rows
 from trine.encoders import build_encoder
 from trine.errors import SettingError
 from trine.training import Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.batches import Batch, Batches
-from trine.training.finite import MOST_SKIPPED, Overflows
-from trine.training.mechanics import check_finite
-from trine.training.step import TripletStep
+from trine.training.data_loader import Batch, Batches
+from trine.training.diagnostics.nonfinite import MOST_SKIPPED, Overflows
+from trine.training.loop import check_finite
+from trine.training.metric_step import TripletStep
 
 DATA = rows([6] * 8, spread=0.5)
 RECIPE = Recipe(sampler=SamplerRecipe(identities=8, items=6), training=TrainingRecipe(steps=6, device="cpu"))

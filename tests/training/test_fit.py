@@ -28,7 +28,7 @@ from trine.training import (
     fit,
     load_recipe,
 )
-from trine.training.step import TripletStep
+from trine.training.metric_step import TripletStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(

@@ -11,12 +11,12 @@ import pytest
 import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-import killed
+from support import kill_points
 from trine.encoders import Encoder
 from trine.errors import InputError, ModelError
+from trine.io import sweep, write_whole
 from trine.training import fit
-from trine.training.disk import sweep, write_whole
-from trine.training.step import TripletStep
+from trine.training.metric_step import TripletStep
 
 
 def full(*arguments: Any, **settings: Any) -> Any:
@@ -26,7 +26,7 @@ def full(*arguments: Any, **settings: Any) -> Any:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     out = tmp_path_factory.mktemp("whole") / "run"
-    return fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+    return fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
 
 
 def fill_at(at: int, written: str, patch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
         with pytest.raises(
             InputError, match=r"^/\S+ cannot be written \(No space left on device\); "
         ) as caught:
-            fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+            fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
     sentence = str(caught.value)
     assert written in sentence or written == "tensorboard"
     assert not list(out.rglob("*unfinished*"))
@@ -74,12 +74,12 @@ def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
     then = "make room on the disk, and resume the run: it"
     if last.exists():
         assert sentence.endswith(f"{then} goes on from {last}, which is whole")
-        assert 0 < torch.load(last, weights_only=True)["global_step"] < killed.STEPS
+        assert 0 < torch.load(last, weights_only=True)["global_step"] < kill_points.STEPS
     else:
         assert sentence.endswith(
             "make room on the disk, and resume the run: it begins anew, since it has no checkpoint yet"
         )
-    resumed = fit(*killed.arguments_of_the_run(), out=out, resume=True, **killed.held_out())
+    resumed = fit(*kill_points.arguments_of_the_run(), out=out, resume=True, **kill_points.held_out())
     assert resumed.fingerprint == whole.fingerprint
 
 
@@ -92,9 +92,9 @@ def test_a_model_that_finds_no_room_says_so(
         with pytest.raises(
             ModelError, match=r"could not be written to .*model: No space left on device; make room"
         ):
-            fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+            fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
     assert not list(out.glob(".model*"))
-    resumed = fit(*killed.arguments_of_the_run(), out=out, resume=True, **killed.held_out())
+    resumed = fit(*kill_points.arguments_of_the_run(), out=out, resume=True, **kill_points.held_out())
     assert resumed.fingerprint == whole.fingerprint
 
 
@@ -106,7 +106,7 @@ def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(
 
     monkeypatch.setattr(TripletStep, "loss", loss)
     with pytest.raises(ConnectionError):
-        fit(*killed.arguments_of_the_run(), out=tmp_path / "run", **killed.held_out())
+        fit(*kill_points.arguments_of_the_run(), out=tmp_path / "run", **kill_points.held_out())
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,5 +161,5 @@ def test_a_run_that_was_killed_before_it_began_can_be_started(tmp_path: Path) ->
     out = tmp_path / "run"
     out.mkdir()
     (out / ".recipe.yaml.unfinished").write_text("encoder: {dim")
-    fit(*killed.arguments_of_the_run(), out=out, **killed.held_out())
+    fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
     assert not list(out.glob(".recipe*"))

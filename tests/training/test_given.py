@@ -14,13 +14,14 @@ import torch
 from pytorch_metric_learning import losses, miners
 from torch import Tensor, nn
 
-import world_given
-from runs import rows
+from support import multiprocess_custom_loss
+from support.multiprocess import run_world
+from support.runs import rows
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.errors import InputError, SettingError
 from trine.evaluation import retrieval
 from trine.losses import triplet_loss
-from trine.run import evaluate_run, train_run
+from trine.pipelines import evaluate_run, train_run
 from trine.training import (
     LossRecipe,
     Recipe,
@@ -31,9 +32,8 @@ from trine.training import (
     read_findings,
     with_loss,
 )
-from trine.training.folder import RunFolder
-from trine.training.step import TripletStep
-from worlds import run_world
+from trine.training.metric_step import TripletStep
+from trine.training.run_dir import RunFolder
 
 DATA = rows([9] * 8, spread=0.9)
 RECIPE = Recipe(
@@ -160,7 +160,7 @@ def test_a_loss_is_named_by_where_it_is_from() -> None:
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_the_joined_batch() -> None:
-    value, at_rows, at_weights = world_given.learned(0, 11)
+    value, at_rows, at_weights = multiprocess_custom_loss.learned(0, 11)
     found = run_world(2, "world_given:part")
     for other, _, weights in found:
         torch.testing.assert_close(other, value)

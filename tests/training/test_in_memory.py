@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from runs import rows
+from support.runs import rows
 from trine.errors import DataError, SettingError
 from trine.training import fit, fit_in_memory, load_recipe
 

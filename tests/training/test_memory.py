@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from trine.data import Dataset, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.step import TripletStep
+from trine.training.metric_step import TripletStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, mlp=MlpSettings((16,), dropout=0.2)),

@@ -12,13 +12,13 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-import trine.training.mechanics as mechanics
+import trine.training.loop as mechanics
 from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_alone, load
 from trine.errors import SettingError
 from trine.evaluation import retrieval
-from trine.run import evaluate_run, train_run
-from trine.run.parts import part_of
+from trine.pipelines import evaluate_run, train_run
+from trine.pipelines.split_record import part_of
 from trine.training import AugmentRecipe, LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.training.schedule import stream_seed
 
@@ -69,7 +69,7 @@ def test_it_learns_what_a_head_learns_from_features_computed_before(recipe: Reci
     by_hand = head_alone(came)
     rows = replace(data, items=Vectors(came.features(data)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trine.training.train.build_encoder", lambda *_, **__: by_hand)
+        patch.setattr("trine.training.fit.build_encoder", lambda *_, **__: by_hand)
         vectors = replace(recipe, encoder=EncoderRecipe(dimension=6))
         fit(rows, vectors, out=tmp_path / "rows", progress=False)
     found = load(tmp_path / "run")

@@ -17,14 +17,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import world_fit
+from support import multiprocess_fit
+from support.paths import ROOT
 from trine.data import load
 from trine.errors import SettingError
-from trine.run import train_run
+from trine.pipelines import train_run
 from trine.training import TrainingRecipe, World, fit, load_recipe, world_of
-from trine.training.mechanics import check_device
+from trine.training.loop import check_device
 
-SCRIPT = Path(world_fit.__file__)
+SCRIPT = Path(multiprocess_fit.__file__)
 SOURCE = Path(fit.__code__.co_filename).parents[2]
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.slow
 def run(*words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs Python on these words in a process group of its own, which must be empty afterwards."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK")}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(SOURCE), str(ROOT / "tests")])}
     started = subprocess.Popen(
         [sys.executable, *map(str, words)],
         stdout=subprocess.PIPE,
@@ -78,7 +79,7 @@ def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path) -> No
     for words, code, done in (
         (["SIGKILL"], -signal.SIGKILL, 4),
         # Ctrl-C ends the step in both processes, though one alone received it.
-        (["resume", "SIGINT"], 130, world_fit.HIT + 1),
+        (["resume", "SIGINT"], 130, multiprocess_fit.HIT + 1),
     ):
         run(SCRIPT, out, *words, code=code)
         checkpoint = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
@@ -86,13 +87,13 @@ def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path) -> No
         assert not (out / "model").exists()
     assert run(SCRIPT, out, "resume").stdout.split() == [unbroken()] * 2
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
-    assert [int(row["step"]) for row in rows] == [0, 10, world_fit.STEPS - 1], "written once"
+    assert [int(row["step"]) for row in rows] == [0, 10, multiprocess_fit.STEPS - 1], "written once"
     assert not list(out.rglob("*unfinished*"))
 
 
 def test_two_processes_learn_what_one_learns_from_their_joined_batches(tmp_path: Path) -> None:
     """By the command line; an encoder without dropout or batch statistics, so that parts do not matter."""
-    made = world_fit.items()
+    made = multiprocess_fit.items()
     data = tmp_path / "made.npz"
     np.savez(data, x=np.stack([made.items[i] for i in range(len(made))]), y=made.labels)
     overrides = {

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-import forking
-import killed
+from support import forking, kill_points
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -28,7 +27,7 @@ def start() -> Start:
     context = forking.processes()
 
     def started(out: Path, **settings: Any) -> Any:
-        target = killed.fill_the_disk if "filled_at" in settings else killed.train
+        target = kill_points.fill_the_disk if "filled_at" in settings else kill_points.train
         process = context.Process(target=target, args=(str(out),), kwargs=settings)
         process.start()
         return process

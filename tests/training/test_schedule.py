@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine.training import LossRecipe, Recipe, SamplerRecipe, Stage, TrainingRecipe
+from trine.training.curriculum import check_curriculum, number_at
 from trine.training.schedule import batch_at, betas_at, learning_rate_at, loss_at, stream_seed
-from trine.training.stages import check_curriculum, number_at
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])

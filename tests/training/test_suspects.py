@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trine.training.suspects import LabelWatch, nearest_other
+from trine.training.diagnostics.label_noise import LabelWatch, nearest_other
 
 
 def naive(rows: np.ndarray, labels: np.ndarray, i: int) -> tuple[int, float] | None:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from trine.data import Interactions, TripletSampler, leave_last_out
 from trine.encoders import build_towers, load_towers
 from trine.errors import DataError, SettingError
-from trine.run import examine, measure_scores, measure_towers, popularity, train_recommender
+from trine.pipelines import examine, measure_scores, measure_towers, popularity, train_recommender
 from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_towers, load_recipe
-from trine.training.batches import Batch
-from trine.training.towers_step import TowersBatches, TowersStep, covariance
+from trine.training.data_loader import Batch
+from trine.training.two_tower_step import TowersBatches, TowersStep, covariance
 
 RECIPE = Recipe(
     encoder=replace(Recipe().encoder, dimension=8, normalise=False),

@@ -17,7 +17,7 @@ from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings
 from trine.errors import DataError, SettingError
 from trine.mining import OfflineMining, mine_offline
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.step import TripletStep
+from trine.training.metric_step import TripletStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),

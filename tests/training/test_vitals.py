@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trine import census, mine
 from trine.distances import pairwise_distances
 from trine.training import effective_rank
-from trine.training.vitals import active_per_item, vitals
+from trine.training.diagnostics.batch_stats import active_per_item, vitals
 from trine.triplets import PRESETS
 
 

@@ -36,7 +36,7 @@ def audited(settings: Any, load_data: Callable[[Any], Dataset], say: Callable[[o
         TrineError: An argument, the model or the data cannot be used.
     """
     from trine import load
-    from trine.run import audit_run, check_page, check_table, write_audit_page, write_suspects
+    from trine.pipelines import audit_run, check_page, check_table, write_audit_page, write_suspects
 
     load(settings.run)  # A missing model is said before any data is read.
     if settings.out is not None:

@@ -6,11 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trine.cli.clusters import GALLERY_CLUSTERS
-from trine.cli.galleries import GALLERY, address_of, existing, model_folder
-from trine.cli.moving import MOVING
+from trine.cli.arguments import items, say, say_json
+from trine.cli.cluster import GALLERY_CLUSTERS
+from trine.cli.gallery_address import GALLERY, address_of, existing, model_folder
 from trine.cli.parser import Verb
-from trine.cli.words import items, say, say_json
+from trine.cli.transfer import MOVING
 from trine.errors import GalleryError, SettingError
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from trine.cli.arguments import data_arguments, data_words, loaded, say
 from trine.cli.audit import audit_arguments, audited
-from trine.cli.clusters import CLUSTER
-from trine.cli.enrolling import ENROL
+from trine.cli.cluster import CLUSTER
+from trine.cli.enrol import ENROL
 from trine.cli.gallery import SUBVERBS
 from trine.cli.mining import mining_arguments, mining_of
 from trine.cli.parser import Group, Verb
-from trine.cli.questions import QUESTIONS
-from trine.cli.recommending import RECOMMEND
-from trine.cli.training import RECIPE, TRAIN, by_identity
-from trine.cli.words import data_arguments, data_words, loaded, say
+from trine.cli.query import QUESTIONS
+from trine.cli.recommend import RECOMMEND
+from trine.cli.train import RECIPE, TRAIN, by_identity
 from trine.errors import SettingError
 
 
@@ -34,7 +34,7 @@ def _doctor_arguments(parser: Any) -> None:
 
 
 def _doctor(settings: Any) -> None:
-    from trine.run import examine
+    from trine.pipelines import examine
 
     found = examine(settings.run)
     say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
@@ -91,7 +91,7 @@ def _evaluate_arguments(parser: Any) -> None:
 def _evaluate(settings: Any) -> None:
     from trine import load
     from trine.data import read_triplets
-    from trine.run import compare_runs, evaluate_judged, evaluate_run
+    from trine.pipelines import compare_runs, evaluate_judged, evaluate_run
 
     for run in settings.runs:
         load(run)  # A missing model is said before any data is read.
@@ -151,7 +151,7 @@ def _mine_arguments(parser: Any) -> None:
 
 def _mine(settings: Any) -> None:
     from trine import load
-    from trine.run import mine_run
+    from trine.pipelines import mine_run
 
     load(settings.run)  # A missing model is said before any data is read.
     how = mining_of(settings)
@@ -178,7 +178,7 @@ def _embed_arguments(parser: Any) -> None:
 
 def _embed(settings: Any) -> None:
     from trine import load
-    from trine.run import write_embeddings
+    from trine.pipelines import write_embeddings
 
     encoder, data = load(settings.run), loaded(settings)
     write_embeddings(encoder, data, out=settings.out)

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.pictures import MAX_PIXELS, decode
+from trine.data.image_decoding import MAX_PIXELS, decode
 from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import Dataset
-from trine.data.named import NamedIdentities, divided_by_names
-from trine.data.report import count
+from trine.data.identity_lists import NamedIdentities, divided_by_names
+from trine.data.load_report import count
 from trine.data.sources.folder import PARTS
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64

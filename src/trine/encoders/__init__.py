@@ -5,7 +5,7 @@ from __future__ import annotations
 from trine.encoders.build import build_encoder
 from trine.encoders.encoder import Encoder
 from trine.encoders.head import head_alone
-from trine.encoders.saved import load, load_towers, save
+from trine.encoders.serialization import load, load_towers, save
 from trine.encoders.settings import (
     EncoderRecipe,
     EncoderSettings,
@@ -13,7 +13,7 @@ from trine.encoders.settings import (
     SentenceSettings,
     SmallResNetSettings,
 )
-from trine.encoders.towers import Suggestion, Towers, TowersSettings, build_towers
+from trine.encoders.two_tower import Suggestion, Towers, TowersSettings, build_towers
 
 __all__ = [
     "Encoder",

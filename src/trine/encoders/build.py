@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from trine.data import Items, Kind, Table, Vectors
 from trine.distances import Distance
-from trine.encoders.columns import learn_table
+from trine.encoders.bundled_weights import PREFIX, load_packaged, packaged
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.head import start_at_principal
-from trine.encoders.packaged import PREFIX, load_packaged, packaged
-from trine.encoders.preparation import grey_or_colour
+from trine.encoders.preprocessing import grey_or_colour
 from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
 from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
+from trine.encoders.tabular import learn_table
 from trine.errors import DataError, SettingError
 from trine.shapes import Float32, Int64
 

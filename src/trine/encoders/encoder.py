@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from trine.calibration import Calibration
 from trine.data import Dataset, Items, Row, Table, read_items
 from trine.distances import Distance
-from trine.encoders.columns import prepared_rows
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
-from trine.encoders.preparation import prepared_pictures, prepared_vectors
+from trine.encoders.preprocessing import prepared_pictures, prepared_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.sentence import SentenceNetwork, prepared_texts
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
-from trine.encoders.views import views_of
+from trine.encoders.tabular import prepared_rows
+from trine.encoders.test_time_augmentation import views_of
 from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from trine.distances import Distance
 from trine.encoders.scaling import Scaling
-from trine.encoders.views import Views
+from trine.encoders.test_time_augmentation import Views
 from trine.settings import Range
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
+from trine.engine.autograd import in_full_precision
 from trine.engine.census_tiles import counts_in_tiles, tiled_census
 from trine.engine.counts import Counts, count_block
-from trine.engine.direct import LARGEST, all_distances
-from trine.engine.early import in_full_precision
+from trine.engine.dispatch import finite, sorted_field, workers
 from trine.engine.exact import blocks
-from trine.engine.passes import finite, sorted_field, workers
+from trine.engine.float64_distances import Space
 from trine.engine.relations import Relations
-from trine.engine.space import Space
+from trine.engine.small_batch import LARGEST, all_distances
 from trine.triplets import Census
 
 

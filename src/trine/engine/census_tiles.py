@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from trine.engine.counts import Counts
-from trine.engine.fast import KINDS, CompiledField
-from trine.engine.field import Field
 from trine.engine.layout import Block
+from trine.engine.numba_backend import KINDS, CompiledField
+from trine.engine.one_negative import positives_of
 from trine.engine.search import distances_to_negatives
+from trine.engine.sorted_batch import Field
 from trine.engine.tiles import run_tiles, upper_triangle
-from trine.engine.winners import positives_of
 
 _POSITIVES = 1 << 21  # pairs up to which what is kept of them stays within 100 MB
 _PAIRS = 1 << 19  # distances held at once where something is counted anew

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from trine.engine.float64_distances import Space
 from trine.engine.objective import Objective, Tally, finished, weighed
 from trine.engine.relations import RelationRows, Relations
-from trine.engine.space import Space
 from trine.shapes import Int64
 
 BLOCK = 1 << 19  # pairs held at once: about 30 MB with everything that is made of them

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trine.engine.field import FAR, Field
 from trine.engine.layout import Block
+from trine.engine.sorted_batch import FAR, Field
 from trine.engine.tiles import run_tiles, upper_triangle
 from trine.shapes import Float, Int64
 

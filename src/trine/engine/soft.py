@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trine.engine.counting import Kernel, Sums, Witness
-from trine.engine.field import Field
+from trine.engine.all_triplets import Kernel, Sums, Witness
 from trine.engine.layout import Block
+from trine.engine.sorted_batch import Field
 
 LONGEST = 20.0  # the product of four exponentials of it is still a float32
 _TOGETHER = 4

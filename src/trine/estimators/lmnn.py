@@ -8,8 +8,8 @@ from typing import Literal, Self
 import numpy as np
 
 from trine.errors import InputError, nearest, require
-from trine.estimators.classifying import Classifying, vote
 from trine.estimators.energy import Known, lowest_energy
+from trine.estimators.knn_mixin import Classifying, vote
 from trine.estimators.large_margin import (
     LargeMargin,
     descend,

@@ -12,7 +12,7 @@ from trine.distances import Distance
 from trine.encoders import Encoder, EncoderRecipe
 from trine.encoders.settings import MlpSettings
 from trine.errors import InputError, nearest, require
-from trine.estimators.classifying import Classifying, vote
+from trine.estimators.knn_mixin import Classifying, vote
 from trine.shapes import Float, Shaped
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit_in_memory
 from trine.triplets import Mining

@@ -6,18 +6,18 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 
 from __future__ import annotations
 
-from trine.evaluation.agreement import Consistency, TripletAgreement, consistency, triplet_agreement
-from trine.evaluation.audit import Audit, SuspectLabel, audit
 from trine.evaluation.calibration import calibrate
 from trine.evaluation.clustering import Clustering, clustering, clustering_of
 from trine.evaluation.identification import Identification, identification
+from trine.evaluation.knn_classification import Recognition, recognition
+from trine.evaluation.label_errors import Audit, SuspectLabel, audit
 from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
-from trine.evaluation.picture import picture
-from trine.evaluation.plane import plane_picture
-from trine.evaluation.recognition import Recognition, recognition
 from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_of_scores
 from trine.evaluation.retrieval import Retrieval, retrieval
+from trine.evaluation.triplet_accuracy import Consistency, TripletAgreement, consistency, triplet_agreement
 from trine.evaluation.verification import Verification, pairs_of, verification
+from trine.report.overview_png import picture
+from trine.report.projection import plane_picture
 
 __all__ = [
     "Audit",

@@ -23,7 +23,7 @@ from trine.evaluation.intervals import (
 )
 from trine.evaluation.labels import Labels, checked, joint_codes
 from trine.evaluation.pairs import Distances
-from trine.evaluation.relevant import relevant_blocks
+from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
 from trine.neighbours import NEVER, ExactSearch, as_rows
 from trine.shapes import Float, Int64

@@ -13,7 +13,7 @@ from trine import ranking
 from trine.distances import Distance, check_distance, pairwise_distances
 from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES, Interval, check_count
-from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.evaluation.per_query import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
 from trine.neighbours import NEVER, as_rows
 from trine.shapes import Float, Int64
 

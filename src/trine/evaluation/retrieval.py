@@ -14,8 +14,8 @@ from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES, Interval, check_count
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.means import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
-from trine.evaluation.relevant import relevant_blocks
+from trine.evaluation.per_query import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.evaluation.relevance import relevant_blocks
 from trine.neighbours import NEVER, RankSearch, as_rows
 from trine.shapes import Float, Int64, Shaped
 

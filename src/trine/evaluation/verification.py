@@ -11,11 +11,11 @@ from torch import Tensor
 from trine.data import Dataset, read_pairs
 from trine.distances import Distance, check_distance
 from trine.errors import InputError
-from trine.evaluation.every_pair import every_pair
-from trine.evaluation.folds import judge_folds
+from trine.evaluation.all_pairs import every_pair
+from trine.evaluation.index_arrays import named_rows, yes_or_no
 from trine.evaluation.intervals import check_count
 from trine.evaluation.labels import Labels, codes
-from trine.evaluation.named_rows import named_rows, yes_or_no
+from trine.evaluation.lfw_folds import judge_folds
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
 from trine.evaluation.verification_report import Verification

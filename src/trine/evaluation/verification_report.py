@@ -9,7 +9,6 @@ import numpy as np
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.folds import Folds
 from trine.evaluation.intervals import (
     LEVEL,
     Interval,
@@ -17,6 +16,7 @@ from trine.evaluation.intervals import (
     check_resamples,
     percentile_interval,
 )
+from trine.evaluation.lfw_folds import Folds
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
 from trine.evaluation.pairs import Pairs
 from trine.evaluation.roc import (

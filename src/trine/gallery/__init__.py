@@ -4,20 +4,20 @@ A `Gallery` is bound to the encoder whose embeddings it holds, and answers with 
 its score, its threshold and the false-accept rate behind it.
 """
 
+from trine.gallery.bulk_write import Kept
 from trine.gallery.clusters import Clusters
 from trine.gallery.decision import Candidate, Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
 from trine.gallery.filters import Filter
-from trine.gallery.forms import Form
 from trine.gallery.gallery import Gallery
 from trine.gallery.identify import Scoring
 from trine.gallery.postgres import PostgresStore
-from trine.gallery.pouring import Kept
+from trine.gallery.quantization import Form
 from trine.gallery.rebuild import Rebuilt
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
-from trine.gallery.verification import verify
+from trine.gallery.verify import verify
 
 __all__ = [
     "Binding",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trine.errors import GalleryError, SettingError
-from trine.gallery.pouring import batched
+from trine.gallery.bulk_write import batched
 from trine.gallery.store import Store
 
 NOTE = "clusters"

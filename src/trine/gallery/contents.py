@@ -8,6 +8,7 @@ from typing import Any
 
 from trine.data import Dataset
 from trine.errors import GalleryError, InputError, SettingError
+from trine.gallery.bulk_write import batched, pour
 from trine.gallery.entries import (
     Enrolment,
     Entry,
@@ -19,7 +20,6 @@ from trine.gallery.entries import (
     unknown_item,
 )
 from trine.gallery.opened import Opened
-from trine.gallery.pouring import batched, pour
 
 CHUNK = 1024
 """How many items are written at once."""

@@ -8,14 +8,14 @@ from typing import Self
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.gallery import exchange
+from trine.gallery import parquet
+from trine.gallery.binding import Claim, open_store
 from trine.gallery.decision import Threshold
-from trine.gallery.forms import Form
+from trine.gallery.embedding import Intake
 from trine.gallery.identify import Identifier
-from trine.gallery.intake import Intake
-from trine.gallery.opening import Claim, open_store
+from trine.gallery.quantization import Form
 from trine.gallery.store import Binding, Store
-from trine.gallery.verification import EmbeddingEncoder, threshold_of
+from trine.gallery.verify import EmbeddingEncoder, threshold_of
 
 
 class Opened:
@@ -114,7 +114,7 @@ class Opened:
             DataError: The table cannot be read, or does not say of which encoder it is.
             GalleryError: The gallery is of another encoder than the table, or cannot be opened.
         """
-        bound = exchange.bound_by(Path(table))
+        bound = parquet.bound_by(Path(table))
         store = open_store(path, binding=bound)
         try:
             Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)

@@ -9,12 +9,12 @@ from typing import Any
 
 from trine.data import Dataset
 from trine.errors import GalleryError
+from trine.gallery.bulk_write import NOTE as RECALL
+from trine.gallery.bulk_write import batched
 from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.entries import Record, as_rows
-from trine.gallery.pouring import NOTE as RECALL
-from trine.gallery.pouring import batched
 from trine.gallery.store import Binding, Store
-from trine.gallery.verification import EmbeddingEncoder
+from trine.gallery.verify import EmbeddingEncoder
 
 _SHOWN = 5
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trine.distances import Distance
-from trine.gallery.forms import Form
-from trine.gallery.pouring import Kept, kept_by
+from trine.gallery.bulk_write import Kept, kept_by
+from trine.gallery.quantization import Form
 from trine.gallery.store import Store
 
 

@@ -20,7 +20,7 @@ from trine.errors import GalleryError, ModelError
 from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.filters import NO_FILTER, Filter
-from trine.gallery.forms import Form
+from trine.gallery.quantization import Form
 from trine.shapes import Float32
 
 
@@ -109,9 +109,9 @@ class Store(Protocol):
     A call that writes is durable when it returns, and a call that reads sees every write that was
     acknowledged, by any process, before it began. The records of one identity in one call are written
     together or not at all; those of several identities need not be. An embedding is kept in the form of
-    the binding, and comes back, and is searched, as `trine.gallery.forms.rounded` gives it. An identity
-    is there as long as it has items. A gallery that was switched to another encoder (see `switch`) refuses
-    every further call of the stores that were open on it.
+    the binding, and comes back, and is searched, as `trine.gallery.quantization.rounded` gives it. An
+    identity is there as long as it has items. A gallery that was switched to another encoder (see `switch`)
+    refuses every further call of the stores that were open on it.
     """
 
     @property

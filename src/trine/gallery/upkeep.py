@@ -7,15 +7,15 @@ from pathlib import Path
 
 from trine.data import Dataset
 from trine.errors import GalleryError
-from trine.gallery import exchange
+from trine.gallery import parquet
+from trine.gallery.binding import Claim
 from trine.gallery.contents import CHUNK, Contents, check_chunk
+from trine.gallery.embedding import Intake
 from trine.gallery.entries import Enrolment
-from trine.gallery.forms import Form
-from trine.gallery.intake import Intake
-from trine.gallery.opening import Claim
+from trine.gallery.quantization import Form
 from trine.gallery.rebuild import Rebuilt, rebuild
 from trine.gallery.stats import Stats
-from trine.gallery.verification import EmbeddingEncoder, threshold_of
+from trine.gallery.verify import EmbeddingEncoder, threshold_of
 
 
 class Upkeep(Contents):
@@ -34,7 +34,7 @@ class Upkeep(Contents):
             MissingDependencyError: pyarrow is not installed.
         """
         check_chunk(chunk)
-        return exchange.export_parquet(self._store, Path(path), chunk=chunk)
+        return parquet.export_parquet(self._store, Path(path), chunk=chunk)
 
     def import_parquet(
         self, path: str | Path, *, chunk: int = CHUNK, progress: Callable[[int], None] | None = None
@@ -50,7 +50,7 @@ class Upkeep(Contents):
             MissingDependencyError: pyarrow is not installed.
         """
         check_chunk(chunk)
-        return exchange.import_parquet(
+        return parquet.import_parquet(
             self._store, Path(path), chunk=chunk, progress=progress, intake=self._intake
         )
 
@@ -79,7 +79,7 @@ class Upkeep(Contents):
             GalleryError: The other gallery is of another encoder or form.
         """
         check_chunk(chunk)
-        return exchange.copy_gallery(self._store, address, form=form, chunk=chunk, progress=progress)
+        return parquet.copy_gallery(self._store, address, form=form, chunk=chunk, progress=progress)
 
     def rebuild(
         self,

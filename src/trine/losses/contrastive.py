@@ -8,12 +8,12 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
-from trine.engine.early import Pass, early_gradient
-from trine.engine.pairs import PairObjective, pair_pass
+from trine.engine.autograd import Pass, early_gradient
+from trine.engine.pair_losses import PairObjective, pair_pass
 from trine.engine.relations import Relations
 from trine.errors import InputError, nearest
-from trine.losses.processes import spread_batch, times_processes, whole_sums
-from trine.mining.batch import checked_batch
+from trine.losses.distributed import spread_batch, times_processes, whole_sums
+from trine.mining.inputs import checked_batch
 from trine.mining.online import check_margin
 from trine.shapes import Float, Int
 from trine.triplets import Mining

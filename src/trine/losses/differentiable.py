@@ -6,7 +6,7 @@ from torch import Tensor
 
 from trine.distances import Distance, check_distance, full_precision, unit_rows
 from trine.engine.reduction import reduce_triplets, resolve_reduction
-from trine.losses.finished import hinge
+from trine.losses.given_triplets import hinge
 from trine.mining.online import check_margin, mine
 from trine.shapes import Float, Int
 from trine.triplets import Mining

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
-from trine.engine.early import Pass, early_gradient
+from trine.engine.autograd import Pass, early_gradient
+from trine.engine.dispatch import all_pairs_loss
 from trine.engine.objective import Objective, Watch
-from trine.engine.passes import all_pairs_loss
 from trine.engine.reduction import reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
 from trine.errors import InputError
-from trine.losses.finished import triplet_values
-from trine.losses.processes import spread_batch, times_processes, whole_tally
-from trine.mining.batch import checked_batch
+from trine.losses.distributed import spread_batch, times_processes, whole_tally
+from trine.losses.given_triplets import triplet_values
+from trine.mining.inputs import checked_batch
 from trine.mining.online import census, check_margin, mine
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int

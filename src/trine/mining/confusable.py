@@ -9,7 +9,7 @@ import numpy as np
 
 from trine.distances import Distance, unit_rows
 from trine.errors import InputError
-from trine.mining.batch import checked_set
+from trine.mining.inputs import checked_set
 from trine.neighbours import make_search
 from trine.shapes import Float, Int, Int64
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from trine.distances import Distance
 from trine.errors import InputError, nearest
-from trine.mining.batch import checked_set
-from trine.mining.draws import uniform
+from trine.mining.hash_random import uniform
+from trine.mining.inputs import checked_set
 from trine.neighbours import ExactSearch, make_search
 from trine.shapes import Bool, Float, Int, Int64
 

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from trine.distances import Distance, check_distance
 from trine.engine.census import count_triplets
-from trine.engine.direct import LARGEST, all_distances
 from trine.engine.exact import blocks
+from trine.engine.float64_distances import Space
 from trine.engine.relations import Relations
-from trine.engine.space import Space
+from trine.engine.small_batch import LARGEST, all_distances
 from trine.errors import InputError
-from trine.mining.batch import checked_batch
+from trine.mining.inputs import checked_batch
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
 from trine.triplets import Census, Mining, Triplets

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trine.engine.relations import RelationRows
 from trine.errors import InputError
-from trine.mining.draws import choose, uniform
+from trine.mining.hash_random import choose, uniform
 from trine.shapes import Bool, Float, Int64
 from trine.triplets import Mining, Triplets
 

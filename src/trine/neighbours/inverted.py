@@ -15,8 +15,8 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import MissingDependencyError, require
-from trine.neighbours.measure import References
-from trine.neighbours.proposals import Frame, Proposer, one_thread
+from trine.neighbours.candidates import Frame, Proposer, one_thread
+from trine.neighbours.rescoring import References
 from trine.neighbours.rows import tiles
 from trine.neighbours.search import ExactSearch
 from trine.shapes import Float, Int64

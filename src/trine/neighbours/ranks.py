@@ -17,8 +17,8 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.neighbours.measure import Measure, Queries, References
-from trine.neighbours.proposals import Tiles
+from trine.neighbours.candidates import Tiles
+from trine.neighbours.rescoring import Measure, Queries, References
 from trine.neighbours.rows import TILE, tiles
 from trine.shapes import Bool, Float, Int64
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError, nearest, require
-from trine.neighbours.measure import Measure, Queries, References
-from trine.neighbours.proposals import Faiss, Proposer, Tiles
+from trine.neighbours.candidates import Faiss, Proposer, Tiles
+from trine.neighbours.rescoring import Measure, Queries, References
 from trine.neighbours.rows import TILE, as_rows
 from trine.shapes import Bool, Float, Int64
 

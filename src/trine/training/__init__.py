@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from trine.training.augment import AugmentRecipe, augment
-from trine.training.doctor import Diagnosis, Look, Patient, diagnose
-from trine.training.folder import RunFolder, check_run
-from trine.training.given import Loss, with_loss
+from trine.training.curriculum import Stage
+from trine.training.custom_loss import Loss, with_loss
+from trine.training.diagnostics.batch_stats import effective_rank
+from trine.training.diagnostics.label_noise import Suspect
+from trine.training.diagnostics.monitor import read_findings
+from trine.training.diagnostics.rules import Diagnosis, Look, Patient, diagnose
+from trine.training.distributed import World, world_of
+from trine.training.fit import fit
+from trine.training.fit_two_tower import fit_towers
 from trine.training.in_memory import fit_in_memory
-from trine.training.interactions import InteractionsRecipe
-from trine.training.log import read_looks
-from trine.training.processes import World, world_of
-from trine.training.reading import (
-    About,
-    about_recipe,
-    check_recipe,
-    load_recipe,
-    recipe_names,
-    recipe_text,
-)
+from trine.training.metrics_log import read_looks
 from trine.training.recipe import (
     DataRecipe,
     EvaluationRecipe,
@@ -26,12 +22,16 @@ from trine.training.recipe import (
     SamplerRecipe,
     TrainingRecipe,
 )
-from trine.training.stages import Stage
-from trine.training.suspects import Suspect
-from trine.training.towers import fit_towers
-from trine.training.train import fit
-from trine.training.vitals import effective_rank
-from trine.training.watch import read_findings
+from trine.training.recipe_io import (
+    About,
+    about_recipe,
+    check_recipe,
+    load_recipe,
+    recipe_names,
+    recipe_text,
+)
+from trine.training.run_dir import RunFolder, check_run
+from trine.training.two_tower_recipe import InteractionsRecipe
 
 __all__ = [
     "About",

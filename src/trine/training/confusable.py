@@ -9,9 +9,9 @@ from trine.encoders import Encoder
 from trine.losses import gathered
 from trine.mining import confusable_identities
 from trine.shapes import Int64
-from trine.training.batches import Prepared
-from trine.training.looks import embed_prepared
-from trine.training.processes import ALONE, World, as_in_first
+from trine.training.data_loader import Prepared
+from trine.training.distributed import ALONE, World, as_in_first
+from trine.training.early_stopping import embed_prepared
 
 LISTED = 16
 """How many neighbours an identity's list has: enough for some to be left when others have chosen."""

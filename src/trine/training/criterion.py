@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from trine.losses import contrastive_loss, gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float, Int64
-from trine.training.batches import Batch
-from trine.training.given import Loss, check_nothing_hidden, one_number
-from trine.training.processes import ALONE, World
+from trine.training.custom_loss import Loss, check_nothing_hidden, one_number
+from trine.training.data_loader import Batch
+from trine.training.diagnostics.batch_stats import active_per_item, of_listed
+from trine.training.distributed import ALONE, World
 from trine.training.recipe import Recipe
 from trine.training.schedule import loss_at, stream_seed
-from trine.training.vitals import active_per_item, of_listed
 from trine.triplets import Triplets
 
 References = tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]

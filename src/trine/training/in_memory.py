@@ -7,13 +7,13 @@ import torch
 from trine.data import Dataset
 from trine.encoders import Encoder, build_encoder
 from trine.errors import SettingError
-from trine.training.batches import Batch, Batches, Prepared, default_steps
-from trine.training.mechanics import check_device, check_finite
-from trine.training.reading import check_recipe
+from trine.training.data_loader import Batch, Batches, Prepared, default_steps
+from trine.training.loop import check_device, check_finite
+from trine.training.metric_step import TripletStep
 from trine.training.recipe import Recipe, TrainingRecipe
+from trine.training.recipe_io import check_recipe
 from trine.training.samplers import Samplers
 from trine.training.schedule import stream_seed
-from trine.training.step import TripletStep
 
 
 def fit_in_memory(dataset: Dataset, recipe: Recipe) -> Encoder:

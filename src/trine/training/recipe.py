@@ -11,8 +11,8 @@ from trine.encoders import EncoderRecipe
 from trine.losses.contrastive import ContrastiveForm
 from trine.settings import Range
 from trine.training.augment import AugmentRecipe
-from trine.training.interactions import InteractionsRecipe
-from trine.training.stages import Stage
+from trine.training.curriculum import Stage
+from trine.training.two_tower_recipe import InteractionsRecipe
 
 Share = Annotated[float, Range(at_least=0, below=1)]
 Reduction = Literal["active", "mean", "anchor", "sum"]

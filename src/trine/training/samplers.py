@@ -6,7 +6,7 @@ import numpy as np
 
 from trine.data import PKSampler, TripletSampler
 from trine.shapes import Int64
-from trine.training.processes import ALONE, World
+from trine.training.distributed import ALONE, World
 from trine.training.recipe import Recipe, SamplerRecipe
 from trine.training.schedule import batch_at, stream_seed
 

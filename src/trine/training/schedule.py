@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from trine.shapes import Int64
+from trine.training.curriculum import Stage, number_at
 from trine.training.recipe import BELONGS, Recipe, SamplerRecipe, TrainingRecipe
-from trine.training.stages import Stage, number_at
 
 MOST_IDENTITIES = 32
 LOWEST = 1e-3  # of the highest rate: where the exponential schedule ends

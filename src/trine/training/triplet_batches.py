@@ -10,7 +10,7 @@ import torch
 from trine.data import PKSampler, TripletSampler
 from trine.errors import DataError, SettingError
 from trine.shapes import Int64
-from trine.training.batches import Batch, Batches, Prepared
+from trine.training.data_loader import Batch, Batches, Prepared
 from trine.training.recipe import Recipe
 
 

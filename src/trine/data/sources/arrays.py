@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.checking import Found
 from trine.data.dataset import ImageArray, Items, Vectors
+from trine.data.validation import Found
 from trine.errors import DataError, nearest
 
 COLUMNS = ("camera", "group", "split")

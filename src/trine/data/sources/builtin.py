@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data.checking import Found
 from trine.data.dataset import ImageArray
+from trine.data.validation import Found
 from trine.errors import DataError, require
 from trine.shapes import UInt8
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trine.data.report import some
+from trine.data.load_report import some
 from trine.data.sources.interactions import ITEMS, USERS, column_of, table_header
 from trine.data.sources.table import numbers, read_columns, strings
 from trine.errors import DataError

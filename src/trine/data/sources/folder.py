@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.checking import Found, natural
 from trine.data.dataset import ImageFiles
-from trine.data.pictures import SUFFIXES
-from trine.data.report import count, some
-from trine.data.sources.pattern import IDENTITY, Pattern
+from trine.data.image_decoding import SUFFIXES
+from trine.data.load_report import count, some
+from trine.data.sources.filename_pattern import IDENTITY, Pattern
+from trine.data.validation import Found, natural
 from trine.errors import DataError
 
 PARTS = {

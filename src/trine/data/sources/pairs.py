@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data.sources.naming import Places
+from trine.data.item_lookup import Places
 from trine.data.sources.table import SUFFIXES, header, read_columns, strings
 from trine.errors import DataError
 from trine.shapes import Bool, Int64

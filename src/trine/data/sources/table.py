@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.checking import Found
 from trine.data.dataset import ImageFiles, Texts
-from trine.data.pictures import SUFFIXES as PICTURES
-from trine.data.report import some
+from trine.data.image_decoding import SUFFIXES as PICTURES
+from trine.data.load_report import some
 from trine.data.sources.arrays import COLUMNS
 from trine.data.table import Table, is_infinite, is_missing, is_numeric
+from trine.data.validation import Found
 from trine.errors import DataError, nearest, require
 
 LABELS = ("label", "identity", "person", "class", "target", "y")

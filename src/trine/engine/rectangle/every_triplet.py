@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from trine.engine.layout import Block
 from trine.engine.objective import Objective, Tally
+from trine.engine.one_sided import one_sided
 from trine.engine.rectangle.field import Rectangle, Sums
-from trine.engine.rectangle.one_sided import one_sided
 from trine.engine.soft import log1p_, short
 
 MANY = 128  # positives from which a search for the rank of a distance is faster than comparing with each

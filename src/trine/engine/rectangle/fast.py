@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trine.engine.fast import KINDS
-from trine.engine.field import FAR
 from trine.engine.layout import Block
+from trine.engine.numba_backend import KINDS
 from trine.engine.rectangle.every_triplet import Anchors, Hinge, Soft
 from trine.engine.rectangle.field import Rectangle, Sums
 from trine.engine.rectangle.nearest import Judge
+from trine.engine.sorted_batch import FAR
 from trine.shapes import Float, Int64
 
 FEW = 8  # negatives of an anchor up to which a look for each is faster than sorting

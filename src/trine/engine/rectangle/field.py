@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.engine.field import Field
+from trine.engine.float64_distances import Space, through_unit_rows
 from trine.engine.layout import Block
 from trine.engine.objective import Tally
 from trine.engine.rectangle.sides import Sides
-from trine.engine.space import Space, through_unit_rows
+from trine.engine.sorted_batch import Field
 from trine.shapes import Bool, Float, Int64
 
 

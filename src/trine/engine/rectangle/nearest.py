@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from trine.engine.exact import blocks as cut
-from trine.engine.field import FAR
 from trine.engine.layout import Block
 from trine.engine.rectangle.field import Rectangle, Sums
 from trine.engine.relations import Relations
+from trine.engine.sorted_batch import FAR
 from trine.shapes import Float, Int64
 
 _LONGEST = 32  # distances too close to tell apart that are still measured one by one

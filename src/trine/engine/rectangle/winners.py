@@ -7,9 +7,9 @@ from torch import Tensor
 
 from trine.engine.layout import Block
 from trine.engine.objective import Objective, weighed
+from trine.engine.one_sided import one_sided
 from trine.engine.rectangle.field import Rectangle, Sums
 from trine.engine.rectangle.nearest import Judge
-from trine.engine.rectangle.one_sided import one_sided
 from trine.engine.relations import Relations
 
 STRIP = 1 << 19  # distances of a block to all references: 2 MB, and twice that to sort them

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from trine.errors import GalleryError, require
 from trine.gallery.postgres.address import Address
-from trine.gallery.postgres.faults import explain, lost, unreachable
+from trine.gallery.postgres.errors import explain, lost, unreachable
 from trine.gallery.postgres.schema import prepare, settle
 from trine.gallery.store import Binding
 

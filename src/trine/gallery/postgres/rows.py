@@ -10,9 +10,9 @@ import numpy as np
 
 from trine.errors import GalleryError, require
 from trine.gallery.entries import Enrolment, Record, metadata_text
-from trine.gallery.forms import pack, unpack
 from trine.gallery.postgres.database import Session
-from trine.gallery.postgres.nearest import numbers
+from trine.gallery.postgres.search import numbers
+from trine.gallery.quantization import pack, unpack
 from trine.gallery.store import Binding
 
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trine.errors import GalleryError, require
-from trine.gallery.forms import Form
 from trine.gallery.postgres.address import Address
+from trine.gallery.quantization import Form
 from trine.gallery.store import Binding
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from trine.gallery.aside import STAGED, check_staging, staged_for
+from trine.gallery.internal_notes import STAGED, check_staging, staged_for
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.schema import items_table, staged_table
 from trine.gallery.store import Binding

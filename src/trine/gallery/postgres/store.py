@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from trine.gallery.aside import TRACES, of_others
 from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.postgres import mending, rows, staging
+from trine.gallery.internal_notes import TRACES, of_others
+from trine.gallery.postgres import maintenance, rows, staging
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.conditions import possible
 from trine.gallery.postgres.database import WAIT, Database, Session
-from trine.gallery.postgres.nearest import LARGE, search
+from trine.gallery.postgres.search import LARGE, search
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
@@ -253,7 +253,7 @@ class PostgresStore:
     def check(self) -> list[str]:
         """Returns a sentence for each thing that is wrong, none for a sound gallery."""
         return self._database.read(
-            lambda session: mending.check(session, self.binding, exact=self._address.exact)
+            lambda session: maintenance.check(session, self.binding, exact=self._address.exact)
         )
 
     def repair(self) -> list[str]:
@@ -264,7 +264,7 @@ class PostgresStore:
         Raises:
             GalleryError: Another transaction still sees what was forgotten, or keeps the tables locked.
         """
-        return mending.repair(self._database, self.binding, exact=self._address.exact)
+        return maintenance.repair(self._database, self.binding, exact=self._address.exact)
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
         """Returns the records without an embedding staged for another encoder."""
@@ -315,9 +315,9 @@ class PostgresStore:
 
     def _index(self, items: int) -> None:
         """Builds the index where there is none, or tries again when there are twice as many items."""
-        indexed, count = self._database.read(lambda session: (session.indexed, mending.count(session)))
+        indexed, count = self._database.read(lambda session: (session.indexed, maintenance.count(session)))
         if not indexed and count > LARGE:
-            mending.build_index(self._database, self.binding)
+            maintenance.build_index(self._database, self.binding)
         self._unindexed = 2 * items
 
     def _pages(self, query: str) -> Iterator[list[tuple[Any, ...]]]:

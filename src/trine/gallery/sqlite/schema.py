@@ -5,8 +5,8 @@ Application id 0x74726E65 ("trne"); user_version is the version of the schema:
 gallery      what the gallery is bound to, as text
 notes        what was noted about it as a whole; names that begin with "trine:" are the store's own
 identities   id, name
-items        id, item, identity, embedding (see `trine.gallery.forms`), metadata (JSON), changed, cluster,
-             source (a path)
+items        id, item, identity, embedding (see `trine.gallery.quantization`), metadata (JSON), changed,
+             cluster, source (a path)
 staged       embeddings for another encoder, until they take the place of those in use
 removed      ids of items that left, so that other processes hear of it
 state        one row: the counter that every write advances, the largest number of a cluster, and how
@@ -21,7 +21,7 @@ import sqlite3
 from pathlib import Path
 
 from trine.errors import GalleryError
-from trine.gallery.forms import Form, lengths
+from trine.gallery.quantization import Form, lengths
 from trine.gallery.store import Binding
 
 APPLICATION = 0x74726E65

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from trine.gallery.aside import STAGED, check_staging, staged_for
+from trine.gallery.internal_notes import STAGED, check_staging, staged_for
 from trine.gallery.sqlite.database import Database
 from trine.gallery.sqlite.schema import items_tables, statements
 from trine.gallery.store import Binding

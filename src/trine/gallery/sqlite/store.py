@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from trine.gallery.aside import TRACES, of_others
 from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.forms import pack
 from trine.gallery.index import Match
-from trine.gallery.sqlite import mending, staging
+from trine.gallery.internal_notes import TRACES, of_others
+from trine.gallery.quantization import pack
+from trine.gallery.sqlite import maintenance, staging
 from trine.gallery.sqlite.database import WAIT, Database
-from trine.gallery.sqlite.following import AT_ONCE, Follower
+from trine.gallery.sqlite.index_sync import AT_ONCE, Follower
 from trine.gallery.sqlite.schema import create_file, is_new
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
@@ -120,7 +120,7 @@ class SqliteStore:
             self._database.run("DELETE FROM identities WHERE name = ?", (identity,))
             if count:
                 self._database.run("INSERT OR REPLACE INTO notes VALUES (?, '')", (TRACES,))
-        mending.purge(self._database)
+        maintenance.purge(self._database)
         return count
 
     def relabel(self, items: Sequence[str], identity: str) -> int:
@@ -263,7 +263,7 @@ class SqliteStore:
 
     def check(self) -> list[str]:
         """Returns a sentence for each thing that is wrong, none for a sound gallery."""
-        return mending.check(self._database, self.binding)
+        return maintenance.check(self._database, self.binding)
 
     def repair(self) -> list[str]:
         """Mends what `check` finds, and returns a sentence for each thing done.
@@ -271,7 +271,7 @@ class SqliteStore:
         Raises:
             GalleryError: The file itself is damaged.
         """
-        return mending.repair(self._database, self.binding)
+        return maintenance.repair(self._database, self.binding)
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
         """Returns the records without an embedding staged for another encoder."""

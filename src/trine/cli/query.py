@@ -1,0 +1,236 @@
+"""The verbs that ask a gallery: verify, identify, search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from trine.cli.arguments import say, say_json
+from trine.cli.gallery_address import GALLERY, encoder_argument, opened
+from trine.cli.parser import Verb
+from trine.cli.where import HELP, conditions
+from trine.errors import SettingError
+
+if TYPE_CHECKING:
+    from trine.data import Dataset
+    from trine.gallery import Gallery, Hit, Identification, Verification
+
+AT_ONCE = 256
+"""How many probes are read, embedded and answered together."""
+
+
+def _gallery_argument(parser: Any, more: str) -> None:
+    parser.add_argument("--gallery", type=str, required=True, help=f"{GALLERY} {more}")
+
+
+def _threshold_argument(parser: Any) -> None:
+    parser.add_argument(
+        "--threshold", type=float, default=None, help="the largest distance that counts as the same"
+    )
+
+
+def json_argument(parser: Any) -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help="answer with a line of JSON for each question")
+
+
+def hits_arguments(parser: Any) -> None:
+    """Adds how many items to find, and on what conditions."""
+    parser.add_argument("-k", type=int, default=10, help="how many to find")
+    parser.add_argument("--where", type=str, action="append", default=[], metavar="CONDITION", help=HELP)
+
+
+def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
+    """Pictures by name, all items of one folder, table or .npz file, or texts as they are."""
+    import os
+
+    from trine.data import LoadPolicy, load_unlabelled, texts_of
+    from trine.encoders import Encoder
+
+    encoder = gallery.encoder
+    reads = isinstance(encoder, Encoder) and encoder.settings.kind == "texts"
+    # A text may be empty, which as a path is this folder, or longer than a name of a file can be.
+    if reads and not any(os.path.exists(word) for word in words):  # noqa: PTH110
+        return texts_of(words)
+    source = words[0] if len(words) == 1 else list(words)
+    data, _ = load_unlabelled(source, policy=LoadPolicy(missing="keep", duplicates="keep"))
+    return data
+
+
+def _verify_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "pictures",
+        type=str,
+        nargs="+",
+        help="a run folder and two pictures; with --gallery two pictures, or one with --identity",
+    )
+    parser.add_argument("--gallery", type=str, default=None, help=f"{GALLERY} whose encoder decides")
+    parser.add_argument("--identity", type=str, default=None, help="who the one in the picture claims to be")
+    encoder_argument(parser)
+    _threshold_argument(parser)
+    json_argument(parser)
+
+
+def _verify(settings: Any) -> None:
+    found = _by_encoder(settings) if settings.gallery is None else _by_gallery(settings)
+    if settings.json:
+        say_json(found.to_json())
+    else:
+        say(found)
+
+
+def _by_encoder(settings: Any) -> Verification:
+    from trine import load
+    from trine.gallery import verify
+
+    if settings.identity is not None:
+        raise SettingError("--identity is somebody of a gallery: name it with --gallery")
+    words = [*([] if settings.encoder is None else [settings.encoder]), *settings.pictures]
+    if len(words) != 3:
+        raise SettingError(
+            f"verify takes a run folder and two pictures, or --gallery and one or two pictures, given "
+            f"{len(words)} words; see trine verify --help"
+        )
+    return verify(load(words[0]), words[1], words[2], threshold=settings.threshold)
+
+
+def _by_gallery(settings: Any) -> Verification:
+    wanted = 2 if settings.identity is None else 1
+    if len(settings.pictures) != wanted:
+        raise SettingError(
+            f"verify with --gallery takes two pictures, or one with --identity, given "
+            f"{len(settings.pictures)}; see trine verify --help"
+        )
+    a, b = (*settings.pictures, None)[:2]
+    with opened(settings.gallery, settings.encoder) as gallery:
+        return gallery.verify(a, b, identity=settings.identity, threshold=settings.threshold)
+
+
+def _identify_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "pictures",
+        type=str,
+        nargs="+",
+        help="who is this? pictures or texts, or a folder, a table or an .npz file",
+    )
+    _gallery_argument(parser, "of those we know")
+    encoder_argument(parser)
+    _threshold_argument(parser)
+    add = parser.add_argument
+    add(
+        "--scoring",
+        type=str,
+        default="best",
+        help="an identity is as near as its nearest item (best), the mean of its nearest, or its centroid",
+    )
+    add("--top", type=int, default=3, help="of how many of the nearest the mean is taken")
+    add("--quality", type=str, default=None, help="the key of metadata that weighs items by a number 0 to 1")
+    add("--candidates", type=int, default=None, help="how many of the nearest identities to list")
+    json_argument(parser)
+
+
+def _identify(settings: Any) -> None:
+    with opened(settings.gallery, settings.encoder) as gallery:
+        probes = _probes(settings.pictures, gallery)
+        for start in range(0, len(probes), AT_ONCE):
+            places = range(start, min(start + AT_ONCE, len(probes)))
+            answers = gallery.identify_many(
+                probes.items.subset(places),
+                threshold=settings.threshold,
+                scoring=settings.scoring,
+                top=settings.top,
+                quality=settings.quality,
+                candidates=3 if settings.candidates is None else settings.candidates,
+            )
+            for place, answer in zip(places, answers, strict=True):
+                _tell_who(probes.names[place], answer, settings)
+
+
+def _tell_who(name: str, answer: Identification, settings: Any) -> None:
+    if settings.json:
+        say_json({"probe": name, **answer.to_json()})
+        return
+    say(f"{name}: {answer}")
+    if settings.candidates is not None:
+        for rank, candidate in enumerate(answer.candidates, 1):
+            item = "" if candidate.item is None else f"  {candidate.item}"
+            say(f"{rank:3}. {candidate.score:.3f}  {candidate.identity}{item}")
+
+
+def _search_arguments(parser: Any) -> None:
+    parser.add_argument(
+        "picture", type=str, help="what to look for: a picture, a text, or a folder, a table or an .npz file"
+    )
+    _gallery_argument(parser, "to look in")
+    encoder_argument(parser)
+    hits_arguments(parser)
+    parser.add_argument("--exclude", type=str, nargs="+", action="extend", default=[], help="items left out")
+    parser.add_argument("--offset", type=int, default=0, help="how many of the nearest are passed over")
+    json_argument(parser)
+
+
+def _search(settings: Any) -> None:
+    where = conditions(settings.where)
+    with opened(settings.gallery, settings.encoder) as gallery:
+        probes = _probes([settings.picture], gallery)
+        for place, name in enumerate(probes.names):
+            hits = gallery.search(
+                probes.items[place],
+                k=settings.k,
+                where=where,
+                exclude=settings.exclude,
+                offset=settings.offset,
+            )
+            if settings.json:
+                say_json({"probe": name, "hits": [as_json(hit) for hit in hits]})
+                continue
+            if len(probes) > 1:
+                say(f"{name}:")
+            list_hits(hits, first=settings.offset + 1)
+
+
+def as_json(hit: Hit) -> dict[str, Any]:
+    """Returns an item that was found as plain values."""
+    return {"item": hit.item, "identity": hit.identity, "score": hit.score, "metadata": {**hit.metadata}}
+
+
+def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
+    """Prints the items that were found, a line each.
+
+    Args:
+        hits: The items.
+        first: The rank of the first.
+    """
+    if not hits:
+        say("nothing found")
+    for rank, hit in enumerate(hits, first):
+        about = "".join(f"  {key}={value}" for key, value in hit.metadata.items())
+        say(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}{about}")
+
+
+QUESTIONS = {
+    "verify": Verb(
+        _verify,
+        _verify_arguments,
+        "Are these two the same? Or: is this who they claim to be?",
+        "trine verify runs/faces a.jpg b.jpg\n"
+        "trine verify a.jpg b.jpg --gallery people\n"
+        "trine verify photo.jpg --identity ann --gallery people",
+    ),
+    "identify": Verb(
+        _identify,
+        _identify_arguments,
+        "Who is this, or nobody we know?",
+        "trine identify photo.jpg --gallery people\n"
+        "trine identify unknown/ --gallery people --scoring mean --top 3 --json",
+    ),
+    "search": Verb(
+        _search,
+        _search_arguments,
+        "Which items of a gallery are most like this one?",
+        "trine search photo.jpg --gallery people -k 10\n"
+        "trine search 'where is my card?' --gallery questions\n"
+        "trine search shoe.jpg --gallery shop --where price=10..20 --where colour=red,blue\n"
+        "trine search photo.jpg --gallery people -k 10 --offset 10 --exclude ann/1.jpg",
+    ),
+}

@@ -1,0 +1,93 @@
+"""What the names of files say about them: identity, camera and group, by a pattern."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from trine.data.image_decoding import SUFFIXES
+from trine.errors import SettingError, nearest
+
+IDENTITY, ANYTHING = "identity", "*"
+COLUMNS = ("camera", "group")
+FIELDS = (IDENTITY, *COLUMNS, ANYTHING)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How the names of files are to be read.
+
+    Args:
+        text: Text in which `{identity}`, `{camera}`, `{group}` and `{*}` (anything, even nothing) stand
+            for what changes from file to file. A field ends where the text behind it begins for the first
+            time, and never spans two folders. A pattern with n slashes is held against the last n + 1
+            parts of a path; without its ending, unless the pattern ends in that of a picture.
+
+    Raises:
+        SettingError: The text has an unknown field, one twice, none for the identity, two side by side, or
+            a brace that belongs to none.
+
+    Example:
+        >>> Pattern("{identity}_c{camera}s{*}").read("query/0002_c1s1_000451_03.jpg")
+        {'identity': '0002', 'camera': '1'}
+        >>> Pattern("{identity}/cam{camera}/{*}").read("ann/cam2/3.jpg")
+        {'identity': 'ann', 'camera': '2'}
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        fields = re.findall(r"\{([^{}]*)\}", self.text)
+        start = f"the pattern {self.text!r}"
+        for field in fields:
+            if field not in FIELDS:
+                raise SettingError(f"{start} has an unknown field {{{field}}}: {nearest(field, FIELDS)}")
+            if field != ANYTHING and fields.count(field) > 1:
+                raise SettingError(f"{start} has {{{field}}} twice: leave one, or write {{*}} for the other")
+        if IDENTITY not in fields:
+            raise SettingError(
+                f"{start} does not say where the identity is: write {{identity}} there, as in "
+                "'{identity}_c{camera}_{*}'"
+            )
+        if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", self.text)):
+            raise SettingError(
+                f"{start} has a brace that belongs to no field: write one such as {{identity}}"
+            )
+        if side := re.search(r"\{[^{}]*\}\{[^{}]*\}", self.text):
+            raise SettingError(
+                f"{start} has nothing between the fields in {side[0]}, so nobody can tell where one ends: "
+                "write the text that parts them, or one field in place of the two"
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it says about a file beside the identity: camera, group."""
+        return tuple(name for name in COLUMNS if f"{{{name}}}" in self.text)
+
+    def read(self, path: str) -> dict[str, str] | None:
+        """Reads what the name of a file says.
+
+        Args:
+            path: The file, relative to the folder, with forward slashes.
+
+        Returns:
+            Each field and its text; None where the name does not fit.
+        """
+        whole = PurePosixPath(self.text).suffix.lower() in SUFFIXES
+        name = path if whole else str(PurePosixPath(path).with_suffix(""))
+        parts = name.split("/")[-1 - self.text.count("/") :]
+        found = re.fullmatch(self._expression, "/".join(parts))
+        return None if found is None else found.groupdict()
+
+    @property
+    def _expression(self) -> str:
+        written = ""
+        for piece in re.split(r"(\{[^{}]*\})", self.text):
+            if piece == "{*}":
+                written += "[^/]*?"
+            elif piece.startswith("{"):
+                written += f"(?P<{piece[1:-1]}>[^/]+?)"
+            else:
+                written += re.escape(piece)
+        return written

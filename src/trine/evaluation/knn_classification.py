@@ -1,0 +1,192 @@
+"""Recognition: the nearest of a gallery vote on who the probe is, where all identities are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.distances import Distance
+from trine.errors import InputError
+from trine.evaluation.intervals import RESAMPLES, Interval, check_count
+from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.evaluation.per_query import PerQuery, intervals, mean_interval_of, means, value_of
+from trine.neighbours import as_rows, nearest_neighbours
+from trine.shapes import Float, Int64, Shaped
+
+__all__ = ["Recognition", "recognition"]
+
+
+@dataclass(frozen=True, eq=False)
+class Recognition:
+    """What `recognition` measured: one entry for each probe that counts, and their means.
+
+    Attributes:
+        probes: The rows of the probes.
+        labels: The identity of each probe, numbered from 0.
+        voted: The identity that its neighbours elected.
+        identities: The label of each number.
+        unmatched: How many probes were left out: nobody of their identity is in the gallery.
+        gallery: How many rows the gallery has.
+        k: How many neighbours voted.
+        distance: What ranked the gallery.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+    """
+
+    probes: Int64[np.ndarray, " q"]
+    labels: Int64[np.ndarray, " q"]
+    voted: Int64[np.ndarray, " q"]
+    identities: Shaped[np.ndarray, " c"]
+    unmatched: int
+    gallery: int
+    k: int
+    distance: Distance
+    resamples: int
+    seed: int
+
+    @property
+    def protocol(self) -> str:
+        """The rules, in words."""
+        voters = "the nearest decides" if self.k == 1 else f"vote of the {self.k} nearest"
+        tie = "" if self.k == 1 else ", a tie goes to the one with the nearest"
+        return f"recognition: closed set, {voters}{tie}"
+
+    @property
+    def accuracy(self) -> float:
+        """The share of probes whose identity was elected: the kNN accuracy."""
+        return float(self.per_query("accuracy").mean())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the accuracies of the identities, so that each counts alike."""
+        return float(np.mean(list(self.by_identity().values())))
+
+    def by_identity(self) -> dict[str, float]:
+        """The accuracy of the probes of each identity, by its label."""
+        own, counts = np.unique(self.labels, return_counts=True)
+        hits = np.bincount(self.labels, weights=self.per_query("accuracy"))[own]
+        shares = zip(own.tolist(), (hits / counts).tolist(), strict=True)
+        return {str(self.identities[label]): share for label, share in shares}
+
+    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
+        """The value of every probe for a figure: what its mean is made of.
+
+        Args:
+            figure: `"accuracy"`.
+            *arguments: None.
+
+        Raises:
+            InputError: The figure is unknown, or was given an argument.
+        """
+        return value_of(figure, arguments, {"accuracy": (self.voted == self.labels).astype(float)}, {})
+
+    def interval(self, figure: str = "accuracy", *arguments: int) -> Interval:
+        """The interval of a figure: identities of probes are drawn again, the gallery stays.
+
+        Args:
+            figure: As for `per_query`.
+            *arguments: As for `per_query`.
+
+        Raises:
+            InputError: As for `per_query`, or the report was made with `resamples=0`.
+        """
+        values = self.per_query(figure, *arguments)
+        return mean_interval_of(values, self.labels, resamples=self.resamples, seed=self.seed)
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        figures: PerQuery = {"accuracy": self.per_query("accuracy")}
+        return {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "k": self.k,
+            "probes": len(self.probes),
+            "probes_without_match": self.unmatched,
+            "identities": len(np.unique(self.labels)),
+            "gallery": self.gallery,
+            **means(figures),
+            "balanced_accuracy": self.balanced_accuracy,
+            "by_identity": self.by_identity(),
+            "intervals": intervals(figures, self.labels, resamples=self.resamples, seed=self.seed),
+        }
+
+
+def recognition(
+    probes: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    probe_labels: Labels,
+    gallery: Float[np.ndarray, "m d"] | Float[Tensor, "m d"],
+    gallery_labels: Labels,
+    *,
+    k: int = 5,
+    distance: Distance = "euclidean",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Recognition:
+    """Lets the `k` nearest of the gallery vote on the identity of every probe (Cover, Hart 1967).
+
+    Each neighbour has one vote. Among identities with equally many votes that one is elected whose nearest
+    neighbour is the nearest; equal distances rank by index. The search is exact, and never holds the
+    distances of all probes to all of the gallery. Who may be nobody of the gallery is asked by `open_set`.
+
+    Args:
+        probes: One row per probe.
+        probe_labels: The identity of each: integers of up to 64 bits, or strings. A probe of whose identity
+            the gallery has no row is left out, and counted.
+        gallery: One row per known item; no probe is among them.
+        gallery_labels: The identity of each.
+        k: How many neighbours vote, at least 1; all of a smaller gallery.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        resamples: How often identities are drawn again for an interval; 0 for none.
+        seed: Of those draws.
+
+    Returns:
+        The accuracy of the vote, of all probes and of each identity.
+
+    Raises:
+        InputError: No probe's identity is in the gallery, a row is not finite, or the arguments do not fit.
+
+    Example:
+        >>> gallery = np.array([[0.0], [1.0], [1.2], [5.0], [5.1]])
+        >>> names = ["ann", "bob", "bob", "cleo", "cleo"]
+        >>> report = recognition(np.array([[0.4], [4.9]]), ["ann", "cleo"], gallery, names, k=3)
+        >>> report.accuracy, report.by_identity()
+        (0.5, {'ann': 0.0, 'cleo': 1.0})
+    """
+    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+        raise InputError(f"k must be a number of neighbours of at least 1, given {k!r}")
+    check_count(resamples)
+    x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
+    own = checked(probe_labels, items=len(x), name="probe_labels")
+    theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
+    identities, labels, known = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
+    rows = np.flatnonzero(np.isin(labels, known))
+    if not len(rows):
+        raise InputError(
+            f"recognition needs a probe whose identity is in the gallery, given {len(x)} probes and "
+            f"{len(y)} gallery rows that share none; give a gallery of the probes' identities"
+        )
+    found = nearest_neighbours(x[torch.from_numpy(rows)], y, k=k, distance=distance).indices
+    return Recognition(
+        rows,
+        labels[rows],
+        _elected(known[found]),
+        identities,
+        len(x) - len(rows),
+        len(y),
+        found.shape[1],
+        distance,
+        resamples,
+        seed,
+    )
+
+
+def _elected(votes: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
+    """The label with the most votes of each row, which go from the nearest on; of several the first."""
+    counts = np.zeros(votes.shape, dtype=np.int64)
+    for voter in range(votes.shape[1]):
+        counts += votes == votes[:, [voter]]
+    winner: Int64[np.ndarray, " q"] = votes[np.arange(len(votes)), counts.argmax(axis=1)]
+    return winner

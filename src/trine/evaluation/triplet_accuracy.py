@@ -1,0 +1,283 @@
+"""Triplet agreement: how often the embeddings say what people said about three items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.distances import Distance, check_distance, paired_distances
+from trine.errors import InputError
+from trine.evaluation.index_arrays import named_rows
+from trine.evaluation.intervals import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    check_count,
+    check_figure,
+    check_resamples,
+    mean_interval,
+)
+from trine.evaluation.labels import Labels, codes
+from trine.neighbours import as_rows
+from trine.neighbours.rows import TILE
+from trine.shapes import Float, Int, Int64
+
+__all__ = ["Consistency", "TripletAgreement", "consistency", "triplet_agreement"]
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How far judgements agree among themselves.
+
+    Attributes:
+        triplets: How many there are.
+        duplicates: How many repeat an earlier one.
+        contradictions: How many are also there with positive and negative exchanged.
+        ceiling: The most that any distances could agree with, where some say the opposite of others.
+    """
+
+    triplets: int
+    duplicates: int
+    contradictions: int
+    ceiling: float
+
+
+def consistency(triplets: Int64[np.ndarray, "t 3"]) -> Consistency:
+    """Counts the judgements that repeat others, and those that contradict others.
+
+    Args:
+        triplets: Rows of anchor, positive and negative; at least one.
+
+    Example:
+        >>> consistency(np.array([[0, 1, 2], [0, 1, 2], [0, 2, 1], [1, 0, 2]]))
+        Consistency(triplets=4, duplicates=1, contradictions=3, ceiling=0.75)
+    """
+    both = np.concatenate([triplets, triplets[:, [0, 2, 1]]])
+    rows, inverse = np.unique(both, axis=0, return_inverse=True)
+    t = len(triplets)
+    there, opposite = (
+        np.bincount(half, minlength=len(rows)) for half in (inverse.ravel()[:t], inverse.ravel()[t:])
+    )
+    counts, reverse = there[there > 0], opposite[there > 0]
+    # Each pair of opposites stands in the table twice.
+    best = np.where(reverse > 0, np.maximum(counts, reverse) / 2, counts)
+    return Consistency(t, t - len(counts), int(counts[reverse > 0].sum()), float(best.sum() / t))
+
+
+class MarginHistogram(NamedTuple):
+    """How d_an − d_ap of triplets is distributed.
+
+    Attributes:
+        edges: The ends of the bins, ascending; 0 is one of them.
+        agree: For each bin, how many triplets the embeddings agree with.
+        disagree: For each bin, how many others.
+    """
+
+    edges: Float[np.ndarray, " e"]
+    agree: Int64[np.ndarray, " b"]
+    disagree: Int64[np.ndarray, " b"]
+
+
+@dataclass(frozen=True, eq=False)
+class TripletAgreement:
+    """How the distances of the embeddings stand to given triplets.
+
+    Attributes:
+        triplets: Rows of anchor, positive and negative.
+        margins: d_an − d_ap of each: above 0 where the embeddings agree, 0 where they tie.
+        groups: What is drawn for the interval: a number for each triplet.
+        grouped_by: What these are: `"anchors"`, or `"given groups"`.
+        distance: What was compared.
+        resamples: How often groups are drawn for an interval; 0 for none.
+        seed: Of the draws.
+    """
+
+    triplets: Int64[np.ndarray, "t 3"]
+    margins: Float[np.ndarray, " t"]
+    groups: Int64[np.ndarray, " t"]
+    grouped_by: str
+    distance: Distance
+    resamples: int
+    seed: int
+
+    protocol = "triplet agreement: d(anchor, positive) < d(anchor, negative); a tie is no agreement"
+
+    @property
+    def agreement(self) -> float:
+        """The share of triplets whose positive is nearer than the negative: 1 − the generalisation error."""
+        return float((self.margins > 0).mean())
+
+    @property
+    def ties(self) -> int:
+        """How many triplets have both equally far; they do not agree, though chance would settle half."""
+        return int((self.margins == 0).sum())
+
+    @property
+    def duplicates(self) -> int:
+        """How many triplets repeat an earlier one."""
+        return self._consistency.duplicates
+
+    @property
+    def contradictions(self) -> int:
+        """How many triplets are also there with positive and negative exchanged."""
+        return self._consistency.contradictions
+
+    @property
+    def ceiling(self) -> float:
+        """The most that any distances could agree with triplets of which some say the opposite of others."""
+        return self._consistency.ceiling
+
+    def histogram(self, bins: int = 60) -> MarginHistogram:
+        """Counts the margins of the triplets that the embeddings agree with, and of the others.
+
+        Args:
+            bins: About how many; none of them lies on both sides of 0.
+
+        Example:
+            >>> rows = np.array([[0.0], [1.0], [3.0]])
+            >>> counted = triplet_agreement(rows, [[0, 1, 2], [0, 2, 1]]).histogram(2)
+            >>> counted.edges.tolist(), counted.agree.tolist(), counted.disagree.tolist()
+            ([-2.0, 0.0, 2.0], [0, 1], [1, 0])
+        """
+        low, high = min(float(self.margins.min()), 0.0), max(float(self.margins.max()), 0.0)
+        step = (high - low) / bins or 1.0
+        first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
+        edges = step * np.arange(first, last + 1, dtype=float)
+        # What rounding left outside belongs to the last bins.
+        margins = self.margins.clip(edges[0], edges[-1])
+        agree, disagree = (
+            np.histogram(margins[chosen], edges)[0].astype(np.int64)
+            for chosen in (self.margins > 0, self.margins <= 0)
+        )
+        return MarginHistogram(edges, agree, disagree)
+
+    def interval(self, figure: str = "agreement") -> Interval:
+        """The interval of the agreement, by the bootstrap over anchors, or over the groups that were given.
+
+        Args:
+            figure: `"agreement"`.
+
+        Raises:
+            InputError: The figure is unknown, or no intervals were asked for.
+        """
+        check_figure(figure, ("agreement",))
+        check_resamples(self.resamples)
+        return mean_interval(
+            (self.margins > 0).astype(float), self.groups, resamples=self.resamples, seed=self.seed
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+        intervals: dict[str, object] | None = None
+        if self.resamples:
+            agreement = self.interval().to_json()
+            intervals = {"level": LEVEL, "resamples": self.resamples, "agreement": agreement}
+        return {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "triplets": len(self.triplets),
+            "duplicates": self.duplicates,
+            "contradictions": self.contradictions,
+            "ties": self.ties,
+            "agreement": self.agreement,
+            "ceiling": self.ceiling,
+            "resampled": self.grouped_by,
+            "groups": len(np.unique(self.groups)),
+            "intervals": intervals,
+        }
+
+    @cached_property
+    def _consistency(self) -> Consistency:
+        return consistency(self.triplets)
+
+
+def triplet_agreement(
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    triplets: Int[np.ndarray, "t 3"] | Int[Tensor, "t 3"] | Sequence[Sequence[int]],
+    *,
+    distance: Distance = "euclidean",
+    groups: Labels | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> TripletAgreement:
+    """Counts how many given triplets, such as people's judgements, the embeddings satisfy.
+
+    A triplet says: the positive is more like the anchor than the negative is. It is satisfied where
+    d(anchor, positive) < d(anchor, negative); one minus the share is the generalisation error of the
+    literature (van der Maaten, Weinberger 2012). A tie is not satisfied, and is counted apart, so that
+    embeddings that collapse to a point score 0. Every triplet counts once, repeated and contradicting ones
+    too; their numbers are in the report.
+
+    Args:
+        embeddings: One row per item.
+        triplets: Rows of anchor, positive and negative. Those of a table by the names of its items:
+            `trine.data.read_triplets(path).positions(names)`.
+        distance: `"squared_euclidean"` (agrees as `"euclidean"`), `"euclidean"` or `"cosine"`.
+        groups: What is drawn again for the interval: one label per triplet, such as the person who judged
+            it; the anchors where left out.
+        resamples: How often to draw; 0 for no interval.
+        seed: Of the draws.
+
+    Returns:
+        The share, its interval, and what stands behind them.
+
+    Raises:
+        InputError: There are no triplets, one names an item twice or a row that is not there, a row is not
+            finite, or the groups do not fit.
+
+    Example:
+        >>> rows = np.array([[0.0], [1.0], [3.0]])
+        >>> report = triplet_agreement(rows, np.array([[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]]))
+        >>> report.agreement, report.ties, report.contradictions, report.ceiling
+        (0.75, 0, 2, 0.75)
+    """
+    check_distance(distance)
+    check_count(resamples)
+    rows = as_rows(embeddings, name="embeddings")
+    listed = named_rows(triplets, columns=3, items=len(rows), name="triplet")
+    _check(listed)
+    drawn = listed[:, 0] if groups is None else codes(groups, items=len(listed), name="groups")
+    nearer, farther = (_distances(rows, listed[:, [0, other]], distance) for other in (1, 2))
+    return TripletAgreement(
+        listed,
+        farther - nearer,
+        np.unique(drawn, return_inverse=True)[1].astype(np.int64),
+        "anchors" if groups is None else "given groups",
+        distance,
+        resamples,
+        seed,
+    )
+
+
+def _check(triplets: Int64[np.ndarray, "t 3"]) -> None:
+    if not len(triplets):
+        raise InputError("triplet agreement needs at least one triplet, given none")
+    anchor, positive, negative = triplets.T
+    twice = (anchor == positive) | (anchor == negative) | (positive == negative)
+    if twice.any():
+        row = int(twice.argmax())
+        raise InputError(
+            f"triplet {row} names an item twice ({triplets[row].tolist()}): expected three different ones"
+        )
+
+
+def _distances(
+    rows: Float[Tensor, "n d"], pairs: Int64[np.ndarray, "t 2"], distance: Distance
+) -> Float[np.ndarray, " t"]:
+    """Measures each different pair once, in float64: many triplets are about few items."""
+    different, inverse = np.unique(np.sort(pairs, axis=1), axis=0, return_inverse=True)
+    found = np.empty(len(different))
+    step = max(1, TILE // (4 * max(rows.shape[1], 1)))
+    for start in range(0, len(different), step):
+        part = torch.from_numpy(different[start : start + step]).to(rows.device)
+        x, y = (rows[part[:, side]].double() for side in (0, 1))
+        found[start : start + step] = paired_distances(x, y, distance=distance).cpu().numpy()
+    measured: Float[np.ndarray, " t"] = found[inverse.ravel()]
+    return measured

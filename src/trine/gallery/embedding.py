@@ -1,0 +1,119 @@
+"""From what the caller has to what a store takes: names checked, items embedded, rows made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trine.data import Dataset, ImageFiles, Items, Texts
+from trine.errors import GalleryError, InputError
+from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
+from trine.gallery.store import Store
+from trine.gallery.verify import EmbeddingEncoder
+from trine.shapes import Float32
+
+TEXT = "text"
+"""The key of metadata under which a gallery keeps what its items say, where they are texts."""
+
+
+class Intake:
+    """Makes records and probes for one store, with its encoder where there is one."""
+
+    def __init__(self, store: Store, encoder: EmbeddingEncoder | None) -> None:
+        """Takes the store that everything is for."""
+        self._store = store
+        self.encoder = encoder
+
+    def records(self, batch: Sequence[Entry]) -> list[Record]:
+        """Checks entries and embeds those that bring no embedding.
+
+        Raises:
+            GalleryError: An embedding cannot be used, or one is missing and there is no encoder.
+            InputError: A name or the metadata cannot be kept.
+        """
+        for entry in batch:
+            if not isinstance(entry, Entry):
+                raise InputError(
+                    f"enrol_many takes entries, as trine.gallery.Entry('ann', 'ann/1.jpg', embedding), given "
+                    f"a {type(entry).__name__}"
+                )
+            check_name(entry.identity, "identity")
+            check_name(entry.item, "item")
+        metadata = [metadata_text(entry.metadata, entry.item) for entry in batch]
+        rows = np.empty((len(batch), self._store.binding.dimension), dtype=np.float32)
+        given = [i for i, entry in enumerate(batch) if entry.embedding is not None]
+        rows[given] = self._rows([batch[i].embedding for i in given], [batch[i].item for i in given])
+        others = [i for i, entry in enumerate(batch) if entry.embedding is None]
+        if others:
+            contents = [_content(batch[i]) for i in others]
+            rows[others] = self._embed(contents, [batch[i].item for i in others])
+        return [
+            Record(entry.identity, entry.item, row, text, _source(entry))
+            for entry, row, text in zip(batch, rows, metadata, strict=True)
+        ]
+
+    def entries(
+        self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
+    ) -> Iterator[Entry]:
+        """Embeds a dataset a chunk at a time; metadata: its columns, its texts, and what is said by name."""
+        if not isinstance(dataset, Dataset):
+            raise InputError(
+                f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or "
+                f"enrol pictures one by one"
+            )
+        for start in range(0, len(dataset), chunk):
+            part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
+            columns = {name: values.tolist() for name, values in part.columns.items()}
+            rows = self._embed(part.items, part.names)
+            paths = part.items.paths if isinstance(part.items, ImageFiles) else [None] * len(part)
+            for i, (name, row, path) in enumerate(zip(part.names, rows, paths, strict=True)):
+                about = {column: values[i] for column, values in columns.items()}
+                if isinstance(part.items, Texts):
+                    about = {TEXT: part.items[i]} | about
+                about |= metadata.get(name, {})
+                source = None if path is None else str(Path(path).absolute())
+                yield Entry(part.identity(i), name, row, metadata=about, source=source)
+
+    def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
+        """Returns the one row to ask about, from an item or from its embedding."""
+        if (item is None) == (embedding is None):
+            raise InputError("give one probe: an item for the encoder, or its embedding")
+        if embedding is None:
+            return self._embed([item], ["the probe"])
+        return self._rows([embedding], ["the probe"])
+
+    def probes(
+        self, items: Sequence[Any] | Items | None, embeddings: Vectors | None
+    ) -> Float32[np.ndarray, "n d"]:
+        """Returns the rows to ask about, from items or from their embeddings."""
+        if (items is None) == (embeddings is None):
+            raise InputError("give the probes once: items for the encoder, or their embeddings")
+        if items is not None:
+            return self._embed(items)
+        return self._rows([] if embeddings is None else embeddings, [])
+
+    def _rows(self, vectors: Vectors, names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        return as_rows(vectors, dimension=self._store.binding.dimension, names=names)
+
+    def _embed(self, items: Sequence[Any] | Items, names: Sequence[str] = ()) -> Float32[np.ndarray, "n d"]:
+        if self.encoder is None:
+            raise GalleryError(
+                f"the gallery {self._store.address} was opened without an encoder: open it with "
+                f"encoder=, or pass embeddings"
+            )
+        return self._rows(self.encoder.embed(items), names)
+
+
+def _content(entry: Entry) -> Any:
+    return entry.item if entry.content is None else entry.content
+
+
+def _source(entry: Entry) -> str | None:
+    """The file that a rebuild can read the item's content from again."""
+    if entry.source is not None:
+        return entry.source
+    content = _content(entry) if entry.embedding is None else entry.content
+    return str(Path(content).absolute()) if isinstance(content, str | Path) else None

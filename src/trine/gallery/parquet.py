@@ -1,0 +1,184 @@
+"""Galleries as Parquet tables, and from one store to another."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trine.errors import DataError, GalleryError, require
+from trine.gallery.binding import Claim, open_store
+from trine.gallery.bulk_write import NOTE as RECALL
+from trine.gallery.bulk_write import batched, pour
+from trine.gallery.clusters import NOTE as CLUSTERS
+from trine.gallery.embedding import Intake
+from trine.gallery.entries import Enrolment, Entry, Record
+from trine.gallery.quantization import Form
+from trine.gallery.store import Binding, Store
+
+BOUND = b"trine"
+"""The key in a table's own metadata under which it says what its embeddings are bound to."""
+
+COLUMNS = ("item", "identity", "embedding", "metadata")
+
+Progress = Callable[[int], None]
+
+
+def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
+    """Writes every record as a table; see `Gallery.export_parquet`."""
+    arrow, parquet = _arrow()
+    bound = store.binding
+    schema = arrow.schema(
+        [
+            ("item", arrow.string()),
+            ("identity", arrow.string()),
+            ("embedding", arrow.list_(arrow.float32(), bound.dimension)),
+            ("metadata", arrow.string()),
+            ("source", arrow.string()),
+        ],
+        metadata={BOUND: json.dumps(bound.to_texts())},
+    )
+    if not path.parent.is_dir():
+        raise DataError(f"{path} cannot be written: there is no folder {path.parent}")
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    count = 0
+    try:
+        with unfinished.open("wb") as file:
+            with parquet.ParquetWriter(file, schema) as writer:
+                for batch in batched(store.scan(), chunk):
+                    writer.write_table(arrow.table(_columns(arrow, batch), schema=schema))
+                    count += len(batch)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def import_parquet(
+    store: Store, path: Path, *, chunk: int, progress: Progress | None, intake: Intake
+) -> Enrolment:
+    """Writes the records of a table; see `Gallery.import_parquet`."""
+    file = _opened(path)
+    with file:
+        bound = _bound(file, path)
+        Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)
+        schema = file.schema_arrow
+        columns = [*COLUMNS, *(["source"] if "source" in schema.names else [])]
+        tables = (batch.to_pylist() for batch in file.iter_batches(chunk, columns=columns))
+        batches = (intake.records([_entry(row, path) for row in rows]) for rows in tables)
+        return pour(store, batches, progress=progress, full=bound.form == "float32")
+
+
+def bound_by(path: Path) -> Binding:
+    """Returns what the gallery was bound to that a table was exported from.
+
+    Raises:
+        DataError: The file cannot be read, or lacks a column or the name of its encoder.
+    """
+    with _opened(path) as file:
+        return _bound(file, path)
+
+
+def copy_gallery(
+    source: Store,
+    target: str | Path,
+    *,
+    form: Form | None = None,
+    chunk: int = 4096,
+    progress: Progress | None = None,
+) -> Enrolment:
+    """Copies every record of a store, its clusters and its notes into another, new or begun before.
+
+    Args:
+        source: What to copy.
+        target: The address of the other; made where it is missing.
+        form: How a new gallery keeps its embeddings; as the source where left out.
+        chunk: How many records are written together.
+        progress: Called with the number of records so far, whenever a chunk is on the disk.
+
+    Returns:
+        How many records were new, replaced and there already.
+
+    Raises:
+        GalleryError: The target is bound to another encoder, or is of another form.
+    """
+    bound = source.binding
+    other = open_store(target, binding=replace(bound, form=form or bound.form))
+    try:
+        Claim(bound.dimension, bound.fingerprint, bound.distance, form).check(other)
+        full = bound.form == "float32"
+        done = pour(other, batched(source.scan(), chunk), progress=progress, full=full)
+        other.assign(source.clusters())
+        notes = source.notes()
+        for name in (CLUSTERS, *([RECALL] if bound.form == other.binding.form else [])):
+            if name in notes:
+                other.note(name, notes[name])
+        return done
+    finally:
+        other.close()
+
+
+def _opened(path: Path) -> Any:
+    _, parquet = _arrow()
+    try:
+        return parquet.ParquetFile(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # pyarrow's own errors are of this kind
+        raise DataError(f"{path} is no Parquet table: {str(error).partition('. ')[0]}") from error
+
+
+def _bound(file: Any, path: Path) -> Binding:
+    schema = file.schema_arrow
+    missing = [name for name in COLUMNS if name not in schema.names]
+    if missing:
+        raise DataError(f"{path} has no column {missing[0]!r}: expected {', '.join(COLUMNS)}")
+    texts = (schema.metadata or {}).get(BOUND)
+    if texts is None:
+        raise DataError(
+            f"{path} does not say which encoder its embeddings are of: enrol them as embeddings made "
+            f"elsewhere, or export the table from a gallery"
+        )
+    try:
+        return Binding.from_texts(json.loads(texts), str(path))
+    except (GalleryError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} does not say in a way that can be read of which encoder its embeddings are: export the "
+            f"table again"
+        ) from error
+
+
+def _columns(arrow: Any, batch: Sequence[Record]) -> dict[str, Any]:
+    rows = np.stack([record.embedding for record in batch])
+    return {
+        "item": [record.item for record in batch],
+        "identity": [record.identity for record in batch],
+        "embedding": arrow.FixedSizeListArray.from_arrays(arrow.array(rows.ravel()), rows.shape[1]),
+        "metadata": [record.metadata for record in batch],
+        "source": [record.source for record in batch],
+    }
+
+
+def _entry(row: dict[str, Any], path: Path) -> Entry:
+    try:
+        metadata = json.loads(row["metadata"] or "{}")
+        if not isinstance(metadata, dict):
+            raise ValueError("no JSON object")
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} has metadata that cannot be read for the item {row['item']!r}: {error}"
+        ) from error
+    return Entry(row["identity"], row["item"], row["embedding"], metadata=metadata, source=row.get("source"))
+
+
+def _arrow() -> tuple[Any, Any]:
+    return require("pyarrow", extra="gallery"), require("pyarrow.parquet", extra="gallery")

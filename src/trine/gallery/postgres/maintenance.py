@@ -1,0 +1,161 @@
+"""Whether a gallery on a server is sound, what can be mended in it, its index, and how it forgets."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+from trine.errors import GalleryError, require
+from trine.gallery.internal_notes import TRACES
+from trine.gallery.postgres.database import Database, Session
+from trine.gallery.postgres.search import INDEX, LARGE, index_expression, index_kind
+from trine.gallery.store import Binding
+
+_BUILDING = 0x74726E66
+"""The advisory lock of who builds an index; with it goes the id of the table."""
+
+_EMPTY = "NOT EXISTS (SELECT FROM items WHERE identity = identities.id)"
+
+_INDICES = (
+    "SELECT indexrelid::regclass::text, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+    " JOIN pg_am ON pg_am.oid = relam WHERE amname = 'hnsw' AND indrelid = 'items'::regclass"
+)
+
+
+def check(session: Session, binding: Binding, *, exact: bool) -> list[str]:
+    """Returns a sentence for each thing that is wrong with the gallery or with its server."""
+    problems = []
+    for setting, harm in (
+        ("fsync", "a power cut may damage or lose what was acknowledged"),
+        ("full_page_writes", "a power cut may damage the gallery"),
+    ):
+        if session.run("SELECT current_setting(%s)", (setting,)).fetchall() == [("off",)]:
+            problems.append(f"the server runs with {setting} = off: {harm}")
+    try:
+        # Every byte is read once, which is where a damaged page shows.
+        session.run("SELECT count(l2_distance(embedding, embedding)), count(metadata::text) FROM items")
+    except require("psycopg.errors", extra="pgvector").InternalError as error:
+        return [*problems, f"the tables are damaged: {str(error).splitlines()[0]}"]
+    empty = session.run(f"SELECT name FROM identities WHERE {_EMPTY} ORDER BY name").fetchall()
+    problems += [f"the identity {name!r} has no items" for (name,) in empty]
+    if session.indexed and not _sound(session):
+        problems.append("the index for the search is missing or half built, so every search is slow")
+    elif not (session.indexed or exact) and index_kind(binding) and count(session) > 2 * LARGE:
+        problems.append("the index for the search is missing, so every search is slow")
+    return problems
+
+
+def repair(database: Database, binding: Binding, *, exact: bool) -> list[str]:
+    """Mends what `check` finds, wipes the traces of what was forgotten, and says what was done.
+
+    Args:
+        database: The gallery.
+        binding: What it is bound to.
+        exact: Whether it is searched exactly, so that it needs no index.
+
+    Raises:
+        GalleryError: Another transaction still sees what was forgotten, or a lock cannot be had.
+    """
+    done = []
+    gone = database.write(lambda session: session.run(f"DELETE FROM identities WHERE {_EMPTY}").rowcount)
+    if gone:
+        done.append(f"{gone} identities without items were deleted")
+    if purge(database):
+        done.append(
+            "the traces of forgotten items were wiped from the tables; the server's log and backups keep "
+            "theirs until these are overwritten"
+        )
+    indexed, sound, items = database.read(lambda s: (s.indexed, _sound(s), count(s)))
+    if not sound and index_kind(binding) and (indexed or (not exact and items > LARGE)):
+        if not build_index(database, binding):
+            raise GalleryError(
+                f"the index for the search of the gallery {database.address.shown} could not be built: see "
+                f"the server's log; searches are exact and slow until then"
+            )
+        done.append("the index for the search was built")
+    return done
+
+
+def purge(database: Database) -> bool:
+    """Writes the tables anew without what was deleted; says whether there was need.
+
+    Raises:
+        GalleryError: Another transaction still sees what was deleted, a lock cannot be had, or the user
+            does not own the tables.
+    """
+    if not database.read(lambda s: s.run("SELECT 1 FROM notes WHERE name = %s", (TRACES,)).fetchall()):
+        return False
+    kept: list[int] = []
+    refused: list[str] = []
+
+    def listen(notice: Any) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            refused.append(notice.message_primary)
+        # "3 dead row versions cannot be removed yet.", in the language of the server.
+        found = re.match(r"\s*(\d+)", notice.message_detail or "")
+        kept.append(int(found[1]) if found else 0)
+
+    with database.alone() as connection:
+        connection.add_notice_handler(listen)
+        connection.execute("SET client_min_messages = info")
+        for table in ("items", "identities", "staged"):
+            connection.execute(f"VACUUM (FULL, VERBOSE, ANALYZE) {table}".encode())
+    if refused:
+        raise GalleryError(
+            f"what was forgotten is gone from every answer, but traces are left in the tables of "
+            f"{database.address.shown} ({refused[0]}): repair the gallery as the owner of its tables"
+        )
+    if any(kept):
+        raise GalleryError(
+            f"what was forgotten is gone from every answer, but traces are left in the tables of "
+            f"{database.address.shown}, since another transaction is still open: repair the gallery when it "
+            f"has ended"
+        )
+    database.write(lambda session: session.run("DELETE FROM notes WHERE name = %s", (TRACES,)))
+    return True
+
+
+def build_index(database: Database, binding: Binding) -> bool:
+    """Builds the index for the search while others read and write, and says whether it stands now."""
+    of = index_kind(binding)
+    if of is None:
+        return False
+    with database.alone() as connection:
+        key = "SELECT {}(%s, 'items'::regclass::oid::int)"
+        row = connection.execute(key.format("pg_try_advisory_lock").encode(), (_BUILDING,)).fetchone()
+        if row != (True,):
+            return False  # another process builds it
+        for index, valid in connection.execute(_INDICES.encode()).fetchall():
+            if valid:
+                _say_indexed(database)
+                return True
+            connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}".encode())
+        # The graph is built fast while it fits into this memory.
+        (items,) = connection.execute("SELECT count(*) FROM items").fetchone() or (0,)
+        each = binding.dimension * (2 if of == "halfvec" else 4) + 400
+        memory = min(max(64 << 10, items * each * 5 // 4 >> 10), 4 << 20)
+        connection.execute(f"SET maintenance_work_mem = '{memory}kB'".encode())
+        how = INDEX.format(expression=index_expression(binding), kind=of)
+        try:
+            connection.execute(f"CREATE INDEX CONCURRENTLY ON items {how}".encode())
+        except require("psycopg", extra="pgvector").Error:
+            with contextlib.suppress(Exception):
+                for index, _ in connection.execute(_INDICES.encode()).fetchall():
+                    connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}".encode())
+            return False
+        _say_indexed(database)
+    return True
+
+
+def _say_indexed(database: Database) -> None:
+    database.write(lambda session: session.run("UPDATE state SET indexed = true"))
+
+
+def _sound(session: Session) -> bool:
+    return any(valid for _, valid in session.run(_INDICES))
+
+
+def count(session: Session) -> int:
+    """Returns the number of items."""
+    return int(session.run("SELECT count(*) FROM items").fetchall()[0][0])

@@ -1,0 +1,130 @@
+"""Whether the SQLite file of a gallery is sound, what can be mended in it, and how it forgets."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+
+import numpy as np
+
+from trine.errors import GalleryError
+from trine.gallery.internal_notes import TRACES
+from trine.gallery.quantization import unpack
+from trine.gallery.sqlite.database import Database
+from trine.gallery.store import Binding
+
+_AT_ONCE = 4096
+
+
+def purge(database: Database) -> bool:
+    """Writes the file anew without what was deleted, and empties the log; says whether there was need.
+
+    Deleted content is overwritten as it goes, but pages that were rearranged before, and the log, may
+    still hold copies.
+
+    Raises:
+        GalleryError: Another process kept the log busy, or the disk is full.
+    """
+    with database.lock, database.errors():
+        if database.run("SELECT 1 FROM notes WHERE name = ?", (TRACES,)).fetchone() is None:
+            return False
+        try:
+            database.run("VACUUM")
+            busy = database.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise GalleryError(
+                f"what was forgotten is gone from every answer, but traces may be left in {database.path} "
+                f"({error}): make room for a second copy of the file, then repair the gallery"
+            ) from error
+        if busy:
+            raise GalleryError(
+                f"what was forgotten is gone from every answer, but traces may be left in {database.path}, "
+                f"which another process keeps busy: repair the gallery when that has finished"
+            )
+    with database.writing():
+        database.run("DELETE FROM notes WHERE name = ?", (TRACES,))
+    return True
+
+
+def check(database: Database, binding: Binding) -> list[str]:
+    """Returns a sentence for each thing that is wrong with the file or with what is in it."""
+    with database.reading():
+        problems = _damage(database)
+        if problems:
+            return problems
+        problems = [f"the item {item!r} {why}" for _, item, why in _unreadable(database, binding)]
+        empty = database.run(
+            "SELECT name FROM identities WHERE id NOT IN (SELECT identity FROM items) ORDER BY name"
+        )
+        problems += [f"the identity {name!r} has no items" for (name,) in empty]
+        if database.run("SELECT 1 FROM notes WHERE name = ?", (TRACES,)).fetchone():
+            problems.append("traces of forgotten items may be left in the file")
+    return problems
+
+
+def repair(database: Database, binding: Binding) -> list[str]:
+    """Mends what `check` finds, and returns a sentence for each thing done.
+
+    Raises:
+        GalleryError: The file itself is damaged.
+    """
+    done = []
+    with database.writing() as stamp:
+        if _damage(database):
+            database.run("REINDEX")
+            # A transaction that changes no row is taken for one that has nothing to keep.
+            database.run("UPDATE state SET changed = ?", (stamp,))
+            done.append("the indices of the file were made anew")
+        if _damage(database):
+            raise GalleryError(
+                f"the gallery {database.path} is damaged ({_damage(database)[0]}): restore it from a backup"
+            )
+    with database.writing() as stamp:
+        for number, item, why in list(_unreadable(database, binding)):
+            database.run("INSERT OR REPLACE INTO removed (id, changed) VALUES (?, ?)", (number, stamp))
+            database.run("DELETE FROM items WHERE id = ?", (number,))
+            done.append(f"the item {item!r} was deleted, since it {why}")
+        gone = database.run("DELETE FROM identities WHERE id NOT IN (SELECT identity FROM items)").rowcount
+        if gone:
+            done.append(f"{gone} identities without items were deleted")
+    if purge(database):
+        done.append("the traces of forgotten items were wiped")
+    return done
+
+
+def _damage(database: Database) -> list[str]:
+    try:
+        # What a condition of a table says of one row is found row by row, and can be mended.
+        database.run("PRAGMA ignore_check_constraints = ON")
+        found = [row[0] for row in database.run("PRAGMA integrity_check(10)")]
+        orphans = database.run("PRAGMA foreign_key_check").fetchall()
+    except sqlite3.DatabaseError as error:
+        return [f"the file is damaged: {error}"]
+    finally:
+        database.run("PRAGMA ignore_check_constraints = OFF")
+    problems = [f"the file is damaged: {line}" for line in found if line != "ok"]
+    return problems + [f"the file is damaged: a row of {row[0]} refers to nothing" for row in orphans]
+
+
+def _unreadable(database: Database, binding: Binding) -> Iterator[tuple[int, str, str]]:
+    cursor = database.run("SELECT id, item, embedding, metadata FROM items")
+    while rows := cursor.fetchmany(_AT_ONCE):
+        for number, item, packed, metadata in rows:
+            why = _fault(packed, metadata, binding)
+            if why is not None:
+                yield number, item, why
+
+
+def _fault(packed: bytes, metadata: str, binding: Binding) -> str | None:
+    try:
+        row = unpack([packed], form=binding.form, dimension=binding.dimension)
+    except (TypeError, ValueError):
+        return "has an embedding that cannot be read"
+    if not np.isfinite(row).all():
+        return "has an embedding that is not finite"
+    try:
+        sound = isinstance(json.loads(metadata), dict)
+    except ValueError:
+        sound = False
+    return None if sound else "has metadata that is no JSON object"

@@ -1,0 +1,104 @@
+"""Which judgement was in which part of a run, kept as a table to be looked at and learned from again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from trine.data import Dataset, TripletSplit, questions
+from trine.data.sources.table import read_columns, strings
+from trine.data.sources.triplets import COLUMNS
+from trine.errors import DataError, ModelError, require
+from trine.pipelines.files import write_file
+from trine.pipelines.split_record import Part, name_of, run_of, trained_among
+from trine.shapes import Int64
+
+TABLE = "triplets.parquet"
+PARTS = ("train", "validation", "test")
+
+
+def told(triplets: Int64[np.ndarray, "t 3"]) -> str:
+    """Puts judgements in words."""
+    return f"{len(triplets):,} judgements of {len(np.unique(triplets)):,} items"
+
+
+def write_judgements(run: Path, dataset: Dataset, parts: TripletSplit) -> None:
+    """Writes each judgement of a run with its part.
+
+    Args:
+        run: The run folder.
+        dataset: The items, which the triplets of the parts are positions among.
+        parts: The judgements.
+
+    Raises:
+        InputError: The table cannot be written.
+    """
+    pa = require("pyarrow", extra="train")
+    parquet = require("pyarrow.parquet", extra="train")
+    rows = np.concatenate(list(parts.parts.values()))
+    names = np.array(dataset.names, dtype=object)
+    columns = {column: pa.array(names[rows[:, at]], pa.string()) for at, column in enumerate(COLUMNS)}
+    sizes = [len(each) for each in parts.parts.values()]
+    table = pa.table({**columns, "part": pa.array(np.repeat(PARTS, sizes).tolist(), pa.string())})
+    write_file(run / TABLE, lambda partial: parquet.write_table(table, partial))
+
+
+def judged_part(
+    run: str | Path, dataset: Dataset, triplets: Int64[np.ndarray, "t 3"], part: Part
+) -> tuple[Int64[np.ndarray, "t 3"], str]:
+    """Finds the judgements of a part of those that a run was trained on.
+
+    Args:
+        run: The run folder.
+        dataset: The items.
+        triplets: The judgements that are given, as positions among the items. They are taken for the run's
+            own where they answer every question that the run's answer.
+        part: Which of them; `auto` is the test part of the run's own, and all of others.
+
+    Returns:
+        The judgements, and the part in words.
+
+    Raises:
+        DataError: There is no such part.
+        ModelError: The record of the judgements is damaged.
+    """
+    recorded, kind = _recorded(run_of(Path(run)), dataset)
+    asked = questions(np.concatenate([recorded, triplets]))
+    before, now = asked[: len(recorded)], asked[len(recorded) :]
+    part_at = np.full(int(asked.max(initial=-1)) + 1, -1, dtype=np.int64)
+    part_at[before] = kind
+    own = len(recorded) > 0 and bool((kind >= 0).all()) and bool(np.isin(before, now).all())
+    if part == "all" or (part == "auto" and not own):
+        known = int((part_at[now] == 0).sum())
+        items = trained_among(run, dataset.subset(np.unique(triplets)))
+        leaks = [f"{known:,} of them trained on"] if known else []
+        leaks += [f"{items:,} of these items trained on"] if items and not known else []
+        return triplets, ", ".join([f"all {told(triplets)}", *leaks])
+    if not own:
+        raise DataError(
+            f"these judgements of {name_of(dataset)} are not those that {run} was trained on, so there is no "
+            f"{part} part of them; use --part all"
+        )
+    wanted = "test" if part == "auto" else part
+    chosen = triplets[part_at[now] == PARTS.index(wanted)]
+    if not len(chosen):
+        raise DataError(f"{run} has no {wanted} part: name another one")
+    return chosen, f"{wanted} part ({told(chosen)})"
+
+
+def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], Int64[np.ndarray, " t"]]:
+    """The judgements of a run and the number of their parts; −1 for those of items that are not there."""
+    path = run / TABLE
+    if not path.is_file():
+        return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)
+    try:
+        table = read_columns(path, COLUMNS)
+        columns = [strings(table, name) for name in (*COLUMNS, "part")]
+        kind = np.array([PARTS.index(part) for part in columns[3]], dtype=np.int64)
+    except (DataError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is damaged ({error}): delete it to evaluate with --part all") from error
+    place = {name: at for at, name in enumerate(dataset.names)}
+    rows = np.array([[place.get(name, -1) for name in names] for names in columns[:3]], dtype=np.int64).T
+    kind[(rows < 0).any(axis=1)] = -1
+    return np.ascontiguousarray(rows), kind

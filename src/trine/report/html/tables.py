@@ -1,0 +1,83 @@
+"""Tables of figures, with their intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from trine.evaluation.intervals import Interval
+from trine.report.html.markup import Child, Markup, element, join
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: int = 1) -> Markup:
+    """Makes a table that scrolls by itself where the page is too narrow for it.
+
+    Args:
+        head: What the columns are called.
+        rows: The cells of each row, the first of which names it; a line of text heads those that follow.
+        words: How many columns on the left hold words; the others hold figures, aligned to the right.
+
+    Returns:
+        The table.
+    """
+
+    def cell(at: int, child: Child) -> Markup:
+        if at == 0:
+            return element("th", child, scope="row")
+        return element("td", child, class_=None if at < words else "n")
+
+    def row(cells: Sequence[Child] | str) -> Markup:
+        if isinstance(cells, str):
+            title = element("th", cells, colspan=len(head), scope="colgroup", class_="group")
+            return element("tr", title)
+        return element("tr", *(cell(at, child) for at, child in enumerate(cells)))
+
+    titles = [
+        element("th", title, scope="col", class_=None if at < words else "n") for at, title in enumerate(head)
+    ]
+    return element(
+        "div",
+        element(
+            "table",
+            element("thead", element("tr", *titles)),
+            element("tbody", *(row(cells) for cells in rows)),
+        ),
+        class_="scroll",
+        tabindex=0,
+    )
+
+
+def figure(value: float | None, interval: Interval | None = None, *, signed: bool = False) -> Markup:
+    """Writes a figure, with its interval in small beside it.
+
+    Args:
+        value: The figure; None and NaN give a dash.
+        interval: What to write with it.
+        signed: Whether to write a plus, as for differences.
+
+    Example:
+        >>> figure(0.8931, Interval(0.84, 0.94))
+        '<b>0.893</b> <small>0.840 to 0.940</small>'
+        >>> figure(None)
+        '–'
+    """
+    if value is None or math.isnan(value):
+        return Markup("–")
+    written = element("b", _written(value, signed))
+    if interval is None or math.isnan(interval.low):
+        return written
+    ends = f"{_written(interval.low, signed)} to {_written(interval.high, signed)}"
+    return join(written, " ", element("small", ends))
+
+
+def facts(entries: Sequence[tuple[str, Child]]) -> Markup:
+    """Makes a list of names and what they stand for."""
+    return element(
+        "dl", *(join(element("dt", name), element("dd", said)) for name, said in entries), class_="facts"
+    )
+
+
+def _written(value: float, signed: bool) -> str:
+    plain = f"{abs(value):.3f}"
+    sign = "" if float(plain) == 0 else "−" if value < 0 else "+" if signed else ""
+    return f"{sign}{plain}"

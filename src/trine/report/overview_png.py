@@ -1,0 +1,234 @@
+"""One picture of what an encoder has learned: neighbour rows, a 2-D map, the distances of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trine.data import Dataset
+from trine.distances import Distance
+from trine.errors import InputError, require
+from trine.evaluation.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
+from trine.evaluation.triplet_accuracy import TripletAgreement
+from trine.evaluation.verification import verification
+from trine.neighbours import as_rows
+from trine.report.projection import draw_embedding, draw_map
+from trine.report.selection import View, view
+from trine.shapes import Float
+
+
+def picture(
+    dataset: Dataset,
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    *,
+    path: str | Path,
+    distance: Distance = "euclidean",
+    threshold: float | None = None,
+    look: View | None = None,
+    judged: TripletAgreement | None = None,
+) -> Path:
+    """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
+
+    Embeddings of two dimensions are no map but themselves, with some of the pictures where they stand.
+    A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
+    What is shown is chosen by `view`; the histogram is of the items on the map. Where no identities are
+    known, nothing is right or wrong, and the histogram is of the judgements, where these are given.
+
+    Args:
+        dataset: The items; pictures are shown, vectors only mapped.
+        embeddings: One row per item of the data set.
+        path: The PNG to write; its folder must exist.
+        distance: What ranks the neighbours.
+        threshold: A distance to mark in the histogram: the calibrated one.
+        look: What to show, where it is known already; by `view` where left out.
+        judged: Triplets that people judged, measured.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: There are fewer than two items, or not one embedding per item.
+        MissingDependencyError: matplotlib or scikit-learn is not installed.
+    """
+    agg = require("matplotlib.backends.backend_agg", extra="train")
+    figures = require("matplotlib.figure", extra="train")
+    x = as_rows(embeddings, name="embeddings").cpu()
+    if len(x) != len(dataset) or len(x) < 2:
+        raise InputError(
+            f"a picture needs at least two items and one embedding for each, "
+            f"given {len(x)} embeddings of {len(dataset)} items"
+        )
+    look = view(x, dataset.labels, distance=distance) if look is None else look
+    images = dataset.kind == "images"
+    figure = figures.Figure(figsize=(16, 9) if images else (15, 7), dpi=110, facecolor="white")
+    agg.FigureCanvasAgg(figure)
+    if images:
+        left = figure.add_axes((0.02, 0.03, 0.49, 0.89))
+        plane = figure.add_axes((0.54, 0.37, 0.44, 0.55))
+        histogram = figure.add_axes((0.54, 0.075, 0.44, 0.2))
+        _draw_rows(left, dataset, look)
+    else:
+        plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
+        histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
+    labels = dataset.labels[look.shown]
+    # Few items without identities say more by their looks than as dots of one colour.
+    looked_at = images and not dataset.identities
+    draw = draw_map if look.projected and not looked_at else draw_embedding
+    draw(plane, look.points, look.shown, dataset)
+    identities = len(np.unique(labels)) if dataset.identities else 0
+    title(plane, *_plane_words(look, len(dataset), identities))
+    if judged is not None:
+        _draw_margins(histogram, judged)
+    else:
+        _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
+    figure.savefig(path, format="png", facecolor="white")
+    return Path(path)
+
+
+def _plane_words(look: View, items: int, identities: int) -> tuple[str, str]:
+    count = f"{len(look.points):,}" + (f" of {items:,}" if len(look.points) < items else "")
+    coloured = f", coloured by identity ({identities})" if identities else ""
+    if look.projected:
+        return "Map", f"t-SNE of {count} items{coloured}"
+    return "Embedding", f"{count} items where their two numbers place them{coloured}"
+
+
+def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
+    found = look.neighbours
+    rows, columns = found.indices.shape
+    failing = rows - look.failing
+    step, gap = 1.29, 0.35
+    for r, query in enumerate(look.queries.tolist()):
+        top = r * step + (0.3 if r >= failing else 0)
+        _tile(axes, dataset.items[query], 0, top, INK)
+        name = dataset.identity(query) or dataset.names[query]
+        _say(axes, 0.5, top + 1.13, short(name, 9), INK, size=7.5, weight="bold")
+        for c, (at, d) in enumerate(zip(found.indices[r], found.distances[r], strict=True)):
+            left = 1 + gap + c * 1.12
+            note = f"{d:#.3g}".rstrip(".")
+            if not dataset.identities:
+                _tile(axes, dataset.items[int(at)], left, top, QUIET)
+                _say(axes, left + 0.5, top + 1.13, note, QUIET, size=7)
+                continue
+            right = dataset.labels[at] == dataset.labels[query]
+            _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
+            _badge(axes, left + 0.93, top + 0.07, right)
+            note = note if right else f"{note} · {short(dataset.identity(int(at)), 6)}"
+            _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
+    if 0 < failing < rows:
+        y = failing * step + 0.1
+        axes.plot([0, 1 + gap + columns * 1.12 - 0.12], [y, y], color="#d9dce2", lw=0.8)
+    axes.set_xlim(-0.1, 1 + gap + columns * 1.12)
+    axes.set_ylim(rows * step + (0.3 if look.failing else 0), -0.1)
+    axes.set_aspect("equal", anchor="NW")
+    axes.axis("off")
+    last = "; the last rows are ones whose nearest is wrong" if look.failing else ""
+    title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
+
+
+def _tile(axes: Any, item: np.ndarray, left: float, top: float, colour: str) -> None:
+    patches = require("matplotlib.patches", extra="train")
+    height, width = item.shape[:2]
+    w, h = width / max(height, width), height / max(height, width)
+    x, y = left + (1 - w) / 2, top + (1 - h) / 2
+    axes.add_patch(patches.Rectangle((left, top), 1, 1, facecolor="#f1f2f5", edgecolor="none", zorder=1))
+    axes.imshow(
+        small_enough(item),
+        extent=(x, x + w, y + h, y),
+        interpolation="nearest" if max(height, width) < 64 else "antialiased",
+        zorder=2,
+    )
+    axes.add_patch(patches.Rectangle((left, top), 1, 1, fill=False, edgecolor=colour, lw=2, zorder=3))
+
+
+def _badge(axes: Any, x: float, y: float, right: bool) -> None:
+    colour = RIGHT if right else WRONG
+    axes.scatter([x], [y], s=95, color=colour, edgecolors="white", linewidths=1, zorder=4)
+    axes.text(
+        x, y, "✓" if right else "✗", color="white", size=7, weight="bold", ha="center", va="center", zorder=5
+    )  # fmt: skip
+
+
+def _draw_histogram(
+    axes: Any, x: Tensor, labels: np.ndarray, distance: Distance, threshold: float | None
+) -> None:
+    try:
+        report = verification(x, labels, distance=distance)
+    except InputError:  # no pair of one kind: there is nothing to tell apart
+        axes.axis("off")
+        return
+    edges = np.linspace(0, float(max(report.genuine[-1], report.impostor[-1])) * 1.02 or 1.0, 71)
+    for values, colour, name in (
+        (report.genuine, RIGHT, "same identity"),
+        (report.impostor, WRONG, "different"),
+    ):
+        share = np.histogram(values, edges)[0] / len(values)
+        axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({len(values):,} pairs)")
+    subtitle = "each kind of pair on its own scale"
+    top = _with_room(axes)
+    if threshold is not None:
+        axes.vlines(threshold, 0, top, color=INK, lw=1.4, ls="--", label=f"threshold {threshold:.3g}")
+        accepted = (
+            f"{report.tar_at(threshold):.1%} of the same, {report.far_at(threshold):.2%} of the different"
+        )
+        subtitle = f"the threshold accepts {accepted}"
+    _finish(axes, edges, f"{distance.replace('_', ' ')} distance")
+    title(axes, "Distances of pairs", subtitle)
+
+
+def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
+    counted = judged.histogram(70)
+    for counts, colour, name in (
+        (counted.agree, RIGHT, "agrees"),
+        (counted.disagree, WRONG, "disagrees"),
+    ):
+        axes.stairs(counts, counted.edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(
+            counts, counted.edges, color=colour, lw=1.6, label=f"{name} ({int(counts.sum()):,} judgements)"
+        )
+    _with_room(axes)
+    _finish(
+        axes, counted.edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
+    )
+    title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
+
+
+def _with_room(axes: Any) -> float:
+    """Leaves the legend the room above the curves, and says where that begins."""
+    top: float = axes.get_ylim()[1]
+    axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
+    return top
+
+
+def _finish(axes: Any, edges: np.ndarray, title: str) -> None:
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_yticks([])
+    axes.tick_params(colors=QUIET, labelsize=9, length=3)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#c9ccd4")
+    axes.set_xlabel(title, color=QUIET, size=9)
+    axes.legend(
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        loc="upper left",
+        ncols=3,
+        borderaxespad=0,
+        handlelength=1.4,
+        columnspacing=1.4,
+    )
+
+
+def _say(
+    axes: Any, x: float, y: float, text: str, colour: str, *, size: float, weight: str = "normal"
+) -> None:
+    axes.text(
+        x, y, short(text, 16), color=colour, size=size, weight=weight,
+        ha="center", va="center", parse_math=False,
+    )  # fmt: skip

@@ -1,0 +1,147 @@
+"""Losses by others: anything that makes one number of embeddings and labels trains an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from trine.errors import InputError, SettingError
+from trine.shapes import Float
+from trine.training.recipe import Recipe
+from trine.training.recipe_checks import check_loss
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From embeddings, one row per item, and the identity of each to one number."""
+
+
+def name_of_loss(loss: Loss) -> str:
+    """Returns the full name of a function, or of the class of an object that is called as one.
+
+    Args:
+        loss: The function or the object.
+
+    Example:
+        >>> import torch
+        >>> name_of_loss(torch.nn.functional.l1_loss), name_of_loss(torch.nn.L1Loss())
+        ('torch.nn.functional.l1_loss', 'torch.nn.modules.loss.L1Loss')
+    """
+    named: Any = loss
+    while isinstance(named, partial):
+        named = named.func
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
+    """Writes into a recipe which loss it is trained with, where that is given in Python.
+
+    Args:
+        recipe: The recipe.
+        loss: The loss; None is the recipe's own.
+
+    Returns:
+        The recipe with `loss.name` "given" and the name of the loss; as it is without one.
+
+    Raises:
+        SettingError: The recipe has settings of another loss, or is the record of a run whose loss is
+            missing here.
+        InputError: The loss cannot be called.
+
+    Example:
+        >>> import torch
+        >>> with_loss(Recipe(), torch.nn.L1Loss()).loss.given
+        'torch.nn.modules.loss.L1Loss'
+    """
+    settings = recipe.loss
+    if loss is None:
+        if settings.name == "given":
+            raise SettingError(
+                f"the recipe's loss is {settings.given}, which was given in Python; give it again as loss=, "
+                "or set loss.name to triplet and loss.given to null"
+            )
+        return recipe
+    if not callable(loss):
+        raise InputError(
+            f"loss must be callable with embeddings and labels, given {type(loss).__name__}; give a function "
+            "or a module"
+        )
+    given = name_of_loss(loss)
+    if settings.name == "contrastive" or settings.given not in (None, given):
+        raise SettingError(
+            f"the recipe's loss is {settings.given or settings.name}, and {given} was given as loss=; leave "
+            "loss.name at its default, or the argument out"
+        )
+    recorded = replace(recipe, loss=replace(settings, name="given", given=given))
+    check_loss(recorded, source="the recipe")
+    return recorded
+
+
+def one_number(value: object, *, name: str) -> Float[Tensor, ""]:
+    """Looks whether a loss returned what can be learned from.
+
+    Args:
+        value: What it returned.
+        name: What it is called.
+
+    Returns:
+        The same, without dimensions.
+
+    Raises:
+        InputError: It is no single number, or has no way back to the embeddings.
+    """
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        what = (
+            f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        )
+        raise InputError(
+            f"the loss {name} returned {what}, expected one number; reduce it, such as by its mean or sum"
+        )
+    if not value.requires_grad:
+        raise InputError(
+            f"the loss {name} returned a number without a way back to the embeddings, so nothing can be "
+            "learned from it; compute it from them in torch, and where a batch has nothing to say return "
+            "embeddings.sum() * 0"
+        )
+    return value.reshape(())
+
+
+def check_nothing_hidden(
+    value: Float[Tensor, ""],
+    embeddings: Float[Tensor, "n d"],
+    *,
+    known: Iterable[nn.Parameter],
+    name: str,
+) -> None:
+    """Looks whether a loss learns with parameters that the optimiser does not know.
+
+    Args:
+        value: What the loss returned.
+        embeddings: What it was given.
+        known: The parameters that are trained with it.
+        name: What it is called.
+
+    Raises:
+        InputError: It does: they would stay as they are, and nobody would notice.
+    """
+    trained = {id(each) for each in known}
+    stack: list[Any] = [value.grad_fn]
+    seen = {embeddings.grad_fn}
+    hidden = 0
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        hidden += leaf is not None and leaf is not embeddings and id(leaf) not in trained
+        stack += [before for before, _ in node.next_functions]
+    if hidden:
+        raise InputError(
+            f"the loss {name} learns with {hidden} tensors of its own that cannot be found in it, so they "
+            "would not be trained; give it as a torch.nn.Module that holds them"
+        )

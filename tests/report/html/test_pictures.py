@@ -1,0 +1,49 @@
+"""Pictures in a page: small, faithful, and never more than the page can carry."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+
+from support.reading import Reader
+from trine.report.html import Thumbnails
+
+PIL = pytest.importorskip("PIL.Image")
+
+
+def decoded(shown):
+    (image,) = Reader(shown).all("img")
+    kind, _, data = image["src"].partition(";base64,")
+    return kind, image, np.asarray(PIL.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_few_pixels_are_kept_exactly():
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 1), dtype=np.uint8)
+    kind, image, back = decoded(Thumbnails().show(pixels, about="a <digit>"))
+    assert kind == "data:image/png"
+    assert (back == pixels[..., 0]).all()
+    assert image["alt"] == "a <digit>"
+    assert image["class"] == "pixels"
+    assert (image["width"], image["height"]) == ("6", "8")
+
+
+def test_photographs_become_small():
+    ramp = np.linspace(0, 255, 600).astype(np.uint8)
+    pixels = np.stack([np.tile(ramp, (900, 1))] * 3, axis=2)
+    shown = Thumbnails().show(pixels, about="a ramp")
+    kind, image, back = decoded(shown)
+    assert kind == "data:image/jpeg"
+    assert back.shape == (112, 75, 3)
+    assert "class" not in image
+    assert np.abs(back[50, :, 0] - np.linspace(0, 255, 75)).max() < 12
+    assert len(shown) < 5000
+
+
+def test_a_full_page_takes_no_more():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    shelf = Thumbnails(most_bytes=20_000)
+    shown = [shelf.show(pixels, about="noise") for _ in range(6)]
+    assert shown[0] is not None
+    assert shown[-1] is None
+    assert sum(len(each) for each in shown if each) < 21_000

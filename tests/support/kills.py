@@ -1,0 +1,128 @@
+"""Galleries whose processes are killed, or whose power is cut, and what is found in them afterwards."""
+
+import contextlib
+import random
+import time
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from support import power_loss
+from support.workloads import WORKLOADS, state_of, until_killed
+
+
+@dataclass(frozen=True)
+class Toll:
+    """What was tried, and what was lost."""
+
+    deaths: int = 0
+    acknowledged: int = 0
+    finished: int = 0
+    """How many deaths found the step that was under way done, and not acknowledged any more."""
+    losses: tuple[str, ...] = ()
+
+    def __str__(self):
+        return (
+            f"{self.deaths} times, {self.acknowledged} calls acknowledged, {self.finished} times the call "
+            f"under way was there, whole; {len(self.losses)} losses"
+        )
+
+    def and_one(self, when, found, allowed):
+        """Counts one more death: the first of the allowed states is the one that was acknowledged."""
+        losses = self.losses
+        if found not in allowed:
+            losses += (f"{when}: {_difference(found, allowed[0])}",)
+        finished = self.finished + (found in allowed and found != allowed[0])
+        return replace(self, deaths=self.deaths + 1, finished=finished, losses=losses)
+
+
+def _difference(found, expected):
+    if not isinstance(found, dict):
+        return found or "the gallery is gone"
+    missing, more = (expected or {}).items() - found.items(), found.items() - (expected or {}).items()
+    return f"{len(missing)} items missing, {len(more)} that ought not to be there"
+
+
+def _found(path, workload):
+    """What is there: `None` without a gallery, a sentence where it cannot be used."""
+    if not path.exists():
+        return None
+    try:
+        state = state_of(path)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    traces = workload.traces(path, state) if hasattr(workload, "traces") else None
+    return f"the file still knows of what was forgotten in the steps {traces}" if traces else state
+
+
+def kill(name, path, *, rounds, context, seed=0):
+    """Kills a process in the middle of a workload, looks at what it left, and goes on from there."""
+    rng = random.Random(repr((name, seed)))
+    workload, known, step, toll, created = WORKLOADS[name], {}, 0, Toll(), False
+    for number in range(rounds):
+        acknowledged = _one_life(name, path, step, context, rng)
+        if acknowledged[:1] == ["open"]:
+            created = True
+            del acknowledged[0]
+        assert acknowledged == list(range(step, step + len(acknowledged)))
+        for done in acknowledged:
+            known = workload.foresee(known, done)
+        step += len(acknowledged)
+        under_way, found = workload.foresee(known, step), _found(path, workload)
+        allowed = [known, under_way] if created else [None, {}, under_way]
+        toll = toll.and_one(f"{name}, round {number}", found, allowed)
+        if toll.losses:
+            break
+        if found == under_way:
+            known, step = under_way, step + 1
+    return replace(toll, acknowledged=step)
+
+
+def _one_life(name, path, step, context, rng):
+    """What a process acknowledged before it was killed, at some moment of a step or of its opening."""
+    ours, theirs = context.Pipe(duplex=False)
+    worker = context.Process(target=until_killed, args=(path, name, step, theirs))
+    worker.start()
+    theirs.close()
+    acknowledged, times = [], []
+    for _ in range(rng.randrange(14)):
+        acknowledged.append(ours.recv())
+        times.append(time.perf_counter())
+    longest = 0.05 if len(times) < 3 else 2 * max(later - t for t, later in pairwise(times[1:]))
+    time.sleep(rng.uniform(0, longest))
+    worker.kill()
+    worker.join()
+    with contextlib.suppress(EOFError):
+        while True:
+            acknowledged.append(ours.recv())
+    ours.close()
+    assert worker.exitcode == -9
+    return acknowledged
+
+
+def journal(folder, *, steps):
+    """What the first steps of every workload do to the disk, each in `folder`/its name."""
+    lines = ["import workloads"]
+    for name in WORKLOADS:
+        (folder / name).mkdir()
+        lines.append(f"workloads.some_steps({str(folder / name)!r}, {name!r}, {steps})")
+    return power_loss.run_under_journal("\n".join(lines), folder)
+
+
+def cut(name, deeds, folder, *, steps, scratch, count, seed=0):
+    """Cuts the power at some moments of a workload's journal, and opens what is left in a scratch folder."""
+    rng = random.Random(repr((name, seed)))
+    known = [{}]
+    for step in range(steps):
+        known.append(WORKLOADS[name].foresee(known[-1], step))
+    toll = Toll(acknowledged=steps)
+    for fate in power_loss.cuts(deeds, folder, rng=rng, count=count):
+        for left in scratch.iterdir():
+            left.unlink()
+        for file, content in fate.files.items():
+            # The index of the log is never synchronised, and may hold anything.
+            (scratch / file).write_bytes(rng.randbytes(32768) if file.endswith("-shm") else content)
+        # The first acknowledgement is that of the creation.
+        allowed = known[fate.acknowledged - 1 :][:2] if fate.acknowledged else [None, {}]
+        when = f"{name}, deed {fate.moment} of the journal, {fate.how}"
+        toll = toll.and_one(when, _found(scratch / "people.db", WORKLOADS[name]), allowed)
+    return toll

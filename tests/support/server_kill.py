@@ -1,0 +1,117 @@
+"""A gallery on a PostgreSQL server whose client, or whose server, is killed, and what is found afterwards."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+
+import psutil
+
+from support import enroller
+from support.kills import Toll
+from trine.errors import GalleryError
+from trine.gallery import Entry, Gallery
+
+CHUNK = 16
+
+
+def chunk(step):
+    """The items of one step of an enrolment of many: one identity, whose records come all or not at all."""
+    return {f"item {step % 40}/{i}": (f"identity {step % 40}", step) for i in range(CHUNK)}
+
+
+def foresee(known, step):
+    return known | chunk(step)
+
+
+def enrol_until_killed(address, first, pipe):
+    """Enrols one chunk after another in one call, and says each when it has been acknowledged."""
+    with Gallery.open(address, **enroller.OPENING) as gallery:
+        entries = itertools.chain.from_iterable(_entries(chunk(step)) for step in itertools.count(first))
+        try:
+            gallery.enrol_many(
+                entries, chunk=CHUNK, progress=lambda done: pipe.send(first + done // CHUNK - 1)
+            )
+        except GalleryError as error:
+            pipe.send(f"{error}")
+
+
+def _entries(items):
+    return [
+        Entry(identity, item, enroller.embedding_of([step, *item.encode()]), metadata={"seed": step})
+        for item, (identity, step) in items.items()
+    ]
+
+
+def state_of(address):
+    """The whole gallery as a dictionary, read in ways that must agree."""
+    with Gallery.open(address, create=False) as gallery:
+        assert gallery._store.check() == []
+        state = {}
+        for record in gallery._store.scan():
+            (hit,) = gallery._store.search(record.embedding[None], k=1)[0]
+            assert hit.score == 0
+            seed = int(record.metadata.partition(": ")[2].rstrip("}"))
+            assert (record.embedding == enroller.embedding_of([seed, *record.item.encode()])).all()
+            state[record.item] = (record.identity, seed)
+        counts = {}
+        for identity, _ in state.values():
+            counts[identity] = counts.get(identity, 0) + 1
+        assert gallery.identities() == counts
+        assert set(counts.values()) <= {CHUNK}
+    return state
+
+
+def kill_server(server):
+    """Kills the postmaster and all its children, each with SIGKILL."""
+    postmaster = psutil.Process(server.get_pid())
+    family = [postmaster, *postmaster.children(recursive=True)]
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            os.kill(process.pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=10)
+
+
+def kill(address, *, rounds, context, server=None, seed=0):
+    """Kills a process in the middle of an enrolment, or the server under it, and goes on from there."""
+    rng, known, step, toll = random.Random(seed), {}, 0, Toll()
+    for number in range(rounds):
+        ours, theirs = context.Pipe(duplex=False)
+        worker = context.Process(target=enrol_until_killed, args=(address, step, theirs))
+        worker.start()
+        theirs.close()
+        said = [ours.recv() for _ in range(rng.randrange(1, 12))]
+        time.sleep(rng.uniform(0, 0.03))
+        if server is None:
+            worker.kill()
+        else:
+            kill_server(server)
+        with contextlib.suppress(EOFError):
+            while True:
+                said.append(ours.recv())
+        worker.join()
+        ours.close()
+        if server is not None:
+            assert isinstance(said.pop(), str), "the client was told that the server is gone"
+            server.ensure_postgres_running()
+        assert said == list(range(step, step + len(said)))
+        for done in said:
+            known = foresee(known, done)
+        step += len(said)
+        under_way, found = foresee(known, step), _found(address)
+        toll = toll.and_one(f"round {number}", found, [known, under_way])
+        if toll.losses:
+            break
+        if found == under_way:
+            known, step = under_way, step + 1
+    return replace(toll, acknowledged=step)
+
+
+def _found(address):
+    try:
+        return state_of(address)
+    except (AssertionError, GalleryError) as error:
+        return f"{type(error).__name__}: {error}"
