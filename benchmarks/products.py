@@ -34,7 +34,7 @@ FEW = {"train": 6000, "test": 2000}
 RANDOM = {"encoder.head": "random"}
 TUNED = {
     "encoder.frozen": False,
-    "training.network_rate": 0.1,
+    "training.backbone_lr_scale": 0.1,
     "training.steps": 150,
     "sampler.batch": 60,
 }

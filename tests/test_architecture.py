@@ -9,7 +9,17 @@ import trine
 
 SOURCE = Path(trine.__file__).parent
 ORDER = [
-    *("errors", "settings", "shapes", "distances", "triplets", "calibration", "neighbours", "ranking"),
+    *(
+        "errors",
+        "settings",
+        "migrations",
+        "shapes",
+        "distances",
+        "triplets",
+        "calibration",
+        "neighbours",
+        "ranking",
+    ),
     *("clustering", "model", "data", "encoders", "engine", "mining", "losses", "training", "evaluation"),
     *("page", "gallery", "service", "estimators", "run", "demo", "cli", "__main__"),
 ]

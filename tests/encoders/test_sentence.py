@@ -129,11 +129,11 @@ def test_an_empty_text_is_no_folder_and_a_long_one_no_file(folder, tmp_path, cap
 
 
 def test_tokens_that_are_cut_off_do_not_count(folder):
-    short = encoder_of(folder, tokens=4)
+    short = encoder_of(folder, max_length=4)
     assert (short.embed("where is my card") == short.embed("where is the money")).all()
     assert encoder_of(folder).settings.shape == (12,)
-    with pytest.raises(SettingError, match=r"encoder.tokens is 20, and .* was made for at most 12; lower it"):
-        encoder_of(folder, tokens=20)
+    with pytest.raises(SettingError, match=r"max_length is 20, and .* was made for at most 12; lower it"):
+        encoder_of(folder, max_length=20)
 
 
 def test_untrained_weights_are_drawn_by_the_seed(folder):
@@ -176,9 +176,9 @@ def test_what_is_not_there_or_no_text(folder, tmp_path):
     with pytest.raises(InputError, match=r"item 1 is an empty text; leave it out"):
         encoder.embed(["my", " "])
     with pytest.raises(
-        SettingError, match=r"encoder.tokens is 8, which is for texts, and .* are images; set"
+        SettingError, match=r"encoder.max_length is 8, which is for texts, and .* are images; set"
     ):
-        build_encoder(ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(tokens=8))
+        build_encoder(ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(max_length=8))
     with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for pictures, .* are texts"):
         encoder_of(folder, views="flip")
     with pytest.raises(SettingError, match=r"'sentence' takes texts, and the training items are images"):

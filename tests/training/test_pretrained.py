@@ -153,7 +153,9 @@ def test_the_network_takes_its_share_of_the_learning_rate(recipe: Recipe, tmp_pa
         whole = replace(
             recipe,
             encoder=replace(recipe.encoder, frozen=False),
-            training=replace(recipe.training, steps=1, network_rate=share, warmup=0.0, schedule="constant"),
+            training=replace(
+                recipe.training, steps=1, backbone_lr_scale=share, warmup=0.0, schedule="constant"
+            ),
         )
         came = build_encoder(digits(60).items, recipe=whole.encoder, seed=stream_seed(whole.seed, "weights"))
         trained = fit(digits(60), whole, out=tmp_path / f"{share}", progress=False)
@@ -178,8 +180,8 @@ def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe
             r"encoder.network 'test_resnet' comes untrained",
         ),
         (
-            replace(recipe, training=replace(recipe.training, network_rate=0.1)),
-            r"training.network_rate is 0.1, and a frozen network does not learn",
+            replace(recipe, training=replace(recipe.training, backbone_lr_scale=0.1)),
+            r"training.backbone_lr_scale is 0.1, and a frozen network does not learn",
         ),
         (
             replace(recipe, augment=AugmentRecipe(flip=0.5)),

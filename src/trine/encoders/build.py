@@ -91,7 +91,7 @@ def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
     others = {
         "scaling": (recipe.scaling, "standard", kind == "vectors", "for numbers"),
         "views": (recipe.views, "one", kind == "images", "for pictures"),
-        "tokens": (recipe.tokens, None, kind == "texts", "for texts"),
+        "max_length": (recipe.max_length, None, kind == "texts", "for texts"),
     }
     if kind == "images" and recipe.scaling == "length":  # the recipe for judgements is for both
         others.pop("scaling")
@@ -169,15 +169,15 @@ def _for_texts(recipe: EncoderRecipe, distance: Distance) -> Encoder:
     where = recipe.weights or SENTENCES
     folder = packaged(where, network="sentence") if where.startswith(PREFIX) else Path(where)
     network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)
-    if recipe.tokens is not None and recipe.tokens > most:
+    if recipe.max_length is not None and recipe.max_length > most:
         raise SettingError(
-            f"encoder.tokens is {recipe.tokens}, and {where} was made for at most {most}; lower it, or "
-            "set it to null"
+            f"encoder.max_length is {recipe.max_length}, and {where} was made for at most {most}; lower it, "
+            "or set it to null"
         )
     settings = EncoderSettings(
         kind="texts",
         network="sentence",
-        shape=(recipe.tokens or most,),
+        shape=(recipe.max_length or most,),
         features=int(json.loads(sentence.config)["hidden_size"]),
         dimension=recipe.dimension,
         normalise=recipe.normalise,

@@ -124,8 +124,7 @@ class EncoderRecipe:
         image_size: Height and width that pictures are resized to; one number is the longer side, at the
             training pictures' median proportions; null is their median size, with the longer side at
             most 64, or a timm model's own size.
-        tokens: How many tokens of a text are looked at; null takes as many as the sentence encoder was made
-            for.
+        max_length: The most tokens of a text that are read; null takes the sentence encoder's own limit.
         pretrained: Whether a timm model or a sentence encoder starts from its published weights.
         weights: Weights for a timm model in place of the published ones: a local file, safetensors or a
             torch state dict; or `package:` and the name of a package that carries them, such as
@@ -151,7 +150,7 @@ class EncoderRecipe:
     dimension: Size = 128
     normalise: bool = True
     image_size: Size | tuple[Size, Size] | None = None
-    tokens: Annotated[int, Range(at_least=3)] | None = None
+    max_length: Annotated[int, Range(at_least=3)] | None = None
     pretrained: bool = True
     weights: str | None = None
     frozen: bool = False

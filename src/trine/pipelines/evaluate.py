@@ -34,7 +34,7 @@ from trine.pipelines.split_record import (
 from trine.report.evaluation_report import RAW, Figures, Report, count_triplets, figures_of
 from trine.report.pages import Subject, evaluation_page, subject_of
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_recipe
+from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_run_recipe
 
 FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
 
@@ -299,7 +299,7 @@ def write_report(subject: Subject) -> None:
 def recipe_of(run: str | Path) -> Recipe | None:
     """The recipe that a run was trained by; None where it is not known."""
     recipe = RunFolder(run_of(Path(run))).recipe
-    return load_recipe(str(recipe)) if recipe.is_file() else None
+    return load_run_recipe(recipe) if recipe.is_file() else None
 
 
 def counted_margin(loss: LossRecipe) -> float | None:

@@ -27,6 +27,7 @@ from trine.training.recipe_io import (
     about_recipe,
     check_recipe,
     load_recipe,
+    load_run_recipe,
     recipe_names,
     recipe_text,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "fit_in_memory",
     "fit_towers",
     "load_recipe",
+    "load_run_recipe",
     "read_findings",
     "read_looks",
     "recipe_names",

@@ -84,8 +84,8 @@ class TripletStep:
         """
         recipe = self.recipe.training
         parts: list[tuple[nn.Module, float]] = [(self.encoder, 1.0)]
-        if recipe.network_rate != 1:
-            parts = [(self.encoder.head, 1.0), (self.encoder.network, recipe.network_rate)]
+        if recipe.backbone_lr_scale != 1:
+            parts = [(self.encoder.head, 1.0), (self.encoder.network, recipe.backbone_lr_scale)]
         groups: list[dict[str, Any]] = []
         for part, share in parts:
             parameters = [each for each in part.parameters() if each.requires_grad]

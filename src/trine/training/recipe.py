@@ -143,8 +143,8 @@ class TrainingRecipe:
         steps: How many batches are learned from, where `epochs` is null; null derives it: every item is
             seen five times, in at least 300 steps and at most 2,400.
         learning_rate: The highest learning rate of AdamW.
-        network_rate: The learning rate of the network as a share of that of the embedding head: below 1, a
-            pretrained network is changed little while its head is learned.
+        backbone_lr_scale: The network's learning rate as a share of the embedding head's: below 1, a
+            pretrained network changes little while its head learns.
         weight_decay: Decoupled weight decay of AdamW, on matrices and kernels only.
         betas: AdamW's β₁ and β₂, how long it remembers gradients and their squares; β₂ is below its usual
             0.999, because a run of some hundred steps cannot wait for a memory of a thousand.
@@ -173,7 +173,7 @@ class TrainingRecipe:
     epochs: Annotated[int, Range(at_least=1)] | None = None
     steps: Annotated[int, Range(at_least=1)] | None = None
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
-    network_rate: Annotated[float, Range(above=0, at_most=1)] = 1.0
+    backbone_lr_scale: Annotated[float, Range(above=0, at_most=1)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     betas: tuple[Share, Share] = (0.9, 0.99)
     late_beta1: Share | None = None

@@ -103,10 +103,10 @@ def _check_frozen(recipe: Recipe, *, source: str) -> None:
             f"{recipe.encoder.network!r} comes untrained; name a timm model with weights, or "
             "sentence for texts, or set encoder.frozen to false"
         )
-    if recipe.training.network_rate != 1:
+    if recipe.training.backbone_lr_scale != 1:
         raise SettingError(
-            f"{source}: training.network_rate is {recipe.training.network_rate:g}, and a frozen network does "
-            "not learn; leave it at 1, or set encoder.frozen to false"
+            f"{source}: training.backbone_lr_scale is {recipe.training.backbone_lr_scale:g}, and a frozen "
+            "network does not learn; leave it at 1, or set encoder.frozen to false"
         )
     for each in fields(AugmentRecipe):
         value = getattr(recipe.augment, each.name)

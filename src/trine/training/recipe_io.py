@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import SettingError, nearest, require
+from trine.migrations import current_recipe
 from trine.settings import keys, parse, plain
 from trine.training.recipe import Recipe
 from trine.training.recipe_checks import check_together
@@ -65,19 +66,29 @@ def load_recipe(
         Traceback (most recent call last):
         trine.errors.SettingError: unknown setting 'training.epoch'; did you mean 'training.epochs'?
     """
-    content, source = _content(name_or_file)
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key != ABOUT}
-    recipe = parse(Recipe, content, source=source)
-    check_together(recipe, source=source)
+    recipe = _checked(*_content(name_or_file))
     if not overrides:
         return recipe
     values = plain(recipe)
     for key, value in overrides.items():
         _lay_over(values, key, _value(key, value))
-    recipe = parse(Recipe, values, source="settings")
-    check_together(recipe, source="settings")
-    return recipe
+    return _checked(values, "settings")
+
+
+def load_run_recipe(path: Path) -> Recipe:
+    """Reads the recipe.yaml that a run left, also of an earlier trine.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The recipe, checked.
+
+    Raises:
+        SettingError: There is no such file, a key is unknown, or a value does not fit.
+    """
+    content, source = _content(path)
+    return _checked(current_recipe(content), source)
 
 
 def about_recipe(name_or_file: str | Path | None = None) -> About | None:
@@ -139,6 +150,14 @@ def recipe_text(recipe: Recipe) -> str:
     yaml = require("yaml", extra="train")
     text: str = yaml.safe_dump(plain(recipe), sort_keys=False)
     return text
+
+
+def _checked(content: Any, source: str) -> Recipe:
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if key != ABOUT}
+    recipe = parse(Recipe, content, source=source)
+    check_together(recipe, source=source)
+    return recipe
 
 
 def _content(name_or_file: str | Path | None) -> tuple[Any, str]:

@@ -12,7 +12,7 @@ from trine.settings import Range
 FOLLOWED = ("seed", "interactions", "encoder.dimension", "encoder.normalise", "loss.margin", "loss.distance")
 """The settings outside `training` that mean something to a run on interactions."""
 
-UNFOLLOWED = ("training.devices", "training.chunk", "training.cache", "training.network_rate")
+UNFOLLOWED = ("training.devices", "training.chunk", "training.cache", "training.backbone_lr_scale")
 """Those in `training` that mean nothing to it."""
 
 
