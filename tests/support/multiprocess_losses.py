@@ -168,6 +168,34 @@ def refer(rank: int, size: int) -> list[dict[str, Any]]:
     return found
 
 
+def repeat(rank: int, size: int) -> list[dict[str, Any]]:
+    """Equal calls with the same relations, with and without ids, and one process on the joined batch."""
+    n, g = 12, torch.Generator().manual_seed(8)
+    rows, references = torch.randn(n, 3, generator=g).double(), torch.randn(9, 3, generator=g).double()
+    labels, others = torch.arange(n) % 3, torch.arange(9) % 3
+    parts = torch.arange(n).tensor_split(size)
+    own, found = parts[rank], []
+    for ids in (None, torch.arange(n) % 9):
+        known = (None, None) if ids is None else (ids[own], torch.arange(9))
+        relations = Relations.from_labels(labels[own], others, item_ids=known[0], reference_ids=known[1])
+        before = relations.anchor_ids.clone()
+        settings = {"mining": "random", "references": references, "seed": 2}
+        values = [
+            triplet_loss(rows[own], relations, across_processes=True, **settings).item() for _ in range(3)
+        ]
+        joined = Relations.from_labels(
+            labels, others, item_ids=ids, reference_ids=None if ids is None else torch.arange(9)
+        )
+        found.append(
+            {
+                "values": values,
+                "alone": triplet_loss(rows, joined, **settings).item(),
+                "unchanged": torch.equal(before, relations.anchor_ids),
+            }
+        )
+    return found
+
+
 def mistakes(rank: int, size: int) -> list[str]:
     """What is told where the processes do not fit together: the same everywhere."""
     labels, found = torch.tensor([0, 0, 1]), []
@@ -235,6 +263,7 @@ def everything(rank: int, size: int) -> dict[str, Any]:
     return {
         "compare": compare(rank, size),
         "refer": refer(rank, size),
+        "repeat": repeat(rank, size),
         "mistakes": mistakes(rank, size),
         "drift": drift(rank, size),
     }

@@ -5,8 +5,10 @@ Relations are asked for a few anchors at a time, so that no matrix of all pairs 
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -49,6 +51,7 @@ class Relations(ABC):
         own: Whether the anchors are their own references.
         offset: Which reference the first anchor is, where labels relate a set to itself or a run of its
             rows to the whole; None elsewhere.
+        ids_given: Whether the numbers of the anchors are item ids, and not just counted.
 
     Example:
         >>> customer, item = torch.tensor([0, 0, 1]), torch.tensor([2, 3, 0])
@@ -61,6 +64,7 @@ class Relations(ABC):
     reference_ids: Int64[Tensor, " m"]
     own: bool
     offset: int | None = None
+    ids_given: bool = False
 
     @abstractmethod
     def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
@@ -69,6 +73,13 @@ class Relations(ABC):
     def whole(self) -> RelationRows:
         """Returns the relations of all anchors."""
         return self.rows(torch.arange(len(self.anchor_ids), device=self.anchor_ids.device))
+
+    def numbered_from(self, first: int) -> Self:
+        """Returns a copy whose anchors are counted from `first`; item ids stay as they are."""
+        moved = copy.copy(self)
+        if not self.ids_given:
+            moved.anchor_ids = self.anchor_ids + first
+        return moved
 
     @staticmethod
     def from_labels(
@@ -179,6 +190,7 @@ class LabelRelations(Relations):
         self.offset = 0 if own else offset
         # Where no id comes twice, a set to itself needs no ids to tell a row from itself.
         self.by_id = item_ids is not None and not (own and _all_differ(item_ids))
+        self.ids_given = item_ids is not None
         self.anchor_ids = _numbered(labels) if item_ids is None else item_ids.long()
         self.reference_ids = _numbered(reference_labels) if reference_ids is None else reference_ids.long()
 

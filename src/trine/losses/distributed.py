@@ -9,6 +9,7 @@ whether it has rows or not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -106,7 +107,7 @@ def spread_batch(
         batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
         if item_ids is None:  # what random rules draw from is a number in the batch of all
             first = sum(_sizes(embeddings, None)[: dist.get_rank()])
-            batch.relations.anchor_ids = batch.relations.anchor_ids + first
+            batch = replace(batch, relations=batch.relations.numbered_from(first))
         return batch
     if isinstance(labels, Relations):
         raise InputError(

@@ -203,7 +203,7 @@ def test_processes_that_share_a_batch_remember_the_same(rule):
 
 @pytest.mark.slow
 def test_real_processes_remember_what_one_would():
-    for found in run_world(3, "world_memory:everything"):
+    for found in run_world(3, "support.multiprocess_memory:everything"):
         assert len(found["memories"]) == 16
         for kind, tolerance in (("memories", 1e-10), ("steps", 1e-5)):
             for case in found[kind]:

@@ -20,7 +20,7 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 @functools.cache
 def world(size: int) -> list[dict[str, Any]]:
     """Everything at once: starting the processes takes longer than what they do."""
-    return run_world(size, "world_losses:everything")
+    return run_world(size, "support.multiprocess_losses:everything")
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -49,6 +49,15 @@ def test_references_may_be_given_and_hold_more_than_the_batch(size: int) -> None
         for case in found["refer"]:
             assert case["norm"] > 1e-3
             assert max(case["gradient"], case["value"]) < 1e-10, case
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_relations_of_the_caller_stay_as_they_are(size: int) -> None:
+    for found in world(size):
+        for case in found["repeat"]:
+            assert case["unchanged"]
+            assert case["values"] == pytest.approx([case["alone"]] * 3, abs=1e-12)
+            assert case["alone"] > 0.1
 
 
 @pytest.mark.parametrize("size", [2, 3])
