@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs results clean
+.PHONY: demo test simd lint docs results clean
 
 demo: .venv/.demo
 	$(BIN)/trine demo
 
 test: .venv/.test lint docs
 	$(BIN)/python -m pytest -n 2
+
+# The numeric tests with each choice of BLAS, torch and numba kernels, on one thread and on two
+simd: .venv/.test
+	$(BIN)/python tests/support/simd.py
 
 lint: .venv/.test
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trine.errors import InputError
-from trine.evaluation.intervals import mean_interval, multiplicities, percentile_interval
+from trine.evaluation.intervals import mean_interval, mean_intervals, multiplicities, percentile_interval
 
 
 def twin(values, identity, resamples, seed):
@@ -49,6 +49,17 @@ def test_draws_as_many_as_there_are_and_begins_alike():
     long, short = (list(multiplicities(7, resamples=r, seed=3)) for r in (9, 4))
     assert all(times.sum() == 7 for times in long)
     np.testing.assert_array_equal(long[:4], short)
+
+
+@pytest.mark.parametrize("identities", [3, 13, 31, 200])
+@pytest.mark.parametrize("columns", [2, 5, 8, 25])
+def test_a_metric_has_one_interval_however_many_are_computed_with_it(identities, columns):
+    random = np.random.default_rng(identities)
+    identity = np.arange(2 * identities) // 2
+    values = random.random((len(identity), columns))
+    together = mean_intervals(values, identity, resamples=40)
+    for column, found in zip(values.T, together, strict=True):
+        assert found == mean_interval(column.copy(), identity, resamples=40)
 
 
 def test_resamples_without_a_figure_are_left_out():

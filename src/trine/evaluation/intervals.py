@@ -146,9 +146,10 @@ def mean_intervals(
         )
     _, own = np.unique(identity, return_inverse=True)
     counts = np.bincount(own)
-    sums = np.stack([np.bincount(own, weights=column) for column in values.T], 1)
+    sums = [np.bincount(own, weights=column) for column in values.T]
     drawn = multiplicities(len(counts), resamples=resamples, seed=seed)
-    resampled = np.array([times @ sums / (times @ counts) for times in drawn])
+    # One product per column: a column of a larger product may differ in its last bit from that of a smaller.
+    resampled = np.array([[times @ column / (times @ counts) for column in sums] for times in drawn])
     return [percentile_interval(column, level=level) for column in resampled.T]
 
 
