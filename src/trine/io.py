@@ -1,53 +1,99 @@
-"""Files that are whole or not there, whatever ends the process; and one sentence where the disk refuses."""
+"""Atomic writing: a file is complete or absent, whatever ends the process, and on the disk once written."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trine.errors import InputError
 
-UNFINISHED = (".unfinished", ".replaced", ".partial")
-"""How the names end of what a kill leaves behind."""
+LEFTOVERS = (".unfinished", ".replaced")
+"""Endings of the hidden files and folders that a killed process leaves behind."""
 
 
-def write_whole(path: Path, content: str | bytes | memoryview) -> None:
-    """Writes a file whole or not at all, and on the disk when the call returns.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Gives a temporary path to write to, and moves the file into place when the block ends.
+
+    The content reaches the disk before the file gets its name. If the block raises, `path` stays as it was
+    and the temporary file is removed.
 
     Args:
-        path: The file; one that stands there is replaced.
-        content: Its content; a text is written in UTF-8, its lines ending as they do in it.
+        path: The final path; an existing file is replaced.
+
+    Yields:
+        A path in the same folder.
 
     Raises:
-        OSError: The disk refuses; nothing is left behind.
+        OSError: The file cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-        rename_durably(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
+        yield unfinished
+        synchronise(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise
+    # The new name is an entry of the folder, which has to reach the disk too; Windows opens no folders.
+    if os.name == "posix":
+        synchronise(path.parent)
 
 
-def rename_durably(unfinished: Path, path: Path) -> None:
-    """Puts a finished file in its place once it has reached the disk.
+def atomic_write(path: Path, content: str | bytes | memoryview) -> None:
+    """Writes a file atomically; see `atomic_file`.
 
     Args:
-        unfinished: The file under its first name.
-        path: Its place, in the same folder; a file there is replaced.
+        path: The file.
+        content: Its content; text is encoded as UTF-8, with line endings unchanged.
+
+    Raises:
+        OSError: The file cannot be written.
     """
-    _synchronise(unfinished)
-    unfinished.replace(path)
-    # The new name stands in the folder, which has to reach the disk as well; Windows opens no folders.
-    if os.name == "posix":
-        _synchronise(path.parent)
+    with atomic_file(path) as unfinished:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _synchronise(path: Path) -> None:
+@contextmanager
+def output_file(path: Path) -> Iterator[Path]:
+    """Does what `atomic_file` does for a file that the user named: makes its folder, explains a failure.
+
+    Args:
+        path: The final path.
+
+    Yields:
+        A path in the same folder.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as unfinished:
+            yield unfinished
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write {path} ({reason}); choose another path or free disk space") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text as UTF-8; see `output_file`."""
+    with output_file(path) as unfinished:
+        unfinished.write_bytes(text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a value as JSON; see `output_file`."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def synchronise(path: Path) -> None:
+    """Waits until a file, or the list of names in a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,55 +101,15 @@ def _synchronise(path: Path) -> None:
         os.close(descriptor)
 
 
-def sweep(folder: Path) -> None:
-    """Clears away what a kill left behind in a folder, where there is anything.
+def is_leftover(path: Path) -> bool:
+    """Whether a path is named like what a killed process leaves behind."""
+    return path.name.startswith(".") and path.name.endswith(LEFTOVERS)
 
-    Args:
-        folder: The folder.
-    """
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what a killed process left in a folder; does nothing if the folder does not exist."""
     for path in folder.iterdir() if folder.is_dir() else ():
-        if left_behind(path) and path.is_dir():
+        if is_leftover(path) and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
-        elif left_behind(path):
+        elif is_leftover(path):
             path.unlink(missing_ok=True)
-
-
-def left_behind(path: Path) -> bool:
-    """Says whether a path is named as what a kill leaves behind."""
-    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
-
-
-@contextmanager
-def writing(path: Path, *, checkpoint: Path) -> Iterator[None]:
-    """Turns a refusal of the disk into one sentence.
-
-    Args:
-        path: What is written.
-        checkpoint: The run's checkpoint, from which it can go on.
-
-    Raises:
-        InputError: The disk is full, or refuses otherwise.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise refusal(error, path=path, checkpoint=checkpoint) from error
-
-
-def refusal(error: OSError, *, path: Path, checkpoint: Path) -> InputError:
-    """Says what could not be written, and what to do.
-
-    Args:
-        error: What the system said.
-        path: What was written.
-        checkpoint: The run's checkpoint, from which it can go on.
-    """
-    then = (
-        f"it goes on from {checkpoint}, which is whole"
-        if checkpoint.is_file()
-        else "it begins anew, since it has no checkpoint yet"
-    )
-    reason = error.strerror or error
-    return InputError(
-        f"{path} cannot be written ({reason}); make room on the disk, and resume the run: {then}"
-    )

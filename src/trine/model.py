@@ -8,7 +8,6 @@ README.md             the card: what it was trained on, and the figures
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from trine.calibration import Calibration
 from trine.errors import ModelError, require
+from trine.io import synchronise
 
 FORMAT_VERSION = 1
 WEIGHTS = "weights.safetensors"
@@ -223,7 +223,7 @@ def _whole(folder: Path) -> Iterator[Path]:
     try:
         yield unfinished
         for path in unfinished.iterdir():
-            _synchronise(path)
+            synchronise(path)
         # A folder cannot be renamed over one that is not empty, so the old one steps aside first.
         if folder.exists():
             folder.rename(replaced)
@@ -236,8 +236,3 @@ def _whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _synchronise(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

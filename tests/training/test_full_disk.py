@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from support import kill_points
 from trine.encoders import Encoder
 from trine.errors import InputError, ModelError
-from trine.io import sweep, write_whole
 from trine.training import fit
 from trine.training.metric_step import TripletStep
 
@@ -63,22 +61,18 @@ def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         fill_at(at, written, patch)
-        with pytest.raises(
-            InputError, match=r"^/\S+ cannot be written \(No space left on device\); "
-        ) as caught:
+        with pytest.raises(InputError, match=r"^cannot write /\S+ \(No space left on device\); ") as caught:
             fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
     sentence = str(caught.value)
     assert written in sentence or written == "tensorboard"
     assert not list(out.rglob("*unfinished*"))
     last = out / "checkpoints" / "last.ckpt"
-    then = "make room on the disk, and resume the run: it"
+    then = "free disk space, then resume the run: it"
     if last.exists():
-        assert sentence.endswith(f"{then} goes on from {last}, which is whole")
+        assert sentence.endswith(f"{then} continues from {last}, which is intact")
         assert 0 < torch.load(last, weights_only=True)["global_step"] < kill_points.STEPS
     else:
-        assert sentence.endswith(
-            "make room on the disk, and resume the run: it begins anew, since it has no checkpoint yet"
-        )
+        assert sentence.endswith(f"{then} starts from the beginning, as it has no checkpoint yet")
     resumed = fit(*kill_points.arguments_of_the_run(), out=out, resume=True, **kill_points.held_out())
     assert resumed.fingerprint == whole.fingerprint
 
@@ -107,54 +101,6 @@ def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(
     monkeypatch.setattr(TripletStep, "loss", loss)
     with pytest.raises(ConnectionError):
         fit(*kill_points.arguments_of_the_run(), out=tmp_path / "run", **kill_points.held_out())
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_whole(path, "line\n")
-    assert path.read_bytes() == b"line\n"
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full)
-        with pytest.raises(OSError, match="No space left"):
-            write_whole(path, b"another")
-    assert path.read_bytes() == b"line\n"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_name_of_a_file_reaches_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First the file is synchronised, then it gets its name, then the folder is synchronised."""
-    events: list[str] = []
-    fsync, replace, open_ = os.fsync, Path.replace, os.open
-    names: dict[int, str] = {}
-
-    def opened(path: Any, *arguments: Any, **settings: Any) -> int:
-        descriptor = open_(path, *arguments, **settings)
-        names[descriptor] = Path(path).name
-        return descriptor
-
-    def synchronised(descriptor: int) -> None:
-        events.append(f"fsync {names[descriptor]}")
-        fsync(descriptor)
-
-    def renamed(self: Path, target: Path) -> Path:
-        events.append(f"rename {self.name}")
-        return replace(self, target)
-
-    monkeypatch.setattr("os.fsync", synchronised)
-    monkeypatch.setattr("os.open", opened)
-    monkeypatch.setattr(Path, "replace", renamed)
-    write_whole(tmp_path / "file", "x")
-    assert events == ["fsync .file.unfinished", "rename .file.unfinished", f"fsync {tmp_path.name}"]
-
-
-def test_what_a_kill_left_behind_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".last.ckpt.unfinished", ".figures.json.partial", "mine.unfinished", ".hidden", "model"):
-        (tmp_path / name).write_text("x")
-    (tmp_path / ".model.ab12.unfinished").mkdir()
-    (tmp_path / ".model.ab12.unfinished" / "README.md").write_text("x")
-    sweep(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "mine.unfinished", "model"]
-    sweep(tmp_path / "nothing")
 
 
 def test_a_run_that_was_killed_before_it_began_can_be_started(tmp_path: Path) -> None:

@@ -56,9 +56,7 @@ def assert_as_unbroken(out: Path, unbroken: Path) -> None:
     one, other = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (out, unbroken))
     for name, value in one["state_dict"].items():
         assert torch.equal(value, other["state_dict"][name]), name
-    assert not [
-        path for path in out.rglob(".*") if path.name.endswith((".unfinished", ".partial", ".replaced"))
-    ]
+    assert not [path for path in out.rglob(".*") if path.name.endswith((".unfinished", ".replaced"))]
 
 
 def ended(process: Any) -> bool:
@@ -122,8 +120,8 @@ def test_a_disk_that_runs_full(start: Start, unbroken: Path, tmp_path: Path) -> 
     assert process.exitcode == 0
     sentence = (tmp_path / "run.error").read_text()
     assert re.fullmatch(
-        r"InputError: /\S+ cannot be written \(No space left on device\); make room on the disk, and resume "
-        r"the run: it goes on from \S+/last\.ckpt, which is whole",
+        r"InputError: cannot write /\S+ \(No space left on device\); free disk space, then resume "
+        r"the run: it continues from \S+/last\.ckpt, which is intact",
         sentence,
     )
     assert (tmp_path / "run.said").read_text() == "", "no traceback, of any thread"
@@ -139,8 +137,8 @@ def test_a_file_that_may_not_be_that_large(start: Start, unbroken: Path, tmp_pat
     assert process.exitcode == 2
     sentence = (tmp_path / "run.error").read_text()
     assert re.fullmatch(
-        r"InputError: \S+/last\.ckpt cannot be written \(File too large\); make room on the disk, and resume "
-        r"the run: it begins anew, since it has no checkpoint yet",
+        r"InputError: cannot write \S+/last\.ckpt \(File too large\); free disk space, then resume "
+        r"the run: it starts from the beginning, as it has no checkpoint yet",
         sentence,
     )
     assert (tmp_path / "run.said").read_text() == ""

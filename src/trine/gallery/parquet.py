@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from trine.gallery.embedding import Intake
 from trine.gallery.entries import Enrolment, Entry, Record
 from trine.gallery.quantization import Form
 from trine.gallery.store import Binding, Store
+from trine.io import atomic_file
 
 BOUND = b"trine"
 """The key in a table's own metadata under which it says what its embeddings are bound to."""
@@ -45,21 +45,18 @@ def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
     )
     if not path.parent.is_dir():
         raise DataError(f"{path} cannot be written: there is no folder {path.parent}")
-    unfinished = path.with_name(f".{path.name}.unfinished")
     count = 0
     try:
-        with unfinished.open("wb") as file:
-            with parquet.ParquetWriter(file, schema) as writer:
-                for batch in batched(store.scan(), chunk):
-                    writer.write_table(arrow.table(_columns(arrow, batch), schema=schema))
-                    count += len(batch)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        with (
+            atomic_file(path) as unfinished,
+            unfinished.open("wb") as file,
+            parquet.ParquetWriter(file, schema) as writer,
+        ):
+            for batch in batched(store.scan(), chunk):
+                writer.write_table(arrow.table(_columns(arrow, batch), schema=schema))
+                count += len(batch)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return count
 
 

@@ -10,7 +10,7 @@ from trine.data import Dataset
 from trine.encoders import load
 from trine.errors import InputError
 from trine.evaluation import Audit, SuspectLabel, audit
-from trine.pipelines.files import write_file
+from trine.io import output_file, write_text
 from trine.pipelines.split_record import Part, check_part, counted, part_of
 
 COLUMNS = ("item", "label", "looks_like", "score", "evidence")
@@ -90,15 +90,11 @@ def write_suspects(report: AuditReport, *, out: str | Path) -> None:
         InputError: The file is no .csv, or cannot be written.
     """
     check_table(out)
-
-    def write(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(COLUMNS)
-            for one in report.suspects:
-                table.writerow([one.item, one.label, one.looks_like, f"{one.score:.4f}", one.evidence])
-
-    write_file(Path(out), write)
+    with output_file(Path(out)) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for one in report.suspects:
+            table.writerow([one.item, one.label, one.looks_like, f"{one.score:.4f}", one.evidence])
 
 
 def check_table(out: str | Path) -> None:
@@ -144,7 +140,7 @@ def write_audit_page(report: AuditReport, *, out: str | Path) -> None:
 
     check_page(out)
     text = audit_page(report, suspects_with_neighbours(report))
-    write_file(Path(out), lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_text(Path(out), text)
 
 
 def check_page(out: str | Path) -> None:

@@ -13,9 +13,9 @@ from trine.data import Dataset, read_pairs
 from trine.encoders import load
 from trine.errors import DataError, InputError
 from trine.evaluation.listed_pairs import listed_pairs
+from trine.io import write_json, write_text
 from trine.model import read_model
 from trine.pipelines.evaluate import FIGURES, PAGE, check_asked, measure, recipe_of
-from trine.pipelines.files import write_file, write_json
 from trine.pipelines.split_record import Part, counted, name_of, part_of, run_of
 from trine.report.evaluation_report import Report
 from trine.report.metrics_table import long_lines, printed_lines, short_lines
@@ -153,7 +153,7 @@ def compare_runs(
     comparison = Comparison(folder, name_of(dataset), said, far, reports, differences, notes)
     page = comparison_page(subjects, differences, notes)
     write_json(folder / FIGURES, comparison.to_json())
-    write_file(folder / PAGE, lambda partial: partial.write_text(page, encoding="utf-8"))
+    write_text(folder / PAGE, page)
     return comparison
 
 

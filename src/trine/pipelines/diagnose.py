@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from trine.pipelines.files import write_file
+from trine.io import output_file
 from trine.pipelines.split_record import run_of
 from trine.report.training_curves import draw_curves
 from trine.training import Diagnosis, Look, Patient, RunFolder, Suspect, diagnose, read_findings, read_looks
@@ -68,12 +68,8 @@ def examine(run: str | Path) -> Examination:
     found.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in found})
     diagnoses = tuple(sorted(found.values(), key=lambda diagnosis: diagnosis.step))
     examination = Examination(folder.path, patient, looks, diagnoses, suspects)
-    write_file(
-        folder.path / CURVES,
-        lambda partial: draw_curves(
-            looks, diagnoses, steps=patient.steps, name=folder.path.name, path=partial
-        ),
-    )
+    with output_file(folder.path / CURVES) as partial:
+        draw_curves(looks, diagnoses, steps=patient.steps, name=folder.path.name, path=partial)
     return examination
 
 

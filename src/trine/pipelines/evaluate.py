@@ -16,9 +16,9 @@ from trine.errors import CalibrationError, DataError, SettingError
 from trine.evaluation import calibrate, picture
 from trine.evaluation.calibration import Support
 from trine.evaluation.listed_pairs import HeldOut, Listed, listed_pairs
+from trine.io import write_json, write_text
 from trine.model import read_model, write_model
 from trine.pipelines.baseline import start_of
-from trine.pipelines.files import write_file, write_json
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
 from trine.pipelines.split_record import (
     Part,
@@ -285,7 +285,7 @@ def write_report(subject: Subject) -> None:
     report, encoder = subject.report, subject.encoder
     write_json(report.folder / FIGURES, report.to_json())
     page = evaluation_page(subject)
-    write_file(report.folder / PAGE, lambda partial: partial.write_text(page, encoding="utf-8"))
+    write_text(report.folder / PAGE, page)
     picture(
         subject.dataset,
         subject.embeddings,

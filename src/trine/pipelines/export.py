@@ -12,7 +12,7 @@ from trine.clustering import cluster
 from trine.data import Dataset
 from trine.encoders import Encoder
 from trine.errors import CalibrationError, InputError, require
-from trine.pipelines.files import write_file
+from trine.io import output_file
 from trine.shapes import Int64
 
 
@@ -46,7 +46,8 @@ def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> 
         }
     )
     about = {"trine.fingerprint": encoder.fingerprint, "trine.distance": encoder.distance}
-    write_file(Path(out), lambda partial: parquet.write_table(table.replace_schema_metadata(about), partial))
+    with output_file(Path(out)) as partial:
+        parquet.write_table(table.replace_schema_metadata(about), partial)
 
 
 def cluster_items(
@@ -86,11 +87,7 @@ def write_clusters(names: Sequence[str], clusters: Sequence[int], *, out: str | 
     Raises:
         InputError: The file cannot be written.
     """
-
-    def write(partial: Path) -> None:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["item", "cluster"])
-            table.writerows(zip(names, clusters, strict=True))
-
-    write_file(Path(out), write)
+    with output_file(Path(out)) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["item", "cluster"])
+        table.writerows(zip(names, clusters, strict=True))

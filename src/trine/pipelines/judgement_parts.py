@@ -10,7 +10,7 @@ from trine.data import Dataset, TripletSplit, questions
 from trine.data.sources.table import read_columns, strings
 from trine.data.sources.triplets import COLUMNS
 from trine.errors import DataError, ModelError, require
-from trine.pipelines.files import write_file
+from trine.io import output_file
 from trine.pipelines.split_record import Part, name_of, run_of, trained_among
 from trine.shapes import Int64
 
@@ -41,7 +41,8 @@ def write_judgements(run: Path, dataset: Dataset, parts: TripletSplit) -> None:
     columns = {column: pa.array(names[rows[:, at]], pa.string()) for at, column in enumerate(COLUMNS)}
     sizes = [len(each) for each in parts.parts.values()]
     table = pa.table({**columns, "part": pa.array(np.repeat(PARTS, sizes).tolist(), pa.string())})
-    write_file(run / TABLE, lambda partial: parquet.write_table(table, partial))
+    with output_file(run / TABLE) as partial:
+        parquet.write_table(table, partial)
 
 
 def judged_part(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import numpy as np
 from trine.data import Dataset, TripletTable
 from trine.encoders import Encoder, load
 from trine.errors import DataError, InputError, require
+from trine.io import output_file
 from trine.mining import MinedTriplets, OfflineMining, stream_triplets
-from trine.pipelines.files import write_file
 from trine.pipelines.split_record import Part, check_part, counted, part_of
 from trine.shapes import Int64
 
@@ -109,17 +109,11 @@ def write_triplets(
             yield part
 
     about = {"trine.fingerprint": encoder.fingerprint, "trine.distance": encoder.distance}
-    write: Callable[[Path], None]
-    if Path(out).suffix.lower() == ".csv":
-
-        def write(partial: Path) -> None:
+    with output_file(Path(out)) as partial:
+        if Path(out).suffix.lower() == ".csv":
             _write_csv(partial, parts(), dataset)
-    else:
-
-        def write(partial: Path) -> None:
+        else:
             _write_parquet(partial, parts(), dataset, about)
-
-    write_file(Path(out), write)
     count, wanted = int(totals[0]), int(totals[1])
     means = totals[2:] / count if count else np.full(2, np.nan)
     return MiningReport(words, count, wanted, float(means[0]), float(means[1]))

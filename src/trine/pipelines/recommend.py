@@ -21,7 +21,7 @@ from trine.encoders import Towers, save
 from trine.errors import GalleryError, SettingError, nearest
 from trine.evaluation import Recommendation, recommendation, recommendation_of_scores
 from trine.gallery import Enrolment, Entry, Gallery
-from trine.pipelines.files import write_json
+from trine.io import write_json
 from trine.shapes import Float
 from trine.training import Diagnosis, Recipe, RunFolder, fit_towers, read_findings
 

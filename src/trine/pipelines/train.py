@@ -25,8 +25,8 @@ from trine.encoders import save
 from trine.errors import CalibrationError, SettingError
 from trine.evaluation import calibrate, retrieval
 from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
+from trine.io import write_json
 from trine.pipelines.evaluate import measure, write_report
-from trine.pipelines.files import write_json
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
 from trine.pipelines.split_record import SPLIT, counted, has_pair, name_of, split_record
 from trine.report.evaluation_report import Report

@@ -13,10 +13,10 @@ from trine.distances import Distance
 from trine.encoders import Encoder, load, save
 from trine.errors import SettingError
 from trine.evaluation import Consistency, TripletAgreement, consistency, picture, triplet_agreement
+from trine.io import write_json, write_text
 from trine.model import read_model
 from trine.pipelines.baseline import PRETRAINED, prepared_rows, start_of
 from trine.pipelines.evaluate import FIGURES, PAGE, PICTURE, recipe_of
-from trine.pipelines.files import write_file, write_json
 from trine.pipelines.judgement_parts import judged_part, told, write_judgements
 from trine.pipelines.split_record import SPLIT, Part, check_part, counted, name_of, run_of, split_record
 from trine.report.pages.triplet_judgements import JudgedSubject, judged_page
@@ -225,7 +225,7 @@ def measure_judged(
     look = view(embeddings, items.labels, distance=encoder.distance)
     page = judged_page(JudgedSubject(run.resolve().name, run, report, items, encoder, trained_on, look))
     write_json(folder / FIGURES, report.to_json())
-    write_file(folder / PAGE, lambda partial: partial.write_text(page, encoding="utf-8"))
+    write_text(folder / PAGE, page)
     picture(items, embeddings, path=folder / PICTURE, distance=encoder.distance, look=look, judged=after)
     return report
 

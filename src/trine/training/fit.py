@@ -16,7 +16,6 @@ from torch import nn
 from trine.data import Dataset, PKSampler, TripletSampler, Vectors
 from trine.encoders import Encoder, build_encoder, head_alone, save
 from trine.errors import InputError
-from trine.io import writing
 from trine.shapes import Int64
 from trine.training.confusable import Confusions
 from trine.training.custom_loss import Loss, with_loss
@@ -29,7 +28,7 @@ from trine.training.loop import Session, check_device, check_finite, train
 from trine.training.metric_step import TripletStep
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import check_recipe
-from trine.training.run_dir import RunFolder, checkpointed_step, open_run, read_weights
+from trine.training.run_dir import RunFolder, checkpointed_step, open_run, read_weights, writing
 from trine.training.samplers import OneSampler, Samplers
 from trine.training.schedule import stream_seed
 from trine.training.threads import threads

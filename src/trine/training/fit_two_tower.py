@@ -12,7 +12,6 @@ import torch
 from trine.data import Features, HeldOut, Interactions, TripletSampler
 from trine.encoders import Towers, build_towers, save
 from trine.errors import SettingError
-from trine.io import writing
 from trine.training.data_loader import default_steps
 from trine.training.diagnostics.monitor import Watch
 from trine.training.diagnostics.rules import Patient
@@ -21,7 +20,7 @@ from trine.training.fit import LOOKS
 from trine.training.loop import Session, check_device, check_finite, train
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import check_recipe
-from trine.training.run_dir import RunFolder, checkpointed_step, open_run, read_weights
+from trine.training.run_dir import RunFolder, checkpointed_step, open_run, read_weights, writing
 from trine.training.schedule import stream_seed
 from trine.training.threads import threads
 from trine.training.two_tower_step import TowersBatches, TowersStep

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from trine.errors import SettingError, TrineError, require
-from trine.io import refusal, write_whole, writing
+from trine.io import atomic_write
 from trine.shapes import Float
 from trine.training.data_loader import Batch, Batches
 from trine.training.diagnostics.monitor import Watch
@@ -32,7 +32,7 @@ from trine.training.distributed import World, any_of, lost, strategy, world_of
 from trine.training.early_stopping import Looks
 from trine.training.metrics_log import MetricsFile, ProgressLine
 from trine.training.recipe import Recipe, TrainingRecipe
-from trine.training.run_dir import RunFolder
+from trine.training.run_dir import RunFolder, refusal, writing
 from trine.training.schedule import stage_in_words
 
 LOG_EVERY = 10
@@ -368,7 +368,7 @@ def _whole_checkpoints(run: RunFolder) -> Any:
             buffer = io.BytesIO()
             torch.save(checkpoint, buffer)
             with writing(Path(path), checkpoint=run.last):
-                write_whole(Path(path), buffer.getbuffer())
+                atomic_write(Path(path), buffer.getbuffer())
 
     return WholeCheckpoints()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import ModelError, require
-from trine.io import write_whole
+from trine.io import atomic_write
 from trine.training.diagnostics.rules import Look
 
 COLUMNS = (
@@ -52,7 +52,7 @@ class MetricsFile:
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
         writer.writerows(kept)
-        write_whole(path, text.getvalue())
+        atomic_write(path, text.getvalue())
 
     def write(self, figures: Mapping[str, float | str], *, step: int) -> None:
         """Appends one row.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from trine.errors import DataError, InputError, ModelError, SettingError, require
-from trine.io import left_behind, sweep, write_whole
+from trine.io import atomic_write, is_leftover, remove_leftovers
 from trine.settings import differences
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import load_recipe, recipe_text
@@ -95,7 +97,7 @@ def check_run(run: RunFolder, *, resume: bool) -> None:
 
 
 def _is_empty(folder: Path) -> bool:
-    return all(left_behind(path) for path in folder.iterdir())
+    return all(is_leftover(path) for path in folder.iterdir())
 
 
 def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: bool) -> None:
@@ -125,12 +127,12 @@ def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: boo
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         for folder in (run.path, run.checkpoints):
-            sweep(folder)
+            remove_leftovers(folder)
         # First the recipe, which makes the folder one that can be resumed, whatever comes next.
         if not resume:
-            write_whole(run.recipe, recipe_text(recipe))
+            atomic_write(run.recipe, recipe_text(recipe))
         if not run.dataset.is_file():
-            write_whole(run.dataset, dataset_digest + "\n")
+            atomic_write(run.dataset, dataset_digest + "\n")
         run.checkpoints.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(
@@ -182,7 +184,7 @@ def write_weights(encoder: nn.Module, path: Path) -> None:
     """
     safetensors = require("safetensors.torch", extra="train")
     weights = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    write_whole(path, safetensors.save(weights))
+    atomic_write(path, safetensors.save(weights))
 
 
 def read_weights(encoder: nn.Module, path: Path) -> None:
@@ -193,3 +195,35 @@ def read_weights(encoder: nn.Module, path: Path) -> None:
         path: The file.
     """
     encoder.load_state_dict(require("safetensors.torch", extra="train").load_file(path))
+
+
+@contextmanager
+def writing(path: Path, *, checkpoint: Path) -> Iterator[None]:
+    """Explains a failed write, and where the run resumes.
+
+    Args:
+        path: What is written.
+        checkpoint: The run's checkpoint.
+
+    Raises:
+        InputError: The disk is full, or the write fails otherwise.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise refusal(error, path=path, checkpoint=checkpoint) from error
+
+
+def refusal(error: OSError, *, path: Path, checkpoint: Path) -> InputError:
+    """Returns the error that explains a failed write.
+
+    Args:
+        error: What the system reported.
+        path: What was written.
+        checkpoint: The run's checkpoint.
+    """
+    then = f"it continues from {checkpoint}, which is intact"
+    if not checkpoint.is_file():
+        then = "it starts from the beginning, as it has no checkpoint yet"
+    reason = error.strerror or error
+    return InputError(f"cannot write {path} ({reason}); free disk space, then resume the run: {then}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trine.data import Dataset
 from trine.errors import ModelError
-from trine.io import write_whole
+from trine.io import atomic_write
 from trine.shapes import Float
 from trine.training.data_loader import Batch
 from trine.training.diagnostics.label_noise import LabelWatch, Suspect
@@ -76,7 +76,7 @@ class Watch:
 
     def write(self) -> None:
         """Leaves what was found so far in the run's folder."""
-        write_whole(
+        atomic_write(
             self._run.doctor,
             findings_text(self._patient, tuple(self._said.values()), self._suspects()),
         )
