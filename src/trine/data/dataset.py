@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from trine.data.image_cache import ImageCache
 from trine.data.image_decoding import MAX_PIXELS, decode
 from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
@@ -51,17 +52,28 @@ class ImageFiles:
     Args:
         paths: One file for each item.
         max_pixels: The most pixels that a picture may have.
+        cache: Keeps decoded pictures in memory while they fit; subsets share it.
     """
 
     paths: tuple[Path, ...]
     max_pixels: int = MAX_PIXELS
+    cache: ImageCache = field(default_factory=ImageCache, compare=False, repr=False)
     kind: Literal["images"] = field(default="images", init=False)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        return decode(self.paths[int(index)], max_pixels=self.max_pixels)
+        path = self.paths[int(index)]
+        pixels = self.cache.pixels(path)
+        if pixels is None:
+            pixels = decode(path, max_pixels=self.max_pixels)
+            self.cache.keep(path, pixels)
+        return pixels
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Returns height, width and channels of a picture; it is decoded only if it never was."""
+        return self.cache.shape(self.paths[int(index)]) or self[index].shape
 
     def subset(self, indices: Indices, /) -> ImageFiles:
         """Takes a part of the items, in the order given."""

@@ -11,9 +11,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Texts, Vectors
 from trine.data.image_decoding import decode_stream, reason
 from trine.data.load_report import NOUNS, LoadPolicy, LoadReport, count, some
+from trine.data.parallel import in_threads
 from trine.data.table import Table
 from trine.errors import DataError, require
 
@@ -207,7 +206,7 @@ def _read(
     wanted = [int(i) for i in np.flatnonzero(keep) if i not in unreadable]
     if isinstance(found.items, ImageFiles):
         for index, (digest, why) in zip(
-            wanted, _read_files([found.items.paths[i] for i in wanted], max_pixels), strict=True
+            wanted, _read_files(found.items.subset(wanted), max_pixels), strict=True
         ):
             digests[index] = digest
             if why:
@@ -226,15 +225,17 @@ def _read(
     return unreadable, digests
 
 
-def _read_files(paths: Sequence[Path], max_pixels: int) -> list[tuple[bytes | None, str]]:
+def _read_files(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, str]]:
+    """Decodes every picture into the cache: a digest of each file, or why it cannot be used."""
     image_module = require("PIL.Image", extra="images")
 
-    def read(path: Path) -> tuple[bytes | None, str]:
+    def read(index: int) -> tuple[bytes | None, str]:
+        path = files.paths[index]
         try:
             with path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     return None, "an empty file"
-                decode_stream(file, max_pixels=max_pixels)
+                files.cache.keep(path, decode_stream(file, max_pixels=max_pixels))
                 file.seek(0)
                 return hashlib.file_digest(file, _hash).digest(), ""
         except Exception as error:
@@ -244,13 +245,7 @@ def _read_files(paths: Sequence[Path], max_pixels: int) -> list[tuple[bytes | No
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", image_module.DecompressionBombWarning)
-        with ThreadPoolExecutor(_cores()) as threads:
-            return list(threads.map(read, paths))
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+        return in_threads(read, len(files))
 
 
 def _hash() -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trine.data import Items, Kind, Table, Vectors
+from trine.data import ImageFiles, Items, Kind, Table, Vectors
 from trine.distances import Distance
 from trine.encoders.bundled_weights import PREFIX, load_packaged, packaged
 from trine.encoders.encoder import Encoder, build_network
@@ -138,13 +138,13 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
 
 
 def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
-    sample = _sample(items)
-    sizes = np.array([picture.shape[:2] for picture in sample])
-    channels = max(picture.shape[2] for picture in sample)
+    sampled = _spaced(items)
+    shapes = _picture_shapes(items, sampled)
+    channels = int(shapes[:, 2].max())
     settings = EncoderSettings(
         kind="images",
         network="small_resnet",
-        shape=(channels, *picture_size(recipe.image_size, sizes)),
+        shape=(channels, *picture_size(recipe.image_size, shapes[:, :2])),
         features=1,
         dimension=recipe.dimension,
         normalise=recipe.normalise,
@@ -153,7 +153,7 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
         small_resnet=recipe.small_resnet,
     )
     encoder = _completed(settings)
-    pictures = encoder.prepare(sample)
+    pictures = encoder.prepare(items.subset(sampled))
     moments = np.zeros((2, channels))
     # In pieces: the whole sample in float64 would be eight times what it is.
     for start in range(0, len(pictures), 64):
@@ -191,8 +191,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
     name = recipe.network
     size = None
     if recipe.image_size is not None:
-        sizes = np.array([picture.shape[:2] for picture in _sample(items)])
-        size = picture_size(recipe.image_size, sizes)
+        size = picture_size(recipe.image_size, _picture_shapes(items, _spaced(items))[:, :2])
     if recipe.pretrained and recipe.weights is None:
         network = pretrained_timm_network(name, size=size)
     else:
@@ -254,8 +253,11 @@ def _spaced(items: Items) -> Int64[np.ndarray, " k"]:
     return np.linspace(0, len(items) - 1, count).round().astype(np.int64)
 
 
-def _sample(items: Items) -> list[np.ndarray]:
-    return [grey_or_colour(items[int(at)], position=int(at)) for at in _spaced(items)]
+def _picture_shapes(items: Items, positions: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, "k 3"]:
+    """Height, width and channels of some pictures; those that loading decoded are not decoded again."""
+    if isinstance(items, ImageFiles):
+        return np.array([items.shape(at) for at in positions.tolist()])
+    return np.array([grey_or_colour(items[at], position=at).shape for at in positions.tolist()])
 
 
 def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trine.calibration import Calibration
-from trine.data import Dataset, Items, Row, Table, read_items
+from trine.data import Dataset, Items, Row, read_items
 from trine.distances import Distance
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
@@ -211,7 +211,7 @@ class Encoder(nn.Module):
         try:
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
-                part = source.subset(positions) if isinstance(source, Table) else _Slice(source, positions)
+                part = source.subset(positions) if isinstance(source, Items) else _Slice(source, positions)
                 batch = self._prepared(part, first=start).to(self.device)
                 with torch.inference_mode():
                     rows[start : positions.stop] = through(batch).float().cpu().numpy()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trine.data import Items, Table, Vectors
+from trine.data import ImageFiles, Items, Table, Vectors
+from trine.data.parallel import in_threads
 from trine.errors import InputError
 from trine.shapes import Float32, Shaped, UInt8
 
 # ITU-R BT.601, the weights of Pillow's own conversion to grey.
 LUMINANCE = torch.tensor([0.299, 0.587, 0.114])
-CHUNK = 64
+ARRAYS_PER_THREAD = 64
+"""Pictures that are decoded already take so little time that fewer are not worth a thread."""
 
 
 def prepared_pictures(
-    items: Sequence[np.ndarray] | Items, *, channels: int, size: tuple[int, int], first: int = 0
+    items: Sequence[np.ndarray] | Items,
+    *,
+    channels: int,
+    size: tuple[int, int],
+    first: int = 0,
+    threads: int | None = None,
 ) -> UInt8[Tensor, "n c h w"]:
     """Resizes pictures and gives them the network's number of channels.
 
     Args:
-        items: uint8 arrays (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; sizes may differ.
+        items: uint8 arrays (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; sizes may differ. Those of
+            `ImageFiles` that were prepared before come from their cache.
         channels: 1 (colours become grey) or 3 (grey is repeated).
         size: Height and width that every picture is stretched to, smoothed where that shrinks it.
         first: The number of the first item, for errors.
+        threads: How many threads decode and resize; None takes `decoding_threads()`.
 
     Returns:
         One batch.
@@ -43,7 +51,19 @@ def prepared_pictures(
     def prepare(position: int) -> None:
         pictures[position] = _prepared_picture(items[position], first + position, channels, size)
 
-    _in_threads(prepare, len(items))
+    def prepare_file(files: ImageFiles, position: int) -> None:
+        key = (files.paths[position], channels, size)
+        known = files.cache.prepared.get(key)
+        if known is not None:
+            pictures[position] = known
+            return
+        prepare(position)
+        files.cache.prepared.put(key, pictures[position], pictures[position].nbytes)
+
+    if isinstance(items, ImageFiles):
+        in_threads(partial(prepare_file, items), len(items), threads=threads)
+    else:
+        in_threads(prepare, len(items), threads=threads, fewest=ARRAYS_PER_THREAD)
     return pictures
 
 
@@ -113,19 +133,3 @@ def _prepared_picture(
     if tuple(picture.shape[1:]) != size:
         picture = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
     return picture.expand(channels, *size)
-
-
-def _in_threads(prepare: Callable[[int], None], count: int) -> None:
-    # Pillow decodes and torch resizes without the interpreter's lock, so threads are enough.
-    def prepare_chunk(start: int) -> None:
-        for position in range(start, min(start + CHUNK, count)):
-            prepare(position)
-
-    starts = range(0, count, CHUNK)
-    if len(starts) <= 1:
-        for start in starts:
-            prepare_chunk(start)
-        return
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(prepare_chunk, starts):
-            pass

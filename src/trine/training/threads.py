@@ -1,4 +1,4 @@
-"""How many threads of the CPU torch takes while a run goes on."""
+"""How many threads of the CPU torch and the decoding of pictures take during a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from contextlib import contextmanager
 
 import torch
 
+from trine.data.parallel import limit_decoding_threads
+
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Gives torch so many threads, and its own number back afterwards; None leaves it its own."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+    """Limits the threads of torch and of decoding, and restores both afterwards; None changes neither."""
+    before = torch.get_num_threads(), limit_decoding_threads(count)
+    torch.set_num_threads(count or before[0])
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        limit_decoding_threads(before[1])

@@ -1,0 +1,101 @@
+"""Pictures kept in memory, so that a training picture is not decoded again for every use."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trine.shapes import UInt8
+
+MIB = 1 << 20
+DECODED_BYTES, PREPARED_BYTES = 512 * MIB, 2048 * MIB
+
+
+class Budget:
+    """Values by key until a number of bytes is reached; later ones are not kept.
+
+    Nothing is evicted: training visits its items in random order, where the most recent ones are no likelier
+    to be needed than the first. All methods may be called from several threads.
+
+    Args:
+        most: How many bytes may be kept.
+
+    Attributes:
+        used: How many bytes are kept.
+
+    Example:
+        >>> kept = Budget(10)
+        >>> kept.put("a", b"12345678", 8), kept.put("b", b"12345678", 8)
+        (True, False)
+        >>> kept.get("a"), kept.get("b")
+        (b'12345678', None)
+    """
+
+    def __init__(self, most: float) -> None:
+        self.most = most
+        self.used = 0
+        self._values: dict[Hashable, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Any:
+        """Returns the value of a key, or None."""
+        return self._values.get(key)
+
+    def put(self, key: Hashable, value: Any, size: int) -> bool:
+        """Keeps a value if it fits, and says whether it is kept."""
+        with self._lock:
+            if key not in self._values:
+                if self.used + size > self.most:
+                    return False
+                self._values[key] = value
+                self.used += size
+        return True
+
+
+class ImageCache:
+    """What is remembered of the pictures of one data set; all subsets of its items share it.
+
+    Loading decodes every picture once to check it, and keeps the pixels that fit. An encoder keeps its
+    prepared pictures (`trine.encoders.preprocessing`). So a picture is decoded once where decoded pictures
+    fit, and twice, once for the check and once for the encoder, where only prepared ones do.
+
+    Args:
+        decoded_bytes: How many bytes of decoded pictures to keep.
+        prepared_bytes: How many bytes of pictures as encoders take them to keep.
+
+    Attributes:
+        prepared: Pictures as encoders take them, by path, channels and size.
+    """
+
+    def __init__(
+        self, *, decoded_bytes: float = DECODED_BYTES, prepared_bytes: float = PREPARED_BYTES
+    ) -> None:
+        self.prepared = Budget(prepared_bytes)
+        self._decoded = Budget(decoded_bytes)
+        self._shapes: dict[Path, tuple[int, ...]] = {}
+
+    def keep(self, path: Path, pixels: UInt8[np.ndarray, "h w c"]) -> None:
+        """Remembers the shape of a decoded picture, and its pixels if they fit."""
+        self._shapes[path] = pixels.shape
+        self._decoded.put(path, pixels, pixels.nbytes)
+
+    def pixels(self, path: Path) -> UInt8[np.ndarray, "h w c"] | None:
+        """Returns the pixels of a picture that were kept, or None."""
+        pixels: UInt8[np.ndarray, "h w c"] | None = self._decoded.get(path)
+        return pixels
+
+    def shape(self, path: Path) -> tuple[int, ...] | None:
+        """Returns height, width and channels of a picture that was decoded, or None."""
+        return self._shapes.get(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process starts with an empty cache of the same size.
+        return _empty, (self._decoded.most, self.prepared.most)
+
+
+def _empty(decoded_bytes: float, prepared_bytes: float) -> ImageCache:
+    return ImageCache(decoded_bytes=decoded_bytes, prepared_bytes=prepared_bytes)

@@ -1,0 +1,47 @@
+"""Threads for pictures: as many as asked for, the cores there are, and no more than the limit."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from trine.data.parallel import decoding_threads, in_threads, limit_decoding_threads
+from trine.training.threads import threads
+
+
+@pytest.mark.parametrize("count", [3, 6])
+def test_as_many_threads_work_at_once_as_asked_for(count: int) -> None:
+    together = threading.Barrier(count, timeout=20)
+
+    def wait(number: int) -> int:
+        together.wait()  # passes only if all threads are in it at once
+        return -number
+
+    assert in_threads(wait, count, threads=count) == [-number for number in range(count)]
+
+
+def test_results_keep_their_order_and_errors_come_out() -> None:
+    assert in_threads(lambda number: number**2, 1000, threads=3) == [number**2 for number in range(1000)]
+    assert in_threads(lambda number: number, 0) == []
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda number: 1 // (number - 700), 1000, threads=3)
+
+
+def test_few_cheap_calls_get_no_thread() -> None:
+    seen = in_threads(lambda _: threading.get_ident(), 127, threads=8, fewest=64)
+    assert set(seen) == {threading.get_ident()}
+
+
+def test_the_default_is_the_cores_of_the_process_within_the_limit() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert decoding_threads() == cores
+    before = limit_decoding_threads(1)
+    try:
+        assert decoding_threads() == 1
+    finally:
+        limit_decoding_threads(before)
+    with threads(1):
+        assert decoding_threads() == 1
+    assert decoding_threads() == cores
