@@ -1,36 +1,89 @@
-"""Files that an earlier trine wrote, in the words of this one: the only module that knows old names."""
+"""Reads files that earlier versions wrote: the one place that still knows the names they used.
+
+Two things outlive a renaming: a model folder, with the recipe beside it, and a gallery. What was read from
+an old file passes through here first, so no other module knows two names for one thing.
+`tests/fixtures/<commit>` holds files that the commit of that name wrote, with the answers it gave.
+
+To rename a key of a file, add its old path and its new name to the table of that file. Paths are dotted:
+`"encoder.views"` is the key `views` in the section `encoder`; the elements of a list go by the name of the
+list.
+
+A fingerprint covers the names of settings and of tensors. Galleries are bound to it, so it is always computed
+over the names of version 1: the fingerprint of a model does not change because a name did.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-RECIPE = {
-    "encoder": {"tokens": "max_length"},
-    "training": {"network_rate": "backbone_lr_scale"},
+MODEL_KEYS: dict[str, str] = {
+    "figures": "metrics",
 }
-"""Settings of a run's recipe by section: the name they had, and the name they have now."""
+"""Keys of settings.json in a model folder of version 1, and today's."""
+
+TENSORS: dict[str, str] = {}
+"""Names of tensors in weights.safetensors of version 1, and today's."""
+
+RECIPE_KEYS = {
+    "encoder.tokens": "max_length",
+    "training.network_rate": "backbone_lr_scale",
+}
+"""Keys of recipe.yaml in a run folder of version 1, and today's."""
 
 
-def current_recipe(content: Any) -> Any:
-    """Translates what a run's recipe.yaml holds.
+def upgrade_model(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the content of a settings.json of version 1 under today's names.
 
     Args:
-        content: The file's content; anything but a mapping is returned as it is.
-
-    Returns:
-        The same settings under their present names.
+        settings: The parsed file: the encoder's settings, its calibration, and what the card says.
 
     Example:
-        >>> current_recipe({"seed": 1, "training": {"network_rate": 0.1}})
+        >>> upgrade_model({"format_version": 1, "figures": {"MAP@R": 0.8}})
+        {'format_version': 1, 'metrics': {'MAP@R': 0.8}}
+    """
+    return dict(_renamed(settings, MODEL_KEYS))
+
+
+def upgrade_tensors(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the tensors of a model folder of version 1 under today's names."""
+    return {TENSORS.get(name, name): tensor for name, tensor in tensors.items()}
+
+
+def upgrade_recipe(recipe: Any) -> Any:
+    """Returns the content of a run's recipe.yaml under today's names, whichever version wrote it.
+
+    Args:
+        recipe: The parsed file; anything but a mapping is returned as it is.
+
+    Example:
+        >>> upgrade_recipe({"seed": 1, "training": {"network_rate": 0.1}})
         {'seed': 1, 'training': {'backbone_lr_scale': 0.1}}
     """
-    if not isinstance(content, dict):
+    return _renamed(recipe, RECIPE_KEYS)
+
+
+def fingerprint_settings(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of an encoder under the names of version 1, which its fingerprint covers."""
+    first = {}
+    for path, new in MODEL_KEYS.items():
+        section, _, old = path.rpartition(".")
+        first[f"{section}.{new}" if section else new] = old
+    return dict(_renamed(encoder, first, "encoder."))
+
+
+def fingerprint_tensor(name: str) -> str:
+    """Returns the name that version 1 gave to a tensor, which the fingerprint covers."""
+    return {new: old for old, new in TENSORS.items()}.get(name, name)
+
+
+def _renamed(content: Any, names: Mapping[str, str], path: str = "") -> Any:
+    """Copies nested mappings and lists, with the key at each dotted path in `names` renamed."""
+    if isinstance(content, list | tuple):
+        return [_renamed(value, names, path) for value in content]
+    if not isinstance(content, Mapping):
         return content
-    return {section: _renamed(settings, RECIPE.get(section, {})) for section, settings in content.items()}
-
-
-def _renamed(settings: Any, names: Mapping[str, str]) -> Any:
-    if not isinstance(settings, dict):
-        return settings
-    return {names.get(name, name): value for name, value in settings.items()}
+    return {
+        names.get(f"{path}{key}", key): _renamed(value, names, f"{path}{key}.")
+        for key, value in content.items()
+    }

@@ -21,8 +21,9 @@ from torch import Tensor
 from trine.calibration import Calibration
 from trine.errors import ModelError, require
 from trine.io import synchronise
+from trine.migrations import upgrade_model, upgrade_tensors
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS = "weights.safetensors"
 SETTINGS = "settings.json"
 CARD = "README.md"
@@ -72,7 +73,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
         "fingerprint": model.fingerprint,
         "encoder": dict(model.settings),
         "calibration": model.calibration.to_json() if model.calibration is not None else None,
-        "figures": dict(model.figures),
+        "metrics": dict(model.figures),
         "trained_on": model.trained_on,
     }
     try:
@@ -118,7 +119,7 @@ def read_model(folder: Path) -> SavedModel:
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
-    return SavedModel(weights=weights, **settings)
+    return SavedModel(weights=upgrade_tensors(weights), **settings)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:
@@ -130,11 +131,13 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ModelError(damaged.format("it is no JSON object"))
     version = settings.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise ModelError(
             f"{path.parent} is a model folder of format version {version}, and this trine reads "
-            f"version {FORMAT_VERSION}; train again, or install the trine that wrote it"
+            f"versions 1 to {FORMAT_VERSION}; train again, or install the trine that wrote it"
         )
+    if version == 1:
+        settings = upgrade_model(settings)
     encoder, fingerprint = settings.get("encoder"), settings.get("fingerprint")
     if not isinstance(encoder, dict) or not isinstance(fingerprint, str):
         raise ModelError(damaged.format("the encoder's settings or its fingerprint are missing"))
@@ -145,7 +148,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         "settings": encoder,
         "fingerprint": fingerprint,
         "calibration": Calibration.from_json(calibration) if calibration is not None else None,
-        "figures": settings.get("figures") or {},
+        "figures": settings.get("metrics") or {},
         "trained_on": settings.get("trained_on") or "",
     }
 

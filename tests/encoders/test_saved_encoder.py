@@ -144,11 +144,11 @@ def test_a_folder_without_weights_is_refused(folder: Path) -> None:
         load(folder)
 
 
-@pytest.mark.parametrize("version", [2, 0, None, "1"])
+@pytest.mark.parametrize("version", [3, 0, None, "1"])
 def test_a_folder_of_another_version_is_refused(folder: Path, version: object) -> None:
     change_settings(folder, format_version=version)
     with pytest.raises(
-        ModelError, match=rf"of format version {version}, and this trine reads version 1; train again"
+        ModelError, match=rf"of format version {version}, and this trine reads versions 1 to 2; train again"
     ):
         load(folder)
 

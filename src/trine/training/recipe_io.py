@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import SettingError, nearest, require
-from trine.migrations import current_recipe
+from trine.migrations import upgrade_recipe
 from trine.settings import keys, parse, plain
 from trine.training.recipe import Recipe
 from trine.training.recipe_checks import check_together
@@ -88,7 +88,7 @@ def load_run_recipe(path: Path) -> Recipe:
         SettingError: There is no such file, a key is unknown, or a value does not fit.
     """
     content, source = _content(path)
-    return _checked(current_recipe(content), source)
+    return _checked(upgrade_recipe(content), source)
 
 
 def about_recipe(name_or_file: str | Path | None = None) -> About | None:
