@@ -10,7 +10,8 @@
     └── MissingDependencyError  an optional package is not installed (also an ImportError)
 
 Each message says what was given, what was expected and what to do. The command line prints it as one
-sentence and ends with exit code 2.
+sentence and exits with code 2. A message that names an argument of a function holds it as an `Argument`, so
+that the command line can name the option instead.
 """
 
 from __future__ import annotations
@@ -18,11 +19,61 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import ModuleType
 
 
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a function, as part of an error message.
+
+    Attributes:
+        name: Its name.
+        value: The value to pass; None names the argument alone.
+
+    Example:
+        >>> print(Argument("unreadable", "skip"), Argument("unreadable", "skip").option)
+        unreadable='skip' --unreadable skip
+        >>> print(Argument("drop_missing", True), Argument("drop_missing", True).option)
+        drop_missing=True --drop-missing
+    """
+
+    name: str
+    value: str | bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}={'' if self.value is None else repr(self.value)}"
+
+    @property
+    def option(self) -> str:
+        """The same as an option of the command line."""
+        option = f"--{self.name.replace('_', '-')}"
+        return f"{option} {self.value}" if isinstance(self.value, str) else option
+
+
 class TrineError(Exception):
-    """The root of every error that trine raises on purpose."""
+    """The root of every error that trine raises on purpose.
+
+    Args:
+        parts: The message, in one piece or in several; each is a text or an `Argument`.
+
+    Example:
+        >>> error = TrineError("2 pictures are damaged; leave them out with ", Argument("unreadable", "skip"))
+        >>> str(error)
+        "2 pictures are damaged; leave them out with unreadable='skip'"
+        >>> error.with_options()
+        '2 pictures are damaged; leave them out with --unreadable skip'
+    """
+
+    def __init__(self, *parts: str | Argument) -> None:
+        super().__init__(*parts)
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
+
+    def with_options(self) -> str:
+        """The message with each argument written as an option of the command line."""
+        return "".join(part.option if isinstance(part, Argument) else str(part) for part in self.args)
 
 
 class InputError(TrineError, ValueError):

@@ -281,7 +281,7 @@ def test_clusters_keep_their_numbers(people, capsys, tmp_path):
     assert found["added"] == 0
     assert found["threshold"] == 0.5
     assert {item: str(number) for item, number in found["clusters"].items()} == rows
-    assert "start anew with --recluster" in refused(
+    assert "start over with --recluster" in refused(
         capsys, "gallery", "clusters", people, "--threshold", "0.1"
     )
     anew = json.loads(
@@ -378,8 +378,8 @@ def test_a_rebuild_says_what_it_cannot_read(run, bars, capsys, tmp_path):
     answered(capsys, "enrol", tmp_path / "one", table, "--label", "kind", "--gallery", people)
     rebuild = ["gallery", "rebuild", people, "--encoder", tmp_path / "two"]
     said = refused(capsys, *rebuild)
-    assert "72 of its items have nothing to be embedded from" in said
-    assert "(--data), or have them deleted (--drop-missing)" in said
+    assert "72 of its items can no longer be read" in said
+    assert "with --data, or delete them with --drop-missing" in said
     assert "72 items embedded anew" in answered(capsys, *rebuild, "--data", table, "--label", "kind")
     rebuild[-1] = tmp_path / "one"
     assert "0 items embedded anew, 72 dropped" in answered(capsys, *rebuild, "--drop-missing")
@@ -444,7 +444,7 @@ def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     said = refused(capsys, "identify", bars / "bar0/0.png", "--gallery", tmp_path / "hand")
     assert "does not say which encoder made it: name its run folder with --encoder" in said
     assert "give --encoder, or --dimension and" in refused(capsys, "gallery", "create", tmp_path / "x")
-    assert "an encoder brings its own" in refused(
+    assert "an encoder has its own" in refused(
         capsys, "gallery", "create", tmp_path / "x", "--encoder", run, "--dimension", "3"
     )
 
@@ -483,7 +483,7 @@ def test_a_missing_gallery_is_not_made(words, capsys, tmp_path):
         (["verify", "@", "--identity", "bar11"], "nobody called 'bar11': did you mean 'bar1'?"),
         (["verify", "@"], "takes two pictures, or one with --identity, given 1"),
         (["identify", "@", "--scoring", "average"], "unknown scoring 'average'"),
-        (["identify", "@", "--quality", "quality"], "give --scoring mean or --scoring centroid"),
+        (["identify", "@", "--quality", "quality"], "pass --scoring mean or --scoring centroid"),
         (["identify", "@", "--scoring", "mean", "--quality", "none"], "has no quality between 0 and 1 under"),
     ],
 )

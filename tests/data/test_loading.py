@@ -55,7 +55,7 @@ class TestFolder:
         with pytest.raises(
             DataError,
             match=r"2 pictures that cannot be read: ann/11\.jpg \(not a picture\), "
-            r"bob/0\.jpg \(an empty file\); mend the data, or leave .* out with unreadable='skip'",
+            r"bob/0\.jpg \(an empty file\); fix the data, or leave .* out with unreadable='skip'",
         ):
             load(people)
         data, report = load(people, policy=LoadPolicy(unreadable="skip"))

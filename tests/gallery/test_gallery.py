@@ -168,7 +168,7 @@ def test_verify_two_probes_or_a_claim(gallery):
     )
     with pytest.raises(GalleryError, match="knows nobody called 'cid': see who is there, or enrol"):
         gallery.verify(embedding=[0.0, 0.0], identity="cid")
-    with pytest.raises(InputError, match="compares a probe with one thing: give b, other= or identity="):
+    with pytest.raises(InputError, match="compares a probe with one thing: pass b, other= or identity="):
         gallery.verify(embedding=[0.0, 0.0])
 
 
@@ -388,7 +388,7 @@ def test_the_threshold_given_wins_over_the_encoder_and_the_encoder_over_the_stor
 
 @pytest.mark.usefixtures("as_in_production")
 def test_contradictory_arguments(tmp_path):
-    with pytest.raises(SettingError, match="an encoder brings its own; leave them out"):
+    with pytest.raises(SettingError, match="an encoder has its own: leave them out"):
         Gallery.open(tmp_path / "g.db", encoder=FakeEncoder(), dimension=2)
     for dimension in (0, 3.0, "3"):
         with pytest.raises(SettingError, match=f"a whole number of at least 1, given {dimension!r}"):

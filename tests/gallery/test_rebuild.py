@@ -66,7 +66,7 @@ def test_what_has_no_source_keeps_the_gallery_as_it_is(address, photos):
         photos[7].unlink()
         before = contents(gallery)
         with pytest.raises(
-            GalleryError, match=r"left as it is, since 2 of its items have nothing to be embedded"
+            GalleryError, match=r"is unchanged: 2 of its items can no longer be read"
         ) as error:
             gallery.rebuild(Reader("new", 3))
         assert "'from elsewhere'" in str(error.value)
@@ -90,7 +90,7 @@ def test_a_file_that_only_has_the_name_of_an_item_is_not_taken_for_it(address, p
         gallery.enrol("ann", "1.png", content=str(photos[0]))
         photos[0].unlink()
         monkeypatch.chdir(elsewhere)
-        with pytest.raises(GalleryError, match=r"nothing to be embedded from any more: '1\.png'"):
+        with pytest.raises(GalleryError, match=r"can no longer be read: '1\.png'"):
             gallery.rebuild(Reader("new", 3))
 
 
@@ -99,7 +99,7 @@ def test_items_are_found_in_data_by_their_names(address):
     data = Dataset(Vectors(rows), np.array([0, 0, 1]), ("ann", "bob"), ("1", "2", "3"))
     with Gallery.open(address, encoder=FakeEncoder()) as gallery:
         gallery.enrol_dataset(data)
-        with pytest.raises(GalleryError, match="3 of its items have nothing to be embedded from any more"):
+        with pytest.raises(GalleryError, match="3 of its items can no longer be read"):
             gallery.rebuild(FakeEncoder(fingerprint="new"))
         moved = replace(data, items=Vectors(rows + 10))
         assert gallery.rebuild(FakeEncoder(fingerprint="new"), data=moved).embedded == 3

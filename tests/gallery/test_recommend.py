@@ -96,7 +96,7 @@ def test_diversity_spreads(gallery):
 
 
 def test_what_cannot_be_recommended(gallery):
-    with pytest.raises(InputError, match="name at least one item in like="):
+    with pytest.raises(InputError, match="name it in like="):
         gallery.recommend([], unlike=["000"])
     with pytest.raises(GalleryError, match="has no item 'nothing': see which items"):
         gallery.recommend(["000"], unlike=["nothing"])

@@ -7,55 +7,12 @@ verb, which imports what it needs when it runs, so that `trine --help` answers a
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 
 from trine.cli.parser import Group, make_parser
 from trine.cli.verbs import VERBS
 from trine.errors import TrineError
-
-_OPTIONS = "|".join(
-    [
-        *(
-            "unreadable",
-            "missing",
-            "duplicates",
-            "repeated",
-            "unlabelled",
-            "singletons",
-            "threshold",
-            "scoring",
-            "quality",
-            "identity",
-        ),
-        *("form", "like", "data", "drop_missing", "recluster", "encoder", "dimension", "fingerprint"),
-        "distance",
-    ]
-)
-
-
-def as_options(sentence: str) -> str:
-    """Writes the arguments that an error names as options of the command line.
-
-    Args:
-        sentence: An error of the library.
-
-    Returns:
-        The sentence with `--unreadable skip` in place of `unreadable='skip'`, and so on.
-
-    Example:
-        >>> as_options("mend them, or leave them out with unreadable='skip'")
-        'mend them, or leave them out with --unreadable skip'
-        >>> as_options("give the data (data=), or have them deleted (drop_missing=True)")
-        'give the data (--data), or have them deleted (--drop-missing)'
-    """
-    return re.sub(rf"(?<![\w'\"])({_OPTIONS})=(?:'(\w+)'|True)?", _option, sentence)
-
-
-def _option(found: re.Match[str]) -> str:
-    option = f"--{found[1].replace('_', '-')}"
-    return option if found[2] is None else f"{option} {found[2]}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verb, chosen = verb.verbs[chosen.verb], chosen[chosen.verb]
         return verb.run(chosen) or 0
     except TrineError as error:
-        print(f"trine: {as_options(str(error))}", file=sys.stderr)  # noqa: T201
+        print(f"trine: {error.with_options()}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("trine: interrupted", file=sys.stderr)  # noqa: T201

@@ -31,14 +31,14 @@ POLICIES = {
 """The arguments that say what may be left out, with what holds where nobody says, and their help."""
 
 
-def say(text: object) -> None:
+def echo(text: object) -> None:
     """Prints a line."""
     print(text)  # noqa: T201
 
 
-def say_json(value: object) -> None:
+def echo_json(value: object) -> None:
     """Prints plain values as one line of JSON."""
-    say(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
 
 
 def items(count: int) -> str:
@@ -129,7 +129,7 @@ def data_arguments(parser: Any, name: str = "data") -> None:
         "--pattern",
         type=str,
         default=None,
-        help="what the names of files in a folder tell, such as '{identity}_c{camera}_{*}'",
+        help="what the names of files in a folder show, such as '{identity}_c{camera}_{*}'",
     )
     for policy, (usual, words) in POLICIES.items():
         parser.add_argument(f"--{policy}", type=str, default=usual, help=words)
@@ -152,12 +152,12 @@ def data_words(settings: Any) -> str:
     return shlex.join(words)
 
 
-def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: bool = True) -> Dataset:
+def loaded(settings: Any, show: Callable[[object], None] = echo, *, labelled: bool = True) -> Dataset:
     """Loads the data that was named, and prints what was found.
 
     Args:
         settings: The parsed arguments.
-        tell: Prints.
+        show: Prints.
         labelled: Whether identities are wanted.
     """
     from trine.data import LoadPolicy, load, load_unlabelled
@@ -167,7 +167,7 @@ def loaded(settings: Any, tell: Callable[[object], None] = say, *, labelled: boo
     if labelled:
         columns |= {"label": settings.label, "pattern": settings.pattern}
     data, report = (load if labelled else load_unlabelled)(settings.data, **columns, policy=policy)
-    tell(report)
+    show(report)
     return data
 
 

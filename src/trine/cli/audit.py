@@ -24,13 +24,13 @@ def audit_arguments(parser: Any) -> None:
     )
 
 
-def audited(settings: Any, load_data: Callable[[Any], Dataset], say: Callable[[object], None]) -> None:
+def audited(settings: Any, load_data: Callable[[Any], Dataset], echo: Callable[[object], None]) -> None:
     """Lists the items that probably carry a wrong label.
 
     Args:
         settings: The parsed arguments.
         load_data: Reads the data they name.
-        say: Prints.
+        echo: Prints.
 
     Raises:
         TrineError: An argument, the model or the data cannot be used.
@@ -44,10 +44,10 @@ def audited(settings: Any, load_data: Callable[[Any], Dataset], say: Callable[[o
     if settings.page is not None:
         check_page(settings.page)
     report = audit_run(settings.run, load_data(settings), part=settings.part, top=settings.top)
-    say(report)
+    echo(report)
     if settings.out is not None:
         write_suspects(report, out=settings.out)
-        say(f"{settings.out} holds the first {len(report.suspects):,}")
+        echo(f"{settings.out} holds the first {len(report.suspects):,}")
     if settings.page is not None:
         write_audit_page(report, out=settings.page)
-        say(f"{settings.page} shows them")
+        echo(f"{settings.page} shows them")

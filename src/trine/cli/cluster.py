@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trine.cli.arguments import items, say, say_json
+from trine.cli.arguments import echo, echo_json, items
 from trine.cli.gallery_address import GALLERY, existing
 from trine.cli.parser import Verb
 
@@ -35,16 +35,16 @@ def _cluster(settings: Any) -> None:
 
     encoder = load(settings.run)
     data, report = load_unlabelled(settings.pictures, policy=LoadPolicy(unreadable=settings.unreadable))
-    say(report)
+    echo(report)
     clusters = cluster_items(encoder, data, threshold=settings.threshold)
     members: dict[int, list[str]] = {}
     for name, number in zip(data.names, clusters.tolist(), strict=True):
         members.setdefault(number, []).append(name)
-    say(f"{len(members):,} clusters")
+    echo(f"{len(members):,} clusters")
     _list(dict(sorted(members.items())))
     if settings.out is not None:
         write_clusters(data.names, clusters.tolist(), out=settings.out)
-        say(f"{settings.out} holds them all")
+        echo(f"{settings.out} holds them all")
 
 
 def _gallery_arguments(parser: Any) -> None:
@@ -70,22 +70,22 @@ def _of_gallery(settings: Any) -> None:
             threshold=settings.threshold, neighbours=settings.neighbours, recluster=settings.recluster
         )
     if settings.json:
-        say_json(found.to_json())
+        echo_json(found.to_json())
     else:
-        say(found)
+        echo(found)
         _list(found.members())
     if settings.out is not None:
         write_clusters(list(found.of), list(found.of.values()), out=settings.out)
         if not settings.json:
-            say(f"{settings.out} holds them all")
+            echo(f"{settings.out} holds them all")
 
 
 def _list(members: Mapping[int, Sequence[str]]) -> None:
     for number, names in list(members.items())[:SHOWN]:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        say(f"{number:5}  {items(len(names)):>12}: {shown}")
+        echo(f"{number:5}  {items(len(names)):>12}: {shown}")
     if len(members) > SHOWN:
-        say(f"       and {len(members) - SHOWN:,} more")
+        echo(f"       and {len(members) - SHOWN:,} more")
 
 
 CLUSTER = Verb(

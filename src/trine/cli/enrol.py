@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import at_once, columns_of, counted, data_arguments, items, loaded, say
+from trine.cli.arguments import at_once, columns_of, counted, data_arguments, echo, items, loaded
 from trine.cli.gallery_address import GALLERY, address_of, model_folder
 from trine.cli.parser import Verb
 from trine.cli.where import value_of
@@ -54,10 +54,10 @@ def _enrol(settings: Any) -> None:
                 chunk = at_once(len(data))
                 done = gallery.enrol_dataset(data, metadata=metadata, chunk=chunk, progress=progress)
         except KeyboardInterrupt:
-            say("interrupted; what is enrolled stays, and the same command enrols the rest")
+            echo("interrupted; what is enrolled stays, and the same command enrols the rest")
             raise
         identities = len(gallery.identities())
-        say(f"{done}\n{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
+        echo(f"{done}\n{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
 
 
 def _of_one(settings: Any) -> Dataset:
@@ -81,7 +81,7 @@ def _of_one(settings: Any) -> Dataset:
         ),
     )
     if len(data) > 1:
-        say(report)
+        echo(report)
     identity = check_name(settings.identity, "identity")
     return replace(data, labels=np.zeros(len(data), dtype=np.int64), identities=(identity,))
 
@@ -105,7 +105,7 @@ def _metadata(words: Sequence[str], data: Dataset) -> Metadata:
                 f"name them so in its column 'item'"
             )
         if len(known) < len(data):
-            say(f"{word} is about {len(known):,} of the {len(data):,} items")
+            echo(f"{word} is about {len(known):,} of the {len(data):,} items")
         for name in known:
             found[name] |= said[name]
     return found

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from trine.cli.arguments import items, say, say_json
+from trine.cli.arguments import echo, echo_json, items
 from trine.cli.cluster import GALLERY_CLUSTERS
 from trine.cli.gallery_address import GALLERY, address_of, existing, model_folder
 from trine.cli.parser import Verb
@@ -56,7 +56,7 @@ def _create(settings: Any) -> None:
         model=None if encoder is None else model_folder(settings.encoder),
     ) as gallery:
         bound = gallery.binding
-        say(f"{gallery.address} is made for {bound.form} of {bound.dimension} numbers, {bound.distance}")
+        echo(f"{gallery.address} is made for {bound.form} of {bound.dimension} numbers, {bound.distance}")
 
 
 def _is_there(address: str) -> bool:
@@ -80,17 +80,17 @@ def _list(settings: Any) -> None:
         if settings.identity is None:
             counts = gallery.identities()
             if settings.json:
-                say_json(counts)
+                echo_json(counts)
                 return
             for name, count in counts.items():
-                say(f"{count:7,}  {name}")
+                echo(f"{count:7,}  {name}")
             return
         entries = sorted(gallery.entries(settings.identity), key=lambda entry: entry.item)
     for entry in entries:
         if settings.json:
-            say_json({"item": entry.item, "metadata": {**entry.metadata}, "source": entry.source})
+            echo_json({"item": entry.item, "metadata": {**entry.metadata}, "source": entry.source})
         else:
-            say(entry.item + "".join(f"  {key}={value}" for key, value in entry.metadata.items()))
+            echo(entry.item + "".join(f"  {key}={value}" for key, value in entry.metadata.items()))
 
 
 def _remove_arguments(parser: Any) -> None:
@@ -103,7 +103,7 @@ def _remove(settings: Any) -> None:
         for item in settings.item:
             gallery.get(item)  # All or none.
         count = sum(gallery.remove(item) for item in settings.item)
-        say(f"{items(count)} removed; {gallery.address} holds {items(len(gallery))}")
+        echo(f"{items(count)} removed; {gallery.address} holds {items(len(gallery))}")
 
 
 def _forget_arguments(parser: Any) -> None:
@@ -118,12 +118,12 @@ def _forget(settings: Any) -> None:
         count = gallery.forget(settings.identity)
         if not count:
             raise unknown_identity(settings.identity, gallery.identities(), gallery.address)
-        say(
+        echo(
             f"{settings.identity} is forgotten, with {items(count)}; backups, copies and exported tables of "
             f"{gallery.address} may still hold them"
         )
         if "://" in gallery.address:
-            say("their bytes stay in the server's files until trine gallery repair wipes them")
+            echo("their bytes stay in the server's files until trine gallery repair wipes them")
 
 
 def _rename_arguments(parser: Any) -> None:
@@ -135,7 +135,7 @@ def _rename_arguments(parser: Any) -> None:
 def _rename(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.rename(settings.identity, settings.to)
-        say(f"{settings.identity} is called {settings.to} now, with {items(count)}")
+        echo(f"{settings.identity} is called {settings.to} now, with {items(count)}")
 
 
 def _merge_arguments(parser: Any) -> None:
@@ -149,7 +149,7 @@ def _merge(settings: Any) -> None:
         count = gallery.merge(settings.identity, settings.other)
         total = gallery.identities()[settings.identity]
         are = "is" if count == 1 else "are"
-        say(f"{items(count)} of {settings.other} {are} {settings.identity}'s now, who has {items(total)}")
+        echo(f"{items(count)} of {settings.other} {are} {settings.identity}'s now, who has {items(total)}")
 
 
 def _split_arguments(parser: Any) -> None:
@@ -162,7 +162,7 @@ def _split(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.split(settings.item, settings.identity)
         are = "is" if count == 1 else "are"
-        say(f"{items(count)} {are} {settings.identity}'s now, who is new in {gallery.address}")
+        echo(f"{items(count)} {are} {settings.identity}'s now, who is new in {gallery.address}")
 
 
 def _stats_arguments(parser: Any) -> None:
@@ -174,23 +174,23 @@ def _stats(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         found, threshold, model = gallery.stats(), gallery.threshold, gallery.model
     if settings.json:
-        say_json({**found.to_json(), "threshold": threshold and threshold.value, "model": model})
+        echo_json({**found.to_json(), "threshold": threshold and threshold.value, "model": model})
         return
-    say(found)
-    say("no threshold" if threshold is None else threshold)
-    say("made by hand" if model is None else f"encoder {model}")
+    echo(found)
+    echo("no threshold" if threshold is None else threshold)
+    echo("made by hand" if model is None else f"encoder {model}")
 
 
 def _check(settings: Any) -> int:
     with existing(settings.gallery) as gallery:
         problems, address = gallery.check(), gallery.address
     if settings.json:
-        say_json({"problems": problems})
+        echo_json({"problems": problems})
     elif not problems:
-        say(f"{address} is sound")
+        echo(f"{address} is sound")
     else:
         _tell(problems)
-        say("mend it with: trine gallery repair")
+        echo("mend it with: trine gallery repair")
     return 1 if problems else 0
 
 
@@ -221,7 +221,7 @@ def _agreed(question: str) -> bool:
 
 def _tell(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        say(sentence)
+        echo(sentence)
 
 
 SUBVERBS: dict[str, Verb] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import say, say_json
+from trine.cli.arguments import echo, echo_json
 from trine.cli.gallery_address import GALLERY, encoder_argument, opened
 from trine.cli.parser import Verb
 from trine.cli.where import HELP, conditions
@@ -74,9 +74,9 @@ def _verify_arguments(parser: Any) -> None:
 def _verify(settings: Any) -> None:
     found = _by_encoder(settings) if settings.gallery is None else _by_gallery(settings)
     if settings.json:
-        say_json(found.to_json())
+        echo_json(found.to_json())
     else:
-        say(found)
+        echo(found)
 
 
 def _by_encoder(settings: Any) -> Verification:
@@ -148,13 +148,13 @@ def _identify(settings: Any) -> None:
 
 def _tell_who(name: str, answer: Identification, settings: Any) -> None:
     if settings.json:
-        say_json({"probe": name, **answer.to_json()})
+        echo_json({"probe": name, **answer.to_json()})
         return
-    say(f"{name}: {answer}")
+    echo(f"{name}: {answer}")
     if settings.candidates is not None:
         for rank, candidate in enumerate(answer.candidates, 1):
             item = "" if candidate.item is None else f"  {candidate.item}"
-            say(f"{rank:3}. {candidate.score:.3f}  {candidate.identity}{item}")
+            echo(f"{rank:3}. {candidate.score:.3f}  {candidate.identity}{item}")
 
 
 def _search_arguments(parser: Any) -> None:
@@ -182,10 +182,10 @@ def _search(settings: Any) -> None:
                 offset=settings.offset,
             )
             if settings.json:
-                say_json({"probe": name, "hits": [as_json(hit) for hit in hits]})
+                echo_json({"probe": name, "hits": [as_json(hit) for hit in hits]})
                 continue
             if len(probes) > 1:
-                say(f"{name}:")
+                echo(f"{name}:")
             list_hits(hits, first=settings.offset + 1)
 
 
@@ -202,10 +202,10 @@ def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
         first: The rank of the first.
     """
     if not hits:
-        say("nothing found")
+        echo("nothing found")
     for rank, hit in enumerate(hits, first):
         about = "".join(f"  {key}={value}" for key, value in hit.metadata.items())
-        say(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}{about}")
+        echo(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}{about}")
 
 
 QUESTIONS = {

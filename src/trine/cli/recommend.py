@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import say, say_json
+from trine.cli.arguments import echo, echo_json
 from trine.cli.gallery_address import GALLERY, existing
 from trine.cli.parser import Verb
 from trine.cli.query import as_json, hits_arguments, json_argument, list_hits
@@ -64,10 +64,10 @@ def train_interactions(settings: Any, recipe: Recipe) -> None:
             for name, table in (("item", settings.item_table), ("user", settings.user_table))
             if table
         )
-        say(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{tables} --resume")
+        echo(f"interrupted; go on with: trine train {settings.data} --out {settings.out}{tables} --resume")
         raise
     user = report.towers.settings.users[0]
-    say(
+    echo(
         f"{report}\n\n{settings.out} holds the model and figures.json; ask it with: "
         f"trine recommend {settings.out} --user {user}"
     )
@@ -146,12 +146,12 @@ def _from_run(settings: Any) -> None:
         asked = {"item": settings.item}
     if settings.json:
         hits = [{"item": each.item, "title": each.title, "score": each.score} for each in found]
-        say_json({**asked, "hits": hits})
+        echo_json({**asked, "hits": hits})
         return
     if not found:
-        say("nothing found")
+        echo("nothing found")
     for rank, each in enumerate(found, 1):
-        say(f"{rank:3}. {each.score:.3f}  {_named(each)}")
+        echo(f"{rank:3}. {each.score:.3f}  {_named(each)}")
 
 
 def _from_gallery(settings: Any) -> None:
@@ -170,7 +170,7 @@ def _from_gallery(settings: Any) -> None:
             where=where,
         )
     if settings.json:
-        say_json({"like": settings.like, "unlike": settings.unlike, "hits": [as_json(hit) for hit in hits]})
+        echo_json({"like": settings.like, "unlike": settings.unlike, "hits": [as_json(hit) for hit in hits]})
     else:
         list_hits(hits)
 

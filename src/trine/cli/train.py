@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trine.cli.arguments import data_arguments, data_words, loaded, say
+from trine.cli.arguments import data_arguments, data_words, echo, loaded
 from trine.cli.parser import Verb
 from trine.cli.recommend import check_no_tables, interactions_arguments, train_interactions
 from trine.errors import SettingError
 
 
-def _say_nothing(text: object) -> None:
+def _show_nothing(text: object) -> None:
     pass
 
 
@@ -66,7 +66,7 @@ def _train(settings: Any) -> None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
     first = world_of(recipe.training).first
-    tell = say if first else _say_nothing
+    show = echo if first else _show_nothing
     if first:
         check_run(run, resume=settings.resume)
     if recipe.interactions is not None:
@@ -75,7 +75,7 @@ def _train(settings: Any) -> None:
     check_no_tables(settings)
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     labelled = triplets is None or settings.pairs is not None or by_identity(settings, recipe.data.split)
-    data = loaded(settings, tell, labelled=labelled)
+    data = loaded(settings, show, labelled=labelled)
     report: Report | JudgedReport
     try:
         if triplets is None or labelled:
@@ -95,9 +95,9 @@ def _train(settings: Any) -> None:
         named = data_words(settings)
         words = "" if triplets is None else f" --triplets {settings.triplets}"
         words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
-        tell(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
+        show(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
-    tell(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
+    show(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
 
 
 def by_identity(settings: Any, split: str = "auto") -> bool:
@@ -132,16 +132,16 @@ def _recipe(settings: Any) -> None:
     from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
 
     if settings.list:
-        say("\n\n".join(f"{name}\n{_indented(str(about_recipe(name)), '  ')}" for name in recipe_names()))
+        echo("\n\n".join(f"{name}\n{_indented(str(about_recipe(name)), '  ')}" for name in recipe_names()))
         return
     recipe, about = (
         load_recipe(settings.name, overrides=_overrides(settings.set)),
         about_recipe(settings.name),
     )
-    say(f"# recipes by name: {', '.join(recipe_names())}")
+    echo(f"# recipes by name: {', '.join(recipe_names())}")
     if about is not None and not settings.set:  # with other settings its figure is another one
-        say(_indented(str(about), "# "))
-    say(recipe_text(recipe).rstrip())
+        echo(_indented(str(about), "# "))
+    echo(recipe_text(recipe).rstrip())
 
 
 def _indented(text: str, by: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import at_once, counted, data_arguments, items, loaded, say
+from trine.cli.arguments import at_once, counted, data_arguments, echo, items, loaded
 from trine.cli.gallery_address import GALLERY, address_of, existing, model_folder
 from trine.cli.parser import Verb
 from trine.errors import InputError
@@ -22,7 +22,7 @@ def _export(settings: Any) -> None:
         )
     with existing(settings.gallery) as gallery:
         count = gallery.export_parquet(settings.file)
-    say(f"{settings.file} holds {items(count)} with their embeddings")
+    echo(f"{settings.file} holds {items(count)} with their embeddings")
 
 
 def _import_arguments(parser: Any) -> None:
@@ -35,7 +35,7 @@ def _import(settings: Any) -> None:
 
     with Gallery.open_for_table(settings.file, address_of(settings.gallery)) as gallery:
         done = gallery.import_parquet(settings.file)
-        say(f"{done}\n{gallery.address} holds {items(len(gallery))}")
+        echo(f"{done}\n{gallery.address} holds {items(len(gallery))}")
 
 
 def _copy_arguments(parser: Any) -> None:
@@ -54,7 +54,7 @@ def _copy(settings: Any) -> None:
         with counted("copying", len(gallery)) as progress:
             done = gallery.copy_to(target, form=settings.form, progress=progress)
     with existing(settings.target) as copy:
-        say(f"{done}\n{copy.address} holds {items(len(copy))}")
+        echo(f"{done}\n{copy.address} holds {items(len(copy))}")
 
 
 def _rebuild_arguments(parser: Any) -> None:
@@ -83,9 +83,9 @@ def _rebuild(settings: Any) -> None:
                 chunk=at_once(len(gallery)),
                 progress=progress,
             )
-        say(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")
+        echo(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")
         if gallery.threshold is None:
-            say("no threshold yet: calibrate the encoder (trine evaluate --calibrate), or give --threshold")
+            echo("no threshold yet: calibrate the encoder (trine evaluate --calibrate), or give --threshold")
 
 
 MOVING = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import data_arguments, data_words, loaded, say
+from trine.cli.arguments import data_arguments, data_words, echo, loaded
 from trine.cli.audit import audit_arguments, audited
 from trine.cli.cluster import CLUSTER
 from trine.cli.enrol import ENROL
@@ -26,7 +26,7 @@ def _demo_arguments(parser: Any) -> None:
 def _demo(settings: Any) -> None:
     from trine.demo import demo
 
-    demo(settings.out, say=say)
+    demo(settings.out, say=echo)
 
 
 def _doctor_arguments(parser: Any) -> None:
@@ -37,7 +37,7 @@ def _doctor(settings: Any) -> None:
     from trine.pipelines import examine
 
     found = examine(settings.run)
-    say(f"{found}\n\n{found.folder} holds the curves: doctor.png")
+    echo(f"{found}\n\n{found.folder} holds the curves: doctor.png")
 
 
 def _evaluate_arguments(parser: Any) -> None:
@@ -108,14 +108,14 @@ def _evaluate(settings: Any) -> None:
             out=settings.out,
             pairs=settings.pairs,
         )
-        say(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
+        echo(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
         return
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     if triplets is not None and not by_identity(settings):
         _check_no_identities(settings)
         data = loaded(settings, labelled=False)
         found = evaluate_judged(settings.runs[0], data, triplets, part=settings.part, out=settings.out)
-        say(f"{found}\n\n{found.folder} holds figures.json, report.html and picture.png")
+        echo(f"{found}\n\n{found.folder} holds figures.json, report.html and picture.png")
         return
     report = evaluate_run(
         settings.runs[0],
@@ -130,7 +130,7 @@ def _evaluate(settings: Any) -> None:
         pairs=settings.pairs,
         triplets=triplets,
     )
-    say(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
+    echo(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
 
 
 def _check_no_identities(settings: Any) -> None:
@@ -157,7 +157,7 @@ def _mine(settings: Any) -> None:
     how = mining_of(settings)
     report = mine_run(settings.run, loaded(settings), out=settings.out, how=how, part=settings.part)
     named = data_words(settings)
-    say(f"{report}\nlearn from them with: trine train {named} --triplets {settings.out} --out RUN")
+    echo(f"{report}\nlearn from them with: trine train {named} --triplets {settings.out} --out RUN")
 
 
 def _audit_arguments(parser: Any) -> None:
@@ -167,7 +167,7 @@ def _audit_arguments(parser: Any) -> None:
 
 
 def _audit(settings: Any) -> None:
-    audited(settings, loaded, say)
+    audited(settings, loaded, echo)
 
 
 def _embed_arguments(parser: Any) -> None:
@@ -182,7 +182,7 @@ def _embed(settings: Any) -> None:
 
     encoder, data = load(settings.run), loaded(settings)
     write_embeddings(encoder, data, out=settings.out)
-    say(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
+    echo(f"{settings.out} holds {len(data):,} embeddings of {encoder.settings.dimension} numbers")
 
 
 VERBS: dict[str, Verb | Group] = {

@@ -22,7 +22,7 @@ from trine.data.image_decoding import decode_stream, reason
 from trine.data.load_report import NOUNS, LoadPolicy, LoadReport, count, some
 from trine.data.parallel import in_threads
 from trine.data.table import Table
-from trine.errors import DataError, require
+from trine.errors import Argument, DataError, require
 
 
 @dataclass(frozen=True)
@@ -92,10 +92,12 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
 
     def obey(setting: str, what: str, named: Sequence[str], nouns: tuple[str, str] = nouns) -> None:
         if named and getattr(policy, setting) == "error":
-            kept = f", or keep them with {setting}='keep'" if setting == "missing" else ""
+            kept = (", or keep them with ", Argument(setting, "keep")) if setting == "missing" else ()
             raise DataError(
-                f"{source}: {count(len(named), *nouns)} {what}: {some(named)}; mend the data, "
-                f"or leave such {nouns[1]} out with {setting}='skip'{kept}"
+                f"{source}: {count(len(named), *nouns)} {what}: {some(named)}; fix the data, "
+                f"or leave such {nouns[1]} out with ",
+                Argument(setting, "skip"),
+                *kept,
             )
 
     unlabelled = [i for i, label in enumerate(found.labels or ()) if not label]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from trine.distances import Distance, check_distance
-from trine.errors import GalleryError, SettingError
+from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.decision import Threshold
 from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.quantization import Form, check_form
@@ -55,8 +55,8 @@ class Claim:
         if encoder is not None:
             if by_hand != cls(form=form):
                 raise SettingError(
-                    "dimension=, fingerprint= and distance= are for embeddings made elsewhere: an "
-                    "encoder brings its own; leave them out"
+                    *(Argument("dimension"), ", ", Argument("fingerprint"), " and ", Argument("distance")),
+                    " are for embeddings computed elsewhere; an encoder has its own: leave them out",
                 )
             return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, form)
         if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
@@ -108,13 +108,15 @@ class Claim:
             )
         if self.distance not in (None, bound.distance):
             raise GalleryError(
-                f"{gallery} compares by the distance {bound.distance!r}, given {self.distance!r}: leave "
-                f"distance= out, or enrol into a new gallery"
+                f"{gallery} compares by the distance {bound.distance!r}, given {self.distance!r}: leave ",
+                Argument("distance"),
+                " out, or enrol into a new gallery",
             )
         if self.form not in (None, bound.form):
             raise GalleryError(
-                f"{gallery} keeps its embeddings as {bound.form}, given {self.form!r}: leave form= out, or "
-                f"copy it into a gallery of that form"
+                f"{gallery} keeps its embeddings as {bound.form}, given {self.form!r}: leave ",
+                Argument("form"),
+                " out, or copy it into a gallery of that form",
             )
 
 

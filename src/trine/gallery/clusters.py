@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import GalleryError, SettingError
+from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.bulk_write import batched
 from trine.gallery.store import Store
 
@@ -160,5 +160,8 @@ def _check(store: Store, threshold: float) -> None:
     if made not in (None, threshold):
         raise GalleryError(
             f"the clusters of the gallery {store.address} were made with the threshold {made}, given "
-            f"{threshold}: leave threshold= out, or start anew with recluster=True"
+            f"{threshold}: leave ",
+            Argument("threshold"),
+            " out, or start over with ",
+            Argument("recluster", True),
         )

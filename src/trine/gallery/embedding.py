@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trine.data import Dataset, ImageFiles, Items, Texts
-from trine.errors import GalleryError, InputError
+from trine.errors import Argument, GalleryError, InputError
 from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
 from trine.gallery.store import Store
 from trine.gallery.verify import EmbeddingEncoder
@@ -101,8 +101,9 @@ class Intake:
     def _embed(self, items: Sequence[Any] | Items, names: Sequence[str] = ()) -> Float32[np.ndarray, "n d"]:
         if self.encoder is None:
             raise GalleryError(
-                f"the gallery {self._store.address} was opened without an encoder: open it with "
-                f"encoder=, or pass embeddings"
+                f"the gallery {self._store.address} was opened without an encoder: open it with ",
+                Argument("encoder"),
+                ", or pass embeddings",
             )
         return self._rows(self.encoder.embed(items), names)
 

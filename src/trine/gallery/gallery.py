@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from trine.data import Items
-from trine.errors import CalibrationError, InputError, SettingError
+from trine.errors import Argument, CalibrationError, InputError, SettingError
 from trine.gallery.clusters import Clusters, cluster, made_with
 from trine.gallery.decision import Candidate, Identification, Threshold, Verification
 from trine.gallery.entries import Hit, Vector, Vectors, check_items, check_name, unknown_identity
@@ -89,7 +89,12 @@ class Gallery(Upkeep):
         """
         limit = self._limit(threshold)
         if (b is not None) + (other is not None) + (identity is not None) != 1:
-            raise InputError("verify compares a probe with one thing: give b, other= or identity=")
+            raise InputError(
+                "verify compares a probe with one thing: pass b, ",
+                Argument("other"),
+                " or ",
+                Argument("identity"),
+            )
         first = self._intake.probe(a, embedding)
         if identity is None:
             second = self._intake.probe(b, other)
@@ -278,8 +283,9 @@ class Gallery(Upkeep):
         limit = self._threshold if given is None else Threshold(float(given))
         if limit is None:
             raise CalibrationError(
-                f"the gallery {self._store.address} has no threshold to decide by: calibrate its encoder "
-                f"with `trine evaluate --calibrate` and open the gallery with it, or pass threshold="
+                f"the gallery {self._store.address} has no threshold: calibrate its encoder with "
+                "`trine evaluate --calibrate` and open the gallery with it, or pass ",
+                Argument("threshold"),
             )
         return limit
 

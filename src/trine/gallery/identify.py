@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import GalleryError, InputError, SettingError, nearest
+from trine.errors import Argument, GalleryError, InputError, SettingError, nearest
 from trine.gallery.decision import Candidate
 from trine.gallery.entries import Hit
 from trine.gallery.store import Scope, Store
@@ -63,8 +63,8 @@ class Ranking:
             )
         if self.quality is not None and self.scoring == "best":
             raise SettingError(
-                "quality= weighs the embeddings of a mean or a centroid: give scoring='mean' or "
-                "scoring='centroid'"
+                *(Argument("quality"), " weights the embeddings of a mean or a centroid: pass "),
+                *(Argument("scoring", "mean"), " or ", Argument("scoring", "centroid")),
             )
 
 
@@ -234,6 +234,8 @@ def quality_of(metadata: object, key: str, item: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise GalleryError(
             f"the item {item[:80]!r} has no quality between 0 and 1 under {key!r} in its metadata, given "
-            f"{value!r}: enrol it with one, or leave quality= out"
+            f"{value!r}: enrol it with one, or leave ",
+            Argument("quality"),
+            " out",
         )
     return float(value)

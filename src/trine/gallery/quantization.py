@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from trine.errors import GalleryError, InputError, nearest
+from trine.errors import Argument, GalleryError, InputError, nearest
 from trine.shapes import Float32
 
 Form = Literal["float32", "float16", "int8"]
@@ -58,8 +58,9 @@ def pack(rows: Float32[np.ndarray, "n d"], *, form: Form, names: Sequence[str] =
             row = int(np.argmin(np.isfinite(halves).all(axis=1)))
             name = repr(names[row][:80]) if names else f"row {row}"
             raise GalleryError(
-                f"the embedding of {name} has numbers beyond 65504, the largest of float16: make the "
-                f"gallery with form='float32'"
+                f"the embedding of {name} has numbers beyond 65504, the largest of float16: create the "
+                "gallery with ",
+                Argument("form", "float32"),
             )
         return [row.tobytes() for row in halves]
     largest = np.abs(rows).max(axis=1, initial=0)

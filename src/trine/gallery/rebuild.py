@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.data import Dataset
-from trine.errors import GalleryError
+from trine.errors import Argument, GalleryError
 from trine.gallery.bulk_write import NOTE as RECALL
 from trine.gallery.bulk_write import batched
 from trine.gallery.clusters import NOTE as CLUSTERS
@@ -67,7 +67,7 @@ def rebuild(
                 if progress is not None:
                     progress(embedded)
         if missing and not drop_missing:
-            raise GalleryError(_lost(store, missing))
+            raise _lost(store, missing)
         # Where others have enrolled in the meantime, the rest has its turn first.
         if store.switch(binding, drop=set(missing)):
             break
@@ -100,11 +100,14 @@ def _contents(records: Sequence[Record], data: Dataset | None, places: Mapping[s
     ]
 
 
-def _lost(store: Store, missing: Sequence[str]) -> str:
+def _lost(store: Store, missing: Sequence[str]) -> GalleryError:
     shown = ", ".join(repr(item[:80]) for item in sorted(missing)[:_SHOWN])
     more = f" and {len(missing) - _SHOWN:,} more" if len(missing) > _SHOWN else ""
-    return (
-        f"the gallery {store.address} was left as it is, since {len(missing):,} of its items have nothing "
-        f"to be embedded from any more: {shown}{more}; give the data that has them (data=), or have them "
-        f"deleted (drop_missing=True); what was embedded so far is kept for the next call"
+    return GalleryError(
+        f"the gallery {store.address} is unchanged: {len(missing):,} of its items can no longer be read: "
+        f"{shown}{more}; pass the data that holds them with ",
+        Argument("data"),
+        ", or delete them with ",
+        Argument("drop_missing", True),
+        "; the embeddings computed so far are kept for the next call",
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import InputError, SettingError
+from trine.errors import Argument, InputError, SettingError
 from trine.gallery.entries import Hit, check_items, unknown_item
 from trine.gallery.filters import Filter
 from trine.gallery.index import scores_between
@@ -31,7 +31,7 @@ def recommend(
         raise SettingError(f"diversity is a share in [0, 1], given {diversity}")
     like, unlike = check_items(like, "like"), check_items(unlike, "unlike")
     if not like:
-        raise InputError("recommend looks for more of something: name at least one item in like=")
+        raise InputError("recommend needs at least one item to look for: name it in ", Argument("like"))
     query = towards(_rows(store, like), _rows(store, unlike), distance=store.binding.distance)
     scope = Scope(where=where, exclude=frozenset([*like, *unlike]))
     wanted = k if diversity == 0 else POOL * k

@@ -9,7 +9,7 @@ import numpy as np
 
 from trine.calibration import Calibration
 from trine.distances import Distance
-from trine.errors import CalibrationError
+from trine.errors import Argument, CalibrationError
 from trine.gallery.decision import Threshold, Verification
 from trine.gallery.entries import as_rows
 from trine.gallery.index import scores_between
@@ -77,8 +77,8 @@ def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None
     limit = threshold_of(threshold, encoder.calibration)
     if limit is None:
         raise CalibrationError(
-            "the encoder has no threshold to decide by: calibrate it with `trine evaluate --calibrate`, or "
-            "pass threshold="
+            "the encoder has no threshold: calibrate it with `trine evaluate --calibrate`, or pass ",
+            Argument("threshold"),
         )
     names = [str(item) if isinstance(item, str | Path) else "an item" for item in (a, b)]
     rows = as_rows(encoder.embed([a, b]), dimension=encoder.settings.dimension, names=names)

@@ -18,7 +18,7 @@ from trine.data import (
     read_interactions,
 )
 from trine.encoders import Towers, save
-from trine.errors import GalleryError, SettingError, nearest
+from trine.errors import Argument, GalleryError, SettingError, nearest
 from trine.evaluation import Recommendation, recommendation, recommendation_of_scores
 from trine.gallery import Enrolment, Entry, Gallery
 from trine.io import write_json
@@ -243,7 +243,8 @@ def enrol_items(
     if gallery.binding.fingerprint != towers.fingerprint:
         raise GalleryError(
             f"the gallery {gallery.address} is one of other embeddings than these towers make; open a new "
-            "one with dimension=, fingerprint= and distance= of the towers"
+            "one with the towers' ",
+            *(Argument("dimension"), ", ", Argument("fingerprint"), " and ", Argument("distance")),
         )
     names = towers.settings.items
     titles = towers.settings.titles or ("",) * len(names)

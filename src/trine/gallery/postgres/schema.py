@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trine.errors import GalleryError, require
+from trine.errors import Argument, GalleryError, require
 from trine.gallery.postgres.address import Address
 from trine.gallery.quantization import Form
 from trine.gallery.store import Binding
@@ -146,8 +146,11 @@ def _check(connection: Connection[Any], address: Address, binding: Binding | Non
     schema, state, encoding, version, available = row or (False, False, "UTF8", None, False)
     if not state and binding is None:
         raise GalleryError(
-            f"there is no gallery {address.shown}: enrol into it first, or create it with an encoder (or "
-            f"dimension= and fingerprint=)"
+            f"there is no gallery {address.shown}: enrol into it first, or create it with an encoder (or ",
+            Argument("dimension"),
+            " and ",
+            Argument("fingerprint"),
+            ")",
         )
     if schema and not state:
         raise GalleryError(

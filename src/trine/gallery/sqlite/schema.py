@@ -20,7 +20,7 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from trine.errors import GalleryError
+from trine.errors import Argument, GalleryError
 from trine.gallery.quantization import Form, lengths
 from trine.gallery.store import Binding
 
@@ -160,8 +160,11 @@ def check_file(path: Path) -> None:
     """
     if is_new(path):
         raise GalleryError(
-            f"there is no gallery {path}: enrol into it first, or create it with an encoder (or "
-            f"dimension= and fingerprint=)"
+            f"there is no gallery {path}: enrol into it first, or create it with an encoder (or ",
+            Argument("dimension"),
+            " and ",
+            Argument("fingerprint"),
+            ")",
         )
     if path.is_dir():
         raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
