@@ -177,7 +177,7 @@ def test_identify_says_how_to_come_by_a_threshold(tmp_path):
         gallery.enrol("ann", "1", embedding=[0.0, 0.0])
         for ask in (gallery.identify, lambda **probe: gallery.verify(**probe, identity="ann")):
             with pytest.raises(
-                CalibrationError, match=r"no threshold .* `trine evaluate --calibrate` .* or pass threshold="
+                CalibrationError, match=r"no threshold: .* `trine evaluate --calibrate` .* or pass threshold="
             ):
                 ask(embedding=[0.0, 0.0])
 
