@@ -25,8 +25,9 @@ from torch import Tensor
 from results import Outcome, keep, machine, spread
 from trine import Relations, contrastive_loss
 from trine.data import Dataset, ImageArray, load, of_identities, split
-from trine.evaluation import plane_picture, recognition, retrieval
+from trine.evaluation import recognition, retrieval
 from trine.neighbours import nearest_neighbours
+from trine.report import plane_picture
 from trine.settings import plain
 from trine.training import LossRecipe, fit, load_recipe
 

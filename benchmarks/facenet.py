@@ -27,7 +27,7 @@ from trine import load as load_encoder
 from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
 from trine.evaluation import Clustering, Verification, calibrate, clustering, verification
-from trine.pipelines import Figures, Report, listed_pairs, part_of, train_run
+from trine.pipelines import Metrics, Report, listed_pairs, part_of, train_run
 from trine.pipelines.split_record import Part
 from trine.training import about_recipe, fit, load_recipe
 
@@ -114,7 +114,7 @@ def figures(report: Report) -> dict[str, float]:
     return figures_after(report.after) | bcubed(report.after.clustering)
 
 
-def figures_after(found: Figures) -> dict[str, float]:
+def figures_after(found: Metrics) -> dict[str, float]:
     """The figures of pairs: with a list those of its pairs, too."""
     if found.pairs is None or found.pairs_judged is None:
         return {

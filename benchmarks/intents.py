@@ -20,7 +20,7 @@ from typing import Any
 
 from results import Outcome, keep, machine, spread
 from trine.data import load
-from trine.pipelines import Figures, train_run
+from trine.pipelines import Metrics, train_run
 from trine.training import about_recipe, load_recipe
 
 FULL, FEW, SHOTS = (0,), (0, 1), 10
@@ -28,7 +28,7 @@ FEW_STEPS = 100
 FIGURES = ("recall@1", "MAP@R", "kNN accuracy")
 
 
-def figures(of: Figures | None) -> dict[str, float]:
+def figures(of: Metrics | None) -> dict[str, float]:
     assert of is not None
     assert of.recognition is not None
     found = of.headline(0.01)

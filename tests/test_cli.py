@@ -40,13 +40,13 @@ def test_a_run_folder_holds_what_it_promises(trained):
         "recipe.yaml",
         "split.json",
         "metrics.csv",
-        "figures.json",
+        "metrics.json",
         "report.html",
         "picture.png",
         "model/README.md",
     ):
         assert (trained / name).stat().st_size > 0
-    figures = json.loads((trained / "figures.json").read_text())
+    figures = json.loads((trained / "metrics.json").read_text())
     assert figures["after_training"]["retrieval"]["queries"] == 12
     assert 0 <= figures["after_training"]["verification"]["roc_auc"] <= 1
     split = json.loads((trained / "split.json").read_text())["parts"]
@@ -56,8 +56,8 @@ def test_a_run_folder_holds_what_it_promises(trained):
 def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, capsys, tmp_path):
     out = answered(capsys, "evaluate", trained, pictures, "--out", tmp_path / "e")
     assert "test part (12 items of 6 identities)" in out
-    stored = json.loads((trained / "figures.json").read_text())["after_training"]
-    again = json.loads((tmp_path / "e/figures.json").read_text())["after_training"]
+    stored = json.loads((trained / "metrics.json").read_text())["after_training"]
+    again = json.loads((tmp_path / "e/metrics.json").read_text())["after_training"]
     assert again["retrieval"] == stored["retrieval"]
     everything = answered(capsys, "evaluate", trained, pictures, "--part", "all", "--out", tmp_path / "f")
     assert "all items, 24 of them trained on (48 items" in everything
@@ -65,7 +65,7 @@ def test_evaluate_looks_at_the_unseen_part_of_its_own_data(trained, pictures, ca
 
 def test_evaluate_writes_a_page_and_compares_runs(trained, pictures, capsys, tmp_path):
     out = answered(capsys, "evaluate", trained, pictures, "--out", tmp_path / "one")
-    assert out.endswith(f"{tmp_path / 'one'} holds figures.json, report.html and picture.png\n")
+    assert out.endswith(f"{tmp_path / 'one'} holds metrics.json, report.html and picture.png\n")
     assert re.search(r"MAP@R +\d\.\d{3} +\d\.\d{3} +\(\d\.\d{3} to \d\.\d{3}\)\n", out)
     check_page((tmp_path / "one/report.html").read_text(encoding="utf-8"))
     other = tmp_path / "other"
@@ -75,7 +75,7 @@ def test_evaluate_writes_a_page_and_compares_runs(trained, pictures, capsys, tmp
     assert "test part (12 items of 6 identities)" in both
     check_page((tmp_path / "two/report.html").read_text(encoding="utf-8"))
     kept = answered(capsys, "evaluate", other, trained, pictures)
-    assert "evaluation/bars-other-bars holds figures.json and report.html" in kept
+    assert "evaluation/bars-other-bars holds metrics.json and report.html" in kept
 
 
 def test_mistakes_about_runs_to_compare(trained, pictures, capsys, tmp_path):

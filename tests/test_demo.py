@@ -16,7 +16,7 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     text = "\n".join(said)
     assert folder == tmp_path / "demo-2", "what was there before is left alone"
 
-    figures = json.loads((folder / "figures.json").read_text())
+    figures = json.loads((folder / "metrics.json").read_text())
     before, after = figures["before_training"]["retrieval"], figures["after_training"]["retrieval"]
     assert before["queries"] == after["queries"] == 719
     assert after["map_at_r"] > before["map_at_r"] + 0.3

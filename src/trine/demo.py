@@ -52,7 +52,7 @@ def demo(out: str | Path = "runs/demo", *, say: Callable[[str], object]) -> Path
 
     picture = _save_probe(probes["3"][0], folder / "probe.png")
     say(
-        f"\n{folder} holds the model, figures.json, report.html and picture.png "
+        f"\n{folder} holds the model, metrics.json, report.html and picture.png "
         f"({time.monotonic() - began:.0f} s in all). Try next:\n"
         f"  trine identify {picture} --gallery {folder / 'digits.db'}\n"
         f"  trine evaluate {folder} digits --far 0.01\n"

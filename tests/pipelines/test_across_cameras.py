@@ -52,7 +52,7 @@ def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_measures_across_cameras_pixels_beside(run: Path, people: Path) -> None:
-    figures = json.loads((run / "figures.json").read_text())
+    figures = json.loads((run / "metrics.json").read_text())
     assert figures["part"] == "test part (27 items of 5 identities; identities never seen)"
     assert figures["notes"] == ["6 items of 1 identity were left out: no part names them"]
     for when in ("before_training", "after_training"):
@@ -86,7 +86,7 @@ def test_the_figures_are_those_of_several_views(run: Path, people: Path) -> None
         distractor=None,
         distance=encoder.distance,
     )
-    told = json.loads((run / "figures.json").read_text())["after_training"]["identification"]
+    told = json.loads((run / "metrics.json").read_text())["after_training"]["identification"]
     assert told == expected.to_json()
 
 

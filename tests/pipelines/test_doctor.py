@@ -37,7 +37,7 @@ def run(sick: tuple[Path, str], tmp_path: Path) -> Path:
 
 def test_the_report_of_a_run_says_what_is_wrong(sick: tuple[Path, str]) -> None:
     out, report = sick
-    (found,) = json.loads((out / "figures.json").read_text())["doctor"]
+    (found,) = json.loads((out / "metrics.json").read_text())["doctor"]
     assert found["name"] == "collapsed"
     assert f"doctor: collapsed (step {found['step']}): {found['sentence']}" in report.splitlines()
 

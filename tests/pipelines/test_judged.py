@@ -63,7 +63,7 @@ def answered(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) 
 
 
 def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None:
-    found = json.loads((trained / "figures.json").read_text())
+    found = json.loads((trained / "metrics.json").read_text())
     after = found["after_training"]["triplet_agreement"]
     before = found["before_training"]["triplet_agreement"]
     assert before["agreement"] + 0.05 < after["agreement"] <= after["ceiling"] < 1
@@ -115,10 +115,10 @@ def test_it_is_evaluated_on_its_own_test_part_and_on_others(
     shoes: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     items, judged = shoes / "shoes.csv", shoes / "judged.csv"
-    figures = json.loads((trained / "figures.json").read_text())
+    figures = json.loads((trained / "metrics.json").read_text())
     said = answered(capsys, "evaluate", trained, items, "--triplets", judged)
     assert "test part (" in said
-    again = json.loads((trained / "evaluation" / "shoes" / "figures.json").read_text())
+    again = json.loads((trained / "evaluation" / "shoes" / "metrics.json").read_text())
     assert again["after_training"] == figures["after_training"]
 
     data, _ = load_unlabelled(items)

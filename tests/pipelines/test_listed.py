@@ -118,7 +118,7 @@ def test_the_report_shows_it(trained):
     (shown,) = [row for row in str(report).splitlines() if row.startswith(line)]
     judged = report.after.pairs_judged
     assert f"{judged.accuracy:.3f}   ({judged.interval('accuracy')})" in shown
-    kept = json.loads((run / "figures.json").read_text())["after_training"]["pairs_judged"]
+    kept = json.loads((run / "metrics.json").read_text())["after_training"]["pairs_judged"]
     assert kept["threshold"] == judged.threshold
     assert kept["accuracy"] == judged.accuracy
     assert kept["protocol"] == "the threshold of the validation pairs"

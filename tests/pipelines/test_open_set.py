@@ -65,7 +65,7 @@ def test_the_figures_stand_in_the_table_in_json_and_on_the_page(run):
     folder, report = run
     assert "among strangers: DIR at FPIR 1 %" in str(report)
     assert "unseen items of seen identities, and unknown identities" in str(report)
-    held = json.loads((folder / "figures.json").read_text())
+    held = json.loads((folder / "metrics.json").read_text())
     for when in ("before_training", "after_training"):
         assert set(held[when]["open_set"]["dir_at_fpir"]) == {"0.01", "0.05", "0.1"}
     page = (folder / "report.html").read_text()

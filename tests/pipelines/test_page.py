@@ -1,4 +1,4 @@
-"""The pages of real small runs: what they show is what figures.json says, and differences are paired."""
+"""The pages of real small runs: what they show is what metrics.json says, and differences are paired."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def read(folder):
 
 
 def stored(folder):
-    return json.loads((folder / "figures.json").read_text())
+    return json.loads((folder / "metrics.json").read_text())
 
 
 def at(report, line):
@@ -82,7 +82,7 @@ def test_training_leaves_a_page_whose_figures_are_those_of_the_json(two):
             assert f"{row}{ends[0]:.3f} to {ends[1]:.3f}" in table.replace("−", "-")
     before = stored(root / "a")["before_training"]["retrieval"]["map_at_r"]
     assert f"before {before:.3f}" in words
-    assert json.loads((root / "a/figures.json").read_text())["census"]["items"] == 32
+    assert json.loads((root / "a/metrics.json").read_text())["census"]["items"] == 32
 
 
 def test_a_page_shows_its_items(two):

@@ -68,7 +68,7 @@ def train_interactions(settings: Any, recipe: Recipe) -> None:
         raise
     user = report.towers.settings.users[0]
     echo(
-        f"{report}\n\n{settings.out} holds the model and figures.json; ask it with: "
+        f"{report}\n\n{settings.out} holds the model and metrics.json; ask it with: "
         f"trine recommend {settings.out} --user {user}"
     )
 

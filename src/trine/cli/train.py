@@ -97,7 +97,7 @@ def _train(settings: Any) -> None:
         words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
         show(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
         raise
-    show(f"\n{report}\n\n{settings.out} holds the model, figures.json, report.html and picture.png")
+    show(f"\n{report}\n\n{settings.out} holds the model, metrics.json, report.html and picture.png")
 
 
 def by_identity(settings: Any, split: str = "auto") -> bool:

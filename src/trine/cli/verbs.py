@@ -51,7 +51,7 @@ def _evaluate_arguments(parser: Any) -> None:
     parser.add_argument(
         "--far", type=float, default=0.01, help="the false-accept rate to look at beside 1 %%"
     )
-    parser.add_argument("--out", type=str, default=None, help="where to write figures.json and report.html")
+    parser.add_argument("--out", type=str, default=None, help="where to write metrics.json and report.html")
     parser.add_argument(
         "--pairs",
         type=str,
@@ -108,14 +108,14 @@ def _evaluate(settings: Any) -> None:
             out=settings.out,
             pairs=settings.pairs,
         )
-        echo(f"{compared}\n\n{compared.folder} holds figures.json and report.html")
+        echo(f"{compared}\n\n{compared.folder} holds metrics.json and report.html")
         return
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     if triplets is not None and not by_identity(settings):
         _check_no_identities(settings)
         data = loaded(settings, labelled=False)
         found = evaluate_judged(settings.runs[0], data, triplets, part=settings.part, out=settings.out)
-        echo(f"{found}\n\n{found.folder} holds figures.json, report.html and picture.png")
+        echo(f"{found}\n\n{found.folder} holds metrics.json, report.html and picture.png")
         return
     report = evaluate_run(
         settings.runs[0],
@@ -130,7 +130,7 @@ def _evaluate(settings: Any) -> None:
         pairs=settings.pairs,
         triplets=triplets,
     )
-    echo(f"{report}\n\n{report.folder} holds figures.json, report.html and picture.png")
+    echo(f"{report}\n\n{report.folder} holds metrics.json, report.html and picture.png")
 
 
 def _check_no_identities(settings: Any) -> None:

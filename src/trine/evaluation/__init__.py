@@ -16,8 +16,6 @@ from trine.evaluation.recommendation import Recommendation, recommendation, reco
 from trine.evaluation.retrieval import Retrieval, retrieval
 from trine.evaluation.triplet_accuracy import Consistency, TripletAgreement, consistency, triplet_agreement
 from trine.evaluation.verification import Verification, pairs_of, verification
-from trine.report.overview_png import picture
-from trine.report.projection import plane_picture
 
 __all__ = [
     "Audit",
@@ -40,8 +38,6 @@ __all__ = [
     "identification",
     "open_set",
     "pairs_of",
-    "picture",
-    "plane_picture",
     "recognition",
     "recommendation",
     "recommendation_of_scores",

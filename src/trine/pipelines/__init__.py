@@ -7,7 +7,7 @@ runs/faces/
   doctor.json     what is wrong with the run, and items whose labels may be wrong
   checkpoints/    what resuming goes on from
   model/          the encoder: weights, settings, calibration, card
-  figures.json    the figures on the test part, before training and after
+  metrics.json    the figures on the test part, before training and after
   report.html     the same with curves, neighbours, hardest pairs and the map, as one page
   picture.png     nearest-neighbour rows and the 2-D map of the test part
 """
@@ -37,16 +37,16 @@ from trine.pipelines.recommend import (
 from trine.pipelines.split_record import part_of
 from trine.pipelines.train import train_run
 from trine.pipelines.triplet_judgements import evaluate_judged, train_judged
-from trine.report.evaluation_report import Figures, Report, figures_of
+from trine.report.evaluation_report import Metrics, Report, compute_metrics
 from trine.report.triplet_judgements_report import JudgedReport
 
 __all__ = [
     "AuditReport",
     "Comparison",
     "Examination",
-    "Figures",
     "JudgedReport",
     "Listed",
+    "Metrics",
     "MiningReport",
     "RecommendationReport",
     "Report",
@@ -55,11 +55,11 @@ __all__ = [
     "check_table",
     "cluster_items",
     "compare_runs",
+    "compute_metrics",
     "enrol_items",
     "evaluate_judged",
     "evaluate_run",
     "examine",
-    "figures_of",
     "listed_pairs",
     "measure_scores",
     "measure_towers",

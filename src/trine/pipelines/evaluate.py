@@ -13,7 +13,7 @@ from trine.clustering import Method as Linkage
 from trine.data import Dataset, TripletTable, read_pairs
 from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
-from trine.evaluation import calibrate, picture
+from trine.evaluation import calibrate
 from trine.evaluation.calibration import Support
 from trine.evaluation.listed_pairs import HeldOut, Listed, listed_pairs
 from trine.io import write_json, write_text
@@ -31,12 +31,13 @@ from trine.pipelines.split_record import (
     trained_among,
     trained_apart,
 )
-from trine.report.evaluation_report import RAW, Figures, Report, count_triplets, figures_of
+from trine.report import picture
+from trine.report.evaluation_report import RAW, Metrics, Report, compute_metrics, count_triplets
 from trine.report.pages import Subject, evaluation_page, subject_of
 from trine.shapes import Float32, Int64
 from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_run_recipe
 
-FIGURES, PICTURE, PAGE = "figures.json", "picture.png", "report.html"
+FIGURES, PICTURE, PAGE = "metrics.json", "picture.png", "report.html"
 
 
 def evaluate_run(
@@ -187,7 +188,7 @@ def measure(
     said = Recipe() if recipe is None else recipe
     gallery = trained if trained is not None and np.isin(dataset.labels, trained.labels).any() else None
     linkage, notes = _linkage(said, dataset)
-    after = figures_of(
+    after = compute_metrics(
         embeddings,
         dataset.labels,
         distance=distance,
@@ -250,14 +251,14 @@ def _before(
     held_out: HeldOut | None,
     judged: Int64[np.ndarray, "t 3"] | None,
     gallery: Dataset | None,
-) -> tuple[Figures, str] | tuple[None, None]:
+) -> tuple[Metrics, str] | tuple[None, None]:
     """The figures of what the encoder began with, and what that is; none where these are too many numbers."""
     start = start_of(encoder, dataset, recipe)
     if start is None:
         return None, None
     others = None if held_out is None else start_of(encoder, held_out.dataset, recipe)
     known = None if gallery is None else start_of(encoder, gallery, recipe)
-    figures = figures_of(
+    figures = compute_metrics(
         start.rows,
         dataset.labels,
         distance="euclidean",

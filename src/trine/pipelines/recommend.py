@@ -148,7 +148,7 @@ def train_recommender(
     )
     write_json(run.path / HELD_OUT, _record(interactions, parts))
     figures = {"towers": report.test.to_json(), "popularity": report.popularity.to_json()}
-    write_json(run.path / "figures.json", {"interactions": str(interactions), **figures})
+    write_json(run.path / "metrics.json", {"interactions": str(interactions), **figures})
     liked = int(interactions.liked[parts.train].sum())
     save(
         towers,

@@ -12,13 +12,14 @@ from trine.data.triplet_split import JudgementMethod
 from trine.distances import Distance
 from trine.encoders import Encoder, load, save
 from trine.errors import SettingError
-from trine.evaluation import Consistency, TripletAgreement, consistency, picture, triplet_agreement
+from trine.evaluation import Consistency, TripletAgreement, consistency, triplet_agreement
 from trine.io import write_json, write_text
 from trine.model import read_model
 from trine.pipelines.baseline import PRETRAINED, prepared_rows, start_of
 from trine.pipelines.evaluate import FIGURES, PAGE, PICTURE, recipe_of
 from trine.pipelines.judgement_parts import judged_part, told, write_judgements
 from trine.pipelines.split_record import SPLIT, Part, check_part, counted, name_of, run_of, split_record
+from trine.report import picture
 from trine.report.pages.triplet_judgements import JudgedSubject, judged_page
 from trine.report.selection import view
 from trine.report.triplet_judgements_report import JudgedReport

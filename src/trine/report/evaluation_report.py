@@ -39,11 +39,11 @@ CENSUS_ITEMS = 2000
 RAW = "the raw pictures or features, compared as they are"
 
 Measured = Retrieval | Verification | Clustering | Identification | OpenSet | Recognition | TripletAgreement
-"""One of the reports of `Figures`."""
+"""One of the reports of `Metrics`."""
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """How well embeddings tell identities apart.
 
     Attributes:
@@ -130,8 +130,8 @@ class Report:
     folder: Path
     data: str
     part: str
-    before: Figures | None
-    after: Figures
+    before: Metrics | None
+    after: Metrics
     far: float
     calibration: Calibration | None
     realised_far: float | None
@@ -199,7 +199,7 @@ def _percent(share: float) -> str:
     return f"{np.format_float_positional(float(f'{100 * share:.2g}'), trim='-')} %"
 
 
-def figures_of(
+def compute_metrics(
     embeddings: Float32[np.ndarray, "n d"],
     labels: Int64[np.ndarray, " n"],
     *,
@@ -212,7 +212,7 @@ def figures_of(
     cameras: np.ndarray | None = None,
     gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
     judged: Int64[np.ndarray, "t 3"] | None = None,
-) -> Figures:
+) -> Metrics:
     """Measures embeddings: retrieval, verification over all pairs, and what else is asked for.
 
     Args:
@@ -244,7 +244,7 @@ def figures_of(
     clusters = None
     if threshold is not None:
         clusters = clustering(embeddings, labels, threshold=threshold, method=linkage, distance=distance)
-    return Figures(
+    return Metrics(
         retrieval(embeddings, labels, distance=distance),
         verification(embeddings, labels, distance=distance, at=at),
         clusters,

@@ -11,7 +11,7 @@ from trine.errors import InputError
 from trine.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
-    from trine.report.evaluation_report import Figures
+    from trine.report.evaluation_report import Metrics
 
 
 FPIR = (0.01, 0.05, 0.1)
@@ -24,7 +24,7 @@ class Headline:
 
     Attributes:
         name: What the figure is called.
-        report: The report of `Figures` that has it.
+        report: The report of `Metrics` that has it.
         figure: Its name there.
         arguments: What it takes.
         larger_is_better: Whether it is; false for error rates.
@@ -41,7 +41,7 @@ class Headline:
         """A name that no other line has."""
         return f"{self.report}: {self.name}"
 
-    def value(self, figures: Figures) -> float | None:
+    def value(self, figures: Metrics) -> float | None:
         """The figure; None where there is no such report, or it has none."""
         report = getattr(figures, self.report)
         if report is None:
@@ -50,7 +50,7 @@ class Headline:
         value = found(*self.arguments) if callable(found) else found
         return None if value is None or math.isnan(value) else value
 
-    def interval(self, figures: Figures) -> Interval | None:
+    def interval(self, figures: Metrics) -> Interval | None:
         """Its interval; None where the report knows none."""
         if self.value(figures) is None:
             return None
@@ -90,7 +90,7 @@ _PRINTED = {
 }
 
 
-def printed_lines(figures: Figures, far: float) -> dict[str, Headline]:
+def printed_lines(figures: Metrics, far: float) -> dict[str, Headline]:
     """The lines of the table that is printed, by what they are called there.
 
     These are the short ones, and the first ones of what cameras, strangers or a list of pairs add.

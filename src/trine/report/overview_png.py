@@ -12,10 +12,10 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.distances import Distance
 from trine.errors import InputError, require
-from trine.evaluation.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
 from trine.evaluation.triplet_accuracy import TripletAgreement
 from trine.evaluation.verification import verification
 from trine.neighbours import as_rows
+from trine.report.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
 from trine.report.projection import draw_embedding, draw_map
 from trine.report.selection import View, view
 from trine.shapes import Float

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trine.evaluation.intervals import Interval, mean_interval, percentile_interval
-from trine.report.evaluation_report import Figures
+from trine.report.evaluation_report import Metrics
 from trine.report.metrics_table import Headline
 
 
@@ -37,7 +37,7 @@ class Difference:
         return {"difference": self.value, "interval": ends}
 
 
-def difference(line: Headline, first: Figures, other: Figures) -> Difference | None:
+def difference(line: Headline, first: Metrics, other: Metrics) -> Difference | None:
     """Subtracts a figure of one run from that of another on the same items.
 
     Both are computed on the same draws of identities, so what the identities do to both alike falls out of

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trine.data import Dataset
 from trine.errors import InputError, require
-from trine.evaluation.drawing import PALETTE, short, small_enough, title
 from trine.neighbours import as_rows
+from trine.report.drawing import PALETTE, short, small_enough, title
 from trine.shapes import Float, Int64, UInt8
 
 MARKERS = ("o", "s", "^", "D")

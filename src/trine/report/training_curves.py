@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import require
-from trine.evaluation.drawing import INK, QUIET, RIGHT, WRONG
+from trine.report.drawing import INK, QUIET, RIGHT, WRONG
 from trine.training import Diagnosis, Look
 
 BLUE, PALE = "#3b6fb6", "#e3e5ea"

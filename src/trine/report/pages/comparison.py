@@ -58,7 +58,7 @@ def comparison_page(
         sections,
         lead=first.report.part,
         notes=notes,
-        foot=f"Made by trine. The figures stand in figures.json beside this page, in {first.report.folder}.",
+        foot=f"Made by trine. The figures stand in metrics.json beside this page, in {first.report.folder}.",
     )
 
 
@@ -86,7 +86,7 @@ def _figures(subjects: Sequence[Subject], differences: Mapping[str, Mapping[str,
         "its own, over the same draws for both: where it does not hold 0 the run is better (▲) or worse (▼) "
         "on identities of this kind, whatever the two intervals beside each other suggest."
     )
-    return Section("figures", "Figures", lead, table(head, rows))
+    return Section("figures", "Metrics", lead, table(head, rows))
 
 
 def _difference(found: Difference | None) -> Markup:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trine.evaluation import Identification, Retrieval, Verification
-from trine.report.evaluation_report import Figures
+from trine.report.evaluation_report import Metrics
 from trine.report.html import Axis, Line, Markup, histogram_chart, line_chart
 
 RANKS, FEWEST_RANKS = 50, 10
@@ -59,7 +59,7 @@ def rank_chart(entries: Sequence[tuple[str, Retrieval | Identification, bool]]) 
     )
 
 
-def ranked_report(figures: Figures) -> Retrieval | Identification:
+def ranked_report(figures: Metrics) -> Retrieval | Identification:
     """What the CMC is drawn of: the identification across cameras where there is one, else the retrieval."""
     return figures.identification or figures.retrieval
 

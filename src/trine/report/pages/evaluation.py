@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trine.report.evaluation_report import Figures, Report
+from trine.report.evaluation_report import Metrics, Report
 from trine.report.html import Section, Stat, document, element, join, side_by_side
 from trine.report.metrics_table import Headline, short_lines
 from trine.report.pages.context import Shelf, Subject
@@ -38,7 +38,7 @@ def evaluation_page(subject: Subject) -> str:
             _stat(report, line) for line in short_lines(report.far) if line.value(report.after) is not None
         ],
         notes=warnings(report),
-        foot=f"Made by trine. The figures stand in figures.json beside this page, in {report.folder}.",
+        foot=f"Made by trine. The figures stand in metrics.json beside this page, in {report.folder}.",
     )
 
 
@@ -92,7 +92,7 @@ def _curves(report: Report) -> Section:
     return Section("curves", "Curves", "", charts)
 
 
-def _who(figures: Figures) -> str:
+def _who(figures: Metrics) -> str:
     return "queries" if figures.identification is None else "probes, across cameras,"
 
 

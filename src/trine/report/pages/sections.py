@@ -49,7 +49,7 @@ def figures_section(subject: Subject) -> Section:
     if before is not None:
         head.append("before")
         lead += f" Before training: {report.before_is} (the ring on the bar)."
-    return Section("figures", "Figures", lead, table(head, rows, words=2))
+    return Section("figures", "Metrics", lead, table(head, rows, words=2))
 
 
 def protocol_words(measured: Measured) -> str:

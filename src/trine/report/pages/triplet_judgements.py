@@ -78,7 +78,7 @@ def judged_page(subject: JudgedSubject) -> str:
         lead=report.part,
         stats=[_stat(report)],
         notes=[*map(str, report.doctor), *report.notes],
-        foot=f"Made by trine. The figures stand in figures.json beside this page, in {report.folder}.",
+        foot=f"Made by trine. The figures stand in metrics.json beside this page, in {report.folder}.",
     )
 
 
@@ -105,7 +105,7 @@ def _figures(report: JudgedReport) -> Section:
         known = before.interval()
         row.append(figure(before.agreement, known if known.known else None))
         lead += f" Before training: {report.how} (the ring on the bar)."
-    return Section("figures", "Figures", lead, table(head, [row], words=2))
+    return Section("figures", "Metrics", lead, table(head, [row], words=2))
 
 
 def _margins(report: JudgedReport) -> Section:

@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 
 from trine.data import Dataset, ImageArray, Vectors
 from trine.errors import InputError
-from trine.evaluation import picture, plane_picture
-from trine.evaluation.drawing import PALETTE
+from trine.report import picture, plane_picture
+from trine.report.drawing import PALETTE
 from trine.report.projection import APART, SIDE, _inked, _one_scale, _with_room
 
 

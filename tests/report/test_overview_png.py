@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 
 from trine.data import Dataset, ImageArray, Vectors
 from trine.errors import InputError
-from trine.evaluation import picture
-from trine.evaluation.drawing import RIGHT, WRONG
+from trine.report import picture
+from trine.report.drawing import RIGHT, WRONG
 from trine.report.selection import view
 
 
