@@ -69,12 +69,12 @@ class Kept:
 
     name: str
     address: str
-    form: Any = None
+    dtype: Any = None
     durable: bool = True
 
     def __post_init__(self) -> None:
         self._gallery = Gallery.open(
-            self.address, dimension=128, fingerprint="benchmark", threshold=1.0, form=self.form
+            self.address, dimension=128, fingerprint="benchmark", threshold=1.0, dtype=self.dtype
         )
 
     def add(self, rows: Rows, first: int) -> None:

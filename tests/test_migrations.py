@@ -1,7 +1,10 @@
-"""Folders that 707ac2e wrote open today, and answer as they did."""
+"""Folders and galleries that 707ac2e wrote open today, and answer as they did."""
 
 import json
 import shutil
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from support.paths import FIXTURES
 from trine import load
 from trine.data import Dataset, ImageArray, Table
 from trine.encoders import load_towers
+from trine.gallery import Gallery
 from trine.model import read_model
 from trine.pipelines import evaluate_run
 
@@ -83,3 +87,136 @@ def test_an_old_run_is_evaluated_on_its_test_part(name, tmp_path):
     for metric, value in expected.items():
         # A near tie may go either way with another order of summation.
         assert found[metric] == pytest.approx(value, abs=0.01), metric
+
+
+GALLERIES = ("float32", "int8")
+
+
+def answers_of(gallery, probes):
+    """What the fixture's author asked; sentences may be reworded, so they are left out."""
+
+    def decided(decision):
+        return {name: value for name, value in decision.to_json().items() if name != "sentence"}
+
+    def found(hit):
+        return {
+            "item": hit.item,
+            "identity": hit.identity,
+            "score": hit.score,
+            "metadata": dict(hit.metadata),
+        }
+
+    binding, stats, entry = gallery.binding, gallery.stats().to_json(), gallery.get("03/0.png")
+    identified = {
+        name: [decided(one) for one in gallery.identify_many(embeddings=probes, **settings)]
+        for name, settings in (
+            ("identify", {}),
+            ("identify_mean", {"scoring": "mean"}),
+            ("identify_centroid", {"scoring": "centroid"}),
+        )
+    }
+    return {
+        **identified,
+        "binding": {
+            "dimension": binding.dimension,
+            "distance": binding.distance,
+            "fingerprint": binding.fingerprint,
+            "model": binding.model,
+            "calibration": binding.calibration.to_json(),
+        },
+        "threshold": str(gallery.threshold),
+        "stats": {
+            name: stats[name]
+            for name in (
+                *("items", "identities", "per_identity", "clusters"),
+                *("dimension", "distance", "fingerprint", "dtype"),
+            )
+        },
+        "identities": gallery.identities(),
+        "clusters": gallery.cluster().to_json(),
+        "verify": [
+            *(decided(gallery.verify(embedding=probe, identity="Zoë")) for probe in probes),
+            decided(gallery.verify(embedding=probes[0], other=probes[1])),
+        ],
+        "search": [
+            [found(hit) for hit in gallery.search(embedding=p, k=5, where={"year": (2003, 2017)}, offset=1)]
+            for p in probes
+        ],
+        "recommend": [
+            found(hit) for hit in gallery.recommend(["03/0.png"], unlike=["05/1.png"], k=4, diversity=0.3)
+        ],
+        "get": {
+            "identity": entry.identity,
+            "item": entry.item,
+            "embedding": [float(number) for number in entry.embedding],
+            "metadata": dict(entry.metadata),
+            "source": entry.source,
+        },
+    }
+
+
+def assert_same(found, expected, where="answers"):
+    """Numbers to float32's rounding, everything else exactly."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys() - {"sentence"}, where
+        for key in found:
+            assert_same(found[key], expected[key], f"{where}.{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), where
+        for i, (one, other) in enumerate(zip(found, expected, strict=True)):
+            assert_same(one, other, f"{where}[{i}]")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-9), where
+    else:
+        assert found == expected, where
+
+
+@pytest.mark.parametrize("dtype", GALLERIES)
+def test_a_gallery_answers_as_before(dtype, tmp_path):
+    path = Path(shutil.copy(OLD / f"gallery-{dtype}.db", tmp_path))
+    expected = json.loads((OLD / "gallery.json").read_text())
+    with Gallery.open(path, create=False) as gallery:
+        assert len(gallery) == 40
+        assert gallery.binding.dtype == dtype
+        assert_same(answers_of(gallery, expected["probes"]), expected[dtype])
+        assert gallery.check() == []
+        gallery.enrol("new", "new.png", embedding=np.ones(8))
+    with Gallery.open(path, create=False) as gallery:
+        assert gallery.forget("new") == 1
+        assert_same(answers_of(gallery, expected["probes"]), expected[dtype])
+
+
+def test_a_gallery_that_may_only_be_read_needs_no_write_to_open(tmp_path):
+    path = Path(shutil.copy(OLD / "gallery-int8.db", tmp_path))
+    before = path.read_bytes()
+    with Gallery.open(path, create=False) as gallery:
+        assert gallery.binding.dtype == "int8"
+    assert path.read_bytes() == before
+
+
+def test_a_rebuild_that_was_interrupted_continues(tmp_path):
+    path = Path(shutil.copy(OLD / "gallery-float32.db", tmp_path))
+    with Gallery.open(path, create=False) as gallery:
+        binding = replace(gallery.binding, fingerprint="next")
+        noted = binding.to_texts()
+        noted["form"] = noted.pop("dtype")
+        with sqlite3.connect(path) as connection:
+            connection.execute(
+                "INSERT INTO notes VALUES ('trine:staged', ?)", (json.dumps(noted, sort_keys=True),)
+            )
+            connection.execute("INSERT INTO staged SELECT id, embedding FROM items WHERE id <= 30")
+        connection.close()
+        assert len(list(gallery._store.unstaged(binding))) == 10
+
+
+def test_an_exported_table_is_imported_as_before(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'trine[gallery]'")
+    table, path = OLD / "gallery-int8.parquet", tmp_path / "imported.db"
+    with Gallery.open_for_table(table, path) as gallery:
+        assert gallery.import_parquet(table).new == 40
+        assert gallery.binding.dtype == "int8"
+    shutil.copy(OLD / "gallery-int8.db", tmp_path)
+    with Gallery.open(path) as imported, Gallery.open(tmp_path / "gallery-int8.db") as original:
+        assert imported.binding == original.binding
+        assert imported.identities() == original.identities()
+        assert imported.get("03/0.png") == original.get("03/0.png")

@@ -31,6 +31,11 @@ RECIPE_KEYS = {
 }
 """Keys of recipe.yaml in a run folder of version 1, and today's."""
 
+GALLERY_KEYS = {
+    "form": "dtype",
+}
+"""Keys of what a gallery, or a table exported from one, is bound to in version 1, and today's."""
+
 
 def upgrade_model(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the content of a settings.json of version 1 under today's names.
@@ -61,6 +66,16 @@ def upgrade_recipe(recipe: Any) -> Any:
         {'seed': 1, 'training': {'backbone_lr_scale': 0.1}}
     """
     return _renamed(recipe, RECIPE_KEYS)
+
+
+def upgrade_gallery(binding: Mapping[str, str]) -> dict[str, str]:
+    """Returns what a gallery, or a table exported from one, is bound to under today's names.
+
+    Example:
+        >>> upgrade_gallery({"dimension": "2", "form": "int8"})
+        {'dimension': '2', 'dtype': 'int8'}
+    """
+    return dict(_renamed(binding, GALLERY_KEYS))
 
 
 def fingerprint_settings(encoder: Mapping[str, Any]) -> dict[str, Any]:

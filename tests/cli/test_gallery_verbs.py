@@ -109,12 +109,12 @@ def test_data_is_enrolled_with_what_is_known_of_it(people, bars, run, capsys):
 
 def test_a_form_is_chosen_when_a_gallery_is_made(bars, run, capsys, tmp_path):
     small = tmp_path / "small.db"
-    answered(capsys, "enrol", run, bars, "--gallery", small, "--form", "int8")
-    assert json.loads(answered(capsys, "gallery", "stats", small, "--json"))["form"] == "int8"
-    said = refused(capsys, "enrol", run, bars, "--gallery", small, "--form", "float16")
-    assert "keeps its embeddings as int8, given 'float16': leave --form out" in said
+    answered(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "int8")
+    assert json.loads(answered(capsys, "gallery", "stats", small, "--json"))["dtype"] == "int8"
+    said = refused(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "float16")
+    assert "keeps its embeddings as int8, given 'float16': leave --dtype out" in said
     assert "did you mean 'int8'" in refused(
-        capsys, "enrol", run, bars, "--gallery", tmp_path / "x", "--form", "int4"
+        capsys, "enrol", run, bars, "--gallery", tmp_path / "x", "--dtype", "int4"
     )
     assert not (tmp_path / "x.db").exists()
 
@@ -301,11 +301,11 @@ def test_a_gallery_goes_out_and_in_and_over(people, bars, capsys, tmp_path):
     probe = ["identify", bars / "bar1/7.png", "--json", "--gallery"]
     expected = answered(capsys, *probe, people)
     assert answered(capsys, *probe, again) == expected
-    assert "35 new" in answered(capsys, "gallery", "copy", people, tmp_path / "half", "--form", "float16")
+    assert "35 new" in answered(capsys, "gallery", "copy", people, tmp_path / "half", "--dtype", "float16")
     found = lines(answered(capsys, *probe, tmp_path / "half"))[0]
     assert found["nearest"] == lines(expected)[0]["nearest"]
     assert "keeps its embeddings as float16" in refused(
-        capsys, "gallery", "copy", people, tmp_path / "half", "--form", "int8"
+        capsys, "gallery", "copy", people, tmp_path / "half", "--dtype", "int8"
     )
     assert "cannot be copied into itself" in refused(capsys, "gallery", "copy", people, people)
     assert "no such name: end it with .parquet" in refused(
@@ -428,7 +428,7 @@ def test_repair_does_not_ask_where_it_is_told(people, capsys):
 
 def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     people = tmp_path / "new"
-    made = answered(capsys, "gallery", "create", people, "--encoder", run, "--form", "int8")
+    made = answered(capsys, "gallery", "create", people, "--encoder", run, "--dtype", "int8")
     assert made == f"{people}.db is made for int8 of 128 numbers, euclidean\n"
     assert "there is a gallery" in refused(capsys, "gallery", "create", people, "--encoder", run)
     assert "the gallery is empty" in answered(capsys, "identify", bars / "bar0/0.png", "--gallery", people)

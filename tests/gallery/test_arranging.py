@@ -101,12 +101,12 @@ def traces_of(folder, *traces):
     return [(path.name, trace) for path in folder.iterdir() for trace in traces if trace in path.read_bytes()]
 
 
-@pytest.mark.parametrize("form", ["float32", "float16", "int8"])
-def test_what_is_forgotten_is_in_no_file(tmp_path, form):
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_what_is_forgotten_is_in_no_file(tmp_path, dtype):
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((3000, 16)).astype("f4")
     path = tmp_path / "g.db"
-    with Gallery.open(path, dimension=16, fingerprint="x", form=form) as gallery:
+    with Gallery.open(path, dimension=16, fingerprint="x", dtype=dtype) as gallery:
         # In between many others, moved about, renamed and staged, so that pages were split and rearranged.
         gallery.enrol_many(
             Entry(
@@ -247,7 +247,7 @@ def test_figures(gallery, tmp_path):
     gallery.enrol("cid", "c1", embedding=(9, 9))
     stats = gallery.stats()
     assert (stats.items, stats.identities, stats.per_identity) == (5, 3, (1, 2.0, 2))
-    assert (stats.dimension, stats.form, stats.distance, stats.kept) == (2, "float32", "euclidean", None)
+    assert (stats.dimension, stats.dtype, stats.distance, stats.recall) == (2, "float32", "euclidean", None)
     assert stats.fingerprint == "by hand"
     assert stats.bytes >= (tmp_path / "g.db").stat().st_size
     assert json.loads(json.dumps(stats.to_json()))["items"] == 5

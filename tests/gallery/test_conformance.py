@@ -19,7 +19,7 @@ from trine.gallery.entries import metadata_text
 from trine.gallery.quantization import rounded
 
 THRESHOLD = 1.5
-NEXT = Binding(3, "the next encoder", "squared_euclidean", form="float16")
+NEXT = Binding(3, "the next encoder", "squared_euclidean", dtype="float16")
 
 # Few names and a small grid, so that replacements, duplicates and ties are the rule.
 ITEMS = st.sampled_from(["a", "b", "c", "d", "é", "日本", "a/1", "a/2"])
@@ -78,13 +78,13 @@ class Twin(RuleBasedStateMachine):
 
     @initialize(
         distance=st.sampled_from(["euclidean", "squared_euclidean"]),
-        form=st.sampled_from(["float32", "float16"]),
+        dtype=st.sampled_from(["float32", "float16"]),
     )
-    def open(self, distance, form):
+    def open(self, distance, dtype):
         self.recent, trine.gallery.index.RECENT = trine.gallery.index.RECENT, 3
         self.stack = ExitStack()
         self.address = self.stack.enter_context(self.place())
-        self.binding = {"dimension": 2, "fingerprint": "x", "distance": distance, "form": form}
+        self.binding = {"dimension": 2, "fingerprint": "x", "distance": distance, "dtype": dtype}
         self.known, self.clusters, self.staged, self.notes = {}, {}, {}, {}
         self.largest = 0
         self.galleries = [self._open(), self._open()]
@@ -373,15 +373,15 @@ def test_what_a_store_is_bound_to_outlives_it(address):
     again.close()
 
 
-@pytest.mark.parametrize("form", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("unit", [False, True])
-def test_every_form_is_searched_as_it_is_kept(address, form, unit):
-    store = open_store(address, binding=replace(BINDING, form=form))
+def test_every_form_is_searched_as_it_is_kept(address, dtype, unit):
+    store = open_store(address, binding=replace(BINDING, dtype=dtype))
     records = [record(f"{i:02}", f"id {i % 3}") for i in range(30)]
     if unit:
         records = [replace(r, embedding=r.embedding / np.linalg.norm(r.embedding)) for r in records]
     store.put(records)
-    kept = rounded(np.stack([r.embedding for r in records]), form=form)
+    kept = rounded(np.stack([r.embedding for r in records]), dtype=dtype)
     assert store.put(records).unchanged == 30
     for row, found in zip(kept, (store.get([r.item])[r.item] for r in records), strict=True):
         np.testing.assert_array_equal(found.embedding, row)

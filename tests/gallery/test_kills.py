@@ -8,7 +8,7 @@ from support import forking, kills
 from support.workloads import WORKLOADS, state_of
 
 ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
-"""How often each workload is killed; `benchmarks/gallery_deaths.py` does it 200 times."""
+"""How often each workload is killed; `benchmarks/gallery_kills.py` does it 200 times."""
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

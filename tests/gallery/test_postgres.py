@@ -305,10 +305,10 @@ def test_numbers_beyond_any_float_are_filtered_like_infinity(opened):
         assert len(opened.search(probe, k=9, scope=Scope(where=Filter.of(where)))[0]) == found, where
 
 
-@pytest.mark.parametrize("form", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
-def test_searches_are_exact_where_float32_is_not(address, form, distance):
-    binding = Binding(16, "x", distance, form=form)
+def test_searches_are_exact_where_float32_is_not(address, dtype, distance):
+    binding = Binding(16, "x", distance, dtype=dtype)
     opened = open_store(address, binding=binding)
     # A class of radius 1e-3, duplicates, a zero row, and rows far beyond and far below the others.
     rng = np.random.default_rng(0)
@@ -318,8 +318,8 @@ def test_searches_are_exact_where_float32_is_not(address, form, distance):
             rng.standard_normal(16) + 1e-3 * rng.standard_normal((60, 16)),
             np.repeat(rng.standard_normal((1, 16)), 5, axis=0),
             np.zeros((1, 16)),
-            rng.standard_normal((3, 16)) * (1e4 if form == "float16" else far),
-            rng.standard_normal((3, 16)) * (1e-3 if form == "float16" else 1e-30),
+            rng.standard_normal((3, 16)) * (1e4 if dtype == "float16" else far),
+            rng.standard_normal((3, 16)) * (1e-3 if dtype == "float16" else 1e-30),
         ]
     ).astype("f4")
     opened.put([Record("ann", f"{i:02}", row) for i, row in enumerate(rows)])
@@ -341,7 +341,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("dimension", "form", "distance"),
+    ("dimension", "dtype", "distance"),
     [
         (16, "float32", "euclidean"),
         (16, "float16", "squared_euclidean"),
@@ -350,10 +350,10 @@ def small(monkeypatch):
         (4100, "float32", "euclidean"),
     ],
 )
-def test_a_large_gallery_is_searched_by_an_index(address, monkeypatch, dimension, form, distance):
+def test_a_large_gallery_is_searched_by_an_index(address, monkeypatch, dimension, dtype, distance):
     small(monkeypatch)
     approximate = address.replace("search=exact", "search=approximate")
-    binding = Binding(dimension, "x", distance, form=form)
+    binding = Binding(dimension, "x", distance, dtype=dtype)
     opened, exact = (open_store(where, binding=binding) for where in (approximate, address))
     many = records(500 if dimension < 2000 else 320, dimension)
     opened.put(many[:250])
@@ -446,7 +446,7 @@ def test_an_index_survives_a_switch_to_another_encoder(address, monkeypatch):
     small(monkeypatch)
     opened = PostgresStore(address.replace("search=exact", "search=approximate"), binding=BINDING)
     opened.put(records(400))
-    other = Binding(3, "another", "cosine", form="float16")
+    other = Binding(3, "another", "cosine", dtype="float16")
     opened.stage(other, [
         Record(r.identity, r.item, r.embedding[:3]) for r in list(opened.unstaged(other))
     ])  # fmt: skip

@@ -81,7 +81,7 @@ def version(path):
 def test_an_older_gallery_is_brought_up_to_date_and_loses_nothing(path):
     with Gallery.open(path, dimension=2, fingerprint="by hand") as gallery:
         assert len(gallery) == 300
-        assert gallery.binding.form == "float32"
+        assert gallery.binding.dtype == "float32"
         assert gallery.threshold.value == 1.0
         assert gallery.get("item 7").metadata == {"number": 7}
         assert gallery.identify(embedding=[8.0, -8.0]).item == "item 8"

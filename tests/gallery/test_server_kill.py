@@ -16,7 +16,7 @@ from trine.errors import GalleryError
 from trine.gallery import Gallery
 
 ROUNDS = int(os.environ.get("TRINE_KILLS", "4"))
-"""How often each is killed; `benchmarks/gallery_server_deaths.py` does it 20 times."""
+"""How often each is killed; `benchmarks/gallery_server_kills.py` does it 20 times."""
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def _arguments(parser: Any) -> None:
         help="what to keep with items: a table with a column 'item', or KEY=VALUE for all of them",
     )
     parser.add_argument(
-        "--form", type=str, default=None, help="how a new gallery keeps numbers: float32, float16 or int8"
+        "--dtype", type=str, default=None, help="how a new gallery keeps numbers: float32, float16 or int8"
     )
 
 
@@ -48,7 +48,7 @@ def _enrol(settings: Any) -> None:
     data = loaded(settings) if settings.identity is None else _of_one(settings)
     metadata = _metadata(settings.metadata, data)
     address, model = address_of(settings.gallery), model_folder(settings.run)
-    with Gallery.open(address, encoder=encoder, form=settings.form, model=model) as gallery:
+    with Gallery.open(address, encoder=encoder, dtype=settings.dtype, model=model) as gallery:
         try:
             with counted("enrolling", len(data)) as progress:
                 chunk = at_once(len(data))
@@ -124,5 +124,5 @@ ENROL = Verb(
     "Add labelled pictures to a gallery of those we know.",
     "trine enrol runs/faces known/ --gallery people\n"
     "trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people\n"
-    "trine enrol runs/faces known/ --metadata about.csv --form int8 --gallery small",
+    "trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small",
 )

@@ -30,7 +30,7 @@ def _create_arguments(parser: Any) -> None:
     add("--fingerprint", type=str, default=None, help="what makes them: any text that changes when it does")
     add("--distance", type=str, default=None, help="how they are compared: euclidean or cosine")
     add("--threshold", type=float, default=None, help="the largest distance that counts as the same")
-    add("--form", type=str, default=None, help="how numbers are kept: float32, float16 or int8")
+    add("--dtype", type=str, default=None, help="how numbers are kept: float32, float16 or int8")
 
 
 def _create(settings: Any) -> None:
@@ -52,11 +52,11 @@ def _create(settings: Any) -> None:
         fingerprint=settings.fingerprint,
         distance=settings.distance,
         threshold=settings.threshold,
-        form=settings.form,
+        dtype=settings.dtype,
         model=None if encoder is None else model_folder(settings.encoder),
     ) as gallery:
         bound = gallery.binding
-        echo(f"{gallery.address} is made for {bound.form} of {bound.dimension} numbers, {bound.distance}")
+        echo(f"{gallery.address} is made for {bound.dtype} of {bound.dimension} numbers, {bound.distance}")
 
 
 def _is_there(address: str) -> bool:
@@ -229,7 +229,7 @@ SUBVERBS: dict[str, Verb] = {
         _create,
         _create_arguments,
         "Make an empty gallery, bound to an encoder.",
-        "trine gallery create people --encoder runs/faces --form int8\n"
+        "trine gallery create people --encoder runs/faces --dtype int8\n"
         "trine gallery create rows --dimension 128 --fingerprint 'facenet 1.2' --distance cosine",
     ),
     "list": Verb(

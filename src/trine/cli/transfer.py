@@ -42,7 +42,7 @@ def _copy_arguments(parser: Any) -> None:
     parser.add_argument("source", type=str, help=GALLERY)
     parser.add_argument("target", type=str, help=f"{GALLERY} to copy it into; made where it is missing")
     parser.add_argument(
-        "--form", type=str, default=None, help="how a new gallery keeps numbers: float32, float16 or int8"
+        "--dtype", type=str, default=None, help="how a new gallery keeps numbers: float32, float16 or int8"
     )
 
 
@@ -52,7 +52,7 @@ def _copy(settings: Any) -> None:
         if target == address_of(settings.source):
             raise InputError(f"the gallery {gallery.address} cannot be copied into itself: name another")
         with counted("copying", len(gallery)) as progress:
-            done = gallery.copy_to(target, form=settings.form, progress=progress)
+            done = gallery.copy_to(target, dtype=settings.dtype, progress=progress)
     with existing(settings.target) as copy:
         echo(f"{done}\n{copy.address} holds {items(len(copy))}")
 
@@ -105,7 +105,7 @@ MOVING = {
         _copy,
         _copy_arguments,
         "Copy a gallery into another, of any kind; nothing is deleted there.",
-        "trine gallery copy people postgresql://host/database\ntrine gallery copy people small --form int8",
+        "trine gallery copy people postgresql://host/database\ntrine gallery copy people small --dtype int8",
     ),
     "rebuild": Verb(
         _rebuild,

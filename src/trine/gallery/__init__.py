@@ -4,7 +4,7 @@ A `Gallery` is bound to the encoder whose embeddings it holds, and answers with 
 its score, its threshold and the false-accept rate behind it.
 """
 
-from trine.gallery.bulk_write import Kept
+from trine.gallery.bulk_write import QuantizationRecall
 from trine.gallery.clusters import Clusters
 from trine.gallery.decision import Candidate, Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
@@ -12,8 +12,8 @@ from trine.gallery.filters import Filter
 from trine.gallery.gallery import Gallery
 from trine.gallery.identify import Scoring
 from trine.gallery.postgres import PostgresStore
-from trine.gallery.quantization import Form
-from trine.gallery.rebuild import Rebuilt
+from trine.gallery.quantization import Dtype
+from trine.gallery.rebuild import RebuildResult
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
@@ -24,16 +24,16 @@ __all__ = [
     "Candidate",
     "Clusters",
     "Decision",
+    "Dtype",
     "Enrolment",
     "Entry",
     "Filter",
-    "Form",
     "Gallery",
     "Hit",
     "Identification",
-    "Kept",
     "PostgresStore",
-    "Rebuilt",
+    "QuantizationRecall",
+    "RebuildResult",
     "Record",
     "Scope",
     "Scoring",

@@ -12,20 +12,20 @@ from trine.distances import Distance, check_distance
 from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.decision import Threshold
 from trine.gallery.postgres import SCHEMES, PostgresStore
-from trine.gallery.quantization import Form, check_form
+from trine.gallery.quantization import Dtype, check_dtype
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
 from trine.gallery.verify import EmbeddingEncoder
 
 
 @dataclass(frozen=True)
-class Claim:
+class ExpectedBinding:
     """What whoever opens a gallery says it is bound to; `None` where they say nothing."""
 
     dimension: int | None = None
     fingerprint: str | None = None
     distance: Distance | None = None
-    form: Form | None = None
+    dtype: Dtype | None = None
 
     @classmethod
     def of(
@@ -35,30 +35,30 @@ class Claim:
         dimension: int | None,
         fingerprint: str | None,
         distance: Distance | None,
-        form: Form | None = None,
+        dtype: Dtype | None = None,
     ) -> Self:
         """Takes the claim of an encoder, or the one made by hand.
 
         Raises:
             SettingError: Both are given, the encoder is a folder that was not loaded, the dimension is no
                 whole number of at least 1, or the fingerprint is no text or empty.
-            InputError: The distance or the form is unknown.
+            InputError: The distance or the dtype is unknown.
         """
-        by_hand = cls(dimension, fingerprint, distance, form)
-        if form is not None:
-            check_form(form)
+        by_hand = cls(dimension, fingerprint, distance, dtype)
+        if dtype is not None:
+            check_dtype(dtype)
         if isinstance(encoder, str | Path):
             raise SettingError(
                 f"encoder= takes an encoder that is loaded, given {str(encoder)!r}: load it with "
                 f"trine.load({str(encoder)!r})"
             )
         if encoder is not None:
-            if by_hand != cls(form=form):
+            if by_hand != cls(dtype=dtype):
                 raise SettingError(
                     *(Argument("dimension"), ", ", Argument("fingerprint"), " and ", Argument("distance")),
                     " are for embeddings computed elsewhere; an encoder has its own: leave them out",
                 )
-            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, form)
+            return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, dtype)
         if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
             raise SettingError(
                 f"dimension is the length of an embedding, a whole number of at least 1, given {dimension!r}"
@@ -89,7 +89,7 @@ class Claim:
             threshold,
             calibration,
             None if model is None else str(Path(model).absolute()),
-            self.form or "float32",
+            self.dtype or "float32",
         )
 
     def check(self, store: Store) -> None:
@@ -112,11 +112,11 @@ class Claim:
                 Argument("distance"),
                 " out, or enrol into a new gallery",
             )
-        if self.form not in (None, bound.form):
+        if self.dtype not in (None, bound.dtype):
             raise GalleryError(
-                f"{gallery} keeps its embeddings as {bound.form}, given {self.form!r}: leave ",
-                Argument("form"),
-                " out, or copy it into a gallery of that form",
+                f"{gallery} keeps its embeddings as {bound.dtype}, given {self.dtype!r}: leave ",
+                Argument("dtype"),
+                " out, or copy it into a gallery of that dtype",
             )
 
 

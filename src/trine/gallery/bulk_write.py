@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Kept:
+class QuantizationRecall:
     """What a compact form keeps of the nearest items that full precision finds.
 
     Attributes:
@@ -37,7 +37,7 @@ class Kept:
         items: Among how many items.
 
     Example:
-        >>> print(Kept(0.987, 10, 2000))
+        >>> print(QuantizationRecall(0.987, 10, 2000))
         98.7 % of the 10 nearest kept (measured among 2,000 items)
     """
 
@@ -57,7 +57,7 @@ def batched(records: Iterator[T], size: int) -> Iterator[list[T]]:
         yield batch
 
 
-def pour(
+def bulk_write(
     store: Store,
     batches: Iterable[Sequence[Record]],
     *,
@@ -84,26 +84,26 @@ def pour(
             sample += batch[: SAMPLE - len(sample)]
         if progress is not None:
             progress(seen)
-    if store.binding.form != "float32" and len(sample) >= ENOUGH:
-        known = kept_by(store)
+    if store.binding.dtype != "float32" and len(sample) >= ENOUGH:
+        known = noted_recall(store)
         if known is None or known.items < len(sample):
             kept = measure(np.stack([record.embedding for record in sample]), store.binding)
             store.note(NOTE, json.dumps(asdict(kept)))
     return done
 
 
-def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> Kept:
+def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> QuantizationRecall:
     """Measures the form of a binding on embeddings in full precision, each looked for among the others."""
     own = np.arange(len(rows))
     found = [
         nearest_neighbours(rows, references, k=at, distance=binding.distance, exclude=own).indices
-        for references in (rows, rounded(rows, form=binding.form))
+        for references in (rows, rounded(rows, dtype=binding.dtype))
     ]
     same = [len(np.intersect1d(full, compact)) for full, compact in zip(*found, strict=True)]
-    return Kept(float(np.mean(same)) / found[0].shape[1], found[0].shape[1], len(rows))
+    return QuantizationRecall(float(np.mean(same)) / found[0].shape[1], found[0].shape[1], len(rows))
 
 
-def kept_by(store: Store) -> Kept | None:
+def noted_recall(store: Store) -> QuantizationRecall | None:
     """Returns what was measured for the form of a store; `None` for float32, or where it was too little."""
     noted = store.notes().get(NOTE)
-    return None if noted is None else Kept(**json.loads(noted))
+    return None if noted is None else QuantizationRecall(**json.loads(noted))

@@ -8,7 +8,7 @@ from typing import Any
 
 from trine.data import Dataset
 from trine.errors import GalleryError, InputError, SettingError
-from trine.gallery.bulk_write import batched, pour
+from trine.gallery.bulk_write import batched, bulk_write
 from trine.gallery.entries import (
     Enrolment,
     Entry,
@@ -78,8 +78,8 @@ class Contents(Opened):
             InputError: As for `enrol`.
         """
         check_chunk(chunk)
-        batches = (self._intake.records(batch) for batch in batched(iter(entries), chunk))
-        return pour(self._store, batches, progress=progress)
+        batches = (self._embedder.records(batch) for batch in batched(iter(entries), chunk))
+        return bulk_write(self._store, batches, progress=progress)
 
     def enrol_dataset(
         self,
@@ -106,7 +106,7 @@ class Contents(Opened):
             GalleryError: There is no encoder, or the file cannot be written.
             DataError: A picture cannot be read; the chunks before stay enrolled.
         """
-        entries = self._intake.entries(dataset, chunk=max(chunk, 1), metadata=metadata or {})
+        entries = self._embedder.entries(dataset, chunk=max(chunk, 1), metadata=metadata or {})
         return self.enrol_many(entries, chunk=chunk, progress=progress)
 
     def remove(self, item: str) -> bool:

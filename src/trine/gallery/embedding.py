@@ -19,7 +19,7 @@ TEXT = "text"
 """The key of metadata under which a gallery keeps what its items say, where they are texts."""
 
 
-class Intake:
+class Embedder:
     """Makes records and probes for one store, with its encoder where there is one."""
 
     def __init__(self, store: Store, encoder: EmbeddingEncoder | None) -> None:

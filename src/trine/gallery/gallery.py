@@ -95,9 +95,9 @@ class Gallery(Upkeep):
                 " or ",
                 Argument("identity"),
             )
-        first = self._intake.probe(a, embedding)
+        first = self._embedder.probe(a, embedding)
         if identity is None:
-            second = self._intake.probe(b, other)
+            second = self._embedder.probe(b, other)
             score = scores_between(first, second, distance=self.binding.distance).item()
         else:
             scope = Scope(only=frozenset([check_name(identity, "identity")]))
@@ -146,7 +146,7 @@ class Gallery(Upkeep):
         """
         limit = self._limit(threshold)
         ranking = Ranking(scoring, top, quality, candidates)
-        return self._identify(self._intake.probe(item, embedding), limit, ranking)[0]
+        return self._identify(self._embedder.probe(item, embedding), limit, ranking)[0]
 
     def identify_many(
         self,
@@ -162,7 +162,7 @@ class Gallery(Upkeep):
         """Says for each of several probes who or what it is; see `identify`."""
         limit = self._limit(threshold)
         ranking = Ranking(scoring, top, quality, candidates)
-        return self._identify(self._intake.probes(items, embeddings), limit, ranking)
+        return self._identify(self._embedder.probes(items, embeddings), limit, ranking)
 
     def search(
         self,
@@ -198,7 +198,7 @@ class Gallery(Upkeep):
             raise SettingError(f"k is a number of items of at least 1, given {k}")
         if offset < 0:
             raise SettingError(f"offset is a number of items of at least 0, given {offset}")
-        probe = self._intake.probe(item, embedding)
+        probe = self._embedder.probe(item, embedding)
         scope = Scope(where=Filter.of(where), exclude=frozenset(check_items(exclude, "exclude")))
         (hits,) = self._store.search(probe, k=k, offset=offset, scope=scope, metadata=True)
         return hits

@@ -7,25 +7,26 @@ from collections.abc import Iterable
 
 from trine.errors import GalleryError
 from trine.gallery.store import Binding
+from trine.migrations import upgrade_gallery
 
-OWN = "trine:"
+PREFIX = "trine:"
 """How the names of these notes begin; whoever uses the store does not see them."""
 
-TRACES = f"{OWN}traces"
+TRACES = f"{PREFIX}traces"
 """The note that deleted items may have left traces."""
 
-STAGED = f"{OWN}staged"
+STAGED = f"{PREFIX}staged"
 """The note that says for which binding embeddings are staged."""
 
 
-def of_others(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
+def without_internal(notes: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Returns the notes but for the store's own.
 
     Example:
-        >>> of_others([("clusters", "0.5"), (TRACES, "")])
+        >>> without_internal([("clusters", "0.5"), (TRACES, "")])
         {'clusters': '0.5'}
     """
-    return {name: text for name, text in notes if not name.startswith(OWN)}
+    return {name: text for name, text in notes if not name.startswith(PREFIX)}
 
 
 def staged_for(binding: Binding) -> str:
@@ -33,9 +34,14 @@ def staged_for(binding: Binding) -> str:
     return json.dumps(binding.to_texts(), sort_keys=True)
 
 
+def is_staged_for(noted: str | None, binding: Binding) -> bool:
+    """Says whether the note `STAGED` is about this binding."""
+    return noted is not None and upgrade_gallery(json.loads(noted)) == binding.to_texts()
+
+
 def check_staging(noted: str | None, binding: Binding, address: object) -> None:
     """Raises a `GalleryError` where embeddings are staged for another binding than this one."""
-    if noted != staged_for(binding):
+    if not is_staged_for(noted, binding):
         raise GalleryError(
             f"the gallery {address} is being rebuilt with another encoder by another process: let one of "
             f"the two finish"

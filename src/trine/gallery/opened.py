@@ -9,11 +9,11 @@ from typing import Self
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.gallery import parquet
-from trine.gallery.binding import Claim, open_store
+from trine.gallery.binding import ExpectedBinding, open_store
 from trine.gallery.decision import Threshold
-from trine.gallery.embedding import Intake
+from trine.gallery.embedding import Embedder
 from trine.gallery.identify import Identifier
-from trine.gallery.quantization import Form
+from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding, Store
 from trine.gallery.verify import EmbeddingEncoder, threshold_of
 
@@ -32,14 +32,14 @@ class Opened:
         if isinstance(store, str | Path):
             raise InputError(f"a gallery is opened by its address with Gallery.open({str(store)!r}, ...)")
         self._store = store
-        self._intake = Intake(store, encoder)
+        self._embedder = Embedder(store, encoder)
         self._identifier = Identifier(store)
         self._threshold = threshold
 
     @property
     def encoder(self) -> EmbeddingEncoder | None:
         """What embeds the items; None where embeddings are given."""
-        return self._intake.encoder
+        return self._embedder.encoder
 
     @classmethod
     def open(
@@ -50,7 +50,7 @@ class Opened:
         dimension: int | None = None,
         fingerprint: str | None = None,
         distance: Distance | None = None,
-        form: Form | None = None,
+        dtype: Dtype | None = None,
         threshold: float | None = None,
         model: str | Path | None = None,
         create: bool = True,
@@ -70,7 +70,7 @@ class Opened:
             dimension: The length of an embedding, for embeddings made elsewhere; at least 1.
             fingerprint: What made those embeddings: any text that changes when it does.
             distance: How to compare those embeddings; Euclidean where left out.
-            form: How a new gallery keeps embeddings: `"float32"`, `"float16"` or `"int8"`, of which the last
+            dtype: How a new gallery keeps embeddings: `"float32"`, `"float16"` or `"int8"`, of which the last
                 takes a byte a number.
             threshold: The largest distance that is accepted as the same identity.
             model: The folder of the encoder, to be remembered in a new gallery as `gallery.model`.
@@ -85,7 +85,9 @@ class Opened:
             SettingError: The dimension or the threshold is out of range, the encoder is a folder rather than
                 loaded, or both an encoder and what stands in for one are given.
         """
-        claim = Claim.of(encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, form=form)
+        claim = ExpectedBinding.of(
+            encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, dtype=dtype
+        )
         given = threshold_of(threshold, encoder.calibration if encoder is not None else None)
         binding = claim.binding(given, encoder, model) if create else None
         store = open_store(path, binding=binding)
@@ -117,7 +119,7 @@ class Opened:
         bound = parquet.bound_by(Path(table))
         store = open_store(path, binding=bound)
         try:
-            Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)
+            ExpectedBinding(bound.dimension, bound.fingerprint, bound.distance).check(store)
         except BaseException:
             store.close()
             raise

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from trine.errors import DataError, GalleryError, require
-from trine.gallery.binding import Claim, open_store
+from trine.gallery.binding import ExpectedBinding, open_store
 from trine.gallery.bulk_write import NOTE as RECALL
-from trine.gallery.bulk_write import batched, pour
+from trine.gallery.bulk_write import batched, bulk_write
 from trine.gallery.clusters import NOTE as CLUSTERS
-from trine.gallery.embedding import Intake
+from trine.gallery.embedding import Embedder
 from trine.gallery.entries import Enrolment, Entry, Record
-from trine.gallery.quantization import Form
+from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding, Store
 from trine.io import atomic_file
 
@@ -61,18 +61,18 @@ def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
 
 
 def import_parquet(
-    store: Store, path: Path, *, chunk: int, progress: Progress | None, intake: Intake
+    store: Store, path: Path, *, chunk: int, progress: Progress | None, embedder: Embedder
 ) -> Enrolment:
     """Writes the records of a table; see `Gallery.import_parquet`."""
     file = _opened(path)
     with file:
         bound = _bound(file, path)
-        Claim(bound.dimension, bound.fingerprint, bound.distance).check(store)
+        ExpectedBinding(bound.dimension, bound.fingerprint, bound.distance).check(store)
         schema = file.schema_arrow
         columns = [*COLUMNS, *(["source"] if "source" in schema.names else [])]
         tables = (batch.to_pylist() for batch in file.iter_batches(chunk, columns=columns))
-        batches = (intake.records([_entry(row, path) for row in rows]) for rows in tables)
-        return pour(store, batches, progress=progress, full=bound.form == "float32")
+        batches = (embedder.records([_entry(row, path) for row in rows]) for rows in tables)
+        return bulk_write(store, batches, progress=progress, full=bound.dtype == "float32")
 
 
 def bound_by(path: Path) -> Binding:
@@ -89,7 +89,7 @@ def copy_gallery(
     source: Store,
     target: str | Path,
     *,
-    form: Form | None = None,
+    dtype: Dtype | None = None,
     chunk: int = 4096,
     progress: Progress | None = None,
 ) -> Enrolment:
@@ -98,7 +98,7 @@ def copy_gallery(
     Args:
         source: What to copy.
         target: The address of the other; made where it is missing.
-        form: How a new gallery keeps its embeddings; as the source where left out.
+        dtype: How a new gallery keeps its embeddings; as the source where left out.
         chunk: How many records are written together.
         progress: Called with the number of records so far, whenever a chunk is on the disk.
 
@@ -109,14 +109,14 @@ def copy_gallery(
         GalleryError: The target is bound to another encoder, or is of another form.
     """
     bound = source.binding
-    other = open_store(target, binding=replace(bound, form=form or bound.form))
+    other = open_store(target, binding=replace(bound, dtype=dtype or bound.dtype))
     try:
-        Claim(bound.dimension, bound.fingerprint, bound.distance, form).check(other)
-        full = bound.form == "float32"
-        done = pour(other, batched(source.scan(), chunk), progress=progress, full=full)
+        ExpectedBinding(bound.dimension, bound.fingerprint, bound.distance, dtype).check(other)
+        full = bound.dtype == "float32"
+        done = bulk_write(other, batched(source.scan(), chunk), progress=progress, full=full)
         other.assign(source.clusters())
         notes = source.notes()
-        for name in (CLUSTERS, *([RECALL] if bound.form == other.binding.form else [])):
+        for name in (CLUSTERS, *([RECALL] if bound.dtype == other.binding.dtype else [])):
             if name in notes:
                 other.note(name, notes[name])
         return done

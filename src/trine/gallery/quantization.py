@@ -1,4 +1,4 @@
-"""The form in which a gallery keeps its embeddings: float32, float16, or a byte for each number.
+"""The dtype in which a gallery keeps its embeddings: float32, float16, or a byte for each number.
 
 In "int8" a row is divided by its largest magnitude and rounded to whole numbers from -127 to 127. A row
 of length 1 needs nothing else, since its length is known: D bytes, the 128 of a face (Schroff, Kalenichenko,
@@ -15,7 +15,7 @@ import numpy as np
 from trine.errors import Argument, GalleryError, InputError, nearest
 from trine.shapes import Float32
 
-Form = Literal["float32", "float16", "int8"]
+Dtype = Literal["float32", "float16", "int8"]
 """How the numbers of an embedding are kept."""
 
 UNIT = 1e-3
@@ -24,34 +24,35 @@ UNIT = 1e-3
 _STEPS = 127
 
 
-def check_form(form: str) -> None:
-    """Raises an `InputError` where the form is unknown."""
-    if form not in get_args(Form):
-        raise InputError(f"unknown form {form!r}: {nearest(form, get_args(Form))}")
+def check_dtype(dtype: str) -> None:
+    """Raises an `InputError` where the dtype is unknown."""
+    if dtype not in get_args(Dtype):
+        raise InputError(f"unknown dtype {dtype!r}: {nearest(dtype, get_args(Dtype))}")
 
 
-def lengths(form: Form, dimension: int) -> tuple[int, ...]:
+def lengths(dtype: Dtype, dimension: int) -> tuple[int, ...]:
     """Returns how many bytes a row may take."""
-    if form == "int8":
+    if dtype == "int8":
         return dimension, dimension + 4
-    return (dimension * (4 if form == "float32" else 2),)
+    return (dimension * (4 if dtype == "float32" else 2),)
 
 
-def pack(rows: Float32[np.ndarray, "n d"], *, form: Form, names: Sequence[str] = ()) -> list[bytes]:
+def pack(rows: Float32[np.ndarray, "n d"], *, dtype: Dtype, names: Sequence[str] = ()) -> list[bytes]:
     """Writes rows as bytes, little-endian; equal rows give equal bytes.
 
     Raises:
         GalleryError: A number is too large for float16.
 
     Example:
-        >>> [len(row) for row in pack(np.eye(2, 128, dtype="f4"), form="int8")]
+        >>> [len(row) for row in pack(np.eye(2, 128, dtype="f4"), dtype="int8")]
         [128, 128]
-        >>> unpack(pack(np.array([[3.0, -1.5]], dtype="f4"), form="int8"), form="int8", dimension=2).tolist()
+        >>> packed = pack(np.array([[3.0, -1.5]], dtype="f4"), dtype="int8")
+        >>> unpack(packed, dtype="int8", dimension=2).tolist()
         [[3.0, -1.5118110179901123]]
     """
-    if form == "float32":
+    if dtype == "float32":
         return [row.tobytes() for row in rows.astype("<f4")]
-    if form == "float16":
+    if dtype == "float16":
         with np.errstate(over="ignore"):
             halves = rows.astype("<f2")
         if not np.isfinite(halves).all():
@@ -60,7 +61,7 @@ def pack(rows: Float32[np.ndarray, "n d"], *, form: Form, names: Sequence[str] =
             raise GalleryError(
                 f"the embedding of {name} has numbers beyond 65504, the largest of float16: create the "
                 "gallery with ",
-                Argument("form", "float32"),
+                Argument("dtype", "float32"),
             )
         return [row.tobytes() for row in halves]
     largest = np.abs(rows).max(axis=1, initial=0)
@@ -73,14 +74,14 @@ def pack(rows: Float32[np.ndarray, "n d"], *, form: Form, names: Sequence[str] =
     ]
 
 
-def unpack(rows: Sequence[bytes], *, form: Form, dimension: int) -> Float32[np.ndarray, "n d"]:
+def unpack(rows: Sequence[bytes], *, dtype: Dtype, dimension: int) -> Float32[np.ndarray, "n d"]:
     """Reads rows that `pack` wrote.
 
     Raises:
         ValueError: A row has another length.
     """
-    if form != "int8":
-        numbers = np.frombuffer(b"".join(rows), dtype="<f4" if form == "float32" else "<f2")
+    if dtype != "int8":
+        numbers = np.frombuffer(b"".join(rows), dtype="<f4" if dtype == "float32" else "<f2")
         return numbers.reshape(len(rows), dimension).astype(np.float32)
     bare = np.array([len(row) == dimension for row in rows], dtype=bool)
     joined = b"".join(row[:dimension] for row in rows)
@@ -93,6 +94,6 @@ def unpack(rows: Sequence[bytes], *, form: Form, dimension: int) -> Float32[np.n
     return (steps * scale[:, None]).astype(np.float32)
 
 
-def rounded(rows: Float32[np.ndarray, "n d"], *, form: Form) -> Float32[np.ndarray, "n d"]:
-    """Returns rows as they come back from a gallery that keeps them in a form."""
-    return unpack(pack(rows, form=form), form=form, dimension=rows.shape[1])
+def rounded(rows: Float32[np.ndarray, "n d"], *, dtype: Dtype) -> Float32[np.ndarray, "n d"]:
+    """Returns rows as they come back from a gallery that keeps them in a dtype."""
+    return unpack(pack(rows, dtype=dtype), dtype=dtype, dimension=rows.shape[1])

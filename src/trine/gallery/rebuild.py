@@ -20,7 +20,7 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Rebuilt:
+class RebuildResult:
     """What a rebuild did.
 
     Attributes:
@@ -28,7 +28,7 @@ class Rebuilt:
         dropped: The items that were deleted, since nothing was left to embed.
 
     Example:
-        >>> print(Rebuilt(120, ("ann/1.png",)))
+        >>> print(RebuildResult(120, ("ann/1.png",)))
         120 items embedded anew, 1 dropped
     """
 
@@ -48,7 +48,7 @@ def rebuild(
     drop_missing: bool,
     chunk: int,
     progress: Callable[[int], None] | None,
-) -> Rebuilt:
+) -> RebuildResult:
     """Embeds everything anew and switches; see `Gallery.rebuild`."""
     places = {} if data is None else {name: place for place, name in enumerate(data.names)}
     embedded = 0
@@ -73,7 +73,7 @@ def rebuild(
             break
     for note in (CLUSTERS, RECALL):
         store.note(note, None)
-    return Rebuilt(embedded, tuple(sorted(missing)))
+    return RebuildResult(embedded, tuple(sorted(missing)))
 
 
 def _has_source(record: Record, places: Mapping[str, int]) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from trine.distances import Distance
-from trine.gallery.bulk_write import Kept, kept_by
-from trine.gallery.quantization import Form
+from trine.gallery.bulk_write import QuantizationRecall, noted_recall
+from trine.gallery.quantization import Dtype
 from trine.gallery.store import Store
 
 
@@ -23,11 +23,11 @@ class Stats:
         per_identity: The least, the median and the greatest number of items of an identity.
         clusters: How many clusters the items were put into.
         dimension: The length of an embedding.
-        form: How embeddings are kept.
+        dtype: How embeddings are kept.
         distance: How they are compared.
         fingerprint: Which encoder made them.
         bytes: What the gallery takes where it lies.
-        kept: What a compact form keeps of the nearest items; `None` for float32, or where too few items
+        recall: How many of the nearest items the dtype keeps; `None` for float32, or where too few items
             were enrolled at once to measure it.
 
     Example:
@@ -40,11 +40,11 @@ class Stats:
     per_identity: tuple[int, float, int]
     clusters: int
     dimension: int
-    form: Form
+    dtype: Dtype
     distance: Distance
     fingerprint: str
     bytes: int
-    kept: Kept | None
+    recall: QuantizationRecall | None
 
     @classmethod
     def of(cls, store: Store) -> Stats:
@@ -58,11 +58,11 @@ class Stats:
             per_identity=(int(sizes[0]), float(np.median(sizes)), int(sizes[-1])),
             clusters=len(set(store.clusters().values())),
             dimension=bound.dimension,
-            form=bound.form,
+            dtype=bound.dtype,
             distance=bound.distance,
             fingerprint=bound.fingerprint,
             bytes=store.size(),
-            kept=kept_by(store),
+            recall=noted_recall(store),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -73,8 +73,8 @@ class Stats:
         least, median, most = self.per_identity
         text = (
             f"{self.items:,} items of {self.identities:,} identities ({least:,} to {most:,} each, median "
-            f"{median:g}), {self.form} of {self.dimension} numbers, {self.bytes / 1e6:.2g} MB"
+            f"{median:g}), {self.dtype} of {self.dimension} numbers, {self.bytes / 1e6:.2g} MB"
         )
         if self.clusters:
             text += f", {self.clusters:,} clusters"
-        return text if self.kept is None else f"{text}; {self.kept}"
+        return text if self.recall is None else f"{text}; {self.recall}"

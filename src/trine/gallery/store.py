@@ -20,7 +20,8 @@ from trine.errors import GalleryError, ModelError
 from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.filters import NO_FILTER, Filter
-from trine.gallery.quantization import Form
+from trine.gallery.quantization import Dtype
+from trine.migrations import upgrade_gallery
 from trine.shapes import Float32
 
 
@@ -35,7 +36,7 @@ class Binding:
         threshold: The threshold at creation; `None` where there was none.
         calibration: The encoder's whole calibration at creation, where it had one.
         model: The folder of the encoder, where the caller said it; so that a later opening finds it.
-        form: How embeddings are kept: `"float32"`, `"float16"` or `"int8"`.
+        dtype: How embeddings are kept: `"float32"`, `"float16"` or `"int8"`.
     """
 
     dimension: int
@@ -44,7 +45,7 @@ class Binding:
     threshold: Threshold | None = None
     calibration: Calibration | None = None
     model: str | None = None
-    form: Form = "float32"
+    dtype: Dtype = "float32"
 
     def to_texts(self) -> dict[str, str]:
         """Writes the binding as named texts that can be read in a store without trine."""
@@ -55,7 +56,7 @@ class Binding:
             "threshold": json.dumps(self.threshold and asdict(self.threshold)),
             "calibration": json.dumps(self.calibration and self.calibration.to_json()),
             "model": self.model or "",
-            "form": self.form,
+            "dtype": self.dtype,
         }
 
     @classmethod
@@ -66,6 +67,7 @@ class Binding:
             GalleryError: Something is missing or unreadable.
         """
         try:
+            texts = upgrade_gallery(texts)
             threshold, calibration = json.loads(texts["threshold"]), json.loads(texts["calibration"])
             return cls(
                 dimension=int(texts["dimension"]),
@@ -74,9 +76,9 @@ class Binding:
                 threshold=Threshold(**threshold) if threshold else None,
                 calibration=Calibration.from_json(calibration) if calibration else None,
                 model=texts["model"] or None,
-                form=texts["form"],  # type: ignore[arg-type]
+                dtype=texts["dtype"],  # type: ignore[arg-type]
             )
-        except (KeyError, TypeError, ValueError, ModelError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
             raise GalleryError(
                 f"the gallery {address} is damaged: its table 'gallery' cannot be read ({error}); restore "
                 f"it from a backup"

@@ -8,12 +8,12 @@ from pathlib import Path
 from trine.data import Dataset
 from trine.errors import GalleryError
 from trine.gallery import parquet
-from trine.gallery.binding import Claim
+from trine.gallery.binding import ExpectedBinding
 from trine.gallery.contents import CHUNK, Contents, check_chunk
-from trine.gallery.embedding import Intake
+from trine.gallery.embedding import Embedder
 from trine.gallery.entries import Enrolment
-from trine.gallery.quantization import Form
-from trine.gallery.rebuild import Rebuilt, rebuild
+from trine.gallery.quantization import Dtype
+from trine.gallery.rebuild import RebuildResult, rebuild
 from trine.gallery.stats import Stats
 from trine.gallery.verify import EmbeddingEncoder, threshold_of
 
@@ -51,14 +51,14 @@ class Upkeep(Contents):
         """
         check_chunk(chunk)
         return parquet.import_parquet(
-            self._store, Path(path), chunk=chunk, progress=progress, intake=self._intake
+            self._store, Path(path), chunk=chunk, progress=progress, embedder=self._embedder
         )
 
     def copy_to(
         self,
         address: str | Path,
         *,
-        form: Form | None = None,
+        dtype: Dtype | None = None,
         chunk: int = CHUNK,
         progress: Callable[[int], None] | None = None,
     ) -> Enrolment:
@@ -68,7 +68,7 @@ class Upkeep(Contents):
 
         Args:
             address: The other gallery; made where it is missing.
-            form: How a new gallery keeps embeddings; as this one where left out.
+            dtype: How a new gallery keeps embeddings; as this one where left out.
             chunk: How many items are written together, at least 1.
             progress: Called with the number of items so far, whenever a chunk is on the disk.
 
@@ -79,7 +79,7 @@ class Upkeep(Contents):
             GalleryError: The other gallery is of another encoder or form.
         """
         check_chunk(chunk)
-        return parquet.copy_gallery(self._store, address, form=form, chunk=chunk, progress=progress)
+        return parquet.copy_gallery(self._store, address, dtype=dtype, chunk=chunk, progress=progress)
 
     def rebuild(
         self,
@@ -90,7 +90,7 @@ class Upkeep(Contents):
         model: str | Path | None = None,
         chunk: int = CHUNK,
         progress: Callable[[int], None] | None = None,
-    ) -> Rebuilt:
+    ) -> RebuildResult:
         """Embeds every item anew with another encoder, and then uses the new embeddings at once.
 
         An item is read from `data`, where that has its name, or from the file it was enrolled from. The new
@@ -114,7 +114,9 @@ class Upkeep(Contents):
             DataError: A picture is damaged.
         """
         check_chunk(chunk)
-        claim = Claim.of(encoder, dimension=None, fingerprint=None, distance=None, form=self.binding.form)
+        claim = ExpectedBinding.of(
+            encoder, dimension=None, fingerprint=None, distance=None, dtype=self.binding.dtype
+        )
         limit = threshold_of(None, encoder.calibration)
         binding = claim.binding(limit, encoder, model)
         if binding is None:
@@ -128,7 +130,7 @@ class Upkeep(Contents):
             chunk=chunk,
             progress=progress,
         )
-        self._intake = Intake(self._store, encoder)
+        self._embedder = Embedder(self._store, encoder)
         self._threshold = limit
         return done
 

@@ -20,10 +20,10 @@ def vectors(records: Sequence[Record], bound: Binding) -> list[Any]:
     """Returns the embeddings of records as pgvector keeps them."""
     pgvector = require("pgvector", extra="pgvector")
     rows = np.stack([record.embedding for record in records])
-    if bound.form != "float32":
-        packed = pack(rows, form=bound.form, names=[record.item for record in records])
-        rows = unpack(packed, form=bound.form, dimension=bound.dimension)
-    vector = pgvector.HalfVector if bound.form == "float16" else pgvector.Vector
+    if bound.dtype != "float32":
+        packed = pack(rows, dtype=bound.dtype, names=[record.item for record in records])
+        rows = unpack(packed, dtype=bound.dtype, dimension=bound.dimension)
+    vector = pgvector.HalfVector if bound.dtype == "float16" else pgvector.Vector
     return [vector(row) for row in rows]
 
 
@@ -107,7 +107,7 @@ def records(rows: Sequence[tuple[Any, ...]], bound: Binding, shown: str) -> list
         GalleryError: An embedding has another length.
     """
     try:
-        embeddings = numbers([row[2] for row in rows], form=bound.form, dimension=bound.dimension)
+        embeddings = numbers([row[2] for row in rows], dtype=bound.dtype, dimension=bound.dimension)
     except ValueError as error:
         raise GalleryError(
             f"the gallery {shown} is damaged: an embedding cannot be read ({error}); restore it from a backup"

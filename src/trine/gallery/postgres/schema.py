@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from trine.errors import Argument, GalleryError, require
 from trine.gallery.postgres.address import Address
-from trine.gallery.quantization import Form
+from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding
 
 if TYPE_CHECKING:
@@ -94,21 +94,21 @@ SELECT to_regnamespace(%(schema)s) IS NOT NULL, to_regclass(%(schema)s || '.stat
 """
 
 
-def kind(form: Form) -> str:
+def kind(dtype: Dtype) -> str:
     """Returns the type of pgvector that keeps a form; a byte a number is kept as it is read, in float32."""
-    return "halfvec" if form == "float16" else "vector"
+    return "halfvec" if dtype == "float16" else "vector"
 
 
 def column(binding: Binding) -> str:
     """Returns the type of the column of embeddings."""
-    return f"{kind(binding.form)}({binding.dimension})"
+    return f"{kind(binding.dtype)}({binding.dimension})"
 
 
 def items_table(binding: Binding) -> str:
     """Returns the script that makes the table of items."""
     # A page holds 8 kB; what fits is read faster beside its row than from elsewhere.
     plain = ", ALTER embedding SET STORAGE PLAIN"
-    fits = binding.dimension * (2 if binding.form == "float16" else 4) <= 7000
+    fits = binding.dimension * (2 if binding.dtype == "float16" else 4) <= 7000
     return ITEMS.format(type=column(binding), plain=plain if fits else "")
 
 

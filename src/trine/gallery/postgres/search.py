@@ -22,7 +22,7 @@ from trine.gallery.index import scores_between
 from trine.gallery.postgres.conditions import condition
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.schema import kind
-from trine.gallery.quantization import Form
+from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32
 
@@ -54,20 +54,20 @@ def index_kind(binding: Binding) -> str | None:
     """Returns in which type the index holds embeddings; `None` where they are too long for any."""
     if binding.dimension > 4000:
         return None
-    return "halfvec" if binding.form == "float16" or binding.dimension > 2000 else "vector"
+    return "halfvec" if binding.dtype == "float16" or binding.dimension > 2000 else "vector"
 
 
 def index_expression(binding: Binding) -> str:
     """Returns what the index is over: rows among which the Euclidean distance has the order of the scores."""
     rows = "l2_normalize(embedding)" if binding.distance == "cosine" else "embedding"
-    if binding.distance != "cosine" and index_kind(binding) == kind(binding.form):
+    if binding.distance != "cosine" and index_kind(binding) == kind(binding.dtype):
         return "embedding"
     return f"(({rows})::{index_kind(binding)}({binding.dimension}))"
 
 
-def numbers(packed: Sequence[bytes], *, form: Form, dimension: int) -> Float32[np.ndarray, "n d"]:
+def numbers(packed: Sequence[bytes], *, dtype: Dtype, dimension: int) -> Float32[np.ndarray, "n d"]:
     """Reads embeddings from the bytes that the server sends."""
-    rows = np.frombuffer(b"".join(packed), dtype=">f2" if form == "float16" else ">f4")
+    rows = np.frombuffer(b"".join(packed), dtype=">f2" if dtype == "float16" else ">f4")
     return rows.reshape(len(packed), dimension).astype(np.float32)
 
 
@@ -187,7 +187,7 @@ class _Question:
     def _exact_order(self) -> str:
         rows = (
             f"embedding::vector({self._binding.dimension})"
-            if self._binding.form == "float16"
+            if self._binding.dtype == "float16"
             else "embedding"
         )
         if self._binding.distance != "cosine":
@@ -228,7 +228,7 @@ class _Question:
     def _measured(self, query: Float32[np.ndarray, " d"], rows: Sequence[tuple[Any, ...]]) -> list[Hit]:
         if not rows:
             return []
-        embeddings = numbers([row[2] for row in rows], form=self._binding.form, dimension=len(query))
+        embeddings = numbers([row[2] for row in rows], dtype=self._binding.dtype, dimension=len(query))
         scores = scores_between(query[None], embeddings, distance=self._binding.distance)[0].tolist()
         hits = [
             Hit(row[0], row[1], score, json.loads(row[4] or "{}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from trine.gallery.internal_notes import STAGED, check_staging, staged_for
+from trine.gallery.internal_notes import STAGED, check_staging, is_staged_for, staged_for
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.schema import items_table, staged_table
 from trine.gallery.store import Binding
@@ -13,7 +13,7 @@ from trine.gallery.store import Binding
 
 def begin(session: Session, binding: Binding) -> None:
     """Makes room for embeddings of a binding, and gives up what was staged for any other."""
-    if _noted(session) != staged_for(binding):
+    if not is_staged_for(_noted(session), binding):
         session.script(f"DROP TABLE staged; {staged_table(binding)}")
         session.run("DELETE FROM notes WHERE name = %s", (STAGED,))
         session.run("INSERT INTO notes VALUES (%s, %s)", (STAGED, staged_for(binding)))
@@ -38,7 +38,7 @@ def stage(
 
 def switch(session: Session, binding: Binding, *, drop: Collection[str]) -> bool:
     """Puts what is staged in place of all embeddings, or does nothing where an item would be lost."""
-    if _noted(session) != staged_for(binding):
+    if not is_staged_for(_noted(session), binding):
         return False
     bare = "NOT EXISTS (SELECT FROM staged WHERE staged.id = items.id AND staged.written = items.written)"
     if any(item not in drop for (item,) in session.run(f"SELECT item FROM items WHERE {bare}")):

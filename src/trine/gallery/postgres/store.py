@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.internal_notes import TRACES, of_others
+from trine.gallery.internal_notes import TRACES, without_internal
 from trine.gallery.postgres import maintenance, rows, staging
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.conditions import possible
@@ -244,7 +244,7 @@ class PostgresStore:
     def notes(self) -> dict[str, str]:
         """Returns what was noted about the gallery as a whole."""
         found = self._database.read(lambda session: session.run("SELECT name, value FROM notes").fetchall())
-        return of_others(found)
+        return without_internal(found)
 
     def note(self, name: str, text: str | None) -> None:
         """Notes a text under a name, in place of what was there; `None` takes it away."""

@@ -22,7 +22,7 @@ AT_ONCE = 4096
 """How many rows are read or named in one statement."""
 
 
-class Follower:
+class IndexSync:
     """The records of one file, in memory.
 
     Args:
@@ -62,7 +62,7 @@ class Follower:
             GalleryError: One cannot be read.
         """
         try:
-            return unpack(packed, form=self._binding.form, dimension=self._binding.dimension)
+            return unpack(packed, dtype=self._binding.dtype, dimension=self._binding.dimension)
         except (TypeError, ValueError) as error:
             raise GalleryError(
                 f"the gallery {self._database.path} is damaged: an embedding cannot be read ({error}): "

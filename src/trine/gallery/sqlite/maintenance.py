@@ -118,7 +118,7 @@ def _unreadable(database: Database, binding: Binding) -> Iterator[tuple[int, str
 
 def _fault(packed: bytes, metadata: str, binding: Binding) -> str | None:
     try:
-        row = unpack([packed], form=binding.form, dimension=binding.dimension)
+        row = unpack([packed], dtype=binding.dtype, dimension=binding.dimension)
     except (TypeError, ValueError):
         return "has an embedding that cannot be read"
     if not np.isfinite(row).all():

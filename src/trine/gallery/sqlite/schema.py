@@ -21,7 +21,7 @@ import sqlite3
 from pathlib import Path
 
 from trine.errors import Argument, GalleryError
-from trine.gallery.quantization import Form, lengths
+from trine.gallery.quantization import Dtype, lengths
 from trine.gallery.store import Binding
 
 APPLICATION = 0x74726E65
@@ -72,7 +72,7 @@ ALTER TABLE items ADD COLUMN source TEXT;
 ALTER TABLE state ADD COLUMN clusters INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE state ADD COLUMN bound INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-INSERT INTO gallery (name, value) VALUES ('form', 'float32');
+INSERT INTO gallery (name, value) VALUES ('dtype', 'float32');
 {STAGED}
 """
 }
@@ -84,9 +84,9 @@ def statements(script: str) -> list[str]:
     return [part.strip() for part in script.split(";") if part.strip()]
 
 
-def items_tables(form: Form, dimension: int) -> str:
+def items_tables(dtype: Dtype, dimension: int) -> str:
     """Returns the script that makes the tables of embeddings."""
-    widths = ", ".join(str(length) for length in lengths(form, dimension))
+    widths = ", ".join(str(length) for length in lengths(dtype, dimension))
     return ITEMS.format(lengths=widths) + STAGED
 
 
@@ -117,7 +117,7 @@ def create_file(path: Path, binding: Binding) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(
-                f"BEGIN; {TABLES.format(items=items_tables(binding.form, binding.dimension))}"
+                f"BEGIN; {TABLES.format(items=items_tables(binding.dtype, binding.dimension))}"
                 f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
             )
             connection.executemany("INSERT INTO gallery VALUES (?, ?)", binding.to_texts().items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from trine.gallery.internal_notes import STAGED, check_staging, staged_for
+from trine.gallery.internal_notes import STAGED, check_staging, is_staged_for, staged_for
 from trine.gallery.sqlite.database import Database
 from trine.gallery.sqlite.schema import items_tables, statements
 from trine.gallery.store import Binding
@@ -21,7 +21,7 @@ DROP INDEX items_changed;
 def unstaged(database: Database, binding: Binding, *, at_once: int) -> Iterator[list[tuple[Any, ...]]]:
     """Returns pages of records without a staged embedding, each with the stamp of its last change."""
     with database.writing():
-        if _noted(database) != staged_for(binding):
+        if not is_staged_for(_noted(database), binding):
             database.run("DELETE FROM staged")
             database.run("INSERT OR REPLACE INTO notes VALUES (?, ?)", (STAGED, staged_for(binding)))
     last = -1
@@ -67,7 +67,7 @@ def switch(database: Database, binding: Binding, *, drop: Collection[str]) -> bo
 
 def _switched(database: Database, binding: Binding, *, drop: Collection[str]) -> bool:
     with database.writing() as stamp:
-        if _noted(database) != staged_for(binding):
+        if not is_staged_for(_noted(database), binding):
             return False
         bare = "NOT EXISTS (SELECT 1 FROM staged WHERE staged.id = items.id)"
         if any(item not in drop for (item,) in database.run(f"SELECT item FROM items WHERE {bare}")):
@@ -76,7 +76,7 @@ def _switched(database: Database, binding: Binding, *, drop: Collection[str]) ->
             f"INSERT OR REPLACE INTO removed (id, changed) SELECT id, ? FROM items WHERE {bare}", (stamp,)
         )
         # The length of an embedding is a condition of the table, so it is made anew.
-        tables = items_tables(binding.form, binding.dimension)
+        tables = items_tables(binding.dtype, binding.dimension)
         for statement in statements(f"{_ASIDE} {tables}"):
             database.run(statement)
         database.run(

@@ -13,11 +13,11 @@ import numpy as np
 
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.index import Match
-from trine.gallery.internal_notes import TRACES, of_others
+from trine.gallery.internal_notes import TRACES, without_internal
 from trine.gallery.quantization import pack
 from trine.gallery.sqlite import maintenance, staging
 from trine.gallery.sqlite.database import WAIT, Database
-from trine.gallery.sqlite.index_sync import AT_ONCE, Follower
+from trine.gallery.sqlite.index_sync import AT_ONCE, IndexSync
 from trine.gallery.sqlite.schema import create_file, is_new
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
@@ -65,7 +65,7 @@ class SqliteStore:
         if not latest:
             return Enrolment()
         rows = np.stack([record.embedding for record in latest.values()])
-        packed = pack(rows, form=self.binding.form, names=list(latest))
+        packed = pack(rows, dtype=self.binding.dtype, names=list(latest))
         with self._database.writing() as stamp:
             before = self._identities_of(list(latest))
             names = {record.identity for record in latest.values()}
@@ -188,13 +188,13 @@ class SqliteStore:
         """Returns for each query `k` items in the scope, nearest first, with metadata where asked for."""
         texts: dict[int, str] = {}
         with self._database.lock, ExitStack() as stack:
-            self._follower.follow(stack.enter_context(self._database.reading()))
+            self._index_sync.follow(stack.enter_context(self._database.reading()))
             if not (metadata or scope.where):
                 stack.close()  # many queries take long, and others may want to empty the log
-            found = self._follower.search(queries, k=offset + k, scope=scope)
+            found = self._index_sync.search(queries, k=offset + k, scope=scope)
             found = [matches[offset:] for matches in found]
             if metadata:
-                texts = self._follower.metadata([match.key for matches in found for match in matches])
+                texts = self._index_sync.metadata([match.key for matches in found for match in matches])
         return [[self._hit(match, texts) for match in matches] for matches in found]
 
     def identities(self) -> dict[str, int]:
@@ -251,7 +251,7 @@ class SqliteStore:
         """Returns what was noted about the gallery as a whole."""
         with self._database.reading():
             rows = self._database.run("SELECT name, value FROM notes").fetchall()
-        return of_others(rows)
+        return without_internal(rows)
 
     def note(self, name: str, text: str | None) -> None:
         """Notes a text under a name, in place of what was there; `None` takes it away."""
@@ -290,7 +290,7 @@ class SqliteStore:
         if records:
             packed = pack(
                 np.stack([record.embedding for record in records]),
-                form=binding.form,
+                dtype=binding.dtype,
                 names=[record.item for record in records],
             )
             rows = [
@@ -322,11 +322,11 @@ class SqliteStore:
         except BaseException:
             self.close()
             raise
-        self._follower = Follower(self._database, self._binding)
+        self._index_sync = IndexSync(self._database, self._binding)
 
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         """Records of rows that begin with identity, item, embedding, metadata, source."""
-        embeddings = self._follower.rows([row[2] for row in rows])
+        embeddings = self._index_sync.rows([row[2] for row in rows])
         return [
             Record(row[0], row[1], embedding, row[3], row[4])
             for row, embedding in zip(rows, embeddings, strict=True)

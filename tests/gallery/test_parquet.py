@@ -162,16 +162,16 @@ def test_a_copy_that_was_cut_short_is_finished_by_another(gallery, place):
 def test_a_copy_in_a_compact_form_says_what_it_keeps(gallery, place):
     fill(gallery, 300)
     with place() as address:
-        gallery.copy_to(address, form="int8")
+        gallery.copy_to(address, dtype="int8")
         with pytest.raises(GalleryError, match="keeps its embeddings as int8, given 'float32'"):
-            gallery.copy_to(address, form="float32")
+            gallery.copy_to(address, dtype="float32")
         with Gallery.open(address) as other, place() as third:
-            kept = other.stats().kept
+            kept = other.stats().recall
             assert kept.items == 300
             assert 0.5 < kept.recall < 1
             other.copy_to(third)
             with Gallery.open(third) as again:
-                assert again.stats().kept == kept  # measured where full precision was at hand
+                assert again.stats().recall == kept  # measured where full precision was at hand
                 assert everything(again) == everything(other)
 
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from support.stores import sqlite
 from trine.errors import GalleryError, InputError
-from trine.gallery import Entry, Gallery, Kept
+from trine.gallery import Entry, Gallery, QuantizationRecall
 from trine.gallery.quantization import lengths, pack, rounded, unpack
 
 FLOATS = st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False)
@@ -23,10 +23,10 @@ def unit(rows):
 
 @given(rows=ROWS)
 def test_a_byte_a_number_moves_none_by_more_than_half_a_step(rows):
-    packed = pack(rows, form="int8")
+    packed = pack(rows, dtype="int8")
     dimension = rows.shape[1]
     assert {len(row) for row in packed} <= set(lengths("int8", dimension))
-    back = unpack(packed, form="int8", dimension=dimension)
+    back = unpack(packed, dtype="int8", dimension=dimension)
     for row, kept in zip(rows.astype(float), back.astype(float), strict=True):
         largest = max(abs(row))
         # A row of length 1 comes back with length 1, which moves it a little more.
@@ -35,40 +35,40 @@ def test_a_byte_a_number_moves_none_by_more_than_half_a_step(rows):
         assert (abs(kept - row) <= largest / 254 + slack).all()
 
 
-@given(rows=ROWS, form=st.sampled_from(["float32", "int8"]))
-def test_what_was_rounded_once_stays_as_it_is(rows, form):
-    once = rounded(rows, form=form)
-    np.testing.assert_array_equal(rounded(once, form=form), once)
-    if form == "float32":
+@given(rows=ROWS, dtype=st.sampled_from(["float32", "int8"]))
+def test_what_was_rounded_once_stays_as_it_is(rows, dtype):
+    once = rounded(rows, dtype=dtype)
+    np.testing.assert_array_equal(rounded(once, dtype=dtype), once)
+    if dtype == "float32":
         np.testing.assert_array_equal(once, rows)
 
 
 def test_rows_of_length_one_take_a_byte_a_number():
     rows = unit(np.random.default_rng(0).standard_normal((50, 128)))
-    packed = pack(rows, form="int8")
+    packed = pack(rows, dtype="int8")
     assert {len(row) for row in packed} == {128}
-    back = unpack(packed, form="int8", dimension=128)
+    back = unpack(packed, dtype="int8", dimension=128)
     np.testing.assert_allclose(np.linalg.norm(back, axis=1), 1, atol=1e-6)
     assert ((back - rows) ** 2).sum(1).max() < 2e-4
-    assert {len(row) for row in pack(3 * rows, form="int8")} == {132}
-    assert {len(row) for row in pack(rows, form="float16")} == {256}
+    assert {len(row) for row in pack(3 * rows, dtype="int8")} == {132}
+    assert {len(row) for row in pack(rows, dtype="float16")} == {256}
     zero = np.zeros((1, 128), dtype=np.float32)
-    np.testing.assert_array_equal(rounded(zero, form="int8"), zero)
+    np.testing.assert_array_equal(rounded(zero, dtype="int8"), zero)
 
 
 def test_float16_holds_what_numpy_holds():
     rows = np.random.default_rng(0).standard_normal((9, 5)).astype("f4")
-    np.testing.assert_array_equal(rounded(rows, form="float16"), rows.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(rounded(rows, dtype="float16"), rows.astype(np.float16).astype(np.float32))
 
 
 def test_a_number_too_large_for_float16_is_refused():
-    with sqlite() as path, Gallery.open(path, dimension=1, fingerprint="x", form="float16") as gallery:
+    with sqlite() as path, Gallery.open(path, dimension=1, fingerprint="x", dtype="float16") as gallery:
         gallery.enrol("ann", "fits", embedding=[65504.0])
-        with pytest.raises(GalleryError, match=r"of 'large' has numbers beyond 65504, .* form='float32'"):
+        with pytest.raises(GalleryError, match=r"of 'large' has numbers beyond 65504, .* dtype='float32'"):
             gallery.enrol("ann", "large", embedding=[70000.0])
         assert len(gallery) == 1
     with pytest.raises(GalleryError, match="row 1 has numbers beyond 65504"):
-        pack(np.array([[0.0], [1e9]], dtype="f4"), form="float16")
+        pack(np.array([[0.0], [1e9]], dtype="f4"), dtype="float16")
 
 
 def crowd(count, *, dimension=128, seed=0):
@@ -78,18 +78,18 @@ def crowd(count, *, dimension=128, seed=0):
     return unit(centres + 0.6 * rng.standard_normal(centres.shape))
 
 
-@pytest.mark.parametrize(("form", "least", "width"), [("float16", 0.995, 256), ("int8", 0.93, 128)])
-def test_what_a_form_keeps_is_measured_and_stated(form, least, width):
+@pytest.mark.parametrize(("dtype", "least", "width"), [("float16", 0.995, 256), ("int8", 0.93, 128)])
+def test_what_a_form_keeps_is_measured_and_stated(dtype, least, width):
     rows = crowd(1500)
     with sqlite() as path:
-        with Gallery.open(path, dimension=128, fingerprint="x", form=form) as gallery:
-            assert gallery.stats().kept is None
+        with Gallery.open(path, dimension=128, fingerprint="x", dtype=dtype) as gallery:
+            assert gallery.stats().recall is None
             gallery.enrol_many(Entry("few", f"few {i}", rows[i]) for i in range(50))
-            assert gallery.stats().kept is None
+            assert gallery.stats().recall is None
             gallery.enrol_many(Entry("someone", f"{i:04}", row) for i, row in enumerate(rows))
-            kept = gallery.stats().kept
+            kept = gallery.stats().recall
             distances = np.linalg.norm(rows[:, None].astype("f4") - rows[None, :200], axis=2).T
-            kept_rows = rounded(rows, form=form)
+            kept_rows = rounded(rows, dtype=dtype)
             compact = np.linalg.norm(rows[:200, None] - kept_rows[None], axis=2)
             shares = []
             for i in range(200):
@@ -100,21 +100,21 @@ def test_what_a_form_keeps_is_measured_and_stated(form, least, width):
             assert kept.recall == pytest.approx(np.mean(shares), abs=0.02)
             assert str(kept) in str(gallery.stats())
             gallery.enrol_many(Entry("late", f"late {i}", rows[i]) for i in range(200))
-            assert gallery.stats().kept == kept  # the larger sample stands
+            assert gallery.stats().recall == kept  # the larger sample stands
         with sqlite3.connect(path) as connection:
             sizes = connection.execute("SELECT DISTINCT length(embedding) FROM items").fetchall()
         connection.close()
         assert sizes == [(width,)]
         with Gallery.open(path) as gallery:
-            assert gallery.binding.form == form
-            assert isinstance(gallery.stats().kept, Kept)
+            assert gallery.binding.dtype == dtype
+            assert isinstance(gallery.stats().recall, QuantizationRecall)
 
 
 @pytest.mark.usefixtures("as_in_production")
 def test_a_form_is_for_good():
     with sqlite() as path:
-        Gallery.open(path, dimension=2, fingerprint="x", form="int8").close()
-        with pytest.raises(GalleryError, match="embeddings as int8, given 'float32': leave form= out"):
-            Gallery.open(path, dimension=2, fingerprint="x", form="float32")
-        with pytest.raises(InputError, match="unknown form 'int4': did you mean 'int8'"):
-            Gallery.open(path, dimension=2, fingerprint="x", form="int4")
+        Gallery.open(path, dimension=2, fingerprint="x", dtype="int8").close()
+        with pytest.raises(GalleryError, match="embeddings as int8, given 'float32': leave dtype= out"):
+            Gallery.open(path, dimension=2, fingerprint="x", dtype="float32")
+        with pytest.raises(InputError, match="unknown dtype 'int4': did you mean 'int8'"):
+            Gallery.open(path, dimension=2, fingerprint="x", dtype="int4")

@@ -7,7 +7,7 @@ which is then started again and recovers from its log. Then the gallery is opene
 ways and compared with what was acknowledged; no identity may have some of its records only.
 `tests/gallery/test_server_deaths.py` does the same a few times, and shows that a loss is found out.
 
-    python benchmarks/gallery_server_deaths.py
+    python benchmarks/gallery_server_kills.py
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
         print(rows[-1], flush=True)
         summary[f"{who} killed"] = str(toll)
     keep(
-        "gallery_server_deaths",
+        "gallery_server_kills",
         __doc__,
         rows=rows,
         summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},

@@ -9,7 +9,7 @@ every death the gallery is opened, checked, and compared with what was acknowled
 `tests/gallery/test_kills.py` and `test_power.py` do the same a few times, and show that a missing
 synchronisation is found out.
 
-    python benchmarks/gallery_deaths.py
+    python benchmarks/gallery_kills.py
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main() -> None:
             summary[f"{name}, power cut"] = str(toll)
             print(rows[-1], flush=True)
     keep(
-        "gallery_deaths",
+        "gallery_kills",
         __doc__,
         rows=rows,
         summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},
