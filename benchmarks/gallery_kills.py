@@ -24,8 +24,8 @@ from results import keep, machine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from support import forking, kills
-from support.workloads import WORKLOADS
+from support import fork_server, gallery_kills
+from support.gallery_workloads import WORKLOADS
 
 ROUNDS = 200
 MOMENTS = 300
@@ -35,21 +35,21 @@ STEPS = 60
 def main() -> None:
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
-    context = forking.processes()
+    context = fork_server.processes()
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve() / "work"
         work.mkdir()
-        deeds = kills.journal(work, steps=STEPS)
+        deeds = gallery_kills.journal(work, steps=STEPS)
         for name in WORKLOADS:
             path = Path(folder) / name
             (path / "scratch").mkdir(parents=True)
             with machine() as took:
-                toll = kills.kill(name, path / "people.db", rounds=ROUNDS, context=context)
+                toll = gallery_kills.kill(name, path / "people.db", rounds=ROUNDS, context=context)
             rows.append({"workload": name, "death": "killed", **asdict(toll), "seconds": took.seconds})
             summary[f"{name}, killed"] = str(toll)
             print(rows[-1], flush=True)
             with machine() as took:
-                toll = kills.cut(
+                toll = gallery_kills.cut(
                     name, deeds, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
                 )
             rows.append({"workload": name, "death": "power cut", **asdict(toll), "seconds": took.seconds})

@@ -21,7 +21,7 @@ from results import keep, machine
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
-from support import forking, postgres_server, server_kill
+from support import fork_server, postgres_kills, postgres_server
 
 ROUNDS = 20
 
@@ -33,10 +33,10 @@ def main() -> None:
     for who in ("client", "server"):
         address = f"{server.get_uri()}&gallery={who}&search=exact"
         with machine() as took:
-            toll = server_kill.kill(
+            toll = postgres_kills.kill(
                 address,
                 rounds=ROUNDS,
-                context=forking.processes(),
+                context=fork_server.processes(),
                 server=server if who == "server" else None,
             )
         rows.append({"killed": who, **asdict(toll), "seconds": took.seconds})

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from support.commands import answered, draw_bars, refused, train_bars
-from support.reading import check_page
+from support.page_reader import check_page
 from trine.cli import VERBS, main
 
 pytest.importorskip("PIL.Image")

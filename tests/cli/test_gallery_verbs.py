@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.commands import answered, draw_bars, refused, train_bars
-from support.stores import postgres
+from support.gallery_stores import postgres
 from trine import Gallery
 from trine.cli.gallery import SUBVERBS
 

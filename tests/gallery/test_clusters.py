@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.stores import sqlite
+from support.gallery_stores import sqlite
 from trine.clustering import cluster
 from trine.errors import CalibrationError, GalleryError, SettingError
 from trine.gallery import Entry, Gallery

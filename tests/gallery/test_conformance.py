@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 import trine.gallery.index
-from support.stores import EXAMPLES, STORES
+from support.gallery_stores import EXAMPLES, STORES
 from trine.errors import GalleryError
 from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
 from trine.gallery.binding import open_store

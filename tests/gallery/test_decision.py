@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from support.probes import FakeEncoder, calibration
+from support.fake_encoder import FakeEncoder, calibration
 from trine.calibration import ProbabilityCurve
 from trine.errors import CalibrationError, GalleryError, SettingError
 from trine.gallery import Decision, Gallery, Identification, Threshold, Verification, verify

@@ -2,16 +2,16 @@
 
 import pytest
 
-from support import enroller, forking
+from support import fork_server, gallery_processes
 
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory):
     """What each call said on a full disk, and what it said when there was room again."""
-    context = forking.processes()
+    context = fork_server.processes()
     ours, theirs = context.Pipe(duplex=False)
     folder = tmp_path_factory.mktemp("disk")
-    process = context.Process(target=enroller.work_on_a_full_disk, args=(folder, theirs))
+    process = context.Process(target=gallery_processes.work_on_a_full_disk, args=(folder, theirs))
     process.start()
     theirs.close()
     try:

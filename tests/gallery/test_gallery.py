@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trine.gallery.index
+from support.fake_encoder import FakeEncoder, calibration
 from support.paths import SHARED_DATA
-from support.probes import FakeEncoder, calibration
 from trine.data import Dataset, Vectors, read_items
 from trine.encoders import Encoder
 from trine.encoders.settings import EncoderSettings, MlpSettings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.stores import sqlite
+from support.gallery_stores import sqlite
 from trine.errors import GalleryError, InputError, SettingError
 from trine.gallery import Entry, Gallery
 

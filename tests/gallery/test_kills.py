@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from support import forking, kills
-from support.workloads import WORKLOADS, state_of
+from support import fork_server, gallery_kills
+from support.gallery_workloads import WORKLOADS, state_of
 
 ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
 """How often each workload is killed; `benchmarks/gallery_kills.py` does it 200 times."""
@@ -13,7 +13,9 @@ ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
-    toll = kills.kill(workload, tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
+    toll = gallery_kills.kill(
+        workload, tmp_path / "people.db", rounds=ROUNDS, context=fork_server.processes()
+    )
     assert toll.losses == ()
     assert toll.deaths == ROUNDS
     assert toll.acknowledged > ROUNDS
@@ -22,7 +24,7 @@ def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
 
 
 def test_a_gallery_that_lost_something_is_found_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(kills, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
-    toll = kills.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=forking.processes())
+    monkeypatch.setattr(gallery_kills, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
+    toll = gallery_kills.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=fork_server.processes())
     assert len(toll.losses) == 1
     assert "items missing" in toll.losses[0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from support import open_world
+from support import open_set_trial
 from support.paths import SHARED_DATA
 from trine.data import load
 from trine.training import load_recipe
@@ -17,18 +17,18 @@ def test_a_gallery_knows_whom_it_knows(tmp_path):
         pytest.skip(f"the faces are not here: {FACES}")
     data, _ = load(FACES)
     recipe = load_recipe("default", overrides={"training.steps": 40})
-    world = open_world.deal(data, recipe, learn=16, choose=8, seed=0, folder=tmp_path)
+    world = open_set_trial.deal(data, recipe, learn=16, choose=8, seed=0, folder=tmp_path)
     assert len(world.probes.known) == 16 * 5
     assert len(world.probes.strangers) == 16 * 10
     assert world.provisional  # 8 people are few
     assert world.probes.right.mean() > 0.9
     assert world.probes.dir_at_fpir(0.1) > 0.5
-    assert world.interval.low <= open_world.FAR <= world.interval.high
+    assert world.interval.low <= open_set_trial.FAR <= world.interval.high
     assert world.same_as_evaluation
 
 
 def test_the_rates_of_a_threshold_by_hand():
-    probes = open_world.Probes(
+    probes = open_set_trial.Probes(
         np.array([0.1, 0.2, 0.3, 0.9]), np.array([True, True, False, True]), np.array([0.25, 0.5, 0.8, 1.0])
     )
     assert probes.at(0.25) == (0.5, 0.25)
@@ -40,7 +40,7 @@ def test_the_rates_of_a_threshold_by_hand():
 def test_the_rate_among_strangers_is_a_count():
     rows = np.array([[0.0], [0.2], [1.0], [1.1], [5.0], [5.1]], dtype=np.float32)
     labels = np.array([0, 0, 1, 1, 2, 2])
-    realised, interval = open_world.far_of(rows, labels, 0.95)
+    realised, interval = open_set_trial.far_of(rows, labels, 0.95)
     assert realised == 2 / 12  # of four pairs between 0 and 1, those with 0.2
     assert interval.low == 0.0
     assert interval.high >= realised

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from support.stores import STORES
+from support.gallery_stores import STORES
 from trine.errors import DataError, GalleryError
 from trine.gallery import Enrolment, Entry, Gallery
 

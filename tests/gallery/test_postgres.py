@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from support import enroller, forking
+from support import fork_server, gallery_processes
 from support import postgres_server as server
 from trine.errors import GalleryError, InputError
 from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
@@ -615,7 +615,9 @@ def test_two_galleries_of_one_database_know_nothing_of_each_other():
 
 def test_processes_read_and_write_at_once(address):
     count = 12
-    assert enroller.read_and_write_at_once(address, forking.processes(), count=count) == [count] * 2
+    assert (
+        gallery_processes.read_and_write_at_once(address, fork_server.processes(), count=count) == [count] * 2
+    )
     with Gallery.open(address) as gallery:
         assert {name: gallery.get(name).metadata for name in "xy"} == {n: {"value": count} for n in "xy"}
 

@@ -8,8 +8,8 @@ import os
 
 import pytest
 
-from support import kills, power_loss
-from support.workloads import WORKLOADS
+from support import gallery_kills, power_loss
+from support.gallery_workloads import WORKLOADS
 
 MOMENTS = int(os.environ.get("TRINE_CUTS", "30"))
 """At how many moments of each workload the power is cut, in three ways each."""
@@ -23,7 +23,7 @@ def journal(tmp_path_factory):
     folder = tmp_path_factory.mktemp("power").resolve() / "work"
     folder.mkdir()
     try:
-        return kills.journal(folder, steps=STEPS), folder
+        return gallery_kills.journal(folder, steps=STEPS), folder
     except power_loss.NoJournalError as error:
         pytest.skip(str(error))
 
@@ -34,7 +34,7 @@ def cut(journal, tmp_path):
 
     def cut(name, forgotten=lambda deed: False, count=MOMENTS):
         kept = [deed for deed in deeds if not forgotten(deed)]
-        return kills.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
+        return gallery_kills.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
 
     return cut
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from support.stores import sqlite
+from support.gallery_stores import sqlite
 from trine.errors import GalleryError, InputError
 from trine.gallery import Entry, Gallery, QuantizationRecall
 from trine.gallery.quantization import lengths, pack, rounded, unpack

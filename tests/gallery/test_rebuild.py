@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from support import rebuilder
-from support.probes import FakeEncoder, calibration
-from support.rebuilder import Reader
-from support.stores import STORES
+from support.fake_encoder import FakeEncoder, FileEncoder, calibration, write_number_files
+from support.gallery_processes import rebuild_from_files
+from support.gallery_stores import STORES
 from trine.data import Dataset, Vectors
 from trine.errors import GalleryError
 from trine.gallery import Entry, Gallery
@@ -23,7 +22,7 @@ def address(request):
 
 @pytest.fixture
 def photos(tmp_path):
-    return rebuilder.make_photos(tmp_path / "photos", 25)
+    return write_number_files(tmp_path / "photos", 25)
 
 
 def contents(gallery):
@@ -31,7 +30,7 @@ def contents(gallery):
 
 
 def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
-    old, new = Reader("old", 2), Reader("new", 3, calibration=calibration(0.7))
+    old, new = FileEncoder("old", 2), FileEncoder("new", 3, calibration=calibration(0.7))
     with Gallery.open(address, encoder=old) as gallery:
         gallery.enrol_many(Entry(path.stem[:3], str(path), metadata={"n": 1}) for path in photos)
         gallery.enrol("named", "by another name", content=str(photos[0]))
@@ -60,7 +59,7 @@ def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
 
 
 def test_what_has_no_source_keeps_the_gallery_as_it_is(address, photos):
-    with Gallery.open(address, encoder=Reader("old", 2)) as gallery:
+    with Gallery.open(address, encoder=FileEncoder("old", 2)) as gallery:
         gallery.enrol_many(Entry("ann", str(path)) for path in photos)
         gallery.enrol("bob", "from elsewhere", embedding=[1, 1])
         photos[7].unlink()
@@ -68,12 +67,12 @@ def test_what_has_no_source_keeps_the_gallery_as_it_is(address, photos):
         with pytest.raises(
             GalleryError, match=r"is unchanged: 2 of its items can no longer be read"
         ) as error:
-            gallery.rebuild(Reader("new", 3))
+            gallery.rebuild(FileEncoder("new", 3))
         assert "'from elsewhere'" in str(error.value)
         assert "drop_missing=True" in str(error.value)
         assert contents(gallery) == before
         assert gallery.binding.fingerprint == "old"
-        new = Reader("new", 3)
+        new = FileEncoder("new", 3)
         done = gallery.rebuild(new, drop_missing=True)
         assert done.dropped == tuple(sorted(["from elsewhere", str(photos[7])]))
         assert done.embedded == 0  # what was embedded the first time was kept
@@ -86,12 +85,12 @@ def test_a_file_that_only_has_the_name_of_an_item_is_not_taken_for_it(address, p
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "1.png").write_bytes(photos[1].read_bytes())
-    with Gallery.open(address, encoder=Reader("old", 2)) as gallery:
+    with Gallery.open(address, encoder=FileEncoder("old", 2)) as gallery:
         gallery.enrol("ann", "1.png", content=str(photos[0]))
         photos[0].unlink()
         monkeypatch.chdir(elsewhere)
         with pytest.raises(GalleryError, match=r"can no longer be read: '1\.png'"):
-            gallery.rebuild(Reader("new", 3))
+            gallery.rebuild(FileEncoder("new", 3))
 
 
 def test_items_are_found_in_data_by_their_names(address):
@@ -107,11 +106,11 @@ def test_items_are_found_in_data_by_their_names(address):
 
 
 def test_who_else_has_it_open_is_told(address, photos):
-    old = Reader("old", 2)
+    old = FileEncoder("old", 2)
     with Gallery.open(address, encoder=old) as gallery, Gallery.open(address, encoder=old) as other:
         gallery.enrol("ann", str(photos[0]))
         assert other.search(str(photos[0]))[0].score == 0
-        gallery.rebuild(Reader("new", 3))
+        gallery.rebuild(FileEncoder("new", 3))
         for use in (
             lambda: other.search(str(photos[0])),
             lambda: other.enrol("bob", str(photos[1])),
@@ -123,10 +122,10 @@ def test_who_else_has_it_open_is_told(address, photos):
 
 
 def test_what_is_enrolled_meanwhile_is_not_lost(address, photos):
-    old = Reader("old", 2)
+    old = FileEncoder("old", 2)
     with Gallery.open(address, encoder=old) as gallery, Gallery.open(address, encoder=old) as other:
         gallery.enrol_many(Entry("ann", str(path)) for path in photos[:10])
-        new = Reader("new", 3)
+        new = FileEncoder("new", 3)
 
         def meanwhile(done):
             if done == 4:
@@ -146,7 +145,7 @@ def test_killed_at_any_moment_it_is_the_one_or_the_other(tmp_path, photos):
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trine.gallery"])
     path = tmp_path / "g.db"
-    old, new = Reader("old", 2), Reader("new", 3)
+    old, new = FileEncoder("old", 2), FileEncoder("new", 3)
     rng = np.random.default_rng(0)
     ends = set()
     for _ in range(12):
@@ -155,7 +154,7 @@ def test_killed_at_any_moment_it_is_the_one_or_the_other(tmp_path, photos):
         with Gallery.open(path, encoder=old) as gallery:
             gallery.enrol_many(Entry("ann", str(photo)) for photo in photos)
         ours, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=rebuilder.rebuild, args=(path, theirs))
+        worker = context.Process(target=rebuild_from_files, args=(path, theirs))
         worker.start()
         theirs.close()
         ours.recv()

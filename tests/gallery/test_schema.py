@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.stores import without_privileges
+from support.gallery_stores import without_privileges
 from trine.errors import GalleryError
 from trine.gallery import Gallery
 from trine.gallery.sqlite import database as database_of

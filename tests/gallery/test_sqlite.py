@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.stores import without_privileges
+from support.gallery_stores import without_privileges
 from trine.errors import GalleryError
 from trine.gallery import Binding, Gallery, SqliteStore, Store
 from trine.gallery.entries import Record

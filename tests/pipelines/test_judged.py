@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from support.reading import check_page
+from support.page_reader import check_page
 from support.runs import rows
 from trine.cli import main
 from trine.data import Dataset, TripletTable, Vectors, load_unlabelled, read_triplets

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from support.reading import check_page
+from support.page_reader import check_page
 from support.runs import rows
 from trine.data import Dataset, ImageArray
 from trine.errors import CalibrationError, DataError, InputError, ModelError, SettingError

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: one for each process, started when it is first asked for."""
+"""A PostgreSQL server for the tests: one per test process, started on first use."""
 
 import functools
 import itertools
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-# In memory where there is such a folder, as for the files of the other stores.
+# In memory where possible, as for the files of the other stores.
 FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _NUMBERS = itertools.count(1)
 
 
 @functools.cache
 def server(number=0):
-    """Starts a server that ends with this process; each number has one of its own."""
+    """Starts a server that ends with this process; each number has its own server."""
     pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
     with warnings.catch_warnings():
         # platformdirs says that XDG_RUNTIME_DIR is unset, and takes /tmp, which is fine.
@@ -26,7 +26,7 @@ def server(number=0):
 
 
 def a_gallery(search="approximate"):
-    """Returns an address on the server where no gallery is yet."""
+    """Returns an unused gallery address on the server."""
     return f"{server().get_uri()}&gallery=t{os.getpid()}_{next(_NUMBERS)}&search={search}"
 
 

@@ -1,4 +1,4 @@
-"""A small disk of one's own, and how to fill it."""
+"""A small private file system, and a way to fill it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def mounted(path: Path, *, size: str) -> bool:
-    """Gives this process a file system in memory that nobody else sees; says whether the system allows it."""
+    """Mounts a private in-memory file system for this process; returns whether the system allowed it."""
     new_user, new_mounts = 0x10000000, 0x00020000
     system = ctypes.CDLL(None, use_errno=True)
     user, group = os.getuid(), os.getgid()
@@ -23,7 +23,7 @@ def mounted(path: Path, *, size: str) -> bool:
 
 
 def fill(disk: Path) -> Path:
-    """Leaves not a page free, and returns the file that took them."""
+    """Fills every free page, and returns the file that did."""
     with (disk / "filler").open("ab", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(bytes(4096))

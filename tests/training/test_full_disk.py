@@ -10,7 +10,7 @@ import pytest
 import torch
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from support import kill_points
+from support import training_kills
 from trine.encoders import Encoder
 from trine.errors import InputError, ModelError
 from trine.training import fit
@@ -24,7 +24,7 @@ def full(*arguments: Any, **settings: Any) -> Any:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     out = tmp_path_factory.mktemp("whole") / "run"
-    return fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
+    return fit(*training_kills.arguments_of_the_run(), out=out, **training_kills.held_out())
 
 
 def fill_at(at: int, written: str, patch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
     with monkeypatch.context() as patch:
         fill_at(at, written, patch)
         with pytest.raises(InputError, match=r"^cannot write /\S+ \(No space left on device\); ") as caught:
-            fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
+            fit(*training_kills.arguments_of_the_run(), out=out, **training_kills.held_out())
     sentence = str(caught.value)
     assert written in sentence or written == "tensorboard"
     assert not list(out.rglob("*unfinished*"))
@@ -70,10 +70,10 @@ def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
     then = "free disk space, then resume the run: it"
     if last.exists():
         assert sentence.endswith(f"{then} continues from {last}, which is intact")
-        assert 0 < torch.load(last, weights_only=True)["global_step"] < kill_points.STEPS
+        assert 0 < torch.load(last, weights_only=True)["global_step"] < training_kills.STEPS
     else:
         assert sentence.endswith(f"{then} starts from the beginning, as it has no checkpoint yet")
-    resumed = fit(*kill_points.arguments_of_the_run(), out=out, resume=True, **kill_points.held_out())
+    resumed = fit(*training_kills.arguments_of_the_run(), out=out, resume=True, **training_kills.held_out())
     assert resumed.fingerprint == whole.fingerprint
 
 
@@ -86,9 +86,9 @@ def test_a_model_that_finds_no_room_says_so(
         with pytest.raises(
             ModelError, match=r"could not be written to .*model: No space left on device; make room"
         ):
-            fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
+            fit(*training_kills.arguments_of_the_run(), out=out, **training_kills.held_out())
     assert not list(out.glob(".model*"))
-    resumed = fit(*kill_points.arguments_of_the_run(), out=out, resume=True, **kill_points.held_out())
+    resumed = fit(*training_kills.arguments_of_the_run(), out=out, resume=True, **training_kills.held_out())
     assert resumed.fingerprint == whole.fingerprint
 
 
@@ -100,12 +100,12 @@ def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(
 
     monkeypatch.setattr(TripletStep, "loss", loss)
     with pytest.raises(ConnectionError):
-        fit(*kill_points.arguments_of_the_run(), out=tmp_path / "run", **kill_points.held_out())
+        fit(*training_kills.arguments_of_the_run(), out=tmp_path / "run", **training_kills.held_out())
 
 
 def test_a_run_that_was_killed_before_it_began_can_be_started(tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / ".recipe.yaml.unfinished").write_text("encoder: {dim")
-    fit(*kill_points.arguments_of_the_run(), out=out, **kill_points.held_out())
+    fit(*training_kills.arguments_of_the_run(), out=out, **training_kills.held_out())
     assert not list(out.glob(".recipe*"))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from support import forking, kill_points
+from support import fork_server, training_kills
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -24,10 +24,10 @@ Start = Callable[..., Any]
 @pytest.fixture(scope="module")
 def start() -> Start:
     """Starts a run in a process of its own, forked from one that has everything imported."""
-    context = forking.processes()
+    context = fork_server.processes()
 
     def started(out: Path, **settings: Any) -> Any:
-        target = kill_points.fill_the_disk if "filled_at" in settings else kill_points.train
+        target = training_kills.fill_the_disk if "filled_at" in settings else training_kills.train
         process = context.Process(target=target, args=(str(out),), kwargs=settings)
         process.start()
         return process

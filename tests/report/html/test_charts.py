@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.reading import Reader
+from support.page_reader import Reader
 from trine.report.html import Axis, Line, histogram_chart, line_chart, map_chart, range_bar
 from trine.report.html.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 

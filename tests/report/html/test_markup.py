@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.reading import Reader, check_page
+from support.page_reader import Reader, check_page
 from trine.evaluation.intervals import Interval
 from trine.report.html import (
     Markup,

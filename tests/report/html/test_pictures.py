@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 
-from support.reading import Reader
+from support.page_reader import Reader
 from trine.report.html import Thumbnails
 
 PIL = pytest.importorskip("PIL.Image")

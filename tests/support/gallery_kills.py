@@ -1,4 +1,4 @@
-"""Galleries whose processes are killed, or whose power is cut, and what is found in them afterwards."""
+"""Kills processes that write to a gallery, or cuts the power, and checks what is left."""
 
 import contextlib
 import random
@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from support import power_loss
-from support.workloads import WORKLOADS, state_of, until_killed
+from support.gallery_workloads import WORKLOADS, state_of, until_killed
 
 
 @dataclass(frozen=True)
 class Toll:
-    """What was tried, and what was lost."""
+    """Counts of kills, and what was lost."""
 
     deaths: int = 0
     acknowledged: int = 0
     finished: int = 0
-    """How many deaths found the step that was under way done, and not acknowledged any more."""
+    """How many kills came after a step was done and before it was acknowledged."""
     losses: tuple[str, ...] = ()
 
     def __str__(self):
@@ -27,7 +27,7 @@ class Toll:
         )
 
     def and_one(self, when, found, allowed):
-        """Counts one more death: the first of the allowed states is the one that was acknowledged."""
+        """Counts one more kill; the first allowed state is the one that was acknowledged."""
         losses = self.losses
         if found not in allowed:
             losses += (f"{when}: {_difference(found, allowed[0])}",)
@@ -43,7 +43,7 @@ def _difference(found, expected):
 
 
 def _found(path, workload):
-    """What is there: `None` without a gallery, a sentence where it cannot be used."""
+    """Returns the state of a gallery: None without a file, a sentence where it cannot be used."""
     if not path.exists():
         return None
     try:
@@ -55,7 +55,7 @@ def _found(path, workload):
 
 
 def kill(name, path, *, rounds, context, seed=0):
-    """Kills a process in the middle of a workload, looks at what it left, and goes on from there."""
+    """Kills a process in the middle of a workload, checks what it left, and continues from there."""
     rng = random.Random(repr((name, seed)))
     workload, known, step, toll, created = WORKLOADS[name], {}, 0, Toll(), False
     for number in range(rounds):
@@ -78,7 +78,7 @@ def kill(name, path, *, rounds, context, seed=0):
 
 
 def _one_life(name, path, step, context, rng):
-    """What a process acknowledged before it was killed, at some moment of a step or of its opening."""
+    """Returns what a process acknowledged before it was killed while it opened a gallery or took a step."""
     ours, theirs = context.Pipe(duplex=False)
     worker = context.Process(target=until_killed, args=(path, name, step, theirs))
     worker.start()
@@ -100,16 +100,16 @@ def _one_life(name, path, step, context, rng):
 
 
 def journal(folder, *, steps):
-    """What the first steps of every workload do to the disk, each in `folder`/its name."""
-    lines = ["import workloads"]
+    """Records what the first steps of every workload do to the disk, each in its own subfolder."""
+    lines = ["from support import gallery_workloads"]
     for name in WORKLOADS:
         (folder / name).mkdir()
-        lines.append(f"workloads.some_steps({str(folder / name)!r}, {name!r}, {steps})")
+        lines.append(f"gallery_workloads.some_steps({str(folder / name)!r}, {name!r}, {steps})")
     return power_loss.run_under_journal("\n".join(lines), folder)
 
 
 def cut(name, deeds, folder, *, steps, scratch, count, seed=0):
-    """Cuts the power at some moments of a workload's journal, and opens what is left in a scratch folder."""
+    """Cuts the power at random moments of a workload's journal, and opens what is left."""
     rng = random.Random(repr((name, seed)))
     known = [{}]
     for step in range(steps):

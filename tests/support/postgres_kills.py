@@ -1,4 +1,4 @@
-"""A gallery on a PostgreSQL server whose client, or whose server, is killed, and what is found afterwards."""
+"""Kills a client of a PostgreSQL gallery, or the server, and compares what is left with what was promised."""
 
 import contextlib
 import itertools
@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import psutil
 
-from support import enroller
-from support.kills import Toll
+from support import gallery_processes
+from support.gallery_kills import Toll
 from trine.errors import GalleryError
 from trine.gallery import Entry, Gallery
 
@@ -19,7 +19,7 @@ CHUNK = 16
 
 
 def chunk(step):
-    """The items of one step of an enrolment of many: one identity, whose records come all or not at all."""
+    """Returns the items of one step of enrol_many: one identity, written together or not at all."""
     return {f"item {step % 40}/{i}": (f"identity {step % 40}", step) for i in range(CHUNK)}
 
 
@@ -28,8 +28,8 @@ def foresee(known, step):
 
 
 def enrol_until_killed(address, first, pipe):
-    """Enrols one chunk after another in one call, and says each when it has been acknowledged."""
-    with Gallery.open(address, **enroller.OPENING) as gallery:
+    """Enrols one chunk after another in one call, and sends the number of each when it is acknowledged."""
+    with Gallery.open(address, **gallery_processes.OPENING) as gallery:
         entries = itertools.chain.from_iterable(_entries(chunk(step)) for step in itertools.count(first))
         try:
             gallery.enrol_many(
@@ -41,13 +41,13 @@ def enrol_until_killed(address, first, pipe):
 
 def _entries(items):
     return [
-        Entry(identity, item, enroller.embedding_of([step, *item.encode()]), metadata={"seed": step})
+        Entry(identity, item, gallery_processes.embedding_of([step, *item.encode()]), metadata={"seed": step})
         for item, (identity, step) in items.items()
     ]
 
 
 def state_of(address):
-    """The whole gallery as a dictionary, read in ways that must agree."""
+    """Returns the whole gallery as a dictionary, read in several ways that must agree."""
     with Gallery.open(address, create=False) as gallery:
         assert gallery._store.check() == []
         state = {}
@@ -55,7 +55,7 @@ def state_of(address):
             (hit,) = gallery._store.search(record.embedding[None], k=1)[0]
             assert hit.score == 0
             seed = int(record.metadata.partition(": ")[2].rstrip("}"))
-            assert (record.embedding == enroller.embedding_of([seed, *record.item.encode()])).all()
+            assert (record.embedding == gallery_processes.embedding_of([seed, *record.item.encode()])).all()
             state[record.item] = (record.identity, seed)
         counts = {}
         for identity, _ in state.values():
@@ -76,7 +76,7 @@ def kill_server(server):
 
 
 def kill(address, *, rounds, context, server=None, seed=0):
-    """Kills a process in the middle of an enrolment, or the server under it, and goes on from there."""
+    """Kills a process in the middle of an enrolment, or its server, and continues from there."""
     rng, known, step, toll = random.Random(seed), {}, 0, Toll()
     for number in range(rounds):
         ours, theirs = context.Pipe(duplex=False)

@@ -1,4 +1,4 @@
-"""What the gallery's tests run in processes of their own."""
+"""Functions that the tests of the gallery run in separate processes."""
 
 import os
 import shutil
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from support.fake_encoder import FileEncoder
 from support.small_disk import fill, mounted
 from trine.errors import GalleryError, TrineError
 from trine.gallery import Entry, Gallery
@@ -19,7 +20,7 @@ def embedding_of(seed):
 
 
 def operation(seed):
-    """The operation of a seed: what it does to a dictionary item -> (identity, seed), and to a gallery."""
+    """Draws an operation and its argument from a seed."""
     rng = np.random.default_rng([7, seed])
     kind = rng.choice(["enrol", "enrol_many", "remove", "forget"], p=[0.35, 0.45, 0.15, 0.05])
     item = f"item {rng.integers(60)}"
@@ -32,6 +33,7 @@ def operation(seed):
 
 
 def foresee(known, seed):
+    """Returns what a dictionary item -> (identity, seed) holds after the operation of a seed."""
     kind, what = operation(seed)
     if kind in ("enrol", "enrol_many"):
         return known | what
@@ -39,6 +41,7 @@ def foresee(known, seed):
 
 
 def perform(gallery, seed):
+    """Performs the operation of a seed on a gallery."""
     kind, what = operation(seed)
     if kind in ("enrol", "enrol_many"):
         gallery.enrol_many(
@@ -54,7 +57,7 @@ def perform(gallery, seed):
 
 
 def enrol_range(path, worker, count, barrier):
-    """Opens, or creates, the gallery together with others, and enrols items of its own."""
+    """Opens or creates the gallery at the same moment as other processes, then enrols its own items."""
     barrier.wait()
     with Gallery.open(path, **OPENING) as gallery:
         for i in range(count):
@@ -64,7 +67,7 @@ def enrol_range(path, worker, count, barrier):
 
 
 def on_demand(path, pipe):
-    """Does what it is sent, a name of a method with its arguments, and acknowledges it."""
+    """Calls the gallery's methods that it receives by name, and sends back the results."""
     with Gallery.open(path, **OPENING) as gallery:
         while (order := pipe.recv()) is not None:
             method, arguments, settings = order
@@ -72,7 +75,7 @@ def on_demand(path, pipe):
 
 
 def write_a_register(path, name, count, last):
-    """Enrols ever higher numbers under one name, and says each when it has been acknowledged."""
+    """Enrols ascending numbers under one name; `last` is the last number whose call returned."""
     with Gallery.open(path, **OPENING) as gallery:
         for value in range(1, count + 1):
             gallery.enrol(name, name, embedding=[value, 0, 0, 0], metadata={"value": value})
@@ -80,7 +83,7 @@ def write_a_register(path, name, count, last):
 
 
 def read_registers(path, lasts, over, seen):
-    """Reads registers until it is over; what it read must be at least what was acknowledged when it began."""
+    """Reads registers until `over` is set; a read returns at least what was acknowledged before it began."""
     with Gallery.open(path, **OPENING) as gallery:
         while not over.is_set():
             for name, last in lasts.items():
@@ -103,8 +106,15 @@ def _by_get(gallery, name):
         return 0
 
 
+def rebuild_from_files(path, pipe):
+    """Rebuilds a gallery of number files with another encoder; sends a message when it starts."""
+    with Gallery.open(path) as gallery:
+        pipe.send("begun")
+        gallery.rebuild(FileEncoder("new", 3), chunk=3)
+
+
 def rebuild(gallery, fingerprint):
-    """Puts embeddings of the same values, by an encoder of another name, in the place of all."""
+    """Replaces all embeddings by the same values under the fingerprint of another encoder."""
     store, binding = gallery._store, replace(gallery.binding, fingerprint=fingerprint)
     store.stage(binding, list(store.unstaged(binding)))
     assert store.switch(binding)
@@ -114,7 +124,7 @@ ROOM = 350_000
 
 
 def work_on_a_full_disk(folder, pipe):
-    """Tries every call on a full disk, and again when there is room; tells what was said."""
+    """Tries every call on a full disk and again with free space; sends the answers and errors."""
     if not mounted(folder, size="8m"):
         pipe.send(None)
         return
@@ -194,7 +204,7 @@ def work_on_a_full_disk(folder, pipe):
 
 
 def read_and_write_at_once(address, processes, *, count):
-    """Two readers and a writer for each of two registers, until the writers are done; the last numbers."""
+    """Runs two readers and a writer for each of two registers; returns the last numbers written."""
     lasts = {name: processes.Value("l", 0) for name in ("x", "y")}
     over = processes.Event()
     readers = [processes.Process(target=read_registers, args=(address, lasts, over, {})) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The kinds of store that a gallery may lie in; each gives an address where nothing is yet."""
+"""The stores that a gallery can live in; each yields the address of an empty one."""
 
 import os
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.postgres_server import a_gallery, drop
 
-# In memory where there is such a folder: what is tested on all stores is the answer, not the disk.
+# In memory where possible: tests on all stores compare answers and do not exercise the disk.
 FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -27,12 +27,12 @@ def postgres():
 STORES = {"sqlite": sqlite, "postgres": postgres}
 
 EXAMPLES = {"postgres": 12}
-"""How many sequences of calls are tried on a store that is slower than a file; 60 on any other."""
+"""Number of call sequences to try on a store slower than a file; 60 on others."""
 
 
 @contextmanager
 def without_privileges():
-    """Permissions hold for everybody but the superuser, so a test that runs as one steps down."""
+    """Drops root privileges: file permissions do not bind the superuser."""
     if os.geteuid():
         yield
         return

@@ -1,4 +1,4 @@
-"""Reads a page back: its elements, its words, and every way in which it could reach outside itself."""
+"""Parses an HTML page: its elements, its words, and every way in which it could load something external."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VOID = {"br", "hr", "img", "meta"}
 
 
 class Reader(HTMLParser):
-    """A strict reader: whatever is opened must be closed, in order."""
+    """A strict parser: every element that opens must close, in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -38,7 +38,7 @@ class Reader(HTMLParser):
 
     @property
     def text(self) -> str:
-        """All words of the page, each piece in a line of its own."""
+        """All words of the page, one piece of text per line."""
         return "\n".join(word.strip() for word in self.words if word.strip())
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -46,7 +46,7 @@ class Reader(HTMLParser):
 
 
 def check_page(text: str) -> Reader:
-    """Checks what every page must be: balanced, alone in the world, without a script, in two schemes."""
+    """Checks that a page is well-formed, self-contained, without scripts, and has a dark colour scheme."""
     reader = Reader(text)
     assert not reader.all("script")
     for name, attributes in reader.elements:

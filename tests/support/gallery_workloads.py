@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from support import enroller
-from support.enroller import OPENING, embedding_of
+from support import gallery_processes
+from support.gallery_processes import OPENING, embedding_of
 from trine.gallery import Entry, Gallery
 
 CHUNK = 64
@@ -66,11 +66,11 @@ class Everyday:
     checkpoint = 1000
     """Pages of the log after which SQLite moves it into the file; 1000 is SQLite's own."""
 
-    foresee = staticmethod(enroller.foresee)
+    foresee = staticmethod(gallery_processes.foresee)
 
     def perform(self, gallery, first, acknowledge):
         for step in itertools.count(first):
-            enroller.perform(gallery, step)
+            gallery_processes.perform(gallery, step)
             acknowledge(step)
 
 

@@ -1,4 +1,4 @@
-"""Processes that start with all imports done, so that many can be started and killed."""
+"""Processes forked from a server that has done all imports, so that a test can start and kill many."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from unittest.mock import patch
 
 
 def processes() -> ForkServerContext:
-    """Where such processes come from: one server for all tests, which imports what any of them needs."""
+    """Returns the context of the one server for all tests, which has imported what any of them needs."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["killed", "workloads"])
-    # Python 3.11 does not tell the process that is forked from where modules are.
+    context.set_forkserver_preload(["support.training_kills", "support.gallery_workloads"])
+    # Python 3.11 does not pass sys.path to the server.
     with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path)):
         forkserver.ensure_running()
     return context
