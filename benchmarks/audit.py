@@ -19,7 +19,7 @@ import numpy as np
 from results import describe, keep, machine
 from trine.data import Dataset, load
 from trine.encoders import load as load_encoder
-from trine.evaluation import Audit, audit
+from trine.evaluation import LabelErrors, find_label_errors
 from trine.pipelines import part_of, train_run
 from trine.training import load_recipe
 
@@ -43,7 +43,7 @@ def of_pixels(data: Dataset, chosen: np.ndarray, wrong: np.ndarray) -> dict[str,
     """What the raw pixels tell."""
     pixels = np.stack([data.items[at].ravel() for at in chosen]).astype(np.float32)
     with machine() as took:
-        found = audit(pixels, data.labels[chosen])
+        found = find_label_errors(pixels, data.labels[chosen])
     return figures("raw pixels", found, wrong) | {"raw pixels: seconds": took.seconds}
 
 
@@ -56,7 +56,7 @@ def of_embeddings(data: Dataset, chosen: np.ndarray, wrong: np.ndarray) -> dict[
         held_out, _ = part_of(run, data, "validation")
         embeddings = encoder.embed(data.subset(chosen))
     with machine() as took:
-        found = audit(embeddings, data.labels[chosen], distance=encoder.distance)
+        found = find_label_errors(embeddings, data.labels[chosen], distance=encoder.distance)
     unseen = np.isin(chosen, held_out)
     return (
         figures("embeddings", found, wrong)
@@ -76,7 +76,7 @@ def flipped(data: Dataset, *, seed: int) -> tuple[Dataset, np.ndarray]:
 
 
 def figures(
-    name: str, found: Audit, wrong: np.ndarray, *, among: np.ndarray | None = None
+    name: str, found: LabelErrors, wrong: np.ndarray, *, among: np.ndarray | None = None
 ) -> dict[str, object]:
     """The share of wrong labels among the first suspects, as many as there are and half as many."""
     among = np.ones(len(wrong), dtype=bool) if among is None else among

@@ -15,7 +15,7 @@ from sklearn.cluster import AgglomerativeClustering
 
 from results import keep
 from trine.clustering import cluster
-from trine.evaluation import calibrate, clustering_of
+from trine.evaluation import calibrate, clustering_from_assignment
 
 ITEMS, WIDTH, IDENTITIES = 20_000, 128, 2_000
 FAR = {"connected": 1e-6, "average": 1e-3}
@@ -38,7 +38,7 @@ def main() -> None:
         found = cluster(rows, threshold=threshold, method=method)
         summary[f"{method}: seconds"] = round(time.perf_counter() - start, 1)
         start = time.perf_counter()
-        report = clustering_of(found, labels)
+        report = clustering_from_assignment(found, labels)
         figures = report.to_json()
         took = time.perf_counter() - start
         summary[f"{method}: seconds of the figures and their intervals"] = round(took, 2)

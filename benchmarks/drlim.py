@@ -25,7 +25,7 @@ from torch import Tensor
 from results import Outcome, keep, machine, spread
 from trine import Relations, contrastive_loss
 from trine.data import Dataset, ImageArray, load, of_identities, split
-from trine.evaluation import recognition, retrieval
+from trine.evaluation import knn_classification, retrieval
 from trine.neighbours import nearest_neighbours
 from trine.report import plane_picture
 from trine.settings import plain
@@ -76,7 +76,9 @@ def fours_and_nines(seed: int) -> dict[str, Any]:
     plane = PCA(2, random_state=0).fit(pixels(trained))
 
     def accuracy(of: Callable[[Dataset], np.ndarray]) -> float:
-        return recognition(of(tested), tested.labels, of(trained), trained.labels, k=NEIGHBOURS).accuracy
+        return knn_classification(
+            of(tested), tested.labels, of(trained), trained.labels, k=NEIGHBOURS
+        ).accuracy
 
     return {
         "seed": seed,
@@ -108,7 +110,7 @@ def moved(seed: int, *, with_neighbours: bool, pictures: bool = False) -> dict[s
         (", pixels", pixels),
     ):
         ranked = retrieval(of(tested), tested.labels, resamples=0)
-        voted = recognition(of(tested), read[0].labels, of(trained), read[1].labels, k=NEIGHBOURS)
+        voted = knn_classification(of(tested), read[0].labels, of(trained), read[1].labels, k=NEIGHBOURS)
         row |= {f"recall@1{name}": ranked.recall_at(1), f"MAP@R{name}": ranked.map_at_r}
         row |= {f"4 or 9{name}": voted.accuracy}
     if pictures:

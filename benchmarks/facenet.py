@@ -116,12 +116,12 @@ def figures(report: Report) -> dict[str, float]:
 
 def figures_after(found: Metrics) -> dict[str, float]:
     """The figures of pairs: with a list those of its pairs, too."""
-    if found.pairs is None or found.pairs_judged is None:
+    if found.pairs is None or found.pairs_at_threshold is None:
         return {
             TAR_ALL: found.verification.tar_at_far(0.001),
             "ROC AUC on all pairs": found.verification.roc_auc,
         }
-    return rates(found.pairs, found.verification, threshold=found.pairs_judged.threshold)
+    return rates(found.pairs, found.verification, threshold=found.pairs_at_threshold.threshold)
 
 
 def bcubed(found: Clustering | None) -> dict[str, float]:
@@ -157,8 +157,8 @@ def at_quality(faces: Faces, encoder: Encoder, report: Report, quality: int) -> 
     tested = faces.data.subset(faces.parts.test)
     worse = np.stack([as_jpeg(tested.items[at], quality) for at in range(len(tested))])
     pictures = Dataset(ImageArray(worse), tested.labels, tested.identities, tested.names)
-    assert report.after.pairs_judged is not None
-    threshold = report.after.pairs_judged.threshold
+    assert report.after.pairs_at_threshold is not None
+    threshold = report.after.pairs_at_threshold.threshold
     return rates(*faces.judged(encoder, faces.parts.test, pictures), threshold=threshold)
 
 

@@ -30,12 +30,12 @@ FIGURES = ("recall@1", "MAP@R", "kNN accuracy")
 
 def figures(of: Metrics | None) -> dict[str, float]:
     assert of is not None
-    assert of.recognition is not None
+    assert of.knn_classification is not None
     found = of.headline(0.01)
     return {
         "recall@1": found["recall@1"],
         "MAP@R": found["MAP@R"],
-        "kNN accuracy": of.recognition.accuracy,
+        "kNN accuracy": of.knn_classification.accuracy,
     }
 
 

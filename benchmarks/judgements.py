@@ -50,9 +50,9 @@ def measured(
         "split": split,
         "seed": seed,
         "judgements": len(report.after.margins),
-        "before": report.before.agreement,
+        "before": report.before.accuracy,
         "how": report.how,
-        "after": report.after.agreement,
+        "after": report.after.accuracy,
         "seconds": round(seconds, 1),
     }
     print(row, file=sys.stderr, flush=True)

@@ -17,15 +17,15 @@ from typing import Any
 
 from results import Outcome, keep, machine, spread
 from trine.data import Dataset, ImageArray, load, split
-from trine.evaluation import Recognition, recognition
+from trine.evaluation import KnnClassification, knn_classification
 from trine.training import fit, load_recipe
 
 SEEDS, NEIGHBOURS = 5, 5
 RECIPES = ("moindrot-all", "moindrot-hard")
 
 
-def asked(before: Any, tested: Dataset, gallery: Any, trained: Dataset) -> Recognition:
-    return recognition(before, tested.labels, gallery, trained.labels, k=NEIGHBOURS)
+def asked(before: Any, tested: Dataset, gallery: Any, trained: Dataset) -> KnnClassification:
+    return knn_classification(before, tested.labels, gallery, trained.labels, k=NEIGHBOURS)
 
 
 def pixels(data: Dataset) -> Any:

@@ -5,7 +5,7 @@ import pytest
 
 from trine.data import Dataset, Vectors, read_pairs
 from trine.errors import DataError
-from trine.evaluation import pairs_of
+from trine.evaluation import load_pairs
 
 NAMES = ("ann/ann_0001.jpg", "ann/ann_0002.jpg", "bob/bob_0001.jpg", "bob/bob_0012.jpg", "cy/cy_0001.png")
 VIEW_2 = "2\t1\nann\t1\t2\nann\t2\tbob\t12\nbob\t1\t12\nbob\t1\tcy\t1\n"
@@ -20,7 +20,7 @@ def data():
 def test_the_list_of_view_2(tmp_path, data):
     path = tmp_path / "pairs.txt"
     path.write_text(VIEW_2)
-    pairs, same, fold = pairs_of(data, path)
+    pairs, same, fold = load_pairs(data, path)
     assert pairs.tolist() == [[0, 1], [1, 3], [2, 3], [2, 4]]
     assert same.tolist() == [True, False, True, False]
     assert fold.tolist() == [0, 0, 1, 1]
@@ -29,7 +29,7 @@ def test_the_list_of_view_2(tmp_path, data):
 def test_the_list_of_the_development_set(tmp_path, data):
     path = tmp_path / "pairsDevTest.txt"
     path.write_text("2\nann\t1\t2\nbob\t1\t12\nann\t1\tcy\t1\nbob\t12\tann\t2\n\n")
-    pairs, same, fold = pairs_of(data, path)
+    pairs, same, fold = load_pairs(data, path)
     assert pairs.tolist() == [[0, 1], [2, 3], [0, 4], [3, 1]]
     assert same.tolist() == [True, True, False, False]
     assert fold is None
@@ -45,7 +45,7 @@ def test_a_table_with_folds_in_any_order(tmp_path, data, suffix):
         ("z", "third", "cy/cy_0001", NAMES[3], "0"),
     ]
     path.write_text("\n".join({"csv": ",", "tsv": "\t"}[suffix].join(row) for row in rows))
-    pairs, same, fold = pairs_of(data, path)
+    pairs, same, fold = load_pairs(data, path)
     assert pairs.tolist() == [[0, 1], [0, 2], [3, 4]]
     assert same.tolist() == [True, False, False]
     assert fold.tolist() == [0, 1, 0]
@@ -118,7 +118,7 @@ def test_names_that_are_no_items(tmp_path, data):
         read_pairs(path)
     path.write_text(VIEW_2.replace("bob\t1\t12", "bob\t1\t13"))
     with pytest.raises(DataError, match=r"line 4: 'bob/bob_0013' is no item of the data; did you mean 'bob/"):
-        pairs_of(data, path)
+        load_pairs(data, path)
     table = tmp_path / "pairs.csv"
     table.write_text("a,b,same\nx,y,1\n")
     with pytest.raises(DataError, match=r"row 1: 'x' may be 'x.png' or 'x.jpg'; write its suffix, too"):

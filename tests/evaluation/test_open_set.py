@@ -89,7 +89,7 @@ def test_equals_the_twin_on_faces():
     enrolled = (people <= 30) & (np.arange(len(people)) % 2 == 0)
     given_ = (x[~enrolled], people[~enrolled], x[enrolled], people[enrolled])
     report = open_set(*given_, resamples=50)
-    assert (len(report.distances), len(report.strangers), report.identities) == (150, 100, 30)
+    assert (len(report.distances), len(report.unknowns), report.identities) == (150, 100, 30)
     found = [report.dir_at_fpir(rate) for rate in (0.01, 0.1, 0.5)]
     assert found == [twin(*given_, rate, 1)[0] for rate in (0.01, 0.1, 0.5)]
     assert 0.1 < found[0] < found[2] < 1
@@ -121,7 +121,7 @@ def test_json_carries_counts_and_intervals():
     found = json.loads(json.dumps(report.to_json()))
     assert found["dir_at_fpir"] == {"0": 1.0, "1": 1.0}
     assert found["threshold_at_fpir"]["1"] == pytest.approx(0.6)
-    assert (found["known_probes"], found["strangers"], found["gallery"]) == (2, 1, 2)
+    assert (found["known_probes"], found["unknown_probes"], found["gallery"]) == (2, 1, 2)
     assert found["intervals"]["dir_at_fpir"]["0"] == report.interval("dir_at_fpir", 0.0).to_json()
     lost = open_set(x[1:], ["b", "x"], y, ["a", "b"], at=(0.5,), resamples=1, seed=0)
     assert np.isnan(lost.interval("dir_at_fpir", 0.5).low)

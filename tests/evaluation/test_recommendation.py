@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
 from trine.errors import InputError
-from trine.evaluation import recommendation, recommendation_of_scores
+from trine.evaluation import recommendation, recommendation_from_scores
 from trine.neighbours import NEVER
 
 
@@ -41,7 +41,7 @@ def as_pairs(pairs):
 @given(questions())
 def test_ranks_are_those_of_a_loop_over_users(question):
     scores, held_out, seen = question
-    report = recommendation_of_scores(
+    report = recommendation_from_scores(
         lambda some: scores[some],
         users=scores.shape[0],
         items=scores.shape[1],
@@ -77,7 +77,7 @@ def test_ndcg_is_that_of_scikit_learn(distance, monkeypatch):
         gains = np.isin(left, held_out[held_out[:, 0] == u, 1]).astype(float)
         expected.append(ndcg_score(gains[None], near[u, left][None], k=10))
     assert 0 < np.mean(expected) < 1
-    np.testing.assert_allclose(report.per_user("ndcg_at", 10), expected)
+    np.testing.assert_allclose(report.per_query("ndcg_at", 10), expected)
     interval = report.interval("ndcg_at", 10)
     assert interval.low < report.ndcg_at(10) < interval.high
     listed = report.to_json()
@@ -119,6 +119,6 @@ def test_bad_questions_are_refused(change, message):
 def test_scores_that_are_no_numbers_are_refused():
     scores = np.array([[1.0, np.nan]])
     with pytest.raises(InputError, match="a score of user 0 is not finite"):
-        recommendation_of_scores(
+        recommendation_from_scores(
             lambda some: scores[some], users=1, items=2, held_out=as_pairs([(0, 0)]), seen=as_pairs([])
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.page_reader import check_page
 
 from support.page_reader import check_page
 from support.runs import rows
@@ -16,7 +17,7 @@ from trine.cli import main
 from trine.data import Dataset, TripletTable, Vectors, load_unlabelled, read_triplets
 from trine.encoders import load as load_encoder
 from trine.errors import DataError, ModelError, SettingError
-from trine.evaluation import triplet_agreement
+from trine.evaluation import triplet_accuracy
 from trine.pipelines import evaluate_judged, evaluate_run, train_judged, train_run
 from trine.training import RunFolder, load_recipe, read_looks
 
@@ -64,18 +65,18 @@ def answered(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) 
 
 def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None:
     found = json.loads((trained / "metrics.json").read_text())
-    after = found["after_training"]["triplet_agreement"]
-    before = found["before_training"]["triplet_agreement"]
-    assert before["agreement"] + 0.05 < after["agreement"] <= after["ceiling"] < 1
-    low, high = after["intervals"]["agreement"]
-    assert low < after["agreement"] < high
+    after = found["after_training"]["triplet_accuracy"]
+    before = found["before_training"]["triplet_accuracy"]
+    assert before["accuracy"] + 0.05 < after["accuracy"] <= after["ceiling"] < 1
+    low, high = after["intervals"]["accuracy"]
+    assert low < after["accuracy"] < high
     assert found["calibration"] is None
     assert load_encoder(trained).calibration is None
     assert (trained / "picture.png").stat().st_size > 10_000
     page = (trained / "report.html").read_text(encoding="utf-8")
     check_page(page)
     for words in (
-        "triplet agreement",
+        "triplet accuracy",
         f"{after['agreement']:.3f}",
         "Contradicted judgements",
         "Margins",
@@ -89,15 +90,15 @@ def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None
     data, _ = load_unlabelled(shoes / "shoes.csv")
     listed = read_triplets(trained / "triplets.parquet").positions(data.names)
     encoder = load_encoder(trained)
-    again = triplet_agreement(encoder.embed(data), listed[parts == "test"], distance=encoder.distance)
-    assert again.agreement == pytest.approx(after["agreement"], abs=1e-12)
+    again = triplet_accuracy(encoder.embed(data), listed[parts == "test"], distance=encoder.distance)
+    assert again.accuracy == pytest.approx(after["accuracy"], abs=1e-12)
     asked = {
         part: {(a, min(p, n), max(p, n)) for a, p, n in listed[parts == part].tolist()}
         for part in ("train", "validation", "test")
     }
     assert len(set.union(*asked.values())) == sum(map(len, asked.values()))
     given = found["judgements_given"]
-    everything = triplet_agreement(np.zeros((ITEMS, 1)), listed, resamples=0)
+    everything = triplet_accuracy(np.zeros((ITEMS, 1)), listed, resamples=0)
     assert (given["triplets"], given["contradictions"]) == (2500, everything.contradictions)
     assert given["duplicates"] == everything.duplicates > 0
     assert given["contradictions"] > 0
@@ -161,7 +162,7 @@ def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
     few = TripletTable("few", *zip(*mixed, strict=True))
     assert "10 of these items trained on" in evaluate_judged(tmp_path / "run", data, few).part
     again = train_judged(data, table, recipe, out=tmp_path / "again", progress=False)
-    assert again.after.agreement == report.after.agreement
+    assert again.after.accuracy == report.after.accuracy
 
 
 def test_a_run_goes_on_where_it_stopped(
@@ -181,15 +182,15 @@ def test_a_run_with_identities_counts_judgements_too(tmp_path: Path) -> None:
     names = [[data.names[at] for at in random.permutation(len(data))[:3]] for _ in range(200)]
     table = TripletTable("judged", *(tuple(column) for column in zip(*names, strict=True)))
     report = evaluate_run(tmp_path / "run", data, triplets=table)
-    agreement = report.after.agreement
+    agreement = report.after.triplet_accuracy
     assert agreement is not None
     left_out = 200 - len(agreement.margins)
     assert f"{left_out:,} triplets were left out: they name items outside the test part" in report.notes
-    assert report.to_json()["after_training"]["agreement"]["agreement"] == agreement.agreement  # type: ignore[index]
-    assert "judged: triplet agreement" in str(report)
-    assert "riplet agreement" in (report.folder / "report.html").read_text(encoding="utf-8")
+    assert report.to_json()["after_training"]["triplet_accuracy"]["accuracy"] == agreement.accuracy  # type: ignore[index]
+    assert "judged: triplet accuracy" in str(report)
+    assert "riplet accuracy" in (report.folder / "report.html").read_text(encoding="utf-8")
     plain = evaluate_run(tmp_path / "run", data)
-    assert plain.after.agreement is None
+    assert plain.after.triplet_accuracy is None
     assert "judged" not in str(plain)
 
 
@@ -260,4 +261,4 @@ def test_identities_are_not_looked_at(tmp_path: Path) -> None:
     one = train_judged(data, table, recipe, out=tmp_path / "one", progress=False)
     bare = Dataset(data.items, np.full(15, -1), (), data.names, root=data.root)
     other = train_judged(bare, table, recipe, out=tmp_path / "other", progress=False)
-    assert one.after.agreement == other.after.agreement
+    assert one.after.accuracy == other.after.accuracy

@@ -103,12 +103,12 @@ def test_the_threshold_is_that_of_the_validation_pairs(trained):
     raw = (raw - encoder.mean.numpy()) / encoder.std.numpy()
     for figures, values in ((report.after, rows.astype(np.float64)), (report.before, raw.astype(np.float64))):
         chosen_on, tested = distances("2", values), distances("3", values)
-        threshold = figures.pairs_judged.threshold
+        threshold = figures.pairs_at_threshold.threshold
         assert share(chosen_on, threshold) == max(share(chosen_on, d) for d in chosen_on[True] + [0.0])
-        assert figures.pairs_judged.accuracy == pytest.approx(share(tested, threshold), abs=1e-12)
+        assert figures.pairs_at_threshold.accuracy == pytest.approx(share(tested, threshold), abs=1e-12)
         assert figures.pairs.genuine_pairs == len(tested[True])
         assert figures.pairs.accuracy is None  # of one fold there is no accuracy over folds
-    assert report.after.pairs_judged.threshold != report.before.pairs_judged.threshold
+    assert report.after.pairs_at_threshold.threshold != report.before.pairs_at_threshold.threshold
     assert len(parts["validation"]) == len(parts["test"]) == 6 * EACH
 
 
@@ -116,9 +116,9 @@ def test_the_report_shows_it(trained):
     run, _, report = trained
     line = "listed pairs: accuracy at the threshold of the validation pairs"
     (shown,) = [row for row in str(report).splitlines() if row.startswith(line)]
-    judged = report.after.pairs_judged
+    judged = report.after.pairs_at_threshold
     assert f"{judged.accuracy:.3f}   ({judged.interval('accuracy')})" in shown
-    kept = json.loads((run / "metrics.json").read_text())["after_training"]["pairs_judged"]
+    kept = json.loads((run / "metrics.json").read_text())["after_training"]["pairs_at_threshold"]
     assert kept["threshold"] == judged.threshold
     assert kept["accuracy"] == judged.accuracy
     assert kept["protocol"] == "the threshold of the validation pairs"
@@ -162,7 +162,7 @@ def test_without_a_validation_part_there_is_no_threshold(trained, tmp_path):
     recipe = load_recipe(overrides=SETTINGS | {"data.validation_folds": [], "training.steps": 2})
     report = train_run(people(), recipe, out=tmp_path / "run", pairs=pairs, progress=False)
     assert report.after.pairs is not None
-    assert report.after.pairs_judged is None
+    assert report.after.pairs_at_threshold is None
     assert "listed pairs: ROC AUC" in str(report)
     assert "at the threshold of the validation pairs" not in str(report)
 

@@ -51,14 +51,14 @@ def test_a_run_says_how_well_strangers_are_told_from_the_known(data, run):
         resamples=0,
     )
     measured = report.after.open_set
-    assert (len(measured.strangers), len(measured.distances)) == (40, 15)
+    assert (len(measured.unknowns), len(measured.distances)) == (40, 15)
     for rate in (0.01, 0.05, 0.1):
         assert measured.dir_at_fpir(rate) == pytest.approx(twin.dir_at_fpir(rate))
     # Before training: the scaled features, as a stranger's distance to the nearest shows.
     rows_of = [(data.items.rows[part] - encoder.mean.numpy()) / encoder.std.numpy() for part in (test, train)]
     strange = ~np.isin(data.labels[test], data.labels[train])
     nearest = np.linalg.norm(rows_of[0][strange][:, None] - rows_of[1][None], axis=2).min(axis=1)
-    np.testing.assert_allclose(np.sort(report.before.open_set.strangers), np.sort(nearest), rtol=1e-4)
+    np.testing.assert_allclose(np.sort(report.before.open_set.unknowns), np.sort(nearest), rtol=1e-4)
 
 
 def test_the_figures_stand_in_the_table_in_json_and_on_the_page(run):

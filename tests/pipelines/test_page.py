@@ -72,7 +72,12 @@ def test_training_leaves_a_page_whose_figures_are_those_of_the_json(two):
     root, _ = two
     words, figures = read(root / "a").text, stored(root / "a")["after_training"]
     lines = [line for of in long_lines(0.01).values() for line in of if line.report in figures]
-    assert {line.report for line in lines} == {"retrieval", "verification", "clustering", "recognition"}
+    assert {line.report for line in lines} == {
+        "retrieval",
+        "verification",
+        "clustering",
+        "knn_classification",
+    }
     table = words[words.index("Figures\nIntervals") : words.index("Curves\nROC")]
     for line in lines:
         value, ends = at(figures, line)
@@ -263,7 +268,7 @@ def test_the_page_of_a_comparison_is_what_its_json_says(two, tmp_path):
     found = compare_runs([root / "a", root / "b"], data, out=tmp_path / "both")
     reader, figures = read(tmp_path / "both"), stored(tmp_path / "both")
     alone = stored(root / "a")["after_training"]
-    del alone["recognition"]  # each run has its own training part to be recognised by
+    del alone["knn_classification"]  # each run has its own training part to be recognised by
     assert figures["runs"]["a"]["after_training"] == alone
     words = reader.text.replace("−", "-")
     for name, told in figures["differences"]["b"].items():

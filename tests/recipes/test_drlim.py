@@ -9,7 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from trine.data import Dataset, ImageArray, load
-from trine.evaluation import recognition, retrieval
+from trine.evaluation import knn_classification, retrieval
 from trine.pipelines import evaluate_run, train_run
 from trine.pipelines.split_record import part_of, trained_apart
 from trine.report.selection import view
@@ -26,7 +26,7 @@ def test_fours_and_nines_come_apart_on_a_plane_better_than_by_principal_componen
     recipe = load_recipe("drlim", overrides={"training.steps": 80})
     assert (recipe.loss.name, recipe.loss.form, recipe.encoder.dimension) == ("contrastive", "squared", 2)
     report = train_run(data, recipe, out=tmp_path / "run", progress=False)
-    found = report.after.recognition
+    found = report.after.knn_classification
     assert found is not None
     tested, _ = part_of(tmp_path / "run", data, "test")
     trained = trained_apart(tmp_path / "run", data, tested)
@@ -35,11 +35,11 @@ def test_fours_and_nines_come_apart_on_a_plane_better_than_by_principal_componen
     parts = data.subset(tested), data.subset(trained)
     plane = PCA(2, random_state=0).fit(pixels(parts[1]))
     flat = [plane.transform(pixels(part)) for part in parts]
-    by_components = recognition(flat[0], parts[0].labels, flat[1], parts[1].labels, k=5)
+    by_components = knn_classification(flat[0], parts[0].labels, flat[1], parts[1].labels, k=5)
     assert by_components.accuracy < found.accuracy
     assert found.accuracy > 0.97
     # The items of other digits are no part of the run, and evaluating it again is of the same items.
-    again = evaluate_run(tmp_path / "run", data, out=tmp_path / "again").after.recognition
+    again = evaluate_run(tmp_path / "run", data, out=tmp_path / "again").after.knn_classification
     assert again is not None
     assert (
         (again.accuracy, again.gallery) == (found.accuracy, found.gallery) == (found.accuracy, len(trained))
@@ -57,7 +57,7 @@ def test_moved_digits_are_found_again_on_a_plane_and_never_among_the_pixels(tmp_
     assert report.before is not None
     assert report.before.retrieval.recall_at(1) < 0.05
     assert report.after.retrieval.recall_at(1) > 0.6
-    assert report.after.recognition is None  # the digits of the test were never seen
+    assert report.after.knn_classification is None  # the digits of the test were never seen
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
     assert "the embedding has two numbers" in page
     assert "t-SNE" not in page

@@ -63,7 +63,7 @@ def test_one_fold_of_lfw(tmp_path):
     recipe = load_recipe("facenet-lfw", overrides=SMALL | settings)
     report = train_run(data, recipe, out=tmp_path / "run", pairs=folder / "pairs.csv", progress=False)
     assert report.after.pairs.genuine_pairs == report.after.pairs.impostor_pairs == 300
-    assert report.after.pairs_judged.accuracy > report.before.pairs_judged.accuracy + 0.02
+    assert report.after.pairs_at_threshold.accuracy > report.before.pairs_at_threshold.accuracy + 0.02
     assert report.after.pairs.roc_auc > report.before.pairs.roc_auc + 0.03
     assert report.after.clustering.how["method"] == "average"
 

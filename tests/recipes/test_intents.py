@@ -28,6 +28,6 @@ def test_intents_are_told_better_after_a_few_steps(tmp_path):
     assert report.before is not None
     assert "pretrained network" in report.before_is
     assert report.after.retrieval.map_at_r > report.before.retrieval.map_at_r + 0.03
-    assert report.after.recognition.gallery == 80
+    assert report.after.knn_classification.gallery == 80
     page = (tmp_path / "run" / "report.html").read_text()
     assert few.items[0].split()[0] in page

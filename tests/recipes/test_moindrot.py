@@ -29,12 +29,12 @@ def test_a_short_run_orders_unseen_digits_better_than_pixels(
     report = train_run(data, short, out=tmp_path / "run", progress=False)
     before, after = report.before, report.after
     assert before is not None
-    assert before.recognition is not None
-    assert after.recognition is not None
+    assert before.knn_classification is not None
+    assert after.knn_classification is not None
     assert after.retrieval.map_at_r > before.retrieval.map_at_r + 0.2
     # His figure would have been this one; of so few items it is the pixels' own, within a few.
-    assert after.recognition.accuracy >= max(0.95, before.recognition.accuracy - 0.02)
-    assert after.recognition.gallery == 900 - len(after.recognition.probes)
+    assert after.knn_classification.accuracy >= max(0.95, before.knn_classification.accuracy - 0.02)
+    assert after.knn_classification.gallery == 900 - len(after.knn_classification.probes)
 
 
 def test_both_say_where_they_are_from_and_what_to_expect() -> None:

@@ -7,41 +7,46 @@ them, and the name of the protocol; `to_json()` gives all of it as plain values.
 from __future__ import annotations
 
 from trine.evaluation.calibration import calibrate
-from trine.evaluation.clustering import Clustering, clustering, clustering_of
+from trine.evaluation.clustering import Clustering, clustering, clustering_from_assignment
 from trine.evaluation.identification import Identification, identification
-from trine.evaluation.knn_classification import Recognition, recognition
-from trine.evaluation.label_errors import Audit, SuspectLabel, audit
+from trine.evaluation.knn_classification import KnnClassification, knn_classification
+from trine.evaluation.label_errors import LabelErrors, SuspectLabel, find_label_errors
 from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
-from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_of_scores
+from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_from_scores
 from trine.evaluation.retrieval import Retrieval, retrieval
-from trine.evaluation.triplet_accuracy import Consistency, TripletAgreement, consistency, triplet_agreement
-from trine.evaluation.verification import Verification, pairs_of, verification
+from trine.evaluation.triplet_accuracy import (
+    TripletAccuracy,
+    TripletConsistency,
+    triplet_accuracy,
+    triplet_consistency,
+)
+from trine.evaluation.verification import Verification, load_pairs, verification
 
 __all__ = [
-    "Audit",
     "Clustering",
-    "Consistency",
     "Identification",
+    "KnnClassification",
+    "LabelErrors",
     "OpenSet",
     "OpenSetCurve",
-    "Recognition",
     "Recommendation",
     "Retrieval",
     "SuspectLabel",
-    "TripletAgreement",
+    "TripletAccuracy",
+    "TripletConsistency",
     "Verification",
-    "audit",
     "calibrate",
     "clustering",
-    "clustering_of",
-    "consistency",
+    "clustering_from_assignment",
+    "find_label_errors",
     "identification",
+    "knn_classification",
+    "load_pairs",
     "open_set",
-    "pairs_of",
-    "recognition",
     "recommendation",
-    "recommendation_of_scores",
+    "recommendation_from_scores",
     "retrieval",
-    "triplet_agreement",
+    "triplet_accuracy",
+    "triplet_consistency",
     "verification",
 ]

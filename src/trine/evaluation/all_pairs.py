@@ -19,7 +19,7 @@ HEIGHT, WIDTH = 256, 1024
 _FRACTION = 23  # bits of a float32 below its exponent
 
 
-def every_pair(
+def all_pairs(
     rows: Float[Tensor, "n d"], identity: Int64[np.ndarray, " n"], *, distance: Distance, seed: int = 0
 ) -> Pairs:
     """Measures every unordered pair of two items.

@@ -27,7 +27,7 @@ from trine.evaluation.labels import Labels, codes
 from trine.neighbours import Backend
 from trine.shapes import Float, Int64
 
-__all__ = ["Clustering", "clustering", "clustering_of"]
+__all__ = ["Clustering", "clustering", "clustering_from_assignment"]
 
 PAIRWISE = ("pairwise_precision", "pairwise_recall", "pairwise_f")
 BCUBED = ("bcubed_precision", "bcubed_recall", "bcubed_f")
@@ -269,7 +269,7 @@ def clustering(
     return _report(assignment, labels, how, resamples, seed)
 
 
-def clustering_of(
+def clustering_from_assignment(
     assignment: Int64[np.ndarray, " n"] | Int64[Tensor, " n"] | Sequence[int] | Sequence[str],
     labels: Labels,
     *,
@@ -292,7 +292,7 @@ def clustering_of(
         InputError: There are no items, or the arguments do not fit.
 
     Example:
-        >>> clustering_of([0, 0, 1, 1], ["a", "a", "b", "b"]).bcubed_f
+        >>> clustering_from_assignment([0, 0, 1, 1], ["a", "a", "b", "b"]).bcubed_f
         1.0
     """
     return _report(codes(assignment, items=len(assignment), name="assignment"), labels, {}, resamples, seed)

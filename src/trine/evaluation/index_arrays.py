@@ -9,7 +9,7 @@ from trine.errors import InputError
 from trine.shapes import Bool, Int64
 
 
-def named_rows(given: object, *, columns: int, items: int, name: str) -> Int64[np.ndarray, "t c"]:
+def index_rows(given: object, *, columns: int, items: int, name: str) -> Int64[np.ndarray, "t c"]:
     """Takes an array, a tensor or a list of rows.
 
     Args:
@@ -25,7 +25,7 @@ def named_rows(given: object, *, columns: int, items: int, name: str) -> Int64[n
         InputError: They are no whole numbers, not so many in a line, or point at no item.
 
     Example:
-        >>> named_rows([[0, 1], [2, 0]], columns=2, items=3, name="pair").tolist()
+        >>> index_rows([[0, 1], [2, 0]], columns=2, items=3, name="pair").tolist()
         [[0, 1], [2, 0]]
     """
     listed = _array(given)
@@ -42,7 +42,7 @@ def named_rows(given: object, *, columns: int, items: int, name: str) -> Int64[n
     return rows
 
 
-def yes_or_no(given: object, *, lines: int, name: str) -> Bool[np.ndarray, " t"]:
+def boolean_flags(given: object, *, lines: int, name: str) -> Bool[np.ndarray, " t"]:
     """Takes what is said of each line: true and false, or 1 and 0.
 
     Args:

@@ -16,11 +16,11 @@ from trine.evaluation.per_query import PerQuery, intervals, mean_interval_of, me
 from trine.neighbours import as_rows, nearest_neighbours
 from trine.shapes import Float, Int64, Shaped
 
-__all__ = ["Recognition", "recognition"]
+__all__ = ["KnnClassification", "knn_classification"]
 
 
 @dataclass(frozen=True, eq=False)
-class Recognition:
+class KnnClassification:
     """What `recognition` measured: one entry for each probe that counts, and their means.
 
     Attributes:
@@ -114,7 +114,7 @@ class Recognition:
         }
 
 
-def recognition(
+def knn_classification(
     probes: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
     probe_labels: Labels,
     gallery: Float[np.ndarray, "m d"] | Float[Tensor, "m d"],
@@ -124,7 +124,7 @@ def recognition(
     distance: Distance = "euclidean",
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Recognition:
+) -> KnnClassification:
     """Lets the `k` nearest of the gallery vote on the identity of every probe (Cover, Hart 1967).
 
     Each neighbour has one vote. Among identities with equally many votes that one is elected whose nearest
@@ -151,7 +151,7 @@ def recognition(
     Example:
         >>> gallery = np.array([[0.0], [1.0], [1.2], [5.0], [5.1]])
         >>> names = ["ann", "bob", "bob", "cleo", "cleo"]
-        >>> report = recognition(np.array([[0.4], [4.9]]), ["ann", "cleo"], gallery, names, k=3)
+        >>> report = knn_classification(np.array([[0.4], [4.9]]), ["ann", "cleo"], gallery, names, k=3)
         >>> report.accuracy, report.by_identity()
         (0.5, {'ann': 0.0, 'cleo': 1.0})
     """
@@ -169,7 +169,7 @@ def recognition(
             f"{len(y)} gallery rows that share none; give a gallery of the probes' identities"
         )
     found = nearest_neighbours(x[torch.from_numpy(rows)], y, k=k, distance=distance).indices
-    return Recognition(
+    return KnnClassification(
         rows,
         labels[rows],
         _elected(known[found]),

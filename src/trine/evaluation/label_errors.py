@@ -11,12 +11,12 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.label_scores import Votes, neighbour_votes
+from trine.evaluation.label_scores import LabelScores, label_scores
 from trine.evaluation.labels import Labels, codes
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.shapes import Float, Int64
 
-__all__ = ["Audit", "SuspectLabel", "audit"]
+__all__ = ["LabelErrors", "SuspectLabel", "find_label_errors"]
 
 TWIN = 0.5
 """Two items are nearly identical where their distance is less than this share of the usual one."""
@@ -55,8 +55,8 @@ class SuspectLabel:
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
-    """What `audit` found about every label.
+class LabelErrors:
+    """What `find_label_errors` found about every label.
 
     Attributes:
         labels: The identity of each item, numbered from 0.
@@ -74,7 +74,7 @@ class Audit:
     identities: tuple[str, ...]
     names: tuple[str, ...]
     neighbours: Neighbours
-    votes: Votes
+    votes: LabelScores
     twins: Int64[np.ndarray, " n"]
     twin_distances: Float[np.ndarray, " n"]
     usual_distance: float
@@ -168,7 +168,7 @@ class Audit:
         return words
 
 
-def audit(
+def find_label_errors(
     embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
     labels: Labels,
     *,
@@ -176,12 +176,12 @@ def audit(
     distance: Distance = "euclidean",
     neighbours: int = 30,
     backend: Backend = "auto",
-) -> Audit:
+) -> LabelErrors:
     """Ranks items by how likely their label is wrong.
 
     Two kinds of evidence count, the stronger of them for each item. Its neighbours disagree: without the
     item itself, those nearest to it carry another label, and items of its own label do not usually look like
-    that one (see `neighbour_votes`). Or it has a twin: an item under another identity at less than half the
+    that one (see `label_scores`). Or it has a twin: an item under another identity at less than half the
     distance that the nearest item usually has, such as one picture under two names. Both items of such a
     pair are listed; which of the labels is wrong, if not both are right, a person must say.
 
@@ -204,7 +204,7 @@ def audit(
 
     Example:
         >>> rows = np.concatenate([np.linspace(0, 1, 20), np.linspace(5, 6, 20), [-0.05]])[:, None]
-        >>> found = audit(rows, ["a"] * 20 + ["b"] * 21, neighbours=10)
+        >>> found = find_label_errors(rows, ["a"] * 20 + ["b"] * 21, neighbours=10)
         >>> print(found.suspects(1)[0])
         row 40: b, looks like a (0.92): nearest 10: 10 of a, none of b
     """
@@ -222,12 +222,12 @@ def audit(
     found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
     usual = _usual(found)
     twins, away = _twins(found, identity, usual, distance)
-    return Audit(
+    return LabelErrors(
         identity,
         tuple(str(given[at]) for at in first),
         called,
         found,
-        neighbour_votes(found.indices, identity),
+        label_scores(found.indices, identity),
         twins,
         away,
         usual,

@@ -22,7 +22,7 @@ OTHERS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Votes:
+class LabelScores:
     """How the neighbours vote on the label of each item, without the item itself.
 
     Attributes:
@@ -40,7 +40,7 @@ class Votes:
     for_other: Int64[np.ndarray, " n"]
 
 
-def neighbour_votes(neighbours: Int64[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"]) -> Votes:
+def label_scores(neighbours: Int64[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"]) -> LabelScores:
     """Weighs the labels of the neighbours of each item against its own.
 
     A neighbour's vote weighs one over its rank, and an identity of few items asks as many neighbours as it
@@ -85,7 +85,7 @@ def neighbour_votes(neighbours: Int64[np.ndarray, "n k"], labels: Int64[np.ndarr
     usual = (usual + OTHERS * anybody) / (others + OTHERS)
     odds = PRIOR * (most + DOUBT) / (own_weight + DOUBT) / (usual + FLOOR)
     score = np.where(looks_like >= 0, odds / (1 + odds), 0.0)
-    return Votes(score, looks_like, asked, for_own, for_other)
+    return LabelScores(score, looks_like, asked, for_own, for_other)
 
 
 def _cells(

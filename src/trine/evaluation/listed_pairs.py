@@ -15,7 +15,7 @@ from trine.shapes import Bool, Float, Float32, Int64
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
+class ListedPairs:
     """Pairs of a list, as far as their items are evaluated.
 
     Attributes:
@@ -54,7 +54,7 @@ class HeldOut:
 
     dataset: Dataset
     embeddings: Float32[np.ndarray, "n d"]
-    listed: Listed | None
+    listed: ListedPairs | None
 
     def threshold(self, rows: Float32[np.ndarray, "n d"], *, distance: Distance) -> float | None:
         """The threshold that judges most of the pairs right; None where there are not pairs of both kinds.
@@ -70,7 +70,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class AtThreshold:
     """The pairs of a list at the threshold that is best on other pairs.
 
     Attributes:
@@ -104,7 +104,7 @@ class Judged:
         }
 
 
-def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
+def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> ListedPairs:
     """Finds the pairs of a list whose items are both in a part of the data.
 
     Args:
@@ -126,7 +126,7 @@ def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n
     return found
 
 
-def pairs_within(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> Listed:
+def pairs_within(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> ListedPairs:
     """As `listed_pairs`, with those pairs that there are, perhaps none.
 
     Args:
@@ -143,4 +143,4 @@ def pairs_within(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n
     kept = (within >= 0).all(axis=1)
     # Of one fold alone there are no others to choose its threshold on.
     fold = None if table.fold is None or len(np.unique(table.fold[kept])) < 2 else table.fold[kept]
-    return Listed(within[kept], table.same[kept], fold, int((~kept).sum()))
+    return ListedPairs(within[kept], table.same[kept], fold, int((~kept).sum()))

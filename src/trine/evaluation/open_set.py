@@ -57,8 +57,8 @@ class OpenSet:
         distances: Of each known probe, the distance to its own identity.
         ranks: The rank of its own identity among all, from 1; the largest 64-bit integer beyond `depth`.
         labels: Its identity, numbered from 0.
-        strangers: Of each probe whose identity is not in the gallery, the distance to the nearest identity.
-        stranger_labels: Its identity, numbered on.
+        unknowns: Of each probe whose identity is not in the gallery, the distance to the nearest identity.
+        unknown_labels: Its identity, numbered on.
         gallery: How many rows the gallery has.
         identities: How many identities.
         depth: The largest rank that was looked for.
@@ -71,8 +71,8 @@ class OpenSet:
     distances: Float[np.ndarray, " g"]
     ranks: Int64[np.ndarray, " g"]
     labels: Int64[np.ndarray, " g"]
-    strangers: Float[np.ndarray, " i"]
-    stranger_labels: Int64[np.ndarray, " i"]
+    unknowns: Float[np.ndarray, " i"]
+    unknown_labels: Int64[np.ndarray, " i"]
     gallery: int
     identities: int
     depth: int
@@ -95,7 +95,7 @@ class OpenSet:
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.strangers))
+        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.unknowns))
         return threshold_at_rate(rate, known, strangers, name="rate")
 
     def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
@@ -135,7 +135,7 @@ class OpenSet:
         """
         self._check_rank(rank)
         named = np.sort(self.distances[self.ranks <= rank])
-        strangers = np.sort(self.strangers)
+        strangers = np.sort(self.unknowns)
         thresholds = np.unique(np.concatenate([named, strangers]))
         return OpenSetCurve(
             np.searchsorted(strangers, thresholds, side="right") / len(strangers),
@@ -162,7 +162,7 @@ class OpenSet:
             raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
         rate, rank = arguments[0], int(arguments[1]) if len(arguments) == 2 else 1
         self._check_rank(rank)
-        accepts_within(rate, len(self.strangers), name="rate")
+        accepts_within(rate, len(self.unknowns), name="rate")
         return percentile_interval(np.fromiter(self._resampled(rate, rank), np.float64))
 
     def to_json(self) -> dict[str, object]:
@@ -176,7 +176,7 @@ class OpenSet:
             "protocol": self.protocol,
             "distance": self.distance,
             "known_probes": len(self.distances),
-            "strangers": len(self.strangers),
+            "unknown_probes": len(self.unknowns),
             "identities": self.identities,
             "gallery": self.gallery,
             "dir_at_fpir": {f"{rate:g}": self.dir_at_fpir(rate) for rate in self.at},
@@ -185,12 +185,12 @@ class OpenSet:
         }
 
     def _resampled(self, rate: float, rank: int) -> Iterator[float]:
-        owners = np.concatenate([self.labels, self.stranger_labels])
+        owners = np.concatenate([self.labels, self.unknown_labels])
         count, owner = len(np.unique(owners)), np.unique(owners, return_inverse=True)[1]
         known, strangers = owner[: len(self.labels)], owner[len(self.labels) :]
-        order = np.argsort(self.strangers)
+        order = np.argsort(self.unknowns)
         # A known probe is found where its own distance, as a threshold, lets in few enough strangers.
-        before = np.searchsorted(self.strangers[order], self.distances, side="right")
+        before = np.searchsorted(self.unknowns[order], self.distances, side="right")
         named = self.ranks <= rank
         for times in multiplicities(count, resamples=self.resamples, seed=self.seed):
             accepted = np.concatenate([[0], np.cumsum(times[strangers[order]])])

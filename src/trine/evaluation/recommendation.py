@@ -17,7 +17,7 @@ from trine.evaluation.per_query import PerQuery, check_ranks, intervals, mean_in
 from trine.neighbours import NEVER, as_rows
 from trine.shapes import Float, Int64
 
-__all__ = ["Recommendation", "recommendation", "recommendation_of_scores"]
+__all__ = ["Recommendation", "recommendation", "recommendation_from_scores"]
 
 TILE = 2_000_000
 """How many scores stand in memory at once."""
@@ -52,18 +52,18 @@ class Recommendation:
 
     def hit_rate_at(self, k: int) -> float:
         """The share of users with a held-out item among the first `k` (HR@k), for any `k`."""
-        return float(self.per_user("hit_rate_at", k).mean())
+        return float(self.per_query("hit_rate_at", k).mean())
 
     def ndcg_at(self, k: int) -> float:
         """NDCG@k with gains 1 and 0 (Järvelin, Kekäläinen 2002), for any `k`."""
-        return float(self.per_user("ndcg_at", k).mean())
+        return float(self.per_query("ndcg_at", k).mean())
 
     @property
     def mrr(self) -> float:
         """The mean of one over the rank of the first held-out item, over the whole ranking."""
-        return float(self.per_user("mrr").mean())
+        return float(self.per_query("mrr").mean())
 
-    def per_user(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
+    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
         """The value of every user for a figure: what its mean is made of.
 
         Args:
@@ -87,23 +87,23 @@ class Recommendation:
         """The interval of a figure: users are drawn again, the items stay.
 
         Args:
-            figure: As for `per_user`.
+            figure: As for `per_query`.
             *arguments: The k of a figure at k.
 
         Returns:
             The interval, as `mean_interval` makes it.
 
         Raises:
-            InputError: As for `per_user`, or the report was made with `resamples=0`.
+            InputError: As for `per_query`, or the report was made with `resamples=0`.
         """
-        values = self.per_user(figure, *arguments)
+        values = self.per_query(figure, *arguments)
         return mean_interval_of(values, self.users, resamples=self.resamples, seed=self.seed)
 
     def to_json(self) -> dict[str, object]:
         """The figures, what stands behind them and the protocol, as values that JSON knows."""
         figures: PerQuery = {
-            "mrr": self.per_user("mrr"),
-            **{name: {k: self.per_user(name, k) for k in self.at} for name in ("hit_rate_at", "ndcg_at")},
+            "mrr": self.per_query("mrr"),
+            **{name: {k: self.per_query(name, k) for k in self.at} for name in ("hit_rate_at", "ndcg_at")},
         }
         return {
             "protocol": self.protocol,
@@ -166,7 +166,7 @@ def recommendation(
         near = pairwise_distances(rows[torch.from_numpy(some)], columns, distance=distance)
         return -near.numpy()
 
-    return recommendation_of_scores(
+    return recommendation_from_scores(
         scores,
         users=len(rows),
         items=len(columns),
@@ -178,7 +178,7 @@ def recommendation(
     )
 
 
-def recommendation_of_scores(
+def recommendation_from_scores(
     scores: Scores,
     *,
     users: int,
@@ -210,7 +210,7 @@ def recommendation_of_scores(
 
     Example:
         >>> popular = np.array([3.0, 1.0, 2.0])
-        >>> report = recommendation_of_scores(
+        >>> report = recommendation_from_scores(
         ...     lambda some: np.tile(popular, (len(some), 1)), users=1, items=3,
         ...     held_out=np.array([[0, 2]]), seen=np.array([[0, 0]]))
         >>> report.hit_rate_at(1)

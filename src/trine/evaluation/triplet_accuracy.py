@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trine.distances import Distance, check_distance, paired_distances
 from trine.errors import InputError
-from trine.evaluation.index_arrays import named_rows
+from trine.evaluation.index_arrays import index_rows
 from trine.evaluation.intervals import (
     LEVEL,
     RESAMPLES,
@@ -29,11 +29,11 @@ from trine.neighbours import as_rows
 from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int, Int64
 
-__all__ = ["Consistency", "TripletAgreement", "consistency", "triplet_agreement"]
+__all__ = ["TripletAccuracy", "TripletConsistency", "triplet_accuracy", "triplet_consistency"]
 
 
 @dataclass(frozen=True)
-class Consistency:
+class TripletConsistency:
     """How far judgements agree among themselves.
 
     Attributes:
@@ -49,15 +49,15 @@ class Consistency:
     ceiling: float
 
 
-def consistency(triplets: Int64[np.ndarray, "t 3"]) -> Consistency:
+def triplet_consistency(triplets: Int64[np.ndarray, "t 3"]) -> TripletConsistency:
     """Counts the judgements that repeat others, and those that contradict others.
 
     Args:
         triplets: Rows of anchor, positive and negative; at least one.
 
     Example:
-        >>> consistency(np.array([[0, 1, 2], [0, 1, 2], [0, 2, 1], [1, 0, 2]]))
-        Consistency(triplets=4, duplicates=1, contradictions=3, ceiling=0.75)
+        >>> triplet_consistency(np.array([[0, 1, 2], [0, 1, 2], [0, 2, 1], [1, 0, 2]]))
+        TripletConsistency(triplets=4, duplicates=1, contradictions=3, ceiling=0.75)
     """
     both = np.concatenate([triplets, triplets[:, [0, 2, 1]]])
     rows, inverse = np.unique(both, axis=0, return_inverse=True)
@@ -68,7 +68,7 @@ def consistency(triplets: Int64[np.ndarray, "t 3"]) -> Consistency:
     counts, reverse = there[there > 0], opposite[there > 0]
     # Each pair of opposites stands in the table twice.
     best = np.where(reverse > 0, np.maximum(counts, reverse) / 2, counts)
-    return Consistency(t, t - len(counts), int(counts[reverse > 0].sum()), float(best.sum() / t))
+    return TripletConsistency(t, t - len(counts), int(counts[reverse > 0].sum()), float(best.sum() / t))
 
 
 class MarginHistogram(NamedTuple):
@@ -86,7 +86,7 @@ class MarginHistogram(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class TripletAgreement:
+class TripletAccuracy:
     """How the distances of the embeddings stand to given triplets.
 
     Attributes:
@@ -107,10 +107,10 @@ class TripletAgreement:
     resamples: int
     seed: int
 
-    protocol = "triplet agreement: d(anchor, positive) < d(anchor, negative); a tie is no agreement"
+    protocol = "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie is no agreement"
 
     @property
-    def agreement(self) -> float:
+    def accuracy(self) -> float:
         """The share of triplets whose positive is nearer than the negative: 1 − the generalisation error."""
         return float((self.margins > 0).mean())
 
@@ -142,7 +142,7 @@ class TripletAgreement:
 
         Example:
             >>> rows = np.array([[0.0], [1.0], [3.0]])
-            >>> counted = triplet_agreement(rows, [[0, 1, 2], [0, 2, 1]]).histogram(2)
+            >>> counted = triplet_accuracy(rows, [[0, 1, 2], [0, 2, 1]]).histogram(2)
             >>> counted.edges.tolist(), counted.agree.tolist(), counted.disagree.tolist()
             ([-2.0, 0.0, 2.0], [0, 1], [1, 0])
         """
@@ -158,16 +158,16 @@ class TripletAgreement:
         )
         return MarginHistogram(edges, agree, disagree)
 
-    def interval(self, figure: str = "agreement") -> Interval:
+    def interval(self, figure: str = "accuracy") -> Interval:
         """The interval of the agreement, by the bootstrap over anchors, or over the groups that were given.
 
         Args:
-            figure: `"agreement"`.
+            figure: `"accuracy"`.
 
         Raises:
             InputError: The figure is unknown, or no intervals were asked for.
         """
-        check_figure(figure, ("agreement",))
+        check_figure(figure, ("accuracy",))
         check_resamples(self.resamples)
         return mean_interval(
             (self.margins > 0).astype(float), self.groups, resamples=self.resamples, seed=self.seed
@@ -178,7 +178,7 @@ class TripletAgreement:
         intervals: dict[str, object] | None = None
         if self.resamples:
             agreement = self.interval().to_json()
-            intervals = {"level": LEVEL, "resamples": self.resamples, "agreement": agreement}
+            intervals = {"level": LEVEL, "resamples": self.resamples, "accuracy": agreement}
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -186,7 +186,7 @@ class TripletAgreement:
             "duplicates": self.duplicates,
             "contradictions": self.contradictions,
             "ties": self.ties,
-            "agreement": self.agreement,
+            "accuracy": self.accuracy,
             "ceiling": self.ceiling,
             "resampled": self.grouped_by,
             "groups": len(np.unique(self.groups)),
@@ -194,11 +194,11 @@ class TripletAgreement:
         }
 
     @cached_property
-    def _consistency(self) -> Consistency:
-        return consistency(self.triplets)
+    def _consistency(self) -> TripletConsistency:
+        return triplet_consistency(self.triplets)
 
 
-def triplet_agreement(
+def triplet_accuracy(
     embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
     triplets: Int[np.ndarray, "t 3"] | Int[Tensor, "t 3"] | Sequence[Sequence[int]],
     *,
@@ -206,7 +206,7 @@ def triplet_agreement(
     groups: Labels | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> TripletAgreement:
+) -> TripletAccuracy:
     """Counts how many given triplets, such as people's judgements, the embeddings satisfy.
 
     A triplet says: the positive is more like the anchor than the negative is. It is satisfied where
@@ -234,18 +234,18 @@ def triplet_agreement(
 
     Example:
         >>> rows = np.array([[0.0], [1.0], [3.0]])
-        >>> report = triplet_agreement(rows, np.array([[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]]))
-        >>> report.agreement, report.ties, report.contradictions, report.ceiling
+        >>> report = triplet_accuracy(rows, np.array([[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]]))
+        >>> report.accuracy, report.ties, report.contradictions, report.ceiling
         (0.75, 0, 2, 0.75)
     """
     check_distance(distance)
     check_count(resamples)
     rows = as_rows(embeddings, name="embeddings")
-    listed = named_rows(triplets, columns=3, items=len(rows), name="triplet")
+    listed = index_rows(triplets, columns=3, items=len(rows), name="triplet")
     _check(listed)
     drawn = listed[:, 0] if groups is None else codes(groups, items=len(listed), name="groups")
     nearer, farther = (_distances(rows, listed[:, [0, other]], distance) for other in (1, 2))
-    return TripletAgreement(
+    return TripletAccuracy(
         listed,
         farther - nearer,
         np.unique(drawn, return_inverse=True)[1].astype(np.int64),
@@ -258,7 +258,7 @@ def triplet_agreement(
 
 def _check(triplets: Int64[np.ndarray, "t 3"]) -> None:
     if not len(triplets):
-        raise InputError("triplet agreement needs at least one triplet, given none")
+        raise InputError("triplet accuracy needs at least one triplet, given none")
     anchor, positive, negative = triplets.T
     twice = (anchor == positive) | (anchor == negative) | (positive == negative)
     if twice.any():

@@ -11,8 +11,8 @@ from torch import Tensor
 from trine.data import Dataset, read_pairs
 from trine.distances import Distance, check_distance
 from trine.errors import InputError
-from trine.evaluation.all_pairs import every_pair
-from trine.evaluation.index_arrays import named_rows, yes_or_no
+from trine.evaluation.all_pairs import all_pairs
+from trine.evaluation.index_arrays import boolean_flags, index_rows
 from trine.evaluation.intervals import check_count
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.lfw_folds import judge_folds
@@ -22,7 +22,7 @@ from trine.evaluation.verification_report import Verification
 from trine.neighbours import as_rows
 from trine.shapes import Bool, Float, Int, Int64, Shaped
 
-__all__ = ["Verification", "pairs_of", "verification"]
+__all__ = ["Verification", "load_pairs", "verification"]
 
 MAX_PAIRS = 200_000_000
 """Up to so many pairs all are measured unless asked otherwise: those of 20,000 items, in some seconds."""
@@ -77,8 +77,8 @@ def verification(
     identity = None if labels is None else codes(labels, items=len(rows))
     identities = None if identity is None else len(np.unique(identity))
     if pairs is not None:
-        listed = named_rows(pairs, columns=2, items=len(rows), name="pair")
-        said = None if same is None else yes_or_no(same, lines=len(listed), name="same")
+        listed = index_rows(pairs, columns=2, items=len(rows), name="pair")
+        said = None if same is None else boolean_flags(same, lines=len(listed), name="same")
         return _of_pairs(
             rows,
             listed,
@@ -93,7 +93,7 @@ def verification(
     if identity is None or same is not None or fold is not None:
         raise InputError("verification needs labels, or pairs together with same; give one of the two")
     if max_pairs is None or len(rows) * (len(rows) - 1) // 2 <= max_pairs:
-        measured = every_pair(rows, identity, distance=distance, seed=seed)
+        measured = all_pairs(rows, identity, distance=distance, seed=seed)
         protocol = "verification: all pairs"
     else:
         size = min(max_pairs, HELD)
@@ -103,7 +103,7 @@ def verification(
     return Verification(measured, identities, distance, protocol, at, resamples=resamples, seed=seed)
 
 
-def pairs_of(
+def load_pairs(
     dataset: Dataset, path: str | Path
 ) -> tuple[Int64[np.ndarray, "p 2"], Bool[np.ndarray, " p"], Int64[np.ndarray, " p"] | None]:
     """Reads a list of pairs and finds its items in a data set: what `verification` takes.

@@ -12,7 +12,7 @@ runs/faces/
   picture.png     nearest-neighbour rows and the 2-D map of the test part
 """
 
-from trine.evaluation.listed_pairs import Listed, listed_pairs
+from trine.evaluation.listed_pairs import ListedPairs, listed_pairs
 from trine.pipelines.audit import (
     AuditReport,
     audit_run,
@@ -45,7 +45,7 @@ __all__ = [
     "Comparison",
     "Examination",
     "JudgedReport",
-    "Listed",
+    "ListedPairs",
     "Metrics",
     "MiningReport",
     "RecommendationReport",

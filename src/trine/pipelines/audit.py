@@ -9,7 +9,7 @@ from pathlib import Path
 from trine.data import Dataset
 from trine.encoders import load
 from trine.errors import InputError
-from trine.evaluation import Audit, SuspectLabel, audit
+from trine.evaluation import LabelErrors, SuspectLabel, find_label_errors
 from trine.io import output_file, write_text
 from trine.pipelines.split_record import Part, check_part, counted, part_of
 
@@ -32,7 +32,7 @@ class AuditReport:
 
     items: str
     dataset: Dataset
-    audit: Audit
+    audit: LabelErrors
     suspects: tuple[SuspectLabel, ...]
 
     def __str__(self) -> str:
@@ -75,7 +75,7 @@ def audit_run(run: str | Path, dataset: Dataset, *, part: Part = "all", top: int
     positions, words = part_of(run, dataset, part)
     chosen = dataset.subset(positions)
     labels = [chosen.identity(at) for at in range(len(chosen))]
-    found = audit(encoder.embed(chosen), labels, names=chosen.names, distance=encoder.distance)
+    found = find_label_errors(encoder.embed(chosen), labels, names=chosen.names, distance=encoder.distance)
     return AuditReport(f"{words} ({counted(chosen)})", chosen, found, found.suspects(top))
 
 

@@ -15,7 +15,7 @@ from trine.encoders import Encoder, EncoderRecipe, load
 from trine.errors import CalibrationError, DataError, SettingError
 from trine.evaluation import calibrate
 from trine.evaluation.calibration import Support
-from trine.evaluation.listed_pairs import HeldOut, Listed, listed_pairs
+from trine.evaluation.listed_pairs import HeldOut, ListedPairs, listed_pairs
 from trine.io import write_json, write_text
 from trine.model import read_model, write_model
 from trine.pipelines.baseline import start_of
@@ -149,7 +149,7 @@ def measure(
     far: float,
     recipe: Recipe | None,
     doctor: tuple[Diagnosis, ...] = (),
-    listed: Listed | None = None,
+    listed: ListedPairs | None = None,
     held_out: HeldOut | None = None,
     judged: Int64[np.ndarray, "t 3"] | None = None,
     trained: Dataset | None = None,
@@ -247,7 +247,7 @@ def _before(
     *,
     recipe: EncoderRecipe | None,
     far: float,
-    listed: Listed | None,
+    listed: ListedPairs | None,
     held_out: HeldOut | None,
     judged: Int64[np.ndarray, "t 3"] | None,
     gallery: Dataset | None,

@@ -19,7 +19,7 @@ from trine.data import (
 )
 from trine.encoders import Towers, save
 from trine.errors import Argument, GalleryError, SettingError, nearest
-from trine.evaluation import Recommendation, recommendation, recommendation_of_scores
+from trine.evaluation import Recommendation, recommendation, recommendation_from_scores
 from trine.gallery import Enrolment, Entry, Gallery
 from trine.io import write_json
 from trine.shapes import Float
@@ -214,7 +214,7 @@ def measure_scores(
     held_out, seen = _asked(interactions, parts, part)
     shape = (len(interactions.users), len(interactions.items))
     every = np.broadcast_to(scores, shape)
-    return recommendation_of_scores(
+    return recommendation_from_scores(
         lambda some: every[some],
         users=shape[0],
         items=shape[1],
@@ -283,7 +283,7 @@ def _lines(report: Recommendation, k: int) -> list[tuple[str, float, str]]:
         ("MRR", "mrr", ()),
     )
     return [
-        (name, float(report.per_user(figure, *rank).mean()), str(report.interval(figure, *rank)))
+        (name, float(report.per_query(figure, *rank).mean()), str(report.interval(figure, *rank)))
         for name, figure, rank in figures
     ]
 

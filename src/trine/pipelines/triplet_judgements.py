@@ -12,7 +12,7 @@ from trine.data.triplet_split import JudgementMethod
 from trine.distances import Distance
 from trine.encoders import Encoder, load, save
 from trine.errors import SettingError
-from trine.evaluation import Consistency, TripletAgreement, consistency, triplet_agreement
+from trine.evaluation import TripletAccuracy, TripletConsistency, triplet_accuracy, triplet_consistency
 from trine.io import write_json, write_text
 from trine.model import read_model
 from trine.pipelines.baseline import PRETRAINED, prepared_rows, start_of
@@ -75,7 +75,7 @@ def train_judged(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     recipe = load_recipe("judgements", overrides={"training.steps": 30})
         ...     report = train_judged(data, judged, recipe, out=f"{folder}/run")
-        >>> report.after.agreement > report.before.agreement
+        >>> report.after.accuracy > report.before.accuracy
         True
     """
     listed = triplets.positions(dataset.names)
@@ -108,7 +108,7 @@ def train_judged(
         run=run.path,
         recipe=recipe,
         trained_on=learned,
-        given=consistency(listed),
+        given=triplet_consistency(listed),
         doctor=read_findings(run)[1],
         notes=(left,) if parts.left_out else (),
     )
@@ -157,7 +157,7 @@ def evaluate_judged(
         run=run_of(Path(run)),
         recipe=recipe_of(run),
         trained_on=read_model(Path(run)).trained_on,
-        given=consistency(listed),
+        given=triplet_consistency(listed),
     )
 
 
@@ -191,7 +191,7 @@ def measure_judged(
     run: Path,
     recipe: Recipe | None,
     trained_on: str,
-    given: Consistency,
+    given: TripletConsistency,
     doctor: tuple[Diagnosis, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> JudgedReport:
@@ -220,7 +220,7 @@ def measure_judged(
     chosen = dataset.subset(used)
     items = replace(chosen, labels=np.full(len(chosen), -1, dtype=np.int64), identities=())
     embeddings = encoder.embed(items)
-    after = triplet_agreement(embeddings, listed, distance=encoder.distance)
+    after = triplet_accuracy(embeddings, listed, distance=encoder.distance)
     before, how = _before(encoder, items, listed, recipe)
     report = JudgedReport(folder, name_of(dataset), part, before, how, after, given, doctor, notes)
     look = view(embeddings, items.labels, distance=encoder.distance)
@@ -239,7 +239,7 @@ def _fitted(
     distance = recipe.loss.distance
 
     def merit(embeddings: Float32[np.ndarray, "n d"], _: Int64[np.ndarray, " n"]) -> float:
-        return triplet_agreement(embeddings, looked_at, distance=distance, resamples=0).agreement
+        return triplet_accuracy(embeddings, looked_at, distance=distance, resamples=0).accuracy
 
     return fit(
         dataset.subset(trained),
@@ -270,7 +270,7 @@ def _items_of(parts: TripletSplit) -> dict[str, Int64[np.ndarray, " n"]]:
 
 def _before(
     encoder: Encoder, items: Dataset, triplets: Int64[np.ndarray, "t 3"], recipe: Recipe | None
-) -> tuple[TripletAgreement | None, str]:
+) -> tuple[TripletAccuracy | None, str]:
     """The most that the raw items reach on these very judgements, and how."""
     given: dict[str, Float32[np.ndarray, "n d"]] = {}
     if (raw := prepared_rows(encoder, items)) is not None:
@@ -287,9 +287,9 @@ def _before(
     if not given:
         return None, ""
     found = {
-        f"{words}, {called} distance": triplet_agreement(rows, triplets, distance=distance)
+        f"{words}, {called} distance": triplet_accuracy(rows, triplets, distance=distance)
         for words, rows in given.items()
         for called, distance in WAYS
     }
-    best = max(found, key=lambda words: found[words].agreement)
+    best = max(found, key=lambda words: found[words].accuracy)
     return found[best], f"{best}, the best of {len(found)} ways on these judgements"

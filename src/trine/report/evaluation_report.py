@@ -15,20 +15,20 @@ from trine.distances import Distance
 from trine.evaluation import (
     Clustering,
     Identification,
+    KnnClassification,
     OpenSet,
-    Recognition,
     Retrieval,
-    TripletAgreement,
+    TripletAccuracy,
     Verification,
     clustering,
     identification,
+    knn_classification,
     open_set,
-    recognition,
     retrieval,
-    triplet_agreement,
+    triplet_accuracy,
     verification,
 )
-from trine.evaluation.listed_pairs import Judged, Listed
+from trine.evaluation.listed_pairs import AtThreshold, ListedPairs
 from trine.mining import census
 from trine.report.metrics_table import FPIR, NEIGHBOURS, printed_lines, short_lines
 from trine.shapes import Float32, Int64
@@ -38,7 +38,9 @@ from trine.triplets import Census
 CENSUS_ITEMS = 2000
 RAW = "the raw pictures or features, compared as they are"
 
-Measured = Retrieval | Verification | Clustering | Identification | OpenSet | Recognition | TripletAgreement
+Measured = (
+    Retrieval | Verification | Clustering | Identification | OpenSet | KnnClassification | TripletAccuracy
+)
 """One of the reports of `Metrics`."""
 
 
@@ -51,13 +53,13 @@ class Metrics:
         verification: Every pair of items is the same, or is not.
         clustering: The items put together at the model's threshold; None without one.
         pairs: The pairs of a list; None without one.
-        pairs_judged: The same pairs at the threshold of others; None where no others chose one.
+        pairs_at_threshold: The same pairs at the threshold of others; None where no others chose one.
         identification: Every item looks for its identity on other cameras; None without cameras.
         open_set: Every item looks for its identity among the training part, which may not have it; None where
             all have it, or none.
-        recognition: The nearest items of the training part vote on who every item is; None where none of
-            these identities was trained on.
-        agreement: Triplets that people judged; None without any.
+        knn_classification: The nearest items of the training part vote on the identity of every item; None
+            where none of these identities was trained on.
+        triplet_accuracy: Triplets that people judged; None without any.
     """
 
     retrieval: Retrieval
@@ -66,9 +68,9 @@ class Metrics:
     pairs: Verification | None = None
     identification: Identification | None = None
     open_set: OpenSet | None = None
-    recognition: Recognition | None = None
-    pairs_judged: Judged | None = None
-    agreement: TripletAgreement | None = None
+    knn_classification: KnnClassification | None = None
+    pairs_at_threshold: AtThreshold | None = None
+    triplet_accuracy: TripletAccuracy | None = None
 
     def headline(self, far: float) -> dict[str, float]:
         """The figures of the short table: all in [0, 1], larger is better.
@@ -207,7 +209,7 @@ def compute_metrics(
     far: float,
     threshold: float | None = None,
     linkage: Linkage = "connected",
-    listed: Listed | None = None,
+    listed: ListedPairs | None = None,
     pairs_threshold: float | None = None,
     cameras: np.ndarray | None = None,
     gallery: tuple[Float32[np.ndarray, "m d"], Int64[np.ndarray, " m"]] | None = None,
@@ -255,9 +257,9 @@ def compute_metrics(
         else None,
         None
         if gallery is None
-        else recognition(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
-        None if pairs is None or pairs_threshold is None else Judged(pairs, pairs_threshold),
-        None if judged is None else triplet_agreement(embeddings, judged, distance=distance),
+        else knn_classification(embeddings, labels, *gallery, k=NEIGHBOURS, distance=distance),
+        None if pairs is None or pairs_threshold is None else AtThreshold(pairs, pairs_threshold),
+        None if judged is None else triplet_accuracy(embeddings, judged, distance=distance),
     )
 
 
@@ -319,14 +321,14 @@ def sized(measured: Measured) -> str:
     if isinstance(measured, OpenSet):
         return (
             f"{len(measured.distances):,} probes of {measured.identities:,} known identities and "
-            f"{len(measured.strangers):,} strangers, {measured.gallery:,} items enrolled"
+            f"{len(measured.unknowns):,} strangers, {measured.gallery:,} items enrolled"
         )
     if isinstance(measured, Clustering):
         at = f" at distance {measured.how['threshold']:.3f}" if measured.how else ""
         return f"{measured.clusters:,} clusters of {measured.identities:,} identities{at}"
-    if isinstance(measured, TripletAgreement):
+    if isinstance(measured, TripletAccuracy):
         return f"{len(measured.triplets):,} triplets, of which {measured.contradictions:,} contradict others"
-    if isinstance(measured, Recognition):
+    if isinstance(measured, KnnClassification):
         alone = f", {measured.unmatched:,} of an identity that was not left out" if measured.unmatched else ""
         return f"{len(measured.probes):,} items among {measured.gallery:,} that were trained on{alone}"
     pairs = f"{measured.genuine_pairs:,} pairs of one identity, {measured.impostor_pairs:,} of two"

@@ -86,7 +86,7 @@ _PRINTED = {
     "identification": ("across cameras", ("CMC rank 1", "mAP")),
     "open_set": ("among strangers", tuple(f"DIR at FPIR {100 * rate:g} %" for rate in FPIR)),
     "pairs": ("listed pairs", ("accuracy", _JUDGED, "ROC AUC", "TAR at FAR 1 %")),
-    "agreement": ("judged", ("triplet agreement",)),
+    "triplet_accuracy": ("judged", ("triplet accuracy",)),
 }
 
 
@@ -130,13 +130,13 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
         "open_set": tuple(
             Headline(f"DIR at FPIR {100 * rate:g} %", "open_set", "dir_at_fpir", (rate,)) for rate in FPIR
         ),
-        "recognition": (
+        "knn_classification": (
             _KNN,
-            Headline("the same, each identity alike", "recognition", "balanced_accuracy"),
+            Headline("the same, each identity alike", "knn_classification", "balanced_accuracy"),
         ),
         "pairs": (
             Headline("accuracy", "pairs", "accuracy"),
-            Headline(_JUDGED, "pairs_judged", "accuracy"),
+            Headline(_JUDGED, "pairs_at_threshold", "accuracy"),
             Headline("ROC AUC", "pairs", "roc_auc"),
             Headline("EER", "pairs", "eer", larger_is_better=False),
             *(_tar(rate, "pairs") for rate in sorted({0.01, far}, reverse=True)),
@@ -149,11 +149,11 @@ def long_lines(far: float) -> dict[str, tuple[Headline, ...]]:
             ),
             *(Headline(name, "clustering", name.lower()) for name in ("ARI", "NMI", "AMI")),
         ),
-        "agreement": (Headline("triplet agreement", "agreement", "agreement"),),
+        "triplet_accuracy": (Headline("triplet accuracy", "triplet_accuracy", "accuracy"),),
     }
 
 
-_KNN = Headline(f"kNN accuracy (k={NEIGHBOURS}, against the training part)", "recognition", "accuracy")
+_KNN = Headline(f"kNN accuracy (k={NEIGHBOURS}, against the training part)", "knn_classification", "accuracy")
 
 
 def _tar(rate: float, report: str = "verification") -> Headline:

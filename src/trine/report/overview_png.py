@@ -12,7 +12,7 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.distances import Distance
 from trine.errors import InputError, require
-from trine.evaluation.triplet_accuracy import TripletAgreement
+from trine.evaluation.triplet_accuracy import TripletAccuracy
 from trine.evaluation.verification import verification
 from trine.neighbours import as_rows
 from trine.report.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
@@ -29,7 +29,7 @@ def picture(
     distance: Distance = "euclidean",
     threshold: float | None = None,
     look: View | None = None,
-    judged: TripletAgreement | None = None,
+    judged: TripletAccuracy | None = None,
 ) -> Path:
     """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
 
@@ -181,7 +181,7 @@ def _draw_histogram(
     title(axes, "Distances of pairs", subtitle)
 
 
-def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
+def _draw_margins(axes: Any, judged: TripletAccuracy) -> None:
     counted = judged.histogram(70)
     for counts, colour, name in (
         (counted.agree, RIGHT, "agrees"),
@@ -195,7 +195,7 @@ def _draw_margins(axes: Any, judged: TripletAgreement) -> None:
     _finish(
         axes, counted.edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
     )
-    title(axes, "Judgements", f"the embeddings agree with {judged.agreement:.1%}")
+    title(axes, "Judgements", f"the embeddings agree with {judged.accuracy:.1%}")
 
 
 def _with_room(axes: Any) -> float:

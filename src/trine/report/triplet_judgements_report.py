@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from trine.evaluation import Consistency, TripletAgreement
+from trine.evaluation import TripletAccuracy, TripletConsistency
 from trine.evaluation.intervals import Interval
 from trine.training import Diagnosis
 
-FIGURE = "triplet agreement"
+FIGURE = "triplet accuracy"
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class JudgedReport:
     folder: Path
     data: str
     part: str
-    before: TripletAgreement | None
+    before: TripletAccuracy | None
     how: str
-    after: TripletAgreement
-    given: Consistency
+    after: TripletAccuracy
+    given: TripletConsistency
     doctor: tuple[Diagnosis, ...] = ()
     notes: tuple[str, ...] = ()
 
     def headline(self) -> dict[str, float]:
         """The figures for the model's card."""
-        return {FIGURE: self.after.agreement}
+        return {FIGURE: self.after.accuracy}
 
     def interval(self) -> Interval | None:
         """The interval of the agreement after training; None where there are too few anchors for one."""
@@ -53,8 +53,8 @@ class JudgedReport:
         return {
             "data": self.data,
             "part": self.part,
-            "before_training": None if before is None else {"triplet_agreement": before},
-            "after_training": {"triplet_agreement": self.after.to_json()},
+            "before_training": None if before is None else {"triplet_accuracy": before},
+            "after_training": {"triplet_accuracy": self.after.to_json()},
             "judgements_given": asdict(self.given),
             "calibration": None,
             "doctor": [asdict(found) for found in self.doctor],
@@ -73,9 +73,9 @@ class JudgedReport:
         )
 
     def __str__(self) -> str:
-        was = "-" if self.before is None else f"{self.before.agreement:.3f}"
+        was = "-" if self.before is None else f"{self.before.accuracy:.3f}"
         interval = self.interval()
-        row = f"{FIGURE}   {was:>6}   {self.after.agreement:.3f}"
+        row = f"{FIGURE}   {was:>6}   {self.after.accuracy:.3f}"
         lines = [
             f"{self.data}, {self.part}",
             f"{'':{len(FIGURE)}}   before   after   (95 % interval)",

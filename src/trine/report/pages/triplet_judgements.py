@@ -86,15 +86,15 @@ def _stat(report: JudgedReport) -> Stat:
     interval = report.interval()
     words = [] if interval is None else [str(interval)]
     if report.before is not None:
-        words.append(f"before {report.before.agreement:.3f}")
-    return Stat(FIGURE, f"{report.after.agreement:.3f}", tuple(words))
+        words.append(f"before {report.before.accuracy:.3f}")
+    return Stat(FIGURE, f"{report.after.accuracy:.3f}", tuple(words))
 
 
 def _figures(report: JudgedReport) -> Section:
     after, before, interval = report.after, report.before, report.interval()
     ends = (None, None) if interval is None else (interval.low, interval.high)
-    bar = range_bar(after.agreement, *ends, before=None if before is None else before.agreement)
-    row: list[Child] = [FIGURE, bar, figure(after.agreement, interval)]
+    bar = range_bar(after.accuracy, *ends, before=None if before is None else before.accuracy)
+    row: list[Child] = [FIGURE, bar, figure(after.accuracy, interval)]
     head = ["figure", "0 to 1", "after training, 95 % interval"]
     lead = (
         "How many judgements have the positive nearer to the anchor than the negative; by chance a half. "
@@ -103,7 +103,7 @@ def _figures(report: JudgedReport) -> Section:
     if before is not None:
         head.append("before")
         known = before.interval()
-        row.append(figure(before.agreement, known if known.known else None))
+        row.append(figure(before.accuracy, known if known.known else None))
         lead += f" Before training: {report.how} (the ring on the bar)."
     return Section("figures", "Metrics", lead, table(head, [row], words=2))
 

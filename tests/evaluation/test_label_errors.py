@@ -12,8 +12,8 @@ from support.paths import SHARED_DATA
 from trine.data import load
 from trine.distances import DISTANCES
 from trine.errors import InputError
-from trine.evaluation import audit, label_scores
-from trine.evaluation.label_scores import neighbour_votes
+from trine.evaluation import find_label_errors
+from trine.evaluation.label_scores import label_scores
 from trine.neighbours import nearest_neighbours
 
 REID = SHARED_DATA / "reid_cuhk01"
@@ -64,7 +64,7 @@ def test_equals_the_naive_twin(points, k):
     rows = np.array([p[:2] for p in points], np.float64)
     labels = np.unique([p[2] for p in points], return_inverse=True)[1].astype(np.int64)
     neighbours = nearest_neighbours(rows, k=k).indices
-    found = neighbour_votes(neighbours, labels)
+    found = label_scores(neighbours, labels)
     score, looks_like, tallies = naive_votes(neighbours.tolist(), labels.tolist())
     np.testing.assert_allclose(found.score, score, atol=1e-12)
     # Where two others have as many votes, but for rounding, either will do.
@@ -97,7 +97,7 @@ def test_twins_are_found_whatever_the_distance(name):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     labels = np.arange(61) % 12
     assert len({labels[i] for i in (7, 20, 33)}) == 3
-    found = audit(rows, labels, distance=name, neighbours=60)
+    found = find_label_errors(rows, labels, distance=name, neighbours=60)
     # On the unit sphere all three distances say the same, one of them squared.
     np.testing.assert_allclose(found.twin_scores, naive_twins(rows, labels), atol=1e-6)
     assert found.twins[[7, 20, 33]].tolist() == [20, 33, 20]
@@ -119,7 +119,7 @@ def flipped(labels, share, seed=0):
 def test_wrong_labels_come_first_on_digits(share, seed):
     digits = load_digits()
     labels, wrong = flipped(digits.target, share, seed)
-    found = audit(digits.data, labels)
+    found = find_label_errors(digits.data, labels)
     assert wrong[found.ranking[: wrong.sum()]].mean() > 0.93
     suspects = found.suspects()
     assert 0.8 * wrong.sum() < len(suspects) < 1.3 * wrong.sum()
@@ -133,7 +133,7 @@ def test_overlapping_classes_do_not_drown_a_wrong_label():
     rows = np.concatenate([random.normal(size=(200, 2)), random.normal(size=(101, 2)) + 20])
     labels = np.repeat(["coat", "pullover", "boot"], [100, 100, 101])
     labels[-1] = "coat"
-    found = audit(rows, labels)
+    found = find_label_errors(rows, labels)
     assert found.ranking[0] == 300
     assert found.votes.score[300] > 0.5
     first = found.suspects(1)[0]
@@ -146,11 +146,11 @@ def test_neither_order_nor_names_nor_scale_matter():
     digits = load_digits()
     labels, _ = flipped(digits.target[:500], 0.04)
     rows = digits.data[:500] + np.random.default_rng(2).normal(size=(500, 64))  # no ties
-    found = audit(rows, labels)
+    found = find_label_errors(rows, labels)
     order = np.random.default_rng(1).permutation(500)
-    other = audit(rows[order] * 64, 10**17 - labels[order] * 10**15)
+    other = find_label_errors(rows[order] * 64, 10**17 - labels[order] * 10**15)
     np.testing.assert_allclose(other.scores, found.scores[order], atol=1e-9)
-    again = audit(rows, labels.tolist())
+    again = find_label_errors(rows, labels.tolist())
     assert [str(one) for one in again.suspects(50)] == [str(one) for one in found.suspects(50)]
 
 
@@ -161,7 +161,7 @@ def test_one_picture_under_two_identities_comes_first():
     names = sorted(path.name for path in REID.glob("*.jpg"))
     pixels = [np.asarray(pil.open(REID / name).convert("L").resize((15, 40))).ravel() for name in names]
     labels = [name[:4] for name in names]
-    found = audit(np.array(pixels, dtype=np.float32), labels, names=names)
+    found = find_label_errors(np.array(pixels, dtype=np.float32), labels, names=names)
     first = found.suspects(4)
     pairs = {(one.label, one.looks_like) for one in first}
     assert pairs == {("0162", "0257"), ("0257", "0162"), ("0231", "0331"), ("0331", "0231")}
@@ -177,14 +177,14 @@ def test_wrong_labels_of_clothes_come_first():
         pytest.skip(str(error))
     pixels = np.stack([data.items[i].ravel() for i in range(6000)]).astype(np.float32)
     labels, wrong = flipped(data.labels[:6000], 0.02)
-    found = audit(pixels, labels)
+    found = find_label_errors(pixels, labels)
     assert wrong[found.ranking[: wrong.sum()]].mean() > 0.65
     assert wrong[found.ranking[: wrong.sum() // 2]].mean() >= 0.9
 
 
 def test_an_identity_of_one_item_has_no_vote_but_may_have_a_twin():
     rows = np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [4.01]])
-    found = audit(rows, ["a", "a", "a", "b", "b", "c"])
+    found = find_label_errors(rows, ["a", "a", "a", "b", "b", "c"])
     assert found.votes.score[5] == 0
     assert found.twin_scores[5] == pytest.approx(1 - 0.02, abs=1e-6)
     assert found.suspects(1)[0].row in (4, 5)
@@ -192,7 +192,7 @@ def test_an_identity_of_one_item_has_no_vote_but_may_have_a_twin():
 
 
 def test_collapsed_embeddings_accuse_nobody():
-    found = audit(np.ones((40, 3)), np.arange(40) % 2)
+    found = find_label_errors(np.ones((40, 3)), np.arange(40) % 2)
     assert (found.twins == -1).all()
     assert found.likely == 0
     assert (found.usual_distance, found.twin_scores.max()) == (0, 0)
@@ -201,7 +201,7 @@ def test_collapsed_embeddings_accuse_nobody():
 def test_json_carries_the_suspects():
     rows = np.array([[0.0], [1.0], [2.0], [2.01], [9.0]])
     plain = json.loads(
-        json.dumps(audit(rows, [3, 3, 3, 4, 4], names=list("vwxyz")).to_json(), allow_nan=False)
+        json.dumps(find_label_errors(rows, [3, 3, 3, 4, 4], names=list("vwxyz")).to_json(), allow_nan=False)
     )
     assert plain["protocol"].startswith("audit: ")
     assert (plain["items"], plain["identities"], plain["neighbours"], plain["likely_wrong"]) == (5, 2, 4, 2)
@@ -213,14 +213,14 @@ def test_json_carries_the_suspects():
 def test_what_cannot_be_used_is_named():
     rows = np.zeros((3, 2))
     with pytest.raises(InputError, match="at least two identities, given 1"):
-        audit(rows, [1, 1, 1])
+        find_label_errors(rows, [1, 1, 1])
     with pytest.raises(InputError, match="labels must hold one label for each of the 3 items"):
-        audit(rows, [1, 2])
+        find_label_errors(rows, [1, 2])
     with pytest.raises(InputError, match="names must hold one for each of the 3 items, given 1"):
-        audit(rows, [1, 1, 2], names=["a"])
+        find_label_errors(rows, [1, 1, 2], names=["a"])
     with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
-        audit(rows, [1, 1, 2], neighbours=0)
+        find_label_errors(rows, [1, 1, 2], neighbours=0)
     with pytest.raises(InputError, match="embeddings must be finite, row 1 holds NaN"):
-        audit(np.array([[0.0], [np.nan], [1.0]]), [1, 1, 2])
+        find_label_errors(np.array([[0.0], [np.nan], [1.0]]), [1, 1, 2])
     with pytest.raises(InputError, match="top must be at least 0, given -1"):
-        audit(rows, [1, 1, 2]).suspects(-1)
+        find_label_errors(rows, [1, 1, 2]).suspects(-1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.paths import SHARED_DATA
 from trine.data import load
 from trine.errors import InputError
-from trine.evaluation import pairs_of, verification
+from trine.evaluation import load_pairs, verification
 
 LFW = SHARED_DATA / "faces_lfw"
 
@@ -58,7 +58,7 @@ def faces():
         pytest.skip("the pictures of Labeled Faces in the Wild are not beside the checkout")
     Image = pytest.importorskip("PIL.Image")
     data, _ = load(LFW / "images")
-    pairs, same, fold = pairs_of(data, LFW / "pairs.csv")
+    pairs, same, fold = load_pairs(data, LFW / "pairs.csv")
     used = np.unique(pairs)
     part = data.subset(used)
     small = [Image.fromarray(part.items[at]).convert("L").resize((12, 12)) for at in range(len(part))]

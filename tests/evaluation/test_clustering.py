@@ -13,7 +13,7 @@ from sklearn import metrics
 from sklearn.datasets import load_digits
 
 from trine.errors import InputError
-from trine.evaluation import clustering, clustering_of
+from trine.evaluation import clustering, clustering_from_assignment
 from trine.evaluation.clustering import INTERVALS
 
 both_labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=16)
@@ -50,7 +50,7 @@ def figures(report, names):
 @given(both_labels)
 def test_equals_the_naive_twins(rows):
     identity, assignment = map(list, zip(*rows, strict=True))
-    report = clustering_of(assignment, identity, resamples=0)
+    report = clustering_from_assignment(assignment, identity, resamples=0)
     np.testing.assert_allclose(figures(report, INTERVALS[:3]), naive_pairs(identity, assignment), atol=1e-12)
     np.testing.assert_allclose(
         figures(report, INTERVALS[3:6]), naive_bcubed(identity, assignment), atol=1e-12
@@ -60,7 +60,9 @@ def test_equals_the_naive_twins(rows):
 @given(both_labels)
 def test_equals_scikit_learn_on_small_sets(rows):
     identity, assignment = map(list, zip(*rows, strict=True))
-    check_against_scikit_learn(clustering_of(assignment, identity, resamples=0), identity, assignment)
+    check_against_scikit_learn(
+        clustering_from_assignment(assignment, identity, resamples=0), identity, assignment
+    )
 
 
 def check_against_scikit_learn(report, identity, assignment):
@@ -96,7 +98,7 @@ def test_equals_scikit_learn_with_many_identities():
     random = np.random.default_rng(0)
     identity = random.zipf(1.6, 20_000).clip(max=3000)
     assignment = np.where(random.random(20_000) < 0.7, identity, random.integers(0, 4000, 20_000))
-    report = clustering_of(assignment, identity, resamples=0)
+    report = clustering_from_assignment(assignment, identity, resamples=0)
     assert 0.05 < report.ami < 0.95
     check_against_scikit_learn(report, identity, assignment)
 
@@ -106,16 +108,16 @@ def test_tiles_give_the_same_expected_information(monkeypatch):
 
     random = np.random.default_rng(1)
     identity, assignment = random.integers(0, 40, 600) ** 2 // 40, random.integers(0, 50, 600) ** 2 // 50
-    whole = clustering_of(assignment, identity).ami
+    whole = clustering_from_assignment(assignment, identity).ami
     monkeypatch.setattr(module, "_TERMS", 100)
-    assert clustering_of(assignment, identity).ami == pytest.approx(whole, abs=1e-12)
+    assert clustering_from_assignment(assignment, identity).ami == pytest.approx(whole, abs=1e-12)
 
 
 def test_names_do_not_matter():
     random = np.random.default_rng(2)
     identity, assignment = random.integers(0, 6, 80), random.integers(0, 8, 80)
-    report = clustering_of(assignment, identity)
-    renamed = clustering_of((7 - assignment) * 2**54 - 2**60, [f"who{i}" for i in identity])
+    report = clustering_from_assignment(assignment, identity)
+    renamed = clustering_from_assignment((7 - assignment) * 2**54 - 2**60, [f"who{i}" for i in identity])
     # Only the order of the sums may differ; the draws belong to the order of the identities.
     np.testing.assert_allclose(figures(renamed, INTERVALS), figures(report, INTERVALS), atol=1e-12)
     assert (renamed.nmi, renamed.ami) == pytest.approx((report.nmi, report.ami), abs=1e-12)
@@ -124,7 +126,7 @@ def test_names_do_not_matter():
 
 def test_counts_that_overflow_32_bits():
     identity = np.repeat([0, 1], 150_000)
-    report = clustering_of(np.zeros(300_000, dtype=np.int64), identity)
+    report = clustering_from_assignment(np.zeros(300_000, dtype=np.int64), identity)
     pairs = 150_000 * 149_999
     assert report.pairwise_precision == 2 * (pairs // 2) / (300_000 * 299_999 // 2)
     assert report.pairwise_recall == 1
@@ -132,13 +134,13 @@ def test_counts_that_overflow_32_bits():
 
 
 def test_extremes_have_their_values():
-    perfect = clustering_of([3, 3, 1, 1], ["a", "a", "b", "b"])
+    perfect = clustering_from_assignment([3, 3, 1, 1], ["a", "a", "b", "b"])
     assert figures(perfect, (*INTERVALS, "nmi", "ami")) == [1] * 9
     assert perfect.interval("ari").to_json() == [1, 1]
-    alone = clustering_of([0, 1, 2], [0, 1, 2])
+    alone = clustering_from_assignment([0, 1, 2], [0, 1, 2])
     assert (alone.ami, alone.nmi, alone.ari, alone.bcubed_f) == (1, 1, 1, 1)
     assert math.isnan(alone.pairwise_precision)
-    apart = clustering_of([0, 1, 2, 3], [0, 0, 1, 1])
+    apart = clustering_from_assignment([0, 1, 2, 3], [0, 0, 1, 1])
     assert math.isnan(apart.pairwise_precision)
     assert (apart.pairwise_recall, apart.pairwise_f, apart.ari) == (0, 0, 0)
 
@@ -187,7 +189,7 @@ def drawn_twin(identity, assignment, resamples, seed):
 def test_intervals_equal_the_twin_that_writes_out_every_draw(rows, seed):
     rows = [*rows, (0, 0), (0, 0), (1, 1), (1, 1)]
     identity, assignment = map(list, zip(*rows, strict=True))
-    report = clustering_of(assignment, identity, resamples=20, seed=seed)
+    report = clustering_from_assignment(assignment, identity, resamples=20, seed=seed)
     for name, ends in drawn_twin(identity, assignment, 20, seed).items():
         np.testing.assert_allclose(report.interval(name).to_json(), ends, atol=1e-9, err_msg=name)
 
@@ -204,11 +206,11 @@ def merged_and_split(random, people=40):
 
 def test_intervals_cover_the_true_figures_as_often_as_they_say():
     random = np.random.default_rng(0)
-    many = [clustering_of(*merged_and_split(random), resamples=0) for _ in range(400)]
+    many = [clustering_from_assignment(*merged_and_split(random), resamples=0) for _ in range(400)]
     true = {name: np.mean([getattr(one, name) for one in many]) for name in INTERVALS}
     studies, covered = 150, dict.fromkeys(INTERVALS, 0)
     for study in range(studies):
-        report = clustering_of(*merged_and_split(random), resamples=100, seed=study)
+        report = clustering_from_assignment(*merged_and_split(random), resamples=100, seed=study)
         for name in INTERVALS:
             found = report.interval(name)
             covered[name] += found.low <= true[name] <= found.high
@@ -224,7 +226,7 @@ def test_json_carries_counts_intervals_and_protocol():
     assert plain["intervals"]["resamples"] == 50
     assert plain["intervals"]["nmi"] is plain["intervals"]["ami"] is None
     assert plain["intervals"]["bcubed_recall"] == [1, 1]
-    given_clusters = clustering_of([0, 1], [0, 1], resamples=0)
+    given_clusters = clustering_from_assignment([0, 1], [0, 1], resamples=0)
     assert given_clusters.protocol == "clustering: given clusters, over all items"
     plain = given_clusters.to_json()
     assert plain["pairwise_f"] is None
@@ -233,12 +235,12 @@ def test_json_carries_counts_intervals_and_protocol():
 
 def test_what_cannot_be_used_is_named():
     with pytest.raises(InputError, match="at least one item, given none"):
-        clustering_of([], [])
+        clustering_from_assignment([], [])
     with pytest.raises(InputError, match="labels must hold one label for each of the 2 items"):
-        clustering_of([0, 1], [0])
+        clustering_from_assignment([0, 1], [0])
     with pytest.raises(InputError, match="resamples must be at least 0, given -1"):
-        clustering_of([0, 1], [0, 1], resamples=-1)
-    report = clustering_of([0, 1], [0, 0], resamples=0)
+        clustering_from_assignment([0, 1], [0, 1], resamples=-1)
+    report = clustering_from_assignment([0, 1], [0, 0], resamples=0)
     with pytest.raises(InputError, match="unknown figure 'bcubed': did you mean 'bcubed_f'"):
         report.interval("bcubed")
     with pytest.raises(InputError, match="nmi has no interval: entropies grow with the number"):

@@ -13,7 +13,7 @@ import trine.evaluation.all_pairs as module
 from support.reference import distance
 from trine.distances import DISTANCES
 from trine.evaluation import verification
-from trine.evaluation.all_pairs import Counted, every_pair
+from trine.evaluation.all_pairs import Counted, all_pairs
 
 RATES = (0.0, 0.0003, 0.001, 0.01, 0.1, 0.37, 1.0)
 
@@ -110,7 +110,7 @@ def test_the_sample_beside_the_counts_is_of_all_pairs_alike(monkeypatch):
     monkeypatch.setattr(module, "HELD", 20_000)
     monkeypatch.setattr(module, "HEIGHT", 64)
     monkeypatch.setattr(module, "WIDTH", 128)
-    found = every_pair(torch.from_numpy(np.tile(x, (100, 1))), np.tile(y, 100), distance="euclidean")
+    found = all_pairs(torch.from_numpy(np.tile(x, (100, 1))), np.tile(y, 100), distance="euclidean")
     impostors = found.owned[1]
     values, counts = np.unique(impostors.distances, return_counts=True)
     wanted = sum(a != b for a, b in itertools.combinations(y, 2))

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 from trine.errors import InputError
-from trine.evaluation import recognition
+from trine.evaluation import knn_classification
 from trine.evaluation.intervals import mean_interval
 
 
@@ -42,7 +42,7 @@ def test_the_vote_is_that_of_plain_loops(seed, k, identities):
     gallery, probes = random.normal(size=(9, 2)), random.normal(size=(5, 2))
     known = random.integers(0, identities, 9)
     own = random.choice(known, 5)
-    report = recognition(probes, own, gallery, known, k=k, resamples=0)
+    report = knn_classification(probes, own, gallery, known, k=k, resamples=0)
     expected = [elected(probe, gallery, known.tolist(), k)[0] for probe in probes]
     assert report.identities[report.voted].tolist() == expected
     assert report.accuracy == pytest.approx(np.mean([a == b for a, b in zip(expected, own, strict=True)]))
@@ -51,10 +51,10 @@ def test_the_vote_is_that_of_plain_loops(seed, k, identities):
 
 def test_a_tie_goes_to_the_one_with_the_nearest():
     gallery = np.array([[1.0], [2.0], [-1.5], [-1.6], [9.0]])
-    report = recognition(np.zeros((1, 1)), ["b"], gallery, ["b", "b", "a", "a", "c"], k=4)
+    report = knn_classification(np.zeros((1, 1)), ["b"], gallery, ["b", "b", "a", "a", "c"], k=4)
     assert report.by_identity() == {"b": 1.0}
     # One more vote outweighs being nearest.
-    assert recognition(np.zeros((1, 1)), ["b"], gallery, ["b", "c", "a", "a", "c"], k=4).accuracy == 0
+    assert knn_classification(np.zeros((1, 1)), ["b"], gallery, ["b", "c", "a", "a", "c"], k=4).accuracy == 0
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
@@ -62,7 +62,7 @@ def test_equals_scikit_learn_on_digits_wherever_its_vote_is_no_tie(k):
     x, own, y, known = digits()
     random = np.random.default_rng(0)  # without exact ties of the distance, which it settles by its own order
     x, y = x + 1e-6 * random.normal(size=x.shape), y + 1e-6 * random.normal(size=y.shape)
-    report = recognition(x, own, y, known, k=k)
+    report = knn_classification(x, own, y, known, k=k)
     theirs = KNeighborsClassifier(k).fit(y, known).predict(x)
     tied = np.array([elected(probe, y, known, k)[1] for probe in x])
     assert 0.9 < report.accuracy < 1.0
@@ -74,7 +74,7 @@ def test_equals_scikit_learn_on_digits_wherever_its_vote_is_no_tie(k):
 def test_figures_of_each_identity_and_their_interval():
     x, own, y, known = digits()
     x = x[:, ::3]  # some of the picture is missing, so that there are mistakes
-    report = recognition(x, own, y[:, ::3], known, k=3, seed=4)
+    report = knn_classification(x, own, y[:, ::3], known, k=3, seed=4)
     hits = np.array([elected(p, y[:, ::3], known, 3)[0] for p in x]) == own
     shares = {str(label): float(hits[own == label].mean()) for label in range(10)}
     assert report.by_identity() == pytest.approx(shares)
@@ -91,13 +91,13 @@ def test_figures_of_each_identity_and_their_interval():
 
 def test_names_and_tensors_give_the_same_and_strangers_are_counted():
     x, own, y, known = digits()
-    plain = recognition(x, own, y, known)
-    named = recognition(
+    plain = knn_classification(x, own, y, known)
+    named = knn_classification(
         torch.from_numpy(x), [f"digit {i}" for i in own], torch.from_numpy(y), [f"digit {i}" for i in known]
     )
     assert named.accuracy == plain.accuracy
     kept = known != 3
-    without = recognition(x, own, y[kept], known[kept])
+    without = knn_classification(x, own, y[kept], known[kept])
     assert without.unmatched == int((own == 3).sum()) > 0
     assert (own[without.probes] != 3).all()
     assert "3" not in without.by_identity()
@@ -106,7 +106,7 @@ def test_names_and_tensors_give_the_same_and_strangers_are_counted():
 @pytest.mark.parametrize("distance", ["squared_euclidean", "cosine"])
 def test_other_distances(distance):
     x, own, y, known = digits()
-    report = recognition(x, own, y, known, k=1, distance=distance)
+    report = knn_classification(x, own, y, known, k=1, distance=distance)
     metric = {"squared_euclidean": "sqeuclidean", "cosine": "cosine"}[distance]
     theirs = KNeighborsClassifier(1, metric=metric).fit(y, known).predict(x)
     assert (report.voted == theirs).mean() > 0.99
@@ -115,14 +115,14 @@ def test_other_distances(distance):
 def test_mistakes_have_their_sentence():
     rows = np.eye(3)
     with pytest.raises(InputError, match="k must be a number of neighbours of at least 1, given 0"):
-        recognition(rows, [0, 1, 2], rows, [0, 1, 2], k=0)
+        knn_classification(rows, [0, 1, 2], rows, [0, 1, 2], k=0)
     with pytest.raises(InputError, match="3 probes and 3 gallery rows that share none"):
-        recognition(rows, [0, 1, 2], rows, [3, 4, 5])
+        knn_classification(rows, [0, 1, 2], rows, [3, 4, 5])
     with pytest.raises(InputError, match="labels of one kind"):
-        recognition(rows, [0, 1, 2], rows, ["0", "1", "2"])
+        knn_classification(rows, [0, 1, 2], rows, ["0", "1", "2"])
     with pytest.raises(InputError, match="gallery_labels must hold one label for each of the 3"):
-        recognition(rows, [0, 1, 2], rows, [0, 1])
+        knn_classification(rows, [0, 1, 2], rows, [0, 1])
     with pytest.raises(InputError, match="unknown figure 'acuracy': did you mean 'accuracy'"):
-        recognition(rows, [0, 1, 2], rows, [0, 1, 2]).interval("acuracy")
+        knn_classification(rows, [0, 1, 2], rows, [0, 1, 2]).interval("acuracy")
     with pytest.raises(InputError, match="resamples of at least 1"):
-        recognition(rows, [0, 1, 2], rows, [0, 1, 2], resamples=0).interval()
+        knn_classification(rows, [0, 1, 2], rows, [0, 1, 2], resamples=0).interval()
