@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+import trine.evaluation.label_scores as module
 from support.paths import SHARED_DATA
 from trine.data import load
 from trine.distances import DISTANCES
@@ -43,15 +44,10 @@ def naive_votes(neighbours, labels):
             found.append(0)
             continue
         fellows = [j for j in range(n) if labels[j] == labels[i] and j != i]
-        usual = sum(shares[j].get(t, 0) for j in fellows) + label_scores.OTHERS * anybody
-        usual /= len(fellows) + label_scores.OTHERS
+        usual = sum(shares[j].get(t, 0) for j in fellows) + module.OTHERS * anybody
+        usual /= len(fellows) + module.OTHERS
         for_other, for_own = tallies[i][t][0], tallies[i].get(labels[i], (0, 0))[0]
-        odds = (
-            label_scores.PRIOR
-            * (for_other + label_scores.DOUBT)
-            / (for_own + label_scores.DOUBT)
-            / (usual + label_scores.FLOOR)
-        )
+        odds = module.PRIOR * (for_other + module.DOUBT) / (for_own + module.DOUBT) / (usual + module.FLOOR)
         found.append(odds / (1 + odds))
     return found, looks_like, tallies
 

@@ -138,8 +138,8 @@ def test_what_cannot_be_used_is_named():
     report = triplet_accuracy(rows, np.array([[0, 1, 2]]), resamples=0)
     with pytest.raises(InputError, match="needs resamples of at least 1, given 0"):
         report.interval()
-    with pytest.raises(InputError, match="unknown figure 'agrement': did you mean 'agreement'"):
-        report.interval("agrement")
+    with pytest.raises(InputError, match="unknown figure 'acuracy': did you mean 'accuracy'"):
+        report.interval("acuracy")
 
 
 def test_triplets_may_come_as_lists_and_as_any_integers(as_in_production):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.page_reader import check_page
 
 from support.page_reader import check_page
 from support.runs import rows
@@ -77,7 +76,7 @@ def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None
     check_page(page)
     for words in (
         "triplet accuracy",
-        f"{after['agreement']:.3f}",
+        f"{after['accuracy']:.3f}",
         "Contradicted judgements",
         "Margins",
         "shoe 3",
