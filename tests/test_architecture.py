@@ -101,7 +101,7 @@ def loaded_by(statement):
 
 HEAVY = {
     *("faiss", "lightning", "matplotlib", "numba", "pandas", "PIL", "pyarrow", "safetensors", "scipy"),
-    *("sentence_transformers", "sklearn", "timm", "torchvision", "yaml", "jsonargparse", "rich", "fastapi"),
+    *("sentence_transformers", "sklearn", "timm", "torchvision", "yaml", "rich", "fastapi"),
 }
 
 

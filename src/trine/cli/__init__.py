@@ -1,7 +1,6 @@
-"""The command line: one verb per thing a person wants.
+"""The command line, `trine VERB`: one file for each verb, `verbs` lists them, `parser` reads the words.
 
-`main` reads the words and runs a verb; `parser` says how they are read; `verbs` holds one function for each
-verb, which imports what it needs when it runs, so that `trine --help` answers at once.
+A verb imports what it needs when it runs, so that `trine --help` answers without torch.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from trine.cli.parser import Group, make_parser
-from trine.cli.verbs import VERBS
+from trine import __version__
+from trine.cli.parser import parse
+from trine.cli.verbs import TRINE
 from trine.errors import TrineError
 
 
@@ -19,24 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        arguments: The words after `trine`; those of this process where left out.
+        arguments: The words after `trine`; None takes those of this process.
 
     Returns:
         The exit code: 0, 1 where a check found something, 2 after a mistake, 130 after Ctrl-C.
     """
-    # Read when torch is loaded. Threads that wait by spinning take the core from whoever they wait for: on a
-    # machine that does anything else besides, training is five times slower.
+    # torch reads this when it is imported. Threads that spin while they wait take the core from the thread
+    # they wait for: on a machine that is busy with anything else, training is five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        parser = make_parser(VERBS)
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        if not words or (len(words) == 1 and isinstance(VERBS.get(words[0]), Group)):
-            words.append("--help")
-        settings = parser.parse_args(words)
-        verb, chosen = VERBS[settings.verb], settings[settings.verb]
-        if isinstance(verb, Group):
-            verb, chosen = verb.verbs[chosen.verb], chosen[chosen.verb]
-        return verb.run(chosen) or 0
+        return parse(words, TRINE, prog="trine", version=f"trine {__version__}")()
     except TrineError as error:
         print(f"trine: {error.with_options()}", file=sys.stderr)  # noqa: T201
         return 2

@@ -1,4 +1,4 @@
-"""What several verbs share: the arguments that name data, and what is printed while and after."""
+"""What several verbs share: the arguments that name data, loading it, and printing."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 from trine.errors import require
 
 if TYPE_CHECKING:
-    from trine.data import Dataset
+    from trine.data import Dataset, LoadPolicy
+
+RUN = "the run folder, or a model folder"
+"""The help of an argument that names a trained encoder."""
 
 COLUMNS = ("path_column", "text_column", "features", "categories")
 """The arguments that name columns of a table, whether or not identities are wanted."""
 
 POLICIES = {
-    "unreadable": ("error", "pictures that cannot be read: error or skip"),
-    "missing": (
-        "error",
-        "rows with an empty feature: error, skip, or keep, which fills it with what is usual",
-    ),
+    "unreadable": ("error", "images that cannot be read: error or skip"),
+    "missing": ("error", "rows with missing values: error, skip, or keep to impute the training median"),
     "duplicates": ("error", "files listed twice: error, skip or keep"),
-    "repeated": ("keep", "items of the same content: error, skip or keep"),
+    "repeated": ("keep", "items with the same content: error, skip or keep"),
     "unlabelled": ("error", "items without an identity: error or skip"),
-    "singletons": ("keep", "identities with one item: error, skip or keep"),
+    "singletons": ("keep", "identities with a single item: error, skip or keep"),
 }
-"""The arguments that say what may be left out, with what holds where nobody says, and their help."""
+"""The arguments that say what to do with unusable items: each with its default and its help."""
 
 
 def echo(text: object) -> None:
@@ -52,38 +52,37 @@ def items(count: int) -> str:
 
 
 @contextmanager
-def counted(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """Shows a bar while something is counted up; none where nobody looks at a terminal.
+def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
+    """Shows a progress bar on standard error; none where that is not a terminal.
 
     Args:
-        what: The word before the bar.
-        total: How far it is counted.
+        label: The word in front of the bar.
+        total: The count at its end.
 
     Yields:
-        What moves the bar to a number; `None` where there is no bar.
+        A function that moves the bar to a count; None where there is no bar.
     """
     if not sys.stderr.isatty():
         yield None
         return
     rich = require("rich.progress", extra="train")
     columns = (
-        rich.TextColumn(what),
+        rich.TextColumn(label),
         rich.BarColumn(),
         rich.MofNCompleteColumn(),
         rich.TimeRemainingColumn(),
     )
-    with rich.Progress(
-        *columns, console=require("rich.console", extra="train").Console(stderr=True)
-    ) as progress:
+    console = require("rich.console", extra="train").Console(stderr=True)
+    with rich.Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=total)
         yield lambda done: progress.update(task, completed=done)
 
 
-def at_once(total: int) -> int:
-    """Returns how many items to write between two moves of a bar: often enough to be seen, and not more.
+def chunk_size(total: int) -> int:
+    """Returns how many items to write between two moves of a progress bar.
 
     Example:
-        >>> at_once(50), at_once(20_000), at_once(1_000_000)
+        >>> chunk_size(50), chunk_size(20_000), chunk_size(1_000_000)
         (64, 400, 1024)
     """
     return max(64, min(1024, total // 50))
@@ -93,88 +92,104 @@ def data_arguments(parser: Any, name: str = "data") -> None:
     """Adds the arguments that name data.
 
     Args:
-        parser: Where to.
-        name: `"data"`, or `"--data"` where it may be left out.
+        parser: The parser of the verb.
+        name: `"data"`, or `"--data"` where it is optional.
     """
-    optional: dict[str, Any] = {"default": None} if name.startswith("-") else {}
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         name,
-        type=str,
-        help="a folder of folders or of train.csv and test.csv, a .csv, .parquet or .npz file, or: digits, "
-        "shifted-digits, fashion-mnist",
-        **optional,
+        help="a folder with a subfolder for each identity, or with train.csv and test.csv; a .csv, .parquet "
+        "or .npz file; or a built-in data set: digits, shifted-digits, fashion-mnist",
     )
-    parser.add_argument("--label", type=str, default=None, help="the label column of a table")
-    parser.add_argument(
-        "--path-column", type=str, default=None, help="the column of a table that names the pictures"
-    )
-    parser.add_argument(
-        "--text-column", type=str, default=None, help="the column of a table that holds texts"
-    )
-    parser.add_argument(
+    add("--label", metavar="COLUMN", help="the table column that holds the identity")
+    add("--path-column", metavar="COLUMN", help="the table column that holds the paths of images")
+    add("--text-column", metavar="COLUMN", help="the table column that holds texts")
+    add(
         "--features",
-        type=str,
+        metavar="COLUMN",
         nargs="+",
-        default=None,
-        help="the feature columns of a table; all numbers where left out",
+        help="the table columns that hold numeric features (default: every numeric column)",
     )
-    parser.add_argument(
+    add(
         "--categories",
-        type=str,
+        metavar="COLUMN",
         nargs="+",
         default=[],
-        help="further feature columns of a table: texts, or codes that name something",
+        help="table columns to use as categorical features: texts, or numeric codes",
     )
-    parser.add_argument(
-        "--pattern",
-        type=str,
-        default=None,
-        help="what the names of files in a folder show, such as '{identity}_c{camera}_{*}'",
-    )
-    for policy, (usual, words) in POLICIES.items():
-        parser.add_argument(f"--{policy}", type=str, default=usual, help=words)
+    add("--pattern", help="how file names in a folder are built, such as '{identity}_c{camera}_{*}'")
+    for policy, (default, text) in POLICIES.items():
+        add(f"--{policy}", metavar="POLICY", default=default, help=f"{text} (default: {default})")
 
 
-def data_words(settings: Any) -> str:
-    """Writes how the data was named, for a command that names it again.
+def options_of(settings: Any, *names: str) -> list[str]:
+    """Writes arguments of a command that are not left at their defaults, for a command that repeats them.
 
     Args:
         settings: The parsed arguments.
+        names: The arguments, as attributes.
     """
-    words = [str(settings.data)]
-    for name in ("label", *COLUMNS, "pattern"):
+    words = []
+    for name in names:
         given = getattr(settings, name)
-        if given:
+        if given and given != POLICIES.get(name, ("",))[0]:
             words += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
-    for name, (usual, _) in POLICIES.items():
-        if getattr(settings, name) != usual:
-            words += [f"--{name}", getattr(settings, name)]
-    return shlex.join(words)
+    return words
 
 
-def loaded(settings: Any, show: Callable[[object], None] = echo, *, labelled: bool = True) -> Dataset:
-    """Loads the data that was named, and prints what was found.
+def data_command(settings: Any) -> str:
+    """Writes the data arguments of a command, for a command that repeats them.
 
     Args:
         settings: The parsed arguments.
-        show: Prints.
-        labelled: Whether identities are wanted.
     """
-    from trine.data import LoadPolicy, load, load_unlabelled
+    return shlex.join([settings.data, *options_of(settings, "label", *COLUMNS, "pattern", *POLICIES)])
 
-    policy = LoadPolicy(**{name: getattr(settings, name) for name in POLICIES})
-    columns = columns_of(settings)
+
+def load_data(settings: Any, show: Callable[[object], None] = echo, *, labelled: bool = True) -> Dataset:
+    """Loads the data that the arguments name, and prints what was found.
+
+    Args:
+        settings: The parsed arguments.
+        show: Prints the report.
+        labelled: Whether the items need identities.
+    """
+    from trine.data import load, load_unlabelled
+
+    names = column_names(settings)
     if labelled:
-        columns |= {"label": settings.label, "pattern": settings.pattern}
-    data, report = (load if labelled else load_unlabelled)(settings.data, **columns, policy=policy)
+        names |= {"label": settings.label, "pattern": settings.pattern}
+    data, report = (load if labelled else load_unlabelled)(settings.data, **names, policy=policy(settings))
     show(report)
     return data
 
 
-def columns_of(settings: Any) -> dict[str, Any]:
-    """The columns of a table that were named, other than the label's.
+def policy(settings: Any) -> LoadPolicy:
+    """Returns what to do with unusable items.
+
+    Args:
+        settings: The parsed arguments.
+    """
+    from trine.data import LoadPolicy
+
+    return LoadPolicy(**{name: getattr(settings, name) for name in POLICIES})
+
+
+def column_names(settings: Any) -> dict[str, Any]:
+    """Returns the named columns of a table, except that of the label.
 
     Args:
         settings: The parsed arguments.
     """
     return {name: getattr(settings, name) for name in COLUMNS}
+
+
+def is_labelled(settings: Any) -> bool:
+    """Whether the data has identities: an argument says where they are, or the data itself does.
+
+    Args:
+        settings: The parsed arguments.
+    """
+    from trine.data import has_identities
+
+    return settings.label is not None or settings.pattern is not None or has_identities(settings.data)

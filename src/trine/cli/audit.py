@@ -1,44 +1,33 @@
-"""How suspicious labels are asked for, and shown."""
+"""`trine audit`: the items whose labels are probably wrong."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from trine.data import Dataset
+from trine.cli.arguments import RUN, data_arguments, echo, load_data
+from trine.cli.parser import Verb
 
 
-def audit_arguments(parser: Any) -> None:
-    """Adds the arguments of the list."""
+def _arguments(parser: Any) -> None:
+    parser.add_argument("run", help=RUN)
+    data_arguments(parser)
     add = parser.add_argument
-    add("--out", type=str, default=None, help="a .csv file to write the list to")
-    add("--page", type=str, default=None, help="an .html file to write that shows the suspects in pictures")
-    add("--top", type=int, default=50, help="how many suspects to list")
+    add("--out", help="a .csv file to write the list to")
+    add("--page", help="an .html file to write, with images of the suspects")
+    add("--top", type=int, default=50, help="how many suspects to list (default: 50)")
     add(
         "--part",
-        type=str,
         default="all",
-        help="which items: all, train, validation, test, or auto (the test part of the run's own data)",
+        help="which items: all, train, validation, test, or auto for the test part of the run's own data "
+        "(default: all)",
     )
 
 
-def audited(settings: Any, load_data: Callable[[Any], Dataset], echo: Callable[[object], None]) -> None:
-    """Lists the items that probably carry a wrong label.
-
-    Args:
-        settings: The parsed arguments.
-        load_data: Reads the data they name.
-        echo: Prints.
-
-    Raises:
-        TrineError: An argument, the model or the data cannot be used.
-    """
+def _run(settings: Any) -> None:
     from trine import load
     from trine.pipelines import audit_run, check_page, check_table, write_audit_page, write_suspects
 
-    load(settings.run)  # A missing model is said before any data is read.
+    load(settings.run)  # Report a missing model before reading the data.
     if settings.out is not None:
         check_table(settings.out)
     if settings.page is not None:
@@ -47,7 +36,15 @@ def audited(settings: Any, load_data: Callable[[Any], Dataset], echo: Callable[[
     echo(report)
     if settings.out is not None:
         write_suspects(report, out=settings.out)
-        echo(f"{settings.out} holds the first {len(report.suspects):,}")
+        echo(f"{settings.out} lists the first {len(report.suspects):,}")
     if settings.page is not None:
         write_audit_page(report, out=settings.page)
         echo(f"{settings.page} shows them")
+
+
+AUDIT = Verb(
+    _run,
+    _arguments,
+    "List the items whose labels are probably wrong.",
+    "trine audit runs/faces photos/ --out suspects.csv --page suspects.html",
+)

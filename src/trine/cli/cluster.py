@@ -1,31 +1,30 @@
-"""Which belong together: `trine cluster` for data, `trine gallery clusters` for a gallery."""
+"""Which items belong together: `trine cluster` for data, `trine gallery clusters` for a gallery."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trine.cli.arguments import echo, echo_json, items
+from trine.cli.arguments import RUN, echo, echo_json, items
 from trine.cli.gallery_address import GALLERY, existing
 from trine.cli.parser import Verb
 
 SHOWN = 20
-"""How many clusters are printed at most."""
+"""The most clusters that are printed."""
 
 
 def _cluster_arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
-    parser.add_argument("pictures", type=str, help="a folder laid out in any way, a table or an .npz file")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=None,
-        help="the largest distance that links two; the model's where left out",
+    add = parser.add_argument
+    add("run", help=RUN)
+    add("data", help="a folder of any layout, a table or an .npz file")
+    add("--threshold", type=float, help="the largest distance that links two items (default: the model's)")
+    add(
+        "--unreadable",
+        metavar="POLICY",
+        default="error",
+        help="images that cannot be read: error or skip (default: error)",
     )
-    parser.add_argument(
-        "--unreadable", type=str, default="error", help="pictures that cannot be read: error or skip"
-    )
-    parser.add_argument("--out", type=str, default=None, help="a .csv file to write: item, cluster")
+    add("--out", help="a .csv file to write, with the columns item and cluster")
 
 
 def _cluster(settings: Any) -> None:
@@ -34,7 +33,7 @@ def _cluster(settings: Any) -> None:
     from trine.pipelines import cluster_items, write_clusters
 
     encoder = load(settings.run)
-    data, report = load_unlabelled(settings.pictures, policy=LoadPolicy(unreadable=settings.unreadable))
+    data, report = load_unlabelled(settings.data, policy=LoadPolicy(unreadable=settings.unreadable))
     echo(report)
     clusters = cluster_items(encoder, data, threshold=settings.threshold)
     members: dict[int, list[str]] = {}
@@ -44,22 +43,22 @@ def _cluster(settings: Any) -> None:
     _list(dict(sorted(members.items())))
     if settings.out is not None:
         write_clusters(data.names, clusters.tolist(), out=settings.out)
-        echo(f"{settings.out} holds them all")
+        echo(f"{settings.out} lists all of them")
 
 
 def _gallery_arguments(parser: Any) -> None:
-    parser.add_argument("gallery", type=str, help=GALLERY)
-    parser.add_argument(
-        "--threshold", type=float, default=None, help="the largest distance that links two items"
+    add = parser.add_argument
+    add("gallery", help=GALLERY)
+    add("--threshold", type=float, help="the largest distance that links two items (default: the gallery's)")
+    add(
+        "--neighbours",
+        type=int,
+        default=32,
+        help="how many nearest neighbours a new item may be linked to (default: 32)",
     )
-    parser.add_argument(
-        "--neighbours", type=int, default=32, help="how many of the nearest a new item may be linked to"
-    )
-    parser.add_argument(
-        "--recluster", action="store_true", help="forget the clusters that are there, and start anew"
-    )
-    parser.add_argument("--out", type=str, default=None, help="a .csv file to write: item, cluster")
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
+    add("--recluster", action="store_true", help="discard the existing clusters and start over")
+    add("--out", help="a .csv file to write, with the columns item and cluster")
+    add("--json", action="store_true", help="print JSON")
 
 
 def _of_gallery(settings: Any) -> None:
@@ -77,7 +76,7 @@ def _of_gallery(settings: Any) -> None:
     if settings.out is not None:
         write_clusters(list(found.of), list(found.of.values()), out=settings.out)
         if not settings.json:
-            echo(f"{settings.out} holds them all")
+            echo(f"{settings.out} lists all of them")
 
 
 def _list(members: Mapping[int, Sequence[str]]) -> None:
@@ -91,14 +90,14 @@ def _list(members: Mapping[int, Sequence[str]]) -> None:
 CLUSTER = Verb(
     _cluster,
     _cluster_arguments,
-    "Which of these belong together? The number of clusters is not given.",
+    "Group items that belong together; the number of clusters need not be known.",
     "trine cluster runs/faces unsorted/ --out clusters.csv",
 )
 
 GALLERY_CLUSTERS = Verb(
     _of_gallery,
     _gallery_arguments,
-    "Put every item into a cluster; those that have one keep its number.",
+    "Assign every item of a gallery to a cluster; existing clusters keep their numbers.",
     "trine gallery clusters people --out clusters.csv\n"
     "trine gallery clusters people --recluster --threshold 0.6",
 )

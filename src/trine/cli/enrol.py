@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import at_once, columns_of, counted, data_arguments, echo, items, loaded
+from trine.cli.arguments import chunk_size, column_names, data_arguments, echo, items, load_data, progress_bar
 from trine.cli.gallery_address import GALLERY, address_of, model_folder
 from trine.cli.parser import Verb
 from trine.cli.where import value_of
@@ -45,13 +45,13 @@ def _enrol(settings: Any) -> None:
     if settings.identity is None and Path(settings.data).suffix.lower() in PICTURES:
         raise SettingError(f"{settings.data} is one picture: say whose it is with --identity")
     encoder = load(settings.run)
-    data = loaded(settings) if settings.identity is None else _of_one(settings)
+    data = load_data(settings) if settings.identity is None else _of_one(settings)
     metadata = _metadata(settings.metadata, data)
     address, model = address_of(settings.gallery), model_folder(settings.run)
     with Gallery.open(address, encoder=encoder, dtype=settings.dtype, model=model) as gallery:
         try:
-            with counted("enrolling", len(data)) as progress:
-                chunk = at_once(len(data))
+            with progress_bar("enrolling", len(data)) as progress:
+                chunk = chunk_size(len(data))
                 done = gallery.enrol_dataset(data, metadata=metadata, chunk=chunk, progress=progress)
         except KeyboardInterrupt:
             echo("interrupted; what is enrolled stays, and the same command enrols the rest")
@@ -72,7 +72,7 @@ def _of_one(settings: Any) -> Dataset:
             raise SettingError(f"--identity says whose all the items are: leave {word} out")
     data, report = load_unlabelled(
         settings.data,
-        **columns_of(settings),
+        **column_names(settings),
         policy=LoadPolicy(
             unreadable=settings.unreadable,
             missing=settings.missing,

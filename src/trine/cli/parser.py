@@ -1,24 +1,17 @@
-"""How the words are read: each verb with its arguments and an example, each mistake in one sentence."""
+"""How a command line is read: a table of verbs, each with its options, and one sentence for a mistake.
+
+Only the parser of the verb that was asked for is built. It is argparse's own, with argparse's messages. All
+that changes: a mistake is a `SettingError`, and an unknown verb or option names the nearest known one.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+import argparse
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from trine.errors import SettingError, require
-
-_NUMBER = re.compile(r"Parser key \"(\w+)\": Expected a <class '(int|float)'>\. Got value: (.*)")
-
-EXAMPLES = """\
-examples:
-  trine demo
-  trine train photos/ --out runs/faces
-  trine evaluate runs/faces photos/
-  trine enrol runs/faces known/ --gallery people
-  trine identify photo.jpg --gallery people
-"""
+from trine.errors import SettingError, nearest
 
 
 @dataclass(frozen=True)
@@ -26,7 +19,7 @@ class Verb:
     """One verb of the command line.
 
     Attributes:
-        run: Does it; returns the exit code, or nothing where all went well.
+        run: Runs it with the parsed arguments; returns the exit code, or None for 0.
         arguments: Adds its arguments to a parser.
         help: One sentence.
         example: Lines that show how it is called.
@@ -50,86 +43,73 @@ class Group:
 
     help: str
     example: str
-    verbs: Mapping[str, Verb]
+    verbs: Mapping[str, Verb | Group]
 
 
-def make_parser(table: Mapping[str, Verb | Group]) -> Any:
-    """Makes the parser of the whole command line.
+class Parser(argparse.ArgumentParser):
+    """argparse's parser; a mistake raises a `SettingError` instead of printing the usage."""
 
-    Args:
-        table: The verbs by name.
-
-    Returns:
-        A jsonargparse parser, whose mistakes are `SettingError`s.
-
-    Raises:
-        MissingDependencyError: jsonargparse is not installed.
-    """
-    jsonargparse = require("jsonargparse", extra="train")
-    import argparse
-
-    parsers: dict[str, Any] = {}
-
-    class Parser(jsonargparse.ArgumentParser):  # type: ignore[misc, name-defined]
-        """Answers a mistake with one sentence rather than with the whole usage."""
-
-        def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-            raise SettingError(_sentence(message, self.prog, parsers))
-
-    def parser(description: str, example: str, **more: Any) -> Any:
-        form = argparse.RawDescriptionHelpFormatter
-        return Parser(
-            description=description, epilog=example, formatter_class=form, allow_abbrev=False, **more
+    def __init__(self, prog: str, node: Verb | Group) -> None:
+        self.options: list[str] = []
+        examples = "\n".join(f"  {line}" for line in node.example.splitlines())
+        super().__init__(
+            prog=prog,
+            description=node.help,
+            epilog=f"examples:\n{examples}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
 
-    def add(place: Any, name: str, verb: Verb | Group) -> Any:
-        sub = parser(verb.help, f"example:\n{_indented(verb.example)}")
-        if isinstance(verb, Verb):
-            verb.arguments(sub)
-        place.add_subcommand(name.rpartition(" ")[2], sub, help=verb.help)
-        sub.prog = f"trine {name}"
-        parsers[name] = sub
-        return sub
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """Adds an argument as argparse does, and remembers the names of options."""
+        self.options += [name for name in names if name.startswith("-")]
+        return super().add_argument(*names, **settings)
 
-    root = parser(
-        "Metric learning with the triplet loss: learn what 'the same' means.", EXAMPLES, prog="trine"
-    )
-    root.add_argument("--version", action="version", version=f"trine {_version()}")
-    verbs = root.add_subcommands(dest="verb", metavar="VERB")
-    for name, verb in table.items():
-        sub = add(verbs, name, verb)
-        if isinstance(verb, Group):
-            inner = sub.add_subcommands(dest="verb", metavar="VERB")
-            for word, inner_verb in verb.verbs.items():
-                add(inner, f"{name} {word}", inner_verb)
-    return root
+    def error(self, message: str) -> NoReturn:
+        """Raises the message as a `SettingError`."""
+        raise SettingError(f"{message}; see {self.prog} --help")
+
+    def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
+        """Reads the arguments; an unknown option is an error that names the nearest known one."""
+        settings, unknown = self.parse_known_args(words)
+        if unknown and unknown[0].startswith("-"):
+            option = unknown[0].partition("=")[0]
+            self.error(f"unknown option {option!r}; {nearest(option, self.options)}")
+        if unknown:
+            self.error(f"unexpected argument {unknown[0]!r}")
+        return settings
 
 
-def _sentence(message: str, asked: str, parsers: Mapping[str, Any]) -> str:
-    """Says what is wrong in the user's words: the root names an argument with its verb, as in "train.out"."""
-    for name in sorted(parsers, key=len, reverse=True):
-        dotted = f"{name.replace(' ', '.')}."
-        if dotted in message:
-            asked, message = f"trine {name}", message.replace(dotted, "")
-            break
-    if "required" in message:
-        known = parsers.get(asked.removeprefix("trine "))
-        for action in known._actions if known is not None else ():
-            if action.option_strings:
-                message = re.sub(rf"(?<=[ .]){action.dest}(?=,|$)", action.option_strings[0], message)
-    sentence = " ".join(message.split()).rstrip(".")
-    if wanted := _NUMBER.fullmatch(sentence):
-        name, kind, given = wanted.groups()
-        option = ("-" if len(name) == 1 else "--") + name.replace("_", "-")
-        sentence = f"{option} takes a {'whole ' if kind == 'int' else ''}number, given {given!r}"
-    return f"{sentence}; see {asked} --help"
+def parse(words: Sequence[str], node: Verb | Group, *, prog: str, version: str = "") -> Callable[[], int]:
+    """Reads a command line.
 
+    Args:
+        words: The words after `prog`.
+        node: The verb that takes them, or the group of verbs whose names they begin with.
+        prog: What was read so far, such as `"trine gallery"`.
+        version: What `--version` prints; empty leaves the option out.
 
-def _version() -> str:
-    from trine import __version__
+    Returns:
+        A function that runs the verb and returns the exit code.
 
-    return __version__
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"  {line}" for line in lines.splitlines())
+    Raises:
+        SettingError: A verb or an option is unknown, or an argument is missing or cannot be read.
+        SystemExit: The help or the version was printed.
+    """
+    parser = Parser(prog, node)
+    if isinstance(node, Verb):
+        node.arguments(parser)
+        settings, run = parser.parse_all(words), node.run
+        return lambda: run(settings) or 0
+    word = words[0] if words else "--help"
+    if word in node.verbs:
+        return parse(words[1:], node.verbs[word], prog=f"{prog} {word}")
+    if not word.startswith("-"):
+        parser.error(f"unknown verb {word!r}; {nearest(word, node.verbs)}")
+    if version:
+        parser.add_argument("--version", action="version", version=version)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+    for name, each in node.verbs.items():
+        verbs.add_parser(name, help=each.help, prog=f"{prog} {name}", node=each)
+    parser.parse_all([word])
+    return parser.error(f"expected a verb, got {word!r}")

@@ -1,167 +1,151 @@
-"""`trine train` and `trine recipe`: what is learned from, and by which settings."""
+"""`trine train`: from labelled data, triplet judgements or interactions to an evaluated model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import data_arguments, data_words, echo, loaded
+from trine.cli.arguments import (
+    COLUMNS,
+    data_arguments,
+    data_command,
+    echo,
+    is_labelled,
+    load_data,
+    options_of,
+)
 from trine.cli.parser import Verb
-from trine.cli.recommend import check_no_tables, interactions_arguments, train_interactions
+from trine.cli.recipe import overrides_of, set_argument
 from trine.errors import SettingError
 
+if TYPE_CHECKING:
+    from trine.training import Recipe
 
-def _show_nothing(text: object) -> None:
-    pass
+TABLES = ("item_table", "user_table")
+"""The arguments for a recipe for interactions alone."""
+
+LABELLED = ("label", *COLUMNS, "pattern", "triplets", "pairs")
+"""The arguments for every other recipe."""
 
 
-def _set_argument(parser: Any) -> None:
-    parser.add_argument(
-        "--set", type=str, nargs="+", default=[], metavar="KEY=VALUE", help="settings of the recipe to change"
-    )
-
-
-def _train_arguments(parser: Any) -> None:
+def _arguments(parser: Any) -> None:
     data_arguments(parser)
-    parser.add_argument("--out", type=str, required=True, help="the run folder to make")
-    parser.add_argument(
-        "--recipe", type=str, default=None, help="the name of a recipe, or a YAML file; see trine recipe"
-    )
-    _set_argument(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add("--out", required=True, help="the run folder to create")
+    add("--recipe", help="the name of a recipe, or a YAML file; see trine recipe (default: default)")
+    set_argument(parser)
+    add(
         "--triplets",
-        type=str,
-        default=None,
-        help="a .csv or .parquet table of triplets to learn from: mined ones, or people's judgements",
+        help="a .csv or .parquet table of triplets to train on: mined triplets, or triplet judgements",
     )
-    interactions_arguments(parser)
-    parser.add_argument(
+    for name in ("item", "user"):
+        add(
+            f"--{name}-table",
+            metavar="TABLE",
+            help=f"for a recipe for interactions: a table with features of the {name}s",
+        )
+    add(
         "--pairs",
-        type=str,
-        default=None,
-        help="a list of pairs to measure, too, and to divide by its folds: see data.split of the recipe",
+        help="a list of pairs to evaluate as well, and whose folds can split the data; see data.split in the "
+        "recipe",
     )
-    parser.add_argument(
+    add(
         "--devices",
         type=int,
-        default=None,
-        help="how many GPUs, or processes on the CPU, share each step: training.devices of the recipe",
+        help="how many GPUs, or CPU processes, share each step; the same as training.devices in the recipe",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    add("--resume", action="store_true", help="resume the run in --out")
 
 
-def _train(settings: Any) -> None:
-    from pathlib import Path
-
-    from trine.data import read_triplets
-    from trine.pipelines import JudgedReport, Report, train_judged, train_run
+def _run(settings: Any) -> None:
     from trine.training import RunFolder, check_run, load_recipe, world_of
 
     run, name = RunFolder(Path(settings.out)), settings.recipe
     if settings.resume:
         check_run(run, resume=True)
         name = name or run.recipe
-    overrides = _overrides(settings.set)
+    overrides = overrides_of(settings.set)
     if settings.devices is not None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
     first = world_of(recipe.training).first
-    show = echo if first else _show_nothing
     if first:
         check_run(run, resume=settings.resume)
-    if recipe.interactions is not None:
-        train_interactions(settings, recipe)
-        return
-    check_no_tables(settings)
-    triplets = None if settings.triplets is None else read_triplets(settings.triplets)
-    labelled = triplets is None or settings.pairs is not None or by_identity(settings, recipe.data.split)
-    data = loaded(settings, show, labelled=labelled)
-    report: Report | JudgedReport
     try:
-        if triplets is None or labelled:
-            report = train_run(
-                data,
-                recipe,
-                out=settings.out,
-                triplets=triplets,
-                pairs=settings.pairs,
-                resume=settings.resume,
-            )
+        if recipe.interactions is not None:
+            _on_interactions(settings, recipe)
         else:
-            report = train_judged(data, triplets, recipe, out=settings.out, resume=settings.resume)
+            _on_items(settings, recipe, first=first)
     except KeyboardInterrupt:
-        if not first:  # the first process tells
+        if not first:  # The first process prints it.
             raise SystemExit(0) from None
-        named = data_words(settings)
-        words = "" if triplets is None else f" --triplets {settings.triplets}"
-        words += "" if settings.pairs is None else f" --pairs {settings.pairs}"
-        show(f"interrupted; go on with: trine train {named} --out {settings.out}{words} --resume")
+        if run.recipe.is_file():
+            more = shlex.join(options_of(settings, "out", "triplets", "pairs", *TABLES))
+            echo(f"interrupted; resume with: trine train {data_command(settings)} {more} --resume")
         raise
-    show(f"\n{report}\n\n{settings.out} holds the model, metrics.json, report.html and picture.png")
 
 
-def by_identity(settings: Any, split: str = "auto") -> bool:
-    """Whether triplets go with identities: as the recipe says, else where the data knows them."""
-    from trine.data import has_identities
+def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
+    from trine.data import read_triplets
+    from trine.pipelines import JudgedReport, Report, train_judged, train_run
 
-    named = settings.label is not None or settings.pattern is not None
-    return split not in ("triplets", "items") and (named or has_identities(settings.data))
-
-
-def _overrides(pairs: Sequence[str]) -> dict[str, str]:
-    overrides = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise SettingError(f"--set {pair!r} is no setting: write KEY=VALUE, such as training.epochs=20")
-        overrides[key] = value
-    return overrides
-
-
-def _recipe_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "name", type=str, nargs="?", default="default", help="the name of a recipe, or a YAML file"
+    _refuse(settings, TABLES, "is for interactions, and this recipe is for labelled items")
+    triplets = None if settings.triplets is None else read_triplets(settings.triplets)
+    judgements = (
+        triplets is not None
+        and settings.pairs is None
+        and (recipe.data.split in ("triplets", "items") or not is_labelled(settings))
     )
-    parser.add_argument(
-        "--list", action="store_true", help="say what each packaged recipe is, and what to expect of it"
+    data = load_data(settings, echo if first else _quiet, labelled=not judgements)
+    more: dict[str, Any] = {"out": settings.out, "resume": settings.resume}
+    report: Report | JudgedReport
+    if triplets is not None and judgements:
+        report = train_judged(data, triplets, recipe, **more)
+    else:
+        report = train_run(data, recipe, triplets=triplets, pairs=settings.pairs, **more)
+    if first:
+        echo(f"\n{report}\n\n{settings.out} holds the model, metrics.json, report.html and picture.png")
+
+
+def _on_interactions(settings: Any, recipe: Recipe) -> None:
+    from trine.pipelines import train_recommender
+
+    _refuse(settings, LABELLED, "is for labelled items, and this recipe is for interactions")
+    report = train_recommender(
+        settings.data,
+        recipe,
+        out=settings.out,
+        users=settings.user_table,
+        items=settings.item_table,
+        resume=settings.resume,
     )
-    _set_argument(parser)
-
-
-def _recipe(settings: Any) -> None:
-    from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
-
-    if settings.list:
-        echo("\n\n".join(f"{name}\n{_indented(str(about_recipe(name)), '  ')}" for name in recipe_names()))
-        return
-    recipe, about = (
-        load_recipe(settings.name, overrides=_overrides(settings.set)),
-        about_recipe(settings.name),
+    user = report.towers.settings.users[0]
+    echo(
+        f"{report}\n\n{settings.out} holds the model and metrics.json; get recommendations with: "
+        f"trine recommend {settings.out} --user {user}"
     )
-    echo(f"# recipes by name: {', '.join(recipe_names())}")
-    if about is not None and not settings.set:  # with other settings its figure is another one
-        echo(_indented(str(about), "# "))
-    echo(recipe_text(recipe).rstrip())
 
 
-def _indented(text: str, by: str) -> str:
-    return "\n".join(by + line for line in text.splitlines())
+def _refuse(settings: Any, names: tuple[str, ...], why: str) -> None:
+    for name in names:
+        if getattr(settings, name):
+            raise SettingError(
+                f"--{name.replace('_', '-')} {why}; leave it out, or name another recipe with --recipe"
+            )
+
+
+def _quiet(text: object) -> None:
+    pass
 
 
 TRAIN = Verb(
-    _train,
-    _train_arguments,
-    "Train an encoder on labelled data or on judgements, calibrate and evaluate it.",
+    _run,
+    _arguments,
+    "Train an encoder on labelled data, triplet judgements or interactions; calibrate and evaluate it.",
     "trine train photos/ --out runs/faces\n"
     "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
     "trine train photos/ --out runs/faces --resume\n"
     "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes\n"
     "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films",
-)
-
-RECIPE = Verb(
-    _recipe,
-    _recipe_arguments,
-    "Print every setting of a recipe, to be changed and given to train.",
-    "trine recipe --list\ntrine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
 )

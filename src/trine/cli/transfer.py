@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import at_once, counted, data_arguments, echo, items, loaded
+from trine.cli.arguments import chunk_size, data_arguments, echo, items, load_data, progress_bar
 from trine.cli.gallery_address import GALLERY, address_of, existing, model_folder
 from trine.cli.parser import Verb
 from trine.errors import InputError
@@ -51,7 +51,7 @@ def _copy(settings: Any) -> None:
     with existing(settings.source) as gallery:
         if target == address_of(settings.source):
             raise InputError(f"the gallery {gallery.address} cannot be copied into itself: name another")
-        with counted("copying", len(gallery)) as progress:
+        with progress_bar("copying", len(gallery)) as progress:
             done = gallery.copy_to(target, dtype=settings.dtype, progress=progress)
     with existing(settings.target) as copy:
         echo(f"{done}\n{copy.address} holds {items(len(copy))}")
@@ -72,15 +72,15 @@ def _rebuild(settings: Any) -> None:
     from trine import load
 
     encoder = load(settings.encoder)
-    data = None if settings.data is None else loaded(settings)
+    data = None if settings.data is None else load_data(settings)
     with existing(settings.gallery) as gallery:
-        with counted("rebuilding", len(gallery)) as progress:
+        with progress_bar("rebuilding", len(gallery)) as progress:
             done = gallery.rebuild(
                 encoder,
                 data=data,
                 drop_missing=settings.drop_missing,
                 model=model_folder(settings.encoder),
-                chunk=at_once(len(gallery)),
+                chunk=chunk_size(len(gallery)),
                 progress=progress,
             )
         echo(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")

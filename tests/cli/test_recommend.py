@@ -94,11 +94,11 @@ def test_a_gallery_of_other_embeddings_is_refused(run, tmp_path):
     ("words", "message"),
     [
         (["--user", "joe"], "know no user 'joe'"),
-        ([], "give --user or --item"),
-        (["--user", "3", "--item", "4"], "give --user or --item"),
-        (["--user", "3", "--like", "4"], "--like is a question to a gallery"),
-        (["--item", "3", "--seen"], "--seen is a question to a user"),
-        (["--user", "3", "--gallery", "g"], "recommend asks one thing"),
+        ([], "takes either --user or --item"),
+        (["--user", "3", "--item", "4"], "takes either --user or --item"),
+        (["--user", "3", "--like", "4"], "--like needs --gallery; leave it out"),
+        (["--item", "3", "--seen"], "--seen needs --user; leave it out"),
+        (["--user", "3", "--gallery", "g"], "recommend takes either"),
     ],
 )
 def test_questions_that_do_not_fit_are_refused(run, capsys, words, message):
@@ -106,12 +106,13 @@ def test_questions_that_do_not_fit_are_refused(run, capsys, words, message):
 
 
 def test_what_belongs_to_a_gallery_or_to_labelled_items_is_refused(films, run, capsys, tmp_path):
-    assert "recommend asks one thing" in refused(capsys, "recommend", "--user", "3")
-    assert "--user is a question to a run" in refused(capsys, "recommend", "--user", "3", "--gallery", "g")
+    assert "recommend takes either" in refused(capsys, "recommend", "--user", "3")
+    assert "--user needs the folder of a run" in refused(capsys, "recommend", "--user", "3", "--gallery", "g")
     assert "with --like" in refused(capsys, "recommend", "--gallery", "g")
     table = films / "ratings.csv"
     words = ("train", table, "--out", tmp_path / "run")
-    assert "--item-table goes with a table of interactions" in refused(capsys, *words, "--item-table", table)
+    given = refused(capsys, *words, "--item-table", table)
+    assert "--item-table is for interactions, and this recipe is for labelled items" in given
     given = refused(capsys, *words, "--recipe", "recommendation", "--label", "rating")
-    assert "--label says something of labelled items" in given
+    assert "--label is for labelled items, and this recipe is for interactions" in given
     assert "trine recommend" in refused(capsys, "evaluate", run, table)

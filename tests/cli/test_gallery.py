@@ -66,7 +66,7 @@ def test_every_verb_of_a_gallery_shows_an_example(name, capsys):
     assert left.value.code == 0
     shown = capsys.readouterr().out
     assert f"usage: trine gallery {name} " in shown
-    assert f"  trine gallery {name} " in shown.partition("example:")[2]
+    assert f"  trine gallery {name} " in shown.partition("examples:")[2]
 
 
 def test_the_verbs_of_a_gallery_are_listed(capsys):
@@ -502,8 +502,8 @@ def test_mistakes_in_questions(words, sentence, people, bars, capsys):
         (["split", "*", "bar0/0.png", "bar1/0.png", "--identity", "x"], "takes items of one identity"),
         (["split", "*", "bar0/0.png"], "required: --identity; see trine gallery split --help"),
         (["list", "*", "none"], "knows nobody called 'none'"),
-        (["lost", "*"], "invalid choice: 'lost'"),
-        (["stats", "*", "--jso"], "unrecognized arguments: --jso; see trine gallery stats --help"),
+        (["lost", "*"], "unknown verb 'lost'; did you mean 'list'?"),
+        (["stats", "*", "--jso"], "unknown option '--jso'; did you mean '--json'?"),
         (["rebuild", "*"], "required: --encoder; see trine gallery rebuild --help"),
         (["rebuild", "*", "--encoder", "none"], "there is no model folder none"),
     ],

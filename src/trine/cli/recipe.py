@@ -1,0 +1,78 @@
+"""`trine recipe`: every setting of a training run, and the recipes that come with trine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import indent
+from typing import Any
+
+from trine.cli.arguments import echo
+from trine.cli.parser import Verb
+from trine.errors import SettingError
+
+
+def set_argument(parser: Any) -> None:
+    """Adds `--set`."""
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="recipe settings to override",
+    )
+
+
+def overrides_of(pairs: Sequence[str]) -> dict[str, str]:
+    """Reads what `--set` was given.
+
+    Args:
+        pairs: Texts such as `"training.epochs=20"`.
+
+    Returns:
+        The settings by key.
+
+    Raises:
+        SettingError: A text is not KEY=VALUE.
+    """
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise SettingError(
+                f"invalid --set {pair!r}: expected KEY=VALUE, such as --set training.epochs=20"
+            )
+        overrides[key] = value
+    return overrides
+
+
+def _arguments(parser: Any) -> None:
+    parser.add_argument(
+        "name", nargs="?", default="default", help="the name of a recipe, or a YAML file (default: default)"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="describe each packaged recipe and the results to expect"
+    )
+    set_argument(parser)
+
+
+def _run(settings: Any) -> None:
+    from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
+
+    if settings.list:
+        echo("\n\n".join(f"{name}\n{indent(str(about_recipe(name)), '  ')}" for name in recipe_names()))
+        return
+    recipe = load_recipe(settings.name, overrides=overrides_of(settings.set))
+    about = about_recipe(settings.name)
+    echo(f"# packaged recipes: {', '.join(recipe_names())}")
+    if about is not None and not settings.set:  # Its results are not those of other settings.
+        echo(indent(str(about), "# "))
+    echo(recipe_text(recipe).rstrip())
+
+
+RECIPE = Verb(
+    _run,
+    _arguments,
+    "Print every setting of a recipe as YAML, to edit and pass to trine train.",
+    "trine recipe --list\ntrine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
+)
