@@ -4,9 +4,8 @@ import json
 import re
 import shutil
 
-from support.reading import check_page
-
 from support.commands import answered, refused
+from support.page_reader import check_page
 
 
 def test_evaluate_looks_at_the_unseen_part_of_its_own_data(run, bars, capsys, tmp_path):
