@@ -1,18 +1,34 @@
-# Two commands for a newcomer: `make demo` and `make test`. Both make .venv when it is missing.
+# For a newcomer: `make demo`. For a contributor three lanes, each wider than the one before:
+#   make check          lint, types and the fast tests: two minutes on 2 cores, at every change
+#   make test           lint, types, the documentation and every test: what CI runs
+#   make release-check  clean environments, kills, damage, load, many processes: before a release
+# Each makes .venv when it is missing.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 
-.PHONY: demo test simd lint docs results clean
+.PHONY: demo check test release-check simd slow lint docs results clean
 
 demo: .venv/.demo
 	$(BIN)/trine demo
 
-test: .venv/.test lint docs
-	$(BIN)/python -m pytest -n 2
+check: lint
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+test: lint docs
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+release-check: .venv/.test
+	$(BIN)/python benchmarks/release_check.py
 
 # The numeric tests with each choice of BLAS, torch and numba kernels, on one thread and on two
 simd: .venv/.test
 	$(BIN)/python tests/support/simd.py
+
+# Measures again which tests `make check` leaves out
+slow: .venv/.test
+	$(BIN)/python -m pytest -n $(WORKERS) --junitxml .venv/durations.xml
+	$(BIN)/python tests/support/slow_tests.py .venv/durations.xml
 
 lint: .venv/.test
 	$(BIN)/ruff check .
@@ -22,7 +38,7 @@ lint: .venv/.test
 docs: .venv/.test
 	$(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
-# docs/results.md of the figures that the benchmarks have kept
+# Writes docs/results.md from the results that the benchmarks kept
 results: .venv/.test
 	$(BIN)/python benchmarks/results_page.py
 

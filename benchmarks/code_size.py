@@ -55,6 +55,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     trees = [read_modules(folder) for folder in arguments.folders]
+    for folder, modules in zip(arguments.folders, trees, strict=True):
+        if not modules:
+            parser.error(f"{folder} has no Python files")
     columns = [table(modules) for modules in trees]
     print("| | " + " | ".join(str(folder) for folder in arguments.folders) + " |")
     print("|---" * (len(columns) + 1) + "|")

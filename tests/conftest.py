@@ -8,6 +8,8 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+from support.slow_tests import slow_functions
+
 with jaxtyping.install_import_hook("trine", "beartype.beartype"):
     import trine  # noqa: F401
 
@@ -17,6 +19,14 @@ import torch
 settings.register_profile("trine", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("trine")
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the tests that were measured to be slow, which `make check` leaves out."""
+    slow = slow_functions()
+    for item in items:
+        if item.nodeid.partition("[")[0] in slow:
+            item.add_marker("slow")
 
 
 @pytest.fixture
