@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,67 @@ def test_what_is_forgotten_is_in_no_file(tmp_path, dtype):
         assert gallery.search(embedding=rows[0], k=1)[0].item.startswith("kept")
     assert traces_of(tmp_path, b"forgettable", *packed) == []
     assert traces_of(tmp_path, b"ordinary")
+
+
+def removed(gallery):
+    for number in range(20):
+        gallery.remove(f"secret item {number}")
+
+
+def renamed(gallery):
+    gallery.rename("secret name", "ann again")
+    gallery.forget("ann again")
+
+
+def merged_and_removed(gallery):
+    gallery.merge("ann", "secret name")
+    removed(gallery)
+
+
+def enrolled_as_others(gallery):
+    for number in range(20):
+        gallery.enrol("ann", f"secret item {number}", embedding=(number, 0))
+        gallery.remove(f"secret item {number}")
+
+
+def staged_and_removed(gallery):
+    binding = replace(gallery.binding, fingerprint="next")
+    records = list(gallery._store.unstaged(binding))
+    gallery._store.stage(
+        binding, [replace(r, embedding=SECRET if "secret" in r.item else r.embedding) for r in records]
+    )
+    removed(gallery)
+
+
+def dropped_by_a_rebuild(gallery):
+    binding = replace(gallery.binding, fingerprint="next")
+    records = list(gallery._store.unstaged(binding))
+    gallery._store.stage(binding, [r for r in records if "secret" not in r.item])
+    assert gallery._store.switch(binding, drop={r.item for r in records})
+
+
+SECRET = np.array((0.123, 0.456), dtype="<f4")
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [removed, renamed, merged_and_removed, enrolled_as_others, staged_and_removed, dropped_by_a_rebuild],
+)
+def test_forgetting_wipes_what_had_left_before(gallery, tmp_path, gone):
+    for number in range(20):
+        gallery.enrol(
+            "secret name",
+            f"secret item {number}",
+            embedding=SECRET,
+            metadata={"about": "secret metadata"},
+        )
+    gallery.cluster()
+    assert traces_of(tmp_path, b"secret metadata", SECRET.tobytes())
+    gone(gallery)
+    assert gallery.forget("secret name") == 0
+    assert traces_of(tmp_path, b"secret", SECRET.tobytes()) == []
+    assert gallery.check() == []
+    assert "bob" in gallery.identities()
 
 
 def test_forgetting_that_was_cut_short_is_known_and_finished(gallery, tmp_path, monkeypatch):

@@ -106,8 +106,8 @@ class PostgresStore:
             name = (possible([identity]),)
             count = session.run(f"DELETE FROM items WHERE identity IN {which}", name).rowcount
             session.run("DELETE FROM identities WHERE name = ANY(%s)", name)
-            if count:
-                rows.note(session, TRACES, "")
+            # Even where nothing is left to delete: an item that was removed or replaced before left traces.
+            rows.note(session, TRACES, "")
             return count
 
         return self._database.write(body)

@@ -118,8 +118,8 @@ class SqliteStore:
             )
             count = self._database.run(f"DELETE FROM items WHERE {which}", (identity,)).rowcount
             self._database.run("DELETE FROM identities WHERE name = ?", (identity,))
-            if count:
-                self._database.run("INSERT OR REPLACE INTO notes VALUES (?, '')", (TRACES,))
+            # Even where nothing is left to delete: an item that was removed or replaced before left traces.
+            self._database.run("INSERT OR REPLACE INTO notes VALUES (?, '')", (TRACES,))
         maintenance.purge(self._database)
         return count
 
