@@ -9,7 +9,7 @@ import pytest
 
 from trine.errors import GalleryError, InputError, SettingError
 from trine.gallery import Entry, Filter, Gallery
-from trine.gallery.sqlite import maintenance as mending_of
+from trine.gallery.sqlite import maintenance
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_forgetting_that_was_cut_short_is_known_and_finished(gallery, tmp_path, 
     def cut_short(database):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(mending_of, "purge", cut_short)
+    monkeypatch.setattr(maintenance, "purge", cut_short)
     with pytest.raises(KeyboardInterrupt):
         gallery.forget("unforgettable")
     monkeypatch.undo()

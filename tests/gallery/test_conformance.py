@@ -10,10 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import trine.gallery.index
-from support.gallery_stores import EXAMPLES, STORES
+from support.gallery_stores import EXAMPLES, STORES, open_with_small_segments
 from trine.errors import GalleryError
-from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope
+from trine.gallery import Binding, Entry, Filter, Gallery, Record, Scope, Threshold
 from trine.gallery.binding import open_store
 from trine.gallery.entries import metadata_text
 from trine.gallery.quantization import rounded
@@ -81,7 +80,6 @@ class Twin(RuleBasedStateMachine):
         dtype=st.sampled_from(["float32", "float16"]),
     )
     def open(self, distance, dtype):
-        self.recent, trine.gallery.index.RECENT = trine.gallery.index.RECENT, 3
         self.stack = ExitStack()
         self.address = self.stack.enter_context(self.place())
         self.binding = {"dimension": 2, "fingerprint": "x", "distance": distance, "dtype": dtype}
@@ -90,7 +88,8 @@ class Twin(RuleBasedStateMachine):
         self.galleries = [self._open(), self._open()]
 
     def _open(self):
-        return Gallery.open(self.address, **self.binding, threshold=THRESHOLD)
+        store = open_with_small_segments(self.address, Binding(**self.binding))
+        return Gallery(store, threshold=Threshold(THRESHOLD))
 
     def _store(self, at):
         return self.galleries[at]._store
@@ -292,7 +291,6 @@ class Twin(RuleBasedStateMachine):
                 for gallery in self.galleries:
                     gallery.close()
                 self.stack.close()
-                trine.gallery.index.RECENT = self.recent
 
     def _switch(self):
         """The last thing that happens to every gallery: whatever was staged takes the place of all."""
@@ -312,7 +310,7 @@ class Twin(RuleBasedStateMachine):
         hits = first._store.search(np.ones((1, 3), dtype="f4"), k=99)[0]
         assert {hit.item for hit in hits} == set(self.staged)
         assert first._store.check() == []
-        with pytest.raises(GalleryError, match="has been rebuilt with another encoder since it was opened"):
+        with pytest.raises(GalleryError, match="was rebuilt with another encoder after it was opened"):
             second._store.put([Record("ann", "late", np.zeros(2, dtype="f4"))])
         for read in (second.identities, lambda: second.search(embedding=[0, 0]), lambda: len(second)):
             with pytest.raises(GalleryError, match="open it again"):

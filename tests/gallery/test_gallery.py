@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trine.gallery.index
 from support.fake_encoder import FakeEncoder, calibration
+from support.gallery_stores import open_with_small_segments
 from support.paths import SHARED_DATA
 from trine.data import Dataset, Vectors, read_items
 from trine.encoders import Encoder
 from trine.encoders.settings import EncoderSettings, MlpSettings
 from trine.errors import CalibrationError, GalleryError, InputError, SettingError
-from trine.gallery import Enrolment, Entry, Gallery, verify
+from trine.gallery import Binding, Enrolment, Entry, Gallery, Threshold, verify
 
 FACES = SHARED_DATA / "faces_orl"
 
@@ -412,8 +412,9 @@ def test_an_unknown_distance(tmp_path):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="x", distance="cosin")
 
 
-def test_threads_share_one_gallery(gallery, monkeypatch):
-    monkeypatch.setattr(trine.gallery.index, "RECENT", 10)
+def test_threads_share_one_gallery(tmp_path):
+    store = open_with_small_segments(tmp_path / "threads.db", Binding(2, "by hand", "euclidean"))
+    gallery = Gallery(store, threshold=Threshold(1.0))
     failures = []
 
     def work(worker):
@@ -432,6 +433,7 @@ def test_threads_share_one_gallery(gallery, monkeypatch):
         thread.join()
     assert failures == []
     assert gallery.identities() == {f"w{i}": 20 for i in range(4)}
+    gallery.close()
 
 
 COORDINATES = st.floats(-3, 3, width=32, allow_subnormal=False)

@@ -6,9 +6,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-import trine.gallery.index as index_of
 from trine.gallery import Filter, Scope
-from trine.gallery.index import Changes, Index
+from trine.gallery.index import Changes, Index, IndexSettings
 from trine.neighbours import InvertedSearch, make_search
 
 EVERYBODY = Scope()
@@ -31,14 +30,13 @@ def nearest(rows, probe, wanted, k):
 
 
 def found_by(index, probe, *, k=10, scope=EVERYBODY):
-    return [match.item for match in index.search(probe[None], k=k, scope=scope, metadata=metadata)[0]]
+    return [match.item for match in index.search(probe[None], k=k, scope=scope, read=metadata)[0]]
 
 
-def test_segments_stay_few_and_nothing_is_lost_between_them(monkeypatch):
-    monkeypatch.setattr(index_of, "RECENT", 4)
+def test_segments_stay_few_and_nothing_is_lost_between_them():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((1500, 3)).astype("f4")
-    index = Index(dimension=3, distance="euclidean")
+    index = Index(dimension=3, distance="euclidean", settings=IndexSettings(recent=4))
     alive = np.zeros(1500, dtype=bool)
     start = 0
     while start < 1500:
@@ -49,28 +47,25 @@ def test_segments_stay_few_and_nothing_is_lost_between_them(monkeypatch):
         alive[gone], alive[keys] = False, True
         start += count
         sizes = [len(segment.keys) for segment in index._settled]
-        assert all(large >= index_of.GROWTH * small for large, small in itertools.pairwise(sizes))
+        assert all(large >= index.settings.growth * small for large, small in itertools.pairwise(sizes))
     assert len(index) == alive.sum()
     assert len(index._settled) <= 4
     for probe in rng.standard_normal((20, 3)).astype("f4"):
         assert found_by(index, probe) == nearest(rows, probe, alive, 10)
 
 
-@pytest.fixture
-def inverted(monkeypatch):
+def inverted_index(patience=0):
     """An index that goes through inverted lists from a thousand rows on, as it does from a million."""
     pytest.importorskip("faiss")
-    monkeypatch.setattr(index_of, "make_search", partial(make_search, many=1000))
-    monkeypatch.setattr(index_of, "FEW", 50)
-    monkeypatch.setattr(index_of, "PATIENCE", 0)
+    settings = IndexSettings(make_search=partial(make_search, many=1000), few=50, patience=patience)
     rows = np.random.default_rng(0).standard_normal((6000, 8)).astype("f4")
-    index = Index(dimension=8, distance="euclidean")
+    index = Index(dimension=8, distance="euclidean", settings=settings)
     index.apply(changes(np.arange(6000), rows))
     return index, rows
 
 
-def test_filtered_answers_stay_exact_beside_inverted_lists(inverted):
-    index, rows = inverted
+def test_filtered_answers_stay_exact_beside_inverted_lists():
+    index, rows = inverted_index()
     keys = np.arange(6000)
     for probe in np.random.default_rng(1).standard_normal((10, 8)).astype("f4"):
         for where, wanted in [
@@ -83,8 +78,8 @@ def test_filtered_answers_stay_exact_beside_inverted_lists(inverted):
             assert found_by(index, probe, scope=scope) == expected
 
 
-def test_what_is_struck_out_is_not_found_in_inverted_lists(inverted):
-    index, rows = inverted
+def test_what_is_struck_out_is_not_found_in_inverted_lists():
+    index, rows = inverted_index()
     probes = np.random.default_rng(1).standard_normal((50, 8)).astype("f4")
     found_by(index, probes[0])
     gone = np.arange(0, 6000, 100)
@@ -103,9 +98,8 @@ def test_what_is_struck_out_is_not_found_in_inverted_lists(inverted):
     assert np.mean(shares) > 0.8
 
 
-def test_lists_are_learned_when_enough_was_asked(inverted, monkeypatch):
-    index, rows = inverted
-    monkeypatch.setattr(index_of, "PATIENCE", 20)
+def test_lists_are_learned_when_enough_was_asked():
+    index, rows = inverted_index(patience=20)
     probes = np.random.default_rng(2).standard_normal((21, 8)).astype("f4")
     everything = np.ones(6000, dtype=bool)
     (segment,) = index._settled

@@ -23,8 +23,12 @@ def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
     assert names == {"people.db"}
 
 
-def test_a_gallery_that_lost_something_is_found_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery_kills, "state_of", lambda path: dict(list(state_of(path).items())[1:]))
-    toll = gallery_kills.kill("bulk", tmp_path / "people.db", rounds=ROUNDS, context=fork_server.processes())
+def test_a_gallery_that_lost_something_is_found_out(tmp_path):
+    def state_but_one(path):
+        return dict(list(state_of(path).items())[1:])
+
+    toll = gallery_kills.kill(
+        "bulk", tmp_path / "people.db", rounds=ROUNDS, context=fork_server.processes(), state_of=state_but_one
+    )
     assert len(toll.losses) == 1
     assert "items missing" in toll.losses[0]

@@ -1,6 +1,7 @@
 """The store on a PostgreSQL server: its address, what its errors mean, its index, and lost connections."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from trine.gallery.index import scores_between
 
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
 
-from trine.gallery.postgres import Address, PostgresStore, database, maintenance, schema, search, store
+from trine.gallery.postgres import Address, PostgresStore, search
+from trine.gallery.postgres.settings import PostgresSettings
 
 BINDING = Binding(4, "by hand", "euclidean")
 
@@ -130,7 +132,7 @@ def empty_database():
     server.run("DROP DATABASE bare WITH (FORCE)")
 
 
-def test_a_database_that_cannot_hold_a_gallery_says_what_it_lacks(empty_database, monkeypatch):
+def test_a_database_that_cannot_hold_a_gallery_says_what_it_lacks(empty_database):
     how = {"dimension": 2, "fingerprint": "x"}
     with pytest.raises(GalleryError, match=r"may not install pgvector .*: CREATE EXTENSION vector"):
         Gallery.open(guest("visitor", database_name="bare"), **how)
@@ -143,12 +145,12 @@ def test_a_database_that_cannot_hold_a_gallery_says_what_it_lacks(empty_database
     server.run("CREATE SCHEMA trine_foreign", database="bare")
     with pytest.raises(GalleryError, match=r"the schema trine_foreign .* is no gallery that trine made"):
         Gallery.open(f"{address}&gallery=foreign", **how)
-    monkeypatch.setattr(schema, "PGVECTOR", (9, 0))
-    with pytest.raises(GalleryError, match=r"which is older than 0.8: upgrade it with: ALTER EXTENSION"):
-        Gallery.open(address, **how)
-    monkeypatch.setattr(schema, "_FIND", schema._FIND.replace("'vector'", "'no_vector'"))
-    with pytest.raises(GalleryError, match="has no pgvector: install it there"):
-        Gallery.open(address, **how)
+    for settings, message in [
+        (PostgresSettings(pgvector=(9, 0)), r"older than 9\.0: upgrade it with: ALTER EXTENSION"),
+        (PostgresSettings(extension="no_vector"), "has no pgvector: install it there"),
+    ]:
+        with pytest.raises(GalleryError, match=message):
+            PostgresStore(address, binding=BINDING, settings=settings)
 
 
 def test_a_database_of_another_encoding_is_refused():
@@ -174,11 +176,10 @@ def test_a_gallery_of_a_newer_trine_is_refused(address, opened):
         PostgresStore(address)
 
 
-def test_a_gallery_of_an_older_trine_is_brought_up_to_date(address, opened, monkeypatch):
-    monkeypatch.setattr(schema, "SCHEMA", 2)
-    monkeypatch.setitem(schema.UPGRADES, 1, "ALTER TABLE items ADD COLUMN news text")
-    PostgresStore(address).close()
-    PostgresStore(address).close()
+def test_a_gallery_of_an_older_trine_is_brought_up_to_date(address, opened):
+    newer = PostgresSettings(version=2, upgrades={1: "ALTER TABLE items ADD COLUMN news text"})
+    PostgresStore(address, settings=newer).close()
+    PostgresStore(address, settings=newer).close()
     assert server.run(f"SELECT version FROM {server.schema_of(address)}.state") == [(2,)]
     assert server.run(f"SELECT news FROM {server.schema_of(address)}.items") == []
 
@@ -219,7 +220,7 @@ def test_a_reader_without_the_right_to_write_may_read(address, opened):
 def test_a_locked_gallery_is_waited_for_and_then_given_up(address, opened):
     import psycopg
 
-    impatient = PostgresStore(address, wait=0.2)
+    impatient = PostgresStore(address, settings=PostgresSettings(wait=0.2))
     with psycopg.connect(server.server().get_uri()) as other:
         other.execute(f"SELECT * FROM {server.schema_of(address)}.state FOR UPDATE")
         with pytest.raises(GalleryError, match=r"locked by another process for more than 0.2 s: nothing"):
@@ -333,11 +334,12 @@ def test_searches_are_exact_where_float32_is_not(address, dtype, distance):
     opened.close()
 
 
-def small(monkeypatch):
-    """Galleries of some hundred items count as large."""
-    monkeypatch.setattr(search, "PRICE", 0)
-    for module in (search, maintenance, store):
-        monkeypatch.setattr(module, "LARGE", 300)
+SMALL = PostgresSettings(large=300, price=0)
+"""Galleries of some hundred items count as large."""
+
+
+def approximate(address, settings=SMALL, **how):
+    return PostgresStore(address.replace("search=exact", "search=approximate"), settings=settings, **how)
 
 
 @pytest.mark.parametrize(
@@ -350,11 +352,9 @@ def small(monkeypatch):
         (4100, "float32", "euclidean"),
     ],
 )
-def test_a_large_gallery_is_searched_by_an_index(address, monkeypatch, dimension, dtype, distance):
-    small(monkeypatch)
-    approximate = address.replace("search=exact", "search=approximate")
+def test_a_large_gallery_is_searched_by_an_index(address, dimension, dtype, distance):
     binding = Binding(dimension, "x", distance, dtype=dtype)
-    opened, exact = (open_store(where, binding=binding) for where in (approximate, address))
+    opened, exact = approximate(address, binding=binding), PostgresStore(address, binding=binding)
     many = records(500 if dimension < 2000 else 320, dimension)
     opened.put(many[:250])
     opened.put(many[250:])
@@ -393,9 +393,8 @@ def test_a_large_gallery_is_searched_by_an_index(address, monkeypatch, dimension
 
 
 def test_a_filter_that_few_items_pass_is_answered_exactly(address, monkeypatch):
-    small(monkeypatch)
-    opened = PostgresStore(address.replace("search=exact", "search=approximate"), binding=BINDING)
-    opened.put(records(400))
+    stores = [approximate(address, replace(SMALL, price=price), binding=BINDING) for price in (0, 1)]
+    stores[0].put(records(400))
     asked = []
     approximately = search._Question.approximately
     monkeypatch.setattr(
@@ -408,27 +407,26 @@ def test_a_filter_that_few_items_pass_is_answered_exactly(address, monkeypatch):
     for price, where, expected in [
         (0, half, [0.5]), (0, one, [0.02]), (0, Filter.of({"year": 99}), []), (1, half, [0.5]), (1, one, []),
     ]:  # fmt: skip
-        monkeypatch.setattr(search, "PRICE", price)
         asked.clear()
-        found = opened.search(probe, k=5, scope=Scope(where=where))[0]
+        found = stores[price].search(probe, k=5, scope=Scope(where=where))[0]
         assert asked == pytest.approx(expected), (price, where)
         assert len(found) == (5 if "99" not in str(where) else 0)
-    opened.close()
+    for opened in stores:
+        opened.close()
 
 
-def test_an_index_that_is_missing_or_half_built_is_found_and_built(address, monkeypatch):
-    small(monkeypatch)
+def test_an_index_that_is_missing_or_half_built_is_found_and_built(address):
     exact = PostgresStore(address, binding=BINDING)
     exact.put(records(700))
     assert exact.check() == []
     assert exact.repair() == []
-    opened = PostgresStore(address.replace("search=exact", "search=approximate"))
+    opened = approximate(address)
     missing = "the index for the search is missing, so every search is slow"
     assert opened.check() == [missing]
-    monkeypatch.setattr(maintenance, "INDEX", "USING hnsw ({expression} no_{kind}_ops)")
+    unable = approximate(address, replace(SMALL, index="USING hnsw ({expression} no_{kind}_ops)"))
     with pytest.raises(GalleryError, match="could not be built: see the server's log"):
-        opened.repair()
-    monkeypatch.setattr(maintenance, "INDEX", search.INDEX)
+        unable.repair()
+    unable.close()
     assert opened.repair() == ["the index for the search was built"]
     assert opened.check() == opened.repair() == []
     name = server.schema_of(address)
@@ -442,9 +440,8 @@ def test_an_index_that_is_missing_or_half_built_is_found_and_built(address, monk
     opened.close()
 
 
-def test_an_index_survives_a_switch_to_another_encoder(address, monkeypatch):
-    small(monkeypatch)
-    opened = PostgresStore(address.replace("search=exact", "search=approximate"), binding=BINDING)
+def test_an_index_survives_a_switch_to_another_encoder(address):
+    opened = approximate(address, binding=BINDING)
     opened.put(records(400))
     other = Binding(3, "another", "cosine", dtype="float16")
     opened.stage(other, [
@@ -582,16 +579,17 @@ def test_what_is_read_is_read_again_and_what_is_written_is_not(opened):
     assert len(calls) == 1
 
 
-def test_a_connection_lost_while_a_write_is_confirmed_leaves_it_open_what_was_written(opened, monkeypatch):
-    monkeypatch.setattr(database, "_KEEP", b"SELECT pg_terminate_backend(pg_backend_pid())")
+def test_a_connection_lost_while_a_write_is_confirmed_leaves_it_open_what_was_written(address, opened):
+    settings = PostgresSettings(commit="SELECT pg_terminate_backend(pg_backend_pid())")
+    breaking = PostgresStore(address, settings=settings)
     with pytest.raises(GalleryError, match="broke while the last write was being confirmed: all of it is th"):
-        opened.put(records(1))
-    monkeypatch.undo()
+        breaking.put(records(1))
+    breaking.close()
     assert len(opened) == 0
     assert opened.put(records(1)).new == 1
 
 
-def test_more_threads_than_connections_take_turns(opened, monkeypatch):
+def test_more_threads_than_connections_take_turns(opened):
     opened.put(records(20))
     found = []
 

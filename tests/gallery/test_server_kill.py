@@ -13,7 +13,8 @@ pytest.importorskip("psutil", reason="needs psutil, which comes with pixeltable-
 
 from support import postgres_kills
 from trine.errors import GalleryError
-from trine.gallery import Gallery
+from trine.gallery import Gallery, PostgresStore
+from trine.gallery.postgres.settings import PostgresSettings
 
 ROUNDS = int(os.environ.get("TRINE_KILLS", "4"))
 """How often each is killed; `benchmarks/gallery_server_kills.py` does it 20 times."""
@@ -40,21 +41,23 @@ def test_a_killed_server_loses_nothing_it_acknowledged(own_server):
     assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
 
 
-def test_a_gallery_that_lost_something_is_found_out(monkeypatch):
-    whole = postgres_kills.state_of
-    monkeypatch.setattr(postgres_kills, "state_of", lambda address: dict(list(whole(address).items())[1:]))
+def test_a_gallery_that_lost_something_is_found_out():
+    def state_but_one(address):
+        return dict(list(postgres_kills.state_of(address).items())[1:])
+
     address = postgres_server.a_gallery("exact")
-    toll = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes())
+    toll = postgres_kills.kill(
+        address, rounds=ROUNDS, context=fork_server.processes(), state_of=state_but_one
+    )
     assert len(toll.losses) == 1
     assert "1 items missing" in toll.losses[0]
     postgres_server.drop(address)
 
 
-def test_a_gallery_that_is_open_outlives_its_server(own_server, monkeypatch):
-    from trine.gallery.postgres import database
-
-    monkeypatch.setattr(database, "RECONNECT", 1.0)
-    with Gallery.open(f"{own_server.get_uri()}&gallery=patient", **OPENING) as gallery:
+def test_a_gallery_that_is_open_outlives_its_server(own_server):
+    address = f"{own_server.get_uri()}&gallery=patient"
+    Gallery.open(address, **OPENING).close()
+    with Gallery(PostgresStore(address, settings=PostgresSettings(reconnect=1.0))) as gallery:
         gallery.enrol("ann", "1", embedding=np.ones(4))
         for kind in ("restarted", "killed"):
             if kind == "restarted":

@@ -42,8 +42,8 @@ def _difference(found, expected):
     return f"{len(missing)} items missing, {len(more)} that ought not to be there"
 
 
-def _found(path, workload):
-    """Returns the state of a gallery: None without a file, a sentence where it cannot be used."""
+def _found(path, workload, state_of=state_of):
+    """What is there: `None` without a gallery, a sentence where it cannot be used."""
     if not path.exists():
         return None
     try:
@@ -54,8 +54,8 @@ def _found(path, workload):
     return f"the file still knows of what was forgotten in the steps {traces}" if traces else state
 
 
-def kill(name, path, *, rounds, context, seed=0):
-    """Kills a process in the middle of a workload, checks what it left, and continues from there."""
+def kill(name, path, *, rounds, context, seed=0, state_of=state_of):
+    """Kills a process in the middle of a workload, looks at what it left, and goes on from there."""
     rng = random.Random(repr((name, seed)))
     workload, known, step, toll, created = WORKLOADS[name], {}, 0, Toll(), False
     for number in range(rounds):
@@ -67,7 +67,7 @@ def kill(name, path, *, rounds, context, seed=0):
         for done in acknowledged:
             known = workload.foresee(known, done)
         step += len(acknowledged)
-        under_way, found = workload.foresee(known, step), _found(path, workload)
+        under_way, found = workload.foresee(known, step), _found(path, workload, state_of)
         allowed = [known, under_way] if created else [None, {}, under_way]
         toll = toll.and_one(f"{name}, round {number}", found, allowed)
         if toll.losses:

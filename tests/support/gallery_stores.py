@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.postgres_server import a_gallery, drop
+from trine.gallery import PostgresStore, SqliteStore
+from trine.gallery.index import IndexSettings
 
 # In memory where possible: tests on all stores compare answers and do not exercise the disk.
 FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -25,6 +27,14 @@ def postgres():
 
 
 STORES = {"sqlite": sqlite, "postgres": postgres}
+
+
+def open_with_small_segments(address, binding):
+    """Opens a store whose index in memory, where it has one, is merged all the time."""
+    if "://" in str(address):
+        return PostgresStore(str(address), binding=binding)
+    return SqliteStore(Path(address), binding=binding, index=IndexSettings(recent=3))
+
 
 EXAMPLES = {"postgres": 12}
 """Number of call sequences to try on a store slower than a file; 60 on others."""

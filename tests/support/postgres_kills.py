@@ -75,8 +75,8 @@ def kill_server(server):
     psutil.wait_procs(family, timeout=10)
 
 
-def kill(address, *, rounds, context, server=None, seed=0):
-    """Kills a process in the middle of an enrolment, or its server, and continues from there."""
+def kill(address, *, rounds, context, server=None, seed=0, state_of=state_of):
+    """Kills a process in the middle of an enrolment, or the server under it, and goes on from there."""
     rng, known, step, toll = random.Random(seed), {}, 0, Toll()
     for number in range(rounds):
         ours, theirs = context.Pipe(duplex=False)
@@ -101,7 +101,7 @@ def kill(address, *, rounds, context, server=None, seed=0):
         for done in said:
             known = foresee(known, done)
         step += len(said)
-        under_way, found = foresee(known, step), _found(address)
+        under_way, found = foresee(known, step), _found(address, state_of)
         toll = toll.and_one(f"round {number}", found, [known, under_way])
         if toll.losses:
             break
@@ -110,7 +110,7 @@ def kill(address, *, rounds, context, server=None, seed=0):
     return replace(toll, acknowledged=step)
 
 
-def _found(address):
+def _found(address, state_of):
     try:
         return state_of(address)
     except (AssertionError, GalleryError) as error:

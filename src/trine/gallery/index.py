@@ -4,7 +4,7 @@ The records lie in segments, each searched by `trine.neighbours`: large ones tha
 that takes what is enrolled, so that one new record costs no new preparation of all the others. Segments of
 like size are merged, so that there are few of them. A record that was replaced or removed is struck out where
 it lies, until a merge. Answers are exact, but for unfiltered questions to a segment of a million records or
-more once there were many (`PATIENCE`).
+more once there were many (`IndexSettings.patience`).
 """
 
 from __future__ import annotations
@@ -13,30 +13,39 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from trine.distances import Distance, pairwise_distances
 from trine.gallery.columns import Column
+from trine.gallery.entries import Hit
 from trine.gallery.filters import Filter, Typed, typed
 from trine.gallery.store import Scope
 from trine.neighbours import ExactSearch, InvertedSearch, make_search
 from trine.shapes import Bool, Float32, Int64
 
-PATIENCE = 1000
-"""How many questions are answered exactly before inverted lists are learned for a million records or more:
-these would take about as long as a thousand exact answers, and most openings ask for a few."""
 
-RECENT = 4096
-"""How many new records are searched apart from the others before they are merged."""
+@dataclass(frozen=True)
+class IndexSettings:
+    """When segments are merged, and how a segment is searched.
 
-GROWTH = 8
-"""How many times as large as the next a segment is at least; merged with it otherwise."""
+    Attributes:
+        recent: How many new records are searched apart from the others before they are merged.
+        growth: How many times as large as the next a segment is at least; merged with it otherwise.
+        few: So many records, or a sixteenth of a segment, are measured one by one rather than searched for.
+        patience: How many questions are answered exactly before inverted lists are learned for a million
+            records or more: learning takes about as long as a thousand exact answers, and most processes ask
+            for fewer.
+        make_search: Makes a search over rows, through inverted lists where there are enough of them.
+    """
 
-FEW = 4096
-"""So many records, or a sixteenth of all, are measured one by one rather than searched for."""
+    recent: int = 4096
+    growth: int = 8
+    few: int = 4096
+    patience: int = 1000
+    make_search: Callable[..., ExactSearch] = make_search
+
 
 Metadata = Callable[[Int64[np.ndarray, " n"]], Iterable[tuple[int, str]]]
 """Gives the metadata of records, as JSON, by their keys."""
@@ -61,13 +70,8 @@ class Changes:
     embeddings: Float32[np.ndarray, "n d"]
 
 
-class Match(NamedTuple):
-    """A record that a search found; matches sort by score, then by name."""
-
-    score: float
-    item: str
-    identity: str
-    key: int
+Match = tuple[float, str, str, int]
+"""The score, item, identity and key of a record that a search found; they sort by score, then by item."""
 
 
 class Segment:
@@ -79,8 +83,10 @@ class Segment:
         items: Sequence[str],
         codes: Int64[np.ndarray, " n"],
         rows: Float32[np.ndarray, "n d"],
+        settings: IndexSettings,
     ) -> None:
         """Takes records with ascending keys; `codes` stand for the identities."""
+        self._settings = settings
         self.keys = keys
         self.items = items
         self.codes = codes
@@ -143,7 +149,7 @@ class Segment:
         count = len(self.keys) if allowed is None else int(np.count_nonzero(allowed))
         if not count:
             return [[] for _ in queries]
-        if allowed is not None and count <= max(FEW, len(self.keys) // 16):
+        if allowed is not None and count <= max(self._settings.few, len(self.keys) // 16):
             return self._measured(queries, np.flatnonzero(allowed), k=k, distance=distance)
         search = self._search_of(distance, asked=len(queries) if whole else 0)
         return self._searched(search, queries, k=min(k, count), count=count, allowed=allowed)
@@ -203,10 +209,10 @@ class Segment:
         if self._exact is None:
             self._exact = ExactSearch(self.rows, distance=distance)
         self._asked += asked
-        if not asked or self._asked <= PATIENCE:
+        if not asked or self._asked <= self._settings.patience:
             return self._exact
         if self._lists is None:
-            made = make_search(self.rows, distance=distance)
+            made = self._settings.make_search(self.rows, distance=distance)
             self._lists = made if isinstance(made, InvertedSearch) else self._exact
         return self._lists
 
@@ -217,10 +223,12 @@ class Index:
     Args:
         dimension: The length of an embedding.
         distance: How embeddings are compared.
+        settings: When segments are merged, and how they are searched.
     """
 
-    def __init__(self, *, dimension: int, distance: Distance) -> None:
+    def __init__(self, *, dimension: int, distance: Distance, settings: IndexSettings | None = None) -> None:
         """Starts empty."""
+        self.settings = settings or IndexSettings()
         self.dimension = dimension
         self.distance = distance
         self._names: list[str] = []
@@ -237,45 +245,68 @@ class Index:
             segment.strike(changes.removed)
             segment.strike(changes.keys)
         if len(changes.keys):
-            arrived = Segment(changes.keys, changes.items, self._code(changes.identities), changes.embeddings)
+            arrived = Segment(
+                changes.keys, changes.items, self._code(changes.identities), changes.embeddings, self.settings
+            )
             self._recent = self._segment([self._recent, arrived])
-        if len(self._recent.keys) > RECENT:
+        if len(self._recent.keys) > self.settings.recent:
             self._settled.append(self._recent)
             self._recent = self._segment([])
         self._settled = [
-            self._segment([part]) if part.struck > max(RECENT, len(part.keys) // 8) else part
+            self._segment([part]) if part.struck > max(self.settings.recent, len(part.keys) // 8) else part
             for part in self._settled
         ]
-        while len(self._settled) > 1 and len(self._settled[-2].keys) < GROWTH * len(self._settled[-1].keys):
+        while len(self._settled) > 1 and len(self._settled[-2].keys) < self.settings.growth * len(
+            self._settled[-1].keys
+        ):
             self._settled[-2:] = [self._segment(self._settled[-2:])]
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope, metadata: Metadata
-    ) -> list[list[Match]]:
-        """Returns the `k` nearest records of each query in the scope, nearest first, then by name.
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        *,
+        k: int,
+        offset: int = 0,
+        scope: Scope,
+        read: Metadata,
+        metadata: bool = False,
+    ) -> list[list[Hit]]:
+        """Returns the nearest records of each query in the scope, nearest first, then by name.
 
         Args:
             queries: One row each.
             k: How many, at least 1.
+            offset: How many of the nearest are passed over.
             scope: Which records may be found.
-            metadata: Reads metadata by the keys of records, for a scope with a filter; it may give others.
+            read: Reads metadata by the keys of records, for a scope with a filter; it may give others.
+            metadata: Whether hits bring their metadata.
         """
         found: list[list[Match]] = [[] for _ in queries]
+        wanted = offset + k + len(scope.exclude)
         for segment in (*self._settled, self._recent):
             if not len(segment.keys):
                 continue
-            allowed = self._allowed(segment, scope, metadata)
-            rows = segment.nearest(queries, k=k + len(scope.exclude), allowed=allowed, distance=self.distance)
+            allowed = self._allowed(segment, scope, read)
+            rows = segment.nearest(queries, k=wanted, allowed=allowed, distance=self.distance)
             for matches, pairs in zip(found, rows, strict=True):
                 matches += [self._match(segment, score, row) for score, row in pairs]
         if scope.exclude:
-            found = [[match for match in matches if match.item not in scope.exclude] for matches in found]
-        return [sorted(matches)[:k] for matches in found]
+            found = [[match for match in matches if match[1] not in scope.exclude] for matches in found]
+        found = [sorted(matches)[offset : offset + k] for matches in found]
+        if not metadata:
+            return [[Hit(item, identity, score) for score, item, identity, _ in matches] for matches in found]
+        keys = {key for matches in found for *_, key in matches}
+        texts = read(np.array(sorted(keys), dtype=np.int64))
+        about = {key: json.loads(text) for key, text in texts if key in keys}
+        return [
+            [Hit(item, identity, score, about.get(key, {})) for score, item, identity, key in matches]
+            for matches in found
+        ]
 
     def _match(self, segment: Segment, score: float, row: int) -> Match:
-        return Match(score, segment.items[row], self._names[segment.codes[row]], int(segment.keys[row]))
+        return score, segment.items[row], self._names[segment.codes[row]], int(segment.keys[row])
 
-    def _allowed(self, segment: Segment, scope: Scope, metadata: Metadata) -> Bool[np.ndarray, " n"] | None:
+    def _allowed(self, segment: Segment, scope: Scope, read: Metadata) -> Bool[np.ndarray, " n"] | None:
         allowed = None
         if scope.only is not None or scope.without:
             of_code = np.full(len(self._names), scope.only is None)
@@ -283,7 +314,7 @@ class Index:
             of_code[self._known(scope.without)] = False
             allowed = of_code[segment.codes]
         if scope.where:
-            matching = segment.matching(scope.where, metadata)
+            matching = segment.matching(scope.where, read)
             allowed = matching if allowed is None else allowed & matching
         return allowed
 
@@ -314,6 +345,7 @@ class Index:
             [items[i] for i in order.tolist()],
             np.concatenate([nothing, *codes])[order],
             np.concatenate([np.empty((0, self.dimension), dtype=np.float32), *rows])[order],
+            self.settings,
         )
 
 

@@ -41,13 +41,13 @@ def condition(scope: Scope) -> tuple[str, dict[str, Any]]:
     return " AND ".join(f"({part})" for part in parts) or "true", values
 
 
-def possible(names: Iterable[str]) -> list[str]:
-    """Returns those of some names that PostgreSQL could know: Unicode without NUL."""
-    return [name for name in names if _possible(name)]
+def possible(values: Iterable[Any]) -> list[Any]:
+    """Returns those of some values that PostgreSQL could know: of texts, Unicode without NUL."""
+    return [value for value in values if not isinstance(value, str) or _possible(value)]
 
 
-def _possible(name: str) -> bool:
-    return "\0" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
+def _possible(text: str) -> bool:
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _among(one: Among, value: str, number: int) -> tuple[str, dict[str, Any]]:

@@ -6,27 +6,18 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from trine.errors import GalleryError, require
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.errors import explain, lost, unreachable
 from trine.gallery.postgres.schema import prepare, settle
+from trine.gallery.postgres.settings import PostgresSettings
+from trine.gallery.sql_store import Answer, rebuilt_since
 from trine.gallery.store import Binding
 
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
-
-Answer = TypeVar("Answer")
-
-WAIT = 30.0
-"""Seconds that a call waits for a lock that another process holds."""
-
-RECONNECT = 10.0
-"""Seconds that a call waits for a connection, while a server starts again for one."""
-
-CONNECTIONS = 8
-"""How many connections a process keeps at most to one gallery: as many threads are served at once."""
 
 # The table is locked before the snapshot is taken, so that a switch to another encoder, which makes the
 # table anew, comes wholly before or wholly after. One message, one way to the server and back.
@@ -38,7 +29,6 @@ _WRITE = (
     b"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL enable_seqscan = off;"
     b"SELECT changed + 1, bound, indexed, coalesce((SELECT max(id) FROM items), 0) FROM state FOR UPDATE"
 )
-_KEEP = b"UPDATE state SET changed = changed + 1; COMMIT"
 
 
 class Session:
@@ -96,24 +86,24 @@ class Database:
     Args:
         address: Which gallery.
         binding: What a new gallery is bound to; `None` opens one that is there.
-        wait: Seconds that a call waits for a lock that another process holds.
+        settings: How long to wait, and what is expected of the server.
 
     Raises:
         GalleryError: The server cannot be reached or refuses, or the gallery is missing or foreign.
         MissingDependencyError: psycopg or pgvector is not installed.
     """
 
-    def __init__(self, address: Address, *, binding: Binding | None, wait: float = WAIT) -> None:
+    def __init__(self, address: Address, *, binding: Binding | None, settings: PostgresSettings) -> None:
         """Looks at the server, and creates the gallery where it is missing and a binding is given."""
         self.address = address
         self.bound: int | None = None
-        self._wait = wait
+        self.settings = settings
         self._psycopg = require("psycopg", extra="pgvector")
         self._adapters = require("pgvector.psycopg", extra="pgvector")
         pools = require("psycopg_pool", extra="pgvector")
         self._closed = pools.PoolClosed
         with self._errors(), self.alone(settled=False) as connection:
-            prepare(connection, address, binding)
+            prepare(connection, address, binding, settings)
         # What the pool has to say of a lost connection, the call that meets it says in one sentence.
         logging.getLogger("psycopg").addHandler(logging.NullHandler())
         self._pool = pools.ConnectionPool(
@@ -121,15 +111,15 @@ class Database:
             kwargs={"autocommit": True, "prepare_threshold": None},
             configure=self._configure,
             min_size=0,
-            max_size=CONNECTIONS,
-            timeout=RECONNECT,
-            reconnect_timeout=RECONNECT,
+            max_size=settings.connections,
+            timeout=settings.reconnect,
+            reconnect_timeout=settings.reconnect,
             name="trine",
             open=True,
         )
 
     def close(self) -> None:
-        """Lets go of the connections; closing twice is no error."""
+        """Closes the connections; closing twice is no error."""
         self._pool.close()
 
     def read(self, body: Callable[[Session], Answer]) -> Answer:
@@ -194,7 +184,7 @@ class Database:
             session.connection.execute("ROLLBACK")
             return answer
         try:
-            session.connection.execute(_KEEP)
+            session.connection.execute(self.settings.commit.encode())
         except self._psycopg.Error as error:
             if not lost(error):
                 raise
@@ -215,10 +205,7 @@ class Database:
             raise _BeginError(error) from None
         session = Session(connection, state or (0, -1, False, 0))
         if self.bound not in (None, session.bound):
-            raise GalleryError(
-                f"the gallery {self.address.shown} has been rebuilt with another encoder since it was "
-                f"opened: open it again"
-            )
+            raise rebuilt_since(self.address.shown)
         return session
 
     def _configure(self, connection: Connection[Any]) -> None:
@@ -237,7 +224,7 @@ class Database:
             "SELECT set_config('lock_timeout', %s, false), set_config('jit', 'off', false),"
             " CASE current_setting('synchronous_commit')"
             " WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
-            (f"{int(self._wait * 1000)}ms",),
+            (f"{int(self.settings.wait * 1000)}ms",),
         )
 
     @contextmanager
@@ -250,7 +237,7 @@ class Database:
         except self._psycopg.Error as error:
             if type(error).__name__ == "PoolTimeout":
                 raise self._no_connection() from None
-            raise explain(error, self.address.shown, self._wait) from error
+            raise explain(error, self.address.shown, self.settings.wait) from error
 
     def _no_connection(self) -> GalleryError:
         """Says why the pool had no connection to give, which only another attempt can tell."""
@@ -259,8 +246,8 @@ class Database:
         except self._psycopg.Error as error:
             return unreachable(error, self.address.shown)
         return GalleryError(
-            f"the gallery {self.address.shown} is asked by more than {CONNECTIONS} threads at once, and none "
-            f"was done within {RECONNECT:g} s: ask with fewer"
+            f"more than {self.settings.connections} threads use the gallery {self.address.shown} at once, "
+            f"and none finished within {self.settings.reconnect:g} s: use fewer threads"
         )
 
 

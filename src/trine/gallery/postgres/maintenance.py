@@ -9,13 +9,12 @@ from typing import Any
 from trine.errors import GalleryError, require
 from trine.gallery.internal_notes import TRACES
 from trine.gallery.postgres.database import Database, Session
-from trine.gallery.postgres.search import INDEX, LARGE, index_expression, index_kind
+from trine.gallery.postgres.search import index_expression, index_kind
+from trine.gallery.sql_store import EMPTY
 from trine.gallery.store import Binding
 
 _BUILDING = 0x74726E66
 """The advisory lock of who builds an index; with it goes the id of the table."""
-
-_EMPTY = "NOT EXISTS (SELECT FROM items WHERE identity = identities.id)"
 
 _INDICES = (
     "SELECT indexrelid::regclass::text, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
@@ -23,7 +22,7 @@ _INDICES = (
 )
 
 
-def check(session: Session, binding: Binding, *, exact: bool) -> list[str]:
+def check(session: Session, binding: Binding, *, large: int | None) -> list[str]:
     """Returns a sentence for each thing that is wrong with the gallery or with its server."""
     problems = []
     for setting, harm in (
@@ -37,28 +36,28 @@ def check(session: Session, binding: Binding, *, exact: bool) -> list[str]:
         session.run("SELECT count(l2_distance(embedding, embedding)), count(metadata::text) FROM items")
     except require("psycopg.errors", extra="pgvector").InternalError as error:
         return [*problems, f"the tables are damaged: {str(error).splitlines()[0]}"]
-    empty = session.run(f"SELECT name FROM identities WHERE {_EMPTY} ORDER BY name").fetchall()
+    empty = session.run(f"SELECT name FROM identities WHERE {EMPTY} ORDER BY name").fetchall()
     problems += [f"the identity {name!r} has no items" for (name,) in empty]
     if session.indexed and not _sound(session):
         problems.append("the index for the search is missing or half built, so every search is slow")
-    elif not (session.indexed or exact) and index_kind(binding) and count(session) > 2 * LARGE:
+    elif not session.indexed and large is not None and index_kind(binding) and count(session) > 2 * large:
         problems.append("the index for the search is missing, so every search is slow")
     return problems
 
 
-def repair(database: Database, binding: Binding, *, exact: bool) -> list[str]:
+def repair(database: Database, binding: Binding, *, large: int | None) -> list[str]:
     """Mends what `check` finds, wipes the traces of what was forgotten, and says what was done.
 
     Args:
         database: The gallery.
         binding: What it is bound to.
-        exact: Whether it is searched exactly, so that it needs no index.
+        large: Beyond how many items it has an index; `None` where every search is exact.
 
     Raises:
         GalleryError: Another transaction still sees what was forgotten, or a lock cannot be had.
     """
     done = []
-    gone = database.write(lambda session: session.run(f"DELETE FROM identities WHERE {_EMPTY}").rowcount)
+    gone = database.write(lambda session: session.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount)
     if gone:
         done.append(f"{gone} identities without items were deleted")
     if purge(database):
@@ -67,7 +66,7 @@ def repair(database: Database, binding: Binding, *, exact: bool) -> list[str]:
             "theirs until these are overwritten"
         )
     indexed, sound, items = database.read(lambda s: (s.indexed, _sound(s), count(s)))
-    if not sound and index_kind(binding) and (indexed or (not exact and items > LARGE)):
+    if not sound and index_kind(binding) and (indexed or (large is not None and items > large)):
         if not build_index(database, binding):
             raise GalleryError(
                 f"the index for the search of the gallery {database.address.shown} could not be built: see "
@@ -136,7 +135,7 @@ def build_index(database: Database, binding: Binding) -> bool:
         each = binding.dimension * (2 if of == "halfvec" else 4) + 400
         memory = min(max(64 << 10, items * each * 5 // 4 >> 10), 4 << 20)
         connection.execute(f"SET maintenance_work_mem = '{memory}kB'".encode())
-        how = INDEX.format(expression=index_expression(binding), kind=of)
+        how = database.settings.index.format(expression=index_expression(binding), kind=of)
         try:
             connection.execute(f"CREATE INDEX CONCURRENTLY ON items {how}".encode())
         except require("psycopg", extra="pgvector").Error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from trine.gallery.entries import Enrolment, Record, metadata_text
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.search import numbers
 from trine.gallery.quantization import pack, unpack
+from trine.gallery.sql_store import counted
 from trine.gallery.store import Binding
 
 
@@ -27,7 +28,12 @@ def vectors(records: Sequence[Record], bound: Binding) -> list[Any]:
     return [vector(row) for row in rows]
 
 
-def put(session: Session, latest: Mapping[str, Record], embeddings: Sequence[Any]) -> Enrolment:
+def put(
+    session: Session,
+    latest: Mapping[str, Record],
+    embeddings: Sequence[Any],
+    drop_empty: Callable[[Session, set[int]], None],
+) -> Enrolment:
     """Writes records by the names of their items, which are all different."""
     jsonb = require("psycopg.types.json", extra="pgvector").Jsonb
     before = dict(
@@ -63,7 +69,7 @@ def put(session: Session, latest: Mapping[str, Record], embeddings: Sequence[Any
         [row for row in rows if row[0] in before],
     )
     drop_empty(session, set(before.values()) - set(ids.values()))
-    return Enrolment(len(fresh), changed, len(before) - changed)
+    return counted(latest, before, len(fresh) + changed)
 
 
 def identities(session: Session, names: Sequence[str]) -> dict[str, int]:
@@ -77,27 +83,6 @@ def identities(session: Session, names: Sequence[str]) -> dict[str, int]:
         )
         known |= dict(made.fetchall())
     return known
-
-
-def drop_empty(session: Session, which: set[int]) -> None:
-    """Deletes those of some identities that have no items left."""
-    if which:
-        session.run(
-            "DELETE FROM identities WHERE id = ANY(%s)"
-            " AND NOT EXISTS (SELECT FROM items WHERE identity = identities.id)",
-            (list(which),),
-        )
-
-
-def note(session: Session, name: str, text: str | None) -> None:
-    """Notes a text under a name; `None` takes it away."""
-    if text is None:
-        session.run("DELETE FROM notes WHERE name = %s", (name,))
-    else:
-        session.run(
-            "INSERT INTO notes VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, text),
-        )
 
 
 def records(rows: Sequence[tuple[Any, ...]], bound: Binding, shown: str) -> list[Record]:

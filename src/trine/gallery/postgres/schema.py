@@ -18,19 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from trine.errors import Argument, GalleryError, require
 from trine.gallery.postgres.address import Address
+from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-SCHEMA = 1
-
 LOCK = 0x74726E65
 """The advisory lock under which galleries of one database are created and brought up to date."""
-
-PGVECTOR = (0, 8)
-"""The first version whose index keeps its recall under filters."""
 
 LONGEST = 16_000
 """Numbers that a vector of pgvector may have."""
@@ -84,13 +80,10 @@ CREATE TABLE staged (
 ALTER TABLE staged ALTER embedding SET STATISTICS 0;
 """
 
-UPGRADES: dict[int, str] = {}
-"""From each older version of the tables to the next."""
-
 _FIND = """
 SELECT to_regnamespace(%(schema)s) IS NOT NULL, to_regclass(%(schema)s || '.state') IS NOT NULL,
-    current_setting('server_encoding'), (SELECT extversion FROM pg_extension WHERE extname = 'vector'),
-    EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'vector')
+    current_setting('server_encoding'), (SELECT extversion FROM pg_extension WHERE extname = %(extension)s),
+    EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = %(extension)s)
 """
 
 
@@ -117,32 +110,40 @@ def staged_table(binding: Binding) -> str:
     return STAGED.format(type=column(binding))
 
 
-def prepare(connection: Connection[Any], address: Address, binding: Binding | None) -> None:
+def prepare(
+    connection: Connection[Any], address: Address, binding: Binding | None, settings: PostgresSettings
+) -> None:
     """Sees to it that a gallery of this version is there, and creates it where a binding is given.
 
     Args:
         connection: A connection in autocommit mode.
         address: Which gallery.
         binding: What a new gallery is bound to; `None` creates nothing.
+        settings: Which version of the tables and of pgvector is expected.
 
     Raises:
         GalleryError: There is none, a foreign schema in its place, one of a newer trine, or the server
             lacks what it takes.
     """
-    if _check(connection, address, binding) and _version(connection, address) == SCHEMA:
+    there = _check(connection, address, binding, settings)
+    if there and _version(connection, address, settings) == settings.version:
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         # Another process may have been first.
-        if _check(connection, address, binding):
-            _upgrade(connection, address)
+        if _check(connection, address, binding, settings):
+            _upgrade(connection, address, settings)
         elif binding is not None:
-            _create(connection, address, binding)
+            _create(connection, address, binding, settings.version)
 
 
-def _check(connection: Connection[Any], address: Address, binding: Binding | None) -> bool:
+def _check(
+    connection: Connection[Any], address: Address, binding: Binding | None, settings: PostgresSettings
+) -> bool:
     """Says whether the gallery is there, and refuses what could never become one."""
-    row = connection.execute(_FIND, {"schema": f'"{address.schema}"'}).fetchone()
+    row = connection.execute(
+        _FIND, {"schema": f'"{address.schema}"', "extension": settings.extension}
+    ).fetchone()
     schema, state, encoding, version, available = row or (False, False, "UTF8", None, False)
     if not state and binding is None:
         raise GalleryError(
@@ -167,33 +168,33 @@ def _check(connection: Connection[Any], address: Address, binding: Binding | Non
             f"the server of the gallery {address.shown} has no pgvector: install it there (on Debian the "
             f"package postgresql-18-pgvector, for the server's version)"
         )
-    if version is not None and tuple(int(part) for part in version.split(".")[:2]) < PGVECTOR:
+    if version is not None and tuple(int(part) for part in version.split(".")[:2]) < settings.pgvector:
         raise GalleryError(
-            f"the database of the gallery {address.shown} has pgvector {version}, which is older than 0.8: "
-            f"upgrade it with: ALTER EXTENSION vector UPDATE"
+            f"the database of the gallery {address.shown} has pgvector {version}, which is older than "
+            f"{'.'.join(map(str, settings.pgvector))}: upgrade it with: ALTER EXTENSION vector UPDATE"
         )
     return bool(state)
 
 
-def _version(connection: Connection[Any], address: Address) -> int:
+def _version(connection: Connection[Any], address: Address, settings: PostgresSettings) -> int:
     row = connection.execute(f'SELECT version FROM "{address.schema}".state'.encode()).fetchone()
     version = int(row[0]) if row else 0
-    if version > SCHEMA:
+    if version > settings.version:
         raise GalleryError(
             f"the gallery {address.shown} was written by a newer trine (schema {version}, this one knows up "
-            f"to {SCHEMA}): upgrade with: pip install -U trine"
+            f"to {settings.version}): upgrade with: pip install -U trine"
         )
     return version
 
 
-def _upgrade(connection: Connection[Any], address: Address) -> None:
-    for version in range(_version(connection, address), SCHEMA):
+def _upgrade(connection: Connection[Any], address: Address, settings: PostgresSettings) -> None:
+    for version in range(_version(connection, address, settings), settings.version):
         settle(connection, address.schema)
-        connection.execute(UPGRADES[version].encode())
+        connection.execute(settings.upgrades[version].encode())
         connection.execute("UPDATE state SET version = %s", (version + 1,))
 
 
-def _create(connection: Connection[Any], address: Address, binding: Binding) -> None:
+def _create(connection: Connection[Any], address: Address, binding: Binding, version: int) -> None:
     if binding.dimension > LONGEST:
         raise GalleryError(
             f"the gallery {address.shown} cannot hold embeddings of dimension {binding.dimension}: pgvector "
@@ -215,7 +216,7 @@ def _create(connection: Connection[Any], address: Address, binding: Binding) -> 
             f"CREATE ON DATABASE"
         ) from None
     settle(connection, address.schema)
-    tables = TABLES.format(items=items_table(binding), staged=staged_table(binding), version=SCHEMA)
+    tables = TABLES.format(items=items_table(binding), staged=staged_table(binding), version=version)
     connection.execute(tables.encode())
     for name, value in binding.to_texts().items():
         connection.execute("INSERT INTO gallery VALUES (%s, %s)", (name, value))

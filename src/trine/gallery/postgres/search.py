@@ -26,9 +26,6 @@ from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32
 
-LARGE = 50_000
-"""Up to so many items are measured one by one; from there on there is an index."""
-
 AT_ONCE = 64
 """How many questions are on their way together."""
 
@@ -38,16 +35,11 @@ WIDEST = 400
 EXPLORED = 200
 """How many candidates the index keeps in view at least, `hnsw.ef_search`; more for many hits, up to 1000."""
 
-PRICE = 150
-"""How many items are measured in a row in the time that the index takes for one candidate."""
-
 SAMPLE = 2000
 """In how many items it is looked which share of all is in a scope."""
 
 SCANNED = 40_000
 """How many items the index goes through at most to find some that pass a filter, `hnsw.max_scan_tuples`."""
-
-INDEX = "USING hnsw ({expression} {kind}_l2_ops) WITH (m = 16, ef_construction = 64)"
 
 
 def index_kind(binding: Binding) -> str | None:
@@ -78,7 +70,7 @@ def search(
     *,
     k: int,
     scope: Scope,
-    exact: bool,
+    price: int | None,
     metadata: bool = False,
 ) -> list[list[Hit]]:
     """Returns the `k` nearest items of each query in the scope, nearest first, then by name.
@@ -89,13 +81,14 @@ def search(
         queries: One row each.
         k: How many, at least 1.
         scope: Which items may be found.
-        exact: Whether to measure every item though there is an index.
+        price: How many items are measured in a row in the time that the index takes for one candidate; `None`
+            to measure every item though there is an index.
         metadata: Whether hits bring their metadata.
     """
     question = _Question(session, binding, scope, metadata)
     kept = np.arange(len(queries))
     found: list[list[Hit]] = [[] for _ in queries]
-    if not exact and session.indexed and k <= WIDEST and question.for_index(k):
+    if price is not None and session.indexed and k <= WIDEST and question.for_index(k, price):
         kept = question.approximately(queries, k=k, found=found)
     question.exactly(queries, kept, k=k, found=found)
     return found
@@ -111,7 +104,7 @@ class _Question:
         self._metadata = "metadata" if metadata else "NULL::jsonb AS metadata"
         self._share = 1.0
 
-    def for_index(self, k: int) -> bool:
+    def for_index(self, k: int, price: int) -> bool:
         """Says whether the index is asked: not where measuring every item in the scope is faster."""
         if self._condition == "true":
             return True
@@ -126,7 +119,7 @@ class _Question:
         if not passing:
             return False
         self._share = passing / sampled
-        return bool(PRICE * max(k / self._share, self._explored(k) / 2) <= items)
+        return bool(price * max(k / self._share, self._explored(k) / 2) <= items)
 
     def _explored(self, width: int) -> int:
         """Candidates that the index keeps in view, of which only a share is in the scope."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trine.errors import GalleryError
+from trine.gallery.sql_store import Answer, rebuilt_since
 from trine.gallery.sqlite.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
 
 WAIT = 30.0
@@ -18,6 +20,29 @@ WAIT = 30.0
 
 _UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _EFFECTIVE = os.access in os.supports_effective_ids
+
+
+@dataclass(frozen=True)
+class Session:
+    """One transaction on the file.
+
+    Attributes:
+        connection: Where it has begun.
+        stamp: The state that is read, or that is being written.
+        bound: How often the gallery was bound to another encoder.
+    """
+
+    connection: sqlite3.Connection
+    stamp: int
+    bound: int
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Runs one statement, with its placeholders written `%s`."""
+        return self.connection.execute(statement.replace("%s", "?"), values)
+
+    def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
+        """Runs one statement for each of many values and returns how many rows it changed."""
+        return max(self.connection.executemany(statement.replace("%s", "?"), values).rowcount, 0)
 
 
 class Database:
@@ -40,7 +65,7 @@ class Database:
         self.path = path
         self.lock = threading.RLock()
         self._wait = wait
-        self._bound: int | None = None
+        self.bound: int | None = None
         self._connection: sqlite3.Connection | None = None
         check_file(path)
         with self.errors():
@@ -50,11 +75,9 @@ class Database:
             except BaseException:
                 self.close()
                 raise
-        with self.reading():
-            self._bound = self.run("SELECT bound FROM state").fetchone()[0]
 
     def close(self) -> None:
-        """Lets go of the file; closing twice is no error."""
+        """Closes the file; closing twice is no error."""
         with self.lock:
             if self._connection is not None:
                 self._connection.close()
@@ -64,9 +87,15 @@ class Database:
         """Runs one statement."""
         return self._opened().execute(statement, values)
 
-    def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
-        """Runs one statement for each of many values and returns how many rows it changed."""
-        return max(self._opened().executemany(statement, values).rowcount, 0)
+    def read(self, body: Callable[[Session], Answer]) -> Answer:
+        """Runs statements on one state of the file."""
+        with self.reading() as session:
+            return body(session)
+
+    def write(self, body: Callable[[Session], Answer]) -> Answer:
+        """Runs statements in a transaction that is on the disk when it ends."""
+        with self.writing() as session:
+            return body(session)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -77,53 +106,42 @@ class Database:
             raise explain(error, self.path, self._wait) from error
 
     @contextmanager
-    def reading(self) -> Iterator[int]:
-        """One state of the file for several statements; gives the stamp of the last write."""
+    def reading(self) -> Iterator[Session]:
+        """One state of the file for several statements; its session has the stamp of the last write."""
         with self.lock, self.errors():
             self.run("BEGIN")
             try:
-                yield self.stamp()
+                yield self._session()
             finally:
-                if self._connection is not None and self._connection.in_transaction:
-                    self.run("ROLLBACK")
+                self._roll_back()
 
     @contextmanager
-    def writing(self) -> Iterator[int]:
-        """A transaction that is on the disk when it ends; gives the stamp of what it changes."""
+    def writing(self) -> Iterator[Session]:
+        """A transaction that is on the disk when it ends; its session has the stamp of what it changes."""
         with self.lock, self.errors():
             self.run("BEGIN IMMEDIATE")
             try:
-                stamp = self.stamp() + 1
+                session = self._session(later=1)
                 untouched = self._opened().total_changes
-                yield stamp
+                yield session
                 if self._opened().total_changes == untouched:
                     self.run("ROLLBACK")
                     return
-                self.run("UPDATE state SET changed = ?", (stamp,))
+                self.run("UPDATE state SET changed = ?", (session.stamp,))
                 self.run("COMMIT")
             except BaseException:
-                if self._connection is not None and self._connection.in_transaction:
-                    self.run("ROLLBACK")
+                self._roll_back()
                 raise
 
-    def stamp(self) -> int:
-        """Returns the counter that every write advances.
-
-        Raises:
-            GalleryError: The gallery is bound to another encoder than when it was opened.
-        """
+    def _session(self, *, later: int = 0) -> Session:
         changed, bound = self.run("SELECT changed, bound FROM state").fetchone()
-        if self._bound not in (None, bound):
-            raise GalleryError(
-                f"the gallery {self.path} has been rebuilt with another encoder since it was opened: open "
-                f"it again"
-            )
-        return int(changed)
+        if self.bound not in (None, bound):
+            raise rebuilt_since(self.path)
+        return Session(self._opened(), int(changed) + later, int(bound))
 
-    def rebound(self) -> None:
-        """Takes the file as this connection has just bound it anew."""
-        if self._bound is not None:
-            self._bound += 1
+    def _roll_back(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            self.run("ROLLBACK")
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

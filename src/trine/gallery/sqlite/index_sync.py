@@ -7,19 +7,18 @@ sees what other processes wrote.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from trine.errors import GalleryError
-from trine.gallery.index import Changes, Index, Match
+from trine.gallery.entries import Hit
+from trine.gallery.index import Changes, Index, IndexSettings
 from trine.gallery.quantization import unpack
+from trine.gallery.sql_store import AT_ONCE
 from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32, Int64
-
-AT_ONCE = 4096
-"""How many rows are read or named in one statement."""
 
 
 class IndexSync:
@@ -28,13 +27,14 @@ class IndexSync:
     Args:
         database: The file.
         binding: What its embeddings are.
+        settings: How the index is merged and searched.
     """
 
-    def __init__(self, database: Database, binding: Binding) -> None:
+    def __init__(self, database: Database, binding: Binding, settings: IndexSettings) -> None:
         """Has read nothing yet."""
         self._database = database
         self._binding = binding
-        self._index = Index(dimension=binding.dimension, distance=binding.distance)
+        self._index = Index(dimension=binding.dimension, distance=binding.distance, settings=settings)
         self._seen = 0
 
     def follow(self, stamp: int) -> None:
@@ -43,17 +43,13 @@ class IndexSync:
             self._index.apply(self._changes())
             self._seen = stamp
 
-    def search(self, queries: Float32[np.ndarray, "q d"], *, k: int, scope: Scope) -> list[list[Match]]:
-        """Searches the index; within the same reading of the file where the scope has a filter."""
-        return self._index.search(queries, k=k, scope=scope, metadata=self._values)
-
-    def metadata(self, keys: Sequence[int]) -> dict[int, str]:
-        """Returns the metadata of records by their keys."""
-        texts: dict[int, str] = {}
-        for start in range(0, len(keys), AT_ONCE):
-            query = "SELECT id, metadata FROM items WHERE id IN (SELECT value FROM json_each(?))"
-            texts |= self._database.run(query, (json.dumps(keys[start : start + AT_ONCE]),)).fetchall()
-        return texts
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], *, k: int, offset: int, scope: Scope, metadata: bool
+    ) -> list[list[Hit]]:
+        """Searches the index; within the same reading of the file where metadata is needed."""
+        return self._index.search(
+            queries, k=k, offset=offset, scope=scope, read=self._metadata, metadata=metadata
+        )
 
     def rows(self, packed: Sequence[bytes]) -> Float32[np.ndarray, "n d"]:
         """Reads embeddings as the file keeps them.
@@ -69,11 +65,15 @@ class IndexSync:
                 f"repair it, or restore it from a backup"
             ) from error
 
-    def _values(self, keys: Int64[np.ndarray, " n"]) -> Iterable[tuple[int, str]]:
+    def _metadata(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, str]]:
         """The metadata of records, and of others where that is faster."""
-        if len(keys) > AT_ONCE:
-            return self._database.run("SELECT id, metadata FROM items")
-        return self.metadata(keys.tolist()).items()
+        if len(keys) > max(AT_ONCE, len(self._index) // 4):
+            yield from self._database.run("SELECT id, metadata FROM items")
+            return
+        query = "SELECT id, metadata FROM items WHERE id IN (SELECT value FROM json_each(?))"
+        for start in range(0, len(keys), AT_ONCE):
+            part = json.dumps(keys[start : start + AT_ONCE].tolist())
+            yield from self._database.run(query, (part,))
 
     def _changes(self) -> Changes:
         # A first reading takes the tables as they lie; a later one goes by the index of what changed.

@@ -11,10 +11,9 @@ import numpy as np
 from trine.errors import GalleryError
 from trine.gallery.internal_notes import TRACES
 from trine.gallery.quantization import unpack
+from trine.gallery.sql_store import AT_ONCE, EMPTY
 from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding
-
-_AT_ONCE = 4096
 
 
 def purge(database: Database) -> bool:
@@ -54,9 +53,7 @@ def check(database: Database, binding: Binding) -> list[str]:
         if problems:
             return problems
         problems = [f"the item {item!r} {why}" for _, item, why in _unreadable(database, binding)]
-        empty = database.run(
-            "SELECT name FROM identities WHERE id NOT IN (SELECT identity FROM items) ORDER BY name"
-        )
+        empty = database.run(f"SELECT name FROM identities WHERE {EMPTY} ORDER BY name")
         problems += [f"the identity {name!r} has no items" for (name,) in empty]
         if database.run("SELECT 1 FROM notes WHERE name = ?", (TRACES,)).fetchone():
             problems.append("traces of forgotten items may be left in the file")
@@ -70,22 +67,24 @@ def repair(database: Database, binding: Binding) -> list[str]:
         GalleryError: The file itself is damaged.
     """
     done = []
-    with database.writing() as stamp:
+    with database.writing() as session:
         if _damage(database):
             database.run("REINDEX")
             # A transaction that changes no row is taken for one that has nothing to keep.
-            database.run("UPDATE state SET changed = ?", (stamp,))
+            database.run("UPDATE state SET changed = ?", (session.stamp,))
             done.append("the indices of the file were made anew")
         if _damage(database):
             raise GalleryError(
                 f"the gallery {database.path} is damaged ({_damage(database)[0]}): restore it from a backup"
             )
-    with database.writing() as stamp:
+    with database.writing() as session:
         for number, item, why in list(_unreadable(database, binding)):
-            database.run("INSERT OR REPLACE INTO removed (id, changed) VALUES (?, ?)", (number, stamp))
+            database.run(
+                "INSERT OR REPLACE INTO removed (id, changed) VALUES (?, ?)", (number, session.stamp)
+            )
             database.run("DELETE FROM items WHERE id = ?", (number,))
             done.append(f"the item {item!r} was deleted, since it {why}")
-        gone = database.run("DELETE FROM identities WHERE id NOT IN (SELECT identity FROM items)").rowcount
+        gone = database.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount
         if gone:
             done.append(f"{gone} identities without items were deleted")
     if purge(database):
@@ -109,7 +108,7 @@ def _damage(database: Database) -> list[str]:
 
 def _unreadable(database: Database, binding: Binding) -> Iterator[tuple[int, str, str]]:
     cursor = database.run("SELECT id, item, embedding, metadata FROM items")
-    while rows := cursor.fetchmany(_AT_ONCE):
+    while rows := cursor.fetchmany(AT_ONCE):
         for number, item, packed, metadata in rows:
             why = _fault(packed, metadata, binding)
             if why is not None:

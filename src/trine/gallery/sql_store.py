@@ -1,0 +1,335 @@
+"""What the stores on SQL databases share: their tables are alike, and so are most calls."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from trine.errors import GalleryError
+from trine.gallery.entries import Enrolment, Record
+from trine.gallery.internal_notes import (
+    STAGED,
+    TRACES,
+    check_staging,
+    is_staged_for,
+    staged_for,
+    without_internal,
+)
+from trine.gallery.store import Binding, Store
+
+Answer = TypeVar("Answer")
+
+AT_ONCE = 4096
+"""How many rows are read in one statement."""
+
+RECORD = "name, item, embedding, metadata, source"
+ITEMS = "items JOIN identities ON identities.id = identity"
+EMPTY = "NOT EXISTS (SELECT 1 FROM items WHERE identity = identities.id)"
+"""Holds for identities without items."""
+
+_COUNTS = (
+    "SELECT name, items FROM identities"
+    " JOIN (SELECT identity, count(*) AS items FROM items GROUP BY identity) AS counted ON identity = id"
+    " ORDER BY name"
+)
+_NOTE = "INSERT INTO notes VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+
+class Session(Protocol):
+    """One transaction. Placeholders are written `%s` for every database."""
+
+    @property
+    def stamp(self) -> int:
+        """The state that is read, or that is being written."""
+
+    @property
+    def bound(self) -> int:
+        """How often the gallery was bound to another encoder."""
+
+    def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
+        """Runs one statement and returns its cursor."""
+
+    def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
+        """Runs one statement for each of many values and returns how many rows it changed."""
+
+
+class Database(Protocol):
+    """Where sessions come from."""
+
+    bound: int | None
+    """How often the gallery had been bound to another encoder when it was opened; `None` for no check."""
+
+    def read(self, body: Callable[[Any], Answer]) -> Answer:
+        """Runs `body` on one state of the gallery."""
+
+    def write(self, body: Callable[[Any], Answer]) -> Answer:
+        """Runs `body` in a transaction that is durable when it ends."""
+
+    def close(self) -> None:
+        """Closes the connections; closing twice is no error."""
+
+
+class SqlStore(Store, abc.ABC):
+    """Keeps one gallery in the tables of a SQL database; subclasses say what differs between databases."""
+
+    AMONG: ClassVar[str]
+    """The condition that a column has one of the values of an `_array`."""
+
+    WRITTEN: ClassVar[str]
+    """The column of items that says when an item was last written."""
+
+    IS_STAGED: ClassVar[str]
+    """The condition that an embedding in the table `staged` is for the item as it is now."""
+
+    STAGE: ClassVar[str]
+    """The statement that stages an embedding, given the item and when it was last written."""
+
+    _database: Database
+
+    def __init__(self) -> None:
+        """Reads what the gallery is bound to; to be called with `_database` open."""
+        self._offered: dict[str, int] = {}
+        try:
+            self._bind()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def binding(self) -> Binding:
+        return self._binding
+
+    def remove(self, items: Sequence[str]) -> int:
+        def body(session: Session) -> int:
+            identities = self._delete(session, f"item {self.AMONG}", (self._array(items),))
+            self._drop_empty(session, set(identities))
+            return len(identities)
+
+        return self._database.write(body)
+
+    def forget(self, identity: str) -> int:
+        def body(session: Session) -> int:
+            name = (self._array([identity]),)
+            deleted = self._delete(
+                session, f"identity IN (SELECT id FROM identities WHERE name {self.AMONG})", name
+            )
+            session.run(f"DELETE FROM identities WHERE name {self.AMONG}", name)
+            # Even where nothing is left to delete: an item that was removed or replaced before left traces.
+            session.run(_NOTE, (TRACES, ""))
+            return len(deleted)
+
+        return self._database.write(body)
+
+    def relabel(self, items: Sequence[str], identity: str) -> int:
+        def body(session: Session) -> int:
+            moved = session.run(
+                f"SELECT item, identity FROM {ITEMS} WHERE item {self.AMONG} AND name <> %s",
+                (self._array(items), identity),
+            ).fetchall()
+            if moved:
+                self._move(session, identity, f"item {self.AMONG}", self._array([item for item, _ in moved]))
+                self._drop_empty(session, {before for _, before in moved})
+            return len(moved)
+
+        return self._database.write(body)
+
+    def rename(self, identity: str, to: str) -> int:
+        def body(session: Session) -> int:
+            query = f"SELECT count(*) FROM {ITEMS} WHERE name = %s"
+            count = int(session.run(query, (identity,)).fetchone()[0])
+            if count and identity != to:
+                self._move(session, to, "identity = (SELECT id FROM identities WHERE name = %s)", identity)
+                session.run("DELETE FROM identities WHERE name = %s", (identity,))
+            return count
+
+        return self._database.write(body)
+
+    def get(self, items: Sequence[str]) -> dict[str, Record]:
+        found = self._fetch(f"SELECT {RECORD} FROM {ITEMS} WHERE item {self.AMONG}", (self._array(items),))
+        return {record.item: record for record in self._records(found)}
+
+    def scan(self) -> Iterator[Record]:
+        for rows in self._pages(RECORD):
+            yield from self._records(rows)
+
+    def identities(self) -> dict[str, int]:
+        return dict(self._fetch(_COUNTS))
+
+    def __len__(self) -> int:
+        return int(self._fetch("SELECT count(*) FROM items")[0][0])
+
+    def revision(self) -> str:
+        return self._database.read(lambda session: str(session.stamp))
+
+    def clusters(self) -> dict[str, int]:
+        return dict(self._fetch("SELECT item, cluster FROM items WHERE cluster IS NOT NULL"))
+
+    def new_clusters(self, count: int) -> list[int]:
+        def body(session: Session) -> int:
+            session.run("UPDATE state SET clusters = clusters + %s", (count,))
+            return int(session.run("SELECT clusters FROM state").fetchone()[0])
+
+        last = self._database.write(body)
+        return list(range(last - count + 1, last + 1))
+
+    def assign(self, clusters: Mapping[str, int]) -> None:
+        def body(session: Session) -> None:
+            self._assign(session, clusters)
+            largest = max(clusters.values())
+            session.run("UPDATE state SET clusters = %s WHERE clusters < %s", (largest, largest))
+
+        if clusters:
+            self._database.write(body)
+
+    def notes(self) -> dict[str, str]:
+        return without_internal(self._fetch("SELECT name, value FROM notes"))
+
+    def note(self, name: str, text: str | None) -> None:
+        statement, values = (_NOTE, (name, text)) if text is not None else (_UNNOTE, (name,))
+        self._database.write(lambda session: session.run(statement, values))
+
+    def unstaged(self, binding: Binding) -> Iterator[Record]:
+        def begin(session: Session) -> None:
+            if not is_staged_for(_noted(session), binding):
+                self._clear_staged(session, binding)
+                session.run(_NOTE, (STAGED, staged_for(binding)))
+
+        self._offered.clear()
+        self._database.write(begin)
+        bare = f"NOT EXISTS (SELECT 1 FROM staged WHERE {self.IS_STAGED})"
+        for rows in self._pages(f"{RECORD}, items.{self.WRITTEN}", where=bare):
+            self._offered |= {row[1]: row[-2] for row in rows}
+            yield from self._records(rows)
+
+    def stage(self, binding: Binding, records: Sequence[Record]) -> None:
+        def body(session: Session) -> None:
+            check_staging(_noted(session), binding, self.address)
+            session.many(self.STAGE, rows)
+
+        if records:
+            rows = [
+                (packed, record.item, self._offered.pop(record.item, None))
+                for record, packed in zip(records, self._packed(records, binding), strict=True)
+            ]
+            self._database.write(body)
+
+    def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
+        if not self._database.write(lambda session: self._switch(session, binding, drop)):
+            return False
+        self._bind()
+        return True
+
+    def close(self) -> None:
+        self._database.close()
+
+    @abc.abstractmethod
+    def _array(self, values: Iterable[Any]) -> Any:
+        """Names or numbers as one value of a statement."""
+
+    @abc.abstractmethod
+    def _packed(self, records: Sequence[Record], binding: Binding) -> Sequence[Any]:
+        """The embeddings of records as the database keeps them."""
+
+    @abc.abstractmethod
+    def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
+        """Records of rows that begin with the columns `RECORD`."""
+
+    @abc.abstractmethod
+    def _delete(self, session: Any, where: str, values: tuple[Any, ...]) -> list[int]:
+        """Deletes items and returns the number of the identity of each."""
+
+    @abc.abstractmethod
+    def _assign(self, session: Any, clusters: Mapping[str, int]) -> None:
+        """Sets the clusters of items."""
+
+    @abc.abstractmethod
+    def _clear_staged(self, session: Any, binding: Binding) -> None:
+        """Empties the table `staged`, for embeddings of a binding."""
+
+    @abc.abstractmethod
+    def _replace_items(self, session: Any, binding: Binding) -> None:
+        """Makes the table of items again, with the staged embeddings."""
+
+    def _move(self, session: Any, to: str, where: str, value: Any) -> None:
+        """Gives items to an identity, which is made where it is missing."""
+        session.run("INSERT INTO identities (name) VALUES (%s) ON CONFLICT DO NOTHING", (to,))
+        session.run(
+            f"UPDATE items SET identity = (SELECT id FROM identities WHERE name = %s) WHERE {where}",
+            (to, value),
+        )
+
+    def _drop_empty(self, session: Any, identities: set[int]) -> None:
+        """Deletes those of some identities that have no items left."""
+        if identities:
+            which = (self._array(identities),)
+            session.run(f"DELETE FROM identities WHERE id {self.AMONG} AND {EMPTY}", which)
+
+    def _switch(self, session: Any, binding: Binding, drop: Collection[str]) -> bool:
+        bare = f"NOT EXISTS (SELECT 1 FROM staged WHERE {self.IS_STAGED})"
+        if not is_staged_for(_noted(session), binding):
+            return False
+        if any(item not in drop for (item,) in session.run(f"SELECT item FROM items WHERE {bare}")):
+            return False
+        self._delete(session, bare, ())
+        # The type, or the length, of an embedding is part of the table, so it is made again.
+        self._replace_items(session, binding)
+        session.run(f"DELETE FROM identities WHERE {EMPTY}")
+        session.run(_UNNOTE, (STAGED,))
+        session.run("DELETE FROM gallery")
+        session.many("INSERT INTO gallery VALUES (%s, %s)", list(binding.to_texts().items()))
+        session.run("UPDATE state SET bound = bound + 1")
+        return True
+
+    def _bind(self) -> None:
+        self._database.bound = None
+        self._database.bound, texts = self._database.read(
+            lambda session: (session.bound, dict(session.run("SELECT name, value FROM gallery").fetchall()))
+        )
+        self._binding = Binding.from_texts(texts, self.address)
+
+    def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
+        return self._database.read(partial(_fetched, query, values))
+
+    def _pages(self, columns: str, *, where: str = "1 = 1") -> Iterator[list[tuple[Any, ...]]]:
+        """Rows of items in the order of their numbers, which are added as the last column."""
+        query = (
+            f"SELECT {columns}, items.id FROM {ITEMS} WHERE items.id > %s AND {where}"
+            f" ORDER BY items.id LIMIT {AT_ONCE}"
+        )
+        last = -1
+        while rows := self._fetch(query, (last,)):
+            last = rows[-1][-1]
+            yield rows
+
+
+_UNNOTE = "DELETE FROM notes WHERE name = %s"
+
+
+def latest_of(records: Sequence[Record]) -> dict[str, Record]:
+    """Returns records by their items; of two with the same item the later counts."""
+    return {record.item: record for record in records}
+
+
+def counted(records: Collection[Any], before: Collection[Any], changed: int) -> Enrolment:
+    """Returns what writing records changed, of which some were there before."""
+    new = len(records) - len(before)
+    return Enrolment(new=new, replaced=changed - new, unchanged=len(records) - changed)
+
+
+def rebuilt_since(gallery: object) -> GalleryError:
+    """Returns the refusal of a gallery that was bound to another encoder after it was opened."""
+    return GalleryError(
+        f"the gallery {gallery} was rebuilt with another encoder after it was opened: open it again"
+    )
+
+
+def _noted(session: Session) -> str | None:
+    row = session.run("SELECT value FROM notes WHERE name = %s", (STAGED,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _fetched(query: str, values: tuple[Any, ...], session: Session) -> list[Any]:
+    found: list[Any] = session.run(query, values).fetchall()
+    return found
