@@ -1,11 +1,15 @@
-"""The tree is the way of the data: imports point one way, and the heavy ones wait until they are used."""
+"""The tree follows the data: imports point one way, never in a circle, and no old name is left."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import trine
+from support.paths import FIXTURES, ROOT
 
 SOURCE = Path(trine.__file__).parent
 ORDER = [
@@ -13,53 +17,110 @@ ORDER = [
     *("ranking", "clustering", "io", "model", "data", "encoders", "engine", "mining", "losses", "training"),
     *("evaluation", "report", "gallery", "service", "estimators", "pipelines", "demo", "cli", "__main__"),
 ]
-NOT_YET = {
-    "evaluation/__init__.py imports trine.report.overview_png",
-    "evaluation/__init__.py imports trine.report.projection",
-    "report/pages/label_errors.py imports trine.pipelines.split_record",
+BACKWARD = {
     "report/pages/label_errors.py imports trine.pipelines.audit",
+    "report/pages/label_errors.py imports trine.pipelines.split_record",
 }
-"""Imports that point back until the move of the tree is done."""
+"""Imports that point the other way. This list only ever gets shorter."""
+CIRCLES = [
+    ["trine.pipelines.audit", "trine.report.pages.label_errors"],
+    ["trine.report.evaluation_report", "trine.report.metrics_table"],
+]
+"""Modules that import each other. This list only ever gets shorter."""
 CORE = {"torch", "numpy", "trine"}
 OPTIONAL_EVERYWHERE = {"jaxtyping"}  # tried by trine.shapes, and not needed
 
 
 def modules():
     for path in sorted(SOURCE.rglob("*.py")):
-        yield path, ast.parse(path.read_text())
+        yield path, ast.parse(path.read_text("utf-8"))
 
 
 def imports(tree):
+    """Yields every imported name: at the top, inside functions and for the type checker."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports name their module in full"
-            yield node, node.module
+            yield node.module
 
 
-def test_every_part_has_its_place():
-    parts = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path, _ in modules()} - {"__init__"}
-    assert parts <= set(ORDER), f"not placed in the way of the data: {sorted(parts - set(ORDER))}"
+def test_every_package_has_its_place_in_the_order():
+    packages = {path.relative_to(SOURCE).parts[0].removesuffix(".py") for path, _ in modules()}
+    assert packages - {"__init__"} <= set(ORDER)
 
 
 def test_imports_point_one_way():
-    wrong = []
+    wrong = set()
     for path, tree in modules():
-        part = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-        if part == "__init__":
+        package = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if package == "__init__":
             continue
-        for _, name in imports(tree):
-            if name.startswith("trine.") and ORDER.index(name.split(".")[1]) > ORDER.index(part):
-                wrong.append(f"{path.relative_to(SOURCE)} imports {name}")
-    assert set(wrong) <= NOT_YET
+        for name in imports(tree):
+            if name.startswith("trine.") and ORDER.index(name.split(".")[1]) > ORDER.index(package):
+                wrong.add(f"{path.relative_to(SOURCE)} imports {name}")
+    assert wrong <= BACKWARD
+
+
+@pytest.fixture
+def code_size(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import code_size
+
+    return code_size
+
+
+def test_no_import_circles(code_size):
+    found = code_size.circles(code_size.imports(code_size.read_modules(SOURCE.parent)))
+    assert [circle for circle in found if circle not in CIRCLES] == []
+
+
+def test_a_circle_is_found_wherever_the_import_stands(code_size, tmp_path):
+    (tmp_path / "package").mkdir()
+    for name, text in {
+        "__init__": "",
+        "a": "from package import b",
+        "b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from package.c import C",
+        "c": "class C:\n    def f(self):\n        import package.a",
+        "d": "import package.a",
+    }.items():
+        (tmp_path / f"package/{name}.py").write_text(text)
+    graph = code_size.imports(code_size.read_modules(tmp_path))
+    assert code_size.circles(graph) == [["package.a", "package.b", "package.c"]]
+
+
+def texts():
+    """Yields every text of the project but records of the past and the module that reads old files."""
+    folders = ("src", "tests", "docs", "examples", "benchmarks")
+    past = {ROOT / "docs/decisions.md", ROOT / "CHANGELOG.md", SOURCE / "migrations.py", Path(__file__)}
+    listed = [path for folder in folders for path in sorted((ROOT / folder).rglob("*"))]
+    for path in [*listed, *ROOT.glob("*.md"), ROOT / "Makefile"]:
+        if path.suffix not in (".py", ".md", ".yaml") or path in past:
+            continue
+        if not path.is_relative_to(FIXTURES) and not path.is_relative_to(ROOT / "benchmarks/results"):
+            yield path.relative_to(ROOT), path.read_text("utf-8")
+
+
+def test_no_module_of_the_old_tree_is_named():
+    old = [name for name in (FIXTURES / "707ac2e/modules.txt").read_text().split() if not exists(name)]
+    assert len(old) > 100
+    dotted = "|".join(sorted(map(re.escape, old), key=len, reverse=True))
+    slashed = dotted.replace(r"\.", "/")
+    pattern = re.compile(rf"\b(?:{dotted})\b(?!\()|\b(?:{slashed})(?:\.py|/)")
+    assert [f"{path}: {found[0]}" for path, text in texts() for found in pattern.finditer(text)] == []
+
+
+def exists(module):
+    path = SOURCE.parent / module.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
 
 
 def test_only_torch_and_numpy_are_imported_at_the_top():
     wrong = []
     for path, tree in modules():
         for node in tree.body:
-            for _, name in imports(ast.Module([node], [])) if not guarded(node) else ():
+            for name in imports(ast.Module([node], [])) if not guarded(node) else ():
                 top = name.split(".")[0]
                 if top not in CORE | OPTIONAL_EVERYWHERE and top not in sys.stdlib_module_names:
                     wrong.append(f"{path.relative_to(SOURCE)} imports {name} at its top")
