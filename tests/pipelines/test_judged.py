@@ -18,7 +18,7 @@ from trine.encoders import load as load_encoder
 from trine.errors import DataError, ModelError, SettingError
 from trine.evaluation import triplet_accuracy
 from trine.pipelines import evaluate_judged, evaluate_run, train_judged, train_run
-from trine.training import RunFolder, load_recipe, read_looks
+from trine.training import RunDir, load_recipe, read_metrics
 
 ITEMS, FAST = 20, ["training.steps=40", "training.threads=1"]
 
@@ -104,7 +104,7 @@ def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None
 
 
 def test_the_log_is_that_of_the_judgements(trained: Path) -> None:
-    looks = read_looks(RunFolder(trained).metrics)
+    looks = read_metrics(RunDir(trained).metrics)
     assert 0 < looks[-1].active <= 1
     assert looks[-1].negative_distance > looks[-1].positive_distance > 0
     assert np.isnan(looks[-1].largest_identity)

@@ -7,7 +7,7 @@ import torch
 from trine.training import Recipe, with_loss
 from trine.training.criterion import Criterion
 from trine.training.data_loader import Batch
-from trine.training.distributed import ALONE, World
+from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 
 NOTHING = (None, None, None)
 
@@ -30,7 +30,9 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(11, 3, generator=generator, dtype=torch.float64), torch.arange(11) % 4
 
 
-def learned(first: int, stop: int, world: World = ALONE) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def learned(
+    first: int, stop: int, world: DistributedContext = SINGLE_PROCESS
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The loss of a part of the rows, and its gradient at them and at the weights of the loss."""
     embeddings, labels = rows()
     embeddings, labels = embeddings[first:stop].requires_grad_(), labels[first:stop]
@@ -47,4 +49,4 @@ def learned(first: int, stop: int, world: World = ALONE) -> tuple[torch.Tensor, 
 
 def part(rank: int, size: int) -> list[torch.Tensor]:
     stops = [0, 4, 11]
-    return list(learned(stops[rank], stops[rank + 1], World(rank, size)))
+    return list(learned(stops[rank], stops[rank + 1], DistributedContext(rank, size)))

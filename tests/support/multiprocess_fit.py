@@ -41,14 +41,14 @@ def items() -> Dataset:
 
 
 def hit_at(number: signal.Signals) -> None:
-    original = metric_step.TripletStep.loss
+    original = metric_step.MetricStep.loss
 
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
-        if settings["step"] == HIT and self.world.first:
+        if settings["step"] == HIT and self.world.is_main:
             os.kill(os.getpid(), number)
         return original(self, *arguments, **settings)
 
-    metric_step.TripletStep.loss = loss  # type: ignore[method-assign]
+    metric_step.MetricStep.loss = loss  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

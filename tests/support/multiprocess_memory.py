@@ -12,10 +12,10 @@ from trine import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from trine.data import Dataset, Vectors, load
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.training import LossRecipe, Recipe, TrainingRecipe
-from trine.training.confusable import Confusions
-from trine.training.data_loader import Batch, Prepared
-from trine.training.distributed import ALONE, World
-from trine.training.metric_step import TripletStep
+from trine.training.confusable import ConfusableRefresh
+from trine.training.data_loader import Batch, PreparedItems
+from trine.training.distributed import SINGLE_PROCESS, DistributedContext
+from trine.training.metric_step import MetricStep
 
 PARTS = [(4, 4, 4), (7, 0, 5), (3, 6, 2), (5, 5, 1)]
 
@@ -79,8 +79,8 @@ def steps(rank: int, size: int) -> list[dict[str, Any]]:
     )
     encoder = build_encoder(Vectors(rows), recipe=recipe.encoder)
     ours, twin = (
-        TripletStep(encoder, recipe=recipe, steps=9, names=data.names, world=world)
-        for world in (World(rank, size), ALONE)
+        MetricStep(encoder, recipe=recipe, steps=9, names=data.names, world=world)
+        for world in (DistributedContext(rank, size), SINGLE_PROCESS)
     )
     found = []
     for step, (bounds, joined, labels, ids) in enumerate(batches()):
@@ -119,11 +119,11 @@ def confusions(rank: int, size: int) -> Tensor:
         for name, value in encoder.state_dict().items():
             if "running" in name:
                 value.add_(rank)
-    looks = Confusions(
+    looks = ConfusableRefresh(
         encoder,
-        prepared=Prepared(data, encoder=encoder, cache=1e9),
+        prepared=PreparedItems(data, encoder=encoder, cache=1e9),
         labels=data.labels,
         every=1,
-        world=World(rank, size),
+        world=DistributedContext(rank, size),
     )
     return torch.from_numpy(looks.find())

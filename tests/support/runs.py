@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trine.data import Dataset, Vectors
-from trine.training import RunFolder, fit, load_recipe, read_findings
+from trine.training import RunDir, fit, load_recipe, read_findings
 
 
 def rows(sizes: list[int], *, spread: float, seed: int = 1, features: int = 16) -> Dataset:
@@ -41,5 +41,5 @@ def findings(data: Dataset, out: Path, recipe: str | None = None, **settings: An
         **{name.replace("__", "."): value for name, value in settings.items()},
     }
     fit(data, load_recipe(recipe, overrides=overrides), out=out, progress=False)
-    _, diagnoses, suspects = read_findings(RunFolder(out))
+    _, diagnoses, suspects = read_findings(RunDir(out))
     return {found.name: found for found in diagnoses}, [suspect.item for suspect in suspects]

@@ -55,7 +55,7 @@ def arguments_of_the_run() -> tuple[Dataset, Recipe]:
 
 def held_out() -> dict[str, Any]:
     data, _ = arguments_of_the_run()
-    return {"validation": data.subset(np.arange(0, 108, 3)), "merit": recall}
+    return {"validation": data.subset(np.arange(0, 108, 3)), "metric": recall}
 
 
 def train(out: str, *, moment: int | None = None, most_bytes: int | None = None) -> None:
@@ -126,14 +126,14 @@ def fill_the_disk(out: str, *, filled_at: int) -> None:
     small.mkdir()
     if not mounted(small, size="4m"):
         os._exit(77)
-    original = metric_step.TripletStep.loss
+    original = metric_step.MetricStep.loss
 
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
         if settings["step"] == filled_at:
             fill(small)
         return original(self, *arguments, **settings)
 
-    metric_step.TripletStep.loss = loss  # type: ignore[method-assign]
+    metric_step.MetricStep.loss = loss  # type: ignore[method-assign]
     sys.stderr = sys.stdout = open(f"{out}.said", "w")  # noqa: SIM115, PTH123
     try:
         fit(*arguments_of_the_run(), out=small / "run", **held_out())

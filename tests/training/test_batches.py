@@ -10,8 +10,8 @@ from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.errors import DataError, SettingError
 from trine.training import Recipe, SamplerRecipe, Stage
-from trine.training.data_loader import Batches, Prepared
-from trine.training.samplers import Samplers, make_sampler
+from trine.training.data_loader import BatchLoader, PreparedItems
+from trine.training.samplers import SamplerSchedule, make_sampler
 
 RECIPE = EncoderRecipe(small_resnet=SmallResNetSettings(width=2), mlp=MlpSettings(hidden=()))
 
@@ -27,11 +27,11 @@ def dataset(kind: str) -> Dataset:
     return Dataset(items, labels, tuple("abcde"), tuple(f"item {i}" for i in range(30)))
 
 
-def batches_of(data: Dataset, *, cache: float, steps: int = 11) -> Batches:
+def batches_of(data: Dataset, *, cache: float, steps: int = 11) -> BatchLoader:
     encoder = build_encoder(data.items, recipe=RECIPE)
     sampler = make_sampler(data.labels, recipe=SamplerRecipe(), shape=(3, 2), seed=4)
-    items = Prepared(data, encoder=encoder, cache=cache)
-    return Batches(items, labels=data.labels, sampler_at=lambda step: sampler, steps=steps)
+    items = PreparedItems(data, encoder=encoder, cache=cache)
+    return BatchLoader(items, labels=data.labels, sampler_at=lambda step: sampler, steps=steps)
 
 
 @pytest.mark.parametrize("kind", ["images", "vectors"])
@@ -80,17 +80,19 @@ def test_what_does_not_fit_into_the_cache_is_prepared_when_asked_for() -> None:
     data = dataset("images")
     encoder = build_encoder(data.items, recipe=RECIPE)
     size = 30 * 6 * 5 * 3
-    assert Prepared(data, encoder=encoder, cache=size).in_memory is not None
-    lazily = Prepared(data, encoder=encoder, cache=size - 1)
+    assert PreparedItems(data, encoder=encoder, cache=size).in_memory is not None
+    lazily = PreparedItems(data, encoder=encoder, cache=size - 1)
     assert lazily.in_memory is None
     assert torch.equal(lazily[[3, 1]], encoder.prepare(data.items)[[3, 1]])
 
 
-def changing(data: Dataset, curriculum: tuple[Stage, ...], *, steps: int) -> Batches:
+def changing(data: Dataset, curriculum: tuple[Stage, ...], *, steps: int) -> BatchLoader:
     recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=curriculum)
-    samplers = Samplers(data.labels, recipe=recipe)
-    items = Prepared(data, encoder=build_encoder(data.items, recipe=RECIPE), cache=0)
-    return Batches(items, labels=data.labels, sampler_at=lambda step: samplers.at(step / steps), steps=steps)
+    samplers = SamplerSchedule(data.labels, recipe=recipe)
+    items = PreparedItems(data, encoder=build_encoder(data.items, recipe=RECIPE), cache=0)
+    return BatchLoader(
+        items, labels=data.labels, sampler_at=lambda step: samplers.at(step / steps), steps=steps
+    )
 
 
 GROWING = (Stage(at=0.25, until=0.5, identities=5), Stage(at=0.75, items=3))
@@ -98,7 +100,7 @@ GROWING = (Stage(at=0.25, until=0.5, identities=5), Stage(at=0.75, items=3))
 
 def test_a_batch_is_what_the_curriculum_says_at_its_step() -> None:
     data, steps = dataset("vectors"), 40
-    samplers = Samplers(
+    samplers = SamplerSchedule(
         data.labels, recipe=Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=GROWING)
     )
     shapes = []
@@ -155,7 +157,7 @@ def test_what_the_recipe_leaves_open_comes_from_the_labels(
     sizes: list[int], recipe: SamplerRecipe, identities: int, items: int
 ) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
-    batches = list(Samplers(labels, recipe=Recipe(sampler=recipe)).at(0.0))
+    batches = list(SamplerSchedule(labels, recipe=Recipe(sampler=recipe)).at(0.0))
     counts = [np.unique(labels[batch], return_counts=True)[1] for batch in batches]
     assert max(len(count) for count in counts) == identities
     assert max(count.max() for count in counts) == items
@@ -172,7 +174,7 @@ def test_batches_are_full_where_what_is_left_over_waits() -> None:
 
 def test_steps_are_counted_over_epochs() -> None:
     labels = np.repeat(np.arange(5), 6)
-    samplers = Samplers(labels, recipe=Recipe(sampler=SamplerRecipe(identities=3, items=2)))
+    samplers = SamplerSchedule(labels, recipe=Recipe(sampler=SamplerRecipe(identities=3, items=2)))
     assert samplers.steps_of(4) == 4 * len(list(samplers.at(0.0)))
 
 
@@ -182,7 +184,7 @@ def test_epochs_are_counted_while_batches_grow() -> None:
     recipe = Recipe(
         sampler=SamplerRecipe(identities=2, items=2), curriculum=(Stage(at=0.5, identities=4, items=6),)
     )
-    samplers = Samplers(labels, recipe=recipe)
+    samplers = SamplerSchedule(labels, recipe=recipe)
     assert (len(samplers.at(0.0)), len(samplers.at(0.5))) == (60, 10)
     steps = samplers.steps_of(7)
     passes = sum(1 / len(samplers.at(step / steps)) for step in range(steps))
@@ -197,13 +199,15 @@ def test_a_stage_that_the_data_does_not_allow_is_refused_at_the_start() -> None:
     ):
         recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=(stage,))
         with pytest.raises(SettingError, match=message):
-            Samplers(labels, recipe=recipe)
+            SamplerSchedule(labels, recipe=recipe)
 
 
 def test_too_little_to_compare_is_refused() -> None:
     with pytest.raises(DataError, match=r"1 identity only: expected at least two"):
-        Samplers(np.zeros(9, dtype=np.int64), recipe=Recipe())
+        SamplerSchedule(np.zeros(9, dtype=np.int64), recipe=Recipe())
     with pytest.raises(DataError, match=r"one item only"):
-        Samplers(np.arange(9), recipe=Recipe())
+        SamplerSchedule(np.arange(9), recipe=Recipe())
     with pytest.raises(SettingError, match=r"items=5 is larger than any identity: the largest has 3 items"):
-        Samplers(np.repeat(np.arange(4), 3), recipe=Recipe(sampler=SamplerRecipe(identities=4, items=5)))
+        SamplerSchedule(
+            np.repeat(np.arange(4), 3), recipe=Recipe(sampler=SamplerRecipe(identities=4, items=5))
+        )

@@ -110,7 +110,7 @@ def test_a_killed_run_in_chunks_is_resumed_to_the_same_weights(
 ) -> None:
     data = digits(120)
     expected = fit(data, RECIPE, out=tmp_path / "whole")
-    original = metric_step.TripletStep.loss
+    original = metric_step.MetricStep.loss
 
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
         if settings["step"] >= 6:
@@ -118,7 +118,7 @@ def test_a_killed_run_in_chunks_is_resumed_to_the_same_weights(
         return original(self, *arguments, **settings)
 
     with monkeypatch.context() as patched:
-        patched.setattr(metric_step.TripletStep, "loss", loss)
+        patched.setattr(metric_step.MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, RECIPE, out=tmp_path / "run")
     resumed = fit(data, RECIPE, out=tmp_path / "run", resume=True)

@@ -16,10 +16,10 @@ from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.mining import confusable_identities
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.confusable import LISTED, Confusions, share_of
-from trine.training.data_loader import Batches, Prepared
-from trine.training.metric_step import TripletStep
-from trine.training.samplers import Samplers
+from trine.training.confusable import LISTED, ConfusableRefresh, share_of
+from trine.training.data_loader import BatchLoader, PreparedItems
+from trine.training.metric_step import MetricStep
+from trine.training.samplers import SamplerSchedule
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),
@@ -70,10 +70,12 @@ def test_lists_are_made_when_every_batch_before_them_is_learned(cache: float, ev
     encoder = build_encoder(data.items, recipe=RECIPE.encoder)
     told = Told(10, every)
 
-    def made(refresh: Told) -> Batches:
-        sampler = Samplers(data.labels, recipe=replace(RECIPE, seed=4)).at(0.0)
-        items = Prepared(data, encoder=encoder, cache=cache)
-        return Batches(items, labels=data.labels, sampler_at=lambda step: sampler, steps=45, refresh=refresh)
+    def made(refresh: Told) -> BatchLoader:
+        sampler = SamplerSchedule(data.labels, recipe=replace(RECIPE, seed=4)).at(0.0)
+        items = PreparedItems(data, encoder=encoder, cache=cache)
+        return BatchLoader(
+            items, labels=data.labels, sampler_at=lambda step: sampler, steps=45, refresh=refresh
+        )
 
     whole, seen, states = made(told), [], []
     for batch in whole:
@@ -87,7 +89,7 @@ def test_lists_are_made_when_every_batch_before_them_is_learned(cache: float, ev
     assert [("neighbours" in state) for state in states] == [state["epoch"] >= every for state in states]
     per_epoch = sum(state["epoch"] == 0 for state in states)
     # Only lists from the right moment make the same batches.
-    sampler = Samplers(data.labels, recipe=replace(RECIPE, seed=4)).at(0.0)
+    sampler = SamplerSchedule(data.labels, recipe=replace(RECIPE, seed=4)).at(0.0)
     told.handed_out[0] = 2 * per_epoch
     sampler.set_neighbours(told.find())
     sampler.set_epoch(2)
@@ -131,7 +133,7 @@ def test_a_killed_run_is_resumed_to_the_same_weights(
         sampler=replace(RECIPE.sampler, refresh=refresh),
         training=replace(RECIPE.training, cache=cache),
     )
-    data, original = digits(120), TripletStep.loss
+    data, original = digits(120), MetricStep.loss
     expected = unbroken(refresh)
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
@@ -140,7 +142,7 @@ def test_a_killed_run_is_resumed_to_the_same_weights(
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, recipe, out=tmp_path / "broken")
     assert_same_weights(fit(data, recipe, out=tmp_path / "broken", resume=True), expected)
@@ -150,14 +152,14 @@ def test_a_run_looks_every_so_often_and_changes_by_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, found = digits(120), []
-    original = Confusions.find
+    original = ConfusableRefresh.find
 
-    def find(self: Confusions) -> np.ndarray:
+    def find(self: ConfusableRefresh) -> np.ndarray:
         lists = original(self)
         found.append((self._encoder.training, lists))
         return lists
 
-    monkeypatch.setattr(Confusions, "find", find)
+    monkeypatch.setattr(ConfusableRefresh, "find", find)
     with_lists = fit(data, RECIPE, out=tmp_path / "with")
     assert len(found) == 3
     assert all(training for training, _ in found), "the encoder is left as it was"
@@ -173,8 +175,8 @@ def test_processes_divide_the_items_and_find_the_same() -> None:
     data = digits(100)
     encoder = build_encoder(data.items, recipe=RECIPE.encoder)
     expected = confusable_identities(encoder.embed(data), data.labels, k=LISTED)
-    alone = Confusions(
-        encoder, prepared=Prepared(data, encoder=encoder, cache=1e9), labels=data.labels, every=1
+    alone = ConfusableRefresh(
+        encoder, prepared=PreparedItems(data, encoder=encoder, cache=1e9), labels=data.labels, every=1
     )
     np.testing.assert_array_equal(alone.find(), expected)
     for found in run_world(3, "world_memory:confusions"):

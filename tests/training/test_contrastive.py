@@ -28,10 +28,10 @@ from trine.training import (
     load_recipe,
     read_findings,
 )
-from trine.training.diagnostics.rules import Look, Patient
-from trine.training.metric_step import TripletStep
-from trine.training.run_dir import RunFolder
-from trine.training.schedule import stage_in_words
+from trine.training.diagnostics.rules import LoggedBatch, RunFacts
+from trine.training.metric_step import MetricStep
+from trine.training.run_dir import RunDir
+from trine.training.schedule import describe_stage
 
 DATA = rows([9] * 8, spread=0.9)
 RECIPE = Recipe(
@@ -51,7 +51,7 @@ def test_it_is_the_papers_loss_of_all_pairs_of_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    original = TripletStep.loss
+    original = MetricStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         value = original(self, embeddings, batch, step=step)
@@ -62,7 +62,7 @@ def test_it_is_the_papers_loss_of_all_pairs_of_the_batch(
         seen.append((value.item(), naive.item()))
         return value
 
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
     fit(DATA, RECIPE, out=tmp_path / "run", progress=False)
     assert len(seen) == 20
     assert min(naive for _, naive in seen) > 0.01
@@ -118,7 +118,7 @@ def test_memory_chunks_and_a_moving_margin_go_with_it(
     assert margins[0] == 1.5
     assert 1.5 < margins[1] < 2.5
     assert margins[-1] == 2.5
-    assert stage_in_words(19, steps=20, recipe=whole, shape=(8, 3)) == "margin 2.5, 8×3"
+    assert describe_stage(19, steps=20, recipe=whole, shape=(8, 3)) == "margin 2.5, 8×3"
 
 
 def test_a_run_says_what_it_was_trained_with_and_claims_no_triplets(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_run_says_what_it_was_trained_with_and_claims_no_triplets(tmp_path: Pa
     assert {row[key] for row in logged for key in ("mining", "active", "active_per_item")} == {""}
     assert {row["margin"] for row in logged} == {"1"}
     assert float(logged[-1]["negative_distance"]) > 2 * float(logged[-1]["positive_distance"])
-    patient, found, _ = read_findings(RunFolder(tmp_path / "run"))
+    patient, found, _ = read_findings(RunDir(tmp_path / "run"))
     assert patient.loss == "contrastive"
     assert not {each.name for each in found} & {"collapsed", "starved"}
     assert set(data.labels[data.labels == 4]) == {4}
@@ -150,9 +150,9 @@ def test_a_run_says_what_it_was_trained_with_and_claims_no_triplets(tmp_path: Pa
 
 
 def test_the_doctor_leaves_alone_what_only_triplets_tell() -> None:
-    patient = Patient(steps=200, warmup=20, distance="euclidean", normalised=False, identities=9)
+    patient = RunFacts(steps=200, warmup=20, distance="euclidean", normalised=False, identities=9)
     looks = [
-        Look(step, margin=0.2, loss=0.2, active=1.0, positive_distance=0.01, negative_distance=0.011,
+        LoggedBatch(step, margin=0.2, loss=0.2, active=1.0, positive_distance=0.01, negative_distance=0.011,
              norm_mean=10.0 ** (step / 40), norm_max=99.0, identities=9, largest_identity=0.9)
         for step in range(0, 200, 10)
     ]  # fmt: skip

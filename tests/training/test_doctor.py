@@ -18,10 +18,19 @@ from hypothesis import strategies as st
 from support.runs import findings, mislabelled, rows
 from trine.data import load, split
 from trine.errors import ModelError
-from trine.training import Look, Patient, RunFolder, diagnose, fit, load_recipe, read_findings, read_looks
+from trine.training import (
+    LoggedBatch,
+    RunDir,
+    RunFacts,
+    diagnose,
+    fit,
+    load_recipe,
+    read_findings,
+    read_metrics,
+)
 from trine.training.diagnostics.label_noise import Suspect
 from trine.training.diagnostics.rules import label_noise, latest
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 
 CHAOS = rows([20] * 12, spread=50.0)  # nothing in it can be learned from a batch
 EASY = rows([30] * 20, spread=0.3)
@@ -170,11 +179,11 @@ def test_it_is_said_once_and_a_resumed_run_says_nothing_again(
     recipe = load_recipe(overrides=SICK)
     with caplog.at_level(logging.WARNING, logger="trine.training"):
         fit(CHAOS, recipe, out=tmp_path / "whole")
-    _, (said,), _ = read_findings(RunFolder(tmp_path / "whole"))
+    _, (said,), _ = read_findings(RunDir(tmp_path / "whole"))
     assert [record.getMessage() for record in caplog.records] == [f"doctor: {said}"]
     caplog.clear()
 
-    original = TripletStep.loss
+    original = MetricStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         if step == 131:
@@ -182,7 +191,7 @@ def test_it_is_said_once_and_a_resumed_run_says_nothing_again(
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched, caplog.at_level(logging.WARNING, logger="trine.training"):
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(CHAOS, recipe, out=tmp_path / "broken")
         assert len(caplog.records) == 1
@@ -204,7 +213,7 @@ def test_suspicions_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         },
     )
     fit(data, recipe, out=tmp_path / "whole")
-    original = TripletStep.loss
+    original = MetricStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         if step == 73:
@@ -212,7 +221,7 @@ def test_suspicions_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, recipe, out=tmp_path / "broken")
     fit(data, recipe, out=tmp_path / "broken", resume=True)
@@ -223,8 +232,8 @@ def test_suspicions_are_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_log_says_the_same_after_the_fact(tmp_path: Path) -> None:
     fit(CHAOS, load_recipe(overrides=SICK), out=tmp_path)
-    patient, said, _ = read_findings(RunFolder(tmp_path))
-    again = diagnose(read_looks(tmp_path / "metrics.csv"), patient)
+    patient, said, _ = read_findings(RunDir(tmp_path))
+    again = diagnose(read_metrics(tmp_path / "metrics.csv"), patient)
     assert [(found.name, found.step) for found in again] == [(found.name, found.step) for found in said]
     columns = next(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
     assert all(
@@ -235,8 +244,8 @@ def test_the_log_says_the_same_after_the_fact(tmp_path: Path) -> None:
 
 # --- the signs by themselves -----------------------------------------------------------------------
 
-PATIENT = Patient(steps=300, warmup=30, distance="euclidean", normalised=False, identities=100)
-HEALTHY = Look(
+PATIENT = RunFacts(steps=300, warmup=30, distance="euclidean", normalised=False, identities=100)
+HEALTHY = LoggedBatch(
     0, mining="semihard", loss=0.1, margin=0.2, identities=32, active=0.02, active_per_item=1.0,
     positive_distance=0.4, negative_distance=1.4, norm_mean=1.0, norm_max=1.2, effective_rank=20.0,
     largest_identity=0.05,
@@ -249,7 +258,7 @@ ILL: dict[str, dict[str, Any]] = {
 }
 
 
-def log(changes: dict[int, dict[str, Any]], *, steps: int = 300) -> list[Look]:
+def log(changes: dict[int, dict[str, Any]], *, steps: int = 300) -> list[LoggedBatch]:
     """A healthy log with other figures from some steps on."""
     looks, now = [], HEALTHY
     for step in range(0, steps, 10):
@@ -341,14 +350,14 @@ def test_noise_takes_several_suspects() -> None:
 
 
 def test_a_folder_without_findings_says_so(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
+    run = RunDir(tmp_path)
     with pytest.raises(ModelError, match=r"has no doctor.json; name the folder of a run that trine train"):
         read_findings(run)
     run.doctor.write_text("{}")
     with pytest.raises(ModelError, match=r"doctor.json is damaged \('run'\); resume the run"):
         read_findings(run)
     with pytest.raises(ModelError, match=r"metrics.csv cannot be read as the log of a run"):
-        read_looks(run.metrics)
+        read_metrics(run.metrics)
     run.metrics.write_text("step,loss\n0,none\n")
     with pytest.raises(ModelError, match=r"could not convert string to float: 'none'"):
-        read_looks(run.metrics)
+        read_metrics(run.metrics)

@@ -13,19 +13,19 @@ from support.runs import rows
 from trine.encoders import build_encoder
 from trine.errors import SettingError
 from trine.training import Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.data_loader import Batch, Batches
-from trine.training.diagnostics.nonfinite import MOST_SKIPPED, Overflows
+from trine.training.data_loader import Batch, BatchLoader
+from trine.training.diagnostics.nonfinite import MOST_SKIPPED, OverflowCounter
 from trine.training.loop import check_finite
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 
 DATA = rows([6] * 8, spread=0.5)
 RECIPE = Recipe(sampler=SamplerRecipe(identities=8, items=6), training=TrainingRecipe(steps=6, device="cpu"))
 
 
-def step_of(recipe: Recipe) -> tuple[TripletStep, Batch]:
+def step_of(recipe: Recipe) -> tuple[MetricStep, Batch]:
     encoder = build_encoder(DATA.items, recipe=recipe.encoder)
     batch = Batch(encoder.prepare(DATA.items), torch.from_numpy(DATA.labels), torch.arange(len(DATA)))
-    return TripletStep(encoder, recipe=recipe, steps=6, names=DATA.names), batch
+    return MetricStep(encoder, recipe=recipe, steps=6, names=DATA.names), batch
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -71,15 +71,15 @@ def test_a_batch_is_named_where_nothing_in_it_is_finite() -> None:
 
 def test_a_run_on_such_an_item_stops_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was finite when the encoder was built, as a file that changes later may be."""
-    original = Batches._batch
+    original = BatchLoader._batch
 
-    def batch(self: Batches, chosen: list[int]) -> Batch:
+    def batch(self: BatchLoader, chosen: list[int]) -> Batch:
         made = original(self, chosen)
         inputs = made.inputs.clone()
         inputs[made.positions == 11] = float("nan")
         return made._replace(inputs=inputs)
 
-    monkeypatch.setattr(Batches, "_batch", batch)
+    monkeypatch.setattr(BatchLoader, "_batch", batch)
     with pytest.raises(SettingError, match=r"\(row 11: values that are not finite\); mend them in the data$"):
         fit(DATA, RECIPE, out=tmp_path)
     assert not (tmp_path / "model").exists()
@@ -101,7 +101,7 @@ def test_mixed_precision_in_16_bits_skips_such_a_step() -> None:
 
 
 def test_skipping_without_end_is_an_error() -> None:
-    overflows, scale = Overflows(), 2.0**16
+    overflows, scale = OverflowCounter(), 2.0**16
     overflows.after(0, scale=scale)
     for step in range(1, MOST_SKIPPED):
         scale /= 2

@@ -28,7 +28,7 @@ from trine.training import (
     fit,
     load_recipe,
 )
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(
@@ -78,7 +78,7 @@ class Killed(BaseException):
 
 
 def killed_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = TripletStep.loss
+    original = MetricStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         if step >= limit:
@@ -86,7 +86,7 @@ def killed_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         return original(self, embeddings, batch, step=step)
 
     limit = step
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Encode
             folder = tmp_path_factory.mktemp("unbroken") / kind
             made[kind] = fit(
                 digits(90, kind=kind), RECIPE, out=folder,
-                validation=digits(40, kind=kind, first=90), merit=recall,
+                validation=digits(40, kind=kind, first=90), metric=recall,
             )  # fmt: skip
         return made[kind]
 
@@ -119,11 +119,11 @@ def test_a_killed_run_is_resumed_to_the_same_weights(
     with monkeypatch.context() as patched:
         killed_after(killed, patched)
         with pytest.raises(Killed):
-            fit(data, RECIPE, out=tmp_path, validation=validation, merit=recall)
+            fit(data, RECIPE, out=tmp_path, validation=validation, metric=recall)
     # Whatever state the process is in must not matter.
     torch.manual_seed(killed)
     np.random.seed(killed)  # noqa: NPY002
-    resumed = fit(data, RECIPE, out=tmp_path, validation=validation, merit=recall, resume=True)
+    resumed = fit(data, RECIPE, out=tmp_path, validation=validation, metric=recall, resume=True)
     assert_same_weights(resumed, expected)
     assert resumed.fingerprint == load(tmp_path).fingerprint == expected.fingerprint
 
@@ -164,7 +164,7 @@ def test_a_run_is_resumed_when_the_items_do_not_fit_into_memory(
 def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = TripletStep.loss
+    original = MetricStep.loss
     seen: list[int] = []
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
@@ -175,7 +175,7 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
 
     handler = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patched:
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(KeyboardInterrupt):
             fit(digits(90), RECIPE, out=tmp_path / "broken")
     assert signal.getsignal(signal.SIGINT) is handler
@@ -193,7 +193,7 @@ def test_the_second_ctrl_c_does_not_wait(tmp_path: Path, monkeypatch: pytest.Mon
         signal.raise_signal(signal.SIGINT)
         raise AssertionError("the second one interrupts at once")
 
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
     # A process that was started in the background ignores Ctrl-C; this one is to hear it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -249,7 +249,7 @@ def test_the_weights_of_the_best_look_are_kept_and_patience_ends_the_run(tmp_pat
     figures = iter([0.3, 0.5, 0.4, 0.45, 0.2, 0.9])
     seen: list[np.ndarray] = []
 
-    def merit(embeddings: np.ndarray, labels: np.ndarray) -> float:
+    def metric(embeddings: np.ndarray, labels: np.ndarray) -> float:
         seen.append(embeddings.copy())
         return next(figures)
 
@@ -259,12 +259,12 @@ def test_the_weights_of_the_best_look_are_kept_and_patience_ends_the_run(tmp_pat
         training=replace(RECIPE.training, steps=17, evaluate_every=2, patience=3),
     )
     validation = digits(40, first=90)
-    encoder = fit(digits(90), recipe, out=tmp_path, validation=validation, merit=merit)
+    encoder = fit(digits(90), recipe, out=tmp_path, validation=validation, metric=metric)
     assert len(seen) == 5, "the best is the second look, and three more have passed"
     np.testing.assert_allclose(encoder.embed(validation), seen[1], atol=1e-6)
     assert np.abs(seen[4] - seen[1]).max() > 1e-3
     rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
-    looks = {int(row["step"]): float(row["validation_merit"]) for row in rows if row["validation_merit"]}
+    looks = {int(row["step"]): float(row["validation_metric"]) for row in rows if row["validation_metric"]}
     assert looks == {1: 0.3, 3: 0.5, 5: 0.4, 7: 0.45, 9: 0.2}
 
 
@@ -320,13 +320,13 @@ def test_a_loss_that_is_not_finite_stops_with_the_items_names(tmp_path: Path) ->
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = TripletStep.loss
+    original = MetricStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         found = original(self, embeddings, batch, step=step)
         return found * float("inf") if step == 6 else found
 
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
     with pytest.raises(
         SettingError, match=r"^after step 8 the weights '.*' are not finite|^the loss is nan at step 7"
     ):
@@ -385,8 +385,8 @@ def test_validation_needs_items_and_a_figure(tmp_path: Path) -> None:
         RECIPE, data=replace(RECIPE.data, validation=0.2), training=replace(RECIPE.training, patience=2)
     )
     for message, recipe, arguments in (
-        (r"^validation items were given without a figure of merit", RECIPE, {"validation": digits(9)}),
-        (r"^there are no items in validation", RECIPE, {"validation": digits(0), "merit": recall}),
+        (r"^validation items were given without a figure of metric", RECIPE, {"validation": digits(9)}),
+        (r"^there are no items in validation", RECIPE, {"validation": digits(0), "metric": recall}),
         (r"^training.patience is 2, and there are no validation items", patient, {}),
     ):
         with pytest.raises(InputError, match=message):

@@ -14,7 +14,7 @@ from support import training_kills
 from trine.encoders import Encoder
 from trine.errors import InputError, ModelError
 from trine.training import fit
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 
 
 def full(*arguments: Any, **settings: Any) -> Any:
@@ -29,7 +29,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 
 def fill_at(at: int, written: str, patch: pytest.MonkeyPatch) -> None:
     """From some step on, no file of a name can be written."""
-    original, write_bytes, opened = TripletStep.loss, Path.write_bytes, Path.open
+    original, write_bytes, opened = MetricStep.loss, Path.write_bytes, Path.open
 
     def refused(self: Path, data: Any) -> int:
         if written not in self.name:
@@ -48,7 +48,7 @@ def fill_at(at: int, written: str, patch: pytest.MonkeyPatch) -> None:
                 patch.setattr(RecordWriter, "write", full)
         return original(self, *arguments, **settings)
 
-    patch.setattr(TripletStep, "loss", loss)
+    patch.setattr(MetricStep, "loss", loss)
 
 
 @pytest.mark.parametrize("at", [0, 4])
@@ -98,7 +98,7 @@ def test_other_errors_of_the_system_are_not_taken_for_a_full_disk(
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
         raise ConnectionError(errno.ECONNRESET, "Connection reset by peer")
 
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
     with pytest.raises(ConnectionError):
         fit(*training_kills.arguments_of_the_run(), out=tmp_path / "run", **training_kills.held_out())
 

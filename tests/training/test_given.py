@@ -32,8 +32,8 @@ from trine.training import (
     read_findings,
     with_loss,
 )
-from trine.training.metric_step import TripletStep
-from trine.training.run_dir import RunFolder
+from trine.training.metric_step import MetricStep
+from trine.training.run_dir import RunDir
 
 DATA = rows([9] * 8, spread=0.9)
 RECIPE = Recipe(
@@ -95,7 +95,7 @@ def test_a_run_says_which_loss_it_was_trained_with_and_claims_no_triplets(tmp_pa
     assert float(logged[-1]["positive_distance"]) < float(logged[-1]["negative_distance"])
     assert {row[key] for row in logged for key in ("mining", "margin", "active", "active_per_item")} == {""}
     assert report.census is None
-    assert read_findings(RunFolder(out))[0].loss == "given"
+    assert read_findings(RunDir(out))[0].loss == "given"
     again = evaluate_run(out, DATA, out=tmp_path / "again")
     assert again.after.to_json() == report.after.to_json()
     assert again.census is None
@@ -117,7 +117,7 @@ def test_the_parameters_of_a_loss_are_trained_and_resumed_to_the_same_bits(
     whole = proxies()
     expected = fit(DATA, recipe, out=tmp_path / "whole", loss=whole, progress=False)
     assert not torch.equal(whole.proxies, proxies().proxies)
-    original = TripletStep.loss
+    original = MetricStep.loss
 
     def loss(self: Any, *arguments: Any, step: int) -> Tensor:
         if step >= killed:
@@ -125,7 +125,7 @@ def test_the_parameters_of_a_loss_are_trained_and_resumed_to_the_same_bits(
         return original(self, *arguments, step=step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(DATA, recipe, out=tmp_path / "cut", loss=proxies(), progress=False)
     after = proxies()

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from trine.data import Dataset, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, mlp=MlpSettings((16,), dropout=0.2)),
@@ -43,7 +43,7 @@ class Killed(BaseException):
 def test_a_batch_meets_the_past_once_the_warmup_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, seen, held = TripletStep.loss, [], []
+    original, seen, held = MetricStep.loss, [], []
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         found = original(self, embeddings, batch, step=step)
@@ -51,7 +51,7 @@ def test_a_batch_meets_the_past_once_the_warmup_is_over(
         held.append((step, self.memory.ids[: len(self.memory)].tolist()))
         return found
 
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
     fit(digits(120), RECIPE, out=tmp_path)
     sizes = [len(batch) for _, batch in held]
     assert sizes[:4] == [0] * 4
@@ -64,7 +64,7 @@ def test_a_batch_meets_the_past_once_the_warmup_is_over(
 def test_a_killed_run_is_resumed_with_its_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
 ) -> None:
-    data, original = digits(120), TripletStep.loss
+    data, original = digits(120), MetricStep.loss
     expected = fit(data, RECIPE, out=tmp_path / "whole")
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
@@ -73,7 +73,7 @@ def test_a_killed_run_is_resumed_with_its_memory(
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, RECIPE, out=tmp_path / "broken")
     torch.manual_seed(killed)

@@ -102,14 +102,14 @@ def test_an_interrupted_run_of_a_frozen_network_is_resumed(recipe: Recipe, tmp_p
 def test_the_best_look_at_validation_items_is_kept(recipe: Recipe, tmp_path: Path) -> None:
     looked: list[np.ndarray] = []
 
-    def merit(embeddings: np.ndarray, labels: np.ndarray) -> float:
+    def metric(embeddings: np.ndarray, labels: np.ndarray) -> float:
         looked.append(embeddings)
         return -float(len(looked))  # the first look is the best
 
     patient = replace(recipe, training=replace(recipe.training, evaluate_every=4))
     validation = digits(30, first=60)
     encoder = fit(
-        digits(60), patient, out=tmp_path / "run", validation=validation, merit=merit, progress=False
+        digits(60), patient, out=tmp_path / "run", validation=validation, metric=metric, progress=False
     )
     assert len(looked) > 2
     np.testing.assert_allclose(encoder.embed(validation), looked[0], atol=1e-6)

@@ -22,7 +22,7 @@ from support.paths import ROOT
 from trine.data import load
 from trine.errors import SettingError
 from trine.pipelines import train_run
-from trine.training import TrainingRecipe, World, fit, load_recipe, world_of
+from trine.training import DistributedContext, TrainingRecipe, distributed_context, fit, load_recipe
 from trine.training.loop import check_device
 
 SCRIPT = Path(multiprocess_fit.__file__)
@@ -134,29 +134,31 @@ def test_who_a_process_is_comes_from_whoever_started_it(monkeypatch: pytest.Monk
     for name in [name for name in os.environ if name.startswith(("SLURM", "LOCAL_", "TORCHELASTIC"))]:
         monkeypatch.delenv(name)
     recipe = TrainingRecipe(devices=4)
-    assert world_of(recipe) == World(0, 4)
+    assert distributed_context(recipe) == DistributedContext(0, 4)
     with monkeypatch.context() as lightning:
         lightning.setenv("LOCAL_RANK", "3")
-        assert world_of(recipe) == World(3, 4)
-        assert world_of(TrainingRecipe()) == World(), "a run by one process is the first everywhere"
+        assert distributed_context(recipe) == DistributedContext(3, 4)
+        assert distributed_context(TrainingRecipe()) == DistributedContext(), (
+            "a run by one process is the first everywhere"
+        )
     with monkeypatch.context() as torchrun:
         for name, value in {
             "TORCHELASTIC_RUN_ID": "x", "RANK": "2", "LOCAL_RANK": "0", "WORLD_SIZE": "4",
             "LOCAL_WORLD_SIZE": "2",
         }.items():  # fmt: skip
             torchrun.setenv(name, value)
-        assert world_of(recipe) == World(2, 4, nodes=2)
+        assert distributed_context(recipe) == DistributedContext(2, 4, nodes=2)
         with pytest.raises(SettingError, match=r"^torchrun started 4 processes, and training.devices is 3; "):
-            world_of(TrainingRecipe(devices=3))
+            distributed_context(TrainingRecipe(devices=3))
         with pytest.raises(SettingError, match=r"training.devices is 1; set it to 4, the processes of all"):
-            world_of(TrainingRecipe())
+            distributed_context(TrainingRecipe())
     with monkeypatch.context() as slurm:
         for name, value in {
             "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1", "SLURM_NNODES": "2",
             "SLURM_NODEID": "0", "SLURM_NTASKS_PER_NODE": "2", "SLURM_JOB_NAME": "train",
         }.items():  # fmt: skip
             slurm.setenv(name, value)
-        assert world_of(recipe) == World(1, 4, nodes=2)
+        assert distributed_context(recipe) == DistributedContext(1, 4, nodes=2)
 
 
 def test_there_must_be_as_many_devices(monkeypatch: pytest.MonkeyPatch) -> None:

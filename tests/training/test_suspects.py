@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trine.training.diagnostics.label_noise import LabelWatch, nearest_other
+from trine.training.diagnostics.label_noise import LabelNoiseDetector, nearest_other
 
 
 def naive(rows: np.ndarray, labels: np.ndarray, i: int) -> tuple[int, float] | None:
@@ -41,9 +41,11 @@ NAMES = [f"item {i}" for i in range(5 * SIZES)]
 IDENTITIES = list("abcde")
 
 
-def watched(labels: np.ndarray, centres: np.ndarray, *, spread: float = 0.1, every: int = 4) -> LabelWatch:
+def watched(
+    labels: np.ndarray, centres: np.ndarray, *, spread: float = 0.1, every: int = 4
+) -> LabelNoiseDetector:
     """A run whose embeddings lie around the centre of what each item truly is; it comes every few steps."""
-    watch = LabelWatch(labels, steps=STEPS, batch=1)
+    watch = LabelNoiseDetector(labels, steps=STEPS, batch=1)
     random = np.random.default_rng(0)
     for step in range(STEPS):
         positions = np.arange(step % every, len(labels), every)
@@ -94,7 +96,7 @@ def test_an_identity_that_lies_among_another_overlaps_with_it() -> None:
 def test_the_look_of_an_hour_is_no_suspicion() -> None:
     """What lies wrong for a short time only is soon forgotten."""
     labels, centres = truth()
-    watch = LabelWatch(labels, steps=STEPS, batch=1)
+    watch = LabelNoiseDetector(labels, steps=STEPS, batch=1)
     random = np.random.default_rng(0)
     for step in range(STEPS):
         rows = centres + 0.1 * random.normal(size=centres.shape)
@@ -107,7 +109,7 @@ def test_the_look_of_an_hour_is_no_suspicion() -> None:
 
 def test_directions_alone_count_with_the_cosine() -> None:
     labels, centres = truth()
-    watch = LabelWatch(labels, steps=STEPS, batch=1)
+    watch = LabelNoiseDetector(labels, steps=STEPS, batch=1)
     scale = np.where(np.arange(len(labels)) % SIZES == 0, 40.0, 1.0)[:, None]
     for step in range(STEPS):
         rows = torch.from_numpy((scale * (centres + 0.01)).astype(np.float32))
@@ -120,11 +122,11 @@ def test_a_watch_goes_on_where_another_stood() -> None:
     labels, centres = truth()
     labels[[3, 40]] = [4, 0]
     whole = watched(labels, centres)
-    again = LabelWatch(labels, steps=STEPS, batch=1)
+    again = LabelNoiseDetector(labels, steps=STEPS, batch=1)
     again.load_state_dict(whole.state_dict())
     assert again.suspects(NAMES, IDENTITIES) == whole.suspects(NAMES, IDENTITIES)
 
 
 @pytest.mark.parametrize(("batch", "every"), [(1, 1), (60, 7), (10**6, 128_205)])
 def test_items_that_come_often_are_looked_at_less_often(batch: int, every: int) -> None:
-    assert LabelWatch(np.repeat(np.arange(5), 12), steps=100, batch=batch).every == every
+    assert LabelNoiseDetector(np.repeat(np.arange(5), 12), steps=100, batch=batch).every == every

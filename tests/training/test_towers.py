@@ -13,9 +13,9 @@ from trine.data import Interactions, TripletSampler, leave_last_out
 from trine.encoders import build_towers, load_towers
 from trine.errors import DataError, SettingError
 from trine.pipelines import examine, measure_scores, measure_towers, popularity, train_recommender
-from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_towers, load_recipe
+from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_two_tower, load_recipe
 from trine.training.data_loader import Batch
-from trine.training.two_tower_step import TowersBatches, TowersStep, covariance
+from trine.training.two_tower_step import InteractionLoader, TwoTowerStep, covariance
 
 RECIPE = Recipe(
     encoder=replace(Recipe().encoder, dimension=8, normalise=False),
@@ -51,8 +51,8 @@ def a_step(recipe, *, seed=3):
         towers.items.table.mul_(8)
     met = interactions.pairs[parts.train]
     liked = met[interactions.liked[parts.train]]
-    step = TowersStep(towers, recipe=recipe, steps=10, met=met)
-    batches = TowersBatches(liked, sampler=TripletSampler(len(liked), triplets=32), steps=10)
+    step = TwoTowerStep(towers, recipe=recipe, steps=10, met=met)
+    batches = InteractionLoader(liked, sampler=TripletSampler(len(liked), triplets=32), steps=10)
     return step, next(iter(batches)), {tuple(pair) for pair in met.tolist()}
 
 
@@ -141,27 +141,29 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatc
     interactions = two_tastes()
     parts = leave_last_out(interactions)
 
-    def merit(towers):
+    def metric(towers):
         return measure_towers(towers, interactions, parts, part="validation").mrr
 
-    how = {"merit": merit, "progress": False}
-    whole = fit_towers(interactions, parts, RECIPE, out=tmp_path / "whole", **how)
-    original = TowersStep.loss
+    how = {"metric": metric, "progress": False}
+    whole = fit_two_tower(interactions, parts, RECIPE, out=tmp_path / "whole", **how)
+    original = TwoTowerStep.loss
 
     def killed(self, embeddings: torch.Tensor, batch: Batch, *, step: int) -> torch.Tensor:
         if step == 25:
             raise ZeroDivisionError
         return original(self, embeddings, batch, step=step)
 
-    monkeypatch.setattr(TowersStep, "loss", killed)
+    monkeypatch.setattr(TwoTowerStep, "loss", killed)
     with pytest.raises(ZeroDivisionError):
-        fit_towers(interactions, parts, RECIPE, out=tmp_path / "broken", **how)
-    monkeypatch.setattr(TowersStep, "loss", original)
-    resumed = fit_towers(interactions, parts, RECIPE, out=tmp_path / "broken", resume=True, **how)
+        fit_two_tower(interactions, parts, RECIPE, out=tmp_path / "broken", **how)
+    monkeypatch.setattr(TwoTowerStep, "loss", original)
+    resumed = fit_two_tower(interactions, parts, RECIPE, out=tmp_path / "broken", resume=True, **how)
     assert resumed.fingerprint == whole.fingerprint
     other = two_tastes(seed=1)
     with pytest.raises(DataError, match="other training items"):
-        fit_towers(other, leave_last_out(other), RECIPE, out=tmp_path / "broken", resume=True, progress=False)
+        fit_two_tower(
+            other, leave_last_out(other), RECIPE, out=tmp_path / "broken", resume=True, progress=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -187,14 +189,14 @@ def test_a_recipe_without_interactions_is_refused(tmp_path):
     with pytest.raises(SettingError, match="recipe says nothing of interactions; take"):
         train_recommender(interactions, Recipe(), out=tmp_path / "run")
     with pytest.raises(SettingError, match="recipe says nothing of interactions; take"):
-        fit_towers(interactions, leave_last_out(interactions), Recipe(), out=tmp_path / "run")
+        fit_two_tower(interactions, leave_last_out(interactions), Recipe(), out=tmp_path / "run")
 
 
 def test_patience_needs_something_to_look_at(tmp_path):
     interactions = two_tastes()
     recipe = replace(RECIPE, training=replace(RECIPE.training, patience=3))
-    with pytest.raises(SettingError, match=r"training\.patience is 3, and there is no merit="):
-        fit_towers(interactions, leave_last_out(interactions), recipe, out=tmp_path / "run")
+    with pytest.raises(SettingError, match=r"training\.patience is 3, and there is no metric="):
+        fit_two_tower(interactions, leave_last_out(interactions), recipe, out=tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_is_refused():

@@ -17,7 +17,7 @@ from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings
 from trine.errors import DataError, SettingError
 from trine.mining import OfflineMining, mine_offline
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 
 RECIPE = Recipe(
     encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),
@@ -54,7 +54,7 @@ def test_the_loss_is_that_of_the_listed_triplets(
 ) -> None:
     data = digits(60)
     triplets = listed(data)
-    seen, original = Counter(), TripletStep.loss
+    seen, original = Counter(), MetricStep.loss
 
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         found = original(self, embeddings, batch, step=step)
@@ -71,7 +71,7 @@ def test_the_loss_is_that_of_the_listed_triplets(
         torch.testing.assert_close(found, expected)
         return found
 
-    monkeypatch.setattr(TripletStep, "loss", loss)
+    monkeypatch.setattr(MetricStep, "loss", loss)
     recipe = replace(RECIPE, training=replace(RECIPE.training, cache=cache))
     fit(data, recipe, out=tmp_path, triplets=triplets)
     assert len(triplets) == 120
@@ -79,7 +79,7 @@ def test_the_loss_is_that_of_the_listed_triplets(
 
 
 def test_a_killed_run_is_resumed_with_its_triplets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, original = digits(60), TripletStep.loss
+    data, original = digits(60), MetricStep.loss
     triplets = listed(data)
     expected = fit(data, RECIPE, out=tmp_path / "whole", triplets=triplets)
 
@@ -89,7 +89,7 @@ def test_a_killed_run_is_resumed_with_its_triplets(tmp_path: Path, monkeypatch: 
         return original(self, embeddings, batch, step=step)
 
     with monkeypatch.context() as patched:
-        patched.setattr(TripletStep, "loss", loss)
+        patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, RECIPE, out=tmp_path / "broken", triplets=triplets)
     with pytest.raises(DataError, match=r"was started on other training items than these"):

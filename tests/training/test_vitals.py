@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trine import census, mine
 from trine.distances import pairwise_distances
 from trine.training import effective_rank
-from trine.training.diagnostics.batch_stats import active_per_item, vitals
+from trine.training.diagnostics.batch_stats import active_per_item, batch_stats
 from trine.triplets import PRESETS
 
 
@@ -51,7 +51,7 @@ def test_a_large_batch_is_looked_at_in_part() -> None:
 
 def test_norms_and_the_largest_identity() -> None:
     batch = torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]])
-    found = vitals(batch, torch.tensor([4, -2, 4]))
+    found = batch_stats(batch, torch.tensor([4, -2, 4]))
     assert (found["norm_mean"], found["norm_max"]) == (2.0, 5.0)
     assert found["largest_identity"] == pytest.approx(2 / 3)
 

@@ -59,19 +59,19 @@ def _arguments(parser: Any) -> None:
 
 
 def _run(settings: Any) -> None:
-    from trine.training import RunFolder, check_run, load_recipe, world_of
+    from trine.training import RunDir, check_run_dir, distributed_context, load_recipe
 
-    run, name = RunFolder(Path(settings.out)), settings.recipe
+    run, name = RunDir(Path(settings.out)), settings.recipe
     if settings.resume:
-        check_run(run, resume=True)
+        check_run_dir(run, resume=True)
         name = name or run.recipe
     overrides = overrides_of(settings.set)
     if settings.devices is not None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
-    first = world_of(recipe.training).first
+    first = distributed_context(recipe.training).is_main
     if first:
-        check_run(run, resume=settings.resume)
+        check_run_dir(run, resume=settings.resume)
     try:
         if recipe.interactions is not None:
             _on_interactions(settings, recipe)

@@ -9,7 +9,16 @@ from pathlib import Path
 from trine.io import output_file
 from trine.pipelines.split_record import run_of
 from trine.report.training_curves import draw_curves
-from trine.training import Diagnosis, Look, Patient, RunFolder, Suspect, diagnose, read_findings, read_looks
+from trine.training import (
+    Diagnosis,
+    LoggedBatch,
+    RunDir,
+    RunFacts,
+    Suspect,
+    diagnose,
+    read_findings,
+    read_metrics,
+)
 
 CURVES = "doctor.png"
 ROWS = 9
@@ -30,8 +39,8 @@ class Examination:
     """
 
     folder: Path
-    patient: Patient
-    looks: tuple[Look, ...]
+    patient: RunFacts
+    looks: tuple[LoggedBatch, ...]
     diagnoses: tuple[Diagnosis, ...]
     suspects: tuple[Suspect, ...]
 
@@ -60,9 +69,9 @@ def examine(run: str | Path) -> Examination:
         InputError: The curves cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    folder = RunFolder(run_of(Path(run)))
+    folder = RunDir(run_of(Path(run)))
     patient, said, suspects = read_findings(folder)
-    looks = tuple(read_looks(folder.metrics))
+    looks = tuple(read_metrics(folder.metrics))
     found = {diagnosis.name: diagnosis for diagnosis in diagnose(looks, patient)}
     # What is told by single items stands in no column of the log.
     found.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in found})
@@ -73,7 +82,7 @@ def examine(run: str | Path) -> Examination:
     return examination
 
 
-def _table(looks: tuple[Look, ...]) -> list[str]:
+def _table(looks: tuple[LoggedBatch, ...]) -> list[str]:
     """Some rows of the log, from the first to the last."""
     if not looks:
         return ["no step is logged yet"]

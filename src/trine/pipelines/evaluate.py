@@ -35,7 +35,7 @@ from trine.report import picture
 from trine.report.evaluation_report import RAW, Metrics, Report, compute_metrics, count_triplets
 from trine.report.pages import Subject, evaluation_page, subject_of
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, LossRecipe, Recipe, RunFolder, load_run_recipe
+from trine.training import Diagnosis, LossRecipe, Recipe, RunDir, load_run_recipe
 
 FIGURES, PICTURE, PAGE = "metrics.json", "picture.png", "report.html"
 
@@ -110,7 +110,7 @@ def evaluate_run(
             probability=probability,
             prior=prior,
         )
-        inner = RunFolder(Path(run)).model
+        inner = RunDir(Path(run)).model
         saved = replace(read_model(Path(run)), calibration=encoder.calibration)
         write_model(saved, folder=inner if inner.is_dir() else Path(run))
     report = measure(
@@ -299,7 +299,7 @@ def write_report(subject: Subject) -> None:
 
 def recipe_of(run: str | Path) -> Recipe | None:
     """The recipe that a run was trained by; None where it is not known."""
-    recipe = RunFolder(run_of(Path(run))).recipe
+    recipe = RunDir(run_of(Path(run))).recipe
     return load_run_recipe(recipe) if recipe.is_file() else None
 
 

@@ -23,7 +23,7 @@ from trine.evaluation import Recommendation, recommendation, recommendation_from
 from trine.gallery import Enrolment, Entry, Gallery
 from trine.io import write_json
 from trine.shapes import Float
-from trine.training import Diagnosis, Recipe, RunFolder, fit_towers, read_findings
+from trine.training import Diagnosis, Recipe, RunDir, fit_two_tower, read_findings
 
 HELD_OUT = "held_out.json"
 """Which items were held out of whom: the file in the run's folder."""
@@ -120,18 +120,18 @@ def train_recommender(
     of_items = (
         None if items is None else read_features(items, interactions.items, of="item", only=how.item_features)
     )
-    towers = fit_towers(
+    towers = fit_two_tower(
         interactions,
         parts,
         recipe,
         out=out,
         users=of_users,
         items=of_items,
-        merit=lambda towers: measure_towers(towers, interactions, parts, part="validation").ndcg_at(how.at),
+        metric=lambda towers: measure_towers(towers, interactions, parts, part="validation").ndcg_at(how.at),
         resume=resume,
         progress=progress,
     )
-    run = RunFolder(Path(out))
+    run = RunDir(Path(out))
     report = RecommendationReport(
         folder=run.path,
         towers=towers,

@@ -32,7 +32,7 @@ from trine.pipelines.split_record import SPLIT, counted, has_pair, name_of, spli
 from trine.report.evaluation_report import Report
 from trine.report.pages import subject_of
 from trine.shapes import Float32, Int64
-from trine.training import Loss, Recipe, RunFolder, fit, read_findings, with_loss, world_of
+from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_findings, with_loss
 
 STRANGERS = "unseen items of seen identities, and unknown identities"
 """What the open split makes of the test part."""
@@ -94,7 +94,7 @@ def train_run(
     held_out = dataset.subset(parts.validation) if len(parts.validation) else None
     tested = dataset.subset(parts.test)
 
-    def merit(embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float:
+    def metric(embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float:
         return retrieval(embeddings, labels, distance=distance).map_at_r
 
     looked_at = held_out if held_out is not None and has_pair(held_out) else None
@@ -104,7 +104,7 @@ def train_run(
         out=out,
         triplets=taught,
         validation=looked_at,
-        merit=merit if looked_at is not None else None,
+        metric=metric if looked_at is not None else None,
         loss=loss,
         resume=resume,
         progress=progress,
@@ -116,7 +116,7 @@ def train_run(
         others = HeldOut(held_out, encoder.embed(held_out), within)
     rows, items = (embeddings, tested) if others is None else (others.embeddings, others.dataset)
     encoder.calibration = _calibrated(rows, items, distance=distance, far=far)
-    run, first = RunFolder(Path(out)), world_of(recipe.training).first
+    run, first = RunDir(Path(out)), distributed_context(recipe.training).is_main
     if first:
         write_json(run.path / SPLIT, split_record(dataset, parts.parts, method=parts.method))
     unseen = not np.isin(tested.labels, dataset.labels[parts.train]).any()

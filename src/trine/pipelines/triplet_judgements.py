@@ -24,7 +24,7 @@ from trine.report.pages.triplet_judgements import JudgedSubject, judged_page
 from trine.report.selection import view
 from trine.report.triplet_judgements_report import JudgedReport
 from trine.shapes import Float32, Int64
-from trine.training import Diagnosis, Recipe, RunFolder, fit, read_findings
+from trine.training import Diagnosis, Recipe, RunDir, fit, read_findings
 
 WAYS: tuple[tuple[str, Distance], ...] = (("cosine", "cosine"), ("Euclidean", "euclidean"))
 
@@ -90,7 +90,7 @@ def train_judged(
         seed=drawn,
     )
     encoder = _fitted(dataset, parts, recipe, out=out, resume=resume, progress=progress)
-    run = RunFolder(Path(out))
+    run = RunDir(Path(out))
     write_json(run.path / SPLIT, split_record(dataset, _items_of(parts), method=method))
     write_judgements(run.path, dataset, parts)
     items = counted(dataset.subset(_own_items(parts.train)[0]))
@@ -238,7 +238,7 @@ def _fitted(
     held, looked_at = _own_items(parts.validation)
     distance = recipe.loss.distance
 
-    def merit(embeddings: Float32[np.ndarray, "n d"], _: Int64[np.ndarray, " n"]) -> float:
+    def metric(embeddings: Float32[np.ndarray, "n d"], _: Int64[np.ndarray, " n"]) -> float:
         return triplet_accuracy(embeddings, looked_at, distance=distance, resamples=0).accuracy
 
     return fit(
@@ -247,7 +247,7 @@ def _fitted(
         out=out,
         triplets=listed,
         validation=dataset.subset(held) if len(held) else None,
-        merit=merit if len(held) else None,
+        metric=metric if len(held) else None,
         resume=resume,
         progress=progress,
     )

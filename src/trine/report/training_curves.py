@@ -11,12 +11,12 @@ from typing import Any
 
 from trine.errors import require
 from trine.report.drawing import INK, QUIET, RIGHT, WRONG
-from trine.training import Diagnosis, Look
+from trine.training import Diagnosis, LoggedBatch
 
 BLUE, PALE = "#3b6fb6", "#e3e5ea"
 SMALLEST_SHARE = 1e-6
 
-Curve = tuple[str, str, Callable[[Look], float]]
+Curve = tuple[str, str, Callable[[LoggedBatch], float]]
 """What a curve is called, its colour, and its value at a look."""
 
 PANELS: tuple[tuple[str, str, str, tuple[Curve, ...]], ...] = (
@@ -64,7 +64,7 @@ PANELS: tuple[tuple[str, str, str, tuple[Curve, ...]], ...] = (
 
 
 def draw_curves(
-    looks: Sequence[Look], diagnoses: Sequence[Diagnosis], *, steps: int, name: str, path: Path
+    looks: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis], *, steps: int, name: str, path: Path
 ) -> Path:
     """Draws what a run logged, with a mark where the rule changed and where a diagnosis was made.
 
@@ -113,7 +113,9 @@ def draw_curves(
     return path
 
 
-def _draw_panel(axes: Any, looks: Sequence[Look], curves: Sequence[Curve], *, scale: str, steps: int) -> None:
+def _draw_panel(
+    axes: Any, looks: Sequence[LoggedBatch], curves: Sequence[Curve], *, scale: str, steps: int
+) -> None:
     at = [look.step for look in looks]
     units = [look.unit for look in looks] if curves[0][0] == "loss" else []
     if units:
@@ -149,7 +151,7 @@ def _draw_panel(axes: Any, looks: Sequence[Look], curves: Sequence[Curve], *, sc
         )  # fmt: skip
 
 
-def _mark(axes: Any, looks: Sequence[Look], diagnoses: Sequence[Diagnosis]) -> None:
+def _mark(axes: Any, looks: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis]) -> None:
     """Where the rule changed, in grey; where a diagnosis was made, in red."""
     changes = [
         (after.step, after.mining) for before, after in pairwise(looks) if after.mining != before.mining

@@ -8,12 +8,12 @@ from trine.training.custom_loss import Loss, with_loss
 from trine.training.diagnostics.batch_stats import effective_rank
 from trine.training.diagnostics.label_noise import Suspect
 from trine.training.diagnostics.monitor import read_findings
-from trine.training.diagnostics.rules import Diagnosis, Look, Patient, diagnose
-from trine.training.distributed import World, world_of
+from trine.training.diagnostics.rules import Diagnosis, LoggedBatch, RunFacts, diagnose
+from trine.training.distributed import DistributedContext, distributed_context
 from trine.training.fit import fit
-from trine.training.fit_two_tower import fit_towers
+from trine.training.fit_two_tower import fit_two_tower
 from trine.training.in_memory import fit_in_memory
-from trine.training.metrics_log import read_looks
+from trine.training.metrics_log import read_metrics
 from trine.training.recipe import (
     DataRecipe,
     EvaluationRecipe,
@@ -31,7 +31,7 @@ from trine.training.recipe_io import (
     recipe_names,
     recipe_text,
 )
-from trine.training.run_dir import RunFolder, check_run
+from trine.training.run_dir import RunDir, check_run_dir
 from trine.training.two_tower_recipe import InteractionsRecipe
 
 __all__ = [
@@ -39,34 +39,34 @@ __all__ = [
     "AugmentRecipe",
     "DataRecipe",
     "Diagnosis",
+    "DistributedContext",
     "EvaluationRecipe",
     "InteractionsRecipe",
-    "Look",
+    "LoggedBatch",
     "Loss",
     "LossRecipe",
-    "Patient",
     "Recipe",
-    "RunFolder",
+    "RunDir",
+    "RunFacts",
     "SamplerRecipe",
     "Stage",
     "Suspect",
     "TrainingRecipe",
-    "World",
     "about_recipe",
     "augment",
     "check_recipe",
-    "check_run",
+    "check_run_dir",
     "diagnose",
+    "distributed_context",
     "effective_rank",
     "fit",
     "fit_in_memory",
-    "fit_towers",
+    "fit_two_tower",
     "load_recipe",
     "load_run_recipe",
     "read_findings",
-    "read_looks",
+    "read_metrics",
     "recipe_names",
     "recipe_text",
     "with_loss",
-    "world_of",
 ]

@@ -9,15 +9,15 @@ from trine.encoders import Encoder
 from trine.losses import gathered
 from trine.mining import confusable_identities
 from trine.shapes import Int64
-from trine.training.data_loader import Prepared
-from trine.training.distributed import ALONE, World, as_in_first
+from trine.training.data_loader import PreparedItems
+from trine.training.distributed import SINGLE_PROCESS, DistributedContext, as_in_first
 from trine.training.early_stopping import embed_prepared
 
 LISTED = 16
 """How many neighbours an identity's list has: enough for some to be left when others have chosen."""
 
 
-class Confusions:
+class ConfusableRefresh:
     """Embeds the training items and finds each identity's confusable neighbours, every so many epochs.
 
     The items are embedded as evaluation embeds them, a batch at a time; the encoder is left as it was.
@@ -37,10 +37,10 @@ class Confusions:
         self,
         encoder: Encoder,
         *,
-        prepared: Prepared,
+        prepared: PreparedItems,
         labels: Int64[np.ndarray, " n"],
         every: int,
-        world: World = ALONE,
+        world: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         self._encoder = encoder
         self._prepared = prepared

@@ -12,8 +12,8 @@ from trine.mining import census
 from trine.shapes import Float, Int64
 from trine.training.custom_loss import Loss, check_nothing_hidden, one_number
 from trine.training.data_loader import Batch
-from trine.training.diagnostics.batch_stats import active_per_item, of_listed
-from trine.training.distributed import ALONE, World
+from trine.training.diagnostics.batch_stats import active_per_item, listed_triplet_stats
+from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 from trine.training.recipe import Recipe
 from trine.training.schedule import loss_at, stream_seed
 from trine.triplets import Triplets
@@ -37,7 +37,12 @@ class Criterion:
     """
 
     def __init__(
-        self, recipe: Recipe, *, steps: int, world: World = ALONE, given: Loss | None = None
+        self,
+        recipe: Recipe,
+        *,
+        steps: int,
+        world: DistributedContext = SINGLE_PROCESS,
+        given: Loss | None = None,
     ) -> None:
         self._recipe = recipe
         self._steps = steps
@@ -125,7 +130,7 @@ class Criterion:
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         distance, name = self._recipe.loss.distance, self._recipe.loss.name
         if listed is not None and name == "triplet":
-            found = of_listed(rows, listed, margin=margin or 0.0, distance=distance)
+            found = listed_triplet_stats(rows, listed, margin=margin or 0.0, distance=distance)
             return {"mining": mining, **found, **({} if margin is None else {"margin": margin})}
         counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
         figures: dict[str, float | str] = {

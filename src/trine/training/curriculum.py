@@ -74,7 +74,7 @@ def number_at(share: float, name: Number, first: float, *, curriculum: Sequence[
 
 
 def check_curriculum(curriculum: Sequence[Stage], *, margin: float | None, source: str) -> None:
-    """Looks whether stages follow one another, and whether there is what they change.
+    """Checks whether stages follow one another, and whether there is what they change.
 
     Args:
         curriculum: The stages.

@@ -82,7 +82,7 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
 
 
 def one_number(value: object, *, name: str) -> Float[Tensor, ""]:
-    """Looks whether a loss returned what can be learned from.
+    """Checks whether a loss returned what can be learned from.
 
     Args:
         value: What it returned.
@@ -117,7 +117,7 @@ def check_nothing_hidden(
     known: Iterable[nn.Parameter],
     name: str,
 ) -> None:
-    """Looks whether a loss learns with parameters that the optimiser does not know.
+    """Checks whether a loss learns with parameters that the optimiser does not know.
 
     Args:
         value: What the loss returned.

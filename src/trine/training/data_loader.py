@@ -21,7 +21,7 @@ PASSES, FEWEST_STEPS, MOST_STEPS = 5, 300, 2400
 
 
 class Batch(NamedTuple):
-    """Prepared items of one step.
+    """PreparedItems items of one step.
 
     Attributes:
         inputs: What the encoder takes.
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     triplets: Int64[Tensor, "t 3"] | None = None
 
 
-class Prepared:
+class PreparedItems:
     """Items as the encoder takes them: all in memory where they fit, else prepared when asked for.
 
     Args:
@@ -64,7 +64,7 @@ class Prepared:
 
 
 class Refresh(Protocol):
-    """Says, before some of the epochs, which identities are confused; see `Confusions`."""
+    """Says, before some of the epochs, which identities are confused; see `ConfusableRefresh`."""
 
     def due(self, epoch: int) -> bool:
         """Says whether to look before this epoch."""
@@ -79,7 +79,7 @@ class Refresh(Protocol):
         ...
 
 
-class Batches:
+class BatchLoader:
     """The batches of a whole run, one after the other, from any step on.
 
     The order depends on the sampler's seed, the epoch, the step and the neighbour lists alone, so that
@@ -100,7 +100,7 @@ class Batches:
 
     def __init__(
         self,
-        items: Prepared | None,
+        items: PreparedItems | None,
         *,
         labels: Int64[np.ndarray, " n"],
         sampler_at: Callable[[int], PKSampler | TripletSampler],

@@ -24,7 +24,7 @@ from trine.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """The processes of a run.
 
     Attributes:
@@ -38,19 +38,19 @@ class World:
     nodes: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes."""
         return self.rank == 0
 
     def stream(self, name: str) -> str:
         """Returns the name of a stream of randomness that is to differ between processes."""
-        return name if self.first else f"{name} of process {self.rank}"
+        return name if self.is_main else f"{name} of process {self.rank}"
 
 
-ALONE = World()
+SINGLE_PROCESS = DistributedContext()
 
 
-def world_of(recipe: TrainingRecipe) -> World:
+def distributed_context(recipe: TrainingRecipe) -> DistributedContext:
     """Finds out which process of a run this is.
 
     Args:
@@ -63,12 +63,12 @@ def world_of(recipe: TrainingRecipe) -> World:
         SettingError: torchrun or SLURM started another number of them.
 
     Example:
-        >>> world_of(TrainingRecipe())
-        World(rank=0, size=1, nodes=1)
+        >>> distributed_context(TrainingRecipe())
+        DistributedContext(rank=0, size=1, nodes=1)
     """
     size = recipe.devices
     if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        return World()
+        return DistributedContext()
     found = require("lightning.fabric.plugins.environments", extra="train")
     starters: list[tuple[str, Any, str]] = [
         ("torchrun", found.TorchElasticEnvironment, os.environ.get("LOCAL_WORLD_SIZE", "")),
@@ -84,12 +84,12 @@ def world_of(recipe: TrainingRecipe) -> World:
                     f"{started}, the processes of all machines together"
                 )
             nodes = os.environ.get("SLURM_NNODES", "1") if name == "SLURM" else size // int(each or size)
-            return World(environment.global_rank(), size, int(nodes))
+            return DistributedContext(environment.global_rank(), size, int(nodes))
     # Lightning starts the others as this one was started, and tells them who they are.
-    return World(found.LightningEnvironment().local_rank(), size)
+    return DistributedContext(found.LightningEnvironment().local_rank(), size)
 
 
-def parallel(encoder: nn.Module, world: World) -> nn.Module:
+def parallel(encoder: nn.Module, world: DistributedContext) -> nn.Module:
     """Returns an encoder whose gradients are averaged over the processes as they are made.
 
     Args:
@@ -113,7 +113,7 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def any_of(*flags: bool, world: World, device: torch.device) -> list[bool]:
+def any_of(*flags: bool, world: DistributedContext, device: torch.device) -> list[bool]:
     """Says for each flag whether it is set in any process; all of them have to ask.
 
     Args:
@@ -124,7 +124,7 @@ def any_of(*flags: bool, world: World, device: torch.device) -> list[bool]:
     return [bool(value) for value in _most([int(flag) for flag in flags], world, device)]
 
 
-def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, world: World) -> int:
+def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, world: DistributedContext) -> int:
     """Says in how many chunks a process takes its part of a batch.
 
     Args:
@@ -140,7 +140,7 @@ def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, world: World) -> in
     return _most([chunks], world, inputs.device)[0] if inputs.is_cuda else chunks
 
 
-def _most(values: list[int], world: World, device: torch.device) -> list[int]:
+def _most(values: list[int], world: DistributedContext, device: torch.device) -> list[int]:
     if world.size == 1:
         return values
     together = torch.tensor(values, device=device)
@@ -149,7 +149,7 @@ def _most(values: list[int], world: World, device: torch.device) -> list[int]:
     return most
 
 
-def lost(error: RuntimeError, *, world: World) -> bool:
+def lost(error: RuntimeError, *, world: DistributedContext) -> bool:
     """Says whether an error is that of a process that waits for another one, which has ended.
 
     Args:
@@ -160,7 +160,7 @@ def lost(error: RuntimeError, *, world: World) -> bool:
 
 
 @torch.no_grad()
-def as_in_first(module: nn.Module, *, world: World) -> None:
+def as_in_first(module: nn.Module, *, world: DistributedContext) -> None:
     """Gives a module the weights and buffers that it has in the first process.
 
     Args:
@@ -177,7 +177,7 @@ def as_in_first(module: nn.Module, *, world: World) -> None:
         value.copy_(here)
 
 
-def strategy(world: World) -> Any:
+def strategy(world: DistributedContext) -> Any:
     """Returns how Lightning is to run the processes.
 
     Args:

@@ -1,4 +1,4 @@
-"""Looks at the validation items while training goes on: the best weights are kept, and it may stop early."""
+"""Validation while training goes on: the best weights are kept, and it may stop early."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import nn
 from trine.data import Dataset
 from trine.encoders import Encoder
 from trine.shapes import Float32
-from trine.training.data_loader import Prepared
+from trine.training.data_loader import PreparedItems
 from trine.training.run_dir import write_weights
 
-Merit = Callable[[np.ndarray, np.ndarray], float]
+Metric = Callable[[np.ndarray, np.ndarray], float]
 
 
-class Looks:
-    """Takes the figure of merit of what is being trained every so often.
+class Validator:
+    """Takes the figure of metric of what is being trained every so often.
 
     Args:
-        figure: From the encoder to its figure of merit, larger is better; leaves it as it was.
-        patience: Looks without a better figure after which training stops; None never stops.
+        figure: From the encoder to its figure of metric, larger is better; leaves it as it was.
+        patience: Validation rounds without a better figure after which training stops; None never stops.
         best_weights: The file where the weights of the best look are kept.
 
     Attributes:
@@ -48,7 +48,7 @@ class Looks:
         return self._patience is not None and self.since_best >= self._patience
 
     def look(self, encoder: nn.Module) -> float:
-        """Takes the figure of merit now.
+        """Takes the figure of metric now.
 
         Args:
             encoder: What is being trained; left as it was.
@@ -74,19 +74,21 @@ class Looks:
         self.best, self.last, self.since_best = state["best"], state["last"], state["since_best"]
 
 
-def merit_of(validation: Dataset, *, prepared: Prepared, merit: Merit) -> Callable[[Encoder], float]:
-    """Returns what takes the figure of merit of an encoder on validation items.
+def validation_metric(
+    validation: Dataset, *, prepared: PreparedItems, metric: Metric
+) -> Callable[[Encoder], float]:
+    """Returns what takes the figure of metric of an encoder on validation items.
 
     Args:
         validation: The items.
         prepared: The same, as the encoder takes them.
-        merit: The figure of merit, larger is better, from embeddings and labels.
+        metric: The figure of metric, larger is better, from embeddings and labels.
     """
-    return lambda encoder: merit(embed_prepared(encoder, prepared), validation.labels)
+    return lambda encoder: metric(embed_prepared(encoder, prepared), validation.labels)
 
 
 def embed_prepared(
-    encoder: Encoder, prepared: Prepared, *, positions: range | None = None, batch_size: int = 256
+    encoder: Encoder, prepared: PreparedItems, *, positions: range | None = None, batch_size: int = 256
 ) -> Float32[np.ndarray, "n d"]:
     """Embeds prepared items; the encoder is left as it was.
 

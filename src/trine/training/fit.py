@@ -17,22 +17,22 @@ from trine.data import Dataset, PKSampler, TripletSampler, Vectors
 from trine.encoders import Encoder, build_encoder, head_alone, save
 from trine.errors import InputError
 from trine.shapes import Int64
-from trine.training.confusable import Confusions
+from trine.training.confusable import ConfusableRefresh
 from trine.training.custom_loss import Loss, with_loss
-from trine.training.data_loader import Batches, Prepared, default_steps
-from trine.training.diagnostics.monitor import Watch
-from trine.training.diagnostics.rules import Patient
-from trine.training.distributed import World, as_in_first, world_of
-from trine.training.early_stopping import Looks, Merit, merit_of
-from trine.training.loop import Session, check_device, check_finite, train
-from trine.training.metric_step import TripletStep
+from trine.training.data_loader import BatchLoader, PreparedItems, default_steps
+from trine.training.diagnostics.monitor import Monitor
+from trine.training.diagnostics.rules import RunFacts
+from trine.training.distributed import DistributedContext, as_in_first, distributed_context
+from trine.training.early_stopping import Metric, Validator, validation_metric
+from trine.training.loop import TrainingRun, check_device, check_finite, train
+from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import check_recipe
-from trine.training.run_dir import RunFolder, checkpointed_step, open_run, read_weights, writing
-from trine.training.samplers import OneSampler, Samplers
+from trine.training.run_dir import RunDir, checkpointed_step, open_run_dir, read_weights, writing
+from trine.training.samplers import FixedSampler, SamplerSchedule
 from trine.training.schedule import stream_seed
 from trine.training.threads import threads
-from trine.training.triplet_batches import TripletBatches, make_triplet_sampler
+from trine.training.triplet_batches import TripletLoader, make_triplet_sampler
 
 LOOKS = 20
 GIB = 2**30
@@ -45,7 +45,7 @@ def fit(
     out: str | Path,
     triplets: Int64[np.ndarray, "t 3"] | None = None,
     validation: Dataset | None = None,
-    merit: Merit | None = None,
+    metric: Metric | None = None,
     loss: Loss | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -66,7 +66,7 @@ def fit(
         triplets: Positions of anchor, positive and negative among the training items: the loss is that
             of these alone, and nothing is mined. None learns from the identities.
         validation: Items to look at while training goes on; the weights of the best look are kept.
-        merit: The figure of merit of a look, larger is better, from embeddings and labels, such as
+        metric: The figure of metric of a look, larger is better, from embeddings and labels, such as
             MAP@R; needed with `validation`.
         loss: In place of the recipe's loss: any function or module from embeddings, one row per item, and
             labels, positions in `dataset.identities`, to one number. The parameters of a module are
@@ -90,9 +90,9 @@ def fit(
     """
     recipe = with_loss(recipe, loss)
     check_recipe(recipe)
-    _check_validation(recipe, validation, merit)
+    _check_validation(recipe, validation, metric)
     check_device(recipe.training)
-    run, digest, world = RunFolder(Path(out)), _digest(dataset, triplets), world_of(recipe.training)
+    run, digest, world = RunDir(Path(out)), _digest(dataset, triplets), distributed_context(recipe.training)
     seed, settings = recipe.seed, recipe.training
     with threads(settings.threads), torch.random.fork_rng(devices=[]):
         samplers = _samplers(dataset, triplets, recipe, world)
@@ -107,8 +107,8 @@ def fit(
             distance=recipe.loss.distance,
             seed=stream_seed(seed, "weights"),
         )
-        if world.first:
-            open_run(run, recipe, dataset_digest=digest, resume=resume)
+        if world.is_main:
+            open_run_dir(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
         # What is learned: all of the encoder, or its head, from features that are computed here once.
         learner = encoder
@@ -116,17 +116,17 @@ def fit(
             learner, dataset = head_alone(encoder), _as_features(dataset, encoder)
             validation = None if validation is None else _as_features(validation, encoder)
 
-        def prepared(items: Dataset) -> Prepared:
-            return Prepared(items, encoder=learner, cache=settings.cache * GIB)
+        def prepared(items: Dataset) -> PreparedItems:
+            return PreparedItems(items, encoder=learner, cache=settings.cache * GIB)
 
         looks = None
-        if validation is not None and merit is not None:
-            looks = Looks(
-                merit_of(validation, prepared=prepared(validation), merit=merit),
+        if validation is not None and metric is not None:
+            looks = Validator(
+                validation_metric(validation, prepared=prepared(validation), metric=metric),
                 patience=settings.patience,
                 best_weights=run.best,
             )
-        patient = Patient(
+        patient = RunFacts(
             steps=steps,
             warmup=round(settings.warmup * steps),
             distance=recipe.loss.distance,
@@ -136,11 +136,9 @@ def fit(
             loss=recipe.loss.name,
         )
         batch = math.prod(samplers.shape_at(0.0) or (recipe.sampler.batch,))
-        watch = Watch(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
-        session = Session(
-            step=TripletStep(
-                learner, recipe=recipe, steps=steps, names=dataset.names, world=world, loss=loss
-            ),
+        watch = Monitor(patient, dataset=dataset, batch=batch, run=run, resumed_at=resumed_at)
+        session = TrainingRun(
+            step=MetricStep(learner, recipe=recipe, steps=steps, names=dataset.names, world=world, loss=loss),
             batches=_batches(prepared(dataset), dataset, triplets, learner, recipe, samplers, steps, world),
             shape_at=lambda step: samplers.shape_at(step / steps),
             run=run,
@@ -149,27 +147,29 @@ def fit(
             looks=looks,
             look_every=settings.evaluate_every or max(1, steps // LOOKS),
             watch=watch,
-            show_progress=progress and world.first and sys.stderr.isatty(),
+            show_progress=progress and world.is_main and sys.stderr.isatty(),
         )
         train(session)
     encoder.cpu().eval()
     if isinstance(loss, nn.Module):
         loss.cpu()
-    if looks is not None and world.first:
+    if looks is not None and world.is_main:
         read_weights(learner, run.best)
     as_in_first(learner, world=world)
     check_finite(encoder, step=steps)
-    if world.first:
+    if world.is_main:
         with writing(run.doctor, checkpoint=run.last):
             watch.finish()
         save(encoder, run.model, trained_on=_described(dataset))
     return encoder
 
 
-def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callable[..., float] | None) -> None:
-    if validation is not None and merit is None:
+def _check_validation(
+    recipe: Recipe, validation: Dataset | None, metric: Callable[..., float] | None
+) -> None:
+    if validation is not None and metric is None:
         raise InputError(
-            "validation items were given without a figure of merit; give merit= a function of "
+            "validation items were given without a figure of metric; give metric= a function of "
             "embeddings and labels"
         )
     if validation is not None and len(validation) == 0:
@@ -182,37 +182,37 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, merit: Callabl
 
 
 def _samplers(
-    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: World
-) -> Samplers | OneSampler:
+    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None, recipe: Recipe, world: DistributedContext
+) -> SamplerSchedule | FixedSampler:
     if triplets is None:
-        return Samplers(dataset.labels, recipe=recipe, world=world)
+        return SamplerSchedule(dataset.labels, recipe=recipe, world=world)
     seed = stream_seed(recipe.seed, "sampler")
-    return OneSampler(make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed))
+    return FixedSampler(make_triplet_sampler(triplets, items=len(dataset), recipe=recipe, seed=seed))
 
 
 def _batches(
-    items: Prepared,
+    items: PreparedItems,
     dataset: Dataset,
     triplets: Int64[np.ndarray, "t 3"] | None,
     encoder: Encoder,
     recipe: Recipe,
-    samplers: Samplers | OneSampler,
+    samplers: SamplerSchedule | FixedSampler,
     steps: int,
-    world: World,
-) -> Batches:
+    world: DistributedContext,
+) -> BatchLoader:
     labels = dataset.labels
 
     def sampler_at(step: int) -> PKSampler | TripletSampler:
         return samplers.at(step / steps)
 
     if triplets is not None:
-        return TripletBatches(items, labels=labels, triplets=triplets, sampler_at=sampler_at, steps=steps)
+        return TripletLoader(items, labels=labels, triplets=triplets, sampler_at=sampler_at, steps=steps)
     refresh = None
     if recipe.sampler.confusable > 0:
-        refresh = Confusions(
+        refresh = ConfusableRefresh(
             encoder, prepared=items, labels=labels, every=recipe.sampler.refresh, world=world
         )
-    return Batches(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
+    return BatchLoader(items, labels=labels, sampler_at=sampler_at, steps=steps, refresh=refresh)
 
 
 def _as_features(dataset: Dataset, encoder: Encoder) -> Dataset:

@@ -13,20 +13,20 @@ from trine.data import Features, HeldOut, Interactions, TripletSampler
 from trine.encoders import Towers, build_towers, save
 from trine.errors import SettingError
 from trine.training.data_loader import default_steps
-from trine.training.diagnostics.monitor import Watch
-from trine.training.diagnostics.rules import Patient
-from trine.training.early_stopping import Looks
+from trine.training.diagnostics.monitor import Monitor
+from trine.training.diagnostics.rules import RunFacts
+from trine.training.early_stopping import Validator
 from trine.training.fit import LOOKS
-from trine.training.loop import Session, check_device, check_finite, train
+from trine.training.loop import TrainingRun, check_device, check_finite, train
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import check_recipe
-from trine.training.run_dir import RunFolder, checkpointed_step, open_run, read_weights, writing
+from trine.training.run_dir import RunDir, checkpointed_step, open_run_dir, read_weights, writing
 from trine.training.schedule import stream_seed
 from trine.training.threads import threads
-from trine.training.two_tower_step import TowersBatches, TowersStep
+from trine.training.two_tower_step import InteractionLoader, TwoTowerStep
 
 
-def fit_towers(
+def fit_two_tower(
     interactions: Interactions,
     held_out: HeldOut,
     recipe: Recipe,
@@ -34,7 +34,7 @@ def fit_towers(
     out: str | Path,
     users: Features | None = None,
     items: Features | None = None,
-    merit: Callable[[Towers], float] | None = None,
+    metric: Callable[[Towers], float] | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Towers:
@@ -50,7 +50,7 @@ def fit_towers(
         out: The run folder; a new one, unless `resume`.
         users: What is known of the users.
         items: What is known of the items.
-        merit: The figure of merit of a look, larger is better; the weights of the best look are kept. None
+        metric: The figure of metric of a look, larger is better; the weights of the best look are kept. None
             keeps the last.
         resume: Whether to go on with the run that is in the folder.
         progress: Whether to show a line of progress; shown in a terminal only.
@@ -73,11 +73,11 @@ def fit_towers(
         )
     settings = recipe.training
     check_device(settings)
-    if merit is None and settings.patience is not None:
-        raise SettingError(f"training.patience is {settings.patience}, and there is no merit= to look at")
+    if metric is None and settings.patience is not None:
+        raise SettingError(f"training.patience is {settings.patience}, and there is no metric= to look at")
     met = interactions.pairs[held_out.train]
     liked = met[interactions.liked[held_out.train]]
-    run, digest = RunFolder(Path(out)), interactions.digest(held_out.train)
+    run, digest = RunDir(Path(out)), interactions.digest(held_out.train)
     with threads(settings.threads), torch.random.fork_rng(devices=[]):
         sampler = TripletSampler(
             len(liked), triplets=recipe.interactions.batch, seed=stream_seed(recipe.seed, "sampler")
@@ -94,12 +94,12 @@ def fit_towers(
             users=users,
             items=items,
         )
-        open_run(run, recipe, dataset_digest=digest, resume=resume)
+        open_run_dir(run, recipe, dataset_digest=digest, resume=resume)
         resumed_at = checkpointed_step(run, dataset_digest=digest)
         looks = None
-        if merit is not None:
-            looks = Looks(merit, patience=settings.patience, best_weights=run.best)
-        patient = Patient(
+        if metric is not None:
+            looks = Validator(metric, patience=settings.patience, best_weights=run.best)
+        patient = RunFacts(
             steps=steps,
             # All begin in the middle of the ball, and may take half the run to leave it.
             warmup=max(round(settings.warmup * steps), steps // 2),
@@ -107,11 +107,13 @@ def fit_towers(
             normalised=True,  # or shortened: neither can explode
             identities=len(np.unique(liked[:, 0])),
         )
-        watch = Watch(patient, dataset=None, batch=recipe.interactions.batch, run=run, resumed_at=resumed_at)
+        watch = Monitor(
+            patient, dataset=None, batch=recipe.interactions.batch, run=run, resumed_at=resumed_at
+        )
         train(
-            Session(
-                step=TowersStep(towers, recipe=recipe, steps=steps, met=met),
-                batches=TowersBatches(liked, sampler=sampler, steps=steps),
+            TrainingRun(
+                step=TwoTowerStep(towers, recipe=recipe, steps=steps, met=met),
+                batches=InteractionLoader(liked, sampler=sampler, steps=steps),
                 shape_at=lambda step: None,
                 run=run,
                 dataset_digest=digest,

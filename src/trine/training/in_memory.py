@@ -7,12 +7,12 @@ import torch
 from trine.data import Dataset
 from trine.encoders import Encoder, build_encoder
 from trine.errors import SettingError
-from trine.training.data_loader import Batch, Batches, Prepared, default_steps
+from trine.training.data_loader import Batch, BatchLoader, PreparedItems, default_steps
 from trine.training.loop import check_device, check_finite
-from trine.training.metric_step import TripletStep
+from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe, TrainingRecipe
 from trine.training.recipe_io import check_recipe
-from trine.training.samplers import Samplers
+from trine.training.samplers import SamplerSchedule
 from trine.training.schedule import stream_seed
 
 
@@ -47,7 +47,7 @@ def fit_in_memory(dataset: Dataset, recipe: Recipe) -> Encoder:
     check_device(recipe.training)
     settings, device = recipe.training, device_of(recipe.training)
     with torch.random.fork_rng(devices=[]):
-        samplers = Samplers(dataset.labels, recipe=recipe)
+        samplers = SamplerSchedule(dataset.labels, recipe=recipe)
         if settings.epochs is not None:
             steps = samplers.steps_of(settings.epochs)
         else:
@@ -58,13 +58,13 @@ def fit_in_memory(dataset: Dataset, recipe: Recipe) -> Encoder:
             distance=recipe.loss.distance,
             seed=stream_seed(recipe.seed, "weights"),
         ).to(device)
-        batches = Batches(
-            Prepared(dataset, encoder=encoder, cache=float("inf")),
+        batches = BatchLoader(
+            PreparedItems(dataset, encoder=encoder, cache=float("inf")),
             labels=dataset.labels,
             sampler_at=lambda step: samplers.at(step / steps),
             steps=steps,
         )
-        _descend(TripletStep(encoder, recipe=recipe, steps=steps, names=dataset.names), batches, device)
+        _descend(MetricStep(encoder, recipe=recipe, steps=steps, names=dataset.names), batches, device)
     check_finite(encoder, step=steps)
     return encoder.cpu().eval()
 
@@ -96,7 +96,7 @@ def device_of(recipe: TrainingRecipe) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _descend(triplet: TripletStep, batches: Batches, device: torch.device) -> None:
+def _descend(triplet: MetricStep, batches: BatchLoader, device: torch.device) -> None:
     optimiser = triplet.optimiser()
     learned = [weights for group in optimiser.param_groups for weights in group["params"]]
     if triplet.memory is not None:

@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from trine.errors import SettingError, TrineError, require
 from trine.io import atomic_write
 from trine.shapes import Float
-from trine.training.data_loader import Batch, Batches
-from trine.training.diagnostics.monitor import Watch
-from trine.training.diagnostics.nonfinite import Overflows
-from trine.training.distributed import World, any_of, lost, strategy, world_of
-from trine.training.early_stopping import Looks
+from trine.training.data_loader import Batch, BatchLoader
+from trine.training.diagnostics.monitor import Monitor
+from trine.training.diagnostics.nonfinite import OverflowCounter
+from trine.training.distributed import DistributedContext, any_of, distributed_context, lost, strategy
+from trine.training.early_stopping import Validator
 from trine.training.metrics_log import MetricsFile, ProgressLine
 from trine.training.recipe import Recipe, TrainingRecipe
-from trine.training.run_dir import RunFolder, refusal, writing
-from trine.training.schedule import stage_in_words
+from trine.training.run_dir import RunDir, refusal, writing
+from trine.training.schedule import describe_stage
 
 LOG_EVERY = 10
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -43,10 +43,10 @@ LIGHTNING_WARNINGS = (r".*isinstance\(treespec, LeafSpec\)",)
 
 
 class Step(Protocol):
-    """What is done with each batch, such as `TripletStep`."""
+    """What is done with each batch, such as `MetricStep`."""
 
     recipe: Recipe
-    world: World
+    world: DistributedContext
 
     @property
     def encoder(self) -> nn.Module:
@@ -97,7 +97,7 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True)
-class Session:
+class TrainingRun:
     """All that takes part in a run.
 
     Attributes:
@@ -114,18 +114,18 @@ class Session:
     """
 
     step: Step
-    batches: Batches
+    batches: BatchLoader
     shape_at: Callable[[int], tuple[int, int] | None]
-    run: RunFolder
+    run: RunDir
     dataset_digest: str
     resumed_at: int | None
-    looks: Looks | None
+    looks: Validator | None
     look_every: int
-    watch: Watch
+    watch: Monitor
     show_progress: bool
 
 
-def train(session: Session) -> None:
+def train(session: TrainingRun) -> None:
     """Trains the session's encoder to the end of the run, or until its looks lose patience.
 
     Args:
@@ -169,7 +169,7 @@ def train(session: Session) -> None:
 
 
 def check_device(recipe: TrainingRecipe) -> None:
-    """Looks whether this machine can train as the recipe says.
+    """Checks whether this machine can train as the recipe says.
 
     Args:
         recipe: The device and the precision.
@@ -188,7 +188,10 @@ def check_device(recipe: TrainingRecipe) -> None:
             f"training.devices is {recipe.devices}, and there is one such GPU; set it to 1, or "
             "training.device to cpu"
         )
-    if gpus and world_of(recipe).size // world_of(recipe).nodes > torch.cuda.device_count():
+    if (
+        gpus
+        and distributed_context(recipe).size // distributed_context(recipe).nodes > torch.cuda.device_count()
+    ):
         raise SettingError(
             f"training.devices is {recipe.devices}, and torch finds {torch.cuda.device_count()} GPUs here; "
             "set it to at most as many, or training.device to cpu"
@@ -217,13 +220,13 @@ def check_finite(encoder: nn.Module, *, step: int) -> None:
             )
 
 
-def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) -> Any:
+def _module(session: TrainingRun, interrupt: _Interrupt, line: ProgressLine | None) -> Any:
     from lightning.pytorch import LightningModule
 
     triplet, batches, looks, run = session.step, session.batches, session.looks, session.run
     world = triplet.world
-    metrics = MetricsFile(run.metrics, resumed_at=session.resumed_at) if world.first else None
-    steps, overflows = len(batches), Overflows()
+    metrics = MetricsFile(run.metrics, resumed_at=session.resumed_at) if world.is_main else None
+    steps, overflows = len(batches), OverflowCounter()
 
     class Module(LightningModule):  # type: ignore[misc]  # Lightning comes without types here
         def __init__(self) -> None:
@@ -241,7 +244,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             torch.set_num_threads(triplet.recipe.training.threads or torch.get_num_threads())
             triplet.join()
 
-        def train_dataloader(self) -> Batches:
+        def train_dataloader(self) -> BatchLoader:
             return batches
 
         def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -254,7 +257,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             step = self.global_step
             embeddings = triplet.embeddings(batch, step=step)
             loss = triplet.loss(embeddings, batch, step=step)
-            if world.first:
+            if world.is_main:
                 session.watch.see(embeddings.detach(), batch, step=step)
             if (step % LOG_EVERY == 0 or step + 1 == steps) and bool(torch.isfinite(loss)):
                 made_of = {"epoch": batches.position[0]}
@@ -262,7 +265,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
                 figures = triplet.figures(embeddings.detach(), batch, step=step)
                 figures = {**made_of, "loss": loss.item(), **figures}
                 self.write(figures, step)
-                if world.first:
+                if world.is_main:
                     session.watch.look(figures, step=step)
             return loss
 
@@ -275,11 +278,11 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             if scaler is not None:
                 overflows.after(done - 1, scale=scaler.get_scale())
             exhausted = False
-            if looks is not None and world.first:
+            if looks is not None and world.is_main:
                 if done % session.look_every == 0 or done == steps:
                     with writing(run.best, checkpoint=run.last):
-                        merit = looks.look(self.encoder)
-                    self.write({"validation_merit": merit}, done - 1)
+                        metric = looks.look(self.encoder)
+                    self.write({"validation_metric": metric}, done - 1)
                 exhausted = looks.exhausted
             # All processes stop at the same step, or none could go on.
             interrupt.heeded, exhausted = any_of(
@@ -291,7 +294,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
             if due or done == steps or self.trainer.should_stop:
                 self.save(done)
             if line is not None:
-                stage = stage_in_words(
+                stage = describe_stage(
                     done - 1, steps=steps, recipe=triplet.recipe, shape=session.shape_at(done - 1)
                 )
                 line.show(done, loss=outputs["loss"].item(), look=looks.last if looks else None, stage=stage)
@@ -312,7 +315,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
         def save(self, done: int) -> None:
             check_finite(self.encoder, step=done)
             self.trainer.save_checkpoint(run.last)
-            if world.first:
+            if world.is_main:
                 with writing(run.doctor, checkpoint=run.last):
                     session.watch.write()
 
@@ -328,7 +331,7 @@ def _module(session: Session, interrupt: _Interrupt, line: ProgressLine | None) 
     return Module()
 
 
-def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
+def _trainer(session: TrainingRun, recipe: TrainingRecipe) -> Any:
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -359,7 +362,7 @@ def _trainer(session: Session, recipe: TrainingRecipe) -> Any:
     )
 
 
-def _whole_checkpoints(run: RunFolder) -> Any:
+def _whole_checkpoints(run: RunDir) -> Any:
     """How Lightning writes a checkpoint: whole or not at all, on the disk when it returns."""
     from lightning.pytorch.plugins import TorchCheckpointIO
 

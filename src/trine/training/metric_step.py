@@ -20,15 +20,15 @@ from trine.training.augment import augment
 from trine.training.criterion import Criterion, References
 from trine.training.custom_loss import Loss
 from trine.training.data_loader import Batch
-from trine.training.diagnostics.batch_stats import vitals
-from trine.training.diagnostics.nonfinite import not_finite
-from trine.training.distributed import ALONE, World, as_in_first, chunks_of, parallel
+from trine.training.diagnostics.batch_stats import batch_stats
+from trine.training.diagnostics.nonfinite import nonfinite_error
+from trine.training.distributed import SINGLE_PROCESS, DistributedContext, as_in_first, chunks_of, parallel
 from trine.training.grad_cache import GradientCache
 from trine.training.recipe import Recipe
 from trine.training.schedule import betas_at, learning_rate_at, stream_seed
 
 
-class TripletStep:
+class MetricStep:
     """What is done with each batch.
 
     Args:
@@ -51,7 +51,7 @@ class TripletStep:
         recipe: Recipe,
         steps: int,
         names: Sequence[str],
-        world: World = ALONE,
+        world: DistributedContext = SINGLE_PROCESS,
         loss: Loss | None = None,
     ) -> None:
         self.encoder = encoder
@@ -177,10 +177,10 @@ class TripletStep:
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
             loss = self.criterion.value(embeddings, batch, step=step, references=references)
         if not torch.isfinite(loss):
-            # The gradient scaler skips such a step; `Overflows` counts how many it may.
+            # The gradient scaler skips such a step; `OverflowCounter` counts how many it may.
             if self.recipe.training.precision == "16":
                 return loss
-            raise not_finite(
+            raise nonfinite_error(
                 loss,
                 embeddings,
                 batch,
@@ -202,18 +202,18 @@ class TripletStep:
             step: The step.
 
         Returns:
-            The learning rate, and what `Criterion.figures` and `vitals` measure; nothing in any process
+            The learning rate, and what `Criterion.figures` and `batch_stats` measure; nothing in any process
             but the first.
         """
         rows, labels, positions = embeddings, batch.labels, batch.positions
         if self.world.size > 1:
             rows, labels, positions, _ = gathered(embeddings, batch.labels, batch.positions)
-            if not self.world.first:
+            if not self.world.is_main:
                 return {}
         return {
             "learning_rate": self.learning_rate(step),
             **self.criterion.figures(rows, labels, positions, step=step, listed=batch.triplets),
-            **vitals(rows, labels),
+            **batch_stats(rows, labels),
         }
 
 

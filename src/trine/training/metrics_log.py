@@ -10,7 +10,7 @@ from typing import Any
 
 from trine.errors import ModelError, require
 from trine.io import atomic_write
-from trine.training.diagnostics.rules import Look
+from trine.training.diagnostics.rules import LoggedBatch
 
 COLUMNS = (
     "step",
@@ -29,7 +29,7 @@ COLUMNS = (
     "norm_max",
     "effective_rank",
     "largest_identity",
-    "validation_merit",
+    "validation_metric",
 )
 
 
@@ -92,7 +92,7 @@ class ProgressLine:
         Args:
             step: How many steps are done.
             loss: The loss of the last one.
-            look: The latest figure of merit of the validation items, where there is one.
+            look: The latest figure of metric of the validation items, where there is one.
             stage: What the curriculum has reached, in words.
         """
         parts = [f"loss {loss:.4f}", "" if look is None else f"validation {look:.3f}", stage]
@@ -104,7 +104,7 @@ class ProgressLine:
         self._progress.stop()
 
 
-def read_looks(path: Path) -> list[Look]:
+def read_metrics(path: Path) -> list[LoggedBatch]:
     """Reads the logged batches of a metrics.csv; rows of looks at validation items are left out.
 
     Args:
@@ -119,7 +119,7 @@ def read_looks(path: Path) -> list[Look]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if _is_whole(row) and row.get("loss")]
-        return [Look.of(row) for row in rows]
+        return [LoggedBatch.of(row) for row in rows]
     except (OSError, ValueError) as error:
         raise ModelError(
             f"{path} cannot be read as the log of a run ({error}); name the folder of a run that trine "

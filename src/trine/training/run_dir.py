@@ -22,7 +22,7 @@ FREE = ("training.device", "training.threads", "training.cache", "training.check
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class RunDir:
     """What lies where in the folder of a run.
 
     Attributes:
@@ -77,8 +77,8 @@ class RunFolder:
         return self.path / "model"
 
 
-def check_run(run: RunFolder, *, resume: bool) -> None:
-    """Looks whether a run can begin, or go on, in a folder, before anything else is done.
+def check_run_dir(run: RunDir, *, resume: bool) -> None:
+    """Checks whether a run can begin, or go on, in a folder, before anything else is done.
 
     Args:
         run: The folder.
@@ -100,7 +100,7 @@ def _is_empty(folder: Path) -> bool:
     return all(is_leftover(path) for path in folder.iterdir())
 
 
-def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: bool) -> None:
+def open_run_dir(run: RunDir, recipe: Recipe, *, dataset_digest: str, resume: bool) -> None:
     """Makes the folder of a new run, or looks whether the run in it can be resumed.
 
     Args:
@@ -114,7 +114,7 @@ def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: boo
         SettingError: The run to resume was started with other settings.
         DataError: It was started on other items.
     """
-    check_run(run, resume=resume)
+    check_run_dir(run, resume=resume)
     if resume:
         changed = [key for key in differences(load_recipe(run.recipe), recipe) if key not in FREE]
         if changed:
@@ -140,7 +140,7 @@ def open_run(run: RunFolder, recipe: Recipe, *, dataset_digest: str, resume: boo
         ) from error
 
 
-def checkpointed_step(run: RunFolder, *, dataset_digest: str) -> int | None:
+def checkpointed_step(run: RunDir, *, dataset_digest: str) -> int | None:
     """Says how far the last checkpoint is.
 
     Args:
@@ -168,7 +168,7 @@ def checkpointed_step(run: RunFolder, *, dataset_digest: str) -> int | None:
     return step
 
 
-def _other_items(run: RunFolder) -> DataError:
+def _other_items(run: RunDir) -> DataError:
     return DataError(
         f"the run in {run.path} was started on other training items than these; "
         "resume it with the same data and the same split"

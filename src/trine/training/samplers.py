@@ -6,7 +6,7 @@ import numpy as np
 
 from trine.data import PKSampler, TripletSampler
 from trine.shapes import Int64
-from trine.training.distributed import ALONE, World
+from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 from trine.training.recipe import Recipe, SamplerRecipe
 from trine.training.schedule import batch_at, stream_seed
 
@@ -14,7 +14,7 @@ MOMENTS = 1000
 """At how many moments of a run its batches are counted, where they change with time."""
 
 
-class Samplers:
+class SamplerSchedule:
     """Makes the sampler of each moment of a run; only the latest one is kept.
 
     Args:
@@ -29,12 +29,14 @@ class Samplers:
     Example:
         >>> from trine.training import Stage
         >>> recipe = Recipe(curriculum=(Stage(at=0.5, identities=4, items=2),))
-        >>> samplers = Samplers(np.repeat(np.arange(10), 20), recipe=recipe)
+        >>> samplers = SamplerSchedule(np.repeat(np.arange(10), 20), recipe=recipe)
         >>> [max(map(len, samplers.at(share))) for share in (0.0, 0.5)]
         [100, 8]
     """
 
-    def __init__(self, labels: Int64[np.ndarray, " n"], *, recipe: Recipe, world: World = ALONE) -> None:
+    def __init__(
+        self, labels: Int64[np.ndarray, " n"], *, recipe: Recipe, world: DistributedContext = SINGLE_PROCESS
+    ) -> None:
         self._labels = labels
         self._sizes = np.unique(labels, return_counts=True)[1]
         self._recipe = recipe
@@ -100,7 +102,7 @@ class Samplers:
         return round(epochs * MOMENTS / sum(share_of[shape] for shape in shapes))
 
 
-class OneSampler:
+class FixedSampler:
     """One sampler for a whole run: that of listed triplets, which have no P and no K.
 
     Args:
@@ -129,7 +131,7 @@ def make_sampler(
     recipe: SamplerRecipe,
     shape: tuple[int, int],
     seed: int,
-    world: World = ALONE,
+    world: DistributedContext = SINGLE_PROCESS,
 ) -> PKSampler:
     """Makes one sampler.
 

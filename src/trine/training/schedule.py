@@ -126,7 +126,7 @@ def batch_at(
     return identities, round(number_at(share, "items", items, curriculum=curriculum))
 
 
-def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int] | None) -> str:
+def describe_stage(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int] | None) -> str:
     """Says what a curriculum has reached.
 
     Args:
@@ -140,7 +140,7 @@ def stage_in_words(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
 
     Example:
         >>> recipe = Recipe(curriculum=(Stage(at=0.5, mining="hard"),))
-        >>> stage_in_words(7, steps=10, recipe=recipe, shape=(32, 4))
+        >>> describe_stage(7, steps=10, recipe=recipe, shape=(32, 4))
         'hard, margin 0.2, 32×4'
     """
     if not recipe.curriculum:

@@ -10,11 +10,11 @@ import torch
 from trine.data import PKSampler, TripletSampler
 from trine.errors import DataError, SettingError
 from trine.shapes import Int64
-from trine.training.data_loader import Batch, Batches, Prepared
+from trine.training.data_loader import Batch, BatchLoader, PreparedItems
 from trine.training.recipe import Recipe
 
 
-class TripletBatches(Batches):
+class TripletLoader(BatchLoader):
     """The batches of a run on listed triplets; an item that several of them share comes once.
 
     Args:
@@ -27,7 +27,7 @@ class TripletBatches(Batches):
 
     def __init__(
         self,
-        items: Prepared,
+        items: PreparedItems,
         *,
         labels: Int64[np.ndarray, " n"],
         triplets: Int64[np.ndarray, "t 3"],

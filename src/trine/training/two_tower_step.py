@@ -15,9 +15,9 @@ from trine.errors import SettingError
 from trine.losses import triplet_loss
 from trine.mining import Relations, mine
 from trine.shapes import Bool, Float, Int64
-from trine.training.data_loader import Batch, Batches
+from trine.training.data_loader import Batch, BatchLoader
 from trine.training.diagnostics.batch_stats import effective_rank
-from trine.training.distributed import ALONE
+from trine.training.distributed import SINGLE_PROCESS
 from trine.training.recipe import Recipe
 from trine.training.schedule import betas_at, learning_rate_at, stream_seed
 
@@ -25,7 +25,7 @@ RULES = {"hard": "hard", "sampled": "random-negative"}
 """The mining rule of each word of the recipe: of a user with one positive, both choose the negative alone."""
 
 
-class TowersStep:
+class TwoTowerStep:
     """What is done with each batch of users and liked items.
 
     Args:
@@ -41,7 +41,7 @@ class TowersStep:
         self.recipe = recipe
         self.interactions = recipe.interactions
         self.steps = steps
-        self.world = ALONE
+        self.world = SINGLE_PROCESS
         self.memory = None
         self.loss_module = None
         # By item: few have met a drawn one, and some users have met much.
@@ -205,7 +205,7 @@ class TowersStep:
             return torch.log1p(share * len(self.encoder.settings.items))
 
 
-class TowersBatches(Batches):
+class InteractionLoader(BatchLoader):
     """The batches of a run on interactions.
 
     Args:

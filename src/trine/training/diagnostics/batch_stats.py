@@ -17,7 +17,7 @@ MOST_ANCHORS = 128
 """How many anchors of a large batch are looked at for what the rule chooses."""
 
 
-def vitals(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dict[str, float]:
+def batch_stats(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dict[str, float]:
     """Measures a batch of embeddings.
 
     Args:
@@ -29,7 +29,7 @@ def vitals(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dic
         `largest_identity`, the share of the batch that is of one identity, in (0, 1].
 
     Example:
-        >>> found = vitals(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
+        >>> found = batch_stats(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
         >>> found["norm_mean"], found["norm_max"], found["largest_identity"]
         (3.0, 5.0, 0.5)
     """
@@ -45,7 +45,7 @@ def vitals(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dic
     return {**found, "largest_identity": largest / len(labels)}
 
 
-def of_listed(
+def listed_triplet_stats(
     embeddings: Float[Tensor, "b d"], triplets: Int64[Tensor, "t 3"], *, margin: float, distance: Distance
 ) -> dict[str, float]:
     """Measures the listed triplets of a batch.
@@ -62,7 +62,7 @@ def of_listed(
 
     Example:
         >>> rows, listed = torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([[0, 1, 2], [1, 2, 0]])
-        >>> of_listed(rows, listed, margin=0.5, distance="euclidean")
+        >>> listed_triplet_stats(rows, listed, margin=0.5, distance="euclidean")
         {'active': 0.5, 'positive_distance': 1.5, 'negative_distance': 2.0}
     """
     anchor = embeddings[triplets[:, 0]]

@@ -60,7 +60,7 @@ class Suspect:
         return f"{self.item} ({self.identity}, looks like {self.looks_like})"
 
 
-class LabelWatch:
+class LabelNoiseDetector:
     """Looks at each batch for items that lie among another identity, and remembers for how long.
 
     Args:

@@ -15,15 +15,15 @@ from trine.errors import ModelError
 from trine.io import atomic_write
 from trine.shapes import Float
 from trine.training.data_loader import Batch
-from trine.training.diagnostics.label_noise import LabelWatch, Suspect
-from trine.training.diagnostics.rules import Diagnosis, Look, Patient, label_noise, latest
-from trine.training.metrics_log import read_looks
-from trine.training.run_dir import RunFolder
+from trine.training.diagnostics.label_noise import LabelNoiseDetector, Suspect
+from trine.training.diagnostics.rules import Diagnosis, LoggedBatch, RunFacts, label_noise, latest
+from trine.training.metrics_log import read_metrics
+from trine.training.run_dir import RunDir
 
 logger = logging.getLogger("trine.training")
 
 
-class Watch:
+class Monitor:
     """Watches over a run.
 
     Args:
@@ -35,15 +35,15 @@ class Watch:
     """
 
     def __init__(
-        self, patient: Patient, *, dataset: Dataset | None, batch: int, run: RunFolder, resumed_at: int | None
+        self, patient: RunFacts, *, dataset: Dataset | None, batch: int, run: RunDir, resumed_at: int | None
     ) -> None:
         self._patient = patient
         self._dataset = dataset
         self._run = run
         self._labels = None
         if dataset is not None:
-            self._labels = LabelWatch(dataset.labels, steps=patient.steps, batch=batch)
-        before = read_looks(run.metrics) if resumed_at is not None and run.metrics.is_file() else []
+            self._labels = LabelNoiseDetector(dataset.labels, steps=patient.steps, batch=batch)
+        before = read_metrics(run.metrics) if resumed_at is not None and run.metrics.is_file() else []
         self._looks = [look for look in before if look.step < (resumed_at or 0)]
         self._said: dict[str, Diagnosis] = {}
 
@@ -66,7 +66,7 @@ class Watch:
             figures: Figures by column of metrics.csv.
             step: The step.
         """
-        self._looks.append(Look.of({**figures, "step": step}))
+        self._looks.append(LoggedBatch.of({**figures, "step": step}))
         noise = self._noise(step)
         for found in (*latest(self._looks, self._patient), *([noise] if noise else [])):
             if found.name not in self._said:
@@ -118,7 +118,7 @@ class Watch:
         )
 
 
-def findings_text(patient: Patient, diagnoses: tuple[Diagnosis, ...], suspects: tuple[Suspect, ...]) -> str:
+def findings_text(patient: RunFacts, diagnoses: tuple[Diagnosis, ...], suspects: tuple[Suspect, ...]) -> str:
     """Writes doctor.json.
 
     Args:
@@ -134,7 +134,7 @@ def findings_text(patient: Patient, diagnoses: tuple[Diagnosis, ...], suspects: 
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
-def read_findings(run: RunFolder) -> tuple[Patient, tuple[Diagnosis, ...], tuple[Suspect, ...]]:
+def read_findings(run: RunDir) -> tuple[RunFacts, tuple[Diagnosis, ...], tuple[Suspect, ...]]:
     """Reads doctor.json.
 
     Args:
@@ -153,7 +153,7 @@ def read_findings(run: RunFolder) -> tuple[Patient, tuple[Diagnosis, ...], tuple
     try:
         found = json.loads(run.doctor.read_text(encoding="utf-8"))
         return (
-            Patient(**found["run"]),
+            RunFacts(**found["run"]),
             tuple(Diagnosis(**each) for each in found["diagnoses"]),
             tuple(Suspect(**each) for each in found["suspects"]),
         )

@@ -11,7 +11,7 @@ from trine.errors import SettingError
 from trine.losses import gathered
 from trine.shapes import Float, Int64
 from trine.training.data_loader import Batch
-from trine.training.distributed import World
+from trine.training.distributed import DistributedContext
 
 MOST_SKIPPED = 30
 """Steps in a row that the gradient scaler may skip; it halves its scale each time, from 65,536 on."""
@@ -19,7 +19,7 @@ MOST_SKIPPED = 30
 NAMED = 5
 
 
-def not_finite(
+def nonfinite_error(
     loss: Float[Tensor, ""],
     embeddings: Float[Tensor, "b d"],
     batch: Batch,
@@ -27,7 +27,7 @@ def not_finite(
     names: Sequence[str],
     step: int,
     learning_rate: float,
-    world: World,
+    world: DistributedContext,
 ) -> SettingError:
     """Says of which items a loss is not finite; with several processes, all of them have to ask.
 
@@ -70,7 +70,7 @@ def _named(positions: Int64[Tensor, " n"], names: Sequence[str]) -> str:
     return f"{named}, ..." if len(positions) > NAMED else named
 
 
-class Overflows:
+class OverflowCounter:
     """Counts the steps in a row that mixed precision in 16 bits has skipped, since its gradient overflowed.
 
     The first steps of a run are skipped now and then, until the scale of the gradient fits; a run that goes
@@ -92,7 +92,7 @@ class Overflows:
             SettingError: Thirty steps in a row were skipped.
 
         Example:
-            >>> overflows = Overflows()
+            >>> overflows = OverflowCounter()
             >>> for step in range(31):
             ...     overflows.after(step, scale=2.0**-step)  # doctest: +ELLIPSIS
             Traceback (most recent call last):

@@ -65,7 +65,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Look:
+class LoggedBatch:
     """The figures of one logged batch; a figure that was not taken is NaN.
 
     Attributes:
@@ -99,7 +99,7 @@ class Look:
     largest_identity: float = math.nan
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Look:
+    def of(cls, row: Mapping[str, Any]) -> LoggedBatch:
         """Reads a row of metrics.csv.
 
         Args:
@@ -128,7 +128,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Patient:
+class RunFacts:
     """What the figures do not say about a run.
 
     Attributes:
@@ -150,7 +150,7 @@ class Patient:
     loss: str = "triplet"
 
 
-def diagnose(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
+def diagnose(looks: Sequence[LoggedBatch], patient: RunFacts) -> tuple[Diagnosis, ...]:
     """Goes through a log and says what is wrong, each thing once, at the step where it became certain.
 
     Args:
@@ -161,9 +161,10 @@ def diagnose(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
         The diagnoses in the order of steps; none where the run is well.
 
     Example:
-        >>> patient = Patient(steps=200, warmup=20, distance="euclidean", normalised=True, identities=9)
+        >>> patient = RunFacts(steps=200, warmup=20, distance="euclidean", normalised=True, identities=9)
         >>> looks = [
-        ...     Look(step, margin=0.2, loss=0.2, active=1.0, positive_distance=0.01, negative_distance=0.011)
+        ...     LoggedBatch(
+        ...         step, margin=0.2, loss=0.2, active=1.0, positive_distance=0.01, negative_distance=0.011)
         ...     for step in range(0, 200, 10)]
         >>> [(found.name, found.step) for found in diagnose(looks, patient)]
         [('collapsed', 110)]
@@ -175,7 +176,7 @@ def diagnose(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
     return tuple(found.values())
 
 
-def latest(looks: Sequence[Look], patient: Patient) -> tuple[Diagnosis, ...]:
+def latest(looks: Sequence[LoggedBatch], patient: RunFacts) -> tuple[Diagnosis, ...]:
     """Says what is wrong at the last look of a log.
 
     Args:
@@ -215,14 +216,14 @@ def label_noise(suspects: Sequence[Suspect], *, doubtful: int, looked_at: int, s
     )
 
 
-def _recent(looks: Sequence[Look], steps: float) -> Sequence[Look]:
+def _recent(looks: Sequence[LoggedBatch], steps: float) -> Sequence[LoggedBatch]:
     """The looks of the last so many steps, and ten at least; none where the log is shorter."""
     begin = looks[-1].step - steps
     count = max(LEAST_LOOKS, sum(look.step > begin for look in looks))
     return looks[-count:] if len(looks) >= count and looks[0].step <= max(begin, 0) else ()
 
 
-def _collapsed(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
+def _collapsed(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
     last, window = looks[-1], _recent(looks, COLLAPSED_FOR * patient.steps)
     if len(window) < LEAST_LOOKS or window[0].step < patient.warmup:
         return None
@@ -239,7 +240,7 @@ def _collapsed(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
     )
 
 
-def _at_one_point(look: Look, patient: Patient) -> bool:
+def _at_one_point(look: LoggedBatch, patient: RunFacts) -> bool:
     """Whether a batch loses as much as one whose embeddings are all the same, for that reason."""
     if not look.gap < 0.25 * look.unit or look.loss < 0.9 * look.unit:
         return False
@@ -248,7 +249,7 @@ def _at_one_point(look: Look, patient: Patient) -> bool:
     return near and alike
 
 
-def _spread(look: Look, patient: Patient) -> float:
+def _spread(look: LoggedBatch, patient: RunFacts) -> float:
     """How far two embeddings are apart, in norms."""
     if patient.distance == "cosine":
         return math.sqrt(2 * max(look.negative_distance, 0.0))
@@ -257,7 +258,7 @@ def _spread(look: Look, patient: Patient) -> float:
     return apart / look.norm_mean if look.norm_mean > 0 else math.inf
 
 
-def _starved(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
+def _starved(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
     last, window = looks[-1], _recent(looks, STARVED_FOR * patient.steps)
     taken = [look.active_per_item for look in window if not math.isnan(look.active_per_item)]
     empty = sum(each < STARVING for each in taken)
@@ -286,7 +287,7 @@ def _starved(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
     )
 
 
-def _exploding(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
+def _exploding(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
     measured = [look for look in looks if not math.isnan(look.norm_mean)]
     if patient.normalised or len(measured) < 3:
         return None
@@ -307,7 +308,7 @@ def _exploding(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
     )
 
 
-def _dominated(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
+def _dominated(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
     window = looks[-LEAST_LOOKS:]
     if len(window) < LEAST_LOOKS:
         return None
@@ -325,7 +326,7 @@ def _dominated(looks: Sequence[Look], patient: Patient) -> Diagnosis | None:
     )
 
 
-SIGNS: dict[str, tuple[Callable[[Sequence[Look], Patient], Diagnosis | None], ...]] = {
+SIGNS: dict[str, tuple[Callable[[Sequence[LoggedBatch], RunFacts], Diagnosis | None], ...]] = {
     "triplet": (_collapsed, _starved, _exploding, _dominated),
     "contrastive": (_exploding, _dominated),
     "given": (_dominated,),
