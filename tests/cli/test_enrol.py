@@ -42,8 +42,8 @@ def test_rows_are_enrolled_and_known_again_by_the_names_of_their_columns(folder,
     assert "3 rows with missing values: row 4 (column 'entropy' is empty)" in told
     assert "or keep them with --missing keep" in told
     told = answered(capsys, *words, "--missing", "keep", "--repeated", "skip")
-    assert "kept, with missing values: 3 (row 4 (column 'entropy' is empty)" in told
-    assert "left out, same content as another: 1 (row 10 = row 1)" in told
+    assert "kept: 3 rows with missing values (row 4 (column 'entropy' is empty)" in told
+    assert "skipped: 1 row with the same content as another (row 10 = row 1)" in told
     with (folder / "known.csv").open() as file:
         known = list(csv.DictReader(file))
     asked = write(

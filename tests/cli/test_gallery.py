@@ -527,7 +527,7 @@ def test_mistakes_about_metadata(people, bars, run, capsys, tmp_path):
     assert "names the item 'bar0/0.png' twice" in refused(capsys, *enrol, table)
     table.write_text("item,year,year\nbar0/0.png,2024,1\n")
     assert "two columns called 'year'" in refused(capsys, *enrol, table)
-    assert "is no table of metadata" in refused(capsys, *enrol, "about")
+    assert "is not a table of items" in refused(capsys, *enrol, "about")
     assert "quotes that do not fit" in refused(capsys, *enrol, 'year="20')
     said = refused(capsys, "enrol", run, bars, "--gallery", people, "--identity", "x", "--label", "y")
     assert "leave --label out" in said

@@ -22,12 +22,12 @@ def test_the_items_of_the_named_are_taken_as_they_are():
 
 def test_a_name_that_is_not_there_has_its_sentence():
     data = rows([3, 3, 3], spread=1)
-    with pytest.raises(DataError, match="rows has no identity 'id 3'; did you mean 'id 2'"):
+    with pytest.raises(DataError, match="identity 'id 3' is not in rows; did you mean 'id 2'"):
         of_identities(data, ["id 1", "id 3"])
-    with pytest.raises(DataError, match="no identity 'id 1'"):
+    with pytest.raises(DataError, match="identity 'id 1' is not in"):
         of_identities(data.subset(np.array([0, 1])), ["id 1"])
     many = rows([2] * 30, spread=1)
-    with pytest.raises(DataError, match="no identity 'nobody'; it has 30 others"):
+    with pytest.raises(DataError, match="identity 'nobody' is not in rows; it has 30 others"):
         of_identities(many, ["nobody"])
 
 
@@ -38,7 +38,7 @@ def test_a_run_takes_them_from_its_recipe(tmp_path):
     record = (tmp_path / "run/split.json").read_text()
     assert {name for name in data.identities if f'"{name}"' in record} == {"id 1", "id 2", "id 5"}
     wrong = load_recipe(overrides={"data.identities": ["nobody"]})
-    with pytest.raises(DataError, match="no identity 'nobody'"):
+    with pytest.raises(DataError, match="identity 'nobody' is not in"):
         train_run(data, wrong, out=tmp_path / "other", progress=False)
     with pytest.raises(SettingError, match=r"data\.identities"):
         load_recipe(overrides={"data.identities": "4"})

@@ -53,5 +53,5 @@ def test_parts_must_fit(changes: dict[str, object], message: str) -> None:
 
 
 def test_pictures_have_one_or_three_channels() -> None:
-    with pytest.raises(InputError, match=r"shape \(2, 3, 8, 8\), expected .* move the channels to the end"):
+    with pytest.raises(InputError, match=r"shape \(2, 3, 8, 8\), .* move the channels to the last axis"):
         ImageArray(np.zeros((2, 3, 8, 8), dtype=np.uint8))

@@ -68,7 +68,7 @@ def test_equals_the_twin(data: st.DataObject) -> None:
 def test_an_identity_in_two_parts_is_named() -> None:
     rows = [("1", "p0/0", "p1/0"), ("2", "p2/0", "p3/0"), ("2", "p3/0", "p1/1")]
     with pytest.raises(
-        DataError, match=r"^pairs.csv, row 1: 'p1' stands in a fold for training and in one for test; put all"
+        DataError, match=r"^pairs.csv, row 1: 'p1' is in a fold for training and in one for test; put all"
     ):
         split_by_folds(people([2, 2, 1, 1, 1, 1]), table(rows, ("1", "2")), test=["2"])
     # In two folds of one part nobody is learned from that is tested.
@@ -79,10 +79,10 @@ def test_an_identity_in_two_parts_is_named() -> None:
 @pytest.mark.parametrize(
     ("test", "validation", "error", "message"),
     [
-        ([], [1], SettingError, r"no fold is named for the test"),
+        ([], [1], SettingError, r"there is no test fold"),
         ([4], [], SettingError, r"pairs.csv has no fold 4 for test: .*known: 1, 2"),
         ([1], ["two"], SettingError, r"pairs.csv has no fold two for validation"),
-        ([1], [1], SettingError, r"fold 1 is named for validation and for the test"),
+        ([1], [1], SettingError, r"fold 1 is used for validation and for the test"),
         ([1], [2], DataError, r"leave 1 of 5 identities for training, expected at least two"),
     ],
 )
@@ -96,7 +96,7 @@ def test_folds_that_do_not_fit(
 
 def test_a_list_without_folds() -> None:
     listed = PairTable("pairs.csv", ("p0/0",), ("p1/0",), np.array([False]), None)
-    with pytest.raises(DataError, match=r"pairs.csv has no folds to divide by: add a column fold"):
+    with pytest.raises(DataError, match=r"pairs.csv has no folds to split by: add a column fold"):
         split_by_folds(people([1, 1, 1]), listed, test=[1])
 
 

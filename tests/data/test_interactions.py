@@ -79,7 +79,7 @@ def twin_parts(given):
 def test_the_last_liked_are_held_out_as_a_loop_over_users_does(given):
     expected = twin_parts(given)
     if not expected[2]:
-        with pytest.raises(DataError, match="no user has liked 3 items"):
+        with pytest.raises(DataError, match="no user liked 3 items"):
             leave_last_out(given)
         return
     parts = leave_last_out(given)
@@ -152,9 +152,9 @@ def test_times_may_be_numbers_texts_and_dates(tmp_path, kind):
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        ("user,film\na,b\n", {}, "has no item column"),
-        ("who,item\na,b\n", {}, "name it with interactions.user; it has who, item"),
-        ("user,item\na,b\n", {"at_least": 4.0}, "has no rating column .* set it to null"),
+        ("user,film\na,b\n", {}, "has no column named item, item_id"),
+        ("who,item\na,b\n", {}, "name the user column with interactions.user; its columns are who, item"),
+        ("user,item\na,b\n", {"at_least": 4.0}, "has no column named rating, .* set it to null"),
         ("user,item\n", {}, "has no rows below its header"),
         ("user,item\na,b\n,c\n", {}, "row 2 has no user"),
         ("user,item\na,\n", {}, "row 1 has no item"),
@@ -162,7 +162,7 @@ def test_times_may_be_numbers_texts_and_dates(tmp_path, kind):
         ("user,item,rating\na,b,good\n", {"at_least": 4.0}, "'rating' has no numbers"),
         ("user,item,time\na,b,2024-01-01\na,c,soon\n", {}, "row 2: the time is 'soon'"),
         ("user,item,time\na,b,5\na,c,\n", {}, "row 2: the time is empty"),
-        ("user,item,user\na,b,c\n", {}, "two columns called 'user'"),
+        ("user,item,user\na,b,c\n", {}, "two columns named 'user'"),
         ("user,item\na,b\n", {"columns": InteractionColumns(item="itme")}, "did you mean 'item'"),
     ],
 )
@@ -176,7 +176,7 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, settings, messag
 def test_what_is_no_table_is_refused(tmp_path):
     with pytest.raises(DataError, match="there is no table of interactions"):
         read_interactions(tmp_path / "none.csv")
-    with pytest.raises(DataError, match="is no table of interactions: expected a file that ends with"):
+    with pytest.raises(DataError, match="is not a table of interactions: expected a file that ends in"):
         read_interactions(tmp_path / "t.txt")
 
 
@@ -197,8 +197,8 @@ def test_features_are_numbers_categories_and_several_at_once(tmp_path):
     # The mean year of those that are asked for is 1995 and the deviation 5; what is not known is the mean.
     np.testing.assert_allclose(found.values, [[0, 1, 0], [0.5, 0.5, -1], [0, 0, 0], [0, 0, 1], [1, 0, 0]])
     assert found.notes == (
-        f"{path} does not know 1 of the 5 items",
-        f"columns of {path} whose text hardly repeats, not looked at: maker",
+        f"{path} lacks 1 of the 5 items",
+        f"skipped: columns of {path} whose text hardly repeats (maker)",
     )
     chosen = read_features(path, ["1", "2"], only=["maker"])
     assert chosen.columns == ("maker=x", "maker=y")
@@ -208,10 +208,10 @@ def test_features_are_numbers_categories_and_several_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "names", "only", "message"),
     [
-        (FILMS, ["77"], None, "knows none of the 1 items"),
-        (FILMS + "1,Again,,,\n", ["1"], None, "row 6: the item '1' is in row 1 already"),
+        (FILMS, ["77"], None, "has none of the 1 items"),
+        (FILMS + "1,Again,,,\n", ["1"], None, "row 6 repeats the item '1' of row 1"),
         (FILMS, ["1"], ["genre"], "did you mean 'genres'"),
-        ("film,year\n1,1990\n", ["1"], None, "has no item column"),
+        ("film,year\n1,1990\n", ["1"], None, "has no column named item, item_id"),
     ],
 )
 def test_a_table_of_features_that_cannot_be_used_is_refused(tmp_path, text, names, only, message):

@@ -15,7 +15,7 @@ from trine.data import (
     has_identities,
     load,
     load_unlabelled,
-    questions,
+    question_numbers,
     read_triplets,
     split_triplets,
 )
@@ -92,24 +92,24 @@ def test_the_same_seed_divides_alike():
 
 @given(listed)
 def test_questions_are_numbered_by_what_was_asked(triplets):
-    numbers = questions(np.array(triplets, dtype=np.int64)).tolist()
+    numbers = question_numbers(np.array(triplets, dtype=np.int64)).tolist()
     for i, one in enumerate(triplets):
         for j, other in enumerate(triplets):
             assert (numbers[i] == numbers[j]) == (asked(one) == asked(other))
-    assert questions(np.empty((0, 3), dtype=np.int64)).tolist() == []
+    assert question_numbers(np.empty((0, 3), dtype=np.int64)).tolist() == []
 
 
 def test_what_cannot_be_divided_is_said():
     few = np.array([[0, 1, 2], [3, 4, 5]])
-    with pytest.raises(SettingError, match=r"method='item' is no split of judgements: did you mean 'items'"):
+    with pytest.raises(SettingError, match=r"is not a split of judgements: did you mean 'items'"):
         split_triplets(few, items=6, method="item")
     with pytest.raises(SettingError, match=r"test=1.0, validation=0.0, seed=0 cannot be used"):
         split_triplets(few, items=6, test=1.0)
     with pytest.raises(DataError, match=r"positions from 0 to 5, expected those of the 4 items"):
         split_triplets(few, items=4)
-    with pytest.raises(DataError, match=r"dividing 2 judgements by items leaves none for .*, or the spl"):
+    with pytest.raises(DataError, match=r"splitting 2 judgements by items leaves none for .*, or the spl"):
         split_triplets(few, items=6, method="items", test=0.2)
-    with pytest.raises(DataError, match=r"dividing 2 judgements by triplets leaves none for test"):
+    with pytest.raises(DataError, match=r"splitting 2 judgements by triplets leaves none for test"):
         split_triplets(few, items=6, test=0.1)
 
 
@@ -153,10 +153,10 @@ def test_the_columns_have_other_names_elsewhere(tmp_path: Path):
     table.write_text("far,near,close,anchor\n0,2,1,3\n")
     assert read_triplets(table).positions(["item 0", "item 1", "item 2", "item 3"]).tolist() == [[3, 1, 0]]
     table.write_text("head,close,distant\n0,2,1\n")
-    with pytest.raises(DataError, match=r"has no column called negative: .* or head, close, far$"):
+    with pytest.raises(DataError, match=r"has no column named negative, .* or head, close, far; its columns"):
         read_triplets(table)
     table.write_text("head,close,far\n0,1,2\n")
-    with pytest.raises(DataError, match=r"row 1: the anchor '0' may be '0.jpg' or '0.png'; write its suffix"):
+    with pytest.raises(DataError, match=r"row 1: the anchor '0' may be '0.jpg' or '0.png'; add its suffix"):
         read_triplets(table).positions(["0.jpg", "0.png", "1.jpg", "2.jpg"])
 
 
@@ -178,8 +178,11 @@ def test_whether_a_source_knows_identities(tmp_path: Path):
     np.savez(tmp_path / "x.npz", x=np.eye(2))
     np.savez(tmp_path / "y.npz", x=np.eye(2), y=np.arange(2))
     assert (has_identities(tmp_path / "x.npz"), has_identities(tmp_path / "y.npz")) == (False, True)
+    for part in ("train", "test"):
+        (flat / f"{part}.csv").write_text("a,label\n1,x\n")
+    assert has_identities(flat)
     assert has_identities("digits")
     assert has_identities(tmp_path / "nothing.csv")
     (tmp_path / "x.npz").write_bytes(b"no")
-    with pytest.raises(DataError, match=r"is no .npz file, or a damaged one"):
+    with pytest.raises(DataError, match=r"is not an .npz file, or it is damaged"):
         has_identities(tmp_path / "x.npz")

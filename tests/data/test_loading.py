@@ -7,7 +7,19 @@ import pytest
 from PIL import Image
 
 from support.paths import SHARED_DATA
-from trine.data import ImageArray, ImageFiles, LoadPolicy, decode, load, load_unlabelled, read_items, split
+from trine.data import (
+    ImageArray,
+    ImageFiles,
+    LoadPolicy,
+    decode,
+    has_identities,
+    load,
+    load_unlabelled,
+    read_items,
+    source_kind,
+    split,
+)
+from trine.data.sources.builtin import fashion_mnist
 from trine.errors import DataError, MissingDependencyError, SettingError
 
 
@@ -47,7 +59,7 @@ class TestFolder:
         for number in range(2):
             (people / "ann" / f"{number}.heic").write_text("x")
         _, report = load(people)
-        assert report.notes == ("not looked at: 3 other files (2 .heic, 1 README)",)
+        assert report.notes == ("skipped: 3 files that are not images (2 .heic, 1 README)",)
 
     def test_a_text_file_named_jpg_is_named(self, people: Path) -> None:
         (people / "ann" / "11.jpg").write_text("hello")
@@ -55,14 +67,14 @@ class TestFolder:
         with pytest.raises(
             DataError,
             match=r"2 pictures that cannot be read: ann/11\.jpg \(not a picture\), "
-            r"bob/0\.jpg \(an empty file\); fix the data, or leave .* out with unreadable='skip'",
+            r"bob/0\.jpg \(an empty file\); fix the data, or skip such pictures with unreadable='skip'",
         ):
             load(people)
         data, report = load(people, policy=LoadPolicy(unreadable="skip"))
         assert len(data) == 4
         assert data.labels.tolist() == [0, 0, 1, 1]
         assert report.unreadable == ("ann/11.jpg (not a picture)", "bob/0.jpg (an empty file)")
-        assert "left out, cannot be read: 2 (ann/11.jpg" in str(report)
+        assert "skipped: 2 pictures that cannot be read (ann/11.jpg" in str(report)
 
     def test_an_identity_of_which_nothing_can_be_read_is_gone(self, people: Path) -> None:
         (people / "aaa").mkdir()
@@ -84,14 +96,14 @@ class TestFolder:
 
     def test_one_file_under_two_names(self, people: Path) -> None:
         (people / "ann" / "link.png").symlink_to(people / "ann" / "2.png")
-        with pytest.raises(DataError, match=r"1 picture listed before: ann/link\.png; .*duplicates='skip'"):
+        with pytest.raises(DataError, match=r"listed more than once: ann/link\.png; .*duplicates='skip'"):
             load(people)
         data, report = load(people, policy=LoadPolicy(duplicates="skip"))
         assert len(data) == 4
         assert report.duplicates == ("ann/link.png",)
         data, report = load(people, policy=LoadPolicy(duplicates="keep"))
         assert len(data) == 5
-        assert "kept, file listed before: 1 (ann/link.png)" in str(report)
+        assert "kept: 1 picture listed more than once (ann/link.png)" in str(report)
 
     def test_one_file_under_two_identities_is_trusted_under_neither(self, people: Path) -> None:
         (people / "bob" / "link.png").symlink_to(people / "ann" / "2.png")
@@ -110,7 +122,7 @@ class TestFolder:
         assert len(data) == 6
         assert report.repeated == (("ann/twin.png", "ann/2.png"), ("bob/twin.png", "ann/2.png"))
         assert report.conflicting == (("bob/twin.png", "ann/2.png"),)
-        assert "same content under another identity: 1 (bob/twin.png = ann/2.png)" in str(report)
+        assert "same content under another identity (bob/twin.png = ann/2.png)" in str(report)
 
     def test_pictures_outside_of_the_folders_have_no_identity(self, people: Path) -> None:
         picture(people / "stray.png", 9)
@@ -126,11 +138,11 @@ class TestFolder:
         picture(people / "cid" / "1.png", 9)
         data, report = load(people)
         assert data.identities == ("ann", "bob", "cid")
-        assert "kept, identity with one picture: 1 (cid)" in str(report)
+        assert "kept: 1 identity with only one picture (cid)" in str(report)
         data, report = load(people, policy=LoadPolicy(singletons="skip"))
         assert data.identities == ("ann", "bob")
         assert report.singletons == ("cid",)
-        with pytest.raises(DataError, match=r"1 identity with one picture only: cid; .*singletons='skip'"):
+        with pytest.raises(DataError, match=r"1 identity with only one picture: cid; .*singletons='skip'"):
             load(people, policy=LoadPolicy(singletons="error"))
 
     def test_train_and_test_folders_are_parts(self, tmp_path: Path) -> None:
@@ -139,7 +151,7 @@ class TestFolder:
         data, report = load(tmp_path)
         assert data.identities == ("ann", "bob")
         assert data.columns["split"].tolist() == ["train", "train", "test"]
-        assert report.notes == ("divided by its folders into Train, test",)
+        assert report.notes == ("split by its folders into Train, test",)
         assert split(data).method == "column"
 
     def test_an_identity_called_test_is_no_part(self, tmp_path: Path) -> None:
@@ -160,7 +172,7 @@ class TestFolder:
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("x")
-        with pytest.raises(DataError, match=r"holds no picture \(avif, .*\); it has 1 other file \(1 .txt\)"):
+        with pytest.raises(DataError, match=r"holds no pictures .*; it has 1 other file \(1 .txt\)"):
             load(tmp_path)
         picture(tmp_path / "flat.png", 1)
         with pytest.raises(DataError, match="none of the 1 pictures has an identity"):
@@ -169,9 +181,7 @@ class TestFolder:
     def test_nothing_left(self, tmp_path: Path) -> None:
         (tmp_path / "ann").mkdir()
         (tmp_path / "ann" / "1.jpg").write_text("x")
-        with pytest.raises(
-            DataError, match=r"all 1 pictures were left out; the first: ann/1.jpg \(not a pict"
-        ):
+        with pytest.raises(DataError, match=r"1 picture skipped; cannot be read: ann/1.jpg \(not a pict"):
             load(tmp_path, policy=LoadPolicy(unreadable="skip"))
 
 
@@ -237,8 +247,8 @@ class TestArrays:
         assert data.names == ("item 0", "item 3", "item 6")
         assert report.repeated == (("item 2", "item 0"), ("item 4", "item 1"), ("item 5", "item 1"))
         assert report.conflicting == (("item 4", "item 1"),)
-        assert "left out, same content as another: 3 (item 2 = item 0," in str(report)
-        assert "left out, same content under another identity: 1 (item 4 = item 1)" in str(report)
+        assert "skipped: 3 rows with the same content as another (item 2 = item 0," in str(report)
+        assert "skipped: 1 row with the same content under another identity (item 4 = item 1)" in str(report)
         with pytest.raises(
             DataError, match=r"3 rows with the same content as another: item 2, item 4, item 5;"
         ):
@@ -254,7 +264,10 @@ class TestArrays:
         [
             ({"x": np.eye(2)}, r"has no array 'y': known: x"),
             ({"x": np.eye(2), "y": np.zeros(3)}, r"'y' has shape \(3,\), expected \(2,\)"),
-            ({"x": np.zeros((2, 3, 3)), "y": np.zeros(2)}, r"'x' is float64 of shape \(2, 3, 3\), expected"),
+            (
+                {"x": np.zeros((2, 3, 3)), "y": np.zeros(2)},
+                r"'x' is float64 with shape \(2, 3, 3\)",
+            ),
             (
                 {"x": np.zeros((2, 3, 3, 4), np.uint8), "y": np.zeros(2)},
                 r"or \(N, height, width, 1 or 3\) for pictures",
@@ -274,11 +287,11 @@ class TestArrays:
         content = path.read_bytes()
         for damaged in (content[: len(content) // 2], b"hello", b""):
             path.write_bytes(damaged)
-            with pytest.raises(DataError, match=r"is no .npz file, or a damaged one"):
+            with pytest.raises(DataError, match=r"is not an .npz file, or it is damaged"):
                 load(path)
         with path.open("wb") as file:
             np.save(file, np.eye(2))
-        with pytest.raises(DataError, match="holds one array alone"):
+        with pytest.raises(DataError, match="holds a single array"):
             load(path)
 
 
@@ -316,18 +329,16 @@ class TestBuiltIn:
             (folder / f"{part}-labels-idx1-ubyte").write_bytes(labels)
 
     def test_a_downloaded_copy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("trine.data.sources.builtin.FASHION_MNIST_PACKAGE", tmp_path / "none")
         monkeypatch.setenv("TRINE_DATA", str(tmp_path))
         self.tiny(tmp_path / "FashionMNIST" / "raw")
-        data, _ = load("fashion-mnist")
-        assert data.columns["split"].tolist() == ["train"] * 3 + ["test"] * 2
-        assert data.items[1].ravel().tolist() == [4, 5, 6, 7]
+        found = fashion_mnist(package=tmp_path / "none")
+        assert found.columns["split"].tolist() == ["train"] * 3 + ["test"] * 2
+        assert found.items[1].ravel().tolist() == [4, 5, 6, 7]
 
-    def test_a_damaged_copy(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("trine.data.sources.builtin.FASHION_MNIST_PACKAGE", tmp_path / "raw")
+    def test_a_damaged_copy(self, tmp_path: Path) -> None:
         self.tiny(tmp_path / "raw", damage=True)
-        with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged: remove it and load again"):
-            load("fashion-mnist")
+        with pytest.raises(DataError, match="train-images-idx3-ubyte is damaged: delete it and load again"):
+            fashion_mnist(package=tmp_path / "raw")
 
     def test_no_copy_names_both_ways(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import torchvision.datasets
@@ -335,14 +346,13 @@ class TestBuiltIn:
         def fail(*_: object, **__: object) -> None:
             raise RuntimeError("no network")
 
-        monkeypatch.setattr("trine.data.sources.builtin.FASHION_MNIST_PACKAGE", tmp_path / "none")
         monkeypatch.setenv("TRINE_DATA", str(tmp_path))
         monkeypatch.setattr(torchvision.datasets, "FashionMNIST", fail)
         with pytest.raises(
             DataError,
             match=r"apt install dataset-fashion-mnist.*pip install 'trine\[images\]'.*: no network",
         ):
-            load("fashion-mnist")
+            fashion_mnist(package=tmp_path / "none")
 
     def test_the_built_in_name_wins_and_a_path_can_say_otherwise(
         self, people: Path, monkeypatch: pytest.MonkeyPatch
@@ -353,21 +363,42 @@ class TestBuiltIn:
         assert len(load("./digits")[0]) == 4
         assert len(load(Path("digits"))[0]) == 4
 
+    def test_a_folder_of_that_name_hides_it_from_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "digits").mkdir()
+        monkeypatch.chdir(tmp_path)
+        assert has_identities("digits")
+        assert not has_identities("./digits")
+        for part in ("train", "test"):  # what makes any other folder one of tables
+            (tmp_path / "digits" / f"{part}.csv").write_text("label,v\nx,1\n")
+        assert len(load("digits")[0]) == len(load_unlabelled("digits")[0]) == 1797
+        assert len(load("./digits")[0]) == 2
+        assert (source_kind("digits"), source_kind("./digits")) == ("builtin", "folder")
+
 
 class TestDispatch:
+    def test_what_a_source_is(self, people: Path) -> None:
+        for name in ("t.csv", "t.TSV.gz", "t.parquet", "x.npz", "p.JPG", "data.xlsx"):
+            (people / name).write_text("")
+        kinds = [source_kind(people / name) for name in ("t.csv", "t.TSV.gz", "t.parquet", "x.npz", "p.JPG")]
+        assert kinds == ["table", "table", "table", "arrays", "picture"]
+        assert (source_kind(people), source_kind(people / "data.xlsx")) == ("folder", "other")
+        assert {source_kind(name) for name in ("", "x" * 10_000, people / "none.csv")} == {"missing"}
+
     def test_unknown_sources(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"no file or folder 'digit', .*did you mean 'digits'\?"):
             load("digit")
         (tmp_path / "data.xlsx").write_text("x")
-        with pytest.raises(DataError, match=r"data.xlsx is no data set: expected a folder of folders"):
+        with pytest.raises(DataError, match=r"data.xlsx is not a data set: expected a folder of folders"):
             load(tmp_path / "data.xlsx")
 
     def test_columns_are_for_tables(self, people: Path) -> None:
-        with pytest.raises(SettingError, match=r"label='who' names a column of a table, but .* is no table"):
+        with pytest.raises(SettingError, match=r"label='who' names a column .* is not a table"):
             load(people, label="who")
 
     def test_policies_are_checked(self) -> None:
-        with pytest.raises(SettingError, match=r"unreadable='skp' is no policy: did you mean 'skip'\?"):
+        with pytest.raises(SettingError, match=r"unreadable='skp' is not a policy: did you mean 'skip'\?"):
             LoadPolicy(unreadable="skp")  # type: ignore[arg-type]
         with pytest.raises(SettingError, match="max_pixels=0 is out of range"):
             LoadPolicy(max_pixels=0)

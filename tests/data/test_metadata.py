@@ -35,7 +35,7 @@ def test_csv_and_parquet_say_the_same(tmp_path):
 
 
 def test_what_is_no_table_of_metadata(tmp_path):
-    with pytest.raises(DataError, match="is no table of metadata"):
+    with pytest.raises(DataError, match="is not a table of items"):
         read_metadata(tmp_path / "t.txt")
     (tmp_path / "t.parquet").write_bytes(b"nothing")
     with pytest.raises(DataError, match="damaged"):

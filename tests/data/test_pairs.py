@@ -62,11 +62,11 @@ def test_a_table_without_folds_and_rows_of_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\nx,y\n", "has no column called same: a table of pairs has the columns a, b and same"),
+        ("a,b\nx,y\n", "has no column named same: a table of pairs has the columns a, b and same"),
         ("a,b,same\n", "has no rows below its header"),
         ("a,b,same\nx,y,1\nx,z,maybe\n", "row 2: same is 'maybe', expected 1 or 0, true or false"),
-        ("a,b,same\nx,,1\n", "row 1 has no b: fill it in, or leave the row out"),
-        ("a,b,same,fold\nx,y,1,1\nx,z,0,\n", "row 2 has no fold: fill it in, or leave the row out"),
+        ("a,b,same\nx,,1\n", "row 1 has no b: fill it in, or remove the row"),
+        ("a,b,same,fold\nx,y,1,1\nx,z,0,\n", "row 2 has no fold: fill it in, or remove the row"),
         ("a,b,same\nx,y,1\ny,y,1\n", "row 2 pairs 'y' with itself, expected two items"),
         (
             "a,b,same\nx,y,1\nz,x,0\ny,x,0\n",
@@ -88,7 +88,7 @@ def test_a_table_that_cannot_be_used(tmp_path, text, message):
         ("ann\t1\t2\n", "line 1 must hold the number of folds .* given 'ann"),
         (
             "2 2\nann 1 2\n",
-            "announces 2 × 2 pairs of either kind, which is 8 lines, and has 1 below the first",
+            "announces 2 × 2 pairs of either kind, so 8 more lines, but 1 follow",
         ),
         (
             "1\nann 1 bob 1\nann 1 bob 1\n",
@@ -117,9 +117,9 @@ def test_names_that_are_no_items(tmp_path, data):
     with pytest.raises(DataError, match="there is no list of pairs"):
         read_pairs(path)
     path.write_text(VIEW_2.replace("bob\t1\t12", "bob\t1\t13"))
-    with pytest.raises(DataError, match=r"line 4: 'bob/bob_0013' is no item of the data; did you mean 'bob/"):
+    with pytest.raises(DataError, match=r"line 4: 'bob/bob_0013' is not an item .* did you mean 'bob/"):
         load_pairs(data, path)
     table = tmp_path / "pairs.csv"
     table.write_text("a,b,same\nx,y,1\n")
-    with pytest.raises(DataError, match=r"row 1: 'x' may be 'x.png' or 'x.jpg'; write its suffix, too"):
+    with pytest.raises(DataError, match=r"row 1: 'x' may be 'x.png' or 'x.jpg'; add its suffix"):
         read_pairs(table).positions(["x.png", "x.jpg", "y.png"])

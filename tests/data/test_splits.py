@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from support.paths import SHARED_DATA
-from trine.data import Dataset, NamedIdentities, Split, Vectors, load, split
+from trine.data import Dataset, IdentityLists, Split, Vectors, load, split
 from trine.errors import DataError, SettingError
 
 
@@ -47,7 +47,7 @@ def test_identity_parts_share_no_identity(
     wanted = [max(2, round(f * known)) if f else 0 for f in (validation, test)]
     data = dataset(labels)
     if known - sum(wanted) < 2:
-        with pytest.raises(DataError, match=r"cannot be made of|expected at least two to tell apart"):
+        with pytest.raises(DataError, match=r"are too few for|expected at least two to tell apart"):
             split(data, method="identity", test=test, validation=validation, seed=seed)
         return
     division = split(data, method="identity", test=test, validation=validation, seed=seed)
@@ -138,15 +138,21 @@ def test_the_seed_decides() -> None:
 @pytest.mark.parametrize(
     ("labels", "columns", "options", "error", "message"),
     [
-        ([0, 0], {}, {}, DataError, r"made up has 1 identity only \('0'\): expected at least two"),
-        ([0, 1, 2], {}, {"method": "identity"}, DataError, r"2 parts cannot be made of 3 identities"),
-        ([0, 1], {}, {"method": "stratified"}, DataError, r"stratified split leaves nothing for test"),
+        ([0, 0], {}, {}, DataError, r"made up has only 1 identity \('0'\): expected at least two"),
+        (
+            [0, 1, 2],
+            {},
+            {"method": "identity"},
+            DataError,
+            r"3 identities are too few .* 2 parts",
+        ),
+        ([0, 1], {}, {"method": "stratified"}, DataError, r"stratified split leaves no items for test"),
         ([0, 1], {}, {"method": "column"}, DataError, r"no column 'split' \(its columns: none\)"),
         ([0, 1], {"split": ["a", "test"]}, {}, DataError, r"item 0 has 'a' in the column 'split'"),
-        ([0, 1], {"split": ["train"] * 2}, {}, DataError, r"column split leaves nothing for test"),
-        ([0, 1], {"split": ["test"] * 2}, {}, DataError, r"column split leaves nothing for training"),
+        ([0, 1], {"split": ["train"] * 2}, {}, DataError, r"column split leaves no items for test"),
+        ([0, 1], {"split": ["test"] * 2}, {}, DataError, r"column split leaves no items for training"),
         ([0, 1], {}, {"method": "identities"}, SettingError, r"did you mean 'identity'\?"),
-        ([0, 1], {}, {"test": 0.6, "validation": 0.4}, SettingError, r"something left for training"),
+        ([0, 1], {}, {"test": 0.6, "validation": 0.4}, SettingError, r"a remainder for training"),
         ([0, 1], {}, {"seed": -1}, SettingError, r"seed=-1 cannot be used"),
     ],
 )
@@ -199,9 +205,17 @@ def test_unknown_identities_are_drawn_by_the_seed() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"method": "open"}, SettingError, r"the open split and unknown=None do not go together"),
-        ({"method": "identity", "unknown": 2}, SettingError, r"the identity split and unknown=2 do not go"),
-        ({"method": "open", "unknown": ["9"]}, DataError, r"no identity '9' to be unknown: .*known: 0, 1, 2"),
+        ({"method": "open"}, SettingError, r"the open split does not go with unknown=None"),
+        (
+            {"method": "identity", "unknown": 2},
+            SettingError,
+            r"identity split does not go with unknown=2",
+        ),
+        (
+            {"method": "open", "unknown": ["9"]},
+            DataError,
+            r"identity '9' is not in the data: .*known: 0, 1",
+        ),
         ({"method": "open", "unknown": 2}, DataError, r"2 unknown identities of 3 cannot be set apart"),
         ({"method": "open", "unknown": 0}, DataError, r"0 unknown identities of 3 cannot be set apart"),
     ],
@@ -226,7 +240,7 @@ class TestNamed:
         train = [i for i, number in enumerate(numbers) if 1 <= number <= cut]
         test = [i for i, number in enumerate(numbers) if cut < number <= 30]
         assume(train and test)
-        named = NamedIdentities(train=(f"1-{cut}",), test=(f"{cut + 1}-030",))
+        named = IdentityLists(train=(f"1-{cut}",), test=(f"{cut + 1}-030",))
         division = split(self.data(names), method="named", named=named)
         assert division.train.tolist() == [i for who in train for i in (2 * who, 2 * who + 1)]
         assert division.test.tolist() == [i for who in test for i in (2 * who, 2 * who + 1)]
@@ -234,14 +248,14 @@ class TestNamed:
 
     def test_names_come_before_numbers_and_ranges(self) -> None:
         data = self.data(["1-3", "7", "007", "2", "ann"], items=1)
-        named = NamedIdentities(train=("1-3", 7), validation=("ann",), test=(2, "007"))
+        named = IdentityLists(train=("1-3", 7), validation=("ann",), test=(2, "007"))
         assert parts(split(data, method="named", named=named)) == [[0, 1], [4], [2, 3]]
-        named = NamedIdentities(train=("0007",), test=("01-02",))
+        named = IdentityLists(train=("0007",), test=("01-02",))
         assert parts(split(data, method="named", named=named)) == [[1, 2], [], [3]]
 
     def test_a_share_of_the_training_identities_is_set_apart(self) -> None:
         data = self.data([str(i) for i in range(20)])
-        named = NamedIdentities(train=("0-9",), test=("10-14",))
+        named = IdentityLists(train=("0-9",), test=("10-14",))
         division = split(data, method="named", named=named, validation=0.3)
         assert len(division.validation) == 6
         assert sorted([*division.train, *division.validation]) == list(range(20))
@@ -251,33 +265,33 @@ class TestNamed:
         ("named", "sentence"),
         [
             (
-                NamedIdentities(("0-5",), (), ("5-9",)),
+                IdentityLists(("0-5",), (), ("5-9",)),
                 r"identity '5' is in train_identities and, by '5-9'",
             ),
             (
-                NamedIdentities(("0-5",), (), ("20-29",)),
-                r"test_identities names '20-29', and made up",
+                IdentityLists(("0-5",), (), ("20-29",)),
+                r"test_identities lists '20-29', and made up",
             ),
             (
-                NamedIdentities(("0-5",), ("bob",), ("6",)),
-                r"validation_identities names 'bob', .*: 0, 1",
+                IdentityLists(("0-5",), ("bob",), ("6",)),
+                r"validation_identities lists 'bob', .*: 0, 1",
             ),
             (
-                NamedIdentities(("5-0",), (), ("6",)),
+                IdentityLists(("5-0",), (), ("6",)),
                 r"range '5-0', which ends before .*: write '0-5'",
             ),
         ],
     )
-    def test_names_that_cannot_be_used(self, named: NamedIdentities, sentence: str) -> None:
+    def test_names_that_cannot_be_used(self, named: IdentityLists, sentence: str) -> None:
         with pytest.raises(DataError, match=sentence):
             split(self.data([str(i) for i in range(12)]), method="named", named=named)
 
     def test_names_and_method_belong_together(self) -> None:
         data = self.data(["a", "b", "c", "d"])
         for method, named in [
-            ("named", NamedIdentities()),
-            ("named", NamedIdentities(train=("a",))),
-            ("identity", NamedIdentities(train=("a",), test=("b",))),
+            ("named", IdentityLists()),
+            ("named", IdentityLists(train=("a",))),
+            ("identity", IdentityLists(train=("a",), test=("b",))),
         ]:
             with pytest.raises(SettingError, match=r"some of each with 'named', and none with another"):
                 split(data, method=method, named=named)  # type: ignore[arg-type]
@@ -287,4 +301,4 @@ def test_a_misspelt_identity_is_told_the_nearest_of_all() -> None:
     people = tuple(f"{name}{number}" for name in ("ann", "bob", "cem") for number in range(9))
     data = Dataset(Vectors(np.eye(27, dtype=np.float32)), np.arange(27), people, people)
     with pytest.raises(DataError, match=r"did you mean 'cem7'\? known: ann0, .*, bob0, \.\.\.$"):
-        split(data, method="named", named=NamedIdentities(train=("ann1",), test=("cemm7",)))
+        split(data, method="named", named=IdentityLists(train=("ann1",), test=("cemm7",)))

@@ -26,7 +26,7 @@ def test_features_are_the_remaining_numbers(tmp_path: Path) -> None:
     assert data.identities == ("x", "y")
     assert data.names == ("row 1", "row 2", "row 3")
     assert data.columns["camera"].tolist() == ["1", "2", "1"]
-    assert report.notes == ("columns without numbers, not looked at: note",)
+    assert report.notes == ("skipped: columns without numbers (note)",)
     chosen, _ = load(path, features=["b"])
     assert chosen.items.rows[0].tolist() == [2.5]
 
@@ -78,7 +78,7 @@ def test_a_column_called_file_may_hold_something_else(tmp_path: Path) -> None:
 def test_a_path_listed_twice(tmp_path: Path) -> None:
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     path = write(tmp_path / "t.csv", "path,label\na.png,x\n./a.png,x\na.png,x\n")
-    with pytest.raises(DataError, match=r"2 pictures listed before: \./a\.png, a\.png \(item 2\)"):
+    with pytest.raises(DataError, match=r"2 pictures listed more than once: \./a\.png, a\.png \(item 2\)"):
         load(path)
     assert len(load(path, policy=LoadPolicy(duplicates="skip"))[0]) == 1
     data, _ = load(path, policy=LoadPolicy(duplicates="keep"))
@@ -103,10 +103,10 @@ def test_missing_labels_paths_and_numbers_are_named_by_row(tmp_path: Path) -> No
     data, report = load(path, policy=kept)
     assert data.names == ("row 1", "row 3", "row 5")
     assert report.missing == ("row 3 (column 'v' is empty)",)
-    assert "kept, with missing values: 1 (row 3" in str(report)
+    assert "kept: 1 row with missing values (row 3" in str(report)
     data, report = load(path, policy=replace(kept, missing="skip"))
     assert data.names == ("row 1", "row 5")
-    assert "left out, with missing values: 1 (row 3" in str(report)
+    assert "skipped: 1 row with missing values (row 3" in str(report)
 
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     with pytest.raises(DataError, match=r"row 2 \(row 2 has no path\), b\.png \(no such file\)"):
@@ -121,12 +121,16 @@ def test_missing_labels_paths_and_numbers_are_named_by_row(tmp_path: Path) -> No
             {"label": "lable"},
             r"has no column 'lable': did you mean 'label'\? known: label, v",
         ),
-        ("who,v\nx,1\n", {}, r"no column called label, identity, .*: name the label column .* has who, v"),
+        (
+            "who,v\nx,1\n",
+            {},
+            r"no column named label, .* name the label column .* columns are who, v",
+        ),
         ("label,v\nx,1\n", {"path_column": "p"}, r"has no column 'p'"),
         ("label,v\nx,1\n", {"features": ["w"]}, r"has no column 'w'"),
         ("label,v,t\nx,1,a\n", {"features": ["t"]}, r"the column 't' has no numbers"),
         ("label,t\nx,a\n", {}, r"neither a path column .* nor columns of numbers"),
-        ("label,v,v\nx,1,2\n", {}, r"two columns called 'v'"),
+        ("label,v,v\nx,1,2\n", {}, r"two columns named 'v'"),
         ("label,v\nx,1,2\n", {}, r"cannot be read as a table: .*Expected 2 columns, got 3"),
         ("", {}, r"is empty, expected a header line"),
         ("label,v\n", {}, r"has no rows below its header"),
@@ -165,7 +169,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert by_kind.identities == ("a", "b")
     content = (tmp_path / "t.parquet").read_bytes()
     (tmp_path / "t.parquet").write_bytes(content[:100])
-    with pytest.raises(DataError, match=r"is no Parquet file, or a damaged one"):
+    with pytest.raises(DataError, match=r"is not a Parquet file, or it is damaged"):
         load(tmp_path / "t.parquet")
 
 
@@ -207,7 +211,7 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", TABLE)
     data, report = load(path)
     assert data.items.features == ("size", "code")
-    assert report.notes == ("columns without numbers, not looked at: packer, empty, when",)
+    assert report.notes == ("skipped: columns without numbers (packer, empty, when)",)
     assert set(data.items.columns) == {"size", "packer", "code", "empty"}
     with pytest.raises(DataError, match=r"1 row with missing values: row 2 \(column 'packer' is empty\)"):
         load(path, categories=["packer", "code"])
@@ -221,7 +225,7 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
         "empty": pytest.approx(np.nan, nan_ok=True),
     }
     assert data.items.subset([2, 0]).columns["code"].tolist() == ["7", "007"]
-    with pytest.raises(InputError, match=r"the column 'packer' holds texts, and rows are numbers"):
+    with pytest.raises(InputError, match=r"column 'packer' holds texts, and rows are numbers"):
         _ = data.items.rows
     alone, _ = load(path, features=["size"], categories=["code"])
     assert alone.items.features == ("size", "code")
@@ -231,10 +235,10 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"categories": ["packr"]}, r"has no column 'packr': did you mean 'packer'"),
-        ({"categories": ["label"]}, r"the column 'label' is the label, so it is no feature"),
+        ({"categories": ["label"]}, r"the label column 'label' cannot be a feature"),
         (
             {"features": ["empty"]},
-            r"the column 'empty' has no numbers: leave it out of features, or name it in",
+            r"the column 'empty' has no numbers: remove it from features, or name it in",
         ),
         ({"features": ["packer"]}, r"the column 'packer' has no numbers"),
     ],
@@ -251,9 +255,9 @@ def test_categories_belong_to_tables(tmp_path: Path) -> None:
 
 
 def test_tables_that_do_not_fit_together() -> None:
-    with pytest.raises(DataError, match=r"'b' has 1 values and 'a' 2: expected as many"):
+    with pytest.raises(DataError, match=r"'b' has 1 values and column 'a' has 2: expected"):
         Table({"a": np.zeros(2), "b": np.zeros(1)}, ("a",))
-    with pytest.raises(DataError, match=r"no column 'c' to learn from"):
+    with pytest.raises(DataError, match=r"feature 'c' is not a column"):
         Table({"a": np.zeros(2)}, ("c",))
     with pytest.raises(DataError, match=r"a table without columns"):
         Table({}, ())

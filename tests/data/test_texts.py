@@ -32,7 +32,7 @@ def test_a_column_called_text_makes_texts(tmp_path):
     assert data.columns["camera"].tolist() == ["1", "2", "1", "1"]
     assert data.items.subset([2, 0]) == Texts(("top, up", "where is my card?"))
     assert str(report).splitlines()[0].endswith("rows.csv: 4 texts of 2 identities, 2 each")
-    assert "same content under another identity: 1 (row 4 = row 1)" in str(report)
+    assert "1 text with the same content under another identity (row 4 = row 1)" in str(report)
     few, _ = load(tmp_path / "rows.csv", label="intent", policy=LoadPolicy(repeated="skip"))
     assert list(few.items) == ["'tis lost", "top, up"]
     unknown, _ = load_unlabelled(tmp_path / "rows.csv")
@@ -65,7 +65,7 @@ def test_a_folder_of_tables_is_divided_by_their_names(tmp_path):
     data, report = load(folder, label="intent")
     assert data.columns["split"].tolist() == ["train"] * 4 + ["test"]
     assert data.names[-1] == "test row 1"
-    assert "divided by its tables into train, test" in str(report)
+    assert "split by its tables into train, test" in str(report)
     parts = split(data)
     assert (parts.method, parts.train.tolist(), parts.test.tolist()) == ("column", [0, 1, 2, 3], [4])
     written(folder, test="text,intent,camera\npay in,money,3\n ,card,1\n")

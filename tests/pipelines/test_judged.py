@@ -211,7 +211,7 @@ def test_what_does_not_go_together(
     )
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("anchor,positive,negative\nshoe 1,shoe 2,shoe 99\n")
-    assert "row 1: the negative 'shoe 99' is no item of the data; did you mean 'shoe 9'" in refused(
+    assert "row 1: the negative 'shoe 99' is not an item of the data; did you mean 'shoe 9'" in refused(
         "train", items, "--triplets", wrong, "--out", out
     )
     assert not out.exists()

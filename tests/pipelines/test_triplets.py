@@ -163,7 +163,5 @@ def test_mistakes_are_one_sentence(
     assert "there is no table of triplets" in train(tmp_path / "none.csv")
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("anchor,positive,negative\nitem 0,item 10,item 1\nitem 0,item 10,item 1o\n")
-    assert "wrong.csv, row 2: the negative 'item 1o' is no item of the data; did you mean 'item 1'" in train(
-        wrong
-    )
+    assert "row 2: the negative 'item 1o' is not an item of the data; did you mean 'item 1'" in train(wrong)
     assert not (tmp_path / "run").exists()

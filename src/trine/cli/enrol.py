@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import chunk_size, column_names, data_arguments, echo, items, load_data, progress_bar
@@ -40,9 +39,9 @@ def _arguments(parser: Any) -> None:
 
 def _enrol(settings: Any) -> None:
     from trine import Gallery, load
-    from trine.data.image_decoding import SUFFIXES as PICTURES
+    from trine.data import source_kind
 
-    if settings.identity is None and Path(settings.data).suffix.lower() in PICTURES:
+    if settings.identity is None and source_kind(settings.data) == "picture":
         raise SettingError(f"{settings.data} is one picture: say whose it is with --identity")
     encoder = load(settings.run)
     data = load_data(settings) if settings.identity is None else _of_one(settings)

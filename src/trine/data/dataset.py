@@ -1,4 +1,4 @@
-"""What every source becomes: labelled items, as one value."""
+"""Labelled items as one value: what every source becomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
 
 Kind = Literal["images", "vectors", "texts"]
-"""What the items are: pictures, rows of numbers and categories, or texts."""
+"""The kind of items: pictures, rows of numbers and categories, or texts."""
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of items, from 0."""
@@ -24,16 +24,15 @@ Indices = Sequence[int] | NDArray[np.integer[Any]]
 
 @runtime_checkable
 class Items(Protocol):
-    """A sequence of items, of which a part can be taken.
+    """A sequence of items with subsets.
 
-    `items[i]` is one item: uint8 (height, width, channels) with 1 or 3 channels where `kind` is
-    "images"; float32 (dimensions,) where it is "vectors", or a row by the names of its columns; a string
-    where it is "texts".
+    `items[i]` is one item. By `kind` it is: "images": uint8 (height, width, channels) with 1 or 3 channels;
+    "vectors": float32 (dimensions,), or a mapping from column to value; "texts": a string.
     """
 
     @property
     def kind(self) -> Kind:
-        """What the items are."""
+        """The kind of the items."""
         ...
 
     def __len__(self) -> int: ...
@@ -41,13 +40,13 @@ class Items(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
     def subset(self, indices: Indices, /) -> Items:
-        """Takes a part of the items, in the order given."""
+        """Returns some of the items, in the order given."""
         ...
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Pictures in files, decoded when asked for; sizes may differ.
+    """Pictures in files, decoded on access; sizes may differ.
 
     Args:
         paths: One file for each item.
@@ -76,7 +75,7 @@ class ImageFiles:
         return self.cache.shape(self.paths[int(index)]) or self[index].shape
 
     def subset(self, indices: Indices, /) -> ImageFiles:
-        """Takes a part of the items, in the order given."""
+        """Returns some of the items, in the order given."""
         return replace(self, paths=tuple(self.paths[int(index)] for index in indices))
 
 
@@ -96,7 +95,7 @@ class ImageArray:
         if self.pixels.ndim not in (3, 4) or (self.pixels.ndim == 4 and shape[3] not in (1, 3)):
             raise InputError(
                 f"pictures have shape {shape}, expected (N, height, width) or "
-                "(N, height, width, channels) with 1 or 3 channels: move the channels to the end"
+                "(N, height, width, channels) with 1 or 3 channels: move the channels to the last axis"
             )
         if self.pixels.ndim == 3:
             object.__setattr__(self, "pixels", self.pixels[..., None])
@@ -109,7 +108,7 @@ class ImageArray:
         return picture
 
     def subset(self, indices: Indices, /) -> ImageArray:
-        """Takes a part of the items, in the order given."""
+        """Returns some of the items, in the order given."""
         return ImageArray(self.pixels[np.asarray(indices, dtype=np.int64)])
 
 
@@ -132,7 +131,7 @@ class Vectors:
         return row
 
     def subset(self, indices: Indices, /) -> Vectors:
-        """Takes a part of the items, in the order given."""
+        """Returns some of the items, in the order given."""
         return Vectors(self.rows[np.asarray(indices, dtype=np.int64)])
 
 
@@ -154,26 +153,25 @@ class Texts:
         return self.texts[int(index)]
 
     def subset(self, indices: Indices, /) -> Texts:
-        """Takes a part of the items, in the order given."""
+        """Returns some of the items, in the order given."""
         return Texts(tuple(self.texts[int(index)] for index in indices))
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled items, and what else is known about each of them.
+    """Labelled items and what else is known about them.
 
     Args:
-        items: The items, N of them.
-        labels: For each item the index of its identity, or −1 in all places where none is known.
+        items: The N items.
+        labels: For each item the index of its identity; −1 for all items if identities are unknown.
         identities: The name of each identity.
-        names: The name of each item, unique: a relative path, what a column or an array of names
-            says, "row 17" of a table (from 1, the header not counted) or "item 17" of an array (from 0).
-        columns: What else is known about each item: "camera", "group" or "split", where the data
-            has it; strings or integers.
-        root: What the user named: a path or the name of a built-in data set.
+        names: The unique name of each item: a relative path, the entry of a column or array of names,
+            "row 17" of a table (from 1, the header not counted) or "item 17" of an array (from 0).
+        columns: Further columns, strings or integers: "camera", "group" or "split", if the data has them.
+        root: The source that was loaded: a path or the name of a built-in data set.
 
     Raises:
-        DataError: The parts do not fit each other.
+        DataError: The arguments do not fit each other.
 
     Example:
         >>> import numpy as np
@@ -206,28 +204,28 @@ class Dataset:
                 f"expected indices into the {len(self.identities)} identities"
             )
         if len(set(self.names)) != n:
-            raise DataError("two items have the same name, expected a name of its own for each")
+            raise DataError("two items have the same name, expected unique names")
 
     def __len__(self) -> int:
         return len(self.items)
 
     @property
     def kind(self) -> Kind:
-        """What the items are: "images", "vectors" or "texts"."""
+        """The kind of the items: "images", "vectors" or "texts"."""
         return self.items.kind
 
     def identity(self, index: int) -> str:
-        """Names the identity of one item; empty where none is known."""
+        """Returns the name of the identity of one item; empty if it is unknown."""
         return self.identities[int(self.labels[index])] if self.identities else ""
 
     def subset(self, indices: Indices) -> Dataset:
-        """Takes a part of the items; identities keep their numbers and names.
+        """Returns some of the items; identities keep their numbers and names.
 
         Args:
-            indices: Positions of the items to take, in the order wanted.
+            indices: Positions of the items, in the order wanted.
 
         Returns:
-            The part, with the same `identities`.
+            The subset, with the same `identities`.
         """
         chosen = np.asarray(indices, dtype=np.int64)
         return replace(

@@ -1,4 +1,4 @@
-"""Parts by the folds of a list of pairs: people whose pairs are judged later are not learned from."""
+"""Splits by the folds of a list of pairs, so that no identity is in two parts."""
 
 from __future__ import annotations
 
@@ -22,25 +22,24 @@ def split_by_folds(
     test: Sequence[int | str],
     validation: Sequence[int | str] = (),
 ) -> Split:
-    """Divides a data set as the folds of a list of pairs do: no identity is in two parts.
+    """Splits a data set by the folds of a list of pairs: no identity is in two parts.
 
-    An identity that a pair of a test fold names is for the test, one that a pair of a validation fold names
-    is for validation, and all others are for training: those of the other folds, and those that the list
-    does not name.
+    Identities in pairs of a test fold are for the test, those in pairs of a validation fold for validation,
+    and all others for training, also those that are in no pair.
 
     Args:
-        dataset: The labelled items; the pairs go by their names.
+        dataset: The labelled items.
         pairs: The list.
-        test: The folds of the test, as the list calls them; at least one.
-        validation: The folds of validation.
+        test: The names of the test folds; at least one.
+        validation: The names of the validation folds.
 
     Returns:
         The positions of the items of each part.
 
     Raises:
         SettingError: No fold is for the test, one is for both parts, or the list has no such fold.
-        DataError: The list has no folds, a name in it is no item of the data, an identity stands in folds of
-            two parts, or fewer than two are left for training.
+        DataError: The list has no folds, names an unknown item, or has an identity in folds of two parts; or
+            fewer than two identities are left for training.
 
     Example:
         >>> from trine.data import Vectors
@@ -73,7 +72,7 @@ def split_by_folds(
     if left < 2:
         raise DataError(
             f"the folds of {pairs.source} leave {left} of {len(dataset.identities):,} identities for "
-            "training, expected at least two: name fewer folds for test and validation"
+            "training, expected at least two: use fewer folds for test and validation"
         )
     return Split(train, held_out, tested, "folds")
 
@@ -82,9 +81,9 @@ def _part_of_fold(
     pairs: PairTable, *, test: Sequence[int | str], validation: Sequence[int | str]
 ) -> Int64[np.ndarray, " f"]:
     if pairs.fold is None:
-        raise DataError(f"{pairs.source} has no folds to divide by: add a column fold, or use another split")
+        raise DataError(f"{pairs.source} has no folds to split by: add a column fold, or use another split")
     if not test:
-        raise SettingError("no fold is named for the test; name at least one")
+        raise SettingError("there is no test fold; name at least one")
     parts = np.zeros(len(pairs.fold_names), dtype=np.int64)
     for part, folds in ((1, validation), (2, test)):
         for fold in map(str, folds):
@@ -94,7 +93,7 @@ def _part_of_fold(
                 )
             at = pairs.fold_names.index(fold)
             if parts[at] not in (0, part):
-                raise SettingError(f"fold {fold} is named for validation and for the test; name it for one")
+                raise SettingError(f"fold {fold} is used for validation and for the test; use it for one")
             parts[at] = part
     return parts
 
@@ -113,6 +112,6 @@ def _check_apart(
     label = owners[row, column]
     here, there = _PARTS[part_of_pair[row]], _PARTS[part_of_identity[label]]
     raise DataError(
-        f"{pairs.source}, {pairs.unit} {pairs.first + row}: {dataset.identities[label]!r} stands in a fold "
-        f"for {here} and in one for {there}; put all pairs of an identity into folds of one part"
+        f"{pairs.where(row)}: {dataset.identities[label]!r} is in a fold for {here} and in one for {there}; "
+        "put all pairs of an identity into folds of one part"
     )

@@ -1,7 +1,6 @@
 """One picture file to one array: the only place that decodes pictures.
 
-Every way in which a file can fail ends in one `DataError` that names the file, so that nothing else
-reaches a user, not even out of a data loader's worker.
+Whatever is wrong with a file becomes a `DataError` that names the file.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
     | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""The endings, in lower case, of the files that count as pictures in a folder."""
+"""The suffixes, in lower case, of the files of a folder that are read as pictures."""
 
-# Pillow knows formats that run other programs (EPS starts Ghostscript): only these are tried.
+# Pillow has formats that run other programs (EPS starts Ghostscript): only these are read.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
 
@@ -40,19 +39,19 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h 
     """Decodes one picture, upright, in grey or in colour.
 
     The EXIF orientation is applied. Grey pictures keep one channel; palettes and other colour spaces
-    become RGB. Transparent parts are laid on white. Of 16-bit pictures the high 8 bits are kept. Of
-    an animation the first frame is taken.
+    become RGB. Transparency is composited on white. Of 16-bit pictures the high 8 bits are kept, of an
+    animation the first frame.
 
     Args:
         path: The file.
-        max_pixels: The most pixels that the picture may have; its header is asked before anything
-            is decoded.
+        max_pixels: The most pixels that the picture may have; the header is checked before anything is
+            decoded.
 
     Returns:
         Height × width × channels, with 1 channel for grey and 3 for red, green, blue.
 
     Raises:
-        DataError: The file is missing, no picture, damaged or too large.
+        DataError: The file is missing, not a picture, damaged or too large.
     """
     require("PIL.Image", extra="images")
     try:
@@ -73,7 +72,7 @@ def decode_stream(file: BinaryIO, *, max_pixels: int) -> UInt8[np.ndarray, "h w 
         Height × width × channels.
 
     Raises:
-        Exception: Whatever Pillow raises; `reason` puts it in words.
+        Exception: Whatever Pillow raises; `reason` describes it.
     """
     image_module = require("PIL.Image", extra="images")
     with image_module.open(file, formats=_known_formats()) as image:
@@ -87,14 +86,14 @@ def decode_stream(file: BinaryIO, *, max_pixels: int) -> UInt8[np.ndarray, "h w 
 
 
 def reason(error: Exception, *, max_pixels: int) -> str:
-    """Says in a few words why a picture cannot be used.
+    """Describes in a few words why a picture cannot be used.
 
     Args:
         error: What opening or decoding it raised.
         max_pixels: The limit that was in force.
 
     Returns:
-        Words such as `"not a picture"` or `"truncated"`, with no full stop.
+        Words such as `"not a picture"` or `"truncated"`.
     """
     image_module = require("PIL.Image", extra="images")
     bombs = (image_module.DecompressionBombError, image_module.DecompressionBombWarning)
@@ -119,7 +118,7 @@ def reason(error: Exception, *, max_pixels: int) -> str:
 def _upright(image: Any) -> Any:
     try:
         turned = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # A damaged EXIF block says nothing about the pixels.
+    except Exception:  # A damaged EXIF block does not mean damaged pixels.
         return image
     if turned not in range(2, 9):
         return image
@@ -145,7 +144,7 @@ def _in_grey_or_colour(image: Any) -> Any:
     if image.mode.startswith("I;16"):
         return image
     if image.mode == "I":
-        # Pillow's form of a 16-bit grey picture; true 32-bit ones have no range that can be known.
+        # Pillow reads 16-bit grey pictures in this mode; true 32-bit pixels have no known range.
         low, high = image.getextrema()
         if low >= 0 and high <= 0xFFFF:
             return image
@@ -153,7 +152,7 @@ def _in_grey_or_colour(image: Any) -> Any:
     if image.mode == "F":
         raise DataError("floating-point pixels of unknown range (save it with 8 or 16 bits)")
     if image.mode == "P" and "transparency" not in image.info:
-        # A GIF keeps even grey pictures as a palette.
+        # A GIF stores even grey pictures as a palette.
         colours = np.reshape(image.getpalette(), (-1, 3))
         return image.convert("L" if (colours == colours[:, :1]).all() else "RGB")
     transparent = "transparency" in image.info or "A" in image.mode or "a" in image.mode

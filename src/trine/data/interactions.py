@@ -1,4 +1,4 @@
-"""Who liked what: interactions of users with items, and what of them is held out to be guessed."""
+"""Interactions of users with items, and which of them are held out for validation and test."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from trine.errors import DataError
 from trine.shapes import Bool, Float, Int64
 
 FEWEST_LIKED = 3
-"""Liked items that a user must have to be asked about: one to learn from, one to choose by, one to test."""
+"""The fewest liked items of a user who is evaluated: one each for training, validation and test."""
 
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Users and the items that they met, each pair once.
+    """Users and the items that they interacted with, each pair once.
 
     Attributes:
-        source: Where they come from: the first words of an error.
+        source: Where they come from, for errors.
         users: The name of each user.
         items: The name of each item.
-        user: Which user each interaction is of.
-        item: Which item it is with.
-        liked: Whether the user liked the item; what was met and not liked teaches nothing, and is neither
-            recommended nor taken for a negative.
-        time: When it was, in any unit; None where the order of the interactions is that of time.
-        repeats: How many interactions were left out as later ones of the same user and item.
+        user: The user of each interaction.
+        item: The item of each interaction.
+        liked: Whether the user liked the item; an item that was not liked is no positive, and is neither
+            recommended nor used as a negative.
+        time: The time, in any unit; None if the interactions are in the order of time.
+        repeats: How many later interactions of the same user and item were skipped.
     """
 
     source: str
@@ -43,7 +43,7 @@ class Interactions:
         return len(self.user)
 
     def __str__(self) -> str:
-        repeated = f", {self.repeats:,} repeated ones left out" if self.repeats else ""
+        repeated = f", {self.repeats:,} repeated ones skipped" if self.repeats else ""
         return (
             f"{self.source}: {len(self):,} interactions of {len(self.users):,} users with "
             f"{len(self.items):,} items, {int(self.liked.sum()):,} liked{repeated}"
@@ -55,7 +55,7 @@ class Interactions:
         return np.stack([self.user, self.item], axis=1)
 
     def digest(self, positions: Int64[np.ndarray, " k"]) -> str:
-        """Hashes some interactions with the names of all users and items: what a run was trained on."""
+        """Hashes some interactions and the names of all users and items, to identify training data."""
         digest = hashlib.sha256("\0".join((*self.users, "", *self.items)).encode())
         rows = np.column_stack([self.pairs, self.liked])[positions]
         digest.update(np.ascontiguousarray(rows, "<i8").tobytes())
@@ -64,14 +64,14 @@ class Interactions:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Which interactions are for what; positions among the interactions.
+    """Positions of the interactions of each part.
 
     Attributes:
-        train: What is learned from, and all that is known of what a user has met.
-        validation: The last but one liked item of each user who is asked about.
+        train: Training, and all that is known about the interactions of a user.
+        validation: The last but one liked item of each user who is evaluated.
         test: The last liked item of each of them.
-        left_out: Met, and not liked, after the validation item: known too late to be used.
-        unasked: How many users have liked too few items to be asked about; all they met is in `train`.
+        left_out: Items not liked, after the validation item: too late to be used.
+        unasked: How many users liked too few items to be evaluated; all their interactions are in `train`.
     """
 
     train: Int64[np.ndarray, " t"]
@@ -84,14 +84,15 @@ class HeldOut:
 def leave_last_out(interactions: Interactions) -> HeldOut:
     """Holds out the last liked item of each user for the test, and the one before it for validation.
 
-    Nothing that a user met after the validation item is learned from. Interactions of one user at the same
+    Interactions after the validation item are not used for training. Interactions of one user at the same
     time are in the order of the table.
 
     Args:
-        interactions: Who liked what.
+        interactions: All interactions.
 
     Returns:
-        The parts; no interaction is in two. Of a user with fewer than three liked items all is for training.
+        The parts; no interaction is in two. All interactions of a user with fewer than three liked items are
+        for training.
 
     Raises:
         DataError: No user has liked three items.
@@ -110,14 +111,14 @@ def leave_last_out(interactions: Interactions) -> HeldOut:
     ends = np.searchsorted(user, np.arange(len(interactions.users)), side="right")
     counted = np.cumsum(liked)
     total = np.bincount(user[liked], minlength=len(interactions.users))
-    # How many liked ones of the same user come after this one.
+    # How many liked items of the same user come after this one.
     after = counted[ends - 1][user] - counted
     asked = (total >= FEWEST_LIKED)[user]
     test, validation = (asked & liked & (after == place) for place in (0, 1))
     if not test.any():
         raise DataError(
-            f"{interactions.source}: no user has liked {FEWEST_LIKED} items, to learn from one, "
-            "choose by one and test on one; give more interactions, or lower interactions.at_least"
+            f"{interactions.source}: no user liked {FEWEST_LIKED} items, one each for training, validation "
+            "and test; give more interactions, or lower interactions.at_least"
         )
     train = ~asked | (after >= 2)
     left_out = ~(train | validation | test)

@@ -8,67 +8,63 @@ from collections.abc import Sequence
 from trine.data.image_decoding import SUFFIXES as PICTURES
 from trine.errors import DataError
 
-_SEARCHED = 20_000  # names among which the nearest to an unknown one is looked for
+SEARCHED = 20_000
+"""How many names are searched for the one nearest to an unknown name."""
 
 
-class Places:
+class ItemLookup:
     """Finds items by name.
 
-    A name may leave out the suffix of a picture, and be the bare number of an item of an array.
+    A name may leave out the suffix of a picture, and may be just the number of an item of an array.
 
     Args:
         names: The names of the items, as `Dataset.names` has them.
 
     Example:
-        >>> places = Places(["shoes/a.png", "shoes/b.jpg"])
-        >>> places.find("shoes/b", where="t.csv, row 1")
+        >>> lookup = ItemLookup(["shoes/a.png", "shoes/b.jpg"])
+        >>> lookup.find("shoes/b", where="t.csv, row 1:")
         1
-        >>> Places(["item 0", "item 1"]).find("1", where="t.csv, row 1")
+        >>> ItemLookup(["item 0", "item 1"]).find("1", where="t.csv, row 1:")
         1
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
-        self._known: list[dict[str, list[int]]] = [{}, {}]
+        self._by_name = {name: [at] for at, name in enumerate(names)}
+        self._by_short_name: dict[str, list[int]] = {}
         for at, name in enumerate(names):
-            self._known[0][name] = [at]
-            self._known[1].setdefault(_short(name), []).append(at)
+            self._by_short_name.setdefault(_short(name), []).append(at)
 
-    def find(self, name: str, *, where: str, what: str = "") -> int:
+    def find(self, name: str, *, where: str) -> int:
         """Finds one item.
 
         Args:
-            name: What it is called; its full name goes before a short one.
-            where: The source and its row: the first words of an error.
-            what: What it is there, such as "the anchor".
+            name: Its name; a full name is tried before a short one.
+            where: Where the name was read: the first words of an error.
 
         Returns:
             Its position among the names.
 
         Raises:
-            DataError: It is no item of the data, or may be one of several.
+            DataError: The name is unknown or ambiguous.
         """
-        at = next((known[name] for known in self._known if name in known), [])
-        said = f"{where}: {what} {name!r}" if what else f"{where}: {name!r}"
+        at = self._by_name.get(name) or self._by_short_name.get(name, [])
         if not at:
-            raise DataError(f"{said} is no item of the data; {nearest_name(name, self._names)}")
+            raise DataError(f"{where} {name!r} is not an item of the data; {self._nearest(name)}")
         if len(at) > 1:
             one, other = (self._names[place] for place in at[:2])
-            raise DataError(f"{said} may be {one!r} or {other!r}; write its suffix, too")
+            raise DataError(f"{where} {name!r} may be {one!r} or {other!r}; add its suffix")
         return at[0]
 
-
-def nearest_name(name: str, names: Sequence[str]) -> str:
-    """Ends an error about an unknown item: the nearest name, or what the items are called."""
-    close = difflib.get_close_matches(name, names[:_SEARCHED], n=1)
-    known = close[0] if close else names[0] if names else None
-    if known is None:
-        return "there are no items"
-    return f"did you mean {known!r}?" if close else f"items are called {known!r} and so on"
+    def _nearest(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self._names[:SEARCHED], n=1)
+        if close:
+            return f"did you mean {close[0]!r}?"
+        return f"items are named {self._names[0]!r} and so on" if self._names else "there are no items"
 
 
 def _short(name: str) -> str:
-    """A name as others write it: without the suffix of a picture, or the number of an item alone."""
+    """A name without the suffix of a picture, or the number of an item alone."""
     number = name.removeprefix("item ")
     if number != name and number.isdecimal():
         return number

@@ -1,10 +1,11 @@
-"""One function from what a person names to a checked data set."""
+"""From what a person names to a checked data set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from trine.data.dataset import Dataset, ImageFiles, Texts
 from trine.data.image_decoding import SUFFIXES as PICTURES
@@ -13,11 +14,45 @@ from trine.data.sources.arrays import array_names, read_arrays
 from trine.data.sources.builtin import BUILTIN
 from trine.data.sources.filename_pattern import Pattern
 from trine.data.sources.folder import read_folder
-from trine.data.sources.split_tables import divided_tables, read_divided
-from trine.data.sources.table import LABELS, header, read_table
-from trine.data.sources.table import SUFFIXES as TABLES
+from trine.data.sources.split_tables import find_split_tables, read_split_tables
+from trine.data.sources.table import LABELS, TableColumns, read_table
+from trine.data.table_file import TABLE_SUFFIXES, TableFile, is_table
 from trine.data.validation import Found, check
 from trine.errors import DataError, SettingError, nearest
+
+SourceKind = Literal["builtin", "folder", "table", "arrays", "picture", "other", "missing"]
+"""What a source is; see `source_kind`."""
+
+
+def source_kind(source: str | Path) -> SourceKind:
+    """Decides what a source is: everything that is given data by name asks here.
+
+    The name of a built-in data set means that data set, even if a file or folder has the same name; write
+    "./digits" for a folder.
+
+    Args:
+        source: A path or a name.
+
+    Returns:
+        "builtin"; "folder"; "table" (.csv, .tsv, either also with .gz, or .parquet); "arrays" (.npz);
+        "picture"; "other" for any other file; or "missing".
+
+    Example:
+        >>> source_kind("digits"), source_kind("./digits")
+        ('builtin', 'missing')
+    """
+    if isinstance(source, str) and source in BUILTIN:
+        return "builtin"
+    # os.path answers for empty and overlong names, too, where a Path is "." or an error.
+    if os.path.isdir(source):  # noqa: PTH112
+        return "folder"
+    if not os.path.exists(source):  # noqa: PTH110
+        return "missing"
+    path = Path(source)
+    if is_table(path):
+        return "table"
+    suffix = path.suffix.lower()
+    return "arrays" if suffix == ".npz" else "picture" if suffix in PICTURES else "other"
 
 
 def load(
@@ -31,26 +66,25 @@ def load(
     pattern: str | None = None,
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
-    """Loads labelled data, and checks every item of it.
+    """Loads labelled data and checks every item.
 
-    A source is a folder with one folder of pictures for each identity, or of pictures whose names tell
+    A source is a folder with one folder of pictures for each identity, or of pictures whose names hold
     identity and camera, by a pattern; a table (.csv, .tsv, either also with .gz, or .parquet) with a label
-    column and a path column, a text column or feature columns; a folder with such tables called train and
+    column and a path column, a text column or feature columns; a folder with such tables named train and
     test (and validation); an `.npz` file with x and y; or the name of a built-in data set, "digits",
     "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
     Args:
         source: The path or the name.
         label: The label column of a table, or the array of labels in an `.npz` file.
-        path_column: The column of a table that names the pictures.
-        text_column: The column of a table that holds the texts; None takes one called text, sentence or
-            utterance.
-        features: The columns of a table that are the features; None takes all that are numbers.
-        categories: Further features: columns of texts, or of numbers that are names, such as codes.
-        pattern: What the names of the files in a folder tell, such as `"{identity}_c{camera}_{*}"`: text in
-            which {identity}, {camera} and {group} stand for what becomes identity and columns, and {*} for
-            anything. It is held against the file's name without its ending; with slashes, against as
-            many folders before it.
+        path_column: The column of a table with the paths of the pictures.
+        text_column: The column of a table with the texts; None takes one named text, sentence or utterance.
+        features: The feature columns of a table; None takes all columns of numbers.
+        categories: Further feature columns: texts, or numbers that are codes.
+        pattern: How to read the names of the files in a folder, such as `"{identity}_c{camera}_{*}"`:
+            {identity}, {camera} and {group} stand for identity and columns, and {*} for anything. It is
+            matched against the file's name without its suffix; with slashes, also against as many folders
+            before it.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -58,7 +92,7 @@ def load(
 
     Raises:
         DataError: There is no such source, or something in it cannot be used.
-        SettingError: A column is named for a source that has none, or a pattern cannot be used.
+        SettingError: A column is named for a source without columns, or a pattern cannot be used.
         MissingDependencyError: A package that reads this source is not installed.
 
     Example:
@@ -68,13 +102,7 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    columns = {
-        "label": label,
-        "path_column": path_column,
-        "text_column": text_column,
-        "features": features,
-        "categories": categories,
-    }
+    columns = _table_columns(label, path_column, text_column, features, categories)
     found = _find(source, columns, policy, labelled=True, pattern=pattern)
     return check(found, source=str(source), policy=policy)
 
@@ -88,15 +116,14 @@ def load_unlabelled(
     categories: Sequence[str] = (),
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
-    """Loads items whose identities are not known: a folder laid out in any way, one picture, a list.
+    """Loads items of unknown identity: a folder with any layout, one picture, or a list of pictures.
 
     Args:
         source: What `load` takes, one picture, or a list of pictures.
-        path_column: The column of a table that names the pictures.
-        text_column: The column of a table that holds the texts; None takes one called text, sentence or
-            utterance.
-        features: The columns of a table that are the features; None takes all that are numbers.
-        categories: Further features: columns of texts, or of numbers that are names, such as codes.
+        path_column: The column of a table with the paths of the pictures.
+        text_column: The column of a table with the texts; None takes one named text, sentence or utterance.
+        features: The feature columns of a table; None takes all columns of numbers.
+        categories: Further feature columns: texts, or numbers that are codes.
         policy: What to do with items that cannot be used.
 
     Returns:
@@ -104,19 +131,12 @@ def load_unlabelled(
 
     Raises:
         DataError: There is no such source, or something in it cannot be used.
-        SettingError: A column is named for a source that has none.
+        SettingError: A column is named for a source without columns.
         MissingDependencyError: A package that reads this source is not installed.
     """
     if isinstance(source, str | Path):
-        path = Path(source)
-        if not (path.is_file() and path.suffix.lower() in PICTURES):
-            columns = {
-                "label": None,
-                "path_column": path_column,
-                "text_column": text_column,
-                "features": features,
-                "categories": categories,
-            }
+        columns = _table_columns(None, path_column, text_column, features, categories)
+        if source_kind(source) != "picture":
             found = _find(source, columns, policy, labelled=False)
             return check(found, source=str(source), policy=policy)
         source = [source]
@@ -128,15 +148,16 @@ def load_unlabelled(
 
 
 def has_identities(source: str | Path, *, label: str | None = None) -> bool:
-    """Looks whether a source says which identity an item is of, without reading its items.
+    """Says whether a source knows the identities of its items, without reading the items.
 
     Args:
         source: What `load` takes.
-        label: The label column of a table, or the array of labels, where one is named.
+        label: The label column of a table, or the array of labels, if one is named.
 
     Returns:
-        Whether a label is named; else whether a table has a column that is called like one, an `.npz`
-        file has an array y, or a folder has folders in it. True for what is not there: `load` says so.
+        Whether a label is named; else whether a table has a column with a usual name for labels, an `.npz`
+        file has an array y, or a folder has folders or such tables in it. True for a source that is
+        missing: `load` reports it.
 
     Raises:
         DataError: A table or an `.npz` file is damaged.
@@ -145,20 +166,20 @@ def has_identities(source: str | Path, *, label: str | None = None) -> bool:
         >>> has_identities("digits")
         True
     """
-    path = Path(source)
+    kind, path = source_kind(source), Path(source)
     if label is not None:
         return True
-    if path.is_dir():
+    if kind == "folder":
+        if tables := find_split_tables(path):
+            return has_identities(tables["train"])
         return any(each.is_dir() and not each.name.startswith(".") for each in path.iterdir())
-    if not path.is_file():
-        return True
-    if path.name.lower().endswith(TABLES):
-        return any(name.lower() in LABELS for name in header(path))
-    return path.suffix.lower() != ".npz" or "y" in array_names(path)
+    if kind == "table":
+        return TableFile(path).known_as(LABELS) is not None
+    return kind != "arrays" or "y" in array_names(path)
 
 
 def texts_of(texts: Sequence[str]) -> Dataset:
-    """Makes a data set of texts whose identities are not known, each named by itself.
+    """Makes a data set of texts of unknown identity, each named by itself.
 
     Args:
         texts: The texts.
@@ -173,23 +194,23 @@ def texts_of(texts: Sequence[str]) -> Dataset:
         >>> texts_of(["where is my card?"]).names
         ('where is my card?',)
     """
-    empty = {place: "an empty text" for place, text in enumerate(texts) if not text.strip()}
+    empty = {at: "an empty text" for at, text in enumerate(texts) if not text.strip()}
     found = Found(Texts(tuple(texts)), list(texts), None, unreadable=empty)
     return check(found, source=f"{len(texts):,} texts", policy=STRICT)[0]
 
 
 def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixels) -> ImageFiles:
-    """Checks pictures and makes items of them, one for each path and in their order.
+    """Checks pictures and makes items of them, one for each path, in the same order.
 
     Args:
-        paths: The pictures; one may come twice.
+        paths: The pictures; one may be repeated.
         max_pixels: The most pixels that a picture may have.
 
     Returns:
-        The items; a picture is decoded when it is asked for.
+        The items.
 
     Raises:
-        DataError: A file is missing, no picture, damaged or too large.
+        DataError: A file is missing, not a picture, damaged or too large.
     """
     policy = LoadPolicy(duplicates="keep", max_pixels=max_pixels)
     data, _ = load_unlabelled(list(paths), policy=policy)
@@ -197,52 +218,71 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
     return data.items
 
 
+def _table_columns(
+    label: str | None,
+    path: str | None,
+    text: str | None,
+    features: Sequence[str] | None,
+    categories: Sequence[str],
+) -> TableColumns:
+    return TableColumns(label, path, text, None if features is None else tuple(features), tuple(categories))
+
+
 def _find(
     source: str | Path,
-    columns: Mapping[str, Any],
+    columns: TableColumns,
     policy: LoadPolicy,
     *,
     labelled: bool,
     pattern: str | None = None,
 ) -> Found:
-    path = Path(source)
-    told_by = None if pattern is None else Pattern(pattern)
-    builtin = isinstance(source, str) and source in BUILTIN
-    if told_by is not None and (builtin or path.is_file()):
-        raise SettingError(
-            f"pattern={pattern!r} reads the names of files in a folder, but {source} is no folder: "
-            "leave pattern out"
-        )
-
-    def table(file: Path) -> Found:
-        return read_table(file, **columns, max_pixels=policy.max_pixels, labelled=labelled)
-
-    if path.name.lower().endswith(TABLES) and path.is_file():
-        return table(path)
-    if told_by is None and path.is_dir() and (tables := divided_tables(path)):
-        return read_divided(tables, read=table)
-    named = {name: value for name, value in columns.items() if value not in (None, (), [])}
-    if path.suffix.lower() == ".npz":
-        named.pop("label", None)
-    for argument, value in named.items():
-        if value is not None:
-            raise SettingError(
-                f"{argument}={value!r} names a column of a table, but {source} is no table "
-                f"({', '.join(TABLES)}): leave {argument} out"
-            )
-    if builtin:
-        found = BUILTIN[str(source)]()
-        return found if labelled else Found(found.items, found.names, None, found.columns)
-    if path.is_dir():
-        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled, pattern=told_by)
-    if not path.exists():
+    kind, path = source_kind(source), Path(source)
+    by_pattern = None if pattern is None else Pattern(pattern)
+    if kind == "missing":
         raise DataError(
             f"there is no file or folder {str(source)!r}, and no built-in data set of that name: "
             f"{nearest(str(source), BUILTIN)}"
         )
-    if path.suffix.lower() == ".npz":
-        return read_arrays(path, label=columns["label"] or "y", labelled=labelled)
+    if by_pattern is not None and kind != "folder":
+        raise SettingError(
+            f"pattern={pattern!r} reads the names of the files in a folder, but {source} is not a folder: "
+            "leave pattern out"
+        )
+
+    def table(file: Path) -> Found:
+        return read_table(file, columns, max_pixels=policy.max_pixels, labelled=labelled)
+
+    if kind == "table":
+        return table(path)
+    if kind == "folder" and by_pattern is None and (tables := find_split_tables(path)):
+        return read_split_tables(tables, read=table)
+    _check_no_columns(source, columns, kind)
+    if kind == "builtin":
+        found = BUILTIN[str(source)]()
+        return found if labelled else Found(found.items, found.names, None, found.columns)
+    if kind == "folder":
+        return read_folder(path, max_pixels=policy.max_pixels, labelled=labelled, pattern=by_pattern)
+    if kind == "arrays":
+        return read_arrays(path, label=columns.label or "y", labelled=labelled)
     raise DataError(
-        f"{source} is no data set: expected a folder of folders of pictures, a table "
-        f"({', '.join(TABLES)}) or an .npz file"
+        f"{source} is not a data set: expected a folder of folders of pictures, a table "
+        f"({', '.join(TABLE_SUFFIXES)}) or an .npz file"
     )
+
+
+def _check_no_columns(source: str | Path, columns: TableColumns, kind: SourceKind) -> None:
+    """Raises a `SettingError` where a column is named for a source that has none."""
+    named = {
+        "label": None if kind == "arrays" else columns.label,
+        "path_column": columns.path,
+        "text_column": columns.text,
+        "features": columns.features or None,
+        "categories": columns.categories or None,
+    }
+    for argument, value in named.items():
+        if value is not None:
+            given = value if isinstance(value, str) else list(value)
+            raise SettingError(
+                f"{argument}={given!r} names a column of a table, but {source} is not a table "
+                f"({', '.join(TABLE_SUFFIXES)}): leave {argument} out"
+            )

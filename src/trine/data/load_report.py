@@ -1,4 +1,4 @@
-"""What loading is allowed to leave out, and what it found."""
+"""What loading may skip, and what it found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trine.data.image_decoding import MAX_PIXELS
 from trine.errors import SettingError, nearest
 
 Strictness = Literal["error", "skip"]
-"""Stop with one error that names what was found, or leave it out and say so in the report."""
+"""Stop with an error that lists what was found, or skip it and say so in the report."""
 
 Tolerance = Literal["error", "skip", "keep"]
 """As `Strictness`, or keep it and say so in the report."""
@@ -22,15 +22,16 @@ class LoadPolicy:
     """What to do with items that cannot, or perhaps should not, be used.
 
     Args:
-        unreadable: Pictures that are missing, no picture, damaged or too large; rows with an infinite
+        unreadable: Pictures that are missing, not a picture, damaged or too large; rows with an infinite
             feature.
-        missing: Rows with an empty feature, or NaN; an encoder fills what is kept with what is usual.
-        duplicates: One file listed more than once. "skip" keeps the first; where the copies name
-            different identities it keeps none of them, as nobody can tell which is right.
-        repeated: Items with the same content as another. "skip" keeps the first; where the copies have
+        missing: Rows with an empty feature or NaN; if they are kept, the encoder imputes the training
+            median.
+        duplicates: Files that are listed more than once. "skip" keeps the first; if the entries name
+            different identities it keeps none of them, since either may be wrong.
+        repeated: Items with the same content as another. "skip" keeps the first; if the copies have
             different identities it keeps none of them.
         unlabelled: Items without an identity.
-        singletons: Identities with one item, which can be no positive.
+        singletons: Identities with only one item, which has no positive.
         max_pixels: The most pixels that a picture may have, at most 89,478,485 (Pillow's limit).
 
     Raises:
@@ -57,7 +58,7 @@ class LoadPolicy:
         for name, known in choices.items():
             given = getattr(self, name)
             if given not in known:
-                raise SettingError(f"{name}={given!r} is no policy: {nearest(str(given), known)}")
+                raise SettingError(f"{name}={given!r} is not a policy: {nearest(str(given), known)}")
         if not 1 <= self.max_pixels <= MAX_PIXELS:
             raise SettingError(f"max_pixels={self.max_pixels} is out of range: expected 1 to {MAX_PIXELS}")
 
@@ -70,7 +71,7 @@ NOUNS: dict[Kind, tuple[str, str]] = {
 """What one item of a kind is called, and several."""
 
 STRICT = LoadPolicy()
-"""The default: anything that cannot be used is an error; identities with one item stay."""
+"""The default: items that cannot be used are an error; identities with one item are kept."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,17 @@ class LoadReport:
         identities: How many identities they have.
         fewest: The fewest items that an identity has; 0 without identities.
         most: The most items that an identity has; 0 without identities.
-        unreadable: Each item that was left out because it cannot be read, with the reason.
-        missing: Each item with a missing value, with its column; left out, unless the policy keeps it.
-        duplicates: Each item that names a file named before; left out, unless the policy keeps it.
-        unlabelled: Each item that was left out because it has no identity.
-        singletons: Each identity with one item; left out if the policy skips them.
-        repeated: Pairs of items with the same content: a later one and the first; left out if the policy
-            skips them.
-        conflicting: Those of `repeated` whose two items have different identities; with such a policy both
-            are left out.
-        policy: What was asked for.
-        notes: What else a user should know: files and columns that were not looked at.
+        unreadable: Each item that was skipped because it cannot be read, with the reason.
+        missing: Each item with a missing value, with its column; skipped, unless the policy keeps it.
+        duplicates: Each item whose file was listed before; skipped, unless the policy keeps it.
+        unlabelled: Each item that was skipped because it has no identity.
+        singletons: Each identity with only one item; skipped if the policy says so.
+        repeated: Pairs of items with the same content: a later one and the first; skipped if the policy says
+            so.
+        conflicting: Those of `repeated` whose two items have different identities; both are skipped if the
+            policy says so.
+        policy: The policy.
+        notes: What else to tell the user, such as files and columns that were skipped.
     """
 
     source: str
@@ -122,28 +123,36 @@ class LoadReport:
             head += f" of {known}, {size} {'each' if self.identities > 1 else 'in all'}"
         copies = [f"{later} = {first}" for later, first in self.repeated]
         crossing = [f"{later} = {first}" for later, first in self.conflicting]
-        left = "left out, " if self.policy.repeated == "skip" else ""
-        did = {"skip": "left out", "keep": "kept", "error": ""}
+        did = {"skip": "skipped: ", "keep": "kept: ", "error": ""}
+        skipped = did["skip"] if self.policy.repeated == "skip" else ""
         findings = [
-            ("left out, cannot be read", self.unreadable),
-            ("left out, no identity", self.unlabelled),
-            (f"{did[self.policy.missing]}, with missing values", self.missing),
-            (f"{did[self.policy.duplicates]}, file listed before", self.duplicates),
-            (f"{did[self.policy.singletons]}, identity with one {one}", self.singletons),
-            (f"{left}same content as another", copies),
-            (f"{left}same content under another identity", crossing),
+            ("skipped: ", "that cannot be read", self.unreadable),
+            ("skipped: ", "without an identity", self.unlabelled),
+            (did[self.policy.missing], "with missing values", self.missing),
+            (did[self.policy.duplicates], "listed more than once", self.duplicates),
+            (skipped, "with the same content as another", copies),
+            (skipped, "with the same content under another identity", crossing),
         ]
-        lines = [f"{name}: {len(found):,} ({some(found)})" for name, found in findings if found]
+        lines = [
+            f"{done}{count(len(found), one, what)} {why} ({some(found)})"
+            for done, why, found in findings
+            if found
+        ]
+        if self.singletons:
+            single = count(len(self.singletons), "identity", "identities")
+            lines.append(
+                f"{did[self.policy.singletons]}{single} with only one {one} ({some(self.singletons)})"
+            )
         return "\n  ".join([head, *lines, *self.notes])
 
 
 def count(number: int, one: str, many: str) -> str:
-    """Puts a number before the right form of a noun.
+    """Writes a number and a noun in the right form.
 
     Args:
         number: How many.
-        one: The noun for one.
-        many: The noun for none or several.
+        one: The singular.
+        many: The plural.
 
     Returns:
         Such as "1 identity" or "1,200 identities".
@@ -152,7 +161,7 @@ def count(number: int, one: str, many: str) -> str:
 
 
 def some(names: Sequence[str], *, limit: int = 3) -> str:
-    """Lists the first few names and counts the rest.
+    """Lists the first names and counts the rest.
 
     Args:
         names: The names.

@@ -1,4 +1,4 @@
-"""Which items are for training, for choosing settings, and for the final figures."""
+"""Splits of labelled items into training, validation and test."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import Dataset
-from trine.data.identity_lists import NamedIdentities, divided_by_names
+from trine.data.identity_lists import IdentityLists, split_by_lists
 from trine.data.load_report import count
 from trine.data.sources.folder import PARTS
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
 
 Method = Literal["auto", "identity", "stratified", "column", "named", "open"]
-"""How to divide; see `split`."""
+"""How to split; see `split`."""
 
-NOBODY = NamedIdentities()
+NO_LISTS = IdentityLists()
 
 ENOUGH_IDENTITIES = 20
-"""From so many identities on, "auto" keeps those of the test apart from those of training."""
+"""With at least this many identities, "auto" puts no identity into two parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ class Split:
     """Positions of the items of each part, ascending; no item is in two.
 
     Args:
-        train: The items to learn from.
-        validation: The items to choose settings and epochs by; may be empty.
-        test: The items that only the final figures see.
-        method: How they were divided: "identity", "stratified", "column", "named", "open", or "folds" (see
+        train: Items for training.
+        validation: Items to choose settings and epochs by; may be empty.
+        test: Items for the final metrics only.
+        method: How they were split: "identity", "stratified", "column", "named", "open", or "folds" (see
             `split_by_folds`).
     """
 
@@ -57,39 +57,38 @@ def split(
     validation: float = 0.0,
     seed: int = 0,
     unknown: int | Sequence[str | int] | None = None,
-    named: NamedIdentities = NOBODY,
+    named: IdentityLists = NO_LISTS,
 ) -> Split:
-    """Divides a data set into training, validation and test.
+    """Splits a data set into training, validation and test.
 
     - "identity": no identity is in two parts; the fractions are of the identities, and each part
-      gets at least two. The figures then speak of people, animals or products never seen.
-    - "stratified": every identity is divided by the fractions, to within one item, and has an item
-      in training. Items with the same value in the column "group" (one film, one visit) stay
-      together, and the fractions are met as nearly as that allows.
-    - "column": the column "split" says train, validation or test. Where it names no validation and
+      gets at least two. The metrics then hold for people, animals or products never seen in training.
+    - "stratified": every identity is split by the fractions, to within one item, and has an item in
+      training. Items with the same value in the column "group" (one film, one visit) stay together, and
+      the fractions are met as closely as that allows.
+    - "column": the column "split" says train, validation or test. If it has no validation and
       `validation` is not 0, that fraction of its training items is set apart: by identity if the
-      test's identities are not in training, else stratified.
-    - "open": some identities are `unknown`: all their items are in the test. The others are divided as by
-      "stratified". The figures then also say how well strangers are told from those who are known.
-    - "named": `named` says which identities are in which part; items of others are in none. Where it
-      names none for validation and `validation` is not 0, that fraction of its training identities is
-      set apart.
-    - "auto": "column" where there is one, else "identity" from 20 identities on, else "stratified".
+      identities of the test are not in training, else stratified.
+    - "open": some identities are `unknown`: all their items are in the test. The others are split as by
+      "stratified". The metrics then also say how well unknown identities are rejected.
+    - "named": `named` lists the identities of each part; items of others are in none. If it lists none
+      for validation and `validation` is not 0, that fraction of its training identities is set apart.
+    - "auto": "column" if there is one, else "identity" with at least 20 identities, else "stratified".
 
     Args:
         dataset: The labelled items.
-        method: How to divide.
+        method: How to split.
         test: The fraction for the test, in (0, 1); not used by "column" and "named".
         validation: The fraction for validation, in [0, 1).
-        seed: Another seed gives another division, the same seed the same one.
+        seed: The same seed gives the same split.
         unknown: For "open", the names of the identities that only the test has, or how many to draw.
-        named: The identities of each part, for "named" alone.
+        named: The identities of each part, for "named" only.
 
     Returns:
         The positions of the items of each part.
 
     Raises:
-        DataError: The data does not allow such a division.
+        DataError: The data does not allow such a split.
         SettingError: An argument is unknown or out of range, or does not belong to the method.
 
     Example:
@@ -99,29 +98,13 @@ def split(
         >>> parts.method, len(parts.train), len(parts.test)
         ('stratified', 1437, 360)
     """
-    if method not in get_args(Method):
-        raise SettingError(f"method={method!r} is no split: {nearest(method, get_args(Method))}")
-    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
-        raise SettingError(
-            f"test={test}, validation={validation}, seed={seed} cannot be used: expected test above "
-            "0, validation and seed not below 0, and something left for training"
-        )
-    if (unknown is None) == (method == "open"):
-        raise SettingError(
-            f"the {method} split and unknown={unknown!r} do not go together: name unknown identities, or say "
-            "how many to draw, with the open split alone"
-        )
-    if bool(named) != (method == "named") or bool(named.train) != bool(named.test):
-        raise SettingError(
-            f"method={method!r} with {len(named.train)} names of training identities and {len(named.test)} "
-            "of test identities: expected some of each with 'named', and none with another method"
-        )
+    _check_arguments(method, test, validation, seed, unknown, named)
     present = np.unique(dataset.labels)
     if len(present) < 2 or not dataset.identities:
         only = f" ({dataset.identity(0)!r})" if len(present) == 1 else ""
         raise DataError(
-            f"{dataset.root or 'the data'} has {count(len(present), 'identity', 'identities')} "
-            f"only{only}: expected at least two to tell apart"
+            f"{dataset.root or 'the data'} has only {count(len(present), 'identity', 'identities')}{only}: "
+            "expected at least two to tell apart"
         )
     if method == "auto":
         many = len(present) >= ENOUGH_IDENTITIES
@@ -131,7 +114,7 @@ def split(
     if method == "column":
         parts = _by_column(dataset, validation, seed)
     elif method == "named":
-        parts = divided_by_names(dataset, named)
+        parts = split_by_lists(dataset, named)
         if validation > 0 and not len(parts[1]):
             parts[:2] = _by_identity(dataset, parts[0], np.array([1 - validation, validation, 0.0]), seed)[:2]
     elif method == "identity":
@@ -143,10 +126,42 @@ def split(
     for part, name, wanted in zip(parts, ("training", "validation", "test"), fractions, strict=True):
         if not len(part) and wanted > 0 and not (name == "validation" and method in ("column", "named")):
             raise DataError(
-                f"the {method} split leaves nothing for {name}: expected identities with more items, "
+                f"the {method} split leaves no items for {name}: expected identities with more items, "
                 "or another method"
             )
     return Split(parts[0], parts[1], parts[2], method)
+
+
+def check_fractions(test: float, validation: float, seed: int) -> None:
+    """Raises a `SettingError` where fractions or the seed of a split are out of range."""
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
+        raise SettingError(
+            f"test={test}, validation={validation}, seed={seed} cannot be used: expected test above 0, "
+            "validation and seed of at least 0, and a remainder for training"
+        )
+
+
+def _check_arguments(
+    method: str,
+    test: float,
+    validation: float,
+    seed: int,
+    unknown: int | Sequence[str | int] | None,
+    named: IdentityLists,
+) -> None:
+    if method not in get_args(Method):
+        raise SettingError(f"method={method!r} is not a split: {nearest(method, get_args(Method))}")
+    check_fractions(test, validation, seed)
+    if (unknown is None) == (method == "open"):
+        raise SettingError(
+            f"the {method} split does not go with unknown={unknown!r}: give unknown identities, or how many "
+            "to draw, with the open split only"
+        )
+    if bool(named) != (method == "named") or bool(named.train) != bool(named.test):
+        raise SettingError(
+            f"method={method!r} with {len(named.train)} names of training identities and {len(named.test)} "
+            "of test identities: expected some of each with 'named', and none with another method"
+        )
 
 
 def _by_identity(
@@ -158,9 +173,9 @@ def _by_identity(
     if len(present) - sum(shares) < 2:
         parts = 1 + sum(share > 0 for share in shares)
         raise DataError(
-            f"an identity-disjoint split into {parts} parts cannot be made of {len(present)} "
-            f"identities: expected at least {2 * parts} and something left for training; "
-            "use method='stratified' or smaller fractions"
+            f"{len(present)} identities are too few for an identity-disjoint split into {parts} parts: "
+            f"expected at least {2 * parts}, and a remainder for training; use method='stratified' or "
+            "smaller fractions"
         )
     validation, test, train = np.split(present, np.cumsum(shares))
     return [indices[np.isin(labels, chosen)] for chosen in (train, validation, test)]
@@ -169,17 +184,17 @@ def _by_identity(
 def _stratified(
     dataset: Dataset, indices: NDArray[np.int64], fractions: NDArray[np.float64], seed: int
 ) -> list[NDArray[np.int64]]:
-    """Gives each group to a part that lacks most of what the group holds.
+    """Assigns each group to the part that lacks most of what the group holds.
 
-    An item without a group is a group of its own. Each part is then within one item of its share of
-    every identity, because it is only given an item while it lacks some of that identity.
+    An item without a group forms its own group. Each part is then within one item of its share of every
+    identity, because it only gets an item while it lacks items of that identity.
     """
     labels = dataset.labels[indices].tolist()
     column = dataset.columns.get("group")
     names = range(len(indices)) if column is None else column[indices].tolist()
     groups: dict[object, list[int]] = {}
     for place in np.random.default_rng([seed, 12]).permutation(len(indices)).tolist():
-        # An empty group says that nothing is known, not that such items belong together.
+        # An empty group means unknown, not that such items belong together.
         name = (place,) if names[place] in ("", None) else names[place]
         groups.setdefault(name, []).append(place)
     lack = {label: fractions * number for label, number in Counter(labels).items()}
@@ -190,8 +205,8 @@ def _stratified(
         held = Counter(labels[place] for place in places)
         if held.keys() <= trained:
             need = np.sum([number * lack[label] for label, number in held.items()], axis=0)
-            # Within one such group of the largest lack, the whole decides: else a small fraction of
-            # many small identities would always be rounded to nothing.
+            # Parts within one such group of the largest lack are compared by their total lack: else a
+            # small fraction of many small identities would always be rounded to nothing.
             close = (need > 0) & (need > need.max() - sum(number**2 for number in held.values()))
             part = int(np.argmax(np.where(close, lack_of_all / np.maximum(fractions, 1e-9), -np.inf)))
         else:
@@ -219,16 +234,16 @@ def _open(
         asked = [str(name) for name in unknown]
         for name in asked:
             if name not in names:
-                raise DataError(f"the data has no identity {name!r} to be unknown: {nearest(name, names)}")
+                raise DataError(f"unknown identity {name!r} is not in the data: {nearest(name, names)}")
         wanted = [dataset.identities.index(name) for name in asked]
-    strange = np.isin(dataset.labels[indices], wanted)
+    is_unknown = np.isin(dataset.labels[indices], wanted)
     if not wanted or len(present) - len(set(wanted)) < 2:
         raise DataError(
             f"{count(len(set(wanted)), 'unknown identity', 'unknown identities')} of {len(present)} cannot "
-            "be set apart: expected at least one, and two that are known"
+            "be set apart: expected at least one unknown identity and two known ones"
         )
-    train, validation, test = _stratified(dataset, indices[~strange], fractions, seed)
-    return [train, validation, np.sort(np.concatenate([test, indices[strange]]))]
+    train, validation, test = _stratified(dataset, indices[~is_unknown], fractions, seed)
+    return [train, validation, np.sort(np.concatenate([test, indices[is_unknown]]))]
 
 
 def _by_column(dataset: Dataset, validation: float, seed: int) -> list[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""A part of a data set: some identities, or a few items of each."""
+"""Subsets of a data set: some identities, or a few items of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trine.data.dataset import Dataset
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
 
-NAMED = 20
+LISTED = 20
 
 
 def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
@@ -18,13 +18,13 @@ def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
 
     Args:
         dataset: Labelled items.
-        identities: The names of those to take; a number is taken for its digits.
+        identities: Their names; numbers are allowed for names that are numbers.
 
     Returns:
         Their items, in the order of the data; identities keep their numbers.
 
     Raises:
-        DataError: The data has no such identity.
+        DataError: An identity is not in the data.
 
     Example:
         >>> from trine.data import load
@@ -40,20 +40,20 @@ def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
         if name not in there:
             known = sorted(there)
             phrase = nearest(name, known)
-            if len(known) > NAMED:
+            if len(known) > LISTED:
                 phrase = f"{phrase.partition('known: ')[0]}it has {len(known):,} others".strip()
-            raise DataError(f"{dataset.root or 'the data'} has no identity {name!r}; {phrase}")
+            raise DataError(f"identity {name!r} is not in {dataset.root or 'the data'}; {phrase}")
     numbers = [number for number, name in enumerate(dataset.identities) if name in set(wanted)]
     return dataset.subset(np.flatnonzero(np.isin(dataset.labels, numbers)))
 
 
 def few_of_each(labels: Int64[np.ndarray, " n"], *, most: int, seed: int = 0) -> Int64[np.ndarray, " m"]:
-    """Draws a few items of each identity: what few-shot learning learns from.
+    """Draws a few items of each identity, for few-shot learning.
 
     Args:
         labels: The identity of each item.
-        most: How many of an identity at most; those with fewer keep all.
-        seed: Another seed draws others, the same seed the same ones.
+        most: The most items of an identity; smaller identities keep all of theirs.
+        seed: The same seed draws the same items.
 
     Returns:
         Their positions, ascending.

@@ -1,4 +1,4 @@
-"""Rows of a table as items: numbers and texts, known by the names of their columns."""
+"""Rows of a table as items: numbers and texts in named columns."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Row = Mapping[str, float | str | None]
 class Table:
     """Rows of numbers and texts, one for each item; an item is a mapping from column to value.
 
-    Columns go by their names: an encoder that was trained on a table finds its own columns in another one
-    whatever their order, and whatever else is there.
+    An encoder that was trained on a table finds its columns in another table by their names, whatever their
+    order and whatever other columns there are.
 
     Args:
         columns: The values of each column: float64, NaN where one is missing; or texts, empty where one is
             missing.
-        features: The columns to learn from. Those of texts are categories.
+        features: The feature columns. Those of texts are categories.
 
     Raises:
         DataError: Columns differ in length, or a feature is no column.
@@ -49,12 +49,12 @@ class Table:
         for name, length in lengths.items():
             if length != lengths[first]:
                 raise DataError(
-                    f"the column {name!r} has {length} values and {first!r} {lengths[first]}: expected as "
-                    "many"
+                    f"column {name!r} has {length} values and column {first!r} has {lengths[first]}: "
+                    "expected columns of equal length"
                 )
         for name in self.features:
             if name not in self.columns:
-                raise DataError(f"there is no column {name!r} to learn from: {nearest(name, self.columns)}")
+                raise DataError(f"feature {name!r} is not a column: {nearest(name, self.columns)}")
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -72,11 +72,11 @@ class Table:
         """The features as float32, where all of them are numbers.
 
         Raises:
-            InputError: One holds texts.
+            InputError: A feature holds texts.
         """
         if self.categories:
             raise InputError(
-                f"the column {self.categories[0]!r} holds texts, and rows are numbers: read columns instead"
+                f"column {self.categories[0]!r} holds texts, and rows are numbers: use columns instead"
             )
         with np.errstate(over="ignore"):
             return np.stack([self.columns[name] for name in self.features], axis=1).astype(np.float32)
@@ -88,15 +88,15 @@ class Table:
 
 
 def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Table:
-    """Makes a table of rows that came one by one.
+    """Makes a table of single rows.
 
     Args:
-        rows: At least one.
-        names: The columns wanted; what else the rows have is not looked at.
+        rows: The rows; at least one.
+        names: The columns to take; others are ignored.
         first: The number of the first row, for errors.
 
     Returns:
-        The table; a column with a text in it is one of texts.
+        The table; a column with any text is a column of texts.
 
     Raises:
         InputError: A row lacks a column, or holds neither a number nor a text.
@@ -111,8 +111,8 @@ def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Ta
             value = row[name]
             if not isinstance(value, str | float | int | np.number | np.bool_ | None):
                 raise InputError(
-                    f"item {first + position} has a {type(value).__name__} in the column {name!r}, expected "
-                    "a number, a text, or None where it is missing"
+                    f"item {first + position} has a {type(value).__name__} in column {name!r}, expected a "
+                    "number, a text, or None for a missing value"
                 )
             values.append(value)
         columns[name] = _column(values)
@@ -120,7 +120,7 @@ def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Ta
 
 
 def is_numeric(values: NDArray[Any]) -> bool:
-    """Whether a column holds numbers, and not texts."""
+    """Whether a column holds numbers, not texts."""
     return values.dtype.kind in "fiub"
 
 

@@ -1,7 +1,7 @@
 """From what a source found to a data set that training can rely on.
 
-Everything that could fail later is looked for here, before training starts: every picture is decoded
-once, in a few threads. What is found is an error or is left out, as the policy says, and is named.
+Everything that could fail later is checked here, before training starts: every picture is decoded once,
+on all cores. Items that cannot be used are an error or are skipped, as the policy says, and are listed.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class Found:
 
     Args:
         items: The items.
-        names: The name of each item; names that come twice get their place behind them later.
-        labels: The identity of each item, empty where there is none; None where none is asked for.
-        columns: What else is known about each item.
+        names: The name of each item; the check makes repeated names unique.
+        labels: The identity of each item, empty where there is none; None if identities are not wanted.
+        columns: Further columns, with a value for each item.
         unreadable: Items that the source itself could not read, with the reason.
         missing: Items with a missing value, with the reason.
-        notes: What a user should know besides.
-        unlabelled: What is wrong with an item that has no identity.
+        notes: What else to tell the user.
+        unlabelled: What is wrong with an item without an identity.
     """
 
     items: Items
@@ -50,8 +50,8 @@ class Found:
     unlabelled: str = "without an identity"
 
 
-def natural(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Gives a sorting key that counts: "s2" stands before "s10", and -1 before 0.
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
+    """Returns a key that sorts numbers by value: "s2" before "s10", and -1 before 0.
 
     Args:
         name: The name to sort by.
@@ -60,7 +60,7 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
         A key for `sorted`.
 
     Example:
-        >>> sorted(["s10", "s2", "s1"], key=natural)
+        >>> sorted(["s10", "s2", "s1"], key=natural_key)
         ['s1', 's2', 's10']
     """
     if re.fullmatch(r"-?[0-9]{1,18}", name):
@@ -73,7 +73,7 @@ def natural(name: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, LoadReport]:
-    """Checks every item, and keeps the good ones.
+    """Checks every item, and keeps those that can be used.
 
     Args:
         found: What the source found.
@@ -84,65 +84,21 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         The data set, and the report of what was found.
 
     Raises:
-        DataError: Something was found that the policy does not allow, or nothing is left.
+        DataError: The policy does not allow something that was found, or nothing is left.
     """
-    names = _unique(found.names)
-    keep = np.ones(len(found.items), dtype=np.bool_)
-    nouns = NOUNS[found.items.kind]
-
-    def obey(setting: str, what: str, named: Sequence[str], nouns: tuple[str, str] = nouns) -> None:
-        if named and getattr(policy, setting) == "error":
-            kept = (", or keep them with ", Argument(setting, "keep")) if setting == "missing" else ()
-            raise DataError(
-                f"{source}: {count(len(named), *nouns)} {what}: {some(named)}; fix the data, "
-                f"or leave such {nouns[1]} out with ",
-                Argument(setting, "skip"),
-                *kept,
-            )
-
-    unlabelled = [i for i, label in enumerate(found.labels or ()) if not label]
-    if unlabelled and len(unlabelled) == len(keep):
-        raise DataError(
-            f"{source}: none of the {len(keep):,} {nouns[1]} has an identity, expected a label for each, "
-            "or one folder for each identity"
-        )
-    obey("unlabelled", found.unlabelled, [names[i] for i in unlabelled])
-    keep[unlabelled] = False
-
-    duplicates, ambiguous = _duplicates(found, keep)
-    obey("duplicates", "listed before", [names[i] for i in duplicates])
-    if policy.duplicates == "skip":
-        keep[duplicates + ambiguous] = False
-
-    unreadable, digests = _read(found, keep, policy.max_pixels)
-    failures = [f"{names[i]} ({why})" for i, why in sorted(unreadable.items())]
-    obey("unreadable", "that cannot be read", failures)
-    keep[list(unreadable)] = False
-
-    gaps = {i: why for i, why in sorted(found.missing.items()) if keep[i]}
-    incomplete = [f"{names[i]} ({why})" for i, why in gaps.items()]
-    obey("missing", "with missing values", incomplete)
-    if policy.missing == "skip":
-        keep[list(gaps)] = False
-
-    repeated = _repeated(found, digests, keep)
-    obey("repeated", "with the same content as another", [names[later] for later, _, _ in repeated])
-    if policy.repeated == "skip":
-        keep[[later for later, _, _ in repeated]] = False
-        keep[[first for _, first, crosses in repeated if crosses]] = False
-
-    singletons = _singletons(found, keep)
-    obey("singletons", f"with one {nouns[0]} only", list(singletons), ("identity", "identities"))
-    if policy.singletons == "skip":
-        keep[list(singletons.values())] = False
-
-    if not keep.any():
-        why = f": all {len(keep):,} {nouns[1]} were left out" if len(keep) else ""
-        first = f"; the first: {some(failures)}" if failures else ""
-        raise DataError(f"{source} holds nothing that can be used{why}{first}")
-    data = _assemble(found, names, keep, source)
+    checks = _Checks(found, source, policy)
+    unlabelled = checks.unlabelled()
+    duplicates = checks.duplicates()
+    unreadable, digests = checks.unreadable()
+    missing = checks.missing()
+    repeated = checks.repeated(digests)
+    singletons = checks.singletons()
+    if not checks.keep.any():
+        raise checks.nothing_left(unreadable)
     if policy.repeated == "keep":
-        repeated = _repeated(found, digests, keep)  # Among what the last policy left.
+        repeated = _repeated(found, digests, checks.keep)  # among the items that are left
+    names = checks.names
+    data = _assemble(found, names, checks.keep, source)
     sizes = np.bincount(data.labels) if data.identities else np.zeros(1, dtype=np.int64)
     return data, LoadReport(
         source=source,
@@ -151,9 +107,9 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         identities=len(data.identities),
         fewest=int(sizes.min()),
         most=int(sizes.max()),
-        unreadable=tuple(failures),
-        missing=tuple(incomplete),
-        duplicates=tuple(names[i] for i in sorted(duplicates + ambiguous)),
+        unreadable=tuple(unreadable),
+        missing=tuple(missing),
+        duplicates=tuple(names[i] for i in duplicates),
         unlabelled=tuple(names[i] for i in unlabelled),
         singletons=tuple(singletons),
         repeated=tuple((names[later], names[first]) for later, first, _ in repeated),
@@ -161,6 +117,94 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         policy=policy,
         notes=found.notes,
     )
+
+
+class _Checks:
+    """The checks of one load; each sees only the items that the ones before it kept.
+
+    Attributes:
+        names: A unique name of each item.
+        keep: Whether each item is kept.
+    """
+
+    def __init__(self, found: Found, source: str, policy: LoadPolicy) -> None:
+        self._found, self._source, self._policy = found, source, policy
+        self._nouns = NOUNS[found.items.kind]
+        self.names = _unique(found.names)
+        self.keep = np.ones(len(found.items), dtype=np.bool_)
+
+    def unlabelled(self) -> list[int]:
+        unlabelled = [i for i, label in enumerate(self._found.labels or ()) if not label]
+        if unlabelled and len(unlabelled) == len(self.keep):
+            raise DataError(
+                f"{self._source}: none of the {len(self.keep):,} {self._nouns[1]} has an identity, expected "
+                "a label for each, or one folder for each identity"
+            )
+        self._obey("unlabelled", unlabelled, self._found.unlabelled)
+        return unlabelled
+
+    def duplicates(self) -> list[int]:
+        duplicates, ambiguous = _duplicates(self._found, self.keep)
+        named = [self.names[i] for i in duplicates]
+        self._obey("duplicates", duplicates + ambiguous, "listed more than once", named=named)
+        return sorted(duplicates + ambiguous)
+
+    def unreadable(self) -> tuple[list[str], list[bytes | None]]:
+        reasons, digests = _read(self._found, self.keep, self._policy.max_pixels)
+        return self._with_reasons("unreadable", reasons, "that cannot be read"), digests
+
+    def missing(self) -> list[str]:
+        reasons = {i: why for i, why in self._found.missing.items() if self.keep[i]}
+        return self._with_reasons("missing", reasons, "with missing values")
+
+    def repeated(self, digests: Sequence[bytes | None]) -> list[tuple[int, int, bool]]:
+        repeated = _repeated(self._found, digests, self.keep)
+        later = [later for later, _, _ in repeated]
+        contradicted = [first for _, first, crosses in repeated if crosses]
+        named = [self.names[i] for i in later]
+        self._obey("repeated", later + contradicted, "with the same content as another", named=named)
+        return repeated
+
+    def singletons(self) -> list[str]:
+        singletons = _singletons(self._found, self.keep)
+        what, nouns = f"with only one {self._nouns[0]}", ("identity", "identities")
+        self._obey("singletons", [*singletons.values()], what, named=[*singletons], nouns=nouns)
+        return [*singletons]
+
+    def nothing_left(self, unreadable: Sequence[str]) -> DataError:
+        all_items = count(len(self.keep), *self._nouns)
+        why = f": {all_items} skipped" if len(self.keep) else ""
+        first = f"; cannot be read: {some(unreadable)}" if unreadable else ""
+        return DataError(f"{self._source} holds nothing that can be used{why}{first}")
+
+    def _with_reasons(self, setting: str, reasons: Mapping[int, str], what: str) -> list[str]:
+        named = [f"{self.names[i]} ({why})" for i, why in sorted(reasons.items())]
+        self._obey(setting, list(reasons), what, named=named)
+        return named
+
+    def _obey(
+        self,
+        setting: str,
+        positions: Sequence[int],
+        what: str,
+        *,
+        named: Sequence[str] | None = None,
+        nouns: tuple[str, str] | None = None,
+    ) -> None:
+        """Stops at items that cannot be used, or skips them, or keeps them, as the policy says."""
+        chosen = getattr(self._policy, setting)
+        named = [self.names[i] for i in positions] if named is None else named
+        if named and chosen == "error":
+            one, many = nouns or self._nouns
+            kept = (", or keep them with ", Argument(setting, "keep")) if setting == "missing" else ()
+            raise DataError(
+                f"{self._source}: {count(len(named), one, many)} {what}: {some(named)}; fix the data, or "
+                f"skip such {many} with ",
+                Argument(setting, "skip"),
+                *kept,
+            )
+        if chosen == "skip":
+            self.keep[list(positions)] = False
 
 
 def _unique(names: Sequence[str]) -> list[str]:
@@ -171,7 +215,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _duplicates(found: Found, keep: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-    """Finds the later listings of a file, and for `skip` the first ones that a later one contradicts."""
+    """Finds the later listings of a file, and the first ones that a later one contradicts."""
     if not isinstance(found.items, ImageFiles):
         return [], []
     first: dict[str, int] = {}
@@ -190,19 +234,19 @@ def _duplicates(found: Found, keep: NDArray[np.bool_]) -> tuple[list[int], list[
 
 
 def _singletons(found: Found, keep: NDArray[np.bool_]) -> dict[str, int]:
-    """Finds the identities with one item, and that item."""
+    """Finds the identities with only one item, and that item."""
     if found.labels is None:
         return {}
     held: dict[str, list[int]] = {}
     for index in np.flatnonzero(keep).tolist():
         held.setdefault(found.labels[index], []).append(index)
-    return {name: held[name][0] for name in sorted(held, key=natural) if len(held[name]) == 1}
+    return {name: held[name][0] for name in sorted(held, key=natural_key) if len(held[name]) == 1}
 
 
 def _read(
     found: Found, keep: NDArray[np.bool_], max_pixels: int
 ) -> tuple[dict[int, str], list[bytes | None]]:
-    """Reads every item once: those that cannot be read, and a digest of the others."""
+    """Reads every item once: why some cannot be read, and a digest of the others."""
     unreadable = {i: why for i, why in found.unreadable.items() if keep[i]}
     digests: list[bytes | None] = [None] * len(keep)
     wanted = [int(i) for i in np.flatnonzero(keep) if i not in unreadable]
@@ -243,7 +287,7 @@ def _read_files(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, 
         except Exception as error:
             return None, reason(error, max_pixels=max_pixels)
 
-    # Filters of warnings belong to the whole process, so they are set around the threads, not in them.
+    # Warning filters are global to the process, so they are set around the threads, not in them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", image_module.DecompressionBombWarning)
@@ -259,10 +303,10 @@ def _digest(content: memoryview) -> bytes:
 
 
 def _row_digests(table: Table) -> Iterator[bytes]:
-    """Digests of the features alone: rows may differ in what nothing is learned from."""
+    """Digests of the features only: rows may differ in columns that are not features."""
     numbers = [table.columns[name] for name in table.features if name not in table.categories]
     texts = [table.columns[name] for name in table.categories]
-    # Adding 0 makes one zero of the two that there are.
+    # Adding 0 turns -0.0 into 0.0.
     rows = np.stack(numbers, axis=1) + 0.0 if numbers else np.empty((len(table), 0))
     for row, *words in zip(np.ascontiguousarray(rows), *texts, strict=True):
         yield _digest(memoryview(row.tobytes() + "\0".join(words).encode()))
@@ -271,7 +315,7 @@ def _row_digests(table: Table) -> Iterator[bytes]:
 def _repeated(
     found: Found, digests: Sequence[bytes | None], keep: NDArray[np.bool_]
 ) -> list[tuple[int, int, bool]]:
-    """Pairs each kept item with the first kept one of the same content; true if identities differ."""
+    """Pairs each kept item with the first kept one of the same content; true where identities differ."""
     first: dict[bytes, int] = {}
     pairs = []
     for index in np.flatnonzero(keep).tolist():
@@ -290,7 +334,7 @@ def _assemble(found: Found, names: Sequence[str], keep: NDArray[np.bool_], sourc
         labels = np.full(len(kept), -1, dtype=np.int64)
     else:
         given = [found.labels[index] for index in kept.tolist()]
-        identities = sorted(set(given), key=natural)
+        identities = sorted(set(given), key=natural_key)
         number = {name: place for place, name in enumerate(identities)}
         labels = np.array([number[name] for name in given], dtype=np.int64)
     return Dataset(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data import Dataset, TripletSplit, questions
-from trine.data.sources.table import read_columns, strings
+from trine.data import Dataset, TripletSplit, question_numbers
 from trine.data.sources.triplets import COLUMNS
+from trine.data.table_file import TableFile
 from trine.errors import DataError, ModelError, require
 from trine.io import output_file
 from trine.pipelines.split_record import Part, name_of, run_of, trained_among
@@ -65,7 +65,7 @@ def judged_part(
         ModelError: The record of the judgements is damaged.
     """
     recorded, kind = _recorded(run_of(Path(run)), dataset)
-    asked = questions(np.concatenate([recorded, triplets]))
+    asked = question_numbers(np.concatenate([recorded, triplets]))
     before, now = asked[: len(recorded)], asked[len(recorded) :]
     part_at = np.full(int(asked.max(initial=-1)) + 1, -1, dtype=np.int64)
     part_at[before] = kind
@@ -94,8 +94,8 @@ def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], In
     if not path.is_file():
         return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)
     try:
-        table = read_columns(path, COLUMNS)
-        columns = [strings(table, name) for name in (*COLUMNS, "part")]
+        table = TableFile(path, of="triplet").read()
+        columns = [table.texts(name) for name in (*COLUMNS, "part")]
         kind = np.array([PARTS.index(part) for part in columns[3]], dtype=np.int64)
     except (DataError, KeyError, ValueError) as error:
         raise ModelError(f"{path} is damaged ({error}): delete it to evaluate with --part all") from error

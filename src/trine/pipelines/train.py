@@ -10,7 +10,7 @@ import numpy as np
 from trine.calibration import Calibration
 from trine.data import (
     Dataset,
-    NamedIdentities,
+    IdentityLists,
     PairTable,
     Split,
     TripletTable,
@@ -181,7 +181,7 @@ def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple
         validation=asked.validation,
         seed=seed,
         unknown=asked.unknown_identities,
-        named=NamedIdentities(asked.train_identities, asked.validation_identities, asked.test_identities),
+        named=IdentityLists(asked.train_identities, asked.validation_identities, asked.test_identities),
     )
     return parts, f"{parts.method}, seed {seed}"
 

@@ -18,7 +18,7 @@ COLUMNS = ("camera", "group", "split")
 """The optional columns that trine knows."""
 
 NAMES = ("names", "name", "item", "id")
-"""What an array that names the items may be called."""
+"""The usual names of an array that names the items."""
 
 
 def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found:
@@ -26,7 +26,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
 
     `x` is (N, D) numbers for vectors, or uint8 (N, height, width) or (N, height, width, channels)
     for pictures. `y` is (N,) integers or strings. Arrays called camera, group and split, (N,), are
-    columns; one called names, name, item or id, (N,), names the items.
+    columns; one named names, name, item or id, (N,), names the items.
 
     Args:
         path: The file.
@@ -34,7 +34,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
         labelled: Whether labels are wanted.
 
     Returns:
-        The items, named by the array that does so, or "item 0" and so on.
+        The items, named by the array of names, or "item 0" and so on.
 
     Raises:
         DataError: The file is damaged, an array is missing, or one has the wrong shape or type.
@@ -47,7 +47,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
             raise DataError(f"{path} has no array {name!r}: {nearest(name, held)}")
     x = arrays["x"]
     items, unreadable, missing = _items(path, x)
-    # Names of another number than the items are of something else, such as the identities.
+    # An array of another length names something else, such as the identities.
     naming = next((n for n in NAMES if n != label and n in arrays and arrays[n].shape == (len(x),)), None)
     for name in (*wanted[1:], *(name for name in COLUMNS if name in arrays)):
         if arrays[name].shape != (len(x),):
@@ -73,12 +73,12 @@ def array_names(path: Path) -> list[str]:
 
 
 def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Reads the wanted arrays; the others are named, with an empty array in their place."""
+    """Reads the wanted arrays; the others are listed with an empty array in their place."""
     try:
         with path.open("rb") as file:
             held = np.load(file, allow_pickle=False)
             if isinstance(held, np.ndarray):
-                raise DataError(f"{path} holds one array alone: save it with np.savez(x=..., y=...)")
+                raise DataError(f"{path} holds a single array: save it with np.savez(x=..., y=...)")
             return {name: held[name] if name in wanted else np.empty(0) for name in list(held.files)}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, DataError):
@@ -88,7 +88,7 @@ def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
                 f"{path} holds Python objects, which trine never unpickles: "
                 "save numbers or fixed-length strings"
             ) from error
-        raise DataError(f"{path} is no .npz file, or a damaged one: make it again") from error
+        raise DataError(f"{path} is not an .npz file, or it is damaged: write it again") from error
 
 
 def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int, str]]:
@@ -100,13 +100,13 @@ def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int
     if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[3] in (1, 3))):
         return ImageArray(x), {}, {}
     raise DataError(
-        f"{path}: 'x' is {x.dtype} of shape {x.shape}, expected numbers (N, D) for vectors, or "
+        f"{path}: 'x' is {x.dtype} with shape {x.shape}, expected numbers (N, D) for vectors, or "
         "uint8 (N, height, width) or (N, height, width, 1 or 3) for pictures"
     )
 
 
 def _first(found: NDArray[np.bool_], what: str) -> dict[int, str]:
-    """Names the first place of each row in which something was found."""
+    """Names the first entry of each row that was found."""
     rows = np.flatnonzero(found.any(axis=1)).tolist()
     return {row: f"x[{row}, {int(np.argmax(found[row]))}] {what}" for row in rows}
 

@@ -1,4 +1,4 @@
-"""Data sets that a name is enough for."""
+"""Built-in data sets, which are loaded by name."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def digits() -> Found:
     )
 
 
-PLACES = (-2, -1, 0, 1, 2)
-"""By how many pixels to the right a shifted digit stands; of 8, as 6 of 28 in Hadsell, Chopra, LeCun 2006."""
+SHIFTS = (-2, -1, 0, 1, 2)
+"""The shifts of a digit to the right, in pixels of 8; Hadsell, Chopra, LeCun 2006 shift by 6 of 28."""
 
 
 def shifted_digits() -> Found:
-    """Makes pictures that are one digit at several places: the fours and nines of `digits`, moved sideways.
+    """Makes pictures of shifted digits: the fours and nines of `digits`, moved sideways.
 
-    Each stands at five places of a picture of 8 × 12, up to two pixels to either side; the identity is the
-    digit that was moved, not what it reads. So nothing but knowing which pictures are the same digit says
-    that being moved does not matter (Hadsell, Chopra, LeCun 2006, section 3.3).
+    Each digit appears five times in a picture of 8 × 12, shifted by up to two pixels to either side; the
+    identity is the scan, not its class. So only the labels say that a shift does not matter (Hadsell,
+    Chopra, LeCun 2006, section 3.3).
 
     Returns:
         1,805 pictures of 361 identities, such as "4 (item 12)".
@@ -70,38 +70,41 @@ def shifted_digits() -> Found:
     still = digits()
     assert isinstance(still.items, ImageArray)
     assert still.labels is not None
-    chosen = [at for at, label in enumerate(still.labels) if label in ("4", "9")]
-    room = max(PLACES)
-    moved = np.zeros((len(chosen), len(PLACES), 8, 8 + 2 * room), dtype=np.uint8)
-    for number, place in enumerate(PLACES):
-        moved[:, number, :, room + place : room + place + 8] = still.items.pixels[chosen, :, :, 0]
+    scans = [at for at, label in enumerate(still.labels) if label in ("4", "9")]
+    room = max(SHIFTS)
+    moved = np.zeros((len(scans), len(SHIFTS), 8, 8 + 2 * room), dtype=np.uint8)
+    for number, shift in enumerate(SHIFTS):
+        moved[:, number, :, room + shift : room + shift + 8] = still.items.pixels[scans, :, :, 0]
     return Found(
         items=ImageArray(moved.reshape(-1, *moved.shape[2:])),
-        names=[f"{still.names[at]} moved by {place}" for at in chosen for place in PLACES],
-        labels=[f"{still.labels[at]} ({still.names[at]})" for at in chosen for _ in PLACES],
+        names=[f"{still.names[at]} moved by {shift}" for at in scans for shift in SHIFTS],
+        labels=[f"{still.labels[at]} ({still.names[at]})" for at in scans for _ in SHIFTS],
     )
 
 
-def fashion_mnist() -> Found:
+def fashion_mnist(package: Path = FASHION_MNIST_PACKAGE) -> Found:
     """Reads Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 70,000 grey pictures of 28 × 28.
 
-    It is read from the Debian package where that is installed, else from the copy under
-    `$TRINE_DATA` or ~/.cache/trine, which torchvision downloads when there is none.
+    It is read from the Debian package if that is installed, else from the copy under `$TRINE_DATA` or
+    ~/.cache/trine, which torchvision downloads if there is none.
+
+    Args:
+        package: Where the Debian package puts the files.
 
     Returns:
-        The pictures, labelled with the names of the clothes; 60,000 are "train" and 10,000 "test" in
+        The pictures, labelled with the names of the classes; 60,000 are "train" and 10,000 "test" in
         the column "split".
 
     Raises:
         DataError: There is no copy and none could be downloaded, or the copy is damaged.
     """
-    folder = _fashion_mnist_folder()
+    folder = _fashion_mnist_folder(package)
     parts = [("train", "train"), ("t10k", "test")]
     pixels = [_idx(folder, f"{name}-images-idx3-ubyte", dimensions=3) for name, _ in parts]
     labels = [_idx(folder, f"{name}-labels-idx1-ubyte", dimensions=1) for name, _ in parts]
     for images, numbers in zip(pixels, labels, strict=True):
         if len(images) != len(numbers) or numbers.max(initial=0) >= len(FASHION_MNIST_CLASSES):
-            raise DataError(f"pictures and labels in {folder} do not fit: remove it and load again")
+            raise DataError(f"pictures and labels in {folder} do not match: delete it and load again")
     both = np.concatenate(pixels)
     return Found(
         items=ImageArray(both),
@@ -116,13 +119,13 @@ BUILTIN: dict[str, Callable[[], Found]] = {
     "shifted-digits": shifted_digits,
     "fashion-mnist": fashion_mnist,
 }
-"""The names, and what reads each."""
+"""The name of each, and the function that reads it."""
 
 
-def _fashion_mnist_folder() -> Path:
+def _fashion_mnist_folder(package: Path) -> Path:
     root = Path(os.environ.get("TRINE_DATA") or Path.home() / ".cache" / "trine")
     downloaded = root / "FashionMNIST" / "raw"
-    for folder in (FASHION_MNIST_PACKAGE, downloaded):
+    for folder in (package, downloaded):
         if all(_find(folder, f"{part}-images-idx3-ubyte") for part in ("train", "t10k")):
             return folder
     try:
@@ -148,14 +151,14 @@ def _idx(folder: Path, name: str, *, dimensions: int) -> UInt8[np.ndarray, "..."
     """Reads the idx format: magic 0, 0, 8 (uint8), dimensions, big-endian sizes, values."""
     path = _find(folder, name)
     if path is None:
-        raise DataError(f"{folder} has no {name}: remove the folder and load again")
+        raise DataError(f"{folder} has no {name}: delete the folder and load again")
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged: remove it and load again") from error
+        raise DataError(f"{path} is damaged: delete it and load again") from error
     start = 4 + 4 * dimensions
     shape = tuple(np.frombuffer(content[4:start], dtype=">u4").tolist())
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) - start != np.prod(shape):
-        raise DataError(f"{path} is damaged: remove it and load again")
+        raise DataError(f"{path} is damaged: delete it and load again")
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

@@ -1,7 +1,9 @@
-"""A table of what is known about users or items beforehand: numbers, categories, and several at once."""
+"""A table about users or items: features to learn from, or metadata to keep in a gallery."""
 
 from __future__ import annotations
 
+import datetime
+import decimal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +12,22 @@ from typing import Any
 import numpy as np
 
 from trine.data.load_report import some
-from trine.data.sources.interactions import ITEMS, USERS, column_of, table_header
-from trine.data.sources.table import numbers, read_columns, strings
+from trine.data.sources.interactions import ITEMS, USERS
+from trine.data.table_file import Columns, TableFile
 from trine.errors import DataError
-from trine.shapes import Float32
+from trine.shapes import Float32, Int64
+
+ITEM = "item"
+"""The column of a table of metadata that names the items."""
 
 TITLES = ("title", "name")
-"""The names of a column that says what an item is called; it is shown, and is no feature."""
+"""The usual names of a column of titles; titles are shown, and are not features."""
 
-BETWEEN = "|"
-"""What stands between the values of a cell that has several."""
+SEPARATOR = "|"
+"""What separates the values of a cell that has several."""
 
 MOST_VALUES = 2_000
-"""How many different values a column may have to be a feature: text of any kind has more."""
+"""The most distinct values of a column that is taken as a feature: free text has more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +35,11 @@ class Features:
     """What is known about each user, or each item.
 
     Attributes:
-        columns: What each column of `values` says, such as `"genres=Comedy"` or `"year"`.
-        values: A number is standardised, and 0 where it is not known; a category is 1 in the column of its
+        columns: The meaning of each column of `values`, such as `"genres=Comedy"` or `"year"`.
+        values: A number is standardised, and 0 where it is missing; a category is 1 in the column of its
             value, or 1/c in each of c.
-        titles: What each is called, where the table says.
-        notes: What was not used, and who the table does not know.
+        titles: The title of each, if the table has titles.
+        notes: Columns that were skipped, and how many users or items the table lacks.
     """
 
     columns: tuple[str, ...]
@@ -46,83 +51,86 @@ class Features:
 def read_features(
     path: str | Path, names: Sequence[str], *, of: str = "item", only: Sequence[str] | None = None
 ) -> Features:
-    """Reads what a table says about some users or items.
+    """Reads the features of some users or items.
 
     Args:
-        path: The table: .csv, .tsv (either also with .gz) or .parquet, a row for each, its id in a column
-            called as in a table of interactions. Several values of one cell stand as in `Comedy|Drama`.
-        names: The ids, in the order of the result; other rows of the table are not looked at.
+        path: The table: .csv, .tsv (either also with .gz) or .parquet, with one row for each, and the id
+            in a column named as in a table of interactions. Several values of a cell are written
+            `Comedy|Drama`.
+        names: The ids, in the order of the result; other rows of the table are ignored.
         of: `"item"` or `"user"`.
-        only: The columns to take; None takes all but id and title, and leaves out text that hardly repeats.
+        only: The columns to take; None takes all but id and title, and skips text that hardly repeats.
 
     Returns:
-        A row for each of the names; zeros for those that the table does not know.
+        A row for each of the names; zeros for those that are not in the table.
 
     Raises:
-        DataError: There is no such table, it is damaged, a column is missing, an id comes twice, or the table
-            knows none of the names.
+        DataError: There is no such table, it is damaged, a column is missing, an id is repeated, or none of
+            the names are in the table.
         MissingDependencyError: pyarrow is not installed.
     """
-    path = Path(path)
-    header = table_header(path, f"{of}s")
-    key = column_of(path, header, None, ITEMS if of == "item" else USERS, of)
-    assert key is not None
-    title = next((name for name in header if name.lower() in TITLES), None) if of == "item" else None
-    for name in only or ():
-        column_of(path, header, name, (), "features")
-    wanted = [name for name in header if name not in (key, title)] if only is None else list(only)
-    table = read_columns(path, [name for name in (key, title) if name is not None])
-    rows = _rows(path, strings(table, key), names, of)
+    file = TableFile(path, of=of)
+    key = file.column(None, ITEMS if of == "item" else USERS, how=f"rename the column of {of} ids")
+    title = file.known_as(TITLES) if of == "item" else None
+    wanted = [name for name in file.names if name not in (key, title)] if only is None else list(only)
+    for name in wanted:
+        file.column(name)
+    table = file.read(text=[name for name in (key, title) if name is not None])
+    rows = _rows(file, table.texts(key), names)
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise DataError(
-            f"{path} knows none of the {len(names):,} {of}s, such as {names[0]!r}: look at {key!r}"
+            f"{path} has none of the {len(names):,} {of}s, such as {names[0]!r}: check its column {key!r}"
         )
-    parts: list[tuple[list[str], np.ndarray]] = []
-    unused = []
-    for name in wanted:
-        made = _encoded(table, name, rows[known], asked=only is not None)
-        if made is None:
-            unused.append(name)
-        else:
-            parts.append(made)
+    encoded = {name: _encoded(table, name, rows[known], always=only is not None) for name in wanted}
+    parts = [part for part in encoded.values() if part is not None]
     values = np.zeros((len(names), sum(part.shape[1] for _, part in parts)), dtype=np.float32)
     if parts:
         values[known] = np.concatenate([part for _, part in parts], axis=1)
-    texts = None if title is None else strings(table, title)
+    texts = None if title is None else table.texts(title)
     titles = None if texts is None else tuple(texts[row] if row >= 0 else "" for row in rows)
     notes = []
     if len(known) < len(names):
-        notes.append(f"{path} does not know {len(names) - len(known):,} of the {len(names):,} {of}s")
-    if unused:
-        notes.append(f"columns of {path} whose text hardly repeats, not looked at: {some(unused, limit=6)}")
+        notes.append(f"{path} lacks {len(names) - len(known):,} of the {len(names):,} {of}s")
+    if skipped := [name for name, part in encoded.items() if part is None]:
+        notes.append(f"skipped: columns of {path} whose text hardly repeats ({some(skipped, limit=6)})")
     return Features(tuple(each for columns, _ in parts for each in columns), values, titles, tuple(notes))
 
 
-def _rows(path: Path, ids: list[str], names: Sequence[str], of: str) -> np.ndarray:
+def _rows(file: TableFile, ids: list[str], names: Sequence[str]) -> Int64[np.ndarray, " n"]:
     """The row of each name; −1 where there is none."""
-    place: dict[str, int] = {}
-    for row, name in enumerate(ids):
-        if name in place:
-            raise DataError(
-                f"{path}, row {row + 1}: the {of} {name!r} is in row {place[name] + 1} already; leave one out"
-            )
-        place[name] = row
+    place = _places(file, ids)
     return np.array([place.get(name, -1) for name in names], dtype=np.int64)
 
 
-def _encoded(table: Any, name: str, rows: np.ndarray, *, asked: bool) -> tuple[list[str], np.ndarray] | None:
-    given = numbers(table, name)
+def _places(file: TableFile, ids: list[str]) -> dict[str, int]:
+    """The row of each id, counted from 0; a `DataError` where one is repeated."""
+    place: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        before = place.setdefault(name, row)
+        if before != row:
+            raise DataError(
+                f"{file.path}, row {row + 1} repeats the {file.of} {name[:80]!r} of row {before + 1}: "
+                "remove one of the two"
+            )
+    return place
+
+
+def _encoded(
+    table: Columns, name: str, rows: Int64[np.ndarray, " n"], *, always: bool
+) -> tuple[list[str], Float32[np.ndarray, "n f"]] | None:
+    """Names and values of the features that a column becomes; None for text that hardly repeats."""
+    given = table.numbers(name)
     if given is not None:
         taken = given[rows]
         finite = np.isfinite(taken)
         mean, deviation = (taken[finite].mean(), taken[finite].std()) if finite.any() else (0.0, 0.0)
         scaled = np.where(finite, taken - mean, 0.0) / (deviation if deviation > 0 else 1.0)
         return [name], scaled[:, None].astype(np.float32)
-    cells = strings(table, name)
-    several = [sorted({part for part in cells[row].split(BETWEEN) if part}) for row in rows]
+    cells = table.texts(name)
+    several = [sorted({part for part in cells[row].split(SEPARATOR) if part}) for row in rows]
     values = sorted({part for parts in several for part in parts})
-    if not asked and (len(values) > MOST_VALUES or 2 * len(values) > len(rows)):
+    if not always and (len(values) > MOST_VALUES or 2 * len(values) > len(rows)):
         return None
     column = {value: at for at, value in enumerate(values)}
     made = np.zeros((len(rows), len(values)), dtype=np.float32)
@@ -130,3 +138,47 @@ def _encoded(table: Any, name: str, rows: np.ndarray, *, asked: bool) -> tuple[l
         for part in parts:
             made[row, column[part]] = 1 / len(parts)
     return [f"{name}={value}" for value in values], made
+
+
+def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
+    r"""Reads the metadata of items, by their names: for `Gallery.enrol_dataset`.
+
+    Numbers and booleans are kept as they are; dates become texts such as "2024-05-31", which sort in the
+    order of time. An empty cell sets nothing.
+
+    Args:
+        path: A table (.csv, .tsv, either also with .gz, or .parquet) with a column "item".
+
+    Returns:
+        For each item its values by column.
+
+    Raises:
+        DataError: The file is missing, not a table or damaged, has no column "item", or repeats an item.
+        MissingDependencyError: pyarrow is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "about.csv"
+        ...     _ = path.write_text("item,year,day\nann/1.png,2024,2024-05-31\nbob/1.png,2023,\n")
+        ...     read_metadata(path)
+        {'ann/1.png': {'year': 2024, 'day': '2024-05-31'}, 'bob/1.png': {'year': 2023}}
+    """
+    file = TableFile(path)
+    file.column(ITEM)
+    table = file.read(text=[ITEM])
+    items = table.texts(ITEM)
+    _places(file, items)
+    found: dict[str, dict[str, Any]] = {item: {} for item in items}
+    for name in file.names:
+        if name != ITEM:
+            for item, value in zip(items, table.values(name), strict=True):
+                if value is not None and value == value and value != "":
+                    found[item][name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return float(value) if isinstance(value, decimal.Decimal) else value

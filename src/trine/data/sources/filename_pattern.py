@@ -1,4 +1,4 @@
-"""What the names of files say about them: identity, camera and group, by a pattern."""
+"""Identity, camera and group from the names of files, by a pattern."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ FIELDS = (IDENTITY, *COLUMNS, ANYTHING)
 
 @dataclass(frozen=True)
 class Pattern:
-    """How the names of files are to be read.
+    """How to read the names of files.
 
     Args:
-        text: Text in which `{identity}`, `{camera}`, `{group}` and `{*}` (anything, even nothing) stand
-            for what changes from file to file. A field ends where the text behind it begins for the first
-            time, and never spans two folders. A pattern with n slashes is held against the last n + 1
-            parts of a path; without its ending, unless the pattern ends in that of a picture.
+        text: Text with the fields `{identity}`, `{camera}`, `{group}` and `{*}` (anything, even nothing). A
+            field ends at the first occurrence of the text that follows it, and never spans two folders. A
+            pattern with n slashes is matched against the last n + 1 parts of a path; without the suffix,
+            unless the pattern ends in that of a picture.
 
     Raises:
-        SettingError: The text has an unknown field, one twice, none for the identity, two side by side, or
-            a brace that belongs to none.
+        SettingError: The text has an unknown field, a repeated one, none for the identity, two side by side,
+            or a brace outside a field.
 
     Example:
         >>> Pattern("{identity}_c{camera}s{*}").read("query/0002_c1s1_000451_03.jpg")
@@ -47,32 +47,30 @@ class Pattern:
                 raise SettingError(f"{start} has {{{field}}} twice: leave one, or write {{*}} for the other")
         if IDENTITY not in fields:
             raise SettingError(
-                f"{start} does not say where the identity is: write {{identity}} there, as in "
+                f"{start} does not say where the identity is: add {{identity}}, as in "
                 "'{identity}_c{camera}_{*}'"
             )
         if re.search(r"[{}]", re.sub(r"\{[^{}]*\}", "", self.text)):
-            raise SettingError(
-                f"{start} has a brace that belongs to no field: write one such as {{identity}}"
-            )
+            raise SettingError(f"{start} has a brace outside a field: a field is written as {{identity}}")
         if side := re.search(r"\{[^{}]*\}\{[^{}]*\}", self.text):
             raise SettingError(
-                f"{start} has nothing between the fields in {side[0]}, so nobody can tell where one ends: "
-                "write the text that parts them, or one field in place of the two"
+                f"{start} has nothing between the fields in {side[0]}, so it is unclear where one ends: "
+                "add the text that separates them, or replace both with one field"
             )
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What it says about a file beside the identity: camera, group."""
+        """The fields other than the identity that it has: camera, group."""
         return tuple(name for name in COLUMNS if f"{{{name}}}" in self.text)
 
     def read(self, path: str) -> dict[str, str] | None:
-        """Reads what the name of a file says.
+        """Reads the fields in the name of a file.
 
         Args:
             path: The file, relative to the folder, with forward slashes.
 
         Returns:
-            Each field and its text; None where the name does not fit.
+            Each field and its text; None if the name does not match.
         """
         whole = PurePosixPath(self.text).suffix.lower() in SUFFIXES
         name = path if whole else str(PurePosixPath(path).with_suffix(""))

@@ -1,4 +1,4 @@
-"""A folder of pictures, whose folders, or file names by a pattern, tell the identities."""
+"""A folder of pictures, with identities from its folders, or from file names by a pattern."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trine.data.dataset import ImageFiles
 from trine.data.image_decoding import SUFFIXES
 from trine.data.load_report import count, some
 from trine.data.sources.filename_pattern import IDENTITY, Pattern
-from trine.data.validation import Found, natural
+from trine.data.validation import Found, natural_key
 from trine.errors import DataError
 
 PARTS = {
@@ -25,7 +25,7 @@ PARTS = {
     "test": "test",
     "testing": "test",
 }
-"""Names of the parts that data comes divided into, in lower case, and what trine calls them."""
+"""The usual names of the parts of a data set, in lower case, and trine's name of each."""
 
 
 def read_folder(
@@ -33,64 +33,56 @@ def read_folder(
 ) -> Found:
     """Lists the pictures of a folder; the folder right below `root` names the identity.
 
-    Pictures may lie deeper. Hidden files and files that are no pictures by their ending are passed
-    over and counted. Where the folders right below `root` are called train, test and perhaps
-    validation, they are the column "split", and the identity is the folder below them.
+    Pictures may lie deeper. Hidden files are ignored; files without the suffix of a picture are skipped and
+    counted. If the folders right below `root` are named train, test and optionally validation, they become
+    the column "split", and the identity is the folder below them.
 
     Args:
         root: The folder.
         max_pixels: The most pixels that a picture may have.
         labelled: Whether folders name identities.
-        pattern: How the names of the files tell the identities, and more; None leaves it to the folders.
+        pattern: How to read identities and columns from the file names; None takes them from the folders.
 
     Returns:
         The pictures, in the natural order of their paths.
 
     Raises:
-        DataError: There is no picture, or none whose name fits the pattern.
+        DataError: There is no picture, or no name matches the pattern.
     """
     pictures, others = _walk(root)
     if not pictures:
-        endings = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        seen = f"; it has {_endings(others)}" if others else ""
-        raise DataError(f"{root} holds no picture ({endings}){seen}")
+        suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        seen = f"; it has {count(len(others), 'other file', 'other files')} ({_by_suffix(others)})"
+        raise DataError(f"{root} holds no pictures ({suffixes}){seen if others else ''}")
     relative = sorted(
         (path.relative_to(root).as_posix() for path in pictures),
-        key=lambda name: [natural(part) for part in name.split("/")],
+        key=lambda name: [natural_key(part) for part in name.split("/")],
     )
     names = [name.split("/") for name in relative]
-    notes = [f"not looked at: {_endings(others)}"] if others else []
+    notes = []
+    if others:
+        files = count(len(others), "file that is not an image", "files that are not images")
+        notes.append(f"skipped: {files} ({_by_suffix(others)})")
     columns = {}
-    divided = labelled and _divided(names, deep=1 if pattern is None else 0)
-    if divided:
+    is_split = labelled and _is_split(names, deep=1 if pattern is None else 0)
+    if is_split:
         columns["split"] = np.array([PARTS[parts[0].lower()] for parts in names])
-        notes.append(f"divided by its folders into {', '.join(sorted({p[0] for p in names}))}")
+        notes.append(f"split by its folders into {', '.join(sorted({p[0] for p in names}))}")
+    items = ImageFiles(tuple(root / name for name in relative), max_pixels)
     if pattern is not None:
-        labels, told = _told(root, relative, pattern)
-        return Found(
-            items=ImageFiles(tuple(root / name for name in relative), max_pixels),
-            names=relative,
-            labels=labels,
-            columns=columns | told,
-            notes=tuple(notes),
-            unlabelled=f"whose name does not fit the pattern {pattern.text!r}",
-        )
-    depth = 1 if divided else 0
+        labels, from_names = _from_names(root, relative, pattern)
+        unlabelled = f"whose name does not match the pattern {pattern.text!r}"
+        return Found(items, relative, labels, columns | from_names, notes=tuple(notes), unlabelled=unlabelled)
+    depth = 1 if is_split else 0
     if labelled and len({parts[0] for parts in names}) == 1 and min(map(len, names)) > 2:
         below = root / names[0][0]
-        notes.append(f"one identity; if the folders inside {names[0][0]} are the identities, load {below}")
+        notes.append(f"only one identity; if the folders in {names[0][0]} are the identities, load {below}")
     labels = [parts[depth] if len(parts) > depth + 1 else "" for parts in names]
-    return Found(
-        items=ImageFiles(tuple(root / name for name in relative), max_pixels),
-        names=relative,
-        labels=labels if labelled else None,
-        columns=columns,
-        notes=tuple(notes),
-    )
+    return Found(items, relative, labels if labelled else None, columns, notes=tuple(notes))
 
 
 def _walk(root: Path) -> tuple[list[Path], list[Path]]:
-    """Lists the pictures and the other files, following links but never in a circle."""
+    """Lists the pictures and the other files; links are followed, but never in a circle."""
     pictures: list[Path] = []
     others: list[Path] = []
     seen: set[str] = set()
@@ -112,27 +104,28 @@ def _refuse(error: OSError) -> None:
     raise DataError(f"the folder {error.filename} cannot be read: {error.strerror}")
 
 
-def _told(root: Path, names: list[str], pattern: Pattern) -> tuple[list[str], dict[str, NDArray[np.str_]]]:
-    """The identity and the columns that each name tells; empty where it does not fit."""
+def _from_names(
+    root: Path, names: list[str], pattern: Pattern
+) -> tuple[list[str], dict[str, NDArray[np.str_]]]:
+    """The identity and the columns in each name; empty where it does not match."""
     read = [pattern.read(name) for name in names]
     if not any(read):
         raise DataError(
-            f"none of the {count(len(names), 'picture', 'pictures')} of {root} fits the pattern "
+            f"none of the {count(len(names), 'picture', 'pictures')} of {root} matches the pattern "
             f"{pattern.text!r}: the first is {names[0]!r}"
         )
-    told = [fields or {} for fields in read]
-    columns = {name: np.array([fields.get(name, "") for fields in told]) for name in pattern.columns}
-    return [fields.get(IDENTITY, "") for fields in told], columns
+    matched = [fields or {} for fields in read]
+    columns = {name: np.array([fields.get(name, "") for fields in matched]) for name in pattern.columns}
+    return [fields.get(IDENTITY, "") for fields in matched], columns
 
 
-def _divided(names: list[list[str]], *, deep: int) -> bool:
-    """Whether the first folders are parts; below them there are at least `deep` more."""
+def _is_split(names: list[list[str]], *, deep: int) -> bool:
+    """Whether the top folders are parts, with at least `deep` more folders below them."""
     first = {parts[0].lower() for parts in names}
     parts = {PARTS.get(name) for name in first}
     return "train" in parts and len(parts) > 1 and None not in parts and min(map(len, names)) > 1 + deep
 
 
-def _endings(others: list[Path]) -> str:
+def _by_suffix(others: list[Path]) -> str:
     kinds = Counter(path.suffix.lower() or path.name for path in others)
-    listed = [f"{number:,} {kind}" for kind, number in kinds.most_common()]
-    return f"{count(len(others), 'other file', 'other files')} ({some(listed)})"
+    return some([f"{number:,} {kind}" for kind, number in kinds.most_common()])

@@ -1,4 +1,4 @@
-"""A list of pairs to judge: the format of Labeled Faces in the Wild, or a table of a, b, same and fold."""
+"""A list of pairs to verify: in the format of Labeled Faces in the Wild, or a table of a, b, same, fold."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data.item_lookup import Places
-from trine.data.sources.table import SUFFIXES, header, read_columns, strings
+from trine.data.item_lookup import ItemLookup
+from trine.data.table_file import TableFile, is_table
 from trine.errors import DataError
 from trine.shapes import Bool, Int64
 
 COLUMNS = ("a", "b", "same")
-"""The columns that a table of pairs has; "fold" is read where it has one, others are not looked at."""
+"""The columns of a table of pairs; "fold" is read if there is one, others are ignored."""
 
 _VERDICTS = {"1": True, "true": True, "0": False, "false": False}
 
@@ -24,15 +24,15 @@ class PairTable:
     """Pairs of items by their names, and whether each is of one identity.
 
     Attributes:
-        source: Where they come from: the first words of an error.
+        source: Where they come from, for errors.
         a: The name of one item of each pair.
         b: The name of the other.
         same: Whether they are of one identity.
-        fold: The fold of each pair, numbered from 0 in the order they come; None without folds.
+        fold: The fold of each pair, numbered from 0 in order of appearance; None without folds.
         unit: What the source counts: rows of a table, or lines.
         first: The number of the first pair's row or line.
-        fold_names: What the source calls its folds, in the order of their numbers; a list in the format of
-            Labeled Faces in the Wild counts them from "1".
+        fold_names: The source's own names of the folds, in the order of their numbers; a list in the format
+            of Labeled Faces in the Wild counts them from "1".
     """
 
     source: str
@@ -58,19 +58,22 @@ class PairTable:
             For each pair the positions of its two items among the names.
 
         Raises:
-            DataError: A name is no item of the data, or more than one.
+            DataError: A name is unknown or ambiguous.
 
         Example:
             >>> table = PairTable("pairs.csv", ("ann/1",), ("bob/2.png",), np.array([False]), None)
             >>> table.positions(["ann/1.png", "bob/1.png", "bob/2.png"]).tolist()
             [[0, 2]]
         """
-        places = Places(names)
+        lookup = ItemLookup(names)
         found = np.empty((len(self), 2), dtype=np.int64)
         for row, pair in enumerate(zip(self.a, self.b, strict=True)):
-            where = f"{self.source}, {self.unit} {self.first + row}"
-            found[row] = [places.find(name, where=where) for name in pair]
+            found[row] = [lookup.find(name, where=f"{self.where(row)}:") for name in pair]
         return found
+
+    def where(self, row: int) -> str:
+        """Says where a pair stands, for errors; the row counts from 0."""
+        return f"{self.source}, {self.unit} {self.first + row}"
 
 
 def read_pairs(path: str | Path) -> PairTable:
@@ -82,9 +85,9 @@ def read_pairs(path: str | Path) -> PairTable:
     person and lines `name1 n1 name2 n2` of two; `Ann_Lee 3` is the item `Ann_Lee/Ann_Lee_0003`.
 
     Args:
-        path: The table (.csv, .tsv, either also with .gz, or .parquet), or the list. Items of a table go by
-            the names that the data gives them: paths relative to its folder, "row 17" of a table, "item 17"
-            of an array. A pair that stands there twice counts twice.
+        path: The table (.csv, .tsv, either also with .gz, or .parquet), or the list. A table names items as
+            the data names them: paths relative to its folder, "row 17" of a table, "item 17" of an array. A
+            pair that is listed twice counts twice.
 
     Returns:
         The pairs.
@@ -96,39 +99,31 @@ def read_pairs(path: str | Path) -> PairTable:
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"there is no list of pairs {path}; name a table with a, b and same, or pairs.txt")
-    table = _read_table(path) if path.name.lower().endswith(SUFFIXES) else _read_list(path)
+        raise DataError(
+            f"there is no list of pairs at {path}: give a table with columns a, b and same, or a pairs.txt"
+        )
+    table = _read_table(path) if is_table(path) else _read_list(path)
     _check(table)
     return table
 
 
 def _read_table(path: Path) -> PairTable:
-    names = header(path)
-    missing = [name for name in COLUMNS if name not in names]
-    if missing:
-        raise DataError(
-            f"{path} has no column called {missing[0]}: a table of pairs has the columns a, b and same, and "
-            "may have fold"
-        )
-    wanted = [*COLUMNS, "fold"] if "fold" in names else list(COLUMNS)
-    table = read_columns(path, wanted)
-    a, b, said, *folds = (strings(table, name) for name in wanted)
-    if not a:
-        raise DataError(f"{path} has no rows below its header, expected one for each pair")
-    same = np.zeros(len(a), dtype=bool)
-    for row, values in enumerate(zip(a, b, said, *folds, strict=True), start=1):
-        if "" in values:
-            raise DataError(
-                f"{path}, row {row} has no {wanted[values.index('')]}: fill it in, or leave the row out"
-            )
-        verdict = values[2].lower()
-        if verdict not in _VERDICTS:
-            raise DataError(f"{path}, row {row}: same is {values[2]!r}, expected 1 or 0, true or false")
-        same[row - 1] = _VERDICTS[verdict]
-    if not folds:
+    file = TableFile(path, of="pair")
+    how = "a table of pairs has the columns a, b and same, and optionally fold"
+    wanted = [file.column(None, (name,), how=how) for name in COLUMNS]
+    fold = "fold" if "fold" in file.names else None
+    table = file.read(text=wanted if fold is None else [*wanted, fold])
+    a, b, written = (table.filled(name) for name in wanted)
+    for row, text in enumerate(written, start=1):
+        if text.lower() not in _VERDICTS:
+            raise DataError(f"{path}, row {row}: same is {text!r}, expected 1 or 0, true or false")
+    same = np.array([_VERDICTS[text.lower()] for text in written])
+    if fold is None:
         return PairTable(str(path), tuple(a), tuple(b), same, None)
-    named = tuple(dict.fromkeys(folds[0]))
-    return PairTable(str(path), tuple(a), tuple(b), same, _numbered(folds[0], named), fold_names=named)
+    folds = table.filled(fold)
+    number = {name: at for at, name in enumerate(dict.fromkeys(folds))}
+    fold_of = np.array([number[name] for name in folds], dtype=np.int64)
+    return PairTable(str(path), tuple(a), tuple(b), same, fold_of, fold_names=tuple(number))
 
 
 def _read_list(path: Path) -> PairTable:
@@ -142,13 +137,13 @@ def _read_list(path: Path) -> PairTable:
     if not 1 <= len(numbers) <= 2 or not all(number.isdecimal() for number in numbers):
         raise DataError(
             f"{path}, line 1 must hold the number of folds and of pairs of either kind in each, such as "
-            f"'10 300', or that number alone, given {(lines[0] if lines else '')[:80]!r}"
+            f"'10 300', or only the number of pairs, given {(lines[0] if lines else '')[:80]!r}"
         )
     folds, each = (1, int(numbers[0])) if len(numbers) == 1 else (int(numbers[0]), int(numbers[1]))
     if len(lines) - 1 != 2 * folds * each:
         raise DataError(
-            f"{path} announces {folds} × {each} pairs of either kind, which is {2 * folds * each:,} lines, "
-            f"and has {len(lines) - 1:,} below the first: copy it again"
+            f"line 1 of {path} announces {folds} × {each} pairs of either kind, so {2 * folds * each:,} more "
+            f"lines, but {len(lines) - 1:,} follow: copy the file again"
         )
     kinds = np.tile(np.repeat([True, False], each), folds)
     pairs = [
@@ -176,17 +171,12 @@ def _listed(path: Path, at: int, line: str, same: bool) -> tuple[str, str]:
 def _check(table: PairTable) -> None:
     seen: dict[tuple[str, str], int] = {}
     for row, (a, b) in enumerate(zip(table.a, table.b, strict=True)):
-        where = f"{table.source}, {table.unit} {table.first + row}"
+        where = table.where(row)
         if a == b:
             raise DataError(f"{where} pairs {a!r} with itself, expected two items")
         before = seen.setdefault((min(a, b), max(a, b)), row)
         if table.same[before] != table.same[row]:
             raise DataError(
                 f"{where} contradicts {table.unit} {table.first + before}, which says the opposite of {a!r} "
-                f"and {b!r}: leave one of them out"
+                f"and {b!r}: remove one of them"
             )
-
-
-def _numbered(folds: list[str], names: tuple[str, ...]) -> Int64[np.ndarray, " p"]:
-    known = {name: number for number, name in enumerate(names)}
-    return np.array([known[name] for name in folds], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A folder with a table for each part: train.csv, test.csv and perhaps validation.csv."""
+"""A folder with a table for each part: train.csv, test.csv and optionally validation.csv."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import numpy as np
 
 from trine.data.dataset import ImageFiles, Items, Texts
 from trine.data.sources.folder import PARTS
-from trine.data.sources.table import SUFFIXES
 from trine.data.table import Table
+from trine.data.table_file import TABLE_SUFFIXES
 from trine.data.validation import Found
 from trine.errors import DataError
 
 
-def divided_tables(folder: Path) -> dict[str, Path]:
-    """Finds the tables right in a folder that are called as the parts of data are.
+def find_split_tables(folder: Path) -> dict[str, Path]:
+    """Finds the tables right inside a folder that have the names of parts.
 
     Args:
         folder: The folder.
 
     Returns:
-        The table of each part, training first; nothing unless training and another part are there.
+        The table of each part, training first; empty unless there is one for training and another one.
 
     Raises:
-        DataError: Two tables are of one part.
+        DataError: Two tables have the name of one part.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        suffix = next((end for end in SUFFIXES if path.name.lower().endswith(end)), None)
+        suffix = next((end for end in TABLE_SUFFIXES if path.name.lower().endswith(end)), None)
         part = None if suffix is None else PARTS.get(path.name[: -len(suffix)].lower())
         if part is None or not path.is_file():
             continue
@@ -43,7 +43,7 @@ def divided_tables(folder: Path) -> dict[str, Path]:
     return {part: found[part] for part in order} if len(order) > 1 and order[0] == "train" else {}
 
 
-def read_divided(tables: Mapping[str, Path], *, read: Callable[[Path], Found]) -> Found:
+def read_split_tables(tables: Mapping[str, Path], *, read: Callable[[Path], Found]) -> Found:
     """Reads the tables of all parts, one after the other, with the part as the column "split".
 
     Args:
@@ -59,11 +59,19 @@ def read_divided(tables: Mapping[str, Path], *, read: Callable[[Path], Found]) -
     found = {part: read(path) for part, path in tables.items()}
     parts, first = list(found.values()), next(iter(tables.values()))
     for part, other in found.items():
-        # What each table says of the split itself counts for nothing: its name does.
+        # The name of a table decides its part, not a column "split" in it.
         if set(other.columns) - {"split"} != set(parts[0].columns) - {"split"}:
             raise DataError(f"{tables[part]} has other columns than {first}: give both the same")
     lengths = [len(other.items) for other in parts]
-    starts = np.cumsum([0, *lengths]).tolist()
+    starts = np.cumsum([0, *lengths]).tolist()[:-1]
+
+    def moved(reasons: Sequence[Mapping[int, str]]) -> dict[int, str]:
+        return {
+            start + row: why
+            for start, of_part in zip(starts, reasons, strict=True)
+            for row, why in of_part.items()
+        }
+
     columns = {
         name: np.concatenate([other.columns[name] for other in parts])
         for name in parts[0].columns
@@ -78,19 +86,11 @@ def read_divided(tables: Mapping[str, Path], *, read: Callable[[Path], Found]) -
         ],
         labels=None if parts[0].labels is None else [*chain(*(other.labels or () for other in parts))],
         columns={**columns, "split": np.repeat(list(found), lengths)},
-        unreadable={
-            start + row: why
-            for start, other in zip(starts, parts, strict=False)
-            for row, why in other.unreadable.items()
-        },
-        missing={
-            start + row: why
-            for start, other in zip(starts, parts, strict=False)
-            for row, why in other.missing.items()
-        },
+        unreadable=moved([other.unreadable for other in parts]),
+        missing=moved([other.missing for other in parts]),
         notes=(
             *dict.fromkeys(chain(*(other.notes for other in parts))),
-            f"divided by its tables into {', '.join(found)}",
+            f"split by its tables into {', '.join(found)}",
         ),
     )
 
