@@ -35,7 +35,7 @@ def main() -> None:
         x, labels = rows(items, identities)
         begun = time.perf_counter()
         report = verification(x, labels, max_pairs=None)
-        figures = {"roc_auc": report.roc_auc, "tar_at_far 0.001": report.tar_at_far(0.001)}
+        metrics = {"roc_auc": report.roc_auc, "tar_at_far 0.001": report.tar_at_far(0.001)}
         measured = time.perf_counter()
         report.interval("tar_at_far", 0.001)
         found.append(
@@ -45,7 +45,7 @@ def main() -> None:
                 "seconds": round(measured - begun, 2),
                 "seconds of the intervals": round(time.perf_counter() - measured, 2),
                 "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-                **figures,
+                **metrics,
             }
         )
         print(found[-1], flush=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from results import describe, keep, machine
+from results import describe, keep, timed
 from trine.data import Dataset, load
 from trine.encoders import load as load_encoder
 from trine.evaluation import LabelErrors, find_label_errors
@@ -42,9 +42,9 @@ def main() -> None:
 def of_pixels(data: Dataset, chosen: np.ndarray, wrong: np.ndarray) -> dict[str, object]:
     """What the raw pixels tell."""
     pixels = np.stack([data.items[at].ravel() for at in chosen]).astype(np.float32)
-    with machine() as took:
+    with timed() as took:
         found = find_label_errors(pixels, data.labels[chosen])
-    return figures("raw pixels", found, wrong) | {"raw pixels: seconds": took.seconds}
+    return metrics("raw pixels", found, wrong) | {"raw pixels: seconds": took.seconds}
 
 
 def of_embeddings(data: Dataset, chosen: np.ndarray, wrong: np.ndarray) -> dict[str, object]:
@@ -55,13 +55,13 @@ def of_embeddings(data: Dataset, chosen: np.ndarray, wrong: np.ndarray) -> dict[
         encoder = load_encoder(run)
         held_out, _ = part_of(run, data, "validation")
         embeddings = encoder.embed(data.subset(chosen))
-    with machine() as took:
+    with timed() as took:
         found = find_label_errors(embeddings, data.labels[chosen], distance=encoder.distance)
     unseen = np.isin(chosen, held_out)
     return (
-        figures("embeddings", found, wrong)
+        metrics("embeddings", found, wrong)
         | {"embeddings: seconds": took.seconds}
-        | figures("embeddings of items held out", found, wrong, among=unseen)
+        | metrics("embeddings of items held out", found, wrong, among=unseen)
     )
 
 
@@ -75,7 +75,7 @@ def flipped(data: Dataset, *, seed: int) -> tuple[Dataset, np.ndarray]:
     return replace(data, labels=labels), np.isin(np.arange(len(labels)), chosen)
 
 
-def figures(
+def metrics(
     name: str, found: LabelErrors, wrong: np.ndarray, *, among: np.ndarray | None = None
 ) -> dict[str, object]:
     """The share of wrong labels among the first suspects, as many as there are and half as many."""

@@ -39,11 +39,11 @@ def main() -> None:
         summary[f"{method}: seconds"] = round(time.perf_counter() - start, 1)
         start = time.perf_counter()
         report = clustering_from_assignment(found, labels)
-        figures = report.to_json()
+        metrics = report.to_json()
         took = time.perf_counter() - start
-        summary[f"{method}: seconds of the figures and their intervals"] = round(took, 2)
+        summary[f"{method}: seconds of the metrics and their intervals"] = round(took, 2)
         for name in ("clusters", "pairwise_f", "bcubed_f", "nmi", "ami", "ari"):
-            summary[f"{method}: {name}"] = figures[name]
+            summary[f"{method}: {name}"] = metrics[name]
     peer = AgglomerativeClustering(n_clusters=None, distance_threshold=threshold, linkage="average")
     start = time.perf_counter()
     peer.fit(rows)

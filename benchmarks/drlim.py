@@ -12,7 +12,6 @@ besides which digits are neighbours while they stand still, as in the paper. The
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from results import Outcome, keep, machine, spread
+from results import Outcome, keep, spread, timed_run
 from trine import Relations, contrastive_loss
 from trine.data import Dataset, ImageArray, load, of_identities, split
 from trine.evaluation import knn_classification, retrieval
@@ -71,8 +70,8 @@ def fours_and_nines(seed: int) -> dict[str, Any]:
     data = of_identities(data, recipe.data.identities)
     parts = split(data, seed=seed)
     trained, tested = data.subset(parts.train), data.subset(parts.test)
-    with tempfile.TemporaryDirectory() as out, machine() as took:
-        encoder = fit(trained, recipe, out=Path(out) / "run", progress=False)
+    with timed_run() as (run, took):
+        encoder = fit(trained, recipe, out=run, progress=False)
     plane = PCA(2, random_state=0).fit(pixels(trained))
 
     def accuracy(of: Callable[[Dataset], np.ndarray]) -> float:
@@ -99,8 +98,8 @@ def moved(seed: int, *, with_neighbours: bool, pictures: bool = False) -> dict[s
         overrides |= {f"loss.{key}": value for key, value in plain(LossRecipe()).items()}
         loss = by_neighbours(trained)
     recipe = load_recipe("drlim-shifts", overrides=overrides)
-    with tempfile.TemporaryDirectory() as out, machine() as took:
-        encoder = fit(trained, recipe, out=Path(out) / "run", loss=loss, progress=False)
+    with timed_run() as (run, took):
+        encoder = fit(trained, recipe, out=run, loss=loss, progress=False)
     plane = PCA(2, random_state=0).fit(pixels(trained))
     row: dict[str, Any] = {"seed": seed, "neighbours": with_neighbours, "seconds": took.seconds}
     read = read_as(tested), read_as(trained)
@@ -135,20 +134,20 @@ def main() -> None:
     paper = moved(0, with_neighbours=True, pictures=True)
     print(paper, flush=True)
 
-    def values(rows: list[dict[str, Any]], figure: str) -> list[float]:
-        return [row[figure] for row in rows]
+    def values(rows: list[dict[str, Any]], metric: str) -> list[float]:
+        return [row[metric] for row in rows]
 
     def outcome(
-        recipe: str, rows: list[dict[str, Any]], figure: str, told: str, data: str, name: str
+        recipe: str, rows: list[dict[str, Any]], metric: str, told: str, data: str, name: str
     ) -> Outcome:
         return Outcome(
             recipe=recipe,
             data=data,
-            figure=told,
-            values=values(rows, figure),
+            metric=told,
+            values=values(rows, metric),
             baselines={
-                "two principal components": float(np.mean(values(rows, f"{figure}, PCA"))),
-                "pixels": float(np.mean(values(rows, f"{figure}, pixels"))),
+                "two principal components": float(np.mean(values(rows, f"{metric}, PCA"))),
+                "pixels": float(np.mean(values(rows, f"{metric}, pixels"))),
             },
             seconds=float(np.mean(values(rows, "seconds"))),
             command=f"trine train {name} --recipe {recipe} --out runs/{recipe}",
@@ -177,9 +176,9 @@ def main() -> None:
             "shifted-digits",
         ),
     ]
-    summary = {f"{each.recipe}: {each.figure}": spread(list(each.values)) for each in told}
-    summary |= {f"with neighbours: {figure}": paper[figure] for figure in ("recall@1", "MAP@R", "4 or 9")}
-    summary |= {f"{each.recipe}: {each.figure}, {k}": v for each in told for k, v in each.baselines.items()}
+    summary = {f"{each.recipe}: {each.metric}": spread(list(each.values)) for each in told}
+    summary |= {f"with neighbours: {metric}": paper[metric] for metric in ("recall@1", "MAP@R", "4 or 9")}
+    summary |= {f"{each.recipe}: {each.metric}, {k}": v for each in told for k, v in each.baselines.items()}
     failures = [
         f"Fours and nines of 8×8 pixels are no test of `drlim`: the pixels alone tell them apart with a kNN "
         f"accuracy of {np.mean(values(apart, 'kNN accuracy, pixels')):.3f}.",

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from results import FOLDER, Comparison, Outcome, describe, machine, spread, write
+from results import FOLDER, Comparison, Outcome, describe, spread, timed_run, write
 from trine import load as load_encoder
 from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
@@ -99,7 +98,7 @@ class Faces:
 
 
 def rates(listed: Verification, every: Verification, *, threshold: float) -> dict[str, float]:
-    """The figures of pairs."""
+    """The metrics of pairs."""
     return {
         ACCURACY: listed.accuracy_at(threshold),
         TAR_LISTED: listed.tar_at_far(0.01),
@@ -109,13 +108,13 @@ def rates(listed: Verification, every: Verification, *, threshold: float) -> dic
     }
 
 
-def figures(report: Report) -> dict[str, float]:
-    """The figures of a run."""
-    return figures_after(report.after) | bcubed(report.after.clustering)
+def metrics(report: Report) -> dict[str, float]:
+    """The metrics of a run."""
+    return metrics_after(report.after) | bcubed(report.after.clustering)
 
 
-def figures_after(found: Metrics) -> dict[str, float]:
-    """The figures of pairs: with a list those of its pairs, too."""
+def metrics_after(found: Metrics) -> dict[str, float]:
+    """The metrics of pairs: with a list those of its pairs, too."""
     if found.pairs is None or found.pairs_at_threshold is None:
         return {
             TAR_ALL: found.verification.tar_at_far(0.001),
@@ -125,12 +124,12 @@ def figures_after(found: Metrics) -> dict[str, float]:
 
 
 def bcubed(found: Clustering | None) -> dict[str, float]:
-    """The figure of clusters, where there are some."""
+    """The metric of clusters, where there are some."""
     return {} if found is None else {BCUBED: found.bcubed_f}
 
 
 def pixels_alone(encoder: Encoder, data: Dataset, run: Path, report: Report) -> dict[str, float]:
-    """The same figures of the pixels themselves, as large as the encoder is given them."""
+    """The same metrics of the pixels themselves, as large as the encoder is given them."""
 
     def rows(part: Part) -> tuple[np.ndarray, np.ndarray]:
         items = data.subset(part_of(run, data, part)[0])
@@ -140,7 +139,7 @@ def pixels_alone(encoder: Encoder, data: Dataset, run: Path, report: Report) -> 
     known = calibrate(*rows("validation"), far=report.far, support="provisional", resamples=0)
     clusters = clustering(*rows("test"), threshold=known.threshold, method="average", resamples=0)
     assert report.before is not None
-    return figures_after(report.before) | bcubed(clusters)
+    return metrics_after(report.before) | bcubed(clusters)
 
 
 def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -153,7 +152,7 @@ def as_jpeg(picture: np.ndarray, quality: int) -> np.ndarray:
 
 
 def at_quality(faces: Faces, encoder: Encoder, report: Report, quality: int) -> dict[str, float]:
-    """The figures of the test where its pictures come as JPEG of a quality, with the threshold as it was."""
+    """The metrics of the test where its pictures come as JPEG of a quality, with the threshold as it was."""
     tested = faces.data.subset(faces.parts.test)
     worse = np.stack([as_jpeg(tested.items[at], quality) for at in range(len(tested))])
     pictures = Dataset(ImageArray(worse), tested.labels, tested.identities, tested.names)
@@ -180,8 +179,8 @@ class Kept:
         """Measures, unless it is done; a run folder is lent."""
         if any(row["seed"] == seed for row in self.find(what)):
             return
-        with tempfile.TemporaryDirectory() as out, machine() as took:
-            found = measure(Path(out) / "run")
+        with timed_run() as (run, took):
+            found = measure(run)
         found[0] |= {"seconds": took.seconds, "processor_seconds": took.processor_seconds}
         for row in found:
             self.rows.append({"what": what, "seed": seed} | row)
@@ -195,7 +194,7 @@ def measure_lfw(kept: Kept, faces: Faces, *, seeds: Sequence[int]) -> None:
 
         def whole(out: Path, seed: int = seed) -> list[dict[str, Any]]:
             report = faces.train(out, seed=seed)
-            found = [figures(report)]
+            found = [metrics(report)]
             if seed == LFW_SEEDS[0]:
                 encoder = load_encoder(out)
                 found.append({"what": "lfw pixels", **pixels_alone(encoder, faces.data, out, report)})
@@ -212,7 +211,7 @@ def measure_imagenet(kept: Kept, faces: Faces) -> None:
     """The head alone learns, of a network that knows ImageNet."""
 
     def whole(out: Path) -> list[dict[str, Any]]:
-        return [figures(faces.train(out, seed=0, **IMAGENET))]
+        return [metrics(faces.train(out, seed=0, **IMAGENET))]
 
     kept.once("from ImageNet", 0, whole)
 
@@ -227,7 +226,7 @@ def measure_orl(kept: Kept, folder: Path) -> None:
             recipe = load_recipe("facenet-orl", overrides={"seed": seed, **ONE_CORE})
             found = train_run(data, recipe, out=out, progress=False)
             alone = pixels_alone(load_encoder(out), data, out, found)
-            return [figures(found), {"what": "orl pixels", **alone}]
+            return [metrics(found), {"what": "orl pixels", **alone}]
 
         kept.once("facenet-orl", seed, whole)
 
@@ -278,7 +277,7 @@ def outcomes(kept: Kept) -> list[Outcome]:
             Outcome(
                 recipe=recipe,
                 data=data,
-                figure=name,
+                metric=name,
                 values=[row[name] for row in rows],
                 baselines={"pixels": mean(row[name] for row in alone)},
                 seconds=mean(row["processor_seconds"] for row in rows),

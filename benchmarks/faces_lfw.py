@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from results import FOLDER, describe, machine, spread, write
+from results import FOLDER, describe, spread, timed_run, write
 from trine.data import Dataset, ImageArray, PKSampler, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
 from trine.evaluation import Verification, verification
@@ -146,8 +145,8 @@ def recipe_of(row: Row, *, rate: float, seed: int) -> Recipe:
 
 def train(data: Dataset, recipe: Recipe) -> tuple[Encoder, float]:
     """Trains an encoder; returns it and the seconds it took."""
-    with tempfile.TemporaryDirectory() as out, machine() as took:
-        encoder = fit(data, recipe, out=Path(out) / "run", progress=False)
+    with timed_run() as (run, took):
+        encoder = fit(data, recipe, out=run, progress=False)
     return encoder, took.seconds
 
 
@@ -162,7 +161,7 @@ def raw_pixels(judged: Mapping[str, Faces]) -> dict[str, float]:
 
 
 def rates(chosen: Verification, reported: Verification) -> dict[str, float]:
-    """The figures of fold 5 with the threshold that is best on fold 4."""
+    """The metrics of fold 5 with the threshold that is best on fold 4."""
     threshold = chosen.best_threshold()
     return {
         "fold 4": chosen.accuracy_at(threshold),
@@ -212,7 +211,7 @@ class Measurement:
         shown = ", ".join(f"{rate:g}: {value:.3f}" for rate, value in tried.items())
         self.summary[f"{row.name}: steps, pictures seen"] = f"{row.steps:,}, {pictures:,}"
         self.summary[f"{row.name}: learning rate"] = f"{best:g} (accuracy on fold 4 at {shown})"
-        figures = {
+        metrics = {
             "fold 5": "accuracy on fold 5",
             "auc": "ROC AUC on fold 5",
             "fold 4": "accuracy on fold 4, where the threshold is chosen",
@@ -221,7 +220,7 @@ class Measurement:
         done: list[dict[str, Any]] = []
         for seed in SEEDS:
             done.append(self._reported(candidate(row, best, seed=seed), row))
-            for key, name in figures.items():
+            for key, name in metrics.items():
                 self.summary[f"{row.name}: {name}"] = spread([run[key] for run in done])
             self.write()
 
@@ -259,8 +258,8 @@ class Measurement:
             self._encoders[key] = train(self.data, recipe)
         return self._encoders[key]
 
-    def _find(self, name: dict[str, object], figure: str) -> dict[str, Any] | None:
-        return next((run for run in self.runs if name.items() <= run.items() and figure in run), None)
+    def _find(self, name: dict[str, object], metric: str) -> dict[str, Any] | None:
+        return next((run for run in self.runs if name.items() <= run.items() and metric in run), None)
 
     def _keep(self, run: dict[str, Any]) -> dict[str, Any]:
         self.runs.append(run)

@@ -9,13 +9,11 @@ changed but the seed, which draws the split, the weights and the batches.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from results import Outcome, keep, machine, spread
+from results import Outcome, keep, spread, timed_run
 from trine.data import load
 from trine.pipelines import train_run
 from trine.training import load_recipe
@@ -29,8 +27,8 @@ def main(folder: str, seeds: range = SEEDS) -> None:
     rows = []
     for seed in seeds:
         recipe = load_recipe("default", overrides={"seed": seed})
-        with tempfile.TemporaryDirectory() as out, machine() as took:
-            found = train_run(data, recipe, out=Path(out) / "run")
+        with timed_run() as (run, took):
+            found = train_run(data, recipe, out=run)
         assert found.before is not None
         before, after = found.before.headline(0.01), found.after.headline(0.01)
         rows.append(
@@ -42,18 +40,18 @@ def main(folder: str, seeds: range = SEEDS) -> None:
 
 
 def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """The figures of the page of results."""
+    """The metrics of the page of results."""
     return [
         Outcome(
             recipe="default",
             data="ORL, 10 people never seen",
-            figure=figure,
-            values=[row[figure] for row in rows],
-            baselines={"pixels": mean(row[f"raw {figure}"] for row in rows)},
+            metric=metric,
+            values=[row[metric] for row in rows],
+            baselines={"pixels": mean(row[f"raw {metric}"] for row in rows)},
             seconds=mean(row["seconds"] for row in rows),
             command="trine train faces_orl --out runs/orl",
         )
-        for figure in ("MAP@R", "TAR at FAR 1 %")
+        for metric in ("MAP@R", "TAR at FAR 1 %")
     ]
 
 

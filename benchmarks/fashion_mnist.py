@@ -7,22 +7,20 @@ Trains on the 60,000 training pictures and looks at the 10,000 test pictures; no
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from results import Outcome, keep, machine
+from results import Outcome, keep, timed_run
 from trine.data import load
 from trine.pipelines import train_run
 from trine.training import load_recipe
 
 
 def main() -> None:
-    with machine() as took, tempfile.TemporaryDirectory() as out:
+    with timed_run() as (run, took):
         data, report = load("fashion-mnist")
         print(report, flush=True)
-        found = train_run(data, load_recipe("default"), out=Path(out) / "run")
+        found = train_run(data, load_recipe("default"), out=run)
     print(found)
     assert found.before is not None
     before, after = found.before.headline(0.01), found.after.headline(0.01)
@@ -31,18 +29,18 @@ def main() -> None:
 
 
 def outcomes(row: Mapping[str, Any]) -> list[Outcome]:
-    """The figures of the page of results."""
+    """The metrics of the page of results."""
     return [
         Outcome(
             recipe="default",
             data="Fashion-MNIST, 10,000 test pictures of seen classes",
-            figure=figure,
-            values=[row[figure]],
-            baselines={"pixels": row[f"raw {figure}"]},
+            metric=metric,
+            values=[row[metric]],
+            baselines={"pixels": row[f"raw {metric}"]},
             seconds=row["seconds"],
             command="trine train fashion-mnist --out runs/fashion",
         )
-        for figure in ("MAP@R", "recall@1")
+        for metric in ("MAP@R", "recall@1")
     ]
 
 

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from results import keep, machine
+from results import keep, timed
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -43,12 +43,12 @@ def main() -> None:
         for name in WORKLOADS:
             path = Path(folder) / name
             (path / "scratch").mkdir(parents=True)
-            with machine() as took:
+            with timed() as took:
                 toll = gallery_kills.kill(name, path / "people.db", rounds=ROUNDS, context=context)
             rows.append({"workload": name, "death": "killed", **asdict(toll), "seconds": took.seconds})
             summary[f"{name}, killed"] = str(toll)
             print(rows[-1], flush=True)
-            with machine() as took:
+            with timed() as took:
                 toll = gallery_kills.cut(
                     name, deeds, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
                 )

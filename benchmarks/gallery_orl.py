@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from results import keep, machine, spread
+from results import keep, spread, timed
 from trine.data import load
 from trine.training import load_recipe
 
@@ -35,7 +35,7 @@ def main(folder: str) -> None:
     rows: list[dict[str, Any]] = []
     for seed in SEEDS:
         recipe = load_recipe("default", overrides={"seed": seed})
-        with tempfile.TemporaryDirectory() as out, machine() as took:
+        with tempfile.TemporaryDirectory() as out, timed() as took:
             found = open_set_trial.deal(data, recipe, learn=16, choose=8, seed=seed, folder=Path(out))
         at_threshold = found.probes.at(found.threshold)
         rows.append(

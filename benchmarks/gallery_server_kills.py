@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from results import keep, machine
+from results import keep, timed
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
@@ -32,7 +32,7 @@ def main() -> None:
     server = postgres_server.server()
     for who in ("client", "server"):
         address = f"{server.get_uri()}&gallery={who}&search=exact"
-        with machine() as took:
+        with timed() as took:
             toll = postgres_kills.kill(
                 address,
                 rounds=ROUNDS,

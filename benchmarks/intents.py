@@ -12,23 +12,21 @@ and they alone vote. Settings were chosen on training questions alone.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from results import Outcome, keep, machine, spread
+from results import Outcome, keep, spread, timed_run
 from trine.data import load
 from trine.pipelines import Metrics, train_run
 from trine.training import about_recipe, load_recipe
 
 FULL, FEW, SHOTS = (0,), (0, 1), 10
 FEW_STEPS = 100
-FIGURES = ("recall@1", "MAP@R", "kNN accuracy")
+METRICS = ("recall@1", "MAP@R", "kNN accuracy")
 
 
-def figures(of: Metrics | None) -> dict[str, float]:
+def metrics(of: Metrics | None) -> dict[str, float]:
     assert of is not None
     assert of.knn_classification is not None
     found = of.headline(0.01)
@@ -40,7 +38,7 @@ def figures(of: Metrics | None) -> dict[str, float]:
 
 
 def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """The figures of the page of results."""
+    """The metrics of the page of results."""
     about = about_recipe("intents")
     assert about is not None
     few = f" --set data.shots={SHOTS} training.steps={FEW_STEPS}"
@@ -51,13 +49,13 @@ def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
             Outcome(
                 recipe="intents",
                 data=f"Banking77, official test, learned from {what}",
-                figure=figure,
-                values=[row[figure] for row in chosen],
-                baselines={"the encoder as it came": mean(row[f"before {figure}"] for row in chosen)},
+                metric=metric,
+                values=[row[metric] for row in chosen],
+                baselines={"the encoder as it came": mean(row[f"before {metric}"] for row in chosen)},
                 seconds=mean(row["seconds"] for row in chosen),
                 command=command,
             )
-            for figure in FIGURES
+            for metric in METRICS
         ]
     return found
 
@@ -70,17 +68,17 @@ def main(folder: str) -> None:
     ways += [("all", seed, {}) for seed in FULL]
     for what, seed, changed in ways:
         recipe = load_recipe("intents", overrides={"seed": seed, "training.threads": 1, **changed})
-        with tempfile.TemporaryDirectory() as out, machine() as took:
-            found = train_run(data, recipe, out=Path(out) / "run", progress=False)
-        before = {f"before {name}": value for name, value in figures(found.before).items()}
+        with timed_run() as (run, took):
+            found = train_run(data, recipe, out=run, progress=False)
+        before = {f"before {name}": value for name, value in metrics(found.before).items()}
         row = {"learned from": what, "seed": seed, "seconds": took.processor_seconds}
-        rows.append(row | before | figures(found.after))
+        rows.append(row | before | metrics(found.after))
         print(rows[-1], flush=True)
     summary = {
         f"learned from {what}: {name}": spread([row[name] for row in rows if row["learned from"] == what])
         for what in (f"{SHOTS} of each", "all")
-        for figure in FIGURES
-        for name in (f"before {figure}", figure)
+        for metric in METRICS
+        for name in (f"before {metric}", metric)
     }
     keep("intents", __doc__, rows=rows, summary=summary, arguments=[folder], outcomes=outcomes(rows))
 

@@ -99,7 +99,7 @@ def main() -> None:
             Outcome(
                 recipe="judgements",
                 data=f"triplets_zappos, {name}",
-                figure="triplet agreement",
+                metric="triplet agreement",
                 values=of("features", split),
                 baselines=baselines,
                 seconds=statistics.mean(of("features", split, "seconds")),

@@ -35,7 +35,7 @@ FILES = {"semeion": "semeion", "isolet": "isolet1560", "letter": "letter"}
 STANDARDISED = ("wine", "breast cancer")
 WIDE = 100
 NEIGHBOURS = 3
-FIGURE = "error of 3 neighbours"
+METRIC = "error of 3 neighbours"
 COMMANDS = {
     "trine.LMNN": "trine.LMNN(n_neighbors=3).fit(x, y)",
     "trine.TripletEmbedding": "trine.TripletEmbedding().fit(x, y)",
@@ -165,7 +165,7 @@ def outcomes_of(rows: list[dict[str, object]], data: str) -> list[Outcome]:
         Outcome(
             recipe=ours,
             data=f"{data}, 30 % held out",
-            figure=FIGURE,
+            metric=METRIC,
             values=[row["error"] for row in rows if row["data"] == data and row["method"] == ours],
             baselines={title: value for title, value in means.items() if title != ours and value is not None},
             seconds=mean(rows, data, ours, "seconds"),

@@ -9,13 +9,11 @@ for; the five nearest of the training part vote on every item of the test part. 
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from results import Outcome, keep, machine, spread
+from results import Outcome, keep, spread, timed_run
 from trine.data import Dataset, ImageArray, load, split
 from trine.evaluation import KnnClassification, knn_classification
 from trine.training import fit, load_recipe
@@ -42,9 +40,9 @@ def runs(name: str, seeds: int) -> list[dict[str, Any]]:
         trained, tested = data.subset(parts.train), data.subset(parts.test)
         raw = asked(pixels(tested), tested, pixels(trained), trained)
         for recipe in RECIPES:
-            with tempfile.TemporaryDirectory() as out, machine() as took:
+            with timed_run() as (run, took):
                 settings = load_recipe(recipe, overrides={"seed": seed})
-                encoder = fit(trained, settings, out=Path(out) / "run", progress=False)
+                encoder = fit(trained, settings, out=run, progress=False)
             found = asked(encoder.embed(tested), tested, encoder.embed(trained), trained)
             low, high = found.interval().low, found.interval().high
             row = {"data": name, "recipe": recipe, "seed": seed, "kNN accuracy": found.accuracy, "low": low}
@@ -55,7 +53,7 @@ def runs(name: str, seeds: int) -> list[dict[str, Any]]:
 
 
 def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """The figures of the page of results."""
+    """The metrics of the page of results."""
     found = []
     for name, words in (
         ("digits", "digits, a quarter unseen"),
@@ -68,7 +66,7 @@ def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
                     Outcome(
                         recipe=recipe,
                         data=words,
-                        figure=f"kNN accuracy, k = {NEIGHBOURS}",
+                        metric=f"kNN accuracy, k = {NEIGHBOURS}",
                         values=[row["kNN accuracy"] for row in own],
                         baselines={"pixels": mean(row["pixels"] for row in own)},
                         seconds=mean(row["seconds"] for row in own),
@@ -86,7 +84,7 @@ def main() -> None:
     summary |= {f"{each.data}: pixels": each.baselines["pixels"] for each in told}
     worse = [each for each in told if mean(each.values) <= each.baselines["pixels"]]
     failures = [
-        f"`{each.recipe}` on {each.data}: {each.figure} {mean(each.values):.3f}, no better than the pixels' "
+        f"`{each.recipe}` on {each.data}: {each.metric} {mean(each.values):.3f}, no better than the pixels' "
         f"{each.baselines['pixels']:.3f}."
         for each in worse
     ]

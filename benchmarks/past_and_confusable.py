@@ -9,12 +9,10 @@ and 41 never seen to look at, over five random splits. Everything but the way ba
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
-from results import keep, machine, spread
+from results import keep, spread, timed_run
 from trine.data import Dataset, ImageArray, split
 from trine.evaluation import retrieval
 from trine.training import fit, load_recipe
@@ -53,11 +51,11 @@ def main(path: str, seeds: range = SEEDS) -> None:
         test = data.subset(parts.test)
         for way, settings in WAYS.items():
             recipe = load_recipe(overrides={"seed": seed, **SETTINGS, **settings})
-            with tempfile.TemporaryDirectory() as out, machine() as took:
-                encoder = fit(data.subset(parts.train), recipe, out=Path(out) / "run", progress=False)
+            with timed_run() as (run, took):
+                encoder = fit(data.subset(parts.train), recipe, out=run, progress=False)
             found = retrieval(encoder.embed(test), test.labels, distance=encoder.distance)
-            figures = {"recall@1": found.recall_at(1), "MAP@R": found.map_at_r}
-            rows.append({"seed": seed, "way": way, "seconds": took.seconds, **figures})
+            metrics = {"recall@1": found.recall_at(1), "MAP@R": found.map_at_r}
+            rows.append({"seed": seed, "way": way, "seconds": took.seconds, **metrics})
             print(rows[-1], flush=True)
     summary = {
         f"{way}: {name}": spread([row[name] for row in rows if row["way"] == way])

@@ -11,7 +11,6 @@ test pictures of Fashion-MNIST, against the default recipe on the same ones.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
@@ -19,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from results import Outcome, keep, machine, spread
+from results import Outcome, keep, spread, timed_run
 from trine.data import Dataset, load
 from trine.pipelines import train_run
 from trine.training import load_recipe
@@ -29,7 +28,7 @@ DATA = {
     "products": ("products_grocery", "products_grocery, 14 products never seen"),
     "clothing": ("fashion_clothing", "fashion_clothing, 10 kinds that were seen, photos that were not"),
 }
-FIGURES = ("recall@1", "MAP@R")
+METRICS = ("recall@1", "MAP@R")
 FEW = {"train": 6000, "test": 2000}
 RANDOM = {"encoder.head": "random"}
 TUNED = {
@@ -48,7 +47,7 @@ def main(root: str, *options: str) -> None:
         if "--tuned" in options:
             rows.append(measured(root, recipe, 0, "tuned", TUNED))
     rows += [measured(root, recipe, 0) for recipe in ("fashion", "default")]
-    names = [*FIGURES, *(f"frozen {figure}" for figure in FIGURES), "seconds"]
+    names = [*METRICS, *(f"frozen {metric}" for metric in METRICS), "seconds"]
     summary = {
         f"{recipe} {how} {name}": spread([row[name] for row in rows if row["run"] == (recipe, how)])
         for recipe, how in dict.fromkeys(row["run"] for row in rows)
@@ -71,13 +70,13 @@ def measured(
     """One run, and the frozen network on the same items."""
     data = load(Path(root) / DATA[recipe][0])[0] if recipe in DATA else few_pictures()
     settings = load_recipe(recipe, overrides={"seed": seed, **(overrides or {})})
-    with tempfile.TemporaryDirectory() as out, machine() as took:
-        found = train_run(data, settings, out=Path(out) / "run")
+    with timed_run() as (run, took):
+        found = train_run(data, settings, out=run)
     assert found.before is not None
     before, after = found.before.headline(0.01), found.after.headline(0.01)
     row = {"run": (recipe, how), "seed": seed, "seconds": took.seconds}
-    row |= {f"frozen {figure}": before[figure] for figure in FIGURES}
-    row |= {figure: after[figure] for figure in FIGURES} | {"processor": took.processor_seconds}
+    row |= {f"frozen {metric}": before[metric] for metric in METRICS}
+    row |= {metric: after[metric] for metric in METRICS} | {"processor": took.processor_seconds}
     print(row, flush=True)
     return row
 
@@ -91,21 +90,21 @@ def few_pictures() -> Dataset:
 
 
 def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
-    """The figures of the page of results."""
+    """The metrics of the page of results."""
     found = []
     for recipe, (folder, words) in DATA.items():
-        for figure in FIGURES:
+        for metric in METRICS:
             chosen = [row for row in rows if row["run"] == (recipe, "head")]
-            baselines = {"the frozen network": mean(row[f"frozen {figure}"] for row in chosen)}
+            baselines = {"the frozen network": mean(row[f"frozen {metric}"] for row in chosen)}
             for how, name in (("random", "head from random, seed 0"), ("tuned", "all trained, seed 0")):
-                others = [row[figure] for row in rows if row["run"] == (recipe, how)]
+                others = [row[metric] for row in rows if row["run"] == (recipe, how)]
                 baselines |= {name: mean(others)} if others else {}
             found.append(
                 Outcome(
                     recipe=recipe,
                     data=words,
-                    figure=figure,
-                    values=[row[figure] for row in chosen],
+                    metric=metric,
+                    values=[row[metric] for row in chosen],
                     baselines=baselines,
                     seconds=mean(row["processor"] for row in chosen),
                     command=f"trine train {folder} --recipe {recipe} --out runs/{recipe}",
@@ -117,18 +116,18 @@ def outcomes(rows: Sequence[Mapping[str, Any]]) -> list[Outcome]:
         Outcome(
             recipe="fashion",
             data="Fashion-MNIST, 6,000 training and 2,000 test pictures",
-            figure=figure,
-            values=[head[figure]],
-            baselines={"the frozen network": head[f"frozen {figure}"], "recipe default": small[figure]},
+            metric=metric,
+            values=[head[metric]],
+            baselines={"the frozen network": head[f"frozen {metric}"], "recipe default": small[metric]},
             seconds=head["processor"],
             command="trine train fashion-mnist --recipe fashion --out runs/fashion",
         )
-        for figure in FIGURES
+        for metric in METRICS
     ]
 
 
 def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What did not help, with its figure."""
+    """What did not help, with its metric."""
     found = [
         "`fashion` is for few pictures: its head was not measured with all 60,000, from which the small "
         "network of the default recipe learns MAP@R 0.764 and recall@1 0.871 (`benchmarks/fashion_mnist.py`)."

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ import scipy.sparse
 from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import CosineRecommender
 
-from results import Outcome, keep, machine, spread
+from results import Outcome, keep, spread, timed, timed_run
 from trine.data import HeldOut, Interactions, leave_last_out, read_interactions
 from trine.evaluation import Recommendation
 from trine.pipelines import measure_scores, popularity, train_recommender
@@ -51,14 +49,14 @@ def main(folder: str, seeds: range = SEEDS) -> None:
         for seed in seeds:
             recipe = load_recipe("recommendation", overrides={"seed": seed, **overrides})
             items = f"{folder}/movies.csv" if genres else None
-            with tempfile.TemporaryDirectory() as out, machine() as took:
-                report = train_recommender(interactions, recipe, out=Path(out) / "run", items=items)
+            with timed_run() as (run, took):
+                report = train_recommender(interactions, recipe, out=run, items=items)
             rows.append(line(name, seed, report.test, took.processor_seconds))
             print(rows[-1], flush=True)
     summary = {
-        f"{name}: {figure}": spread([row[figure] for row in rows if row["method"] == name])
+        f"{name}: {metric}": spread([row[metric] for row in rows if row["method"] == name])
         for name in dict.fromkeys(row["method"] for row in rows)
-        for figure in ("HR@10", "NDCG@10")
+        for metric in ("HR@10", "NDCG@10")
     }
     record(rows, summary, folder)
 
@@ -74,9 +72,9 @@ def record(rows: list[dict[str, Any]], summary: Mapping[str, Any], folder: str) 
         summary=summary,
         arguments=[folder],
         outcomes=[
-            outcome(rows, figure, form, words)
+            outcome(rows, metric, form, words)
             for form, words in (("recommendation", command), ("recommendation, with genres", with_genres))
-            for figure in ("HR@10", "NDCG@10")
+            for metric in ("HR@10", "NDCG@10")
         ],
         failures=failures(summary),
     )
@@ -120,7 +118,7 @@ def peers(interactions: Interactions, parts: HeldOut, seeds: range) -> list[dict
         ]
         best = grid[int(np.argmax(tried))]
         for seed in drawn:
-            with machine() as took:
+            with timed() as took:
                 made = scores(best, seed)
             report = measure_scores(made, interactions, parts)
             found.append(line(name, seed, report, took.processor_seconds) | {"settings": str(best)})
@@ -129,7 +127,7 @@ def peers(interactions: Interactions, parts: HeldOut, seeds: range) -> list[dict
 
 
 def line(method: str, seed: int, report: Recommendation, seconds: float) -> dict[str, Any]:
-    """The figures of one method with one seed."""
+    """The metrics of one method with one seed."""
     return {
         "method": method,
         "seed": seed,
@@ -141,10 +139,10 @@ def line(method: str, seed: int, report: Recommendation, seconds: float) -> dict
     }
 
 
-def outcome(rows: list[dict[str, Any]], figure: str, form: str, command: str) -> Outcome:
-    """The line of the page of results for a figure."""
+def outcome(rows: list[dict[str, Any]], metric: str, form: str, command: str) -> Outcome:
+    """The line of the page of results for a metric."""
     of = {
-        name: [row[figure] for row in rows if row["method"] == name]
+        name: [row[metric] for row in rows if row["method"] == name]
         for name in dict.fromkeys(row["method"] for row in rows)
     }
     own = [row for row in rows if row["method"] == form]
@@ -152,7 +150,7 @@ def outcome(rows: list[dict[str, Any]], figure: str, form: str, command: str) ->
     return Outcome(
         recipe="recommendation",
         data=f"MovieLens small{form.partition(',')[2]}, {asked}",
-        figure=figure,
+        metric=metric,
         values=of[form],
         baselines={name: float(np.mean(of[name])) for name in ("popularity", "item-kNN", "BPR")},
         seconds=float(np.mean([row["processor seconds"] for row in own])),
@@ -161,14 +159,14 @@ def outcome(rows: list[dict[str, Any]], figure: str, form: str, command: str) ->
 
 
 def failures(summary: Mapping[str, Any]) -> list[str]:
-    """Which forms of the recipe did not help, with their figures."""
+    """Which forms of the recipe did not help, with their metrics."""
     own = summary["recommendation: NDCG@10"]["mean"]
     found = []
-    for figure in ("HR@10", "NDCG@10"):
-        towers, knn = summary[f"recommendation: {figure}"], summary[f"item-kNN: {figure}"]["mean"]
+    for metric in ("HR@10", "NDCG@10"):
+        towers, knn = summary[f"recommendation: {metric}"], summary[f"item-kNN: {metric}"]["mean"]
         if towers["mean"] - towers["sd"] < knn:
             found.append(
-                f"From ids alone the towers are not clearly better than item-kNN: {figure} "
+                f"From ids alone the towers are not clearly better than item-kNN: {metric} "
                 f"{towers['mean']:.3f} ± {towers['sd']:.3f} against {knn:.3f}."
             )
     return found + [

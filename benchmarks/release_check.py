@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from results import keep, machine
+from results import keep, timed
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = ("gallery_kills", "gallery_server_kills")
@@ -35,7 +35,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name in chosen:
         print(f"== {name}", flush=True)
-        with machine() as took:
+        with timed() as took:
             problem = _problem(CHECKS[name])
         rows.append({"check": name, "passed": problem is None, "problem": problem, "seconds": took.seconds})
         print(f"== {name}: {problem or 'passed'} ({took.seconds:.0f} s)", flush=True)

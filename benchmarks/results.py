@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,8 @@ class Outcome:
     Attributes:
         recipe: Its name, such as `trinet` or `trine.LMNN`.
         data: What it was measured on: the data and the part of it.
-        figure: The name of the figure.
-        values: The figure of each seed or split.
+        metric: The name of the metric.
+        values: The metric of each seed or split.
         baselines: What it is held against, by name.
         seconds: How long one training takes.
         command: What a user types for one such run.
@@ -34,7 +35,7 @@ class Outcome:
 
     recipe: str
     data: str
-    figure: str
+    metric: str
     values: Sequence[float]
     baselines: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None
@@ -48,12 +49,12 @@ class Comparison:
 
     Attributes:
         title: What is compared, and under which conditions.
-        figures: The names of the columns.
-        ways: The figures of each way, by its name.
+        metrics: The names of the columns.
+        ways: The metrics of each way, by its name.
     """
 
     title: str
-    figures: Sequence[str]
+    metrics: Sequence[str]
     ways: Mapping[str, Sequence[float]]
 
 
@@ -66,12 +67,19 @@ class Took:
 
 
 @contextmanager
-def machine() -> Iterator[Took]:
+def timed() -> Iterator[Took]:
     """Times a block."""
     took, wall, processor = Took(), time.perf_counter(), time.process_time()
     yield took
     took.seconds = round(time.perf_counter() - wall, 1)
     took.processor_seconds = round(time.process_time() - processor, 1)
+
+
+@contextmanager
+def timed_run() -> Iterator[tuple[Path, Took]]:
+    """Lends the path of a run folder that is deleted afterwards, and times the block."""
+    with tempfile.TemporaryDirectory() as folder, timed() as took:
+        yield Path(folder) / "run", took
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -85,8 +93,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def describe(summary: Mapping[str, Any]) -> str:
-    """A table in Markdown of figures, with their spread where there is one."""
-    lines = ["| figure | value |", "|---|---|"]
+    """A table in Markdown of metrics, with their spread where there is one."""
+    lines = ["| metric | value |", "|---|---|"]
     for name, value in summary.items():
         if isinstance(value, Mapping):
             text = f"{value['mean']:.3f} ± {value['sd']:.3f} ({value['min']:.3f} to {value['max']:.3f})"

@@ -1,4 +1,4 @@
-"""Makes docs/results.md of what the benchmarks of the recipes have kept.
+"""Writes docs/results.md from the results that the benchmarks of the recipes kept.
 
 make results
 """
@@ -17,10 +17,10 @@ from results import FOLDER
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 OPENING = """# Results
 
-What each recipe and estimator reached, and beside it what is reached without it: mean ± standard deviation
-over the seeds or splits, and their number. A baseline in bold is better than the recipe. Times are of one
-training on 2 cores without a GPU, and often other work ran beside it. The page is made of the figures in
-`benchmarks/results` by `make results`; each section names the command that measures it anew.
+What each recipe and estimator reached, and what is reached without it: mean ± standard deviation over the
+seeds or splits, and their number. A baseline in bold is better than the recipe. Times are for one training
+on 2 cores without a GPU, often beside other work. `make results` writes this page from `benchmarks/results`;
+each section names the command that measures it again.
 """
 
 
@@ -28,7 +28,7 @@ def page(records: Mapping[str, Mapping[str, Any]]) -> str:
     """Writes the page.
 
     Args:
-        records: What each benchmark has kept, by its name.
+        records: What each benchmark kept, by its name.
     """
     told = {name: record for name, record in sorted(records.items()) if record.get("outcomes")}
     sections = [_section(name, record) for name, record in told.items()]
@@ -43,10 +43,10 @@ def _section(name: str, record: Mapping[str, Any]) -> str:
         "",
         f"    {record['command']}",
         "",
-        f"{record['date']}, {record['machine']}, torch {record['torch']}; every figure is in "
+        f"{record['date']}, {record['machine']}, torch {record['torch']}; every metric is in "
         f"`benchmarks/results/{name}.md`.",
         "",
-        "| recipe | data | figure | reached | without it | time |",
+        "| recipe | data | metric | reached | without it | time |",
         "|---|---|---|---|---|---|",
         *(_line(outcome) for outcome in record["outcomes"]),
         "",
@@ -63,8 +63,8 @@ def _comparison(comparison: Mapping[str, Any]) -> list[str]:
     return [
         f"{comparison['title']}:",
         "",
-        f"| | {' | '.join(comparison['figures'])} |",
-        f"|---|{'---|' * len(comparison['figures'])}",
+        f"| | {' | '.join(comparison['metrics'])} |",
+        f"|---|{'---|' * len(comparison['metrics'])}",
         *(
             f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |"
             for name, values in comparison["ways"].items()
@@ -82,7 +82,7 @@ def _line(outcome: Mapping[str, Any]) -> str:
     cells = (
         f"`{outcome['recipe']}`",
         outcome["data"],
-        outcome["figure"],
+        outcome["metric"],
         _with_spread(outcome["values"]),
         baselines,
         _duration(outcome["seconds"]),

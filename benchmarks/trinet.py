@@ -15,16 +15,14 @@ and camera, as the report of a run does; "on the other camera" searches those of
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
 
-from results import Comparison, Outcome, keep, machine, spread
+from results import Comparison, Outcome, keep, spread, timed_run
 from trine import load as load_encoder
 from trine.data import Dataset, NamedIdentities, load, split
 from trine.encoders import Encoder, EncoderRecipe, build_encoder
@@ -104,8 +102,7 @@ def trained(
 ) -> list[dict[str, Any]]:
     """Runs the recipe with some other settings, and measures views and baselines on its test part."""
     recipe = load_recipe("trinet", overrides=settings)
-    with tempfile.TemporaryDirectory() as out, machine() as took:
-        run = Path(out) / "run"
+    with timed_run() as (run, took):
         train_run(data, recipe, out=run, progress=False)
         encoder = load_encoder(run)
         learned, tested = (data.subset(part_of(run, data, part)[0]) for part in PARTS)
@@ -123,12 +120,12 @@ def trained(
 
 
 def compared(data: Dataset, how: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Trains alone, by another rule, and measures people who had no part in the recipe's figures."""
+    """Trains alone, by another rule, and measures people who had no part in the recipe's metrics."""
     recipe = load_recipe("trinet", overrides=settings)
     named = NamedIdentities(recipe.data.train_identities, (), recipe.data.test_identities)
     parts = split(data, method="named", named=named)
-    with tempfile.TemporaryDirectory() as out, machine() as took:
-        encoder = fit(data.subset(parts.train), recipe, out=Path(out) / "run", progress=False)
+    with timed_run() as (run, took):
+        encoder = fit(data.subset(parts.train), recipe, out=run, progress=False)
     tested = data.subset(parts.test)
     row = {"what": how, "seed": recipe.seed, "processor seconds": took.processor_seconds, "by": BY["ten"]}
     row |= measured(encoder.embed(tested), tested)
@@ -171,23 +168,23 @@ def measured(rows: np.ndarray, tested: Dataset) -> dict[str, float]:
     return found
 
 
-def chosen(rows: Sequence[Mapping[str, Any]], what: str, by: str, figure: str) -> list[float]:
-    return [row[figure] for row in rows if row["what"] == what and row["by"] == by]
+def chosen(rows: Sequence[Mapping[str, Any]], what: str, by: str, metric: str) -> list[float]:
+    return [row[metric] for row in rows if row["what"] == what and row["by"] == by]
 
 
 def summarised(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Each figure of each line, over the seeds."""
+    """Each metric of each line, over the seeds."""
     summary: dict[str, Any] = {}
     for row in rows:
-        for figure in (f"rank 1 {ACROSS}", f"mAP {ACROSS}", f"rank 1 {OTHER}", f"mAP {OTHER}"):
-            values = chosen(rows, row["what"], row["by"], figure)
-            name = f"{row['what']}, {row['by']}: {figure}"
+        for metric in (f"rank 1 {ACROSS}", f"mAP {ACROSS}", f"rank 1 {OTHER}", f"mAP {OTHER}"):
+            values = chosen(rows, row["what"], row["by"], metric)
+            name = f"{row['what']}, {row['by']}: {metric}"
             summary[name] = spread(values) if len(values) > 1 else values[0]
     return summary
 
 
 def outcomes(rows: Sequence[Mapping[str, Any]], what: str) -> list[Outcome]:
-    """The figures of the page of results."""
+    """The metrics of the page of results."""
     data = {
         "cuhk01": "reid_cuhk01, identities 386-485",
         "pku": "reid_pku, 37 of 74 identities",
@@ -200,33 +197,33 @@ def outcomes(rows: Sequence[Mapping[str, Any]], what: str) -> list[Outcome]:
         Outcome(
             recipe="trinet",
             data=data[what],
-            figure=figure,
-            values=chosen(rows, what, by, figure),
+            metric=metric,
+            values=chosen(rows, what, by, metric),
             baselines={
-                "pixels": mean(chosen(rows, what, "pixels", figure)),
-                "ImageNet": mean(chosen(rows, what, "ImageNet", figure)),
-                "one view": mean(chosen(rows, what, BY["one"], figure)),
+                "pixels": mean(chosen(rows, what, "pixels", metric)),
+                "ImageNet": mean(chosen(rows, what, "ImageNet", metric)),
+                "one view": mean(chosen(rows, what, BY["one"], metric)),
             },
             seconds=mean(chosen(rows, what, by, "processor seconds")),
             command=command,
         )
-        for figure in (f"rank 1 {ACROSS}", f"mAP {ACROSS}", f"rank 1 {OTHER}")
+        for metric in (f"rank 1 {ACROSS}", f"mAP {ACROSS}", f"rank 1 {OTHER}")
     ]
 
 
 def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What did not work."""
-    figure = f"rank 1 {ACROSS}"
+    metric = f"rank 1 {ACROSS}"
 
     def reached(what: str, views: Views = "ten") -> str:
-        return f"{mean(chosen(rows, what, BY[views], figure)):.3f}"
+        return f"{mean(chosen(rows, what, BY[views], metric)):.3f}"
 
     steps = SMALLER["training.steps"]
     return [
         f"TriNet: the soft margin brings batch hard no more than a margin of 0.2 after {steps} steps on "
-        f"pictures of 64×24 ({figure} {reached('batch hard, soft margin')} against "
+        f"pictures of 64×24 ({metric} {reached('batch hard, soft margin')} against "
         f"{reached('batch hard, margin 0.2')}); batch all with it is at {reached('batch all, soft margin')}.",
-        f"TriNet: a mirror image alone as a second view brings little ({figure} {reached('cuhk01', 'flip')} "
+        f"TriNet: a mirror image alone as a second view brings little ({metric} {reached('cuhk01', 'flip')} "
         f"against {reached('cuhk01', 'one')}); it takes the ten views of the paper ({reached('cuhk01')}).",
         "TriNet: with a learning rate of 1e-3, changes of light and covered rectangles the run collapsed "
         "(loss 0.696, about ln 2, at step 370 of 800).",

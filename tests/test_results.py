@@ -30,7 +30,7 @@ def test_a_line_says_figure_spread_baseline_and_time(results_page):
     outcome = {
         "recipe": "trinet",
         "data": "people",
-        "figure": "rank 1",
+        "metric": "rank 1",
         "values": [0.4, 0.6],
         "baselines": {"pixels": 0.1, "another": 0.7},
         "seconds": 240.0,
@@ -44,7 +44,7 @@ def test_a_line_says_figure_spread_baseline_and_time(results_page):
         "machine": "one",
         "torch": "2",
         "outcomes": [outcome, outcome | {"larger_is_better": False, "values": [0.4], "seconds": None}],
-        "comparisons": [{"title": "Ways", "figures": ["rank 1"], "ways": {"hard": [0.25], "all": [0.125]}}],
+        "comparisons": [{"title": "Ways", "metrics": ["rank 1"], "ways": {"hard": [0.25], "all": [0.125]}}],
         "failures": ["It was late."],
     }
     page = results_page.page({"who": record, "other": {"question": "What?"}})
