@@ -44,7 +44,7 @@ def runs(name: str, seeds: int) -> list[dict[str, Any]]:
                 settings = load_recipe(recipe, overrides={"seed": seed})
                 encoder = fit(trained, settings, out=run, progress=False)
             found = asked(encoder.embed(tested), tested, encoder.embed(trained), trained)
-            low, high = found.interval().low, found.interval().high
+            low, high = found.interval("accuracy").low, found.interval("accuracy").high
             row = {"data": name, "recipe": recipe, "seed": seed, "kNN accuracy": found.accuracy, "low": low}
             row |= {"high": high, "pixels": raw.accuracy, "seconds": took.seconds}
             rows.append(row | {"processor seconds": took.processor_seconds})

@@ -241,7 +241,7 @@ def test_what_cannot_be_used_is_named():
     with pytest.raises(InputError, match="resamples must be at least 0, given -1"):
         clustering_from_assignment([0, 1], [0, 1], resamples=-1)
     report = clustering_from_assignment([0, 1], [0, 0], resamples=0)
-    with pytest.raises(InputError, match="unknown figure 'bcubed': did you mean 'bcubed_f'"):
+    with pytest.raises(InputError, match="unknown metric 'bcubed': did you mean 'bcubed_f'"):
         report.interval("bcubed")
     with pytest.raises(InputError, match="nmi has no interval: entropies grow with the number"):
         report.interval("nmi")

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
@@ -174,9 +175,68 @@ def test_ids_of_any_size_and_sign_stay_apart():
 def test_labels_may_be_strings_whose_junk_the_caller_names():
     x, y = np.array([[0.0]]), np.array([[0.1], [0.2], [0.3]])
     given_ = (x, ["0007"], y, ["-1", "0000", "0007"])
-    assert identification(*given_).first_ranks.tolist() == [3]
+    with pytest.raises(
+        InputError, match="gallery_labels are strings and hold '-1', given junk=-1; give junk='-1'"
+    ):
+        identification(*given_)
+    assert identification(*given_, junk=None).first_ranks.tolist() == [3]
     named = identification(*given_, junk="-1", distractor="0000")
     assert (named.first_ranks.tolist(), named.junk, named.distractors) == ([2], 1, 1)
+
+
+class Column:
+    """What numpy makes of a column of pandas: an array of objects."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=object)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda labels: np.array(labels, dtype=object),
+        lambda labels: np.array([np.int32(label) for label in labels], dtype=object),
+        lambda labels: [np.int64(label) for label in labels],
+        lambda labels: torch.tensor(labels, dtype=torch.int16),
+        lambda labels: Column(labels),
+    ],
+)
+@pytest.mark.parametrize(("junk", "distractor"), [(-1, 0), (np.int64(-1), np.int8(0)), (-1.0, 0.0)])
+def test_integers_of_any_container_have_junk_and_distractors(made, junk, distractor):
+    x, y, theirs = np.array([[0.0]]), np.arange(1.0, 5.0)[:, None], [-1, 0, -1, 7]
+    report = identification(x, made([7]), y, made(theirs), junk=junk, distractor=distractor)
+    assert (report.first_ranks.tolist(), report.junk, report.distractors) == ([2], 2, 1)
+    mixed = identification(x, [7], y, made(theirs), junk=junk, distractor=distractor)
+    assert mixed.first_ranks.tolist() == [2]
+    with pytest.raises(InputError, match="probe 0 carries the label"):
+        identification(x, made([-1]), y, made(theirs), junk=junk)
+
+
+@pytest.mark.parametrize("made", [list, np.array, Column, lambda names: np.array(names, object)])
+def test_strings_of_any_container_have_junk(made):
+    x, y = np.array([[0.0]]), np.arange(1.0, 4.0)[:, None]
+    names = made(["-1", "0000", "0007"])
+    report = identification(x, ["0007"], y, names, junk="-1", distractor="0000")
+    assert (report.first_ranks.tolist(), report.junk, report.distractors) == ([2], 1, 1)
+    with pytest.raises(InputError, match="hold '-1', given junk=-1"):
+        identification(x, ["0007"], y, names)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, Column([]), 7.0, True])
+def test_objects_that_are_no_labels_are_refused(missing):
+    labels = np.array([7, missing], dtype=object)
+    with pytest.raises(
+        InputError, match=r"gallery_labels must name every item, given .* at item 1; expected"
+    ):
+        identification(np.zeros((1, 1)), [7], np.zeros((2, 1)), labels)
+
+
+def test_objects_beyond_64_bits_are_refused():
+    with pytest.raises(InputError, match="probe_labels must be integers of 64 bits with a sign"):
+        identification(np.zeros((1, 1)), np.array([2**70], object), np.zeros((1, 1)), [7])
 
 
 def test_unsigned_labels_know_no_junk():

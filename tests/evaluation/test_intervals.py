@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trine.errors import InputError
-from trine.evaluation.intervals import mean_interval, mean_intervals, multiplicities, percentile_interval
+from trine.evaluation.intervals import mean_interval, multiplicities, percentile_interval, resampled_means
 
 
 def twin(values, identity, resamples, seed):
@@ -57,9 +57,11 @@ def test_a_metric_has_one_interval_however_many_are_computed_with_it(identities,
     random = np.random.default_rng(identities)
     identity = np.arange(2 * identities) // 2
     values = random.random((len(identity), columns))
-    together = mean_intervals(values, identity, resamples=40)
-    for column, found in zip(values.T, together, strict=True):
-        assert found == mean_interval(column.copy(), identity, resamples=40)
+    together = resampled_means(values, identity, resamples=40, seed=0)
+    for column, found in zip(values.T, together.T, strict=True):
+        alone = resampled_means(column[:, None].copy(), identity, resamples=40, seed=0)
+        np.testing.assert_array_equal(found, alone[:, 0])
+        assert percentile_interval(found) == mean_interval(column.copy(), identity, resamples=40)
 
 
 def test_resamples_without_a_figure_are_left_out():

@@ -44,7 +44,7 @@ def test_the_vote_is_that_of_plain_loops(seed, k, identities):
     own = random.choice(known, 5)
     report = knn_classification(probes, own, gallery, known, k=k, resamples=0)
     expected = [elected(probe, gallery, known.tolist(), k)[0] for probe in probes]
-    assert report.identities[report.voted].tolist() == expected
+    assert report.identities[report.predicted].tolist() == expected
     assert report.accuracy == pytest.approx(np.mean([a == b for a, b in zip(expected, own, strict=True)]))
     assert report.k == min(k, 9)
 
@@ -66,7 +66,7 @@ def test_equals_scikit_learn_on_digits_wherever_its_vote_is_no_tie(k):
     theirs = KNeighborsClassifier(k).fit(y, known).predict(x)
     tied = np.array([elected(probe, y, known, k)[1] for probe in x])
     assert 0.9 < report.accuracy < 1.0
-    assert (report.voted == theirs)[~tied].all()
+    assert (report.predicted == theirs)[~tied].all()
     assert tied.sum() < 30
     assert (k > 1) == bool(tied.any())
 
@@ -81,7 +81,7 @@ def test_figures_of_each_identity_and_their_interval():
     assert min(shares.values()) < 1
     assert report.balanced_accuracy == pytest.approx(np.mean(list(shares.values())))
     drawn = mean_interval(hits.astype(float), own, seed=4)
-    assert (report.interval().low, report.interval("accuracy").high) == (drawn.low, drawn.high)
+    assert (report.interval("accuracy").low, report.interval("accuracy").high) == (drawn.low, drawn.high)
     stored = report.to_json()
     assert stored["accuracy"] == report.accuracy == hits.mean()
     assert stored["intervals"]["accuracy"] == [drawn.low, drawn.high]
@@ -109,7 +109,7 @@ def test_other_distances(distance):
     report = knn_classification(x, own, y, known, k=1, distance=distance)
     metric = {"squared_euclidean": "sqeuclidean", "cosine": "cosine"}[distance]
     theirs = KNeighborsClassifier(1, metric=metric).fit(y, known).predict(x)
-    assert (report.voted == theirs).mean() > 0.99
+    assert (report.predicted == theirs).mean() > 0.99
 
 
 def test_mistakes_have_their_sentence():
@@ -122,7 +122,7 @@ def test_mistakes_have_their_sentence():
         knn_classification(rows, [0, 1, 2], rows, ["0", "1", "2"])
     with pytest.raises(InputError, match="gallery_labels must hold one label for each of the 3"):
         knn_classification(rows, [0, 1, 2], rows, [0, 1])
-    with pytest.raises(InputError, match="unknown figure 'acuracy': did you mean 'accuracy'"):
+    with pytest.raises(InputError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
         knn_classification(rows, [0, 1, 2], rows, [0, 1, 2]).interval("acuracy")
     with pytest.raises(InputError, match="resamples of at least 1"):
-        knn_classification(rows, [0, 1, 2], rows, [0, 1, 2], resamples=0).interval()
+        knn_classification(rows, [0, 1, 2], rows, [0, 1, 2], resamples=0).interval("accuracy")

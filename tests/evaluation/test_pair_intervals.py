@@ -72,7 +72,7 @@ def test_equals_the_twin_that_lists_every_pair(seed):
     report = verification(rows, labels, resamples=12, seed=seed)
     expected = twin(rows, labels, 12, seed)
     # A resample without a pair of a kind has no figure that needs it, for the twin no figure at all.
-    weights = report._resampled
+    weights = report._weights
     if (weights.genuine[-1] > 0).all() and (weights.impostor[-1] > 0).all():
         for (figure, *arguments), ends in zip(FIGURES, expected.T, strict=True):
             np.testing.assert_allclose(report.interval(figure, *arguments).to_json(), ends, atol=1e-6)
@@ -121,7 +121,7 @@ def test_covers_the_true_figures_as_often_as_it_says():
 def test_thresholds_between_cells_are_weighed_too():
     rows, labels = random_effects(np.random.default_rng(0), 150)
     report = verification(rows, labels)
-    weights = report._resampled
+    weights = report._weights
     assert len(weights.thresholds) < report.genuine_pairs + report.impostor_pairs
     owned = report.pairs.owned[1]
     random = np.random.default_rng(0)
@@ -150,7 +150,7 @@ def test_the_interval_holds_the_figure_and_repeats():
 
 def test_a_resample_without_a_pair_of_each_kind_has_no_figure():
     report = verification(np.array([[0.0], [1.0], [5.0]]), [1, 1, 2], resamples=40)
-    tars = report._resampled.tar_at_far(0.01)
+    tars = report._weights.tar_at_far(0.01)
     assert np.isnan(tars).any()
     assert (tars[~np.isnan(tars)] == 1).all()
     assert report.interval("tar_at_far", 0.01).to_json() == [1.0, 1.0]
@@ -159,7 +159,7 @@ def test_a_resample_without_a_pair_of_each_kind_has_no_figure():
 def test_what_has_no_interval_says_why():
     x = np.array([[0.0], [1.0], [5.0]])
     report = verification(x, [1, 1, 2])
-    with pytest.raises(InputError, match="unknown figure 'roc_acu': did you mean 'roc_auc'"):
+    with pytest.raises(InputError, match="unknown metric 'roc_acu': did you mean 'roc_auc'"):
         report.interval("roc_acu")
     with pytest.raises(InputError, match="the accuracy has an interval where pairs with fold and labels"):
         report.interval("accuracy")

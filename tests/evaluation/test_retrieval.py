@@ -257,7 +257,7 @@ def test_what_cannot_be_used_is_named(as_in_production):
     with pytest.raises(InputError, match="must be integers of 64 bits with a sign"):
         retrieval(x, np.array([1, 1, 2**63], np.uint64))
     report = retrieval(x, [1, 1, 2], resamples=0)
-    with pytest.raises(InputError, match=r"unknown figure 'map_at_k': did you mean 'map_at_r'\?"):
+    with pytest.raises(InputError, match=r"unknown metric 'map_at_k': did you mean 'map_at_r'\?"):
         report.interval("map_at_k")
     with pytest.raises(InputError, match=r"recall_at takes one rank, given \(\)"):
         report.interval("recall_at")

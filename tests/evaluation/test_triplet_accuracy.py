@@ -98,7 +98,7 @@ def test_the_interval_covers_as_often_as_it_says():
         report = triplet_accuracy(
             np.array([[0.0], [1.0], [2.0]]), triplets, groups=judges, resamples=200, seed=study
         )
-        found = report.interval()
+        found = report.interval("accuracy")
         covered += found.low <= 2 / 3 <= found.high
     assert 0.88 <= covered / studies <= 0.99
 
@@ -137,8 +137,8 @@ def test_what_cannot_be_used_is_named():
         triplet_accuracy(rows, np.array([[0, 1, 2]]), resamples=-1)
     report = triplet_accuracy(rows, np.array([[0, 1, 2]]), resamples=0)
     with pytest.raises(InputError, match="needs resamples of at least 1, given 0"):
-        report.interval()
-    with pytest.raises(InputError, match="unknown figure 'acuracy': did you mean 'accuracy'"):
+        report.interval("accuracy")
+    with pytest.raises(InputError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
         report.interval("acuracy")
 
 

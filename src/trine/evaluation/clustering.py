@@ -13,17 +13,9 @@ from trine.clustering import Method, cluster
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.contingency import Contingency
-from trine.evaluation.intervals import (
-    LEVEL,
-    RESAMPLES,
-    Interval,
-    check_count,
-    check_figure,
-    check_resamples,
-    multiplicities,
-    percentile_interval,
-)
+from trine.evaluation.intervals import RESAMPLES, multiplicities
 from trine.evaluation.labels import Labels, codes
+from trine.evaluation.metric_report import Asked, MetricReport, check_metric, check_resamples
 from trine.neighbours import Backend
 from trine.shapes import Float, Int64
 
@@ -36,7 +28,7 @@ ENTROPIES = ("nmi", "ami")
 
 
 @dataclass(frozen=True, eq=False)
-class Clustering:
+class Clustering(MetricReport):
     """How well clusters agree with identities.
 
     Attributes:
@@ -126,56 +118,36 @@ class Clustering:
         """The adjusted Rand index (Hubert, Arabie 1985); 0 by chance, 1 at best."""
         return _adjusted_rand(*self._pairs)
 
-    def interval(self, figure: str) -> Interval:
-        """The interval of a figure, by the bootstrap over identities.
-
-        A drawn identity brings the pairs of its own items as often as it was drawn, and a pair of items of
-        two identities counts as often as the product of their draws; an identity is never mixed up with its
-        own copies. In BCubed's precision, a cluster holds the others as often as they were drawn.
-
-        Args:
-            figure: `"pairwise_f"`, `"bcubed_f"`, their precisions and recalls, or `"ari"`.
-
-        Raises:
-            InputError: The figure is unknown or has no interval, or none were asked for.
-        """
-        return percentile_interval(self.resampled(figure))
-
-    def resampled(self, figure: str) -> Float[np.ndarray, " r"]:
-        """The figure in each draw of identities: what its interval is made of.
-
-        Args:
-            figure: As for `interval`.
-
-        Raises:
-            InputError: As for `interval`.
-        """
-        if figure in ENTROPIES:
-            raise InputError(
-                f"{figure} has no interval: entropies grow with the number of identities, and each draw of "
-                "the bootstrap holds fewer different ones; take that of ari or bcubed_f"
-            )
-        check_figure(figure, INTERVALS)
-        check_resamples(self.resamples)
-        return self._drawn[figure]
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             **self.how,
             "items": len(self.assignment),
             "clusters": self.clusters,
             "identities": self.identities,
-            **{name: _known(getattr(self, name)) for name in (*INTERVALS, *ENTROPIES)},
-            "intervals": self._intervals(),
         }
 
-    def _intervals(self) -> dict[str, object] | None:
-        if not self.resamples:
-            return None
-        ends = {name: self.interval(name).to_json() for name in INTERVALS}
-        return {"level": LEVEL, "resamples": self.resamples, **ends, **dict.fromkeys(ENTROPIES)}
+    def _listed(self) -> list[Asked]:
+        return [(name, ()) for name in (*INTERVALS, *ENTROPIES)]
+
+    def _with_interval(self) -> list[Asked]:
+        return [(name, ()) for name in INTERVALS if self.resamples]
+
+    def _interval_facts(self) -> dict[str, object]:
+        return dict.fromkeys(ENTROPIES)
+
+    def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
+        if metric in ENTROPIES:
+            raise InputError(
+                f"{metric} has no interval: entropies grow with the number of identities, and a bootstrap "
+                "sample has fewer different ones; use the interval of ari or bcubed_f"
+            )
+        check_metric(metric, INTERVALS)
+        if arguments:
+            raise InputError(f"{metric} takes no argument, given {arguments}")
+
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        return [self._drawn[metric] for metric, _ in asked]
 
     @cached_property
     def _pairs(self) -> tuple[int, int, int, int]:
@@ -301,7 +273,7 @@ def clustering_from_assignment(
 def _report(
     assignment: Int64[np.ndarray, " n"], labels: Labels, how: dict[str, object], resamples: int, seed: int
 ) -> Clustering:
-    check_count(resamples)
+    check_resamples(resamples)
     identity = codes(labels, items=len(assignment))
     if not len(identity):
         raise InputError("clustering needs at least one item, given none")
@@ -327,7 +299,3 @@ def _adjusted_rand(both: float, together: float, alike: float, pairs: float) -> 
         return 1.0
     numerator = 2 * (both * pairs - together * alike)
     return numerator / ((together + alike) * pairs - 2 * together * alike)
-
-
-def _known(figure: float) -> float | None:
-    return None if np.isnan(figure) else float(figure)

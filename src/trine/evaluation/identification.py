@@ -12,10 +12,10 @@ from torch import Tensor
 from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError, nearest
-from trine.evaluation.intervals import RESAMPLES, Interval, check_count
-from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.evaluation.intervals import RESAMPLES
+from trine.evaluation.labels import Labels, checked, joint_codes, matching
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
 from trine.evaluation.multi_query import Cameras, joint_cameras, pooled
-from trine.evaluation.per_query import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
 from trine.evaluation.relevance import relevant_blocks
 from trine.neighbours import NEVER, RankSearch, as_rows
 from trine.shapes import Float, Int64
@@ -32,7 +32,7 @@ _AVERAGES = {"stepwise": ranking.average_precision, "market1501": ranking.market
 
 
 @dataclass(frozen=True, eq=False)
-class Identification:
+class Identification(PerQueryReport):
     """What `identification` measured: one entry for each probe that counts, and their means.
 
     Attributes:
@@ -89,46 +89,24 @@ class Identification:
         Raises:
             InputError: The rank is below 1.
         """
-        return float(self.per_query("cmc", rank).mean())
+        return self._mean("cmc", rank)
 
     @property
     def mean_average_precision(self) -> float:
-        """The mean of the average precision of the probes: mAP."""
-        return float(self.average_precisions.mean())
+        """mAP: the mean of the average precision of the probes."""
+        return self._mean("mean_average_precision")
 
-    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
-        """The value of every probe for a figure: what its mean is made of.
+    @property
+    def _groups(self) -> Int64[np.ndarray, " q"]:
+        return self.labels
 
-        Args:
-            figure: `"cmc"` or `"mean_average_precision"`.
-            *arguments: The rank of `"cmc"`.
-
-        Raises:
-            InputError: The figure is unknown, or takes another number of arguments.
-        """
-        plain = {"mean_average_precision": self.average_precisions}
-        ranked = {"cmc": lambda rank: ranking.recall_at_k(self.first_ranks[:, None], k=rank)}
-        return value_of(figure, arguments, plain, ranked)
-
-    def interval(self, figure: str, *arguments: int) -> Interval:
-        """The interval of a figure: identities of probes are drawn again, the gallery stays.
-
-        Args:
-            figure: As for `per_query`.
-            *arguments: As for `per_query`.
-
-        Raises:
-            InputError: As for `per_query`, or the report was made with `resamples=0`.
-        """
-        values = self.per_query(figure, *arguments)
-        return mean_interval_of(values, self.labels, resamples=self.resamples, seed=self.seed)
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
-        figures: PerQuery = {
+    def _columns(self) -> Columns:
+        return {
             "mean_average_precision": self.average_precisions,
-            "cmc": {rank: self.per_query("cmc", rank) for rank in self.at},
+            "cmc": lambda rank: ranking.recall_at_k(self.first_ranks[:, None], k=rank),
         }
+
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -138,8 +116,6 @@ class Identification:
             "gallery": self.gallery,
             "junk": self.junk,
             "distractors": self.distractors,
-            **means(figures),
-            "intervals": intervals(figures, self.labels, resamples=self.resamples, seed=self.seed),
         }
 
 
@@ -199,14 +175,14 @@ def identification(
         (0.0, 1.0, 0.5)
     """
     _check_names(average_precision, unmatched, at)
-    check_count(resamples)
+    check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
     _check_probes(own, junk=junk, distractor=distractor)
     cameras = joint_cameras(probe_cameras, gallery_cameras, len(x), len(y))
-    kept = np.flatnonzero(~_carries(theirs, junk, "junk"))
-    nobody = _carries(theirs, distractor, "distractor")[kept]
+    kept = np.flatnonzero(~matching(theirs, junk, name="junk", labels_name="gallery_labels"))
+    nobody = matching(theirs, distractor, name="distractor", labels_name="gallery_labels")[kept]
     _, identity, groups = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
     groups = np.where(nobody, -1, groups[kept])
     cameras = None if cameras is None else Cameras(cameras.probes, cameras.gallery[kept])
@@ -263,24 +239,9 @@ def _measured(
     return first, precisions
 
 
-def _carries(labels: np.ndarray, label: int | str | None, name: str) -> np.ndarray:
-    """Where the labels are this one; an integer is no string, whatever it looks like."""
-    if label is None or not len(labels):
-        return np.zeros(len(labels), bool)
-    integers = labels.dtype.kind in "iu"
-    if isinstance(label, str) and integers:
-        raise InputError(
-            f"{name} must be an integer as the labels are, given {label!r}; give a number or None"
-        )
-    if not isinstance(label, str) and not integers:
-        return np.zeros(len(labels), bool)
-    found: np.ndarray = labels == label
-    return found
-
-
 def _check_probes(labels: np.ndarray, **special: int | str | None) -> None:
     for name, label in special.items():
-        carrying = _carries(labels, label, name)
+        carrying = matching(labels, label, name=name, labels_name="probe_labels")
         if carrying.any():
             raise InputError(
                 f"probe {int(carrying.argmax())} carries the label {label!r}, which stands for {name} rows "

@@ -62,4 +62,6 @@ def boolean_flags(given: object, *, lines: int, name: str) -> Bool[np.ndarray, "
 
 
 def _array(given: object) -> np.ndarray:
-    return given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    # A pandas column may hold plain numbers as objects.
+    return np.array(array.tolist()) if array.dtype.kind == "O" and array.size else array

@@ -1,24 +1,24 @@
-"""Intervals: how far a figure could have fallen otherwise, had other identities been looked at.
+"""Bootstrap confidence intervals that resample identities.
 
-Items of one identity are alike, so items are no independent draws and identities are: the bootstrap draws
-identities, with replacement, and each brings all its items (Field, Welsh 2007, the cluster bootstrap).
+Items of one identity are alike, so items are not independent but identities are: the cluster bootstrap draws
+identities with replacement, and each brings all of its items (Field, Welsh 2007).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import InputError, nearest
+from trine.errors import InputError
 from trine.shapes import Float, Int64
 
 LEVEL = 0.95
-"""The share of repetitions of a study in which its interval holds the true figure, about."""
+"""The share of repeated studies whose interval holds the true value, approximately."""
 
 RESAMPLES = 1000
-"""How often identities are drawn again, where one value stands for one query."""
+"""The default number of bootstrap samples for means over queries."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether there is one: no draw may have had the figure."""
+        """Whether some bootstrap sample had a value."""
         return not np.isnan(self.low)
 
     def to_json(self) -> list[float] | None:
-        """Both ends, as values that JSON knows; None where they are not known."""
+        """Both ends as JSON values; None where they are not known."""
         return [self.low, self.high] if self.known else None
 
     def __str__(self) -> str:
@@ -53,32 +53,32 @@ class Interval:
 
 
 def multiplicities(identities: int, *, resamples: int, seed: int) -> Iterator[Int64[np.ndarray, " c"]]:
-    """Draws as many identities as there are, with replacement, many times.
+    """Draws bootstrap samples of identities, each as large as the set of identities.
 
     Args:
-        identities: How many there are.
-        resamples: How many draws to make.
-        seed: Of the draws; the first draws of a longer series are those of a shorter one.
+        identities: How many identities there are.
+        resamples: How many samples to draw.
+        seed: The seed; a longer series begins with the samples of a shorter one.
 
     Yields:
-        How often each identity was drawn.
+        How often each identity occurs in a sample.
     """
     random = np.random.default_rng(seed)
     for _ in range(resamples):
         yield np.bincount(random.integers(0, identities, identities), minlength=identities)
 
 
-def percentile_interval(figures: Float[np.ndarray, " r"], *, level: float = LEVEL) -> Interval:
-    """The middle of what the resamples gave (Efron 1979): the interval of the percentiles.
+def percentile_interval(values: Float[np.ndarray, " r"], *, level: float = LEVEL) -> Interval:
+    """Returns the percentile interval of bootstrap values (Efron 1979).
 
     Args:
-        figures: The figure of each resample; NaN where a resample had none.
+        values: The value in each bootstrap sample; NaN where a sample has none.
         level: The confidence, in (0, 1).
 
     Returns:
-        The interval; NaN to NaN where no resample had a figure.
+        The interval; NaN to NaN where no sample has a value.
     """
-    known = figures[~np.isnan(figures)]
+    known = values[~np.isnan(values)]
     if not len(known):
         return Interval(np.nan, np.nan, level)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
@@ -93,17 +93,17 @@ def mean_interval(
     seed: int = 0,
     level: float = LEVEL,
 ) -> Interval:
-    """The interval of a mean over queries, by the bootstrap over their identities.
+    """Returns the bootstrap interval of a mean over queries (identities resampled).
 
     Args:
-        values: The figure of each query.
+        values: The value of each query.
         identity: The identity of each query, any integers.
-        resamples: How often to draw.
-        seed: Of the draws.
+        resamples: How many bootstrap samples to draw.
+        seed: The seed of the samples.
         level: The confidence, in (0, 1).
 
     Returns:
-        The interval; of no width where all queries are of one identity.
+        The interval; of width 0 where all queries share one identity.
 
     Raises:
         InputError: There is no query, or the arguments do not fit.
@@ -113,28 +113,20 @@ def mean_interval(
         >>> print(mean_interval(hits, people))
         0.500 to 1.000
     """
-    return mean_intervals(values[:, None], identity, resamples=resamples, seed=seed, level=level)[0]
+    means = resampled_means(values[:, None], identity, resamples=resamples, seed=seed)
+    return percentile_interval(means[:, 0], level=level)
 
 
-def mean_intervals(
-    values: Float[np.ndarray, "n f"],
-    identity: Int64[np.ndarray, " n"],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> list[Interval]:
-    """The intervals of several means over the same queries, from the same draws.
+def resampled_means(
+    values: Float[np.ndarray, "n f"], identity: Int64[np.ndarray, " n"], *, resamples: int, seed: int
+) -> Float[np.ndarray, "r f"]:
+    """Returns the means of several metrics over the same queries in each bootstrap sample of identities.
 
     Args:
-        values: The figures of each query, one column each.
+        values: The values of each query, one column for each metric.
         identity: As for `mean_interval`.
         resamples: As for `mean_interval`.
         seed: As for `mean_interval`.
-        level: As for `mean_interval`.
-
-    Returns:
-        What `mean_interval` says of each column.
 
     Raises:
         InputError: As for `mean_interval`.
@@ -149,23 +141,4 @@ def mean_intervals(
     sums = [np.bincount(own, weights=column) for column in values.T]
     drawn = multiplicities(len(counts), resamples=resamples, seed=seed)
     # One product per column: a column of a larger product may differ in its last bit from that of a smaller.
-    resampled = np.array([[times @ column / (times @ counts) for column in sums] for times in drawn])
-    return [percentile_interval(column, level=level) for column in resampled.T]
-
-
-def check_figure(figure: str, known: Collection[str]) -> None:
-    """Raises an `InputError` that names the nearest known figure, unless `figure` is one."""
-    if figure not in known:
-        raise InputError(f"unknown figure {figure!r}: {nearest(figure, tuple(known))}")
-
-
-def check_resamples(resamples: int) -> None:
-    """Raises an `InputError` where there is nothing to draw an interval from."""
-    if resamples < 1:
-        raise InputError(f"an interval needs resamples of at least 1, given {resamples}; measure with more")
-
-
-def check_count(resamples: int) -> None:
-    """Raises an `InputError` unless this many draws can be made, none among them."""
-    if resamples < 0:
-        raise InputError(f"resamples must be at least 0, given {resamples}")
+    return np.array([[times @ column / (times @ counts) for column in sums] for times in drawn])

@@ -1,4 +1,4 @@
-"""Recognition: the nearest of a gallery vote on who the probe is, where all identities are known."""
+"""kNN classification: the nearest rows of a gallery vote on the identity of each probe."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import RESAMPLES, Interval, check_count
+from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.per_query import PerQuery, intervals, mean_interval_of, means, value_of
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
 from trine.neighbours import as_rows, nearest_neighbours
 from trine.shapes import Float, Int64, Shaped
 
@@ -20,13 +20,13 @@ __all__ = ["KnnClassification", "knn_classification"]
 
 
 @dataclass(frozen=True, eq=False)
-class KnnClassification:
+class KnnClassification(PerQueryReport):
     """What `recognition` measured: one entry for each probe that counts, and their means.
 
     Attributes:
         probes: The rows of the probes.
         labels: The identity of each probe, numbered from 0.
-        voted: The identity that its neighbours elected.
+        predicted: The identity that its neighbours vote for.
         identities: The label of each number.
         unmatched: How many probes were left out: nobody of their identity is in the gallery.
         gallery: How many rows the gallery has.
@@ -38,7 +38,7 @@ class KnnClassification:
 
     probes: Int64[np.ndarray, " q"]
     labels: Int64[np.ndarray, " q"]
-    voted: Int64[np.ndarray, " q"]
+    predicted: Int64[np.ndarray, " q"]
     identities: Shaped[np.ndarray, " c"]
     unmatched: int
     gallery: int
@@ -52,53 +52,31 @@ class KnnClassification:
         """The rules, in words."""
         voters = "the nearest decides" if self.k == 1 else f"vote of the {self.k} nearest"
         tie = "" if self.k == 1 else ", a tie goes to the one with the nearest"
-        return f"recognition: closed set, {voters}{tie}"
+        return f"kNN classification: closed set, {voters}{tie}"
 
     @property
     def accuracy(self) -> float:
-        """The share of probes whose identity was elected: the kNN accuracy."""
-        return float(self.per_query("accuracy").mean())
+        """The share of probes whose identity was predicted: the kNN accuracy."""
+        return self._mean("accuracy")
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean of the accuracies of the identities, so that each counts alike."""
+        """The mean of the accuracies of the identities, which all count alike."""
         return float(np.mean(list(self.by_identity().values())))
 
     def by_identity(self) -> dict[str, float]:
-        """The accuracy of the probes of each identity, by its label."""
-        own, counts = np.unique(self.labels, return_counts=True)
-        hits = np.bincount(self.labels, weights=self.per_query("accuracy"))[own]
-        shares = zip(own.tolist(), (hits / counts).tolist(), strict=True)
-        return {str(self.identities[label]): share for label, share in shares}
+        """Returns the accuracy over the probes of each identity, by its label."""
+        own, shares = self._identity_means("accuracy")
+        return {str(self.identities[i]): share for i, share in zip(own, shares.tolist(), strict=True)}
 
-    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
-        """The value of every probe for a figure: what its mean is made of.
+    @property
+    def _groups(self) -> Int64[np.ndarray, " q"]:
+        return self.labels
 
-        Args:
-            figure: `"accuracy"`.
-            *arguments: None.
+    def _columns(self) -> Columns:
+        return {"accuracy": (self.predicted == self.labels).astype(float)}
 
-        Raises:
-            InputError: The figure is unknown, or was given an argument.
-        """
-        return value_of(figure, arguments, {"accuracy": (self.voted == self.labels).astype(float)}, {})
-
-    def interval(self, figure: str = "accuracy", *arguments: int) -> Interval:
-        """The interval of a figure: identities of probes are drawn again, the gallery stays.
-
-        Args:
-            figure: As for `per_query`.
-            *arguments: As for `per_query`.
-
-        Raises:
-            InputError: As for `per_query`, or the report was made with `resamples=0`.
-        """
-        values = self.per_query(figure, *arguments)
-        return mean_interval_of(values, self.labels, resamples=self.resamples, seed=self.seed)
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
-        figures: PerQuery = {"accuracy": self.per_query("accuracy")}
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -107,10 +85,8 @@ class KnnClassification:
             "probes_without_match": self.unmatched,
             "identities": len(np.unique(self.labels)),
             "gallery": self.gallery,
-            **means(figures),
             "balanced_accuracy": self.balanced_accuracy,
             "by_identity": self.by_identity(),
-            "intervals": intervals(figures, self.labels, resamples=self.resamples, seed=self.seed),
         }
 
 
@@ -157,7 +133,7 @@ def knn_classification(
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise InputError(f"k must be a number of neighbours of at least 1, given {k!r}")
-    check_count(resamples)
+    check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
@@ -165,7 +141,7 @@ def knn_classification(
     rows = np.flatnonzero(np.isin(labels, known))
     if not len(rows):
         raise InputError(
-            f"recognition needs a probe whose identity is in the gallery, given {len(x)} probes and "
+            f"kNN classification needs a probe whose identity is in the gallery, given {len(x)} probes and "
             f"{len(y)} gallery rows that share none; give a gallery of the probes' identities"
         )
     found = nearest_neighbours(x[torch.from_numpy(rows)], y, k=k, distance=distance).indices

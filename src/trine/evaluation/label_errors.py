@@ -12,7 +12,7 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.label_scores import LabelScores, label_scores
-from trine.evaluation.labels import Labels, codes
+from trine.evaluation.labels import Labels, checked, codes
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.shapes import Float, Int64
 
@@ -210,8 +210,8 @@ def find_label_errors(
     """
     if neighbours < 1:
         raise InputError(f"neighbours must be at least 1, given {neighbours}")
-    given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     rows = as_rows(embeddings, name="embeddings")
+    given = checked(labels, items=len(rows), name="labels")
     identity = codes(given, items=len(rows))
     _, first = np.unique(identity, return_index=True)
     if len(first) < 2:

@@ -1,4 +1,4 @@
-"""Labels as people have them: any integers or strings, in an array, a tensor or a list."""
+"""Labels as users have them: integers or strings, in an array, a tensor, a list or a pandas column."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.errors import InputError
-from trine.shapes import Int64, Shaped
+from trine.shapes import Bool, Int64, Shaped
 
 Labels = Shaped[np.ndarray, " n"] | Shaped[Tensor, " n"] | Sequence[str] | Sequence[int]
 """One label per item; equal labels are one identity."""
@@ -31,7 +31,7 @@ def codes(labels: Labels, *, items: int, name: str = "labels") -> Int64[np.ndarr
     Raises:
         InputError: There are too few or too many labels, or they are floats.
     """
-    return _numbered(checked(labels, items=items, name=name), name)[1]
+    return np.unique(checked(labels, items=items, name=name), return_inverse=True)[1].astype(np.int64)
 
 
 def joint_codes(
@@ -57,33 +57,79 @@ def joint_codes(
         )
     sides = [_wide(side, name) for side, name in zip((first, second), names, strict=True)]
     # Joined as they are, signed and unsigned integers would become floats.
-    labels, numbers = _numbered(np.concatenate([side for side in sides if len(side)] or sides), names[0])
+    joined = np.concatenate([side for side in sides if len(side)] or sides)
+    labels, numbers = np.unique(joined, return_inverse=True)
     return labels, numbers[: len(first)], numbers[len(first) :]
 
 
 def checked(labels: Labels, *, items: int, name: str) -> Shaped[np.ndarray, " n"]:
-    """Takes labels as an array of integers or strings.
+    """Returns labels as an array of integers or of strings, never of objects.
 
     Raises:
-        InputError: There are too few or too many labels, or they are floats.
+        InputError: There are too few or too many labels, or they are neither all integers nor all strings.
     """
     given = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if given.shape != (items,):
         raise InputError(f"{name} must hold one label for each of the {items} items, given {given.shape}")
-    if given.dtype.kind not in "iuUSO" and items:
+    if given.dtype.kind == "O":
+        given = _of_objects(given, name)
+    if given.dtype.kind not in "iuUS" and items:
         advice = "round floats to integers" if given.dtype.kind == "f" else 'convert with .astype("int64")'
         raise InputError(f"{name} must be integers or strings, given {given.dtype}; {advice} first")
-    if given.dtype.kind == "O" and (unknown := np.flatnonzero([one is None for one in given])).size:
-        raise InputError(f"{name} must name every item, given None at item {unknown[0]}; leave it out")
     return given
 
 
-def _numbered(given: np.ndarray, name: str) -> tuple[np.ndarray, Int64[np.ndarray, " n"]]:
+def matching(
+    labels: Shaped[np.ndarray, " n"], special: int | str | None, *, name: str, labels_name: str
+) -> Bool[np.ndarray, " n"]:
+    """Says which labels are a special one, such as the label of junk.
+
+    Args:
+        labels: Labels from `checked`.
+        special: The special label; None matches nothing. Strings never match an integer.
+        name: What an error calls the special label.
+        labels_name: What an error calls the labels.
+
+    Raises:
+        InputError: The special label is a string and the labels are integers, or it is a negative integer
+            and the labels are strings that spell it.
+    """
+    none = np.zeros(len(labels), bool)
+    if special is None or not len(labels):
+        return none
+    integers = labels.dtype.kind in "iu"
+    if isinstance(special, str) and integers:
+        raise InputError(
+            f"{name} must be an integer as the labels are, given {special!r}; give a number or None"
+        )
+    if isinstance(special, str) == (not integers):
+        found: np.ndarray = labels == special
+        return found
+    # A string such as "-1" is hardly an identity: ranking it as one would drop the rule silently.
+    if special < 0 and (labels.astype(str) == str(int(special))).any():  # type: ignore[operator]
+        raise InputError(
+            f"{labels_name} are strings and hold '{special}', given {name}={special}; "
+            f"give {name}='{special}' to match them, or {name}=None where it is an identity"
+        )
+    return none
+
+
+def _of_objects(given: np.ndarray, name: str) -> Shaped[np.ndarray, " n"]:
+    """Objects, as pandas has them, as integers or strings."""
+    for item, one in enumerate(given):
+        if isinstance(one, bool) or not isinstance(one, (int, np.integer, str)):
+            raise InputError(
+                f"{name} must name every item, given {one!r} at item {item}; expected an integer or a string"
+            )
+    strings = sum(isinstance(one, str) for one in given)
+    if strings == len(given):
+        return given.astype(str)
+    if strings:
+        raise InputError(f"{name} mix types that cannot be compared; give all of them as strings")
     try:
-        labels, numbers = np.unique(given, return_inverse=True)
-    except TypeError as error:
-        raise InputError(f"{name} mix types that cannot be compared; give all of them as strings") from error
-    return labels, numbers.astype(np.int64)
+        return given.astype(np.int64)
+    except OverflowError as error:
+        raise InputError(f"{name} must be integers of 64 bits with a sign") from error
 
 
 def _wide(labels: np.ndarray, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from trine.data import Dataset, PairTable
 from trine.distances import Distance
 from trine.errors import DataError
 from trine.evaluation import Verification, verification
-from trine.evaluation.intervals import Interval, percentile_interval
+from trine.evaluation.metric_report import Asked, MetricReport, check_metric
 from trine.shapes import Bool, Float, Float32, Int64
 
 
@@ -70,12 +71,12 @@ class HeldOut:
 
 
 @dataclass(frozen=True, eq=False)
-class AtThreshold:
-    """The pairs of a list at the threshold that is best on other pairs.
+class AtThreshold(MetricReport):
+    """The accuracy on listed pairs at a threshold that was chosen on other pairs.
 
     Attributes:
-        pairs: What was measured of them.
-        threshold: The threshold that the others have chosen.
+        pairs: The verification report of the listed pairs.
+        threshold: The threshold, fixed in every bootstrap sample.
     """
 
     pairs: Verification
@@ -83,25 +84,25 @@ class AtThreshold:
 
     @property
     def accuracy(self) -> float:
-        """The share of the pairs that it judges right."""
+        """The share of pairs that the threshold classifies correctly."""
         return self.pairs.accuracy_at(self.threshold)
 
-    def interval(self, figure: str) -> Interval:
-        """The interval of the accuracy with the threshold as it was chosen; see `Verification.interval`."""
-        return percentile_interval(self.resampled(figure))
+    @property
+    def resamples(self) -> int:  # type: ignore[override]
+        """As many as the report of the pairs has."""
+        return self.pairs.resamples
 
-    def resampled(self, figure: str) -> Float[np.ndarray, " r"]:
-        """The accuracy in each draw of identities; see `Verification.resampled`."""
-        return self.pairs.resampled(f"{figure}_at", self.threshold)
+    def _facts(self) -> dict[str, object]:
+        return {"protocol": "the threshold of the validation pairs", "threshold": self.threshold}
 
-    def to_json(self) -> dict[str, object]:
-        """Threshold, accuracy and what chose the one, as values that JSON knows."""
-        return {
-            "protocol": "the threshold of the validation pairs",
-            "threshold": self.threshold,
-            "accuracy": self.accuracy,
-            "interval": self.interval("accuracy").to_json(),
-        }
+    def _listed(self) -> list[Asked]:
+        return [("accuracy", ())]
+
+    def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
+        check_metric(metric, ("accuracy",))
+
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        return [self.pairs.resampled("accuracy_at", self.threshold) for _ in asked]
 
 
 def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> ListedPairs:

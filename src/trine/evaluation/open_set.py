@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,17 +11,9 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import (
-    LEVEL,
-    RESAMPLES,
-    Interval,
-    check_count,
-    check_figure,
-    check_resamples,
-    multiplicities,
-    percentile_interval,
-)
+from trine.evaluation.intervals import RESAMPLES, multiplicities
 from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.evaluation.metric_report import Asked, MetricReport, check_metric, check_resamples, key
 from trine.evaluation.pairs import Distances
 from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
@@ -47,7 +39,7 @@ class OpenSetCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class OpenSet:
+class OpenSet(MetricReport):
     """What `open_set` measured of probes that the gallery knows, and of strangers.
 
     An identity is as far from a probe as the nearest of its embeddings. A probe is taken for somebody when
@@ -143,35 +135,7 @@ class OpenSet:
             thresholds.astype(np.float64),
         )
 
-    def interval(self, figure: str, *arguments: float) -> Interval:
-        """The interval of a figure: identities of probes are drawn again, the gallery stays.
-
-        Args:
-            figure: `"dir_at_fpir"`.
-            *arguments: What it takes: the rate, and the rank unless it is 1.
-
-        Returns:
-            The interval over the resamples that drew both known probes and strangers.
-
-        Raises:
-            InputError: The figure is unknown, an argument is out of range, or there are no resamples.
-        """
-        check_figure(figure, ("dir_at_fpir",))
-        check_resamples(self.resamples)
-        if len(arguments) not in (1, 2):
-            raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
-        rate, rank = arguments[0], int(arguments[1]) if len(arguments) == 2 else 1
-        self._check_rank(rank)
-        accepts_within(rate, len(self.unknowns), name="rate")
-        return percentile_interval(np.fromiter(self._resampled(rate, rank), np.float64))
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
-        listed: dict[str, object] = {"level": LEVEL, "resamples": self.resamples}
-        listed["dir_at_fpir"] = {
-            f"{rate:g}": self.interval("dir_at_fpir", rate).to_json()
-            for rate in (self.at if self.resamples else ())
-        }
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -179,12 +143,23 @@ class OpenSet:
             "unknown_probes": len(self.unknowns),
             "identities": self.identities,
             "gallery": self.gallery,
-            "dir_at_fpir": {f"{rate:g}": self.dir_at_fpir(rate) for rate in self.at},
-            "threshold_at_fpir": {f"{rate:g}": self.threshold_at_fpir(rate) for rate in self.at},
-            "intervals": listed if self.resamples else None,
+            "threshold_at_fpir": {key(rate): self.threshold_at_fpir(rate) for rate in self.at},
         }
 
-    def _resampled(self, rate: float, rank: int) -> Iterator[float]:
+    def _listed(self) -> list[Asked]:
+        return [("dir_at_fpir", (rate,)) for rate in self.at]
+
+    def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
+        check_metric(metric, ("dir_at_fpir",))
+        if len(arguments) not in (1, 2):
+            raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
+        accepts_within(arguments[0], len(self.unknowns), name="rate")
+        self._check_rank(*arguments[1:])
+
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        return [np.fromiter(self._drawn(*arguments), np.float64) for _, arguments in asked]
+
+    def _drawn(self, rate: float, rank: float = 1) -> Iterator[float]:
         owners = np.concatenate([self.labels, self.unknown_labels])
         count, owner = len(np.unique(owners)), np.unique(owners, return_inverse=True)[1]
         known, strangers = owner[: len(self.labels)], owner[len(self.labels) :]
@@ -200,7 +175,7 @@ class OpenSet:
             else:
                 yield float(weight @ (named & (accepted[before] / accepted[-1] <= rate)) / weight.sum())
 
-    def _check_rank(self, rank: int) -> None:
+    def _check_rank(self, rank: float = 1) -> None:
         if not 1 <= rank <= self.depth:
             raise InputError(
                 f"rank must be from 1 to {self.depth}, given {rank}; measure with a larger depth"
@@ -249,7 +224,7 @@ def open_set(
     """
     if depth < 1:
         raise InputError(f"depth must be at least 1, given {depth}")
-    check_count(resamples)
+    check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")

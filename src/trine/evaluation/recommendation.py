@@ -12,8 +12,8 @@ from torch import Tensor
 from trine import ranking
 from trine.distances import Distance, check_distance, pairwise_distances
 from trine.errors import InputError
-from trine.evaluation.intervals import RESAMPLES, Interval, check_count
-from trine.evaluation.per_query import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.evaluation.intervals import RESAMPLES
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
 from trine.neighbours import NEVER, as_rows
 from trine.shapes import Float, Int64
 
@@ -29,7 +29,7 @@ PROTOCOL = "recommendation: full ranking of all items that the user has not met;
 
 
 @dataclass(frozen=True, eq=False)
-class Recommendation:
+class Recommendation(PerQueryReport):
     """What `recommendation` measured: one entry for each user with a held-out item, and their means.
 
     Attributes:
@@ -51,67 +51,35 @@ class Recommendation:
     seed: int
 
     def hit_rate_at(self, k: int) -> float:
-        """The share of users with a held-out item among the first `k` (HR@k), for any `k`."""
-        return float(self.per_query("hit_rate_at", k).mean())
+        """HR@k: the share of users with a held-out item among the first `k`, for any `k`."""
+        return self._mean("hit_rate_at", k)
 
     def ndcg_at(self, k: int) -> float:
         """NDCG@k with gains 1 and 0 (Järvelin, Kekäläinen 2002), for any `k`."""
-        return float(self.per_query("ndcg_at", k).mean())
+        return self._mean("ndcg_at", k)
 
     @property
     def mrr(self) -> float:
-        """The mean of one over the rank of the first held-out item, over the whole ranking."""
-        return float(self.per_query("mrr").mean())
+        """The mean reciprocal rank of the first held-out item, over the whole ranking."""
+        return self._mean("mrr")
 
-    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
-        """The value of every user for a figure: what its mean is made of.
+    @property
+    def _groups(self) -> Int64[np.ndarray, " q"]:
+        return self.users
 
-        Args:
-            figure: `"hit_rate_at"`, `"ndcg_at"` or `"mrr"`.
-            *arguments: The k of a figure at k.
-
-        Returns:
-            One value for each of `users`.
-
-        Raises:
-            InputError: The figure is unknown, or `k` is below 1.
-        """
-        plain = {"mrr": ranking.reciprocal_rank(self.ranks[:, 0])}
-        ranked = {
+    def _columns(self) -> Columns:
+        return {
+            "mrr": ranking.reciprocal_rank(self.ranks[:, 0]),
             "hit_rate_at": lambda k: ranking.recall_at_k(self.ranks, k=k),
             "ndcg_at": lambda k: ranking.ndcg_at_k(self.ranks, k=k),
         }
-        return value_of(figure, arguments, plain, ranked)
 
-    def interval(self, figure: str, *arguments: int) -> Interval:
-        """The interval of a figure: users are drawn again, the items stay.
-
-        Args:
-            figure: As for `per_query`.
-            *arguments: The k of a figure at k.
-
-        Returns:
-            The interval, as `mean_interval` makes it.
-
-        Raises:
-            InputError: As for `per_query`, or the report was made with `resamples=0`.
-        """
-        values = self.per_query(figure, *arguments)
-        return mean_interval_of(values, self.users, resamples=self.resamples, seed=self.seed)
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
-        figures: PerQuery = {
-            "mrr": self.per_query("mrr"),
-            **{name: {k: self.per_query(name, k) for k in self.at} for name in ("hit_rate_at", "ndcg_at")},
-        }
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             "users": len(self.users),
             "items": self.items,
             "held_out": int((self.ranks < NEVER).sum()),
-            **means(figures),
-            "intervals": intervals(figures, self.users, resamples=self.resamples, seed=self.seed),
         }
 
 
@@ -217,7 +185,7 @@ def recommendation_from_scores(
         1.0
     """
     check_ranks(at)
-    check_count(resamples)
+    check_resamples(resamples)
     _check_pairs(held_out, users, items, "held_out")
     _check_pairs(seen, users, items, "seen")
     if not len(held_out):

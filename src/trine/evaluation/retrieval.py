@@ -1,4 +1,4 @@
-"""Retrieval: every item asks for the others of its identity."""
+"""Retrieval: every item is a query for the other items of its identity."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import RESAMPLES, Interval, check_count
+from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.per_query import PerQuery, check_ranks, intervals, mean_interval_of, means, value_of
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
 from trine.evaluation.relevance import relevant_blocks
 from trine.neighbours import NEVER, RankSearch, as_rows
 from trine.shapes import Float, Int64, Shaped
@@ -23,11 +23,11 @@ __all__ = ["Retrieval", "retrieval"]
 
 
 @dataclass(frozen=True, eq=False)
-class Retrieval:
-    """What `retrieval` measured: one entry for each query that has a positive, and their means.
+class Retrieval(PerQueryReport):
+    """The result of `retrieval`: one entry for each query that has a positive, and the means over them.
 
     Attributes:
-        queries: The rows that asked.
+        queries: The rows of the queries.
         labels: The identity of each query, numbered from 0.
         names: The label of each number.
         first_ranks: The rank, from 1, of the nearest positive of each query among all references.
@@ -36,13 +36,22 @@ class Retrieval:
         average_precisions: Average precision of each query over the whole ranking.
         precisions_at: Precision at each k of `at`, one column each.
         ndcgs_at: NDCG at each k of `at`, one column each.
-        excluded: How many queries had no positive; they count in no figure.
+        excluded: How many queries have no positive; no metric counts them.
         references: How many items were ranked.
-        distance: What ranked them.
-        at: The k of the figures that `to_json` lists.
-        protocol: Who asked whom.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        distance: The distance that ranked them.
+        at: The k that `to_json` lists.
+        protocol: Which items were queries, and which references.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
+
+    Example:
+        >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"], at=(2,))
+        >>> report.per_query("recall_at", 2).tolist()
+        [1.0, 1.0, 0.0, 1.0]
+        >>> print(report.interval("recall_at", 2))
+        0.500 to 1.000
+        >>> print(str(report).splitlines()[-1])
+        ndcg_at 2               0.408  (0.250 to 0.565)
     """
 
     queries: Int64[np.ndarray, " q"]
@@ -63,97 +72,44 @@ class Retrieval:
     seed: int
 
     def recall_at(self, k: int) -> float:
-        """The share of queries with a positive among the nearest `k` (recall@k), for any `k`."""
-        return float(self.per_query("recall_at", k).mean())
+        """Recall@k: the share of queries with a positive among the nearest `k`, for any `k`."""
+        return self._mean("recall_at", k)
 
     def precision_at(self, k: int) -> float:
-        """The mean share of positives among the nearest `k`, for a `k` of `at`."""
-        return float(self.per_query("precision_at", k).mean())
+        """Precision@k: the mean share of positives among the nearest `k`, for a `k` of `at`."""
+        return self._mean("precision_at", k)
 
     def ndcg_at(self, k: int) -> float:
         """NDCG@k with gains 1 and 0 (Järvelin, Kekäläinen 2002), for a `k` of `at`."""
-        return float(self.per_query("ndcg_at", k).mean())
+        return self._mean("ndcg_at", k)
 
     @property
     def precision_at_1(self) -> float:
-        """The share of queries whose nearest neighbour is of their identity."""
-        return self.recall_at(1)
+        """The share of queries whose nearest neighbour has their identity."""
+        return self._mean("precision_at_1")
 
     @property
     def r_precision(self) -> float:
-        """The mean share of positives among the nearest R, R the number of positives of each query."""
-        return float(self.r_precisions.mean())
+        """The mean share of positives among the nearest R, with R the number of positives of the query."""
+        return self._mean("r_precision")
 
     @property
     def map_at_r(self) -> float:
         """MAP@R (Musgrave, Belongie, Lim 2020)."""
-        return float(self.maps_at_r.mean())
+        return self._mean("map_at_r")
 
     @property
     def mrr(self) -> float:
-        """The mean of one over the rank of the nearest positive, over the whole ranking."""
-        return float(self.per_query("mrr").mean())
+        """The mean reciprocal rank of the nearest positive, over the whole ranking."""
+        return self._mean("mrr")
 
     @property
     def mean_average_precision(self) -> float:
-        """The mean of the average precision over the whole ranking."""
-        return float(self.average_precisions.mean())
-
-    def per_query(self, figure: str, *arguments: int) -> Float[np.ndarray, " q"]:
-        """The value of every query for a figure: what its mean is made of.
-
-        Args:
-            figure: The name of a figure of this report.
-            *arguments: The k of a figure at k.
-
-        Returns:
-            One value for each of `queries`.
-
-        Raises:
-            InputError: The figure is unknown, or was not measured at this k.
-
-        Example:
-            >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"])
-            >>> report.per_query("recall_at", 2).tolist()
-            [1.0, 1.0, 0.0, 1.0]
-        """
-        plain = {
-            "precision_at_1": ranking.recall_at_k(self.first_ranks[:, None], k=1),
-            "r_precision": self.r_precisions,
-            "map_at_r": self.maps_at_r,
-            "mrr": ranking.reciprocal_rank(self.first_ranks),
-            "mean_average_precision": self.average_precisions,
-        }
-        ranked = {
-            "recall_at": lambda k: ranking.recall_at_k(self.first_ranks[:, None], k=k),
-            "precision_at": lambda k: self.precisions_at[:, self._column("precision", k)],
-            "ndcg_at": lambda k: self.ndcgs_at[:, self._column("NDCG", k)],
-        }
-        return value_of(figure, arguments, plain, ranked)
-
-    def interval(self, figure: str, *arguments: int) -> Interval:
-        """The interval of a figure: identities of queries are drawn again, the references stay.
-
-        Args:
-            figure: The name of a figure of this report.
-            *arguments: The k of a figure at k.
-
-        Returns:
-            The interval, as `mean_interval` makes it.
-
-        Raises:
-            InputError: As for `per_query`, or the report was made with `resamples=0`.
-
-        Example:
-            >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"])
-            >>> print(report.interval("recall_at", 2))
-            0.500 to 1.000
-        """
-        values = self.per_query(figure, *arguments)
-        return mean_interval_of(values, self.labels, resamples=self.resamples, seed=self.seed)
+        """mAP: the mean of the average precision over the whole ranking."""
+        return self._mean("mean_average_precision")
 
     def per_class(self) -> dict[object, dict[str, float]]:
-        """The figures of the queries of each identity.
+        """Returns the metrics of each identity.
 
         Returns:
             For each label (a string or an integer) the number of queries and the means over them.
@@ -163,22 +119,31 @@ class Retrieval:
             >>> report.per_class()["b"]["mrr"]
             0.5
         """
-        own, place = np.unique(self.labels, return_inverse=True)
-        counts = np.bincount(place)
-        names = ("precision_at_1", "r_precision", "map_at_r", "mrr", "mean_average_precision")
-        columns = {name: np.bincount(place, weights=self.per_query(name)) / counts for name in names}
+        own, counts = np.unique(self.labels, return_counts=True)
+        plain = [name for name, column in self._columns().items() if not callable(column)]
+        means = {name: self._identity_means(name)[1] for name in plain}
         return {
-            label: {"queries": int(counts[i])} | {name: float(column[i]) for name, column in columns.items()}
+            label: {"queries": int(counts[i])} | {name: float(column[i]) for name, column in means.items()}
             for i, label in enumerate(self.names[own].tolist())
         }
 
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
-        names = ("precision_at_1", "r_precision", "map_at_r", "mrr", "mean_average_precision")
-        figures: PerQuery = {name: self.per_query(name) for name in names} | {
-            name: {k: self.per_query(name, k) for k in self.at}
-            for name in ("recall_at", "precision_at", "ndcg_at")
+    @property
+    def _groups(self) -> Int64[np.ndarray, " q"]:
+        return self.labels
+
+    def _columns(self) -> Columns:
+        return {
+            "precision_at_1": ranking.recall_at_k(self.first_ranks[:, None], k=1),
+            "r_precision": self.r_precisions,
+            "map_at_r": self.maps_at_r,
+            "mrr": ranking.reciprocal_rank(self.first_ranks),
+            "mean_average_precision": self.average_precisions,
+            "recall_at": lambda k: ranking.recall_at_k(self.first_ranks[:, None], k=k),
+            "precision_at": lambda k: self.precisions_at[:, self._column("precision", k)],
+            "ndcg_at": lambda k: self.ndcgs_at[:, self._column("NDCG", k)],
         }
+
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -186,14 +151,12 @@ class Retrieval:
             "queries_without_positive": self.excluded,
             "references": self.references,
             "identities": len(np.unique(self.labels)),
-            **means(figures),
-            "intervals": intervals(figures, self.labels, resamples=self.resamples, seed=self.seed),
         }
 
-    def _column(self, figure: str, k: int) -> int:
+    def _column(self, metric: str, k: int) -> int:
         if k not in self.at:
             raise InputError(
-                f"{figure} was measured at {', '.join(map(str, self.at))} and not at {k}; give at=({k}, ...)"
+                f"{metric} was measured at {', '.join(map(str, self.at))} and not at {k}; give at=({k}, ...)"
             )
         return self.at.index(k)
 
@@ -236,7 +199,7 @@ def retrieval(
         (0.0, 1.0, 2)
     """
     check_ranks(at)
-    check_count(resamples)
+    check_resamples(resamples)
     rows = as_rows(embeddings, name="embeddings")
     own = checked(labels, items=len(rows), name="labels")
     if references is None and reference_labels is None:

@@ -15,16 +15,9 @@ from torch import Tensor
 from trine.distances import Distance, check_distance, paired_distances
 from trine.errors import InputError
 from trine.evaluation.index_arrays import index_rows
-from trine.evaluation.intervals import (
-    LEVEL,
-    RESAMPLES,
-    Interval,
-    check_count,
-    check_figure,
-    check_resamples,
-    mean_interval,
-)
+from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.labels import Labels, codes
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
 from trine.neighbours import as_rows
 from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int, Int64
@@ -86,7 +79,7 @@ class MarginHistogram(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class TripletAccuracy:
+class TripletAccuracy(PerQueryReport):
     """How the distances of the embeddings stand to given triplets.
 
     Attributes:
@@ -112,7 +105,7 @@ class TripletAccuracy:
     @property
     def accuracy(self) -> float:
         """The share of triplets whose positive is nearer than the negative: 1 − the generalisation error."""
-        return float((self.margins > 0).mean())
+        return self._mean("accuracy")
 
     @property
     def ties(self) -> int:
@@ -158,27 +151,14 @@ class TripletAccuracy:
         )
         return MarginHistogram(edges, agree, disagree)
 
-    def interval(self, figure: str = "accuracy") -> Interval:
-        """The interval of the agreement, by the bootstrap over anchors, or over the groups that were given.
+    @property
+    def _groups(self) -> Int64[np.ndarray, " t"]:
+        return self.groups
 
-        Args:
-            figure: `"accuracy"`.
+    def _columns(self) -> Columns:
+        return {"accuracy": (self.margins > 0).astype(float)}
 
-        Raises:
-            InputError: The figure is unknown, or no intervals were asked for.
-        """
-        check_figure(figure, ("accuracy",))
-        check_resamples(self.resamples)
-        return mean_interval(
-            (self.margins > 0).astype(float), self.groups, resamples=self.resamples, seed=self.seed
-        )
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, what stands behind them and the protocol, as values that JSON knows."""
-        intervals: dict[str, object] | None = None
-        if self.resamples:
-            agreement = self.interval().to_json()
-            intervals = {"level": LEVEL, "resamples": self.resamples, "accuracy": agreement}
+    def _facts(self) -> dict[str, object]:
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -186,11 +166,9 @@ class TripletAccuracy:
             "duplicates": self.duplicates,
             "contradictions": self.contradictions,
             "ties": self.ties,
-            "accuracy": self.accuracy,
             "ceiling": self.ceiling,
             "resampled": self.grouped_by,
             "groups": len(np.unique(self.groups)),
-            "intervals": intervals,
         }
 
     @cached_property
@@ -239,7 +217,7 @@ def triplet_accuracy(
         (0.75, 0, 2, 0.75)
     """
     check_distance(distance)
-    check_count(resamples)
+    check_resamples(resamples)
     rows = as_rows(embeddings, name="embeddings")
     listed = index_rows(triplets, columns=3, items=len(rows), name="triplet")
     _check(listed)

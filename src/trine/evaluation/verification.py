@@ -13,9 +13,9 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.all_pairs import all_pairs
 from trine.evaluation.index_arrays import boolean_flags, index_rows
-from trine.evaluation.intervals import check_count
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.lfw_folds import judge_folds
+from trine.evaluation.metric_report import check_resamples
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
 from trine.evaluation.verification_report import Verification
@@ -72,7 +72,7 @@ def verification(
         (1.0, 1.0, 4)
     """
     check_distance(distance)
-    check_count(resamples)
+    check_resamples(resamples)
     rows = as_rows(embeddings, name="embeddings")
     identity = None if labels is None else codes(labels, items=len(rows))
     identities = None if identity is None else len(np.unique(identity))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,14 +10,9 @@ import numpy as np
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.evaluation.intervals import (
-    LEVEL,
-    Interval,
-    check_figure,
-    check_resamples,
-    percentile_interval,
-)
+from trine.evaluation.intervals import Interval
 from trine.evaluation.lfw_folds import Folds
+from trine.evaluation.metric_report import Asked, MetricReport, check_metric, key
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
 from trine.evaluation.pairs import Pairs
 from trine.evaluation.roc import (
@@ -41,7 +37,7 @@ PLAIN, AT_RATE, AT_THRESHOLD = (
 
 
 @dataclass(frozen=True, eq=False)
-class Verification:
+class Verification(MetricReport):
     """What `verification` measured: the distances of both kinds of pairs, and every figure of their ROC.
 
     A pair is accepted as the same when its distance is at most a threshold. FAR is the share of impostor
@@ -225,23 +221,24 @@ class Verification:
         """
         return histogram_of(self.pairs.genuine, self.pairs.impostor, bins)
 
-    def interval(self, figure: str, *arguments: float) -> Interval:
-        """The interval of a figure, by the bootstrap over identities.
+    def interval(self, metric: str, *arguments: float) -> Interval:
+        """Returns the 95 % bootstrap confidence interval of a metric (identities resampled).
 
-        A pair of two identities is weighted by the product of how often both were drawn, a pair within one
-        identity by how often that one was; copies of one identity are never impostors. Of more than ten
-        million pairs of a kind a random sample of as many is weighted. Computed when first asked for.
+        A pair of two identities is weighted by the product of how often both occur in the bootstrap sample,
+        a pair within one identity by how often that one occurs; copies of one identity are never impostors.
+        Where there are more than ten million pairs of a kind, a random sample of ten million is weighted.
+        Computed on first use.
 
         Args:
-            figure: `"roc_auc"`, `"eer"`, `"tar_at_far"`, `"threshold_at_far"`, `"far_at"`, `"tar_at"`,
+            metric: `"roc_auc"`, `"eer"`, `"tar_at_far"`, `"threshold_at_far"`, `"far_at"`, `"tar_at"`,
                 `"accuracy_at"` (each kind of pair keeps its share) or `"accuracy"`.
-            *arguments: What the figure takes: the rate, or the threshold.
+            *arguments: The rate or the threshold that the metric takes.
 
         Returns:
             The interval.
 
         Raises:
-            InputError: The figure is unknown, the identities are not known, or `resamples` was 0.
+            InputError: The metric is unknown, the identities are not known, or `resamples` is 0.
 
         Example:
             >>> from trine.evaluation import verification
@@ -252,37 +249,60 @@ class Verification:
             >>> print(f"{report.roc_auc:.3f}, {report.interval('roc_auc')}")
             0.816, 0.740 to 0.883
         """
-        return percentile_interval(self.resampled(figure, *arguments))
+        return super().interval(metric, *arguments)
 
-    def resampled(self, figure: str, *arguments: float) -> Float[np.ndarray, " r"]:
-        """The figure in each draw of identities: what its interval is made of.
+    def _facts(self) -> dict[str, object]:
+        facts: dict[str, object] = {
+            "protocol": self.protocol,
+            "distance": self.distance,
+            "genuine_pairs": self.genuine_pairs,
+            "impostor_pairs": self.impostor_pairs,
+            "pairs_total": self.pairs_total,
+            "pairs_sampled": self.pairs_sampled,
+            "identities": self.identities,
+            "threshold_at_far": {key(far): self.threshold_at_far(far) for far in self.at},
+        }
+        if self.folds is not None:
+            facts |= {
+                "accuracy_standard_error": self.accuracy_standard_error,
+                "fold_accuracies": self.fold_accuracies,
+                "fold_thresholds": self.fold_thresholds,
+            }
+        return facts
 
-        Two reports on the same items with the same seed draw the same identities, so that the difference of
-        what this gives for both is the difference in each draw.
+    def _listed(self) -> list[Asked]:
+        plain = ("roc_auc", "eer") if self.folds is None else PLAIN
+        return [(name, ()) for name in plain] + [("tar_at_far", (far,)) for far in self.at]
 
-        Args:
-            figure: As for `interval`.
-            *arguments: As for `interval`.
+    def _with_interval(self) -> list[Asked]:
+        return [] if self.pairs.owned is None else super()._with_interval()
 
-        Returns:
-            One value for each draw; NaN where a draw has none.
+    def _interval_facts(self) -> dict[str, object]:
+        return {"pairs": sum(len(kind.distances) for kind in self.pairs.owned or ())}
 
-        Raises:
-            InputError: As for `interval`.
-        """
-        _check_arguments(figure, arguments)
-        check_resamples(self.resamples)
-        if figure == "accuracy":
+    def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
+        check_metric(metric, (*PLAIN, *AT_RATE, *AT_THRESHOLD))
+        takes = "nothing" if metric in PLAIN else "one rate" if metric in AT_RATE else "one threshold"
+        if len(arguments) != (metric not in PLAIN):
+            raise InputError(f"{metric} takes {takes}, given {arguments}")
+        if metric in AT_RATE:
+            accepts_within(arguments[0], 0, name="far")
+
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        return [self._one_resampled(metric, *arguments) for metric, arguments in asked]
+
+    def _one_resampled(self, metric: str, *arguments: float) -> Float[np.ndarray, " r"]:
+        if metric == "accuracy":
             return self._accuracies
-        if figure == "accuracy_at":
+        if metric == "accuracy_at":
             share = self.genuine_pairs / (self.genuine_pairs + self.impostor_pairs)
-            drawn = self._resampled
+            drawn = self._weights
             return share * drawn.tar_at(*arguments) + (1 - share) * (1 - drawn.far_at(*arguments))
-        found: np.ndarray = getattr(self._resampled, figure)(*arguments)
+        found: np.ndarray = getattr(self._weights, metric)(*arguments)
         return found
 
     @cached_property
-    def _resampled(self) -> Resampled:
+    def _weights(self) -> Resampled:
         if self.pairs.owned is None:
             raise InputError(
                 "an interval needs the identities of the pairs, given pairs without labels; give labels, too"
@@ -295,49 +315,3 @@ class Verification:
             raise InputError("the accuracy has an interval where pairs with fold and labels are given")
         first, second = self.owners[:, 0], self.owners[:, 1]
         return self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)
-
-    def to_json(self) -> dict[str, object]:
-        """The figures, their intervals, what stands behind them and the protocol, as values JSON knows."""
-        figures = {
-            "protocol": self.protocol,
-            "distance": self.distance,
-            "genuine_pairs": self.genuine_pairs,
-            "impostor_pairs": self.impostor_pairs,
-            "pairs_total": self.pairs_total,
-            "pairs_sampled": self.pairs_sampled,
-            "identities": self.identities,
-            "roc_auc": self.roc_auc,
-            "eer": self.eer,
-            "tar_at_far": {f"{far:g}": self.tar_at_far(far) for far in self.at},
-            "threshold_at_far": {f"{far:g}": self.threshold_at_far(far) for far in self.at},
-        }
-        if self.folds is not None:
-            figures |= {
-                "accuracy": self.accuracy,
-                "accuracy_standard_error": self.accuracy_standard_error,
-                "fold_accuracies": self.fold_accuracies,
-                "fold_thresholds": self.fold_thresholds,
-            }
-        return {**figures, "intervals": self._intervals()}
-
-    def _intervals(self) -> dict[str, object] | None:
-        if not self.resamples or self.pairs.owned is None:
-            return None
-        listed: dict[str, object] = {
-            "level": LEVEL,
-            "resamples": self.resamples,
-            "pairs": sum(len(kind.distances) for kind in self.pairs.owned),
-            "roc_auc": self.interval("roc_auc").to_json(),
-            "eer": self.interval("eer").to_json(),
-            "tar_at_far": {f"{far:g}": self.interval("tar_at_far", far).to_json() for far in self.at},
-        }
-        return listed if self.folds is None else {**listed, "accuracy": self.interval("accuracy").to_json()}
-
-
-def _check_arguments(figure: str, arguments: tuple[float, ...]) -> None:
-    check_figure(figure, (*PLAIN, *AT_RATE, *AT_THRESHOLD))
-    takes = "nothing" if figure in PLAIN else "one rate" if figure in AT_RATE else "one threshold"
-    if len(arguments) != (figure not in PLAIN):
-        raise InputError(f"{figure} takes {takes}, given {arguments}")
-    if figure in AT_RATE:
-        accepts_within(arguments[0], 0, name="far")

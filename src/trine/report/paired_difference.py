@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from trine.evaluation.intervals import Interval, mean_interval, percentile_interval
+from trine.evaluation.intervals import Interval, percentile_interval
 from trine.report.evaluation_report import Metrics
 from trine.report.metrics_table import Headline
 
@@ -60,8 +60,5 @@ def difference(line: Headline, first: Metrics, other: Metrics) -> Difference | N
 
 
 def _interval(line: Headline, first: Any, other: Any) -> Interval:
-    if hasattr(first, "per_query"):
-        gain = other.per_query(line.figure, *line.arguments) - first.per_query(line.figure, *line.arguments)
-        return mean_interval(gain, first.labels, resamples=first.resamples, seed=first.seed)
     was, now = (report.resampled(line.figure, *line.arguments) for report in (first, other))
     return percentile_interval(now - was)

@@ -44,7 +44,7 @@ class JudgedReport:
 
     def interval(self) -> Interval | None:
         """The interval of the agreement after training; None where there are too few anchors for one."""
-        found = self.after.interval()
+        found = self.after.interval("accuracy")
         return found if found.known else None
 
     def to_json(self) -> dict[str, object]:

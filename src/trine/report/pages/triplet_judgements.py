@@ -102,7 +102,7 @@ def _figures(report: JudgedReport) -> Section:
     )
     if before is not None:
         head.append("before")
-        known = before.interval()
+        known = before.interval("accuracy")
         row.append(figure(before.accuracy, known if known.known else None))
         lead += f" Before training: {report.how} (the ring on the bar)."
     return Section("figures", "Metrics", lead, table(head, [row], words=2))

@@ -1,0 +1,228 @@
+"""What all reports share: metrics by name, their intervals, JSON, and a table that fits a screen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+
+from trine.errors import InputError, nearest
+from trine.evaluation.intervals import LEVEL, Interval, percentile_interval, resampled_means
+from trine.shapes import Float, Int64
+
+Asked = tuple[str, tuple[float, ...]]
+"""The name of a metric, and its argument where it takes one."""
+
+Columns = Mapping[str, Float[np.ndarray, " q"] | Callable[[int], Float[np.ndarray, " q"]]]
+"""The value of every query for each metric, or a function from a rank to these values."""
+
+
+class MetricReport(ABC):
+    """A frozen record of one measurement.
+
+    Attributes:
+        at: The arguments of the metrics that take one, as far as JSON and the printed table list them.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
+    """
+
+    at: tuple[float, ...]
+    resamples: int
+    seed: int
+
+    def interval(self, metric: str, *arguments: float) -> Interval:
+        """Returns the 95 % bootstrap confidence interval of a metric (identities resampled).
+
+        Args:
+            metric: The name of a metric of this report.
+            *arguments: Its argument, where it takes one: a rank, a rate or a threshold.
+
+        Returns:
+            The interval; NaN to NaN where no bootstrap sample has the metric.
+
+        Raises:
+            InputError: The metric is unknown or has no interval, an argument does not fit,
+                or `resamples` is 0.
+        """
+        return percentile_interval(self.resampled(metric, *arguments))
+
+    def resampled(self, metric: str, *arguments: float) -> Float[np.ndarray, " r"]:
+        """Returns the metric in each bootstrap sample.
+
+        Reports on the same items with the same seed use the same samples, so the difference of their values
+        is the difference in each sample.
+
+        Args:
+            metric: As for `interval`.
+            *arguments: As for `interval`.
+
+        Returns:
+            One value for each sample; NaN where a sample does not have the metric.
+
+        Raises:
+            InputError: As for `interval`.
+        """
+        self._check(metric, arguments)
+        if self.resamples < 1:
+            raise InputError(f"an interval needs resamples of at least 1, given {self.resamples}")
+        return self._resampled([(metric, arguments)])[0]
+
+    def to_json(self) -> dict[str, object]:
+        """Returns protocol, counts, metrics and intervals as JSON values."""
+        listed = self._listed()
+        values = _nested(listed, [_known(self._value(*one)) for one in listed])
+        return {**self._facts(), **values, "intervals": self._intervals_json()}
+
+    def __str__(self) -> str:
+        facts = self._facts()
+        title = facts.pop("protocol")
+        counts = [f"{name} {fact}" for name, fact in facts.items() if isinstance(fact, (str, int, float))]
+        ends = dict(zip(self._with_interval(), self._intervals(), strict=True))
+        table = {f"{name} {key(*at)}".rstrip(): (name, at) for name, at in self._listed()}
+        lines = [str(title), ", ".join(counts)]
+        for words, asked in table.items():
+            interval = f"  ({ends[asked]})" if asked in ends and ends[asked].known else ""
+            lines.append(f"{words:{max(map(len, table))}}  {_number(self._value(*asked))}{interval}")
+        return "\n".join(lines)
+
+    @abstractmethod
+    def _facts(self) -> dict[str, object]:
+        """The protocol in words, and the other entries of the JSON that have no interval."""
+
+    @abstractmethod
+    def _listed(self) -> list[Asked]:
+        """The metrics of the JSON, with each argument."""
+
+    @abstractmethod
+    def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
+        """Raises an `InputError` unless the metric has an interval and takes these arguments."""
+
+    @abstractmethod
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        """The values of each metric in each bootstrap sample."""
+
+    def _value(self, metric: str, arguments: tuple[float, ...]) -> float | None:
+        found = getattr(self, metric)
+        value: float | None = found(*arguments) if arguments else found
+        return value
+
+    def _with_interval(self) -> list[Asked]:
+        """The listed metrics that have an interval."""
+        return self._listed() if self.resamples else []
+
+    def _intervals(self) -> list[Interval]:
+        asked = self._with_interval()
+        return [percentile_interval(drawn) for drawn in self._resampled(asked)] if asked else []
+
+    def _intervals_json(self) -> dict[str, object] | None:
+        asked = self._with_interval()
+        if not asked:
+            return None
+        ends = _nested(asked, [interval.to_json() for interval in self._intervals()])
+        return {"level": LEVEL, "resamples": self.resamples, **self._interval_facts(), **ends}
+
+    def _interval_facts(self) -> dict[str, object]:
+        """What else the JSON says of the intervals."""
+        return {}
+
+
+class PerQueryReport(MetricReport):
+    """A report whose metrics are means over queries; identities of queries are resampled for an interval."""
+
+    @property
+    @abstractmethod
+    def _groups(self) -> Int64[np.ndarray, " q"]:
+        """What is resampled: the identity of each query."""
+
+    @abstractmethod
+    def _columns(self) -> Columns: ...
+
+    def per_query(self, metric: str, *arguments: float) -> Float[np.ndarray, " q"]:
+        """Returns the value of every query, of which the metric is the mean.
+
+        Args:
+            metric: The name of a metric of this report.
+            *arguments: The rank, where the metric takes one.
+
+        Returns:
+            One value for each query.
+
+        Raises:
+            InputError: The metric is unknown, or was not measured at this rank.
+        """
+        self._check(metric, arguments)
+        column = self._columns()[metric]
+        return column(int(arguments[0])) if callable(column) else column
+
+    def _mean(self, metric: str, *arguments: float) -> float:
+        return float(self.per_query(metric, *arguments).mean())
+
+    def _value(self, metric: str, arguments: tuple[float, ...]) -> float:
+        return self._mean(metric, *arguments)
+
+    def _listed(self) -> list[Asked]:
+        return [
+            (name, at)
+            for name, column in self._columns().items()
+            for at in ([(k,) for k in self.at] if callable(column) else [()])
+        ]
+
+    def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
+        columns = self._columns()
+        check_metric(metric, columns)
+        ranked = callable(columns[metric])
+        if len(arguments) != ranked:
+            takes = "takes one rank" if ranked else "takes no rank"
+            raise InputError(f"{metric} {takes}, given {arguments}")
+
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        values = np.stack([self.per_query(metric, *arguments) for metric, arguments in asked], 1)
+        return list(resampled_means(values, self._groups, resamples=self.resamples, seed=self.seed).T)
+
+    def _identity_means(self, metric: str) -> tuple[Int64[np.ndarray, " c"], Float[np.ndarray, " c"]]:
+        """The identities of the queries, and the mean of a metric over the queries of each."""
+        own, place, counts = np.unique(self._groups, return_inverse=True, return_counts=True)
+        return own, np.bincount(place, weights=self.per_query(metric)) / counts
+
+
+def key(argument: float | None = None) -> str:
+    """An argument as a key of the JSON: a rank in full, a rate in as few digits as it has."""
+    return "" if argument is None else str(argument) if isinstance(argument, int) else f"{argument:g}"
+
+
+def check_metric(metric: str, known: Collection[str]) -> None:
+    """Raises an `InputError` that names the nearest known metric, unless `metric` is one."""
+    if metric not in known:
+        raise InputError(f"unknown metric {metric!r}: {nearest(metric, tuple(known))}")
+
+
+def check_ranks(at: tuple[int, ...]) -> None:
+    """Raises an `InputError` unless every rank is at least 1."""
+    if any(rank < 1 for rank in at):
+        raise InputError(f"at must hold ranks of at least 1, given {at}")
+
+
+def check_resamples(resamples: int) -> None:
+    """Raises an `InputError` unless the number of bootstrap samples is 0 or more."""
+    if resamples < 0:
+        raise InputError(f"resamples must be at least 0, given {resamples}")
+
+
+def _nested(asked: Sequence[Asked], values: Sequence[object]) -> dict[str, object]:
+    """Metrics by name; those that take an argument by name and argument."""
+    found: dict[str, object] = {}
+    for (name, at), value in zip(asked, values, strict=True):
+        if not at:
+            found[name] = value
+        else:
+            found[name] = {**found.get(name, {}), key(*at): value}  # type: ignore[dict-item]
+    return found
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def _number(value: float | None) -> str:
+    return "-" if _known(value) is None else f"{value:.3f}"
