@@ -56,7 +56,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", choices=KERNELS, action="append", help="this choice of kernels alone")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="how many threads compute")
-    chosen, selection = parser.parse_known_args()
+    parser.add_argument(
+        "tests", nargs="*", default=NUMERIC, help="the tests to run, all numeric ones if left out"
+    )
+    chosen, options = parser.parse_known_args()
     flags = processor_flags()
     results = {}
     for name, kernels in KERNELS.items():
@@ -67,7 +70,7 @@ def main() -> int:
             run = f"{name}, {threads} thread{'s' * (threads > 1)}"
             results[run] = f"skipped: this processor lacks {', '.join(missing)}" if missing else "started"
             if not missing:
-                results[run] = outcome(selection or [*NUMERIC], kernels, threads)
+                results[run] = outcome([*chosen.tests, *options], kernels, threads)
             print(f"{run}: {results[run]}", flush=True)
     return int(any(result.startswith("FAILED") for result in results.values()))
 
