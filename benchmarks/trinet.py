@@ -24,7 +24,7 @@ import numpy as np
 
 from results import Comparison, Outcome, keep, spread, timed_run
 from trine import load as load_encoder
-from trine.data import Dataset, NamedIdentities, load, split
+from trine.data import Dataset, IdentityLists, load, split
 from trine.encoders import Encoder, EncoderRecipe, build_encoder
 from trine.encoders.test_time_augmentation import Views
 from trine.evaluation import identification
@@ -122,7 +122,7 @@ def trained(
 def compared(data: Dataset, how: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Trains alone, by another rule, and measures people who had no part in the recipe's metrics."""
     recipe = load_recipe("trinet", overrides=settings)
-    named = NamedIdentities(recipe.data.train_identities, (), recipe.data.test_identities)
+    named = IdentityLists(recipe.data.train_identities, (), recipe.data.test_identities)
     parts = split(data, method="named", named=named)
     with timed_run() as (run, took):
         encoder = fit(data.subset(parts.train), recipe, out=run, progress=False)

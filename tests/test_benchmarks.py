@@ -1,7 +1,9 @@
-"""The page of results says what the benchmarks have kept, and each recipe what it is."""
+"""Every benchmark imports, the page of results shows what they kept, and each recipe says what it is."""
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -22,11 +24,11 @@ def kept_outcomes():
     return [outcome for record in records for outcome in record.get("outcomes", [])]
 
 
-def test_the_page_is_made_of_the_kept_figures(results_page):
+def test_the_page_shows_the_kept_results(results_page):
     assert (ROOT / "docs/results.md").read_text("utf-8") == results_page.page(results_page.kept())
 
 
-def test_a_line_says_figure_spread_baseline_and_time(results_page):
+def test_a_line_shows_metric_spread_baseline_and_time(results_page):
     outcome = {
         "recipe": "trinet",
         "data": "people",
@@ -59,6 +61,22 @@ def test_a_line_says_figure_spread_baseline_and_time(results_page):
     assert "What?" not in page
 
 
+def test_every_benchmark_imports():
+    code = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        assert error.name in {"implicit", "lancedb"}, error  # peers that no test installs
+"""
+    folder = ROOT / "benchmarks"
+    names = sorted(path.stem for path in folder.glob("*.py"))
+    assert len(names) > 25
+    done = subprocess.run([sys.executable, "-c", code, *names], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_packaged_recipe_says_what_it_is(name):
     load_recipe(name)
@@ -69,7 +87,7 @@ def test_every_packaged_recipe_says_what_it_is(name):
     assert name == "default" or words[words.index("--recipe") + 1] == name
 
 
-def test_every_packaged_recipe_has_a_kept_figure_and_none_is_of_an_unknown_one():
+def test_every_packaged_recipe_has_a_kept_result_and_every_result_a_recipe():
     told = {outcome["recipe"] for outcome in kept_outcomes()}
     for name in set(recipe_names()) - told:
         others = re.findall(r"[a-z-]+", about_recipe(name).expects.removeprefix("see "))
