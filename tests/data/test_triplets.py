@@ -102,9 +102,16 @@ def test_each_triplet_comes_once_in_even_batches(count: int, size: int, world: i
 def test_seed_and_epoch_decide() -> None:
     sampler = TripletSampler(30, triplets=4, seed=1)
     first = list(sampler)
-    assert list(sampler) == first
-    sampler.set_epoch(1)
-    assert list(sampler) != first
+    second = list(sampler)
+    assert second != first
+    for epoch, batches in ((0, first), (1, second)):
+        sampler.set_epoch(epoch)
+        assert list(sampler) == batches
+    resumed = TripletSampler(30, triplets=4, seed=1)
+    resumed.load_state_dict(sampler.state_dict(epoch=1, batches=3))
+    assert list(resumed) == second[3:]
+    with pytest.raises(SettingError, match="saved with other data or other settings"):
+        TripletSampler(30, triplets=5, seed=1).load_state_dict(sampler.state_dict())
     assert list(TripletSampler(30, triplets=4, seed=2)) != first
 
 

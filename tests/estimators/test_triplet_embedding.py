@@ -176,7 +176,7 @@ def test_refuses_what_cannot_be_learned_from():
     x, y = load_iris(return_X_y=True)
     with pytest.raises(InputError, match="at least two classes, given 1 class"):
         TripletEmbedding().fit(x, np.zeros(len(x)))
-    with pytest.raises(InputError, match="has one item only"):
+    with pytest.raises(InputError, match="has only one item"):
         TripletEmbedding().fit(x[:5], np.arange(5))
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         TripletEmbedding().fit(x, x[:, 0])

@@ -194,7 +194,7 @@ def test_epochs_are_counted_while_batches_grow() -> None:
 def test_a_stage_that_the_data_does_not_allow_is_refused_at_the_start() -> None:
     labels = np.repeat(np.arange(5), 6)
     for stage, message in (
-        (Stage(at=0.9, identities=6), r"^identities=6 asks for more than the 5 identities"),
+        (Stage(at=0.9, identities=6), r"^identities=6 exceeds the 5 identities"),
         (Stage(at=0.1, until=0.9, items=7), r"^items=7 is larger than any identity"),
     ):
         recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=(stage,))
@@ -203,9 +203,9 @@ def test_a_stage_that_the_data_does_not_allow_is_refused_at_the_start() -> None:
 
 
 def test_too_little_to_compare_is_refused() -> None:
-    with pytest.raises(DataError, match=r"1 identity only: expected at least two"):
+    with pytest.raises(DataError, match=r"only 1 identity: expected at least two"):
         SamplerSchedule(np.zeros(9, dtype=np.int64), recipe=Recipe())
-    with pytest.raises(DataError, match=r"one item only"):
+    with pytest.raises(DataError, match=r"only one item"):
         SamplerSchedule(np.arange(9), recipe=Recipe())
     with pytest.raises(SettingError, match=r"items=5 is larger than any identity: the largest has 3 items"):
         SamplerSchedule(

@@ -64,7 +64,7 @@ def test_refuses_what_needs_a_folder(settings, message):
 
 
 def test_refuses_identities_of_one_item():
-    with pytest.raises(DataError, match="has one item only"):
+    with pytest.raises(DataError, match="has only one item"):
         fit_in_memory(rows([1, 1, 1], spread=0.5), recipe_of())
 
 

@@ -1,7 +1,7 @@
-"""Bringing confusable identities together: groups change places between batches that were dealt evenly.
+"""Confusable identities in one batch: groups are swapped between batches of nearly equal size.
 
-A swap leaves every batch as large as it was and every group in one batch, and is made only where no batch
-gets two groups of one identity. So whatever the deal promised, the composed batches keep.
+A swap changes no batch's size, keeps every group in one batch, and is made only if no batch gets two groups
+of one identity. So the guarantees of the batches hold after the swaps.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from trine.errors import SettingError
 from trine.shapes import Bool, Int64
 
 
-class Composer:
-    """Composes the batches of one epoch, in place.
+class NeighbourSwaps:
+    """Swaps groups between the batches of one epoch, in place.
 
-    The batches take turns, and in each turn one brings in one neighbour, so that those who come late to a
-    short supply are not always the same. A neighbour is the nearest of the list that is to be had: in the
-    batch already, or in another one and not yet brought together with anybody.
+    The batches take turns and fetch one neighbour in each turn, so that it is not always the same batches
+    that come too late. They fetch the nearest neighbour on the list that is available: in the batch already,
+    or in another one and not yet fetched for any identity.
 
     Args:
         batches: The groups of each batch.
         owners: The identity of each item.
         neighbours: For each identity the identities it is confused with, nearest first; -1 is none.
-        alone: Whether an identity has one item only; such groups change places among themselves, and so
+        alone: Whether an identity has only one item; such groups are swapped with each other only, and so
             stay spread evenly.
-        generator: Decides whose neighbours are asked for, and who makes room.
+        generator: Decides whose neighbours are fetched, and which groups leave for them.
 
     Attributes:
-        brought: How many groups of each batch are there for a neighbour's sake.
+        fetched: How many groups of each batch are there as neighbours of others.
     """
 
     def __init__(
@@ -45,8 +45,8 @@ class Composer:
         self._neighbours = neighbours
         self._alone = alone
         self._generator = generator
-        self.brought = [0] * len(batches)
-        # Identity ↦ its place in the batch; those that may still move, in random order; those that asked.
+        self.fetched = [0] * len(batches)
+        # Of each batch: identity ↦ place; those that may still move, in random order; those with neighbours.
         self._held = [{int(owners[group[0]]): at for at, group in enumerate(own)} for own in batches]
         self._free = [dict.fromkeys(generator.permutation(list(held)).tolist()) for held in self._held]
         self._asking: list[list[int]] = [[] for _ in batches]
@@ -55,8 +55,8 @@ class Composer:
             for identity in free:
                 self._where.setdefault(identity, {})[number] = None
 
-    def compose(self, share: float) -> None:
-        """Brings neighbours together until they are a share of each batch, or no more can be had.
+    def swap(self, share: float) -> None:
+        """Fetches neighbours until they are a share of each batch, or no more are available.
 
         Args:
             share: The share of the groups of a batch that come from the lists, in [0, 1); rounded to
@@ -68,15 +68,15 @@ class Composer:
             open_ = [
                 number
                 for number in self._generator.permutation(open_).tolist()
-                if self._bring_one(number, len(self._batches[number]) - wanted[number])
-                and self.brought[number] < wanted[number]
+                if self._fetch_one(number, len(self._batches[number]) - wanted[number])
+                and self.fetched[number] < wanted[number]
             ]
 
-    def _bring_one(self, number: int, places: int) -> bool:
-        """Brings one neighbour into a batch, of which so many `places` are not for neighbours."""
+    def _fetch_one(self, number: int, places: int) -> bool:
+        """Fetches one neighbour into a batch, of which `places` groups are not for neighbours."""
         asking = self._asking[number]
         newcomers = list(self._free[number]) if len(asking) < places else []
-        # Each asks for one before anybody asks for a second.
+        # Every identity gets a first neighbour before any gets a second.
         for identity in [*newcomers, *asking]:
             if identity in self._free[number]:
                 self._settle(number, identity)
@@ -95,12 +95,12 @@ class Composer:
                 neighbour >= 0 and neighbour not in self._held[number] and self._fetch(number, neighbour)
             ):
                 self._settle(number, neighbour)
-                self.brought[number] += 1
+                self.fetched[number] += 1
                 return True
         return False
 
     def _fetch(self, number: int, neighbour: int) -> bool:
-        """Exchanges a group that may move for one of the neighbour's, where a batch agrees."""
+        """Swaps a group that may move for one of the neighbour's, if another batch can take it."""
         for other in self._where.get(neighbour, {}):
             for leaving in self._free[number]:
                 if self._alone[leaving] == self._alone[neighbour] and leaving not in self._held[other]:
@@ -130,7 +130,7 @@ def check_neighbours(neighbours: Int64[np.ndarray, "i k"], identities: int) -> I
     """Returns the lists, or raises a `SettingError` where they do not fit the identities.
 
     Args:
-        neighbours: For each identity, in ascending order of the labels, the places in that order of the
+        neighbours: For each identity, in ascending order of the labels, the positions in that order of the
             identities it is confused with; -1 is none.
         identities: How many there are.
 
@@ -144,7 +144,7 @@ def check_neighbours(neighbours: Int64[np.ndarray, "i k"], identities: int) -> I
         )
     if neighbours.size and not -1 <= neighbours.min() <= neighbours.max() < identities:
         raise SettingError(
-            f"neighbours holds numbers from {neighbours.min()} to {neighbours.max()}, expected places of the "
-            f"{identities} identities, 0 to {identities - 1}, or -1 for none"
+            f"neighbours holds numbers from {neighbours.min()} to {neighbours.max()}, expected positions "
+            f"among the {identities} identities, 0 to {identities - 1}, or -1 for none"
         )
     return np.ascontiguousarray(neighbours, dtype=np.int64)

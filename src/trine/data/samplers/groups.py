@@ -1,19 +1,19 @@
-"""Dealing groups of items to batches, so that no batch gets two groups of one identity."""
+"""Distributing groups of items over batches, so that no batch gets two groups of one identity."""
 
 from __future__ import annotations
 
 import numpy as np
 
 Group = list[int]
-"""Positions of items of one identity, which go to one batch together."""
+"""Positions of items of one identity that are in one batch together."""
 
 
-def leave_out(groups: list[list[Group]], number: int, generator: np.random.Generator) -> None:
-    """Takes out groups at random; they wait for another epoch.
+def drop_groups(groups: list[list[Group]], number: int, generator: np.random.Generator) -> None:
+    """Drops groups at random; they wait for another epoch.
 
     Args:
         groups: The groups of each identity; shortened in place.
-        number: How many to take out.
+        number: How many to drop.
         generator: Decides which.
     """
     owners = np.repeat(np.arange(len(groups)), [len(own) for own in groups])
@@ -21,14 +21,14 @@ def leave_out(groups: list[list[Group]], number: int, generator: np.random.Gener
         groups[owner].pop()
 
 
-def take_short(
+def take_short_batch(
     groups: list[list[Group]], number: int, full: int, generator: np.random.Generator
 ) -> list[Group]:
-    """Takes the groups of a short last batch, first of identities that the other batches cannot hold.
+    """Takes the groups of a short last batch, first of identities that the other batches cannot take.
 
     Args:
         groups: The groups of each identity; shortened in place.
-        number: How many to take, each of another identity.
+        number: How many to take, each of a different identity.
         full: How many other batches there are.
         generator: Decides which.
 
@@ -40,16 +40,16 @@ def take_short(
     return [groups[owner].pop() for owner in first[:number]]
 
 
-def spread(groups: list[list[Group]], number: int, generator: np.random.Generator) -> list[list[Group]]:
-    """Deals each identity's groups to different batches, always to those with the fewest groups.
+def distribute(groups: list[list[Group]], number: int, generator: np.random.Generator) -> list[list[Group]]:
+    """Distributes each identity's groups over different batches, always those with the fewest groups.
 
     So the numbers of groups never differ by more than one, at any time: identities that come first
-    are spread as evenly as all of them are.
+    are spread as evenly as all others.
 
     Args:
         groups: The groups of each identity, at most `number` of each.
         number: How many batches there are.
-        generator: Decides who meets whom.
+        generator: Decides which groups share a batch.
 
     Returns:
         The groups of each batch.

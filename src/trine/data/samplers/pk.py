@@ -1,15 +1,15 @@
 """Batches of P identities with up to K items of each, and what an epoch of them is.
 
-An epoch is made in two deals, both a function of the seed and the epoch's number alone, and where
-neighbour lists are given a third step:
+An epoch is made in two steps, both a function of the seed and the epoch's number alone, and with neighbour
+lists in three:
 
-1. Each identity's items are shuffled and dealt into groups of at most K, as even as can be (9 items
+1. Each identity's items are shuffled and split into groups of at most K, as evenly as possible (9 items
    and K = 4 make 3, 3, 3). No item is in two groups, so none is its own positive.
-2. The groups are dealt to B batches so that a batch never holds two groups of one identity, and the
-   batches are as even as can be.
-3. Groups change places between batches, so that a share of each batch is of identities that another one
-   in it is confused with; the rest stays as it was dealt, so that outliers do not take over. The sizes
-   of the batches and the promises below stay what they are.
+2. The groups are distributed over B batches so that no batch holds two groups of one identity, and the
+   batches are as equal in size as possible.
+3. Groups are swapped between batches, so that a share of each batch is of identities that are confused
+   with another one in it; the rest stays, so that outliers do not dominate. The sizes of the batches and
+   the guarantees below do not change.
 
 So every item comes once in an epoch, with two exceptions, both of which would otherwise make batches
 with little to compare:
@@ -17,8 +17,8 @@ with little to compare:
 - *Skew.* An identity with more groups than there are batches is in every batch, and no more: of its
   items, B·K come in an epoch. They take turns, so that over the epochs all come equally often.
 - *Singletons.* An identity with one item has no positive and serves as a negative only. Such items
-  take no more than about half of the places of a batch (more only where too few other identities
-  could fill the rest), spread evenly over the batches; where there are too many, they take turns.
+  take no more than about half of the places of a batch (more only if too few other identities could fill
+  the rest), spread evenly over the batches; if there are too many, they take turns.
 
 B is the largest number of batches that could be full, and one more if groups are left over and `last`
 says so.
@@ -27,16 +27,15 @@ says so.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
 
 from trine.data.load_report import count
-from trine.data.samplers.confusable import Composer, check_neighbours
-from trine.data.samplers.groups import Group, leave_out, spread, take_short
+from trine.data.samplers.confusable import NeighbourSwaps, check_neighbours
+from trine.data.samplers.epochs import EpochSampler, check_at_least
+from trine.data.samplers.groups import Group, distribute, drop_groups, take_short_batch
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int, Int64
 
@@ -44,11 +43,11 @@ Repeat = Literal["never", "fill"]
 """Whether an item may come more than once in an epoch; see `PKSampler`."""
 
 Last = Literal["even", "short", "drop"]
-"""What becomes of the groups that do not make a full batch; see `PKSampler`."""
+"""What happens to the groups that do not make a full batch; see `PKSampler`."""
 
 
-class PKSampler(Sampler[list[int]]):
-    """Deals positions of items into batches of P identities with up to K items of each.
+class PKSampler(EpochSampler):
+    """Makes batches of P identities with up to K items of each, as positions of items.
 
     Args:
         labels: The identity of each item, any integers.
@@ -57,19 +56,19 @@ class PKSampler(Sampler[list[int]]):
         seed: With the epoch it decides every batch.
         repeat: "never" takes fewer than K items of a smaller identity. "fill" makes every group K
             items by repeating some: those of the identity's other groups first, then those of the
-            group itself. The loss must then be told which rows are the same item: pass the positions
+            group itself. The loss must then know which rows are the same item: pass the positions
             as its `item_ids`.
         last: "even" spreads groups that are left over by making one more batch and all batches a
             little smaller, by no more than a half. "short" keeps full batches and makes the last one
-            short. Both wait for another epoch where a batch would get fewer than two identities for
-            each process. "drop" makes full batches only; which groups wait is drawn anew each epoch.
+            short. With both, groups wait for another epoch if a batch would get fewer than two identities
+            for each process. "drop" makes full batches only; each epoch draws anew which groups wait.
         confusable: The share of the identities of a batch that come from the neighbour lists, in
-            [0, 1), as far as they can be had.
+            [0, 1), as far as they are available.
         neighbours: For each identity, in ascending order of the labels, the identities that it is
-            confused with (their places in that order, nearest first, -1 for none), as
-            `trine.mining.confusable_identities` finds them; None leaves the batches as they are dealt.
-        rank: Which of the processes this is, from 0.
-        world_size: How many processes there are. The batches of all processes that belong together
+            confused with (their positions in that order, nearest first, -1 for none), as
+            `trine.mining.confusable_identities` finds them; None swaps no groups.
+        rank: The number of this process, from 0.
+        world_size: The number of processes. The batches of all processes that belong together
             share no identity, and have equally many, to within one.
 
     Raises:
@@ -99,69 +98,40 @@ class PKSampler(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(seed=seed, rank=rank, world_size=world_size)
         _, self._labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-        _check(sizes, identities, items, seed, repeat, last, rank, world_size)
-        if not 0 <= confusable < 1:
-            raise SettingError(
-                f"confusable={confusable} is out of range: expected a share of at least 0, below 1"
-            )
+        _check_settings(identities, items, repeat, last, confusable)
+        _check_sizes(sizes, identities=identities, items=items, repeat=repeat, world_size=world_size)
         self._sizes = sizes
         self._p = identities * world_size
         self._k = items
-        self._seed = seed
         self._repeat = repeat
         self._last = last
-        self._rank = rank
-        self._world_size = world_size
         self._groups = -(-sizes // items)
         self._batches, self._short, self._paired, self._single = self._plan()
         self._order = self._sorted_by_identity(np.random.default_rng([seed, 0]))
         self._confusable = confusable
-        self._neighbours: Int64[np.ndarray, "i k"] | None = None
         settings = (identities, items, seed, repeat, last, world_size, confusable)
         self._digest = hashlib.sha256(repr(settings).encode())
         self._digest.update(np.ascontiguousarray(self._labels, dtype="<i8").tobytes())
         self.set_neighbours(neighbours)
-        self._epoch = 0
-        self._handed_out = 0
-        self._start = 0
 
     def __len__(self) -> int:
-        """Counts the batches of an epoch, for each process; every epoch has as many."""
+        """Returns the number of batches in an epoch, for each process; it is the same in every epoch."""
         return self._batches
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Hands out the rest of the epoch; when it is through, the next epoch is set."""
-        epoch, start = self._epoch, self._start
-        self._start = 0
-        for number, batch in enumerate(self._deal(epoch)[start:], start=start + 1):
-            self._handed_out = number
-            mine = batch[self._rank :: self._world_size]
-            yield [index for group in mine for index in group]
-        if self._epoch == epoch:
-            self._epoch, self._handed_out = epoch + 1, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next iteration deals; the same epoch keeps a loaded position.
-
-        Args:
-            epoch: The epoch's number, from 0.
-
-        Raises:
-            SettingError: The number is negative.
-        """
-        if epoch < 0:
-            raise SettingError(f"epoch={epoch} is out of range: expected 0 or more")
-        if epoch != self._epoch:
-            self._epoch, self._handed_out, self._start = epoch, 0, 0
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the data and the settings: samplers with the same one make the same batches."""
+        return self._fingerprint
 
     def set_neighbours(self, neighbours: Int64[np.ndarray, "i k"] | None) -> None:
-        """Takes new neighbour lists, from the next epoch that is begun on.
+        """Replaces the neighbour lists, from the next epoch on.
 
-        To resume in the middle of an epoch, give the lists that it began with before its state is loaded.
+        To resume in the middle of an epoch, set the lists that it began with before loading its state.
 
         Args:
-            neighbours: As at the making of the sampler.
+            neighbours: As for the constructor.
 
         Raises:
             SettingError: The lists do not fit the identities.
@@ -173,57 +143,19 @@ class PKSampler(Sampler[list[int]]):
             digest.update(neighbours.astype("<i8").tobytes())
         self._neighbours, self._fingerprint = neighbours, digest.hexdigest()
 
-    def state_dict(self, *, epoch: int | None = None, batches: int | None = None) -> dict[str, int | str]:
-        """Says where the sampler stands, for `load_state_dict`.
-
-        A data loader with workers fetches batches ahead, so the sampler has handed out more than was
-        trained on: pass what the training loop counted.
-
-        Args:
-            epoch: The epoch; None takes the sampler's.
-            batches: How many batches of the epoch are done; None takes those handed out.
-
-        Returns:
-            A dictionary that fits into JSON. It is the same for all processes.
-        """
-        return {
-            "epoch": self._epoch if epoch is None else epoch,
-            "batches": self._handed_out if batches is None else batches,
-            "fingerprint": self._fingerprint,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes to where `state_dict` stood; the next iteration hands out the rest of that epoch.
-
-        Args:
-            state: What `state_dict` returned.
-
-        Raises:
-            SettingError: It is no such state, or that of other data or settings.
-        """
-        fields = ("epoch", "batches", "fingerprint")
-        if missing := [name for name in fields if name not in state]:
-            raise SettingError(f"the sampler's state lacks {missing[0]!r}: expected what it saved")
-        if state["fingerprint"] != self._fingerprint:
-            raise SettingError(
-                "the sampler's state was saved with other data or other settings: resume with the "
-                "same labels, identities, items, seed, repeat, last, confusable, neighbours and world_size, "
-                "or start anew"
-            )
-        if not (state["epoch"] >= 0 and 0 <= state["batches"] <= self._batches):
-            raise SettingError(
-                f"the sampler's state has epoch {state['epoch']} and {state['batches']} batches, "
-                f"expected 0 or more, and 0 to {self._batches}"
-            )
-        self._epoch = int(state["epoch"])
-        self._start = self._handed_out = int(state["batches"])
+    def batches_of(self, epoch: int) -> list[list[int]]:
+        """Makes all batches of an epoch, for this process."""
+        return [
+            [index for group in batch[self._rank :: self._world_size] for index in group]
+            for batch in self._groups_of(epoch)
+        ]
 
     def _plan(self) -> tuple[int, int, NDArray[np.int64], int]:
-        """Fixes what every epoch has.
+        """Decides what all epochs have in common.
 
         Returns:
-            How many batches there are; how many groups a short last one gets; how many groups each
-            identity with a positive gives; how many singletons come.
+            The number of batches; of groups in a short last one; of groups that each identity with a
+            positive gives; and of singletons that come.
         """
         low, high = 0, int(self._groups.sum()) // self._p
         while low < high:  # The largest number of batches that can be full.
@@ -233,7 +165,7 @@ class PKSampler(Sampler[list[int]]):
             else:
                 high = middle - 1
         full, least, single = low, 2 * self._world_size, self._singletons(low)
-        # One more batch is for those that it would bring through, not for a skewed identity.
+        # One more batch is for identities that it lets come completely, not for a skewed one.
         through = np.where(self._groups <= full + 1, self._quota(full + 1), self._quota(full))
         left_over = int(through.sum()) + single - full * self._p
         more = self._quota(full + 1)
@@ -258,28 +190,28 @@ class PKSampler(Sampler[list[int]]):
         shuffled = generator.permutation(len(self._labels))
         return shuffled[np.argsort(self._labels[shuffled], kind="stable")]
 
-    def _deal(self, epoch: int) -> list[list[Group]]:
+    def _groups_of(self, epoch: int) -> list[list[Group]]:
         """Makes all batches of an epoch, for all processes: batches of groups of positions."""
         generator = np.random.default_rng([self._seed, 1, epoch])
         groups = self._choose(epoch, generator)
         total = sum(len(own) for own in groups)
         full = self._batches - (self._short > 0)
         surplus = total - full * self._p - self._short
-        leave_out(groups, max(surplus, 0), generator)
-        last = take_short(groups, self._short, full, generator) if self._short else []
-        batches = spread(groups, full, generator)
+        drop_groups(groups, max(surplus, 0), generator)
+        last = take_short_batch(groups, self._short, full, generator) if self._short else []
+        batches = distribute(groups, full, generator)
         if self._neighbours is not None and self._confusable > 0:
-            Composer(
+            NeighbourSwaps(
                 [*batches, last] if last else batches,
                 owners=self._labels,
                 neighbours=self._neighbours,
                 alone=self._sizes == 1,
                 generator=np.random.default_rng([self._seed, 3, epoch]),
-            ).compose(self._confusable)
+            ).swap(self._confusable)
         return [batches[place] for place in generator.permutation(full)] + ([last] if last else [])
 
     def _choose(self, epoch: int, generator: np.random.Generator) -> list[list[Group]]:
-        """Picks the items of the epoch and deals each identity's into groups."""
+        """Picks the items of the epoch and splits those of each identity into groups."""
         turns = np.split(self._order, np.cumsum(self._sizes)[:-1])
         single = np.flatnonzero(self._sizes == 1)
         wanted = self._single
@@ -288,17 +220,17 @@ class PKSampler(Sampler[list[int]]):
         quota = self._paired
         paired = np.flatnonzero(quota)
         chosen: list[list[Group]] = []
-        # Those with positives are dealt first, so that each batch gets its share of them.
+        # Identities with positives come first, so that each batch gets its share of them.
         for identity in [*generator.permutation(paired), *generator.permutation(alone)]:
             own = turns[identity]
             most = int(max(quota[identity], 1)) * self._k
             if len(own) > most:
                 own = own[(epoch * most + np.arange(most)) % len(own)]
             own = generator.permutation(own)
-            dealt = [part.tolist() for part in np.array_split(own, -(-len(own) // self._k))]
+            split = [part.tolist() for part in np.array_split(own, -(-len(own) // self._k))]
             if self._repeat == "fill":
-                dealt = [self._fill(group, turns[identity], generator) for group in dealt]
-            chosen.append(dealt)
+                split = [self._fill(group, turns[identity], generator) for group in split]
+            chosen.append(split)
         return chosen
 
     def _fill(self, group: list[int], own: NDArray[np.int64], generator: np.random.Generator) -> list[int]:
@@ -310,39 +242,30 @@ class PKSampler(Sampler[list[int]]):
         return filled + (again * self._k)[: self._k - len(filled)]
 
 
-def _check(
-    sizes: NDArray[np.int64],
-    identities: int,
-    items: int,
-    seed: int,
-    repeat: str,
-    last: str,
-    rank: int,
-    world_size: int,
-) -> None:
-    if len(sizes) < 2:
-        raise DataError(
-            f"the training data has {count(len(sizes), 'identity', 'identities')} only: expected at "
-            "least two, since a negative is an item of another one"
-        )
+def _check_settings(identities: int, items: int, repeat: str, last: str, confusable: float) -> None:
     for name, given, known in (("repeat", repeat, Repeat), ("last", last, Last)):
         if given not in get_args(known):
             raise SettingError(f"{name}={given!r} is unknown: {nearest(given, get_args(known))}")
-    for name, value, least in (
-        ("identities", identities, 2),
-        ("items", items, 2),
-        ("seed", seed, 0),
-        ("world_size", world_size, 1),
-        ("rank", rank, 0),
-    ):
-        if value < least:
-            raise SettingError(f"{name}={value} is out of range: expected {least} or more")
-    if rank >= world_size:
-        raise SettingError(f"rank={rank} is out of range: expected below world_size={world_size}")
+    check_at_least(identities=(identities, 2), items=(items, 2))
+    if not 0 <= confusable < 1:
+        raise SettingError(
+            f"confusable={confusable} is out of range: expected a share of at least 0, below 1"
+        )
+
+
+def _check_sizes(
+    sizes: NDArray[np.int64], *, identities: int, items: int, repeat: str, world_size: int
+) -> None:
+    """Raises an error where the identities are too few or too small for the batches."""
+    if len(sizes) < 2:
+        raise DataError(
+            f"the training data has only {count(len(sizes), 'identity', 'identities')}: expected at least "
+            "two, since a negative is an item of another identity"
+        )
     if sizes.max() < 2:
         raise DataError(
-            f"each of the {len(sizes):,} identities of the training data has one item only: "
-            "expected some with two or more, since a positive is another item of the same one"
+            f"each of the {len(sizes):,} identities of the training data has only one item: expected some "
+            "with two or more, since a positive is another item of the same identity"
         )
     if items > sizes.max() and repeat == "never":
         raise SettingError(
@@ -352,6 +275,6 @@ def _check(
     if identities * world_size > len(sizes):
         each = f" in each of {world_size} processes" if world_size > 1 else ""
         raise SettingError(
-            f"identities={identities}{each} asks for more than the {len(sizes)} identities of the "
-            f"training data: set identities to at most {len(sizes) // world_size}"
+            f"identities={identities}{each} exceeds the {len(sizes)} identities of the training data: set "
+            f"identities to at most {len(sizes) // world_size}"
         )

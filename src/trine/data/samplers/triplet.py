@@ -1,24 +1,24 @@
-"""Batches of listed triplets, where a table says which items are to be compared."""
+"""Batches of listed triplets, where a table says which items are compared."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
 
 import numpy as np
-from torch.utils.data import Sampler
 
-from trine.errors import DataError, SettingError
+from trine.data.samplers.epochs import EpochSampler, check_at_least
+from trine.errors import DataError
 
 
-class TripletSampler(Sampler[list[int]]):
-    """Deals the numbers of listed triplets into batches as even as can be; each comes once an epoch.
+class TripletSampler(EpochSampler):
+    """Splits the numbers of listed triplets into batches of nearly equal size; each comes once an epoch.
 
     Args:
         count: How many triplets there are.
         triplets: The most triplets in a batch of one process, at least 1.
         seed: With the epoch it decides every batch.
-        rank: Which of the processes this is, from 0.
-        world_size: How many processes there are.
+        rank: The number of this process, from 0.
+        world_size: The number of processes.
 
     Raises:
         DataError: There are fewer triplets than processes.
@@ -35,43 +35,26 @@ class TripletSampler(Sampler[list[int]]):
     def __init__(
         self, count: int, *, triplets: int, seed: int = 0, rank: int = 0, world_size: int = 1
     ) -> None:
-        for name, value, least in (
-            ("triplets", triplets, 1),
-            ("seed", seed, 0),
-            ("world_size", world_size, 1),
-            ("rank", rank, 0),
-        ):
-            if value < least:
-                raise SettingError(f"{name}={value} is out of range: expected {least} or more")
-        if rank >= world_size:
-            raise SettingError(f"rank={rank} is out of range: expected below world_size={world_size}")
+        check_at_least(triplets=(triplets, 1))
+        super().__init__(seed=seed, rank=rank, world_size=world_size)
         if count < world_size:
             raise DataError(f"there are {count} triplets for {world_size} processes: give each at least one")
         self._count = count
         self._batches = -(-count // (triplets * world_size))
-        self._seed = seed
-        self._rank, self._world_size = rank, world_size
-        self._epoch = 0
+        settings = (count, triplets, seed, world_size)
+        self._fingerprint = hashlib.sha256(repr(settings).encode()).hexdigest()
 
     def __len__(self) -> int:
-        """Counts the batches of an epoch, for each process; every epoch has as many."""
+        """Returns the number of batches in an epoch, for each process; it is the same in every epoch."""
         return self._batches
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Hands out the epoch."""
-        order = np.random.default_rng([self._seed, 1, self._epoch]).permutation(self._count)
-        for batch in np.array_split(order, self._batches):
-            yield batch[self._rank :: self._world_size].tolist()
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the settings: samplers with the same one make the same batches."""
+        return self._fingerprint
 
-    def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch that the next iteration deals.
-
-        Args:
-            epoch: The epoch's number, from 0.
-
-        Raises:
-            SettingError: The number is negative.
-        """
-        if epoch < 0:
-            raise SettingError(f"epoch={epoch} is out of range: expected 0 or more")
-        self._epoch = epoch
+    def batches_of(self, epoch: int) -> list[list[int]]:
+        """Makes all batches of an epoch, for this process."""
+        order = np.random.default_rng([self._seed, 1, epoch]).permutation(self._count)
+        parts = np.array_split(order, self._batches)
+        return [batch[self._rank :: self._world_size].tolist() for batch in parts]
