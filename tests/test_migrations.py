@@ -12,7 +12,7 @@ import pytest
 from support.paths import FIXTURES
 from trine import load
 from trine.data import Dataset, ImageArray, Table
-from trine.encoders import load_towers
+from trine.encoders import load_two_tower
 from trine.gallery import Gallery
 from trine.model import read_model
 from trine.pipelines import evaluate_run
@@ -64,13 +64,13 @@ def test_an_old_calibration_is_read(name):
 @pytest.mark.parametrize("name", ["pictures", "table", "towers"])
 def test_the_card_of_an_old_model_is_read(name):
     model = read_model(OLD / name)
-    assert model.figures == ANSWERS[name]["card"]
+    assert model.metrics == ANSWERS[name]["card"]
     assert model.trained_on == ANSWERS[name]["trained_on"]
 
 
 def test_old_towers_recommend_as_they_did():
     answer = ANSWERS["towers"]
-    towers = load_towers(OLD / "towers")
+    towers = load_two_tower(OLD / "towers")
     assert towers.fingerprint == answer["fingerprint"]
     for of in ("users", "items"):
         np.testing.assert_allclose(towers.embed(of), answer[of], atol=1e-5)

@@ -2,7 +2,7 @@
 
 weights.safetensors   every parameter and buffer, by name
 settings.json         the format's version, the encoder's settings, its fingerprint, the calibration
-README.md             the card: what it was trained on, and the figures
+README.md             the card: what it was trained on, and metrics
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class SavedModel:
         settings: The encoder's settings as plain values.
         fingerprint: The encoder's fingerprint: a SHA-256 in hexadecimal.
         calibration: The threshold and what it was calibrated for, where there is one.
-        figures: Named figures of merit, such as `{"MAP@R": 0.78}`; they go on the card.
+        metrics: Named metrics for the card, such as `{"MAP@R": 0.78}`.
         trained_on: One line on the card about the training data.
     """
 
@@ -46,7 +46,7 @@ class SavedModel:
     settings: Mapping[str, Any]
     fingerprint: str
     calibration: Calibration | None = None
-    figures: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = ""
 
 
@@ -73,7 +73,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
         "fingerprint": model.fingerprint,
         "encoder": dict(model.settings),
         "calibration": model.calibration.to_json() if model.calibration is not None else None,
-        "metrics": dict(model.figures),
+        "metrics": dict(model.metrics),
         "trained_on": model.trained_on,
     }
     try:
@@ -148,7 +148,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         "settings": encoder,
         "fingerprint": fingerprint,
         "calibration": Calibration.from_json(calibration) if calibration is not None else None,
-        "figures": settings.get("metrics") or {},
+        "metrics": settings.get("metrics") or {},
         "trained_on": settings.get("trained_on") or "",
     }
 
@@ -181,9 +181,9 @@ def card(model: SavedModel) -> str:
             f"{calibration.identities} identities"
             + (" (provisional: too few to promise it)" if calibration.provisional else "")
         ]
-    if model.figures:
-        lines += ["", "| figure | value |", "|---|---|"]
-        lines += [f"| {name} | {value:.4f} |" for name, value in model.figures.items()]
+    if model.metrics:
+        lines += ["", "| metric | value |", "|---|---|"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in model.metrics.items()]
     return "\n".join([*lines, "", "```python", *_use(encoder), "```", ""])
 
 
@@ -198,9 +198,9 @@ def _made_of(encoder: Mapping[str, Any]) -> str:
 def _use(encoder: Mapping[str, Any]) -> list[str]:
     if encoder.get("kind") == "interactions":
         return [
-            "from trine.encoders import load_towers",
+            "from trine.encoders import load_two_tower",
             "",
-            'towers = load_towers("path/to/this/folder")',
+            'towers = load_two_tower("path/to/this/folder")',
             f"towers.recommend({encoder['users'][0]!r}, k=10)  # items that the user has not met",
         ]
     return [

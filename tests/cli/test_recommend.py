@@ -7,7 +7,7 @@ import pytest
 
 from support.commands import answered, refused
 from trine.data import read_interactions
-from trine.encoders import load_towers
+from trine.encoders import load_two_tower
 from trine.gallery import Gallery
 from trine.pipelines import enrol_items
 
@@ -60,14 +60,14 @@ def test_train_says_what_was_reached_and_a_run_recommends_what_was_not_met(films
 
 def test_a_run_finds_items_like_an_item(run, capsys):
     answer = json.loads(answered(capsys, "recommend", run, "--item", "4", "-k", "3", "--json"))
-    found = load_towers(run).alike("4", k=3)
+    found = load_two_tower(run).similar_items("4", k=3)
     assert answer["item"] == "4"
     assert [hit["item"] for hit in answer["hits"]] == [each.item for each in found]
     assert answer["hits"][0]["title"] == f"Film {found[0].item}"
 
 
 def test_items_enrolled_in_a_gallery_are_recommended_from_it(run, tmp_path, capsys):
-    towers = load_towers(run)
+    towers = load_two_tower(run)
     where = {"dimension": 8, "fingerprint": towers.fingerprint, "distance": towers.distance}
     with Gallery.open(tmp_path / "films.db", **where) as gallery:
         done = enrol_items(towers, gallery, metadata={"4": {"year": 1994}})
@@ -76,7 +76,7 @@ def test_items_enrolled_in_a_gallery_are_recommended_from_it(run, tmp_path, caps
     answer = answered(
         capsys, "recommend", "--like", "4", "-k", "3", "--gallery", tmp_path / "films.db", "--json"
     )
-    expected = [each.item for each in towers.alike("4", k=3)]
+    expected = [each.item for each in towers.similar_items("4", k=3)]
     assert [hit["item"] for hit in json.loads(answer)["hits"]] == expected
 
 
@@ -87,7 +87,7 @@ def test_a_gallery_of_other_embeddings_is_refused(run, tmp_path):
         Gallery.open(tmp_path / "films.db", dimension=8, fingerprint="another") as gallery,
         pytest.raises(GalleryError, match="is one of other embeddings"),
     ):
-        enrol_items(load_towers(run), gallery)
+        enrol_items(load_two_tower(run), gallery)
 
 
 @pytest.mark.parametrize(

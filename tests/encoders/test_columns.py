@@ -13,7 +13,7 @@ from trine import Gallery, load
 from trine.data import ImageArray, Table, Vectors
 from trine.encoders import EncoderRecipe, build_encoder, save
 from trine.encoders.scaling import learn_scale, scale
-from trine.encoders.tabular import learn_table, prepared_rows
+from trine.encoders.tabular import learn_table, prepare_rows
 from trine.errors import DataError, InputError, SettingError
 
 NUMBER = st.floats(-1e9, 1e9, allow_subnormal=False) | st.sampled_from([0.0, 1.0])
@@ -108,7 +108,7 @@ def test_huge_values_do_not_overflow(scaling):
 def test_a_large_number_keeps_the_digits_that_float32_would_lose():
     address = 0x7FFF_0000_0000 + np.arange(8, dtype=np.float64)
     assert len(np.unique(address.astype(np.float32))) == 1
-    batch = prepared_rows(table(a=address), table=learn_table(table(a=address), scaling="standard"))
+    batch = prepare_rows(table(a=address), table=learn_table(table(a=address), scaling="standard"))
     assert len(np.unique(batch.numpy())) == 8
 
 
@@ -126,7 +126,7 @@ def test_features_of_each_kind_of_column():
     assert packer.categories == ("", "aspack", "none", "upx")  # "once" is too rare to stand alone
     known = items.columns["size"][~np.isnan(items.columns["size"])]
     assert size.fill == np.median(known)
-    batch = prepared_rows(items, table=learned).numpy()
+    batch = prepare_rows(items, table=learned).numpy()
     assert batch.shape == (40, 8) == (40, learned.features)
     for row in range(40):
         value = items.columns["size"][row]
@@ -143,7 +143,7 @@ def test_unknown_categories_are_one_and_codes_are_the_same_as_numbers_and_texts(
     learned = learn_table(items, scaling="standard")
     assert learned.columns[0].categories == ("332", "7", "x")
     one, other, third = (
-        prepared_rows(table(code=code, v=[0.0, 0.0]), table=learned).numpy()
+        prepare_rows(table(code=code, v=[0.0, 0.0]), table=learned).numpy()
         for code in (["0332", "new"], [332.0, 8.0], ["332.0", "332x"])
     )
     assert one[0, :4].tolist() == [1, 0, 0, 0]
@@ -230,11 +230,11 @@ def test_plain_arrays_are_prepared_as_they_are():
         ),
         (
             table(size=["big"], entropy=[1.0], packer=["a"]),
-            r"item 0 has 'big' in the column 'size', where .* numbers",
+            r"item 0 has 'big' in column 'size', where .* numbers",
         ),
-        (table(size=[np.inf], entropy=[1.0], packer=["a"]), r"item 0 holds infinity in the column 'size'"),
+        (table(size=[np.inf], entropy=[1.0], packer=["a"]), r"item 0 holds infinity in column 'size'"),
         ([{"size": 1.0, "packer": "a"}], r"item 0 has no column 'entropy'"),
-        ([{"size": [1], "packer": "a", "entropy": 1.0}], r"item 0 has a list in the column 'size'"),
+        ([{"size": [1], "packer": "a", "entropy": 1.0}], r"item 0 has a list in column 'size'"),
         (np.zeros((2, 5)), r"the column 'packer' holds texts, and arrays hold numbers"),
         (np.zeros((2, 4)), r"item 0 has shape \(4,\), and this encoder takes vectors of 5 features"),
     ],

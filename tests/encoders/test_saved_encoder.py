@@ -55,7 +55,7 @@ def items_of(encoder: Encoder) -> np.ndarray:
 
 def test_a_loaded_encoder_gives_the_same_embeddings_to_the_bit(encoder: Encoder, tmp_path: Path) -> None:
     encoder.calibration = CALIBRATION
-    save(encoder, tmp_path / "run" / "model", figures={"MAP@R": 0.78}, trained_on="9 items")
+    save(encoder, tmp_path / "run" / "model", metrics={"MAP@R": 0.78}, trained_on="9 items")
     for path in (tmp_path / "run" / "model", tmp_path / "run", str(tmp_path / "run")):
         loaded = load(path)
         assert np.array_equal(loaded.embed(items_of(encoder)), encoder.embed(items_of(encoder)))
@@ -68,7 +68,7 @@ def test_a_loaded_encoder_gives_the_same_embeddings_to_the_bit(encoder: Encoder,
 
 def test_the_card_says_what_it_is_and_how_good(encoder: Encoder, tmp_path: Path) -> None:
     encoder.calibration = CALIBRATION
-    save(encoder, tmp_path / "model", figures={"MAP@R": 0.78}, trained_on="30 identities of faces")
+    save(encoder, tmp_path / "model", metrics={"MAP@R": 0.78}, trained_on="30 identities of faces")
     card = (tmp_path / "model" / "README.md").read_text()
     for part in (
         "30 identities of faces",

@@ -8,7 +8,7 @@ import torch
 
 from trine import load
 from trine.data import Features, Interactions
-from trine.encoders import build_towers, load_towers, save
+from trine.encoders import build_two_tower, load_two_tower, save
 from trine.errors import InputError, ModelError
 
 
@@ -21,7 +21,7 @@ def some_towers(*, features=False, normalise=False, distance="euclidean", titles
     if features:
         values = np.arange(8, dtype=np.float32).reshape(4, 2)
         known = Features(("year", "kind=x"), values, ("A", "B", "C", "D") if titles else None, ())
-    return build_towers(
+    return build_two_tower(
         interactions, dimension=3, normalise=normalise, distance=distance, seed=5, items=known
     )
 
@@ -72,15 +72,15 @@ def test_alike_items_are_the_nearest_others():
     towers = some_towers()
     items = towers.embed("items")
     order = np.argsort(np.linalg.norm(items - items[2], axis=1))
-    found = towers.alike("c", k=2)
+    found = towers.similar_items("c", k=2)
     assert [each.item for each in found] == ["abcd"[i] for i in order[1:3]]
     assert found[0].title == ""
 
 
 def test_saved_towers_are_the_same_and_are_no_encoder(tmp_path):
     towers = some_towers(features=True)
-    save(towers, tmp_path / "model", figures={"HR@10": 0.1}, trained_on="4 liked items")
-    again = load_towers(tmp_path)
+    save(towers, tmp_path / "model", metrics={"HR@10": 0.1}, trained_on="4 liked items")
+    again = load_two_tower(tmp_path)
     assert again.fingerprint == towers.fingerprint
     assert np.array_equal(again.embed("users"), towers.embed("users"))
     assert again.recommend("bob") == towers.recommend("bob")
@@ -98,18 +98,18 @@ def test_a_damaged_folder_is_refused(tmp_path):
     settings["encoder"]["users"] = ["ann", "bob", "joe"]
     path.write_text(json.dumps(settings), "utf-8")
     with pytest.raises(ModelError, match="the fingerprint differs"):
-        load_towers(tmp_path)
+        load_two_tower(tmp_path)
     settings["encoder"]["users"] = ["ann"]
     path.write_text(json.dumps(settings), "utf-8")
     with pytest.raises(ModelError, match="do not belong together"):
-        load_towers(tmp_path)
+        load_two_tower(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
         (lambda t: t.recommend("joe"), "know no user 'joe'; .* 3 names such as 'ann'"),
-        (lambda t: t.alike("z"), "know no item 'z'"),
+        (lambda t: t.similar_items("z"), "know no item 'z'"),
         (lambda t: t.recommend("ann", k=0), "k must be at least 1"),
     ],
 )
@@ -127,4 +127,4 @@ def test_features_of_other_items_are_refused():
     known = Features(("x",), np.zeros((2, 1), dtype=np.float32), None, ())
     one = Interactions("t", ("u",), ("i",), np.array([0]), np.array([0]), np.array([True]))
     with pytest.raises(InputError, match="features of items have 2 rows, expected 1"):
-        build_towers(one, dimension=2, normalise=False, distance="euclidean", seed=0, items=known)
+        build_two_tower(one, dimension=2, normalise=False, distance="euclidean", seed=0, items=known)

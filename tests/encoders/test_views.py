@@ -11,7 +11,7 @@ import torch
 
 from trine.data import ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder, load, save
-from trine.encoders.test_time_augmentation import Views, views_of
+from trine.encoders.test_time_augmentation import Views, augmented_views
 from trine.errors import SettingError
 
 SMALL = EncoderRecipe(dimension=5, small_resnet=SmallResNetSettings(width=4, blocks=(1,)))
@@ -63,7 +63,7 @@ def encoder_with(views: Views, *, normalise: bool) -> Encoder:
 def test_views_are_those_of_the_paper(views: Views) -> None:
     picture = pictures(1)[0]
     batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    made = [view[0].permute(1, 2, 0).numpy() for view in views_of(batch, views)]
+    made = [view[0].permute(1, 2, 0).numpy() for view in augmented_views(batch, views)]
     expected = naive_views(picture, views)
     assert len(made) == len(expected) == {"one": 1, "flip": 2, "ten": 10}[views]
     unmatched = list(range(len(expected)))

@@ -29,5 +29,5 @@ def test_the_recipe_beats_popularity_on_a_part_of_movielens(tmp_path):
     assert report.popularity.hit_rate_at(10) > 0.02  # the baseline is not trivially zero
     assert report.test.hit_rate_at(10) > report.popularity.hit_rate_at(10)
     assert report.test.ndcg_at(10) > report.popularity.ndcg_at(10)
-    titles = [each.title for each in report.towers.alike("260", k=10)]
+    titles = [each.title for each in report.towers.similar_items("260", k=10)]
     assert any("Star Wars: Episode V" in title for title in titles), titles

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 
 import trine.training.loop as mechanics
 from trine.data import Dataset, ImageArray, Vectors
-from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_alone, load
+from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_only, load
 from trine.errors import SettingError
 from trine.evaluation import retrieval
 from trine.pipelines import evaluate_run, train_run
@@ -66,7 +66,7 @@ def test_it_learns_what_a_head_learns_from_features_computed_before(recipe: Reci
     recipe = replace(recipe, encoder=replace(recipe.encoder, head="principal", views="flip"))
     data, came = digits(60), started(recipe)
     fit(data, recipe, out=tmp_path / "run", progress=False)
-    by_hand = head_alone(came)
+    by_hand = head_only(came)
     rows = replace(data, items=Vectors(came.features(data)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trine.training.fit.build_encoder", lambda *_, **__: by_hand)

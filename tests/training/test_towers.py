@@ -1,4 +1,4 @@
-"""Towers in training: the loss equals a loop, no negative was met, and the same seed gives the same run."""
+"""Two towers in training: the loss equals a loop, negatives are unseen, and a seed gives the same run."""
 
 import math
 from dataclasses import replace
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trine.data import Interactions, TripletSampler, leave_last_out
-from trine.encoders import build_towers, load_towers
+from trine.encoders import build_two_tower, load_two_tower
 from trine.errors import DataError, SettingError
 from trine.pipelines import examine, measure_scores, measure_towers, popularity, train_recommender
 from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_two_tower, load_recipe
@@ -43,7 +43,7 @@ def a_step(recipe, *, seed=3):
     """A step on a batch, away from where all embeddings begin."""
     interactions = two_tastes()
     parts = leave_last_out(interactions)
-    towers = build_towers(
+    towers = build_two_tower(
         interactions, dimension=8, normalise=False, distance=recipe.loss.distance, seed=seed
     )
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_a_run_tells_two_tastes_apart_and_the_same_seed_gives_the_same_run(tmp_p
     assert report.test.hit_rate_at(10) > popular.hit_rate_at(10) + 0.2
     assert report.popularity.mrr == popular.mrr
     assert measure_towers(report.towers, interactions, parts).mrr == report.test.mrr
-    assert load_towers(tmp_path / "one").fingerprint == report.towers.fingerprint
+    assert load_two_tower(tmp_path / "one").fingerprint == report.towers.fingerprint
     again = train_recommender(interactions, RECIPE, out=tmp_path / "two", progress=False)
     assert again.towers.fingerprint == report.towers.fingerprint
     assert "popularity" in str(report)

@@ -12,7 +12,7 @@ from trine.cli.where import conditions
 from trine.errors import SettingError
 
 if TYPE_CHECKING:
-    from trine.encoders import Suggestion
+    from trine.encoders import Recommendation
 
 
 def _arguments(parser: Any) -> None:
@@ -54,19 +54,19 @@ def _run(settings: Any) -> None:
 
 
 def _from_run(settings: Any) -> None:
-    from trine.encoders import load_towers
+    from trine.encoders import load_two_tower
 
     _refuse(settings, ("like", "unlike", "where", "diversity"), needs="--gallery")
     if (settings.user is None) == (settings.item is None):
         raise SettingError("recommend from a run takes either --user or --item")
     if settings.item is not None:
         _refuse(settings, ("seen",), needs="--user")
-    towers = load_towers(settings.run)
+    towers = load_two_tower(settings.run)
     if settings.user is not None:
         found = towers.recommend(settings.user, k=settings.k, seen=settings.seen)
         query = {"user": settings.user}
     else:
-        found = towers.alike(settings.item, k=settings.k)
+        found = towers.similar_items(settings.item, k=settings.k)
         query = {"item": settings.item}
     if settings.json:
         hits = [{"item": each.item, "title": each.title, "score": each.score} for each in found]
@@ -103,7 +103,7 @@ def _refuse(settings: Any, names: tuple[str, ...], *, needs: str) -> None:
             raise SettingError(f"--{name} needs {needs}; leave it out")
 
 
-def _named(found: Suggestion) -> str:
+def _named(found: Recommendation) -> str:
     return f"{found.title}  ({found.item})" if found.title else found.item
 
 

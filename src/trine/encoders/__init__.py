@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from trine.encoders.build import build_encoder
 from trine.encoders.encoder import Encoder
-from trine.encoders.head import head_alone
-from trine.encoders.serialization import load, load_towers, save
+from trine.encoders.head import head_only
+from trine.encoders.serialization import load, load_two_tower, save
 from trine.encoders.settings import (
     EncoderRecipe,
     EncoderSettings,
@@ -13,22 +13,22 @@ from trine.encoders.settings import (
     SentenceSettings,
     SmallResNetSettings,
 )
-from trine.encoders.two_tower import Suggestion, Towers, TowersSettings, build_towers
+from trine.encoders.two_tower import Recommendation, TwoTower, TwoTowerSettings, build_two_tower
 
 __all__ = [
     "Encoder",
     "EncoderRecipe",
     "EncoderSettings",
     "MlpSettings",
+    "Recommendation",
     "SentenceSettings",
     "SmallResNetSettings",
-    "Suggestion",
-    "Towers",
-    "TowersSettings",
+    "TwoTower",
+    "TwoTowerSettings",
     "build_encoder",
-    "build_towers",
-    "head_alone",
+    "build_two_tower",
+    "head_only",
     "load",
-    "load_towers",
+    "load_two_tower",
     "save",
 ]

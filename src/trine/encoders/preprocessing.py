@@ -22,7 +22,7 @@ ARRAYS_PER_THREAD = 64
 """Pictures that are decoded already take so little time that fewer are not worth a thread."""
 
 
-def prepared_pictures(
+def prepare_pictures(
     items: Sequence[np.ndarray] | Items,
     *,
     channels: int,
@@ -67,7 +67,7 @@ def prepared_pictures(
     return pictures
 
 
-def prepared_vectors(
+def prepare_vectors(
     items: Sequence[np.ndarray] | Items, *, features: int, first: int = 0
 ) -> Float32[Tensor, "n d"]:
     """Stacks vectors, after a look at each.

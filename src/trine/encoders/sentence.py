@@ -139,7 +139,7 @@ def sentence_network(
     return network, settings, min(limits)
 
 
-def prepared_texts(
+def prepare_texts(
     items: Sequence[Any] | Items, *, network: SentenceNetwork, most: int, first: int = 0
 ) -> Int[Tensor, "n l"]:
     """Splits texts into tokens, after a look at each.

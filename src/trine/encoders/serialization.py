@@ -8,17 +8,17 @@ from pathlib import Path
 
 from trine.encoders.encoder import Encoder
 from trine.encoders.settings import EncoderSettings
-from trine.encoders.two_tower import Towers, TowersSettings
+from trine.encoders.two_tower import TwoTower, TwoTowerSettings
 from trine.errors import ModelError, SettingError
 from trine.model import SETTINGS, SavedModel, read_model, write_model
 from trine.settings import parse, plain
 
 
 def save(
-    encoder: Encoder | Towers,
+    encoder: Encoder | TwoTower,
     folder: str | Path,
     *,
-    figures: Mapping[str, float] | None = None,
+    metrics: Mapping[str, float] | None = None,
     trained_on: str = "",
 ) -> None:
     """Saves an encoder as a folder: weights, settings and calibration, and a card.
@@ -26,7 +26,7 @@ def save(
     Args:
         encoder: What to save; its calibration goes with it, where it has one.
         folder: Where; a model that stands there is replaced, whole or not at all.
-        figures: Named figures of merit for the card.
+        metrics: Named metrics for the card.
         trained_on: A phrase for the card, such as `"30 identities of faces_orl"`.
 
     Raises:
@@ -37,7 +37,7 @@ def save(
         settings=plain(encoder.settings),
         fingerprint=encoder.fingerprint,
         calibration=encoder.calibration if isinstance(encoder, Encoder) else None,
-        figures=figures or {},
+        metrics=metrics or {},
         trained_on=trained_on,
     )
     write_model(model, folder=Path(folder))
@@ -62,10 +62,10 @@ def load(path: str | Path) -> Encoder:
 written
     """
     model = read_model(Path(path))
-    if has_towers(model):
+    if is_two_tower(model):
         raise ModelError(
             f"{path} holds two towers, of users and of items, and no encoder of single things; ask it with "
-            "trine recommend, or open it with trine.encoders.load_towers"
+            "trine recommend, or open it with trine.encoders.load_two_tower"
         )
     with _belonging(path, model) as belongs:
         encoder = Encoder(parse(EncoderSettings, model.settings, source=SETTINGS, key="encoder"))
@@ -74,7 +74,7 @@ written
     return encoder.eval()
 
 
-def load_towers(path: str | Path) -> Towers:
+def load_two_tower(path: str | Path) -> TwoTower:
     """Loads saved towers; nothing in the folder is executed.
 
     Args:
@@ -87,27 +87,27 @@ def load_towers(path: str | Path) -> Towers:
         ModelError: The folder is missing, incomplete, damaged, or of another version, or holds no towers.
     """
     model = read_model(Path(path))
-    if not has_towers(model):
+    if not is_two_tower(model):
         raise ModelError(
             f"{path} holds an encoder of {model.settings.get('kind')} and not two towers; name a run that "
             "was trained on interactions"
         )
     with _belonging(path, model) as belongs:
-        towers = Towers(parse(TowersSettings, model.settings, source=SETTINGS, key="encoder"))
+        towers = TwoTower(parse(TwoTowerSettings, model.settings, source=SETTINGS, key="encoder"))
         belongs(towers)
     return towers.eval()
 
 
-def has_towers(model: SavedModel) -> bool:
+def is_two_tower(model: SavedModel) -> bool:
     """Says whether a saved model is that of users and items, and not an encoder of single things."""
     return model.settings.get("kind") == "interactions"
 
 
 @contextmanager
-def _belonging(path: str | Path, model: SavedModel) -> Iterator[Callable[[Encoder | Towers], None]]:
+def _belonging(path: str | Path, model: SavedModel) -> Iterator[Callable[[Encoder | TwoTower], None]]:
     """Yields what fills an encoder with its weights; all that does not fit is a damage."""
 
-    def fill(encoder: Encoder | Towers) -> None:
+    def fill(encoder: Encoder | TwoTower) -> None:
         encoder.load_state_dict(dict(model.weights))
         if encoder.fingerprint != model.fingerprint:
             raise ModelError(

@@ -61,7 +61,7 @@ def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
     return table
 
 
-def prepared_rows(
+def prepare_rows(
     items: Sequence[Any] | Items, *, table: TableSettings, first: int = 0
 ) -> Float32[Tensor, "n d"]:
     """Makes one batch of rows, as the training rows were: scaled in float64, and then float32.

@@ -11,13 +11,13 @@ from torch import Tensor
 from trine.shapes import Float32, Shaped
 
 Views = Literal["one", "flip", "ten"]
-"""Which views of a picture are embedded; see `views_of`."""
+"""Which views of a picture are embedded; see `augmented_views`."""
 
 ENLARGED = 1.125
 """How much larger than a crop the picture is that it is taken from: 9/8, as in Hermans et al. 2017."""
 
 
-def views_of(pictures: Shaped[Tensor, "b c h w"], views: Views) -> Iterator[Shaped[Tensor, "b c h w"]]:
+def augmented_views(pictures: Shaped[Tensor, "b c h w"], views: Views) -> Iterator[Shaped[Tensor, "b c h w"]]:
     """Gives the views of a batch of pictures, one after the other.
 
     Hermans, Beyer, Leibe 2017, section 4.1, take ten: of the picture enlarged to 9/8 the four corners and
@@ -33,7 +33,7 @@ def views_of(pictures: Shaped[Tensor, "b c h w"], views: Views) -> Iterator[Shap
 
     Example:
         >>> import torch
-        >>> [len(list(views_of(torch.zeros(2, 3, 16, 8), views))) for views in ("one", "flip", "ten")]
+        >>> [len(list(augmented_views(torch.zeros(2, 3, 16, 8), views))) for views in ("one", "flip", "ten")]
         [1, 2, 10]
     """
     crops: Iterator[Tensor] = iter((pictures,))

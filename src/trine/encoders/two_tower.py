@@ -24,7 +24,7 @@ Count = Annotated[int, Range(at_least=1)]
 
 
 @dataclass(frozen=True)
-class TowersSettings:
+class TwoTowerSettings:
     """What saved towers know about themselves.
 
     Attributes:
@@ -53,7 +53,7 @@ class TowersSettings:
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class Recommendation:
     """An item that is recommended.
 
     Attributes:
@@ -102,7 +102,7 @@ class Tower(nn.Module):
 
 
 @final
-class Towers(nn.Module):
+class TwoTower(nn.Module):
     """A tower for users and one for items, and what each user has met.
 
     Args:
@@ -117,7 +117,7 @@ class Towers(nn.Module):
 
     met: Tensor
 
-    def __init__(self, settings: TowersSettings) -> None:
+    def __init__(self, settings: TwoTowerSettings) -> None:
         super().__init__()
         self.settings = settings
         shape: dict[str, Any] = {"dimension": settings.dimension, "normalise": settings.normalise}
@@ -162,7 +162,7 @@ class Towers(nn.Module):
             found: np.ndarray = rows.float().cpu().numpy()
         return found
 
-    def recommend(self, user: str, *, k: int = 10, seen: bool = False) -> list[Suggestion]:
+    def recommend(self, user: str, *, k: int = 10, seen: bool = False) -> list[Recommendation]:
         """Names the items that are nearest to a user.
 
         Args:
@@ -185,7 +185,7 @@ class Towers(nn.Module):
             row = self.users(torch.tensor([number], device=self.met.device))
         return self._nearest(row, out, k)
 
-    def alike(self, item: str, *, k: int = 10) -> list[Suggestion]:
+    def similar_items(self, item: str, *, k: int = 10) -> list[Recommendation]:
         """Names the items that are nearest to an item: liked by the same users.
 
         Args:
@@ -205,14 +205,16 @@ class Towers(nn.Module):
             row = self.items(torch.tensor([number], device=self.met.device))
         return self._nearest(row, out, k)
 
-    def _nearest(self, row: Float[Tensor, "1 d"], out: Bool[Tensor, " m"], k: int) -> list[Suggestion]:
+    def _nearest(self, row: Float[Tensor, "1 d"], out: Bool[Tensor, " m"], k: int) -> list[Recommendation]:
         if k < 1:
             raise InputError(f"k must be at least 1, given {k}")
         items = torch.from_numpy(self.embed("items"))
         apart = pairwise_distances(row.float().cpu(), items, distance=self.distance)[0]
         order = torch.argsort(apart.masked_fill(out, torch.inf), stable=True)[: min(k, int((~out).sum()))]
         titles = self.settings.titles or ("",) * len(items)
-        return [Suggestion(self.settings.items[at], titles[at], float(apart[at])) for at in order.tolist()]
+        return [
+            Recommendation(self.settings.items[at], titles[at], float(apart[at])) for at in order.tolist()
+        ]
 
     def _numbered(self, name: str, of: Literal["users", "items"]) -> int:
         names = self.settings.users if of == "users" else self.settings.items
@@ -227,7 +229,7 @@ class Towers(nn.Module):
         return known[name]
 
 
-def build_towers(
+def build_two_tower(
     interactions: Interactions,
     *,
     dimension: int,
@@ -236,7 +238,7 @@ def build_towers(
     seed: int,
     users: Features | None = None,
     items: Features | None = None,
-) -> Towers:
+) -> TwoTower:
     """Builds towers for the users and items of some interactions, their weights drawn anew.
 
     Args:
@@ -257,7 +259,7 @@ def build_towers(
     for name, found, names in (("users", users, interactions.users), ("items", items, interactions.items)):
         if found is not None and len(found.values) != len(names):
             raise InputError(f"features of {name} have {len(found.values)} rows, expected {len(names)}")
-    settings = TowersSettings(
+    settings = TwoTowerSettings(
         kind="interactions",
         dimension=dimension,
         normalise=normalise,
@@ -271,7 +273,7 @@ def build_towers(
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        towers = Towers(settings)
+        towers = TwoTower(settings)
     towers.met.copy_(torch.from_numpy(interactions.pairs))
     for tower, found in ((towers.users, users), (towers.items, items)):
         if found is not None:

@@ -17,7 +17,7 @@ from trine.data import (
     read_features,
     read_interactions,
 )
-from trine.encoders import Towers, save
+from trine.encoders import TwoTower, save
 from trine.errors import Argument, GalleryError, SettingError, nearest
 from trine.evaluation import Recommendation, recommendation, recommendation_from_scores
 from trine.gallery import Enrolment, Entry, Gallery
@@ -44,7 +44,7 @@ class RecommendationReport:
     """
 
     folder: Path
-    towers: Towers
+    towers: TwoTower
     test: Recommendation
     popularity: Recommendation
     at: int
@@ -153,14 +153,14 @@ def train_recommender(
     save(
         towers,
         run.model,
-        figures=report.headline(),
+        metrics=report.headline(),
         trained_on=f"{liked:,} liked items of {interactions.source}",
     )
     return report
 
 
 def measure_towers(
-    towers: Towers, interactions: Interactions, parts: HeldOut, *, part: str = "test", resamples: int = 0
+    towers: TwoTower, interactions: Interactions, parts: HeldOut, *, part: str = "test", resamples: int = 0
 ) -> Recommendation:
     """Asks towers for the held-out items of a part; see `trine.evaluation.recommendation`.
 
@@ -225,7 +225,7 @@ def measure_scores(
 
 
 def enrol_items(
-    towers: Towers, gallery: Gallery, *, metadata: Mapping[str, Mapping[str, Any]] | None = None
+    towers: TwoTower, gallery: Gallery, *, metadata: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Enrolment:
     """Puts the items of towers into a gallery, each an identity of its own, to be searched there.
 

@@ -145,7 +145,7 @@ def train_run(
         return report
     learned = f"{counted(trained)} of {name_of(dataset)}, split by {words}"
     write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
-    save(encoder, run.model, figures=report.after.headline(far), trained_on=learned)
+    save(encoder, run.model, metrics=report.after.headline(far), trained_on=learned)
     return report
 
 

@@ -112,7 +112,7 @@ def train_judged(
         doctor=read_findings(run)[1],
         notes=(left,) if parts.left_out else (),
     )
-    save(encoder, run.model, figures=report.headline(), trained_on=learned)
+    save(encoder, run.model, metrics=report.headline(), trained_on=learned)
     return report
 
 

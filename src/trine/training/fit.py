@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from trine.data import Dataset, PKSampler, TripletSampler, Vectors
-from trine.encoders import Encoder, build_encoder, head_alone, save
+from trine.encoders import Encoder, build_encoder, head_only, save
 from trine.errors import InputError
 from trine.shapes import Int64
 from trine.training.confusable import ConfusableRefresh
@@ -113,7 +113,7 @@ def fit(
         # What is learned: all of the encoder, or its head, from features that are computed here once.
         learner = encoder
         if recipe.encoder.frozen:
-            learner, dataset = head_alone(encoder), _as_features(dataset, encoder)
+            learner, dataset = head_only(encoder), _as_features(dataset, encoder)
             validation = None if validation is None else _as_features(validation, encoder)
 
         def prepared(items: Dataset) -> PreparedItems:

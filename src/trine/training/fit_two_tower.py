@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from trine.data import Features, HeldOut, Interactions, TripletSampler
-from trine.encoders import Towers, build_towers, save
+from trine.encoders import TwoTower, build_two_tower, save
 from trine.errors import SettingError
 from trine.training.data_loader import default_steps
 from trine.training.diagnostics.monitor import Monitor
@@ -34,10 +34,10 @@ def fit_two_tower(
     out: str | Path,
     users: Features | None = None,
     items: Features | None = None,
-    metric: Callable[[Towers], float] | None = None,
+    metric: Callable[[TwoTower], float] | None = None,
     resume: bool = False,
     progress: bool = True,
-) -> Towers:
+) -> TwoTower:
     """Trains two towers on the training part of some interactions.
 
     The run folder is that of `fit`; interrupted at any moment and resumed, a run ends with the same weights
@@ -85,7 +85,7 @@ def fit_two_tower(
         steps = settings.steps or default_steps(len(liked), batch=recipe.interactions.batch)
         if settings.epochs is not None:
             steps = settings.epochs * len(sampler)
-        towers = build_towers(
+        towers = build_two_tower(
             interactions,
             dimension=recipe.encoder.dimension,
             normalise=recipe.encoder.normalise,

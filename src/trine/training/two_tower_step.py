@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trine.data import TripletSampler
 from trine.distances import pairwise_distances
-from trine.encoders import Towers
+from trine.encoders import TwoTower
 from trine.errors import SettingError
 from trine.losses import triplet_loss
 from trine.mining import Relations, mine
@@ -35,7 +35,9 @@ class TwoTowerStep:
         met: User and item of all that is known in training; none of it is a negative.
     """
 
-    def __init__(self, towers: Towers, *, recipe: Recipe, steps: int, met: Int64[np.ndarray, "s 2"]) -> None:
+    def __init__(
+        self, towers: TwoTower, *, recipe: Recipe, steps: int, met: Int64[np.ndarray, "s 2"]
+    ) -> None:
         assert recipe.interactions is not None
         self.encoder = towers
         self.recipe = recipe
