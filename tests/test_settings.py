@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine.errors import SettingError
-from trine.settings import Range, differences, keys, parse, plain
+from trine.settings import Range, Settings, differences, keys, parse, plain
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,22 @@ class Outer:
 @dataclass(frozen=True)
 class Needed:
     name: str
+
+
+@dataclass(frozen=True)
+class Span(Settings):
+    low: Annotated[float, Range(at_least=0)] = 0.0
+    high: float = 1.0
+
+    def check(self) -> None:
+        if self.high < self.low:
+            raise SettingError(f"high must be at least low, {self.low:g}, given {self.high:g}")
+
+
+@dataclass(frozen=True)
+class Spans(Settings):
+    first: Span = field(default_factory=Span)
+    more: tuple[Span, ...] = ()
 
 
 inners = st.builds(
@@ -70,23 +86,24 @@ def test_differences_are_the_keys_that_differ(one: Outer, other: Outer) -> None:
     ("plain_values", "message"),
     [
         ({"nmae": 1}, r"^s: unknown setting 'nmae'; did you mean 'name\?|'name'"),
+        ({"count": 1}, r"^s: unknown setting 'count'; did you mean 'inner.count'\?$"),
         ({"inner": {"cuont": 1}}, r"^s: unknown setting 'inner.cuont'; did you mean 'inner.count'"),
-        ({"name": 3}, r"^s: name must be a text, not 3$"),
-        ({"flag": 1}, r"^s: flag must be true or false, not 1$"),
-        ({"inner": {"count": True}}, r"^s: inner.count must be a whole number or null, not true$"),
-        ({"inner": {"count": 0}}, r"inner.count must be a whole number at least 1 or null, not 0$"),
-        ({"inner": {"rate": 1}}, r"inner.rate must be a number above 0 and below 1, not 1$"),
-        ({"inner": {"rate": float("nan")}}, r"inner.rate must be a number, not nan$"),
-        ({"inner": {"rate": "fast"}}, r"inner.rate must be a number, not 'fast'$"),
+        ({"name": 3}, r"^s: name must be a string, given 3$"),
+        ({"flag": 1}, r"^s: flag must be true or false, given 1$"),
+        ({"inner": {"count": True}}, r"^s: inner.count must be an integer or null, given true$"),
+        ({"inner": {"count": 0}}, r"inner.count must be an integer >= 1 or null, given 0$"),
+        ({"inner": {"rate": 1}}, r"inner.rate must be a number > 0 and < 1, given 1$"),
+        ({"inner": {"rate": float("nan")}}, r"inner.rate must be a number, given nan$"),
+        ({"inner": {"rate": "fast"}}, r"inner.rate must be a number, given 'fast'$"),
         ({"inner": {"rule": "hadr"}}, r"inner.rule is 'hadr'; did you mean 'hard'\? known: all, hard$"),
-        ({"inner": {"rule": 3}}, r"inner.rule must be one of all, hard, not 3$"),
-        ({"inner": 3}, r"^s: inner must be a section of keys, not 3$"),
-        ({"maybe": 3}, r"^s: maybe must be a section of keys or null, not 3$"),
-        ({"maybe": {"count": 0}}, r"^s: maybe.count must be a whole number at least 1 or null, not 0$"),
-        ({"size": [1, 2, 3]}, r"^s: size must be a whole number or a list of 2 or null, not \[1, 2, 3\]$"),
-        ({"steps": 3}, r"^s: steps must be a list, not 3$"),
-        ({"steps": [{}, {"count": 0}]}, r"^s: steps\[1\].count must be a whole number at least 1 or null"),
-        ([], r"^s: expected a section of keys, not \[\]$"),
+        ({"inner": {"rule": 3}}, r"inner.rule must be one of all, hard, given 3$"),
+        ({"inner": 3}, r"^s: inner must be a section of keys, given 3$"),
+        ({"maybe": 3}, r"^s: maybe must be a section of keys or null, given 3$"),
+        ({"maybe": {"count": 0}}, r"^s: maybe.count must be an integer >= 1 or null, given 0$"),
+        ({"size": [1, 2, 3]}, r"^s: size must be an integer or a list of 2 or null, given \[1, 2, 3\]$"),
+        ({"steps": 3}, r"^s: steps must be a list, given 3$"),
+        ({"steps": [{}, {"count": 0}]}, r"^s: steps\[1\].count must be an integer >= 1 or null"),
+        ([], r"^s: expected a section of keys, given \[\]$"),
     ],
 )
 def test_what_does_not_fit_is_refused(plain_values: object, message: str) -> None:
@@ -96,7 +113,7 @@ def test_what_does_not_fit_is_refused(plain_values: object, message: str) -> Non
 
 
 def test_a_missing_setting_without_default_is_refused() -> None:
-    with pytest.raises(SettingError, match=r"^s: the setting name is missing$"):
+    with pytest.raises(SettingError, match=r"^s: name is missing$"):
         parse(Needed, {}, source="s")
 
 
@@ -108,3 +125,30 @@ def test_keys_are_listed_with_sections_opened() -> None:
     assert list(keys(Outer)) == [
         "name", "flag", "size", "steps", "inner.count", "inner.rate", "inner.rule", "maybe"
     ]  # fmt: skip
+
+
+def test_settings_are_converted_and_checked_when_they_are_made() -> None:
+    assert Spans(first={"low": "1e-1"}, more=[Span(), {"high": 3}]) == Spans(  # type: ignore[arg-type]
+        Span(low=0.1), (Span(), Span(high=3.0))
+    )
+    assert isinstance(Span(high=3).high, float)
+    with pytest.raises(SettingError, match=r"^low must be a number >= 0, given -1$"):
+        Span(low=-1)
+    with pytest.raises(SettingError, match=r"^high must be at least low, 3, given 1$"):
+        replace(Span(), low=3)
+    with pytest.raises(SettingError, match=r"^first must be a section of keys, given 'wide'$"):
+        Spans(first="wide")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("plain_values", "message"),
+    [
+        ({"first": {"low": -1}}, r"^s: first.low must be a number >= 0, given -1$"),
+        ({"more": [{}, {"high": "far"}]}, r"^s: more\[1\].high must be a number, given 'far'$"),
+        ({"more": [{"hihg": 1}]}, r"^s: unknown setting 'more\[0\].hihg'; did you mean 'more\[0\].high'\?"),
+        ({"more": [{"low": 2}]}, r"^s: high must be at least low, 2, given 1$"),
+    ],
+)
+def test_what_does_not_fit_settings_is_refused_with_its_key(plain_values: object, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        parse(Spans, plain_values, source="s")

@@ -1,8 +1,8 @@
-"""Typed settings from plain values: what YAML and JSON hold, checked against frozen dataclasses.
+"""Typed settings: frozen dataclasses, filled and checked from what YAML and JSON can hold.
 
-A dataclass names each setting, its type and, with `Annotated[..., Range(...)]`, its range. `parse` fills
-one from nested mappings and refuses what does not fit in one sentence that names the key; `plain` goes
-the other way.
+A dataclass names each setting, its type and, with `Annotated[..., Range(...)]`, its range. `parse` fills one
+from nested mappings, and an error names the key; `plain` goes the other way. A dataclass that derives from
+`Settings` is checked whenever it is made, so a value of its type is always valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that a setting may have; written into its type as `Annotated[int, Range(at_least=1)]`.
+    """The range of a number, written into its type: `Annotated[int, Range(at_least=1)]`.
 
     Attributes:
         at_least: The smallest value allowed.
@@ -45,17 +45,59 @@ class Range:
         )
 
     def __str__(self) -> str:
-        bounds = {
-            "at least": self.at_least,
-            "at most": self.at_most,
-            "above": self.above,
-            "below": self.below,
-        }
-        return " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        bounds = {">=": self.at_least, ">": self.above, "<=": self.at_most, "<": self.below}
+        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+
+
+class Settings:
+    """The base of frozen dataclasses of settings that are checked when they are made.
+
+    Each value is converted to the type of its field: a list becomes a tuple, a mapping a section. A class
+    overrides `check` for what several settings say together.
+
+    Raises:
+        SettingError: A value has the wrong type or is out of range, or settings contradict each other.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Colour(Settings):
+        ...     red: Annotated[int, Range(at_least=0, at_most=255)] = 0
+        >>> Colour(red=300)
+        Traceback (most recent call last):
+        trine.errors.SettingError: red must be an integer >= 0 and <= 255, given 300
+    """
+
+    def __post_init__(self) -> None:
+        try:
+            for name, hint in _hints(type(self)).items():
+                object.__setattr__(self, name, _field(name, hint, getattr(self, name)))
+        except _KeyedError as error:
+            raise SettingError(str(error)) from None
+        self.check()
+
+    def check(self) -> None:
+        """Raises a `SettingError` if settings contradict each other; names them by their dotted keys."""
+
+
+class _KeyedError(Exception):
+    """A setting is wrong: its key, below the section at hand, and what is wrong with it."""
+
+    def __init__(self, key: str, problem: str, *, known: tuple[str, ...] = ()) -> None:
+        super().__init__(f"unknown setting {key!r}; {_meant(key, known)}" if known else f"{key} {problem}")
+        self.key, self.problem, self.known = key, problem, known
+
+    def within(self, section: str) -> _KeyedError:
+        dot = "" if self.key.startswith("[") else "."
+        known = tuple(f"{section}{dot}{name}" for name in self.known)
+        return _KeyedError(f"{section}{dot}{self.key}", self.problem, known=known)
 
 
 class _MismatchError(Exception):
-    """A value is not of the type that was asked for; the text says what was expected."""
+    """A value does not fit a type: what was expected, and where that says more than the type, the problem."""
+
+    def __init__(self, expected: str, problem: str = "") -> None:
+        super().__init__(expected)
+        self.problem = problem
 
 
 def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
@@ -63,7 +105,7 @@ def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
 
     Args:
         kind: The dataclass; a key that is missing keeps its default.
-        given: Nested mappings, lists, numbers, texts and None, as YAML and JSON give them.
+        given: Nested mappings, lists, numbers, strings and None, as YAML and JSON give them.
         source: Where the values come from, such as a file name: the first words of every error.
         key: The dotted key of the section, where `given` is one.
 
@@ -81,33 +123,20 @@ def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
         Colour(red=7)
         >>> parse(Colour, {"rde": 7}, source="colours.yaml")
         Traceback (most recent call last):
-        trine.errors.SettingError: colours.yaml: unknown setting 'rde'; did you mean 'red'? known: red
+        trine.errors.SettingError: colours.yaml: unknown setting 'rde'; did you mean 'red'?
     """
     if not isinstance(given, Mapping):
-        expected = f"{key} must be a section of keys" if key else "expected a section of keys"
-        raise SettingError(f"{source}: {expected}, not {_shown(given)}")
-    assert dataclasses.is_dataclass(kind)
-    hints = get_type_hints(kind, include_extras=True)
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
-    values = {}
-    for name, value in given.items():
-        full = f"{key}.{name}" if key else str(name)
-        if name not in fields:
-            known = [f"{key}.{field}" if key else field for field in fields]
-            raise SettingError(f"{source}: unknown setting {full!r}; {nearest(full, known)}")
-        try:
-            values[name] = _converted(hints[name], value, source=source, key=full)
-        except _MismatchError as mismatch:
-            raise SettingError(f"{source}: {full} must be {mismatch}, not {_shown(value)}") from None
-    for name, field in fields.items():
-        required = field.default is dataclasses.MISSING
-        if required and field.default_factory is dataclasses.MISSING and name not in values:
-            raise SettingError(f"{source}: the setting {f'{key}.{name}'.strip('.')} is missing")
-    return kind(**values)
+        what = f"{key} must be" if key else "expected"
+        raise SettingError(f"{source}: {what} a section of keys, given {_shown(given)}")
+    try:
+        return _filled(kind, given)
+    except (_KeyedError, SettingError) as error:
+        named = error.within(key) if key and isinstance(error, _KeyedError) else error
+        raise SettingError(f"{source}: {named}") from None
 
 
 def plain(settings: Any) -> Any:
-    """Turns settings into nested dicts, lists, numbers, texts and None: what YAML and JSON can hold.
+    """Turns settings into nested dicts, lists, numbers, strings and None: what YAML and JSON can hold.
 
     Args:
         settings: A dataclass of settings, or a value inside one.
@@ -131,7 +160,7 @@ def plain(settings: Any) -> Any:
 
 
 def keys(kind: type[Any], *, key: str = "") -> Iterator[str]:
-    """Lists the dotted keys of a dataclass of settings, sections opened.
+    """Lists the dotted keys of a dataclass of settings, with those of its sections.
 
     Args:
         kind: The dataclass.
@@ -140,7 +169,7 @@ def keys(kind: type[Any], *, key: str = "") -> Iterator[str]:
     Yields:
         Keys such as `"training.epochs"`, in the order of the fields.
     """
-    for name, hint in get_type_hints(kind).items():
+    for name, hint in _hints(kind).items():
         full = f"{key}.{name}" if key else name
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             yield from keys(hint, key=full)
@@ -171,35 +200,79 @@ def _differences(one: Any, other: Any, *, key: str) -> list[str]:
     return [] if one == other else [key]
 
 
-def _converted(hint: Any, value: Any, *, source: str, key: str) -> Any:
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """The types of the fields that a dataclass is made with."""
+    if kind not in _HINTS:
+        hints = get_type_hints(kind, include_extras=True)
+        _HINTS[kind] = {field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init}
+    return _HINTS[kind]
+
+
+_HINTS: dict[type[Any], dict[str, Any]] = {}
+"""What `_hints` found, as evaluating annotations takes milliseconds."""
+
+
+def _meant(key: str, known: tuple[str, ...]) -> str:
+    return f"did you mean {known[0]!r}?" if len(known) == 1 else nearest(key, known)
+
+
+def _filled(kind: type[T], given: Mapping[Any, Any]) -> T:
+    hints = _hints(kind)
+    for name in given:
+        if name not in hints:
+            elsewhere = [key for key in keys(kind) if key.endswith(f".{name}")]
+            raise _KeyedError(str(name), "", known=tuple(elsewhere[:1] or hints))
+    assert dataclasses.is_dataclass(kind)
+    for field in dataclasses.fields(kind):
+        optional = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+        if field.init and not optional and field.name not in given:
+            raise _KeyedError(field.name, "is missing")
+    if issubclass(kind, Settings):
+        try:
+            return kind(**given)
+        except SettingError as error:
+            # A section that checks itself does not know its key, which its error gets here.
+            raise (error.__context__ if isinstance(error.__context__, _KeyedError) else error) from None
+    return kind(**{name: _field(name, hints[name], value) for name, value in given.items()})
+
+
+def _field(name: str, hint: Any, value: Any) -> Any:
+    """Converts the value of one field."""
+    try:
+        return _converted(hint, value)
+    except _MismatchError as mismatch:
+        problem = mismatch.problem or f"must be {mismatch}, given {_shown(value)}"
+        raise _KeyedError(name, problem) from None
+    except _KeyedError as error:
+        raise error.within(name) from None
+
+
+def _converted(hint: Any, value: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        converted = _converted(arguments[0], value, source=source, key=key)
+        converted = _converted(arguments[0], value)
         for allowed in arguments[1:]:
             if isinstance(allowed, Range) and converted not in allowed:
                 raise _MismatchError(f"{_expected(arguments[0])} {allowed}")
         return converted
     if origin in (Union, types.UnionType):
-        return _converted_union(arguments, value, source=source, key=key)
+        return _converted_union(arguments, value)
     if origin is Literal:
-        if value in arguments and type(value) in {type(argument) for argument in arguments}:
-            return value
-        if type(value) is int and str(value) in arguments:  # YAML reads 32 as a number
-            return str(value)
-        if isinstance(value, str):
-            known = [str(argument) for argument in arguments]
-            raise SettingError(f"{source}: {key} is {value!r}; {nearest(value, known)}")
-        raise _MismatchError(_expected(hint))
+        return _converted_choice(hint, arguments, value)
     if origin is tuple:
-        return _converted_tuple(hint, arguments, value, source=source, key=key)
+        return _converted_tuple(hint, arguments, value)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return parse(hint, value, source=source, key=key)
+        if isinstance(value, Mapping):
+            return _filled(hint, value)
+        if isinstance(value, hint):
+            return value
+        raise _MismatchError(_expected(hint))
     return _converted_scalar(hint, value)
 
 
 def _converted_scalar(hint: Any, value: Any) -> Any:
     if hint is float and not isinstance(value, bool):
-        # YAML reads 1e-3, without a point, as text.
+        # YAML reads 1e-3, without a point, as a string.
         if isinstance(value, str):
             try:
                 value = float(value)
@@ -207,44 +280,51 @@ def _converted_scalar(hint: Any, value: Any) -> Any:
                 raise _MismatchError(_expected(hint)) from None
         if isinstance(value, int | float) and math.isfinite(value):
             return float(value)
-    # True is an int to Python, and none to whoever wrote the setting.
+    # bool subclasses int; reject it.
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     raise _MismatchError(_expected(hint))
 
 
-def _converted_union(hints: tuple[Any, ...], value: Any, *, source: str, key: str) -> Any:
+def _converted_choice(hint: Any, choices: tuple[Any, ...], value: Any) -> Any:
+    if value in choices and type(value) in {type(choice) for choice in choices}:
+        return value
+    if type(value) is int and str(value) in choices:  # YAML reads 32 as a number.
+        return str(value)
+    if isinstance(value, str):
+        problem = f"is {value!r}; {nearest(value, map(str, choices))}"
+        raise _MismatchError(_expected(hint), problem)
+    raise _MismatchError(_expected(hint))
+
+
+def _converted_union(hints: tuple[Any, ...], value: Any) -> Any:
     expected = []
     for hint in hints:
-        if dataclasses.is_dataclass(hint):
-            # A section that was begun says itself what is wrong in it.
-            if isinstance(value, Mapping):
-                return _converted(hint, value, source=source, key=key)
-            expected.append("a section of keys")
-            continue
         try:
-            return _converted(hint, value, source=source, key=key)
+            return _converted(hint, value)
         except _MismatchError as mismatch:
+            if mismatch.problem:
+                raise
             expected.append(str(mismatch))
     raise _MismatchError(" or ".join(expected))
 
 
-def _converted_tuple(
-    hint: Any, hints: tuple[Any, ...], value: Any, *, source: str, key: str
-) -> tuple[Any, ...]:
+def _converted_tuple(hint: Any, hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise _MismatchError(_expected(hint))
     if hints[-1] is Ellipsis:
         hints = (hints[0],) * len(value)
     if len(hints) != len(value):
         raise _MismatchError(_expected(hint))
-    try:
-        return tuple(
-            _converted(each, item, source=source, key=f"{key}[{position}]")
-            for position, (each, item) in enumerate(zip(hints, value, strict=True))
-        )
-    except _MismatchError as mismatch:
-        raise _MismatchError(f"{_expected(hint)}, each {mismatch}") from None
+    converted = []
+    for position, (each, item) in enumerate(zip(hints, value, strict=True)):
+        try:
+            converted.append(_converted(each, item))
+        except _MismatchError as mismatch:
+            raise _MismatchError(f"{_expected(hint)}, each {mismatch}") from None
+        except _KeyedError as error:
+            raise error.within(f"[{position}]") from None
+    return tuple(converted)
 
 
 def _expected(hint: Any) -> str:
@@ -252,12 +332,14 @@ def _expected(hint: Any) -> str:
     if origin is Annotated:
         return _expected(arguments[0])
     if origin is Literal:
-        return "one of " + ", ".join(str(argument) for argument in arguments)
+        return "one of " + ", ".join(map(str, arguments))
     if origin is tuple:
         count = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
         return f"a list{count}"
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    return words.get(hint, "null")
+    if dataclasses.is_dataclass(hint):
+        return "a section of keys"
+    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+    return names.get(hint, "null")
 
 
 def _shown(value: Any) -> str:

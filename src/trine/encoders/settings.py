@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from trine.distances import Distance
 from trine.encoders.scaling import Scaling
 from trine.encoders.test_time_augmentation import Views
-from trine.settings import Range
+from trine.settings import Range, Settings
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
 Share = Annotated[float, Range(at_least=0, below=1)]
@@ -18,7 +18,7 @@ OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence")
 
 
 @dataclass(frozen=True)
-class SmallResNetSettings:
+class SmallResNetSettings(Settings):
     """The shape of the small residual network for small pictures.
 
     Attributes:
@@ -39,7 +39,7 @@ class SmallResNetSettings:
 
 
 @dataclass(frozen=True)
-class MlpSettings:
+class MlpSettings(Settings):
     """The shape of the multilayer perceptron for vectors.
 
     Attributes:
@@ -113,7 +113,7 @@ class TableSettings:
 
 
 @dataclass(frozen=True)
-class EncoderRecipe:
+class EncoderRecipe(Settings):
     """What a recipe says about the encoder; what it leaves open is derived from the training items.
 
     Attributes:

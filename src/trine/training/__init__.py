@@ -5,6 +5,7 @@ from __future__ import annotations
 from trine.training.augment import AugmentRecipe, augment
 from trine.training.curriculum import Stage
 from trine.training.custom_loss import Loss, with_loss
+from trine.training.data_recipe import DataRecipe
 from trine.training.diagnostics.batch_stats import effective_rank
 from trine.training.diagnostics.label_noise import Suspect
 from trine.training.diagnostics.monitor import read_findings
@@ -13,19 +14,12 @@ from trine.training.distributed import DistributedContext, distributed_context
 from trine.training.fit import fit
 from trine.training.fit_two_tower import fit_two_tower
 from trine.training.in_memory import fit_in_memory
+from trine.training.loss_recipe import LossRecipe
 from trine.training.metrics_log import read_metrics
-from trine.training.recipe import (
-    DataRecipe,
-    EvaluationRecipe,
-    LossRecipe,
-    Recipe,
-    SamplerRecipe,
-    TrainingRecipe,
-)
+from trine.training.recipe import EvaluationRecipe, Recipe, SamplerRecipe, TrainingRecipe
 from trine.training.recipe_io import (
     About,
     about_recipe,
-    check_recipe,
     load_recipe,
     load_run_recipe,
     recipe_names,
@@ -54,7 +48,6 @@ __all__ = [
     "TrainingRecipe",
     "about_recipe",
     "augment",
-    "check_recipe",
     "check_run_dir",
     "diagnose",
     "distributed_context",

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trine.settings import Range
+from trine.settings import Range, Settings
 from trine.shapes import Float, Float32, Int64, Shaped
 
 Chance = Annotated[float, Range(at_least=0, at_most=1)]
 
 
 @dataclass(frozen=True)
-class AugmentRecipe:
+class AugmentRecipe(Settings):
     """How far training pictures are changed; 0 everywhere leaves them as they are.
 
     Attributes:

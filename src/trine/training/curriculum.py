@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from trine.errors import SettingError
-from trine.settings import Range
+from trine.settings import Range, Settings
 
 Number = Literal["margin", "identities", "items"]
 """What of a stage can be reached little by little."""
@@ -16,7 +16,7 @@ NUMBERS: tuple[Number, ...] = ("margin", "identities", "items")
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Settings):
     """What changes at some moment of the training; null keeps what was there before.
 
     Attributes:
@@ -73,40 +73,38 @@ def number_at(share: float, name: Number, first: float, *, curriculum: Sequence[
     return value
 
 
-def check_curriculum(curriculum: Sequence[Stage], *, margin: float | None, source: str) -> None:
-    """Checks whether stages follow one another, and whether there is what they change.
+def check_curriculum(curriculum: Sequence[Stage], *, margin: float | None) -> None:
+    """Checks that stages follow one another, and that there is something for them to change.
 
     Args:
         curriculum: The stages.
         margin: The margin before any stage.
-        source: Where they come from: the first words of an error.
 
     Raises:
-        SettingError: They do not.
+        SettingError: They do not, or there is nothing.
     """
     before: Stage | None = None
     for position, stage in enumerate(curriculum):
-        key = f"{source}: curriculum[{position}]"
+        key = f"curriculum[{position}]"
         if before is not None and stage.at <= before.at:
             raise SettingError(
-                f"{key}.at is {stage.at:g}, and stages must be in rising order; "
-                f"the one before is at {before.at:g}"
+                f"{key}.at must be later than the stage before, at {before.at:g}, given {stage.at:g}"
             )
         if before is not None and before.until is not None and stage.at < before.until:
             raise SettingError(
-                f"{key}.at is {stage.at:g}, while the stage before goes on until {before.until:g}; "
-                "let one end before the next begins"
+                f"{key}.at is {stage.at:g}, but the stage before continues until {before.until:g}; let one "
+                "end before the next begins"
             )
         if stage.until is not None and stage.until <= stage.at:
-            raise SettingError(f"{key}.until is {stage.until:g}, and must be later than at ({stage.at:g})")
+            raise SettingError(f"{key}.until must be later than at, {stage.at:g}, given {stage.until:g}")
         if stage.until is not None and all(getattr(stage, name) is None for name in NUMBERS):
             raise SettingError(
-                f"{key}.until is given, and no number that could change little by little; "
-                f"give {', '.join(NUMBERS[:-1])} or {NUMBERS[-1]}, or leave until out"
+                f"{key}.until needs a number to change gradually; set {', '.join(NUMBERS[:-1])} or "
+                f"{NUMBERS[-1]}, or leave until out"
             )
         if stage.margin is not None and margin is None:
             raise SettingError(
-                f"{key}.margin is {stage.margin:g}, and loss.margin is null: the soft margin "
-                "has none that could change; give loss.margin a number"
+                f"{key}.margin is {stage.margin:g}, but loss.margin is null, the soft margin; set "
+                "loss.margin to a number"
             )
         before = stage

@@ -27,7 +27,6 @@ from trine.training.early_stopping import Metric, Validator, validation_metric
 from trine.training.loop import TrainingRun, check_device, check_finite, train
 from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe
-from trine.training.recipe_io import check_recipe
 from trine.training.run_dir import RunDir, checkpointed_step, open_run_dir, read_weights, writing
 from trine.training.samplers import FixedSampler, SamplerSchedule
 from trine.training.schedule import stream_seed
@@ -89,7 +88,6 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
     """
     recipe = with_loss(recipe, loss)
-    check_recipe(recipe)
     _check_validation(recipe, validation, metric)
     check_device(recipe.training)
     run, digest, world = RunDir(Path(out)), _digest(dataset, triplets), distributed_context(recipe.training)

@@ -19,7 +19,6 @@ from trine.training.early_stopping import Validator
 from trine.training.fit import LOOKS
 from trine.training.loop import TrainingRun, check_device, check_finite, train
 from trine.training.recipe import Recipe
-from trine.training.recipe_io import check_recipe
 from trine.training.run_dir import RunDir, checkpointed_step, open_run_dir, read_weights, writing
 from trine.training.schedule import stream_seed
 from trine.training.threads import threads
@@ -65,7 +64,6 @@ def fit_two_tower(
         ModelError: A checkpoint is damaged.
         KeyboardInterrupt: Ctrl-C; the step was ended and the run saved before.
     """
-    check_recipe(recipe)
     if recipe.interactions is None:
         raise SettingError(
             "the recipe says nothing of interactions; take the recipe recommendation, or give yours a "

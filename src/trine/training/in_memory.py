@@ -11,7 +11,6 @@ from trine.training.data_loader import Batch, BatchLoader, PreparedItems, defaul
 from trine.training.loop import check_device, check_finite
 from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe, TrainingRecipe
-from trine.training.recipe_io import check_recipe
 from trine.training.samplers import SamplerSchedule
 from trine.training.schedule import stream_seed
 
@@ -42,7 +41,6 @@ def fit_in_memory(dataset: Dataset, recipe: Recipe) -> Encoder:
         >>> fit_in_memory(data, Recipe(training=TrainingRecipe(steps=3))).embed(data).shape
         (20, 128)
     """
-    check_recipe(recipe)
     _check(recipe)
     check_device(recipe.training)
     settings, device = recipe.training, device_of(recipe.training)

@@ -1,4 +1,4 @@
-"""Recipes as files: packaged ones by name, anybody's by path, single settings on top."""
+"""Recipes as YAML: packaged ones by name, others by path, with single settings overridden."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 from trine.errors import SettingError, nearest, require
 from trine.migrations import upgrade_recipe
-from trine.settings import keys, parse, plain
+from trine.settings import parse, plain
 from trine.training.recipe import Recipe
-from trine.training.recipe_checks import check_together
 
 DEFAULT = "default"
 RECIPES = "recipes"
@@ -21,15 +20,15 @@ ABOUT = "about"
 
 @dataclass(frozen=True)
 class About:
-    """What a recipe says of itself.
+    """The description of a recipe.
 
     Attributes:
         title: What it is.
         source: Where it is from: authors, year, title.
-        data: What it is for, or what its figure was measured on.
+        data: What it is for, or what its results were measured on.
         command: The command that runs it.
         takes: How long that takes, and on what machine.
-        expects: The figure to expect, beside that of a baseline.
+        expects: The results to expect, beside those of a baseline.
     """
 
     title: str
@@ -46,15 +45,15 @@ class About:
 def load_recipe(
     name_or_file: str | Path | None = None, *, overrides: Mapping[str, Any] | None = None
 ) -> Recipe:
-    """Reads a recipe and lays single settings over it.
+    """Reads a recipe, with single settings overridden.
 
     Args:
         name_or_file: The name of a packaged recipe, or a YAML file; None and `"default"` are the
             defaults.
-        overrides: Dotted keys and their values; a text is read as YAML, as the command line gives it.
+        overrides: Dotted keys and their values; a string is read as YAML, as the command line passes it.
 
     Returns:
-        The recipe, checked.
+        The recipe.
 
     Raises:
         SettingError: There is no such recipe, a key is unknown, or a value does not fit.
@@ -62,72 +61,57 @@ def load_recipe(
     Example:
         >>> load_recipe(overrides={"training.epochs": "20"}).training.epochs
         20
-        >>> load_recipe(overrides={"training.epoch": "20"})
+        >>> load_recipe(overrides={"epochs": "20"})
         Traceback (most recent call last):
-        trine.errors.SettingError: unknown setting 'training.epoch'; did you mean 'training.epochs'?
+        trine.errors.SettingError: recipe default with overrides: unknown setting 'epochs'; did you mean \
+'training.epochs'?
     """
-    recipe = _checked(*_content(name_or_file))
-    if not overrides:
-        return recipe
-    values = plain(recipe)
-    for key, value in overrides.items():
-        _lay_over(values, key, _value(key, value))
-    return _checked(values, "settings")
+    settings, _, source = _read(name_or_file)
+    if overrides:
+        source = f"{source} with overrides"
+        for key, value in overrides.items():
+            _override(settings, key, value)
+    return parse(Recipe, settings, source=source)
 
 
 def load_run_recipe(path: Path) -> Recipe:
-    """Reads the recipe.yaml that a run left, also of an earlier trine.
+    """Reads the recipe.yaml of a run, whichever version of trine wrote it.
 
     Args:
         path: The file.
 
     Returns:
-        The recipe, checked.
+        The recipe.
 
     Raises:
         SettingError: There is no such file, a key is unknown, or a value does not fit.
     """
-    content, source = _content(path)
-    return _checked(upgrade_recipe(content), source)
+    settings, _, source = _read(path)
+    return parse(Recipe, upgrade_recipe(settings), source=source)
 
 
 def about_recipe(name_or_file: str | Path | None = None) -> About | None:
-    """Reads what a recipe says of itself, in its section `about`.
+    """Reads the description of a recipe, its section `about`.
 
     Args:
         name_or_file: As for `load_recipe`.
 
     Returns:
-        All of it; None where the recipe has no such section.
+        The description; None where the recipe has none.
 
     Raises:
-        SettingError: There is no such recipe, or the section lacks something or has too much.
+        SettingError: There is no such recipe, or a key of the section is missing or unknown.
 
     Example:
         >>> about_recipe("default").command
         'trine train photos/ --out runs/photos'
     """
-    content, source = _content(name_or_file)
-    if not isinstance(content, dict) or ABOUT not in content:
-        return None
-    return parse(About, content[ABOUT], source=source, key=ABOUT)
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Holds a recipe that was made in Python to the same rules as one that was read.
-
-    Args:
-        recipe: The recipe.
-
-    Raises:
-        SettingError: A value does not fit.
-    """
-    parse(Recipe, plain(recipe), source="the recipe")
-    check_together(recipe, source="the recipe")
+    _, about, source = _read(name_or_file)
+    return None if about is None else parse(About, about, source=source, key=ABOUT)
 
 
 def recipe_names() -> list[str]:
-    """Lists the packaged recipes by name, the default one first."""
+    """Lists the names of the packaged recipes, the default one first."""
     folder = resources.files("trine") / RECIPES
     files = sorted(path.name for path in folder.iterdir() if path.name.endswith(".yaml"))
     names = [name.removesuffix(".yaml") for name in files]
@@ -152,37 +136,31 @@ def recipe_text(recipe: Recipe) -> str:
     return text
 
 
-def _checked(content: Any, source: str) -> Recipe:
-    if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if key != ABOUT}
-    recipe = parse(Recipe, content, source=source)
-    check_together(recipe, source=source)
-    return recipe
+def _read(name_or_file: str | Path | None) -> tuple[dict[str, Any], Any, str]:
+    """The settings of a recipe, its section `about`, and the first words of an error about them."""
+    name = DEFAULT if name_or_file is None else str(name_or_file)
+    source, text = _text(name)
+    content = _read_yaml(text, source=source)
+    if content is None:  # A file of comments alone.
+        content = {}
+    if not isinstance(content, dict):
+        raise SettingError(f"{source}: expected a section of keys, given {content!r}")
+    return content, content.pop(ABOUT, None), source
 
 
-def _content(name_or_file: str | Path | None) -> tuple[Any, str]:
-    name_or_file = DEFAULT if name_or_file is None else name_or_file
-    path = Path(name_or_file)
+def _text(name: str) -> tuple[str, str]:
+    path = Path(name)
     if path.is_file():
-        content = _read_yaml(_text(path), source=str(path))
-        # A file of comments alone sets nothing.
-        return {} if content is None else content, str(path)
+        try:
+            return name, path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise SettingError(
+                f"{name} is not a recipe, since it is not UTF-8 text; name a YAML file"
+            ) from error
     names = recipe_names()
-    if str(name_or_file) in names:
-        packaged = resources.files("trine") / RECIPES / f"{name_or_file}.yaml"
-        source = f"recipe {name_or_file}"
-        return _read_yaml(packaged.read_text("utf-8"), source=source), source
-    raise SettingError(
-        f"there is no recipe file or packaged recipe {str(name_or_file)!r}; "
-        f"{nearest(str(name_or_file), names)}"
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{path} is no text in UTF-8 and so no recipe; name a YAML file") from error
+    if name not in names:
+        raise SettingError(f"no recipe file or packaged recipe {name!r}; {nearest(name, names)}")
+    return f"recipe {name}", (resources.files("trine") / RECIPES / f"{name}.yaml").read_text("utf-8")
 
 
 def _read_yaml(text: str, *, source: str) -> Any:
@@ -192,19 +170,14 @@ def _read_yaml(text: str, *, source: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}: {error.problem})" if mark is not None else ""
-        raise SettingError(f"{source} is not valid YAML{where}; mend it") from error
+        raise SettingError(f"{source} is not valid YAML{where}; fix it") from error
 
 
-def _value(key: str, value: Any) -> Any:
-    return _read_yaml(value, source=f"the value of {key}") if isinstance(value, str) else value
-
-
-def _lay_over(values: dict[str, Any], key: str, value: Any) -> None:
-    section: Any = values
+def _override(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Sets the value of a dotted key among nested settings; sections that are missing are made."""
     *above, last = key.split(".")
     for name in above:
-        section = section.get(name) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or last not in section:
-        phrase = nearest(key, keys(Recipe)).partition("known: ")[0].strip()
-        raise SettingError(f"unknown setting {key!r}; {phrase or 'recipe.yaml of any run lists all of them'}")
-    section[last] = value
+        section = settings.get(name)
+        settings[name] = section = section if isinstance(section, dict) else {}
+        settings = section
+    settings[last] = _read_yaml(value, source=f"the value of {key}") if isinstance(value, str) else value

@@ -9,7 +9,8 @@ import numpy as np
 
 from trine.shapes import Int64
 from trine.training.curriculum import Stage, number_at
-from trine.training.recipe import BELONGS, Recipe, SamplerRecipe, TrainingRecipe
+from trine.training.loss_recipe import LOSSES_OF
+from trine.training.recipe import Recipe, SamplerRecipe, TrainingRecipe
 
 MOST_IDENTITIES = 32
 LOWEST = 1e-3  # of the highest rate: where the exponential schedule ends
@@ -150,7 +151,7 @@ def describe_stage(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
         "mining": mining,
         "margin": "soft margin" if margin is None else f"margin {margin:.3g}",
     }
-    parts = [words for key, words in said.items() if recipe.loss.name in BELONGS[key]]
+    parts = [words for key, words in said.items() if recipe.loss.name in LOSSES_OF[key]]
     return ", ".join(parts if shape is None else [*parts, f"{shape[0]}×{shape[1]}"])
 
 
