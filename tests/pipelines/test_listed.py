@@ -202,12 +202,12 @@ def test_folds_need_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"data.test_folds": []}, r"data.split is folds, and data.test_folds names none; name one, such as"),
+        ({"data.test_folds": []}, r"data.split folds needs data.test_folds; set it to a list such as"),
         (
             {"data.split": "identity"},
-            r"data.test_folds names folds, and data.split is identity; set data.split",
+            r"data.test_folds needs data.split folds, given identity; set data.split",
         ),
-        ({"training.patience": 3, "data.validation_folds": []}, r"training.patience needs items to look at"),
+        ({"training.patience": 3, "data.validation_folds": []}, r"training.patience needs a validation part"),
         ({"evaluation.clustering": "averge"}, r"evaluation.clustering is 'averge'; did you mean 'average'"),
     ],
 )

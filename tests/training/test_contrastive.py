@@ -170,17 +170,17 @@ def test_the_doctor_leaves_alone_what_only_triplets_tell() -> None:
     [
         (
             {"loss.mining": "hard"},
-            "loss.mining is hard, a setting of the triplet loss, and loss.name is contrast",
+            "loss.mining is hard, but it is a setting of the triplet loss, and loss.name is contr",
         ),
-        ({"loss.margin": None}, "loss.margin is null, and the contrastive loss has no soft margin"),
-        ({"loss.reduction": "anchor"}, "loss.reduction is anchor, and the pairs of the contrastive loss"),
+        ({"loss.margin": None}, "loss.margin is null, but the contrastive loss needs a margin"),
+        ({"loss.reduction": "anchor"}, "loss.reduction is anchor, but the contrastive loss is over pairs"),
         (
             {"curriculum": [{"at": 0.5, "mining": "hard"}]},
-            r"curriculum\[0\].mining is hard, a setting of the tripl",
+            r"curriculum\[0\].mining is hard, but it is a setting of the tripl",
         ),
         (
             {"loss.name": "triplet", "loss.form": "linear"},
-            "loss.form is linear, a setting of the contrastive loss",
+            "loss.form is linear, but it is a setting of the contrastive loss",
         ),
         ({"loss.name": "contrastiv"}, "loss.name"),
     ],

@@ -195,10 +195,10 @@ def test_settings_of_another_loss_are_refused(tmp_path: Path) -> None:
     for settings, said in (
         (
             LossRecipe(mining="hard"),
-            "loss.mining is hard, a setting of the triplet loss, and loss.name is given",
+            "loss.mining is hard, but it is a setting of the triplet loss, and loss.name is given",
         ),
-        (LossRecipe(margin=None), "loss.margin is null, a setting of the triplet or contrastive loss"),
-        (LossRecipe(memory=50), "loss.memory is 50, a setting"),
+        (LossRecipe(margin=None), "loss.margin is null, but it is a setting of the triplet or contrast"),
+        (LossRecipe(memory=50), "loss.memory is 50, but it is a setting"),
         (LossRecipe(name="contrastive"), "loss is contrastive, and .*hard was given as loss="),
     ):
         with pytest.raises(SettingError, match=said):

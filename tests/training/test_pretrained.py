@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,27 +170,26 @@ def test_the_network_takes_its_share_of_the_learning_rate(recipe: Recipe, tmp_pa
         torch.testing.assert_close(slow, fast)
 
 
-def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe, tmp_path: Path) -> None:
-    for wrong, message in (
+def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe) -> None:
+    untrained = EncoderRecipe(network="test_resnet", frozen=True, pretrained=False)
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
         (
-            replace(recipe, encoder=EncoderRecipe(frozen=True)),
-            r"encoder.network 'auto' comes untrained; name a timm model with weights",
+            {"encoder": EncoderRecipe(frozen=True)},
+            r"encoder.network 'auto' is untrained; name a timm model with weights",
+        ),
+        ({"encoder": untrained}, r"encoder.network 'test_resnet' is untrained"),
+        (
+            {"training": replace(recipe.training, backbone_lr_scale=0.1)},
+            r"training.backbone_lr_scale is 0.1, but a frozen network is not trained",
         ),
         (
-            replace(recipe, encoder=EncoderRecipe(network="test_resnet", frozen=True, pretrained=False)),
-            r"encoder.network 'test_resnet' comes untrained",
+            {"augment": AugmentRecipe(flip=0.5)},
+            r"augment.flip is 0.5, but a frozen network embeds each image once",
         ),
-        (
-            replace(recipe, training=replace(recipe.training, backbone_lr_scale=0.1)),
-            r"training.backbone_lr_scale is 0.1, and a frozen network does not learn",
-        ),
-        (
-            replace(recipe, augment=AugmentRecipe(flip=0.5)),
-            r"augment.flip is 0.5, and a frozen network sees each picture once",
-        ),
-    ):
+    )
+    for sections, message in wrong:
         with pytest.raises(SettingError, match=message):
-            fit(digits(60), wrong, out=tmp_path / "run", progress=False)
+            replace(recipe, **sections)
     off = replace(recipe.training, steps=1)
     fit(digits(60), replace(recipe, augment=AugmentRecipe(rotate=0), training=off), out=tmp_path / "run")
 
