@@ -170,7 +170,7 @@ def test_the_network_takes_its_share_of_the_learning_rate(recipe: Recipe, tmp_pa
         torch.testing.assert_close(slow, fast)
 
 
-def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe) -> None:
+def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     untrained = EncoderRecipe(network="test_resnet", frozen=True, pretrained=False)
     wrong: tuple[tuple[dict[str, Any], str], ...] = (
         (

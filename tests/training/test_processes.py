@@ -174,5 +174,5 @@ def test_there_must_be_as_many_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_devices_is_a_setting_with_a_range() -> None:
-    with pytest.raises(SettingError, match=r"training\.devices .*at least 1"):
+    with pytest.raises(SettingError, match=r"training\.devices must be an integer >= 1"):
         load_recipe(overrides={"training.devices": 0})
