@@ -1,13 +1,12 @@
-"""trine: metric learning with the triplet loss.
+"""Metric learning with the triplet loss: from labelled examples to an encoder, an evaluation and a gallery.
 
-The way of the data is the way of the package; each part imports only what stands to its left::
+The package follows the data. Each part imports only what stands to its left::
 
     data ──▶ encoders ──▶ mining ──▶ losses ──▶ training ──▶ evaluation ──▶ gallery
 
-Everything a training loop of one's own needs is here and takes torch and numpy alone: `TripletLoss`,
-`triplet_loss`, `mine`, `census`, `pairwise_distances`, `cached_backward`. `load` opens a trained encoder,
-`Gallery` keeps who is known. Names are imported when they are first used, so that the command line
-answers at once.
+In your own training loop, `TripletLoss`, `mine`, `census`, `pairwise_distances` and `cached_backward` need
+only torch and numpy. `load` opens an encoder that `trine train` saved; `Gallery` stores known items and
+answers questions about new ones. Names are imported when first used, which keeps the command line fast.
 """
 
 from __future__ import annotations
