@@ -1,6 +1,7 @@
-"""What the documentation shows is run: README's Python and its command lines."""
+"""The documentation is true: its Python and README's command lines run, and the names on its pages exist."""
 
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -47,6 +48,12 @@ def test_python_on_the_pages_runs(page, tmp_path):
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_names_on_the_pages_exist(page):
+    for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        pkgutil.resolve_name(name)
 
 
 def test_make_has_the_two_commands_of_the_readme():
