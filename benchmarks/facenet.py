@@ -26,8 +26,9 @@ from trine import load as load_encoder
 from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
 from trine.evaluation import Clustering, Verification, calibrate, clustering, verification
-from trine.pipelines import Metrics, Report, listed_pairs, part_of, train_run
+from trine.pipelines import listed_pairs, part_of, train_run
 from trine.pipelines.split_record import Part
+from trine.report import Metrics, Report
 from trine.training import about_recipe, fit, load_recipe
 
 LFW_SEEDS, ORL_SEEDS = (0, 1, 2), (0, 1, 2)

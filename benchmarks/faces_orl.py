@@ -16,6 +16,7 @@ from typing import Any
 from results import Outcome, keep, spread, timed_run
 from trine.data import load
 from trine.pipelines import train_run
+from trine.report import headline
 from trine.training import load_recipe
 
 SEEDS = range(5)
@@ -30,7 +31,7 @@ def main(folder: str, seeds: range = SEEDS) -> None:
         with timed_run() as (run, took):
             found = train_run(data, recipe, out=run)
         assert found.before is not None
-        before, after = found.before.headline(0.01), found.after.headline(0.01)
+        before, after = headline(found.before), headline(found.after)
         rows.append(
             {"seed": seed, "seconds": took.seconds} | {f"raw {k}": v for k, v in before.items()} | after
         )

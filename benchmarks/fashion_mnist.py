@@ -13,6 +13,7 @@ from typing import Any
 from results import Outcome, keep, timed_run
 from trine.data import load
 from trine.pipelines import train_run
+from trine.report import headline
 from trine.training import load_recipe
 
 
@@ -23,7 +24,7 @@ def main() -> None:
         found = train_run(data, load_recipe("default"), out=run)
     print(found)
     assert found.before is not None
-    before, after = found.before.headline(0.01), found.after.headline(0.01)
+    before, after = headline(found.before), headline(found.after)
     row = {"seed": 0, "seconds": took.seconds} | {f"raw {k}": v for k, v in before.items()} | after
     keep("fashion_mnist", __doc__, rows=[row], summary=row, outcomes=outcomes(row))
 

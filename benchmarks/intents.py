@@ -18,7 +18,8 @@ from typing import Any
 
 from results import Outcome, keep, spread, timed_run
 from trine.data import load
-from trine.pipelines import Metrics, train_run
+from trine.pipelines import train_run
+from trine.report import Metrics, headline
 from trine.training import about_recipe, load_recipe
 
 FULL, FEW, SHOTS = (0,), (0, 1), 10
@@ -29,7 +30,7 @@ METRICS = ("recall@1", "MAP@R", "kNN accuracy")
 def metrics(of: Metrics | None) -> dict[str, float]:
     assert of is not None
     assert of.knn_classification is not None
-    found = of.headline(0.01)
+    found = headline(of)
     return {
         "recall@1": found["recall@1"],
         "MAP@R": found["MAP@R"],

@@ -44,15 +44,15 @@ def measured(
         began = time.perf_counter()
         report = train_judged(data, judged, recipe, out=Path(folder) / "run", progress=False)
         seconds = time.perf_counter() - began
-    assert report.before is not None
+    before, after = report.before.triplet_accuracy, report.after.triplet_accuracy
     row = {
         "from": what,
         "split": split,
         "seed": seed,
-        "judgements": len(report.after.margins),
-        "before": report.before.accuracy,
-        "how": report.how,
-        "after": report.after.accuracy,
+        "judgements": len(after.margins),
+        "before": before.accuracy,
+        "how": report.baseline.description,
+        "after": after.accuracy,
         "seconds": round(seconds, 1),
     }
     print(row, file=sys.stderr, flush=True)

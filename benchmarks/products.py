@@ -21,6 +21,7 @@ import numpy as np
 from results import Outcome, keep, spread, timed_run
 from trine.data import Dataset, load
 from trine.pipelines import train_run
+from trine.report import headline
 from trine.training import load_recipe
 
 SEEDS = range(3)
@@ -73,7 +74,7 @@ def measured(
     with timed_run() as (run, took):
         found = train_run(data, settings, out=run)
     assert found.before is not None
-    before, after = found.before.headline(0.01), found.after.headline(0.01)
+    before, after = headline(found.before), headline(found.after)
     row = {"run": (recipe, how), "seed": seed, "seconds": took.seconds}
     row |= {f"frozen {metric}": before[metric] for metric in METRICS}
     row |= {metric: after[metric] for metric in METRICS} | {"processor": took.processor_seconds}

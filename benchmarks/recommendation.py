@@ -51,7 +51,7 @@ def main(folder: str, seeds: range = SEEDS) -> None:
             items = f"{folder}/movies.csv" if genres else None
             with timed_run() as (run, took):
                 report = train_recommender(interactions, recipe, out=run, items=items)
-            rows.append(line(name, seed, report.test, took.processor_seconds))
+            rows.append(line(name, seed, report.after.recommendation, took.processor_seconds))
             print(rows[-1], flush=True)
     summary = {
         f"{name}: {metric}": spread([row[metric] for row in rows if row["method"] == name])

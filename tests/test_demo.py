@@ -1,4 +1,4 @@
-"""`trine demo`, as a newcomer meets it."""
+"""`trine demo`, end to end."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from trine.demo import demo
 def test_the_demo_goes_the_whole_way(tmp_path):
     (tmp_path / "demo").mkdir()
     said = []
-    folder = demo(tmp_path / "demo", say=said.append)
+    folder = demo(tmp_path / "demo", echo=said.append)
     text = "\n".join(said)
     assert folder == tmp_path / "demo-2", "what was there before is left alone"
 
@@ -26,11 +26,14 @@ def test_the_demo_goes_the_whole_way(tmp_path):
         assert (folder / name).stat().st_size > 0
     assert "who is this 3?  this is 3 (distance" in text
     assert "a 3 and an 8:  different (distance" in text
-    counted = r"of (\d+) unseen scans of known digits (\d+) are named rightly, and of (\d+) unseen 9s (\d+)"
+    counted = (
+        r"unseen images: (\d+) of (\d+) of enrolled digits are identified correctly, "
+        r"(\d+) of (\d+) of the digit 9 are rejected as unknown"
+    )
     found = re.search(counted, text)
     assert found is not None
-    named, known, nobody, strangers = map(int, found.groups())
-    assert known > 0.95 * named
-    assert strangers > 0.5 * nobody
+    identified, enrolled, rejected, unknown = map(int, found.groups())
+    assert identified > 0.95 * enrolled
+    assert rejected > 0.5 * unknown
     commands = re.findall(r"^  (trine .+)$", said[-1], re.MULTILINE)
     assert [command.split()[1] for command in commands] == ["identify", "evaluate", "train"]

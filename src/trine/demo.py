@@ -1,4 +1,4 @@
-"""The whole way once, on handwritten digits: from scans to a trained encoder, figures, a gallery, answers."""
+"""An end-to-end example on handwritten digits: train, evaluate, enrol, identify, verify."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from trine.pipelines import part_of, train_run
 from trine.training import load_recipe
 
 SETTINGS = {"data.test": "0.4", "evaluation.far": "0.001"}
-STRANGER = "9"
-"""The digit that the gallery is never shown."""
+UNKNOWN = "9"
+"""The digit that is not enrolled."""
 
 
-def demo(out: str | Path = "runs/demo", *, say: Callable[[str], object]) -> Path:
-    """Trains on scikit-learn's digits, evaluates, enrols, identifies and verifies, and says what it does.
+def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Path:
+    """Trains on scikit-learn's digits, evaluates, enrols, identifies and verifies.
 
     Args:
-        out: The run folder; where it is taken, the next free number is added.
-        say: Takes each piece of text, such as `print`.
+        out: The run folder; if it exists, the next free number is appended.
+        echo: Prints a piece of text.
 
     Returns:
         The run folder.
@@ -34,29 +34,31 @@ def demo(out: str | Path = "runs/demo", *, say: Callable[[str], object]) -> Path
     began = time.monotonic()
     folder = _free(Path(out))
     data, loaded = load("digits")
-    say(f"{loaded}\ntraining on a part of the scans ...")
-    report = train_run(data, load_recipe("default", overrides=SETTINGS), out=folder)
-    say(f"\n{report}")
+    echo(f"{loaded}\ntraining on a part of the images ...")
+    echo(f"\n{train_run(data, load_recipe('default', overrides=SETTINGS), out=folder)}")
 
     encoder = load_encoder(folder)
-    known, probes = _known(data, folder), _probes(data, folder)
+    train, unseen = (data.subset(part_of(folder, data, part)[0]) for part in ("train", "test"))
+    probes = _two_of_each(unseen)
     with Gallery.open(folder / "digits.db", encoder=encoder, model=folder.resolve()) as gallery:
-        gallery.enrol_dataset(known)
-        say(f"\na gallery of {len(gallery):,} scans of the digits 0 to 8; it has never seen a {STRANGER}")
-        for identity in ("3", "7", STRANGER):
-            say(f"  who is this {identity}?  {gallery.identify(probes[identity][0])}")
-        say(_answers(gallery, data, folder, encoder))
-    say("\nare these two the same?")
+        enrolled = [i for i in range(len(train)) if train.identity(i) != UNKNOWN]
+        gallery.enrol_dataset(train.subset(enrolled))
+        echo(f"\na gallery of {len(gallery):,} images of the digits 0 to 8; {UNKNOWN} is not enrolled")
+        for identity in ("3", "7", UNKNOWN):
+            echo(f"  who is this {identity}?  {gallery.identify(probes[identity][0])}")
+        echo(_accuracy(gallery, unseen, encoder))
+    echo("\nare these two the same?")
     for words, a, b in (("a 5 and another", "5", "5"), ("a 3 and an 8", "3", "8")):
-        say(f"  {words}:  {verify(encoder, probes[a][0], probes[b][1])}")
+        echo(f"  {words}:  {verify(encoder, probes[a][0], probes[b][1])}")
 
-    picture = _save_probe(probes["3"][0], folder / "probe.png")
-    say(
+    picture = folder / "probe.png"
+    require("PIL.Image", extra="images").fromarray(probes["3"][0][..., 0]).save(picture)
+    echo(
         f"\n{folder} holds the model, metrics.json, report.html and picture.png "
-        f"({time.monotonic() - began:.0f} s in all). Try next:\n"
+        f"({time.monotonic() - began:.0f} s). Try next:\n"
         f"  trine identify {picture} --gallery {folder / 'digits.db'}\n"
         f"  trine evaluate {folder} digits --far 0.01\n"
-        f"  trine train YOUR_PICTURES --out runs/mine     (a folder of folders, one for each identity)"
+        f"  trine train YOUR_IMAGES --out runs/mine     (a folder with one subfolder per identity)"
     )
     return folder
 
@@ -69,37 +71,23 @@ def _free(folder: Path) -> Path:
     return candidate
 
 
-def _known(data: Dataset, folder: Path) -> Dataset:
-    """Training scans of every digit but the stranger."""
-    positions, _ = part_of(folder, data, "train")
-    return data.subset([i for i in positions if data.identity(int(i)) != STRANGER])
-
-
-def _probes(data: Dataset, folder: Path) -> dict[str, list[np.ndarray]]:
-    """The first two unseen scans of each digit."""
-    positions, _ = part_of(folder, data, "test")
+def _two_of_each(data: Dataset) -> dict[str, list[np.ndarray]]:
+    """The first two images of each digit."""
     probes: dict[str, list[np.ndarray]] = {}
-    for position in positions.tolist():
-        scans = probes.setdefault(data.identity(position), [])
-        if len(scans) < 2:
-            scans.append(data.items[position])
+    for position in range(len(data)):
+        images = probes.setdefault(data.identity(position), [])
+        if len(images) < 2:
+            images.append(data.items[position])
     return probes
 
 
-def _answers(gallery: Gallery, data: Dataset, folder: Path, encoder: Encoder) -> str:
-    """How often the gallery is right about all unseen scans, of known digits and of the stranger."""
-    positions, _ = part_of(folder, data, "test")
-    unseen = data.subset(positions)
+def _accuracy(gallery: Gallery, unseen: Dataset, encoder: Encoder) -> str:
+    """How many unseen images are identified, or rejected where their digit is not enrolled."""
     answers = gallery.identify_many(embeddings=encoder.embed(unseen))
     truth = [unseen.identity(i) for i in range(len(unseen))]
-    known = [a.identity == t for a, t in zip(answers, truth, strict=True) if t != STRANGER]
-    strangers = [a.identity is None for a, t in zip(answers, truth, strict=True) if t == STRANGER]
+    known = [a.identity == t for a, t in zip(answers, truth, strict=True) if t != UNKNOWN]
+    unknown = [a.identity is None for a, t in zip(answers, truth, strict=True) if t == UNKNOWN]
     return (
-        f"  of {len(known)} unseen scans of known digits {sum(known)} are named rightly, and of "
-        f"{len(strangers)} unseen {STRANGER}s {sum(strangers)} are nobody we know"
+        f"  unseen images: {sum(known)} of {len(known)} of enrolled digits are identified correctly, "
+        f"{sum(unknown)} of {len(unknown)} of the digit {UNKNOWN} are rejected as unknown"
     )
-
-
-def _save_probe(scan: np.ndarray, path: Path) -> Path:
-    require("PIL.Image", extra="images").fromarray(scan[..., 0]).save(path)
-    return path

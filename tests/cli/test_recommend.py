@@ -43,8 +43,9 @@ def run(films):
 
 def test_train_says_what_was_reached_and_a_run_recommends_what_was_not_met(films, run, capsys):
     figures = json.loads((run / "metrics.json").read_text("utf-8"))
-    assert 0 <= figures["towers"]["hit_rate_at"]["10"] <= 1
-    assert figures["popularity"]["users"] == figures["towers"]["users"] > 6
+    assert 0 <= figures["after_training"]["recommendation"]["hit_rate_at"]["10"] <= 1
+    before, after = (figures[f"{when}_training"]["recommendation"] for when in ("before", "after"))
+    assert before["users"] == after["users"] > 6
     held_out = json.loads((run / "held_out.json").read_text("utf-8"))
     assert held_out["test"].keys() == held_out["validation"].keys()
     interactions = read_interactions(films / "ratings.csv", at_least=4)

@@ -14,7 +14,7 @@ from trine.data import Dataset, ImageArray
 from trine.errors import CalibrationError, DataError, InputError, ModelError, SettingError
 from trine.evaluation.intervals import multiplicities, percentile_interval
 from trine.pipelines import compare_runs, evaluate_run, train_run
-from trine.report.metrics_table import long_lines
+from trine.report.metrics_table import metric_groups
 from trine.training import load_recipe
 
 EVIL = "<script>alert(1)</script>"
@@ -60,8 +60,9 @@ def stored(folder):
 
 def at(report, line):
     """The figure of a line, and its interval, in the JSON of a report."""
-    figure, intervals = report[line.report][line.figure], report[line.report]["intervals"]
-    ends = None if intervals is None else intervals.get(line.figure)
+    result = report[line.source.key]
+    figure, intervals = result[line.metric], result["intervals"]
+    ends = None if intervals is None else intervals.get(line.metric)
     if line.arguments:
         key = f"{line.arguments[0]:g}"
         return figure[key], ends and ends.get(key)
@@ -71,14 +72,14 @@ def at(report, line):
 def test_training_leaves_a_page_whose_figures_are_those_of_the_json(two):
     root, _ = two
     words, figures = read(root / "a").text, stored(root / "a")["after_training"]
-    lines = [line for of in long_lines(0.01).values() for line in of if line.report in figures]
-    assert {line.report for line in lines} == {
+    lines = [line for of in metric_groups(0.01) for line in of.lines if line.source.key in figures]
+    assert {line.source.key for line in lines} == {
         "retrieval",
         "verification",
         "clustering",
         "knn_classification",
     }
-    table = words[words.index("Figures\nIntervals") : words.index("Curves\nROC")]
+    table = words[words.index("Metrics\nIntervals") : words.index("Curves\nROC")]
     for line in lines:
         value, ends = at(figures, line)
         row = f"{line.name}\n" + ("" if line.larger_is_better else "smaller is better\n") + f"{value:.3f}\n"
@@ -124,7 +125,7 @@ def test_the_smallest_data_has_a_page(two, tmp_path):
     root, data = two
     few = data.subset([0, 1, 8])
     report = evaluate_run(root / "a/model", few, part="all", out=tmp_path / "few")
-    assert "all items" in report.part
+    assert "all items" in str(report.part)
     reader = read(tmp_path / "few")
     assert "3 items" in reader.text
 
@@ -210,7 +211,7 @@ def test_shares_are_said_without_powers_of_ten(two):
         (1.0, "100 %"),
     ):
         sentence = replace(elsewhere, realised_far=share).threshold_sentence()
-        assert f"here it accepts {words} of impostor pairs" in sentence
+        assert f"accepts {words} of impostor pairs here" in sentence
 
 
 def test_threshold_that_comes_from_these_items_promises_nothing(two):
@@ -219,13 +220,13 @@ def test_threshold_that_comes_from_these_items_promises_nothing(two):
     counts = (
         f"{report.calibration.identities} identities, {report.calibration.impostor_pairs:,} impostor pairs"
     )
-    assert f"chosen on these very items ({counts})" in report.threshold_sentence()
-    assert "here it accepts" not in report.threshold_sentence()
+    assert f"calibrated on this test set ({counts})" in report.threshold_sentence()
+    assert "impostor pairs here" not in report.threshold_sentence()
 
 
 def naive_difference(first, other, line):
     """The bootstrap by hand: the same draws for both, one figure less the other in each."""
-    a, b = (figures.retrieval.per_query(line.figure, *line.arguments) for figures in (first, other))
+    a, b = (figures.retrieval.per_query(line.metric, *line.arguments) for figures in (first, other))
     labels = first.retrieval.labels
     names = np.unique(labels)
     differences = []
@@ -239,13 +240,14 @@ def test_differences_are_paired(two, tmp_path):
     root, data = two
     found = compare_runs([root / "a", root / "b"], data, out=tmp_path / "both")
     first, other = (report.after for report in found.reports.values())
-    for line in long_lines(0.01)["retrieval"]:
+    groups = {group.source.key: group.lines for group in metric_groups(0.01)}
+    for line in groups["retrieval"]:
         difference = found.differences["b"][line.key]
         assert difference.value == pytest.approx(line.value(other) - line.value(first))
         twin = naive_difference(first, other, line)
         assert difference.interval.low == pytest.approx(twin.low)
         assert difference.interval.high == pytest.approx(twin.high)
-    auc = long_lines(0.01)["verification"][0]
+    auc = groups["verification"][0]
     drawn = other.verification.resampled("roc_auc") - first.verification.resampled("roc_auc")
     assert found.differences["b"][auc.key].interval == percentile_interval(drawn)
     assert np.ptp(drawn) > 0
@@ -281,7 +283,7 @@ def test_the_page_of_a_comparison_is_what_its_json_says(two, tmp_path):
             )
             in words
         ), name
-    assert "b less a" in words
+    assert "b minus a" in words
     better = sum(difference.better is True for difference in found.differences["b"].values())
     worse = sum(difference.better is False for difference in found.differences["b"].values())
     # Short and long table share lines; the page shows each once.
@@ -289,7 +291,7 @@ def test_the_page_of_a_comparison_is_what_its_json_says(two, tmp_path):
     assert len([span for span in reader.all("span") if span.get("aria-label") == "worse"]) == worse
     assert len([span for span in reader.all("span") if span.get("aria-label") == "better"]) == better
     assert "MAP@R" in str(found)
-    assert "b less a" in str(found)
+    assert "b minus a" in str(found)
 
 
 def test_runs_of_other_splits_meet_on_what_both_have_not_seen(two, tmp_path):
@@ -302,9 +304,9 @@ def test_runs_of_other_splits_meet_on_what_both_have_not_seen(two, tmp_path):
     ]
     common = held[0] & held[1]
     assert 0 < len(common) < 32
-    assert f"({len(common)} items" in found.part
-    assert "different items" in read(tmp_path / "both").text
-    assert "Train them with one data.seed" in str(found)
+    assert f"({len(common)} items" in str(found.part)
+    assert "The parts of the runs differ" in read(tmp_path / "both").text
+    assert "Train them with the same data.seed" in str(found)
 
 
 def test_another_seed_can_be_tested_on_the_same_items(two, tmp_path):
@@ -316,12 +318,12 @@ def test_another_seed_can_be_tested_on_the_same_items(two, tmp_path):
     assert first == other
     found = compare_runs([root / "a", tmp_path / "c"], data, out=tmp_path / "both")
     assert not found.notes
-    assert "test part (32 items" in found.part
+    assert "test part (32 items" in str(found.part)
 
 
 def test_what_cannot_be_compared_is_named(two, tmp_path):
     root, data = two
-    with pytest.raises(InputError, match="needs two runs at least, given 1"):
+    with pytest.raises(InputError, match="needs at least two runs, given 1"):
         compare_runs([root / "a"], data)
     with pytest.raises(InputError, match="is given twice"):
         compare_runs([root / "a", root / "a/model"], data)
@@ -330,7 +332,7 @@ def test_what_cannot_be_compared_is_named(two, tmp_path):
     with pytest.raises(SettingError, match="unknown part"):
         compare_runs([root / "a", root / "b"], data, part="tests")
     foreign = replace(data, names=tuple(f"foreign {name}" for name in data.names))
-    with pytest.raises(DataError, match="no test part of it"):
+    with pytest.raises(DataError, match="it has no test part"):
         compare_runs([root / "a", root / "b"], foreign, part="test")
     other = tmp_path / "other"
     shutil.copytree(root / "b", other)

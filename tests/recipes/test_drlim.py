@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from trine.data import Dataset, ImageArray, load
 from trine.evaluation import knn_classification, retrieval
 from trine.pipelines import evaluate_run, train_run
-from trine.pipelines.split_record import part_of, trained_apart
+from trine.pipelines.split_record import part_of, training_items
 from trine.report.selection import view
 from trine.training import about_recipe, load_recipe
 
@@ -29,7 +29,7 @@ def test_fours_and_nines_come_apart_on_a_plane_better_than_by_principal_componen
     found = report.after.knn_classification
     assert found is not None
     tested, _ = part_of(tmp_path / "run", data, "test")
-    trained = trained_apart(tmp_path / "run", data, tested)
+    trained = training_items(tmp_path / "run", data, tested)
     assert trained is not None
     assert {data.identity(at) for at in (*tested, *trained)} == {"4", "9"}
     parts = data.subset(tested), data.subset(trained)

@@ -6,6 +6,7 @@ import pytest
 from support.paths import SHARED_DATA
 from trine.data import load
 from trine.pipelines import train_run
+from trine.report import BaselineKind
 from trine.training import load_recipe
 
 REAL = SHARED_DATA / "text_banking77"
@@ -26,7 +27,7 @@ def test_intents_are_told_better_after_a_few_steps(tmp_path):
     }
     report = train_run(few, load_recipe("intents", overrides=overrides), out=tmp_path / "run", progress=False)
     assert report.before is not None
-    assert "pretrained network" in report.before_is
+    assert report.baseline.kind is BaselineKind.PRETRAINED
     assert report.after.retrieval.map_at_r > report.before.retrieval.map_at_r + 0.03
     assert report.after.knn_classification.gallery == 80
     page = (tmp_path / "run" / "report.html").read_text()

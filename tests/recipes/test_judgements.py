@@ -30,5 +30,5 @@ def test_it_beats_the_features(split: str, gain: float, tmp_path: Path) -> None:
     recipe = load_recipe("judgements", overrides=settings)
     report = train_judged(data, few, recipe, out=tmp_path / "run", progress=False)
     assert report.before is not None
-    assert report.after.accuracy > report.before.accuracy + gain
-    assert report.after.contradictions == 0
+    assert report.after.triplet_accuracy.accuracy > report.before.triplet_accuracy.accuracy + gain
+    assert report.after.triplet_accuracy.contradictions == 0

@@ -12,6 +12,7 @@ import pytest
 from support.paths import SHARED_DATA
 from trine.data import Dataset, load
 from trine.pipelines import train_run
+from trine.report import BaselineKind
 from trine.training import load_recipe
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -46,7 +47,7 @@ def test_a_learned_head_finds_more_than_the_frozen_network(
     settings = load_recipe(recipe, overrides={**SMALL, "training.steps": 60})
     report = train_run(data, settings, out=tmp_path / "run", progress=False)
     assert report.before is not None
-    assert report.before_is.startswith("the features of the pretrained network")
+    assert report.baseline.kind is BaselineKind.PRETRAINED
     before, after = report.before.retrieval.map_at_r, report.after.retrieval.map_at_r
     assert before > 0.1
     assert after > 1.1 * before

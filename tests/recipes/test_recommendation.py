@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from support.paths import SHARED_DATA
+from trine.encoders import load_two_tower
 from trine.pipelines import train_recommender
 from trine.training import load_recipe
 
@@ -25,9 +26,9 @@ def test_the_recipe_beats_popularity_on_a_part_of_movielens(tmp_path):
     report = train_recommender(
         table, recipe, out=tmp_path / "run", items=MOVIELENS / "movies.csv", progress=False
     )
-    assert len(report.test.users) > 200
-    assert report.popularity.hit_rate_at(10) > 0.02  # the baseline is not trivially zero
-    assert report.test.hit_rate_at(10) > report.popularity.hit_rate_at(10)
-    assert report.test.ndcg_at(10) > report.popularity.ndcg_at(10)
-    titles = [each.title for each in report.towers.similar_items("260", k=10)]
+    assert len(report.after.recommendation.users) > 200
+    assert report.before.recommendation.hit_rate_at(10) > 0.02  # the baseline is not trivially zero
+    assert report.after.recommendation.hit_rate_at(10) > report.before.recommendation.hit_rate_at(10)
+    assert report.after.recommendation.ndcg_at(10) > report.before.recommendation.ndcg_at(10)
+    titles = [each.title for each in load_two_tower(tmp_path / "run").similar_items("260", k=10)]
     assert any("Star Wars: Episode V" in title for title in titles), titles

@@ -32,7 +32,7 @@ def test_people_are_found_on_the_other_camera_where_pixels_find_nobody(tmp_path:
             (few / path.name).symlink_to(path)
     data, _ = load(few, pattern="{identity}_c{camera}_{*}")
     report = train_run(data, load_recipe("trinet", overrides=SMALL), out=tmp_path / "run", progress=False)
-    assert report.part == "test part (160 items of 40 identities; identities never seen)"
+    assert str(report.part) == "test part (160 items of 40 identities; unseen identities)"
     assert report.before is not None
     before, after = report.before.identification, report.after.identification
     assert before is not None

@@ -20,6 +20,7 @@ from trine.errors import SettingError
 from trine.evaluation import retrieval
 from trine.pipelines import evaluate_run, train_run
 from trine.pipelines.split_record import part_of
+from trine.report import BaselineKind
 from trine.training import AugmentRecipe, LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.training.schedule import stream_seed
 
@@ -198,8 +199,8 @@ def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe
 def test_a_run_is_compared_with_the_pretrained_network(recipe: Recipe, tmp_path: Path, frozen: bool) -> None:
     run = replace(recipe, encoder=replace(recipe.encoder, frozen=frozen), loss=LossRecipe(margin=0.3))
     report = train_run(digits(200), run, out=tmp_path / "run", progress=False)
-    assert report.before_is.startswith("the features of the pretrained network")
-    assert report.before_is in str(report)
+    assert report.baseline.kind is BaselineKind.PRETRAINED
+    assert report.baseline.description in str(report)
     assert report.before is not None
     tested = digits(200).subset(part_of(tmp_path / "run", digits(200), "test")[0])
     rows = started(recipe).features(tested)

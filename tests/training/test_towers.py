@@ -13,6 +13,7 @@ from trine.data import Interactions, TripletSampler, leave_last_out
 from trine.encoders import build_two_tower, load_two_tower
 from trine.errors import DataError, SettingError
 from trine.pipelines import examine, measure_scores, measure_towers, popularity, train_recommender
+from trine.report import BaselineKind
 from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_two_tower, load_recipe
 from trine.training.data_loader import Batch
 from trine.training.two_tower_step import InteractionLoader, TwoTowerStep, covariance
@@ -123,18 +124,20 @@ def test_a_run_tells_two_tastes_apart_and_the_same_seed_gives_the_same_run(tmp_p
     parts = leave_last_out(interactions)
     report = train_recommender(interactions, RECIPE, out=tmp_path / "one", progress=False)
     popular = measure_scores(popularity(interactions, parts), interactions, parts)
-    assert report.test.hit_rate_at(10) > popular.hit_rate_at(10) + 0.2
-    assert report.popularity.mrr == popular.mrr
-    assert measure_towers(report.towers, interactions, parts).mrr == report.test.mrr
-    assert load_two_tower(tmp_path / "one").fingerprint == report.towers.fingerprint
-    again = train_recommender(interactions, RECIPE, out=tmp_path / "two", progress=False)
-    assert again.towers.fingerprint == report.towers.fingerprint
-    assert "popularity" in str(report)
+    assert report.after.recommendation.hit_rate_at(10) > popular.hit_rate_at(10) + 0.2
+    assert report.before.recommendation.mrr == popular.mrr
+    train_recommender(interactions, RECIPE, out=tmp_path / "two", progress=False)
+    first, again = (load_two_tower(tmp_path / name) for name in ("one", "two"))
+    assert first.fingerprint == again.fingerprint
+    assert measure_towers(first, interactions, parts).mrr == report.after.recommendation.mrr
+    assert report.baseline.kind is BaselineKind.POPULARITY
+    assert "before: the most popular items" in str(report)
+    assert "NDCG@10" in (tmp_path / "one" / "report.html").read_text("utf-8")
     examined = examine(tmp_path / "one")
     assert examined.diagnoses == ()
     assert examined.looks[0].mining == "hard"
     with pytest.raises(SettingError, match="did you mean 'test'"):
-        measure_towers(report.towers, interactions, parts, part="tset")
+        measure_towers(first, interactions, parts, part="tset")
 
 
 def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatch):

@@ -24,15 +24,14 @@ def _arguments(parser: Any) -> None:
 
 
 def _run(settings: Any) -> None:
-    from trine import load
-    from trine.pipelines import audit_run, check_page, check_table, write_audit_page, write_suspects
+    from trine.pipelines import audit_run, check_output, open_trained_run, write_audit_page, write_suspects
 
-    load(settings.run)  # Report a missing model before reading the data.
+    run = open_trained_run(settings.run)  # Report a missing model before reading the data.
     if settings.out is not None:
-        check_table(settings.out)
+        check_output(settings.out, ".csv")
     if settings.page is not None:
-        check_page(settings.page)
-    report = audit_run(settings.run, load_data(settings), part=settings.part, top=settings.top)
+        check_output(settings.page, ".html")
+    report = audit_run(run, load_data(settings), part=settings.part, top=settings.top)
     echo(report)
     if settings.out is not None:
         write_suspects(report, out=settings.out)

@@ -19,7 +19,7 @@ def _arguments(parser: Any) -> None:
 def _run(settings: Any) -> None:
     from trine.demo import demo
 
-    demo(settings.out, say=echo)
+    demo(settings.out, echo=echo)
 
 
 DEMO = Verb(

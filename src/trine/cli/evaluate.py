@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import RUN, data_arguments, echo, is_labelled, load_data
 from trine.cli.parser import Verb
 from trine.errors import SettingError
+
+if TYPE_CHECKING:
+    from trine.pipelines import TrainedRun
 
 
 def _arguments(parser: Any) -> None:
@@ -57,19 +60,18 @@ def _arguments(parser: Any) -> None:
 
 
 def _run(settings: Any) -> None:
-    from trine import load
+    from trine.pipelines import open_trained_run
 
-    for run in settings.runs:
-        load(run)  # Report a missing model before reading the data.
-    if len(settings.runs) > 1:
-        _compare(settings)
+    runs = [open_trained_run(run) for run in settings.runs]  # Report a missing model before reading the data.
+    if len(runs) > 1:
+        _compare(settings, runs)
     elif settings.triplets is not None and not is_labelled(settings):
-        _evaluate_judgements(settings)
+        _evaluate_judgements(settings, runs[0])
     else:
-        _evaluate(settings)
+        _evaluate(settings, runs[0])
 
 
-def _compare(settings: Any) -> None:
+def _compare(settings: Any, runs: list[TrainedRun]) -> None:
     from trine.pipelines import compare_runs
 
     if settings.calibrate or settings.probability is not None:
@@ -78,12 +80,12 @@ def _compare(settings: Any) -> None:
         raise SettingError("--triplets evaluates one run: name a single run")
     data = load_data(settings)
     report = compare_runs(
-        settings.runs, data, part=settings.part, far=settings.far, out=settings.out, pairs=settings.pairs
+        runs, data, part=settings.part, far=settings.far, out=settings.out, pairs=settings.pairs
     )
     echo(f"{report}\n\n{report.folder} holds metrics.json and report.html")
 
 
-def _evaluate_judgements(settings: Any) -> None:
+def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
     from trine.data import read_triplets
     from trine.pipelines import evaluate_judged
 
@@ -94,17 +96,17 @@ def _evaluate_judgements(settings: Any) -> None:
                 "that holds them with --label"
             )
     triplets, data = read_triplets(settings.triplets), load_data(settings, labelled=False)
-    report = evaluate_judged(settings.runs[0], data, triplets, part=settings.part, out=settings.out)
+    report = evaluate_judged(run, data, triplets, part=settings.part, out=settings.out)
     echo(f"{report}\n\n{report.folder} holds metrics.json, report.html and picture.png")
 
 
-def _evaluate(settings: Any) -> None:
+def _evaluate(settings: Any, run: TrainedRun) -> None:
     from trine.data import read_triplets
     from trine.pipelines import evaluate_run
 
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     report = evaluate_run(
-        settings.runs[0],
+        run,
         load_data(settings),
         part=settings.part,
         far=settings.far,

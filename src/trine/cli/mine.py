@@ -59,12 +59,11 @@ def _arguments(parser: Any) -> None:
 
 
 def _run(settings: Any) -> None:
-    from trine import load
-    from trine.pipelines import mine_run
+    from trine.pipelines import mine_run, open_trained_run
 
-    load(settings.run)  # Report a missing model before reading the data.
+    run = open_trained_run(settings.run)  # Report a missing model before reading the data.
     how = _mining(settings)
-    report = mine_run(settings.run, load_data(settings), out=settings.out, how=how, part=settings.part)
+    report = mine_run(run, load_data(settings), out=settings.out, how=how, part=settings.part)
     data = data_command(settings)
     echo(f"{report}\ntrain on them with: trine train {data} --triplets {settings.out} --out RUN")
 

@@ -88,7 +88,7 @@ def _run(settings: Any) -> None:
 
 def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     from trine.data import read_triplets
-    from trine.pipelines import JudgedReport, Report, train_judged, train_run
+    from trine.pipelines import train_judged, train_run
 
     _refuse(settings, TABLES, "is for interactions, and this recipe is for labelled items")
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
@@ -99,7 +99,6 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     )
     data = load_data(settings, echo if first else _quiet, labelled=not judgements)
     more: dict[str, Any] = {"out": settings.out, "resume": settings.resume}
-    report: Report | JudgedReport
     if triplets is not None and judgements:
         report = train_judged(data, triplets, recipe, **more)
     else:
@@ -109,6 +108,7 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
 
 
 def _on_interactions(settings: Any, recipe: Recipe) -> None:
+    from trine.encoders import load_two_tower
     from trine.pipelines import train_recommender
 
     _refuse(settings, LABELLED, "is for labelled items, and this recipe is for interactions")
@@ -120,10 +120,10 @@ def _on_interactions(settings: Any, recipe: Recipe) -> None:
         items=settings.item_table,
         resume=settings.resume,
     )
-    user = report.towers.settings.users[0]
+    user = load_two_tower(settings.out).settings.users[0]
     echo(
-        f"{report}\n\n{settings.out} holds the model and metrics.json; get recommendations with: "
-        f"trine recommend {settings.out} --user {user}"
+        f"{report}\n\n{settings.out} holds the model, metrics.json and report.html; get recommendations "
+        f"with: trine recommend {settings.out} --user {user}"
     )
 
 

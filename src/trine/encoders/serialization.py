@@ -61,7 +61,22 @@ def load(path: str | Path) -> Encoder:
         trine.errors.ModelError: there is no model folder no/such/folder; name one that training has \
 written
     """
-    model = read_model(Path(path))
+    return encoder_of(read_model(Path(path)), path)
+
+
+def encoder_of(model: SavedModel, path: str | Path) -> Encoder:
+    """Builds the encoder of a saved model.
+
+    Args:
+        model: What the model folder holds.
+        path: The folder, for error messages.
+
+    Returns:
+        The encoder, on the CPU and in evaluation mode.
+
+    Raises:
+        ModelError: The model is damaged, or holds two towers.
+    """
     if is_two_tower(model):
         raise ModelError(
             f"{path} holds two towers, of users and of items, and no encoder of single things; ask it with "

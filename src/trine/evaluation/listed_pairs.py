@@ -49,13 +49,11 @@ class HeldOut:
 
     Attributes:
         dataset: The items.
-        embeddings: One row per item.
-        listed: The pairs; None without a list.
+        listed: The pairs.
     """
 
     dataset: Dataset
-    embeddings: Float32[np.ndarray, "n d"]
-    listed: ListedPairs | None
+    listed: ListedPairs
 
     def threshold(self, rows: Float32[np.ndarray, "n d"], *, distance: Distance) -> float | None:
         """The threshold that judges most of the pairs right; None where there are not pairs of both kinds.
@@ -64,7 +62,7 @@ class HeldOut:
             rows: One for each item: its embedding, or its raw values.
             distance: How they are compared.
         """
-        if self.listed is None or not self.listed.both_kinds:
+        if not self.listed.both_kinds:
             return None
         pairs, same = self.listed.pairs, self.listed.same
         return verification(rows, pairs=pairs, same=same, distance=distance, resamples=0).best_threshold()

@@ -1,33 +1,27 @@
-"""A run, from data to a folder: divide, train, calibrate, evaluate, and leave what was found.
+"""Pipelines, from data to a folder: train, evaluate, compare, audit, mine, recommend, diagnose, export.
+
+A training run divides the data, fits, calibrates, evaluates and writes:
 
 runs/faces/
   recipe.yaml     every setting
-  split.json      which item was in which part, and triplets.parquet which judgement
-  metrics.csv     the log of training, and TensorBoard's beside it
-  doctor.json     what is wrong with the run, and items whose labels may be wrong
-  checkpoints/    what resuming goes on from
+  split.json      the part of each item; triplets.parquet the part of each triplet judgement
+  metrics.csv     the training log, also for TensorBoard
+  doctor.json     the problems of the run, and items whose labels may be wrong
+  checkpoints/    what a run resumes from
   model/          the encoder: weights, settings, calibration, card
-  metrics.json    the figures on the test part, before training and after
-  report.html     the same with curves, neighbours, hardest pairs and the map, as one page
-  picture.png     nearest-neighbour rows and the 2-D map of the test part
+  metrics.json    the metrics on the test part, before and after training
+  report.html     the same as a page with curves, neighbours, hardest pairs and the map
+  picture.png     nearest neighbours and the map of the test part
 """
 
 from trine.evaluation.listed_pairs import ListedPairs, listed_pairs
-from trine.pipelines.audit import (
-    AuditReport,
-    audit_run,
-    check_page,
-    check_table,
-    write_audit_page,
-    write_suspects,
-)
-from trine.pipelines.compare import Comparison, compare_runs
+from trine.pipelines.audit import audit_run, write_audit_page, write_suspects
+from trine.pipelines.compare import compare_runs
 from trine.pipelines.diagnose import Examination, examine
-from trine.pipelines.evaluate import evaluate_run
-from trine.pipelines.export import cluster_items, write_clusters, write_embeddings
+from trine.pipelines.evaluate import evaluate_judged, evaluate_run
+from trine.pipelines.export import check_output, cluster_items, write_clusters, write_embeddings
 from trine.pipelines.mine import MiningReport, mine_run, write_triplets
 from trine.pipelines.recommend import (
-    RecommendationReport,
     enrol_items,
     measure_scores,
     measure_towers,
@@ -35,27 +29,18 @@ from trine.pipelines.recommend import (
     train_recommender,
 )
 from trine.pipelines.split_record import part_of
-from trine.pipelines.train import train_run
-from trine.pipelines.triplet_judgements import evaluate_judged, train_judged
-from trine.report.evaluation_report import Metrics, Report, compute_metrics
-from trine.report.triplet_judgements_report import JudgedReport
+from trine.pipelines.train import train_judged, train_run
+from trine.pipelines.trained_run import TrainedRun, open_trained_run
 
 __all__ = [
-    "AuditReport",
-    "Comparison",
     "Examination",
-    "JudgedReport",
     "ListedPairs",
-    "Metrics",
     "MiningReport",
-    "RecommendationReport",
-    "Report",
+    "TrainedRun",
     "audit_run",
-    "check_page",
-    "check_table",
+    "check_output",
     "cluster_items",
     "compare_runs",
-    "compute_metrics",
     "enrol_items",
     "evaluate_judged",
     "evaluate_run",
@@ -64,6 +49,7 @@ __all__ = [
     "measure_scores",
     "measure_towers",
     "mine_run",
+    "open_trained_run",
     "part_of",
     "popularity",
     "train_judged",

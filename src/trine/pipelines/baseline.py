@@ -1,62 +1,113 @@
-"""What there was before training: the raw items, or what a pretrained network made of them."""
+"""What an encoder is compared with: raw pictures or features, or those of the pretrained network."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trine.data import Dataset
+from trine.distances import Distance
 from trine.encoders import Encoder, EncoderRecipe, build_encoder
 from trine.errors import ModelError
-from trine.report.evaluation_report import RAW
-from trine.shapes import Float32
+from trine.evaluation import TripletAccuracy, triplet_accuracy
+from trine.report import Baseline, BaselineKind
+from trine.shapes import Float32, Int64
 
 RAW_VALUES = 1 << 28
 """The most numbers that are compared raw: about a gigabyte."""
-PRETRAINED = "the features of the pretrained network, before anything was learned here"
+
+RAW = Baseline(BaselineKind.RAW, "the raw pictures or features, compared directly")
+PRETRAINED = Baseline(BaselineKind.PRETRAINED, "the features of the pretrained network, before training")
+
+Rows = Float32[np.ndarray, "n d"]
+
+METRICS: tuple[tuple[str, Distance], ...] = (("cosine", "cosine"), ("Euclidean", "euclidean"))
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
-    """What embeddings are compared with.
+class BaselineEmbedding:
+    """Embeds items without what was trained.
 
     Attributes:
-        rows: One row per item.
-        words: What they are.
+        about: What it is.
+        embed: Gives one row per item; None where these are too many numbers.
     """
 
-    rows: Float32[np.ndarray, "n d"]
-    words: str
+    about: Baseline
+    embed: Callable[[Dataset], Rows | None]
 
 
-def start_of(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe | None) -> Start | None:
-    """Finds what an encoder began with.
+def baseline_of(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe | None) -> BaselineEmbedding | None:
+    """Finds what a trained encoder is compared with.
 
     Args:
-        encoder: What was trained.
-        dataset: The items to compare.
-        recipe: What the run's recipe says about the encoder; None where it is not known.
+        encoder: The trained encoder.
+        dataset: Items of the kind that it takes.
+        recipe: The encoder's part of the run's recipe; None if it is not known.
 
     Returns:
-        The features of the pretrained network where there was one, scaled to length 1 where the embeddings
-        are; else the items as the encoder is given them. None where these are too many numbers, or where
-        the pretrained weights can no longer be had.
+        The pretrained network if there was one, its features of length 1 if the embeddings are; else the
+        items as the encoder gets them. None if the pretrained weights can no longer be loaded.
     """
     texts = encoder.settings.kind == "texts"
     if recipe is None or not (recipe.is_pretrained or (texts and recipe.pretrained)):
-        rows = _raw(encoder, dataset)
-        return None if rows is None else Start(rows, RAW)
-    untrained = encoder if recipe.frozen else _as_it_came(encoder, dataset, recipe)
+        return BaselineEmbedding(RAW, lambda items: _standardised(encoder, items))
+    untrained = encoder if recipe.frozen else _untrained(encoder, dataset, recipe)
     if untrained is None:
         return None
-    rows = untrained.features(dataset)
-    if encoder.settings.normalise:
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return Start(rows, PRETRAINED)
+
+    def features(items: Dataset) -> Rows:
+        rows = untrained.features(items)
+        if encoder.settings.normalise:
+            rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return rows
+
+    return BaselineEmbedding(PRETRAINED, features)
 
 
-def _as_it_came(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe) -> Encoder | None:
+def best_baseline_on_triplets(
+    encoder: Encoder, items: Dataset, triplets: Int64[np.ndarray, "t 3"], recipe: EncoderRecipe | None
+) -> tuple[TripletAccuracy, Baseline] | None:
+    """Finds the untrained representation that agrees best with triplet judgements.
+
+    Args:
+        encoder: The trained encoder.
+        items: The items of the judgements.
+        triplets: The judgements, as positions among the items.
+        recipe: As for `baseline_of`.
+
+    Returns:
+        Its accuracy and what it is; None if there are too many numbers to compare.
+    """
+    representations = {}
+    if (raw := prepared_rows(encoder, items)) is not None:
+        what = "pixels" if items.kind == "images" else "features"
+        scaled = encoder.settings.table is not None and not encoder.settings.unit_rows
+        representations[f"{'scaled' if scaled else 'raw'} {what}"] = raw
+        if items.kind == "vectors":
+            spread = raw.std(axis=0, dtype=float)
+            standard = (raw - raw.mean(axis=0, dtype=float)) / np.where(spread > 1e-12, spread, 1.0)
+            representations["standardised features"] = standard.astype(np.float32)
+    start = None if recipe is None else baseline_of(encoder, items, recipe)
+    if start is not None and start.about.kind is BaselineKind.PRETRAINED:
+        rows = start.embed(items)
+        assert rows is not None
+        representations["features of the pretrained network"] = rows
+    if not representations:
+        return None
+    found = {
+        f"{name}, {called} distance": triplet_accuracy(rows, triplets, distance=distance)
+        for name, rows in representations.items()
+        for called, distance in METRICS
+    }
+    best = max(found, key=lambda name: found[name].accuracy)
+    about = f"{best}, the best of {len(found)} untrained representations on these judgements"
+    return found[best], Baseline(BaselineKind.BEST_RAW, about)
+
+
+def _untrained(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe) -> Encoder | None:
     same = replace(recipe, head="random")
     if encoder.settings.kind == "images":
         height, width = encoder.settings.shape[1:]
@@ -67,19 +118,18 @@ def _as_it_came(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe) -> En
         return None
 
 
-def _raw(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder is given them, before it has learned anything."""
+def _standardised(encoder: Encoder, dataset: Dataset) -> Rows | None:
     rows = prepared_rows(encoder, dataset)
     if rows is not None and encoder.settings.kind == "vectors":
         rows = (rows - encoder.mean.numpy()) / encoder.std.numpy()
     return rows
 
 
-def prepared_rows(encoder: Encoder, dataset: Dataset) -> Float32[np.ndarray, "n d"] | None:
-    """The items as the encoder prepares them, one a row; None where they are too many."""
+def prepared_rows(encoder: Encoder, dataset: Dataset) -> Rows | None:
+    """The items as the encoder prepares them, one per row; None for texts or too many numbers."""
     shape = encoder.settings.shape
     if encoder.settings.kind == "texts":
-        return None  # the numbers of its tokens say nothing
+        return None  # distances between token numbers mean nothing
     if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
         return None
     rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)

@@ -1,90 +1,26 @@
-"""Several runs on the same items: what `trine evaluate` does with more than one."""
+"""Compare several runs on the same items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Sequence
+from functools import cache, reduce
 from pathlib import Path
 
 import numpy as np
 
 from trine.data import Dataset, read_pairs
-from trine.encoders import load
 from trine.errors import DataError, InputError
 from trine.evaluation.listed_pairs import listed_pairs
-from trine.io import write_json, write_text
-from trine.model import read_model
-from trine.pipelines.evaluate import FIGURES, PAGE, check_asked, measure, recipe_of
-from trine.pipelines.split_record import Part, counted, name_of, part_of, run_of
-from trine.report.evaluation_report import Report
-from trine.report.metrics_table import long_lines, printed_lines, short_lines
-from trine.report.pages import comparison_page, subject_of
-from trine.report.paired_difference import Difference, difference
+from trine.pipelines.evaluate import check_asked, page_context
+from trine.pipelines.measure import EvaluationSet, measure
+from trine.pipelines.split_record import Part, name_of, part_of, trained_among, with_size
+from trine.pipelines.trained_run import TrainedRun, open_trained_run, run_folder
+from trine.report import Comparison, EvaluatedPart, write_comparison
 from trine.shapes import Int64
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What several runs reach on the same items.
-
-    Attributes:
-        folder: Where it is written.
-        data: What the data is called.
-        part: Which items, in words.
-        far: The false-accept rate of the table.
-        reports: What each run reaches, by its name, in the order given.
-        differences: For each run but the first, by name, its figures less those of the first.
-        notes: What else is to be said.
-    """
-
-    folder: Path
-    data: str
-    part: str
-    far: float
-    reports: Mapping[str, Report]
-    differences: Mapping[str, Mapping[str, Difference]]
-    notes: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, object]:
-        """Everything as values that JSON knows."""
-        return {
-            "data": self.data,
-            "part": self.part,
-            "runs": {name: report.to_json() for name, report in self.reports.items()},
-            "differences": {
-                name: {line: found.to_json() for line, found in of.items()}
-                for name, of in self.differences.items()
-            },
-            "notes": list(self.notes),
-        }
-
-    def __str__(self) -> str:
-        first, *others = self.reports
-        lines = printed_lines(self.reports[first].after, self.far)
-        width = max(map(len, lines))
-        columns = [max(len(name), 5) for name in self.reports]
-        names = "   ".join(f"{name:>{size}}" for name, size in zip(self.reports, columns, strict=True))
-        written = [f"{self.data}, {self.part}", f"{'':{width}}   {names}"]
-        for name, line in lines.items():
-            values = (line.value(report.after) for report in self.reports.values())
-            row = "   ".join(f"{value:>{size}.3f}" for value, size in zip(values, columns, strict=True))
-            written.append(f"{name:{width}}   {row}")
-        for other in others:
-            written.append(f"{other} less {first}, with the interval over the same draws of identities:")
-            for name, line in lines.items():
-                found = self.differences[other][line.key]
-                ends = (
-                    ""
-                    if found.interval is None
-                    else f"   ({found.interval.low:+.3f} to {found.interval.high:+.3f})"
-                )
-                written.append(f"{name:{width}}   {found.value:+.3f}{ends}")
-        return "\n".join([*written, *self.notes])
-
-
 def compare_runs(
-    runs: Sequence[str | Path],
+    runs: Sequence[str | Path | TrainedRun],
     dataset: Dataset,
     *,
     part: Part = "auto",
@@ -92,78 +28,56 @@ def compare_runs(
     out: str | Path | None = None,
     pairs: str | Path | None = None,
 ) -> Comparison:
-    """Evaluates several runs on the same items, and says how sure their differences are.
+    """Evaluates several runs on the same items, and computes their differences with intervals.
 
     Args:
-        runs: The run folders, or model folders; two at least.
+        runs: Run folders, model folders, or what `open_trained_run` returned for them; at least two.
         dataset: Labelled items.
-        part: Which items; with `auto`, where the runs were trained on parts of this data that differ, the
-            items that are in the test part of every one.
-        far: The false-accept rate of the table, in (0, 1).
-        out: Where to write figures and page; in the first run's folder where left out.
+        part: Which items; with `auto`, if the runs were trained on different parts of this data, the items
+            that are in the test part of every run.
+        far: A false-accept rate to report in addition to the usual ones, in (0, 1).
+        out: Where to write metrics and page; in the first run's folder by default.
         pairs: As for `evaluate_run`.
 
     Returns:
-        The figures of each and their differences from the first; `out` holds them and the page.
+        The reports and their differences from the first one, which are also written.
 
     Raises:
-        InputError: There are not two runs, or one is given twice.
-        ModelError: There is no model.
+        InputError: There are fewer than two runs, or one is given twice.
+        ModelError: A model is missing or damaged.
         DataError: The data has no such part, or no item that is in it for every run.
         SettingError: The part is unknown, or the rate is out of range.
     """
     check_asked(part, far)
     names = _names(runs)
-    encoders = [load(run) for run in runs]
-    positions, words, notes = _common(runs, names, dataset, part)
+    opened = [open_trained_run(run) for run in runs]
+    positions, common, notes = _common(opened, names, dataset, part)
     chosen = dataset.subset(positions)
-    said = f"{words} ({counted(chosen)})"
-    kept = f"{name_of(dataset)}-{'-'.join(Path(name).name for name in names)}"
-    folder = Path(out) if out is not None else run_of(Path(runs[0])) / "evaluation" / kept
     listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
-    subjects = []
-    for run, name, encoder in zip(runs, names, encoders, strict=True):
-        rows = encoder.embed(chosen)
-        report = measure(
-            encoder,
-            chosen,
-            rows,
-            folder=folder,
-            part=said,
-            far=far,
-            recipe=recipe_of(run),
-            listed=listed,
-        )
-        about = read_model(Path(run)).trained_on
-        subjects.append(
-            subject_of(encoder, chosen, rows, report, run=run_of(Path(run)), trained_on=about, name=name)
-        )
-    first, *others = subjects
-    differences = {
-        other.name: {
-            line.key: found
-            for lines in (short_lines(far), *long_lines(far).values())
-            for line in lines
-            if (found := difference(line, first.report.after, other.report.after)) is not None
-        }
-        for other in others
-    }
+    evaluated = EvaluationSet(chosen, with_size(common, chosen), listed=listed)
+    kept = f"{name_of(dataset)}-{'-'.join(Path(name).name for name in names)}"
+    folder = Path(out) if out is not None else opened[0].folder / "evaluation" / kept
+    contexts = []
+    for run, name in zip(opened, names, strict=True):
+        embed = cache(run.encoder.embed)
+        report = measure(run.encoder, evaluated, folder=folder, far=far, recipe=run.recipe, embed=embed)
+        contexts.append(page_context(run, evaluated, report, embed=embed, name=name))
     notes += () if listed is None else listed.notes()
-    reports = {subject.name: subject.report for subject in subjects}
-    comparison = Comparison(folder, name_of(dataset), said, far, reports, differences, notes)
-    page = comparison_page(subjects, differences, notes)
-    write_json(folder / FIGURES, comparison.to_json())
-    write_text(folder / PAGE, page)
+    reports = {context.name: context.report for context in contexts}
+    comparison = Comparison(folder, name_of(dataset), evaluated.part, reports, notes)
+    write_comparison(contexts, comparison)
     return comparison
 
 
-def _names(runs: Sequence[str | Path]) -> list[str]:
-    """The last part of each path; the whole path where two are called the same."""
-    folders = [run_of(Path(run)) for run in runs]
+def _names(runs: Sequence[str | Path | TrainedRun]) -> list[str]:
+    """The last part of each path; the whole path if two are the same."""
+    folders = [run.folder if isinstance(run, TrainedRun) else run_folder(Path(run)) for run in runs]
     resolved = [folder.resolve() for folder in folders]
     if len(runs) < 2:
-        raise InputError(f"a comparison needs two runs at least, given {len(runs)}; name another one")
-    twice = next((run for run, path in zip(runs, resolved, strict=True) if resolved.count(path) > 1), None)
+        raise InputError(f"a comparison needs at least two runs, given {len(runs)}; name another one")
+    twice = next(
+        (each for each, path in zip(folders, resolved, strict=True) if resolved.count(path) > 1), None
+    )
     if twice is not None:
         raise InputError(f"{twice} is given twice; name each run once")
     short = [path.name for path in resolved]
@@ -171,28 +85,28 @@ def _names(runs: Sequence[str | Path]) -> list[str]:
 
 
 def _common(
-    runs: Sequence[str | Path], names: Sequence[str], dataset: Dataset, part: Part
-) -> tuple[Int64[np.ndarray, " n"], str, tuple[str, ...]]:
-    """The items that belong to the part for every run, and how they came about in words."""
-    parts = [part_of(run, dataset, part) for run in runs]
+    runs: Sequence[TrainedRun], names: Sequence[str], dataset: Dataset, part: Part
+) -> tuple[Int64[np.ndarray, " n"], EvaluatedPart, tuple[str, ...]]:
+    """The items that are in the part of every run, what they are, and notes about them."""
+    parts = [part_of(run.path, dataset, part) for run in runs]
     positions = reduce(np.intersect1d, (each for each, _ in parts)).astype(np.int64)
-    trained = tuple(
-        f"{name} was trained on some of these items, so its figures look better than it is: {words}"
-        for name, (_, words) in zip(names, parts, strict=True)
-        if "trained on" in words and part == "all"
+    chosen = dataset.subset(positions)
+    notes = tuple(
+        f"{name} was trained on {trained:,} of these items, so its metrics are too optimistic"
+        for name, run in zip(names, runs, strict=True)
+        if (trained := trained_among(run.path, chosen))
     )
+    described = {each.description for _, each in parts}
     if all(np.array_equal(each, positions) for each, _ in parts):
-        words = parts[0][1] if len({words for _, words in parts}) == 1 else "all items"
-        return positions, words, trained
-    each = "; ".join(f"{name}: {words}" for name, (_, words) in zip(names, parts, strict=True))
+        same = len(described) == 1
+        return positions, parts[0][1] if same else EvaluatedPart("all items"), notes
+    each = "; ".join(f"{name}: {own}" for name, (_, own) in zip(names, parts, strict=True))
     if not len(positions):
         raise DataError(
             f"no item of {name_of(dataset)} is in the part of every run ({each}); train them with the same "
             "split and data.seed, or use --part all"
         )
-    note = (
-        f"The runs were to be evaluated on different items ({each}); these are the ones they have in common."
-    )
-    if len({words for _, words in parts}) == 1:
-        note += " Train them with one data.seed to compare them on more."
-    return positions, "items that belong to the part of every run", (note, *trained)
+    note = f"The parts of the runs differ ({each}); the comparison uses the items they have in common."
+    if len(described) == 1:
+        note += " Train them with the same data.seed to compare on more items."
+    return positions, EvaluatedPart("items in the part of every run"), (note, *notes)

@@ -1,4 +1,4 @@
-"""A run's log read after the fact: what is wrong with it, in words, as a table and as curves."""
+"""Diagnose a run by its log: a table, curves, and the problems that the doctor knows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trine.io import output_file
-from trine.pipelines.split_record import run_of
+from trine.pipelines.trained_run import run_folder
 from trine.report.training_curves import draw_curves
 from trine.training import (
     Diagnosis,
@@ -27,15 +27,15 @@ SHOWN_SUSPECTS = 10
 
 @dataclass(frozen=True)
 class Examination:
-    """What the doctor finds in a run's folder.
+    """What the doctor finds in a run folder.
 
     Attributes:
         folder: The run.
-        patient: What the run is.
+        patient: What the doctor has to know about the run.
         looks: Its log.
-        diagnoses: What is wrong with it, in the order of steps.
-        suspects: Items whose labels may be wrong, the steadiest first; also where they are too few to speak
-            of noise.
+        diagnoses: The problems, in the order of steps.
+        suspects: Items whose labels may be wrong, the most consistent first; also if they are too few for a
+            diagnosis.
     """
 
     folder: Path
@@ -47,33 +47,33 @@ class Examination:
     def __str__(self) -> str:
         done = self.looks[-1].step + 1 if self.looks else 0
         lines = [f"{self.folder}: {done:,} of {self.patient.steps:,} steps", *_table(self.looks)]
-        lines += [str(found) for found in self.diagnoses] or ["nothing is wrong that the doctor knows of"]
+        lines += [str(found) for found in self.diagnoses] or ["no problems detected"]
         if self.suspects:
             named = ", ".join(map(str, self.suspects[:SHOWN_SUSPECTS]))
             more = ", ..." if len(self.suspects) > SHOWN_SUSPECTS else ""
-            lines.append(f"labels worth a look: {named}{more}")
+            lines.append(f"suspicious labels: {named}{more}")
         return "\n".join(lines)
 
 
 def examine(run: str | Path) -> Examination:
-    """Looks at the log of a run: one that goes on, was broken off, or has ended.
+    """Reads the log of a run: running, interrupted or ended.
 
     Args:
         run: The run folder.
 
     Returns:
-        What is wrong with it; the folder holds the curves besides, as doctor.png.
+        The problems; the curves are written to doctor.png in the run folder.
 
     Raises:
-        ModelError: It is no folder of a run, or a file in it is damaged.
+        ModelError: It is not a run folder, or a file in it is damaged.
         InputError: The curves cannot be written.
         MissingDependencyError: matplotlib is not installed.
     """
-    folder = RunDir(run_of(Path(run)))
+    folder = RunDir(run_folder(Path(run)))
     patient, said, suspects = read_findings(folder)
     looks = tuple(read_metrics(folder.metrics))
     found = {diagnosis.name: diagnosis for diagnosis in diagnose(looks, patient)}
-    # What is told by single items stands in no column of the log.
+    # Diagnoses of single items are not in the log.
     found.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in found})
     diagnoses = tuple(sorted(found.values(), key=lambda diagnosis: diagnosis.step))
     examination = Examination(folder.path, patient, looks, diagnoses, suspects)
@@ -85,7 +85,7 @@ def examine(run: str | Path) -> Examination:
 def _table(looks: tuple[LoggedBatch, ...]) -> list[str]:
     """Some rows of the log, from the first to the last."""
     if not looks:
-        return ["no step is logged yet"]
+        return ["no step logged yet"]
     last = len(looks) - 1
     shown = [looks[at] for at in sorted({round(last * i / (ROWS - 1)) for i in range(ROWS)})]
     head = ("step", "rule", "loss", "active", "d_ap", "d_an", "gap", "norm", "rank")
@@ -93,9 +93,9 @@ def _table(looks: tuple[LoggedBatch, ...]) -> list[str]:
         (
             f"{look.step:,}",
             look.mining,
-            _figure(look.loss),
+            _number(look.loss),
             "" if math.isnan(look.active) else f"{look.active:.2%}",
-            *map(_figure, (look.positive_distance, look.negative_distance, look.gap, look.norm_mean)),
+            *map(_number, (look.positive_distance, look.negative_distance, look.gap, look.norm_mean)),
             "" if math.isnan(look.effective_rank) else f"{look.effective_rank:.1f}",
         )
         for look in shown
@@ -107,5 +107,5 @@ def _table(looks: tuple[LoggedBatch, ...]) -> list[str]:
     ]
 
 
-def _figure(value: float) -> str:
+def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3g}"

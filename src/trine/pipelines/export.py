@@ -1,9 +1,9 @@
-"""Embeddings and clusters as tables that others can read."""
+"""Embeddings and clusters as tables for other programs."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,24 @@ from trine.io import output_file
 from trine.shapes import Int64
 
 
+def check_output(out: str | Path, *suffixes: str) -> None:
+    """Raises an `InputError` unless a file name ends in one of the suffixes."""
+    if Path(out).suffix.lower() not in suffixes:
+        raise InputError(f"output must end in {' or '.join(suffixes)}, got {out}")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes rows as CSV; see `output_file`."""
+    with output_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(header)
+        table.writerows(rows)
+
+
 def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> None:
     """Writes one row per item: its name, its identity, its columns and its embedding, as Parquet.
 
-    The fingerprint of the encoder and its distance stand in the file's own metadata.
+    The metadata of the file holds the fingerprint of the encoder and its distance.
 
     Args:
         encoder: What embeds the items.
@@ -27,12 +41,9 @@ def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> 
         out: The file.
 
     Raises:
-        InputError: The file is no .parquet, or cannot be written.
+        InputError: The file is not .parquet, or cannot be written.
     """
-    if Path(out).suffix.lower() != ".parquet":
-        raise InputError(
-            f"embeddings are written as Parquet, and {out} is no such name: end it with .parquet"
-        )
+    check_output(out, ".parquet")
     pa = require("pyarrow", extra="train")
     parquet = require("pyarrow.parquet", extra="train")
     rows = encoder.embed(dataset)
@@ -53,12 +64,12 @@ def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> 
 def cluster_items(
     encoder: Encoder, dataset: Dataset, *, threshold: float | None = None
 ) -> Int64[np.ndarray, " n"]:
-    """Puts items together that a chain of near neighbours connects.
+    """Clusters items: two are in one cluster if a chain of near neighbours connects them.
 
     Args:
         encoder: What embeds the items.
-        dataset: The items; their identities are not looked at.
-        threshold: The largest distance that links two items; the encoder's calibrated one where left out.
+        dataset: The items; their identities are ignored.
+        threshold: The largest distance that links two items; the calibrated one by default.
 
     Returns:
         The cluster of each item, numbered from 0, the largest first.
@@ -87,7 +98,4 @@ def write_clusters(names: Sequence[str], clusters: Sequence[int], *, out: str | 
     Raises:
         InputError: The file cannot be written.
     """
-    with output_file(Path(out)) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["item", "cluster"])
-        table.writerows(zip(names, clusters, strict=True))
+    write_csv(Path(out), ("item", "cluster"), zip(names, clusters, strict=True))

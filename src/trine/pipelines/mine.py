@@ -1,8 +1,7 @@
-"""The triplets of a whole set as a table, and such a table as something to train on."""
+"""Mine triplets of a whole data set with the encoder of a run, and read such triplets for training."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,19 @@ from typing import Any
 import numpy as np
 
 from trine.data import Dataset, TripletTable
-from trine.encoders import Encoder, load
-from trine.errors import DataError, InputError, require
+from trine.encoders import Encoder
+from trine.errors import DataError, require
 from trine.io import output_file
 from trine.mining import MinedTriplets, OfflineMining, stream_triplets
-from trine.pipelines.split_record import Part, check_part, counted, part_of
+from trine.pipelines.export import check_output, write_csv
+from trine.pipelines.split_record import Part, check_part, part_of, with_size
+from trine.pipelines.trained_run import TrainedRun, open_trained_run
+from trine.report import EvaluatedPart
 from trine.shapes import Int64
 
 COLUMNS = ("anchor", "positive", "negative", "d_ap", "d_an")
+SUFFIXES = (".parquet", ".csv")
+ALL = EvaluatedPart("all items")
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,14 @@ class MiningReport:
     """What was mined.
 
     Attributes:
-        items: Which items, in words.
+        items: The items that were mined.
         triplets: How many triplets were written.
-        wanted: How many there would be had every pair of anchor and positive found all its negatives.
-        mean_positive_distance: Mean d_ap of those written; NaN without any.
-        mean_negative_distance: Mean d_an of those written; NaN without any.
+        wanted: How many there would be if every pair of anchor and positive had all its negatives.
+        mean_positive_distance: Mean d_ap of the written triplets; NaN without any.
+        mean_negative_distance: Mean d_an of the written triplets; NaN without any.
     """
 
-    items: str
+    items: EvaluatedPart
     triplets: int
     wanted: int
     mean_positive_distance: float
@@ -43,19 +47,19 @@ class MiningReport:
         lines = [f"{self.items}: {self.triplets:,} triplets"]
         if self.triplets:
             lines.append(
-                f"mean distance to the positive {self.mean_positive_distance:.3f}, to the negative "
-                f"{self.mean_negative_distance:.3f}"
+                f"mean distance: positive {self.mean_positive_distance:.3f}, "
+                f"negative {self.mean_negative_distance:.3f}"
             )
         if self.triplets < self.wanted:
             lines.append(
-                f"{self.wanted - self.triplets:,} more were asked for, and no negative that the rule and the "
-                "guards allow was among those looked at"
+                f"{self.wanted - self.triplets:,} fewer than asked for: the candidates hold no other "
+                "negative that the rule and the guards allow"
             )
         return "\n".join(lines)
 
 
 def mine_run(
-    run: str | Path,
+    run: str | Path | TrainedRun,
     dataset: Dataset,
     *,
     out: str | Path,
@@ -65,11 +69,11 @@ def mine_run(
     """Writes hard or semi-hard triplets of a data set, as the encoder of a run sees it.
 
     Args:
-        run: The run folder, or a model folder.
+        run: The run folder, a model folder, or what `open_trained_run` returned for one.
         dataset: Labelled items.
         out: The .parquet or .csv file, with the columns anchor, positive and negative (the names of the
             items), d_ap and d_an.
-        how: The rule and the guards; the defaults of `OfflineMining` where left out.
+        how: The rule and the guards; `OfflineMining()` by default.
         part: Which items; `auto` takes the training part of data that the run was trained on, and all
             items of other data.
 
@@ -77,17 +81,20 @@ def mine_run(
         What was mined.
 
     Raises:
-        ModelError: There is no model.
+        ModelError: The model is missing or damaged.
         DataError: The data has no such part.
         SettingError: The part is unknown.
-        InputError: The file is of another kind, or cannot be written.
+        InputError: The file is neither .parquet nor .csv, or cannot be written.
     """
     check_part(part)
-    _check_kind(Path(out))
-    encoder = load(run)
-    positions, words = _training_part(run, dataset) if part == "auto" else part_of(run, dataset, part)
+    check_output(out, *SUFFIXES)
+    opened = open_trained_run(run)
+    if part == "auto":
+        positions, mined = _training_part(opened.path, dataset)
+    else:
+        positions, mined = part_of(opened.path, dataset, part)
     chosen = dataset.subset(positions)
-    return write_triplets(encoder, chosen, out=out, how=how, words=f"{words} ({counted(chosen)})")
+    return write_triplets(opened.encoder, chosen, out=out, how=how, items=with_size(mined, chosen))
 
 
 def write_triplets(
@@ -96,10 +103,10 @@ def write_triplets(
     *,
     out: str | Path,
     how: OfflineMining | None = None,
-    words: str = "all items",
+    items: EvaluatedPart = ALL,
 ) -> MiningReport:
     """Writes the triplets that `mine_offline` lists, as they are found; see `mine_run`."""
-    _check_kind(Path(out))
+    check_output(out, *SUFFIXES)
     embeddings = encoder.embed(dataset)
     totals = np.zeros(4)
 
@@ -109,14 +116,15 @@ def write_triplets(
             yield part
 
     about = {"trine.fingerprint": encoder.fingerprint, "trine.distance": encoder.distance}
-    with output_file(Path(out)) as partial:
-        if Path(out).suffix.lower() == ".csv":
-            _write_csv(partial, parts(), dataset)
-        else:
+    if Path(out).suffix.lower() == ".csv":
+        rows = (row for part in parts() for row in zip(*_columns(part, dataset).values(), strict=True))
+        write_csv(Path(out), COLUMNS, rows)
+    else:
+        with output_file(Path(out)) as partial:
             _write_parquet(partial, parts(), dataset, about)
     count, wanted = int(totals[0]), int(totals[1])
     means = totals[2:] / count if count else np.full(2, np.nan)
-    return MiningReport(words, count, wanted, float(means[0]), float(means[1]))
+    return MiningReport(items, count, wanted, float(means[0]), float(means[1]))
 
 
 def triplets_of_part(
@@ -128,13 +136,13 @@ def triplets_of_part(
         table: The triplets.
         dataset: The whole data.
         positions: The positions of the part's items.
-        part: What it is called.
+        part: Its name, for messages.
 
     Returns:
         The triplets, as positions within the part; and how many were left out.
 
     Raises:
-        DataError: A name is no item of the data, or no triplet lies within the part.
+        DataError: A name is not in the data, or no triplet lies within the part.
     """
     place = np.full(len(dataset), -1, dtype=np.int64)
     place[positions] = np.arange(len(positions))
@@ -142,43 +150,29 @@ def triplets_of_part(
     kept = within[(within >= 0).all(axis=1)]
     if not len(kept):
         raise DataError(
-            f"none of the {len(table):,} triplets of {table.source} has all its items in the {part}; "
-            "divide the items as they were when the triplets were made, or name another part"
+            f"none of the {len(table):,} triplets of {table.source} has all its items in the {part}; use the "
+            "split that the triplets were made with, or another part"
         )
     return kept, len(table) - len(kept)
 
 
 def triplets_left_out(count: int, part: str) -> str:
-    """Says that some triplets have items outside a part."""
-    return f"{count:,} triplets were left out: they name items outside the {part}"
+    """The note about triplets that have an item outside a part."""
+    return f"left out {count:,} triplets with items outside the {part}"
 
 
-def _training_part(run: str | Path, dataset: Dataset) -> tuple[Int64[np.ndarray, " n"], str]:
+def _training_part(run: str | Path, dataset: Dataset) -> tuple[Int64[np.ndarray, " n"], EvaluatedPart]:
     try:
         return part_of(run, dataset, "train")
     except DataError:
         return part_of(run, dataset, "all")
 
 
-def _check_kind(out: Path) -> None:
-    if out.suffix.lower() not in (".parquet", ".csv"):
-        raise InputError(
-            f"triplets are written as Parquet or CSV, and {out} is neither: end it with .parquet or .csv"
-        )
-
-
 def _columns(part: MinedTriplets, dataset: Dataset) -> dict[str, list[Any]]:
     names = dataset.names
-    items = {column: [names[at] for at in getattr(part, column).tolist()] for column in COLUMNS[:3]}
+    positions = {"anchor": part.anchor, "positive": part.positive, "negative": part.negative}
+    items = {column: [names[at] for at in rows.tolist()] for column, rows in positions.items()}
     return {**items, "d_ap": part.d_ap.tolist(), "d_an": part.d_an.tolist()}
-
-
-def _write_csv(path: Path, parts: Iterator[MinedTriplets], dataset: Dataset) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(COLUMNS)
-        for part in parts:
-            table.writerows(zip(*_columns(part, dataset).values(), strict=True))
 
 
 def _write_parquet(

@@ -1,9 +1,8 @@
-"""Train two towers on who liked what, and measure them: what `trine train` does with interactions."""
+"""Train two towers on interactions of users and items, evaluate them, and put the items into a gallery."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,59 +16,20 @@ from trine.data import (
     read_features,
     read_interactions,
 )
-from trine.encoders import TwoTower, save
+from trine.encoders import TwoTower
 from trine.errors import Argument, GalleryError, SettingError, nearest
 from trine.evaluation import Recommendation, recommendation, recommendation_from_scores
 from trine.gallery import Enrolment, Entry, Gallery
 from trine.io import write_json
+from trine.pipelines.train import write_run
+from trine.report import Baseline, BaselineKind, EvaluatedPart, Metrics, PageContext, Report
 from trine.shapes import Float
-from trine.training import Diagnosis, Recipe, RunDir, fit_two_tower, read_findings
+from trine.training import Recipe, RunDir, fit_two_tower, read_findings
 
 HELD_OUT = "held_out.json"
-"""Which items were held out of whom: the file in the run's folder."""
+"""The file of a run that names the held-out items of each user."""
 
-
-@dataclass(frozen=True, eq=False)
-class RecommendationReport:
-    """What a run on interactions reached.
-
-    Attributes:
-        folder: The run.
-        towers: The trained towers.
-        test: Their figures on the last liked item of each user.
-        popularity: The figures of the items that most users liked, for everybody: what needs no learning.
-        at: k of the figures that are printed.
-        notes: What there is to say about the data.
-        doctor: What was wrong with the run.
-    """
-
-    folder: Path
-    towers: TwoTower
-    test: Recommendation
-    popularity: Recommendation
-    at: int
-    notes: tuple[str, ...]
-    doctor: tuple[Diagnosis, ...]
-
-    def headline(self) -> dict[str, float]:
-        """The figures of the card."""
-        return {name: value for name, value, _ in _lines(self.test, self.at)}
-
-    def __str__(self) -> str:
-        rows = [("", "popularity", "towers", "95 % interval")]
-        for (name, own, interval), (_, popular, _) in zip(
-            _lines(self.test, self.at), _lines(self.popularity, self.at), strict=True
-        ):
-            rows.append((name, f"{popular:.3f}", f"{own:.3f}", interval))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        asked = (
-            f"{len(self.test.users):,} users, each asked for the last item liked among {self.test.items:,}"
-        )
-        return "\n".join([asked, *table, *self.notes, *map(str, self.doctor)])
+POPULARITY = Baseline(BaselineKind.POPULARITY, "the most popular items, the same for every user")
 
 
 def train_recommender(
@@ -81,43 +41,43 @@ def train_recommender(
     items: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-) -> RecommendationReport:
-    """Trains two towers on all but the last two liked items of each user, and asks for the last.
+) -> Report:
+    """Trains two towers on all but the last two liked items of each user, and evaluates on the last.
 
-    The last liked item but one of each user chooses the weights that are kept.
+    The last but one of each user chooses the weights that are kept.
 
     Args:
-        table: A table of interactions, or such as were read.
+        table: A table of interactions, or interactions that were read.
         recipe: Every setting, with a section `interactions`.
         out: The run folder; a new one, unless `resume`.
-        users: A table of what is known of the users.
-        items: A table of what is known of the items.
-        resume: Whether to go on with the run that is in the folder.
+        users: A table of features of the users.
+        items: A table of features of the items.
+        resume: Whether to resume the run in the folder.
         progress: Whether to show progress in a terminal.
 
     Returns:
-        The figures on the test items; the folder holds them and the model.
+        The report on the last liked items; before training it has the most popular items as a baseline. The
+        folder holds it and the towers (`trine.encoders.load_two_tower`).
 
     Raises:
-        DataError: A table cannot be used, or nobody liked three items.
+        DataError: A table cannot be used, or no user liked three items.
         SettingError: The recipe has no section `interactions`, or a setting does not fit.
         InputError: The folder holds a run already, or none to resume.
     """
     how = recipe.interactions
     if how is None:
         raise SettingError(
-            "the recipe says nothing of interactions; take the recipe recommendation, or give yours a "
-            "section interactions"
+            "the recipe has no section interactions; use the recipe recommendation, or add the section"
         )
     interactions = table
     if not isinstance(interactions, Interactions):
         columns = InteractionColumns(user=how.user, item=how.item, time=how.time, rating=how.rating)
         interactions = read_interactions(table, columns=columns, at_least=how.at_least)  # type: ignore[arg-type]
     parts = leave_last_out(interactions)
-    of_users = (
+    user_features = (
         None if users is None else read_features(users, interactions.users, of="user", only=how.user_features)
     )
-    of_items = (
+    item_features = (
         None if items is None else read_features(items, interactions.items, of="item", only=how.item_features)
     )
     towers = fit_two_tower(
@@ -125,59 +85,55 @@ def train_recommender(
         parts,
         recipe,
         out=out,
-        users=of_users,
-        items=of_items,
+        users=user_features,
+        items=item_features,
         metric=lambda towers: measure_towers(towers, interactions, parts, part="validation").ndcg_at(how.at),
         resume=resume,
         progress=progress,
     )
     run = RunDir(Path(out))
-    report = RecommendationReport(
-        folder=run.path,
-        towers=towers,
-        test=measure_towers(towers, interactions, parts, part="test", resamples=1000),
-        popularity=measure_scores(
-            popularity(interactions, parts), interactions, parts, part="test", resamples=1000
-        ),
-        at=how.at,
-        notes=(
-            *_notes(interactions, parts),
-            *(note for each in (of_users, of_items) if each for note in each.notes),
-        ),
+    test = measure_towers(towers, interactions, parts, part="test", resamples=1000)
+    popular = measure_scores(
+        popularity(interactions, parts), interactions, parts, part="test", resamples=1000
+    )
+    features = (each for each in (user_features, item_features) if each)
+    report = Report(
+        run.path,
+        Path(interactions.source).stem,
+        EvaluatedPart(f"{len(test.users):,} users, the last liked item of each among {test.items:,} items"),
+        Metrics(recommendation=test),
+        Metrics(recommendation=popular),
+        POPULARITY,
+        k=how.at,
         doctor=read_findings(run)[1],
+        notes=(*_notes(interactions, parts), *(note for each in features for note in each.notes)),
     )
     write_json(run.path / HELD_OUT, _record(interactions, parts))
-    figures = {"towers": report.test.to_json(), "popularity": report.popularity.to_json()}
-    write_json(run.path / "metrics.json", {"interactions": str(interactions), **figures})
     liked = int(interactions.liked[parts.train].sum())
-    save(
-        towers,
-        run.model,
-        metrics=report.headline(),
-        trained_on=f"{liked:,} liked items of {interactions.source}",
-    )
+    about = f"{liked:,} liked items of {interactions.source}"
+    write_run(PageContext(run.path.resolve().name, run.path, report, towers, about))
     return report
 
 
 def measure_towers(
     towers: TwoTower, interactions: Interactions, parts: HeldOut, *, part: str = "test", resamples: int = 0
 ) -> Recommendation:
-    """Asks towers for the held-out items of a part; see `trine.evaluation.recommendation`.
+    """Evaluates towers on the held-out items of a part; see `trine.evaluation.recommendation`.
 
     Args:
         towers: The towers.
-        interactions: Who liked what.
-        parts: What is held out.
-        part: `"test"`, where the validation items are known, or `"validation"`.
-        resamples: How often users are drawn again for an interval.
+        interactions: The interactions.
+        parts: The held-out items.
+        part: `"test"`, with the validation items known, or `"validation"`.
+        resamples: The number of bootstrap resamples of users; 0 for no intervals.
 
     Returns:
-        The figures.
+        The metrics.
 
     Raises:
-        SettingError: There is no such part.
+        SettingError: The part is unknown.
     """
-    held_out, seen = _asked(interactions, parts, part)
+    held_out, seen = _held_out(interactions, parts, part)
     return recommendation(
         towers.embed("users"),
         towers.embed("items"),
@@ -196,22 +152,22 @@ def measure_scores(
     part: str = "test",
     resamples: int = 0,
 ) -> Recommendation:
-    """Asks any scores for the held-out items of a part, with the ranking that `measure_towers` has.
+    """Evaluates any scores on the held-out items of a part, ranked as `measure_towers` does.
 
     Args:
-        scores: Larger is better: of each item for each user, or of each item for everybody.
-        interactions: Who liked what.
-        parts: What is held out.
+        scores: Larger is better: of each item for each user, or of each item for all users.
+        interactions: The interactions.
+        parts: The held-out items.
         part: As for `measure_towers`.
         resamples: As for `measure_towers`.
 
     Returns:
-        The figures.
+        The metrics.
 
     Raises:
-        SettingError: There is no such part.
+        SettingError: The part is unknown.
     """
-    held_out, seen = _asked(interactions, parts, part)
+    held_out, seen = _held_out(interactions, parts, part)
     shape = (len(interactions.users), len(interactions.items))
     every = np.broadcast_to(scores, shape)
     return recommendation_from_scores(
@@ -227,18 +183,18 @@ def measure_scores(
 def enrol_items(
     towers: TwoTower, gallery: Gallery, *, metadata: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Enrolment:
-    """Puts the items of towers into a gallery, each an identity of its own, to be searched there.
+    """Enrols the items of towers in a gallery, each as an identity.
 
     Args:
         towers: The towers.
         gallery: A gallery of their fingerprint, dimension and distance.
-        metadata: What to keep with the items, by name; their title is kept besides.
+        metadata: Metadata of the items, by name; their title is added.
 
     Returns:
-        How many were new, replaced and there already.
+        How many were new, replaced and unchanged.
 
     Raises:
-        GalleryError: The gallery is one of other embeddings.
+        GalleryError: The gallery holds embeddings of another model.
     """
     if gallery.binding.fingerprint != towers.fingerprint:
         raise GalleryError(
@@ -261,43 +217,29 @@ def enrol_items(
 
 
 def popularity(interactions: Interactions, parts: HeldOut) -> Float[np.ndarray, " m"]:
-    """Counts by how many users each item was liked in the training part."""
+    """Counts how many users liked each item in the training part."""
     train = parts.train[interactions.liked[parts.train]]
     return np.bincount(interactions.item[train], minlength=len(interactions.items)).astype(np.float64)
 
 
-def _asked(interactions: Interactions, parts: HeldOut, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """What a user is asked for in a part, and what is known then."""
+def _held_out(interactions: Interactions, parts: HeldOut, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """The held-out items of a part, and the items known by then."""
     if part not in ("test", "validation"):
-        raise SettingError(f"part is {part!r}; {nearest(part, ('test', 'validation'))}")
+        raise SettingError(f"unknown part {part!r}; {nearest(part, ('test', 'validation'))}")
     pairs = interactions.pairs
     if part == "validation":
         return pairs[parts.validation], pairs[parts.train]
     return pairs[parts.test], pairs[np.concatenate([parts.train, parts.validation])]
 
 
-def _lines(report: Recommendation, k: int) -> list[tuple[str, float, str]]:
-    figures: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-        (f"HR@{k}", "hit_rate_at", (k,)),
-        (f"NDCG@{k}", "ndcg_at", (k,)),
-        ("MRR", "mrr", ()),
-    )
-    return [
-        (name, float(report.per_query(figure, *rank).mean()), str(report.interval(figure, *rank)))
-        for name, figure, rank in figures
-    ]
-
-
 def _notes(interactions: Interactions, parts: HeldOut) -> list[str]:
     notes = []
     if parts.unasked:
-        notes.append(f"{parts.unasked:,} users liked fewer than three items and were not asked")
+        notes.append(f"{parts.unasked:,} users liked fewer than three items and are not evaluated")
     known = np.bincount(interactions.item[parts.train], minlength=len(interactions.items)) > 0
     new = int((~known[interactions.item[parts.test]]).sum())
     if new:
-        notes.append(
-            f"{new:,} of the items asked for are in no training interaction, and can hardly be found"
-        )
+        notes.append(f"{new:,} of the held-out items are in no training interaction and are hard to find")
     return notes
 
 

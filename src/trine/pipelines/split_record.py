@@ -1,9 +1,10 @@
-"""Which item of a run's data was in which part, and what a part is called."""
+"""Which item of a run's data was in which part."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -12,53 +13,61 @@ import numpy as np
 from trine.data import Dataset
 from trine.data.load_report import count
 from trine.errors import DataError, ModelError, SettingError, nearest
+from trine.pipelines.trained_run import SPLIT, run_folder
+from trine.report import EvaluatedPart
 from trine.shapes import Int64
 
-SPLIT = "split.json"
-
 Part = Literal["auto", "train", "validation", "test", "all"]
-"""Which items of the data to look at; `auto` is the test part of the data a run was trained on."""
+"""A part of the data; `auto` is the test part of the data that a run was trained on, else all of the data."""
 
 
 def check_part(part: str) -> None:
-    """Raises a `SettingError` where there is no such part."""
+    """Raises a `SettingError` for an unknown part."""
     if part not in get_args(Part):
         raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
 
 
-def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.ndarray, " n"], str]:
+def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.ndarray, " n"], EvaluatedPart]:
     """Finds the items of a part of the data that a run was trained on.
 
     Args:
         run: The run folder.
-        dataset: The data; it is taken for the run's own where it holds every item of the run's split,
-            under the same identity.
-        part: Which items; `auto` is the test part of the run's own data, and all items of other data.
+        dataset: The data; it counts as the run's own if it holds every item of the run's split, with the
+            same identity.
+        part: The part; `auto` is the test part of the run's own data, and all items of other data.
 
     Returns:
-        Their positions, ascending, and the part in words.
+        Their positions, ascending, and what they are.
 
     Raises:
         DataError: The data has no such part.
         ModelError: The record of the split is damaged.
     """
-    record = _read_split(run_of(Path(run)))
+    record = _read_split(run_folder(Path(run)))
     names = {key: i for i, key in enumerate(_keys(dataset))}
-    same_data = record is not None and all(key in names for keys in record.values() for key in keys)
-    if part == "all" or (part == "auto" and not same_data):
-        trained = trained_among(run, dataset)
-        leak = f", {trained:,} of them trained on" if trained else ""
-        return np.arange(len(dataset), dtype=np.int64), f"all items{leak}"
-    if record is None or not same_data:
+    own_data = record is not None and all(key in names for keys in record.values() for key in keys)
+    if part == "all" or (part == "auto" and not own_data):
+        positions, words = np.arange(len(dataset), dtype=np.int64), "all items"
+    elif record is None or not own_data:
         raise DataError(
-            f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part of it; "
+            f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part; "
             "use --part all"
         )
-    wanted = "test" if part == "auto" else part
-    positions = np.array(sorted(names[key] for key in record[wanted]), dtype=np.int64)
-    if not len(positions):
-        raise DataError(f"{run} has no {wanted} part: name another one")
-    return positions, f"{wanted} part"
+    else:
+        wanted = "test" if part == "auto" else part
+        words = f"{wanted} part"
+        positions = np.array(sorted(names[key] for key in record[wanted]), dtype=np.int64)
+        if not len(positions):
+            raise DataError(f"the {wanted} part of {run} is empty; choose another --part")
+    trained = trained_among(run, dataset.subset(positions))
+    if trained and words == "all items":
+        words += f", {trained:,} of them trained on"
+    return positions, EvaluatedPart(words, trained)
+
+
+def with_size(part: EvaluatedPart, dataset: Dataset) -> EvaluatedPart:
+    """The part, described with the number of its items and identities."""
+    return replace(part, description=f"{part} ({counted(dataset)})")
 
 
 def trained_among(run: str | Path, dataset: Dataset) -> int:
@@ -66,34 +75,34 @@ def trained_among(run: str | Path, dataset: Dataset) -> int:
 
     Args:
         run: The run folder.
-        dataset: Any items; one is the run's where its name and its identity are.
+        dataset: Any items; one counts as trained on if its name and its identity are in the record.
 
     Raises:
         ModelError: The record of the split is damaged.
     """
-    record = _read_split(run_of(Path(run)))
+    record = _read_split(run_folder(Path(run)))
     trained = set() if record is None else set(record["train"])
-    # A run that learned from judgements knew no identities: its items go by their names alone.
+    # Runs on triplet judgements record items without identities, so compare these by name only.
     return sum(key in trained or (key[0], "") in trained for key in _keys(dataset))
 
 
-def trained_apart(
+def training_items(
     run: str | Path, dataset: Dataset, positions: Int64[np.ndarray, " n"]
 ) -> Int64[np.ndarray, " m"] | None:
-    """Finds the items that a run was trained on, where all of them are in the data.
+    """Finds the items that a run was trained on, to serve as a gallery for others.
 
     Args:
         run: The run folder.
         dataset: The data.
-        positions: The items that are to be recognised by them.
+        positions: The items that are the probes.
 
     Returns:
-        Their positions, ascending; None where some are not there, or are to be recognised themselves.
+        Their positions, ascending; None if some are not in the data, or are probes themselves.
 
     Raises:
         ModelError: The record of the split is damaged.
     """
-    record = _read_split(run_of(Path(run)))
+    record = _read_split(run_folder(Path(run)))
     if record is None:
         return None
     places = {key: i for i, key in enumerate(_keys(dataset))}
@@ -103,15 +112,10 @@ def trained_apart(
     return None if np.isin(trained, positions).any() else trained
 
 
-def run_of(folder: Path) -> Path:
-    """The run that a model folder lies in, where it lies in one; else the folder itself."""
-    return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder
-
-
 def split_record(
     dataset: Dataset, parts: Mapping[str, Int64[np.ndarray, " n"]], *, method: str
 ) -> dict[str, Any]:
-    """The name and identity of every item of every part, as values that JSON knows."""
+    """The name and identity of every item of every part, as JSON values."""
     keys = _keys(dataset)
     items = {part: [keys[i] for i in positions] for part, positions in parts.items()}
     return {"data": dataset.root, "method": method, "parts": items}
@@ -125,7 +129,7 @@ def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
         parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
         return {part: [(str(name), str(identity)) for name, identity in parts[part]] for part in parts}
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged ({error}): delete it to evaluate with --part all") from error
+        raise ModelError(f"{path} is damaged ({error}): delete it and use --part all") from error
 
 
 def _keys(dataset: Dataset) -> list[tuple[str, str]]:
@@ -133,13 +137,13 @@ def _keys(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def has_pair(dataset: Dataset) -> bool:
-    """Says whether there are two items of one identity, and two identities: what figures need."""
+    """Whether there are two items of one identity, and a second identity: what metrics need."""
     counts = np.bincount(dataset.labels, minlength=1)
     return bool((counts >= 2).any() and (counts > 0).sum() >= 2)
 
 
 def counted(dataset: Dataset) -> str:
-    """Puts the size of a data set in words."""
+    """The number of items and identities of a data set, in words."""
     known = ""
     if dataset.identities:
         known = f" of {count(len(np.unique(dataset.labels)), 'identity', 'identities')}"
@@ -147,5 +151,5 @@ def counted(dataset: Dataset) -> str:
 
 
 def name_of(dataset: Dataset) -> str:
-    """A short name of the data: that of its file, its folder, or the built-in one."""
+    """A short name of the data: of its file, its folder, or the built-in one."""
     return Path(dataset.root).stem or "data"

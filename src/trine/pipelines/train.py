@@ -1,41 +1,23 @@
-"""Train, calibrate, evaluate: what `trine train` does."""
+"""Training runs: divide, fit, calibrate, measure, write."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.data import (
-    Dataset,
-    IdentityLists,
-    PairTable,
-    Split,
-    TripletTable,
-    few_of_each,
-    of_identities,
-    read_pairs,
-    split,
-    split_by_folds,
-)
+from trine.data import Dataset, TripletTable, read_pairs
 from trine.distances import Distance
-from trine.encoders import save
-from trine.errors import CalibrationError, SettingError
-from trine.evaluation import calibrate, retrieval
-from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
-from trine.io import write_json
-from trine.pipelines.evaluate import measure, write_report
-from trine.pipelines.mine import triplets_left_out, triplets_of_part
-from trine.pipelines.split_record import SPLIT, counted, has_pair, name_of, split_record
-from trine.report.evaluation_report import Report
-from trine.report.pages import subject_of
+from trine.encoders import Encoder, TwoTower, save
+from trine.errors import CalibrationError
+from trine.evaluation import calibrate
+from trine.pipelines.divide import Division, divide_by_identity, divide_judgements
+from trine.pipelines.measure import measure
+from trine.report import PageContext, Report, shown_items, write_report
 from trine.shapes import Float32, Int64
 from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_findings, with_loss
-
-STRANGERS = "unseen items of seen identities, and unknown identities"
-"""What the open split makes of the test part."""
 
 
 def train_run(
@@ -51,27 +33,26 @@ def train_run(
 ) -> Report:
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
-    Where the recipe sets no validation part apart, the threshold comes from the test part: its items were
-    not trained on either. The clusters at this threshold, and the share of impostor pairs that it accepts,
-    then look better than on other data; no other figure depends on it. Where identities of the test part
-    were trained on, its items are also recognised by their nearest neighbours in the training part.
+    If the recipe has no validation part, the threshold is calibrated on the test part, whose items were not
+    trained on either. Clustering at this threshold and the share of impostor pairs it accepts are then
+    optimistic; no other metric depends on it. If identities of the test part were trained on, its items are
+    also classified by their nearest neighbours in the training part.
 
     Args:
         dataset: Labelled items.
         recipe: Every setting.
         out: The run folder; a new one, unless `resume`.
-        triplets: Learn from these alone, as far as their items are in the training part; None learns
-            from the identities.
-        loss: In place of the recipe's loss; see `fit`.
-        pairs: A list of pairs, as for `evaluate_run`: those of the test part are measured, too, and where the
-            validation part has some, also at the threshold that is best on these. `data.split: folds` divides
-            by its folds.
-        resume: Whether to go on with the run that is in the folder.
+        triplets: Train on these only, as far as their items are in the training part; None trains on
+            identities.
+        loss: A loss to use instead of the recipe's; see `fit`.
+        pairs: A list of pairs, as for `evaluate_run`: its pairs in the test part are measured as well, also
+            at the threshold that is best for those in the validation part. `data.split: folds` divides by
+            its folds.
+        resume: Whether to resume the run in the folder.
         progress: Whether to show progress in a terminal.
 
     Returns:
-        The figures on the test part, in every process of a run by several; the folder holds them, the
-        model and the picture.
+        The report on the test part, in every process of a run by several; the folder holds it and the model.
 
     Raises:
         DataError: The data does not allow the split, or does not suffice for the sampler; the list cannot be
@@ -80,117 +61,121 @@ def train_run(
         InputError: The folder holds a run already, or none to resume, or the loss cannot be used.
     """
     recipe = with_loss(recipe, loss)
-    if recipe.data.identities is not None:
-        dataset = of_identities(dataset, recipe.data.identities)
-    table = None if pairs is None else read_pairs(pairs)
-    parts, words = _divided(dataset, recipe, table)
-    notes = _left_out(dataset, parts)
-    if recipe.data.shots is not None:
-        few = few_of_each(dataset.labels[parts.train], most=recipe.data.shots, seed=recipe.seed)
-        parts, words = replace(parts, train=parts.train[few]), f"{words}, at most {recipe.data.shots} of each"
-    distance, far = recipe.loss.distance, recipe.evaluation.far
-    taught, left_out = (None, 0) if triplets is None else triplets_of_part(triplets, dataset, parts.train)
-    listed = None if table is None else listed_pairs(table, dataset, parts.test)
-    held_out = dataset.subset(parts.validation) if len(parts.validation) else None
-    tested = dataset.subset(parts.test)
+    listed = None if pairs is None else read_pairs(pairs)
+    division = divide_by_identity(dataset, recipe, triplets=triplets, pairs=listed)
+    return _train(division, recipe, out=Path(out), loss=loss, resume=resume, progress=progress)
 
-    def metric(embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float:
-        return retrieval(embeddings, labels, distance=distance).map_at_r
 
-    looked_at = held_out if held_out is not None and has_pair(held_out) else None
+def train_judged(
+    dataset: Dataset,
+    triplets: TripletTable,
+    recipe: Recipe,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    progress: bool = True,
+) -> Report:
+    """Trains on one part of people's triplet judgements, and evaluates on another.
+
+    If the recipe has a validation part, the weights that agree best with it are kept. There is no threshold:
+    judgements say what is more similar, not what is the same.
+
+    Args:
+        dataset: The items; their identities are ignored.
+        triplets: The judgements, by the names of the items.
+        recipe: Every setting. `data.split` is `triplets` (unseen judgements about seen items), `items`
+            (judgements about unseen items), or `auto`, which is `triplets`.
+        out: The run folder; a new one, unless `resume`.
+        resume: Whether to resume the run in the folder.
+        progress: Whether to show progress in a terminal.
+
+    Returns:
+        The report on the test part; the folder holds it, the model, and `triplets.parquet` with the part of
+        each judgement.
+
+    Raises:
+        DataError: A judgement names no item, or the judgements do not allow the split.
+        SettingError: A setting does not fit.
+        InputError: The folder holds a run already, or none to resume.
+
+    Example:
+        >>> import tempfile
+        >>> from trine.data import Vectors
+        >>> from trine.training import load_recipe
+        >>> rows = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)
+        >>> names = tuple(f"shoe {i}" for i in range(12))
+        >>> data = Dataset(Vectors(rows), np.full(12, -1), (), names, root="shoes")
+        >>> d = np.abs(rows[:, None, 0] - rows[None, :, 0])  # people look at the first number only
+        >>> said = [[names[i] for i in t] for t in np.ndindex(12, 12, 12)
+        ...     if len(set(t)) == 3 and d[t[0], t[1]] < d[t[0], t[2]]]
+        >>> judged = TripletTable("people", *zip(*said))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     recipe = load_recipe("judgements", overrides={"training.steps": 30})
+        ...     report = train_judged(data, judged, recipe, out=f"{folder}/run")
+        >>> report.after.triplet_accuracy.accuracy > report.before.triplet_accuracy.accuracy
+        True
+    """
+    division = divide_judgements(dataset, triplets, recipe)
+    return _train(division, recipe, out=Path(out), resume=resume, progress=progress)
+
+
+def _train(
+    division: Division, recipe: Recipe, *, out: Path, loss: Loss | None = None, resume: bool, progress: bool
+) -> Report:
     encoder = fit(
-        dataset.subset(parts.train),
+        division.train,
         recipe,
         out=out,
-        triplets=taught,
-        validation=looked_at,
-        metric=metric if looked_at is not None else None,
+        triplets=division.triplets,
+        validation=division.validation,
+        metric=division.metric,
         loss=loss,
         resume=resume,
         progress=progress,
     )
-    embeddings = encoder.embed(tested)
-    others = None
-    if held_out is not None:
-        within = None if table is None else pairs_within(table, dataset, parts.validation)
-        others = HeldOut(held_out, encoder.embed(held_out), within)
-    rows, items = (embeddings, tested) if others is None else (others.embeddings, others.dataset)
-    encoder.calibration = _calibrated(rows, items, distance=distance, far=far)
-    run, first = RunDir(Path(out)), distributed_context(recipe.training).is_main
+    embed, far = cache(encoder.embed), recipe.evaluation.far
+    if (items := division.calibrate_on) is not None:
+        encoder.calibration = _calibration(embed(items), items.labels, distance=encoder.distance, far=far)
+    first = distributed_context(recipe.training).is_main
     if first:
-        write_json(run.path / SPLIT, split_record(dataset, parts.parts, method=parts.method))
-    unseen = not np.isin(tested.labels, dataset.labels[parts.train]).any()
-    usual = "identities never seen" if unseen else "seen identities, unseen items"
-    how = STRANGERS if parts.method == "open" else usual
-    trained = dataset.subset(parts.train)
-    part = f"test part ({counted(tested)}; {how})"
-    diagnoses = read_findings(run)[1] if first else ()
+        division.write(out)
     report = measure(
         encoder,
-        tested,
-        embeddings,
-        folder=run.path,
-        part=part,
+        division.evaluated,
+        folder=out,
         far=far,
         recipe=recipe,
-        doctor=diagnoses,
-        listed=listed,
-        held_out=others,
-        trained=trained,
+        embed=embed,
+        doctor=read_findings(RunDir(out))[1] if first else (),
     )
-    if left_out:
-        notes += (triplets_left_out(left_out, "training part"),)
-    report = replace(report, notes=(*report.notes, *notes))
-    if not first:
-        return report
-    learned = f"{counted(trained)} of {name_of(dataset)}, split by {words}"
-    write_report(subject_of(encoder, tested, embeddings, report, run=run.path, trained_on=learned))
-    save(encoder, run.model, metrics=report.after.headline(far), trained_on=learned)
+    if first:
+        tested = division.evaluated.items
+        shown = shown_items(tested, embed(tested), report, distance=encoder.distance)
+        write_run(PageContext(out.resolve().name, out, report, encoder, division.trained_on, shown))
     return report
 
 
-def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
-    """What is to be said about items that are in no part."""
-    apart = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
-    if not len(apart):
-        return ()
-    return (f"{counted(dataset.subset(apart))} were left out: no part names them",)
+def write_run(context: PageContext) -> None:
+    """Writes the report and the model of a training run.
 
-
-def _divided(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
-    """The parts, and how they were made in words."""
-    asked = recipe.data
-    if asked.split == "folds":
-        if pairs is None:
-            raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
-        words = f"folds: {', '.join(map(str, asked.test_folds))} for the test"
-        if asked.validation_folds:
-            words += f", {', '.join(map(str, asked.validation_folds))} for validation"
-        parts = split_by_folds(dataset, pairs, test=asked.test_folds, validation=asked.validation_folds)
-        return parts, words
-    if asked.split == "triplets" or asked.split == "items":
-        raise SettingError(
-            f"data.split is {asked.split}, which divides judgements about items without identities; give "
-            "triplets and no identities (train_judged), or set it to auto"
-        )
-    seed = recipe.seed if asked.seed is None else asked.seed
-    parts = split(
-        dataset,
-        method=asked.split,
-        test=asked.test,
-        validation=asked.validation,
-        seed=seed,
-        unknown=asked.unknown_identities,
-        named=IdentityLists(asked.train_identities, asked.validation_identities, asked.test_identities),
+    Args:
+        context: The report with what its page shows.
+    """
+    write_report(context)
+    model: Encoder | TwoTower = context.model
+    save(
+        model,
+        RunDir(context.run).model,
+        metrics=context.report.card,
+        trained_on=context.trained_on,
     )
-    return parts, f"{parts.method}, seed {seed}"
 
 
-def _calibrated(
-    embeddings: Float32[np.ndarray, "n d"], held_out: Dataset, *, distance: Distance, far: float
+def _calibration(
+    embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"], *, distance: Distance, far: float
 ) -> Calibration | None:
-    """The threshold from items not trained on; none where they hold no pair of each kind."""
+    """The threshold from items that were not trained on; None without pairs of both kinds."""
     try:
-        return calibrate(embeddings, held_out.labels, far=far, distance=distance, support="provisional")
+        return calibrate(embeddings, labels, far=far, distance=distance, support="provisional")
     except CalibrationError:
         return None

@@ -1,9 +1,33 @@
 """Reports: what was measured as typed values, their tables, pages and pictures.
 
-Nothing here trains or embeds: a report is filled by `trine.pipelines` and written as JSON, HTML or PNG.
+Nothing here trains or embeds: `trine.pipelines` fills a report, and it is written as JSON, HTML and PNG.
 """
 
+from trine.report.comparison import Comparison
+from trine.report.label_error_report import LabelErrorReport
+from trine.report.metrics import Metrics, TripletCensus
+from trine.report.metrics_table import headline
 from trine.report.overview_png import picture
+from trine.report.pages import PageContext, label_error_page, shown_items
 from trine.report.projection import plane_picture
+from trine.report.report import Baseline, BaselineKind, EvaluatedPart, Report
+from trine.report.write import write_comparison, write_report
 
-__all__ = ["picture", "plane_picture"]
+__all__ = [
+    "Baseline",
+    "BaselineKind",
+    "Comparison",
+    "EvaluatedPart",
+    "LabelErrorReport",
+    "Metrics",
+    "PageContext",
+    "Report",
+    "TripletCensus",
+    "headline",
+    "label_error_page",
+    "picture",
+    "plane_picture",
+    "shown_items",
+    "write_comparison",
+    "write_report",
+]

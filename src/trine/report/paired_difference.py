@@ -1,4 +1,4 @@
-"""The difference of two runs, and its interval over the same draws of identities."""
+"""The difference between two runs on the same items, with its paired bootstrap interval."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from trine.evaluation.intervals import Interval, percentile_interval
-from trine.report.evaluation_report import Metrics
-from trine.report.metrics_table import Headline
+from trine.report.metrics import Metrics
+from trine.report.metrics_table import MetricLine
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much a figure of one run is above that of another.
+    """How much a metric of one run exceeds that of another.
 
     Attributes:
         value: The difference.
-        interval: Its interval; None where the figure has none.
-        larger_is_better: Whether it is better to be above.
+        interval: Its interval; None if the metric has none.
+        larger_is_better: False for error rates.
     """
 
     value: float
@@ -26,39 +26,39 @@ class Difference:
 
     @property
     def better(self) -> bool | None:
-        """Whether the run is better; None where the interval holds 0 or is not known."""
+        """Whether the run is better; None if the interval contains 0 or is not known."""
         if self.interval is None or not (self.interval.low > 0 or self.interval.high < 0):
             return None
         return (self.interval.low > 0) == self.larger_is_better
 
     def to_json(self) -> dict[str, object]:
-        """The difference and the ends of its interval, as values that JSON knows."""
+        """The difference and the ends of its interval, as JSON values."""
         ends = None if self.interval is None else self.interval.to_json()
         return {"difference": self.value, "interval": ends}
 
 
-def difference(line: Headline, first: Metrics, other: Metrics) -> Difference | None:
-    """Subtracts a figure of one run from that of another on the same items.
+def difference(line: MetricLine[Any], first: Metrics, other: Metrics) -> Difference | None:
+    """Subtracts a metric of one run from that of another on the same items.
 
-    Both are computed on the same draws of identities, so what the identities do to both alike falls out of
-    the interval: it is narrower than two intervals side by side suggest.
+    Both are resampled with the same draws of identities. What an identity does to both cancels out, so the
+    interval is narrower than the two separate intervals suggest.
 
     Args:
-        line: Which figure.
-        first: What to subtract.
-        other: What to subtract it from.
+        line: The metric.
+        first: What is subtracted.
+        other: What it is subtracted from.
 
     Returns:
-        The difference; None where a run does not have the figure.
+        The difference; None if a run lacks the metric.
     """
-    values = line.value(first), line.value(other)
-    if values[0] is None or values[1] is None:
+    before, after = line.value(first), line.value(other)
+    if before is None or after is None:
         return None
-    known = line.interval(first) is not None and line.interval(other) is not None
-    interval = _interval(line, getattr(first, line.report), getattr(other, line.report)) if known else None
-    return Difference(values[1] - values[0], interval, line.larger_is_better)
+    return Difference(after - before, _interval(line, first, other), line.larger_is_better)
 
 
-def _interval(line: Headline, first: Any, other: Any) -> Interval:
-    was, now = (report.resampled(line.figure, *line.arguments) for report in (first, other))
+def _interval(line: MetricLine[Any], first: Metrics, other: Metrics) -> Interval | None:
+    if line.interval(first) is None or line.interval(other) is None:
+        return None
+    was, now = (line.resampled(metrics) for metrics in (first, other))
     return percentile_interval(now - was)

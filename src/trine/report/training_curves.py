@@ -84,7 +84,7 @@ def draw_curves(
     agg = require("matplotlib.backends.backend_agg", extra="train")
     figures = require("matplotlib.figure", extra="train")
     words = [line for found in diagnoses for line in textwrap.wrap(str(found), 175)]
-    words = words or ["nothing is wrong that the doctor knows of"]
+    words = words or ["no problems detected"]
     height = 7.2 + 0.2 * len(words)
     figure = figures.Figure(figsize=(14, height), dpi=110, facecolor="white")
     agg.FigureCanvasAgg(figure)

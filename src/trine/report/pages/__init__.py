@@ -1,7 +1,13 @@
-"""The pages of a run: what `trine evaluate` found, and several runs side by side."""
+"""The pages: a report, several reports side by side, and suspicious labels."""
 
-from trine.report.pages.comparison import comparison_page
-from trine.report.pages.context import Subject, subject_of
-from trine.report.pages.evaluation import evaluation_page
+from trine.report.pages.context import PageContext, ShownItems, shown_items
+from trine.report.pages.page import comparison_page, label_error_page, report_page
 
-__all__ = ["Subject", "comparison_page", "evaluation_page", "subject_of"]
+__all__ = [
+    "PageContext",
+    "ShownItems",
+    "comparison_page",
+    "label_error_page",
+    "report_page",
+    "shown_items",
+]

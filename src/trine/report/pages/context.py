@@ -1,85 +1,88 @@
-"""What a page is about: an encoder, the items it was measured on, and what was found."""
+"""What a page shows beside the metrics: the model, and the items it was evaluated on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from trine.data import Dataset
-from trine.encoders import Encoder
-from trine.report.evaluation_report import Report
+from trine.distances import Distance
+from trine.encoders import Encoder, TwoTower
 from trine.report.html import Thumbnails, Tile
+from trine.report.report import Report
 from trine.report.selection import View, view
 from trine.shapes import Bool, Float32
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """An encoder on its page.
+class ShownItems:
+    """The evaluated items.
 
     Attributes:
-        name: What it is called: the name of its run folder.
-        run: That folder.
-        report: What was found.
-        dataset: The items it was measured on.
+        dataset: The items.
         embeddings: One row per item.
-        encoder: What embedded them.
-        trained_on: What it was trained on, in words; empty where that is not known.
-        view: What to show of the items.
+        distance: How embeddings are compared.
+        view: The queries, neighbours and map to show.
+    """
+
+    dataset: Dataset
+    embeddings: Float32[np.ndarray, "n d"]
+    distance: Distance
+    view: View
+
+
+@dataclass(frozen=True, eq=False)
+class PageContext:
+    """A report with what its page and its picture show.
+
+    Attributes:
+        name: The name of the run.
+        run: The run folder.
+        report: What was found.
+        model: What was evaluated.
+        trained_on: What the model was trained on; empty if that is not known.
+        items: The evaluated items; None for recommendations.
     """
 
     name: str
     run: Path
     report: Report
-    dataset: Dataset
-    embeddings: Float32[np.ndarray, "n d"]
-    encoder: Encoder
+    model: Encoder | TwoTower
     trained_on: str
-    view: View
+    items: ShownItems | None = None
 
 
-def subject_of(
-    encoder: Encoder,
-    dataset: Dataset,
-    embeddings: Float32[np.ndarray, "n d"],
-    report: Report,
-    *,
-    run: Path,
-    trained_on: str,
-    name: str | None = None,
-) -> Subject:
-    """Chooses what to show of the items, and puts all together.
+def shown_items(
+    dataset: Dataset, embeddings: Float32[np.ndarray, "n d"], report: Report, *, distance: Distance
+) -> ShownItems:
+    """Chooses which of the evaluated items to show.
 
     Args:
-        encoder: What embedded the items.
         dataset: The items.
         embeddings: One row per item.
         report: What was found.
-        run: The run folder.
-        trained_on: What the encoder was trained on, in words.
-        name: What to call it; the name of the folder where left out.
+        distance: How embeddings are compared.
     """
-    chosen = view(
-        embeddings,
-        dataset.labels,
-        distance=encoder.distance,
-        nearest_is_wrong=nearest_is_wrong(report, len(dataset)),
-    )
-    return Subject(name or run.resolve().name, run, report, dataset, embeddings, encoder, trained_on, chosen)
+    wrong = nearest_is_wrong(report, len(dataset))
+    chosen = view(embeddings, dataset.labels, distance=distance, nearest_is_wrong=wrong)
+    return ShownItems(dataset, embeddings, distance, chosen)
 
 
-def nearest_is_wrong(report: Report, items: int) -> Bool[np.ndarray, " n"]:
-    """For each item whether its nearest neighbour is of another identity; false where it asked for nobody."""
+def nearest_is_wrong(report: Report, items: int) -> Bool[np.ndarray, " n"] | None:
+    """For each item whether its nearest neighbour has another identity; None without identities."""
     retrieval = report.after.retrieval
+    if retrieval is None:
+        return None
     wrong = np.zeros(items, dtype=bool)
     wrong[retrieval.queries] = retrieval.first_ranks > 1
     return wrong
 
 
-class Shelf:
-    """Makes tiles of items, with a picture as long as the page has room for one.
+class TileFactory:
+    """Makes tiles of items, with a thumbnail as long as the page has room for it.
 
     Args:
         dataset: The items.
@@ -93,8 +96,8 @@ class Shelf:
         """Makes the tile of one item.
 
         Args:
-            at: Which item.
-            note: What is said below it.
+            at: The position of the item.
+            note: The text below it.
             mark: `"right"`, `"wrong"` or None.
         """
         data = self._dataset
@@ -102,8 +105,23 @@ class Shelf:
         name = data.identity(at) or item
         about = item if name == item else f"{name}: {item}"
         shown = self._thumbnails.show(data.items[at], about=about) if data.kind == "images" else None
-        said = data.items[at] if data.kind == "texts" else item
-        return Tile(name, said, shown, note, mark)
+        text = data.items[at] if data.kind == "texts" else item
+        return Tile(name, text, shown, note, mark)
+
+    def neighbours(self, query: int, positions: Sequence[int], distances: Sequence[float]) -> list[Tile]:
+        """Makes the tiles of the neighbours of an item, marked right or wrong if identities are known."""
+        data = self._dataset
+        own = data.labels[query]
+        return [
+            self.tile(
+                at, note=distance_note(d), mark=_mark(data.labels[at] == own) if data.identities else None
+            )
+            for at, d in zip(positions, distances, strict=True)
+        ]
+
+
+def _mark(right: bool) -> str:
+    return "right" if right else "wrong"
 
 
 def distance_note(distance: float) -> str:

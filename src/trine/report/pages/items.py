@@ -1,81 +1,105 @@
-"""The items of a page: neighbour rows, the hardest pairs, and the map."""
+"""The items of a page: neighbour rows, contradicted judgements, the hardest pairs, and the map."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from trine.data import Dataset
-from trine.evaluation.hardest import Hardest, HardPairs, hardest_pairs
+from trine.calibration import Calibration
+from trine.evaluation.hardest import HardPairs, hardest_pairs
 from trine.report.html import Markup, Section, element, join, map_chart, neighbour_rows, pair_cards
-from trine.report.pages.context import Shelf, Subject, distance_note
+from trine.report.pages.context import ShownItems, TileFactory, distance_note
+from trine.report.report import Report
 from trine.report.selection import View
 
-PAIRS, NAME = 12, 14
+PAIRS, JUDGEMENTS, NAME = 12, 8, 14
 
 
-def neighbours_section(data: Dataset, view: View, shelf: Shelf) -> Section:
+def neighbours_section(items: ShownItems, tiles: TileFactory) -> Section:
     """Shows queries with their neighbours, right or wrong where identities are known."""
-    rows = []
-    for query, found, distances in zip(
-        view.queries.tolist(), view.neighbours.indices, view.neighbours.distances, strict=True
-    ):
-        own = data.labels[query]
-        tiles = []
-        for at, d in zip(found.tolist(), distances.tolist(), strict=True):
-            mark = ("right" if data.labels[at] == own else "wrong") if data.identities else None
-            tiles.append(shelf.tile(at, note=distance_note(d), mark=mark))
-        rows.append((shelf.tile(query, note="query"), tiles))
-    if not data.identities:
-        lead = "Queries drawn at random, each with its nearest items and their distance."
-        return Section("neighbours", "Nearest neighbours", lead, neighbour_rows(rows))
-    last = (
-        f" The last {view.failing} are ones whose nearest neighbour is wrong."
-        if view.failing > 1
-        else " The last is one whose nearest neighbour is wrong."
-        if view.failing
-        else " No query was drawn whose nearest neighbour is wrong."
-    )
-    lead = (
-        "Queries drawn at random, each with its nearest items and their distance: ✓ is of the query's "
-        f"identity, ✗ is not.{last if len(rows) > view.failing or view.failing == 0 else ''}"
-    )
+    view = items.view
+    rows = [
+        (tiles.tile(query, note="query"), tiles.neighbours(query, found.tolist(), distances.tolist()))
+        for query, found, distances in zip(
+            view.queries.tolist(), view.neighbours.indices, view.neighbours.distances, strict=True
+        )
+    ]
+    lead = "Random queries, each with its nearest items and their distances."
+    if items.dataset.identities:
+        lead = f"{lead[:-1]}: ✓ same identity, ✗ another one.{_failures(view)}"
     return Section("neighbours", "Nearest neighbours", lead, neighbour_rows(rows))
 
 
-def hardest_section(subject: Subject, shelf: Shelf) -> Section:
-    """Shows the pairs on which the encoder fails worst."""
-    data = subject.dataset
-    found = hardest_pairs(subject.embeddings, data.labels, distance=subject.encoder.distance, count=PAIRS)
+def _failures(view: View) -> str:
+    if view.failing == 0:
+        return " The nearest neighbour of every query is right."
+    if view.failing == len(view.queries):
+        return ""
+    last = "row shows a query" if view.failing == 1 else f"{view.failing} rows show queries"
+    return f" The last {last} whose nearest neighbour is wrong."
+
+
+def contradicted_section(report: Report, tiles: TileFactory) -> Section | None:
+    """Shows the judgements that the encoder contradicts most; None if judgements are not all there is."""
+    found = report.after.triplet_accuracy
+    if found is None or report.after.retrieval is not None:
+        return None
+    order = np.argsort(found.margins, kind="stable")
+    wrong = order[found.margins[order] <= 0]
+    # One of each anchor: otherwise a single item could fill the page.
+    first = np.sort(np.unique(found.triplets[wrong, 0], return_index=True)[1])[:JUDGEMENTS]
+    if not len(first):
+        return None
+    rows = []
+    for at in wrong[first].tolist():
+        anchor, positive, negative = found.triplets[at].tolist()
+        farther = distance_note(-float(found.margins[at]))
+        pair = [
+            tiles.tile(positive, note=f"positive: {farther} farther"),
+            tiles.tile(negative, note="negative"),
+        ]
+        rows.append((tiles.tile(anchor, note="anchor"), pair))
+    lead = "The judgements that the encoder contradicts most, one per anchor: either may be wrong."
+    return Section("missed", "Contradicted judgements", lead, neighbour_rows(rows))
+
+
+def hardest_section(items: ShownItems, calibration: Calibration | None, tiles: TileFactory) -> Section | None:
+    """Shows the pairs on which the encoder fails worst; None without identities."""
+    data = items.dataset
+    if not data.identities:
+        return None
+    found = hardest_pairs(items.embeddings, data.labels, distance=items.distance, count=PAIRS)
+    sampled = f" Searched among {found.anchors:,} random items." if found.sampled else ""
+    lead = f"Check these for wrong labels first: one thing with two names, or two with one name.{sampled}"
     body = join(
-        element("h3", "Two identities, nearest to each other"),
-        _cards(found.negatives, subject, shelf, same=False),
-        element("h3", "One identity, farthest apart"),
-        _cards(found.positives, subject, shelf, same=True),
+        element("h3", "Different identities, smallest distance"),
+        _cards(found.negatives, data.names, calibration, tiles, same=False),
+        element("h3", "Same identity, largest distance"),
+        _cards(found.positives, data.names, calibration, tiles, same=True),
     )
-    return Section("hardest", "Hardest pairs", _hardest_lead(found), body)
+    return Section("hardest", "Hardest pairs", lead, body)
 
 
-def map_section(data: Dataset, view: View) -> Section:
+def map_section(items: ShownItems) -> Section:
     """Shows the 2-D map."""
+    data, view = items.dataset, items.view
     present, kinds = np.unique(data.labels[view.shown], return_inverse=True)
     names = [data.identities[label] if data.identities else "" for label in present.tolist()]
-    of = f" of {len(data):,}, drawn at random" if len(view.shown) < len(data) else ""
+    of = f" of {len(data):,}, chosen at random" if len(view.shown) < len(data) else ""
     count = f"{len(view.shown):,} items{of}"
     if data.identities:
-        coloured, pointed = f", in the colours of {len(present):,} identities", "an identity's name"
+        coloured, pointed = f", coloured by identity ({len(present):,})", "its identity"
     else:
-        coloured, pointed = "", "an item's name"
+        coloured, pointed = "", "its name"
         names, kinds = [data.names[at] for at in view.shown], np.arange(len(view.shown))
     if view.projected:
         lead = (
-            f"{count}, laid out by t-SNE{coloured}: items that lie together are near each other in the "
-            f"embedding; the distance between groups says little. The pointer shows {pointed}."
+            f"t-SNE of {count}{coloured}. Items close together are close in the embedding; distances between "
+            f"groups mean little. Point at an item to see {pointed}."
         )
     else:
-        lead = (
-            f"{count}{coloured}: the embedding has two numbers, and this is where they place each item, in "
-            f"one scale. The pointer shows {pointed}."
-        )
+        lead = f"The 2-D embeddings of {count}{coloured}, at one scale. Point at an item to see {pointed}."
     chart = map_chart(
         view.points,
         kinds.astype(np.int64),
@@ -86,26 +110,19 @@ def map_section(data: Dataset, view: View) -> Section:
     return Section("map", "Map", lead, element("div", chart, class_="card"))
 
 
-def _cards(pairs: HardPairs, subject: Subject, shelf: Shelf, *, same: bool) -> Markup:
-    names, known = subject.dataset.names, subject.report.calibration
+def _cards(
+    pairs: HardPairs, names: Sequence[str], calibration: Calibration | None, tiles: TileFactory, *, same: bool
+) -> Markup:
     cards = []
     for a, b, d in zip(pairs.first.tolist(), pairs.second.tolist(), pairs.distances.tolist(), strict=True):
         said = join(f"distance {distance_note(d)}")
-        if known is not None:
-            accepted = known.accepts(d)
+        if calibration is not None:
+            accepted = calibration.accepts(d)
             sign, kind = ("✓", "right") if accepted == same else ("✗", "wrong")
             verdict = "accepted" if accepted else "rejected"
             said = join(said, ": ", element("span", f"{sign} {verdict}", class_=f"verdict {kind}"))
-        cards.append((shelf.tile(a, note=_tail(names[a])), shelf.tile(b, note=_tail(names[b])), said))
+        cards.append((tiles.tile(a, note=_tail(names[a])), tiles.tile(b, note=_tail(names[b])), said))
     return pair_cards(cards)
-
-
-def _hardest_lead(found: Hardest) -> str:
-    asked = f" Looked for around {found.anchors:,} items drawn at random." if found.sampled else ""
-    return (
-        "The first place to look for wrong labels: what seems to be one thing under two names, and two "
-        f"things under one name.{asked}"
-    )
 
 
 def _tail(name: str) -> str:

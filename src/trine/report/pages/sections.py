@@ -1,78 +1,113 @@
-"""The tables of a page: figures with their intervals, identities, the census, and the model's card."""
+"""The tables of a page: metrics with their intervals, identities, the census of triplets, the model."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-from trine.encoders import Encoder
+from trine.encoders import Encoder, TwoTower
 from trine.evaluation import Retrieval
 from trine.neighbours import nearest_neighbours
-from trine.report.evaluation_report import Measured, Report, sized
+from trine.report.comparison import Comparison
 from trine.report.html import Child, Markup, Section, element, facts, figure, join, range_bar, table
-from trine.report.metrics_table import Headline, long_lines
-from trine.report.pages.context import Subject
-from trine.training import Diagnosis
+from trine.report.metrics_table import MetricLine
+from trine.report.pages.context import PageContext, ShownItems
+from trine.report.paired_difference import Difference
+from trine.report.report import Report
 
+INTERVALS = "Intervals are 95 % bootstrap confidence intervals (identities resampled)."
 IDENTITIES, ASKED, AMONG = 12, 2000, 10
 
 
-def figures_section(subject: Subject) -> Section:
-    """Shows every figure with its interval, and what it was before training."""
-    report = subject.report
-    before = report.before
-    rows: list[list[Child] | str] = []
-    for name, lines in long_lines(report.far).items():
-        measured = getattr(report.after, name)
-        if measured is None:
-            continue
-        rows.append(protocol_words(measured))
-        for line in lines:
-            value, interval = line.value(report.after), line.interval(report.after)
-            if value is None:
-                continue
-            was = None if before is None else line.value(before)
-            ends = (None, None) if interval is None else (interval.low, interval.high)
-            bar = range_bar(value, *ends, before=was)
-            row: list[Child] = [named(line), bar, figure(value, interval)]
-            if before is not None:
-                row.append(figure(was, line.interval(before)))
-            rows.append(row)
-    head = ["figure", "0 to 1", "after training, 95 % interval"]
-    lead = (
-        "Intervals come from drawing identities again: how far the figure could be off, had others been met."
-    )
-    if before is not None:
+def metrics_section(report: Report) -> Section:
+    """Shows every metric with its interval, and its value before training."""
+    after, before = report.after, report.before
+
+    def cells(line: MetricLine[Any]) -> list[Child]:
+        value, interval = line.value(after), line.interval(after)
+        was = None if before is None else line.value(before)
+        ends = (None, None) if interval is None else (interval.low, interval.high)
+        row: list[Child] = [range_bar(value or 0.0, *ends, before=was), figure(value, interval)]
+        return row if before is None else [*row, figure(was, line.interval(before))]
+
+    head = ["metric", "0 to 1", "after training"]
+    leads = [INTERVALS]
+    if report.after.retrieval is None and report.after.triplet_accuracy is not None:
+        leads = [
+            "The share of judgements whose positive is nearer to the anchor than the negative; chance is "
+            "0.5. The interval is a 95 % bootstrap confidence interval (anchors resampled).",
+            f"{report.consistency_sentence()}.",
+        ]
+    if report.after.recommendation is not None:
+        leads = ["Intervals are 95 % bootstrap confidence intervals (users resampled)."]
+    if before is not None and report.baseline is not None:
         head.append("before")
-        lead += f" Before training: {report.before_is} (the ring on the bar)."
-    return Section("figures", "Metrics", lead, table(head, rows, words=2))
+        leads.append(f"Before training: {report.baseline.description} (the ring on the bar).")
+    return Section("metrics", "Metrics", " ".join(leads), table(head, _metric_rows(report, cells), words=2))
 
 
-def protocol_words(measured: Measured) -> str:
-    """Names a protocol, and says how many queries or pairs stand behind it."""
-    name, _, how = measured.protocol.partition(": ")
-    return f"{name.capitalize()}: {how}; {sized(measured)}"
+def comparison_metrics_section(comparison: Comparison) -> Section:
+    """Shows every metric of several runs, and the differences from the first one."""
+    first, *others = comparison.reports
+    reports = comparison.reports.values()
+
+    def cells(line: MetricLine[Any]) -> list[Child]:
+        values = [figure(line.value(report.after), line.interval(report.after)) for report in reports]
+        return [*values, *(_difference(comparison.differences[other].get(line.key)) for other in others)]
+
+    head = ["metric", *comparison.reports, *(f"{other} minus {first}" for other in others)]
+    lead = (
+        f"{INTERVALS} Differences are paired: both runs are resampled with the same draws. A run is better "
+        "(▲) or worse (▼) if that interval excludes 0, even where the two separate intervals overlap."
+    )
+    rows = _metric_rows(comparison.reports[first], cells)
+    return Section("metrics", "Metrics", lead, table(head, rows))
 
 
-def named(line: Headline) -> Child:
-    """The name of a line, with what is not expected of it."""
+def _metric_rows(report: Report, cells: Callable[[MetricLine[Any]], list[Child]]) -> list[list[Child] | str]:
+    """One row for each metric that a report has, below the title of its protocol."""
+    rows: list[list[Child] | str] = []
+    for group in report.groups:
+        title = group.title(report.after)
+        if title is not None:
+            rows.append(title)
+            rows += [
+                [_named(line), *cells(line)] for line in group.lines if line.value(report.after) is not None
+            ]
+    return rows
+
+
+def _named(line: MetricLine[Any]) -> Child:
     if line.larger_is_better:
         return line.name
     return join(line.name, " ", element("small", "smaller is better"))
 
 
-def identities_section(subject: Subject) -> Section | None:
-    """Shows the identities that the encoder does worst on, and whom it takes them for."""
-    data, retrieval = subject.dataset, subject.report.after.retrieval
+def _difference(found: Difference | None) -> Markup:
+    if found is None:
+        return figure(None)
+    written = figure(found.value, found.interval, signed=True)
+    if found.better is None:
+        return written
+    sign, kind, word = ("▲", "right", "better") if found.better else ("▼", "wrong", "worse")
+    mark = element("span", sign, class_=f"verdict {kind}", role="img", aria_label=word, title=word)
+    return join(mark, " ", written)
+
+
+def identities_section(report: Report, items: ShownItems) -> Section | None:
+    """Shows the identities with the worst metrics and what they are confused with; None below two."""
+    data, retrieval = items.dataset, report.after.retrieval
+    if retrieval is None:
+        return None
     names, sizes, means = _by_identity(retrieval, data.labels)
     if len(names) < 2:
         return None
     order = np.argsort(means["MAP@R"], kind="stable")[:IDENTITIES]
-    confused = _confused_with(subject, names[order])
+    confused = _confused_with(items, names[order])
     rows = [
         [
             data.identities[names[at]],
@@ -82,14 +117,14 @@ def identities_section(subject: Subject) -> Section | None:
         ]
         for at in order.tolist()
     ]
-    more = f", the worst {len(order)} of {len(names):,}" if len(order) < len(names) else ""
+    more = f": the worst {len(order)} of {len(names):,}" if len(order) < len(names) else ""
     return Section(
         "identities",
         "Identities",
-        f"By MAP@R{more}. An identity far below the others may hold wrong labels, or items of another kind. "
-        "In its place: who stands most often where itself should, among the nearest R of its items (R the "
-        "number of its other items, at most 10).",
-        table(["identity", "most often in its place", "items", *means], rows, words=2),
+        f"Sorted by MAP@R{more}. An identity far below the others may hold wrong labels or items of another "
+        "kind. Confused with: the other identity that is most frequent among the nearest R of its items (R "
+        "is the number of its other items, at most 10).",
+        table(["identity", "confused with", "items", *means], rows, words=2),
     )
 
 
@@ -99,18 +134,18 @@ def census_card(report: Report) -> Markup | None:
     if counted is None or not counted.census.triplets:
         return None
     census = counted.census
-    of = f"{counted.items:,} items drawn at random" if counted.sampled else f"all {counted.items:,} items"
+    of = f"{counted.items:,} random items" if counted.sampled else f"all {counted.items:,} items"
     rows: list[list[Child] | str] = [
         [name, meaning, f"{count:,}", f"{count / census.triplets:.2%}"]
         for name, meaning, count in (
             ("easy", "d(a,n) ≥ d(a,p) + α", census.easy),
             ("semi-hard", "d(a,p) < d(a,n) < d(a,p) + α", census.semihard),
             ("hard", "d(a,n) ≤ d(a,p)", census.hard),
-            ("active", "loss above 0", census.active),
+            ("active", "loss > 0", census.active),
         )
     ]
     lead = (
-        f"All {census.triplets:,} triplets among {of} (not those of training batches), at margin "
+        f"All {census.triplets:,} triplets of {of} (not of training batches) at margin "
         f"α = {counted.margin:g}. Mean distance of positives {census.mean_positive_distance:.3f}, of "
         f"negatives {census.mean_negative_distance:.3f}."
     )
@@ -118,49 +153,38 @@ def census_card(report: Report) -> Markup | None:
     return join(element("h3", "Triplets"), element("p", lead), table(head, rows, words=2))
 
 
-def card_section(subject: Subject) -> Section:
+def model_section(context: PageContext) -> Section:
     """Shows what the model is."""
-    return Section("model", "Model", "", model_of(subject))
+    return Section("model", "Model", "", model_facts(context))
 
 
-def model_of(subject: Subject) -> Markup:
-    """Lists what a subject's model is; see `model_facts`."""
-    report = subject.report
-    return model_facts(
-        subject.encoder,
-        run=subject.run,
-        trained_on=subject.trained_on,
-        threshold=report.threshold_sentence() or "none: the model is not calibrated",
-        doctor=report.doctor,
-    )
-
-
-def model_facts(
-    encoder: Encoder, *, run: Path, trained_on: str, threshold: str, doctor: Sequence[Diagnosis]
-) -> Markup:
-    """Lists what a model is and what its threshold rests on.
-
-    Args:
-        encoder: The model.
-        run: Its run folder.
-        trained_on: What it was trained on, in words.
-        threshold: Its threshold, in words.
-        doctor: What was wrong with its training.
-    """
-    settings = encoder.settings
-    shape = "×".join(map(str, settings.shape))
-    length = ", of length 1" if settings.normalise else ""
+def model_facts(context: PageContext) -> Markup:
+    """Lists what a model is and what its threshold is based on."""
+    model, report = context.model, context.report
     entries: list[tuple[str, Child]] = [
-        ("folder", element("code", str(run))),
-        ("trained on", trained_on or "not known"),
-        ("network", f"{settings.network}, for {settings.kind} of shape {shape}"),
-        ("embedding", f"{settings.dimension} numbers{length}"),
-        ("distance", f"{settings.distance.replace('_', ' ')} (smaller is closer)"),
-        ("threshold", threshold),
-        ("fingerprint", element("code", encoder.fingerprint)),
+        ("folder", element("code", str(context.run))),
+        ("trained on", context.trained_on or "unknown"),
+        ("network", _network(model)),
+        ("embedding", f"{model.settings.dimension} dimensions{', unit length' * model.settings.normalise}"),
+        ("distance", f"{model.distance.replace('_', ' ')} (smaller is closer)"),
     ]
-    entries += [("doctor", str(found)) for found in doctor]
-    return facts(entries)
+    if isinstance(model, Encoder):
+        entries.append(("threshold", _threshold(report)))
+    entries.append(("fingerprint", element("code", model.fingerprint)))
+    return facts([*entries, *(("doctor", str(found)) for found in report.doctor)])
+
+
+def _network(model: Encoder | TwoTower) -> str:
+    if isinstance(model, Encoder):
+        settings = model.settings
+        return f"{settings.network}, for {settings.kind} of shape {'×'.join(map(str, settings.shape))}"
+    return f"two towers: {len(model.settings.users):,} users, {len(model.settings.items):,} items"
+
+
+def _threshold(report: Report) -> str:
+    if report.after.retrieval is None:
+        return "none: triplet judgements compare similarities, they do not say what is the same"
+    return report.threshold_sentence() or "none: the model is not calibrated"
 
 
 def _by_identity(
@@ -179,17 +203,17 @@ def _by_identity(
     return names, sizes, means
 
 
-def _confused_with(subject: Subject, identities: np.ndarray) -> dict[int, Markup]:
-    """For some identities, the one that most often stands among the nearest of their items in their place."""
-    data = subject.dataset
+def _confused_with(items: ShownItems, identities: np.ndarray) -> dict[int, Markup]:
+    """For some identities, the other identity that is most frequent among the nearest of their items."""
+    data = items.dataset
     asked = np.flatnonzero(np.isin(data.labels, identities))[:ASKED]
-    rows = torch.from_numpy(subject.embeddings)
+    rows = torch.from_numpy(items.embeddings)
     others = np.bincount(data.labels)[data.labels[asked]] - 1
     found = nearest_neighbours(
         rows[torch.from_numpy(asked)],
         rows,
         k=int(min(max(others.max(), 1), AMONG)),
-        distance=subject.encoder.distance,
+        distance=items.distance,
         exclude=asked,
     )
     taken: dict[int, Counter[int]] = {}

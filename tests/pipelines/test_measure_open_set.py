@@ -63,13 +63,13 @@ def test_a_run_says_how_well_strangers_are_told_from_the_known(data, run):
 
 def test_the_figures_stand_in_the_table_in_json_and_on_the_page(run):
     folder, report = run
-    assert "among strangers: DIR at FPIR 1 %" in str(report)
+    assert "open set: DIR at FPIR 1 %" in str(report)
     assert "unseen items of seen identities, and unknown identities" in str(report)
     held = json.loads((folder / "metrics.json").read_text())
     for when in ("before_training", "after_training"):
         assert set(held[when]["open_set"]["dir_at_fpir"]) == {"0.01", "0.05", "0.1"}
     page = (folder / "report.html").read_text()
-    assert "15 probes of 3 known identities and 40 strangers, 45 items enrolled" in page
+    assert "15 probes of 3 known identities and 40 of unknown ones, 45 items enrolled" in page
     assert "DIR at FPIR 5 %" in page
 
 
@@ -106,5 +106,5 @@ def test_items_that_are_too_many_to_learn_from_are_in_a_part(data, tmp_path):
     report = train_run(data, load_recipe(overrides=QUICK | few), out=tmp_path / "run", progress=False)
     parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
     assert len(parts["train"]) == 20
-    assert "at most 4 of each" in (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "at most 4 per identity" in (tmp_path / "run" / "model" / "README.md").read_text()
     assert not any("left out" in note for note in report.notes)

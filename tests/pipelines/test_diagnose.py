@@ -79,7 +79,7 @@ def test_a_run_that_was_broken_off_is_examined(run: Path) -> None:
     shutil.rmtree(run / "model")
     assert str(examine(run)).splitlines()[0].endswith("71 of 150 steps")
     (run / "metrics.csv").write_text(lines[0] + "\n")
-    assert "no step is logged yet" in str(examine(run))
+    assert "no step logged yet" in str(examine(run))
 
 
 def test_suspicions_are_told_even_where_they_are_few(run: Path) -> None:
@@ -87,7 +87,7 @@ def test_suspicions_are_told_even_where_they_are_few(run: Path) -> None:
     suspect = {"item": "row 4", "identity": "id 1", "looks_like": "id 2", "suspicion": 0.8}
     noise = {"name": "label noise", "step": 40, "sentence": "look at row 4"}
     (run / "doctor.json").write_text(json.dumps({**content, "suspects": [suspect]}))
-    assert str(examine(run)).endswith("labels worth a look: row 4 (id 1, looks like id 2)")
+    assert str(examine(run)).endswith("suspicious labels: row 4 (id 1, looks like id 2)")
     (run / "doctor.json").write_text(json.dumps({**content, "diagnoses": [noise], "suspects": [suspect]}))
     assert [found.name for found in examine(run).diagnoses] == ["label noise", "collapsed"]
 

@@ -53,8 +53,8 @@ def run(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_measures_across_cameras_pixels_beside(run: Path, people: Path) -> None:
     figures = json.loads((run / "metrics.json").read_text())
-    assert figures["part"] == "test part (27 items of 5 identities; identities never seen)"
-    assert figures["notes"] == ["6 items of 1 identity were left out: no part names them"]
+    assert figures["part"] == "test part (27 items of 5 identities; unseen identities)"
+    assert figures["notes"] == ["left out 6 items of 1 identity that no part names"]
     for when in ("before_training", "after_training"):
         told = figures[when]["identification"]
         assert told["probes"] == 24
@@ -64,7 +64,7 @@ def test_a_run_measures_across_cameras_pixels_beside(run: Path, people: Path) ->
     assert {who for _, who in parts["train"]} == {f"{i:04}" for i in range(1, 7)}
     assert {who for _, who in parts["test"]} == {f"{i:04}" for i in range(8, 13)}
     again = evaluate_run(run, load(people, pattern=PATTERN)[0])
-    assert again.part.startswith("test part (27 items")
+    assert str(again.part).startswith("test part (27 items")
     assert again.after.to_json()["identification"] == figures["after_training"]["identification"]
 
 

@@ -16,8 +16,9 @@ from trine.cli import main
 from trine.data import Dataset, TripletTable, Vectors, load_unlabelled, read_triplets
 from trine.encoders import load as load_encoder
 from trine.errors import DataError, ModelError, SettingError
-from trine.evaluation import triplet_accuracy
+from trine.evaluation import TripletAccuracy, triplet_accuracy
 from trine.pipelines import evaluate_judged, evaluate_run, train_judged, train_run
+from trine.report import Report
 from trine.training import RunDir, load_recipe, read_metrics
 
 ITEMS, FAST = 20, ["training.steps=40", "training.threads=1"]
@@ -53,6 +54,11 @@ def trained(shoes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["--triplets", str(shoes / "judged.csv"), "--recipe", "judgements", "--out", str(run)]
     assert main(["train", str(shoes / "shoes.csv"), *words, "--set", *FAST]) == 0
     return run
+
+
+def judgements(report: Report) -> TripletAccuracy:
+    assert report.after.triplet_accuracy is not None
+    return report.after.triplet_accuracy
 
 
 def answered(capsys: pytest.CaptureFixture[str], *words: object, code: int = 0) -> str:
@@ -96,7 +102,7 @@ def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None
         for part in ("train", "validation", "test")
     }
     assert len(set.union(*asked.values())) == sum(map(len, asked.values()))
-    given = found["judgements_given"]
+    given = found["triplet_judgements"]
     everything = triplet_accuracy(np.zeros((ITEMS, 1)), listed, resamples=0)
     assert (given["triplets"], given["contradictions"]) == (2500, everything.contradictions)
     assert given["duplicates"] == everything.duplicates > 0
@@ -124,16 +130,21 @@ def test_it_is_evaluated_on_its_own_test_part_and_on_others(
     data, _ = load_unlabelled(items)
     table = read_triplets(judged)
     sizes = {
-        part: len(evaluate_judged(trained, data, table, part=part, out=tmp_path / part).after.margins)
+        part: len(
+            evaluate_judged(
+                trained, data, table, part=part, out=tmp_path / part
+            ).after.triplet_accuracy.margins
+        )
         for part in ("train", "validation", "test")
     }
     assert sum(sizes.values()) == 2500
     everything = evaluate_judged(trained, data, table, part="all", out=tmp_path / "all")
-    assert everything.part == f"all 2,500 judgements of 20 items, {sizes['train']:,} of them trained on"
+    assert str(everything.part) == f"all 2,500 judgements of 20 items, {sizes['train']:,} of them trained on"
+    assert everything.part.trained_on == sizes["train"]
 
     few = TripletTable("few", table.anchor[:50], table.positive[:50], table.negative[:50])
     other = evaluate_judged(trained, data, few, out=tmp_path / "few")
-    assert len(other.after.margins) == 50
+    assert len(judgements(other).margins) == 50
     with pytest.raises(DataError, match=r"these judgements of shoes are not those that .* use --part all"):
         evaluate_judged(trained, data, few, part="test")
     with pytest.raises(SettingError, match=r"unknown part 'tset': did you mean 'test'"):
@@ -152,16 +163,16 @@ def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
     for row in kept:
         own = {name for name, _ in parts[row["part"]]}
         assert {row["anchor"], row["positive"], row["negative"]} <= own
-    assert report.part.endswith("of 6 items never seen)")
-    assert f"{2500 - len(kept):,} judgements were left out: they mix items of several parts" in str(report)
+    assert str(report.part).endswith("of 6 items unseen)")
+    assert f"left out {2500 - len(kept):,} judgements about items of several parts" in str(report)
     # Other judgements of the same items: some of these were trained on.
     known = {name for name, _ in parts["train"]}
     listed = zip(table.anchor, table.positive, table.negative, strict=True)
     mixed = [row for row in listed if not set(row) <= known]
     few = TripletTable("few", *zip(*mixed, strict=True))
-    assert "10 of these items trained on" in evaluate_judged(tmp_path / "run", data, few).part
+    assert "10 of their items trained on" in str(evaluate_judged(tmp_path / "run", data, few).part)
     again = train_judged(data, table, recipe, out=tmp_path / "again", progress=False)
-    assert again.after.accuracy == report.after.accuracy
+    assert judgements(again).accuracy == judgements(report).accuracy
 
 
 def test_a_run_goes_on_where_it_stopped(
@@ -184,13 +195,13 @@ def test_a_run_with_identities_counts_judgements_too(tmp_path: Path) -> None:
     agreement = report.after.triplet_accuracy
     assert agreement is not None
     left_out = 200 - len(agreement.margins)
-    assert f"{left_out:,} triplets were left out: they name items outside the test part" in report.notes
+    assert f"left out {left_out:,} triplets with items outside the test part" in report.notes
     assert report.to_json()["after_training"]["triplet_accuracy"]["accuracy"] == agreement.accuracy  # type: ignore[index]
-    assert "judged: triplet accuracy" in str(report)
+    assert "triplet judgements: triplet accuracy" in str(report)
     assert "riplet accuracy" in (report.folder / "report.html").read_text(encoding="utf-8")
     plain = evaluate_run(tmp_path / "run", data)
     assert plain.after.triplet_accuracy is None
-    assert "judged" not in str(plain)
+    assert "triplet accuracy" not in str(plain)
 
 
 def test_what_does_not_go_together(
@@ -200,13 +211,13 @@ def test_what_does_not_go_together(
     refused = lambda *words: answered(capsys, *words, code=2)  # noqa: E731
     train = ("train", items, "--triplets", judged, "--out", out)
     said = refused(*train, "--set", "data.split=identity")
-    assert "data.split is identity, and judgements say nothing of identities" in said
+    assert "data.split is identity, which needs identities" in said
     assert "data.test 0.7 and data.validation 0.3 leave nothing" in refused(
         *train, "--set", "data.test=0.7", "data.validation=0.3"
     )
     evaluate = ("evaluate", trained, items, "--triplets", judged)
     assert "--calibrate needs identities" in refused(*evaluate, "--calibrate")
-    assert "--triplets counts the judgements that one run agrees with" in refused(
+    assert "--triplets evaluates one run" in refused(
         "evaluate", trained, trained, items, "--triplets", judged
     )
     wrong = tmp_path / "wrong.csv"
@@ -216,7 +227,7 @@ def test_what_does_not_go_together(
     )
     assert not out.exists()
     labelled = rows([4] * 4, spread=0.5)
-    with pytest.raises(SettingError, match=r"data.split is items, which divides judgements about items"):
+    with pytest.raises(SettingError, match=r"data.split is items, which divides triplet judgements"):
         train_run(labelled, load_recipe(None, overrides={"data.split": "items"}), out=out)
 
 
@@ -260,4 +271,4 @@ def test_identities_are_not_looked_at(tmp_path: Path) -> None:
     one = train_judged(data, table, recipe, out=tmp_path / "one", progress=False)
     bare = Dataset(data.items, np.full(15, -1), (), data.names, root=data.root)
     other = train_judged(bare, table, recipe, out=tmp_path / "other", progress=False)
-    assert one.after.accuracy == other.after.accuracy
+    assert judgements(one).accuracy == judgements(other).accuracy

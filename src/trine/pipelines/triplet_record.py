@@ -1,4 +1,4 @@
-"""Which judgement was in which part of a run, kept as a table to be looked at and learned from again."""
+"""Which triplet judgement of a run was in which part, as a table that can be read and trained on again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from trine.data.sources.triplets import COLUMNS
 from trine.data.table_file import TableFile
 from trine.errors import DataError, ModelError, require
 from trine.io import output_file
-from trine.pipelines.split_record import Part, name_of, run_of, trained_among
+from trine.pipelines.split_record import Part, name_of, trained_among
+from trine.pipelines.trained_run import run_folder
+from trine.report import EvaluatedPart
 from trine.shapes import Int64
 
 TABLE = "triplets.parquet"
 PARTS = ("train", "validation", "test")
 
 
-def told(triplets: Int64[np.ndarray, "t 3"]) -> str:
-    """Puts judgements in words."""
+def counted_judgements(triplets: Int64[np.ndarray, "t 3"]) -> str:
+    """The number of judgements and of their items, in words."""
     return f"{len(triplets):,} judgements of {len(np.unique(triplets)):,} items"
 
 
@@ -28,7 +30,7 @@ def write_judgements(run: Path, dataset: Dataset, parts: TripletSplit) -> None:
 
     Args:
         run: The run folder.
-        dataset: The items, which the triplets of the parts are positions among.
+        dataset: The items that the triplets are positions of.
         parts: The judgements.
 
     Raises:
@@ -47,24 +49,24 @@ def write_judgements(run: Path, dataset: Dataset, parts: TripletSplit) -> None:
 
 def judged_part(
     run: str | Path, dataset: Dataset, triplets: Int64[np.ndarray, "t 3"], part: Part
-) -> tuple[Int64[np.ndarray, "t 3"], str]:
+) -> tuple[Int64[np.ndarray, "t 3"], EvaluatedPart]:
     """Finds the judgements of a part of those that a run was trained on.
 
     Args:
         run: The run folder.
         dataset: The items.
-        triplets: The judgements that are given, as positions among the items. They are taken for the run's
-            own where they answer every question that the run's answer.
-        part: Which of them; `auto` is the test part of the run's own, and all of others.
+        triplets: The given judgements, as positions among the items. They count as the run's own if they
+            answer every question that the run's judgements answer.
+        part: The part; `auto` is the test part of the run's own judgements, and all of others.
 
     Returns:
-        The judgements, and the part in words.
+        The judgements, and what they are.
 
     Raises:
         DataError: There is no such part.
         ModelError: The record of the judgements is damaged.
     """
-    recorded, kind = _recorded(run_of(Path(run)), dataset)
+    recorded, kind = _recorded(run_folder(Path(run)), dataset)
     asked = question_numbers(np.concatenate([recorded, triplets]))
     before, now = asked[: len(recorded)], asked[len(recorded) :]
     part_at = np.full(int(asked.max(initial=-1)) + 1, -1, dtype=np.int64)
@@ -74,22 +76,24 @@ def judged_part(
         known = int((part_at[now] == 0).sum())
         items = trained_among(run, dataset.subset(np.unique(triplets)))
         leaks = [f"{known:,} of them trained on"] if known else []
-        leaks += [f"{items:,} of these items trained on"] if items and not known else []
-        return triplets, ", ".join([f"all {told(triplets)}", *leaks])
+        leaks += [f"{items:,} of their items trained on"] if items and not known else []
+        words = ", ".join([f"all {counted_judgements(triplets)}", *leaks])
+        return triplets, EvaluatedPart(words, known or items)
     if not own:
         raise DataError(
-            f"these judgements of {name_of(dataset)} are not those that {run} was trained on, so there is no "
-            f"{part} part of them; use --part all"
+            f"these judgements of {name_of(dataset)} are not those that {run} was trained on, so they have "
+            f"no {part} part; use --part all"
         )
     wanted = "test" if part == "auto" else part
     chosen = triplets[part_at[now] == PARTS.index(wanted)]
     if not len(chosen):
-        raise DataError(f"{run} has no {wanted} part: name another one")
-    return chosen, f"{wanted} part ({told(chosen)})"
+        raise DataError(f"the {wanted} part of {run} is empty; choose another --part")
+    trained = len(chosen) if wanted == "train" else 0
+    return chosen, EvaluatedPart(f"{wanted} part ({counted_judgements(chosen)})", trained)
 
 
 def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], Int64[np.ndarray, " t"]]:
-    """The judgements of a run and the number of their parts; −1 for those of items that are not there."""
+    """The judgements of a run and the numbers of their parts; −1 if an item is not in the data."""
     path = run / TABLE
     if not path.is_file():
         return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)
@@ -98,7 +102,7 @@ def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], In
         columns = [table.texts(name) for name in (*COLUMNS, "part")]
         kind = np.array([PARTS.index(part) for part in columns[3]], dtype=np.int64)
     except (DataError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} is damaged ({error}): delete it to evaluate with --part all") from error
+        raise ModelError(f"{path} is damaged ({error}): delete it and use --part all") from error
     place = {name: at for at, name in enumerate(dataset.names)}
     rows = np.array([[place.get(name, -1) for name in names] for names in columns[:3]], dtype=np.int64).T
     kind[(rows < 0).any(axis=1)] = -1

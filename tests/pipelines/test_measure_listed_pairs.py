@@ -16,7 +16,9 @@ from trine.encoders import load as load_encoder
 from trine.errors import DataError, SettingError
 from trine.evaluation import clustering
 from trine.evaluation.listed_pairs import HeldOut, pairs_within
-from trine.pipelines import evaluate_run, listed_pairs, part_of, train_run
+from trine.pipelines import evaluate_run, listed_pairs, open_trained_run, part_of, train_run
+from trine.pipelines.measure import EvaluationSet, measure
+from trine.report import EvaluatedPart
 from trine.training import load_recipe
 
 PEOPLE, EACH, FOLDS = 18, 6, ("1", "2", "3")
@@ -73,8 +75,8 @@ def test_the_folds_divide_the_people(trained):
     assert split["method"] == "folds"
     found = [sorted({identity for _, identity in split["parts"][part]}) for part in split["parts"]]
     assert found == [sorted(f"p{i}" for i in range(6 * at, 6 * at + 6)) for at in range(3)]
-    assert "identities never seen" in report.part
-    assert "split by folds: 3 for the test, 2 for validation" in (run / "model" / "README.md").read_text()
+    assert "unseen identities" in str(report.part)
+    assert "split by folds (3 for test, 2 for validation)" in (run / "model" / "README.md").read_text()
     assert report.notes == (
         f"{2 * len(read_pairs(pairs)) // 3} pairs of the list were left out: they name items outside the "
         "part",
@@ -139,13 +141,14 @@ def test_clusters_are_made_as_the_recipe_says(trained):
     assert evaluated.after.clustering.how["method"] == "average"
 
 
-def test_more_items_than_average_linkage_takes_are_clustered_all_the_same(trained, tmp_path, monkeypatch):
-    run, _, report = trained
-    assert "clustered by" not in " ".join(report.notes)
-    monkeypatch.setattr("trine.pipelines.evaluate.LARGEST_AVERAGE", 35)
-    evaluated = evaluate_run(run, people(), part="test", out=tmp_path)
-    assert evaluated.after.clustering.how["method"] == "connected"
-    assert evaluated.notes == ("36 items are clustered by connected, for average takes 35 at most",)
+def test_more_items_than_average_linkage_takes_are_clustered_all_the_same(trained, tmp_path):
+    path, _, report = trained
+    assert not any(note.startswith("clustered") for note in report.notes)
+    run, data = open_trained_run(path), people()
+    evaluated = EvaluationSet(data.subset(part_of(path, data, "test")[0]), EvaluatedPart("test part"))
+    found = measure(run.encoder, evaluated, folder=tmp_path, far=0.05, recipe=run.recipe, largest_average=35)
+    assert found.after.clustering.how["method"] == "connected"
+    assert found.notes == ("clustered 36 items with connected: average takes at most 35",)
 
 
 def test_evaluate_measures_the_pairs_of_one_fold(trained, tmp_path):
@@ -188,10 +191,8 @@ def test_pairs_that_are_not_in_the_part(trained):
         DataError, match=r"of the \d+ pairs of .*pairs.csv, 0 of one identity and 0 of two .*folds"
     ):
         listed_pairs(table, data, alone)
-    none = HeldOut(data.subset(alone), np.zeros((2, 2), np.float32), pairs_within(table, data, alone))
-    assert none.threshold(none.embeddings, distance="euclidean") is None
-    nothing = HeldOut(data, np.zeros((len(data), 2), np.float32), None)
-    assert nothing.threshold(nothing.embeddings, distance="euclidean") is None
+    none = HeldOut(data.subset(alone), pairs_within(table, data, alone))
+    assert none.threshold(np.zeros((2, 2), np.float32), distance="euclidean") is None
 
 
 def test_folds_need_a_list(tmp_path):

@@ -1,0 +1,259 @@
+"""How the data of a run is divided: what is trained on, what chooses the weights, what is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from trine.data import (
+    Dataset,
+    IdentityLists,
+    PairTable,
+    Split,
+    TripletSplit,
+    TripletTable,
+    few_of_each,
+    of_identities,
+    split,
+    split_by_folds,
+    split_triplets,
+)
+from trine.data.triplet_split import JudgementMethod
+from trine.errors import SettingError
+from trine.evaluation import retrieval, triplet_accuracy, triplet_consistency
+from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
+from trine.io import write_json
+from trine.pipelines.measure import EvaluationSet, gallery_for
+from trine.pipelines.mine import triplets_left_out, triplets_of_part
+from trine.pipelines.split_record import counted, has_pair, name_of, split_record
+from trine.pipelines.trained_run import SPLIT
+from trine.pipelines.triplet_record import counted_judgements, write_judgements
+from trine.report import EvaluatedPart
+from trine.shapes import Float32, Int64
+from trine.training import Recipe
+
+Metric = Callable[[Float32[np.ndarray, "n d"], Int64[np.ndarray, " n"]], float]
+
+OPEN = "unseen items of seen identities, and unknown identities"
+"""What the test part of the open split holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """The data of a training run.
+
+    Attributes:
+        train: The items to train on.
+        triplets: Triplets to train on, as positions among these; None trains on identities.
+        validation: The items that choose the weights; None for the last weights.
+        metric: What they are chosen by, from embeddings and labels; None without validation items.
+        calibrate_on: The items that choose the threshold; None for no threshold.
+        evaluated: What is evaluated.
+        trained_on: Describes the training data for the model's card.
+        write: Writes which item was in which part into the run folder.
+    """
+
+    train: Dataset
+    triplets: Int64[np.ndarray, "t 3"] | None
+    validation: Dataset | None
+    metric: Metric | None
+    calibrate_on: Dataset | None
+    evaluated: EvaluationSet
+    trained_on: str
+    write: Callable[[Path], None]
+
+
+def divide_by_identity(
+    dataset: Dataset, recipe: Recipe, *, triplets: TripletTable | None, pairs: PairTable | None
+) -> Division:
+    """Divides labelled items as a recipe says.
+
+    Args:
+        dataset: Labelled items.
+        recipe: The recipe.
+        triplets: Triplets to train on; those with an item outside the training part are left out.
+        pairs: A list of pairs to evaluate as well, and to divide by if the recipe says so.
+
+    Raises:
+        DataError: The data does not allow the split, or the list has no pairs in the test part.
+        SettingError: A setting does not fit.
+    """
+    if recipe.data.identities is not None:
+        dataset = of_identities(dataset, recipe.data.identities)
+    parts, how = _split(dataset, recipe, pairs)
+    notes = _left_out(dataset, parts)
+    if recipe.data.shots is not None:
+        few = few_of_each(dataset.labels[parts.train], most=recipe.data.shots, seed=recipe.seed)
+        parts, how = (
+            replace(parts, train=parts.train[few]),
+            f"{how}, at most {recipe.data.shots} per identity",
+        )
+    own_triplets = None
+    if triplets is not None:
+        own_triplets, left_out = triplets_of_part(triplets, dataset, parts.train)
+        notes += (triplets_left_out(left_out, "training part"),) if left_out else ()
+    train, test = dataset.subset(parts.train), dataset.subset(parts.test)
+    validation = dataset.subset(parts.validation) if len(parts.validation) else None
+    distance = recipe.loss.distance
+
+    def map_at_r(embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float:
+        return retrieval(embeddings, labels, distance=distance).map_at_r
+
+    listed = held_out = None
+    if pairs is not None:
+        listed = listed_pairs(pairs, dataset, parts.test)
+        if validation is not None:
+            held_out = HeldOut(validation, pairs_within(pairs, dataset, parts.validation))
+    gallery = gallery_for(test, train)
+    kind = "unseen identities" if gallery is None else "seen identities, unseen items"
+    part = f"test part ({counted(test)}; {OPEN if parts.method == 'open' else kind})"
+    chooses = validation is not None and has_pair(validation)
+    record = split_record(dataset, parts.parts, method=parts.method)
+    return Division(
+        train,
+        own_triplets,
+        validation if chooses else None,
+        map_at_r if chooses else None,
+        test if validation is None else validation,
+        EvaluationSet(test, EvaluatedPart(part), gallery, listed, held_out, notes=notes),
+        f"{counted(train)} of {name_of(dataset)}, split by {how}",
+        lambda run: write_json(run / SPLIT, record),
+    )
+
+
+def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
+    """A note about items that are in no part."""
+    rest = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
+    return (f"left out {counted(dataset.subset(rest))} that no part names",) if len(rest) else ()
+
+
+def _split(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
+    """The parts, and a description of how they were made."""
+    asked = recipe.data
+    if asked.split == "folds":
+        if pairs is None:
+            raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
+        words = f"folds ({', '.join(map(str, asked.test_folds))} for test"
+        if asked.validation_folds:
+            words += f", {', '.join(map(str, asked.validation_folds))} for validation"
+        parts = split_by_folds(dataset, pairs, test=asked.test_folds, validation=asked.validation_folds)
+        return parts, f"{words})"
+    if asked.split == "triplets" or asked.split == "items":
+        raise SettingError(
+            f"data.split is {asked.split}, which divides triplet judgements about items without identities; "
+            "give triplets and no identities (train_judged), or set data.split to auto"
+        )
+    seed = recipe.seed if asked.seed is None else asked.seed
+    parts = split(
+        dataset,
+        method=asked.split,
+        test=asked.test,
+        validation=asked.validation,
+        seed=seed,
+        unknown=asked.unknown_identities,
+        named=IdentityLists(asked.train_identities, asked.validation_identities, asked.test_identities),
+    )
+    return parts, f"{parts.method}, seed {seed}"
+
+
+def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) -> Division:
+    """Divides triplet judgements as a recipe says.
+
+    Args:
+        dataset: The items; their identities are ignored.
+        triplets: The judgements, by the names of the items.
+        recipe: The recipe.
+
+    Raises:
+        DataError: A judgement names no item, or the judgements do not allow the split.
+        SettingError: A setting does not fit.
+    """
+    listed = triplets.positions(dataset.names)
+    seed = recipe.seed if recipe.data.seed is None else recipe.data.seed
+    method = judgement_method(recipe)
+    parts = split_triplets(
+        listed,
+        items=len(dataset),
+        method=method,
+        test=recipe.data.test,
+        validation=recipe.data.validation,
+        seed=seed,
+    )
+    train, taught = judged_items(dataset, parts.train)
+    validation, held_out = judged_items(dataset, parts.validation)
+    test, evaluated = judged_items(dataset, parts.test, identities=False)
+    distance = recipe.loss.distance
+
+    def accuracy(embeddings: Float32[np.ndarray, "n d"], _: Int64[np.ndarray, " n"]) -> float:
+        return triplet_accuracy(embeddings, held_out, distance=distance, resamples=0).accuracy
+
+    def write(run: Path) -> None:
+        write_json(run / SPLIT, split_record(dataset, _items_of(parts), method=method))
+        write_judgements(run, dataset, parts)
+
+    seen = "seen in others" if method == "triplets" else "unseen"
+    part = EvaluatedPart(f"test part ({counted_judgements(parts.test)} {seen})")
+    notes = (
+        (f"left out {parts.left_out:,} judgements about items of several parts",) if parts.left_out else ()
+    )
+    described = f"{len(parts.train):,} judgements of {counted(train)} of {name_of(dataset)}"
+    return Division(
+        train,
+        taught,
+        validation if len(validation) else None,
+        accuracy if len(validation) else None,
+        None,
+        EvaluationSet(test, part, triplets=evaluated, judgements=triplet_consistency(listed), notes=notes),
+        f"{described}, split by {method}, seed {seed}",
+        write,
+    )
+
+
+def judgement_method(recipe: Recipe) -> JudgementMethod:
+    """How a recipe divides triplet judgements.
+
+    Args:
+        recipe: The recipe.
+
+    Raises:
+        SettingError: It divides items by their identities.
+    """
+    method = recipe.data.split
+    if method == "auto":
+        return "triplets"
+    if method == "triplets" or method == "items":
+        return method
+    raise SettingError(
+        f"data.split is {method}, which needs identities, and triplet judgements have none; set it to "
+        "triplets or items, or give data with identities"
+    )
+
+
+def judged_items(
+    dataset: Dataset, triplets: Int64[np.ndarray, "t 3"], *, identities: bool = True
+) -> tuple[Dataset, Int64[np.ndarray, "t 3"]]:
+    """Takes the items of some judgements.
+
+    Args:
+        dataset: All items.
+        triplets: The judgements, as positions among these.
+        identities: Whether to keep the identities of the items.
+
+    Returns:
+        The items, and the judgements as positions among them.
+    """
+    used, rows = np.unique(triplets, return_inverse=True)
+    chosen = dataset.subset(used)
+    if not identities:
+        chosen = replace(chosen, labels=np.full(len(chosen), -1, dtype=np.int64), identities=())
+    return chosen, rows.reshape(triplets.shape).astype(np.int64)
+
+
+def _items_of(parts: TripletSplit) -> dict[str, Int64[np.ndarray, " n"]]:
+    """The items of each part: one that was trained on is in no other."""
+    train, held, tested = (np.unique(rows) for rows in parts.parts.values())
+    held = np.setdiff1d(held, train)
+    return {"train": train, "validation": held, "test": np.setdiff1d(tested, np.union1d(train, held))}

@@ -1,0 +1,278 @@
+"""From embeddings to a report: what every evaluation, comparison and training run measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trine.clustering import LARGEST_AVERAGE
+from trine.clustering import Method as Linkage
+from trine.data import Dataset
+from trine.distances import Distance
+from trine.encoders import Encoder
+from trine.errors import DataError
+from trine.evaluation import (
+    Identification,
+    TripletConsistency,
+    Verification,
+    clustering,
+    identification,
+    knn_classification,
+    open_set,
+    retrieval,
+    triplet_accuracy,
+    verification,
+)
+from trine.evaluation.listed_pairs import AtThreshold, HeldOut, ListedPairs
+from trine.mining import census
+from trine.pipelines.baseline import Rows, baseline_of, best_baseline_on_triplets
+from trine.pipelines.split_record import has_pair, name_of
+from trine.report import Baseline, EvaluatedPart, Metrics, Report, TripletCensus
+from trine.report.metrics_table import FPIR, NEIGHBOURS
+from trine.shapes import Int64
+from trine.training import Diagnosis, LossRecipe, Recipe
+
+CENSUS_ITEMS = 2000
+
+Embed = Callable[[Dataset], Rows | None]
+"""Gives one row per item; None where these are too many numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """What a model is evaluated on.
+
+    Attributes:
+        items: The items; without identities, only triplet judgements are measured.
+        part: Which items these are.
+        gallery: Training items, if some of these have an identity of `items`.
+        listed: Pairs of a list to measure as well.
+        held_out: What chooses a threshold for these pairs; None for no threshold.
+        triplets: Triplet judgements, as positions among the items.
+        judgements: How consistent all given judgements are.
+        notes: What else a reader has to know.
+    """
+
+    items: Dataset
+    part: EvaluatedPart
+    gallery: Dataset | None = None
+    listed: ListedPairs | None = None
+    held_out: HeldOut | None = None
+    triplets: Int64[np.ndarray, "t 3"] | None = None
+    judgements: TripletConsistency | None = None
+    notes: tuple[str, ...] = ()
+
+
+def gallery_for(items: Dataset, trained: Dataset) -> Dataset | None:
+    """The training items as a gallery for others; None if they have no identity in common."""
+    return trained if np.isin(items.labels, trained.labels).any() else None
+
+
+def measure(
+    encoder: Encoder,
+    evaluated: EvaluationSet,
+    *,
+    folder: Path,
+    far: float,
+    recipe: Recipe | None,
+    embed: Embed | None = None,
+    doctor: tuple[Diagnosis, ...] = (),
+    largest_average: int = LARGEST_AVERAGE,
+) -> Report:
+    """Measures an encoder and its baseline.
+
+    Args:
+        encoder: The encoder.
+        evaluated: What it is evaluated on.
+        folder: Where the report will be written.
+        far: A false-accept rate to report in addition to the usual ones.
+        recipe: The run's recipe, for the baseline, the clustering and the margin of the census; None if it
+            is not known.
+        embed: Embeds items, if some were embedded already; `encoder.embed` by default.
+        doctor: The problems of the training.
+        largest_average: The most items that average linkage clusters.
+
+    Raises:
+        DataError: The items have identities, and no two are of the same one, or all are.
+    """
+    items = evaluated.items
+    if items.identities and not has_pair(items):
+        raise DataError(
+            f"{name_of(items)}, {evaluated.part}: metrics need two items of one identity and a second "
+            "identity; give more items of each identity"
+        )
+    embed = cache(encoder.embed) if embed is None else embed
+    known, said = encoder.calibration, Recipe() if recipe is None else recipe
+    threshold = None if known is None or not items.identities else known.threshold
+    linkage, notes = _linkage(said, items, largest_average)
+    after = measured(
+        evaluated, embed, distance=encoder.distance, far=far, threshold=threshold, linkage=linkage
+    )
+    assert after is not None, "an encoder embeds all items"
+    before, baseline = _before(encoder, evaluated, recipe, far=far)
+    pairs = after.verification
+    return Report(
+        folder,
+        name_of(items),
+        evaluated.part,
+        after,
+        before,
+        baseline,
+        far,
+        calibration=None if threshold is None else known,
+        realised_far=None if threshold is None or pairs is None else pairs.far_at(threshold),
+        judgements=evaluated.judgements,
+        census=_census(embed, items, said.loss, distance=encoder.distance),
+        doctor=doctor,
+        notes=(*(() if evaluated.listed is None else evaluated.listed.notes()), *notes, *evaluated.notes),
+    )
+
+
+def measured(
+    evaluated: EvaluationSet,
+    embed: Embed,
+    *,
+    distance: Distance,
+    far: float,
+    threshold: float | None = None,
+    linkage: Linkage = "connected",
+) -> Metrics | None:
+    """Measures whatever applies to an evaluation set.
+
+    Args:
+        evaluated: What is evaluated.
+        embed: Embeds items.
+        distance: How embeddings are compared.
+        far: A false-accept rate to report in addition to the usual ones.
+        threshold: Where to cluster the items; None for no clustering.
+        linkage: How to cluster them, as for `trine.clustering.cluster`.
+
+    Returns:
+        The metrics; None if `embed` has no rows for the items.
+    """
+    items, labels, judged = evaluated.items, evaluated.items.labels, evaluated.triplets
+    rows = embed(items)
+    if rows is None:
+        return None
+    triplets = None if judged is None else triplet_accuracy(rows, judged, distance=distance)
+    if not items.identities:
+        return Metrics(triplet_accuracy=triplets)
+    at = tuple(sorted({0.001, 0.01, 0.1, far}))
+    pairs, pairs_at_threshold = _listed_pairs(rows, evaluated, embed, distance=distance, at=at)
+    clusters = None
+    if threshold is not None:
+        clusters = clustering(rows, labels, threshold=threshold, method=linkage, distance=distance)
+    unknowns = recognised = None
+    known = None if evaluated.gallery is None else embed(evaluated.gallery)
+    if evaluated.gallery is not None and known is not None:
+        gallery = (known, evaluated.gallery.labels)
+        recognised = knn_classification(rows, labels, *gallery, k=NEIGHBOURS, distance=distance)
+        if not np.isin(labels, evaluated.gallery.labels).all():
+            unknowns = open_set(rows, labels, *gallery, distance=distance, at=FPIR)
+    return Metrics(
+        retrieval(rows, labels, distance=distance),
+        verification(rows, labels, distance=distance, at=at),
+        clusters,
+        pairs,
+        pairs_at_threshold,
+        _across_cameras(rows, items, distance),
+        unknowns,
+        recognised,
+        triplets,
+    )
+
+
+def _listed_pairs(
+    rows: Rows, evaluated: EvaluationSet, embed: Embed, *, distance: Distance, at: tuple[float, ...]
+) -> tuple[Verification | None, AtThreshold | None]:
+    """The pairs of the list, and the same at the threshold of the held-out pairs."""
+    listed, held_out = evaluated.listed, evaluated.held_out
+    if listed is None:
+        return None, None
+    pairs = verification(
+        rows,
+        evaluated.items.labels,
+        pairs=listed.pairs,
+        same=listed.same,
+        fold=listed.fold,
+        distance=distance,
+        at=at,
+    )
+    others = None if held_out is None else embed(held_out.dataset)
+    if held_out is None or others is None:
+        return pairs, None
+    threshold = held_out.threshold(others, distance=distance)
+    return pairs, None if threshold is None else AtThreshold(pairs, threshold)
+
+
+def _across_cameras(rows: Rows, items: Dataset, distance: Distance) -> Identification | None:
+    """Identification with every item as probe and gallery; None if no identity was seen by two cameras."""
+    cameras = items.columns.get("camera")
+    if cameras is None:
+        return None
+    _, numbers = np.unique(cameras, return_inverse=True)
+    seen = np.unique(np.stack([items.labels, numbers]), axis=1)[0]
+    if len(np.unique(seen)) == len(seen):
+        return None
+    return identification(
+        rows,
+        items.labels,
+        rows,
+        items.labels,
+        probe_cameras=cameras,
+        gallery_cameras=cameras,
+        junk=None,
+        distractor=None,
+        distance=distance,
+    )
+
+
+def _linkage(recipe: Recipe, items: Dataset, largest_average: int) -> tuple[Linkage, tuple[str, ...]]:
+    """How to cluster the items, and a note if these are too many for what the recipe says."""
+    asked = recipe.evaluation.clustering
+    if asked == "connected" or len(items) <= largest_average:
+        return asked, ()
+    note = f"clustered {len(items):,} items with connected: {asked} takes at most {largest_average:,}"
+    return "connected", (note,)
+
+
+def _before(
+    encoder: Encoder, evaluated: EvaluationSet, recipe: Recipe | None, *, far: float
+) -> tuple[Metrics | None, Baseline | None]:
+    """The metrics of the baseline, and what it is."""
+    items, triplets = evaluated.items, evaluated.triplets
+    encoder_recipe = None if recipe is None else recipe.encoder
+    if not items.identities and triplets is not None:
+        best = best_baseline_on_triplets(encoder, items, triplets, encoder_recipe)
+        return (None, None) if best is None else (Metrics(triplet_accuracy=best[0]), best[1])
+    start = baseline_of(encoder, items, encoder_recipe)
+    before = None if start is None else measured(evaluated, start.embed, distance="euclidean", far=far)
+    return before, None if start is None or before is None else start.about
+
+
+def _census(embed: Embed, items: Dataset, loss: LossRecipe, *, distance: Distance) -> TripletCensus | None:
+    """Counts the triplets among the items, or among 2,000 random ones; None without a margin."""
+    margin = census_margin(loss)
+    rows = embed(items)
+    if margin is None or rows is None or not items.identities:
+        return None
+    chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:CENSUS_ITEMS])
+    counts = census(
+        torch.from_numpy(rows[chosen]),
+        torch.from_numpy(items.labels[chosen]),
+        margin=margin,
+        distance=distance,
+    )
+    return TripletCensus(counts, margin, len(chosen), len(chosen) < len(rows))
+
+
+def census_margin(loss: LossRecipe) -> float | None:
+    """The margin of a triplet loss, the default for a soft margin; None for another loss."""
+    if loss.name != "triplet":
+        return None
+    return LossRecipe().margin if loss.margin is None else loss.margin

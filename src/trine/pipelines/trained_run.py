@@ -1,0 +1,83 @@
+"""A trained run, read once: its model, its recipe and its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from trine.calibration import Calibration
+from trine.encoders import Encoder
+from trine.encoders.serialization import encoder_of
+from trine.model import SavedModel, read_model, write_model
+from trine.training import Recipe, RunDir, load_run_recipe
+
+SPLIT = "split.json"
+"""The file of a run that says which item was in which part."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRun:
+    """A run, or a model folder, with the encoder that was read from it.
+
+    Attributes:
+        path: The folder that was named.
+        model: What the model folder holds.
+        encoder: The encoder, on the CPU and in evaluation mode.
+    """
+
+    path: Path
+    model: SavedModel
+    encoder: Encoder
+
+    @property
+    def folder(self) -> Path:
+        """The run folder; of a model folder outside a run, that folder itself."""
+        return run_folder(self.path)
+
+    @property
+    def name(self) -> str:
+        """The name of the run folder."""
+        return self.folder.resolve().name
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """The recipe of the run; None for a model folder outside a run."""
+        recipe = RunDir(self.folder).recipe
+        return load_run_recipe(recipe) if recipe.is_file() else None
+
+    def store(self, calibration: Calibration) -> None:
+        """Gives the encoder a calibration, and stores it in the model folder.
+
+        Args:
+            calibration: The threshold and what it is based on.
+
+        Raises:
+            ModelError: The folder cannot be written.
+        """
+        self.encoder.calibration = calibration
+        inner = RunDir(self.path).model
+        write_model(
+            replace(self.model, calibration=calibration), folder=inner if inner.is_dir() else self.path
+        )
+
+
+def open_trained_run(run: str | Path | TrainedRun) -> TrainedRun:
+    """Reads the model of a run; a run that was read already is returned as it is.
+
+    Args:
+        run: The run folder, a model folder, or what this function returned for one.
+
+    Raises:
+        ModelError: The model is missing or damaged, or is not an encoder of single items.
+    """
+    if isinstance(run, TrainedRun):
+        return run
+    path = Path(run)
+    model = read_model(path)
+    return TrainedRun(path, model, encoder_of(model, path))
+
+
+def run_folder(folder: Path) -> Path:
+    """The run that a model folder belongs to; any other folder itself."""
+    return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder

@@ -1,0 +1,54 @@
+"""The labels of a data set that are probably wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trine.data import Dataset
+from trine.evaluation import LabelErrors, SuspectLabel
+from trine.report.report import EvaluatedPart
+
+SHOWN = 20
+"""How many suspects are printed."""
+
+
+@dataclass(frozen=True)
+class LabelErrorReport:
+    """What the audit of a data set's labels found.
+
+    Attributes:
+        data: The name of the data.
+        part: The audited part of it.
+        dataset: The audited items.
+        found: What was found about each label; its rows are positions in `dataset`.
+        suspects: The most suspicious labels, as many as were asked for.
+    """
+
+    data: str
+    part: EvaluatedPart
+    dataset: Dataset
+    found: LabelErrors
+    suspects: tuple[SuspectLabel, ...]
+
+    def neighbours(self, suspect: SuspectLabel) -> list[tuple[int, float]]:
+        """The positions and distances of the items nearest to a suspect; a near-duplicate comes first."""
+        found = self.found
+        near = list(zip(suspect.neighbours, found.neighbours.distances[suspect.row].tolist(), strict=False))
+        twin = int(found.twins[suspect.row])
+        if twin < 0:
+            return near
+        rest = [(at, distance) for at, distance in near if at != twin]
+        return [(twin, float(found.twin_distances[suspect.row])), *rest][: len(near)]
+
+    def __str__(self) -> str:
+        likely = self.found.likely
+        lines = [f"{self.part}: {likely:,} label{'s are' if likely != 1 else ' is'} probably wrong"]
+        rows = [("score", "item", "label", "looks like", "evidence")]
+        rows += [(f"{s.score:.2f}", s.item, s.label, s.looks_like, s.evidence) for s in self.suspects[:SHOWN]]
+        widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+        if self.suspects:
+            for *cells, last in rows:
+                lines.append("  ".join([*map(str.ljust, cells, widths), last]))
+        if len(self.suspects) > SHOWN:
+            lines.append(f"and {len(self.suspects) - SHOWN:,} more")
+        return "\n".join(lines)

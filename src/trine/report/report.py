@@ -1,0 +1,200 @@
+"""What a training run or an evaluation found, as one value: metrics, calibration, diagnoses and notes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trine.calibration import Calibration
+from trine.evaluation import TripletConsistency
+from trine.report.metrics import Metrics, TripletCensus
+from trine.report.metrics_table import (
+    MetricGroup,
+    MetricLine,
+    console_lines,
+    headline,
+    headline_lines,
+    metric_groups,
+)
+from trine.training import Diagnosis
+
+LEAK = (
+    "Some of these items were trained on, so the metrics are too optimistic; evaluate the test part to see "
+    "how the encoder does on unseen items."
+)
+
+
+@dataclass(frozen=True)
+class EvaluatedPart:
+    """Which items, or which triplet judgements, are evaluated.
+
+    Attributes:
+        description: The part with its size, such as `"test part (27 items of 5 identities)"`.
+        trained_on: How many of them the encoder was trained on.
+    """
+
+    description: str
+    trained_on: int = 0
+
+    def __str__(self) -> str:
+        return self.description
+
+
+class BaselineKind(Enum):
+    """What the metrics before training are measured of."""
+
+    RAW = "raw"
+    PRETRAINED = "pretrained"
+    BEST_RAW = "best raw"
+    POPULARITY = "popularity"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What an encoder is compared with.
+
+    Attributes:
+        kind: What it is.
+        description: The same for readers.
+    """
+
+    kind: BaselineKind
+    description: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a training run, or an evaluation of one, found.
+
+    Attributes:
+        folder: Where it is written.
+        data: The name of the data.
+        part: The evaluated part of the data.
+        after: The metrics of the trained model.
+        before: The metrics of the baseline; None if there is none.
+        baseline: What the baseline is; None if there is none.
+        far: A false-accept rate to report in addition to the usual ones.
+        k: How many recommendations are counted.
+        calibration: The model's threshold; None without one.
+        realised_far: The share of the evaluated impostor pairs that this threshold accepts.
+        judgements: How consistent all given triplet judgements are; None without any.
+        census: The triplets among the evaluated items.
+        doctor: The problems of the training; empty for an evaluation.
+        notes: What else a reader has to know.
+    """
+
+    folder: Path
+    data: str
+    part: EvaluatedPart
+    after: Metrics
+    before: Metrics | None = None
+    baseline: Baseline | None = None
+    far: float = 0.01
+    k: int = 10
+    calibration: Calibration | None = None
+    realised_far: float | None = None
+    judgements: TripletConsistency | None = None
+    census: TripletCensus | None = None
+    doctor: tuple[Diagnosis, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[MetricGroup[Any], ...]:
+        """The metrics of the page, by protocol."""
+        return metric_groups(self.far, self.k)
+
+    @property
+    def headline_lines(self) -> list[MetricLine[Any]]:
+        """The few metrics that sum up the report."""
+        return headline_lines(self.after, self.far, self.k)
+
+    @property
+    def card(self) -> dict[str, float]:
+        """The values of the headline, for the model's card."""
+        return headline(self.after, self.far, self.k)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What must not be overlooked: diagnoses, evaluation on training items, notes."""
+        leak = (LEAK,) if self.part.trained_on else ()
+        return (*map(str, self.doctor), *leak, *self.notes)
+
+    def to_json(self) -> dict[str, object]:
+        """Everything as JSON values."""
+        return {
+            "data": self.data,
+            "part": str(self.part),
+            "items_trained_on": self.part.trained_on,
+            "baseline": None if self.baseline is None else self.baseline.description,
+            "before_training": None if self.before is None else self.before.to_json(),
+            "after_training": self.after.to_json(),
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
+            "realised_far": self.realised_far,
+            "triplet_judgements": None if self.judgements is None else asdict(self.judgements),
+            "census": None if self.census is None else self.census.to_json(),
+            "doctor": [asdict(found) for found in self.doctor],
+            "notes": list(self.notes),
+        }
+
+    def threshold_sentence(self) -> str:
+        """The model's threshold, what it is based on and its effect here; empty without a threshold."""
+        known = self.calibration
+        if known is None:
+            return ""
+        basis = f"{known.identities} identities, {known.impostor_pairs:,} impostor pairs"
+        words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
+        if known.provisional:
+            words += " (provisional: too little calibration data)"
+        if self._calibrated_here(known):
+            return f"{words}, calibrated on this test set ({basis}); expect a different rate on new data"
+        here = (
+            ""
+            if self.realised_far is None
+            else f"; accepts {_percent(self.realised_far)} of impostor pairs here"
+        )
+        return f"{words}, calibrated on {basis}{here}"
+
+    def consistency_sentence(self) -> str:
+        """How consistent the triplet judgements are; empty without any."""
+        given, measured = self.judgements, self.after.triplet_accuracy
+        if given is None or measured is None:
+            return ""
+        repeated = f"{given.duplicates:,} of {given.triplets:,} judgements are duplicates"
+        if not given.contradictions:
+            return f"{repeated}, none contradict each other"
+        return (
+            f"{repeated}, {given.contradictions:,} contradict others ({measured.contradictions:,} of the "
+            f"evaluated ones), so no embedding can exceed an accuracy of {measured.ceiling:.3f}"
+        )
+
+    def _calibrated_here(self, known: Calibration) -> bool:
+        """Whether the threshold was calibrated on the items that are evaluated."""
+        pairs = self.after.verification
+        if pairs is None:
+            return False
+        counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
+        return counts and known.threshold == pairs.threshold_at_far(known.far)
+
+    def __str__(self) -> str:
+        lines = console_lines(self.after, self.far, self.k)
+        width = max(map(len, lines))
+        rows = [f"{self.data}, {self.part}", f"{'':{width}}   before   after   (95 % interval)"]
+        for name, line in lines.items():
+            was = None if self.before is None else line.value(self.before)
+            interval = line.interval(self.after)
+            before = "-" if was is None else f"{was:.3f}"
+            row = f"{name:{width}}   {before:>6}   {line.value(self.after):.3f}"
+            rows.append(row if interval is None else f"{row}   ({interval})")
+        if self.baseline is not None and self.baseline.kind is not BaselineKind.RAW:
+            rows.append(f"before: {self.baseline.description}")
+        sentences = filter(None, (self.threshold_sentence(), self.consistency_sentence()))
+        return "\n".join([*rows, *sentences, *(f"doctor: {found}" for found in self.doctor), *self.notes])
+
+
+def _percent(share: float) -> str:
+    """Two significant digits, never in scientific notation."""
+    return f"{np.format_float_positional(float(f'{100 * share:.2g}'), trim='-')} %"
