@@ -53,7 +53,7 @@ def test_the_verb_shows_a_table_a_diagnosis_and_where_the_curves_are(
     assert all(len(line) == len(columns) for line in table)
     assert table[0].split()[1] == "hard"
     assert diagnosis.startswith("collapsed (step ")
-    assert curves == f"{run} holds the curves: doctor.png"
+    assert curves == f"{run} holds the training curves: doctor.png"
 
 
 def test_the_curves_are_drawn_and_marked(run: Path) -> None:

@@ -97,7 +97,7 @@ def test_guards_keep_negatives_out(digits: str, trained: Path, tmp_path: Path) -
     assert ((d_an >= 0.2) & (d_an <= 1.0)).all()
     assert 0 < guarded.triplets < guarded.wanted == plain.wanted == plain.triplets == len(free)
     assert guarded.mean_negative_distance == pytest.approx(d_an.mean(), rel=1e-5)
-    assert "more were asked for, and no negative that the rule and the guards allow" in str(guarded)
+    assert "fewer than asked for: the candidates hold no other" in str(guarded)
     nothing = mine_run(trained, data, out=out, how=OfflineMining(min_distance=9.0))
     assert nothing.triplets == len(pq.read_table(out)) == 0
     assert np.isnan(nothing.mean_negative_distance)
@@ -120,7 +120,7 @@ def test_a_table_is_learned_from(
     other = answered(
         capsys, "train", digits, "--triplets", table, "--out", tmp_path / "2", "--set", *SETTINGS
     )
-    assert "triplets were left out: they name items outside the training part" in other
+    assert "triplets with items outside the training part" in other
 
 
 def test_triplets_of_other_parts_are_left_out(digits: str) -> None:
@@ -145,7 +145,7 @@ def test_mistakes_are_one_sentence(
 ) -> None:
     out = tmp_path / "t.parquet"
     mine = lambda *words: refused(capsys, "mine", trained, digits, *words)  # noqa: E731
-    assert "end it with .parquet or .csv" in mine("--out", tmp_path / "t.txt")
+    assert "output must end in .parquet or .csv" in mine("--out", tmp_path / "t.txt")
     assert "unknown rule 'semi-hard' of offline mining: did you mean 'semihard'" in mine(
         "--out", out, "--rule", "semi-hard"
     )
@@ -154,7 +154,7 @@ def test_mistakes_are_one_sentence(
     assert "required: --out; see trine mine --help" in mine()
     assert "there is no model folder" in refused(capsys, "mine", tmp_path / "no", digits, "--out", out)
     assert not out.exists()
-    with pytest.raises(InputError, match=r"end it with .parquet or .csv"):
+    with pytest.raises(InputError, match=r"output must end in .parquet or .csv"):
         mine_run(trained, load(digits)[0], out=tmp_path / "t")
 
     train = lambda table: refused(  # noqa: E731
