@@ -45,7 +45,8 @@ def test_a_gallery_on_a_server_is_named_by_its_address(capsys, run, bars):
     finally:
         postgres_server.drop(address)
     missing = refused(capsys, "identify", picture, "--gallery", address)
-    assert "there is no gallery postgresql://postgres@/" in missing
+    assert "the gallery postgresql://postgres@/" in missing
+    assert "does not exist" in missing
     assert "s3cret" not in missing
 
 
@@ -69,7 +70,7 @@ def test_rows_are_enrolled_and_asked_about(capsys, tmp_path):
 
 def test_mistakes_about_galleries(capsys, run, bars, tmp_path):
     missing = refused(capsys, "identify", bars / "bar0/0.png", "--gallery", tmp_path / "none")
-    assert "there is no gallery" in missing
+    assert "does not exist" in missing
     assert "enrol" in missing
     answered(capsys, "enrol", run, bars, "--gallery", tmp_path / "g")
     text = tmp_path / "text.jpg"

@@ -15,11 +15,11 @@ def test_an_identification_is_a_sentence():
     known = Identification(score=0.412, threshold=0.63, far=0.01, nearest="s12", item="s12/1.pgm")
     assert str(known) == "this is s12 (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)"
     stranger = Identification(score=0.81, threshold=0.63, nearest="s03", item="s03/1.pgm")
-    assert str(stranger) == "nobody we know: the nearest is s03 at 0.81, above the threshold 0.63"
+    assert str(stranger) == "no match: the nearest is s03 at 0.81, above the threshold 0.63"
     assert stranger.identity is None
     assert stranger.nearest == "s03"
     nobody = Identification(score=math.inf, threshold=0.63)
-    assert str(nobody) == "nobody we know: the gallery is empty"
+    assert str(nobody) == "no match: the gallery is empty"
 
 
 def test_a_provisional_threshold_says_so():
@@ -33,12 +33,12 @@ def test_a_provisional_threshold_says_so():
 @pytest.mark.parametrize(
     ("score", "threshold", "sentence"),
     [
-        (0.6349, 0.6301, "nobody we know: the nearest is s1 at 0.635, above the threshold 0.630"),
+        (0.6349, 0.6301, "no match: the nearest is s1 at 0.635, above the threshold 0.630"),
         (0.63, 0.63, "this is s1 (distance 0.63, threshold 0.63)"),
         (
             0.6300001,
             0.63,
-            "nobody we know: the nearest is s1 at 0.630000100, above the threshold 0.630000000",
+            "no match: the nearest is s1 at 0.630000100, above the threshold 0.630000000",
         ),
     ],
 )
@@ -62,14 +62,14 @@ def test_json_holds_the_whole_decision():
         "provisional": False, "far_interval": None, "probability": None,
         "nearest": None, "item": None, "runner_up": None,
         "runner_up_score": None, "candidates": [], "accepted": False,
-        "sentence": "nobody we know: the gallery is empty",
+        "sentence": "no match: the gallery is empty",
     }  # fmt: skip
     assert Verification(score=0.5, threshold=0.5).to_json()["accepted"] is True
 
 
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf])
 def test_a_threshold_is_a_distance(value):
-    with pytest.raises(SettingError, match="a threshold is a distance, so it must be a finite number"):
+    with pytest.raises(SettingError, match="a threshold must be a finite number"):
         Threshold(value)
 
 
@@ -116,7 +116,7 @@ def test_a_rate_of_a_hundred_per_cent_is_written_out():
 
 def test_verify_says_how_to_come_by_a_threshold():
     with pytest.raises(
-        CalibrationError, match="calibrate it with `trine evaluate --calibrate`, or pass threshold="
+        CalibrationError, match="calibrate the encoder with `trine evaluate --calibrate`, or pass threshold="
     ):
         verify(FakeEncoder(), [0.0, 0.0], [0.0, 0.0])
 

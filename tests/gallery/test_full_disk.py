@@ -49,13 +49,11 @@ def test_reading_on_a_full_disk(outcome):
 
 def test_forgetting_on_a_disk_with_room_for_the_deletion_alone(outcome):
     said, identities, problems, done, afterwards = outcome["forget with little room"]
-    assert said.startswith(
-        "GalleryError: what was forgotten is gone from every answer, but traces may be left"
-    )
+    assert said.startswith("GalleryError: the items are deleted, but traces of them may remain")
     assert said.endswith("make room for a second copy of the file, then repair the gallery")
     assert identities == {"bob": 300}
-    assert problems == ["traces of forgotten items may be left in the file"]
-    assert done == ["the traces of forgotten items were wiped"]
+    assert problems == ["traces of forgotten items may remain in the file"]
+    assert done == ["traces of forgotten items were wiped"]
     assert afterwards == []
     assert not outcome["traces"]
 

@@ -120,13 +120,13 @@ def test_a_stream_is_enrolled_chunk_by_chunk_and_stays_where_it_broke(gallery):
         gallery.enrol_many(stream(), chunk=3, progress=done.append)
     assert done == [3, 6]
     assert len(gallery) == 6
-    with pytest.raises(SettingError, match="chunk is a number of items of at least 1, given 0"):
+    with pytest.raises(SettingError, match="chunk must be at least 1, got 0"):
         gallery.enrol_many([], chunk=0)
 
 
 def test_one_bad_entry_refuses_its_chunk(gallery):
     entries = [Entry("ann", "1", [0.0, 0.0]), Entry("ann", "2", [0.0, math.nan])]
-    with pytest.raises(GalleryError, match="the embedding of '2' is not finite: look at the item"):
+    with pytest.raises(GalleryError, match="the embedding of '2' is not finite: check the item"):
         gallery.enrol_many(entries)
     assert len(gallery) == 0
 
@@ -138,7 +138,9 @@ def test_removing_the_last_item_removes_the_identity(gallery):
     assert gallery.remove("1") is False
     assert gallery.identities() == {"bob": 1}
     assert gallery.identify(embedding=[0.0, 0.0]).nearest == "bob"
-    with pytest.raises(GalleryError, match="has no item '1': see which items are there, or enrol it first"):
+    with pytest.raises(
+        GalleryError, match=r"item '1' is not in the gallery .*: list its items, or enrol it first"
+    ):
         gallery.get("1")
 
 
@@ -166,7 +168,9 @@ def test_verify_two_probes_or_a_claim(gallery):
     assert str(gallery.verify(embedding=[9.0, 4.5], identity="bob")) == (
         "different: not bob (distance 6.00, threshold 1.00)"
     )
-    with pytest.raises(GalleryError, match="knows nobody called 'cid': see who is there, or enrol"):
+    with pytest.raises(
+        GalleryError, match=r"identity 'cid' is not in the gallery .*: list its identities, or enrol"
+    ):
         gallery.verify(embedding=[0.0, 0.0], identity="cid")
     with pytest.raises(InputError, match="compares a probe with one thing: pass b, other= or identity="):
         gallery.verify(embedding=[0.0, 0.0])
@@ -177,7 +181,7 @@ def test_identify_says_how_to_come_by_a_threshold(tmp_path):
         gallery.enrol("ann", "1", embedding=[0.0, 0.0])
         for ask in (gallery.identify, lambda **probe: gallery.verify(**probe, identity="ann")):
             with pytest.raises(
-                CalibrationError, match=r"no threshold: .* `trine evaluate --calibrate` .* or pass threshold="
+                CalibrationError, match=r"no threshold: .* `trine evaluate --calibrate`, or pass threshold="
             ):
                 ask(embedding=[0.0, 0.0])
 
@@ -217,14 +221,14 @@ def test_vectors_come_in_many_forms(gallery, vector):
 @pytest.mark.parametrize(
     ("identity", "item", "metadata", "message"),
     [
-        ("", "1", {}, "the identity must be text of at least one character, given ''"),
-        ("ann", "", {}, "the item must be text of at least one character, given ''"),
-        ("ann", 7, {}, "the item must be text of at least one character, given 7"),
+        ("", "1", {}, "the identity must be a non-empty text, got ''"),
+        ("ann", "", {}, "the item must be a non-empty text, got ''"),
+        ("ann", 7, {}, "the item must be a non-empty text, got 7"),
         ("ann", "a\0b", {}, r"the item 'a\\x00b' has a NUL character: remove it"),
-        ("ann", "caf\udce9.jpg", {}, "is no valid Unicode text: rename it"),
+        ("ann", "caf\udce9.jpg", {}, "is not valid Unicode: rename it"),
         ("ann", "1", {7: 1}, "the metadata of '1' has the key 7: keys must be text"),
-        ("ann", "1", {"x": math.nan}, "the metadata of '1' cannot be kept .*: use text, finite numbers"),
-        ("ann", "1", {"x": object()}, "the metadata of '1' cannot be kept"),
+        ("ann", "1", {"x": math.nan}, "the metadata of '1' cannot be stored .*: use text, finite numbers"),
+        ("ann", "1", {"x": object()}, "the metadata of '1' cannot be stored"),
     ],
 )
 @pytest.mark.usefixtures("as_in_production")
@@ -251,7 +255,7 @@ def test_numbers_of_numpy_are_kept_as_numbers(gallery):
     gallery.enrol("ann", "1", embedding=[0.0, 0.0], metadata=about)
     assert gallery.get("1").metadata == {"n": 3, "x": 0.5, "sold": True}
     assert [hit.item for hit in gallery.search(embedding=[0.0, 0.0], where={"n": 3, "sold": True})] == ["1"]
-    with pytest.raises(InputError, match="cannot be kept"):
+    with pytest.raises(InputError, match="cannot be stored"):
         gallery.enrol("ann", "2", embedding=[0.0, 0.0], metadata={"x": np.float32(math.nan)})
 
 
@@ -266,23 +270,23 @@ def test_one_text_is_no_list_of_names(gallery):
     ):
         with pytest.raises(InputError, match=rf"^{name} takes a list .* text 'a1': write \['a1'\]"):
             ask()
-    with pytest.raises(InputError, match=r"where takes a mapping from keys .*, given 'year=2024'"):
+    with pytest.raises(InputError, match=r"where takes a mapping from keys .*, got 'year=2024'"):
         gallery.search(embedding=[0.0, 0.0], where="year=2024")
     with pytest.raises(InputError, match=r"enrol_many takes entries, .* given a tuple"):
         gallery.enrol_many([("ann", "a2", [0.0, 0.0])])
-    with pytest.raises(InputError, match=r"enrol_dataset takes a Dataset, given 'known': read it with"):
+    with pytest.raises(InputError, match=r"enrol_dataset takes a Dataset, got 'known': read it with"):
         gallery.enrol_dataset("known")
 
 
 def test_k_is_at_least_one(gallery):
-    with pytest.raises(SettingError, match="k is a number of items of at least 1, given 0"):
+    with pytest.raises(SettingError, match="k must be at least 1, got 0"):
         gallery.search(embedding=[0.0, 0.0], k=0)
 
 
 def test_a_probe_is_given_once(gallery):
-    with pytest.raises(InputError, match="give one probe: an item for the encoder, or its embedding"):
+    with pytest.raises(InputError, match="pass one probe: an item for the encoder, or its embedding"):
         gallery.search()
-    with pytest.raises(InputError, match="give the probes once"):
+    with pytest.raises(InputError, match="pass the probes once"):
         gallery.identify_many()
     with pytest.raises(GalleryError, match="was opened without an encoder: open it with encoder=, or pass"):
         gallery.identify("a.jpg")
@@ -327,7 +331,7 @@ def test_a_real_encoder_is_bound_by_its_weights(tmp_path):
         assert verify(encoder, vectors[0], vectors[0], threshold=0.1).score == 0
     with torch.no_grad():
         encoder.head.weight[0, 0] += 1
-    with pytest.raises(GalleryError, match="open it with the encoder it was made with"):
+    with pytest.raises(GalleryError, match="open it with its own encoder"):
         Gallery.open(tmp_path / "g.db", encoder=encoder)
 
 
@@ -356,7 +360,7 @@ def test_a_dataset_is_enrolled_by_its_names(tmp_path):
         (
             {},
             {"fingerprint": "g" * 64},
-            "of the encoder ffffffffffff…, given the encoder gggggggggggg…: open it with the encoder",
+            "of the encoder ffffffffffff…, got the encoder gggggggggggg…: open it with its own encoder",
         ),
         ({}, {"dimension": 3}, "holds embeddings of dimension 2, given dimension 3"),
         ({}, {"distance": "cosine"}, "compares by the distance 'euclidean', given 'cosine'"),
@@ -399,9 +403,9 @@ def test_contradictory_arguments(tmp_path):
         Gallery.open(tmp_path / "g.db", encoder="runs/a")
     with pytest.raises(InputError, match=r"opened by its address with Gallery\.open\('people\.db', \.\.\.\)"):
         Gallery("people.db")
-    with pytest.raises(SettingError, match="fingerprint names what made the embeddings"):
+    with pytest.raises(SettingError, match="fingerprint must be a non-empty text"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="")
-    with pytest.raises(GalleryError, match="mysql:// is no kind of gallery that this trine opens"):
+    with pytest.raises(GalleryError, match="unknown kind of gallery mysql://"):
         Gallery.open("mysql://localhost/people", dimension=2, fingerprint="x")
     assert list(tmp_path.iterdir()) == []
 

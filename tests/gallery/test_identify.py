@@ -157,9 +157,9 @@ def test_what_cannot_be_ranked(tmp_path):
     with opened(tmp_path / "g.db", [("ann", (0, 4), 1)]) as gallery:
         for wrong, message in [
             ({"scoring": "median"}, "unknown scoring 'median'"),
-            ({"scoring": "mean", "top": 0}, "top and candidates are numbers of at least 1, given 0 and 3"),
-            ({"candidates": 0}, "given 3 and 0"),
-            ({"quality": "sharp"}, "quality= weighs the embeddings of a mean or a centroid: give scoring="),
+            ({"scoring": "mean", "top": 0}, "top and candidates must be at least 1, got 0 and 3"),
+            ({"candidates": 0}, "got 3 and 0"),
+            ({"quality": "sharp"}, "quality= weights the embeddings of a mean or a centroid: pass scoring="),
         ]:
             with pytest.raises((InputError, SettingError), match=message):
                 gallery.identify(embedding=(0, 0), **wrong)

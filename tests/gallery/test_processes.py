@@ -70,7 +70,7 @@ def test_a_reader_sees_what_another_process_acknowledged(tmp_path, elsewhere):
         for seed in range(10):
             elsewhere("remove", f"item {seed}")
             assert reader.identify(embedding=gallery_processes.embedding_of(seed)).item != f"item {seed}"
-            with pytest.raises(GalleryError, match="has no item"):
+            with pytest.raises(GalleryError, match="is not in the gallery"):
                 reader.get(f"item {seed}")
         elsewhere("enrol", "bob", "item 15", embedding=gallery_processes.embedding_of(99))
         assert reader.identify(embedding=gallery_processes.embedding_of(99)).identity == "bob"

@@ -65,7 +65,7 @@ def test_a_gallery_that_is_open_outlives_its_server(own_server):
             else:
                 postgres_kills.kill_server(own_server)
             for call in (lambda: len(gallery), lambda: gallery.enrol("ann", "2", embedding=np.zeros(4))):
-                with pytest.raises(GalleryError, match=r"cannot be reached; see that it runs"):
+                with pytest.raises(GalleryError, match=r"cannot be reached; check that it is running"):
                     call()
             own_server.ensure_postgres_running()
             assert len(gallery) == 1

@@ -72,9 +72,9 @@ def test_closing_leaves_one_file_and_twice_is_no_error(path):
 
 
 def test_nothing_there(path):
-    with pytest.raises(GalleryError, match=r"there is no gallery .*people\.db: enrol into it first"):
+    with pytest.raises(GalleryError, match=r"the gallery .*people\.db does not exist: enrol into it first"):
         Gallery.open(path)
-    with pytest.raises(GalleryError, match="there is no gallery"):
+    with pytest.raises(GalleryError, match="does not exist"):
         Gallery.open(path, **OPENING, create=False)
     with pytest.raises(GalleryError, match="cannot be created: there is no folder"):
         Gallery.open(path.parent / "nowhere" / "people.db", **OPENING)
@@ -88,7 +88,9 @@ def test_a_folder(path):
 
 def test_an_empty_file(path):
     path.touch()
-    with pytest.raises(GalleryError, match="is an empty file, not a gallery: remove it, or choose a path"):
+    with pytest.raises(
+        GalleryError, match="is an empty file, not a gallery: remove it, or choose a new path"
+    ):
         Gallery.open(path, **OPENING)
     assert path.read_bytes() == b""
 
@@ -104,7 +106,7 @@ def test_a_foreign_file_is_refused_and_left_alone(path):
     foreign.unlink()
     for content in contents:
         path.write_bytes(content)
-        with pytest.raises(GalleryError, match="is not a gallery that trine made: choose another file"):
+        with pytest.raises(GalleryError, match="is not a trine gallery: choose another file"):
             Gallery.open(path, **OPENING)
         assert path.read_bytes() == content
     assert [left.name for left in path.parent.iterdir()] == ["people.db"]
@@ -129,7 +131,7 @@ def test_a_truncated_file(path, share):
     filled(path, count=50)
     size = path.stat().st_size
     os.truncate(path, int(size * share))
-    with pytest.raises(GalleryError, match=r"is damaged or cut short|is not a gallery that trine made"):
+    with pytest.raises(GalleryError, match=r"is damaged or cut short|is not a trine gallery"):
         Gallery.open(path, **OPENING)
 
 

@@ -22,7 +22,7 @@ CHUNK = 64
 PADDING = "x" * 600
 
 
-TRACES = ["traces of forgotten items may be left in the file"]
+TRACES = ["traces of forgotten items may remain in the file"]
 
 
 def state_of(path):

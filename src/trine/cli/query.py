@@ -220,7 +220,7 @@ QUESTIONS = {
     "identify": Verb(
         _identify,
         _identify_arguments,
-        "Who is this, or nobody we know?",
+        "Which identity is this, if any?",
         "trine identify photo.jpg --gallery people\n"
         "trine identify unknown/ --gallery people --scoring mean --top 3 --json",
     ),

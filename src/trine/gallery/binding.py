@@ -11,11 +11,11 @@ from typing import Self
 from trine.distances import Distance, check_distance
 from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.decision import Threshold
+from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.quantization import Dtype, check_dtype
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
-from trine.gallery.verify import EmbeddingEncoder
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ExpectedBinding:
         cls,
         encoder: EmbeddingEncoder | None,
         *,
-        dimension: int | None,
-        fingerprint: str | None,
-        distance: Distance | None,
+        dimension: int | None = None,
+        fingerprint: str | None = None,
+        distance: Distance | None = None,
         dtype: Dtype | None = None,
     ) -> Self:
         """Takes the claim of an encoder, or the one made by hand.
@@ -49,7 +49,7 @@ class ExpectedBinding:
             check_dtype(dtype)
         if isinstance(encoder, str | Path):
             raise SettingError(
-                f"encoder= takes an encoder that is loaded, given {str(encoder)!r}: load it with "
+                f"encoder takes a loaded encoder, got {str(encoder)!r}: load it with "
                 f"trine.load({str(encoder)!r})"
             )
         if encoder is not None:
@@ -60,17 +60,20 @@ class ExpectedBinding:
                 )
             return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, dtype)
         if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
-            raise SettingError(
-                f"dimension is the length of an embedding, a whole number of at least 1, given {dimension!r}"
-            )
+            raise SettingError(f"dimension must be a whole number of at least 1, got {dimension!r}")
         if fingerprint is not None and (not isinstance(fingerprint, str) or not fingerprint):
             raise SettingError(
-                f"fingerprint names what made the embeddings: give a text that is not empty, given "
+                f"fingerprint must be a non-empty text that names what computed the embeddings, got "
                 f"{fingerprint!r}"
             )
         if distance is not None:
             check_distance(distance)
         return by_hand
+
+    @classmethod
+    def like(cls, bound: Binding, *, dtype: Dtype | None = None) -> Self:
+        """Expects the encoder of another gallery, or of a table, and a dtype where one is given."""
+        return cls(bound.dimension, bound.fingerprint, bound.distance, dtype)
 
     def binding(
         self,
@@ -97,14 +100,14 @@ class ExpectedBinding:
         bound, gallery = store.binding, f"the gallery {store.address}"
         if self.fingerprint not in (None, bound.fingerprint):
             raise GalleryError(
-                f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, given the encoder "
-                f"{_short(str(self.fingerprint))}: open it with the encoder it was made with, rebuild it for "
+                f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, got the encoder "
+                f"{_short(str(self.fingerprint))}: open it with its own encoder, rebuild it for "
                 f"this one, or enrol into a new gallery"
             )
         if self.dimension not in (None, bound.dimension):
             raise GalleryError(
                 f"{gallery} holds embeddings of dimension {bound.dimension}, given dimension "
-                f"{self.dimension}: open it with the encoder it was made with"
+                f"{self.dimension}: open it with its own encoder"
             )
         if self.distance not in (None, bound.distance):
             raise GalleryError(
@@ -120,21 +123,46 @@ class ExpectedBinding:
             )
 
 
-def open_store(address: str | Path, *, binding: Binding | None) -> Store:
-    """Opens the store an address names, or creates it where it is missing and a binding is given.
+def open_store(
+    address: str | Path,
+    *,
+    binding: Binding | None,
+    expected: ExpectedBinding | None = None,
+    exist_ok: bool = True,
+) -> Store:
+    """Opens the store at an address, or creates a missing one.
+
+    Args:
+        address: A path, or an address with a scheme.
+        binding: What a new gallery is bound to; `None` creates nothing.
+        expected: What the gallery must be bound to.
+        exist_ok: Whether the gallery may exist already.
 
     Raises:
-        GalleryError: The address is of no kind this trine knows, or the store cannot be opened.
+        GalleryError: The address has an unknown scheme, the store cannot be opened, is bound to something
+            else, or exists already.
     """
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
+    store: SqliteStore | PostgresStore
     if scheme is None:
-        return SqliteStore(Path(address).expanduser(), binding=binding)
-    if scheme[1] in SCHEMES:
-        return PostgresStore(str(address), binding=binding)
-    raise GalleryError(
-        f"{scheme[1]}:// is no kind of gallery that this trine opens: give the path of a file, or "
-        f"postgresql://…"
-    )
+        store = SqliteStore(Path(address).expanduser(), binding=binding)
+    elif scheme[1] in SCHEMES:
+        store = PostgresStore(str(address), binding=binding)
+    else:
+        raise GalleryError(
+            f"unknown kind of gallery {scheme[1]}://, expected the path of a file or postgresql://..."
+        )
+    try:
+        if not (exist_ok or store.created):
+            raise GalleryError(
+                f"the gallery {store.address} exists already: choose another name, or enrol into it"
+            )
+        if expected is not None:
+            expected.check(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _short(fingerprint: str) -> str:

@@ -10,10 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from trine.errors import SettingError
 from trine.gallery.entries import Enrolment, Record
 from trine.gallery.quantization import rounded
 from trine.gallery.store import Binding, Store
 from trine.neighbours import nearest_neighbours
+
+CHUNK = 1024
+"""How many items are written at once."""
 
 NOTE = "recall"
 """The note that says what share of nearest items a compact form keeps."""
@@ -49,6 +53,12 @@ class QuantizationRecall:
         return (
             f"{100 * self.recall:.3g} % of the {self.at} nearest kept (measured among {self.items:,} items)"
         )
+
+
+def check_chunk(chunk: int) -> None:
+    """Raises a `SettingError` where a chunk has no items."""
+    if chunk < 1:
+        raise SettingError(f"chunk must be at least 1, got {chunk}")
 
 
 def batched(records: Iterator[T], size: int) -> Iterator[list[T]]:

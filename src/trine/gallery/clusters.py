@@ -74,9 +74,9 @@ class Clusters:
 def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool) -> Clusters:
     """Gives every item of a store a cluster; see `Gallery.cluster`."""
     if not threshold >= 0:
-        raise SettingError(f"threshold must be a distance of at least 0, given {threshold}")
+        raise SettingError(f"threshold must be at least 0, got {threshold}")
     if neighbours < 1:
-        raise SettingError(f"neighbours must be at least 1, given {neighbours}")
+        raise SettingError(f"neighbours must be at least 1, got {neighbours}")
     before = {} if recluster else store.clusters()
     if before:
         _check(store, threshold)

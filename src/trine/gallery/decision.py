@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from trine.calibration import Calibration, ProbabilityCurve, Range, as_range
-from trine.errors import SettingError
+from trine.errors import Argument, CalibrationError, SettingError
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Threshold:
     Args:
         value: The largest accepted distance, in units of the gallery's distance; at least 0.
         far: The false-accept rate of one comparison it was calibrated for, in (0, 1); `None` for a
-            threshold that somebody chose.
+            threshold chosen by hand.
         provisional: Whether too few identities or pairs stood behind the calibration.
         far_interval: Both ends of the interval of that rate; `None` where there is none.
         curve: From a distance to the probability that two items are the same; `None` where there is none.
@@ -50,10 +50,7 @@ class Threshold:
         if isinstance(self.curve, Mapping):
             object.__setattr__(self, "curve", ProbabilityCurve.from_json(self.curve))
         if not (math.isfinite(self.value) and self.value >= 0):
-            raise SettingError(
-                f"a threshold is a distance, so it must be a finite number of at least 0, "
-                f"given {self.value!r}"
-            )
+            raise SettingError(f"a threshold must be a finite number of at least 0, given {self.value!r}")
 
     @classmethod
     def of(cls, calibration: Calibration) -> Threshold:
@@ -66,7 +63,7 @@ class Threshold:
             calibration.curve,
         )
 
-    def judged(self, score: float) -> dict[str, Any]:
+    def decide(self, score: float) -> dict[str, Any]:
         """The fields of a decision about a score that this threshold fills in."""
         return {
             "score": score,
@@ -83,7 +80,7 @@ class Threshold:
     def _promise(self) -> str:
         if self.far is None:
             return ""
-        provisional = ", provisional for want of calibration data" if self.provisional else ""
+        provisional = ", provisional: too little calibration data" if self.provisional else ""
         interval = ""
         if self.far_interval is not None:
             # Two digits, and 100 % as such and not as 1e+02.
@@ -109,7 +106,7 @@ class Decision(abc.ABC):
             measure against.
         threshold: The largest distance that is accepted.
         far: The false-accept rate of one comparison that the threshold was calibrated for; `None` for a
-            threshold that somebody chose. Against a gallery of many identities a stranger has as many
+            threshold chosen by hand. Against a gallery of many identities a stranger has as many
             chances, so the rate of a whole identification is higher.
         provisional: Whether too few identities or pairs stood behind the calibration.
         far_interval: Both ends of the interval of that rate; `None` where there is none.
@@ -188,7 +185,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Identification(Decision):
-    """The answer to "who is this?": one identity of the gallery, or nobody we know.
+    """The answer to "who is this?": one identity of the gallery, or no match.
 
     Attributes:
         nearest: The nearest identity, accepted or not; `None` in an empty gallery.
@@ -201,7 +198,7 @@ class Identification(Decision):
         >>> print(Identification(score=0.41, threshold=0.63, far=0.01, nearest="s12", item="s12/1.png"))
         this is s12 (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)
         >>> print(Identification(score=0.81, threshold=0.63, nearest="s03", item="s03/7.png"))
-        nobody we know: the nearest is s03 at 0.81, above the threshold 0.63
+        no match: the nearest is s03 at 0.81, above the threshold 0.63
     """
 
     nearest: str | None = None
@@ -210,9 +207,28 @@ class Identification(Decision):
     runner_up_score: float | None = None
     candidates: tuple[Candidate, ...] = ()
 
+    @classmethod
+    def among(cls, found: Sequence[Candidate], limit: Threshold, wanted: int) -> Self:
+        """Decides about the nearest of some candidates, of which `wanted` are named.
+
+        Args:
+            found: The nearest identities, nearest first, with the runner-up where there is one.
+            limit: The threshold.
+            wanted: How many of them the answer names.
+        """
+        best, other = (*found[:2], None, None)[:2]
+        return cls(
+            **limit.decide(best.score if best else math.inf),
+            nearest=best.identity if best else None,
+            item=best.item if best else None,
+            runner_up=other.identity if other else None,
+            runner_up_score=other.score if other else None,
+            candidates=tuple(found[:wanted]),
+        )
+
     @property
     def identity(self) -> str | None:
-        """The identity this is, or `None` for nobody we know."""
+        """The identity this is, or `None` if there is no match."""
         return self.nearest if self.accepted else None
 
     @property
@@ -226,8 +242,30 @@ class Identification(Decision):
 
     def __str__(self) -> str:
         if self.nearest is None:
-            return "nobody we know: the gallery is empty"
+            return "no match: the gallery is empty"
         score, threshold = self._beside()
         if self.identity is None:
-            return f"nobody we know: the nearest is {self.nearest} at {score}, above the {threshold}"
+            return f"no match: the nearest is {self.nearest} at {score}, above the {threshold}"
         return f"this is {self.identity} (distance {score}, {threshold})"
+
+
+def required_threshold(given: float | None, own: Threshold | None, owner: str) -> Threshold:
+    """Returns the threshold that was passed, else the owner's.
+
+    Raises:
+        CalibrationError: There is none.
+    """
+    limit = own if given is None else Threshold(float(given))
+    if limit is None:
+        raise CalibrationError(
+            f"{owner} has no threshold: calibrate the encoder with `trine evaluate --calibrate`, or pass ",
+            Argument("threshold"),
+        )
+    return limit
+
+
+def threshold_of(given: float | None, calibration: Calibration | None) -> Threshold | None:
+    """Returns the threshold that was passed, else the calibrated one, else `None`."""
+    if given is not None:
+        return Threshold(float(given))
+    return None if calibration is None else Threshold.of(calibration)

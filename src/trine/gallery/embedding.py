@@ -4,19 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from trine.calibration import Calibration
 from trine.data import Dataset, ImageFiles, Items, Texts
+from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError
 from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
 from trine.gallery.store import Store
-from trine.gallery.verify import EmbeddingEncoder
 from trine.shapes import Float32
 
 TEXT = "text"
 """The key of metadata under which a gallery keeps what its items say, where they are texts."""
+
+
+@runtime_checkable
+class EmbeddingSettings(Protocol):
+    """What a gallery needs of an encoder's settings."""
+
+    @property
+    def dimension(self) -> int:
+        """The length of an embedding."""
+
+
+@runtime_checkable
+class EmbeddingEncoder(Protocol):
+    """What a gallery needs of an encoder (`trine.encoders.Encoder` is one)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Which encoder this is: changes with its weights and its preprocessing."""
+
+    @property
+    def distance(self) -> Distance:
+        """How its embeddings are compared."""
+
+    @property
+    def settings(self) -> EmbeddingSettings:
+        """What it knows about itself."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The threshold it was calibrated to, where there is one."""
+
+    def embed(self, items: Any) -> Float32[np.ndarray, "n d"]:
+        """Returns one row per item; items are pictures, vectors, or paths."""
 
 
 class Embedder:
@@ -37,8 +71,8 @@ class Embedder:
         for entry in batch:
             if not isinstance(entry, Entry):
                 raise InputError(
-                    f"enrol_many takes entries, as trine.gallery.Entry('ann', 'ann/1.jpg', embedding), given "
-                    f"a {type(entry).__name__}"
+                    f"enrol_many takes entries such as trine.gallery.Entry('ann', 'ann/1.jpg', embedding), "
+                    f"got a {type(entry).__name__}"
                 )
             check_name(entry.identity, "identity")
             check_name(entry.item, "item")
@@ -61,7 +95,7 @@ class Embedder:
         """Embeds a dataset a chunk at a time; metadata: its columns, its texts, and what is said by name."""
         if not isinstance(dataset, Dataset):
             raise InputError(
-                f"enrol_dataset takes a Dataset, given {dataset!r:.80}: read it with trine.data.load, or "
+                f"enrol_dataset takes a Dataset, got {dataset!r:.80}: read it with trine.data.load, or "
                 f"enrol pictures one by one"
             )
         for start in range(0, len(dataset), chunk):
@@ -80,7 +114,7 @@ class Embedder:
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
         """Returns the one row to ask about, from an item or from its embedding."""
         if (item is None) == (embedding is None):
-            raise InputError("give one probe: an item for the encoder, or its embedding")
+            raise InputError("pass one probe: an item for the encoder, or its embedding")
         if embedding is None:
             return self._embed([item], ["the probe"])
         return self._rows([embedding], ["the probe"])
@@ -90,7 +124,7 @@ class Embedder:
     ) -> Float32[np.ndarray, "n d"]:
         """Returns the rows to ask about, from items or from their embeddings."""
         if (items is None) == (embeddings is None):
-            raise InputError("give the probes once: items for the encoder, or their embeddings")
+            raise InputError("pass the probes once: items for the encoder, or their embeddings")
         if items is not None:
             return self._embed(items)
         return self._rows([] if embeddings is None else embeddings, [])

@@ -112,12 +112,12 @@ def unknown_identity(identity: str, known: Collection[str], address: str) -> Gal
 
     Example:
         >>> print(unknown_identity("anne", ["ann", "bob"], "people.db"))
-        the gallery people.db knows nobody called 'anne': did you mean 'ann'?
+        identity 'anne' is not in the gallery people.db: did you mean 'ann'?
     """
     same = [name for name in known if name.casefold() == identity.casefold()]
     close = same or get_close_matches(identity, known, n=1)
-    hint = f"did you mean {close[0][:80]!r}?" if close else "see who is there, or enrol them first"
-    return GalleryError(f"the gallery {address} knows nobody called {identity[:80]!r}: {hint}")
+    hint = f"did you mean {close[0][:80]!r}?" if close else "list its identities, or enrol this one first"
+    return GalleryError(f"identity {identity[:80]!r} is not in the gallery {address}: {hint}")
 
 
 def unknown_item(item: str, address: str) -> GalleryError:
@@ -125,10 +125,10 @@ def unknown_item(item: str, address: str) -> GalleryError:
 
     Example:
         >>> print(unknown_item("a.png", "people.db"))
-        the gallery people.db has no item 'a.png': see which items are there, or enrol it first
+        item 'a.png' is not in the gallery people.db: list its items, or enrol it first
     """
     return GalleryError(
-        f"the gallery {address} has no item {item[:80]!r}: see which items are there, or enrol it first"
+        f"item {item[:80]!r} is not in the gallery {address}: list its items, or enrol it first"
     )
 
 
@@ -138,12 +138,11 @@ def check_items(items: Iterable[str], argument: str) -> list[str]:
     Example:
         >>> check_items("a.png", "like")
         Traceback (most recent call last):
-        trine.errors.InputError: like takes a list of names of items, given the text 'a.png': write ['a.png']
+        trine.errors.InputError: like takes a list of item names, got the text 'a.png': write ['a.png']
     """
     if isinstance(items, str):
         raise InputError(
-            f"{argument} takes a list of names of items, given the text {items[:80]!r}: "
-            f"write [{items[:80]!r}]"
+            f"{argument} takes a list of item names, got the text {items[:80]!r}: write [{items[:80]!r}]"
         )
     return [check_name(item, "item") for item in items]
 
@@ -151,14 +150,14 @@ def check_items(items: Iterable[str], argument: str) -> list[str]:
 def check_name(name: str, kind: str) -> str:
     """Returns the name of an identity or item, or refuses one that no store could keep."""
     if not isinstance(name, str) or not name:
-        raise InputError(f"the {kind} must be text of at least one character, given {name!r}")
+        raise InputError(f"the {kind} must be a non-empty text, got {name!r}")
     if "\0" in name:
         raise InputError(f"the {kind} {name[:40]!r} has a NUL character: remove it")
     try:
         name.encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"the {kind} {name[:40]!r} is no valid Unicode text: rename it (often a file name in "
+            f"the {kind} {name[:40]!r} is not valid Unicode: rename it (often a file name in "
             f"another encoding)"
         ) from None
     return name
@@ -168,7 +167,7 @@ def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
     """Writes metadata as a JSON object with sorted keys; numbers of numpy as plain ones.
 
     Raises:
-        InputError: A key is no text, or a value is nothing that JSON can hold (NaN and infinity too).
+        InputError: A key is no text, or a value is not a JSON value (NaN and infinity too).
     """
     if not metadata:
         return "{}"
@@ -180,7 +179,7 @@ def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(
-            f"the metadata of {item[:80]!r} cannot be kept ({error}): use text, finite numbers, "
+            f"the metadata of {item[:80]!r} cannot be stored ({error}): use text, finite numbers, "
             f"booleans, lists and mappings"
         ) from None
     return text
@@ -214,7 +213,7 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
             shape = "x".join(map(str, array.shape)) or "a single number"
             raise GalleryError(
                 f"the embedding of {name} has dimension {shape}, and the gallery holds dimension "
-                f"{dimension}: use the encoder that the gallery was made with"
+                f"{dimension}: use the encoder of the gallery"
             )
     rows = np.empty((len(arrays), dimension), dtype=np.float32)
     with np.errstate(over="ignore"):
@@ -224,14 +223,14 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
     if not finite.all():
         row = int(np.argmin(finite))
         name = repr(names[row][:80]) if names else f"row {row}"
-        raise GalleryError(f"the embedding of {name} is not finite: look at the item and at what embedded it")
+        raise GalleryError(f"the embedding of {name} is not finite: check the item and its encoder")
     return rows
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.bool_ | np.integer | np.floating):
         return value.item()
-    raise TypeError(f"a {type(value).__name__} is nothing that JSON can hold")
+    raise TypeError(f"a {type(value).__name__} is not a JSON value")
 
 
 def _as_array(vector: Any) -> np.ndarray[Any, Any]:

@@ -95,8 +95,7 @@ class Filter:
             return where
         if where is not None and not isinstance(where, Mapping):
             raise InputError(
-                f"where takes a mapping from keys to what their values must be, as {{'year': 2024}}, given "
-                f"{where!r}"
+                f"where takes a mapping from keys to conditions, such as {{'year': 2024}}, got {where!r}"
             )
         return cls(tuple(_condition(key, value) for key, value in sorted((where or {}).items())))
 
@@ -146,14 +145,14 @@ def _range(key: str, value: Sequence[Any]) -> Between:
     kinds = {end[0] for end in ends if end is not None}
     if len(ends) != 2 or kinds not in ({"number"}, {"text"}):
         raise InputError(
-            f"the range of {key!r} must be two numbers or two texts, None for an open end, given {value!r}: "
-            f"for one of several values give a set"
+            f"the range of {key!r} must be two numbers or two texts, None for an open end, got {value!r}: "
+            f"to match one of several values, pass a set"
         )
     low, high = (None if end is None else end[1] for end in ends)
     if (low is not None and low != low) or (high is not None and high != high):
         raise InputError(f"the range of {key!r} must be of numbers, given NaN in {value!r}")
     if low is not None and high is not None and low > high:  # type: ignore[operator]
-        raise InputError(f"the range of {key!r} ends before it begins, given {value!r}: exchange the two")
+        raise InputError(f"the range of {key!r} ends before it begins, got {value!r}: swap its ends")
     return Between(key, kinds.pop(), low, high)  # type: ignore[arg-type]
 
 

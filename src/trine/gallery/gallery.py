@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, final
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, final
 
-import numpy as np
-
-from trine.data import Items
-from trine.errors import Argument, CalibrationError, InputError, SettingError
-from trine.gallery.clusters import Clusters, cluster, made_with
-from trine.gallery.decision import Candidate, Identification, Threshold, Verification
-from trine.gallery.entries import Hit, Vector, Vectors, check_items, check_name, unknown_identity
+from trine.data import Dataset, Items
+from trine.distances import Distance
+from trine.errors import InputError
+from trine.gallery import clusters, parquet, rebuild, relabel, search
+from trine.gallery.binding import ExpectedBinding, open_store
+from trine.gallery.bulk_write import CHUNK, batched, bulk_write, check_chunk
+from trine.gallery.clusters import Clusters
+from trine.gallery.decision import (
+    Identification,
+    Threshold,
+    Verification,
+    required_threshold,
+    threshold_of,
+)
+from trine.gallery.embedding import Embedder, EmbeddingEncoder
+from trine.gallery.entries import Enrolment, Entry, Hit, Record, Vector, Vectors, check_name, unknown_item
 from trine.gallery.filters import Filter
-from trine.gallery.identify import Ranking, Scoring
-from trine.gallery.index import scores_between
+from trine.gallery.identify import Identifier, Ranking, Scoring
+from trine.gallery.quantization import Dtype
+from trine.gallery.rebuild import RebuildResult
 from trine.gallery.recommend import recommend
-from trine.gallery.store import Scope
-from trine.gallery.upkeep import Upkeep
-from trine.shapes import Float32
+from trine.gallery.stats import Stats
+from trine.gallery.store import Binding, Store
+from trine.gallery.verify import verify_probes
+
+Progress = Callable[[int], None]
 
 
 @final
-class Gallery(Upkeep):
+class Gallery:
     """A persistent set of embeddings with identity, item and metadata, bound to one encoder.
 
-    What a call has written is on the disk when it returns. A gallery may be used from several threads,
-    and its file by several processes at once.
+    A write is on the disk when its call returns. Several threads may use one gallery, and several processes
+    one file.
 
     Example:
         >>> import tempfile
@@ -40,12 +53,238 @@ class Gallery(Upkeep):
         >>> print(gallery.identify(embedding=[0.0, 0.9]))
         this is ann (distance 0.10, threshold 0.50)
         >>> print(gallery.identify(embedding=[3.0, 3.0]))
-        nobody we know: the nearest is ann at 3.61, above the threshold 0.50
+        no match: the nearest is ann at 3.61, above the threshold 0.50
         >>> [(hit.item, hit.metadata) for hit in gallery.search(embedding=[0.0, 0.9], k=1)]
         [('ann/1.png', {'year': 2024})]
         >>> gallery.close()
         >>> folder.cleanup()
     """
+
+    def __init__(
+        self, store: Store, *, encoder: EmbeddingEncoder | None = None, threshold: Threshold | None = None
+    ) -> None:
+        """Takes an open store; `Gallery.open` opens one by its address."""
+        if isinstance(store, str | Path):
+            raise InputError(
+                f"Gallery takes an open store: open an address with Gallery.open({str(store)!r})"
+            )
+        self._store = store
+        self._embedder = Embedder(store, encoder)
+        self._identifier = Identifier(store)
+        self._threshold = threshold
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        encoder: EmbeddingEncoder | None = None,
+        dimension: int | None = None,
+        fingerprint: str | None = None,
+        distance: Distance | None = None,
+        dtype: Dtype | None = None,
+        threshold: float | None = None,
+        model: str | Path | None = None,
+        create: bool = True,
+        exist_ok: bool = True,
+    ) -> Self:
+        """Opens a gallery, or creates a missing one if the arguments say what to bind it to.
+
+        A new gallery is bound to the fingerprint of its encoder, the dimension and the distance, and stores
+        the encoder's calibration. Later, an encoder or any of the three that is passed must agree, and the
+        threshold is the one passed here, else the encoder's, else the stored one.
+
+        Args:
+            path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
+                a database (extra `pgvector`). A file in a read-only folder is opened read-only.
+            encoder: Embeds the items; without one, every call takes `embedding=`.
+            dimension: The length of an embedding, for embeddings computed elsewhere; at least 1.
+            fingerprint: What computed those embeddings: any text that changes when it does.
+            distance: How to compare those embeddings; Euclidean by default.
+            dtype: How a new gallery stores embeddings: `"float32"`, `"float16"` or `"int8"`, one byte
+                per number.
+            threshold: The largest distance that is accepted as the same identity.
+            model: The folder of the encoder, stored in a new gallery as `gallery.model`.
+            create: Whether to create a missing gallery; otherwise it is an error.
+            exist_ok: Whether the gallery may exist already; otherwise it is an error.
+
+        Returns:
+            The open gallery; a context manager that closes itself.
+
+        Raises:
+            GalleryError: The gallery is missing and may not be created, or exists and must not; it is bound
+                to another encoder, dimension or distance; or the file is foreign, damaged or locked.
+            SettingError: The dimension or the threshold is out of range, the encoder is a folder that was not
+                loaded, or an encoder is passed together with a dimension, fingerprint or distance.
+        """
+        expected = ExpectedBinding.of(
+            encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, dtype=dtype
+        )
+        given = threshold_of(threshold, encoder.calibration if encoder is not None else None)
+        binding = expected.binding(given, encoder, model) if create else None
+        store = open_store(path, binding=binding, expected=expected, exist_ok=exist_ok)
+        return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
+
+    @classmethod
+    def open_for_table(
+        cls, table: str | Path, path: str | Path, *, encoder: EmbeddingEncoder | None = None
+    ) -> Self:
+        """Opens a gallery to import a table into; a missing one is created with the binding of the table.
+
+        Args:
+            table: A Parquet file that `export_parquet` wrote; it is not imported yet.
+            path: The gallery.
+            encoder: As for `open`.
+
+        Raises:
+            DataError: The table cannot be read, or does not name its encoder.
+            GalleryError: The gallery is bound to another encoder than the table, or cannot be opened.
+        """
+        bound = parquet.binding_of(Path(table))
+        store = open_store(path, binding=bound, expected=ExpectedBinding.like(bound))
+        gallery = cls(store, threshold=store.binding.threshold)
+        if encoder is None:
+            return gallery
+        try:
+            gallery.use_encoder(encoder)
+        except BaseException:
+            gallery.close()
+            raise
+        return gallery
+
+    def use_encoder(self, encoder: EmbeddingEncoder) -> None:
+        """Embeds items with an encoder from now on, and decides by its threshold where it has one.
+
+        Raises:
+            GalleryError: The gallery is bound to another encoder.
+        """
+        ExpectedBinding.of(encoder).check(self._store)
+        self._embedder = Embedder(self._store, encoder)
+        self._threshold = threshold_of(None, encoder.calibration) or self._threshold
+
+    @property
+    def encoder(self) -> EmbeddingEncoder | None:
+        """Embeds the items; None where embeddings are passed."""
+        return self._embedder.encoder
+
+    @property
+    def address(self) -> str:
+        """The path of the gallery's file, or its address without the password."""
+        return self._store.address
+
+    @property
+    def binding(self) -> Binding:
+        """What the gallery was bound to when it was created or last rebuilt."""
+        return self._store.binding
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """The threshold for decisions: the one passed at opening, else the encoder's, else the stored one."""
+        return self._threshold
+
+    @property
+    def model(self) -> str | None:
+        """The folder of the encoder, if it was passed when the gallery was created or rebuilt."""
+        return self.binding.model
+
+    def enrol(
+        self,
+        identity: str,
+        item: str,
+        *,
+        embedding: Vector | None = None,
+        content: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Adds one item; an item of the same name is replaced.
+
+        Args:
+            identity: The identity the item belongs to.
+            item: Its name, unique in the gallery.
+            embedding: (D,) finite numbers, if the embedding was computed elsewhere.
+            content: What the encoder embeds; by default the item's name is taken as a path.
+            metadata: What to store with the item: text keys, JSON values.
+
+        Raises:
+            GalleryError: The embedding has another dimension or is not finite; there is neither an encoder
+                nor an embedding; or the file cannot be written.
+            InputError: A name is empty or not valid text, or the metadata is not valid JSON.
+        """
+        self.enrol_many([Entry(identity, item, embedding, content, metadata or {})])
+
+    def enrol_many(
+        self, entries: Iterable[Entry], *, chunk: int = CHUNK, progress: Progress | None = None
+    ) -> Enrolment:
+        """Adds a stream of items chunk by chunk; each chunk is written completely or not at all.
+
+        Enrolling an item again changes nothing, so an interrupted enrolment is resumed by repeating it.
+
+        Args:
+            entries: The items, read as they are needed.
+            chunk: How many items are embedded and written together, at least 1.
+            progress: Called with the number of items so far, after each chunk is on the disk.
+
+        Returns:
+            How many items were new, replaced and unchanged.
+
+        Raises:
+            GalleryError: As for `enrol`; earlier chunks stay enrolled.
+            InputError: As for `enrol`.
+        """
+        check_chunk(chunk)
+        batches = (self._embedder.records(batch) for batch in batched(iter(entries), chunk))
+        return bulk_write(self._store, batches, progress=progress)
+
+    def enrol_dataset(
+        self,
+        dataset: Dataset,
+        *,
+        metadata: Mapping[str, Mapping[str, Any]] | None = None,
+        chunk: int = CHUNK,
+        progress: Progress | None = None,
+    ) -> Enrolment:
+        """Embeds and adds every item of a dataset, with its columns as metadata; see `enrol_many`.
+
+        Args:
+            dataset: The items with their identities, read as they are needed.
+            metadata: More metadata by item name; `trine.data.read_metadata` reads a table.
+            chunk: How many items are embedded and written together, at least 1.
+            progress: Called with the number of items so far, after each chunk is on the disk.
+
+        Raises:
+            GalleryError: There is no encoder, or the file cannot be written.
+            DataError: A picture cannot be read; earlier chunks stay enrolled.
+        """
+        entries = self._embedder.entries(dataset, chunk=max(chunk, 1), metadata=metadata or {})
+        return self.enrol_many(entries, chunk=chunk, progress=progress)
+
+    def get(self, item: str) -> Entry:
+        """Returns one item with its embedding and metadata.
+
+        Raises:
+            GalleryError: The item is not in the gallery.
+        """
+        found = self._store.get([check_name(item, "item")])
+        if item not in found:
+            raise unknown_item(item, self.address)
+        return _entry(found[item])
+
+    def entries(self, identity: str | None = None) -> Iterator[Entry]:
+        """Reads the items, of one identity or of all, with their embeddings and metadata, in any order.
+
+        Raises:
+            GalleryError: The identity is not in the gallery.
+        """
+        if identity is not None:
+            relabel.check_known(self._store, identity)
+        return (_entry(record) for record in self._store.scan() if identity in (None, record.identity))
+
+    def identities(self) -> dict[str, int]:
+        """Returns the number of items of each identity, sorted by name."""
+        return self._store.identities()
+
+    def __len__(self) -> int:
+        return len(self._store)
 
     def verify(
         self,
@@ -57,18 +296,17 @@ class Gallery(Upkeep):
         identity: str | None = None,
         threshold: float | None = None,
     ) -> Verification:
-        """Says whether two are of the same identity, or whether one is of the identity it claims.
+        """Says whether two probes show the same identity, or whether one shows the identity it claims.
 
-        Either two probes, or one probe and an identity of the gallery, which is scored by its nearest
-        embedding.
+        A claimed identity is scored by its nearest embedding.
 
         Args:
             a: A probe for the encoder: a picture, a vector, a path.
-            b: Another, unless an identity is claimed.
+            b: A second probe, unless an identity is claimed.
             embedding: (D,) the embedding of the first probe, in place of `a`.
             other: (D,) the embedding of the second, in place of `b`.
             identity: The claimed identity.
-            threshold: The largest distance that is accepted; that of the gallery where left out.
+            threshold: The largest distance that is accepted; the gallery's by default.
 
         Returns:
             The decision, with its score, threshold and false-accept rate.
@@ -88,24 +326,7 @@ class Gallery(Upkeep):
             the same: this is ann (distance 0.10, threshold 0.50)
         """
         limit = self._limit(threshold)
-        if (b is not None) + (other is not None) + (identity is not None) != 1:
-            raise InputError(
-                "verify compares a probe with one thing: pass b, ",
-                Argument("other"),
-                " or ",
-                Argument("identity"),
-            )
-        first = self._embedder.probe(a, embedding)
-        if identity is None:
-            second = self._embedder.probe(b, other)
-            score = scores_between(first, second, distance=self.binding.distance).item()
-        else:
-            scope = Scope(only=frozenset([check_name(identity, "identity")]))
-            (hits,) = self._store.search(first, k=1, scope=scope)
-            if not hits:
-                raise unknown_identity(identity, self._store.identities(), self._store.address)
-            score = hits[0].score
-        return Verification(**limit.judged(score), claim=identity)
+        return verify_probes(self._store, self._embedder, limit, (a, embedding), (b, other), identity)
 
     def identify(
         self,
@@ -118,35 +339,33 @@ class Gallery(Upkeep):
         top: int = 3,
         quality: str | None = None,
     ) -> Identification:
-        """Says who or what this is: the nearest identity, or nobody we know.
+        """Finds the nearest identity, and says whether it is near enough to be a match.
 
-        The threshold was calibrated on pairs of single embeddings, so the false-accept rate it promises is
-        that of one comparison; a mean or a centroid is a steadier score, and a little farther or nearer.
+        The threshold was calibrated on pairs of single embeddings, so its false-accept rate holds for one
+        comparison; the scores of a mean or a centroid vary less and differ slightly.
 
         Args:
             item: A probe for the encoder: a picture, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
-            threshold: The largest distance that is accepted; that of the gallery where left out.
-            candidates: How many of the nearest identities to name, at least 1.
+            threshold: The largest distance that is accepted; the gallery's by default.
+            candidates: How many of the nearest identities to return, at least 1.
             scoring: How an identity is scored: by its nearest embedding (`"best"`), by the mean distance of
                 its nearest `top` embeddings (`"mean"`), or by the distance of the mean of its embeddings
-                (`"centroid"`), put back to length 1 where all of them have length 1.
-            top: Of how many embeddings the mean is taken; of all where an identity has fewer.
-            quality: The key of metadata that says in [0, 1] how good an item is: its weight in a mean or a
-                centroid.
+                (`"centroid"`), normalised to length 1 if all of them have length 1.
+            top: How many embeddings the mean is taken over; all of them if an identity has fewer.
+            quality: The metadata key of an item's quality in [0, 1], its weight in a mean or a centroid.
 
         Returns:
             The decision, with its score, threshold and false-accept rate, and the nearest identities.
 
         Raises:
             CalibrationError: There is no threshold.
-            GalleryError: The embedding is of another dimension or not finite, there is no encoder, or an
-                item has no quality where it is asked for.
-            SettingError: A number is below 1, or `quality` is given to `"best"`.
+            GalleryError: The embedding has another dimension or is not finite, there is no encoder, or an
+                item lacks the requested quality.
+            SettingError: A number is below 1, or `quality` is passed with `"best"`.
         """
-        limit = self._limit(threshold)
-        ranking = Ranking(scoring, top, quality, candidates)
-        return self._identify(self._embedder.probe(item, embedding), limit, ranking)[0]
+        limit, ranking = self._limit(threshold), Ranking(scoring, top, quality, candidates)
+        return self._identifier.identify(self._embedder.probe(item, embedding), limit, ranking)[0]
 
     def identify_many(
         self,
@@ -159,10 +378,9 @@ class Gallery(Upkeep):
         top: int = 3,
         quality: str | None = None,
     ) -> list[Identification]:
-        """Says for each of several probes who or what it is; see `identify`."""
-        limit = self._limit(threshold)
-        ranking = Ranking(scoring, top, quality, candidates)
-        return self._identify(self._embedder.probes(items, embeddings), limit, ranking)
+        """Identifies several probes at once; see `identify`."""
+        limit, ranking = self._limit(threshold), Ranking(scoring, top, quality, candidates)
+        return self._identifier.identify(self._embedder.probes(items, embeddings), limit, ranking)
 
     def search(
         self,
@@ -174,34 +392,29 @@ class Gallery(Upkeep):
         exclude: Sequence[str] = (),
         offset: int = 0,
     ) -> list[Hit]:
-        """Finds the items most like this one.
+        """Finds the items most similar to a probe.
 
         Args:
             item: A probe for the encoder: a picture, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
             k: How many to find, at least 1.
             where: What the metadata must match: `{"year": 2024}` is equality, `{"colour": {"red", "blue"}}`
-                one of several, `{"price": (10, 20)}` a range with both ends; see `trine.gallery.Filter`.
-            exclude: Items that are left out.
-            offset: How many of the nearest are passed over: the second page of ten begins at 10.
+                one of several, `{"price": (10, 20)}` a range that includes both ends; see
+                `trine.gallery.Filter`.
+            exclude: Items to leave out.
+            offset: How many of the nearest to skip: the second page of ten begins at 10.
 
         Returns:
-            Hits with item, identity, score and metadata: nearest first, equal scores by the item's name;
-            fewer than `k` where the gallery holds fewer.
+            Hits with item, identity, score and metadata: nearest first, ties by the item's name;
+            fewer than `k` if the gallery holds fewer.
 
         Raises:
-            GalleryError: The embedding is of another dimension or not finite, or there is no encoder.
-            InputError: A condition is of no kind that can be compared, or `exclude` is one text and no list.
+            GalleryError: The embedding has another dimension or is not finite, or there is no encoder.
+            InputError: A condition cannot be compared, or `exclude` is a text rather than a list.
             SettingError: `k` is below 1, or `offset` below 0.
         """
-        if k < 1:
-            raise SettingError(f"k is a number of items of at least 1, given {k}")
-        if offset < 0:
-            raise SettingError(f"offset is a number of items of at least 0, given {offset}")
-        probe = self._embedder.probe(item, embedding)
-        scope = Scope(where=Filter.of(where), exclude=frozenset(check_items(exclude, "exclude")))
-        (hits,) = self._store.search(probe, k=k, offset=offset, scope=scope, metadata=True)
-        return hits
+        page = search.Page(k, offset)
+        return search.search(self._store, self._embedder.probe(item, embedding), page, where, exclude)
 
     def recommend(
         self,
@@ -215,7 +428,7 @@ class Gallery(Upkeep):
         """Finds items near to some of the gallery's items and away from others.
 
         The query is the mean of the wanted embeddings, moved away from the mean of the unwanted ones by a
-        quarter of their distance (Rocchio 1971). With a diversity, ten times as many items are looked at,
+        quarter of their distance (Rocchio 1971). With a diversity, ten times as many items are considered,
         and each choice weighs how near it is against how far it is from those chosen before (maximal
         marginal relevance: Carbonell, Goldstein 1998).
 
@@ -223,15 +436,15 @@ class Gallery(Upkeep):
             like: Names of items to be near to, at least one.
             unlike: Names of items to keep away from.
             k: How many to find, at least 1.
-            diversity: The weight of being unlike what was chosen already, in [0, 1]; 0 for the nearest.
+            diversity: The weight of being unlike earlier choices, in [0, 1]; 0 for the nearest.
             where: As for `search`.
 
         Returns:
             Hits, never one of those named, in the order of choice; the score is the distance from the query.
 
         Raises:
-            GalleryError: A named item is not there.
-            InputError: Nothing is named in `like`.
+            GalleryError: A named item is not in the gallery.
+            InputError: `like` is empty.
             SettingError: `k` or `diversity` is out of range.
 
         Example:
@@ -245,29 +458,26 @@ class Gallery(Upkeep):
             >>> [hit.item for hit in near], [hit.item for hit in varied]
             (['b', 'c'], ['b', 'd'])
         """
-        return recommend(
-            self._store, like=like, unlike=unlike, k=k, diversity=diversity, where=Filter.of(where)
-        )
+        wanted = Filter.of(where)
+        return recommend(self._store, like=like, unlike=unlike, k=k, diversity=diversity, where=wanted)
 
     def cluster(
         self, *, threshold: float | None = None, neighbours: int = 32, recluster: bool = False
     ) -> Clusters:
-        """Puts every item into a cluster; those that have one keep its number.
+        """Assigns every item to a cluster; items that have one keep its number.
 
-        Two items are linked when their distance is at most the threshold, and a cluster is what a chain of
-        links connects. The gallery keeps the clusters: a further call looks at items that are new, or have
-        a new embedding, and each joins the cluster it is linked to or begins its own. Where a new item
-        connects two clusters, they become one under the older number. Items that leave do not divide a
-        cluster, until `recluster`.
+        Two items are linked when their distance is at most the threshold, and a cluster is a chain of links.
+        The gallery stores the clusters. A later call processes only items that are new or have a new
+        embedding: each joins the cluster it is linked to, or starts one. A new item that connects two
+        clusters merges them under the older number. Removing items never splits a cluster, until `recluster`.
 
         Args:
-            threshold: The longest link; that of the clusters that are there, or of the gallery, where left
-                out.
-            neighbours: How many nearest neighbours of a new item may be linked to it, at least 1.
-            recluster: Whether to forget all clusters and start anew, with new numbers.
+            threshold: The longest link; by default that of the existing clusters, or the gallery's.
+            neighbours: How many nearest neighbours of a new item it may be linked to, at least 1.
+            recluster: Whether to discard all clusters and start over, with new numbers.
 
         Returns:
-            The cluster of every item, and which clusters became one.
+            The cluster of every item, and which clusters were merged.
 
         Raises:
             CalibrationError: There is no threshold.
@@ -275,38 +485,190 @@ class Gallery(Upkeep):
             SettingError: A number is out of range.
         """
         if threshold is None and not recluster:
-            threshold = made_with(self._store)
+            threshold = clusters.made_with(self._store)
         limit = self._limit(threshold).value
-        return cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
+        return clusters.cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
+
+    def remove(self, item: str) -> bool:
+        """Deletes one item and says whether it was there; an identity without items is deleted too."""
+        return self._store.remove([check_name(item, "item")]) > 0
+
+    def forget(self, identity: str) -> int:
+        """Deletes an identity with all its items, and every trace of them from the gallery's files.
+
+        Traces of items that were removed, moved or replaced before are wiped too, even if the identity has no
+        items left. The file is rewritten, which needs room for a second copy and, with a million items, some
+        seconds. Copies and backups are the responsibility of whoever keeps them.
+
+        Returns:
+            How many items were deleted.
+
+        Raises:
+            GalleryError: Another process kept the file busy, or the disk is full; the items are deleted, and
+                `repair` wipes what is left of them.
+        """
+        return self._store.forget(check_name(identity, "identity"))
+
+    def rename(self, identity: str, to: str) -> int:
+        """Gives an identity another name, and returns how many items it has.
+
+        Raises:
+            GalleryError: The identity is not in the gallery, or the new name is.
+        """
+        return relabel.rename(self._store, identity, to)
+
+    def merge(self, identity: str, other: str) -> int:
+        """Moves all items of `other` to `identity`, and returns how many were moved.
+
+        Raises:
+            GalleryError: One of the two is not in the gallery, or they are the same.
+        """
+        return relabel.merge(self._store, identity, other)
+
+    def split(self, items: Sequence[str], identity: str) -> int:
+        """Moves some items of one identity to a new identity, and returns how many were moved.
+
+        Raises:
+            GalleryError: An item is not in the gallery, the items belong to several identities, or the new
+                identity exists already.
+            InputError: No items are named.
+        """
+        return relabel.split(self._store, items, identity)
+
+    def export_parquet(self, path: str | Path, *, chunk: int = CHUNK) -> int:
+        """Writes every item to a Parquet table: item, identity, embedding, metadata (JSON), source.
+
+        The table names its encoder. It is complete, or does not exist.
+
+        Returns:
+            How many items were written.
+
+        Raises:
+            DataError: The file cannot be written.
+            MissingDependencyError: pyarrow is not installed.
+        """
+        check_chunk(chunk)
+        return parquet.export_parquet(self._store, Path(path), chunk=chunk)
+
+    def import_parquet(
+        self, path: str | Path, *, chunk: int = CHUNK, progress: Progress | None = None
+    ) -> Enrolment:
+        """Enrols the items of a table that `export_parquet` wrote; repeating it changes nothing.
+
+        Returns:
+            How many items were new, replaced and unchanged.
+
+        Raises:
+            DataError: The file cannot be read, lacks a column, or does not name its encoder.
+            GalleryError: The table is bound to another encoder.
+            MissingDependencyError: pyarrow is not installed.
+        """
+        check_chunk(chunk)
+        return parquet.import_parquet(self._store, self._embedder, Path(path), chunk=chunk, progress=progress)
+
+    def copy_to(
+        self,
+        address: str | Path,
+        *,
+        dtype: Dtype | None = None,
+        chunk: int = CHUNK,
+        progress: Progress | None = None,
+    ) -> Enrolment:
+        """Copies every item, and the clusters, to another gallery in any store; deletes nothing there.
+
+        An interrupted copy is resumed by repeating it.
+
+        Args:
+            address: The other gallery; created if it is missing.
+            dtype: How a new gallery stores embeddings; like this one by default.
+            chunk: How many items are written together, at least 1.
+            progress: Called with the number of items so far, after each chunk is on the disk.
+
+        Returns:
+            How many items were new, replaced and unchanged.
+
+        Raises:
+            GalleryError: The other gallery is bound to another encoder, or has another dtype.
+        """
+        check_chunk(chunk)
+        return parquet.copy_gallery(self._store, address, dtype=dtype, chunk=chunk, progress=progress)
+
+    def rebuild(
+        self,
+        encoder: EmbeddingEncoder,
+        *,
+        data: Dataset | None = None,
+        drop_missing: bool = False,
+        model: str | Path | None = None,
+        chunk: int = CHUNK,
+        progress: Progress | None = None,
+    ) -> RebuildResult:
+        """Embeds every item again with another encoder, then switches to the new embeddings at once.
+
+        An item is read from `data`, if it is there, or from the file it was enrolled from. New embeddings are
+        stored beside the old ones, which answer until all are there, so the gallery is always entirely bound
+        to one encoder. An interrupted rebuild is resumed by repeating it. Other processes that have the
+        gallery open are told to open it again. Clusters are discarded.
+
+        Args:
+            encoder: The new encoder; this object uses it, and its threshold, from then on.
+            data: The items, by the names they were enrolled under.
+            drop_missing: Whether to delete items that cannot be read from anywhere.
+            model: The folder of the encoder, stored as `gallery.model`.
+            chunk: How many items are embedded together, at least 1.
+            progress: Called with the number of items so far.
+
+        Returns:
+            How many items were embedded, and which were deleted.
+
+        Raises:
+            GalleryError: Items cannot be read from anywhere; the message names the first ones.
+            DataError: A picture is damaged.
+        """
+        check_chunk(chunk)
+        limit = threshold_of(None, encoder.calibration)
+        expected = ExpectedBinding.of(encoder, dtype=self.binding.dtype)
+        source = rebuild.Source(encoder, data, drop_missing)
+        binding = rebuild.new_binding(expected, limit, encoder, model)
+        done = rebuild.rebuild(self._store, source, binding, chunk=chunk, progress=progress)
+        self._embedder, self._threshold = Embedder(self._store, encoder), limit
+        return done
+
+    def stats(self) -> Stats:
+        """Counts items, identities, clusters and bytes; see `trine.gallery.Stats`."""
+        return Stats.of(self._store)
+
+    def check(self) -> list[str]:
+        """Reads everything and returns one sentence for each problem; none for a sound gallery."""
+        return self._store.check()
+
+    def repair(self) -> list[str]:
+        """Fixes what `check` finds and returns one sentence for each fix; unreadable items are deleted.
+
+        Raises:
+            GalleryError: The file itself is damaged: restore it from a backup.
+        """
+        return self._store.repair()
+
+    def close(self) -> None:
+        """Closes the store; closing twice is no error."""
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r})"
 
     def _limit(self, given: float | None) -> Threshold:
-        limit = self._threshold if given is None else Threshold(float(given))
-        if limit is None:
-            raise CalibrationError(
-                f"the gallery {self._store.address} has no threshold: calibrate its encoder with "
-                "`trine evaluate --calibrate` and open the gallery with it, or pass ",
-                Argument("threshold"),
-            )
-        return limit
-
-    def _identify(
-        self, probes: Float32[np.ndarray, "n d"], limit: Threshold, ranking: Ranking
-    ) -> list[Identification]:
-        # The runner-up is looked for whatever is asked for, since the margin depends on it.
-        wanted = replace(ranking, candidates=max(ranking.candidates, 2))
-        return [
-            _identification(found, limit, ranking.candidates)
-            for found in self._identifier.rank(probes, wanted)
-        ]
+        return required_threshold(given, self._threshold, f"the gallery {self.address}")
 
 
-def _identification(found: Sequence[Candidate], limit: Threshold, wanted: int) -> Identification:
-    best, other = (*found[:2], None, None)[:2]
-    return Identification(
-        **limit.judged(best.score if best else math.inf),
-        nearest=best.identity if best else None,
-        item=best.item if best else None,
-        runner_up=other.identity if other else None,
-        runner_up_score=other.score if other else None,
-        candidates=tuple(found[:wanted]),
-    )
+def _entry(record: Record) -> Entry:
+    metadata = json.loads(record.metadata)
+    return Entry(record.identity, record.item, record.embedding, metadata=metadata, source=record.source)

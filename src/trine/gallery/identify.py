@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError, SettingError, nearest
-from trine.gallery.decision import Candidate
+from trine.gallery.decision import Candidate, Identification, Threshold
 from trine.gallery.entries import Hit
 from trine.gallery.store import Scope, Store
 from trine.neighbours import ExactSearch
@@ -58,9 +58,7 @@ class Ranking:
         if self.scoring not in get_args(Scoring):
             raise InputError(f"unknown scoring {self.scoring!r}: {nearest(self.scoring, get_args(Scoring))}")
         if self.top < 1 or self.candidates < 1:
-            raise SettingError(
-                f"top and candidates are numbers of at least 1, given {self.top} and {self.candidates}"
-            )
+            raise SettingError(f"top and candidates must be at least 1, got {self.top} and {self.candidates}")
         if self.quality is not None and self.scoring == "best":
             raise SettingError(
                 *(Argument("quality"), " weights the embeddings of a mean or a centroid: pass "),
@@ -75,6 +73,14 @@ class Identifier:
         """Takes the store whose identities are ranked."""
         self._store = store
         self._centroids: dict[str | None, Centroids] = {}
+
+    def identify(
+        self, probes: Float32[np.ndarray, "n d"], limit: Threshold, ranking: Ranking
+    ) -> list[Identification]:
+        """Decides for each probe whether the nearest identity is a match; see `Gallery.identify`."""
+        # The margin needs the runner-up, however few candidates are wanted.
+        two = replace(ranking, candidates=max(ranking.candidates, 2))
+        return [Identification.among(found, limit, ranking.candidates) for found in self.rank(probes, two)]
 
     def rank(self, probes: Float32[np.ndarray, "n d"], ranking: Ranking) -> list[list[Candidate]]:
         """Returns the nearest identities of each probe, nearest first, then by the item or the name.

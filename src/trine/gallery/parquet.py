@@ -61,13 +61,13 @@ def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
 
 
 def import_parquet(
-    store: Store, path: Path, *, chunk: int, progress: Progress | None, embedder: Embedder
+    store: Store, embedder: Embedder, path: Path, *, chunk: int, progress: Progress | None
 ) -> Enrolment:
     """Writes the records of a table; see `Gallery.import_parquet`."""
     file = _opened(path)
     with file:
         bound = _bound(file, path)
-        ExpectedBinding(bound.dimension, bound.fingerprint, bound.distance).check(store)
+        ExpectedBinding.like(bound).check(store)
         schema = file.schema_arrow
         columns = [*COLUMNS, *(["source"] if "source" in schema.names else [])]
         tables = (batch.to_pylist() for batch in file.iter_batches(chunk, columns=columns))
@@ -75,7 +75,7 @@ def import_parquet(
         return bulk_write(store, batches, progress=progress, full=bound.dtype == "float32")
 
 
-def bound_by(path: Path) -> Binding:
+def binding_of(path: Path) -> Binding:
     """Returns what the gallery was bound to that a table was exported from.
 
     Raises:
@@ -109,9 +109,12 @@ def copy_gallery(
         GalleryError: The target is bound to another encoder, or is of another form.
     """
     bound = source.binding
-    other = open_store(target, binding=replace(bound, dtype=dtype or bound.dtype))
+    other = open_store(
+        target,
+        binding=replace(bound, dtype=dtype or bound.dtype),
+        expected=ExpectedBinding.like(bound, dtype=dtype),
+    )
     try:
-        ExpectedBinding(bound.dimension, bound.fingerprint, bound.distance, dtype).check(other)
         full = bound.dtype == "float32"
         done = bulk_write(other, batched(source.scan(), chunk), progress=progress, full=full)
         other.assign(source.clusters())
@@ -131,7 +134,7 @@ def _opened(path: Path) -> Any:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # pyarrow's own errors are of this kind
-        raise DataError(f"{path} is no Parquet table: {str(error).partition('. ')[0]}") from error
+        raise DataError(f"{path} is not a Parquet table: {str(error).partition('. ')[0]}") from error
 
 
 def _bound(file: Any, path: Path) -> Binding:
@@ -142,15 +145,14 @@ def _bound(file: Any, path: Path) -> Binding:
     texts = (schema.metadata or {}).get(BOUND)
     if texts is None:
         raise DataError(
-            f"{path} does not say which encoder its embeddings are of: enrol them as embeddings made "
+            f"{path} does not name the encoder of its embeddings: enrol them as embeddings computed "
             f"elsewhere, or export the table from a gallery"
         )
     try:
         return Binding.from_texts(json.loads(texts), str(path))
     except (GalleryError, TypeError, ValueError) as error:
         raise DataError(
-            f"{path} does not say in a way that can be read of which encoder its embeddings are: export the "
-            f"table again"
+            f"{path} has an unreadable entry for the encoder of its embeddings: export the table again"
         ) from error
 
 
@@ -171,9 +173,7 @@ def _entry(row: dict[str, Any], path: Path) -> Entry:
         if not isinstance(metadata, dict):
             raise ValueError("no JSON object")
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{path} has metadata that cannot be read for the item {row['item']!r}: {error}"
-        ) from error
+        raise DataError(f"{path} has unreadable metadata for the item {row['item']!r}: {error}") from error
     return Entry(row["identity"], row["item"], row["embedding"], metadata=metadata, source=row.get("source"))
 
 

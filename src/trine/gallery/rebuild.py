@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trine.data import Dataset
 from trine.errors import Argument, GalleryError
+from trine.gallery.binding import ExpectedBinding
 from trine.gallery.bulk_write import NOTE as RECALL
 from trine.gallery.bulk_write import batched
 from trine.gallery.clusters import NOTE as CLUSTERS
+from trine.gallery.decision import Threshold
+from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.entries import Record, as_rows
 from trine.gallery.store import Binding, Store
-from trine.gallery.verify import EmbeddingEncoder
 
 _SHOWN = 5
 
@@ -39,36 +42,71 @@ class RebuildResult:
         return f"{self.embedded:,} items embedded anew, {len(self.dropped):,} dropped"
 
 
-def rebuild(
-    store: Store,
+@dataclass(frozen=True)
+class Source:
+    """Where a rebuild reads items, and what embeds them.
+
+    Attributes:
+        encoder: The new encoder.
+        data: The items, by the names they were enrolled under.
+        drop_missing: Whether to delete items that cannot be read from anywhere.
+    """
+
+    encoder: EmbeddingEncoder
+    data: Dataset | None = None
+    drop_missing: bool = False
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each item stands in the data."""
+        return {} if self.data is None else {name: place for place, name in enumerate(self.data.names)}
+
+    def content(self, record: Record) -> Any:
+        """What the encoder embeds for an item; `None` where nothing is left of it."""
+        if self.data is not None and record.item in self.places:
+            return self.data.items[self.places[record.item]]
+        return _path(record)
+
+    def has(self, record: Record) -> bool:
+        """Says whether an item can still be read."""
+        return record.item in self.places or _path(record) is not None
+
+
+def new_binding(
+    expected: ExpectedBinding,
+    threshold: Threshold | None,
     encoder: EmbeddingEncoder,
-    binding: Binding,
-    *,
-    data: Dataset | None,
-    drop_missing: bool,
-    chunk: int,
-    progress: Callable[[int], None] | None,
+    model: str | Path | None,
+) -> Binding:
+    """Returns what a rebuilt gallery is bound to.
+
+    Raises:
+        GalleryError: The encoder has no fingerprint.
+    """
+    binding = expected.binding(threshold, encoder, model)
+    if binding is None:
+        raise GalleryError("the encoder has no fingerprint, so no gallery can be bound to it: load it again")
+    return binding
+
+
+def rebuild(
+    store: Store, source: Source, binding: Binding, *, chunk: int, progress: Callable[[int], None] | None
 ) -> RebuildResult:
-    """Embeds everything anew and switches; see `Gallery.rebuild`."""
-    places = {} if data is None else {name: place for place, name in enumerate(data.names)}
+    """Embeds every item again and switches; see `Gallery.rebuild`."""
     embedded = 0
     while True:
         missing: list[str] = []
         for batch in batched(store.unstaged(binding), chunk):
-            found = [record for record in batch if _has_source(record, places)]
-            missing += [record.item for record in batch if not _has_source(record, places)]
+            found = [record for record in batch if source.has(record)]
+            missing += [record.item for record in batch if not source.has(record)]
             if found:
-                rows = encoder.embed(_contents(found, data, places))
-                rows = as_rows(rows, dimension=binding.dimension, names=[record.item for record in found])
-                store.stage(
-                    binding, [replace(record, embedding=row) for record, row in zip(found, rows, strict=True)]
-                )
+                _stage(store, source, binding, found)
                 embedded += len(found)
                 if progress is not None:
                     progress(embedded)
-        if missing and not drop_missing:
+        if missing and not source.drop_missing:
             raise _lost(store, missing)
-        # Where others have enrolled in the meantime, the rest has its turn first.
+        # Where others have enrolled in the meantime, their items are embedded first.
         if store.switch(binding, drop=set(missing)):
             break
     for note in (CLUSTERS, RECALL):
@@ -76,28 +114,23 @@ def rebuild(
     return RebuildResult(embedded, tuple(sorted(missing)))
 
 
-def _has_source(record: Record, places: Mapping[str, int]) -> bool:
-    return record.item in places or _path(record) is not None
+def _stage(store: Store, source: Source, binding: Binding, records: Sequence[Record]) -> None:
+    rows = source.encoder.embed([source.content(record) for record in records])
+    rows = as_rows(rows, dimension=binding.dimension, names=[record.item for record in records])
+    store.stage(binding, [replace(record, embedding=row) for record, row in zip(records, rows, strict=True)])
 
 
-def _path(record: Record) -> Path | None:
-    """The file of an item: where it was enrolled from; its own name where that was never said.
+def _path(record: Record) -> str | None:
+    """The file of an item: where it was enrolled from, or its own name where no source is known.
 
-    A name such as "1.png" may be that of any file, from wherever somebody stands: it counts for nothing where
-    the source is known, and gone.
+    A name such as "1.png" may be that of any file in the current folder, so it counts for nothing where the
+    source is known.
     """
     path = Path(record.item if record.source is None else record.source)
     try:
-        return path if path.is_file() else None
+        return str(path) if path.is_file() else None
     except OSError:  # a name too long for a file
         return None
-
-
-def _contents(records: Sequence[Record], data: Dataset | None, places: Mapping[str, int]) -> list[Any]:
-    return [
-        data.items[places[record.item]] if data is not None and record.item in places else str(_path(record))
-        for record in records
-    ]
 
 
 def _lost(store: Store, missing: Sequence[str]) -> GalleryError:

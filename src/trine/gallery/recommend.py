@@ -26,9 +26,9 @@ def recommend(
 ) -> list[Hit]:
     """Finds items near to some and away from others; see `Gallery.recommend`."""
     if k < 1:
-        raise SettingError(f"k is a number of items of at least 1, given {k}")
+        raise SettingError(f"k must be at least 1, got {k}")
     if not 0 <= diversity <= 1:
-        raise SettingError(f"diversity is a share in [0, 1], given {diversity}")
+        raise SettingError(f"diversity must be in [0, 1], got {diversity}")
     like, unlike = check_items(like, "like"), check_items(unlike, "unlike")
     if not like:
         raise InputError("recommend needs at least one item to look for: name it in ", Argument("like"))

@@ -1,52 +1,16 @@
-"""Are these two the same? An answer from an encoder alone, without any gallery."""
+"""Are these two the same? An answer from an encoder alone, or about an identity of a gallery."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import numpy as np
-
-from trine.calibration import Calibration
-from trine.distances import Distance
-from trine.errors import Argument, CalibrationError
-from trine.gallery.decision import Threshold, Verification
-from trine.gallery.entries import as_rows
+from trine.errors import Argument, InputError
+from trine.gallery.decision import Threshold, Verification, required_threshold, threshold_of
+from trine.gallery.embedding import Embedder, EmbeddingEncoder
+from trine.gallery.entries import Vector, as_rows, check_name, unknown_identity
 from trine.gallery.index import scores_between
-from trine.shapes import Float32
-
-
-@runtime_checkable
-class EmbeddingSettings(Protocol):
-    """What a gallery needs of an encoder's settings."""
-
-    @property
-    def dimension(self) -> int:
-        """The length of an embedding."""
-
-
-@runtime_checkable
-class EmbeddingEncoder(Protocol):
-    """What a gallery needs of an encoder (`trine.encoders.Encoder` is one)."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Which encoder this is: changes with its weights and its preprocessing."""
-
-    @property
-    def distance(self) -> Distance:
-        """How its embeddings are compared."""
-
-    @property
-    def settings(self) -> EmbeddingSettings:
-        """What it knows about itself."""
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """The threshold it was calibrated to, where there is one."""
-
-    def embed(self, items: Any) -> Float32[np.ndarray, "n d"]:
-        """Returns one row per item; items are pictures, vectors, or paths."""
+from trine.gallery.store import Scope, Store
 
 
 def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None = None) -> Verification:
@@ -66,6 +30,7 @@ def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None
         GalleryError: An embedding is not finite.
 
     Example:
+        >>> import numpy as np
         >>> from types import SimpleNamespace
         >>> class Identity:  # any encoder of trine
         ...     fingerprint, distance, calibration = "identity", "euclidean", None
@@ -74,20 +39,41 @@ def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None
         >>> print(verify(Identity(), [0.0, 1.0], [0.0, 3.0], threshold=0.5))
         different (distance 2.00, threshold 0.50)
     """
-    limit = threshold_of(threshold, encoder.calibration)
-    if limit is None:
-        raise CalibrationError(
-            "the encoder has no threshold: calibrate it with `trine evaluate --calibrate`, or pass ",
-            Argument("threshold"),
-        )
+    limit = required_threshold(threshold, threshold_of(None, encoder.calibration), "the encoder")
     names = [str(item) if isinstance(item, str | Path) else "an item" for item in (a, b)]
     rows = as_rows(encoder.embed([a, b]), dimension=encoder.settings.dimension, names=names)
     score = scores_between(rows[:1], rows[1:], distance=encoder.distance).item()
-    return Verification(**limit.judged(score))
+    return Verification(**limit.decide(score))
 
 
-def threshold_of(given: float | None, calibration: Calibration | None) -> Threshold | None:
-    """Returns the threshold that was given, or else the calibrated one, or `None`."""
-    if given is not None:
-        return Threshold(float(given))
-    return None if calibration is None else Threshold.of(calibration)
+def verify_probes(
+    store: Store,
+    embedder: Embedder,
+    limit: Threshold,
+    probe: tuple[Any, Vector | None],
+    other: tuple[Any, Vector | None],
+    identity: str | None,
+) -> Verification:
+    """Compares a probe with another, or with an identity of a gallery; see `Gallery.verify`.
+
+    Args:
+        store: The gallery.
+        embedder: Embeds the probes.
+        limit: The threshold.
+        probe: An item for the encoder, or its embedding.
+        other: The second item or its embedding, unless an identity is claimed.
+        identity: The claimed identity.
+    """
+    if sum(given is not None for given in (*other, identity)) != 1:
+        parts = ("verify compares a probe with one thing: pass b, ", Argument("other"), " or ")
+        raise InputError(*parts, Argument("identity"))
+    row = embedder.probe(*probe)
+    if identity is None:
+        score = scores_between(row, embedder.probe(*other), distance=store.binding.distance).item()
+    else:
+        scope = Scope(only=frozenset([check_name(identity, "identity")]))
+        (hits,) = store.search(row, k=1, scope=scope)
+        if not hits:
+            raise unknown_identity(identity, store.identities(), store.address)
+        score = hits[0].score
+    return Verification(**limit.decide(score), claim=identity)

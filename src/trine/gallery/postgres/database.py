@@ -103,7 +103,7 @@ class Database:
         pools = require("psycopg_pool", extra="pgvector")
         self._closed = pools.PoolClosed
         with self._errors(), self.alone(settled=False) as connection:
-            prepare(connection, address, binding, settings)
+            self.created = prepare(connection, address, binding, settings)
         # What the pool has to say of a lost connection, the call that meets it says in one sentence.
         logging.getLogger("psycopg").addHandler(logging.NullHandler())
         self._pool = pools.ConnectionPool(
@@ -190,8 +190,7 @@ class Database:
                 raise
             raise GalleryError(
                 f"the connection to the gallery {self.address.shown} broke while the last write was being "
-                f"confirmed: all of it is there, or nothing; do it again, since enrolling twice changes "
-                f"nothing"
+                f"confirmed: it was written completely or not at all; repeat it, enrolling twice is harmless"
             ) from error
         return answer
 

@@ -9,7 +9,7 @@ from trine.errors import GalleryError
 _CONNECTING = [
     (r"password authentication failed|no password supplied", "does not accept the user or the password"),
     (r"no pg_hba\.conf entry", "does not let this user in from here (its pg_hba.conf)"),
-    (r'role ".*" does not exist', "does not know the user"),
+    (r'role ".*" does not exist', "has no such user"),
     (r'database ".*" does not exist', "has no database of that name; create it with: createdb"),
     (r"permission denied for database", "does not let the user into this database"),
     (r"too many (clients|connections)|remaining connection slots", "has no connection left; try again"),
@@ -19,7 +19,7 @@ _CONNECTING = [
     (r"SSL|certificate", "does not agree on how to encrypt the connection (sslmode=)"),
     (
         r"refused|No such file|unreachable|closed the connection|reset by peer",
-        "cannot be reached; see that it runs and that host and port are right",
+        "cannot be reached; check that it is running, and its host and port",
     ),
 ]
 """What libpq writes, in English, when there is no connection; it hands out no code for it."""
@@ -32,15 +32,15 @@ _MEANINGS = {
     "53200": "its server is out of memory: nothing of this call was written; try fewer items at once",
     "57014": "a call took longer than the statement_timeout of the server: nothing of it was written; raise "
     "it, or do less at once",
-    "42501": "its user has no permission for that: nothing was written; ask the owner of the database for it",
+    "42501": "its user lacks the permission: nothing was written; ask the owner of the database for it",
     "25006": "it is read-only, as a standby server is: nothing was written; give the address of the primary",
-    "22P05": "PostgreSQL keeps no NUL characters: nothing of this call was written; remove them from the "
+    "22P05": "PostgreSQL cannot store NUL characters: nothing of this call was written; remove them from the "
     "metadata",
     "22003": "a number is too large for the column or index it goes into: nothing of this call was written; "
     "scale the embeddings",
     "54000": "a name or a value is too large for PostgreSQL: nothing of this call was written; shorten it",
-    "42P01": "its tables are gone from the database: see who dropped them, or restore them from a backup",
-    "3F000": "its schema is gone from the database: see who dropped it, or restore it from a backup",
+    "42P01": "its tables were dropped from the database: restore them from a backup",
+    "3F000": "its schema was dropped from the database: restore it from a backup",
 }
 
 
@@ -55,7 +55,7 @@ def explain(error: Exception, shown: str, wait: float) -> GalleryError:
     code = _code(error)
     if code == "55P03":
         return GalleryError(
-            f"the gallery {shown} has been locked by another process for more than {wait:g} s: nothing was "
+            f"the gallery {shown} was locked by another process for more than {wait:g} s: nothing was "
             f"written; try again when that process has finished"
         )
     if code in ("40001", "40P01"):
@@ -65,7 +65,7 @@ def explain(error: Exception, shown: str, wait: float) -> GalleryError:
         )
     if code in ("XX000", "XX001", "XX002"):
         return GalleryError(
-            f"the gallery {shown} may be damaged ({_brief(error)}): look at the server's log, and restore "
+            f"the gallery {shown} may be damaged ({_brief(error)}): see the server's log, and restore "
             f"it from a backup"
         )
     if code in _MEANINGS:
@@ -73,7 +73,7 @@ def explain(error: Exception, shown: str, wait: float) -> GalleryError:
     if lost(error):
         return unreachable(error, shown)
     return GalleryError(
-        f"the gallery {shown} could not be used ({_brief(error)}): nothing of this call was written; look at "
+        f"the gallery {shown} could not be used ({_brief(error)}): nothing of this call was written; see "
         f"the server's log"
     )
 
@@ -84,8 +84,8 @@ def unreachable(error: Exception, shown: str) -> GalleryError:
         if re.search(pattern, str(error), re.IGNORECASE):
             return GalleryError(f"the server of the gallery {shown} {meaning}")
     return GalleryError(
-        f"the server of the gallery {shown} cannot be reached ({_brief(error)}): see that it runs and that "
-        f"the address is right"
+        f"the server of the gallery {shown} cannot be reached ({_brief(error)}): check that it is running "
+        f"and that the address is right"
     )
 
 

@@ -26,7 +26,7 @@ def check(session: Session, binding: Binding, *, large: int | None) -> list[str]
     """Returns a sentence for each thing that is wrong with the gallery or with its server."""
     problems = []
     for setting, harm in (
-        ("fsync", "a power cut may damage or lose what was acknowledged"),
+        ("fsync", "a power cut may damage or lose acknowledged writes"),
         ("full_page_writes", "a power cut may damage the gallery"),
     ):
         if session.run("SELECT current_setting(%s)", (setting,)).fetchall() == [("off",)]:
@@ -39,9 +39,9 @@ def check(session: Session, binding: Binding, *, large: int | None) -> list[str]
     empty = session.run(f"SELECT name FROM identities WHERE {EMPTY} ORDER BY name").fetchall()
     problems += [f"the identity {name!r} has no items" for (name,) in empty]
     if session.indexed and not _sound(session):
-        problems.append("the index for the search is missing or half built, so every search is slow")
+        problems.append("the search index is missing or incomplete, so every search is slow")
     elif not session.indexed and large is not None and index_kind(binding) and count(session) > 2 * large:
-        problems.append("the index for the search is missing, so every search is slow")
+        problems.append("the search index is missing, so every search is slow")
     return problems
 
 
@@ -59,20 +59,20 @@ def repair(database: Database, binding: Binding, *, large: int | None) -> list[s
     done = []
     gone = database.write(lambda session: session.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount)
     if gone:
-        done.append(f"{gone} identities without items were deleted")
+        done.append(f"identities without items were deleted: {gone}")
     if purge(database):
         done.append(
-            "the traces of forgotten items were wiped from the tables; the server's log and backups keep "
+            "traces of forgotten items were wiped from the tables; the server's log and backups keep "
             "theirs until these are overwritten"
         )
     indexed, sound, items = database.read(lambda s: (s.indexed, _sound(s), count(s)))
     if not sound and index_kind(binding) and (indexed or (large is not None and items > large)):
         if not build_index(database, binding):
             raise GalleryError(
-                f"the index for the search of the gallery {database.address.shown} could not be built: see "
+                f"the search index of the gallery {database.address.shown} could not be built: see "
                 f"the server's log; searches are exact and slow until then"
             )
-        done.append("the index for the search was built")
+        done.append("the search index was built")
     return done
 
 
@@ -102,12 +102,12 @@ def purge(database: Database) -> bool:
             connection.execute(f"VACUUM (FULL, VERBOSE, ANALYZE) {table}".encode())
     if refused:
         raise GalleryError(
-            f"what was forgotten is gone from every answer, but traces are left in the tables of "
+            f"the items are deleted, but traces of them remain in the tables of "
             f"{database.address.shown} ({refused[0]}): repair the gallery as the owner of its tables"
         )
     if any(kept):
         raise GalleryError(
-            f"what was forgotten is gone from every answer, but traces are left in the tables of "
+            f"the items are deleted, but traces of them remain in the tables of "
             f"{database.address.shown}, since another transaction is still open: repair the gallery when it "
             f"has ended"
         )

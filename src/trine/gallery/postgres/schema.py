@@ -112,8 +112,8 @@ def staged_table(binding: Binding) -> str:
 
 def prepare(
     connection: Connection[Any], address: Address, binding: Binding | None, settings: PostgresSettings
-) -> None:
-    """Sees to it that a gallery of this version is there, and creates it where a binding is given.
+) -> bool:
+    """Brings a gallery to this version, or creates it where a binding is given, and says whether it did.
 
     Args:
         connection: A connection in autocommit mode.
@@ -127,7 +127,7 @@ def prepare(
     """
     there = _check(connection, address, binding, settings)
     if there and _version(connection, address, settings) == settings.version:
-        return
+        return False
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         # Another process may have been first.
@@ -135,6 +135,8 @@ def prepare(
             _upgrade(connection, address, settings)
         elif binding is not None:
             _create(connection, address, binding, settings.version)
+            return True
+    return False
 
 
 def _check(
@@ -147,7 +149,8 @@ def _check(
     schema, state, encoding, version, available = row or (False, False, "UTF8", None, False)
     if not state and binding is None:
         raise GalleryError(
-            f"there is no gallery {address.shown}: enrol into it first, or create it with an encoder (or ",
+            f"the gallery {address.shown} does not exist: enrol into it first, or create it with an encoder "
+            "(or ",
             Argument("dimension"),
             " and ",
             Argument("fingerprint"),
@@ -155,7 +158,7 @@ def _check(
         )
     if schema and not state:
         raise GalleryError(
-            f"the schema {address.schema} of the database is no gallery that trine made: choose another "
+            f"the schema {address.schema} of the database is not a trine gallery: choose another "
             f"name with ?gallery="
         )
     if encoding != "UTF8":

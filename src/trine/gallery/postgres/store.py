@@ -58,6 +58,7 @@ class PostgresStore(SqlStore):
         self._address = Address.parse(address)
         self._settings = settings or PostgresSettings()
         self._database: Database = Database(self._address, binding=binding, settings=self._settings)
+        self.created = self._database.created
         self._large = None if self._address.exact else self._settings.large
         self._unindexed = 0
         super().__init__()

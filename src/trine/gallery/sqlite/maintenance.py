@@ -33,13 +33,13 @@ def purge(database: Database) -> bool:
             busy = database.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.OperationalError as error:
             raise GalleryError(
-                f"what was forgotten is gone from every answer, but traces may be left in {database.path} "
+                f"the items are deleted, but traces of them may remain in {database.path} "
                 f"({error}): make room for a second copy of the file, then repair the gallery"
             ) from error
         if busy:
             raise GalleryError(
-                f"what was forgotten is gone from every answer, but traces may be left in {database.path}, "
-                f"which another process keeps busy: repair the gallery when that has finished"
+                f"the items are deleted, but traces of them may remain in {database.path}, "
+                f"which another process is using: repair the gallery when it has finished"
             )
     with database.writing():
         database.run("DELETE FROM notes WHERE name = ?", (TRACES,))
@@ -56,7 +56,7 @@ def check(database: Database, binding: Binding) -> list[str]:
         empty = database.run(f"SELECT name FROM identities WHERE {EMPTY} ORDER BY name")
         problems += [f"the identity {name!r} has no items" for (name,) in empty]
         if database.run("SELECT 1 FROM notes WHERE name = ?", (TRACES,)).fetchone():
-            problems.append("traces of forgotten items may be left in the file")
+            problems.append("traces of forgotten items may remain in the file")
     return problems
 
 
@@ -72,7 +72,7 @@ def repair(database: Database, binding: Binding) -> list[str]:
             database.run("REINDEX")
             # A transaction that changes no row is taken for one that has nothing to keep.
             database.run("UPDATE state SET changed = ?", (session.stamp,))
-            done.append("the indices of the file were made anew")
+            done.append("the indexes of the file were rebuilt")
         if _damage(database):
             raise GalleryError(
                 f"the gallery {database.path} is damaged ({_damage(database)[0]}): restore it from a backup"
@@ -83,12 +83,12 @@ def repair(database: Database, binding: Binding) -> list[str]:
                 "INSERT OR REPLACE INTO removed (id, changed) VALUES (?, ?)", (number, session.stamp)
             )
             database.run("DELETE FROM items WHERE id = ?", (number,))
-            done.append(f"the item {item!r} was deleted, since it {why}")
+            done.append(f"the item {item!r} was deleted: it {why}")
         gone = database.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount
         if gone:
-            done.append(f"{gone} identities without items were deleted")
+            done.append(f"identities without items were deleted: {gone}")
     if purge(database):
-        done.append("the traces of forgotten items were wiped")
+        done.append("traces of forgotten items were wiped")
     return done
 
 
@@ -126,4 +126,4 @@ def _fault(packed: bytes, metadata: str, binding: Binding) -> str | None:
         sound = isinstance(json.loads(metadata), dict)
     except ValueError:
         sound = False
-    return None if sound else "has metadata that is no JSON object"
+    return None if sound else "has metadata that is not a JSON object"

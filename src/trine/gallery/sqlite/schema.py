@@ -95,8 +95,8 @@ def is_new(path: Path) -> bool:
     return not os.path.lexists(path)
 
 
-def create_file(path: Path, binding: Binding) -> None:
-    """Creates the file of an empty gallery, whole or not at all.
+def create_file(path: Path, binding: Binding) -> bool:
+    """Creates the file of an empty gallery, whole or not at all, and says whether it did.
 
     It is made under another name and linked to its own when it has reached the disk, so that no other
     process ever opens half a gallery. Where another process was first, its file stands.
@@ -124,7 +124,7 @@ def create_file(path: Path, binding: Binding) -> None:
             connection.execute("COMMIT")
         finally:
             connection.close()
-        _link(unfinished, path)
+        return _link(unfinished, path)
     except (OSError, sqlite3.Error) as error:
         raise GalleryError(
             f"the gallery {path} cannot be created ({error}): choose a folder that can be written"
@@ -134,14 +134,14 @@ def create_file(path: Path, binding: Binding) -> None:
             Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
 
 
-def _link(unfinished: Path, path: Path) -> None:
+def _link(unfinished: Path, path: Path) -> bool:
     try:
         os.link(unfinished, path)
     except FileExistsError:
-        return
+        return False
     except OSError:  # a file system without hard links
         if not is_new(path):
-            return
+            return False
         unfinished.rename(path)
     # The name itself must survive a power cut, not only what is under it.
     folder = os.open(path.parent, os.O_RDONLY)
@@ -149,6 +149,7 @@ def _link(unfinished: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+    return True
 
 
 def check_file(path: Path) -> None:
@@ -160,7 +161,7 @@ def check_file(path: Path) -> None:
     """
     if is_new(path):
         raise GalleryError(
-            f"there is no gallery {path}: enrol into it first, or create it with an encoder (or ",
+            f"the gallery {path} does not exist: enrol into it first, or create it with an encoder (or ",
             Argument("dimension"),
             " and ",
             Argument("fingerprint"),
@@ -175,15 +176,11 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise GalleryError(f"the gallery {path} cannot be read: {error.strerror or error}") from error
     if not header:
-        raise GalleryError(
-            f"{path} is an empty file, not a gallery: remove it, or choose a path where nothing is yet"
-        )
+        raise GalleryError(f"{path} is an empty file, not a gallery: remove it, or choose a new path")
     # Offsets of the SQLite file format: 16 page size, 28 pages, 60 user version, 68 application id.
     application = int.from_bytes(header[68:72], "big")
     if not header.startswith(b"SQLite format 3\0") or application != APPLICATION:
-        raise GalleryError(
-            f"{path} is not a gallery that trine made: choose another file, or a path where nothing is yet"
-        )
+        raise GalleryError(f"{path} is not a trine gallery: choose another file, or a new path")
     check_version(int.from_bytes(header[60:64], "big"), path)
     page = int.from_bytes(header[16:18], "big")
     promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
@@ -210,7 +207,7 @@ def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
     code = extended & 0xFF
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return GalleryError(
-            f"the gallery {path} has been locked by another process for more than {wait:g} s: nothing "
+            f"the gallery {path} was locked by another process for more than {wait:g} s: nothing "
             f"was written; try again when that process has finished"
         )
     if code == sqlite3.SQLITE_READONLY:

@@ -72,8 +72,7 @@ class SqliteStore(SqlStore):
         index: IndexSettings | None = None,
     ) -> None:
         """Opens the file, or creates it where it is missing and a binding is given."""
-        if binding is not None and is_new(path):
-            create_file(path, binding)
+        self.created = binding is not None and is_new(path) and create_file(path, binding)
         self._path = path
         self._index_settings = index or IndexSettings()
         self._database: Database = Database(path, wait=wait)
