@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from support.commands import answered, draw_bars, refused, train_bars
 from support.gallery_stores import postgres
 from trine import Gallery
-from trine.cli.gallery import SUBVERBS
+from trine.cli.gallery import GALLERY_VERBS
+from trine.data import image_decoding, validation
+from trine.gallery import SqliteStore
 
 pytest.importorskip("PIL.Image")
 
@@ -57,7 +60,7 @@ def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("name", SUBVERBS)
+@pytest.mark.parametrize("name", GALLERY_VERBS)
 def test_every_verb_of_a_gallery_shows_an_example(name, capsys):
     from trine.cli import main
 
@@ -79,7 +82,7 @@ def test_the_verbs_of_a_gallery_are_listed(capsys):
         assert left.value.code == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
-    assert all(f"\n    {name} " in shown[0] for name in SUBVERBS)
+    assert all(f"\n    {name} " in shown[0] for name in GALLERY_VERBS)
 
 
 def test_data_is_enrolled_with_what_is_known_of_it(people, bars, run, capsys):
@@ -244,10 +247,10 @@ def test_verify_against_a_claim_or_by_a_gallery(people, bars, run, capsys):
 
 def test_identities_are_arranged(people, capsys):
     gallery = lambda *words: answered(capsys, "gallery", *words)  # noqa: E731
-    assert gallery("rename", people, "bar0", "ann") == "bar0 is called ann now, with 7 items\n"
-    assert gallery("merge", people, "ann", "bar1") == "7 items of bar1 are ann's now, who has 14 items\n"
+    assert gallery("rename", people, "bar0", "ann") == "renamed bar0 to ann, with 7 items\n"
+    assert gallery("merge", people, "ann", "bar1") == "moved 7 items of bar1 to ann, which now has 14 items\n"
     out = gallery("split", people, "bar1/0.png", "bar1/1.png", "--identity", "bob")
-    assert out == f"2 items are bob's now, who is new in {people}\n"
+    assert out == f"moved 2 items to bob, a new identity of {people}\n"
     assert gallery("list", people).splitlines()[::4] == ["     12  ann", "      2  bob"]
     assert json.loads(gallery("list", people, "--json")) == {"ann": 12, "bob": 2} | {
         f"bar{i}": 7 for i in (2, 3, 4)
@@ -307,12 +310,48 @@ def test_a_gallery_goes_out_and_in_and_over(people, bars, capsys, tmp_path):
     assert "keeps its embeddings as float16" in refused(
         capsys, "gallery", "copy", people, tmp_path / "half", "--dtype", "int8"
     )
-    assert "cannot be copied into itself" in refused(capsys, "gallery", "copy", people, people)
-    assert "no such name: end it with .parquet" in refused(
-        capsys, "gallery", "export", people, tmp_path / "t.csv"
-    )
+    assert "cannot be copied to itself" in refused(capsys, "gallery", "copy", people, people)
+    assert "output must end in .parquet" in refused(capsys, "gallery", "export", people, tmp_path / "t.csv")
     assert "is not a Parquet table" in refused(capsys, "gallery", "import", again, people)
     assert "unknown kind of gallery mysql://" in refused(capsys, "gallery", "copy", people, "mysql://h/d")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["identify", "@", "--gallery", "*"],
+        ["search", "@", "--gallery", "*"],
+        ["verify", "@", "--identity", "bar1", "--gallery", "*"],
+        ["enrol", "RUN", "@", "--identity", "new", "--gallery", "*"],
+        ["gallery", "create", "new", "--encoder", "RUN"],
+        ["gallery", "import", "new", "TABLE"],
+        ["gallery", "rebuild", "*", "--encoder", "RUN", "--data", "DATA"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_gallery_is_opened_once_and_a_picture_decoded_once(
+    words, people, bars, run, capsys, tmp_path, monkeypatch
+):
+    answered(capsys, "gallery", "export", people, tmp_path / "t.parquet")
+    opened, decoded = [], Counter()
+    open_store, decode = SqliteStore.__init__, image_decoding.decode_stream
+
+    def open_and_count(self, *given, **how):
+        opened.append(self)
+        open_store(self, *given, **how)
+
+    def decode_and_count(file, **how):
+        decoded[file.name] += 1
+        return decode(file, **how)
+
+    monkeypatch.setattr(SqliteStore, "__init__", open_and_count)
+    for module in (image_decoding, validation):
+        monkeypatch.setattr(module, "decode_stream", decode_and_count)
+    places = {"@": bars / "bar1/7.png", "*": people, "RUN": run, "TABLE": tmp_path / "t.parquet"}
+    places |= {"DATA": bars, "new": tmp_path / "new"}
+    answered(capsys, *(places.get(word, word) for word in words))
+    assert len(opened) == 1
+    assert max(decoded.values(), default=0) == (words[0] != "gallery" or words[1] == "rebuild")
 
 
 def test_a_gallery_on_a_server_answers_as_a_file_does(people, bars, run, capsys):
@@ -331,7 +370,7 @@ def test_a_gallery_on_a_server_answers_as_a_file_does(people, bars, run, capsys)
         assert found.startswith("  1. ")
         assert "bar3/3.png" in found
         assert len(found.splitlines()) == 1
-        assert "7 items of bar1 are bar0's now" in answered(
+        assert "moved 7 items of bar1 to bar0" in answered(
             capsys, "gallery", "merge", address, "bar0", "bar1"
         )
         assert "new is forgotten, with 1 item" in answered(capsys, "gallery", "forget", address, "new")
@@ -351,7 +390,7 @@ def test_a_gallery_is_rebuilt_for_another_encoder(people, bars, run, capsys, tmp
     out = answered(capsys, "gallery", "rebuild", people, "--encoder", other)
     assert out.splitlines() == [
         "35 items embedded anew, 0 dropped",
-        f"{people} holds 35 items of the encoder {other} now",
+        f"{people} holds 35 items and uses the encoder {other}",
     ]
     after = lines(answered(capsys, *probe))[0]
     assert after["score"] != before["score"]
@@ -398,7 +437,7 @@ def corrupted(people):
 def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
     import sys
 
-    assert answered(capsys, "gallery", "check", people) == f"{people} is sound\n"
+    assert answered(capsys, "gallery", "check", people) == f"{people}: no problems found\n"
     assert json.loads(answered(capsys, "gallery", "check", people, "--json")) == {"problems": []}
     assert answered(capsys, "gallery", "repair", people) == f"{people} needs no repair\n"
     corrupted(people)
@@ -406,7 +445,7 @@ def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
     assert any("'bar1/2.png'" in problem for problem in problems)
     assert any("'bar1/3.png'" in problem for problem in problems)
     shown = answered(capsys, "gallery", "check", people, code=1).splitlines()
-    assert shown == [*problems, "mend it with: trine gallery repair"]
+    assert shown == [*problems, "fix it with: trine gallery repair"]
     assert "add --yes" in refused(capsys, "gallery", "repair", people)
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
@@ -417,7 +456,7 @@ def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
     out = answered(capsys, "gallery", "repair", people)
     assert "the item 'bar1/2.png' was deleted" in out
     assert "the item 'bar1/3.png' was deleted" in out
-    assert answered(capsys, "gallery", "check", people) == f"{people} is sound\n"
+    assert answered(capsys, "gallery", "check", people) == f"{people}: no problems found\n"
     assert json.loads(answered(capsys, "gallery", "list", people, "--json"))["bar1"] == 5
 
 
@@ -429,8 +468,8 @@ def test_repair_does_not_ask_where_it_is_told(people, capsys):
 def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     people = tmp_path / "new"
     made = answered(capsys, "gallery", "create", people, "--encoder", run, "--dtype", "int8")
-    assert made == f"{people}.db is made for int8 of 128 numbers, euclidean\n"
-    assert "there is a gallery" in refused(capsys, "gallery", "create", people, "--encoder", run)
+    assert made == f"created {people}.db: 128 numbers of int8, euclidean\n"
+    assert "exists already" in refused(capsys, "gallery", "create", people, "--encoder", run)
     assert "the gallery is empty" in answered(capsys, "identify", bars / "bar0/0.png", "--gallery", people)
     assert answered(capsys, "search", bars / "bar0/0.png", "--gallery", people) == "nothing found\n"
     stats = answered(capsys, "gallery", "stats", people).splitlines()
@@ -440,10 +479,10 @@ def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     by_hand = ["--dimension", "3", "--fingerprint", "f", "--distance", "cosine", "--threshold", "0.5"]
     answered(capsys, "gallery", "create", tmp_path / "hand", *by_hand)
     stats = answered(capsys, "gallery", "stats", tmp_path / "hand").splitlines()
-    assert stats[1:] == ["threshold 0.5", "made by hand"]
+    assert stats[1:] == ["threshold 0.5", "no encoder folder"]
     said = refused(capsys, "identify", bars / "bar0/0.png", "--gallery", tmp_path / "hand")
-    assert "does not say which encoder made it: name its run folder with --encoder" in said
-    assert "give --encoder, or --dimension and" in refused(capsys, "gallery", "create", tmp_path / "x")
+    assert "does not name its encoder: name its run folder with --encoder" in said
+    assert "pass --encoder, or --dimension and" in refused(capsys, "gallery", "create", tmp_path / "x")
     assert "an encoder has its own" in refused(
         capsys, "gallery", "create", tmp_path / "x", "--encoder", run, "--dimension", "3"
     )
@@ -477,11 +516,11 @@ def test_a_missing_gallery_is_not_made(words, capsys, tmp_path):
         (["search", "@", "--where", "price=1", "--where", "price=2"], "'price' has a condition already"),
         (["search", "@", "--where", "price=20..10"], "the range of 'price' ends before it begins"),
         (["search", "@", "-k", "0"], "k must be at least 1, got 0"),
-        (["search", "@", "--offset", "-1"], "offset is a number of items of at least 0"),
-        (["recommend", "--like", "none.png"], "has no item 'none.png'"),
-        (["recommend", "--like", "bar1/0.png", "--diversity", "2"], "diversity is a share in [0, 1]"),
-        (["verify", "@", "--identity", "bar11"], "nobody called 'bar11': did you mean 'bar1'?"),
-        (["verify", "@"], "takes two pictures, or one with --identity, given 1"),
+        (["search", "@", "--offset", "-1"], "offset must be at least 0, got -1"),
+        (["recommend", "--like", "none.png"], "item 'none.png' is not in the gallery"),
+        (["recommend", "--like", "bar1/0.png", "--diversity", "2"], "diversity must be in [0, 1], got 2"),
+        (["verify", "@", "--identity", "bar11"], "did you mean 'bar1'?"),
+        (["verify", "@"], "takes two images, or one with --identity, got 1"),
         (["identify", "@", "--scoring", "average"], "unknown scoring 'average'"),
         (["identify", "@", "--quality", "quality"], "pass --scoring mean or --scoring centroid"),
         (["identify", "@", "--scoring", "mean", "--quality", "none"], "has no quality between 0 and 1 under"),
@@ -495,10 +534,10 @@ def test_mistakes_in_questions(words, sentence, people, bars, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["remove", "*", "bar0/0.png", "none.png"], "has no item 'none.png'"),
+        (["remove", "*", "bar0/0.png", "none.png"], "item 'none.png' is not in the gallery"),
         (["rename", "*", "none", "x"], "identity 'none' is not in the gallery"),
         (["rename", "*", "bar0", "bar1"], "identity 'bar1' is already in the gallery"),
-        (["merge", "*", "bar0", "bar00"], "nobody called 'bar00': did you mean 'bar0'?"),
+        (["merge", "*", "bar0", "bar00"], "did you mean 'bar0'?"),
         (["split", "*", "bar0/0.png", "bar1/0.png", "--identity", "x"], "takes items of one identity"),
         (["split", "*", "bar0/0.png"], "required: --identity; see trine gallery split --help"),
         (["list", "*", "none"], "identity 'none' is not in the gallery"),
@@ -522,18 +561,18 @@ def test_mistakes_about_metadata(people, bars, run, capsys, tmp_path):
     table.write_text("name,year\nbar0/0.png,2024\n")
     assert "has no column 'item'" in refused(capsys, *enrol, table)
     table.write_text("item,year\n0.png,2024\n")
-    assert "has no row about any of the items" in refused(capsys, *enrol, table)
+    assert "has no row for any of the items" in refused(capsys, *enrol, table)
     table.write_text("item,year\nbar0/0.png,2024\nbar0/0.png,2025\n")
     assert "names the item 'bar0/0.png' twice" in refused(capsys, *enrol, table)
     table.write_text("item,year,year\nbar0/0.png,2024,1\n")
     assert "two columns called 'year'" in refused(capsys, *enrol, table)
     assert "is not a table of items" in refused(capsys, *enrol, "about")
-    assert "quotes that do not fit" in refused(capsys, *enrol, 'year="20')
+    assert "unbalanced quotes" in refused(capsys, *enrol, 'year="20')
     said = refused(capsys, "enrol", run, bars, "--gallery", people, "--identity", "x", "--label", "y")
     assert "leave --label out" in said
     said = refused(capsys, "enrol", run, bars / "bar0/0.png", "--gallery", people)
-    assert "is one picture: say whose it is with --identity" in said
+    assert "is a single image: name its identity with --identity" in said
     table.write_text("item,year\nbar0/0.png,2024\n")
-    assert "about.csv is about 1 of the 48 items" in answered(capsys, *enrol, table)
-    assert "--identity is somebody of a gallery" in refused(capsys, "verify", "a", "b", "--identity", "x")
-    assert "given 2 words" in refused(capsys, "verify", "a", "b")
+    assert "about.csv describes 1 of 48 items" in answered(capsys, *enrol, table)
+    assert "--identity needs a gallery" in refused(capsys, "verify", "a", "b", "--identity", "x")
+    assert "got 2 arguments" in refused(capsys, "verify", "a", "b")

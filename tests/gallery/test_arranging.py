@@ -56,7 +56,10 @@ def test_one_becomes_two(gallery):
     assert gallery.identify(embedding=(0, 1)).identity == "cid"
     for items, message in [
         (["a1", "none"], "item 'none' is not in the gallery"),
-        (["a1", "b1"], "takes items of one identity, given items of 'ann' and 'bob': merge them first"),
+        (
+            ["a1", "b1"],
+            "takes items of one identity, given items of 'ann' and 'bob': merge these identities first",
+        ),
     ]:
         with pytest.raises(GalleryError, match=message):
             gallery.split(items, "new")

@@ -272,7 +272,7 @@ def test_one_text_is_no_list_of_names(gallery):
             ask()
     with pytest.raises(InputError, match=r"where takes a mapping from keys .*, got 'year=2024'"):
         gallery.search(embedding=[0.0, 0.0], where="year=2024")
-    with pytest.raises(InputError, match=r"enrol_many takes entries, .* given a tuple"):
+    with pytest.raises(InputError, match=r"enrol_many takes entries .* got a tuple"):
         gallery.enrol_many([("ann", "a2", [0.0, 0.0])])
     with pytest.raises(InputError, match=r"enrol_dataset takes a Dataset, got 'known': read it with"):
         gallery.enrol_dataset("known")
@@ -395,7 +395,7 @@ def test_contradictory_arguments(tmp_path):
     with pytest.raises(SettingError, match="an encoder has its own: leave them out"):
         Gallery.open(tmp_path / "g.db", encoder=FakeEncoder(), dimension=2)
     for dimension in (0, 3.0, "3"):
-        with pytest.raises(SettingError, match=f"a whole number of at least 1, given {dimension!r}"):
+        with pytest.raises(SettingError, match=f"a whole number of at least 1, got {dimension!r}"):
             Gallery.open(tmp_path / "g.db", dimension=dimension, fingerprint="x")
     with pytest.raises(SettingError, match="give a text that is not empty, given 7"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint=7)

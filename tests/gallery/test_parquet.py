@@ -84,7 +84,7 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
     for changed, message in [
         (
             table.replace_schema_metadata({}),
-            "does not say which encoder its embeddings are of: enrol them as",
+            "does not name the encoder of its embeddings: enrol them as",
         ),
         (table.drop_columns(["identity"]), "has no column 'identity': expected item, identity, embedding"),
         (

@@ -1,4 +1,4 @@
-"""`trine enrol`: labelled data, or pictures of one identity, into a gallery."""
+"""`trine enrol`: adds labelled data, or images of one identity, to a gallery."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import chunk_size, column_names, data_arguments, echo, items, load_data, progress_bar
-from trine.cli.gallery_address import GALLERY, address_of, model_folder
+from trine.cli.arguments import (
+    RUN,
+    chunk_size,
+    column_names,
+    data_arguments,
+    echo,
+    items,
+    load_data,
+    policy,
+    progress_bar,
+)
+from trine.cli.gallery_address import DTYPE, GALLERY, address_of, model_folder
 from trine.cli.parser import Verb
 from trine.cli.where import value_of
 from trine.errors import InputError, SettingError
@@ -19,22 +29,18 @@ Metadata = dict[str, dict[str, Any]]
 
 
 def _arguments(parser: Any) -> None:
-    parser.add_argument("run", type=str, help="the run folder, or a model folder")
+    add = parser.add_argument
+    add("run", help=RUN)
     data_arguments(parser)
-    parser.add_argument("--gallery", type=str, required=True, help=f"{GALLERY}; made where it is missing")
-    parser.add_argument(
-        "--identity", type=str, default=None, help="whose all the items are; data may be one picture then"
-    )
-    parser.add_argument(
+    add("--gallery", required=True, help=f"{GALLERY}; created if it is missing")
+    add("--identity", help="assign all items to this identity; the data may then be a single image")
+    add(
         "--metadata",
-        type=str,
         nargs="+",
         default=[],
-        help="what to keep with items: a table with a column 'item', or KEY=VALUE for all of them",
+        help="what to store with items: a table with a column 'item', or KEY=VALUE for all of them",
     )
-    parser.add_argument(
-        "--dtype", type=str, default=None, help="how a new gallery keeps numbers: float32, float16 or int8"
-    )
+    add("--dtype", help=DTYPE)
 
 
 def _enrol(settings: Any) -> None:
@@ -42,9 +48,9 @@ def _enrol(settings: Any) -> None:
     from trine.data import source_kind
 
     if settings.identity is None and source_kind(settings.data) == "picture":
-        raise SettingError(f"{settings.data} is one picture: say whose it is with --identity")
+        raise SettingError(f"{settings.data} is a single image: name its identity with --identity")
     encoder = load(settings.run)
-    data = load_data(settings) if settings.identity is None else _of_one(settings)
+    data = load_data(settings) if settings.identity is None else _of_one_identity(settings)
     metadata = _metadata(settings.metadata, data)
     address, model = address_of(settings.gallery), model_folder(settings.run)
     with Gallery.open(address, encoder=encoder, dtype=settings.dtype, model=model) as gallery:
@@ -53,32 +59,23 @@ def _enrol(settings: Any) -> None:
                 chunk = chunk_size(len(data))
                 done = gallery.enrol_dataset(data, metadata=metadata, chunk=chunk, progress=progress)
         except KeyboardInterrupt:
-            echo("interrupted; what is enrolled stays, and the same command enrols the rest")
+            echo("interrupted; enrolled items are kept, and the same command enrols the rest")
             raise
         identities = len(gallery.identities())
         echo(f"{done}\n{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
 
 
-def _of_one(settings: Any) -> Dataset:
-    """Loads items whose identity is given, not read."""
+def _of_one_identity(settings: Any) -> Dataset:
+    """Loads items that all belong to the identity of the arguments."""
     import numpy as np
 
-    from trine.data import LoadPolicy, load_unlabelled
+    from trine.data import load_unlabelled
     from trine.gallery.entries import check_name
 
-    for word, given in (("--label", settings.label), ("--pattern", settings.pattern)):
+    for option, given in (("--label", settings.label), ("--pattern", settings.pattern)):
         if given is not None:
-            raise SettingError(f"--identity says whose all the items are: leave {word} out")
-    data, report = load_unlabelled(
-        settings.data,
-        **column_names(settings),
-        policy=LoadPolicy(
-            unreadable=settings.unreadable,
-            missing=settings.missing,
-            duplicates=settings.duplicates,
-            repeated=settings.repeated,
-        ),
-    )
+            raise SettingError(f"--identity assigns all items to one identity: leave {option} out")
+    data, report = load_unlabelled(settings.data, **column_names(settings), policy=policy(settings))
     if len(data) > 1:
         echo(report)
     identity = check_name(settings.identity, "identity")
@@ -86,7 +83,7 @@ def _of_one(settings: Any) -> Dataset:
 
 
 def _metadata(words: Sequence[str], data: Dataset) -> Metadata:
-    """Reads tables and pairs; of two that say something about the same, the later counts."""
+    """Reads tables and pairs; a later value replaces an earlier one."""
     from trine.data import read_metadata
 
     found: Metadata = {name: {} for name in data.names}
@@ -100,11 +97,11 @@ def _metadata(words: Sequence[str], data: Dataset) -> Metadata:
         known = [name for name in found if name in said]
         if not known:
             raise InputError(
-                f"{word} has no row about any of the items, which are named as {data.names[0][:80]!r}: "
-                f"name them so in its column 'item'"
+                f"{word} has no row for any of the items: its column 'item' must hold names such as "
+                f"{data.names[0][:80]!r}"
             )
         if len(known) < len(data):
-            echo(f"{word} is about {len(known):,} of the {len(data):,} items")
+            echo(f"{word} describes {len(known):,} of {items(len(data))}")
         for name in known:
             found[name] |= said[name]
     return found
@@ -114,13 +111,13 @@ def _value(word: str, text: str) -> Any:
     try:
         return value_of(text)
     except ValueError:
-        raise InputError(f"--metadata {word!r} has quotes that do not fit: write KEY=VALUE") from None
+        raise InputError(f"--metadata {word!r} has unbalanced quotes: write KEY=VALUE") from None
 
 
 ENROL = Verb(
     _enrol,
     _arguments,
-    "Add labelled pictures to a gallery of those we know.",
+    "Add labelled items to a gallery.",
     "trine enrol runs/faces known/ --gallery people\n"
     "trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people\n"
     "trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small",

@@ -1,36 +1,35 @@
-"""`trine gallery`: everything that is done to a gallery rather than asked of it."""
+"""`trine gallery`: creates, lists, changes and checks galleries."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from trine.cli.arguments import echo, echo_json, items
 from trine.cli.cluster import GALLERY_CLUSTERS
-from trine.cli.gallery_address import GALLERY, address_of, existing, model_folder
+from trine.cli.gallery_address import (
+    DTYPE,
+    address_of,
+    existing,
+    gallery_argument,
+    json_argument,
+    model_folder,
+    threshold_argument,
+)
 from trine.cli.parser import Verb
-from trine.cli.transfer import MOVING
-from trine.errors import GalleryError, SettingError
-
-
-def _gallery_argument(parser: Any) -> None:
-    parser.add_argument("gallery", type=str, help=GALLERY)
-
-
-def _json_argument(parser: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
+from trine.cli.transfer import TRANSFER_VERBS
+from trine.errors import SettingError
 
 
 def _create_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
+    gallery_argument(parser)
     add = parser.add_argument
-    add("--encoder", type=str, default=None, help="the run or model folder of the encoder")
-    add("--dimension", type=int, default=None, help="the length of embeddings that are made elsewhere")
-    add("--fingerprint", type=str, default=None, help="what makes them: any text that changes when it does")
-    add("--distance", type=str, default=None, help="how they are compared: euclidean or cosine")
-    add("--threshold", type=float, default=None, help="the largest distance that counts as the same")
-    add("--dtype", type=str, default=None, help="how numbers are kept: float32, float16 or int8")
+    add("--encoder", metavar="RUN", help="the run or model folder of the encoder")
+    add("--dimension", type=int, help="the length of embeddings that are computed elsewhere")
+    add("--fingerprint", help="what computes them: any text that changes when it does")
+    add("--distance", help="how they are compared: euclidean or cosine")
+    threshold_argument(parser)
+    add("--dtype", help=DTYPE)
 
 
 def _create(settings: Any) -> None:
@@ -38,77 +37,68 @@ def _create(settings: Any) -> None:
 
     if settings.encoder is None and None in (settings.dimension, settings.fingerprint):
         raise SettingError(
-            "a gallery is bound to what makes its embeddings: give --encoder, or --dimension and "
+            "a gallery is bound to what computes its embeddings: pass --encoder, or --dimension and "
             "--fingerprint"
         )
-    encoder = None if settings.encoder is None else load(settings.encoder)
-    address = address_of(settings.gallery)
-    if _is_there(address):
-        raise GalleryError(f"there is a gallery {address} already: choose another name, or enrol into it")
     with Gallery.open(
-        address,
-        encoder=encoder,
+        address_of(settings.gallery),
+        encoder=None if settings.encoder is None else load(settings.encoder),
         dimension=settings.dimension,
         fingerprint=settings.fingerprint,
         distance=settings.distance,
         threshold=settings.threshold,
         dtype=settings.dtype,
-        model=None if encoder is None else model_folder(settings.encoder),
+        model=None if settings.encoder is None else model_folder(settings.encoder),
+        exist_ok=False,
     ) as gallery:
         bound = gallery.binding
-        echo(f"{gallery.address} is made for {bound.dtype} of {bound.dimension} numbers, {bound.distance}")
-
-
-def _is_there(address: str) -> bool:
-    try:
-        existing(address).close()
-    except GalleryError:
-        return False
-    return True
+        echo(f"created {gallery.address}: {bound.dimension} numbers of {bound.dtype}, {bound.distance}")
 
 
 def _list_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
+    gallery_argument(parser)
     parser.add_argument(
-        "identity", type=str, nargs="?", default=None, help="whose items; all identities if not"
+        "identity", nargs="?", help="list the items of this identity (default: all identities)"
     )
-    _json_argument(parser)
+    json_argument(parser)
 
 
 def _list(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
-        if settings.identity is None:
-            counts = gallery.identities()
-            if settings.json:
-                echo_json(counts)
-                return
-            for name, count in counts.items():
-                echo(f"{count:7,}  {name}")
-            return
-        entries = sorted(gallery.entries(settings.identity), key=lambda entry: entry.item)
-    for entry in entries:
-        if settings.json:
-            echo_json({"item": entry.item, "metadata": {**entry.metadata}, "source": entry.source})
+        if settings.identity is not None:
+            entries = sorted(gallery.entries(settings.identity), key=lambda entry: entry.item)
         else:
-            echo(entry.item + "".join(f"  {key}={value}" for key, value in entry.metadata.items()))
+            counts = gallery.identities()
+    if settings.identity is None and settings.json:
+        echo_json(counts)
+    elif settings.identity is None:
+        _echo_all(f"{count:7,}  {name}" for name, count in counts.items())
+    elif settings.json:
+        for entry in entries:
+            echo_json({"item": entry.item, "metadata": {**entry.metadata}, "source": entry.source})
+    else:
+        _echo_all(
+            entry.item + "".join(f"  {key}={value}" for key, value in entry.metadata.items())
+            for entry in entries
+        )
 
 
 def _remove_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    parser.add_argument("item", type=str, nargs="+", help="items; see trine gallery list GALLERY IDENTITY")
+    gallery_argument(parser)
+    parser.add_argument("item", nargs="+", help="items, as `trine gallery list GALLERY IDENTITY` names them")
 
 
 def _remove(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         for item in settings.item:
-            gallery.get(item)  # All or none.
+            gallery.get(item)  # all or none
         count = sum(gallery.remove(item) for item in settings.item)
         echo(f"{items(count)} removed; {gallery.address} holds {items(len(gallery))}")
 
 
 def _forget_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    parser.add_argument("identity", type=str, help="whom")
+    gallery_argument(parser)
+    parser.add_argument("identity", help="the identity to delete")
 
 
 def _forget(settings: Any) -> None:
@@ -127,47 +117,45 @@ def _forget(settings: Any) -> None:
 
 
 def _rename_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    parser.add_argument("identity", type=str, help="the name there is")
-    parser.add_argument("to", type=str, help="the new one")
+    gallery_argument(parser)
+    parser.add_argument("identity", help="current name")
+    parser.add_argument("to", help="new name")
 
 
 def _rename(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.rename(settings.identity, settings.to)
-        echo(f"{settings.identity} is called {settings.to} now, with {items(count)}")
+        echo(f"renamed {settings.identity} to {settings.to}, with {items(count)}")
 
 
 def _merge_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    parser.add_argument("identity", type=str, help="whose name stays")
-    parser.add_argument("other", type=str, help="whose items become those of the first")
+    gallery_argument(parser)
+    parser.add_argument("identity", help="the identity to keep")
+    parser.add_argument("other", help="the identity whose items are moved to it")
 
 
 def _merge(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.merge(settings.identity, settings.other)
         total = gallery.identities()[settings.identity]
-        are = "is" if count == 1 else "are"
-        echo(f"{items(count)} of {settings.other} {are} {settings.identity}'s now, who has {items(total)}")
+        echo(f"moved {items(count)} of {settings.other} to {settings.identity}, which now has {items(total)}")
 
 
 def _split_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    parser.add_argument("item", type=str, nargs="+", help="items of one identity")
-    parser.add_argument("--identity", type=str, required=True, help="the new identity that they become")
+    gallery_argument(parser)
+    parser.add_argument("item", nargs="+", help="items of one identity")
+    parser.add_argument("--identity", required=True, help="the new identity to move them to")
 
 
 def _split(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         count = gallery.split(settings.item, settings.identity)
-        are = "is" if count == 1 else "are"
-        echo(f"{items(count)} {are} {settings.identity}'s now, who is new in {gallery.address}")
+        echo(f"moved {items(count)} to {settings.identity}, a new identity of {gallery.address}")
 
 
 def _stats_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    _json_argument(parser)
+    gallery_argument(parser)
+    json_argument(parser)
 
 
 def _stats(settings: Any) -> None:
@@ -178,7 +166,7 @@ def _stats(settings: Any) -> None:
         return
     echo(found)
     echo("no threshold" if threshold is None else threshold)
-    echo("made by hand" if model is None else f"encoder {model}")
+    echo("no encoder folder" if model is None else f"encoder {model}")
 
 
 def _check(settings: Any) -> int:
@@ -187,30 +175,28 @@ def _check(settings: Any) -> int:
     if settings.json:
         echo_json({"problems": problems})
     elif not problems:
-        echo(f"{address} is sound")
+        echo(f"{address}: no problems found")
     else:
-        _tell(problems)
-        echo("mend it with: trine gallery repair")
+        _echo_all([*problems, "fix it with: trine gallery repair"])
     return 1 if problems else 0
 
 
 def _repair_arguments(parser: Any) -> None:
-    _gallery_argument(parser)
-    parser.add_argument("--yes", action="store_true", help="do it without asking")
+    gallery_argument(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask before deleting unreadable items")
 
 
 def _repair(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         problems = gallery.check()
-        _tell(problems)
-        if problems and not (settings.yes or _agreed("items that cannot be read are deleted; go on?")):
+        _echo_all(problems)
+        if problems and not (settings.yes or _agreed("unreadable items are deleted; continue?")):
             raise SettingError(
-                "nothing was repaired, since what cannot be read would be deleted: export the gallery or "
-                "copy its file first, then add --yes"
+                "nothing was repaired, because unreadable items would be deleted: export the gallery or copy "
+                "its file first, then add --yes"
             )
-        # A server may have traces of the forgotten to wipe, which are no damage.
-        done = gallery.repair()
-        _tell(done or [f"{gallery.address} needs no repair"])
+        # A server may have traces to wipe, which are no problem of its tables.
+        _echo_all(gallery.repair() or [f"{gallery.address} needs no repair"])
 
 
 def _agreed(question: str) -> bool:
@@ -219,23 +205,23 @@ def _agreed(question: str) -> bool:
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _tell(sentences: Sequence[str]) -> None:
-    for sentence in sentences:
-        echo(sentence)
+def _echo_all(lines: Any) -> None:
+    for line in lines:
+        echo(line)
 
 
-SUBVERBS: dict[str, Verb] = {
+GALLERY_VERBS: dict[str, Verb] = {
     "create": Verb(
         _create,
         _create_arguments,
-        "Make an empty gallery, bound to an encoder.",
+        "Create an empty gallery, bound to an encoder.",
         "trine gallery create people --encoder runs/faces --dtype int8\n"
         "trine gallery create rows --dimension 128 --fingerprint 'facenet 1.2' --distance cosine",
     ),
     "list": Verb(
         _list,
         _list_arguments,
-        "List the identities, or the items of one.",
+        "List the identities, or the items of one identity.",
         "trine gallery list people\ntrine gallery list people ann",
     ),
     "stats": Verb(
@@ -247,36 +233,34 @@ SUBVERBS: dict[str, Verb] = {
     "forget": Verb(
         _forget,
         _forget_arguments,
-        "Delete an identity, with every trace of it in the gallery's files.",
+        "Delete an identity and every trace of it from the gallery's files.",
         "trine gallery forget people ann",
     ),
-    "rename": Verb(
-        _rename, _rename_arguments, "Give an identity another name.", "trine gallery rename people anne ann"
-    ),
+    "rename": Verb(_rename, _rename_arguments, "Rename an identity.", "trine gallery rename people anne ann"),
     "merge": Verb(
         _merge,
         _merge_arguments,
-        "Make two identities one, under the first name.",
+        "Merge two identities under the first name.",
         "trine gallery merge people ann anne",
     ),
     "split": Verb(
         _split,
         _split_arguments,
-        "Make some items of an identity a new one.",
+        "Move some items of an identity to a new one.",
         "trine gallery split people ann/3.jpg ann/4.jpg --identity zoe",
     ),
     "clusters": GALLERY_CLUSTERS,
     "check": Verb(
         _check,
         _stats_arguments,
-        "Read everything and say what is wrong; exit code 1 where something is.",
+        "Read everything and report problems; the exit code is 1 if there are any.",
         "trine gallery check people",
     ),
     "repair": Verb(
         _repair,
         _repair_arguments,
-        "Mend what check finds, deleting what cannot be read, and wipe traces of the forgotten.",
+        "Fix what check finds, delete unreadable items, and wipe traces of forgotten ones.",
         "trine gallery repair people --yes",
     ),
-    **MOVING,
+    **TRANSFER_VERBS,
 }

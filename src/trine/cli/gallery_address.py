@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trine.errors import GalleryError, ModelError
 
 if TYPE_CHECKING:
-    from trine.encoders import Encoder
     from trine.gallery import Gallery
 
-GALLERY = "the gallery (a name, a file, or postgresql://…)"
+GALLERY = "the gallery (a name, a file, or postgresql://...)"
+DTYPE = "how a new gallery stores numbers: float32, float16 or int8"
 
 
 def address_of(name: str) -> str:
@@ -24,18 +25,32 @@ def address_of(name: str) -> str:
     return name if name.endswith(".db") or "://" in name else f"{name}.db"
 
 
-def encoder_argument(parser: Any) -> None:
-    """Adds `--encoder`, for a gallery whose own is not where it was."""
+def gallery_argument(parser: Any) -> None:
+    """Adds the gallery as the first argument."""
+    parser.add_argument("gallery", help=GALLERY)
+
+
+def threshold_argument(parser: Any) -> None:
+    """Adds `--threshold`."""
     parser.add_argument(
-        "--encoder",
-        type=str,
-        default=None,
-        help="the run or model folder of the gallery's encoder; the one it names where left out",
+        "--threshold", type=float, help="the largest distance that counts as the same identity"
+    )
+
+
+def json_argument(parser: Any) -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON, one line for each answer")
+
+
+def encoder_argument(parser: Any) -> None:
+    """Adds `--encoder`, for a gallery whose encoder was moved."""
+    parser.add_argument(
+        "--encoder", metavar="RUN", help="the run or model folder of the encoder (default: as in the gallery)"
     )
 
 
 def existing(name: str) -> Gallery:
-    """Opens a gallery as it stands, without an encoder.
+    """Opens an existing gallery, without an encoder.
 
     Raises:
         GalleryError: It is missing or cannot be opened.
@@ -46,41 +61,38 @@ def existing(name: str) -> Gallery:
 
 
 def opened(name: str, encoder: str | None = None) -> Gallery:
-    """Opens a gallery with the encoder that made it.
+    """Opens an existing gallery with its encoder.
 
     Args:
         name: The gallery.
-        encoder: The folder of its encoder; the one that the gallery names where left out.
+        encoder: The folder of its encoder; by default the one that the gallery names.
 
     Raises:
-        GalleryError: It is missing, cannot be opened, is of another encoder, or names none.
+        GalleryError: It is missing, cannot be opened, is bound to another encoder, or names none.
         ModelError: The encoder cannot be loaded.
     """
-    from trine import Gallery, load
+    from trine import load
 
-    if encoder is not None:
-        return Gallery.open(address_of(name), encoder=load(encoder), create=False)
-    with existing(name) as gallery:
-        model, address = gallery.model, gallery.address
-    if model is None:
-        raise GalleryError(
-            f"the gallery {address} does not say which encoder made it: name its run folder with --encoder"
-        )
-    return Gallery.open(address_of(name), encoder=_own(model, address), create=False)
+    with ExitStack() as stack:
+        gallery = stack.enter_context(existing(name))
+        folder = encoder or gallery.model
+        if folder is None:
+            raise GalleryError(
+                f"the gallery {gallery.address} does not name its encoder: name its run folder with --encoder"
+            )
+        try:
+            gallery.use_encoder(load(folder))
+        except ModelError as error:
+            if encoder is not None:
+                raise
+            raise ModelError(
+                f"the encoder of the gallery {gallery.address} cannot be loaded ({error}): name its current "
+                f"folder with --encoder"
+            ) from error
+        stack.pop_all()
+    return gallery
 
 
 def model_folder(run: str) -> Path:
-    """Returns the folder that a gallery keeps as that of its encoder, wherever it is opened from."""
+    """Returns the folder that a gallery stores as that of its encoder, wherever it is opened from."""
     return Path(run).resolve()
-
-
-def _own(model: str, address: str) -> Encoder:
-    from trine import load
-
-    try:
-        return load(model)
-    except ModelError as error:
-        raise ModelError(
-            f"the encoder of the gallery {address} cannot be loaded ({error}): name the folder where it is "
-            f"now with --encoder"
-        ) from error

@@ -1,4 +1,4 @@
-"""The verbs that ask a gallery: verify, identify, search."""
+"""The verbs that query a gallery: verify, identify, search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import echo, echo_json
-from trine.cli.gallery_address import GALLERY, encoder_argument, opened
+from trine.cli.gallery_address import (
+    GALLERY,
+    encoder_argument,
+    json_argument,
+    opened,
+    threshold_argument,
+)
 from trine.cli.parser import Verb
 from trine.cli.where import HELP, conditions
 from trine.errors import SettingError
@@ -19,29 +25,14 @@ AT_ONCE = 256
 """How many probes are read, embedded and answered together."""
 
 
-def _gallery_argument(parser: Any, more: str) -> None:
-    parser.add_argument("--gallery", type=str, required=True, help=f"{GALLERY} {more}")
-
-
-def _threshold_argument(parser: Any) -> None:
-    parser.add_argument(
-        "--threshold", type=float, default=None, help="the largest distance that counts as the same"
-    )
-
-
-def json_argument(parser: Any) -> None:
-    """Adds `--json`."""
-    parser.add_argument("--json", action="store_true", help="answer with a line of JSON for each question")
-
-
 def hits_arguments(parser: Any) -> None:
     """Adds how many items to find, and on what conditions."""
-    parser.add_argument("-k", type=int, default=10, help="how many to find")
-    parser.add_argument("--where", type=str, action="append", default=[], metavar="CONDITION", help=HELP)
+    parser.add_argument("-k", type=int, default=10, help="how many items to find (default: 10)")
+    parser.add_argument("--where", action="append", default=[], metavar="CONDITION", help=HELP)
 
 
 def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
-    """Pictures by name, all items of one folder, table or .npz file, or texts as they are."""
+    """Images by name, all items of one folder, table or .npz file, or texts as they are."""
     import os
 
     from trine.data import LoadPolicy, load_unlabelled, texts_of
@@ -49,7 +40,7 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
 
     encoder = gallery.encoder
     reads = isinstance(encoder, Encoder) and encoder.settings.kind == "texts"
-    # A text may be empty, which as a path is this folder, or longer than a name of a file can be.
+    # A text may be empty, which as a path is the current folder, or longer than a file name can be.
     if reads and not any(os.path.exists(word) for word in words):  # noqa: PTH110
         return texts_of(words)
     source = words[0] if len(words) == 1 else list(words)
@@ -60,14 +51,13 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
 def _verify_arguments(parser: Any) -> None:
     parser.add_argument(
         "pictures",
-        type=str,
         nargs="+",
-        help="a run folder and two pictures; with --gallery two pictures, or one with --identity",
+        help="a run folder and two images; with --gallery two images, or one with --identity",
     )
-    parser.add_argument("--gallery", type=str, default=None, help=f"{GALLERY} whose encoder decides")
-    parser.add_argument("--identity", type=str, default=None, help="who the one in the picture claims to be")
+    parser.add_argument("--gallery", help=f"{GALLERY} whose encoder decides")
+    parser.add_argument("--identity", help="the identity that the image claims to show")
     encoder_argument(parser)
-    _threshold_argument(parser)
+    threshold_argument(parser)
     json_argument(parser)
 
 
@@ -84,12 +74,12 @@ def _by_encoder(settings: Any) -> Verification:
     from trine.gallery import verify
 
     if settings.identity is not None:
-        raise SettingError("--identity is somebody of a gallery: name it with --gallery")
+        raise SettingError("--identity needs a gallery: name it with --gallery")
     words = [*([] if settings.encoder is None else [settings.encoder]), *settings.pictures]
     if len(words) != 3:
         raise SettingError(
-            f"verify takes a run folder and two pictures, or --gallery and one or two pictures, given "
-            f"{len(words)} words; see trine verify --help"
+            f"verify takes a run folder and two images, or --gallery and one or two images, got {len(words)} "
+            f"arguments; see trine verify --help"
         )
     return verify(load(words[0]), words[1], words[2], threshold=settings.threshold)
 
@@ -98,8 +88,8 @@ def _by_gallery(settings: Any) -> Verification:
     wanted = 2 if settings.identity is None else 1
     if len(settings.pictures) != wanted:
         raise SettingError(
-            f"verify with --gallery takes two pictures, or one with --identity, given "
-            f"{len(settings.pictures)}; see trine verify --help"
+            f"verify with --gallery takes two images, or one with --identity, got {len(settings.pictures)}; "
+            f"see trine verify --help"
         )
     a, b = (*settings.pictures, None)[:2]
     with opened(settings.gallery, settings.encoder) as gallery:
@@ -107,25 +97,20 @@ def _by_gallery(settings: Any) -> Verification:
 
 
 def _identify_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "pictures",
-        type=str,
-        nargs="+",
-        help="who is this? pictures or texts, or a folder, a table or an .npz file",
-    )
-    _gallery_argument(parser, "of those we know")
-    encoder_argument(parser)
-    _threshold_argument(parser)
     add = parser.add_argument
+    add("pictures", nargs="+", help="images or texts, or a folder, a table or an .npz file")
+    add("--gallery", required=True, help=f"{GALLERY} of known identities")
+    encoder_argument(parser)
+    threshold_argument(parser)
     add(
         "--scoring",
-        type=str,
         default="best",
-        help="an identity is as near as its nearest item (best), the mean of its nearest, or its centroid",
+        help="how an identity is scored: by its nearest item (best), the mean distance of its nearest items "
+        "(mean), or the mean of its embeddings (centroid) (default: best)",
     )
-    add("--top", type=int, default=3, help="of how many of the nearest the mean is taken")
-    add("--quality", type=str, default=None, help="the key of metadata that weighs items by a number 0 to 1")
-    add("--candidates", type=int, default=None, help="how many of the nearest identities to list")
+    add("--top", type=int, default=3, help="how many nearest items the mean is taken over (default: 3)")
+    add("--quality", help="the metadata key of an item's weight from 0 to 1")
+    add("--candidates", type=int, help="how many of the nearest identities to list")
     json_argument(parser)
 
 
@@ -143,10 +128,10 @@ def _identify(settings: Any) -> None:
                 candidates=3 if settings.candidates is None else settings.candidates,
             )
             for place, answer in zip(places, answers, strict=True):
-                _tell_who(probes.names[place], answer, settings)
+                _echo_identification(probes.names[place], answer, settings)
 
 
-def _tell_who(name: str, answer: Identification, settings: Any) -> None:
+def _echo_identification(name: str, answer: Identification, settings: Any) -> None:
     if settings.json:
         echo_json({"probe": name, **answer.to_json()})
         return
@@ -158,14 +143,13 @@ def _tell_who(name: str, answer: Identification, settings: Any) -> None:
 
 
 def _search_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "picture", type=str, help="what to look for: a picture, a text, or a folder, a table or an .npz file"
-    )
-    _gallery_argument(parser, "to look in")
+    add = parser.add_argument
+    add("picture", help="what to search for: an image, a text, or a folder, a table or an .npz file")
+    add("--gallery", required=True, help=f"{GALLERY} to search")
     encoder_argument(parser)
     hits_arguments(parser)
-    parser.add_argument("--exclude", type=str, nargs="+", action="extend", default=[], help="items left out")
-    parser.add_argument("--offset", type=int, default=0, help="how many of the nearest are passed over")
+    add("--exclude", nargs="+", action="extend", default=[], help="items to leave out")
+    add("--offset", type=int, default=0, help="how many of the nearest items to skip")
     json_argument(parser)
 
 
@@ -190,12 +174,12 @@ def _search(settings: Any) -> None:
 
 
 def as_json(hit: Hit) -> dict[str, Any]:
-    """Returns an item that was found as plain values."""
+    """Returns a found item as plain values."""
     return {"item": hit.item, "identity": hit.identity, "score": hit.score, "metadata": {**hit.metadata}}
 
 
 def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
-    """Prints the items that were found, a line each.
+    """Prints the found items, one on each line.
 
     Args:
         hits: The items.
@@ -208,11 +192,11 @@ def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
         echo(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}{about}")
 
 
-QUESTIONS = {
+QUERY_VERBS = {
     "verify": Verb(
         _verify,
         _verify_arguments,
-        "Are these two the same? Or: is this who they claim to be?",
+        "Are these two of the same identity, or is this the identity it claims to be?",
         "trine verify runs/faces a.jpg b.jpg\n"
         "trine verify a.jpg b.jpg --gallery people\n"
         "trine verify photo.jpg --identity ann --gallery people",

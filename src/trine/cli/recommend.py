@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import echo, echo_json
-from trine.cli.gallery_address import GALLERY, existing
+from trine.cli.gallery_address import GALLERY, existing, json_argument
 from trine.cli.parser import Verb
-from trine.cli.query import as_json, hits_arguments, json_argument, list_hits
+from trine.cli.query import as_json, hits_arguments, list_hits
 from trine.cli.where import conditions
 from trine.errors import SettingError
 

@@ -1,33 +1,31 @@
-"""The sub-verbs of `trine gallery` that move all of it: export, import, copy, rebuild."""
+"""The verbs of `trine gallery` that move or re-embed a whole gallery: export, import, copy, rebuild."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from trine.cli.arguments import chunk_size, data_arguments, echo, items, load_data, progress_bar
-from trine.cli.gallery_address import GALLERY, address_of, existing, model_folder
+from trine.cli.gallery_address import DTYPE, GALLERY, address_of, existing, gallery_argument, model_folder
 from trine.cli.parser import Verb
 from trine.errors import InputError
 
 
 def _export_arguments(parser: Any) -> None:
-    parser.add_argument("gallery", type=str, help=GALLERY)
-    parser.add_argument("file", type=str, help="the .parquet file to write")
+    gallery_argument(parser)
+    parser.add_argument("file", help="the .parquet file to write")
 
 
 def _export(settings: Any) -> None:
     if not settings.file.lower().endswith(".parquet"):
-        raise InputError(
-            f"a gallery is exported as Parquet, and {settings.file} is no such name: end it with .parquet"
-        )
+        raise InputError(f"output must end in .parquet, got {settings.file}")
     with existing(settings.gallery) as gallery:
         count = gallery.export_parquet(settings.file)
     echo(f"{settings.file} holds {items(count)} with their embeddings")
 
 
 def _import_arguments(parser: Any) -> None:
-    parser.add_argument("gallery", type=str, help=f"{GALLERY}; made where it is missing")
-    parser.add_argument("file", type=str, help="a .parquet file that export wrote")
+    parser.add_argument("gallery", help=f"{GALLERY}; created if it is missing")
+    parser.add_argument("file", help="a .parquet file that `trine gallery export` wrote")
 
 
 def _import(settings: Any) -> None:
@@ -39,32 +37,29 @@ def _import(settings: Any) -> None:
 
 
 def _copy_arguments(parser: Any) -> None:
-    parser.add_argument("source", type=str, help=GALLERY)
-    parser.add_argument("target", type=str, help=f"{GALLERY} to copy it into; made where it is missing")
-    parser.add_argument(
-        "--dtype", type=str, default=None, help="how a new gallery keeps numbers: float32, float16 or int8"
-    )
+    parser.add_argument("source", help=GALLERY)
+    parser.add_argument("target", help=f"{GALLERY} to copy it to; created if it is missing")
+    parser.add_argument("--dtype", help=DTYPE)
 
 
 def _copy(settings: Any) -> None:
     target = address_of(settings.target)
-    with existing(settings.source) as gallery:
+    with existing(settings.source) as source:
         if target == address_of(settings.source):
-            raise InputError(f"the gallery {gallery.address} cannot be copied into itself: name another")
-        with progress_bar("copying", len(gallery)) as progress:
-            done = gallery.copy_to(target, dtype=settings.dtype, progress=progress)
-    with existing(settings.target) as copy:
-        echo(f"{done}\n{copy.address} holds {items(len(copy))}")
+            raise InputError(f"the gallery {source.address} cannot be copied to itself: name another target")
+        with progress_bar("copying", len(source)) as progress:
+            copied = source.copy_to(target, dtype=settings.dtype, progress=progress)
+    echo(copied)
 
 
 def _rebuild_arguments(parser: Any) -> None:
-    parser.add_argument("gallery", type=str, help=GALLERY)
+    gallery_argument(parser)
     parser.add_argument(
-        "--encoder", type=str, required=True, help="the run or model folder of the new encoder"
+        "--encoder", metavar="RUN", required=True, help="the run or model folder of the new encoder"
     )
     data_arguments(parser, "--data")
     parser.add_argument(
-        "--drop-missing", action="store_true", help="delete the items that cannot be read from anywhere"
+        "--drop-missing", action="store_true", help="delete items that cannot be read from anywhere"
     )
 
 
@@ -83,34 +78,34 @@ def _rebuild(settings: Any) -> None:
                 chunk=chunk_size(len(gallery)),
                 progress=progress,
             )
-        echo(f"{done}\n{gallery.address} holds {items(len(gallery))} of the encoder {gallery.model} now")
+        echo(f"{done}\n{gallery.address} holds {items(len(gallery))} and uses the encoder {gallery.model}")
         if gallery.threshold is None:
-            echo("no threshold yet: calibrate the encoder (trine evaluate --calibrate), or give --threshold")
+            echo("no threshold: calibrate the encoder with trine evaluate --calibrate, or pass --threshold")
 
 
-MOVING = {
+TRANSFER_VERBS = {
     "export": Verb(
         _export,
         _export_arguments,
-        "Write every item with its embedding as a Parquet table.",
+        "Write every item with its embedding to a Parquet table.",
         "trine gallery export people people.parquet",
     ),
     "import": Verb(
         _import,
         _import_arguments,
-        "Enrol the items of a table that export wrote.",
+        "Enrol the items of an exported table.",
         "trine gallery import people people.parquet",
     ),
     "copy": Verb(
         _copy,
         _copy_arguments,
-        "Copy a gallery into another, of any kind; nothing is deleted there.",
+        "Copy a gallery to another, of any kind; nothing is deleted there.",
         "trine gallery copy people postgresql://host/database\ntrine gallery copy people small --dtype int8",
     ),
     "rebuild": Verb(
         _rebuild,
         _rebuild_arguments,
-        "Embed everything anew with another encoder, and switch to it at once.",
+        "Embed every item again with another encoder, then switch to it at once.",
         "trine gallery rebuild people --encoder runs/new\n"
         "trine gallery rebuild rows --encoder runs/new --data rows.csv --label family",
     ),

@@ -9,10 +9,10 @@ from trine.cli.doctor import DOCTOR
 from trine.cli.embed import EMBED
 from trine.cli.enrol import ENROL
 from trine.cli.evaluate import EVALUATE
-from trine.cli.gallery import SUBVERBS
+from trine.cli.gallery import GALLERY_VERBS
 from trine.cli.mine import MINE
 from trine.cli.parser import Group
-from trine.cli.query import QUESTIONS
+from trine.cli.query import QUERY_VERBS
 from trine.cli.recipe import RECIPE
 from trine.cli.recommend import RECOMMEND
 from trine.cli.train import TRAIN
@@ -34,7 +34,7 @@ TRINE = Group(
         "mine": MINE,
         "embed": EMBED,
         "enrol": ENROL,
-        **QUESTIONS,
+        **QUERY_VERBS,
         "recommend": RECOMMEND,
         "cluster": CLUSTER,
         "gallery": Group(
@@ -43,7 +43,7 @@ TRINE = Group(
             "trine gallery forget people ann\n"
             "trine gallery copy people postgresql://host/database\n"
             "trine gallery forget --help",
-            SUBVERBS,
+            GALLERY_VERBS,
         ),
     },
 )
