@@ -400,7 +400,7 @@ def test_a_gallery_is_rebuilt_for_another_encoder(people, bars, run, capsys, tmp
     other.rename(moved)
     said = refused(capsys, *probe)
     assert "there is no model folder" in said
-    assert "name the folder where it is now with --encoder" in said
+    assert "name its current folder with --encoder" in said
     assert lines(answered(capsys, *probe, "--encoder", moved))[0] == after
 
 

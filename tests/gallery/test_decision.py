@@ -25,8 +25,8 @@ def test_an_identification_is_a_sentence():
 def test_a_provisional_threshold_says_so():
     decision = Identification(score=0.1, threshold=0.63, far=0.001, provisional=True, nearest="s1")
     assert str(decision) == (
-        "this is s1 (distance 0.10, threshold 0.63 at a false-accept rate of 0.1 %, provisional for want "
-        "of calibration data)"
+        "this is s1 (distance 0.10, threshold 0.63 at a false-accept rate of 0.1 %, provisional: too "
+        "little calibration data)"
     )
 
 
