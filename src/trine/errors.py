@@ -3,10 +3,10 @@
     TrineError
     ├── InputError              an argument cannot be used (also a ValueError)
     │   ├── DataError           a file, a row or a label of the data cannot be used
-    │   └── SettingError        a setting is unknown, or its value is out of range
-    ├── CalibrationError        too few identities or pairs to promise a false-accept rate
-    ├── ModelError              a model folder is missing, incomplete or of another version
-    ├── GalleryError            a gallery cannot be opened, or refuses what it was given
+    │   └── SettingError        a setting is unknown, out of range, or contradicts another
+    ├── CalibrationError        a threshold is missing, or there is too little data to calibrate one
+    ├── ModelError              a model folder is missing, incomplete, damaged or of another version
+    ├── GalleryError            a gallery cannot be opened, or does not accept what it was given
     └── MissingDependencyError  an optional package is not installed (also an ImportError)
 
 Each message says what was given, what was expected and what to do. The command line prints it as one
@@ -52,7 +52,7 @@ class Argument:
 
 
 class TrineError(Exception):
-    """The root of every error that trine raises on purpose.
+    """The base of every error that trine raises on purpose.
 
     Args:
         parts: The message, in one piece or in several; each is a text or an `Argument`.
@@ -85,11 +85,11 @@ class DataError(InputError):
 
 
 class SettingError(InputError):
-    """A setting is unknown, or its value is out of range."""
+    """A setting is unknown, out of range, or contradicts another."""
 
 
 class CalibrationError(TrineError):
-    """Too few identities or pairs to promise a false-accept rate."""
+    """A threshold is missing, or there are too few identities or pairs to calibrate one."""
 
 
 class ModelError(TrineError):
@@ -97,7 +97,7 @@ class ModelError(TrineError):
 
 
 class GalleryError(TrineError):
-    """A gallery cannot be opened, or refuses what it was given."""
+    """A gallery cannot be opened, or does not accept what it was given."""
 
 
 class MissingDependencyError(TrineError, ImportError):
@@ -105,11 +105,11 @@ class MissingDependencyError(TrineError, ImportError):
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Imports an optional module, or says which command installs it.
+    """Imports an optional module; if it is not installed, the error names the command that installs it.
 
     Args:
         module: The module to import, such as `"faiss"`.
-        extra: The extra of trine that brings it, such as `"gallery"`.
+        extra: The extra of trine that installs it, such as `"gallery"`.
 
     Returns:
         The imported module.
@@ -137,12 +137,12 @@ pip install 'trine[gallery]'
 
 
 def nearest(given: str, known: Iterable[str], *, most: int | None = None) -> str:
-    """Ends an error sentence about an unknown name: the nearest known one, then all of them.
+    """Ends an error message about an unknown name: the nearest known one, then all of them.
 
     Args:
         given: The unknown name.
-        known: The names that would have been understood.
-        most: How many of them are listed, the first; None lists all.
+        known: The known names.
+        most: The most names to list; None lists all.
 
     Returns:
         A phrase such as `"did you mean 'hard'? known: all, hard"`.
