@@ -1,7 +1,7 @@
 """Does a gallery lose anything when its process is killed or the power is cut?
 
 Five workloads: everyday calls, the same with a log so small that every other write moves it into the file,
-one endless enrolment of many, enrolling and forgetting (which writes the file anew), rebuilding with another
+one endless enrolment of many, enrolling and forgetting (which rewrites the file), rebuilding with another
 encoder. Each is killed (SIGKILL) at random moments of its calls and of its opening, and goes on from what it
 left. And each runs once under a journal of all its writes, synchronisations and names; the power is cut at
 random moments of the journal, and what was not synchronised is dropped whole, in part, or not at all. After
@@ -39,21 +39,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder).resolve() / "work"
         work.mkdir()
-        deeds = gallery_kills.journal(work, steps=STEPS)
+        operations = gallery_kills.journal(work, steps=STEPS)
         for name in WORKLOADS:
             path = Path(folder) / name
             (path / "scratch").mkdir(parents=True)
             with timed() as took:
-                toll = gallery_kills.kill(name, path / "people.db", rounds=ROUNDS, context=context)
-            rows.append({"workload": name, "death": "killed", **asdict(toll), "seconds": took.seconds})
-            summary[f"{name}, killed"] = str(toll)
+                report = gallery_kills.kill(name, path / "people.db", rounds=ROUNDS, context=context)
+            rows.append({"workload": name, "death": "killed", **asdict(report), "seconds": took.seconds})
+            summary[f"{name}, killed"] = str(report)
             print(rows[-1], flush=True)
             with timed() as took:
-                toll = gallery_kills.cut(
-                    name, deeds, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
+                report = gallery_kills.cut(
+                    name, operations, work / name, steps=STEPS, scratch=path / "scratch", count=MOMENTS
                 )
-            rows.append({"workload": name, "death": "power cut", **asdict(toll), "seconds": took.seconds})
-            summary[f"{name}, power cut"] = str(toll)
+            rows.append({"workload": name, "death": "power cut", **asdict(report), "seconds": took.seconds})
+            summary[f"{name}, power cut"] = str(report)
             print(rows[-1], flush=True)
     keep(
         "gallery_kills",

@@ -33,15 +33,15 @@ def main() -> None:
     for who in ("client", "server"):
         address = f"{server.get_uri()}&gallery={who}&search=exact"
         with timed() as took:
-            toll = postgres_kills.kill(
+            report = postgres_kills.kill(
                 address,
                 rounds=ROUNDS,
                 context=fork_server.processes(),
                 server=server if who == "server" else None,
             )
-        rows.append({"killed": who, **asdict(toll), "seconds": took.seconds})
+        rows.append({"killed": who, **asdict(report), "seconds": took.seconds})
         print(rows[-1], flush=True)
-        summary[f"{who} killed"] = str(toll)
+        summary[f"{who} killed"] = str(report)
     keep(
         "gallery_server_kills",
         __doc__,

@@ -13,12 +13,12 @@ ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
-    toll = gallery_kills.kill(
+    report = gallery_kills.kill(
         workload, tmp_path / "people.db", rounds=ROUNDS, context=fork_server.processes()
     )
-    assert toll.losses == ()
-    assert toll.deaths == ROUNDS
-    assert toll.acknowledged > ROUNDS
+    assert report.losses == ()
+    assert report.kills == ROUNDS
+    assert report.acknowledged > ROUNDS
     names = {left.name for left in tmp_path.iterdir() if not left.name.startswith(".trine-")}
     assert names == {"people.db"}
 
@@ -27,8 +27,8 @@ def test_a_gallery_that_lost_something_is_found_out(tmp_path):
     def state_but_one(path):
         return dict(list(state_of(path).items())[1:])
 
-    toll = gallery_kills.kill(
+    report = gallery_kills.kill(
         "bulk", tmp_path / "people.db", rounds=ROUNDS, context=fork_server.processes(), state_of=state_but_one
     )
-    assert len(toll.losses) == 1
-    assert "items missing" in toll.losses[0]
+    assert len(report.losses) == 1
+    assert "items missing" in report.losses[0]

@@ -1,4 +1,4 @@
-"""Real pictures, an encoder that learned from other people, and strangers among the probes."""
+"""Real pictures, an encoder that learned from other people, and unknowns among the probes."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def test_a_gallery_knows_whom_it_knows(tmp_path):
         pytest.skip(f"the faces are not here: {FACES}")
     data, _ = load(FACES)
     recipe = load_recipe("default", overrides={"training.steps": 40})
-    world = open_set_trial.deal(data, recipe, learn=16, choose=8, seed=0, folder=tmp_path)
-    assert len(world.probes.known) == 16 * 5
-    assert len(world.probes.strangers) == 16 * 10
-    assert world.provisional  # 8 people are few
-    assert world.probes.right.mean() > 0.9
-    assert world.probes.dir_at_fpir(0.1) > 0.5
-    assert world.interval.low <= open_set_trial.FAR <= world.interval.high
-    assert world.same_as_evaluation
+    trial = open_set_trial.run_trial(data, recipe, learn=16, choose=8, seed=0, folder=tmp_path)
+    assert len(trial.probes.known) == 16 * 5
+    assert len(trial.probes.unknowns) == 16 * 10
+    assert trial.provisional  # 8 people are few
+    assert trial.probes.right.mean() > 0.9
+    assert trial.probes.dir_at_fpir(0.1) > 0.5
+    assert trial.interval.low <= open_set_trial.FAR <= trial.interval.high
+    assert trial.same_as_evaluation
 
 
 def test_the_rates_of_a_threshold_by_hand():

@@ -30,10 +30,10 @@ def journal(tmp_path_factory):
 
 @pytest.fixture
 def cut(journal, tmp_path):
-    deeds, folder = journal
+    operations, folder = journal
 
-    def cut(name, forgotten=lambda deed: False, count=MOMENTS):
-        kept = [deed for deed in deeds if not forgotten(deed)]
+    def cut(name, forgotten=lambda operation: False, count=MOMENTS):
+        kept = [operation for operation in operations if not forgotten(operation)]
         return gallery_kills.cut(name, kept, folder / name, steps=STEPS, scratch=tmp_path, count=count)
 
     return cut
@@ -41,22 +41,26 @@ def cut(journal, tmp_path):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_a_cut_loses_nothing_that_was_acknowledged(workload, cut):
-    toll = cut(workload)
-    assert toll.losses == ()
-    assert toll.deaths >= 3 * MOMENTS
+    report = cut(workload)
+    assert report.losses == ()
+    assert report.kills >= 3 * MOMENTS
 
 
 def test_without_waiting_for_the_log_something_is_lost(cut):
-    toll = cut("everyday", lambda deed: deed.kind == "s" and deed.name.endswith("-wal"), 10)
-    assert any("nothing survives" in loss and "items missing" in loss for loss in toll.losses)
-    assert not any("all survives" in loss for loss in toll.losses)
+    report = cut("everyday", lambda operation: operation.kind == "s" and operation.name.endswith("-wal"), 10)
+    assert any("nothing survives" in loss and "items missing" in loss for loss in report.losses)
+    assert not any("all survives" in loss for loss in report.losses)
 
 
 def test_without_waiting_for_the_folder_the_gallery_is_gone(cut):
-    toll = cut("everyday", lambda deed: deed.kind == "s" and deed.name.endswith("everyday"), 10)
-    assert any("nothing survives: the gallery is gone" in loss for loss in toll.losses)
+    report = cut(
+        "everyday", lambda operation: operation.kind == "s" and operation.name.endswith("everyday"), 10
+    )
+    assert any("nothing survives: the gallery is gone" in loss for loss in report.losses)
 
 
 def test_without_waiting_for_the_file_a_checkpoint_destroys_it(cut):
-    toll = cut("checkpoints", lambda deed: deed.kind == "s" and deed.name.endswith("people.db"), 30)
-    assert toll.losses
+    report = cut(
+        "checkpoints", lambda operation: operation.kind == "s" and operation.name.endswith("people.db"), 30
+    )
+    assert report.losses

@@ -28,17 +28,17 @@ def own_server():
 
 def test_a_killed_client_loses_nothing_it_acknowledged():
     address = postgres_server.a_gallery("exact")
-    toll = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes())
-    assert toll.losses == ()
-    assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
+    report = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes())
+    assert report.losses == ()
+    assert (report.kills, report.acknowledged > ROUNDS) == (ROUNDS, True)
     postgres_server.drop(address)
 
 
 def test_a_killed_server_loses_nothing_it_acknowledged(own_server):
     address = f"{own_server.get_uri()}&gallery=killed&search=exact"
-    toll = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes(), server=own_server)
-    assert toll.losses == ()
-    assert (toll.deaths, toll.acknowledged > ROUNDS) == (ROUNDS, True)
+    report = postgres_kills.kill(address, rounds=ROUNDS, context=fork_server.processes(), server=own_server)
+    assert report.losses == ()
+    assert (report.kills, report.acknowledged > ROUNDS) == (ROUNDS, True)
 
 
 def test_a_gallery_that_lost_something_is_found_out():
@@ -46,11 +46,11 @@ def test_a_gallery_that_lost_something_is_found_out():
         return dict(list(postgres_kills.state_of(address).items())[1:])
 
     address = postgres_server.a_gallery("exact")
-    toll = postgres_kills.kill(
+    report = postgres_kills.kill(
         address, rounds=ROUNDS, context=fork_server.processes(), state_of=state_but_one
     )
-    assert len(toll.losses) == 1
-    assert "1 items missing" in toll.losses[0]
+    assert len(report.losses) == 1
+    assert "1 items missing" in report.losses[0]
     postgres_server.drop(address)
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.multiprocess import run_world
+from support.multiprocess import run_processes
 from support.reference import distance
 from trine import ContrastiveLoss, CrossBatchMemory, TripletLoss, contrastive_loss, triplet_loss
 from trine.engine.relations import Relations
@@ -203,7 +203,7 @@ def test_processes_that_share_a_batch_remember_the_same(rule):
 
 @pytest.mark.slow
 def test_real_processes_remember_what_one_would():
-    for found in run_world(3, "support.multiprocess_memory:everything"):
+    for found in run_processes(3, "support.multiprocess_memory:everything"):
         assert len(found["memories"]) == 16
         for kind, tolerance in (("memories", 1e-10), ("steps", 1e-5)):
             for case in found[kind]:

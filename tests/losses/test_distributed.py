@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from support.multiprocess import run_world
+from support.multiprocess import run_processes
 from trine import ContrastiveLoss, TripletLoss, Triplets, triplet_loss
 from trine.errors import InputError
 from trine.losses import gathered
@@ -20,7 +20,7 @@ TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 @functools.cache
 def world(size: int) -> list[dict[str, Any]]:
     """Everything at once: starting the processes takes longer than what they do."""
-    return run_world(size, "support.multiprocess_losses:everything")
+    return run_processes(size, "support.multiprocess_losses:everything")
 
 
 @pytest.mark.parametrize("size", [2, 3])

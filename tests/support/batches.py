@@ -1,4 +1,4 @@
-"""Generated batches: every shape of batch that training meets, the degenerate ones above all."""
+"""Generates batches of every shape that training meets, degenerate ones above all."""
 
 import torch
 from hypothesis import strategies as st

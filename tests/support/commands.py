@@ -1,4 +1,4 @@
-"""Command lines in tests: small pictures to train on, and what a command answers or refuses."""
+"""Runs command lines in tests: small pictures to train on, and the answers and errors of a command."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def train_bars(pictures, run, *settings):
 
 
 def refused(capsys, *arguments):
-    """Runs a command line that must be refused, and returns its one sentence."""
+    """Runs a command line that must fail, and returns its one-line error."""
     capsys.readouterr()
     assert main(list(map(str, arguments))) == 2
     captured = capsys.readouterr()
@@ -43,7 +43,7 @@ def refused(capsys, *arguments):
 
 
 def answered(capsys, *arguments, code=0):
-    """Runs a command line that must end with a code, and returns what it prints."""
+    """Runs a command line that must exit with a code, and returns its output."""
     capsys.readouterr()
     assert main(list(map(str, arguments))) == code, capsys.readouterr().err
     return capsys.readouterr().out

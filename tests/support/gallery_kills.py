@@ -11,10 +11,10 @@ from support.gallery_workloads import WORKLOADS, state_of, until_killed
 
 
 @dataclass(frozen=True)
-class Toll:
+class KillReport:
     """Counts of kills, and what was lost."""
 
-    deaths: int = 0
+    kills: int = 0
     acknowledged: int = 0
     finished: int = 0
     """How many kills came after a step was done and before it was acknowledged."""
@@ -22,17 +22,17 @@ class Toll:
 
     def __str__(self):
         return (
-            f"{self.deaths} times, {self.acknowledged} calls acknowledged, {self.finished} times the call "
+            f"{self.kills} times, {self.acknowledged} calls acknowledged, {self.finished} times the call "
             f"under way was there, whole; {len(self.losses)} losses"
         )
 
-    def and_one(self, when, found, allowed):
+    def with_kill(self, when, found, allowed):
         """Counts one more kill; the first allowed state is the one that was acknowledged."""
         losses = self.losses
         if found not in allowed:
             losses += (f"{when}: {_difference(found, allowed[0])}",)
         finished = self.finished + (found in allowed and found != allowed[0])
-        return replace(self, deaths=self.deaths + 1, finished=finished, losses=losses)
+        return replace(self, kills=self.kills + 1, finished=finished, losses=losses)
 
 
 def _difference(found, expected):
@@ -57,7 +57,7 @@ def _found(path, workload, state_of=state_of):
 def kill(name, path, *, rounds, context, seed=0, state_of=state_of):
     """Kills a process in the middle of a workload, looks at what it left, and goes on from there."""
     rng = random.Random(repr((name, seed)))
-    workload, known, step, toll, created = WORKLOADS[name], {}, 0, Toll(), False
+    workload, known, step, report, created = WORKLOADS[name], {}, 0, KillReport(), False
     for number in range(rounds):
         acknowledged = _one_life(name, path, step, context, rng)
         if acknowledged[:1] == ["open"]:
@@ -69,12 +69,12 @@ def kill(name, path, *, rounds, context, seed=0, state_of=state_of):
         step += len(acknowledged)
         under_way, found = workload.foresee(known, step), _found(path, workload, state_of)
         allowed = [known, under_way] if created else [None, {}, under_way]
-        toll = toll.and_one(f"{name}, round {number}", found, allowed)
-        if toll.losses:
+        report = report.with_kill(f"{name}, round {number}", found, allowed)
+        if report.losses:
             break
         if found == under_way:
             known, step = under_way, step + 1
-    return replace(toll, acknowledged=step)
+    return replace(report, acknowledged=step)
 
 
 def _one_life(name, path, step, context, rng):
@@ -108,14 +108,14 @@ def journal(folder, *, steps):
     return power_loss.run_under_journal("\n".join(lines), folder)
 
 
-def cut(name, deeds, folder, *, steps, scratch, count, seed=0):
+def cut(name, operations, folder, *, steps, scratch, count, seed=0):
     """Cuts the power at random moments of a workload's journal, and opens what is left."""
     rng = random.Random(repr((name, seed)))
     known = [{}]
     for step in range(steps):
         known.append(WORKLOADS[name].foresee(known[-1], step))
-    toll = Toll(acknowledged=steps)
-    for fate in power_loss.cuts(deeds, folder, rng=rng, count=count):
+    report = KillReport(acknowledged=steps)
+    for fate in power_loss.cuts(operations, folder, rng=rng, count=count):
         for left in scratch.iterdir():
             left.unlink()
         for file, content in fate.files.items():
@@ -123,6 +123,6 @@ def cut(name, deeds, folder, *, steps, scratch, count, seed=0):
             (scratch / file).write_bytes(rng.randbytes(32768) if file.endswith("-shm") else content)
         # The first acknowledgement is that of the creation.
         allowed = known[fate.acknowledged - 1 :][:2] if fate.acknowledged else [None, {}]
-        when = f"{name}, deed {fate.moment} of the journal, {fate.how}"
-        toll = toll.and_one(when, _found(scratch / "people.db", WORKLOADS[name]), allowed)
-    return toll
+        when = f"{name}, operation {fate.moment} of the journal, {fate.how}"
+        report = report.with_kill(when, _found(scratch / "people.db", WORKLOADS[name]), allowed)
+    return report

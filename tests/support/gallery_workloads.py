@@ -1,7 +1,7 @@
-"""What is done to a gallery until its process dies, and what a dictionary says it must hold afterwards.
+"""Sequences of calls on a gallery whose process may be killed, and what the gallery must hold afterwards.
 
-A workload numbers its steps. It performs them one after another and acknowledges each, and from what a
-gallery held before a step it foresees what it holds after it. The naive gallery is item -> (identity, step).
+A workload numbers its steps, performs them one after another and acknowledges each. `foresee` says what a
+gallery holds after a step, from what it held before: a dictionary item -> (identity, step).
 """
 
 import contextlib
@@ -26,10 +26,10 @@ TRACES = ["traces of forgotten items may remain in the file"]
 
 
 def state_of(path):
-    """The whole gallery as a dictionary, read in ways that must agree, from a file that is in order.
+    """Returns the whole gallery as a dictionary, read in several ways that must agree, and checks the file.
 
-    Where the process was in the middle of forgetting, the gallery says so, and forgets to the end. Under
-    `None` is the encoder that the gallery was rebuilt with.
+    A gallery that was killed while forgetting reports it, and its repair completes it. The key `None` holds
+    the fingerprint of the encoder that the gallery was rebuilt with.
     """
     with Gallery.open(path, create=False) as gallery:
         problems = gallery._store.check()
@@ -55,16 +55,16 @@ def state_of(path):
 
 
 def _embedding(gallery, item, step):
-    """What the encoder that a gallery is bound to makes of an item: each has a length of its own."""
+    """Returns the embedding of an item by the gallery's encoder; encoders differ in length."""
     encoder = gallery.binding.fingerprint.removeprefix("encoder ")
     return embedding_of([step, *item.encode()]) * np.float32(1 + int(encoder) if encoder.isdigit() else 1)
 
 
 class Everyday:
-    """Enrolments of one and of many, replacements, removals and now and then a farewell."""
+    """Enrols one item or many, replaces, removes and sometimes forgets."""
 
     checkpoint = 1000
-    """Pages of the log after which SQLite moves it into the file; 1000 is SQLite's own."""
+    """Pages of the log after which SQLite moves it into the file; SQLite's default is 1000."""
 
     foresee = staticmethod(gallery_processes.foresee)
 
@@ -75,13 +75,13 @@ class Everyday:
 
 
 class Checkpoints(Everyday):
-    """The same with a log of a few pages, so that about every second write moves it into the file."""
+    """The same with a log of a few pages, so that about every second write moves the log into the file."""
 
     checkpoint = 5
 
 
 class Bulk:
-    """One enrolment of many that never ends; every chunk is a step."""
+    """One endless call of enrol_many; every chunk is a step."""
 
     checkpoint = 200
 
@@ -102,8 +102,8 @@ class Bulk:
         )
 
 
-class Farewells:
-    """People come with many pages and are forgotten again, so that the file is made anew all the time."""
+class Forgets:
+    """Enrols people with many pages and forgets them, which rewrites the file each time."""
 
     checkpoint = 1000
 
@@ -117,7 +117,7 @@ class Farewells:
         return {item: value for item, value in known.items() if value[0] != gone}
 
     def traces(self, path, state):
-        """The steps of people who are gone and of whom the file still knows."""
+        """Returns the steps of forgotten people that can still be read in the file."""
         steps = {int(step) for step in re.findall(rb'"seed": (\d+)', path.read_bytes())}
         return steps - {step for _, step in state.values()}
 
@@ -131,7 +131,7 @@ class Farewells:
 
 
 class Rebuilds:
-    """An enrolment of some, then all embedded anew with another encoder, again and again."""
+    """Enrols some items, then rebuilds the gallery with another encoder, again and again."""
 
     checkpoint = 100
 
@@ -153,15 +153,17 @@ class Rebuilds:
         length = 1 + int(binding.fingerprint.removeprefix("encoder "))
         while not store.switch(binding):
             for batch in batched(store.unstaged(binding), 32):
-                anew = [
+                embeddings = [
                     embedding_of([json.loads(record.metadata)["seed"], *record.item.encode()])
                     * np.float32(length)
                     for record in batch
                 ]
-                store.stage(binding, [replace(r, embedding=row) for r, row in zip(batch, anew, strict=True)])
+                store.stage(
+                    binding, [replace(r, embedding=row) for r, row in zip(batch, embeddings, strict=True)]
+                )
 
 
-WORKLOADS = {kind.__name__.lower(): kind() for kind in (Everyday, Checkpoints, Bulk, Farewells, Rebuilds)}
+WORKLOADS = {kind.__name__.lower(): kind() for kind in (Everyday, Checkpoints, Bulk, Forgets, Rebuilds)}
 
 
 def batched(stream, count):
@@ -183,7 +185,7 @@ def opened(path, workload):
 
 
 def until_killed(path, name, first, pipe):
-    """Performs one step after another and says so after each; the main function of a process."""
+    """Performs one step after another and acknowledges each; runs in its own process."""
     workload = WORKLOADS[name]
     with opened(path, workload) as gallery:
         pipe.send("open")
@@ -195,9 +197,9 @@ class _EnoughError(Exception):
 
 
 def some_steps(folder, name, steps, *, synchronous="FULL"):
-    """Performs the first steps on `folder`/people.db, closing and opening it once in between.
+    """Performs the first steps on `folder`/people.db, and closes and reopens it halfway.
 
-    Notes down in `folder`/acknowledged that the gallery is open, and every step when it has returned.
+    Writes to `folder`/acknowledged when the gallery is open and when a step has returned.
     """
     workload, path = WORKLOADS[name], Path(folder) / "people.db"
     file = os.open(path.with_name("acknowledged"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,4 +1,4 @@
-"""Worlds of several processes on one machine: each runs a function and hands back values."""
+"""Groups of several processes on one machine: each runs a function and returns values."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def run_world(size: int, task: str, *arguments: Any) -> list[Any]:
-    """Runs `module:function(rank, size, *arguments)` in `size` processes; what each returns, by rank."""
+def run_processes(size: int, task: str, *arguments: Any) -> list[Any]:
+    """Runs `module:function(rank, size, *arguments)` in `size` processes; returns the results by rank."""
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(
             _member, (size, free_port(), folder, task, arguments), nprocs=size, join=True

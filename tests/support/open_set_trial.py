@@ -1,8 +1,8 @@
-"""From pictures to decisions: an encoder, a threshold and a gallery, each of other people, and strangers.
+"""Open-set identification from pictures to decisions, with different people for each step.
 
-The people of a dataset are dealt out by chance: the encoder learns from some, the threshold is chosen on
-others, and the rest stand before the gallery. Half of these are enrolled with half of their pictures; their
-other pictures and all those of the other half are the probes. Then the halves change places.
+The people of a dataset are divided at random: the encoder learns from some, the threshold is chosen on
+others, and the rest probe the gallery. Half of these are enrolled with half of their pictures; their other
+pictures and all pictures of the other half are the probes. Then the halves change places.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ FPIR = 0.01
 
 @dataclass
 class Probes:
-    """What a gallery said about probes, side by side: of people it knows, and of strangers."""
+    """The answers of a gallery to probes of enrolled people and of unknown people."""
 
     known: np.ndarray
     """Distances of the known probes from the nearest identity."""
     right: np.ndarray
-    """Whether that was theirs."""
-    strangers: np.ndarray
-    """Distances of the strangers from the nearest identity."""
+    """Whether that is the right identity."""
+    unknowns: np.ndarray
+    """Distances of the unknown probes from the nearest identity."""
 
     def __add__(self, other: Probes) -> Probes:
         return Probes(
             np.concatenate([self.known, other.known]),
             np.concatenate([self.right, other.right]),
-            np.concatenate([self.strangers, other.strangers]),
+            np.concatenate([self.unknowns, other.unknowns]),
         )
 
     def at(self, threshold: float) -> tuple[float, float]:
-        """Detection-and-identification rate and false-positive-identification rate of a threshold."""
+        """Returns DIR and FPIR, detection and false-positive identification rate, of a threshold."""
         return float((self.right & (self.known <= threshold)).mean()), float(
-            (self.strangers <= threshold).mean()
+            (self.unknowns <= threshold).mean()
         )
 
     def dir_at_fpir(self, rate: float) -> float:
-        """The detection-and-identification rate at the largest threshold that keeps a rate.
+        """Returns the detection-and-identification rate at the largest threshold that keeps a rate.
 
-        Of N strangers, floor(rate · N) may be taken for somebody (Grother, Ngan 2014, FRVT, NIST IR 8009).
+        Of N unknown probes, floor(rate · N) may be identified (Grother, Ngan 2014, FRVT, NIST IR 8009).
         """
-        nearest = np.sort(self.strangers)
+        nearest = np.sort(self.unknowns)
         first_too_many = nearest[math.floor(rate * len(nearest))]
         return float((self.right & (self.known < first_too_many)).mean())
 
 
 @dataclass
-class World:
-    """One deal of the people, and what was found."""
+class Trial:
+    """One division of the people, and its results."""
 
     probes: Probes
     threshold: float
     provisional: bool
     realised: float
-    """The share of impostor pairs among the people of the gallery that the threshold accepts."""
+    """The share of impostor pairs among the people at the gallery that the threshold accepts."""
     interval: Interval
-    """Of that, by the bootstrap over identities."""
+    """Its interval, by the bootstrap over identities."""
     same_as_evaluation: bool
-    """Whether `trine.evaluation.open_set` says the same."""
+    """Whether `trine.evaluation.open_set` gives the same rates."""
 
 
-def deal(data: Dataset, recipe: Recipe, *, learn: int, choose: int, seed: int, folder: Path) -> World:
-    """Trains, calibrates, enrols and probes, each with other people."""
+def run_trial(data: Dataset, recipe: Recipe, *, learn: int, choose: int, seed: int, folder: Path) -> Trial:
+    """Trains, calibrates, enrols and probes, each with different people."""
     people = np.random.default_rng(seed).permutation(len(data.identities))
     of = [np.flatnonzero(np.isin(data.labels, part)) for part in np.split(people, [learn, learn + choose])]
     encoder = fit(data.subset(of[0]), recipe, out=folder / "run", progress=False)
@@ -89,11 +89,11 @@ def deal(data: Dataset, recipe: Recipe, *, learn: int, choose: int, seed: int, f
     ]
     realised, interval = far_of(embeddings, before.labels, found.threshold)
     agrees = _agrees(encoder, before, embeddings, halves, probes)
-    return World(probes[0] + probes[1], found.threshold, found.provisional, realised, interval, agrees)
+    return Trial(probes[0] + probes[1], found.threshold, found.provisional, realised, interval, agrees)
 
 
 def _enrolled(data: Dataset, half: np.ndarray) -> np.ndarray:
-    """Every other picture of the people of one half."""
+    """Marks every other picture of the people of one half."""
     chosen = [np.flatnonzero(data.labels == person)[::2] for person in half]
     return np.isin(np.arange(len(data)), np.concatenate(chosen))
 
@@ -122,7 +122,7 @@ def _agrees(encoder, data: Dataset, embeddings, halves, probes) -> bool:
 
 
 def far_of(embeddings: np.ndarray, labels: np.ndarray, threshold: float) -> tuple[float, Interval]:
-    """The false-accept rate of a threshold over all pairs, and its interval over identities."""
+    """Returns the false-accept rate of a threshold over all pairs, and its interval over identities."""
     x = embeddings.astype(np.float64)
     near = np.sqrt(((x[:, None] - x[None]) ** 2).sum(axis=2)) <= threshold
     of = (labels[:, None] == np.unique(labels)).astype(np.float64)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import psutil
 
 from support import gallery_processes
-from support.gallery_kills import Toll
+from support.gallery_kills import KillReport
 from trine.errors import GalleryError
 from trine.gallery import Entry, Gallery
 
@@ -77,7 +77,7 @@ def kill_server(server):
 
 def kill(address, *, rounds, context, server=None, seed=0, state_of=state_of):
     """Kills a process in the middle of an enrolment, or the server under it, and goes on from there."""
-    rng, known, step, toll = random.Random(seed), {}, 0, Toll()
+    rng, known, step, report = random.Random(seed), {}, 0, KillReport()
     for number in range(rounds):
         ours, theirs = context.Pipe(duplex=False)
         worker = context.Process(target=enrol_until_killed, args=(address, step, theirs))
@@ -102,12 +102,12 @@ def kill(address, *, rounds, context, server=None, seed=0, state_of=state_of):
             known = foresee(known, done)
         step += len(said)
         under_way, found = foresee(known, step), _found(address, state_of)
-        toll = toll.and_one(f"round {number}", found, [known, under_way])
-        if toll.losses:
+        report = report.with_kill(f"round {number}", found, [known, under_way])
+        if report.losses:
             break
         if found == under_way:
             known, step = under_way, step + 1
-    return replace(toll, acknowledged=step)
+    return replace(report, acknowledged=step)
 
 
 def _found(address, state_of):

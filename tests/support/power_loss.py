@@ -1,7 +1,7 @@
-"""A disk whose power is cut: what was synchronised is there, of the rest anything may be.
+"""Simulates a power cut: what was synchronised survives, and any part of the rest may.
 
-A process runs under `disk_journal.c`, which writes down all it does to the files of a folder. `Disk` plays
-the journal back up to any moment and says what a cut would have left at that moment.
+A process runs under `disk_journal.c`, which records every operation on the files of a folder. `Disk` replays
+the journal up to any moment and returns what a cut at that moment would leave.
 """
 
 import os
@@ -18,8 +18,8 @@ SECTOR = 512
 
 
 @dataclass(frozen=True)
-class Deed:
-    """One dealing with the disk; its kind is the first letter of what was done.
+class Operation:
+    """One operation on the disk; its kind is the first letter of its name.
 
     create, write, truncate, synchronise, map, link, rename, unlink
     """
@@ -33,20 +33,20 @@ class Deed:
 
 
 class NoJournalError(Exception):
-    """This system lets nobody see what a process does to the disk."""
+    """This system does not allow to record what a process does to the disk."""
 
 
 def _build(library):
     if sys.platform != "linux" or shutil.which("cc") is None:
-        raise NoJournalError("needs Linux and a C compiler, to see what a process does to the disk")
+        raise NoJournalError("needs Linux and a C compiler to record what a process does to the disk")
     command = ["cc", "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise NoJournalError(f"needs a C compiler that makes libraries for LD_PRELOAD: {done.stderr[:200]}")
+        raise NoJournalError(f"needs a C compiler that builds libraries for LD_PRELOAD: {done.stderr[:200]}")
 
 
 def run_under_journal(code, folder):
-    """Runs Python code in a process of its own, and returns what it did to the files under the folder.
+    """Runs Python code in a separate process, and returns its operations on the files under the folder.
 
     Raises:
         NoJournalError: There is no C compiler, or not Linux.
@@ -72,43 +72,43 @@ def read(journal):
         for length in lengths:
             texts.append(journal[at : at + length])
             at += length
-        yield Deed(kind.decode(), os.fsdecode(texts[0]), os.fsdecode(texts[1]), inode, offset, texts[2])
+        yield Operation(kind.decode(), os.fsdecode(texts[0]), os.fsdecode(texts[1]), inode, offset, texts[2])
 
 
 @dataclass(eq=False)
 class File:
-    """What is on the disk for good, and what was done since."""
+    """The durable content of a file, and the operations since."""
 
     kept: bytearray = field(default_factory=bytearray)
     pending: list = field(default_factory=list)
 
     def synchronise(self):
-        for deed in self.pending:
-            _apply(self.kept, deed)
+        for operation in self.pending:
+            _apply(self.kept, operation)
         self.pending = []
 
     def after_cut(self, survives):
         content = bytearray(self.kept)
-        for deed in self.pending:
-            for part in survives(deed):
+        for operation in self.pending:
+            for part in survives(operation):
                 _apply(content, part)
         return bytes(content)
 
 
-def _apply(content, deed):
-    if deed.kind == "t":
-        del content[deed.offset :]
-        content.extend(bytes(deed.offset - len(content)))
+def _apply(content, operation):
+    if operation.kind == "t":
+        del content[operation.offset :]
+        content.extend(bytes(operation.offset - len(content)))
         return
-    content.extend(bytes(max(0, deed.offset - len(content))))
-    content[deed.offset : deed.offset + len(deed.data)] = deed.data
+    content.extend(bytes(max(0, operation.offset - len(content))))
+    content[operation.offset : operation.offset + len(operation.data)] = operation.data
 
 
 class Disk:
-    """Files and their names, each with what is kept for good and what is not yet.
+    """Files and their names, each with its durable state and what is pending.
 
-    A name is kept when its folder was synchronised, the bytes of a file when the file was. (File systems keep
-    more than that; nobody may count on it.)
+    A name is durable once its folder is synchronised, the bytes of a file once the file is. (File systems
+    keep more than that, but do not promise it.)
     """
 
     def __init__(self):
@@ -117,29 +117,29 @@ class Disk:
         self._kept_names = {}
         self._pending_names = []
 
-    def perform(self, deed):
-        if deed.kind in "wt":
-            self._files[deed.inode].pending.append(deed)
-        elif deed.kind == "s":
-            if deed.inode in self._files:
-                self._files[deed.inode].synchronise()
+    def perform(self, operation):
+        if operation.kind in "wt":
+            self._files[operation.inode].pending.append(operation)
+        elif operation.kind == "s":
+            if operation.inode in self._files:
+                self._files[operation.inode].synchronise()
             else:
-                self._synchronise_folder(deed.name)
-        elif deed.kind == "m":
-            assert deed.name.endswith("-shm"), f"{deed.name} is written behind the journal's back"
+                self._synchronise_folder(operation.name)
+        elif operation.kind == "m":
+            assert operation.name.endswith("-shm"), f"{operation.name} is written behind the journal's back"
         else:
-            self._rename(deed)
+            self._rename(operation)
 
-    def _rename(self, deed):
-        if deed.kind == "c":
-            self._files[deed.inode] = File()
-            changes = [(deed.name, self._files[deed.inode])]
-        elif deed.kind == "l":
-            changes = [(deed.other, self._names[deed.name])]
-        elif deed.kind == "r":
-            changes = [(deed.other, self._names[deed.name]), (deed.name, None)]
+    def _rename(self, operation):
+        if operation.kind == "c":
+            self._files[operation.inode] = File()
+            changes = [(operation.name, self._files[operation.inode])]
+        elif operation.kind == "l":
+            changes = [(operation.other, self._names[operation.name])]
+        elif operation.kind == "r":
+            changes = [(operation.other, self._names[operation.name]), (operation.name, None)]
         else:
-            changes = [(deed.name, None)]
+            changes = [(operation.name, None)]
         _change(self._names, changes)
         self._pending_names.append(changes)
 
@@ -153,24 +153,24 @@ class Disk:
         self._pending_names = waiting
 
     def after_cut(self, rng=None, *, everything=False):
-        """What is there after a cut now, name -> bytes.
+        """Returns what a cut at this moment leaves, name -> bytes.
 
-        Nothing that was not synchronised, by default; `everything`, as after a kill; with `rng`, any of it:
-        names in the order they were made, of every write any sectors.
+        By default only what was synchronised; `everything`, as after a kill; with `rng` a random part of it:
+        a prefix of the changes of names, and any sectors of every write.
         """
         names = dict(self._kept_names)
         count = len(self._pending_names)
         for changes in self._pending_names[: count if everything else rng.randint(0, count) if rng else 0]:
             _change(names, changes)
 
-        def survives(deed):
+        def survives(operation):
             if everything:
-                return [deed]
+                return [operation]
             if rng is None or rng.random() < 0.3:
                 return []
-            if deed.kind == "t" or rng.random() < 0.4:
-                return [deed]
-            return [part for part in _sectors(deed) if rng.random() < 0.5]
+            if operation.kind == "t" or rng.random() < 0.4:
+                return [operation]
+            return [part for part in _sectors(operation) if rng.random() < 0.5]
 
         return {name: file.after_cut(survives) for name, file in names.items()}
 
@@ -182,17 +182,19 @@ def _change(names, changes):
             names[name] = file
 
 
-def _sectors(deed):
+def _sectors(operation):
     at = 0
-    while at < len(deed.data):
-        end = min(len(deed.data), at + SECTOR - (deed.offset + at) % SECTOR)
-        yield Deed("w", deed.name, "", deed.inode, deed.offset + at, deed.data[at:end])
+    while at < len(operation.data):
+        end = min(len(operation.data), at + SECTOR - (operation.offset + at) % SECTOR)
+        yield Operation(
+            "w", operation.name, "", operation.inode, operation.offset + at, operation.data[at:end]
+        )
         at = end
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What one cut left behind in a folder."""
+    """What one cut left in a folder."""
 
     moment: int
     acknowledged: int
@@ -200,24 +202,25 @@ class Cut:
     files: dict
 
 
-def cuts(deeds, folder, *, rng, count):
-    """Plays back what was done to a folder and cuts the power at `count` moments, each in three ways.
+def cuts(operations, folder, *, rng, count):
+    """Replays the operations on a folder and cuts the power at `count` moments, each in three ways.
 
-    Every write to the file `folder`/acknowledged counts as an acknowledgement; the folder holds no others.
+    Every write to the file `folder`/acknowledged counts as an acknowledgement.
     """
-    deeds = [deed for deed in deeds if os.path.dirname(deed.name) == str(folder) or deed.name == str(folder)]  # noqa: PTH120
-    moments = {*rng.sample(range(len(deeds)), min(count, len(deeds))), len(deeds)}
+    here = str(folder)
+    operations = [each for each in operations if here in (each.name, os.path.dirname(each.name))]  # noqa: PTH120
+    moments = {*rng.sample(range(len(operations)), min(count, len(operations))), len(operations)}
     disk, acknowledged = Disk(), 0
-    for moment in range(len(deeds) + 1):
+    for moment in range(len(operations) + 1):
         if moment in moments:
             for how, files in (
                 ("nothing survives", disk.after_cut()),
                 ("some survives", disk.after_cut(rng)),
                 ("all survives", disk.after_cut(everything=True)),
             ):
-                here = {os.path.basename(name): content for name, content in files.items()}  # noqa: PTH119
-                yield Cut(moment, acknowledged, how, here)
-        if moment < len(deeds):
-            deed = deeds[moment]
-            disk.perform(deed)
-            acknowledged += deed.kind == "w" and deed.name == f"{folder}/acknowledged"
+                left = {os.path.basename(name): content for name, content in files.items()}  # noqa: PTH119
+                yield Cut(moment, acknowledged, how, left)
+        if moment < len(operations):
+            operation = operations[moment]
+            disk.perform(operation)
+            acknowledged += operation.kind == "w" and operation.name == f"{folder}/acknowledged"

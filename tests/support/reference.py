@@ -1,4 +1,4 @@
-"""The naive twins: the mathematics of trine in plain float64 loops, as a reader would write it down."""
+"""Naive references: the mathematics of trine in plain float64 loops, as written in the papers."""
 
 import math
 

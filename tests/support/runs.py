@@ -1,4 +1,4 @@
-"""Small data and runs for the tests of training: rows around centres, a second or two a run."""
+"""Small data and runs for the tests of training: rows around centres; a run takes a second or two."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A run that is killed: at a chosen moment of its dealings with the disk, or by whoever started it.
+"""Training runs that are killed at a chosen operation on the disk, or from outside.
 
-It stands in a module of its own so that a process can be forked from one that has all imports done.
+A separate module, so that the fork server can import it once for all processes.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def held_out() -> dict[str, Any]:
 
 
 def train(out: str, *, moment: int | None = None, most_bytes: int | None = None) -> None:
-    """Trains, or goes on; as the main function of a process of its own.
+    """Trains or resumes; the main function of a separate process.
 
-    With `moment`, the process kills itself at the so-many-th dealing with the disk: in the middle of writing
-    a file, before it is synchronised, before it gets its name, or after. With `most_bytes`, no file may be
-    larger. An error of trine's goes to the file `out`.error, and what is said to `out`.said.
+    With `moment`, the process kills itself at that operation on the disk: in the middle of writing a file,
+    before it is synchronised, before it gets its name, or after. With `most_bytes`, no file may be larger. A
+    TrineError goes to the file `out`.error, and all output to `out`.said.
     """
     torch.set_num_threads(1)
     if moment is not None:
@@ -117,9 +117,9 @@ def _deal_with_the_disk(moment: int) -> None:
 
 
 def fill_the_disk(out: str, *, filled_at: int) -> None:
-    """Trains on a disk of its own, of 4 MB, that is full from some step on; in a process of its own.
+    """Trains on a private disk of 4 MB that is full from some step on; runs in a separate process.
 
-    What is left of the run goes to `out`, and an error of trine's to the file `out`.error.
+    What is left of the run goes to `out`, and a TrineError to the file `out`.error.
     """
     torch.set_num_threads(1)
     small = Path(f"{out}.small")

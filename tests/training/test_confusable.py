@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.multiprocess import run_world
+from support.multiprocess import run_processes
 from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.mining import confusable_identities
@@ -179,7 +179,7 @@ def test_processes_divide_the_items_and_find_the_same() -> None:
         encoder, prepared=PreparedItems(data, encoder=encoder, cache=1e9), labels=data.labels, every=1
     )
     np.testing.assert_array_equal(alone.find(), expected)
-    for found in run_world(3, "world_memory:confusions"):
+    for found in run_processes(3, "support.multiprocess_memory:confusions"):
         np.testing.assert_array_equal(found.numpy(), expected)
 
 

@@ -15,7 +15,7 @@ from pytorch_metric_learning import losses, miners
 from torch import Tensor, nn
 
 from support import multiprocess_custom_loss
-from support.multiprocess import run_world
+from support.multiprocess import run_processes
 from support.runs import rows
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.errors import InputError, SettingError
@@ -161,7 +161,7 @@ def test_a_loss_is_named_by_where_it_is_from() -> None:
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns_from_the_joined_batch() -> None:
     value, at_rows, at_weights = multiprocess_custom_loss.learned(0, 11)
-    found = run_world(2, "world_given:part")
+    found = run_processes(2, "support.multiprocess_custom_loss:part")
     for other, _, weights in found:
         torch.testing.assert_close(other, value)
         torch.testing.assert_close(weights, at_weights)
