@@ -18,11 +18,14 @@ from collections.abc import Mapping
 from typing import Any
 
 MODEL_KEYS: dict[str, str] = {
+    "encoder.met": "known",
     "figures": "metrics",
 }
 """Keys of settings.json in a model folder of version 1, and today's."""
 
-TENSORS: dict[str, str] = {}
+TENSORS: dict[str, str] = {
+    "met": "known",
+}
 """Names of tensors in weights.safetensors of version 1, and today's."""
 
 RECIPE_KEYS = {

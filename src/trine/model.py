@@ -37,9 +37,9 @@ class SavedModel:
         weights: Every parameter and buffer of the encoder, by name, on the CPU.
         settings: The encoder's settings as plain values.
         fingerprint: The encoder's fingerprint: a SHA-256 in hexadecimal.
-        calibration: The threshold and what it was calibrated for, where there is one.
+        calibration: The calibrated threshold, if there is one.
         metrics: Named metrics for the card, such as `{"MAP@R": 0.78}`.
-        trained_on: One line on the card about the training data.
+        trained_on: One line about the training data, for the card.
     """
 
     weights: Mapping[str, Tensor]
@@ -53,20 +53,20 @@ class SavedModel:
 def write_model(model: SavedModel, *, folder: Path) -> None:
     """Writes a model folder, whole or not at all.
 
-    The folder is made under another name and renamed when everything in it has reached the disk; one
-    that stood there before is replaced.
+    The folder is written under a temporary name and renamed once everything in it is on disk; an older
+    model is replaced.
 
     Args:
-        model: What to write.
-        folder: Where; the folder above is made where it is missing.
+        model: The model.
+        folder: The folder; parents are created if necessary.
 
     Raises:
-        ModelError: Something that is no model folder stands there, or the disk refuses.
+        ModelError: The folder holds something other than a model, or cannot be written.
     """
     safetensors = require("safetensors.torch", extra="train")
     if folder.exists() and not (folder / SETTINGS).is_file() and any_inside(folder):
         raise ModelError(
-            f"{folder} holds other things than a model, which saving there would delete; name a new folder"
+            f"{folder} holds files that are not a model, and saving would delete them; give a new folder"
         )
     settings = {
         "format_version": FORMAT_VERSION,
@@ -85,7 +85,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
     except OSError as error:
         raise ModelError(
             f"the model could not be written to {folder}: {error.strerror or error}; "
-            "make room or name another folder"
+            "free disk space or give another folder"
         ) from error
 
 
@@ -96,7 +96,7 @@ def read_model(folder: Path) -> SavedModel:
         folder: The model folder, or a run folder with a folder `model` inside.
 
     Returns:
-        What the folder holds. Whether the weights belong to the fingerprint is for the encoder to say.
+        The content of the folder; the encoder checks the fingerprint of the weights.
 
     Raises:
         ModelError: The folder is missing or incomplete, was written in another version of the format,
@@ -104,18 +104,18 @@ def read_model(folder: Path) -> SavedModel:
     """
     safetensors = require("safetensors.torch", extra="train")
     if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}; name one that training has written")
+        raise ModelError(f"there is no model folder {folder}; give one that training wrote")
     if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
         folder = folder / "model"
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(
-                f"{folder} is not a model folder: it has no {name}; name the folder that training has written"
+                f"{folder} is not a model folder: it has no {name}; give the folder that training wrote"
             )
     settings = _read_settings(folder / SETTINGS)
     try:
         weights = safetensors.load_file(folder / WEIGHTS)
-    except Exception as error:  # safetensors raises a class of its own, without a public base
+    except Exception as error:  # the exceptions of safetensors have no public base class
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
@@ -129,7 +129,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(damaged.format(error)) from error
     if not isinstance(settings, dict):
-        raise ModelError(damaged.format("it is no JSON object"))
+        raise ModelError(damaged.format("it is not a JSON object"))
     version = settings.get("format_version")
     if version not in (1, FORMAT_VERSION):
         raise ModelError(
@@ -143,7 +143,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         raise ModelError(damaged.format("the encoder's settings or its fingerprint are missing"))
     calibration = settings.get("calibration")
     if calibration is not None and not isinstance(calibration, dict):
-        raise ModelError(damaged.format("the calibration is no JSON object"))
+        raise ModelError(damaged.format("the calibration is not a JSON object"))
     return {
         "settings": encoder,
         "fingerprint": fingerprint,
@@ -154,10 +154,10 @@ def _read_settings(path: Path) -> dict[str, Any]:
 
 
 def card(model: SavedModel) -> str:
-    """Writes the card: a page of Markdown for the person who finds the folder.
+    """Writes the card: a page of Markdown about the model.
 
     Args:
-        model: What the folder holds.
+        model: The model.
 
     Returns:
         Markdown text.
@@ -179,7 +179,7 @@ def card(model: SavedModel) -> str:
             f"- threshold: the same when the distance is at most {calibration.threshold:.4g}, "
             f"calibrated for a false-accept rate of {calibration.far:g} on "
             f"{calibration.identities} identities"
-            + (" (provisional: too few to promise it)" if calibration.provisional else "")
+            + (" (provisional: too little calibration data)" if calibration.provisional else "")
         ]
     if model.metrics:
         lines += ["", "| metric | value |", "|---|---|"]
@@ -190,7 +190,7 @@ def card(model: SavedModel) -> str:
 def _made_of(encoder: Mapping[str, Any]) -> str:
     if encoder.get("kind") == "interactions":
         users, items = len(encoder.get("users", ())), len(encoder.get("items", ()))
-        return f"- two towers, for {users:,} users and {items:,} items"
+        return f"- two-tower model of {users:,} users and {items:,} items"
     shape = "×".join(map(str, encoder.get("shape", ())))
     return f"- network: {encoder.get('network')}, for {encoder.get('kind')} of shape {shape}"
 
@@ -201,7 +201,7 @@ def _use(encoder: Mapping[str, Any]) -> list[str]:
             "from trine.encoders import load_two_tower",
             "",
             'towers = load_two_tower("path/to/this/folder")',
-            f"towers.recommend({encoder['users'][0]!r}, k=10)  # items that the user has not met",
+            f"towers.recommend({encoder['users'][0]!r}, k=10)  # items the user does not know",
         ]
     return [
         "import trine",
@@ -212,7 +212,7 @@ def _use(encoder: Mapping[str, Any]) -> list[str]:
 
 
 def any_inside(folder: Path) -> bool:
-    """Says whether a path is something else than an empty folder."""
+    """Whether a path is anything but an empty folder."""
     return not folder.is_dir() or any(folder.iterdir())
 
 
@@ -227,7 +227,7 @@ def _whole(folder: Path) -> Iterator[Path]:
         yield unfinished
         for path in unfinished.iterdir():
             synchronise(path)
-        # A folder cannot be renamed over one that is not empty, so the old one steps aside first.
+        # A folder cannot be renamed over one that is not empty, so the old one is moved away first.
         if folder.exists():
             folder.rename(replaced)
         try:

@@ -94,7 +94,7 @@ def test_a_gallery_of_other_embeddings_is_refused(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--user", "joe"], "know no user 'joe'"),
+        (["--user", "joe"], "user 'joe' is not in the training data"),
         ([], "takes either --user or --item"),
         (["--user", "3", "--item", "4"], "takes either --user or --item"),
         (["--user", "3", "--like", "4"], "--like needs --gallery; leave it out"),

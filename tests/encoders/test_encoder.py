@@ -234,34 +234,34 @@ def test_unsuitable_pictures_are_refused() -> None:
         encoder.prepare([np.zeros(4, dtype=np.uint8)])
     with pytest.raises(InputError, match=r"^item 300 is an array of uint8 with shape \(0, 7, 3\)"):
         encoder.embed([pictures(1)[0]] * 300 + [np.zeros((0, 7, 3), dtype=np.uint8)])
-    with pytest.raises(InputError, match=r"^batch_size must be at least 1, not 0$"):
+    with pytest.raises(InputError, match=r"^batch_size must be at least 1, given 0$"):
         encoder.embed(pictures(1), batch_size=0)
 
 
 def test_unsuitable_vectors_are_refused() -> None:
     encoder = build_encoder(Vectors(vectors(9, 4)), recipe=SMALL)
     with pytest.raises(
-        InputError, match=r"^item 0 has shape \(3,\), and this encoder takes vectors of 4 features"
+        InputError, match=r"^item 0 has shape \(3,\), but this encoder takes vectors of 4 features"
     ):
         encoder.embed(vectors(2, 3))
     rows = vectors(300, 4)
     rows[299, 1] = np.nan
-    with pytest.raises(InputError, match=r"^item 299 holds NaN or infinity; fill or drop missing values"):
+    with pytest.raises(InputError, match=r"^item 299 holds NaN or infinity; impute or drop missing values"):
         encoder.embed(rows)
 
 
 def test_unsuitable_training_items_are_refused() -> None:
-    with pytest.raises(DataError, match=r"^there is no training item to fit the encoder to"):
+    with pytest.raises(DataError, match=r"^there are no training items"):
         build_encoder(ImageArray(pictures(0)), recipe=SMALL)
     rows = vectors(3, 2)
     rows[1, 1] = np.inf
     with pytest.raises(DataError, match=r"^training item 1 holds infinity"):
         build_encoder(Vectors(rows), recipe=SMALL)
     with pytest.raises(
-        SettingError, match=r"^encoder.network 'mlp' takes vectors, and the training items are images"
+        SettingError, match=r"^encoder.network 'mlp' takes vectors, but the training items are images"
     ):
         build_encoder(ImageArray(pictures(2)), recipe=replace(SMALL, network="mlp"))
     with pytest.raises(
-        SettingError, match=r"^encoder.network 'small_resnet' takes images, and the training items are v"
+        SettingError, match=r"^encoder.network 'small_resnet' takes images, but the training items are v"
     ):
         build_encoder(Vectors(vectors(3, 2)), recipe=replace(SMALL, network="small_resnet"))

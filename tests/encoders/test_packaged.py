@@ -88,7 +88,7 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(SettingError, match=rf"names the package 'lite', .* known: {NAME}"):
         build_encoder(PICTURES, recipe=replace(RECIPE, weights="package:lite"))
     with pytest.raises(
-        SettingError, match=r"are for tf_efficientnet_lite0, and encoder.network is 'test_resnet'"
+        SettingError, match=r"are for tf_efficientnet_lite0, but encoder.network is 'test_resnet'"
     ):
         build_encoder(PICTURES, recipe=replace(RECIPE, network="test_resnet"))
     monkeypatch.setitem(

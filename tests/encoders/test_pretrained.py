@@ -62,7 +62,7 @@ def test_a_file_that_could_run_something_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"state_dict": Path("x")}, path)
     with pytest.raises(
-        ModelError, match=r"weights.pth holds more than tensors, and such a file could run anything"
+        ModelError, match=r"weights.pth holds more than tensors, and opening such a file could run any code"
     ):
         build_encoder(PICTURES, recipe=replace(RECIPE, weights=str(path)))
 
@@ -80,7 +80,7 @@ def test_files_that_do_not_fit_are_refused(donor: torch.nn.Module, tmp_path: Pat
         (missing, r"^there is no file .*no.pth; set encoder.weights to a file with weights$"),
         (text, r"^.*text.safetensors cannot be read as weights \("),
         (partial, r"part.pth lacks 1 of the \d+ weights of 'test_resnet', first 'layer1.0.conv1.weight'"),
-        (alone, r"one.pth holds a Tensor, and a state dict was expected$"),
+        (alone, r"one.pth holds a Tensor, expected a state dict$"),
     ):
         with pytest.raises(ModelError, match=message) as caught:
             build_encoder(PICTURES, recipe=replace(RECIPE, weights=str(path)))
@@ -105,7 +105,7 @@ def test_published_weights_out_of_reach_say_what_to_do(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(
-        ModelError, match=r"weights of 'test_resnet' could not be fetched \(Name or service not known\)"
+        ModelError, match=r"weights of 'test_resnet' could not be downloaded \(Name or service not known\)"
     ) as caught:
         build_encoder(PICTURES, recipe=replace(RECIPE, pretrained=True))
     assert "encoder.weights" in str(caught.value)

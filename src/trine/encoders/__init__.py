@@ -1,4 +1,4 @@
-"""Encoders: from items to embeddings, preprocessing included."""
+"""Encoders: from items to embeddings, including preprocessing."""
 
 from __future__ import annotations
 

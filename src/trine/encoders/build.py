@@ -1,4 +1,4 @@
-"""A new encoder for the training items: what the recipe leaves open is derived from them."""
+"""Builds an untrained encoder; the training items decide what the recipe leaves open."""
 
 from __future__ import annotations
 
@@ -32,26 +32,25 @@ SAMPLE = 1024
 def build_encoder(
     items: Items, *, recipe: EncoderRecipe, distance: Distance = "euclidean", seed: int = 0
 ) -> Encoder:
-    """Makes an untrained encoder whose preprocessing fits the training items.
+    """Builds an untrained encoder whose preprocessing fits the training items.
 
-    Picture size, channels, mean and standard deviation of pictures come from at most 1,024 of the items,
-    evenly spaced; those of vectors from all of them, as what stands for a missing number, and the categories
-    of columns of texts.
+    Size, channels, mean and standard deviation of pictures come from at most 1,024 of the items, evenly
+    spaced. The statistics of vectors, the imputed values and the categories come from all items.
 
     Args:
         items: The training items.
-        recipe: What the recipe says about the encoder.
-        distance: The distance that the embeddings will be trained for.
-        seed: Draws the first weights; torch's own generators are left alone.
+        recipe: The encoder's settings in the recipe.
+        distance: The distance to train for.
+        seed: The seed of the weights; torch's global generators are not changed.
 
     Returns:
         The encoder, on the CPU.
 
     Raises:
         SettingError: The network is unknown, or does not suit the items.
-        DataError: There is no item, vectors hold infinity, or no column of them varies.
-        ModelError: Pretrained weights were asked for and cannot be had.
-        MissingDependencyError: The package that carries them is not installed.
+        DataError: There are no items, vectors hold infinity, or no column varies.
+        ModelError: Pretrained weights are wanted and not available.
+        MissingDependencyError: The package with the weights is not installed.
 
     Example:
         >>> from trine.data import Vectors
@@ -60,14 +59,14 @@ def build_encoder(
         'mlp'
     """
     if len(items) == 0:
-        raise DataError("there is no training item to fit the encoder to; give at least one")
+        raise DataError("there are no training items; give at least one")
     network = recipe.network
     if network == "auto":
         network = {"images": "small_resnet", "vectors": "mlp", "texts": "sentence"}[items.kind]
     wanted = {"mlp": "vectors", "sentence": "texts"}.get(network, "images")
     if items.kind != wanted:
         raise SettingError(
-            f"encoder.network {network!r} takes {wanted}, and the training items are {items.kind}; "
+            f"encoder.network {network!r} takes {wanted}, but the training items are {items.kind}; "
             "set encoder.network to auto"
         )
     _check_kind(items.kind, recipe)
@@ -87,18 +86,18 @@ def build_encoder(
 
 
 def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
-    """Raises a `SettingError` where a setting is for items of another kind."""
+    """Raises a `SettingError` for a setting that is for items of another kind."""
     others = {
         "scaling": (recipe.scaling, "standard", kind == "vectors", "for numbers"),
         "views": (recipe.views, "one", kind == "images", "for pictures"),
         "max_length": (recipe.max_length, None, kind == "texts", "for texts"),
     }
-    if kind == "images" and recipe.scaling == "length":  # the recipe for judgements is for both
+    if kind == "images" and recipe.scaling == "length":  # the recipe for judgements serves both
         others.pop("scaling")
     for name, (value, usual, fits, what) in others.items():
         if value != usual and not fits:
             raise SettingError(
-                f"encoder.{name} is {value!r}, which is {what}, and the training items are {kind}; set "
+                f"encoder.{name} is {value!r}, which is {what}, but the training items are {kind}; set "
                 f"encoder.{name} to {'null' if usual is None else usual}"
             )
 
@@ -112,24 +111,21 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
         and not np.isnan(items.rows).any()
     )
     table = None if plain else learn_table(items, scaling=recipe.scaling)
-    settings = EncoderSettings(
+    encoder = _built(
+        recipe,
+        distance,
         kind="vectors",
         network="mlp",
         shape=(items.rows.shape[1] if table is None else table.features,),
-        features=1,
-        dimension=recipe.dimension,
-        normalise=recipe.normalise,
-        distance=distance,
         mlp=recipe.mlp,
         unit_rows=recipe.scaling == "length",
         table=table,
     )
-    encoder = _completed(settings)
     if table is None:
         vectors = items.rows.astype(np.float64)
         if not np.isfinite(vectors).all():
             position = int(np.argwhere(~np.isfinite(vectors))[0, 0])
-            raise DataError(f"training item {position} holds infinity; mend or drop it first")
+            raise DataError(f"training item {position} holds infinity; fix or drop it first")
         if recipe.scaling == "length":
             return encoder
         encoder.mean.copy_(torch.from_numpy(vectors.mean(axis=0)))
@@ -141,21 +137,18 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
     sampled = _spaced(items)
     shapes = _picture_shapes(items, sampled)
     channels = int(shapes[:, 2].max())
-    settings = EncoderSettings(
+    encoder = _built(
+        recipe,
+        distance,
         kind="images",
         network="small_resnet",
         shape=(channels, *picture_size(recipe.image_size, shapes[:, :2])),
-        features=1,
-        dimension=recipe.dimension,
-        normalise=recipe.normalise,
-        distance=distance,
         views=recipe.views,
         small_resnet=recipe.small_resnet,
     )
-    encoder = _completed(settings)
     pictures = encoder.prepare(items.subset(sampled))
     moments = np.zeros((2, channels))
-    # In pieces: the whole sample in float64 would be eight times what it is.
+    # In chunks: the whole sample in float64 would take eight times its memory.
     for start in range(0, len(pictures), 64):
         values = pictures[start : start + 64].numpy().astype(np.float64) / 255
         moments += [values.sum(axis=(0, 2, 3)), np.square(values).sum(axis=(0, 2, 3))]
@@ -171,20 +164,19 @@ def _for_texts(recipe: EncoderRecipe, distance: Distance) -> Encoder:
     network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)
     if recipe.max_length is not None and recipe.max_length > most:
         raise SettingError(
-            f"encoder.max_length is {recipe.max_length}, and {where} was made for at most {most}; lower it, "
-            "or set it to null"
+            f"encoder.max_length is {recipe.max_length}, but {where} takes at most {most}; lower it, or set "
+            "it to null"
         )
-    settings = EncoderSettings(
+    return _built(
+        recipe,
+        distance,
+        network,
+        features=int(json.loads(sentence.config)["hidden_size"]),
         kind="texts",
         network="sentence",
         shape=(recipe.max_length or most,),
-        features=int(json.loads(sentence.config)["hidden_size"]),
-        dimension=recipe.dimension,
-        normalise=recipe.normalise,
-        distance=distance,
         sentence=sentence,
     )
-    return Encoder(settings, network=network)
 
 
 def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
@@ -202,17 +194,16 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
             load_weights(network, path=Path(recipe.weights), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
     height, width = size or tuple(own.get("input_size", (3, 224, 224)))[1:]
-    settings = EncoderSettings(
+    encoder = _built(
+        recipe,
+        distance,
+        network,
+        features=_features(network, (3, height, width)),
         kind="images",
         network=name,
         shape=(3, height, width),
-        features=_features(network, (3, height, width)),
-        dimension=recipe.dimension,
-        normalise=recipe.normalise,
-        distance=distance,
         views=recipe.views,
     )
-    encoder = Encoder(settings, network=network)
     encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))
     encoder.std.copy_(torch.tensor(own.get("std", (0.5, 0.5, 0.5))))
     return encoder
@@ -222,7 +213,7 @@ def picture_size(wanted: int | tuple[int, int] | None, sizes: np.ndarray) -> tup
     """Chooses the height and width that pictures are resized to.
 
     Args:
-        wanted: Height and width; or the longer side, at the pictures' median proportions; or None for
+        wanted: Height and width; or the longer side, with the pictures' median aspect ratio; or None for
             their median size with the longer side at most 64.
         sizes: Heights and widths of pictures, (n, 2).
 
@@ -243,9 +234,26 @@ def picture_size(wanted: int | tuple[int, int] | None, sizes: np.ndarray) -> tup
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _completed(settings: EncoderSettings) -> Encoder:
-    network, features = build_network(settings)
-    return Encoder(replace(settings, features=features), network=network)
+def _built(
+    recipe: EncoderRecipe,
+    distance: Distance,
+    module: nn.Module | None = None,
+    *,
+    features: int = 1,
+    **derived: Any,
+) -> Encoder:
+    """Builds an encoder of the recipe's settings and derived ones; without a module also the network."""
+    settings = EncoderSettings(
+        **derived,
+        features=features,
+        dimension=recipe.dimension,
+        normalise=recipe.normalise,
+        distance=distance,
+    )
+    if module is None:
+        module, features = build_network(settings)
+        settings = replace(settings, features=features)
+    return Encoder(settings, network=module)
 
 
 def _spaced(items: Items) -> Int64[np.ndarray, " k"]:
@@ -268,12 +276,12 @@ def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:
     network.train(training)
     if output.ndim != 2:
         raise SettingError(
-            f"the network {type(network).__name__} gives {output.ndim - 1}-dimensional features for a "
-            "picture, and a vector is needed; name another encoder.network"
+            f"the network {type(network).__name__} computes {output.ndim - 1}-dimensional features of a "
+            "picture, expected a vector; choose another encoder.network"
         )
     return int(output.shape[1])
 
 
 def _without_zeros(std: np.ndarray) -> Float32[Tensor, " d"]:
-    # A feature that never varies is left at zero by its mean; dividing by its spread would be NaN.
+    # A constant feature is 0 after subtracting its mean; dividing by a deviation of 0 would make it NaN.
     return torch.from_numpy(np.where(std > 1e-12, std, 1.0)).float()

@@ -1,4 +1,4 @@
-"""Pretrained weights that come inside a package: no network is needed for them."""
+"""Pretrained weights that come with a Python package, so that nothing is downloaded at run time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class BundledWeights:
     """Weights in a package.
 
     Attributes:
-        module: The folder that the package installs.
+        module: The module that the package installs.
         file: The weights in it: a file, or the folder of a sentence encoder.
-        network: What they are for: a timm model, or `sentence`.
-        extra: What to install of trine to have it.
+        network: The network they are for: a timm model, or `sentence`.
+        extra: The extra of trine that installs the package.
     """
 
     module: str
@@ -49,11 +49,11 @@ PACKAGES = {
 
 
 def bundled_path(weights: str, *, network: str) -> Path:
-    """Finds the weights that a package carries; nothing of the package is executed.
+    """Finds the weights in a package; nothing of the package is executed.
 
     Args:
         weights: `package:` and the package's name, one of `PACKAGES`.
-        network: What they are to be for: a timm model, or `sentence`.
+        network: The network they must be for: a timm model, or `sentence`.
 
     Returns:
         The file, or the folder of a sentence encoder.
@@ -65,16 +65,16 @@ def bundled_path(weights: str, *, network: str) -> Path:
     package = weights.removeprefix(PREFIX)
     if package not in PACKAGES:
         raise SettingError(
-            f"encoder.weights names the package {package!r}, which is not one with weights; "
+            f"encoder.weights names the package {package!r}, which has no known weights; "
             f"{nearest(package, PACKAGES)}"
         )
     known = PACKAGES[package]
     if network != known.network:
         raise SettingError(
-            f"the weights in {package} are for {known.network}, and encoder.network is {network!r}; "
+            f"the weights in {package} are for {known.network}, but encoder.network is {network!r}; "
             f"set encoder.network to {known.network}"
         )
-    # The specification says where the folder is, and imports nothing.
+    # find_spec locates the folder without importing it.
     found = importlib.util.find_spec(known.module)
     places = None if found is None else found.submodule_search_locations
     if not places:
@@ -85,7 +85,7 @@ def bundled_path(weights: str, *, network: str) -> Path:
 
 
 def load_bundled(network: nn.Module, *, weights: str, name: str) -> None:
-    """Fills a timm model with the weights that a package carries; nothing of the package is executed.
+    """Loads a timm model's weights from a package; nothing of the package is executed.
 
     Args:
         network: A model made by `timm_network`.
@@ -95,11 +95,11 @@ def load_bundled(network: nn.Module, *, weights: str, name: str) -> None:
     Raises:
         SettingError: No such package is known, or its weights are for another model.
         MissingDependencyError: It is not installed.
-        ModelError: What it carries is not what was expected.
+        ModelError: The package does not hold the expected weights.
     """
     path = bundled_path(weights, network=name)
     own, found = network.state_dict(), read_state(path)
-    # The package has names of its own for the layers, in the same order, and the classifier last.
+    # The package names layers differently, in the same order, with the classifier last.
     pairs = list(zip(own.items(), found.items(), strict=False))
     fits = len(found) == len(own) + 2 and all(
         mine.shape == value.shape and key.rpartition(".")[2] == theirs.rpartition(".")[2]

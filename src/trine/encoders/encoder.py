@@ -1,4 +1,4 @@
-"""The encoder: from items to embeddings, with everything that takes."""
+"""The encoder: preprocessing, network and embedding head, from items to embeddings."""
 
 from __future__ import annotations
 
@@ -24,28 +24,23 @@ from trine.encoders.small_resnet import small_resnet
 from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
 from trine.errors import InputError, require
-from trine.settings import plain
 from trine.shapes import Float, Float32, Shaped
-
-LATER = {"sentence": None, "table": None, "unit_rows": False, "views": "one"}
-"""Settings that came later, at what they were before: there they do not count for the fingerprint, so that
-models and galleries from then stay what they are."""
 
 
 @final
 class Encoder(nn.Module):
-    """Preprocessing, a network, a linear embedding head and, where wanted, scaling to length 1.
+    """Preprocessing, a network, a linear embedding head and optionally scaling to length 1.
 
     Args:
-        settings: What the encoder is.
-        network: The network, where it is there already, for one with pretrained weights.
+        settings: All settings, with the derived ones.
+        network: The network, if it is built already, such as one with pretrained weights.
 
     Attributes:
-        settings: What the encoder is, everything derived.
-        calibration: The threshold for "the same", once one was calibrated.
+        settings: All settings, with the derived ones.
+        calibration: The threshold for "the same", once it was calibrated.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
-            table, which are scaled when they are prepared.
-        std: The standard deviation that goes with it; 1 for rows of a table.
+            table, which preprocessing scales.
+        std: The standard deviation; 1 for rows of a table.
 
     Example:
         >>> from trine.encoders import EncoderSettings, MlpSettings
@@ -69,7 +64,7 @@ class Encoder(nn.Module):
         self.network = network if network is not None else build_network(settings)[0]
         self.head = nn.Linear(settings.features, settings.dimension)
         if settings.kind == "images":
-            # Convolutions on the CPU run up to twice as fast in this layout.
+            # Convolutions on the CPU run up to twice as fast with this memory format.
             self.network.to(memory_format=torch.channels_last)
 
     @property
@@ -79,36 +74,33 @@ class Encoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.head.weight.device
 
     @property
     def fingerprint(self) -> str:
         """A SHA-256 of every weight, every statistic and every setting.
 
-        Two encoders with the same fingerprint give the same embeddings, so that stored embeddings can
-        be bound to it.
+        Two encoders with the same fingerprint give the same embeddings; galleries are bound to it.
         """
-        settings = plain(self.settings)
-        for name, unused in LATER.items():
-            if settings[name] == unused:
-                del settings[name]
-        return fingerprint_of(self, settings)
+        return fingerprint_of(self, self.settings)
 
     def prepare(
         self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items
     ) -> Shaped[Tensor, "b ..."]:
-        """Turns items into a batch: resized, of one number of channels, not yet standardised.
+        """Preprocesses items into a batch: pictures resized, rows scaled, texts split into tokens.
+
+        Pictures are standardised later, in `forward`.
 
         Args:
             items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); rows
-                of a table, whose columns are found by name, and which are scaled, too; or texts.
+                of a table, whose columns are found by name; or texts.
 
         Returns:
             uint8 (b, channels, height, width), float32 (b, features), or int32 (b, tokens).
 
         Raises:
-            InputError: An item is not what this encoder was trained on.
+            InputError: An item does not fit this encoder.
         """
         return self._prepared(items, first=0)
 
@@ -116,11 +108,11 @@ class Encoder(nn.Module):
         """Embeds a prepared batch.
 
         Args:
-            batch: What `prepare` gives, on the encoder's device; pictures may also be floating-point,
+            batch: What `prepare` returns, on the encoder's device; pictures may also be floating-point,
                 in [0, 255].
 
         Returns:
-            One embedding a row; of length 1 where `settings.normalise`.
+            One embedding a row; of length 1 if `settings.normalise`.
         """
         embeddings: Tensor = self.head(self.network(self._standardised(batch)))
         if self.settings.normalise:
@@ -144,22 +136,22 @@ class Encoder(nn.Module):
         batch_size: int = 256,
         progress: bool = False,
     ) -> Float32[np.ndarray, "n d"]:
-        """Embeds any number of items; the encoder is left as it was.
+        """Embeds any number of items, in evaluation mode; the mode of the encoder does not change.
 
-        Where `settings.views` names several views of a picture, its embedding is their mean, of length 1
-        again where `settings.normalise`.
+        With several `settings.views` of a picture, its embedding is the mean over them, scaled to length 1
+        again if `settings.normalise`.
 
         Args:
             items: A dataset, its items, arrays as `prepare` takes them, paths of pictures, or, for an encoder
                 of texts, strings.
-            batch_size: How many go through the network at once.
+            batch_size: How many items go through the network at once.
             progress: Whether to show a progress bar.
 
         Returns:
             One embedding a row, in the order of the items.
 
         Raises:
-            InputError: An item is not what this encoder was trained on.
+            InputError: An item does not fit this encoder.
             DataError: A picture cannot be read.
         """
         return self._rows(
@@ -173,35 +165,34 @@ class Encoder(nn.Module):
         batch_size: int = 256,
         progress: bool = False,
     ) -> Float32[np.ndarray, "n f"]:
-        """Says what the network hands to the embedding head; the encoder is left as it was.
+        """Computes the features that go into the embedding head, as `embed` computes embeddings.
 
         Args:
             items: As for `embed`.
-            batch_size: How many go through the network at once.
+            batch_size: How many items go through the network at once.
             progress: Whether to show a progress bar.
 
         Returns:
             One row of `settings.features` numbers per item, in the order of the items.
 
         Raises:
-            InputError: An item is not what this encoder was trained on.
+            InputError: An item does not fit this encoder.
             DataError: A picture cannot be read.
         """
-
-        def through(batch: Tensor) -> Tensor:
-            features: Tensor = self.network(self._standardised(batch))
-            return features
-
         return self._rows(
-            items, through, width=self.settings.features, batch_size=batch_size, progress=progress
+            items,
+            lambda batch: self.network(self._standardised(batch)),
+            width=self.settings.features,
+            batch_size=batch_size,
+            progress=progress,
         )
 
     def _rows(
-        self, items: Any, through: Callable[[Tensor], Tensor], *, width: int, batch_size: int, progress: bool
+        self, items: Any, compute: Callable[[Tensor], Tensor], *, width: int, batch_size: int, progress: bool
     ) -> Float32[np.ndarray, "n w"]:
         if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, not {batch_size}")
-        source = _texts(items) if self.settings.kind == "texts" else _items(items)
+            raise InputError(f"batch_size must be at least 1, given {batch_size}")
+        source = _items(items, texts=self.settings.kind == "texts")
         rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
         if progress:
@@ -214,7 +205,7 @@ class Encoder(nn.Module):
                 part = source.subset(positions) if isinstance(source, Items) else _Slice(source, positions)
                 batch = self._prepared(part, first=start).to(self.device)
                 with torch.inference_mode():
-                    rows[start : positions.stop] = through(batch).float().cpu().numpy()
+                    rows[start : positions.stop] = compute(batch).float().cpu().numpy()
         finally:
             self.train(training)
         return rows
@@ -229,7 +220,7 @@ class Encoder(nn.Module):
     def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
         shape = self.settings.shape
         if isinstance(self.network, SentenceNetwork):
-            return prepare_texts(items, network=self.network, most=shape[0], first=first)
+            return prepare_texts(items, network=self.network, max_length=shape[0], first=first)
         if self.settings.table is not None:
             return prepare_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
@@ -238,13 +229,13 @@ class Encoder(nn.Module):
 
 
 def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
-    """Builds the network that an encoder's settings name, its weights drawn from torch's generator.
+    """Builds the network of an encoder, with random weights from torch's generator.
 
     Args:
-        settings: The encoder's settings; `features` is not read.
+        settings: The encoder's settings; `features` is ignored.
 
     Returns:
-        The network and the length of what it hands to the head.
+        The network, and the number of features it computes.
 
     Raises:
         SettingError: The network's name is unknown, or does not suit the kind of items.
@@ -262,7 +253,7 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
 
 
 class _Slice(Sequence[np.ndarray]):
-    """A view of some items, so that only a batch of them is decoded at once."""
+    """Some of the items of a sequence, which are only accessed batch by batch."""
 
     def __init__(self, items: Any, positions: range) -> None:
         self.items, self.positions = items, positions
@@ -274,17 +265,14 @@ class _Slice(Sequence[np.ndarray]):
         return self.items[self.positions[position]]
 
 
-def _texts(items: Any) -> Any:
-    if isinstance(items, Dataset):
-        return items.items
-    return [items] if isinstance(items, str) else items
-
-
-def _items(items: Any) -> Any:
+def _items(items: Any, *, texts: bool) -> Any:
+    """A sequence of items; strings are texts, or else paths of pictures."""
     if isinstance(items, Dataset):
         return items.items
     if isinstance(items, str | Path):
-        return read_items([Path(items)])
+        items = [items]
+    if texts:
+        return items
     if isinstance(items, Sequence) and len(items) and isinstance(items[0], str | Path):
         return read_items([Path(path) for path in items])
     return items

@@ -1,30 +1,35 @@
-"""What tells one encoder from every other."""
+"""The fingerprint of an encoder, which stored embeddings are bound to."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from trine.migrations import fingerprint_settings, fingerprint_tensor
+from trine.settings import plain
+
+UNUSED = {"sentence": None, "table": None, "unit_rows": False, "views": "one"}
+"""Settings that the first models did not have, with the value that has no effect: at that value they are left
+out of the fingerprint, so that the fingerprints of those models stay valid."""
 
 
-def fingerprint_of(module: nn.Module, settings: Mapping[str, Any]) -> str:
+def fingerprint_of(encoder: nn.Module, settings: Any) -> str:
     """Returns a SHA-256 of every weight, every statistic and every setting.
 
     Args:
-        module: The encoder.
-        settings: Its settings as plain values.
+        encoder: The encoder.
+        settings: Its settings, a dataclass.
 
     Returns:
-        64 hexadecimal digits; the same for two encoders that give the same embeddings of everything.
+        64 hexadecimal digits; two encoders with the same ones give the same embeddings.
     """
-    digest = hashlib.sha256(json.dumps(fingerprint_settings(settings), sort_keys=True).encode())
-    tensors = {fingerprint_tensor(name): tensor for name, tensor in module.state_dict().items()}
+    used = {name: value for name, value in plain(settings).items() if UNUSED.get(name, ...) != value}
+    digest = hashlib.sha256(json.dumps(fingerprint_settings(used), sort_keys=True).encode())
+    tensors = {fingerprint_tensor(name): tensor for name, tensor in encoder.state_dict().items()}
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

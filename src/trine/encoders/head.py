@@ -1,4 +1,4 @@
-"""The embedding head: where it starts, and how it is learned without its network."""
+"""The embedding head: initialised by PCA, or trained without its network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from trine.shapes import Float32
 
 
 def initialise_from_pca(encoder: Encoder, features: Float32[np.ndarray, "n f"]) -> None:
-    """Sets the head to the principal components of features: training begins at the network's own view.
+    """Sets the head to the principal components of features.
 
-    Before the scaling to length 1, embeddings are then the features less their mean, turned so that their
-    first numbers vary most, and cut to the first `dimension` numbers. Where there are fewer items than
-    numbers, the other directions are any that stand at right angles to these.
+    Before the scaling to length 1, embeddings are then the centred features, rotated so that their variance
+    is in descending order, and cut to the first `dimension` numbers. With fewer items than dimensions, the
+    remaining directions are arbitrary ones orthogonal to these.
 
     Args:
-        encoder: What gets the head.
-        features: What its network gives for some items, one row each.
+        encoder: The encoder with the head.
+        features: Its network's features of some items, one row each.
 
     Raises:
-        SettingError: There are fewer features than an embedding has numbers.
+        SettingError: An embedding has more dimensions than there are features.
 
     Example:
         >>> from trine.data import Vectors
@@ -41,11 +41,11 @@ def initialise_from_pca(encoder: Encoder, features: Float32[np.ndarray, "n f"]) 
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     if dimension > features.shape[1]:
         raise SettingError(
-            f"encoder.head is 'principal', and {features.shape[1]:,} features have as many components, fewer "
-            f"than encoder.dimension {dimension}; lower encoder.dimension, or set encoder.head to random"
+            f"encoder.head is 'principal', but {features.shape[1]:,} features have fewer components than "
+            f"encoder.dimension {dimension}; lower encoder.dimension, or set encoder.head to random"
         )
     components = np.linalg.svd(centred, full_matrices=True)[2][:dimension]
-    # The sign of a component is free, and libraries differ: the largest number of each is positive.
+    # The sign of a component is arbitrary: make the largest entry of each positive.
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components *= np.sign(largest)
     with torch.no_grad():
@@ -54,13 +54,14 @@ def initialise_from_pca(encoder: Encoder, features: Float32[np.ndarray, "n f"]) 
 
 
 def head_only(encoder: Encoder) -> Encoder:
-    """Makes an encoder of features, whose head is this encoder's: what the one learns, the other knows.
+    """Makes an encoder of features that shares its head with another encoder.
 
     Args:
-        encoder: Network and head.
+        encoder: The encoder with network and head.
 
     Returns:
-        An encoder that takes what `encoder.features` gives, and gives what `encoder` gives.
+        An encoder that takes `encoder.features` and computes the same embeddings; training it trains the
+        head of `encoder`.
     """
     settings = replace(
         encoder.settings,

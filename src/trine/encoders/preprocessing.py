@@ -1,4 +1,4 @@
-"""From items as they come to tensors as the network takes them; the same each time, whatever the batch."""
+"""Preprocessing: from items to tensors for the network, independent of the batch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trine.data.parallel import in_threads
 from trine.errors import InputError
 from trine.shapes import Float32, Shaped, UInt8
 
-# ITU-R BT.601, the weights of Pillow's own conversion to grey.
+# ITU-R BT.601, as in Pillow's conversion to grey.
 LUMINANCE = torch.tensor([0.299, 0.587, 0.114])
 ARRAYS_PER_THREAD = 64
 """Pictures that are decoded already take so little time that fewer are not worth a thread."""
@@ -30,13 +30,13 @@ def prepare_pictures(
     first: int = 0,
     threads: int | None = None,
 ) -> UInt8[Tensor, "n c h w"]:
-    """Resizes pictures and gives them the network's number of channels.
+    """Resizes pictures and converts them to the network's number of channels.
 
     Args:
         items: uint8 arrays (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; sizes may differ. Those of
             `ImageFiles` that were prepared before come from their cache.
         channels: 1 (colours become grey) or 3 (grey is repeated).
-        size: Height and width that every picture is stretched to, smoothed where that shrinks it.
+        size: Height and width that every picture is resized to, with antialiasing.
         first: The number of the first item, for errors.
         threads: How many threads decode and resize; None takes `decoding_threads()`.
 
@@ -44,7 +44,7 @@ def prepare_pictures(
         One batch.
 
     Raises:
-        InputError: An item is no such array.
+        InputError: An item is not such an array.
     """
     pictures = torch.empty((len(items), channels, *size), dtype=torch.uint8)
 
@@ -70,11 +70,11 @@ def prepare_pictures(
 def prepare_vectors(
     items: Sequence[np.ndarray] | Items, *, features: int, first: int = 0
 ) -> Float32[Tensor, "n d"]:
-    """Stacks vectors, after a look at each.
+    """Checks and stacks vectors.
 
     Args:
-        items: Numeric arrays (features,), finite; or a table, by the place of its features.
-        features: The length that each must have.
+        items: Numeric arrays (features,), finite; or a table, by the order of its features.
+        features: The expected length.
         first: The number of the first item, for errors.
 
     Returns:
@@ -89,13 +89,13 @@ def prepare_vectors(
     for position in range(len(items)):
         if isinstance(items[position], Mapping):
             raise InputError(
-                f"item {first + position} has named columns, and this encoder was trained on arrays of "
+                f"item {first + position} has named columns, but this encoder was trained on arrays of "
                 f"{features} numbers; give such an array"
             )
         vector = np.asarray(items[position], dtype=np.float32)
         if vector.shape != (features,):
             raise InputError(
-                f"item {first + position} has shape {vector.shape}, and this encoder takes vectors of "
+                f"item {first + position} has shape {vector.shape}, but this encoder takes vectors of "
                 f"{features} features; give the columns that it was trained on"
             )
         vectors[position] = torch.from_numpy(vector)
@@ -103,13 +103,13 @@ def prepare_vectors(
     if not bool(finite.all()):
         position = int(torch.nonzero(~finite)[0])
         raise InputError(
-            f"item {first + position} holds NaN or infinity; fill or drop missing values before embedding"
+            f"item {first + position} holds NaN or infinity; impute or drop missing values before embedding"
         )
     return vectors
 
 
 def grey_or_colour(picture: np.ndarray, *, position: int) -> Shaped[np.ndarray, "h w c"]:
-    """Gives a picture its channel axis, after a look at its type and shape."""
+    """Checks the type and shape of a picture, and adds the channel axis if it has none."""
     array = np.asarray(picture)
     if array.ndim == 2:
         array = array[:, :, None]

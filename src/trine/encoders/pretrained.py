@@ -1,4 +1,4 @@
-"""Any timm model as the network of an encoder, with published weights or a file's."""
+"""Any timm model as the network of an encoder, with published weights or those of a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trine.errors import ModelError, SettingError, nearest, require
 
 
 def timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module:
-    """Builds a timm model without its classifier, its weights drawn at random.
+    """Builds a timm model without its classifier, with random weights.
 
     Args:
         name: The model's name, such as `"resnet18"`.
@@ -27,14 +27,14 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module
         The module, from (b, 3, h, w) to (b, features).
 
     Raises:
-        SettingError: timm knows no such model.
+        SettingError: timm has no such model.
     """
     timm = require("timm", extra="images")
     if not timm.is_model(name.split(".")[0]):
         known = [*OWN_NETWORKS, *timm.list_models()]
         phrase = nearest(name, known).partition("known: ")[0]
         raise SettingError(
-            f"encoder.network is {name!r}, which is neither small_resnet, mlp nor a model of timm; "
+            f"encoder.network is {name!r}, which is neither small_resnet, mlp nor a timm model; "
             f"{phrase}timm.list_models() lists {len(known) - len(OWN_NETWORKS)} names"
         )
     return _created(timm, name, size=size, pretrained=False)
@@ -51,8 +51,8 @@ def pretrained_timm_network(name: str, *, size: tuple[int, int] | None = None) -
         The module, from (b, 3, h, w) to (b, features).
 
     Raises:
-        SettingError: timm knows no such model.
-        ModelError: The weights cannot be fetched.
+        SettingError: timm has no such model.
+        ModelError: The weights cannot be downloaded.
     """
     module = timm_network(name, size=size)
     if not getattr(module, "pretrained_cfg", {}).get("hf_hub_id"):
@@ -67,18 +67,18 @@ def pretrained_timm_network(name: str, *, size: tuple[int, int] | None = None) -
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"the published weights of {name!r} could not be fetched ({reason}); connect to the "
+            f"the published weights of {name!r} could not be downloaded ({reason}); connect to the "
             "network, set encoder.weights to a local file, or set encoder.pretrained to false"
         ) from error
 
 
 def load_weights(network: nn.Module, *, path: Path, name: str) -> None:
-    """Fills a timm model from a local file; nothing in the file is executed.
+    """Loads a timm model's weights from a local file; nothing in the file is executed.
 
     Args:
         network: A model made by `timm_network`.
-        path: A safetensors file, or a torch file that holds tensors alone; a state dict may stand under
-            `state_dict` or `model`, and the classifier's weights are passed over.
+        path: A safetensors file, or a torch file that holds only tensors; a state dict may be under
+            `state_dict` or `model`, and the classifier's weights are skipped.
         name: The model's name, for the error.
 
     Raises:
@@ -92,7 +92,7 @@ def load_weights(network: nn.Module, *, path: Path, name: str) -> None:
     if missing:
         raise ModelError(
             f"{path} lacks {len(missing)} of the {len(list(network.parameters()))} weights of "
-            f"{name!r}, first {missing[0]!r}; name a file that was saved from that model"
+            f"{name!r}, first {missing[0]!r}; give a file that was saved from that model"
         )
     network.load_state_dict(found, strict=False)
 
@@ -101,7 +101,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Reads a state dict; nothing in the file is executed.
 
     Args:
-        path: A safetensors file, or a torch file that holds tensors alone, perhaps under `state_dict` or
+        path: A safetensors file, or a torch file that holds only tensors, optionally under `state_dict` or
             `model`.
 
     Returns:
@@ -119,17 +119,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} holds more than tensors, and such a file could run anything when it is opened; "
-            "save its state dict alone, best as safetensors"
+            f"{path} holds more than tensors, and opening such a file could run any code; save only its "
+            "state dict, preferably as safetensors"
         ) from error
-    except Exception as error:  # both readers raise classes of their own for damaged files
+    except Exception as error:  # both readers have their own exceptions for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{path} cannot be read as weights ({reason})") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a {type(content).__name__}, and a state dict was expected")
+        raise ModelError(f"{path} holds a {type(content).__name__}, expected a state dict")
     return {
         str(key).removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)
     }

@@ -19,20 +19,20 @@ FARTHEST = 0.001
 
 
 def learn_scale(values: Float[np.ndarray, " n"], *, scaling: Scaling) -> tuple[float, ...]:
-    """Learns from training values how to scale a column.
+    """Fits the scaling of a column to training values.
 
-    - `standard`: mean and standard deviation. A few huge values push all others together.
-    - `robust`: median and interquartile range, here of a normal distribution's deviation; where the quartiles
+    - `standard`: mean and standard deviation, which outliers distort.
+    - `robust`: median and interquartile range, as the deviation of a normal distribution; if the quartiles
       are equal, the standard deviation.
     - `quantile`: 51 quantiles from the smallest to the largest value.
-    - `length`: nothing; the values stay, and each row is divided by its length later.
+    - `length`: nothing; each row is divided by its length later.
 
     Args:
-        values: The values that are known, finite.
-        scaling: Which.
+        values: The values that are not missing, finite.
+        scaling: The scaling.
 
     Returns:
-        The points that `scale` needs; none where all values are equal or there is none.
+        The parameters of `scale`; empty if all values are equal or there are none.
 
     Example:
         >>> learn_scale(np.array([1.0, 2.0, 3.0]), scaling="standard")[0]
@@ -46,7 +46,7 @@ def learn_scale(values: Float[np.ndarray, " n"], *, scaling: Scaling) -> tuple[f
         return 0.0, 1.0
     if scaling == "quantile":
         return tuple(np.quantile(values, np.linspace(0, 1, LEVELS)).tolist())
-    # Of values over the largest, which are at most 1: squares of huge ones would overflow.
+    # Divided by the largest first: squares of huge values would overflow.
     largest = np.abs(values).max()
     spread = float((values / largest).std() * largest)
     if scaling == "standard":
@@ -63,14 +63,14 @@ def scale(
 
     - `standard`: (x - mean) / deviation.
     - `robust`: asinh((x - median) / range), which is linear in the middle and logarithmic far out, so that
-      a value a million times the usual one is far and not everything.
-    - `quantile`: the share of training values below x, as a score of the normal distribution (between -3.1
-      and 3.1); of equal values, the middle of the shares. Values between two quantiles are interpolated.
-    - `length`: as they are.
+      outliers do not dominate.
+    - `quantile`: the share of training values below x, as a normal score (between -3.1 and 3.1); for equal
+      values, the middle of their shares. Values between two quantiles are interpolated.
+    - `length`: unchanged.
 
     Args:
-        values: Finite.
-        points: What `learn_scale` found.
+        values: Finite values.
+        points: What `learn_scale` returned.
         scaling: The same as there.
 
     Returns:

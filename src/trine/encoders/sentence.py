@@ -1,4 +1,4 @@
-"""A transformer for texts, from the folder in which sentence encoders are kept."""
+"""A transformer for texts, from the folder of a sentence-transformers model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from trine.shapes import Float, Int
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODULES, POOLING, LENGTH = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
 READ = ("Transformer", "Pooling", "Normalize")
-NOTHING = -1
-"""Stands where a text has no more tokens."""
+PADDING = -1
+"""Fills rows of tokens after the end of a text."""
 
-TOGETHER = 32
+BATCH = 32
 """How many texts go through the transformer at once."""
 
 
 class SentenceNetwork(nn.Module):
-    """A transformer whose last states become one vector.
+    """A transformer whose last states are pooled into one vector.
 
-    The tokenizer is a buffer, so that a saved encoder holds all that it takes.
+    The tokenizer is a buffer, so that it is saved with the weights.
 
     Args:
         settings: The network's shape.
@@ -50,53 +50,51 @@ class SentenceNetwork(nn.Module):
             transformers.AutoConfig.for_model(**config)
         )
         if getattr(self.transformer, "pooler", None) is not None:
-            self.transformer.pooler = None  # its output is not looked at, and so it would never learn
+            self.transformer.pooler = None  # its output is not used, so it would get no gradient
         self.register_buffer("tokenizer", torch.zeros(settings.tokenizer, dtype=torch.uint8))
         self._read: Any = None
 
-    def tokens(self, texts: Sequence[str], *, most: int) -> Int[Tensor, "n l"]:
+    def tokens(self, texts: Sequence[str], *, max_length: int) -> Int[Tensor, "n l"]:
         """Splits texts into tokens.
 
         Args:
             texts: The texts.
-            most: How many tokens are looked at; those after them are not.
+            max_length: The most tokens of a text; the rest is cut off.
 
         Returns:
-            int32, one row per text, filled up with -1.
+            int32, one row per text, padded with -1.
         """
         if self._read is None:
             content = self.tokenizer.cpu().numpy().tobytes().decode()
             self._read = require("tokenizers", extra="text").Tokenizer.from_str(content)
             self._read.no_padding()
-        self._read.enable_truncation(max_length=most)
-        rows = np.full((len(texts), most), NOTHING, dtype=np.int32)
+        self._read.enable_truncation(max_length=max_length)
+        rows = np.full((len(texts), max_length), PADDING, dtype=np.int32)
         for row, encoding in zip(rows, self._read.encode_batch(list(texts)), strict=True):
             row[: len(encoding.ids)] = encoding.ids
         return torch.from_numpy(rows)
 
     def forward(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b f"]:
-        """Turns tokens into vectors.
+        """Computes a vector of each text.
 
         Args:
-            tokens: What `tokens` gives.
+            tokens: What `tokens` returns.
 
         Returns:
             The mean over the states of a text's tokens, or the state of the first.
         """
-        lengths = (tokens != NOTHING).sum(dim=1)
+        lengths = (tokens != PADDING).sum(dim=1)
         if not len(tokens):
             width = next(self.transformer.parameters()).shape[1]
             return torch.zeros((0, width), device=tokens.device)
-        # Of like length together: what a short text is filled up with costs as much as words.
+        # Similar lengths together: padding costs as much as words.
         order = lengths.argsort(stable=True)
-        rows = torch.cat(
-            [self._embedded(tokens[part], lengths[part]) for part in torch.split(order, TOGETHER)]
-        )
+        rows = torch.cat([self._embedded(tokens[part], lengths[part]) for part in torch.split(order, BATCH)])
         return rows[order.argsort()]
 
     def _embedded(self, tokens: Int[Tensor, "b l"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b f"]:
         tokens = tokens[:, : int(lengths.max())]
-        there = (tokens != NOTHING).long()
+        there = (tokens != PADDING).long()
         states: Tensor = self.transformer(
             input_ids=tokens.clamp(min=0).long(), attention_mask=there
         ).last_hidden_state
@@ -109,22 +107,22 @@ class SentenceNetwork(nn.Module):
 def sentence_network(
     folder: Path, *, name: str, pretrained: bool = True
 ) -> tuple[SentenceNetwork, SentenceSettings, int]:
-    """Builds the network that a folder of sentence-transformers holds; nothing in it is executed.
+    """Builds the network of a sentence-transformers folder; nothing in it is executed.
 
     Args:
-        folder: Where config.json, model.safetensors and tokenizer.json are.
-        name: What to call it in errors.
-        pretrained: Whether the weights are read, too; else they are drawn at random.
+        folder: The folder with config.json, model.safetensors and tokenizer.json.
+        name: Its name in errors.
+        pretrained: Whether to load the weights; else they are random.
 
     Returns:
-        The network; its settings; and the most tokens that it was made for.
+        The network; its settings; and the most tokens that it takes.
 
     Raises:
-        ModelError: A file is missing or damaged, or the folder holds a layer that is not read here.
+        ModelError: A file is missing or damaged, or the folder has a layer that is not supported.
     """
     config, pooling = _read_json(folder / CONFIG), _pooling(folder)
     if "model_type" not in config:
-        raise ModelError(f"{folder / CONFIG} names no model_type, so the network cannot be built")
+        raise ModelError(f"{folder / CONFIG} has no model_type, so the network cannot be built")
     tokenizer = _read_bytes(folder / TOKENIZER)
     settings = SentenceSettings(
         config=json.dumps(config, sort_keys=True), pooling=pooling, tokenizer=len(tokenizer)
@@ -140,32 +138,32 @@ def sentence_network(
 
 
 def prepare_texts(
-    items: Sequence[Any] | Items, *, network: SentenceNetwork, most: int, first: int = 0
+    items: Sequence[Any] | Items, *, network: SentenceNetwork, max_length: int, first: int = 0
 ) -> Int[Tensor, "n l"]:
-    """Splits texts into tokens, after a look at each.
+    """Checks texts and splits them into tokens.
 
     Args:
         items: The texts.
-        network: Whose tokenizer does it.
-        most: How many tokens of each are looked at.
+        network: The network with the tokenizer.
+        max_length: The most tokens of a text.
         first: The number of the first item, for errors.
 
     Returns:
         One batch.
 
     Raises:
-        InputError: An item is no text, or an empty one.
+        InputError: An item is not a text, or is empty.
     """
     for position in range(len(items)):
         item = items[position]
         if not isinstance(item, str):
             raise InputError(
-                f"item {first + position} is a {type(item).__name__}, and this encoder takes texts; "
+                f"item {first + position} is a {type(item).__name__}, but this encoder takes texts; "
                 "give strings"
             )
         if not item.strip():
-            raise InputError(f"item {first + position} is an empty text; leave it out")
-    return network.tokens([items[position] for position in range(len(items))], most=most)
+            raise InputError(f"item {first + position} is an empty text; remove it")
+    return network.tokens([items[position] for position in range(len(items))], max_length=max_length)
 
 
 def _pooling(folder: Path) -> Any:
@@ -173,8 +171,8 @@ def _pooling(folder: Path) -> Any:
         layers = [str(layer.get("type", "")).rpartition(".")[2] for layer in _read_json(folder / MODULES)]
         if unknown := [layer for layer in layers if layer not in READ]:
             raise ModelError(
-                f"{folder / MODULES} lists a layer {unknown[0]}, and only {', '.join(READ)} can be read; "
-                "name another sentence encoder"
+                f"{folder / MODULES} lists a layer {unknown[0]}, but only {', '.join(READ)} are supported; "
+                "choose another sentence encoder"
             )
     if not (folder / POOLING).is_file():
         return "mean"
@@ -186,8 +184,8 @@ def _pooling(folder: Path) -> Any:
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(chosen) != 1 or chosen[0] not in known:
         raise ModelError(
-            f"{folder / POOLING} asks for {' and '.join(chosen) or 'nothing'}, and {' or '.join(known)} "
-            "alone can be read; name another sentence encoder"
+            f"{folder / POOLING} has {' and '.join(chosen) or 'no pooling mode'}, but only "
+            f"{' or '.join(known)} is supported; choose another sentence encoder"
         )
     return known[chosen[0]]
 

@@ -1,10 +1,10 @@
-"""An encoder on disk."""
+"""Saving and loading encoders, single ones and two towers alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from trine.encoders.encoder import Encoder
 from trine.encoders.settings import EncoderSettings
@@ -12,6 +12,8 @@ from trine.encoders.two_tower import TwoTower, TwoTowerSettings
 from trine.errors import ModelError, SettingError
 from trine.model import SETTINGS, SavedModel, read_model, write_model
 from trine.settings import parse, plain
+
+E = TypeVar("E", Encoder, TwoTower)
 
 
 def save(
@@ -21,22 +23,22 @@ def save(
     metrics: Mapping[str, float] | None = None,
     trained_on: str = "",
 ) -> None:
-    """Saves an encoder as a folder: weights, settings and calibration, and a card.
+    """Saves an encoder as a folder: weights, settings, calibration and a card.
 
     Args:
-        encoder: What to save; its calibration goes with it, where it has one.
-        folder: Where; a model that stands there is replaced, whole or not at all.
+        encoder: The encoder; its calibration is saved with it, if it has one.
+        folder: The folder; a model in it is replaced, whole or not at all.
         metrics: Named metrics for the card.
         trained_on: A phrase for the card, such as `"30 identities of faces_orl"`.
 
     Raises:
-        ModelError: Something that is no model stands there, or the disk refuses.
+        ModelError: The folder holds something other than a model, or cannot be written.
     """
     model = SavedModel(
         weights={name: tensor.detach().cpu() for name, tensor in encoder.state_dict().items()},
         settings=plain(encoder.settings),
         fingerprint=encoder.fingerprint,
-        calibration=encoder.calibration if isinstance(encoder, Encoder) else None,
+        calibration=encoder.calibration,
         metrics=metrics or {},
         trained_on=trained_on,
     )
@@ -58,8 +60,7 @@ def load(path: str | Path) -> Encoder:
     Example:
         >>> load("no/such/folder")
         Traceback (most recent call last):
-        trine.errors.ModelError: there is no model folder no/such/folder; name one that training has \
-written
+        trine.errors.ModelError: there is no model folder no/such/folder; give one that training wrote
     """
     return encoder_of(read_model(Path(path)), path)
 
@@ -79,62 +80,53 @@ def encoder_of(model: SavedModel, path: str | Path) -> Encoder:
     """
     if is_two_tower(model):
         raise ModelError(
-            f"{path} holds two towers, of users and of items, and no encoder of single things; ask it with "
+            f"{path} holds a two-tower model of users and items, not an encoder of single items; use it with "
             "trine recommend, or open it with trine.encoders.load_two_tower"
         )
-    with _belonging(path, model) as belongs:
-        encoder = Encoder(parse(EncoderSettings, model.settings, source=SETTINGS, key="encoder"))
-        belongs(encoder)
-    encoder.calibration = model.calibration
-    return encoder.eval()
+    return _restored(Encoder, EncoderSettings, model, path)
 
 
 def load_two_tower(path: str | Path) -> TwoTower:
-    """Loads saved towers; nothing in the folder is executed.
+    """Loads a saved two-tower model; nothing in the folder is executed.
 
     Args:
         path: The model folder, or a run folder with a folder `model` inside.
 
     Returns:
-        The towers, on the CPU and in evaluation mode.
+        The model, on the CPU and in evaluation mode.
 
     Raises:
-        ModelError: The folder is missing, incomplete, damaged, or of another version, or holds no towers.
+        ModelError: The folder is missing, incomplete, damaged, or of another version, or holds another model.
     """
     model = read_model(Path(path))
     if not is_two_tower(model):
         raise ModelError(
-            f"{path} holds an encoder of {model.settings.get('kind')} and not two towers; name a run that "
-            "was trained on interactions"
+            f"{path} holds an encoder of {model.settings.get('kind')}, not a two-tower model; give a run "
+            "that was trained on interactions"
         )
-    with _belonging(path, model) as belongs:
-        towers = TwoTower(parse(TwoTowerSettings, model.settings, source=SETTINGS, key="encoder"))
-        belongs(towers)
-    return towers.eval()
+    return _restored(TwoTower, TwoTowerSettings, model, path)
 
 
 def is_two_tower(model: SavedModel) -> bool:
-    """Says whether a saved model is that of users and items, and not an encoder of single things."""
+    """Whether a saved model is a two-tower model of users and items, not an encoder of single items."""
     return model.settings.get("kind") == "interactions"
 
 
-@contextmanager
-def _belonging(path: str | Path, model: SavedModel) -> Iterator[Callable[[Encoder | TwoTower], None]]:
-    """Yields what fills an encoder with its weights; all that does not fit is a damage."""
-
-    def fill(encoder: Encoder | TwoTower) -> None:
-        encoder.load_state_dict(dict(model.weights))
-        if encoder.fingerprint != model.fingerprint:
-            raise ModelError(
-                f"{path} is damaged: its weights or settings are not those that were saved (the "
-                "fingerprint differs); copy the folder again or train again"
-            )
-
+def _restored(kind: type[E], settings: type, model: SavedModel, path: str | Path) -> E:
+    """Builds an encoder and loads its weights; whatever does not fit means that the folder is damaged."""
     try:
-        yield fill
+        encoder = kind(parse(settings, model.settings, source=SETTINGS, key="encoder"))
+        encoder.load_state_dict(dict(model.weights))
     except (SettingError, RuntimeError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{path} is damaged: its settings and its weights do not belong together ({reason}); "
-            "copy the folder again or train again"
+            f"{path} is damaged: its settings and its weights do not match ({reason}); copy the folder again "
+            "or train again"
         ) from error
+    if encoder.fingerprint != model.fingerprint:
+        raise ModelError(
+            f"{path} is damaged: its weights or settings were changed after saving (the fingerprint differs)"
+            "; copy the folder again or train again"
+        )
+    encoder.calibration = model.calibration
+    return encoder.eval()

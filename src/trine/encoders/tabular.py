@@ -1,4 +1,4 @@
-"""Rows of a table as the network takes them: scaled numbers, marks of what is missing, categories."""
+"""Preprocessing of table rows: scaled numbers, markers of missing values, categories."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ EXACT = 2**53
 
 
 def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
-    """Learns from training rows how each column is scaled, filled and told apart.
+    """Fits the preprocessing of each column to the training rows: scaling, imputation and categories.
 
-    A column that never varies says nothing, and gets no feature. One that sometimes misses gets one more,
-    which marks that. Of a column of texts, the 64 most frequent that at least two rows have are told apart;
-    the others, and all that come later, are one category of their own.
+    A constant column gets no feature. A column with missing values gets one more feature, which marks them.
+    Of a column of texts, the 64 most frequent ones that at least two rows have become categories; all others
+    share one further category.
 
     Args:
         items: The training items.
         scaling: How numbers are scaled.
 
     Returns:
-        What is to be kept with the encoder.
+        The settings to save with the encoder.
 
     Raises:
         DataError: A value is infinite, or no column varies.
@@ -55,8 +55,8 @@ def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
     table = TableSettings(scaling, isinstance(items, Table), columns)
     if table.features == 0:
         raise DataError(
-            f"all training items are equal in each of the {len(columns)} columns, so there is nothing to "
-            "learn from; name other features"
+            f"each of the {len(columns)} columns is constant over the training items, so there is nothing to "
+            "learn from; choose other features"
         )
     return table
 
@@ -64,21 +64,21 @@ def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
 def prepare_rows(
     items: Sequence[Any] | Items, *, table: TableSettings, first: int = 0
 ) -> Float32[Tensor, "n d"]:
-    """Makes one batch of rows, as the training rows were: scaled in float64, and then float32.
+    """Preprocesses one batch of rows as the training rows were: scaled in float64, then float32.
 
-    Columns of tables and mappings are found by name, those of arrays by place. A missing number is taken for
-    the training rows' median.
+    Columns of tables and mappings are found by name, those of arrays by position. A missing number is
+    replaced by the training rows' median.
 
     Args:
         items: A table; mappings from column to value; or arrays with one number for each column.
-        table: What `learn_table` found.
+        table: The result of `learn_table`.
         first: The number of the first item, for errors.
 
     Returns:
         One batch.
 
     Raises:
-        InputError: A column is missing, or a value cannot be one of its column.
+        InputError: A column is missing, or a value does not suit its column.
     """
     columns = _columns_of(items, table, first)
     batch = np.empty((len(items), table.features), dtype=np.float32)
@@ -100,7 +100,7 @@ def prepare_rows(
 def _learn_numbers(name: str, values: NDArray[Any], scaling: Scaling) -> ColumnSettings:
     if np.isinf(values).any():
         row = int(np.argmax(np.isinf(values)))
-        raise DataError(f"training item {row} holds infinity in the column {name!r}; mend or drop it first")
+        raise DataError(f"training item {row} holds infinity in column {name!r}; fix or drop it first")
     known = values[~np.isnan(values)].astype(np.float64)
     missing = 0 < len(known) < len(values)
     fill = float(np.median(known)) if len(known) else 0.0
@@ -130,7 +130,7 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
     elif len(items) and isinstance(items[0], Mapping):
         if not table.named:
             raise InputError(
-                f"item {first} has named columns, and this encoder was trained on arrays of {len(names)} "
+                f"item {first} has named columns, but this encoder was trained on arrays of {len(names)} "
                 "numbers; give such an array"
             )
         return table_of(items, wanted, first=first).columns
@@ -139,13 +139,13 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
     array = np.asarray(rows, dtype=np.float64).reshape(len(items), -1)
     if array.shape[1] != len(names):
         raise InputError(
-            f"items have {array.shape[1]} numbers, and this encoder takes {len(names)}; give the columns "
+            f"items have {array.shape[1]} numbers, but this encoder takes {len(names)}; give the columns "
             "that it was trained on"
         )
     texts = [column.name for column in table.columns if column.categories]
     if texts:
         raise InputError(
-            f"the column {texts[0]!r} holds texts, and arrays hold numbers; give a table, or mappings from "
+            f"column {texts[0]!r} holds texts, but arrays hold numbers; give a table, or mappings from "
             "column to value"
         )
     return dict(zip(names, array.T, strict=True))
@@ -156,7 +156,7 @@ def _arrays(items: Any, width: int, first: int) -> Iterator[Float[np.ndarray, " 
         array = np.asarray(items[position])
         if array.shape != (width,) or array.dtype.kind not in "fiub":
             raise InputError(
-                f"item {first + position} has shape {array.shape}, and this encoder takes vectors of "
+                f"item {first + position} has shape {array.shape}, but this encoder takes vectors of "
                 f"{width} features; give the columns that it was trained on"
             )
         yield array.astype(np.float64)
@@ -172,14 +172,12 @@ def _as_numbers(values: NDArray[Any], name: str, first: int) -> Float[np.ndarray
                 numbers[position] = float(text) if text.strip() else np.nan
             except ValueError:
                 raise InputError(
-                    f"item {first + position} has {text[:40]!r} in the column {name!r}, where this encoder "
-                    "takes numbers"
+                    f"item {first + position} has {text[:40]!r} in column {name!r}, but this encoder takes "
+                    "numbers there"
                 ) from None
     if np.isinf(numbers).any():
         position = int(np.argmax(np.isinf(numbers)))
-        raise InputError(
-            f"item {first + position} holds infinity in the column {name!r}; give a finite number"
-        )
+        raise InputError(f"item {first + position} holds infinity in column {name!r}; give a finite number")
     return numbers
 
 
@@ -202,7 +200,7 @@ def _from_categories(values: NDArray[Any], categories: Sequence[str]) -> Float32
 
 
 def _names(values: NDArray[Any]) -> list[str]:
-    """Categories by one name each, read as numbers or as texts: "007", 7 and 7.0 are one."""
+    """One name for each category, whether it is read as number or text: "007", 7 and 7.0 are one."""
     distinct, which = np.unique(values, return_inverse=True)
     names = [_name(value) for value in distinct.tolist()]
     return [names[at] for at in which.tolist()]
@@ -213,6 +211,6 @@ def _name(value: str | float) -> str:
         number = float(value)
     except ValueError:
         return str(value).strip()
-    if not abs(number) < EXACT:  # Such as NaN, and codes with more digits than a float tells apart.
+    if not abs(number) < EXACT:  # NaN, and codes with more digits than a float can hold.
         return "" if number != number and not isinstance(value, str) else str(value).strip()
     return str(int(number)) if number.is_integer() else repr(number)

@@ -1,4 +1,4 @@
-"""Several views of a picture, whose mean embedding is steadier than that of the picture alone."""
+"""Test-time augmentation: the mean embedding of several views of a picture is more stable."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor
 from trine.shapes import Float32, Shaped
 
 Views = Literal["one", "flip", "ten"]
-"""Which views of a picture are embedded; see `augmented_views`."""
+"""The views of a picture; see `augmented_views`."""
 
 ENLARGED = 1.125
-"""How much larger than a crop the picture is that it is taken from: 9/8, as in Hermans et al. 2017."""
+"""The size of the enlarged picture relative to a crop: 9/8, as in Hermans et al. 2017."""
 
 
 def augmented_views(pictures: Shaped[Tensor, "b c h w"], views: Views) -> Iterator[Shaped[Tensor, "b c h w"]]:
-    """Gives the views of a batch of pictures, one after the other.
+    """Yields the views of a batch of pictures, one after the other.
 
     Hermans, Beyer, Leibe 2017, section 4.1, take ten: of the picture enlarged to 9/8 the four corners and
     the centre, each with its mirror image.
 
     Args:
         pictures: Values in [0, 255], of any type.
-        views: `one` is the pictures as they are, `flip` these and their mirror images, `ten` all those of
-            the paper.
+        views: `one` for the pictures themselves, `flip` for these and their mirror images, `ten` for those
+            of the paper.
 
     Yields:
         Batches of the same size; those of `ten` in [0, 255], floating-point.

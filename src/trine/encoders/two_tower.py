@@ -1,4 +1,4 @@
-"""Two towers: users and items in one space, each user near to what suits them."""
+"""The two-tower model: users and items in one space, users near the items they like."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trine.calibration import Calibration
 from trine.data import Features, Interactions
 from trine.distances import Distance, pairwise_distances
 from trine.encoders.fingerprint import fingerprint_of
 from trine.errors import InputError, nearest
-from trine.settings import Range, plain
-from trine.shapes import Bool, Float, Float32, Int64
+from trine.settings import Range
+from trine.shapes import Float, Float32, Int64
 
-START = 0.1
-"""The length of an embedding before training: all begin near the middle of the space."""
+INITIAL_LENGTH = 0.1
+"""The length of an embedding before training: all start near the origin."""
 
 Count = Annotated[int, Range(at_least=1)]
 
 
 @dataclass(frozen=True)
 class TwoTowerSettings:
-    """What saved towers know about themselves.
+    """All settings of a saved two-tower model.
 
     Attributes:
-        kind: What they are for.
+        kind: The kind of data.
         dimension: Length of an embedding.
         normalise: Whether embeddings are of length 1; else of at most 1.
-        distance: The distance that they were trained for.
+        distance: The distance that the model was trained for.
         users: The name of each user.
         items: The name of each item.
-        met: How many interactions the towers remember, so that nobody is recommended what they know.
-        user_features: What each feature of a user is.
-        item_features: What each feature of an item is.
-        titles: What each item is called; empty where no table said.
+        known: How many interactions the model keeps, so that it does not recommend what a user knows.
+        user_features: The meaning of each feature of a user.
+        item_features: The meaning of each feature of an item.
+        titles: The title of each item; empty without titles.
     """
 
     kind: Literal["interactions"]
@@ -46,7 +47,7 @@ class TwoTowerSettings:
     distance: Distance
     users: tuple[str, ...]
     items: tuple[str, ...]
-    met: Annotated[int, Range(at_least=0)]
+    known: Annotated[int, Range(at_least=0)]
     user_features: tuple[str, ...] = ()
     item_features: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
@@ -54,12 +55,12 @@ class TwoTowerSettings:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """An item that is recommended.
+    """A recommended item.
 
     Attributes:
         item: Its name.
-        title: What it is called; empty where that is not known.
-        score: Its distance from the user, or from the item that was asked for; smaller is closer.
+        title: Its title; empty if it has none.
+        score: Its distance from the user or the item of the query; smaller is closer.
     """
 
     item: str
@@ -68,11 +69,11 @@ class Recommendation:
 
 
 class Tower(nn.Module):
-    """From numbers of users, or of items, to embeddings in the unit ball, or on its surface.
+    """Embeddings of users or of items, in the unit ball or on its surface.
 
-    An embedding is a row of a table, plus a linear map of the features where there are some (Kula 2015,
-    "Metadata Embeddings for User and Item Cold-start Recommendations", §2). Rows longer than 1 are shortened
-    to 1 (Hsieh et al. 2017, §3.1), here inside the gradient.
+    An embedding is a row of a table, plus a linear map of the features if there are any (Kula 2015,
+    "Metadata Embeddings for User and Item Cold-start Recommendations", §2). Rows longer than 1 are scaled
+    to 1 (Hsieh et al. 2017, §3.1), here as part of the gradient.
 
     Args:
         count: How many users, or items, there are.
@@ -85,45 +86,47 @@ class Tower(nn.Module):
 
     def __init__(self, count: int, *, features: int, dimension: int, normalise: bool) -> None:
         super().__init__()
-        self.table = nn.Parameter(START / dimension**0.5 * torch.randn(count, dimension))
-        self.weights = nn.Parameter(START / dimension**0.5 * torch.randn(features, dimension))
+        self.table = nn.Parameter(INITIAL_LENGTH / dimension**0.5 * torch.randn(count, dimension))
+        self.weights = nn.Parameter(INITIAL_LENGTH / dimension**0.5 * torch.randn(features, dimension))
         self.register_buffer("features", torch.zeros(count, features))
         self.normalise = normalise
 
     def forward(self, numbers: Int64[Tensor, " b"]) -> Float[Tensor, "b d"]:
-        """Embeds users, or items, by their numbers."""
-        rows = F.embedding(numbers, self.table)  # its gradient is several times faster than that of an index
+        """Embeds users or items by their numbers."""
+        rows = F.embedding(numbers, self.table)  # with a much faster gradient than indexing
         if self.features.shape[1]:
             rows = rows + self.features[numbers] @ self.weights
         if self.normalise:
             return F.normalize(rows, dim=1)
-        shortened: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp(min=1)
-        return shortened
+        clipped: Tensor = rows / rows.norm(dim=1, keepdim=True).clamp(min=1)
+        return clipped
 
 
 @final
 class TwoTower(nn.Module):
-    """A tower for users and one for items, and what each user has met.
+    """A tower for users and one for items, and the known interactions.
 
     Args:
-        settings: What the towers are.
+        settings: All settings.
 
     Attributes:
-        settings: What the towers are.
-        users: From numbers of users to embeddings.
-        items: From numbers of items to embeddings.
-        met: User and item of every interaction that is known.
+        settings: All settings.
+        calibration: None; distances between users and items have no threshold.
+        users: Embeds users by their numbers.
+        items: Embeds items by their numbers.
+        known: User and item of every known interaction.
     """
 
-    met: Tensor
+    known: Tensor
 
     def __init__(self, settings: TwoTowerSettings) -> None:
         super().__init__()
         self.settings = settings
+        self.calibration: Calibration | None = None
         shape: dict[str, Any] = {"dimension": settings.dimension, "normalise": settings.normalise}
         self.users = Tower(len(settings.users), features=len(settings.user_features), **shape)
         self.items = Tower(len(settings.items), features=len(settings.item_features), **shape)
-        self.register_buffer("met", torch.zeros(settings.met, 2, dtype=torch.int64))
+        self.register_buffer("known", torch.zeros(settings.known, 2, dtype=torch.int64))
         self._number: dict[str, dict[str, int]] = {}
 
     @property
@@ -133,8 +136,8 @@ class TwoTower(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """A SHA-256 of every weight and every setting; stored embeddings of items can be bound to it."""
-        return fingerprint_of(self, plain(self.settings))
+        """A SHA-256 of every weight and every setting."""
+        return fingerprint_of(self, self.settings)
 
     def forward(
         self, users: Int64[Tensor, " b"], items: Int64[Tensor, " c"]
@@ -143,7 +146,7 @@ class TwoTower(nn.Module):
         return self.users(users), self.items(items)
 
     def embed(self, of: Literal["users", "items"]) -> Float32[np.ndarray, "n d"]:
-        """Embeds all users, or all items, in the order of their names.
+        """Embeds all users or all items, in the order of `settings`.
 
         Args:
             of: `"users"` or `"items"`.
@@ -155,7 +158,7 @@ class TwoTower(nn.Module):
             InputError: `of` is neither.
         """
         if of not in ("users", "items"):
-            raise InputError(f"of is {of!r}: {nearest(of, ('users', 'items'))}")
+            raise InputError(f"of={of!r} is unknown: {nearest(of, ('users', 'items'))}")
         tower = self.users if of == "users" else self.items
         with torch.inference_mode():
             rows = tower(torch.arange(len(tower.table), device=tower.table.device))
@@ -163,68 +166,67 @@ class TwoTower(nn.Module):
         return found
 
     def recommend(self, user: str, *, k: int = 10, seen: bool = False) -> list[Recommendation]:
-        """Names the items that are nearest to a user.
+        """Recommends the items nearest to a user.
 
         Args:
             user: The user's name.
-            k: How many to name.
-            seen: Whether also to name what the user has met.
+            k: How many items to recommend.
+            seen: Whether to include items that the user interacted with.
 
         Returns:
             The items, nearest first.
 
         Raises:
-            InputError: The user is not known, or `k` is below 1.
+            InputError: The user is unknown, or `k` is below 1.
         """
-        number = self._numbered(user, "users")
-        out = torch.zeros(len(self.settings.items), dtype=torch.bool)
-        if not seen:
-            met = self.met.cpu()
-            out[met[met[:, 0] == number, 1]] = True
-        with torch.inference_mode():
-            row = self.users(torch.tensor([number], device=self.met.device))
-        return self._nearest(row, out, k)
+        number = self._number_of(user, "users")
+        known = self.known.cpu()
+        excluded = known[:0, 1] if seen else known[known[:, 0] == number, 1]
+        return self._nearest(self.users, number, excluded, k)
 
     def similar_items(self, item: str, *, k: int = 10) -> list[Recommendation]:
-        """Names the items that are nearest to an item: liked by the same users.
+        """Finds the items nearest to an item: those that the same users like.
 
         Args:
             item: The item's name.
-            k: How many to name.
+            k: How many items to find.
 
         Returns:
-            The others, nearest first.
+            The other items, nearest first.
 
         Raises:
-            InputError: The item is not known, or `k` is below 1.
+            InputError: The item is unknown, or `k` is below 1.
         """
-        number = self._numbered(item, "items")
-        out = torch.zeros(len(self.settings.items), dtype=torch.bool)
-        out[number] = True
-        with torch.inference_mode():
-            row = self.items(torch.tensor([number], device=self.met.device))
-        return self._nearest(row, out, k)
+        number = self._number_of(item, "items")
+        return self._nearest(self.items, number, torch.tensor([number]), k)
 
-    def _nearest(self, row: Float[Tensor, "1 d"], out: Bool[Tensor, " m"], k: int) -> list[Recommendation]:
+    def _nearest(
+        self, tower: Tower, number: int, excluded: Int64[Tensor, " e"], k: int
+    ) -> list[Recommendation]:
         if k < 1:
             raise InputError(f"k must be at least 1, given {k}")
+        with torch.inference_mode():
+            row = tower(torch.tensor([number], device=self.known.device)).float().cpu()
         items = torch.from_numpy(self.embed("items"))
-        apart = pairwise_distances(row.float().cpu(), items, distance=self.distance)[0]
-        order = torch.argsort(apart.masked_fill(out, torch.inf), stable=True)[: min(k, int((~out).sum()))]
+        distances = pairwise_distances(row, items, distance=self.distance)[0]
+        out = torch.zeros(len(items), dtype=torch.bool)
+        out[excluded] = True
+        order = torch.argsort(distances.masked_fill(out, torch.inf), stable=True)
         titles = self.settings.titles or ("",) * len(items)
         return [
-            Recommendation(self.settings.items[at], titles[at], float(apart[at])) for at in order.tolist()
+            Recommendation(self.settings.items[at], titles[at], float(distances[at]))
+            for at in order[: min(k, int((~out).sum()))].tolist()
         ]
 
-    def _numbered(self, name: str, of: Literal["users", "items"]) -> int:
+    def _number_of(self, name: str, of: Literal["users", "items"]) -> int:
         names = self.settings.users if of == "users" else self.settings.items
         known = self._number.setdefault(of, {})
         if not known:
             known.update({each: number for number, each in enumerate(names)})
         if name not in known:
             raise InputError(
-                f"the towers know no {of[:-1]} {name!r}; {of} were learned from {len(names):,} names such as "
-                f"{names[0]!r}: name one of them, or train again with the interactions of this one"
+                f"{of[:-1]} {name!r} is not in the training data ({len(names):,} {of}, such as "
+                f"{names[0]!r}): give one of them, or train again with interactions of this {of[:-1]}"
             )
         return known[name]
 
@@ -239,22 +241,22 @@ def build_two_tower(
     users: Features | None = None,
     items: Features | None = None,
 ) -> TwoTower:
-    """Builds towers for the users and items of some interactions, their weights drawn anew.
+    """Builds an untrained two-tower model for the users and items of some interactions.
 
     Args:
-        interactions: Who met what; the towers remember it.
+        interactions: The interactions; the model keeps them.
         dimension: Length of an embedding.
         normalise: Whether embeddings are of length 1; else of at most 1.
-        distance: What they will be compared by.
-        seed: Of the weights.
-        users: What is known of the users.
-        items: What is known of the items.
+        distance: The distance to train for.
+        seed: The seed of the weights.
+        users: Features of the users.
+        items: Features of the items.
 
     Returns:
-        The towers.
+        The model.
 
     Raises:
-        InputError: There are not as many rows of features as users or items.
+        InputError: The features do not have one row for each user or item.
     """
     for name, found, names in (("users", users, interactions.users), ("items", items, interactions.items)):
         if found is not None and len(found.values) != len(names):
@@ -266,7 +268,7 @@ def build_two_tower(
         distance=distance,
         users=interactions.users,
         items=interactions.items,
-        met=len(interactions),
+        known=len(interactions),
         user_features=() if users is None else users.columns,
         item_features=() if items is None else items.columns,
         titles=(items.titles or ()) if items is not None else (),
@@ -274,7 +276,7 @@ def build_two_tower(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         towers = TwoTower(settings)
-    towers.met.copy_(torch.from_numpy(interactions.pairs))
+    towers.known.copy_(torch.from_numpy(interactions.pairs))
     for tower, found in ((towers.users, users), (towers.items, items)):
         if found is not None:
             tower.features.copy_(torch.from_numpy(found.values))
