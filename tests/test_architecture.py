@@ -94,6 +94,7 @@ def texts():
     """Yields every text of the project but records of the past and the module that reads old files."""
     folders = ("src", "tests", "docs", "examples", "benchmarks")
     past = {ROOT / "docs/decisions.md", ROOT / "CHANGELOG.md", SOURCE / "migrations.py", Path(__file__)}
+    past.add(ROOT / "tests/test_migrations.py")
     listed = [path for folder in folders for path in sorted((ROOT / folder).rglob("*"))]
     for path in [*listed, *ROOT.glob("*.md"), ROOT / "Makefile"]:
         if path.suffix not in (".py", ".md", ".yaml") or path in past:
@@ -109,6 +110,20 @@ def test_no_module_of_the_old_tree_is_named():
     slashed = dotted.replace(r"\.", "/")
     pattern = re.compile(rf"\b(?:{dotted})\b(?!\()|\b(?:{slashed})(?:\.py|/)")
     assert [f"{path}: {found[0]}" for path, text in texts() for found in pattern.finditer(text)] == []
+
+
+OLD_NAMES = """
+    merit network_rate figures\\.json World ALONE Looks(?=[(\\].:]) RunFolder Patient Confusions Vitals
+    Towers(Settings|Step|Batches)? Suggestion Shelf Judged Subject subject_of Claim NamedIdentities
+    OpenedGallery EveryPair whose_all
+"""
+"""Distinctive names that the project no longer uses, as regular expressions. This list only ever grows."""
+
+
+def test_no_old_name_is_left():
+    pattern = re.compile(rf"(?<![\w-])(?:{'|'.join(OLD_NAMES.split())})(?![\w-])")
+    found = {f"{path}: {match[0]}" for path, text in texts() for match in pattern.finditer(text)}
+    assert found <= {"README.md: figures.json"}
 
 
 def exists(module):
@@ -174,3 +189,78 @@ def test_the_core_loads_nothing_but_torch_and_numpy():
 
 def test_the_command_line_answers_without_torch():
     assert not loaded_by("import trine.cli") & {"torch", "numpy", *HEAVY}
+
+
+CROSS_CUTTING = {
+    # the project as a whole
+    *("test_architecture", "test_benchmarks", "test_documentation", "test_examples", "test_project"),
+    # what must hold for every store, whatever happens to the process, the disk or the machine
+    *("gallery/test_conformance", "gallery/test_full_disk", "gallery/test_kills", "gallery/test_limits"),
+    *("gallery/test_open_world", "gallery/test_power", "gallery/test_processes", "gallery/test_server_kill"),
+    # what must hold for a training run, whatever happens to it
+    *("training/test_full_disk", "training/test_reliability"),
+    # two sides of one loss, and the losses of other libraries
+    *("losses/test_coming_from", "losses/test_references"),
+}
+"""Tests of more than one file."""
+WAITING = {
+    "data/test_choosing",
+    "data/test_composing",
+    "data/test_folds",
+    "data/test_judgements",
+    "data/test_loading",
+    "data/test_metadata",
+    "data/test_pairs",
+    "data/test_pattern",
+    "data/test_pictures",
+    "data/test_sampler",
+    "data/test_texts",
+    "data/test_triplets",
+    "encoders/test_columns",
+    "encoders/test_networks",
+    "encoders/test_packaged",
+    "encoders/test_saved_encoder",
+    "encoders/test_towers",
+    "encoders/test_views",
+    "engine/test_field",
+    "engine/test_passes",
+    "engine/test_ranks",
+    "evaluation/test_best_threshold",
+    "gallery/test_arranging",
+    "gallery/test_backups",
+    "gallery/test_schema",
+    "pipelines/test_measure_across_cameras",
+    "pipelines/test_measure_listed_pairs",
+    "pipelines/test_measure_open_set",
+    "pipelines/test_page",
+    "pipelines/test_train_judged",
+    "training/test_batches",
+    "training/test_caching",
+    "training/test_chunks",
+    "training/test_contrastive",
+    "training/test_doctor",
+    "training/test_finite",
+    "training/test_given",
+    "training/test_memory",
+    "training/test_pretrained",
+    "training/test_processes",
+    "training/test_suspects",
+    "training/test_towers",
+    "training/test_triplets",
+    "training/test_vitals",
+}
+"""Tests that have yet to take the name of the file they test. This list only ever gets shorter."""
+
+
+def test_tests_mirror_the_source():
+    tests, wrong = ROOT / "tests", set()
+    for path in sorted(tests.rglob("test_*.py")):
+        name = path.relative_to(tests).with_suffix("").as_posix()
+        subject = path.relative_to(tests).with_name(path.stem.removeprefix("test_"))
+        mirrored = [SOURCE / subject.with_suffix(".py"), SOURCE / subject / "__init__.py"]
+        if subject.parts[0] == "recipes":
+            mirrored = list((SOURCE / "recipes").glob(f"{subject.name}*.yaml"))
+        if name not in CROSS_CUTTING and not any(found.is_file() for found in mirrored):
+            wrong.add(name)
+    assert wrong <= WAITING
+    assert {name for name in CROSS_CUTTING if not (tests / f"{name}.py").is_file()} == set()

@@ -13,10 +13,12 @@ from support.paths import FIXTURES
 from trine import load
 from trine.data import Dataset, ImageArray, Table
 from trine.encoders import load_two_tower
+from trine.errors import SettingError
 from trine.gallery import Gallery
 from trine.model import read_model
 from trine.pipelines import evaluate_run
 from trine.report import headline
+from trine.training import load_recipe, load_run_recipe
 
 OLD = FIXTURES / "707ac2e"
 ANSWERS = json.loads((OLD / "answers.json").read_text())
@@ -221,3 +223,12 @@ def test_an_exported_table_is_imported_as_before(tmp_path):
         assert imported.binding == original.binding
         assert imported.identities() == original.identities()
         assert imported.get("03/0.png") == original.get("03/0.png")
+
+
+def test_a_recipe_of_an_earlier_run_is_read_under_todays_names(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("encoder: {tokens: 64}\ntraining: {network_rate: 0.05}\n")
+    recipe = load_run_recipe(file)
+    assert (recipe.encoder.max_length, recipe.training.backbone_lr_scale) == (64, 0.05)
+    with pytest.raises(SettingError, match=r"tokens"):
+        load_recipe(file)

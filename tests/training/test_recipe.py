@@ -19,7 +19,6 @@ from trine.training import (
     TrainingRecipe,
     about_recipe,
     load_recipe,
-    load_run_recipe,
     recipe_names,
     recipe_text,
 )
@@ -253,12 +252,3 @@ def test_the_text_holds_every_section() -> None:
         "seed", "data", "encoder", "augment", "sampler", "loss", "training", "evaluation", "curriculum",
         "interactions",
     ]  # fmt: skip
-
-
-def test_a_recipe_of_an_earlier_run_is_read_under_todays_names(tmp_path: Path) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text("encoder: {tokens: 64}\ntraining: {network_rate: 0.05}\n")
-    recipe = load_run_recipe(file)
-    assert (recipe.encoder.max_length, recipe.training.backbone_lr_scale) == (64, 0.05)
-    with pytest.raises(SettingError, match=r"tokens"):
-        load_recipe(file)
