@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.runs import rows
-from trine.data import load, of_identities
+from trine.data import few_of_each, load, of_identities
 from trine.errors import DataError, SettingError
 from trine.pipelines import train_run
 from trine.training import load_recipe
@@ -42,3 +44,20 @@ def test_a_run_takes_them_from_its_recipe(tmp_path):
         train_run(data, wrong, out=tmp_path / "other", progress=False)
     with pytest.raises(SettingError, match=r"data\.identities"):
         load_recipe(overrides={"data.identities": "4"})
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 5), st.integers(0, 3))
+def test_few_of_each_keeps_so_many_and_no_more(labels, most, seed):
+    labels = np.array(labels)
+    kept = few_of_each(labels, most=most, seed=seed)
+    assert kept.tolist() == sorted(set(kept.tolist()))
+    for label in set(labels.tolist()):
+        assert (labels[kept] == label).sum() == min(most, (labels == label).sum())
+    assert kept.tolist() == few_of_each(labels, most=most, seed=seed).tolist()
+
+
+def test_few_of_each_draws_by_the_seed():
+    labels = np.zeros(30, dtype=np.int64)
+    assert len({tuple(few_of_each(labels, most=5, seed=seed).tolist()) for seed in range(6)}) == 6
+    with pytest.raises(SettingError, match=r"most must be at least 1, given 0"):
+        few_of_each(labels, most=0)

@@ -472,3 +472,26 @@ def test_label_noise_of_real_data_is_found(tmp_path: Path) -> None:
     assert set(data.columns["camera"].tolist()) == {"c1", "c2"}
     crossing = {tuple(sorted(Path(name).name[:4] for name in pair)) for pair in report.conflicting}
     assert crossing == {("0162", "0257"), ("0231", "0331")}
+
+
+def test_whether_a_source_knows_identities(tmp_path: Path):
+    flat, deep = tmp_path / "flat", tmp_path / "deep"
+    (flat / ".cache").mkdir(parents=True)
+    (deep / "ann").mkdir(parents=True)
+    assert (has_identities(flat), has_identities(deep)) == (False, True)
+    for text, known in (("a,b\n1,2\n", False), ("a,Identity\n1,x\n", True)):
+        table = tmp_path / "t.csv"
+        table.write_text(text)
+        assert has_identities(table) is known
+        assert has_identities(table, label="b") is True
+    np.savez(tmp_path / "x.npz", x=np.eye(2))
+    np.savez(tmp_path / "y.npz", x=np.eye(2), y=np.arange(2))
+    assert (has_identities(tmp_path / "x.npz"), has_identities(tmp_path / "y.npz")) == (False, True)
+    for part in ("train", "test"):
+        (flat / f"{part}.csv").write_text("a,label\n1,x\n")
+    assert has_identities(flat)
+    assert has_identities("digits")
+    assert has_identities(tmp_path / "nothing.csv")
+    (tmp_path / "x.npz").write_bytes(b"no")
+    with pytest.raises(DataError, match=r"is not an .npz file, or it is damaged"):
+        has_identities(tmp_path / "x.npz")

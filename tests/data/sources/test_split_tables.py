@@ -1,11 +1,8 @@
 """Texts as items: tables of them, and data that comes as a table for each part."""
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from trine.data import LoadPolicy, Table, Texts, few_of_each, load, load_unlabelled, split, texts_of
+from trine.data import LoadPolicy, Table, Texts, load, load_unlabelled, split, texts_of
 from trine.errors import DataError, SettingError
 
 TRAIN = """text,intent,camera
@@ -92,20 +89,3 @@ def test_tables_of_numbers_are_joined_by_name_and_must_agree(tmp_path):
     written(folder, val="y,a,b\n1,1,1\n")
     with pytest.raises(DataError, match=r"val.csv and .*valid.csv are both the validation part"):
         load(folder)
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 5), st.integers(0, 3))
-def test_few_of_each_keeps_so_many_and_no_more(labels, most, seed):
-    labels = np.array(labels)
-    kept = few_of_each(labels, most=most, seed=seed)
-    assert kept.tolist() == sorted(set(kept.tolist()))
-    for label in set(labels.tolist()):
-        assert (labels[kept] == label).sum() == min(most, (labels == label).sum())
-    assert kept.tolist() == few_of_each(labels, most=most, seed=seed).tolist()
-
-
-def test_few_of_each_draws_by_the_seed():
-    labels = np.zeros(30, dtype=np.int64)
-    assert len({tuple(few_of_each(labels, most=5, seed=seed).tolist()) for seed in range(6)}) == 6
-    with pytest.raises(SettingError, match=r"most must be at least 1, given 0"):
-        few_of_each(labels, most=0)
