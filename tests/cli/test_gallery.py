@@ -11,7 +11,7 @@ import pytest
 from support.commands import answered, draw_bars, refused, train_bars
 from support.gallery_stores import postgres
 from trine import Gallery
-from trine.cli.gallery import GALLERY_VERBS
+from trine.cli.verbs import GALLERY
 from trine.data import image_decoding, validation
 from trine.gallery import SqliteStore
 
@@ -60,7 +60,7 @@ def lines(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize("name", GALLERY_VERBS)
+@pytest.mark.parametrize("name", GALLERY.verbs)
 def test_every_verb_of_a_gallery_shows_an_example(name, capsys):
     from trine.cli import main
 
@@ -82,7 +82,7 @@ def test_the_verbs_of_a_gallery_are_listed(capsys):
         assert left.value.code == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
-    assert all(f"\n    {name} " in shown[0] for name in GALLERY_VERBS)
+    assert all(f"\n    {name} " in shown[0] for name in GALLERY.verbs)
 
 
 def test_data_is_enrolled_with_what_is_known_of_it(people, bars, run, capsys):

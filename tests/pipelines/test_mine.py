@@ -149,7 +149,7 @@ def test_mistakes_are_one_sentence(
     assert "unknown rule 'semi-hard' of offline mining: did you mean 'semihard'" in mine(
         "--out", out, "--rule", "semi-hard"
     )
-    assert "--positives must be a number or all, given 'some'" in mine("--out", out, "--positives", "some")
+    assert "--positives: expected a number or all, given 'some'" in mine("--out", out, "--positives", "some")
     assert "unknown part 'trian': did you mean 'train'" in mine("--out", out, "--part", "trian")
     assert "required: --out; see trine mine --help" in mine()
     assert "there is no model folder" in refused(capsys, "mine", tmp_path / "no", digits, "--out", out)

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from trine.cli.parser import argument
 from trine.errors import require
 
 if TYPE_CHECKING:
     from trine.data import Dataset, LoadPolicy
 
-RUN = "the run folder, or a model folder"
-"""The help of an argument that names a trained encoder."""
+RUN = argument("run", help="the run folder, or a model folder")
+JSON = argument("--json", action="store_true", help="print JSON, one line for each answer")
 
 COLUMNS = ("path_column", "text_column", "features", "categories")
 """The arguments that name columns of a table, whether or not identities are wanted."""
@@ -30,10 +31,30 @@ POLICIES = {
 }
 """The arguments that say what to do with unusable items: each with its default and its help."""
 
+DATA_HELP = (
+    "a folder with a subfolder for each identity, or with train.csv and test.csv; a .csv, .parquet or .npz "
+    "file; or a built-in data set: digits, shifted-digits, fashion-mnist"
+)
+HOW_TO_READ = (
+    argument("--label", metavar="COLUMN", help="the table column that holds the identity"),
+    argument("--path-column", metavar="COLUMN", help="the table column that holds the paths of images"),
+    argument("--text-column", metavar="COLUMN", help="the table column that holds texts"),
+    argument("--features", metavar="COLUMN", nargs="+", help="numeric feature columns (default: all)"),
+    argument("--categories", metavar="COLUMN", nargs="+", default=[], help="categorical feature columns"),
+    argument("--pattern", help="how file names in a folder are built, such as '{identity}_c{camera}_{*}'"),
+    *(
+        argument(f"--{policy}", metavar="POLICY", default=default, help=f"{text} (default: {default})")
+        for policy, (default, text) in POLICIES.items()
+    ),
+)
+DATA = (argument("data", help=DATA_HELP), *HOW_TO_READ)
+OPTIONAL_DATA = (argument("--data", help=DATA_HELP), *HOW_TO_READ)
 
-def echo(text: object) -> None:
-    """Prints a line."""
-    print(text)  # noqa: T201
+
+def echo(*lines: object) -> None:
+    """Prints lines."""
+    for line in lines:
+        print(line)  # noqa: T201
 
 
 def echo_json(value: object) -> None:
@@ -66,14 +87,9 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | Non
         yield None
         return
     rich = require("rich.progress", extra="train")
-    columns = (
-        rich.TextColumn(label),
-        rich.BarColumn(),
-        rich.MofNCompleteColumn(),
-        rich.TimeRemainingColumn(),
-    )
+    bar = (rich.TextColumn(label), rich.BarColumn(), rich.MofNCompleteColumn(), rich.TimeRemainingColumn())
     console = require("rich.console", extra="train").Console(stderr=True)
-    with rich.Progress(*columns, console=console) as progress:
+    with rich.Progress(*bar, console=console) as progress:
         task = progress.add_task("", total=total)
         yield lambda done: progress.update(task, completed=done)
 
@@ -88,38 +104,9 @@ def chunk_size(total: int) -> int:
     return max(64, min(1024, total // 50))
 
 
-def data_arguments(parser: Any, name: str = "data") -> None:
-    """Adds the arguments that name data.
-
-    Args:
-        parser: The parser of the verb.
-        name: `"data"`, or `"--data"` where it is optional.
-    """
-    add = parser.add_argument
-    add(
-        name,
-        help="a folder with a subfolder for each identity, or with train.csv and test.csv; a .csv, .parquet "
-        "or .npz file; or a built-in data set: digits, shifted-digits, fashion-mnist",
-    )
-    add("--label", metavar="COLUMN", help="the table column that holds the identity")
-    add("--path-column", metavar="COLUMN", help="the table column that holds the paths of images")
-    add("--text-column", metavar="COLUMN", help="the table column that holds texts")
-    add(
-        "--features",
-        metavar="COLUMN",
-        nargs="+",
-        help="the table columns that hold numeric features (default: every numeric column)",
-    )
-    add(
-        "--categories",
-        metavar="COLUMN",
-        nargs="+",
-        default=[],
-        help="table columns to use as categorical features: texts, or numeric codes",
-    )
-    add("--pattern", help="how file names in a folder are built, such as '{identity}_c{camera}_{*}'")
-    for policy, (default, text) in POLICIES.items():
-        add(f"--{policy}", metavar="POLICY", default=default, help=f"{text} (default: {default})")
+def pick(settings: Any, *names: str) -> dict[str, Any]:
+    """Returns some of the parsed arguments by name, to be passed on as keywords."""
+    return {name: getattr(settings, name) for name in names}
 
 
 def options_of(settings: Any, *names: str) -> list[str]:
@@ -130,66 +117,43 @@ def options_of(settings: Any, *names: str) -> list[str]:
         names: The arguments, as attributes.
     """
     words = []
-    for name in names:
-        given = getattr(settings, name)
+    for name, given in pick(settings, *names).items():
         if given and given != POLICIES.get(name, ("",))[0]:
             words += [f"--{name.replace('_', '-')}", *([given] if isinstance(given, str) else given)]
     return words
 
 
 def data_command(settings: Any) -> str:
-    """Writes the data arguments of a command, for a command that repeats them.
-
-    Args:
-        settings: The parsed arguments.
-    """
+    """Writes the data arguments of a command, for a command that repeats them."""
     return shlex.join([settings.data, *options_of(settings, "label", *COLUMNS, "pattern", *POLICIES)])
 
 
-def load_data(settings: Any, show: Callable[[object], None] = echo, *, labelled: bool = True) -> Dataset:
+def load_data(settings: Any, *, labelled: bool = True, quiet: bool = False) -> Dataset:
     """Loads the data that the arguments name, and prints what was found.
 
     Args:
         settings: The parsed arguments.
-        show: Prints the report.
         labelled: Whether the items need identities.
+        quiet: Whether to print nothing.
     """
     from trine.data import load, load_unlabelled
 
-    names = column_names(settings)
-    if labelled:
-        names |= {"label": settings.label, "pattern": settings.pattern}
+    names = pick(settings, *COLUMNS, *(("label", "pattern") if labelled else ()))
     data, report = (load if labelled else load_unlabelled)(settings.data, **names, policy=policy(settings))
-    show(report)
+    if not quiet:
+        echo(report)
     return data
 
 
 def policy(settings: Any) -> LoadPolicy:
-    """Returns what to do with unusable items.
-
-    Args:
-        settings: The parsed arguments.
-    """
+    """Returns what to do with unusable items."""
     from trine.data import LoadPolicy
 
-    return LoadPolicy(**{name: getattr(settings, name) for name in POLICIES})
-
-
-def column_names(settings: Any) -> dict[str, Any]:
-    """Returns the named columns of a table, except that of the label.
-
-    Args:
-        settings: The parsed arguments.
-    """
-    return {name: getattr(settings, name) for name in COLUMNS}
+    return LoadPolicy(**pick(settings, *POLICIES))
 
 
 def is_labelled(settings: Any) -> bool:
-    """Whether the data has identities: an argument says where they are, or the data itself does.
-
-    Args:
-        settings: The parsed arguments.
-    """
+    """Whether the data has identities: an argument says where they are, or the data itself does."""
     from trine.data import has_identities
 
     return settings.label is not None or settings.pattern is not None or has_identities(settings.data)

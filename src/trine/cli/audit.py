@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import RUN, data_arguments, echo, load_data
-from trine.cli.parser import Verb
+from trine.cli.arguments import DATA, RUN, echo, load_data
+from trine.cli.parser import argument, verb
+
+PART = "all, train, validation, test, or auto for the test part of the run's own data (default: all)"
 
 
-def _arguments(parser: Any) -> None:
-    parser.add_argument("run", help=RUN)
-    data_arguments(parser)
-    add = parser.add_argument
-    add("--out", help="a .csv file to write the list to")
-    add("--page", help="an .html file to write, with images of the suspects")
-    add("--top", type=int, default=50, help="how many suspects to list (default: 50)")
-    add(
-        "--part",
-        default="all",
-        help="which items: all, train, validation, test, or auto for the test part of the run's own data "
-        "(default: all)",
-    )
+@verb(
+    RUN,
+    *DATA,
+    argument("--out", help="a .csv file to write the list to"),
+    argument("--page", help="an .html file to write, with images of the suspects"),
+    argument("--top", type=int, default=50, help="how many suspects to list (default: 50)"),
+    argument("--part", default="all", help=f"which items: {PART}"),
+)
+def audit(settings: Any) -> None:
+    """List the items whose labels are probably wrong.
 
-
-def _run(settings: Any) -> None:
+    trine audit runs/faces photos/ --out suspects.csv --page suspects.html
+    """
     from trine.pipelines import audit_run, check_output, open_trained_run, write_audit_page, write_suspects
 
     run = open_trained_run(settings.run)  # Report a missing model before reading the data.
@@ -39,11 +38,3 @@ def _run(settings: Any) -> None:
     if settings.page is not None:
         write_audit_page(report, out=settings.page)
         echo(f"{settings.page} shows them")
-
-
-AUDIT = Verb(
-    _run,
-    _arguments,
-    "List the items whose labels are probably wrong.",
-    "trine audit runs/faces photos/ --out suspects.csv --page suspects.html",
-)

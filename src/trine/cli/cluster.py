@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trine.cli.arguments import RUN, echo, echo_json, items
-from trine.cli.gallery_address import GALLERY, existing
-from trine.cli.parser import Verb
+from trine.cli.arguments import JSON, RUN, echo, echo_json, items, pick
+from trine.cli.gallery_address import GALLERY_ARGUMENT, existing
+from trine.cli.parser import argument, verb
 
 SHOWN = 20
 """The most clusters that are printed."""
 
 
-def _cluster_arguments(parser: Any) -> None:
-    add = parser.add_argument
-    add("run", help=RUN)
-    add("data", help="a folder of any layout, a table or an .npz file")
-    add("--threshold", type=float, help="the largest distance that links two items (default: the model's)")
-    add(
-        "--unreadable",
-        metavar="POLICY",
-        default="error",
-        help="images that cannot be read: error or skip (default: error)",
-    )
-    add("--out", help="a .csv file to write, with the columns item and cluster")
+OUT = argument("--out", help="a .csv file to write, with the columns item and cluster")
 
 
-def _cluster(settings: Any) -> None:
+@verb(
+    RUN,
+    argument("data", help="a folder of any layout, a table or an .npz file"),
+    argument(
+        "--threshold", type=float, help="the largest distance of a link (default: the model's threshold)"
+    ),
+    argument("--unreadable", metavar="POLICY", default="error", help="unreadable images: error or skip"),
+    OUT,
+)
+def cluster(settings: Any) -> None:
+    """Group items that belong together; the number of clusters need not be known.
+
+    trine cluster runs/faces unsorted/ --out clusters.csv
+    """
     from trine import load
     from trine.data import LoadPolicy, load_unlabelled
     from trine.pipelines import cluster_items, write_clusters
@@ -35,39 +37,39 @@ def _cluster(settings: Any) -> None:
     encoder = load(settings.run)
     data, report = load_unlabelled(settings.data, policy=LoadPolicy(unreadable=settings.unreadable))
     echo(report)
-    clusters = cluster_items(encoder, data, threshold=settings.threshold)
+    numbers = cluster_items(encoder, data, threshold=settings.threshold).tolist()
     members: dict[int, list[str]] = {}
-    for name, number in zip(data.names, clusters.tolist(), strict=True):
+    for name, number in zip(data.names, numbers, strict=True):
         members.setdefault(number, []).append(name)
     echo(f"{len(members):,} clusters")
     _list(dict(sorted(members.items())))
     if settings.out is not None:
-        write_clusters(data.names, clusters.tolist(), out=settings.out)
+        write_clusters(data.names, numbers, out=settings.out)
         echo(f"{settings.out} lists all of them")
 
 
-def _gallery_arguments(parser: Any) -> None:
-    add = parser.add_argument
-    add("gallery", help=GALLERY)
-    add("--threshold", type=float, help="the largest distance that links two items (default: the gallery's)")
-    add(
-        "--neighbours",
-        type=int,
-        default=32,
-        help="how many nearest neighbours a new item may be linked to (default: 32)",
-    )
-    add("--recluster", action="store_true", help="discard the existing clusters and start over")
-    add("--out", help="a .csv file to write, with the columns item and cluster")
-    add("--json", action="store_true", help="print JSON")
+@verb(
+    GALLERY_ARGUMENT,
+    argument(
+        "--threshold", type=float, help="the largest distance of a link (default: the gallery's threshold)"
+    ),
+    argument(
+        "--neighbours", type=int, default=32, help="how many neighbours a new item may link to (default: 32)"
+    ),
+    argument("--recluster", action="store_true", help="discard the existing clusters and start over"),
+    OUT,
+    JSON,
+)
+def clusters(settings: Any) -> None:
+    """Assign every item of a gallery to a cluster; existing clusters keep their numbers.
 
-
-def _of_gallery(settings: Any) -> None:
+    trine gallery clusters people --out clusters.csv
+    trine gallery clusters people --recluster --threshold 0.6
+    """
     from trine.pipelines import write_clusters
 
     with existing(settings.gallery) as gallery:
-        found = gallery.cluster(
-            threshold=settings.threshold, neighbours=settings.neighbours, recluster=settings.recluster
-        )
+        found = gallery.cluster(**pick(settings, "threshold", "neighbours", "recluster"))
     if settings.json:
         echo_json(found.to_json())
     else:
@@ -85,19 +87,3 @@ def _list(members: Mapping[int, Sequence[str]]) -> None:
         echo(f"{number:5}  {items(len(names)):>12}: {shown}")
     if len(members) > SHOWN:
         echo(f"       and {len(members) - SHOWN:,} more")
-
-
-CLUSTER = Verb(
-    _cluster,
-    _cluster_arguments,
-    "Group items that belong together; the number of clusters need not be known.",
-    "trine cluster runs/faces unsorted/ --out clusters.csv",
-)
-
-GALLERY_CLUSTERS = Verb(
-    _of_gallery,
-    _gallery_arguments,
-    "Assign every item of a gallery to a cluster; existing clusters keep their numbers.",
-    "trine gallery clusters people --out clusters.csv\n"
-    "trine gallery clusters people --recluster --threshold 0.6",
-)

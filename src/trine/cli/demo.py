@@ -5,26 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from trine.cli.arguments import echo
-from trine.cli.parser import Verb
+from trine.cli.parser import argument, verb
 
 
-def _arguments(parser: Any) -> None:
-    parser.add_argument(
-        "--out",
-        default="runs/demo",
-        help="the run folder; if it exists, a number is appended (default: runs/demo)",
-    )
+@verb(argument("--out", default="runs/demo", help="the run folder, numbered if taken (default: runs/demo)"))
+def demo(settings: Any) -> None:
+    """Run an end-to-end example on handwritten digits: train, evaluate, enrol, identify, verify.
 
-
-def _run(settings: Any) -> None:
+    trine demo
+    """
     from trine.demo import demo
 
     demo(settings.out, echo=echo)
-
-
-DEMO = Verb(
-    _run,
-    _arguments,
-    "Run an end-to-end example on handwritten digits: train, evaluate, enrol, identify, verify.",
-    "trine demo",
-)

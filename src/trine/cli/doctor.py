@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from trine.cli.arguments import echo
-from trine.cli.parser import Verb
+from trine.cli.parser import argument, verb
 
 
-def _arguments(parser: Any) -> None:
-    parser.add_argument("run", help="the run folder")
+@verb(argument("run", help="the run folder"))
+def doctor(settings: Any) -> None:
+    """Diagnose a training run, finished or still running, and plot its curves.
 
-
-def _run(settings: Any) -> None:
+    trine doctor runs/faces
+    """
     from trine.pipelines import examine
 
     found = examine(settings.run)
     echo(f"{found}\n\n{found.folder} holds the training curves: doctor.png")
-
-
-DOCTOR = Verb(
-    _run,
-    _arguments,
-    "Diagnose a training run, finished or still running, and plot its curves.",
-    "trine doctor runs/faces",
-)

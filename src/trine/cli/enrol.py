@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import (
+    COLUMNS,
+    DATA,
     RUN,
     chunk_size,
-    column_names,
-    data_arguments,
     echo,
     items,
     load_data,
+    pick,
     policy,
     progress_bar,
 )
 from trine.cli.gallery_address import DTYPE, GALLERY, address_of, model_folder
-from trine.cli.parser import Verb
+from trine.cli.parser import argument, verb
 from trine.cli.where import value_of
 from trine.errors import InputError, SettingError
 
@@ -27,23 +28,24 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, dict[str, Any]]
 
-
-def _arguments(parser: Any) -> None:
-    add = parser.add_argument
-    add("run", help=RUN)
-    data_arguments(parser)
-    add("--gallery", required=True, help=f"{GALLERY}; created if it is missing")
-    add("--identity", help="assign all items to this identity; the data may then be a single image")
-    add(
-        "--metadata",
-        nargs="+",
-        default=[],
-        help="what to store with items: a table with a column 'item', or KEY=VALUE for all of them",
-    )
-    add("--dtype", help=DTYPE)
+METADATA = "what to store with items: a table with a column 'item', or KEY=VALUE for all of them"
 
 
-def _enrol(settings: Any) -> None:
+@verb(
+    RUN,
+    *DATA,
+    argument("--gallery", required=True, help=f"{GALLERY}; created if it is missing"),
+    argument("--identity", help="assign all items to this identity; the data may then be a single image"),
+    argument("--metadata", nargs="+", default=[], help=METADATA),
+    DTYPE,
+)
+def enrol(settings: Any) -> None:
+    """Add labelled items to a gallery.
+
+    trine enrol runs/faces known/ --gallery people
+    trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people
+    trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small
+    """
     from trine import Gallery, load
     from trine.data import source_kind
 
@@ -75,7 +77,7 @@ def _of_one_identity(settings: Any) -> Dataset:
     for option, given in (("--label", settings.label), ("--pattern", settings.pattern)):
         if given is not None:
             raise SettingError(f"--identity assigns all items to one identity: leave {option} out")
-    data, report = load_unlabelled(settings.data, **column_names(settings), policy=policy(settings))
+    data, report = load_unlabelled(settings.data, **pick(settings, *COLUMNS), policy=policy(settings))
     if len(data) > 1:
         echo(report)
     identity = check_name(settings.identity, "identity")
@@ -112,13 +114,3 @@ def _value(word: str, text: str) -> Any:
         return value_of(text)
     except ValueError:
         raise InputError(f"--metadata {word!r} has unbalanced quotes: write KEY=VALUE") from None
-
-
-ENROL = Verb(
-    _enrol,
-    _arguments,
-    "Add labelled items to a gallery.",
-    "trine enrol runs/faces known/ --gallery people\n"
-    "trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people\n"
-    "trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small",
-)

@@ -4,62 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import RUN, data_arguments, echo, is_labelled, load_data
-from trine.cli.parser import Verb
+from trine.cli.arguments import DATA, echo, is_labelled, load_data, pick
+from trine.cli.parser import argument, verb
 from trine.errors import SettingError
 
 if TYPE_CHECKING:
     from trine.pipelines import TrainedRun
 
-
-def _arguments(parser: Any) -> None:
-    parser.add_argument("runs", metavar="run", nargs="+", help=f"{RUN}; several are compared")
-    data_arguments(parser)
-    add = parser.add_argument
-    add(
-        "--part",
-        default="auto",
-        help="which items: all, train, validation, test, or auto for the test part of the run's own data "
-        "and all of any other (default: auto)",
-    )
-    add(
-        "--far",
-        type=float,
-        default=0.01,
-        help="an additional false-accept rate to report (default: 0.01)",
-    )
-    add("--out", help="the folder for metrics.json and report.html")
-    add(
-        "--pairs",
-        help="a list of pairs to evaluate as well: a .csv file with the columns a, b, same and fold, or a "
-        "pairs.txt in the format of LFW",
-    )
-    add(
-        "--triplets",
-        help="a table of triplet judgements to evaluate: anchor, positive and negative",
-    )
-    add(
-        "--calibrate",
-        action="store_true",
-        help="choose the threshold for --far on these items, and save it in the model",
-    )
-    add(
-        "--provisional",
-        action="store_true",
-        help="calibrate even if there are too few items to guarantee the rate",
-    )
-    add(
-        "--probability",
-        help="with --calibrate: also fit a curve from distance to probability: isotonic or platt",
-    )
-    add(
-        "--prior",
-        type=float,
-        help="the share of genuine pairs this probability assumes (default: the share in the data)",
-    )
+PART = "all, train, validation, test, or auto for the unseen part of the run's own data (default: auto)"
 
 
-def _run(settings: Any) -> None:
+@verb(
+    argument("runs", metavar="run", nargs="+", help="a run or model folder; several are compared"),
+    *DATA,
+    argument("--part", default="auto", help=f"which items: {PART}"),
+    argument("--far", type=float, default=0.01, help="another false-accept rate to report (default: 0.01)"),
+    argument("--out", help="the folder for metrics.json and report.html"),
+    argument("--pairs", help="pairs to evaluate as well: a .csv of a, b, same, fold, or LFW's pairs.txt"),
+    argument("--triplets", help="a table of triplet judgements to evaluate: anchor, positive and negative"),
+    argument("--calibrate", action="store_true", help="save the threshold for --far in the model"),
+    argument("--provisional", action="store_true", help="calibrate even if the items are too few"),
+    argument("--probability", help="with --calibrate: also fit probabilities, by isotonic or platt"),
+    argument("--prior", type=float, help="the share of genuine pairs it assumes (default: as in the data)"),
+)
+def evaluate(settings: Any) -> None:
+    """Evaluate a trained encoder: on the unseen part of its own data, or on other data.
+
+    trine evaluate runs/faces photos/ --far 0.001
+    trine evaluate runs/faces others/ --far 0.001 --calibrate
+    trine evaluate runs/faces lfw/ --pairs pairs.txt
+    trine evaluate runs/faces runs/harder photos/
+    trine evaluate runs/shoes shoes/ --triplets judged.csv
+    """
     from trine.pipelines import open_trained_run
 
     runs = [open_trained_run(run) for run in settings.runs]  # Report a missing model before reading the data.
@@ -78,10 +54,7 @@ def _compare(settings: Any, runs: list[TrainedRun]) -> None:
         raise SettingError("--calibrate saves a threshold in one model: name a single run")
     if settings.triplets is not None:
         raise SettingError("--triplets evaluates one run: name a single run")
-    data = load_data(settings)
-    report = compare_runs(
-        runs, data, part=settings.part, far=settings.far, out=settings.out, pairs=settings.pairs
-    )
+    report = compare_runs(runs, load_data(settings), **pick(settings, "part", "far", "out", "pairs"))
     echo(f"{report}\n\n{report.folder} holds metrics.json and report.html")
 
 
@@ -104,30 +77,12 @@ def _evaluate(settings: Any, run: TrainedRun) -> None:
     from trine.data import read_triplets
     from trine.pipelines import evaluate_run
 
-    triplets = None if settings.triplets is None else read_triplets(settings.triplets)
     report = evaluate_run(
         run,
         load_data(settings),
-        part=settings.part,
-        far=settings.far,
-        out=settings.out,
         store_threshold=settings.calibrate,
         support="provisional" if settings.provisional else "required",
-        probability=settings.probability,
-        prior=settings.prior,
-        pairs=settings.pairs,
-        triplets=triplets,
+        triplets=None if settings.triplets is None else read_triplets(settings.triplets),
+        **pick(settings, "part", "far", "out", "probability", "prior", "pairs"),
     )
     echo(f"{report}\n\n{report.folder} holds metrics.json, report.html and picture.png")
-
-
-EVALUATE = Verb(
-    _run,
-    _arguments,
-    "Evaluate a trained encoder: on the unseen part of its own data, or on other data.",
-    "trine evaluate runs/faces photos/ --far 0.001\n"
-    "trine evaluate runs/faces others/ --far 0.001 --calibrate\n"
-    "trine evaluate runs/faces lfw/ --pairs pairs.txt\n"
-    "trine evaluate runs/faces runs/harder photos/\n"
-    "trine evaluate runs/shoes shoes/ --triplets judged.csv",
-)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from trine.cli.parser import argument
 from trine.errors import GalleryError, ModelError
 
 if TYPE_CHECKING:
     from trine.gallery import Gallery
 
 GALLERY = "the gallery (a name, a file, or postgresql://...)"
-DTYPE = "how a new gallery stores numbers: float32, float16 or int8"
+GALLERY_ARGUMENT = argument("gallery", help=GALLERY)
+DTYPE = argument("--dtype", help="how a new gallery stores numbers: float32, float16 or int8")
+THRESHOLD = argument("--threshold", type=float, help="the largest distance that counts as the same identity")
+ENCODER = argument(
+    "--encoder", metavar="RUN", help="the folder of its encoder (default: as the gallery names it)"
+)
 
 
 def address_of(name: str) -> str:
@@ -23,30 +29,6 @@ def address_of(name: str) -> str:
         ['people.db', 'people.db', 'postgresql://host/people']
     """
     return name if name.endswith(".db") or "://" in name else f"{name}.db"
-
-
-def gallery_argument(parser: Any) -> None:
-    """Adds the gallery as the first argument."""
-    parser.add_argument("gallery", help=GALLERY)
-
-
-def threshold_argument(parser: Any) -> None:
-    """Adds `--threshold`."""
-    parser.add_argument(
-        "--threshold", type=float, help="the largest distance that counts as the same identity"
-    )
-
-
-def json_argument(parser: Any) -> None:
-    """Adds `--json`."""
-    parser.add_argument("--json", action="store_true", help="print JSON, one line for each answer")
-
-
-def encoder_argument(parser: Any) -> None:
-    """Adds `--encoder`, for a gallery whose encoder was moved."""
-    parser.add_argument(
-        "--encoder", metavar="RUN", help="the run or model folder of the encoder (default: as in the gallery)"
-    )
 
 
 def existing(name: str) -> Gallery:

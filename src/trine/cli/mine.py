@@ -2,98 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from argparse import ArgumentTypeError
+from typing import Any
 
-from trine.cli.arguments import RUN, data_arguments, data_command, echo, load_data
-from trine.cli.parser import Verb
-from trine.errors import SettingError
+from trine.cli.arguments import DATA, RUN, data_command, echo, load_data, pick
+from trine.cli.parser import argument, verb
 
-if TYPE_CHECKING:
+PART = "all, train, validation, test, or auto for the items the run was trained on (default: auto)"
+
+
+def _number_or_all(text: str) -> int | None:
+    if text != "all" and not text.isdecimal():
+        raise ArgumentTypeError(f"expected a number or all, given {text!r}")
+    return None if text == "all" else int(text)
+
+
+LIMITS = (
+    argument("--skip", type=int, default=0, help="skip this many nearest negatives (default: 0)"),
+    argument("--among", type=int, default=100, help="how many to consider after those (default: 100)"),
+    argument("--absolute-margin", type=float, help="how much farther than the positive a negative must be"),
+    argument("--relative-margin", type=float, help="the same, as a share of the positive's distance"),
+    argument("--min-distance", type=float, help="the smallest distance of a negative"),
+    argument("--max-distance", type=float, help="the largest distance of a negative"),
+    argument(
+        "--choose", default="nearest", help="which of those left to take: nearest (the default) or random"
+    ),
+)
+RULE = ("rule", "positives", "negatives", "skip", "among", "absolute_margin", "relative_margin")
+
+
+@verb(
+    RUN,
+    *DATA,
+    argument("--out", required=True, help="the .parquet or .csv file to write"),
+    argument("--part", default="auto", help=f"which items: {PART}"),
+    argument("--rule", default="semihard", help="semihard (the nearest beyond the positive) or hard"),
+    argument("--positives", type=_number_or_all, default=1, help="per anchor: a number, or all (default: 1)"),
+    argument("--negatives", type=int, default=1, help="negatives for each positive (default: 1)"),
+    *LIMITS,
+    argument("--seed", type=int, default=0, help="the random seed (default: 0)"),
+)
+def mine(settings: Any) -> None:
+    """Write hard triplets of labelled data to a table to train on.
+
+    trine mine runs/faces photos/ --out triplets.parquet
+    trine mine runs/faces photos/ --out triplets.csv --rule hard --skip 3 --relative-margin 0.05
+    trine train photos/ --triplets triplets.parquet --out runs/harder
+    """
     from trine.mining import OfflineMining
-
-
-def _arguments(parser: Any) -> None:
-    parser.add_argument("run", help=RUN)
-    data_arguments(parser)
-    add = parser.add_argument
-    add("--out", required=True, help="the .parquet or .csv file to write")
-    add(
-        "--part",
-        default="auto",
-        help="which items: all, train, validation, test, or auto for the items the run was trained on "
-        "(default: auto)",
-    )
-    add(
-        "--rule",
-        default="semihard",
-        help="hard takes the nearest negatives, semihard the nearest beyond the positive (default: semihard)",
-    )
-    add("--positives", default="1", help="positives for each anchor: a number, or all (default: 1)")
-    add("--negatives", type=int, default=1, help="negatives for each positive (default: 1)")
-    add(
-        "--skip",
-        type=int,
-        default=0,
-        help="how many of the nearest negatives to skip, since they may be mislabelled (default: 0)",
-    )
-    add("--among", type=int, default=100, help="how many negatives to consider after those (default: 100)")
-    add(
-        "--absolute-margin",
-        type=float,
-        help="accept a negative only if it is farther than the positive by at least this distance",
-    )
-    add(
-        "--relative-margin",
-        type=float,
-        help="accept a negative only if it is farther than the positive by at least this share of the "
-        "positive's distance",
-    )
-    add("--min-distance", type=float, help="the smallest distance of a negative")
-    add("--max-distance", type=float, help="the largest distance of a negative")
-    add(
-        "--choose",
-        default="nearest",
-        help="which of the accepted negatives to take: nearest or random (default: nearest)",
-    )
-    add("--seed", type=int, default=0, help="the random seed (default: 0)")
-
-
-def _run(settings: Any) -> None:
     from trine.pipelines import mine_run, open_trained_run
 
     run = open_trained_run(settings.run)  # Report a missing model before reading the data.
-    how = _mining(settings)
+    how = OfflineMining(**pick(settings, *RULE, "min_distance", "max_distance", "choose", "seed"))
     report = mine_run(run, load_data(settings), out=settings.out, how=how, part=settings.part)
     data = data_command(settings)
     echo(f"{report}\ntrain on them with: trine train {data} --triplets {settings.out} --out RUN")
-
-
-def _mining(settings: Any) -> OfflineMining:
-    from trine.mining import OfflineMining
-
-    positives = settings.positives
-    if positives != "all" and not positives.isdecimal():
-        raise SettingError(f"--positives must be a number or all, given {positives!r}")
-    return OfflineMining(
-        rule=settings.rule,
-        positives=None if positives == "all" else int(positives),
-        negatives=settings.negatives,
-        skip=settings.skip,
-        among=settings.among,
-        absolute_margin=settings.absolute_margin,
-        relative_margin=settings.relative_margin,
-        min_distance=settings.min_distance,
-        max_distance=settings.max_distance,
-        choose=settings.choose,
-        seed=settings.seed,
-    )
-
-
-MINE = Verb(
-    _run,
-    _arguments,
-    "Write hard triplets of labelled data to a table to train on.",
-    "trine mine runs/faces photos/ --out triplets.parquet\n"
-    "trine mine runs/faces photos/ --out triplets.csv --rule hard --skip 3 --relative-margin 0.05\n"
-    "trine train photos/ --triplets triplets.parquet --out runs/harder",
-)

@@ -1,17 +1,25 @@
-"""How a command line is read: a table of verbs, each with its options, and one sentence for a mistake.
+"""How a command line is read: verbs with their arguments, and one sentence for a mistake.
 
-Only the parser of the verb that was asked for is built. It is argparse's own, with argparse's messages. All
-that changes: a mistake is a `SettingError`, and an unknown verb or option names the nearest known one.
+A verb is a function under the decorator `verb`: the first paragraph of its docstring is its help, the rest
+its examples. Only the parser of the verb asked for is built, by argparse and with argparse's messages. All that
+changes is that a mistake is a `SettingError`, and that an unknown verb or option names the nearest one.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from trine.errors import SettingError, nearest
+
+Argument = Callable[[argparse.ArgumentParser], object]
+"""Adds itself to a parser."""
+
+Run = Callable[[Any], int | None]
+"""Runs a verb with its parsed arguments; returns the exit code, or None for 0."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +27,18 @@ class Verb:
     """One verb of the command line.
 
     Attributes:
-        run: Runs it with the parsed arguments; returns the exit code, or None for 0.
-        arguments: Adds its arguments to a parser.
+        name: Its name.
         help: One sentence.
         example: Lines that show how it is called.
+        run: Runs it.
+        arguments: Its arguments.
     """
 
-    run: Callable[[Any], int | None]
-    arguments: Callable[[Any], None]
+    name: str
     help: str
     example: str
+    run: Run
+    arguments: tuple[Argument, ...]
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,31 @@ class Group:
     """Several verbs under one word, as in `trine gallery stats`.
 
     Attributes:
+        name: The word.
         help: One sentence.
         example: Lines that show how they are called.
         verbs: The verbs by name.
     """
 
+    name: str
     help: str
     example: str
     verbs: Mapping[str, Verb | Group]
+
+
+def argument(*names: str, **options: Any) -> Argument:
+    """Declares an argument; takes what `argparse.ArgumentParser.add_argument` takes."""
+    return lambda parser: parser.add_argument(*names, **options)
+
+
+def verb(*arguments: Argument) -> Callable[[Run], Verb]:
+    """Makes a verb of a function; a name that is a word of Python ends with an underscore."""
+
+    def made(run: Run) -> Verb:
+        text, _, example = inspect.cleandoc(run.__doc__ or "").partition("\n\n")
+        return Verb(run.__name__.rstrip("_"), " ".join(text.split()), example, run, arguments)
+
+    return made
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,11 +78,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, node: Verb | Group) -> None:
         self.options: list[str] = []
-        examples = "\n".join(f"  {line}" for line in node.example.splitlines())
         super().__init__(
             prog=prog,
             description=node.help,
-            epilog=f"examples:\n{examples}",
+            epilog=f"examples:\n{node.example}".replace("\n", "\n  "),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -98,7 +124,8 @@ def parse(words: Sequence[str], node: Verb | Group, *, prog: str, version: str =
     """
     parser = Parser(prog, node)
     if isinstance(node, Verb):
-        node.arguments(parser)
+        for add in node.arguments:
+            add(parser)
         settings, run = parser.parse_all(words), node.run
         return lambda: run(settings) or 0
     word = words[0] if words else "--help"

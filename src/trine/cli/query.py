@@ -5,15 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import echo, echo_json
-from trine.cli.gallery_address import (
-    GALLERY,
-    encoder_argument,
-    json_argument,
-    opened,
-    threshold_argument,
-)
-from trine.cli.parser import Verb
+from trine.cli.arguments import JSON, echo, echo_json, pick
+from trine.cli.gallery_address import ENCODER, GALLERY, THRESHOLD, opened
+from trine.cli.parser import argument, verb
 from trine.cli.where import HELP, conditions
 from trine.errors import SettingError
 
@@ -24,11 +18,11 @@ if TYPE_CHECKING:
 AT_ONCE = 256
 """How many probes are read, embedded and answered together."""
 
-
-def hits_arguments(parser: Any) -> None:
-    """Adds how many items to find, and on what conditions."""
-    parser.add_argument("-k", type=int, default=10, help="how many items to find (default: 10)")
-    parser.add_argument("--where", action="append", default=[], metavar="CONDITION", help=HELP)
+HITS = (
+    argument("-k", type=int, default=10, help="how many items to find (default: 10)"),
+    argument("--where", action="append", default=[], metavar="CONDITION", help=HELP),
+)
+SCORING = "by an identity's nearest item (best, the default), the mean of its nearest, or its centroid"
 
 
 def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
@@ -48,20 +42,23 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
     return data
 
 
-def _verify_arguments(parser: Any) -> None:
-    parser.add_argument(
-        "pictures",
-        nargs="+",
-        help="a run folder and two images; with --gallery two images, or one with --identity",
-    )
-    parser.add_argument("--gallery", help=f"{GALLERY} whose encoder decides")
-    parser.add_argument("--identity", help="the identity that the image claims to show")
-    encoder_argument(parser)
-    threshold_argument(parser)
-    json_argument(parser)
+@verb(
+    argument(
+        "pictures", nargs="+", help="a run folder and two images; with --gallery two, or one with --identity"
+    ),
+    argument("--gallery", help=f"{GALLERY} whose encoder decides"),
+    argument("--identity", help="the identity that the image claims to show"),
+    ENCODER,
+    THRESHOLD,
+    JSON,
+)
+def verify(settings: Any) -> None:
+    """Are these two of the same identity, or is this the identity it claims to be?
 
-
-def _verify(settings: Any) -> None:
+    trine verify runs/faces a.jpg b.jpg
+    trine verify a.jpg b.jpg --gallery people
+    trine verify photo.jpg --identity ann --gallery people
+    """
     found = _by_encoder(settings) if settings.gallery is None else _by_gallery(settings)
     if settings.json:
         echo_json(found.to_json())
@@ -96,36 +93,31 @@ def _by_gallery(settings: Any) -> Verification:
         return gallery.verify(a, b, identity=settings.identity, threshold=settings.threshold)
 
 
-def _identify_arguments(parser: Any) -> None:
-    add = parser.add_argument
-    add("pictures", nargs="+", help="images or texts, or a folder, a table or an .npz file")
-    add("--gallery", required=True, help=f"{GALLERY} of known identities")
-    encoder_argument(parser)
-    threshold_argument(parser)
-    add(
-        "--scoring",
-        default="best",
-        help="how an identity is scored: by its nearest item (best), the mean distance of its nearest items "
-        "(mean), or the mean of its embeddings (centroid) (default: best)",
-    )
-    add("--top", type=int, default=3, help="how many nearest items the mean is taken over (default: 3)")
-    add("--quality", help="the metadata key of an item's weight from 0 to 1")
-    add("--candidates", type=int, help="how many of the nearest identities to list")
-    json_argument(parser)
+@verb(
+    argument("pictures", nargs="+", help="images or texts, or a folder, a table or an .npz file"),
+    argument("--gallery", required=True, help=f"{GALLERY} of known identities"),
+    ENCODER,
+    THRESHOLD,
+    argument("--scoring", default="best", help=SCORING),
+    argument("--top", type=int, default=3, help="how many nearest items the mean is taken over (default: 3)"),
+    argument("--quality", help="the metadata key of an item's weight from 0 to 1"),
+    argument("--candidates", type=int, help="how many of the nearest identities to list"),
+    JSON,
+)
+def identify(settings: Any) -> None:
+    """Which identity is this, if any?
 
-
-def _identify(settings: Any) -> None:
+    trine identify photo.jpg --gallery people
+    trine identify unknown/ --gallery people --scoring mean --top 3 --json
+    """
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes(settings.pictures, gallery)
         for start in range(0, len(probes), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(probes)))
             answers = gallery.identify_many(
                 probes.items.subset(places),
-                threshold=settings.threshold,
-                scoring=settings.scoring,
-                top=settings.top,
-                quality=settings.quality,
                 candidates=3 if settings.candidates is None else settings.candidates,
+                **pick(settings, "threshold", "scoring", "top", "quality"),
             )
             for place, answer in zip(places, answers, strict=True):
                 _echo_identification(probes.names[place], answer, settings)
@@ -142,28 +134,29 @@ def _echo_identification(name: str, answer: Identification, settings: Any) -> No
             echo(f"{rank:3}. {candidate.score:.3f}  {candidate.identity}{item}")
 
 
-def _search_arguments(parser: Any) -> None:
-    add = parser.add_argument
-    add("picture", help="what to search for: an image, a text, or a folder, a table or an .npz file")
-    add("--gallery", required=True, help=f"{GALLERY} to search")
-    encoder_argument(parser)
-    hits_arguments(parser)
-    add("--exclude", nargs="+", action="extend", default=[], help="items to leave out")
-    add("--offset", type=int, default=0, help="how many of the nearest items to skip")
-    json_argument(parser)
+@verb(
+    argument("picture", help="what to search for: an image, a text, or a folder, a table or an .npz file"),
+    argument("--gallery", required=True, help=f"{GALLERY} to search"),
+    ENCODER,
+    *HITS,
+    argument("--exclude", nargs="+", action="extend", default=[], help="items to leave out"),
+    argument("--offset", type=int, default=0, help="how many of the nearest items to skip (default: 0)"),
+    JSON,
+)
+def search(settings: Any) -> None:
+    """Which items of a gallery are most like this one?
 
-
-def _search(settings: Any) -> None:
+    trine search photo.jpg --gallery people -k 10
+    trine search 'where is my card?' --gallery questions
+    trine search shoe.jpg --gallery shop --where price=10..20 --where colour=red,blue
+    trine search photo.jpg --gallery people -k 10 --offset 10 --exclude ann/1.jpg
+    """
     where = conditions(settings.where)
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes([settings.picture], gallery)
         for place, name in enumerate(probes.names):
             hits = gallery.search(
-                probes.items[place],
-                k=settings.k,
-                where=where,
-                exclude=settings.exclude,
-                offset=settings.offset,
+                probes.items[place], where=where, **pick(settings, "k", "exclude", "offset")
             )
             if settings.json:
                 echo_json({"probe": name, "hits": [as_json(hit) for hit in hits]})
@@ -190,31 +183,3 @@ def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
     for rank, hit in enumerate(hits, first):
         about = "".join(f"  {key}={value}" for key, value in hit.metadata.items())
         echo(f"{rank:3}. {hit.score:.3f}  {hit.identity}  {hit.item}{about}")
-
-
-QUERY_VERBS = {
-    "verify": Verb(
-        _verify,
-        _verify_arguments,
-        "Are these two of the same identity, or is this the identity it claims to be?",
-        "trine verify runs/faces a.jpg b.jpg\n"
-        "trine verify a.jpg b.jpg --gallery people\n"
-        "trine verify photo.jpg --identity ann --gallery people",
-    ),
-    "identify": Verb(
-        _identify,
-        _identify_arguments,
-        "Which identity is this, if any?",
-        "trine identify photo.jpg --gallery people\n"
-        "trine identify unknown/ --gallery people --scoring mean --top 3 --json",
-    ),
-    "search": Verb(
-        _search,
-        _search_arguments,
-        "Which items of a gallery are most like this one?",
-        "trine search photo.jpg --gallery people -k 10\n"
-        "trine search 'where is my card?' --gallery questions\n"
-        "trine search shoe.jpg --gallery shop --where price=10..20 --where colour=red,blue\n"
-        "trine search photo.jpg --gallery people -k 10 --offset 10 --exclude ann/1.jpg",
-    ),
-}

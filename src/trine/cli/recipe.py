@@ -7,20 +7,12 @@ from textwrap import indent
 from typing import Any
 
 from trine.cli.arguments import echo
-from trine.cli.parser import Verb
+from trine.cli.parser import argument, verb
 from trine.errors import SettingError
 
-
-def set_argument(parser: Any) -> None:
-    """Adds `--set`."""
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="recipe settings to override",
-    )
+SET = argument(
+    "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="settings to override"
+)
 
 
 def overrides_of(pairs: Sequence[str]) -> dict[str, str]:
@@ -39,40 +31,31 @@ def overrides_of(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise SettingError(
-                f"invalid --set {pair!r}: expected KEY=VALUE, such as --set training.epochs=20"
-            )
+            raise SettingError(f"invalid --set {pair!r}: expected KEY=VALUE, such as training.epochs=20")
         overrides[key] = value
     return overrides
 
 
-def _arguments(parser: Any) -> None:
-    parser.add_argument(
-        "name", nargs="?", default="default", help="the name of a recipe, or a YAML file (default: default)"
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="describe each packaged recipe and the results to expect"
-    )
-    set_argument(parser)
+@verb(
+    argument("name", nargs="?", default="default", help="a recipe's name, or a YAML file (default: default)"),
+    argument("--list", action="store_true", help="describe each packaged recipe and the results to expect"),
+    SET,
+)
+def recipe(settings: Any) -> None:
+    """Print every setting of a recipe as YAML, to edit and pass to trine train.
 
-
-def _run(settings: Any) -> None:
+    trine recipe --list
+    trine recipe > mine.yaml
+    trine recipe facenet --set training.epochs=20
+    """
     from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
 
     if settings.list:
         echo("\n\n".join(f"{name}\n{indent(str(about_recipe(name)), '  ')}" for name in recipe_names()))
         return
-    recipe = load_recipe(settings.name, overrides=overrides_of(settings.set))
+    chosen = load_recipe(settings.name, overrides=overrides_of(settings.set))
     about = about_recipe(settings.name)
     echo(f"# packaged recipes: {', '.join(recipe_names())}")
     if about is not None and not settings.set:  # Its results are not those of other settings.
         echo(indent(str(about), "# "))
-    echo(recipe_text(recipe).rstrip())
-
-
-RECIPE = Verb(
-    _run,
-    _arguments,
-    "Print every setting of a recipe as YAML, to edit and pass to trine train.",
-    "trine recipe --list\ntrine recipe > mine.yaml\ntrine recipe facenet --set training.epochs=20",
-)
+    echo(recipe_text(chosen).rstrip())

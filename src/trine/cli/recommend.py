@@ -4,44 +4,40 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import echo, echo_json
-from trine.cli.gallery_address import GALLERY, existing, json_argument
-from trine.cli.parser import Verb
-from trine.cli.query import as_json, hits_arguments, list_hits
+from trine.cli.arguments import JSON, echo, echo_json, pick
+from trine.cli.gallery_address import GALLERY, existing
+from trine.cli.parser import argument, verb
+from trine.cli.query import HITS, as_json, list_hits
 from trine.cli.where import conditions
 from trine.errors import SettingError
 
 if TYPE_CHECKING:
     from trine.encoders import Recommendation
 
-
-def _arguments(parser: Any) -> None:
-    add = parser.add_argument
-    add("run", nargs="?", help="the folder of a run on interactions (instead of --gallery)")
-    add("--user", help="with a run: the user to recommend items to")
-    add("--item", help="with a run: the item to find similar items for")
-    add("--seen", action="store_true", help="with a run: include items the user has interacted with")
-    for name, text in (("--like", "similar to"), ("--unlike", "dissimilar to")):
-        add(
-            name,
-            nargs="+",
-            action="extend",
-            metavar="ITEM",
-            default=[],
-            help=f"with a gallery: find items {text} these",
-        )
-    add("--gallery", help=f"{GALLERY} to search")
-    hits_arguments(parser)
-    add(
-        "--diversity",
-        type=float,
-        default=0.0,
-        help="with a gallery: how much the items found are to differ from each other, 0 to 1 (default: 0)",
-    )
-    json_argument(parser)
+ITEMS: dict[str, Any] = {"nargs": "+", "action": "extend", "metavar": "ITEM", "default": []}
 
 
-def _run(settings: Any) -> None:
+@verb(
+    argument("run", nargs="?", help="the folder of a run on interactions (instead of --gallery)"),
+    argument("--user", help="with a run: the user to recommend items to"),
+    argument("--item", help="with a run: the item to find similar items for"),
+    argument("--seen", action="store_true", help="with a run: include items the user has interacted with"),
+    argument("--like", **ITEMS, help="with a gallery: find items similar to these"),
+    argument("--unlike", **ITEMS, help="with a gallery: find items dissimilar to these"),
+    argument("--gallery", help=f"{GALLERY} to search"),
+    *HITS,
+    argument(
+        "--diversity", type=float, default=0.0, help="with a gallery: variety, from 0 to 1 (default: 0)"
+    ),
+    JSON,
+)
+def recommend(settings: Any) -> None:
+    """Recommend items: for a user, like an item, or like some items and unlike others.
+
+    trine recommend runs/films --user 17 -k 20
+    trine recommend runs/films --item 318
+    trine recommend --like a.jpg b.jpg --unlike c.jpg --diversity 0.3 --gallery shop
+    """
     if (settings.run is None) == (settings.gallery is None):
         raise SettingError(
             "recommend takes either the folder of a run on interactions, with --user or --item, or --gallery "
@@ -84,13 +80,7 @@ def _from_gallery(settings: Any) -> None:
         raise SettingError("recommend from a gallery needs at least one item: name it with --like")
     where = conditions(settings.where)
     with existing(settings.gallery) as gallery:
-        hits = gallery.recommend(
-            settings.like,
-            unlike=settings.unlike,
-            k=settings.k,
-            diversity=settings.diversity,
-            where=where,
-        )
+        hits = gallery.recommend(settings.like, where=where, **pick(settings, "unlike", "k", "diversity"))
     if settings.json:
         echo_json({"like": settings.like, "unlike": settings.unlike, "hits": [as_json(hit) for hit in hits]})
     else:
@@ -105,13 +95,3 @@ def _refuse(settings: Any, names: tuple[str, ...], *, needs: str) -> None:
 
 def _named(found: Recommendation) -> str:
     return f"{found.title}  ({found.item})" if found.title else found.item
-
-
-RECOMMEND = Verb(
-    _run,
-    _arguments,
-    "Recommend items: for a user, like an item, or like some items and unlike others.",
-    "trine recommend runs/films --user 17 -k 20\n"
-    "trine recommend runs/films --item 318\n"
-    "trine recommend --like a.jpg b.jpg --unlike c.jpg --diversity 0.3 --gallery shop",
-)

@@ -6,17 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import (
-    COLUMNS,
-    data_arguments,
-    data_command,
-    echo,
-    is_labelled,
-    load_data,
-    options_of,
-)
-from trine.cli.parser import Verb
-from trine.cli.recipe import overrides_of, set_argument
+from trine.cli.arguments import COLUMNS, DATA, data_command, echo, is_labelled, load_data, options_of, pick
+from trine.cli.parser import argument, verb
+from trine.cli.recipe import SET, overrides_of
 from trine.errors import SettingError
 
 if TYPE_CHECKING:
@@ -29,36 +21,29 @@ LABELLED = ("label", *COLUMNS, "pattern", "triplets", "pairs")
 """The arguments for every other recipe."""
 
 
-def _arguments(parser: Any) -> None:
-    data_arguments(parser)
-    add = parser.add_argument
-    add("--out", required=True, help="the run folder to create")
-    add("--recipe", help="the name of a recipe, or a YAML file; see trine recipe (default: default)")
-    set_argument(parser)
-    add(
-        "--triplets",
-        help="a .csv or .parquet table of triplets to train on: mined triplets, or triplet judgements",
-    )
-    for name in ("item", "user"):
-        add(
-            f"--{name}-table",
-            metavar="TABLE",
-            help=f"for a recipe for interactions: a table with features of the {name}s",
-        )
-    add(
-        "--pairs",
-        help="a list of pairs to evaluate as well, and whose folds can split the data; see data.split in the "
-        "recipe",
-    )
-    add(
-        "--devices",
-        type=int,
-        help="how many GPUs, or CPU processes, share each step; the same as training.devices in the recipe",
-    )
-    add("--resume", action="store_true", help="resume the run in --out")
+@verb(
+    *DATA,
+    argument("--out", required=True, help="the run folder to create"),
+    argument("--recipe", help="the name of a recipe, or a YAML file; see trine recipe (default: default)"),
+    SET,
+    argument(
+        "--triplets", help="a .csv or .parquet table to train on: mined triplets, or triplet judgements"
+    ),
+    argument("--item-table", metavar="TABLE", help="for a recipe for interactions: a table of item features"),
+    argument("--user-table", metavar="TABLE", help="for a recipe for interactions: a table of user features"),
+    argument("--pairs", help="pairs to evaluate as well; their folds can split the data (data.split)"),
+    argument("--devices", type=int, help="GPUs, or CPU processes, to share each step (training.devices)"),
+    argument("--resume", action="store_true", help="resume the run in --out"),
+)
+def train(settings: Any) -> None:
+    """Train an encoder on labelled data, triplet judgements or interactions; calibrate and evaluate it.
 
-
-def _run(settings: Any) -> None:
+    trine train photos/ --out runs/faces
+    trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3
+    trine train photos/ --out runs/faces --resume
+    trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes
+    trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films
+    """
     from trine.training import RunDir, check_run_dir, distributed_context, load_recipe
 
     run, name = RunDir(Path(settings.out)), settings.recipe
@@ -97,12 +82,11 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
         and settings.pairs is None
         and (recipe.data.split in ("triplets", "items") or not is_labelled(settings))
     )
-    data = load_data(settings, echo if first else _quiet, labelled=not judgements)
-    more: dict[str, Any] = {"out": settings.out, "resume": settings.resume}
+    data = load_data(settings, labelled=not judgements, quiet=not first)
     if triplets is not None and judgements:
-        report = train_judged(data, triplets, recipe, **more)
+        report = train_judged(data, triplets, recipe, **pick(settings, "out", "resume"))
     else:
-        report = train_run(data, recipe, triplets=triplets, pairs=settings.pairs, **more)
+        report = train_run(data, recipe, triplets=triplets, **pick(settings, "pairs", "out", "resume"))
     if first:
         echo(f"\n{report}\n\n{settings.out} holds the model, metrics.json, report.html and picture.png")
 
@@ -112,14 +96,8 @@ def _on_interactions(settings: Any, recipe: Recipe) -> None:
     from trine.pipelines import train_recommender
 
     _refuse(settings, LABELLED, "is for labelled items, and this recipe is for interactions")
-    report = train_recommender(
-        settings.data,
-        recipe,
-        out=settings.out,
-        users=settings.user_table,
-        items=settings.item_table,
-        resume=settings.resume,
-    )
+    tables = {"users": settings.user_table, "items": settings.item_table}
+    report = train_recommender(settings.data, recipe, **tables, **pick(settings, "out", "resume"))
     user = load_two_tower(settings.out).settings.users[0]
     echo(
         f"{report}\n\n{settings.out} holds the model, metrics.json and report.html; get recommendations "
@@ -133,19 +111,3 @@ def _refuse(settings: Any, names: tuple[str, ...], why: str) -> None:
             raise SettingError(
                 f"--{name.replace('_', '-')} {why}; leave it out, or name another recipe with --recipe"
             )
-
-
-def _quiet(text: object) -> None:
-    pass
-
-
-TRAIN = Verb(
-    _run,
-    _arguments,
-    "Train an encoder on labelled data, triplet judgements or interactions; calibrate and evaluate it.",
-    "trine train photos/ --out runs/faces\n"
-    "trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3\n"
-    "trine train photos/ --out runs/faces --resume\n"
-    "trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes\n"
-    "trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films",
-)

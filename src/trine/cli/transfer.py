@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import chunk_size, data_arguments, echo, items, load_data, progress_bar
-from trine.cli.gallery_address import DTYPE, GALLERY, address_of, existing, gallery_argument, model_folder
-from trine.cli.parser import Verb
+from trine.cli.arguments import OPTIONAL_DATA, chunk_size, echo, items, load_data, progress_bar
+from trine.cli.gallery_address import DTYPE, GALLERY, GALLERY_ARGUMENT, address_of, existing, model_folder
+from trine.cli.parser import argument, verb
 from trine.errors import InputError
 
 
-def _export_arguments(parser: Any) -> None:
-    gallery_argument(parser)
-    parser.add_argument("file", help="the .parquet file to write")
+@verb(GALLERY_ARGUMENT, argument("file", help="the .parquet file to write"))
+def export(settings: Any) -> None:
+    """Write every item with its embedding to a Parquet table.
 
-
-def _export(settings: Any) -> None:
+    trine gallery export people people.parquet
+    """
     if not settings.file.lower().endswith(".parquet"):
         raise InputError(f"output must end in .parquet, got {settings.file}")
     with existing(settings.gallery) as gallery:
@@ -23,12 +23,15 @@ def _export(settings: Any) -> None:
     echo(f"{settings.file} holds {items(count)} with their embeddings")
 
 
-def _import_arguments(parser: Any) -> None:
-    parser.add_argument("gallery", help=f"{GALLERY}; created if it is missing")
-    parser.add_argument("file", help="a .parquet file that `trine gallery export` wrote")
+@verb(
+    argument("gallery", help=f"{GALLERY}; created if it is missing"),
+    argument("file", help="a .parquet file that `trine gallery export` wrote"),
+)
+def import_(settings: Any) -> None:
+    """Enrol the items of an exported table.
 
-
-def _import(settings: Any) -> None:
+    trine gallery import people people.parquet
+    """
     from trine import Gallery
 
     with Gallery.open_for_table(settings.file, address_of(settings.gallery)) as gallery:
@@ -36,13 +39,17 @@ def _import(settings: Any) -> None:
         echo(f"{done}\n{gallery.address} holds {items(len(gallery))}")
 
 
-def _copy_arguments(parser: Any) -> None:
-    parser.add_argument("source", help=GALLERY)
-    parser.add_argument("target", help=f"{GALLERY} to copy it to; created if it is missing")
-    parser.add_argument("--dtype", help=DTYPE)
+@verb(
+    argument("source", help=GALLERY),
+    argument("target", help=f"{GALLERY} to copy it to; created if it is missing"),
+    DTYPE,
+)
+def copy(settings: Any) -> None:
+    """Copy a gallery to another, of any kind; nothing is deleted there.
 
-
-def _copy(settings: Any) -> None:
+    trine gallery copy people postgresql://host/database
+    trine gallery copy people small --dtype int8
+    """
     target = address_of(settings.target)
     with existing(settings.source) as source:
         if target == address_of(settings.source):
@@ -52,18 +59,18 @@ def _copy(settings: Any) -> None:
     echo(copied)
 
 
-def _rebuild_arguments(parser: Any) -> None:
-    gallery_argument(parser)
-    parser.add_argument(
-        "--encoder", metavar="RUN", required=True, help="the run or model folder of the new encoder"
-    )
-    data_arguments(parser, "--data")
-    parser.add_argument(
-        "--drop-missing", action="store_true", help="delete items that cannot be read from anywhere"
-    )
+@verb(
+    GALLERY_ARGUMENT,
+    argument("--encoder", metavar="RUN", required=True, help="the run or model folder of the new encoder"),
+    *OPTIONAL_DATA,
+    argument("--drop-missing", action="store_true", help="delete items that cannot be read from anywhere"),
+)
+def rebuild(settings: Any) -> None:
+    """Embed every item again with another encoder, then switch to it at once.
 
-
-def _rebuild(settings: Any) -> None:
+    trine gallery rebuild people --encoder runs/new
+    trine gallery rebuild rows --encoder runs/new --data rows.csv --label family
+    """
     from trine import load
 
     encoder = load(settings.encoder)
@@ -81,32 +88,3 @@ def _rebuild(settings: Any) -> None:
         echo(f"{done}\n{gallery.address} holds {items(len(gallery))} and uses the encoder {gallery.model}")
         if gallery.threshold is None:
             echo("no threshold: calibrate the encoder with trine evaluate --calibrate, or pass --threshold")
-
-
-TRANSFER_VERBS = {
-    "export": Verb(
-        _export,
-        _export_arguments,
-        "Write every item with its embedding to a Parquet table.",
-        "trine gallery export people people.parquet",
-    ),
-    "import": Verb(
-        _import,
-        _import_arguments,
-        "Enrol the items of an exported table.",
-        "trine gallery import people people.parquet",
-    ),
-    "copy": Verb(
-        _copy,
-        _copy_arguments,
-        "Copy a gallery to another, of any kind; nothing is deleted there.",
-        "trine gallery copy people postgresql://host/database\ntrine gallery copy people small --dtype int8",
-    ),
-    "rebuild": Verb(
-        _rebuild,
-        _rebuild_arguments,
-        "Embed every item again with another encoder, then switch to it at once.",
-        "trine gallery rebuild people --encoder runs/new\n"
-        "trine gallery rebuild rows --encoder runs/new --data rows.csv --label family",
-    ),
-}

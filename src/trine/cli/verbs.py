@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-from trine.cli.audit import AUDIT
-from trine.cli.cluster import CLUSTER
-from trine.cli.demo import DEMO
-from trine.cli.doctor import DOCTOR
-from trine.cli.embed import EMBED
-from trine.cli.enrol import ENROL
-from trine.cli.evaluate import EVALUATE
-from trine.cli.gallery import GALLERY_VERBS
-from trine.cli.mine import MINE
-from trine.cli.parser import Group
-from trine.cli.query import QUERY_VERBS
-from trine.cli.recipe import RECIPE
-from trine.cli.recommend import RECOMMEND
-from trine.cli.train import TRAIN
+from trine.cli import cluster, gallery, query, transfer
+from trine.cli.audit import audit
+from trine.cli.demo import demo
+from trine.cli.doctor import doctor
+from trine.cli.embed import embed
+from trine.cli.enrol import enrol
+from trine.cli.evaluate import evaluate
+from trine.cli.mine import mine
+from trine.cli.parser import Group, Verb
+from trine.cli.recipe import recipe
+from trine.cli.recommend import recommend
+from trine.cli.train import train
+
+
+def _by_name(*verbs: Verb | Group) -> dict[str, Verb | Group]:
+    return {each.name: each for each in verbs}
+
+
+GALLERY = Group(
+    "gallery",
+    "Manage a gallery: create, list, edit, check, repair, export, copy and rebuild it.",
+    "trine gallery stats people\n"
+    "trine gallery forget people ann\n"
+    "trine gallery copy people postgresql://host/database\n"
+    "trine gallery forget --help",
+    _by_name(
+        *(gallery.create, gallery.list_, gallery.stats, gallery.remove, gallery.forget, gallery.rename),
+        *(gallery.merge, gallery.split, cluster.clusters, gallery.check, gallery.repair),
+        *(transfer.export, transfer.import_, transfer.copy, transfer.rebuild),
+    ),
+)
 
 TRINE = Group(
+    "trine",
     "Metric learning with the triplet loss: from labelled examples to an encoder, a gallery and an answer.",
     "trine demo\n"
     "trine train photos/ --out runs/faces\n"
     "trine evaluate runs/faces photos/\n"
     "trine enrol runs/faces known/ --gallery people\n"
     "trine identify photo.jpg --gallery people",
-    {
-        "demo": DEMO,
-        "train": TRAIN,
-        "recipe": RECIPE,
-        "doctor": DOCTOR,
-        "evaluate": EVALUATE,
-        "audit": AUDIT,
-        "mine": MINE,
-        "embed": EMBED,
-        "enrol": ENROL,
-        **QUERY_VERBS,
-        "recommend": RECOMMEND,
-        "cluster": CLUSTER,
-        "gallery": Group(
-            "Manage a gallery: create, list, edit, check, repair, export, copy and rebuild it.",
-            "trine gallery stats people\n"
-            "trine gallery forget people ann\n"
-            "trine gallery copy people postgresql://host/database\n"
-            "trine gallery forget --help",
-            GALLERY_VERBS,
-        ),
-    },
+    _by_name(
+        *(demo, train, recipe, doctor, evaluate, audit, mine, embed),
+        *(enrol, query.verify, query.identify, query.search, recommend, cluster.cluster, GALLERY),
+    ),
 )
