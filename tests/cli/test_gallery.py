@@ -557,15 +557,15 @@ def test_mistakes_about_what_is_in_a_gallery(words, sentence, people, capsys):
 def test_mistakes_about_metadata(people, bars, run, capsys, tmp_path):
     table = tmp_path / "about.csv"
     enrol = ["enrol", run, bars, "--gallery", people, "--metadata"]
-    assert "there is no file" in refused(capsys, *enrol, table)
+    assert "there is no table of items at" in refused(capsys, *enrol, table)
     table.write_text("name,year\nbar0/0.png,2024\n")
     assert "has no column 'item'" in refused(capsys, *enrol, table)
     table.write_text("item,year\n0.png,2024\n")
     assert "has no row for any of the items" in refused(capsys, *enrol, table)
     table.write_text("item,year\nbar0/0.png,2024\nbar0/0.png,2025\n")
-    assert "names the item 'bar0/0.png' twice" in refused(capsys, *enrol, table)
+    assert "repeats the item 'bar0/0.png' of row 1" in refused(capsys, *enrol, table)
     table.write_text("item,year,year\nbar0/0.png,2024,1\n")
-    assert "two columns called 'year'" in refused(capsys, *enrol, table)
+    assert "two columns named 'year'" in refused(capsys, *enrol, table)
     assert "is not a table of items" in refused(capsys, *enrol, "about")
     assert "unbalanced quotes" in refused(capsys, *enrol, 'year="20')
     said = refused(capsys, "enrol", run, bars, "--gallery", people, "--identity", "x", "--label", "y")

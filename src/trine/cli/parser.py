@@ -1,7 +1,7 @@
 """How a command line is read: verbs with their arguments, and one sentence for a mistake.
 
-A verb is a function under the decorator `verb`: the first paragraph of its docstring is its help, the rest
-its examples. Only the parser of the verb asked for is built, by argparse and with argparse's messages. All that
+A verb is a function under the decorator `verb`. The first paragraph of its docstring is its help, and the
+rest are its examples. Only the parser of the verb asked for is built, by argparse and with its messages. What
 changes is that a mistake is a `SettingError`, and that an unknown verb or option names the nearest one.
 """
 
