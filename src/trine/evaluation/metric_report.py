@@ -47,6 +47,12 @@ class MetricReport(ABC):
         """
         return percentile_interval(self.resampled(metric, *arguments))
 
+    def value(self, metric: str, *arguments: float) -> float | None:
+        """Returns a metric by its name; None where it is not defined."""
+        found = getattr(self, metric)
+        value: float | None = found(*arguments) if arguments else found
+        return value
+
     def resampled(self, metric: str, *arguments: float) -> Float[np.ndarray, " r"]:
         """Returns the metric in each bootstrap sample.
 
@@ -103,9 +109,7 @@ class MetricReport(ABC):
         """The values of each metric in each bootstrap sample."""
 
     def _value(self, metric: str, arguments: tuple[float, ...]) -> float | None:
-        found = getattr(self, metric)
-        value: float | None = found(*arguments) if arguments else found
-        return value
+        return self.value(metric, *arguments)
 
     def _with_interval(self) -> list[Asked]:
         """The listed metrics that have an interval."""

@@ -11,8 +11,8 @@ import numpy as np
 from trine.data import Dataset, read_pairs
 from trine.errors import DataError, InputError
 from trine.evaluation.listed_pairs import listed_pairs
-from trine.pipelines.evaluate import check_asked, page_context
-from trine.pipelines.measure import EvaluationSet, measure
+from trine.pipelines.evaluate import check_asked, measured_run
+from trine.pipelines.measure import EvaluationSet
 from trine.pipelines.split_record import Part, name_of, part_of, trained_among, with_size
 from trine.pipelines.trained_run import TrainedRun, open_trained_run, run_folder
 from trine.report import Comparison, EvaluatedPart, write_comparison
@@ -54,14 +54,13 @@ def compare_runs(
     positions, common, notes = _common(opened, names, dataset, part)
     chosen = dataset.subset(positions)
     listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
-    evaluated = EvaluationSet(chosen, with_size(common, chosen), listed=listed)
+    evaluated = EvaluationSet(chosen, with_size(common, chosen), far, listed=listed)
     kept = f"{name_of(dataset)}-{'-'.join(Path(name).name for name in names)}"
     folder = Path(out) if out is not None else opened[0].folder / "evaluation" / kept
-    contexts = []
-    for run, name in zip(opened, names, strict=True):
-        embed = cache(run.encoder.embed)
-        report = measure(run.encoder, evaluated, folder=folder, far=far, recipe=run.recipe, embed=embed)
-        contexts.append(page_context(run, evaluated, report, embed=embed, name=name))
+    contexts = [
+        measured_run(run, evaluated, folder, cache(run.encoder.embed), name=name)
+        for run, name in zip(opened, names, strict=True)
+    ]
     notes += () if listed is None else listed.notes()
     reports = {context.name: context.report for context in contexts}
     comparison = Comparison(folder, name_of(dataset), evaluated.part, reports, notes)

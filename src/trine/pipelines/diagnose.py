@@ -31,22 +31,22 @@ class Examination:
 
     Attributes:
         folder: The run.
-        patient: What the doctor has to know about the run.
-        looks: Its log.
+        facts: What the doctor has to know about the run.
+        log: Its log.
         diagnoses: The problems, in the order of steps.
         suspects: Items whose labels may be wrong, the most consistent first; also if they are too few for a
             diagnosis.
     """
 
     folder: Path
-    patient: RunFacts
-    looks: tuple[LoggedBatch, ...]
+    facts: RunFacts
+    log: tuple[LoggedBatch, ...]
     diagnoses: tuple[Diagnosis, ...]
     suspects: tuple[Suspect, ...]
 
     def __str__(self) -> str:
-        done = self.looks[-1].step + 1 if self.looks else 0
-        lines = [f"{self.folder}: {done:,} of {self.patient.steps:,} steps", *_table(self.looks)]
+        done = self.log[-1].step + 1 if self.log else 0
+        lines = [f"{self.folder}: {done:,} of {self.facts.steps:,} steps", *_table(self.log)]
         lines += [str(found) for found in self.diagnoses] or ["no problems detected"]
         if self.suspects:
             named = ", ".join(map(str, self.suspects[:SHOWN_SUSPECTS]))
@@ -70,35 +70,35 @@ def examine(run: str | Path) -> Examination:
         MissingDependencyError: matplotlib is not installed.
     """
     folder = RunDir(run_folder(Path(run)))
-    patient, said, suspects = read_findings(folder)
-    looks = tuple(read_metrics(folder.metrics))
-    found = {diagnosis.name: diagnosis for diagnosis in diagnose(looks, patient)}
+    facts, said, suspects = read_findings(folder)
+    log = tuple(read_metrics(folder.metrics))
+    found = {diagnosis.name: diagnosis for diagnosis in diagnose(log, facts)}
     # Diagnoses of single items are not in the log.
     found.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in found})
     diagnoses = tuple(sorted(found.values(), key=lambda diagnosis: diagnosis.step))
-    examination = Examination(folder.path, patient, looks, diagnoses, suspects)
+    examination = Examination(folder.path, facts, log, diagnoses, suspects)
     with output_file(folder.path / CURVES) as partial:
-        draw_curves(looks, diagnoses, steps=patient.steps, name=folder.path.name, path=partial)
+        draw_curves(log, diagnoses, steps=facts.steps, name=folder.path.name, path=partial)
     return examination
 
 
-def _table(looks: tuple[LoggedBatch, ...]) -> list[str]:
+def _table(log: tuple[LoggedBatch, ...]) -> list[str]:
     """Some rows of the log, from the first to the last."""
-    if not looks:
+    if not log:
         return ["no step logged yet"]
-    last = len(looks) - 1
-    shown = [looks[at] for at in sorted({round(last * i / (ROWS - 1)) for i in range(ROWS)})]
+    last = len(log) - 1
+    shown = [log[at] for at in sorted({round(last * i / (ROWS - 1)) for i in range(ROWS)})]
     head = ("step", "rule", "loss", "active", "d_ap", "d_an", "gap", "norm", "rank")
     rows = [
         (
-            f"{look.step:,}",
-            look.mining,
-            _number(look.loss),
-            "" if math.isnan(look.active) else f"{look.active:.2%}",
-            *map(_number, (look.positive_distance, look.negative_distance, look.gap, look.norm_mean)),
-            "" if math.isnan(look.effective_rank) else f"{look.effective_rank:.1f}",
+            f"{batch.step:,}",
+            batch.mining,
+            _number(batch.loss),
+            "" if math.isnan(batch.active) else f"{batch.active:.2%}",
+            *map(_number, (batch.positive_distance, batch.negative_distance, batch.gap, batch.norm_mean)),
+            "" if math.isnan(batch.effective_rank) else f"{batch.effective_rank:.1f}",
         )
-        for look in shown
+        for batch in shown
     ]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     return [

@@ -118,7 +118,9 @@ def divide_by_identity(
         validation if chooses else None,
         map_at_r if chooses else None,
         test if validation is None else validation,
-        EvaluationSet(test, EvaluatedPart(part), gallery, listed, held_out, notes=notes),
+        EvaluationSet(
+            test, EvaluatedPart(part), recipe.evaluation.far, gallery, listed, held_out, notes=notes
+        ),
         f"{counted(train)} of {name_of(dataset)}, split by {how}",
         lambda run: write_json(run / SPLIT, record),
     )

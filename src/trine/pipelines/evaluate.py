@@ -78,8 +78,11 @@ def evaluate_run(
     opened = open_trained_run(run)
     positions, evaluated_part = part_of(opened.path, dataset, part)
     chosen = dataset.subset(positions)
-    if store_threshold:
-        _check_unseen(opened, chosen)
+    if store_threshold and (trained := trained_among(opened.path, chosen)):
+        raise CalibrationError(
+            f"{opened.path} was trained on {trained:,} of these {len(chosen):,} items, so a threshold would "
+            "look better than it is; calibrate on its test part or on other data"
+        )
     judged: Int64[np.ndarray, "t 3"] | None = None
     notes: tuple[str, ...] = ()
     if triplets is not None:
@@ -98,16 +101,17 @@ def evaluate_run(
                 prior=prior,
             )
         )
-    trained = training_items(opened.path, dataset, positions)
+    gallery = training_items(opened.path, dataset, positions)
     evaluated = EvaluationSet(
         chosen,
         with_size(evaluated_part, chosen),
-        gallery=None if trained is None else gallery_for(chosen, dataset.subset(trained)),
+        far,
+        gallery=None if gallery is None else gallery_for(chosen, dataset.subset(gallery)),
         listed=None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions),
         triplets=judged,
         notes=notes,
     )
-    return _evaluate(opened, evaluated, far=far, folder=_folder(opened, dataset, part, out), embed=embed)
+    return _evaluate(opened, evaluated, _folder(opened, dataset, part, out), embed)
 
 
 def evaluate_judged(
@@ -142,7 +146,7 @@ def evaluate_judged(
     chosen, evaluated_part = judged_part(opened.path, dataset, listed, part)
     items, judged = judged_items(dataset, chosen, identities=False)
     evaluated = EvaluationSet(items, evaluated_part, triplets=judged, judgements=triplet_consistency(listed))
-    return _evaluate(opened, evaluated, folder=_folder(opened, dataset, part, out))
+    return _evaluate(opened, evaluated, _folder(opened, dataset, part, out), cache(opened.encoder.embed))
 
 
 def check_asked(part: str, far: float) -> None:
@@ -152,31 +156,29 @@ def check_asked(part: str, far: float) -> None:
         raise SettingError(f"far must be a rate between 0 and 1, given {far}")
 
 
-def page_context(
-    run: TrainedRun, evaluated: EvaluationSet, report: Report, *, embed: Embed, name: str | None = None
+def measured_run(
+    run: TrainedRun, evaluated: EvaluationSet, folder: Path, embed: Embed, *, name: str | None = None
 ) -> PageContext:
-    """A report on a trained run with what its page shows.
+    """Measures a trained run, and puts the report together with what its page shows.
 
     Args:
         run: The run.
-        evaluated: What it was evaluated on.
-        report: What was found.
+        evaluated: What it is evaluated on.
+        folder: Where the report will be written.
         embed: Embeds items.
         name: The run's name on the page; that of its folder by default.
     """
+    report = measure(run.encoder, evaluated, folder=folder, recipe=run.recipe, embed=embed)
     rows = embed(evaluated.items)
     assert rows is not None, "an encoder embeds all items"
     shown = shown_items(evaluated.items, rows, report, distance=run.encoder.distance)
     return PageContext(name or run.name, run.folder, report, run.encoder, run.model.trained_on, shown)
 
 
-def _evaluate(
-    run: TrainedRun, evaluated: EvaluationSet, *, folder: Path, far: float = 0.01, embed: Embed | None = None
-) -> Report:
-    embed = cache(run.encoder.embed) if embed is None else embed
-    report = measure(run.encoder, evaluated, folder=folder, far=far, recipe=run.recipe, embed=embed)
-    write_report(page_context(run, evaluated, report, embed=embed))
-    return report
+def _evaluate(run: TrainedRun, evaluated: EvaluationSet, folder: Path, embed: Embed) -> Report:
+    context = measured_run(run, evaluated, folder, embed)
+    write_report(context)
+    return context.report
 
 
 def _folder(run: TrainedRun, dataset: Dataset, part: Part, out: str | Path | None) -> Path:
@@ -184,12 +186,3 @@ def _folder(run: TrainedRun, dataset: Dataset, part: Part, out: str | Path | Non
         return Path(out)
     name = name_of(dataset) if part in ("auto", "test") else f"{name_of(dataset)}-{part}"
     return run.folder / "evaluation" / name
-
-
-def _check_unseen(run: TrainedRun, items: Dataset) -> None:
-    trained = trained_among(run.path, items)
-    if trained:
-        raise CalibrationError(
-            f"{run.path} was trained on {trained:,} of these {len(items):,} items, so a threshold would look "
-            "better than it is; calibrate on its test part or on other data"
-        )

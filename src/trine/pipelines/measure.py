@@ -50,6 +50,7 @@ class EvaluationSet:
     Attributes:
         items: The items; without identities, only triplet judgements are measured.
         part: Which items these are.
+        far: A false-accept rate to report in addition to the usual ones.
         gallery: Training items, if some of these have an identity of `items`.
         listed: Pairs of a list to measure as well.
         held_out: What chooses a threshold for these pairs; None for no threshold.
@@ -60,6 +61,7 @@ class EvaluationSet:
 
     items: Dataset
     part: EvaluatedPart
+    far: float = 0.01
     gallery: Dataset | None = None
     listed: ListedPairs | None = None
     held_out: HeldOut | None = None
@@ -78,7 +80,6 @@ def measure(
     evaluated: EvaluationSet,
     *,
     folder: Path,
-    far: float,
     recipe: Recipe | None,
     embed: Embed | None = None,
     doctor: tuple[Diagnosis, ...] = (),
@@ -90,7 +91,6 @@ def measure(
         encoder: The encoder.
         evaluated: What it is evaluated on.
         folder: Where the report will be written.
-        far: A false-accept rate to report in addition to the usual ones.
         recipe: The run's recipe, for the baseline, the clustering and the margin of the census; None if it
             is not known.
         embed: Embeds items, if some were embedded already; `encoder.embed` by default.
@@ -110,11 +110,9 @@ def measure(
     known, said = encoder.calibration, Recipe() if recipe is None else recipe
     threshold = None if known is None or not items.identities else known.threshold
     linkage, notes = _linkage(said, items, largest_average)
-    after = measured(
-        evaluated, embed, distance=encoder.distance, far=far, threshold=threshold, linkage=linkage
-    )
+    after = measured(evaluated, embed, distance=encoder.distance, threshold=threshold, linkage=linkage)
     assert after is not None, "an encoder embeds all items"
-    before, baseline = _before(encoder, evaluated, recipe, far=far)
+    before, baseline = _before(encoder, evaluated, recipe)
     pairs = after.verification
     return Report(
         folder,
@@ -123,7 +121,7 @@ def measure(
         after,
         before,
         baseline,
-        far,
+        evaluated.far,
         calibration=None if threshold is None else known,
         realised_far=None if threshold is None or pairs is None else pairs.far_at(threshold),
         judgements=evaluated.judgements,
@@ -138,7 +136,6 @@ def measured(
     embed: Embed,
     *,
     distance: Distance,
-    far: float,
     threshold: float | None = None,
     linkage: Linkage = "connected",
 ) -> Metrics | None:
@@ -148,7 +145,6 @@ def measured(
         evaluated: What is evaluated.
         embed: Embeds items.
         distance: How embeddings are compared.
-        far: A false-accept rate to report in addition to the usual ones.
         threshold: Where to cluster the items; None for no clustering.
         linkage: How to cluster them, as for `trine.clustering.cluster`.
 
@@ -162,7 +158,7 @@ def measured(
     triplets = None if judged is None else triplet_accuracy(rows, judged, distance=distance)
     if not items.identities:
         return Metrics(triplet_accuracy=triplets)
-    at = tuple(sorted({0.001, 0.01, 0.1, far}))
+    at = tuple(sorted({0.001, 0.01, 0.1, evaluated.far}))
     pairs, pairs_at_threshold = _listed_pairs(rows, evaluated, embed, distance=distance, at=at)
     clusters = None
     if threshold is not None:
@@ -242,7 +238,7 @@ def _linkage(recipe: Recipe, items: Dataset, largest_average: int) -> tuple[Link
 
 
 def _before(
-    encoder: Encoder, evaluated: EvaluationSet, recipe: Recipe | None, *, far: float
+    encoder: Encoder, evaluated: EvaluationSet, recipe: Recipe | None
 ) -> tuple[Metrics | None, Baseline | None]:
     """The metrics of the baseline, and what it is."""
     items, triplets = evaluated.items, evaluated.triplets
@@ -251,7 +247,7 @@ def _before(
         best = best_baseline_on_triplets(encoder, items, triplets, encoder_recipe)
         return (None, None) if best is None else (Metrics(triplet_accuracy=best[0]), best[1])
     start = baseline_of(encoder, items, encoder_recipe)
-    before = None if start is None else measured(evaluated, start.embed, distance="euclidean", far=far)
+    before = None if start is None else measured(evaluated, start.embed, distance="euclidean")
     return before, None if start is None or before is None else start.about
 
 

@@ -74,45 +74,57 @@ def train_recommender(
         columns = InteractionColumns(user=how.user, item=how.item, time=how.time, rating=how.rating)
         interactions = read_interactions(table, columns=columns, at_least=how.at_least)  # type: ignore[arg-type]
     parts = leave_last_out(interactions)
-    user_features = (
-        None if users is None else read_features(users, interactions.users, of="user", only=how.user_features)
+    tables = (
+        ("user", users, interactions.users, how.user_features),
+        ("item", items, interactions.items, how.item_features),
     )
-    item_features = (
-        None if items is None else read_features(items, interactions.items, of="item", only=how.item_features)
-    )
+    features = {
+        of: read_features(file, names, of=of, only=only)
+        for of, file, names, only in tables
+        if file is not None
+    }
     towers = fit_two_tower(
         interactions,
         parts,
         recipe,
         out=out,
-        users=user_features,
-        items=item_features,
+        users=features.get("user"),
+        items=features.get("item"),
         metric=lambda towers: measure_towers(towers, interactions, parts, part="validation").ndcg_at(how.at),
         resume=resume,
         progress=progress,
     )
-    run = RunDir(Path(out))
-    test = measure_towers(towers, interactions, parts, part="test", resamples=1000)
-    popular = measure_scores(
-        popularity(interactions, parts), interactions, parts, part="test", resamples=1000
-    )
-    features = (each for each in (user_features, item_features) if each)
-    report = Report(
+    run, liked = RunDir(Path(out)), int(interactions.liked[parts.train].sum())
+    notes = (*_notes(interactions, parts), *(note for each in features.values() for note in each.notes))
+    report = _report(towers, interactions, parts, run=run, k=how.at, notes=notes)
+    write_json(run.path / HELD_OUT, _record(interactions, parts))
+    about = f"{liked:,} liked items of {interactions.source}"
+    write_run(PageContext(run.path.resolve().name, run.path, report, towers, about))
+    return report
+
+
+def _report(
+    towers: TwoTower,
+    interactions: Interactions,
+    parts: HeldOut,
+    *,
+    run: RunDir,
+    k: int,
+    notes: tuple[str, ...],
+) -> Report:
+    test = measure_towers(towers, interactions, parts, resamples=1000)
+    popular = measure_scores(popularity(interactions, parts), interactions, parts, resamples=1000)
+    return Report(
         run.path,
         Path(interactions.source).stem,
         EvaluatedPart(f"{len(test.users):,} users, the last liked item of each among {test.items:,} items"),
         Metrics(recommendation=test),
         Metrics(recommendation=popular),
         POPULARITY,
-        k=how.at,
+        k=k,
         doctor=read_findings(run)[1],
-        notes=(*_notes(interactions, parts), *(note for each in features for note in each.notes)),
+        notes=notes,
     )
-    write_json(run.path / HELD_OUT, _record(interactions, parts))
-    liked = int(interactions.liked[parts.train].sum())
-    about = f"{liked:,} liked items of {interactions.source}"
-    write_run(PageContext(run.path.resolve().name, run.path, report, towers, about))
-    return report
 
 
 def measure_towers(

@@ -143,7 +143,6 @@ def _train(
         encoder,
         division.evaluated,
         folder=out,
-        far=far,
         recipe=recipe,
         embed=embed,
         doctor=read_findings(RunDir(out))[1] if first else (),

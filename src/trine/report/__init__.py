@@ -8,7 +8,8 @@ from trine.report.label_error_report import LabelErrorReport
 from trine.report.metrics import Metrics, TripletCensus
 from trine.report.metrics_table import headline
 from trine.report.overview_png import picture
-from trine.report.pages import PageContext, label_error_page, shown_items
+from trine.report.pages.context import PageContext, shown_items
+from trine.report.pages.page import label_error_page
 from trine.report.projection import plane_picture
 from trine.report.report import Baseline, BaselineKind, EvaluatedPart, Report
 from trine.report.write import write_comparison, write_report

@@ -1,4 +1,4 @@
-"""What pictures share: colours, titles, and photographs that do not fill the memory."""
+"""What pictures share: figures, axes, colours, titles, and photographs reduced to tiles."""
 
 from __future__ import annotations
 
@@ -17,13 +17,30 @@ PALETTE = (
 TILE_PIXELS = 256
 
 
-def title(axes: Any, title: str, subtitle: str) -> None:
+def new_figure(width: float, height: float, *, dpi: int = 110) -> Any:
+    """An empty white figure of this many inches, drawn without a display."""
+    figures = require("matplotlib.figure", extra="train")
+    figure = figures.Figure(figsize=(width, height), dpi=dpi, facecolor="white")
+    require("matplotlib.backends.backend_agg", extra="train").FigureCanvasAgg(figure)
+    return figure
+
+
+def title(axes: Any, title: str, subtitle: str, *, sizes: tuple[float, float] = (13, 9)) -> None:
     """Writes a title and a quieter line above axes."""
-    for text, size, weight, colour, up in ((title, 13, "bold", INK, 22), (subtitle, 9, "normal", QUIET, 8)):
+    lines = ((title, sizes[0], "bold", INK, sizes[0] + 9), (subtitle, sizes[1], "normal", QUIET, 8))
+    for text, size, weight, colour, up in lines:
         axes.annotate(
             text, (0, 1), xycoords="axes fraction", xytext=(0, up), textcoords="offset points", size=size,
             weight=weight, color=colour, va="bottom", annotation_clip=False, parse_math=False,
         )  # fmt: skip
+
+
+def bare(axes: Any, *, size: float = 9) -> None:
+    """Leaves axes a thin line at the bottom and quiet labels."""
+    axes.tick_params(colors=QUIET, labelsize=size, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#c9ccd4")
 
 
 def small_enough(item: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from trine.evaluation import (
     Verification,
 )
 from trine.evaluation.intervals import Interval
-from trine.evaluation.listed_pairs import AtThreshold
 from trine.evaluation.metric_report import MetricReport
 from trine.report.metrics import Metrics
 from trine.shapes import Float
@@ -34,34 +33,6 @@ NEIGHBOURS = 5
 """How many training items vote on the identity of an item."""
 
 
-R = TypeVar("R", bound=MetricReport)
-
-
-@dataclass(frozen=True)
-class Source(Generic[R]):
-    """Where a metric comes from.
-
-    Attributes:
-        key: The name of the result in `Metrics`.
-        of: Finds the result.
-    """
-
-    key: str
-    of: Callable[[Metrics], R | None]
-
-
-RETRIEVAL = Source[Retrieval]("retrieval", lambda metrics: metrics.retrieval)
-VERIFICATION = Source[Verification]("verification", lambda metrics: metrics.verification)
-PAIRS = Source[Verification]("pairs", lambda metrics: metrics.pairs)
-PAIRS_AT_THRESHOLD = Source[AtThreshold]("pairs_at_threshold", lambda metrics: metrics.pairs_at_threshold)
-IDENTIFICATION = Source[Identification]("identification", lambda metrics: metrics.identification)
-OPEN_SET = Source[OpenSet]("open_set", lambda metrics: metrics.open_set)
-KNN = Source[KnnClassification]("knn_classification", lambda metrics: metrics.knn_classification)
-CLUSTERING = Source[Clustering]("clustering", lambda metrics: metrics.clustering)
-TRIPLETS = Source[TripletAccuracy]("triplet_accuracy", lambda metrics: metrics.triplet_accuracy)
-RECOMMENDATION = Source[Recommendation]("recommendation", lambda metrics: metrics.recommendation)
-
-
 class Shown(IntEnum):
     """Where a metric is shown; each place also shows those of the places below it."""
 
@@ -70,26 +41,63 @@ class Shown(IntEnum):
     HEADLINE = 2
 
 
+PAGE, CONSOLE, HEADLINE = Shown
+
+
 @dataclass(frozen=True)
-class MetricLine(Generic[R]):
+class Source:
+    """Where metrics come from.
+
+    Attributes:
+        key: The name of the result in `Metrics`.
+        of: Finds the result.
+    """
+
+    key: str
+    of: Callable[[Metrics], MetricReport | None]
+
+    def line(
+        self,
+        name: str,
+        metric: str,
+        *arguments: float,
+        shown: Shown = PAGE,
+        larger_is_better: bool = True,
+    ) -> MetricLine:
+        """One of its metrics, as a line of a table."""
+        return MetricLine(name, self, metric, arguments, shown, larger_is_better)
+
+
+RETRIEVAL = Source("retrieval", lambda metrics: metrics.retrieval)
+VERIFICATION = Source("verification", lambda metrics: metrics.verification)
+PAIRS = Source("pairs", lambda metrics: metrics.pairs)
+PAIRS_AT_THRESHOLD = Source("pairs_at_threshold", lambda metrics: metrics.pairs_at_threshold)
+IDENTIFICATION = Source("identification", lambda metrics: metrics.identification)
+OPEN_SET = Source("open_set", lambda metrics: metrics.open_set)
+KNN = Source("knn_classification", lambda metrics: metrics.knn_classification)
+CLUSTERING = Source("clustering", lambda metrics: metrics.clustering)
+TRIPLETS = Source("triplet_accuracy", lambda metrics: metrics.triplet_accuracy)
+RECOMMENDATION = Source("recommendation", lambda metrics: metrics.recommendation)
+
+
+@dataclass(frozen=True)
+class MetricLine:
     """One metric as one line of a table; a value in [0, 1].
 
     Attributes:
         name: What the metric is called.
         source: The result that holds it.
-        read: Reads it from the result.
-        metric: Its name in the result's `interval`.
+        metric: Its name there.
         arguments: What it takes there.
         shown: Where it is shown.
         larger_is_better: False for error rates.
     """
 
     name: str
-    source: Source[R]
-    read: Callable[[R], float | None]
+    source: Source
     metric: str
-    arguments: tuple[Any, ...] = ()
-    shown: Shown = Shown.PAGE
+    arguments: tuple[float, ...] = ()
+    shown: Shown = PAGE
     larger_is_better: bool = True
 
     @property
@@ -100,7 +108,7 @@ class MetricLine(Generic[R]):
     def value(self, metrics: Metrics) -> float | None:
         """The value; None where nothing was measured."""
         result = self.source.of(metrics)
-        value = None if result is None else self.read(result)
+        value = None if result is None else result.value(self.metric, *self.arguments)
         return None if value is None or math.isnan(value) else value
 
     def interval(self, metrics: Metrics) -> Interval | None:
@@ -122,20 +130,20 @@ class MetricLine(Generic[R]):
 
 
 @dataclass(frozen=True)
-class MetricGroup(Generic[R]):
+class MetricGroup:
     """The metrics of one protocol.
 
     Attributes:
         source: The result.
         prefix: What stands before a metric's name on the console; empty for none.
-        size: Says how many queries or pairs the result rests on.
+        size: Says how many queries or pairs the result is based on.
         lines: The metrics.
     """
 
-    source: Source[R]
+    source: Source
     prefix: str
-    size: Callable[[R], str]
-    lines: tuple[MetricLine[Any], ...]
+    size: Callable[[Any], str]
+    lines: tuple[MetricLine, ...]
 
     def title(self, metrics: Metrics) -> str | None:
         """The protocol and the number of queries or pairs; None where nothing was measured."""
@@ -146,27 +154,84 @@ class MetricGroup(Generic[R]):
         return f"{name.capitalize()}: {rules}; {self.size(result)}"
 
 
-def metric_groups(far: float, k: int = 10) -> tuple[MetricGroup[Any], ...]:
+def metric_groups(far: float, k: int = 10) -> tuple[MetricGroup, ...]:
     """Lists the metrics of a report in the order of its page.
 
     Args:
         far: A false-accept rate to report in addition to 0.1 %, 1 % and 10 %.
         k: How many recommendations are counted.
     """
+    retrieval = (
+        RETRIEVAL.line("recall@1", "recall_at", 1, shown=HEADLINE),
+        *(RETRIEVAL.line(f"recall@{rank}", "recall_at", rank) for rank in (4, 10)),
+        RETRIEVAL.line("MAP@R", "map_at_r", shown=HEADLINE),
+        RETRIEVAL.line("R-precision", "r_precision"),
+        RETRIEVAL.line("MRR", "mrr"),
+    )
+    pairs = (
+        PAIRS.line("accuracy", "accuracy", shown=CONSOLE),
+        PAIRS_AT_THRESHOLD.line(
+            "accuracy at the threshold of the validation pairs", "accuracy", shown=CONSOLE
+        ),
+        *_of_pairs(PAIRS, {0.01, far}, CONSOLE, shown_rates={0.01}),
+    )
+    identification = (
+        *(
+            IDENTIFICATION.line(f"CMC rank {r}", "cmc", r, shown=CONSOLE if r == 1 else PAGE)
+            for r in (1, 5, 10, 20)
+        ),
+        IDENTIFICATION.line("mAP", "mean_average_precision", shown=CONSOLE),
+    )
+    unknowns = (
+        OPEN_SET.line(f"DIR at FPIR {100 * rate:g} %", "dir_at_fpir", rate, shown=CONSOLE) for rate in FPIR
+    )
+    knn = (
+        KNN.line(f"kNN accuracy (k={NEIGHBOURS}, training part as gallery)", "accuracy", shown=HEADLINE),
+        KNN.line("balanced kNN accuracy (mean over identities)", "balanced_accuracy"),
+    )
+    clusters = (
+        *(
+            CLUSTERING.line(f"{name} {part}", f"{name.lower()}_{part.lower()}")
+            for name in ("pairwise", "BCubed")
+            for part in ("precision", "recall", "F")
+        ),
+        *(CLUSTERING.line(name, name.lower()) for name in ("ARI", "NMI", "AMI")),
+    )
+    triplets = (TRIPLETS.line("triplet accuracy", "accuracy", shown=CONSOLE),)
+    ranked = (
+        RECOMMENDATION.line(f"HR@{k}", "hit_rate_at", k, shown=HEADLINE),
+        RECOMMENDATION.line(f"NDCG@{k}", "ndcg_at", k, shown=HEADLINE),
+        RECOMMENDATION.line("MRR", "mrr", shown=HEADLINE),
+    )
+    verification = _of_pairs(VERIFICATION, {0.1, 0.01, 0.001, far}, HEADLINE, shown_rates={0.01, far})
     return (
-        _retrieval(),
-        _verification(far),
-        _identification(),
-        _open_set(),
-        _knn(),
-        _pairs(far),
-        _clustering(),
-        _triplets(),
-        _recommendation(k),
+        MetricGroup(RETRIEVAL, "", _queries, retrieval),
+        MetricGroup(VERIFICATION, "", _pairs, verification),
+        MetricGroup(IDENTIFICATION, "across cameras", _camera_probes, identification),
+        MetricGroup(OPEN_SET, "open set", _open_set_probes, tuple(unknowns)),
+        MetricGroup(KNN, "", _knn_probes, knn),
+        MetricGroup(PAIRS, "listed pairs", _pairs, pairs),
+        MetricGroup(CLUSTERING, "", _clusters, clusters),
+        MetricGroup(TRIPLETS, "triplet judgements", _triplets, triplets),
+        MetricGroup(RECOMMENDATION, "", _users, ranked),
     )
 
 
-def headline_lines(metrics: Metrics, far: float, k: int = 10) -> list[MetricLine[Any]]:
+def _of_pairs(
+    source: Source, rates: set[float], shown: Shown, *, shown_rates: set[float]
+) -> tuple[MetricLine, ...]:
+    """The metrics of a verification."""
+    tars = (
+        source.line(
+            f"TAR at FAR {100 * rate:g} %", "tar_at_far", rate, shown=shown if rate in shown_rates else PAGE
+        )
+        for rate in sorted(rates, reverse=True)
+    )
+    auc = source.line("ROC AUC", "roc_auc", shown=shown)
+    return (auc, source.line("EER", "eer", larger_is_better=False), *tars)
+
+
+def headline_lines(metrics: Metrics, far: float, k: int = 10) -> list[MetricLine]:
     """The few metrics that sum up a report: they head its page and stand on the model's card.
 
     Args:
@@ -191,7 +256,7 @@ def headline(metrics: Metrics, far: float = 0.01, k: int = 10) -> dict[str, floa
     return {name: value for name, value in values.items() if value is not None}
 
 
-def console_lines(metrics: Metrics, far: float, k: int = 10) -> dict[str, MetricLine[Any]]:
+def console_lines(metrics: Metrics, far: float, k: int = 10) -> dict[str, MetricLine]:
     """The metrics that are printed, by the names they have there.
 
     Args:
@@ -207,179 +272,49 @@ def console_lines(metrics: Metrics, far: float, k: int = 10) -> dict[str, Metric
     return printed
 
 
-def _measured(metrics: Metrics, far: float, k: int) -> Iterator[tuple[MetricGroup[Any], MetricLine[Any]]]:
+def _measured(metrics: Metrics, far: float, k: int) -> Iterator[tuple[MetricGroup, MetricLine]]:
     for group in metric_groups(far, k):
         for line in group.lines:
             if line.value(metrics) is not None:
                 yield group, line
 
 
-def _retrieval() -> MetricGroup[Retrieval]:
-    def size(found: Retrieval) -> str:
-        left_out = f", {found.excluded:,} without a positive left out" if found.excluded else ""
-        return f"{len(found.queries):,} queries among {found.references:,} items{left_out}"
-
-    def recall(k: int, shown: Shown = Shown.PAGE) -> MetricLine[Retrieval]:
-        return MetricLine(f"recall@{k}", RETRIEVAL, lambda r: r.recall_at(k), "recall_at", (k,), shown)
-
-    lines = (
-        recall(1, Shown.HEADLINE),
-        recall(4),
-        recall(10),
-        MetricLine("MAP@R", RETRIEVAL, lambda r: r.map_at_r, "map_at_r", shown=Shown.HEADLINE),
-        MetricLine("R-precision", RETRIEVAL, lambda r: r.r_precision, "r_precision"),
-        MetricLine("MRR", RETRIEVAL, lambda r: r.mrr, "mrr"),
-    )
-    return MetricGroup(RETRIEVAL, "", size, lines)
+def _queries(found: Retrieval) -> str:
+    left_out = f", {found.excluded:,} without a positive left out" if found.excluded else ""
+    return f"{len(found.queries):,} queries among {found.references:,} items{left_out}"
 
 
-def _verification(far: float) -> MetricGroup[Verification]:
-    auc = MetricLine("ROC AUC", VERIFICATION, lambda r: r.roc_auc, "roc_auc", shown=Shown.HEADLINE)
-    rates = sorted({0.1, 0.01, 0.001, far}, reverse=True)
-    tars = (_tar(VERIFICATION, rate, Shown.HEADLINE if rate in (0.01, far) else Shown.PAGE) for rate in rates)
-    return MetricGroup(VERIFICATION, "", _size_of_pairs, (auc, _eer(VERIFICATION), *tars))
-
-
-def _pairs(far: float) -> MetricGroup[Verification]:
-    printed = Shown.CONSOLE
-    lines: tuple[MetricLine[Any], ...] = (
-        MetricLine("accuracy", PAIRS, lambda r: r.accuracy, "accuracy", shown=printed),
-        MetricLine(
-            "accuracy at the threshold of the validation pairs",
-            PAIRS_AT_THRESHOLD,
-            lambda r: r.accuracy,
-            "accuracy",
-            shown=printed,
-        ),
-        MetricLine("ROC AUC", PAIRS, lambda r: r.roc_auc, "roc_auc", shown=printed),
-        _eer(PAIRS),
-        *(
-            _tar(PAIRS, rate, printed if rate == 0.01 else Shown.PAGE)
-            for rate in sorted({0.01, far}, reverse=True)
-        ),
-    )
-    return MetricGroup(PAIRS, "listed pairs", _size_of_pairs, lines)
-
-
-def _identification() -> MetricGroup[Identification]:
-    def size(found: Identification) -> str:
-        alone = f", {found.unmatched:,} seen by one camera only left out" if found.unmatched else ""
-        return f"{len(found.probes):,} probes among {found.gallery:,} items{alone}"
-
-    def cmc(rank: int, shown: Shown = Shown.PAGE) -> MetricLine[Identification]:
-        return MetricLine(f"CMC rank {rank}", IDENTIFICATION, lambda r: r.cmc(rank), "cmc", (rank,), shown)
-
-    lines = (
-        cmc(1, Shown.CONSOLE),
-        *(cmc(rank) for rank in (5, 10, 20)),
-        MetricLine(
-            "mAP",
-            IDENTIFICATION,
-            lambda r: r.mean_average_precision,
-            "mean_average_precision",
-            shown=Shown.CONSOLE,
-        ),
-    )
-    return MetricGroup(IDENTIFICATION, "across cameras", size, lines)
-
-
-def _open_set() -> MetricGroup[OpenSet]:
-    def size(found: OpenSet) -> str:
-        return (
-            f"{len(found.distances):,} probes of {found.identities:,} known identities and "
-            f"{len(found.unknowns):,} of unknown ones, {found.gallery:,} items enrolled"
-        )
-
-    def dir_at(rate: float) -> MetricLine[OpenSet]:
-        return MetricLine(
-            f"DIR at FPIR {100 * rate:g} %",
-            OPEN_SET,
-            lambda r: r.dir_at_fpir(rate),
-            "dir_at_fpir",
-            (rate,),
-            Shown.CONSOLE,
-        )
-
-    return MetricGroup(OPEN_SET, "open set", size, tuple(map(dir_at, FPIR)))
-
-
-def _knn() -> MetricGroup[KnnClassification]:
-    def size(found: KnnClassification) -> str:
-        alone = (
-            f", {found.unmatched:,} of identities without training items left out" if found.unmatched else ""
-        )
-        return f"{len(found.probes):,} items among {found.gallery:,} training items{alone}"
-
-    lines = (
-        MetricLine(
-            f"kNN accuracy (k={NEIGHBOURS}, training part as gallery)",
-            KNN,
-            lambda r: r.accuracy,
-            "accuracy",
-            shown=Shown.HEADLINE,
-        ),
-        MetricLine(
-            "balanced kNN accuracy (mean over identities)",
-            KNN,
-            lambda r: r.balanced_accuracy,
-            "balanced_accuracy",
-        ),
-    )
-    return MetricGroup(KNN, "", size, lines)
-
-
-def _clustering() -> MetricGroup[Clustering]:
-    def size(found: Clustering) -> str:
-        at = f" at distance {found.how['threshold']:.3f}" if found.how else ""
-        return f"{found.clusters:,} clusters of {found.identities:,} identities{at}"
-
-    lines = (
-        MetricLine("pairwise precision", CLUSTERING, lambda r: r.pairwise_precision, "pairwise_precision"),
-        MetricLine("pairwise recall", CLUSTERING, lambda r: r.pairwise_recall, "pairwise_recall"),
-        MetricLine("pairwise F", CLUSTERING, lambda r: r.pairwise_f, "pairwise_f"),
-        MetricLine("BCubed precision", CLUSTERING, lambda r: r.bcubed_precision, "bcubed_precision"),
-        MetricLine("BCubed recall", CLUSTERING, lambda r: r.bcubed_recall, "bcubed_recall"),
-        MetricLine("BCubed F", CLUSTERING, lambda r: r.bcubed_f, "bcubed_f"),
-        MetricLine("ARI", CLUSTERING, lambda r: r.ari, "ari"),
-        MetricLine("NMI", CLUSTERING, lambda r: r.nmi, "nmi"),
-        MetricLine("AMI", CLUSTERING, lambda r: r.ami, "ami"),
-    )
-    return MetricGroup(CLUSTERING, "", size, lines)
-
-
-def _triplets() -> MetricGroup[TripletAccuracy]:
-    def size(found: TripletAccuracy) -> str:
-        return f"{len(found.triplets):,} triplets, {found.contradictions:,} of which contradict others"
-
-    line = MetricLine("triplet accuracy", TRIPLETS, lambda r: r.accuracy, "accuracy", shown=Shown.CONSOLE)
-    return MetricGroup(TRIPLETS, "triplet judgements", size, (line,))
-
-
-def _recommendation(k: int) -> MetricGroup[Recommendation]:
-    def size(found: Recommendation) -> str:
-        return f"{len(found.users):,} users, {found.items:,} items"
-
-    shown = Shown.HEADLINE
-    lines = (
-        MetricLine(f"HR@{k}", RECOMMENDATION, lambda r: r.hit_rate_at(k), "hit_rate_at", (k,), shown),
-        MetricLine(f"NDCG@{k}", RECOMMENDATION, lambda r: r.ndcg_at(k), "ndcg_at", (k,), shown),
-        MetricLine("MRR", RECOMMENDATION, lambda r: r.mrr, "mrr", shown=shown),
-    )
-    return MetricGroup(RECOMMENDATION, "", size, lines)
-
-
-def _tar(source: Source[Verification], rate: float, shown: Shown) -> MetricLine[Verification]:
-    name = f"TAR at FAR {100 * rate:g} %"
-    return MetricLine(name, source, lambda r: r.tar_at_far(rate), "tar_at_far", (rate,), shown)
-
-
-def _eer(source: Source[Verification]) -> MetricLine[Verification]:
-    return MetricLine("EER", source, lambda r: r.eer, "eer", larger_is_better=False)
-
-
-def _size_of_pairs(found: Verification) -> str:
+def _pairs(found: Verification) -> str:
     pairs = f"{found.genuine_pairs:,} pairs of one identity, {found.impostor_pairs:,} of two"
     if found.folds is None:
         return pairs
     spread = f"{found.accuracy:.4f} ± {found.accuracy_standard_error:.4f}"
     return f"{pairs}; accuracy {spread} (standard error over {len(found.folds.accuracies)} folds)"
+
+
+def _camera_probes(found: Identification) -> str:
+    alone = f", {found.unmatched:,} seen by one camera only left out" if found.unmatched else ""
+    return f"{len(found.probes):,} probes among {found.gallery:,} items{alone}"
+
+
+def _open_set_probes(found: OpenSet) -> str:
+    known = f"{len(found.distances):,} probes of {found.identities:,} known identities"
+    return f"{known} and {len(found.unknowns):,} of unknown ones, {found.gallery:,} items enrolled"
+
+
+def _knn_probes(found: KnnClassification) -> str:
+    alone = f", {found.unmatched:,} of identities without training items left out" if found.unmatched else ""
+    return f"{len(found.probes):,} items among {found.gallery:,} training items{alone}"
+
+
+def _clusters(found: Clustering) -> str:
+    at = f" at distance {found.how['threshold']:.3f}" if found.how else ""
+    return f"{found.clusters:,} clusters of {found.identities:,} identities{at}"
+
+
+def _triplets(found: TripletAccuracy) -> str:
+    return f"{len(found.triplets):,} triplets, {found.contradictions:,} of which contradict others"
+
+
+def _users(found: Recommendation) -> str:
+    return f"{len(found.users):,} users, {found.items:,} items"

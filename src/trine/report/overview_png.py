@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from trine.errors import InputError, require
 from trine.evaluation.triplet_accuracy import TripletAccuracy
 from trine.evaluation.verification import verification
 from trine.neighbours import as_rows
-from trine.report.drawing import INK, QUIET, RIGHT, WRONG, short, small_enough, title
+from trine.report.drawing import INK, QUIET, RIGHT, WRONG, bare, new_figure, short, small_enough, title
 from trine.report.projection import draw_embedding, draw_map
 from trine.report.selection import View, view
 from trine.shapes import Float
@@ -54,8 +55,6 @@ def picture(
         InputError: There are fewer than two items, or not one embedding per item.
         MissingDependencyError: matplotlib or scikit-learn is not installed.
     """
-    agg = require("matplotlib.backends.backend_agg", extra="train")
-    figures = require("matplotlib.figure", extra="train")
     x = as_rows(embeddings, name="embeddings").cpu()
     if len(x) != len(dataset) or len(x) < 2:
         raise InputError(
@@ -64,8 +63,7 @@ def picture(
         )
     look = view(x, dataset.labels, distance=distance) if look is None else look
     images = dataset.kind == "images"
-    figure = figures.Figure(figsize=(16, 9) if images else (15, 7), dpi=110, facecolor="white")
-    agg.FigureCanvasAgg(figure)
+    figure = new_figure(16, 9) if images else new_figure(15, 7)
     if images:
         left = figure.add_axes((0.02, 0.03, 0.49, 0.89))
         plane = figure.add_axes((0.54, 0.37, 0.44, 0.55))
@@ -75,7 +73,7 @@ def picture(
         plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
     labels = dataset.labels[look.shown]
-    # Few items without identities say more by their looks than as dots of one colour.
+    # Without identities, thumbnails say more than dots of one colour.
     looked_at = images and not dataset.identities
     draw = draw_map if look.projected and not looked_at else draw_embedding
     draw(plane, look.points, look.shown, dataset)
@@ -94,7 +92,7 @@ def _plane_words(look: View, items: int, identities: int) -> tuple[str, str]:
     coloured = f", coloured by identity ({identities})" if identities else ""
     if look.projected:
         return "Map", f"t-SNE of {count} items{coloured}"
-    return "Embedding", f"{count} items where their two numbers place them{coloured}"
+    return "Embedding", f"{count} items, two-dimensional{coloured}"
 
 
 def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
@@ -107,18 +105,15 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
         _tile(axes, dataset.items[query], 0, top, INK)
         name = dataset.identity(query) or dataset.names[query]
         _say(axes, 0.5, top + 1.13, short(name, 9), INK, size=7.5, weight="bold")
-        for c, (at, d) in enumerate(zip(found.indices[r], found.distances[r], strict=True)):
-            left = 1 + gap + c * 1.12
-            note = f"{d:#.3g}".rstrip(".")
-            if not dataset.identities:
-                _tile(axes, dataset.items[int(at)], left, top, QUIET)
-                _say(axes, left + 0.5, top + 1.13, note, QUIET, size=7)
-                continue
-            right = dataset.labels[at] == dataset.labels[query]
-            _tile(axes, dataset.items[int(at)], left, top, RIGHT if right else WRONG)
-            _badge(axes, left + 0.93, top + 0.07, right)
-            note = note if right else f"{note} · {short(dataset.identity(int(at)), 6)}"
-            _say(axes, left + 0.5, top + 1.13, note, QUIET if right else WRONG, size=7)
+        for c, (at, d) in enumerate(zip(found.indices[r].tolist(), found.distances[r], strict=True)):
+            left, note, frame, quiet = 1 + gap + c * 1.12, f"{d:#.3g}".rstrip("."), QUIET, QUIET
+            if dataset.identities:
+                right = dataset.labels[at] == dataset.labels[query]
+                frame, quiet = (RIGHT, QUIET) if right else (WRONG, WRONG)
+                note = note if right else f"{note} · {short(dataset.identity(at), 6)}"
+                _badge(axes, left + 0.93, top + 0.07, right)
+            _tile(axes, dataset.items[at], left, top, frame)
+            _say(axes, left + 0.5, top + 1.13, note, quiet, size=7)
     if 0 < failing < rows:
         y = failing * step + 0.1
         axes.plot([0, 1 + gap + columns * 1.12 - 0.12], [y, y], color="#d9dce2", lw=0.8)
@@ -126,8 +121,8 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
     axes.set_ylim(rows * step + (0.3 if look.failing else 0), -0.1)
     axes.set_aspect("equal", anchor="NW")
     axes.axis("off")
-    last = "; the last rows are ones whose nearest is wrong" if look.failing else ""
-    title(axes, "Nearest neighbours", f"the query, then its neighbours with their distance{last}")
+    last = "; last rows: the nearest neighbour is wrong" if look.failing else ""
+    title(axes, "Nearest neighbours", f"each query, then its neighbours with their distances{last}")
 
 
 def _tile(axes: Any, item: np.ndarray, left: float, top: float, colour: str) -> None:
@@ -158,71 +153,63 @@ def _draw_histogram(
 ) -> None:
     try:
         report = verification(x, labels, distance=distance)
-    except InputError:  # no pair of one kind: there is nothing to tell apart
+    except InputError:  # there are not pairs of both kinds
         axes.axis("off")
         return
     edges = np.linspace(0, float(max(report.genuine[-1], report.impostor[-1])) * 1.02 or 1.0, 71)
+    kinds = []
     for values, colour, name in (
         (report.genuine, RIGHT, "same identity"),
         (report.impostor, WRONG, "different"),
     ):
         share = np.histogram(values, edges)[0] / len(values)
-        axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
-        axes.stairs(share, edges, color=colour, lw=1.6, label=f"{name} ({len(values):,} pairs)")
-    subtitle = "each kind of pair on its own scale"
-    top = _with_room(axes)
+        kinds.append((share, colour, f"{name} ({len(values):,} pairs)"))
+    subtitle = "each kind of pair at its own scale"
     if threshold is not None:
-        axes.vlines(threshold, 0, top, color=INK, lw=1.4, ls="--", label=f"threshold {threshold:.3g}")
-        accepted = (
-            f"{report.tar_at(threshold):.1%} of the same, {report.far_at(threshold):.2%} of the different"
-        )
-        subtitle = f"the threshold accepts {accepted}"
-    _finish(axes, edges, f"{distance.replace('_', ' ')} distance")
+        accepted = report.tar_at(threshold), report.far_at(threshold)
+        subtitle = "the threshold accepts {:.1%} of the same, {:.2%} of the different".format(*accepted)
+    _histogram(axes, edges, kinds, f"{distance.replace('_', ' ')} distance", threshold)
     title(axes, "Distances of pairs", subtitle)
 
 
 def _draw_margins(axes: Any, judged: TripletAccuracy) -> None:
     counted = judged.histogram(70)
-    for counts, colour, name in (
-        (counted.agree, RIGHT, "agrees"),
-        (counted.disagree, WRONG, "disagrees"),
-    ):
-        axes.stairs(counts, counted.edges, fill=True, color=colour, alpha=0.25)
-        axes.stairs(
-            counts, counted.edges, color=colour, lw=1.6, label=f"{name} ({int(counts.sum()):,} judgements)"
+    kinds = [
+        (counts, colour, f"{name} ({int(counts.sum()):,} judgements)")
+        for counts, colour, name in (
+            (counted.agree, RIGHT, "agrees"),
+            (counted.disagree, WRONG, "disagrees"),
         )
-    _with_room(axes)
-    _finish(
-        axes, counted.edges, f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
-    )
+    ]
+    words = f"d(anchor, negative) − d(anchor, positive), {judged.distance.replace('_', ' ')}"
+    _histogram(axes, counted.edges, kinds, words)
     title(axes, "Judgements", f"the embeddings agree with {judged.accuracy:.1%}")
 
 
-def _with_room(axes: Any) -> float:
-    """Leaves the legend the room above the curves, and says where that begins."""
+def _histogram(
+    axes: Any,
+    edges: np.ndarray,
+    kinds: Sequence[tuple[np.ndarray, str, str]],
+    words: str,
+    threshold: float | None = None,
+) -> None:
+    """Draws the height of each bin for each kind, with its colour and its name."""
+    for heights, colour, name in kinds:
+        axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
+        axes.stairs(heights, edges, color=colour, lw=1.6, label=name)
+    # The legend stands above the curves.
     top: float = axes.get_ylim()[1]
     axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
-    return top
-
-
-def _finish(axes: Any, edges: np.ndarray, title: str) -> None:
+    if threshold is not None:
+        axes.vlines(threshold, 0, top, color=INK, lw=1.4, ls="--", label=f"threshold {threshold:.3g}")
     axes.set_xlim(edges[0], edges[-1])
     axes.set_yticks([])
-    axes.tick_params(colors=QUIET, labelsize=9, length=3)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color("#c9ccd4")
-    axes.set_xlabel(title, color=QUIET, size=9)
+    bare(axes)
+    axes.set_xlabel(words, color=QUIET, size=9)
     axes.legend(
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        loc="upper left",
-        ncols=3,
-        borderaxespad=0,
-        handlelength=1.4,
-        columnspacing=1.4,
-    )
+        frameon=False, fontsize=9, labelcolor=INK, loc="upper left", ncols=3, borderaxespad=0,
+        handlelength=1.4, columnspacing=1.4,
+    )  # fmt: skip
 
 
 def _say(

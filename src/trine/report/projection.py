@@ -11,7 +11,7 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.errors import InputError, require
 from trine.neighbours import as_rows
-from trine.report.drawing import PALETTE, short, small_enough, title
+from trine.report.drawing import PALETTE, new_figure, short, small_enough, title
 from trine.shapes import Float, Int64, UInt8
 
 MARKERS = ("o", "s", "^", "D")
@@ -51,16 +51,13 @@ def plane_picture(
         InputError: There is no item, or not one embedding of two numbers for each.
         MissingDependencyError: matplotlib is not installed.
     """
-    agg = require("matplotlib.backends.backend_agg", extra="train")
-    figures = require("matplotlib.figure", extra="train")
     x = as_rows(embeddings, name="embeddings").cpu().double().numpy()
     if len(x) != len(dataset) or not len(x) or x.shape[1] != 2:
         raise InputError(
             f"a plane needs one embedding of two numbers for each item, given {x.shape} for {len(dataset)} "
             "items; train with encoder.dimension 2, or see picture() for others"
         )
-    figure = figures.Figure(figsize=(9, 8), dpi=100, facecolor="white")
-    agg.FigureCanvasAgg(figure)
+    figure = new_figure(9, 8, dpi=100)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.89))
     draw_embedding(axes, x, np.arange(len(x)), dataset)
     present = len(np.unique(dataset.labels))
@@ -170,15 +167,9 @@ def _dots(axes: Any, points: np.ndarray, labels: Int64[np.ndarray, " n"], *, alp
     for m, marker in enumerate(MARKERS):
         chosen = kind // len(PALETTE) % len(MARKERS) == m
         axes.scatter(
-            points[chosen, 0],
-            points[chosen, 1],
-            c=colours[chosen],
-            marker=marker,
-            s=float(np.clip(30000 / len(points), 12, 60)),
-            alpha=alpha,
-            linewidths=0.3,
-            edgecolors="white",
-        )
+            *points[chosen].T, c=colours[chosen], marker=marker, alpha=alpha, linewidths=0.3,
+            edgecolors="white", s=float(np.clip(30000 / len(points), 12, 60)),
+        )  # fmt: skip
 
 
 def _names(axes: Any, points: np.ndarray, labels: Int64[np.ndarray, " n"], dataset: Dataset) -> None:

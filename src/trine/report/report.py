@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.evaluation import TripletConsistency
+from trine.evaluation import TripletAccuracy, TripletConsistency
 from trine.report.metrics import Metrics, TripletCensus
 from trine.report.metrics_table import (
     MetricGroup,
@@ -103,12 +102,17 @@ class Report:
     notes: tuple[str, ...] = ()
 
     @property
-    def groups(self) -> tuple[MetricGroup[Any], ...]:
+    def judged(self) -> TripletAccuracy | None:
+        """The triplet judgements, if these are all that was measured."""
+        return None if self.after.retrieval is not None else self.after.triplet_accuracy
+
+    @property
+    def groups(self) -> tuple[MetricGroup, ...]:
         """The metrics of the page, by protocol."""
         return metric_groups(self.far, self.k)
 
     @property
-    def headline_lines(self) -> list[MetricLine[Any]]:
+    def headline_lines(self) -> list[MetricLine]:
         """The few metrics that sum up the report."""
         return headline_lines(self.after, self.far, self.k)
 

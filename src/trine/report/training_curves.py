@@ -1,4 +1,4 @@
-"""The curves of a run's log in one picture."""
+"""The training log as curves in one picture."""
 
 from __future__ import annotations
 
@@ -9,70 +9,54 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trine.errors import require
-from trine.report.drawing import INK, QUIET, RIGHT, WRONG
+from trine.report.drawing import INK, QUIET, RIGHT, WRONG, bare, new_figure, title
 from trine.training import Diagnosis, LoggedBatch
 
 BLUE, PALE = "#3b6fb6", "#e3e5ea"
 SMALLEST_SHARE = 1e-6
 
 Curve = tuple[str, str, Callable[[LoggedBatch], float]]
-"""What a curve is called, its colour, and its value at a look."""
+"""The name of a curve, its colour, and its value at a logged batch."""
 
 PANELS: tuple[tuple[str, str, str, tuple[Curve, ...]], ...] = (
-    (
-        "Loss",
-        "dashed: what a batch loses whose embeddings are all the same",
-        "linear",
-        (("loss", INK, lambda look: look.loss),),
-    ),
+    ("Loss", "dashed: of a collapsed batch", "linear", (("loss", INK, lambda batch: batch.loss),)),
     (
         "Distances",
         "means over the pairs of a batch",
         "linear",
         (
-            ("d_an", WRONG, lambda look: look.negative_distance),
-            ("d_ap", RIGHT, lambda look: look.positive_distance),
-            ("gap", QUIET, lambda look: look.gap),
+            ("d_an", WRONG, lambda batch: batch.negative_distance),
+            ("d_ap", RIGHT, lambda batch: batch.positive_distance),
+            ("gap", QUIET, lambda batch: batch.gap),
         ),
     ),
     (
         "Active triplets",
         "as a share of all valid ones",
         "log",
-        (("active", BLUE, lambda look: max(look.active, SMALLEST_SHARE)),),
+        (("active", BLUE, lambda batch: max(batch.active, SMALLEST_SHARE)),),
     ),
     (
         "Norms of the embeddings",
-        "1 where they are normalised",
+        "1 if they are normalised",
         "linear",
-        (("largest", QUIET, lambda look: look.norm_max), ("mean", BLUE, lambda look: look.norm_mean)),
+        (("largest", QUIET, lambda batch: batch.norm_max), ("mean", BLUE, lambda batch: batch.norm_mean)),
     ),
-    (
-        "Effective rank",
-        "how many directions the embeddings use",
-        "linear",
-        (("rank", BLUE, lambda look: look.effective_rank),),
-    ),
-    (
-        "Largest identity",
-        "its share of the batch",
-        "share",
-        (("largest", BLUE, lambda look: look.largest_identity),),
-    ),
+    ("Effective rank", "of a batch", "linear", (("rank", BLUE, lambda batch: batch.effective_rank),)),
+    ("Largest identity", "as a share", "share", (("largest", BLUE, lambda batch: batch.largest_identity),)),
 )
 
 
 def draw_curves(
-    looks: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis], *, steps: int, name: str, path: Path
+    log: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis], *, steps: int, name: str, path: Path
 ) -> Path:
-    """Draws what a run logged, with a mark where the rule changed and where a diagnosis was made.
+    """Draws a training log, with marks where the mining rule changed and where a problem was diagnosed.
 
     Args:
-        looks: The log.
-        diagnoses: What is wrong with the run.
-        steps: All steps that it is to take.
-        name: What the run is called.
+        log: The log.
+        diagnoses: The problems of the run.
+        steps: The number of steps of the whole run.
+        name: The name of the run.
         path: The PNG to write; its folder must exist.
 
     Returns:
@@ -81,48 +65,36 @@ def draw_curves(
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    agg = require("matplotlib.backends.backend_agg", extra="train")
-    figures = require("matplotlib.figure", extra="train")
     words = [line for found in diagnoses for line in textwrap.wrap(str(found), 175)]
     words = words or ["no problems detected"]
     height = 7.2 + 0.2 * len(words)
-    figure = figures.Figure(figsize=(14, height), dpi=110, facecolor="white")
-    agg.FigureCanvasAgg(figure)
-    figure.text(
-        0.045, 1 - 0.3 / height, name, size=15, weight="bold", color=INK, va="center", parse_math=False
-    )
+    figure = new_figure(14, height)
+    style = {"va": "center", "parse_math": False}
+    figure.text(0.045, 1 - 0.3 / height, name, size=15, weight="bold", color=INK, **style)
     for line, text in enumerate(words):
         up = 1 - (0.62 + 0.2 * line) / height
-        colour = WRONG if diagnoses else RIGHT
-        figure.text(0.045, up, text, size=9.5, color=colour, va="center", parse_math=False)
+        figure.text(0.045, up, text, size=9.5, color=WRONG if diagnoses else RIGHT, **style)
     top = 1 - (1.35 + 0.2 * len(words)) / height
     axes = figure.subplots(2, 3, gridspec_kw={"hspace": 0.62, "wspace": 0.2})
     figure.subplots_adjust(left=0.045, right=0.985, bottom=0.5 / height, top=top)
-    for panel, (title, subtitle, scale, curves) in zip(axes.flat, PANELS, strict=True):
-        _draw_panel(panel, looks, curves, scale=scale, steps=steps)
-        _mark(panel, looks, diagnoses)
-        for text, size, weight, colour, up in (
-            (title, 12, "bold", INK, 20),
-            (subtitle, 8.5, "normal", QUIET, 7),
-        ):
-            panel.annotate(
-                text, (0, 1), xycoords="axes fraction", xytext=(0, up), textcoords="offset points",
-                size=size, weight=weight, color=colour, va="bottom", annotation_clip=False,
-            )  # fmt: skip
+    for panel, (heading, subtitle, scale, curves) in zip(axes.flat, PANELS, strict=True):
+        _draw_panel(panel, log, curves, scale=scale, steps=steps)
+        _mark(panel, log, diagnoses)
+        title(panel, heading, subtitle, sizes=(12, 8.5))
     figure.savefig(path, format="png", facecolor="white")
     return path
 
 
 def _draw_panel(
-    axes: Any, looks: Sequence[LoggedBatch], curves: Sequence[Curve], *, scale: str, steps: int
+    axes: Any, log: Sequence[LoggedBatch], curves: Sequence[Curve], *, scale: str, steps: int
 ) -> None:
-    at = [look.step for look in looks]
-    units = [look.unit for look in looks] if curves[0][0] == "loss" else []
+    at = [batch.step for batch in log]
+    units = [batch.unit for batch in log] if curves[0][0] == "loss" else []
     if units:
         axes.plot(at, units, color=QUIET, lw=1, ls=(0, (4, 3)))
     lowest, highest = 0.0, max(units, default=0.0)
     for name, colour, value in curves:
-        values = [value(look) for look in looks]
+        values = [value(batch) for batch in log]
         known = [each for each in values if math.isfinite(each)]
         lowest, highest = min([lowest, *known]), max([highest, *known])
         axes.plot(at, values, color=colour, lw=1.8, label=name, marker="o" if len(at) < 15 else None, ms=3)
@@ -135,15 +107,12 @@ def _draw_panel(
         axes.set_ylim(0, 1.1)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     else:
-        # The words beside the marks have the room above the curves.
+        # Leave room for the words beside the marks.
         axes.set_ylim(1.1 * lowest, 1.2 * highest or 1.0)
     axes.set_xlim(0, max(steps, 1))
     axes.grid(axis="y", color=PALE, lw=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=QUIET, labelsize=8.5, length=0)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side == "bottom")
-        spine.set_color("#c9ccd4")
+    bare(axes, size=8.5)
     if len(curves) > 1:
         axes.legend(
             frameon=False, fontsize=8.5, labelcolor=INK, loc="lower right", bbox_to_anchor=(1, 1),
@@ -151,15 +120,13 @@ def _draw_panel(
         )  # fmt: skip
 
 
-def _mark(axes: Any, looks: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis]) -> None:
+def _mark(axes: Any, log: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis]) -> None:
     """Where the rule changed, in grey; where a diagnosis was made, in red."""
-    changes = [
-        (after.step, after.mining) for before, after in pairwise(looks) if after.mining != before.mining
-    ]
+    changes = [(after.step, after.mining) for before, after in pairwise(log) if after.mining != before.mining]
     marks = sorted([(*change, QUIET) for change in changes] + [(f.step, f.name, WRONG) for f in diagnoses])
     width, taken, level = axes.get_xlim()[1], -math.inf, 0
     for step, name, colour in marks:
-        # Words that would meet stand below one another.
+        # Stagger words that would overlap.
         level = (level + 1) % 3 if step - taken < 0.2 * width else 0
         taken = step
         axes.axvline(step, color=colour, lw=0.9, ls=":")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from trine.io import write_json, write_text
 from trine.report.comparison import Comparison
 from trine.report.overview_png import picture
-from trine.report.pages import PageContext, comparison_page, report_page
+from trine.report.pages.context import PageContext
+from trine.report.pages.page import comparison_page, report_page
 
 METRICS, PAGE, PICTURE = "metrics.json", "report.html", "picture.png"
 
@@ -32,7 +33,7 @@ def write_report(context: PageContext) -> None:
             distance=items.distance,
             threshold=None if report.calibration is None else report.calibration.threshold,
             look=items.view,
-            judged=report.after.triplet_accuracy if report.after.retrieval is None else None,
+            judged=report.judged,
         )
 
 

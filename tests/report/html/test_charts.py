@@ -9,8 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.page_reader import Reader
-from trine.report.html import Axis, Line, histogram_chart, line_chart, map_chart, range_bar
-from trine.report.html.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from trine.report.html.charts import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axis,
+    Line,
+    histogram_chart,
+    line_chart,
+    range_bar,
+)
+from trine.report.html.scatter import map_chart
 
 
 def points(path):

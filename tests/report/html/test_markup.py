@@ -9,21 +9,10 @@ from hypothesis import strategies as st
 
 from support.page_reader import Reader, check_page
 from trine.evaluation.intervals import Interval
-from trine.report.html import (
-    Markup,
-    Section,
-    Stat,
-    Tile,
-    document,
-    element,
-    facts,
-    figure,
-    neighbour_rows,
-    pair_cards,
-    side_by_side,
-    table,
-)
-from trine.report.html.markup import number
+from trine.report.html.document import Section, Stat, document, side_by_side
+from trine.report.html.markup import Markup, element, number
+from trine.report.html.tables import facts, figure, table
+from trine.report.html.tiles import Tile, neighbour_rows, pair_cards
 
 EVIL = "<script>alert('x')</script>"
 

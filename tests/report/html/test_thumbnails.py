@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from support.page_reader import Reader
-from trine.report.html import Thumbnails
+from trine.report.html.thumbnails import Thumbnails
 
 PIL = pytest.importorskip("PIL.Image")
 

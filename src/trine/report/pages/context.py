@@ -11,7 +11,8 @@ import numpy as np
 from trine.data import Dataset
 from trine.distances import Distance
 from trine.encoders import Encoder, TwoTower
-from trine.report.html import Thumbnails, Tile
+from trine.report.html.thumbnails import Thumbnails
+from trine.report.html.tiles import Tile
 from trine.report.report import Report
 from trine.report.selection import View, view
 from trine.shapes import Bool, Float32

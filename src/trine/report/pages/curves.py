@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
+from trine.calibration import Calibration
 from trine.evaluation import Identification, Retrieval, Verification
-from trine.report.html import (
-    Axis,
-    Line,
-    Markup,
-    Section,
-    element,
-    histogram_chart,
-    join,
-    line_chart,
-    side_by_side,
-)
+from trine.report.html.charts import Axis, Line, histogram_chart, line_chart
+from trine.report.html.document import Section, side_by_side
+from trine.report.html.markup import Markup, element, join
 from trine.report.metrics import Metrics
 from trine.report.pages.sections import census_card
 from trine.report.report import Report
+from trine.shapes import Float
+
+T = TypeVar("T")
 
 RANKS, FEWEST_RANKS = 50, 10
 LEAST_FAR = 1e-6
 BINS = 60
+GREY = 5
+
+
+Shown = Mapping[str, tuple[Metrics, bool]]
+"""The metrics of each curve by its name, and whether to draw it paler."""
 
 
 def curves_section(report: Report) -> Section | None:
@@ -33,31 +35,22 @@ def curves_section(report: Report) -> Section | None:
     after, known = report.after, report.calibration
     if after.verification is None:
         return None
-    shown = {"after training": (after, False)}
+    shown: dict[str, tuple[Metrics, bool]] = {"after training": (after, False)}
     if report.before is not None:
         shown["before"] = (report.before, True)
     who = "queries" if after.identification is None else "probes, across cameras,"
+    roc = "Share of genuine pairs accepted (TAR) over the share of impostor pairs accepted (FAR)."
     threshold = "Each kind of pair as shares of its own number."
     if known is not None:
-        threshold = (
-            f"The threshold accepts {after.verification.tar_at(known.threshold):.1%} of the pairs of one "
-            f"identity and {after.verification.far_at(known.threshold):.2%} of the pairs of two."
-        )
-    charts = [
-        _card(
-            "ROC",
-            _roc_chart(shown),
-            "Share of genuine pairs accepted (TAR) by share of impostor pairs accepted (FAR).",
-        ),
+        shares = after.verification.tar_at(known.threshold), after.verification.far_at(known.threshold)
+        threshold = "The threshold accepts {:.1%} of the same and {:.2%} of the different.".format(*shares)
+    cards = [
+        _card("ROC", _roc_chart(shown), roc),
         _card("CMC", _rank_chart(shown), f"Share of {who} with their identity among the nearest k."),
-        _card(
-            "Distances of pairs",
-            distance_chart(after.verification, None if known is None else known.threshold),
-            threshold,
-        ),
+        _card("Distances of pairs", _distance_chart(after.verification, known), threshold),
+        census_card(report),
     ]
-    census = census_card(report)
-    return Section("curves", "Curves", "", side_by_side(*charts, *([] if census is None else [census])))
+    return Section("curves", "Curves", "", side_by_side(*(card for card in cards if card is not None)))
 
 
 def comparison_curves_section(reports: Mapping[str, Report]) -> Section:
@@ -69,17 +62,16 @@ def comparison_curves_section(reports: Mapping[str, Report]) -> Section:
     shown = {name: (report.after, False) for name, report in reports.items()}
     cards = [_card("ROC", _roc_chart(shown)), _card("CMC", _rank_chart(shown))]
     for name, report in reports.items():
-        known, measured = report.calibration, report.after.verification
-        if measured is not None:
-            chart = distance_chart(measured, None if known is None else known.threshold)
+        if report.after.verification is not None:
+            chart = _distance_chart(report.after.verification, report.calibration)
             cards.append(_card(f"Distances of pairs: {name}", chart))
     return Section("curves", "Curves", "", side_by_side(*cards))
 
 
 def margins_section(report: Report) -> Section | None:
     """Shows by how much each triplet judgement is met or missed; None if judgements are not all there is."""
-    found = report.after.triplet_accuracy
-    if found is None or report.after.retrieval is not None:
+    found = report.judged
+    if found is None:
         return None
     counted = found.histogram(BINS)
     chart = histogram_chart(
@@ -98,31 +90,15 @@ def _card(title: str, chart: Markup, lead: str | None = None) -> Markup:
     return join(element("h3", title), None if lead is None else element("p", lead), chart)
 
 
-def _roc_chart(shown: Mapping[str, tuple[Metrics, bool]]) -> Markup:
-    measured = ((name, metrics.verification, pale) for name, (metrics, pale) in shown.items())
-    return roc_chart([(name, found, pale) for name, found, pale in measured if found is not None])
-
-
-def _rank_chart(shown: Mapping[str, tuple[Metrics, bool]]) -> Markup:
-    """Of the identification across cameras where there is one, else of the retrieval."""
-    measured = (
-        (name, metrics.identification or metrics.retrieval, pale) for name, (metrics, pale) in shown.items()
-    )
-    return rank_chart([(name, found, pale) for name, found, pale in measured if found is not None])
-
-
-def roc_chart(entries: Sequence[tuple[str, Verification, bool]]) -> Markup:
-    """Draws ROC curves on a logarithmic axis of FAR.
-
-    Args:
-        entries: For each curve its name, what was measured, and whether to draw it paler.
-    """
-    pairs = max(measured.impostor_pairs for _, measured, _ in entries)
+def _roc_chart(shown: Shown) -> Markup:
+    """ROC curves on a logarithmic axis of FAR."""
+    measured = {name: (m.verification, pale) for name, (m, pale) in shown.items() if m.verification}
+    pairs = max(found.impostor_pairs for found, _ in measured.values())
     low = max(LEAST_FAR, min(0.1, 10.0 ** math.floor(math.log10(1 / pairs))))
     return line_chart(
         [
-            Line(name, *_roc(measured, low), colour=_colour(entries, at), stepped=True, dotted=pale)
-            for at, (name, measured, pale) in enumerate(entries)
+            Line(name, *_roc(found, low), colour=colour, stepped=True, dotted=pale)
+            for colour, (name, (found, pale)) in _coloured(measured)
         ],
         x=Axis("false-accept rate (FAR)", low, 1.0, log=True, percent=True),
         y=Axis("true-accept rate (TAR)", 0.0, 1.0, percent=True),
@@ -130,61 +106,52 @@ def roc_chart(entries: Sequence[tuple[str, Verification, bool]]) -> Markup:
     )
 
 
-def rank_chart(entries: Sequence[tuple[str, Retrieval | Identification, bool]]) -> Markup:
-    """Draws the share of queries with their identity among the nearest k: CMC, or recall@k.
-
-    Args:
-        entries: For each curve its name, what was measured, and whether to draw it paler.
-    """
-    last = max(2, min(RANKS, max(_ranked(measured) for _, measured, _ in entries)))
-    known = [np.array([_found(measured, k) for k in range(1, last + 1)]) for _, measured, _ in entries]
+def _rank_chart(shown: Shown) -> Markup:
+    """The share found among the nearest k: across cameras if that was measured, else among all items."""
+    measured = {
+        name: (m.identification or m.retrieval, pale)
+        for name, (m, pale) in shown.items()
+        if m.identification or m.retrieval
+    }
+    sizes = [
+        found.references - 1 if isinstance(found, Retrieval) else found.gallery
+        for found, _ in measured.values()
+        if found is not None
+    ]
+    last = max(2, min(RANKS, max(sizes)))
+    heights = {name: _found(found, last) for name, (found, _) in measured.items() if found is not None}
     # All curves end at 1: the rest is a flat line.
-    full = max(int((height < 1).sum()) + 2 for height in known)
+    full = max(int((height < 1).sum()) + 2 for height in heights.values())
     most = min(max(full, FEWEST_RANKS), last)
-    ranks, heights = np.arange(1, most + 1), [height[:most] for height in known]
-    lowest = min(float(height[0]) for height in heights)
+    lowest = min(float(height[0]) for height in heights.values())
+    ranks = np.arange(1, most + 1).astype(float)
     return line_chart(
         [
-            Line(name, ranks.astype(float), height, colour=_colour(entries, at), dotted=pale)
-            for at, ((name, _, pale), height) in enumerate(zip(entries, heights, strict=True))
+            Line(name, ranks, heights[name][:most], colour=colour, dotted=pale)
+            for colour, (name, (_, pale)) in _coloured(measured)
         ],
         x=Axis("rank k", 1.0, float(most)),
-        y=Axis(
-            "queries with a positive in the nearest k",
-            max(0.0, math.floor(10 * lowest - 1) / 10),
-            1.0,
-            percent=True,
-        ),
+        y=Axis("found among the nearest k", max(0.0, math.floor(10 * lowest - 1) / 10), 1.0, percent=True),
         about="The share of queries with a positive among the nearest k, over k",
     )
 
 
-def distance_chart(measured: Verification, threshold: float | None) -> Markup:
-    """Draws a histogram of the distances of each kind of pairs.
-
-    Args:
-        measured: The pairs.
-        threshold: The calibrated threshold, to be marked.
-    """
+def _distance_chart(measured: Verification, calibration: Calibration | None) -> Markup:
+    """The histogram of the distances of each kind of pairs, with the threshold."""
     counted = measured.histogram(BINS)
+    kinds = [("same identity", "right", counted.genuine), ("different identities", "wrong", counted.impostor)]
     return histogram_chart(
         counted.edges,
-        [
-            ("same identity", "right", counted.genuine),
-            ("different identities", "wrong", counted.impostor),
-        ],
+        kinds,
         title=f"{measured.distance.replace('_', ' ')} distance",
-        threshold=threshold,
+        threshold=None if calibration is None else calibration.threshold,
         about="Histogram of the distances of pairs of one identity and of two",
     )
 
 
-def _ranked(measured: Retrieval | Identification) -> int:
-    return measured.references - 1 if isinstance(measured, Retrieval) else measured.gallery
-
-
-def _found(measured: Retrieval | Identification, k: int) -> float:
-    return measured.recall_at(k) if isinstance(measured, Retrieval) else measured.cmc(k)
+def _found(measured: Retrieval | Identification, last: int) -> Float[np.ndarray, " k"]:
+    at = measured.recall_at if isinstance(measured, Retrieval) else measured.cmc
+    return np.array([at(k) for k in range(1, last + 1)])
 
 
 def _roc(measured: Verification, low: float) -> tuple[np.ndarray, np.ndarray]:
@@ -195,6 +162,6 @@ def _roc(measured: Verification, low: float) -> tuple[np.ndarray, np.ndarray]:
     return np.maximum(far[first:], low), tar[first:]
 
 
-def _colour(entries: Sequence[tuple[str, object, bool]], at: int) -> int:
-    """Pale curves are grey; the others are numbered."""
-    return 5 if entries[at][2] else sum(not pale for _, _, pale in entries[:at])
+def _coloured(curves: Mapping[str, tuple[T, bool]]) -> list[tuple[int, tuple[str, tuple[T, bool]]]]:
+    """Curves with the number of their colour: pale ones are grey."""
+    return [(GREY if curve[1] else at, (name, curve)) for at, (name, curve) in enumerate(curves.items())]

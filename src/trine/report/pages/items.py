@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from trine.calibration import Calibration
+from trine.evaluation import Retrieval
 from trine.evaluation.hardest import HardPairs, hardest_pairs
-from trine.report.html import Markup, Section, element, join, map_chart, neighbour_rows, pair_cards
-from trine.report.pages.context import ShownItems, TileFactory, distance_note
+from trine.neighbours import nearest_neighbours
+from trine.report.html.document import Section
+from trine.report.html.markup import Markup, element, join
+from trine.report.html.scatter import map_chart
+from trine.report.html.tiles import neighbour_rows, pair_cards
+from trine.report.pages.context import PageContext, ShownItems, TileFactory, distance_note
 from trine.report.report import Report
 from trine.report.selection import View
+from trine.shapes import Int64
 
-PAIRS, JUDGEMENTS, NAME = 12, 8, 14
+PAIRS, JUDGEMENTS, DIFFERENCES, NEIGHBOURS, NAME = 12, 8, 3, 8, 14
 
 
 def neighbours_section(items: ShownItems, tiles: TileFactory) -> Section:
@@ -42,8 +49,8 @@ def _failures(view: View) -> str:
 
 def contradicted_section(report: Report, tiles: TileFactory) -> Section | None:
     """Shows the judgements that the encoder contradicts most; None if judgements are not all there is."""
-    found = report.after.triplet_accuracy
-    if found is None or report.after.retrieval is not None:
+    found = report.judged
+    if found is None:
         return None
     order = np.argsort(found.margins, kind="stable")
     wrong = order[found.margins[order] <= 0]
@@ -128,3 +135,57 @@ def _cards(
 def _tail(name: str) -> str:
     """The end of a long name, which tells items of one identity apart."""
     return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
+
+
+def disagreements_section(contexts: Sequence[PageContext]) -> Section:
+    """Shows the queries that each run ranks better than the first one, and worse.
+
+    Args:
+        contexts: The runs, on the same items.
+    """
+    first, *others = contexts
+    tiles = TileFactory(_items(first).dataset)
+    queries = _retrieval(first).queries
+    parts: list[Markup] = []
+    for other in others:
+        gain = _retrieval(other).maps_at_r - _retrieval(first).maps_at_r
+        for better, above in ((other, gain), (first, -gain)):
+            count = int((above > 0).sum())
+            parts.append(element("h3", f"{better.name} ranks better: {count:,} of {len(queries):,} queries"))
+            if count:
+                chosen = queries[np.argsort(-above, kind="stable")[: min(DIFFERENCES, count)]]
+                parts.append(_rows(chosen, (first, other), tiles))
+    lead = (
+        f"By MAP@R of each query: at most {DIFFERENCES} queries of each kind, the largest differences first."
+    )
+    return Section("differ", "Largest differences", lead, join(*parts))
+
+
+def _rows(queries: Int64[np.ndarray, " q"], contexts: Sequence[PageContext], tiles: TileFactory) -> Markup:
+    found = []
+    for context in contexts:
+        items = _items(context)
+        rows = torch.from_numpy(items.embeddings)
+        asked = rows[torch.from_numpy(queries)]
+        found.append(nearest_neighbours(asked, rows, k=NEIGHBOURS, distance=items.distance, exclude=queries))
+    return neighbour_rows(
+        [
+            (
+                tiles.tile(query, note=context.name),
+                tiles.neighbours(query, near.indices[row].tolist(), near.distances[row].tolist()),
+            )
+            for row, query in enumerate(queries.tolist())
+            for context, near in zip(contexts, found, strict=True)
+        ]
+    )
+
+
+def _items(context: PageContext) -> ShownItems:
+    assert context.items is not None, "runs are compared on items"
+    return context.items
+
+
+def _retrieval(context: PageContext) -> Retrieval:
+    found = context.report.after.retrieval
+    assert found is not None, "runs are compared on items with identities"
+    return found

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from trine.report.comparison import Comparison
-from trine.report.html import Section, Stat, document, element, neighbour_rows, table
+from trine.report.html.document import Section, Stat, document
+from trine.report.html.markup import element
+from trine.report.html.tables import table
+from trine.report.html.tiles import neighbour_rows
 from trine.report.label_error_report import LabelErrorReport
 from trine.report.metrics_table import MetricLine
 from trine.report.pages.context import PageContext, TileFactory
 from trine.report.pages.curves import comparison_curves_section, curves_section, margins_section
-from trine.report.pages.disagreements import disagreements_section
-from trine.report.pages.items import contradicted_section, hardest_section, map_section, neighbours_section
+from trine.report.pages.items import (
+    contradicted_section,
+    disagreements_section,
+    hardest_section,
+    map_section,
+    neighbours_section,
+)
 from trine.report.pages.sections import (
     comparison_metrics_section,
     identities_section,
@@ -120,7 +127,7 @@ def label_error_page(report: LabelErrorReport) -> str:
     )
 
 
-def _stat(report: Report, line: MetricLine[Any]) -> Stat:
+def _stat(report: Report, line: MetricLine) -> Stat:
     value, interval = line.value(report.after), line.interval(report.after)
     was = None if report.before is None else line.value(report.before)
     notes = [] if interval is None else [str(interval)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,13 @@ import torch
 from trine.encoders import Encoder, TwoTower
 from trine.evaluation import Retrieval
 from trine.neighbours import nearest_neighbours
-from trine.report.comparison import Comparison
-from trine.report.html import Child, Markup, Section, element, facts, figure, join, range_bar, table
+from trine.report.comparison import Comparison, Difference
+from trine.report.html.charts import range_bar
+from trine.report.html.document import Section
+from trine.report.html.markup import Child, Markup, element, join
+from trine.report.html.tables import facts, figure, table
 from trine.report.metrics_table import MetricLine
 from trine.report.pages.context import PageContext, ShownItems
-from trine.report.paired_difference import Difference
 from trine.report.report import Report
 
 INTERVALS = "Intervals are 95 % bootstrap confidence intervals (identities resampled)."
@@ -27,7 +28,7 @@ def metrics_section(report: Report) -> Section:
     """Shows every metric with its interval, and its value before training."""
     after, before = report.after, report.before
 
-    def cells(line: MetricLine[Any]) -> list[Child]:
+    def cells(line: MetricLine) -> list[Child]:
         value, interval = line.value(after), line.interval(after)
         was = None if before is None else line.value(before)
         ends = (None, None) if interval is None else (interval.low, interval.high)
@@ -55,7 +56,7 @@ def comparison_metrics_section(comparison: Comparison) -> Section:
     first, *others = comparison.reports
     reports = comparison.reports.values()
 
-    def cells(line: MetricLine[Any]) -> list[Child]:
+    def cells(line: MetricLine) -> list[Child]:
         values = [figure(line.value(report.after), line.interval(report.after)) for report in reports]
         return [*values, *(_difference(comparison.differences[other].get(line.key)) for other in others)]
 
@@ -68,7 +69,7 @@ def comparison_metrics_section(comparison: Comparison) -> Section:
     return Section("metrics", "Metrics", lead, table(head, rows))
 
 
-def _metric_rows(report: Report, cells: Callable[[MetricLine[Any]], list[Child]]) -> list[list[Child] | str]:
+def _metric_rows(report: Report, cells: Callable[[MetricLine], list[Child]]) -> list[list[Child] | str]:
     """One row for each metric that a report has, below the title of its protocol."""
     rows: list[list[Child] | str] = []
     for group in report.groups:
@@ -81,7 +82,7 @@ def _metric_rows(report: Report, cells: Callable[[MetricLine[Any]], list[Child]]
     return rows
 
 
-def _named(line: MetricLine[Any]) -> Child:
+def _named(line: MetricLine) -> Child:
     if line.larger_is_better:
         return line.name
     return join(line.name, " ", element("small", "smaller is better"))
