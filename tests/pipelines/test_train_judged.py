@@ -163,7 +163,7 @@ def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
     for row in kept:
         own = {name for name, _ in parts[row["part"]]}
         assert {row["anchor"], row["positive"], row["negative"]} <= own
-    assert str(report.part).endswith("of 6 items unseen)")
+    assert str(report.part).endswith("of 6 items; unseen items)")
     assert f"left out {2500 - len(kept):,} judgements about items of several parts" in str(report)
     # Other judgements of the same items: some of these were trained on.
     known = {name for name, _ in parts["train"]}

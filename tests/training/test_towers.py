@@ -135,7 +135,7 @@ def test_a_run_tells_two_tastes_apart_and_the_same_seed_gives_the_same_run(tmp_p
     assert "NDCG@10" in (tmp_path / "one" / "report.html").read_text("utf-8")
     examined = examine(tmp_path / "one")
     assert examined.diagnoses == ()
-    assert examined.looks[0].mining == "hard"
+    assert examined.log[0].mining == "hard"
     with pytest.raises(SettingError, match="did you mean 'test'"):
         measure_towers(first, interactions, parts, part="tset")
 

@@ -196,8 +196,8 @@ def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) 
         write_json(run / SPLIT, split_record(dataset, _items_of(parts), method=method))
         write_judgements(run, dataset, parts)
 
-    seen = "seen in others" if method == "triplets" else "unseen"
-    part = EvaluatedPart(f"test part ({counted_judgements(parts.test)} {seen})")
+    seen = "items seen in training" if method == "triplets" else "unseen items"
+    part = EvaluatedPart(f"test part ({counted_judgements(parts.test)}; {seen})")
     notes = (
         (f"left out {parts.left_out:,} judgements about items of several parts",) if parts.left_out else ()
     )
