@@ -46,7 +46,8 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
     record = _read_split(run_folder(Path(run)))
     names = {key: i for i, key in enumerate(_keys(dataset))}
     own_data = record is not None and all(key in names for keys in record.values() for key in keys)
-    if part == "all" or (part == "auto" and not own_data):
+    whole = part == "all" or (part == "auto" and not own_data)
+    if whole:
         positions, words = np.arange(len(dataset), dtype=np.int64), "all items"
     elif record is None or not own_data:
         raise DataError(
@@ -60,7 +61,7 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
         if not len(positions):
             raise DataError(f"the {wanted} part of {run} is empty; choose another --part")
     trained = trained_among(run, dataset.subset(positions))
-    if trained and words == "all items":
+    if trained and whole:
         words += f", {trained:,} of them trained on"
     return positions, EvaluatedPart(words, trained)
 

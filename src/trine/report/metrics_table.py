@@ -151,7 +151,7 @@ class MetricGroup:
         if result is None:
             return None
         name, _, rules = result.protocol.partition(": ")
-        return f"{name.capitalize()}: {rules}; {self.size(result)}"
+        return f"{name[:1].upper()}{name[1:]}: {rules}; {self.size(result)}"
 
 
 def metric_groups(far: float, k: int = 10) -> tuple[MetricGroup, ...]:

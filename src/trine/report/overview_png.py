@@ -1,4 +1,4 @@
-"""One picture of what an encoder has learned: neighbour rows, a 2-D map, the distances of pairs."""
+"""An overview of an evaluation in one picture: neighbours, a 2-D map, the distances of pairs."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def picture(
 ) -> Path:
     """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
 
-    Embeddings of two dimensions are no map but themselves, with some of the pictures where they stand.
+    Two-dimensional embeddings are drawn directly, with some of the pictures at their positions.
     A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
-    What is shown is chosen by `view`; the histogram is of the items on the map. Where no identities are
-    known, nothing is right or wrong, and the histogram is of the judgements, where these are given.
+    `view` chooses what is shown; the histogram is of the items on the map. Without identities, nothing is
+    marked right or wrong, and the histogram shows the margins of triplet judgements, if there are any.
 
     Args:
-        dataset: The items; pictures are shown, vectors only mapped.
+        dataset: The items; pictures are shown, other items only mapped.
         embeddings: One row per item of the data set.
         path: The PNG to write; its folder must exist.
         distance: What ranks the neighbours.
-        threshold: A distance to mark in the histogram: the calibrated one.
-        look: What to show, where it is known already; by `view` where left out.
-        judged: Triplets that people judged, measured.
+        threshold: A distance to mark in the histogram.
+        look: What to show; by default chosen by `view`.
+        judged: The accuracy on triplet judgements.
 
     Returns:
         The path.
@@ -58,8 +58,8 @@ def picture(
     x = as_rows(embeddings, name="embeddings").cpu()
     if len(x) != len(dataset) or len(x) < 2:
         raise InputError(
-            f"a picture needs at least two items and one embedding for each, "
-            f"given {len(x)} embeddings of {len(dataset)} items"
+            f"picture needs at least two items and one embedding for each, got {len(x)} embeddings of "
+            f"{len(dataset)} items"
         )
     look = view(x, dataset.labels, distance=distance) if look is None else look
     images = dataset.kind == "images"

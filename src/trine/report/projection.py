@@ -1,4 +1,4 @@
-"""Items on a plane: a map of many dimensions, or embeddings that have two and need none."""
+"""Items on a plane: a t-SNE map, or two-dimensional embeddings."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def plane_picture(
     heading: str = "Embedding",
     subheading: str | None = None,
 ) -> Path:
-    """Draws embeddings of two dimensions as they are, with some of the items (Hadsell, Chopra, LeCun 2006).
+    """Draws two-dimensional embeddings with some of the items (Hadsell, Chopra, LeCun 2006).
 
-    Both axes have one scale, so that what is near in the picture is near in the embedding. The items shown
-    are drawn at random, as many as find room.
+    Both axes have the same scale, so distances in the picture are those of the embedding. The items shown
+    are chosen at random, as many as there is room for.
 
     Args:
         dataset: The items; pictures are shown, vectors only placed.
         embeddings: One row of two numbers per item of the data set.
         path: The PNG to write; its folder must exist.
-        heading: What stands above it.
-        subheading: What stands below that; the number of items and identities where left out.
+        heading: The title.
+        subheading: The line below it; by default the number of items and identities.
 
     Returns:
         The path.
 
     Raises:
-        InputError: There is no item, or not one embedding of two numbers for each.
+        InputError: There are no items, or not one two-dimensional embedding for each.
         MissingDependencyError: matplotlib is not installed.
     """
     x = as_rows(embeddings, name="embeddings").cpu().double().numpy()
     if len(x) != len(dataset) or not len(x) or x.shape[1] != 2:
         raise InputError(
-            f"a plane needs one embedding of two numbers for each item, given {x.shape} for {len(dataset)} "
-            "items; train with encoder.dimension 2, or see picture() for others"
+            f"plane_picture needs one two-dimensional embedding per item, got shape {x.shape} for "
+            f"{len(dataset)} items; train with encoder.dimension=2, or use picture()"
         )
     figure = new_figure(9, 8, dpi=100)
     axes = figure.add_axes((0.02, 0.02, 0.96, 0.89))
@@ -69,11 +69,11 @@ def plane_picture(
 def draw_map(
     axes: Any, points: Float[np.ndarray, "n 2"], shown: Int64[np.ndarray, " n"], dataset: Dataset
 ) -> None:
-    """Draws a map whose axes mean nothing.
+    """Draws a t-SNE map.
 
     Args:
-        axes: Where to.
-        points: Where the items stand.
+        axes: The axes to draw on.
+        points: The positions of the items.
         shown: Which items these are.
         dataset: The items.
     """
@@ -86,10 +86,10 @@ def draw_map(
 def draw_embedding(
     axes: Any, points: Float[np.ndarray, "n 2"], shown: Int64[np.ndarray, " n"], dataset: Dataset
 ) -> None:
-    """Draws embeddings of two dimensions in one scale, and some of the items where they stand.
+    """Draws two-dimensional embeddings at one scale, and some of the items at their positions.
 
     Args:
-        axes: Where to.
+        axes: The axes to draw on.
         points: The embeddings.
         shown: Which items these are.
         dataset: The items.
@@ -106,7 +106,7 @@ def draw_embedding(
 
 
 def _one_scale(axes: Any, points: np.ndarray) -> float:
-    """Lets both axes have one scale; returns how much of it an inch is."""
+    """Gives both axes the same scale; returns the length of an inch."""
     box = axes.get_position()
     width, height = (box.width, box.height) * axes.figure.get_size_inches()
     low, high = points.min(axis=0), points.max(axis=0)
@@ -119,7 +119,7 @@ def _one_scale(axes: Any, points: np.ndarray) -> float:
 
 
 def _with_room(points: np.ndarray, apart: float) -> list[int]:
-    """Items drawn at random that do not cover each other."""
+    """Random items that do not cover each other."""
     chosen: list[int] = []
     for at in np.random.default_rng(0).permutation(len(points)).tolist():
         if all(np.abs(points[at] - points[other]).max() >= apart for other in chosen):
@@ -146,7 +146,7 @@ def _thumbnail(axes: Any, item: UInt8[np.ndarray, "h w c"], at: np.ndarray, side
 
 
 def _inked(item: UInt8[np.ndarray, "h w c"], colour: str) -> UInt8[np.ndarray, "h w k"]:
-    """The picture; bright strokes on black, as of digits, in the colour and on nothing."""
+    """The picture; bright strokes on black, such as digits, in the colour on a transparent background."""
     if item.shape[2] == 1:
         edge = np.concatenate([item[0], item[-1], item[:, 0], item[:, -1]])
         if np.median(edge) < 26:

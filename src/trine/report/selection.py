@@ -1,4 +1,4 @@
-"""What there is to look at: queries with their nearest neighbours, and the 2-D map."""
+"""Which items a report shows: queries with their nearest neighbours, and the 2-D map."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MAP_POINTS = 2000
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Items chosen to be looked at.
+    """The items that a report shows.
 
     Attributes:
-        queries: Rows of the queries; the last `failing` are ones whose nearest neighbour is wrong.
-        failing: How many of them these are.
+        queries: Rows of the queries; the last `failing` have a wrong nearest neighbour.
+        failing: How many these are.
         neighbours: The nearest other items of each query.
         shown: Rows of the items on the map, ascending.
-        points: Where each of them stands.
-        projected: Whether that is a map of more dimensions; false where it is the embedding itself.
+        points: The position of each.
+        projected: Whether these are t-SNE positions; false for two-dimensional embeddings.
     """
 
     queries: Int64[np.ndarray, " q"]
@@ -48,12 +48,12 @@ def view(
     nearest_is_wrong: Bool[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> View:
-    """Chooses queries, finds their neighbours, and lays the items out on a plane.
+    """Chooses queries, finds their neighbours, and places the items on a plane.
 
     Queries are drawn at random, one per identity as far as they go; up to a quarter of them, the last, are
     queries whose nearest neighbour is wrong, because these teach the most. The map is t-SNE (van der
     Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items; embeddings of two dimensions are
-    their own map.
+    shown directly.
 
     Args:
         embeddings: One row per item; two at least.
@@ -74,7 +74,7 @@ def view(
     """
     x = as_rows(embeddings, name="embeddings").cpu()
     if len(x) < 2:
-        raise InputError(f"a view needs at least two items, given {len(x)}; give more")
+        raise InputError(f"a report needs at least two items to show, got {len(x)}")
     identity = codes(labels, items=len(x))
     if nearest_is_wrong is None:
         first = nearest_neighbours(x, k=1, distance=distance).indices[:, 0]
@@ -91,7 +91,7 @@ def view(
 def _choose(
     identity: Int64[np.ndarray, " n"], nearest_is_wrong: Bool[np.ndarray, " n"], queries: int, seed: int
 ) -> tuple[Int64[np.ndarray, " q"], int]:
-    """The queries, by identity; then those whose nearest is wrong, and how many they are."""
+    """The queries by identity, then those with a wrong nearest neighbour, and how many these are."""
     random = np.random.default_rng([seed, 1])
     frequent = np.bincount(identity)[identity] > 1
     order = random.permutation(np.flatnonzero(frequent) if frequent.any() else len(identity))

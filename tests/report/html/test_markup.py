@@ -11,7 +11,7 @@ from support.page_reader import Reader, check_page
 from trine.evaluation.intervals import Interval
 from trine.report.html.document import Section, Stat, document, side_by_side
 from trine.report.html.markup import Markup, element, number
-from trine.report.html.tables import facts, figure, table
+from trine.report.html.tables import facts, metric_cell, table
 from trine.report.html.tiles import Tile, neighbour_rows, pair_cards
 
 EVIL = "<script>alert('x')</script>"
@@ -38,8 +38,8 @@ def test_coordinates_are_short_and_near(value):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_coordinate_that_is_none_is_refused(value):
-    with pytest.raises(ValueError, match="is no coordinate"):
+def test_a_coordinate_must_be_finite(value):
+    with pytest.raises(ValueError, match="a coordinate must be finite"):
         number(value)
 
 
@@ -77,11 +77,11 @@ def test_right_and_wrong_are_told_apart_without_colour():
 
 
 def test_figures_carry_their_interval_and_their_sign():
-    assert figure(0.25, Interval(0.2, 0.3)) == "<b>0.250</b> <small>0.200 to 0.300</small>"
-    signed = figure(-0.25, Interval(-0.4, 0.1), signed=True)
+    assert metric_cell(0.25, Interval(0.2, 0.3)) == "<b>0.250</b> <small>0.200 to 0.300</small>"
+    signed = metric_cell(-0.25, Interval(-0.4, 0.1), signed=True)
     assert signed == "<b>−0.250</b> <small>−0.400 to +0.100</small>"
-    assert figure(-0.0001, signed=True) == "<b>0.000</b>"
-    assert figure(np.nan) == figure(None) == "–"
+    assert metric_cell(-0.0001, signed=True) == "<b>0.000</b>"
+    assert metric_cell(np.nan) == metric_cell(None) == "–"
     assert isinstance(signed, Markup)
 
 

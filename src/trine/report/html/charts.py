@@ -1,4 +1,4 @@
-"""Charts as inline SVG: they scale with the page, and their colours follow its scheme."""
+"""Charts as inline SVG: they scale with the page and follow its colour scheme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trine.shapes import Float, Int64
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 30, 46
 COLOURS = 6
-"""How many lines can be told apart."""
+"""How many lines have different colours."""
 LABEL_ROOM, HALF = 16, 4
 
 
@@ -27,10 +27,10 @@ class Axis:
     """One axis of a chart.
 
     Attributes:
-        title: What it shows.
-        low: The value at its beginning; above 0 on a logarithmic one.
+        title: The label.
+        low: The value at its start; above 0 if logarithmic.
         high: The value at its end, above `low`.
-        log: Whether equal steps are equal ratios.
+        log: Whether it is logarithmic.
         percent: Whether its values are shares, to be written as percentages.
 
     Example:
@@ -49,12 +49,12 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"an axis must run upwards, given {self.low} to {self.high}")
+            raise ValueError(f"an axis needs low < high, both finite, got {self.low} and {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"a logarithmic axis begins above 0, given {self.low}")
+            raise ValueError(f"a logarithmic axis needs low > 0, got {self.low}")
 
     def place(self, value: float) -> float:
-        """Where a value stands, from 0 to 1; values beyond an end stand at it."""
+        """The position of a value from 0 to 1, clipped to the axis."""
         if self.log:
             value = max(value, self.low)
             share = math.log(value / self.low) / math.log(self.high / self.low)
@@ -63,7 +63,7 @@ class Axis:
         return min(max(share, 0.0), 1.0)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """The values to write beside the axis, ascending, and how they are written."""
+        """The tick values, ascending, with their labels."""
         values = self._decades() if self.log else self._round_steps()
         return [(value, self._written(value)) for value in values]
 
@@ -88,12 +88,12 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        name: What it is called.
-        x: Where its points stand, ascending.
-        y: How high.
-        colour: Which of the colours of lines.
-        stepped: Whether the height holds until the next point, as that of an empirical curve does.
-        dotted: Whether to draw it paler, as what others are held against.
+        name: Its name.
+        x: The x values of its points, ascending.
+        y: Their y values.
+        colour: The number of its colour.
+        stepped: Whether y is constant until the next point, as in an empirical curve.
+        dotted: Whether to draw it paler, as a baseline.
     """
 
     name: str
@@ -105,14 +105,13 @@ class Line:
 
 
 def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, about: str) -> Markup:
-    """Draws lines over two axes, each named where it keeps away from the others, and in a legend.
+    """Draws lines, each with a label where it is far from the others, and a legend.
 
     Args:
-        lines: What to draw; points that are not finite are left out.
-        x: The axis below.
-        y: The axis on the left.
-        about: What a person who does not see the chart is told.
-        counted: What has these values.
+        lines: The lines; points that are not finite are left out.
+        x: The horizontal axis.
+        y: The vertical axis.
+        about: The alternative text.
 
     Returns:
         The chart with its legend.
@@ -139,15 +138,15 @@ def histogram_chart(
     about: str,
     counted: str = "pairs",
 ) -> Markup:
-    """Draws how values of several kinds are distributed, each kind as shares of its own number.
+    """Draws a histogram of each kind of values, as shares of the number of its kind.
 
     Args:
-        edges: The ends of the bins, ascending.
+        edges: The edges of the bins, ascending.
         kinds: For each kind its name, its class (`"right"` or `"wrong"`), and its counts.
-        title: What the values are.
+        title: The label of the values.
         threshold: A value to mark.
-        about: What a person who does not see the chart is told.
-        counted: What has these values.
+        about: The alternative text.
+        counted: What is counted.
 
     Returns:
         The chart with its legend.
@@ -177,13 +176,13 @@ def histogram_chart(
 
 
 def range_bar(value: float, low: float | None, high: float | None, *, before: float | None = None) -> Markup:
-    """Draws a share on a bar from 0 to 1: a dot, its interval, and what it was before as a ring.
+    """Draws a share on a bar from 0 to 1: a dot, its interval, and the baseline as a ring.
 
     Args:
         value: The share.
         low: The lower end of its interval; None without one.
         high: The upper end.
-        before: What it was.
+        before: The baseline.
     """
     width, height = 160, 18
 
@@ -259,7 +258,7 @@ def _outline(edges: np.ndarray, share: np.ndarray, x: Axis, y: Axis) -> str:
 
 
 def _labels(lines: Sequence[Line], x: Axis, y: Axis) -> list[Markup]:
-    """Each line's name where it is farthest from all others, if there is room for it at all."""
+    """The label of each line where it is farthest from all others, if there is room."""
     places = np.linspace(0.05, 0.95, 37)
     heights = np.array([_heights(line, x, y, places) for line in lines])
     labels = []
@@ -281,7 +280,7 @@ def _labels(lines: Sequence[Line], x: Axis, y: Axis) -> list[Markup]:
 
 
 def _heights(line: Line, x: Axis, y: Axis, places: np.ndarray) -> Float[np.ndarray, " q"]:
-    """How high a line runs at these places, in pixels from the top; NaN where it does not."""
+    """The height of a line at these places, in pixels from the top; NaN where it has none."""
     known = np.isfinite(line.x) & np.isfinite(line.y)
     at = np.array([x.place(float(value)) for value in line.x[known]])
     if not len(at):

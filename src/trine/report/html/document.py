@@ -1,4 +1,4 @@
-"""A page that is one file: it opens from disk, needs no script, and reaches for nothing outside itself."""
+"""A page in one file: it opens from disk, needs no script, and loads nothing."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from trine.report.html.markup import Markup, element, join
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page.
+    """A section of a page.
 
     Attributes:
-        anchor: Its name in the address, such as `"roc"`.
+        anchor: Its fragment in the URL, such as `"roc"`.
         title: Its heading.
-        lead: One or two sentences that say how to read it.
-        body: What it shows.
+        lead: One or two sentences on how to read it.
+        body: The content.
     """
 
     anchor: str
@@ -29,12 +29,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Stat:
-    """A figure large enough to be read first.
+    """A value in large type.
 
     Attributes:
         name: What it is.
-        value: The figure as it is written.
-        notes: A few words below it, a line each.
+        value: The formatted value.
+        notes: A few words below it, one line each.
     """
 
     name: str
@@ -51,18 +51,18 @@ def document(
     notes: Sequence[str] = (),
     foot: str = "",
 ) -> str:
-    """Makes a whole page.
+    """Makes a complete page.
 
     Args:
-        title: Its heading, and its name in the browser.
-        sections: Its parts, in order.
-        lead: What stands below the heading.
-        stats: The figures to be read first.
-        notes: What must not be overlooked.
+        title: The heading and the title in the browser.
+        sections: The sections, in order.
+        lead: The line below the heading.
+        stats: The values in large type.
+        notes: Warnings.
         foot: The last line.
 
     Returns:
-        HTML that holds its style and its pictures.
+        HTML with its style sheet and its pictures inside.
     """
     inside = join(
         element("header", element("h1", title), element("p", lead, class_="lead") if lead else None),
@@ -86,12 +86,12 @@ def document(
 
 @cache
 def style() -> str:
-    """The style sheet that every page carries."""
+    """The style sheet of every page."""
     return files("trine.report.html").joinpath("style.css").read_text(encoding="utf-8")
 
 
 def side_by_side(*parts: Markup) -> Markup:
-    """Puts parts beside one another where the page is wide enough, else below."""
+    """Puts parts side by side if the page is wide enough, else below each other."""
     return element("div", *(element("div", part, class_="card") for part in parts), class_="beside")
 
 

@@ -1,4 +1,4 @@
-"""HTML as values: whatever is not HTML already is escaped, so that no name can break out of its place."""
+"""HTML as values: all other text is escaped, so a name cannot inject markup."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ SHAPES = frozenset({"circle", "line", "path", "rect"})
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 Child = str | Markup | None
-"""What stands inside an element: HTML as it is, any other text escaped, None left out."""
+"""The content of an element: HTML as it is, other text escaped, None left out."""
 
 
 def join(*children: Child) -> Markup:
-    """Puts pieces one after another.
+    """Concatenates pieces.
 
     Args:
         children: HTML, or text to escape.
@@ -33,13 +33,13 @@ def join(*children: Child) -> Markup:
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
-    """Makes one element.
+    """Makes an element.
 
     Args:
-        name: What it is called, such as `"p"`.
-        children: What stands inside: HTML as it is, any other text escaped.
+        name: The tag, such as `"p"`.
+        children: The content: HTML as it is, other text escaped.
         attributes: By name; a trailing underscore is dropped and others become hyphens. None and False are
-            left out, True has no value.
+            left out; True makes an attribute without a value.
 
     Returns:
         The element as HTML.
@@ -58,17 +58,17 @@ def element(name: str, /, *children: Child, **attributes: str | float | bool | N
 
 
 def number(value: float) -> str:
-    """Writes a coordinate with two decimals at most.
+    """Formats a coordinate with at most two decimals.
 
     Raises:
-        ValueError: It is not finite; nothing could be drawn there.
+        ValueError: It is not finite.
 
     Example:
         >>> number(3.0), number(0.126), number(-0.001)
         ('3', '0.13', '0')
     """
     if not math.isfinite(value):
-        raise ValueError(f"{value} is no coordinate")
+        raise ValueError(f"a coordinate must be finite, got {value}")
     return f"{round(float(value), 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""The 2-D map as inline SVG: one path for each identity, so that thousands of points stay small."""
+"""The 2-D map as inline SVG: one path per identity keeps thousands of points small."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trine.shapes import Float, Int64
 
 WIDTH, HEIGHT, EDGE = 720, 520, 14
 COLOURS, FORMS = 12, 4
-"""Identities are told apart by colour, and by form beyond that: dots, squares, rings, square rings."""
+"""Identities differ by colour, then by shape: dots, squares, rings, square rings."""
 LONGEST_NAME = 18
 
 
@@ -23,14 +23,14 @@ def map_chart(
     about: str,
     one_scale: bool = False,
 ) -> Markup:
-    """Draws points by identity; the name of each is shown under the pointer, and beside few of them always.
+    """Draws points by identity; names are tooltips, and labels as well if there are few.
 
     Args:
-        points: Where the items stand; any scale, finite.
+        points: The positions of the items; any scale, finite.
         kinds: For each item the position of its identity in `names`.
-        names: What the identities are called.
-        about: What a person who does not see the map is told.
-        one_scale: Whether both axes have one scale; else each fills the frame.
+        names: The names of the identities.
+        about: The alternative text.
+        one_scale: Whether both axes have the same scale; else each fills the frame.
 
     Returns:
         The map.
@@ -47,7 +47,7 @@ def map_chart(
         for kind, name in enumerate(names):
             own = at[kinds == kind]
             if len(own):
-                # The item in the midst of the others: between two groups of one identity there is nobody.
+                # The medoid: the mean of two groups of one identity would be between them.
                 x, y = own[np.linalg.norm(own[:, None] - own, axis=2).sum(axis=1).argmin()]
                 named.append(
                     element(
@@ -63,10 +63,10 @@ def map_chart(
 
 
 def _fitted(points: np.ndarray, *, one_scale: bool) -> Float[np.ndarray, "n 2"]:
-    """The points in the frame: a t-SNE map has no scale of its own, an embedding has one."""
+    """The points scaled to the frame."""
     low, high = points.min(axis=0), points.max(axis=0)
     frame = np.array([WIDTH, HEIGHT]) - 2 * EDGE
-    # Where all points lie on a line, or in one place, nothing is to be spread.
+    # Do not stretch an axis on which all points coincide.
     factor = frame / np.where(high > low, high - low, frame)
     factor = np.minimum(factor, factor.min()) if one_scale else factor
     fitted: np.ndarray = EDGE + frame / 2 + (points - (low + high) / 2) * factor
@@ -74,7 +74,7 @@ def _fitted(points: np.ndarray, *, one_scale: bool) -> Float[np.ndarray, "n 2"]:
 
 
 def _group(at: np.ndarray, kind: int, name: str, size: float) -> Markup:
-    # A line of no length with a round or a square end is a dot or a square.
+    # A line of zero length with a round or square cap is a dot or a square.
     d = "".join(f"M{number(x)} {number(y)}h.01" for x, y in at.round(1))
     form = kind // COLOURS % FORMS
     cap = "square" if form % 2 else "round"

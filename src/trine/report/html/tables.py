@@ -1,4 +1,4 @@
-"""Tables of figures, with their intervals."""
+"""Tables of values with intervals."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from trine.report.html.markup import Child, Markup, element, join
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: int = 1) -> Markup:
-    """Makes a table that scrolls by itself where the page is too narrow for it.
+    """Makes a table that scrolls horizontally if the page is too narrow.
 
     Args:
-        head: What the columns are called.
-        rows: The cells of each row, the first of which names it; a line of text heads those that follow.
-        words: How many columns on the left hold words; the others hold figures, aligned to the right.
+        head: The column headers.
+        rows: The cells of each row, the first of which is its header; a string is a header of the rows below.
+        words: How many columns on the left hold text; the others hold numbers and are right-aligned.
 
     Returns:
         The table.
@@ -47,18 +47,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: 
     )
 
 
-def figure(value: float | None, interval: Interval | None = None, *, signed: bool = False) -> Markup:
-    """Writes a figure, with its interval in small beside it.
+def metric_cell(value: float | None, interval: Interval | None = None, *, signed: bool = False) -> Markup:
+    """Formats a value, with its interval in small type beside it.
 
     Args:
-        value: The figure; None and NaN give a dash.
-        interval: What to write with it.
-        signed: Whether to write a plus, as for differences.
+        value: The value; None and NaN give a dash.
+        interval: Its interval.
+        signed: Whether to write a plus sign, as for differences.
 
     Example:
-        >>> figure(0.8931, Interval(0.84, 0.94))
+        >>> metric_cell(0.8931, Interval(0.84, 0.94))
         '<b>0.893</b> <small>0.840 to 0.940</small>'
-        >>> figure(None)
+        >>> metric_cell(None)
         '–'
     """
     if value is None or math.isnan(value):
@@ -71,7 +71,7 @@ def figure(value: float | None, interval: Interval | None = None, *, signed: boo
 
 
 def facts(entries: Sequence[tuple[str, Child]]) -> Markup:
-    """Makes a list of names and what they stand for."""
+    """Makes a list of names with their values."""
     return element(
         "dl", *(join(element("dt", name), element("dd", said)) for name, said in entries), class_="facts"
     )

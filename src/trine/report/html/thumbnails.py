@@ -1,4 +1,4 @@
-"""Pictures inside a page: small, and never more of them than the page can carry."""
+"""Thumbnails inside a page, up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trine.shapes import UInt8
 PIXELS = 112
 MOST_BYTES = 3_000_000
 SMALL = 48
-"""Below this a picture is shown pixel by pixel."""
+"""The number of pixels below which a picture is shown pixel by pixel."""
 
 
 class Thumbnails:
-    """Makes pictures small and puts them into the page as data, until the page is full.
+    """Embeds pictures in a page as small data URIs until the page is full.
 
     Args:
-        most_bytes: How much of a page pictures may take.
+        most_bytes: How many bytes of a page pictures may take.
 
     Attributes:
         used: How many bytes they have taken.
@@ -37,7 +37,7 @@ class Thumbnails:
 
         Args:
             picture: Height × width × 1 or 3 channels.
-            about: What it shows, for a person who does not see it.
+            about: The alternative text.
 
         Returns:
             The element; None where the page is full.
@@ -58,7 +58,7 @@ class Thumbnails:
 
 def _data_uri(small: Any) -> str:
     written = io.BytesIO()
-    # A handful of pixels would drown in the noise of JPEG.
+    # JPEG artefacts would hide a handful of pixels.
     kind = "PNG" if max(small.size) < SMALL else "JPEG"
     small.save(written, format=kind, **({"optimize": True} if kind == "PNG" else {"quality": 80}))
     return f"data:image/{kind.lower()};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Items side by side: a query with its neighbours, and pairs; right and wrong marked by sign and colour."""
+"""Items side by side: queries with their neighbours, and pairs; right and wrong by sign and colour."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SIGNS = {"right": ("✓", "right"), "wrong": ("✗", "wrong")}
 
 @dataclass(frozen=True)
 class Tile:
-    """One item as it is shown.
+    """One item on a page.
 
     Attributes:
         name: Its identity.
-        item: What the item itself is called.
-        picture: Its picture; None shows the names alone.
-        note: What is said below it, such as its distance.
+        item: The name of the item itself.
+        picture: Its picture; None shows only the names.
+        note: The text below it, such as its distance.
         mark: `"right"`, `"wrong"`, or None for neither.
     """
 
@@ -46,10 +46,10 @@ def neighbour_rows(rows: Sequence[tuple[Tile, Sequence[Tile]]]) -> Markup:
 
 
 def pair_cards(pairs: Sequence[tuple[Tile, Tile, Child]]) -> Markup:
-    """Shows pairs of items, each with what is said about it.
+    """Shows pairs of items, each with a caption.
 
     Args:
-        pairs: The two items and a line of text.
+        pairs: The two items and the caption.
     """
     return element(
         "div",
@@ -70,7 +70,7 @@ def _tile(tile: Tile, kind: str = "") -> Markup:
         drawn, word = SIGNS[tile.mark]
         sign = element("span", drawn, class_="sign", role="img", aria_label=word)
     shown = tile.picture or element("span", tile.item, class_="words")
-    # The item's own name tells apart what the identity's does not; with a picture it is in the tooltip.
+    # With a picture, the item's own name is in the tooltip.
     return element(
         "div",
         element("div", shown, sign, class_="frame"),

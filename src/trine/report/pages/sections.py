@@ -15,7 +15,7 @@ from trine.report.comparison import Comparison, Difference
 from trine.report.html.charts import range_bar
 from trine.report.html.document import Section
 from trine.report.html.markup import Child, Markup, element, join
-from trine.report.html.tables import facts, figure, table
+from trine.report.html.tables import facts, metric_cell, table
 from trine.report.metrics_table import MetricLine
 from trine.report.pages.context import PageContext, ShownItems
 from trine.report.report import Report
@@ -32,8 +32,8 @@ def metrics_section(report: Report) -> Section:
         value, interval = line.value(after), line.interval(after)
         was = None if before is None else line.value(before)
         ends = (None, None) if interval is None else (interval.low, interval.high)
-        row: list[Child] = [range_bar(value or 0.0, *ends, before=was), figure(value, interval)]
-        return row if before is None else [*row, figure(was, line.interval(before))]
+        row: list[Child] = [range_bar(value or 0.0, *ends, before=was), metric_cell(value, interval)]
+        return row if before is None else [*row, metric_cell(was, line.interval(before))]
 
     head = ["metric", "0 to 1", "after training"]
     leads = [INTERVALS]
@@ -47,7 +47,7 @@ def metrics_section(report: Report) -> Section:
         leads = ["Intervals are 95 % bootstrap confidence intervals (users resampled)."]
     if before is not None and report.baseline is not None:
         head.append("before")
-        leads.append(f"Before training: {report.baseline.description} (the ring on the bar).")
+        leads.append(f"Before: {report.baseline.description} (the ring on the bar).")
     return Section("metrics", "Metrics", " ".join(leads), table(head, _metric_rows(report, cells), words=2))
 
 
@@ -57,7 +57,7 @@ def comparison_metrics_section(comparison: Comparison) -> Section:
     reports = comparison.reports.values()
 
     def cells(line: MetricLine) -> list[Child]:
-        values = [figure(line.value(report.after), line.interval(report.after)) for report in reports]
+        values = [metric_cell(line.value(report.after), line.interval(report.after)) for report in reports]
         return [*values, *(_difference(comparison.differences[other].get(line.key)) for other in others)]
 
     head = ["metric", *comparison.reports, *(f"{other} minus {first}" for other in others)]
@@ -90,8 +90,8 @@ def _named(line: MetricLine) -> Child:
 
 def _difference(found: Difference | None) -> Markup:
     if found is None:
-        return figure(None)
-    written = figure(found.value, found.interval, signed=True)
+        return metric_cell(None)
+    written = metric_cell(found.value, found.interval, signed=True)
     if found.better is None:
         return written
     sign, kind, word = ("▲", "right", "better") if found.better else ("▼", "wrong", "worse")
@@ -114,7 +114,7 @@ def identities_section(report: Report, items: ShownItems) -> Section | None:
             data.identities[names[at]],
             confused.get(int(names[at]), "–"),
             f"{sizes[at]:,}",
-            *(figure(float(values[at])) for values in means.values()),
+            *(metric_cell(float(values[at])) for values in means.values()),
         ]
         for at in order.tolist()
     ]
