@@ -90,5 +90,5 @@ def test_a_collapsed_plane_and_one_item_are_drawn(tmp_path):
 
 def test_mistakes_have_their_sentence(tmp_path):
     for rows, n in ((np.zeros((80, 3)), 80), (np.zeros((79, 2)), 80), (np.zeros((0, 2)), 0)):
-        with pytest.raises(InputError, match="one embedding of two numbers for each item"):
+        with pytest.raises(InputError, match="one two-dimensional embedding per item"):
             plane_picture(digits(n), rows, path=tmp_path / "none.png")

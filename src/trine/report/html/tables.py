@@ -14,7 +14,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: 
 
     Args:
         head: The column headers.
-        rows: The cells of each row, the first of which is its header; a string is a header of the rows below.
+        rows: The cells of each row, the first of which is its header; a string heads the rows below.
         words: How many columns on the left hold text; the others hold numbers and are right-aligned.
 
     Returns:
