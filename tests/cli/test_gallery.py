@@ -115,7 +115,7 @@ def test_a_form_is_chosen_when_a_gallery_is_made(bars, run, capsys, tmp_path):
     answered(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "int8")
     assert json.loads(answered(capsys, "gallery", "stats", small, "--json"))["dtype"] == "int8"
     said = refused(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "float16")
-    assert "keeps its embeddings as int8, given 'float16': leave --dtype out" in said
+    assert "keeps its embeddings as int8, got float16: leave --dtype out" in said
     assert "did you mean 'int8'" in refused(
         capsys, "enrol", run, bars, "--gallery", tmp_path / "x", "--dtype", "int4"
     )

@@ -27,7 +27,9 @@ def outcome(tmp_path_factory):
 def test_a_write_on_a_full_disk(outcome, call):
     said, state, later = outcome[call]
     assert said.startswith("GalleryError: the disk of the gallery /"), said
-    assert said.endswith("people.db is full: nothing of this call was written; make room and try again"), said
+    assert said.endswith(
+        "people.db is on a full disk: nothing of this call was written; make room and try again"
+    ), said
     assert state == outcome["before"]
     assert later == "done"
 

@@ -74,7 +74,7 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
             "of the encoder 'another', got the encoder 'by hand'",
         ),
         ({"dimension": 5}, "holds embeddings of dimension 5, given dimension 4"),
-        ({"distance": "euclidean"}, "compares by the distance 'euclidean', given 'cosine'"),
+        ({"distance": "euclidean"}, "compares by the distance euclidean, got cosine"),
     ]:
         with Gallery.open(tmp_path / f"{next(iter(other))}.db", **(OPENING | other)) as different:
             with pytest.raises(GalleryError, match=message):
@@ -84,7 +84,7 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
     for changed, message in [
         (
             table.replace_schema_metadata({}),
-            "does not name the encoder of its embeddings: enrol them as",
+            "does not name the encoder of its embeddings: export it",
         ),
         (table.drop_columns(["identity"]), "has no column 'identity': expected item, identity, embedding"),
         (

@@ -65,7 +65,7 @@ def test_an_address_shows_everything_but_the_password():
             "postgresql://ann:s3cret@host/vision?galery=x",
             "unknown parameter 'galery': did you mean 'gallery'",
         ),
-        ("postgresql://ann:s3cret@host/vision?gallery=a b", "1 to 57 letters, digits, - or _, given 'a b'"),
+        ("postgresql://ann:s3cret@host/vision?gallery=a b", "1 to 57 letters, digits, - or _, got 'a b'"),
         ("postgresql://ann:s3cret@host/vision?search=exakt", "unknown search 'exakt'.*'exact'"),
     ],
 )
@@ -79,7 +79,7 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_password(text, ma
 
 def test_an_unknown_kind_of_address_is_refused():
     with pytest.raises(
-        GalleryError, match=r"unknown kind of gallery mysql://, expected the path of a file or postgresql://"
+        GalleryError, match=r"unknown kind of gallery mysql://, expected a path or postgresql://"
     ):
         Gallery.open("mysql://x/y")
 
@@ -145,7 +145,7 @@ def test_a_database_that_cannot_hold_a_gallery_says_what_it_lacks(empty_database
     with pytest.raises(GalleryError, match="dimension 16001: pgvector keeps up to 16000"):
         Gallery.open(address, dimension=16_001, fingerprint="x")
     server.run("CREATE SCHEMA trine_foreign", database="bare")
-    with pytest.raises(GalleryError, match=r"the schema trine_foreign .* is not a trine gallery"):
+    with pytest.raises(GalleryError, match=r"the schema trine_foreign is not a trine gallery"):
         Gallery.open(f"{address}&gallery=foreign", **how)
     for settings, message in [
         (PostgresSettings(pgvector=(9, 0)), r"older than 9\.0: upgrade it with: ALTER EXTENSION"),
@@ -213,7 +213,7 @@ def test_a_reader_without_the_right_to_write_may_read(address, opened):
     server.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {name} TO reader")
     reading = PostgresStore(f"{uri}&gallery={Address.parse(address).gallery}")
     assert len(reading.search(np.zeros((1, 4), dtype="f4"), k=9)[0]) == 3
-    with pytest.raises(GalleryError, match="its user lacks the permission: nothing was written"):
+    with pytest.raises(GalleryError, match="its user lacks the permission; nothing of this call was written"):
         reading.put(records(4))
     assert len(opened) == 3
     reading.close()
@@ -235,9 +235,9 @@ def test_a_locked_gallery_is_waited_for_and_then_given_up(address, opened):
 @pytest.mark.parametrize(
     ("code", "match"),
     [
-        ("53100", "the disk of its server is full: nothing of this call was written; make room"),
-        ("57014", "longer than the statement_timeout"),
-        ("40P01", "nothing of it was written; try again"),
+        ("53100", "the disk of its server is full; nothing of this call was written; make room"),
+        ("57014", "longer than the server.s statement_timeout"),
+        ("40P01", "nothing of this call was written; try again"),
         ("XX001", "may be damaged"),
         ("25006", "as a standby server is"),
         ("P0001", "could not be used .no such luck.: nothing of this call was written"),
@@ -273,7 +273,7 @@ def test_a_closed_gallery_says_so(opened):
 
 
 def test_what_postgresql_cannot_keep_is_refused_or_not_found(opened):
-    with pytest.raises(GalleryError, match="cannot store NUL characters: nothing of this call was written"):
+    with pytest.raises(GalleryError, match="cannot store NUL characters; nothing of this call was written"):
         opened.put([Record("ann", "1", np.zeros(4, dtype="f4"), '{"x": "a\\u0000b"}')])
     opened.put([Record("ann", "1", np.zeros(4, dtype="f4"), '{"x": "a"}')])
     assert opened.get(["a\0b", "\udcff"]) == {}
@@ -492,7 +492,9 @@ def test_what_was_forgotten_is_in_the_tables_until_they_are_written_anew(address
             opened.remove([secret.item])
         assert opened.forget("Rumpelstiltskin") == (not removed_before)
         assert len(traces()) == 3
-        with pytest.raises(GalleryError, match=r"traces of them remain .* another transaction is still open"):
+        with pytest.raises(
+            GalleryError, match=r"traces of them may remain .* another transaction is still open"
+        ):
             opened.repair()
     assert opened.repair()[0].startswith("traces of forgotten items were wiped from the tables")
     assert traces() == set()
@@ -508,7 +510,7 @@ def test_only_the_owner_of_the_tables_writes_them_anew(address, opened):
     server.run(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO helper")
     helping = PostgresStore(f"{uri}&gallery={Address.parse(address).gallery}")
     assert helping.forget("id 1") == 1
-    with pytest.raises(GalleryError, match=r"traces of them remain .* repair the gallery as the owner"):
+    with pytest.raises(GalleryError, match=r"traces of them may remain .* repair the gallery as the owner"):
         helping.repair()
     helping.close()
     assert len(opened.repair()) == 1

@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_gallery_as_it_was(path):
     pages = store._database.run("PRAGMA page_count").fetchone()[0]
     store._database.run(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(
-        GalleryError, match="is full: nothing of this call was written; make room and try again"
+        GalleryError, match="is on a full disk: nothing of this call was written; make room and try again"
     ):
         store.put([record(f"new {i}", i, i) for i in range(1000)])
     assert len(store) == 3

@@ -48,10 +48,7 @@ class ExpectedBinding:
         if dtype is not None:
             check_dtype(dtype)
         if isinstance(encoder, str | Path):
-            raise SettingError(
-                f"encoder takes a loaded encoder, got {str(encoder)!r}: load it with "
-                f"trine.load({str(encoder)!r})"
-            )
+            raise SettingError(f"encoder must be loaded: pass trine.load({str(encoder)!r})")
         if encoder is not None:
             if by_hand != cls(dtype=dtype):
                 raise SettingError(
@@ -62,10 +59,7 @@ class ExpectedBinding:
         if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
             raise SettingError(f"dimension must be a whole number of at least 1, got {dimension!r}")
         if fingerprint is not None and (not isinstance(fingerprint, str) or not fingerprint):
-            raise SettingError(
-                f"fingerprint must be a non-empty text that names what computed the embeddings, got "
-                f"{fingerprint!r}"
-            )
+            raise SettingError(f"fingerprint must be a non-empty text, got {fingerprint!r}")
         if distance is not None:
             check_distance(distance)
         return by_hand
@@ -99,28 +93,21 @@ class ExpectedBinding:
         """Raises a `GalleryError` where the claim and the gallery do not agree."""
         bound, gallery = store.binding, f"the gallery {store.address}"
         if self.fingerprint not in (None, bound.fingerprint):
+            ours, given = _short(bound.fingerprint), _short(str(self.fingerprint))
+            hint = "open it with its own encoder, or rebuild it for this one"
             raise GalleryError(
-                f"{gallery} holds embeddings of the encoder {_short(bound.fingerprint)}, got the encoder "
-                f"{_short(str(self.fingerprint))}: open it with its own encoder, rebuild it for "
-                f"this one, or enrol into a new gallery"
+                f"{gallery} holds embeddings of the encoder {ours}, got the encoder {given}: {hint}"
             )
-        if self.dimension not in (None, bound.dimension):
-            raise GalleryError(
-                f"{gallery} holds embeddings of dimension {bound.dimension}, given dimension "
-                f"{self.dimension}: open it with its own encoder"
-            )
-        if self.distance not in (None, bound.distance):
-            raise GalleryError(
-                f"{gallery} compares by the distance {bound.distance!r}, given {self.distance!r}: leave ",
-                Argument("distance"),
-                " out, or enrol into a new gallery",
-            )
-        if self.dtype not in (None, bound.dtype):
-            raise GalleryError(
-                f"{gallery} keeps its embeddings as {bound.dtype}, given {self.dtype!r}: leave ",
-                Argument("dtype"),
-                " out, or copy it into a gallery of that dtype",
-            )
+        for field, holds in (
+            ("dimension", "holds embeddings of dimension"),
+            ("distance", "compares by the distance"),
+            ("dtype", "keeps its embeddings as"),
+        ):
+            wanted, found = getattr(self, field), getattr(bound, field)
+            if wanted not in (None, found):
+                raise GalleryError(
+                    f"{gallery} {holds} {found}, got {wanted}: leave ", Argument(field), " out"
+                )
 
 
 def open_store(
@@ -149,14 +136,10 @@ def open_store(
     elif scheme[1] in SCHEMES:
         store = PostgresStore(str(address), binding=binding)
     else:
-        raise GalleryError(
-            f"unknown kind of gallery {scheme[1]}://, expected the path of a file or postgresql://..."
-        )
+        raise GalleryError(f"unknown kind of gallery {scheme[1]}://, expected a path or postgresql://...")
     try:
         if not (exist_ok or store.created):
-            raise GalleryError(
-                f"the gallery {store.address} exists already: choose another name, or enrol into it"
-            )
+            raise GalleryError(f"the gallery {store.address} exists already: choose another name")
         if expected is not None:
             expected.check(store)
     except BaseException:

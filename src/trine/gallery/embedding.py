@@ -70,10 +70,7 @@ class Embedder:
         """
         for entry in batch:
             if not isinstance(entry, Entry):
-                raise InputError(
-                    f"enrol_many takes entries such as trine.gallery.Entry('ann', 'ann/1.jpg', embedding), "
-                    f"got a {type(entry).__name__}"
-                )
+                raise InputError(f"enrol_many takes trine.gallery.Entry objects, got {type(entry).__name__}")
             check_name(entry.identity, "identity")
             check_name(entry.item, "item")
         metadata = [metadata_text(entry.metadata, entry.item) for entry in batch]
@@ -94,10 +91,7 @@ class Embedder:
     ) -> Iterator[Entry]:
         """Embeds a dataset a chunk at a time; metadata: its columns, its texts, and what is said by name."""
         if not isinstance(dataset, Dataset):
-            raise InputError(
-                f"enrol_dataset takes a Dataset, got {dataset!r:.80}: read it with trine.data.load, or "
-                f"enrol pictures one by one"
-            )
+            raise InputError(f"enrol_dataset takes a Dataset, got {dataset!r:.80}: use trine.data.load")
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
             columns = {name: values.tolist() for name, values in part.columns.items()}
@@ -115,9 +109,8 @@ class Embedder:
         """Returns the one row to ask about, from an item or from its embedding."""
         if (item is None) == (embedding is None):
             raise InputError("pass one probe: an item for the encoder, or its embedding")
-        if embedding is None:
-            return self._embed([item], ["the probe"])
-        return self._rows([embedding], ["the probe"])
+        names = ["the probe"]
+        return self._embed([item], names) if embedding is None else self._rows([embedding], names)
 
     def probes(
         self, items: Sequence[Any] | Items | None, embeddings: Vectors | None
@@ -125,20 +118,15 @@ class Embedder:
         """Returns the rows to ask about, from items or from their embeddings."""
         if (items is None) == (embeddings is None):
             raise InputError("pass the probes once: items for the encoder, or their embeddings")
-        if items is not None:
-            return self._embed(items)
-        return self._rows([] if embeddings is None else embeddings, [])
+        return self._rows(embeddings, []) if items is None else self._embed(items)  # type: ignore[arg-type]
 
     def _rows(self, vectors: Vectors, names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
         return as_rows(vectors, dimension=self._store.binding.dimension, names=names)
 
     def _embed(self, items: Sequence[Any] | Items, names: Sequence[str] = ()) -> Float32[np.ndarray, "n d"]:
         if self.encoder is None:
-            raise GalleryError(
-                f"the gallery {self._store.address} was opened without an encoder: open it with ",
-                Argument("encoder"),
-                ", or pass embeddings",
-            )
+            hint = ("open it with ", Argument("encoder"), ", or pass embeddings")
+            raise GalleryError(f"the gallery {self._store.address} was opened without an encoder: ", *hint)
         return self._rows(self.encoder.embed(items), names)
 
 

@@ -125,11 +125,9 @@ def unknown_item(item: str, address: str) -> GalleryError:
 
     Example:
         >>> print(unknown_item("a.png", "people.db"))
-        item 'a.png' is not in the gallery people.db: list its items, or enrol it first
+        item 'a.png' is not in the gallery people.db: list its items, or enrol it
     """
-    return GalleryError(
-        f"item {item[:80]!r} is not in the gallery {address}: list its items, or enrol it first"
-    )
+    return GalleryError(f"item {item[:80]!r} is not in the gallery {address}: list its items, or enrol it")
 
 
 def check_items(items: Iterable[str], argument: str) -> list[str]:
@@ -156,10 +154,7 @@ def check_name(name: str, kind: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise InputError(
-            f"the {kind} {name[:40]!r} is not valid Unicode: rename it (often a file name in "
-            f"another encoding)"
-        ) from None
+        raise InputError(f"the {kind} {name[:40]!r} is not valid Unicode: rename it") from None
     return name
 
 
@@ -178,10 +173,8 @@ def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True, default=_plain)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"the metadata of {item[:80]!r} cannot be stored ({error}): use text, finite numbers, "
-            f"booleans, lists and mappings"
-        ) from None
+        hint = "use text, finite numbers, booleans, lists and mappings"
+        raise InputError(f"the metadata of {item[:80]!r} cannot be stored ({error}): {hint}") from None
     return text
 
 
@@ -211,10 +204,7 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
             raise InputError(f"the embedding of {name} must be {dimension} numbers, given {array.dtype}")
         if array.shape != (dimension,):
             shape = "x".join(map(str, array.shape)) or "a single number"
-            raise GalleryError(
-                f"the embedding of {name} has dimension {shape}, and the gallery holds dimension "
-                f"{dimension}: use the encoder of the gallery"
-            )
+            raise GalleryError(f"the embedding of {name} has dimension {shape}, expected {dimension}")
     rows = np.empty((len(arrays), dimension), dtype=np.float32)
     with np.errstate(over="ignore"):
         for row, array in enumerate(arrays):

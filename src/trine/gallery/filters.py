@@ -94,9 +94,7 @@ class Filter:
         if isinstance(where, Filter):
             return where
         if where is not None and not isinstance(where, Mapping):
-            raise InputError(
-                f"where takes a mapping from keys to conditions, such as {{'year': 2024}}, got {where!r}"
-            )
+            raise InputError(f"where takes a mapping such as {{'year': 2024}}, got {where!r}")
         return cls(tuple(_condition(key, value) for key, value in sorted((where or {}).items())))
 
     def __bool__(self) -> bool:
@@ -159,8 +157,6 @@ def _range(key: str, value: Sequence[Any]) -> Between:
 def _comparable(key: str, value: Any) -> Typed:
     found = typed(value)
     if found is None or found[1] != found[1]:
-        raise InputError(
-            f"the condition on {key!r} must be a text, a number, a boolean or None, a set of these, or a "
-            f"range (low, high), given {value!r}"
-        )
+        expected = "a text, a number, a boolean or None, a set of these, or a range (low, high)"
+        raise InputError(f"the condition on {key!r} must be {expected}, got {value!r}")
     return found

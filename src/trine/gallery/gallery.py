@@ -65,9 +65,7 @@ class Gallery:
     ) -> None:
         """Takes an open store; `Gallery.open` opens one by its address."""
         if isinstance(store, str | Path):
-            raise InputError(
-                f"Gallery takes an open store: open an address with Gallery.open({str(store)!r})"
-            )
+            raise InputError(f"Gallery takes an open store: use Gallery.open({str(store)!r})")
         self._store = store
         self._embedder = Embedder(store, encoder)
         self._identifier = Identifier(store)
@@ -591,7 +589,7 @@ class Gallery:
             GalleryError: The other gallery is bound to another encoder, or has another dtype.
         """
         check_chunk(chunk)
-        return parquet.copy_gallery(self._store, address, dtype=dtype, chunk=chunk, progress=progress)
+        return parquet.copy_gallery(self._store, address, dtype, chunk=chunk, progress=progress)
 
     def rebuild(
         self,

@@ -10,11 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError, SettingError, nearest
 from trine.gallery.decision import Candidate, Identification, Threshold
 from trine.gallery.entries import Hit
@@ -143,7 +142,7 @@ class Centroids:
     Attributes:
         revision: The state of the store they are of.
         names: The identities, sorted.
-        search: Their centroids, in the same order; `None` where there is nobody.
+        search: Their centroids, in the same order; `None` for an empty store.
     """
 
     revision: str
@@ -152,18 +151,16 @@ class Centroids:
 
     @classmethod
     def of(cls, store: Store, revision: str, quality: str | None) -> Centroids:
-        """Takes the means of all records; see `centroid` for what they are."""
+        """Takes the means of all records; see `Sum.centroid`."""
         distance = store.binding.distance
         sums: dict[str, Sum] = {}
         for record in store.scan():
-            total = sums.setdefault(record.identity, Sum(store.binding.dimension, distance))
+            total = sums.setdefault(record.identity, Sum())
             weight = 1.0 if quality is None else quality_of(json.loads(record.metadata), quality, record.item)
-            total.add(record.embedding, weight)
+            total.add(record.embedding, weight, directions=distance == "cosine")
         names = sorted(sums)
-        if not names:
-            return cls(revision, names, None)
-        rows = np.stack([sums[name].centroid() for name in names]).astype(np.float32)
-        return cls(revision, names, ExactSearch(rows, distance=distance))
+        rows = np.array([sums[name].centroid() for name in names], dtype=np.float32)
+        return cls(revision, names, ExactSearch(rows, distance=distance) if names else None)
 
     def rank(self, probes: Float32[np.ndarray, "n d"], count: int) -> list[list[Candidate]]:
         """Returns the nearest identities of each probe, nearest first, then by name."""
@@ -176,37 +173,35 @@ class Centroids:
         ]
 
 
+@dataclass
 class Sum:
     """Adds up the embeddings of one identity."""
 
-    def __init__(self, dimension: int, distance: Distance) -> None:
-        """Starts with nothing."""
-        self._directions = distance == "cosine"
-        self._weighed = np.zeros(dimension)
-        self._plain = np.zeros(dimension)
-        self._weight, self._count = 0.0, 0
-        self._unit = True
+    weighted: Any = 0.0
+    plain: Any = 0.0
+    weight: float = 0.0
+    count: int = 0
+    unit: bool = True
 
-    def add(self, row: Float32[np.ndarray, " d"], weight: float) -> None:
-        """Adds an embedding, of which for cosine only the direction counts."""
+    def add(self, row: Float32[np.ndarray, " d"], weight: float, *, directions: bool) -> None:
+        """Adds an embedding, or only its direction."""
         wide = row.astype(np.float64)
         length = float(np.sqrt(wide @ wide))
-        self._unit &= abs(length - 1) <= UNIT
-        if self._directions and length > 0:
+        self.unit &= abs(length - 1) <= UNIT
+        if directions and length > 0:
             wide /= length
-        self._weighed += weight * wide
-        self._plain += wide
-        self._weight += weight
-        self._count += 1
+        self.weighted, self.plain = self.weighted + weight * wide, self.plain + wide
+        self.weight, self.count = self.weight + weight, self.count + 1
 
     def centroid(self) -> Float[np.ndarray, " d"]:
-        """The mean; of rows that all have length 1, the mean put back to length 1, as an encoder does.
+        """The mean, normalised if all rows have length 1, as an encoder does.
 
         Where every weight is 0, all count alike.
         """
-        mean = self._weighed / self._weight if self._weight > 0 else self._plain / self._count
+        mean = self.weighted / self.weight if self.weight > 0 else self.plain / self.count
         length = float(np.sqrt(mean @ mean))
-        return mean / length if self._unit and length > 0 else mean
+        centroid: Float[np.ndarray, " d"] = mean / length if self.unit and length > 0 else mean
+        return centroid
 
 
 def mean_score(hits: Sequence[Hit], *, quality: str | None = None) -> float:
@@ -238,10 +233,6 @@ def quality_of(metadata: object, key: str, item: str) -> float:
     """
     value = metadata.get(key) if isinstance(metadata, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise GalleryError(
-            f"the item {item[:80]!r} has no quality between 0 and 1 under {key!r} in its metadata, given "
-            f"{value!r}: enrol it with one, or leave ",
-            Argument("quality"),
-            " out",
-        )
+        where = f"under {key!r} in its metadata, got {value!r}"
+        raise GalleryError(f"the item {item[:80]!r} has no quality between 0 and 1 {where}")
     return float(value)

@@ -42,7 +42,4 @@ def is_staged_for(noted: str | None, binding: Binding) -> bool:
 def check_staging(noted: str | None, binding: Binding, address: object) -> None:
     """Raises a `GalleryError` where embeddings are staged for another binding than this one."""
     if not is_staged_for(noted, binding):
-        raise GalleryError(
-            f"the gallery {address} is being rebuilt with another encoder by another process: let one of "
-            f"the two finish"
-        )
+        raise GalleryError(f"the gallery {address} is being rebuilt with another encoder by another process")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,25 +34,14 @@ def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
     """Writes every record as a table; see `Gallery.export_parquet`."""
     arrow, parquet = _arrow()
     bound = store.binding
-    schema = arrow.schema(
-        [
-            ("item", arrow.string()),
-            ("identity", arrow.string()),
-            ("embedding", arrow.list_(arrow.float32(), bound.dimension)),
-            ("metadata", arrow.string()),
-            ("source", arrow.string()),
-        ],
-        metadata={BOUND: json.dumps(bound.to_texts())},
-    )
+    columns = dict.fromkeys((*COLUMNS, "source"), arrow.string())
+    columns["embedding"] = arrow.list_(arrow.float32(), bound.dimension)
+    schema = arrow.schema(columns.items(), metadata={BOUND: json.dumps(bound.to_texts())})
     if not path.parent.is_dir():
         raise DataError(f"{path} cannot be written: there is no folder {path.parent}")
     count = 0
     try:
-        with (
-            atomic_file(path) as unfinished,
-            unfinished.open("wb") as file,
-            parquet.ParquetWriter(file, schema) as writer,
-        ):
+        with atomic_file(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
             for batch in batched(store.scan(), chunk):
                 writer.write_table(arrow.table(_columns(arrow, batch), schema=schema))
                 count += len(batch)
@@ -86,45 +76,19 @@ def binding_of(path: Path) -> Binding:
 
 
 def copy_gallery(
-    source: Store,
-    target: str | Path,
-    *,
-    dtype: Dtype | None = None,
-    chunk: int = 4096,
-    progress: Progress | None = None,
+    source: Store, target: str | Path, dtype: Dtype | None, *, chunk: int, progress: Progress | None
 ) -> Enrolment:
-    """Copies every record of a store, its clusters and its notes into another, new or begun before.
-
-    Args:
-        source: What to copy.
-        target: The address of the other; made where it is missing.
-        dtype: How a new gallery keeps its embeddings; as the source where left out.
-        chunk: How many records are written together.
-        progress: Called with the number of records so far, whenever a chunk is on the disk.
-
-    Returns:
-        How many records were new, replaced and there already.
-
-    Raises:
-        GalleryError: The target is bound to another encoder, or is of another form.
-    """
+    """Copies every record of a store, its clusters and its notes to another; see `Gallery.copy_to`."""
     bound = source.binding
-    other = open_store(
-        target,
-        binding=replace(bound, dtype=dtype or bound.dtype),
-        expected=ExpectedBinding.like(bound, dtype=dtype),
-    )
-    try:
+    new, expected = replace(bound, dtype=dtype or bound.dtype), ExpectedBinding.like(bound, dtype=dtype)
+    with closing(open_store(target, binding=new, expected=expected)) as other:
         full = bound.dtype == "float32"
         done = bulk_write(other, batched(source.scan(), chunk), progress=progress, full=full)
         other.assign(source.clusters())
-        notes = source.notes()
-        for name in (CLUSTERS, *([RECALL] if bound.dtype == other.binding.dtype else [])):
-            if name in notes:
-                other.note(name, notes[name])
+        for name, text in source.notes().items():
+            if name == CLUSTERS or (name == RECALL and bound.dtype == other.binding.dtype):
+                other.note(name, text)
         return done
-    finally:
-        other.close()
 
 
 def _opened(path: Path) -> Any:
@@ -144,27 +108,18 @@ def _bound(file: Any, path: Path) -> Binding:
         raise DataError(f"{path} has no column {missing[0]!r}: expected {', '.join(COLUMNS)}")
     texts = (schema.metadata or {}).get(BOUND)
     if texts is None:
-        raise DataError(
-            f"{path} does not name the encoder of its embeddings: enrol them as embeddings computed "
-            f"elsewhere, or export the table from a gallery"
-        )
+        raise DataError(f"{path} does not name the encoder of its embeddings: export it from a gallery")
     try:
         return Binding.from_texts(json.loads(texts), str(path))
     except (GalleryError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path} has an unreadable entry for the encoder of its embeddings: export the table again"
-        ) from error
+        raise DataError(f"{path} has an unreadable entry for the encoder: export it again") from error
 
 
 def _columns(arrow: Any, batch: Sequence[Record]) -> dict[str, Any]:
     rows = np.stack([record.embedding for record in batch])
-    return {
-        "item": [record.item for record in batch],
-        "identity": [record.identity for record in batch],
-        "embedding": arrow.FixedSizeListArray.from_arrays(arrow.array(rows.ravel()), rows.shape[1]),
-        "metadata": [record.metadata for record in batch],
-        "source": [record.source for record in batch],
-    }
+    columns = {name: [getattr(record, name) for record in batch] for name in (*COLUMNS, "source")}
+    columns["embedding"] = arrow.FixedSizeListArray.from_arrays(arrow.array(rows.ravel()), rows.shape[1])
+    return columns
 
 
 def _entry(row: dict[str, Any], path: Path) -> Entry:

@@ -20,7 +20,7 @@ def check_new(store: Store, identity: str) -> None:
     """Raises a `GalleryError` where an identity is in a gallery already."""
     if check_name(identity, "identity") in store.identities():
         raise GalleryError(
-            f"identity {identity[:80]!r} is already in the gallery {store.address}: merge the two identities"
+            f"identity {identity[:80]!r} is already in the gallery {store.address}: merge them"
         )
 
 
@@ -52,8 +52,7 @@ def split(store: Store, items: Sequence[str], identity: str) -> int:
     owners = sorted({record.identity for record in found.values()})
     if len(owners) > 1:
         raise GalleryError(
-            f"split takes items of one identity, given items of {owners[0][:80]!r} and {owners[1][:80]!r}: "
-            f"merge these identities first"
+            f"split takes items of one identity, got {owners[0][:80]!r} and {owners[1][:80]!r}"
         )
     check_new(store, identity)
     return store.relabel(list(found), identity)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from trine.errors import GalleryError
 from trine.gallery.entries import Enrolment, Record
 from trine.gallery.internal_notes import (
     STAGED,
@@ -307,22 +306,10 @@ class SqlStore(Store, abc.ABC):
 _UNNOTE = "DELETE FROM notes WHERE name = %s"
 
 
-def latest_of(records: Sequence[Record]) -> dict[str, Record]:
-    """Returns records by their items; of two with the same item the later counts."""
-    return {record.item: record for record in records}
-
-
 def counted(records: Collection[Any], before: Collection[Any], changed: int) -> Enrolment:
     """Returns what writing records changed, of which some were there before."""
     new = len(records) - len(before)
     return Enrolment(new=new, replaced=changed - new, unchanged=len(records) - changed)
-
-
-def rebuilt_since(gallery: object) -> GalleryError:
-    """Returns the refusal of a gallery that was bound to another encoder after it was opened."""
-    return GalleryError(
-        f"the gallery {gallery} was rebuilt with another encoder after it was opened: open it again"
-    )
 
 
 def _noted(session: Session) -> str | None:

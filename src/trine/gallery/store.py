@@ -79,9 +79,9 @@ class Binding:
                 dtype=texts["dtype"],  # type: ignore[arg-type]
             )
         except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
+            damage = f"its table 'gallery' cannot be read ({error})"
             raise GalleryError(
-                f"the gallery {address} is damaged: its table 'gallery' cannot be read ({error}); restore "
-                f"it from a backup"
+                f"the gallery {address} is damaged: {damage}; restore it from a backup"
             ) from error
 
 

@@ -75,18 +75,12 @@ class Address:
             if unknown is None:
                 raise InputError(_UNREADABLE) from None
             known = ("gallery", "search", "sslmode", "connect_timeout", "host", "port", "user")
-            raise InputError(
-                f"the address of a gallery has the unknown parameter {unknown[1]!r}: "
-                f"{nearest(unknown[1], known)}"
-            ) from None
+            raise InputError(f"unknown parameter {unknown[1]!r}: {nearest(unknown[1], known)}") from None
         if not re.fullmatch(r"[\d,]*", str(parts.get("port", ""))):
             raise InputError(_UNREADABLE)
         gallery, search = _gallery(ours.get("gallery", "gallery")), ours.get("search", "approximate")
         if search not in ("approximate", "exact"):
-            raise InputError(
-                f"unknown search {search!r} in the address of a gallery: "
-                f"{nearest(search, ('approximate', 'exact'))}"
-            )
+            raise InputError(f"unknown search {search!r}: {nearest(search, ('approximate', 'exact'))}")
         connection = psycopg.conninfo.make_conninfo(**{**_DEFAULTS, **parts})
         return cls(connection, _shown(parts, gallery), gallery, search == "exact")
 
@@ -99,10 +93,7 @@ _UNREADABLE = (
 
 def _gallery(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,57}", name):
-        raise InputError(
-            f"the name of a gallery in a database must be 1 to 57 letters, digits, - or _, given "
-            f"{name[:80]!r}"
-        )
+        raise InputError(f"the name of a gallery must be 1 to 57 letters, digits, - or _, got {name[:80]!r}")
     return name
 
 

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from trine.errors import GalleryError, require
+from trine.gallery.errors import rebuilt_since
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.errors import explain, lost, unreachable
 from trine.gallery.postgres.schema import prepare, settle
 from trine.gallery.postgres.settings import PostgresSettings
-from trine.gallery.sql_store import Answer, rebuilt_since
+from trine.gallery.sql_store import Answer
 from trine.gallery.store import Binding
 
 if TYPE_CHECKING:
@@ -124,14 +125,7 @@ class Database:
 
     def read(self, body: Callable[[Session], Answer]) -> Answer:
         """Runs statements on one state of the gallery; on another connection again where one broke."""
-        with self._errors():
-            try:
-                return self._read(body)
-            except self._psycopg.Error as error:
-                if not lost(error):
-                    raise
-            self._pool.check()
-            return self._read(body)
+        return self._run(_READ, body, again=True)
 
     def write(self, body: Callable[[Session], Answer]) -> Answer:
         """Runs statements in a transaction that is on the server's disk when it ends.
@@ -140,20 +134,7 @@ class Database:
             GalleryError: Nothing was written; or the connection broke at the very end, so that it is
                 unknown whether all of it was written or nothing.
         """
-        with self._errors():
-            try:
-                with self._pool.connection() as connection:
-                    session = self._begin(connection, _WRITE)
-                    return self._write(session, body)
-            except _BeginError as error:
-                if not lost(error.cause):
-                    raise error.cause from None
-            self._pool.check()
-            try:
-                with self._pool.connection() as connection:
-                    return self._write(self._begin(connection, _WRITE), body)
-            except _BeginError as error:
-                raise error.cause from None
+        return self._run(_WRITE, body, again=False)
 
     @contextmanager
     def alone(self, *, settled: bool = True) -> Iterator[Connection[Any]]:
@@ -169,43 +150,44 @@ class Database:
                 self._limit(connection)
             yield connection
 
-    def _read(self, body: Callable[[Session], Answer]) -> Answer:
-        with self._pool.connection() as connection:
-            try:
-                answer = body(self._begin(connection, _READ))
-            except _BeginError as error:
-                raise error.cause from None
-            connection.execute("COMMIT")
-            return answer
+    def _run(self, begin: bytes, body: Callable[[Session], Answer], *, again: bool) -> Answer:
+        """Runs a transaction; on another connection where one broke before it began, or is to run again."""
+        with self._errors():
+            for last in (False, True):
+                repeatable = not last
+                try:
+                    with self._pool.connection() as connection:
+                        session = self._begin(connection, begin)
+                        repeatable &= again
+                        answer = body(session)
+                        self._end(session)
+                        return answer
+                except self._psycopg.Error as error:
+                    if not (repeatable and lost(error)):
+                        raise
+                self._pool.check()
+        raise AssertionError("the second attempt returns or raises")
 
-    def _write(self, session: Session, body: Callable[[Session], Answer]) -> Answer:
-        answer = body(session)
+    def _begin(self, connection: Connection[Any], statement: bytes) -> Session:
+        cursor = connection.execute(statement)
+        while cursor.nextset():
+            pass
+        session = Session(connection, cursor.fetchone() or (0, -1, False, 0))
+        if self.bound not in (None, session.bound):
+            raise rebuilt_since(self.address.shown)
+        return session
+
+    def _end(self, session: Session) -> None:
         if not session.changed:
             session.connection.execute("ROLLBACK")
-            return answer
+            return
         try:
             session.connection.execute(self.settings.commit.encode())
         except self._psycopg.Error as error:
             if not lost(error):
                 raise
-            raise GalleryError(
-                f"the connection to the gallery {self.address.shown} broke while the last write was being "
-                f"confirmed: it was written completely or not at all; repeat it, enrolling twice is harmless"
-            ) from error
-        return answer
-
-    def _begin(self, connection: Connection[Any], statement: bytes) -> Session:
-        try:
-            cursor = connection.execute(statement)
-            while cursor.nextset():
-                pass
-            state = cursor.fetchone()
-        except self._psycopg.Error as error:
-            raise _BeginError(error) from None
-        session = Session(connection, state or (0, -1, False, 0))
-        if self.bound not in (None, session.bound):
-            raise rebuilt_since(self.address.shown)
-        return session
+            broke = f"the connection to the gallery {self.address.shown} broke while the last write was being"
+            raise GalleryError(f"{broke} confirmed: it was written or not; repeat it") from error
 
     def _configure(self, connection: Connection[Any]) -> None:
         json = require("psycopg.types.json", extra="pgvector")
@@ -244,18 +226,8 @@ class Database:
             self._psycopg.connect(self.address.connection).close()
         except self._psycopg.Error as error:
             return unreachable(error, self.address.shown)
-        return GalleryError(
-            f"more than {self.settings.connections} threads use the gallery {self.address.shown} at once, "
-            f"and none finished within {self.settings.reconnect:g} s: use fewer threads"
-        )
-
-
-class _BeginError(Exception):
-    """A transaction could not begin, so that nothing of it has happened."""
-
-    def __init__(self, cause: Any) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
+        many = f"more than {self.settings.connections} threads use the gallery {self.address.shown} at once"
+        return GalleryError(f"{many}, and none finished within {self.settings.reconnect:g} s: use fewer")
 
 
 def _text(data: bytes | str) -> str:

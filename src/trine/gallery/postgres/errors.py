@@ -27,20 +27,27 @@ _CONNECTING = [
 _LOST = {"57P01", "57P02", "57P03"}
 """The server stops, has crashed, or cannot be used yet."""
 
+_UNWRITTEN = "nothing of this call was written"
+_BROKEN = "may be damaged ({error}): see the server's log, and restore it from a backup"
+_CONFLICT = f"was changed by another process in a conflicting way: {_UNWRITTEN}; try again"
+
 _MEANINGS = {
-    "53100": "the disk of its server is full: nothing of this call was written; make room and try again",
-    "53200": "its server is out of memory: nothing of this call was written; try fewer items at once",
-    "57014": "a call took longer than the statement_timeout of the server: nothing of it was written; raise "
-    "it, or do less at once",
-    "42501": "its user lacks the permission: nothing was written; ask the owner of the database for it",
-    "25006": "it is read-only, as a standby server is: nothing was written; give the address of the primary",
-    "22P05": "PostgreSQL cannot store NUL characters: nothing of this call was written; remove them from the "
-    "metadata",
-    "22003": "a number is too large for the column or index it goes into: nothing of this call was written; "
-    "scale the embeddings",
-    "54000": "a name or a value is too large for PostgreSQL: nothing of this call was written; shorten it",
-    "42P01": "its tables were dropped from the database: restore them from a backup",
-    "3F000": "its schema was dropped from the database: restore it from a backup",
+    "55P03": f"was locked by another process for more than {{wait:g}} s: {_UNWRITTEN}; try again later",
+    "40001": _CONFLICT,
+    "40P01": _CONFLICT,
+    "XX000": _BROKEN,
+    "XX001": _BROKEN,
+    "XX002": _BROKEN,
+    "53100": f"could not be used: the disk of its server is full; {_UNWRITTEN}; make room and try again",
+    "53200": f"could not be used: its server is out of memory; {_UNWRITTEN}; try fewer items at once",
+    "57014": f"could not be used: a call took longer than the server's statement_timeout; {_UNWRITTEN}",
+    "42501": f"could not be used: its user lacks the permission; {_UNWRITTEN}; ask the owner for it",
+    "25006": f"is read-only, as a standby server is: {_UNWRITTEN}; give the address of the primary",
+    "22P05": f"could not be used: PostgreSQL cannot store NUL characters; {_UNWRITTEN}",
+    "22003": f"could not be used: a number is too large for its column or index; {_UNWRITTEN}",
+    "54000": f"could not be used: a name or a value is too large for PostgreSQL; {_UNWRITTEN}",
+    "42P01": "could not be used: its tables were dropped from the database; restore them from a backup",
+    "3F000": "could not be used: its schema was dropped from the database; restore it from a backup",
 }
 
 
@@ -53,28 +60,12 @@ def explain(error: Exception, shown: str, wait: float) -> GalleryError:
         wait: Seconds that a call waits for a lock.
     """
     code = _code(error)
-    if code == "55P03":
-        return GalleryError(
-            f"the gallery {shown} was locked by another process for more than {wait:g} s: nothing was "
-            f"written; try again when that process has finished"
-        )
-    if code in ("40001", "40P01"):
-        return GalleryError(
-            f"the gallery {shown} was being changed by another process in a way that forbids this call: "
-            f"nothing of it was written; try again"
-        )
-    if code in ("XX000", "XX001", "XX002"):
-        return GalleryError(
-            f"the gallery {shown} may be damaged ({_brief(error)}): see the server's log, and restore "
-            f"it from a backup"
-        )
     if code in _MEANINGS:
-        return GalleryError(f"the gallery {shown} could not be used, since {_MEANINGS[code]}")
+        return GalleryError(f"the gallery {shown} {_MEANINGS[code].format(wait=wait, error=_brief(error))}")
     if lost(error):
         return unreachable(error, shown)
     return GalleryError(
-        f"the gallery {shown} could not be used ({_brief(error)}): nothing of this call was written; see "
-        f"the server's log"
+        f"the gallery {shown} could not be used ({_brief(error)}): {_UNWRITTEN}; see the server's log"
     )
 
 
@@ -84,8 +75,7 @@ def unreachable(error: Exception, shown: str) -> GalleryError:
         if re.search(pattern, str(error), re.IGNORECASE):
             return GalleryError(f"the server of the gallery {shown} {meaning}")
     return GalleryError(
-        f"the server of the gallery {shown} cannot be reached ({_brief(error)}): check that it is running "
-        f"and that the address is right"
+        f"the server of the gallery {shown} cannot be reached ({_brief(error)}): check its address"
     )
 
 

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from trine.errors import GalleryError, require
+from trine.gallery.errors import traces_left
 from trine.gallery.internal_notes import TRACES
 from trine.gallery.postgres.database import Database, Session
 from trine.gallery.postgres.search import index_expression, index_kind
@@ -68,10 +69,8 @@ def repair(database: Database, binding: Binding, *, large: int | None) -> list[s
     indexed, sound, items = database.read(lambda s: (s.indexed, _sound(s), count(s)))
     if not sound and index_kind(binding) and (indexed or (large is not None and items > large)):
         if not build_index(database, binding):
-            raise GalleryError(
-                f"the search index of the gallery {database.address.shown} could not be built: see "
-                f"the server's log; searches are exact and slow until then"
-            )
+            gallery = database.address.shown
+            raise GalleryError(f"the search index of {gallery} could not be built: see the server's log")
         done.append("the search index was built")
     return done
 
@@ -100,17 +99,11 @@ def purge(database: Database) -> bool:
         connection.execute("SET client_min_messages = info")
         for table in ("items", "identities", "staged"):
             connection.execute(f"VACUUM (FULL, VERBOSE, ANALYZE) {table}".encode())
+    shown = database.address.shown
     if refused:
-        raise GalleryError(
-            f"the items are deleted, but traces of them remain in the tables of "
-            f"{database.address.shown} ({refused[0]}): repair the gallery as the owner of its tables"
-        )
+        raise traces_left(shown, f" ({refused[0]}): repair the gallery as the owner of its tables")
     if any(kept):
-        raise GalleryError(
-            f"the items are deleted, but traces of them remain in the tables of "
-            f"{database.address.shown}, since another transaction is still open: repair the gallery when it "
-            f"has ended"
-        )
+        raise traces_left(shown, ", because another transaction is still open: repair the gallery later")
     database.write(lambda session: session.run("DELETE FROM notes WHERE name = %s", (TRACES,)))
     return True
 

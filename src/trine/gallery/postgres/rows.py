@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from trine.errors import GalleryError, require
+from trine.errors import require
 from trine.gallery.entries import Enrolment, Record, metadata_text
+from trine.gallery.errors import unreadable
 from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.search import numbers
 from trine.gallery.quantization import pack, unpack
@@ -94,9 +95,7 @@ def records(rows: Sequence[tuple[Any, ...]], bound: Binding, shown: str) -> list
     try:
         embeddings = numbers([row[2] for row in rows], dtype=bound.dtype, dimension=bound.dimension)
     except ValueError as error:
-        raise GalleryError(
-            f"the gallery {shown} is damaged: an embedding cannot be read ({error}); restore it from a backup"
-        ) from error
+        raise unreadable(shown, error) from error
     return [
         Record(row[0], row[1], embedding, _metadata(row[3], row[1]), row[4])
         for row, embedding in zip(rows, embeddings, strict=True)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trine.errors import Argument, GalleryError, require
+from trine.errors import GalleryError, require
+from trine.gallery.errors import missing, newer
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import Dtype
@@ -147,35 +148,19 @@ def _check(
         _FIND, {"schema": f'"{address.schema}"', "extension": settings.extension}
     ).fetchone()
     schema, state, encoding, version, available = row or (False, False, "UTF8", None, False)
+    database = f"the database of the gallery {address.shown}"
     if not state and binding is None:
-        raise GalleryError(
-            f"the gallery {address.shown} does not exist: enrol into it first, or create it with an encoder "
-            "(or ",
-            Argument("dimension"),
-            " and ",
-            Argument("fingerprint"),
-            ")",
-        )
+        raise missing(address.shown)
     if schema and not state:
-        raise GalleryError(
-            f"the schema {address.schema} of the database is not a trine gallery: choose another "
-            f"name with ?gallery="
-        )
+        raise GalleryError(f"the schema {address.schema} is not a trine gallery: choose another ?gallery=")
     if encoding != "UTF8":
-        raise GalleryError(
-            f"the database of the gallery {address.shown} has the encoding {encoding}, which cannot hold "
-            f"every name: create one with: createdb -E UTF8 -T template0"
-        )
+        hint = "create one with: createdb -E UTF8 -T template0"
+        raise GalleryError(f"{database} has the encoding {encoding}, which cannot hold every name: {hint}")
     if version is None and not available:
-        raise GalleryError(
-            f"the server of the gallery {address.shown} has no pgvector: install it there (on Debian the "
-            f"package postgresql-18-pgvector, for the server's version)"
-        )
+        raise GalleryError(f"{database} has no pgvector: install it there (Debian: postgresql-18-pgvector)")
     if version is not None and tuple(int(part) for part in version.split(".")[:2]) < settings.pgvector:
-        raise GalleryError(
-            f"the database of the gallery {address.shown} has pgvector {version}, which is older than "
-            f"{'.'.join(map(str, settings.pgvector))}: upgrade it with: ALTER EXTENSION vector UPDATE"
-        )
+        older = f"pgvector {version}, which is older than {'.'.join(map(str, settings.pgvector))}"
+        raise GalleryError(f"{database} has {older}: upgrade it with: ALTER EXTENSION vector UPDATE")
     return bool(state)
 
 
@@ -183,10 +168,7 @@ def _version(connection: Connection[Any], address: Address, settings: PostgresSe
     row = connection.execute(f'SELECT version FROM "{address.schema}".state'.encode()).fetchone()
     version = int(row[0]) if row else 0
     if version > settings.version:
-        raise GalleryError(
-            f"the gallery {address.shown} was written by a newer trine (schema {version}, this one knows up "
-            f"to {settings.version}): upgrade with: pip install -U trine"
-        )
+        raise newer(address.shown, version, settings.version)
     return version
 
 
@@ -199,25 +181,19 @@ def _upgrade(connection: Connection[Any], address: Address, settings: PostgresSe
 
 def _create(connection: Connection[Any], address: Address, binding: Binding, version: int) -> None:
     if binding.dimension > LONGEST:
-        raise GalleryError(
-            f"the gallery {address.shown} cannot hold embeddings of dimension {binding.dimension}: pgvector "
-            f"keeps up to {LONGEST} numbers; keep them in a file"
-        )
+        hint = f"pgvector keeps up to {LONGEST} numbers; keep them in a file"
+        raise GalleryError(f"{address.shown} cannot hold dimension {binding.dimension}: {hint}")
     errors = require("psycopg.errors", extra="pgvector")
     try:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     except errors.InsufficientPrivilege:
-        raise GalleryError(
-            f"the user of the gallery {address.shown} may not install pgvector in its database: ask an "
-            f"administrator for: CREATE EXTENSION vector"
-        ) from None
+        wish = "install pgvector in its database: ask an administrator for: CREATE EXTENSION vector"
+        raise GalleryError(f"the user of the gallery {address.shown} may not {wish}") from None
     try:
         connection.execute(f'CREATE SCHEMA "{address.schema}"'.encode())
     except errors.InsufficientPrivilege:
-        raise GalleryError(
-            f"the user of the gallery {address.shown} may not create it: ask an administrator for: GRANT "
-            f"CREATE ON DATABASE"
-        ) from None
+        wish = "create it: ask an administrator for: GRANT CREATE ON DATABASE"
+        raise GalleryError(f"the user of the gallery {address.shown} may not {wish}") from None
     settle(connection, address.schema)
     tables = TABLES.format(items=items_table(binding), staged=staged_table(binding), version=version)
     connection.execute(tables.encode())

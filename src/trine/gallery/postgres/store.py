@@ -15,7 +15,7 @@ from trine.gallery.postgres.database import Database, Session
 from trine.gallery.postgres.schema import items_table, staged_table
 from trine.gallery.postgres.search import search
 from trine.gallery.postgres.settings import PostgresSettings
-from trine.gallery.sql_store import SqlStore, latest_of
+from trine.gallery.sql_store import SqlStore
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
@@ -68,7 +68,7 @@ class PostgresStore(SqlStore):
         return self._address.shown
 
     def put(self, records: Sequence[Record]) -> Enrolment:
-        latest = latest_of(records)
+        latest = {record.item: record for record in records}
         if not latest:
             return Enrolment()
         vectors = rows.vectors(list(latest.values()), self.binding)

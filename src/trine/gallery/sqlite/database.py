@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import GalleryError
-from trine.gallery.sql_store import Answer, rebuilt_since
+from trine.gallery.errors import rebuilt_since
+from trine.gallery.sql_store import Answer
 from trine.gallery.sqlite.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
 
 WAIT = 30.0
@@ -188,10 +189,9 @@ class Database:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
                 raise
-            raise GalleryError(
-                f"the gallery {self.path} was written by an older trine and is read-only: make the file "
-                f"and its folder writable and open it once, to bring it up to date"
-            ) from error
+            hint = "make the file and its folder writable and open it once"
+            older = f"the gallery {self.path} was written by an older trine and is read-only"
+            raise GalleryError(f"{older}: {hint}") from error
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from trine.errors import GalleryError
 from trine.gallery.entries import Hit
+from trine.gallery.errors import unreadable
 from trine.gallery.index import Changes, Index, IndexSettings
 from trine.gallery.quantization import unpack
 from trine.gallery.sql_store import AT_ONCE
@@ -60,10 +60,7 @@ class IndexSync:
         try:
             return unpack(packed, dtype=self._binding.dtype, dimension=self._binding.dimension)
         except (TypeError, ValueError) as error:
-            raise GalleryError(
-                f"the gallery {self._database.path} is damaged: an embedding cannot be read ({error}): "
-                f"repair it, or restore it from a backup"
-            ) from error
+            raise unreadable(self._database.path, error) from error
 
     def _metadata(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, str]]:
         """The metadata of records, and of others where that is faster."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from trine.errors import GalleryError
+from trine.gallery.errors import traces_left
 from trine.gallery.internal_notes import TRACES
 from trine.gallery.quantization import unpack
 from trine.gallery.sql_store import AT_ONCE, EMPTY
@@ -32,15 +33,10 @@ def purge(database: Database) -> bool:
             database.run("VACUUM")
             busy = database.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.OperationalError as error:
-            raise GalleryError(
-                f"the items are deleted, but traces of them may remain in {database.path} "
-                f"({error}): make room for a second copy of the file, then repair the gallery"
-            ) from error
+            hint = "make room for a second copy of the file, then repair the gallery"
+            raise traces_left(database.path, f" ({error}): {hint}") from error
         if busy:
-            raise GalleryError(
-                f"the items are deleted, but traces of them may remain in {database.path}, "
-                f"which another process is using: repair the gallery when it has finished"
-            )
+            raise traces_left(database.path, ", which another process is using: repair the gallery later")
     with database.writing():
         database.run("DELETE FROM notes WHERE name = ?", (TRACES,))
     return True
@@ -74,8 +70,9 @@ def repair(database: Database, binding: Binding) -> list[str]:
             database.run("UPDATE state SET changed = ?", (session.stamp,))
             done.append("the indexes of the file were rebuilt")
         if _damage(database):
+            problem = _damage(database)[0]
             raise GalleryError(
-                f"the gallery {database.path} is damaged ({_damage(database)[0]}): restore it from a backup"
+                f"the gallery {database.path} is damaged ({problem}): restore it from a backup"
             )
     with database.writing() as session:
         for number, item, why in list(_unreadable(database, binding)):

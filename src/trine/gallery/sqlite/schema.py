@@ -20,7 +20,8 @@ import secrets
 import sqlite3
 from pathlib import Path
 
-from trine.errors import Argument, GalleryError
+from trine.errors import GalleryError
+from trine.gallery.errors import missing, newer
 from trine.gallery.quantization import Dtype, lengths
 from trine.gallery.store import Binding
 
@@ -126,9 +127,8 @@ def create_file(path: Path, binding: Binding) -> bool:
             connection.close()
         return _link(unfinished, path)
     except (OSError, sqlite3.Error) as error:
-        raise GalleryError(
-            f"the gallery {path} cannot be created ({error}): choose a folder that can be written"
-        ) from error
+        hint = "choose a folder that can be written"
+        raise GalleryError(f"the gallery {path} cannot be created ({error}): {hint}") from error
     finally:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
@@ -160,13 +160,7 @@ def check_file(path: Path) -> None:
             damaged one.
     """
     if is_new(path):
-        raise GalleryError(
-            f"the gallery {path} does not exist: enrol into it first, or create it with an encoder (or ",
-            Argument("dimension"),
-            " and ",
-            Argument("fingerprint"),
-            ")",
-        )
+        raise missing(path)
     if path.is_dir():
         raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
     try:
@@ -186,46 +180,32 @@ def check_file(path: Path) -> None:
     promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
     # SQLite itself does not miss a part of the last page. While there is a log, the rest may be in it.
     if size < promised and not path.with_name(f"{path.name}-wal").exists():
-        raise GalleryError(
-            f"the gallery {path} is damaged or cut short ({size} of {promised} bytes): restore it from a "
-            f"backup"
-        )
+        cut = f"{size} of {promised} bytes"
+        raise GalleryError(f"the gallery {path} is damaged or cut short ({cut}): restore it from a backup")
 
 
 def check_version(version: int, path: Path) -> None:
     """Refuses a gallery that a newer trine has written, which this one could only damage."""
     if version > SCHEMA:
-        raise GalleryError(
-            f"the gallery {path} was written by a newer trine (schema {version}, this one knows up to "
-            f"{SCHEMA}): upgrade with: pip install -U trine"
-        )
+        raise newer(path, version, SCHEMA)
+
+
+_MEANINGS = {
+    sqlite3.SQLITE_BUSY: "was locked by another process for more than {wait:g} s: nothing was written",
+    sqlite3.SQLITE_READONLY: "is read-only: nothing was written; change the permissions of file and folder",
+    sqlite3.SQLITE_FULL: "is on a full disk: nothing of this call was written; make room and try again",
+    sqlite3.SQLITE_CORRUPT: "is damaged or cut short ({error}): restore it from a backup",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: file and folder must be readable, and writable while in use",
+}
+_SAME = {sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB: sqlite3.SQLITE_CORRUPT}
 
 
 def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
     """Says in one sentence what an error of SQLite means for the gallery and what to do."""
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    code = extended & 0xFF
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return GalleryError(
-            f"the gallery {path} was locked by another process for more than {wait:g} s: nothing "
-            f"was written; try again when that process has finished"
-        )
-    if code == sqlite3.SQLITE_READONLY:
-        return GalleryError(
-            f"the gallery {path} is read-only: nothing was written; change the permissions of the file "
-            f"and its folder, or enrol into a copy"
-        )
+    code = _SAME.get(extended & 0xFF, extended & 0xFF)
     # Even reading needs 32 kB beside the file, for the index of the log.
-    if code == sqlite3.SQLITE_FULL or extended == sqlite3.SQLITE_IOERR_SHMSIZE:
-        return GalleryError(
-            f"the disk of the gallery {path} is full: nothing of this call was written; make room and "
-            f"try again"
-        )
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return GalleryError(f"the gallery {path} is damaged or cut short ({error}): restore it from a backup")
-    if code == sqlite3.SQLITE_CANTOPEN:
-        return GalleryError(
-            f"the gallery {path} cannot be opened: the file and its folder must be readable, and "
-            f"writable while other processes use it"
-        )
-    return GalleryError(f"the gallery {path} could not be used ({error}): check the disk, then try again")
+    if extended == sqlite3.SQLITE_IOERR_SHMSIZE:
+        code = sqlite3.SQLITE_FULL
+    meaning = _MEANINGS.get(code, "could not be used ({error}): check the disk, then try again")
+    return GalleryError(f"the gallery {path} {meaning.format(wait=wait, error=error)}")

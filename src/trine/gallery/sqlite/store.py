@@ -13,7 +13,7 @@ import numpy as np
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.index import IndexSettings
 from trine.gallery.quantization import pack
-from trine.gallery.sql_store import ITEMS, SqlStore, counted, latest_of
+from trine.gallery.sql_store import ITEMS, SqlStore, counted
 from trine.gallery.sqlite import maintenance
 from trine.gallery.sqlite.database import WAIT, Database, Session
 from trine.gallery.sqlite.index_sync import IndexSync
@@ -100,7 +100,7 @@ class SqliteStore(SqlStore):
             self._drop_empty(session, {number for _, number, name in before if name not in names})
             return counted(latest, before, changed)
 
-        latest = latest_of(records)
+        latest = {record.item: record for record in records}
         if not latest:
             return Enrolment()
         packed = self._packed(list(latest.values()), self.binding)
