@@ -32,7 +32,7 @@ def test_a_new_name(gallery):
     ):
         gallery.rename("ann", "new")
     with pytest.raises(
-        GalleryError, match=r"identity 'bob' is already in the gallery .*: merge the two identities"
+        GalleryError, match=r"identity 'bob' is already in the gallery .*: merge them"
     ):
         gallery.rename("Änne", "bob")
 
@@ -58,7 +58,7 @@ def test_one_becomes_two(gallery):
         (["a1", "none"], "item 'none' is not in the gallery"),
         (
             ["a1", "b1"],
-            "takes items of one identity, given items of 'ann' and 'bob': merge these identities first",
+            "takes items of one identity, got 'ann' and 'bob'",
         ),
     ]:
         with pytest.raises(GalleryError, match=message):

@@ -26,7 +26,7 @@ def outcome(tmp_path_factory):
 @pytest.mark.parametrize("call", ["enrol", "enrol_many", "replace", "remove", "forget", "rebuild"])
 def test_a_write_on_a_full_disk(outcome, call):
     said, state, later = outcome[call]
-    assert said.startswith("GalleryError: the disk of the gallery /"), said
+    assert said.startswith("GalleryError: the gallery /"), said
     assert said.endswith(
         "people.db is on a full disk: nothing of this call was written; make room and try again"
     ), said
@@ -45,8 +45,8 @@ def test_creation_on_a_full_disk(outcome):
 def test_reading_on_a_full_disk(outcome):
     """What was open goes on; an opening needs a little room for the index of SQLite's log."""
     assert outcome["search"] == "done"
-    assert outcome["open"].startswith("GalleryError: the disk of the gallery /")
-    assert "is full" in outcome["open"]
+    assert outcome["open"].startswith("GalleryError: the gallery /")
+    assert "full disk" in outcome["open"]
 
 
 def test_forgetting_on_a_disk_with_room_for_the_deletion_alone(outcome):
