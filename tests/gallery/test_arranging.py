@@ -31,9 +31,7 @@ def test_a_new_name(gallery):
         GalleryError, match=r"identity 'ann' is not in the gallery .*: list its identities, or enrol"
     ):
         gallery.rename("ann", "new")
-    with pytest.raises(
-        GalleryError, match=r"identity 'bob' is already in the gallery .*: merge them"
-    ):
+    with pytest.raises(GalleryError, match=r"identity 'bob' is already in the gallery .*: merge them"):
         gallery.rename("Änne", "bob")
 
 

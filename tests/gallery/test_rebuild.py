@@ -77,7 +77,7 @@ def test_what_has_no_source_keeps_the_gallery_as_it_is(address, photos):
         assert done.dropped == tuple(sorted(["from elsewhere", str(photos[7])]))
         assert done.embedded == 0  # what was embedded the first time was kept
         assert new.embedded == 0
-        assert str(done) == "0 items embedded anew, 2 dropped"
+        assert str(done) == "0 items embedded, 2 dropped"
         assert gallery.identities() == {"ann": 24}
 
 

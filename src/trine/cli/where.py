@@ -1,12 +1,12 @@
-"""What `--where` understands: conditions on metadata as one writes them.
+"""The conditions on metadata that `--where` reads.
 
     KEY=VALUE            the value is this: year=2024, colour=red, sold=false, price=null
     KEY=VALUE,VALUE      it is one of these: colour=red,blue
-    KEY=LOW..HIGH        it lies between these, both included: price=10..20, day=2024-05-01..2024-05-31
+    KEY=LOW..HIGH        it is between these, both included: price=10..20, day=2024-05-01..2024-05-31
     KEY=LOW.. KEY=..HIGH one end is open
 
-A value that reads as a number, true, false or null is taken for it, and for the text as well; between quotes
-it is a text and nothing else, and may have commas and dots: colour="red, faded".
+A number, true, false or null also matches the same text; a value in quotes
+is always a text, and may contain commas and dots: colour="red, faded".
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def conditions(texts: Sequence[str]) -> Filter:
         if not (key and equals):
             raise _wrong(text, "it has no KEY=")
         if key in where:
-            raise _wrong(text, f"{key!r} has a condition already")
+            raise _wrong(text, f"{key!r} already has a condition")
         where[key] = _wanted(text, values)
     return Filter.of(where)
 
@@ -82,13 +82,13 @@ def _wanted(text: str, values: str) -> Any:
         tokens = list(_tokens(values))
         read = [token if token in (",", "..") else value_of(token) for token in tokens]
     except ValueError:
-        raise _wrong(text, "its quotes do not fit") from None
+        raise _wrong(text, "its quotes are unbalanced") from None
     if ".." in tokens:
         return _range(text, tokens, read)
     if not tokens or len(tokens) % 2 == 0 or any((i % 2 == 1) != (t == ",") for i, t in enumerate(tokens)):
-        raise _wrong(text, "a value is missing, or two stand side by side")
+        raise _wrong(text, "a value or a comma is missing")
     found = read[::2]
-    # What looks like a number may have been enrolled as a text.
+    # A value that looks like a number may have been enrolled as a text.
     also = [t for t, value in zip(tokens[::2], found, strict=True) if not isinstance(value, str)]
     return [*found, *also]
 
@@ -97,11 +97,11 @@ def _range(text: str, tokens: list[str], read: list[Any]) -> tuple[Any, Any]:
     at = tokens.index("..")
     ends = [read[:at], read[at + 1 :]]
     if "," in tokens or tokens.count("..") > 1 or any(len(end) > 1 for end in ends) or len(tokens) < 2:
-        raise _wrong(text, "a range has one or two ends and nothing else")
+        raise _wrong(text, "a range has one or two ends")
     low, high = (end[0] if end else None for end in ends)
     given = [end[0] for end in ends if end]
     if any(isinstance(end, bool) or end is None for end in given) or len(set(map(_kind, given))) > 1:
-        raise _wrong(text, "the ends of a range are two numbers or two texts, which may stand in quotes")
+        raise _wrong(text, "the ends of a range are two numbers or two texts")
     return low, high
 
 
@@ -122,6 +122,5 @@ def _tokens(values: str) -> Iterator[str]:
 
 def _wrong(text: str, why: str) -> InputError:
     return InputError(
-        f"the condition {text[:80]!r} cannot be read, since {why}: write KEY=VALUE, KEY=VALUE,VALUE or "
-        f"KEY=LOW..HIGH"
+        f"invalid --where {text[:80]!r}: {why}; expected KEY=VALUE, KEY=VALUE,VALUE or KEY=LOW..HIGH"
     )

@@ -1,4 +1,4 @@
-"""Opening a gallery: what the caller says it is bound to, against what it is bound to."""
+"""Opens a gallery, and compares what it is bound to with what the caller expects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trine.gallery.store import Binding, Store
 
 @dataclass(frozen=True)
 class ExpectedBinding:
-    """What whoever opens a gallery says it is bound to; `None` where they say nothing."""
+    """What a gallery is expected to be bound to; `None` for anything."""
 
     dimension: int | None = None
     fingerprint: str | None = None
@@ -37,7 +37,7 @@ class ExpectedBinding:
         distance: Distance | None = None,
         dtype: Dtype | None = None,
     ) -> Self:
-        """Takes the claim of an encoder, or the one made by hand.
+        """Expects what an encoder, or the arguments, say.
 
         Raises:
             SettingError: Both are given, the encoder is a folder that was not loaded, the dimension is no
@@ -75,7 +75,7 @@ class ExpectedBinding:
         encoder: EmbeddingEncoder | None,
         model: str | Path | None,
     ) -> Binding | None:
-        """Returns what a new gallery is to be bound to; `None` where the claim does not say enough."""
+        """Returns what a new gallery is bound to; `None` if the expectation is incomplete."""
         if self.dimension is None or self.fingerprint is None:
             return None
         calibration = None if encoder is None else encoder.calibration
@@ -90,7 +90,7 @@ class ExpectedBinding:
         )
 
     def check(self, store: Store) -> None:
-        """Raises a `GalleryError` where the claim and the gallery do not agree."""
+        """Raises a `GalleryError` if a gallery is bound to something else."""
         bound, gallery = store.binding, f"the gallery {store.address}"
         if self.fingerprint not in (None, bound.fingerprint):
             ours, given = _short(bound.fingerprint), _short(str(self.fingerprint))

@@ -1,4 +1,4 @@
-"""A stream of records into a store, a chunk at a time; and what a compact form costs, measured on the way."""
+"""Writes a stream of records to a store in chunks, and measures what a compact dtype costs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 1024
 """How many items are written at once."""
 
 NOTE = "recall"
-"""The note that says what share of nearest items a compact form keeps."""
+"""The note that holds how many of the nearest items a compact dtype keeps."""
 
 SAMPLE = 2000
 """On how many embeddings it is measured."""
@@ -33,11 +33,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class QuantizationRecall:
-    """What a compact form keeps of the nearest items that full precision finds.
+    """How many of the nearest items of full precision a compact dtype keeps.
 
     Attributes:
         recall: The share of the nearest items that are still among the nearest.
-        at: How many nearest items were looked at.
+        at: How many nearest items were compared.
         items: Among how many items.
 
     Example:
@@ -103,7 +103,7 @@ def bulk_write(
 
 
 def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> QuantizationRecall:
-    """Measures the form of a binding on embeddings in full precision, each looked for among the others."""
+    """Measures a dtype on embeddings in full precision, each searched for among the others."""
     own = np.arange(len(rows))
     found = [
         nearest_neighbours(rows, references, k=at, distance=binding.distance, exclude=own).indices
@@ -114,6 +114,6 @@ def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> Quantization
 
 
 def noted_recall(store: Store) -> QuantizationRecall | None:
-    """Returns what was measured for the form of a store; `None` for float32, or where it was too little."""
+    """Returns what was measured for the dtype of a store; `None` for float32, or with too few items."""
     noted = store.notes().get(NOTE)
     return None if noted is None else QuantizationRecall(**json.loads(noted))

@@ -53,7 +53,7 @@ class Clusters:
         return dict(sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0])))
 
     def to_json(self) -> dict[str, object]:
-        """Returns the clusters as plain values that JSON can hold."""
+        """Returns the clusters as JSON values."""
         return {
             "threshold": self.threshold,
             "added": self.added,

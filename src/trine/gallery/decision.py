@@ -127,7 +127,7 @@ class Decision(abc.ABC):
         return self.score <= self.threshold
 
     def to_json(self) -> dict[str, object]:
-        """Returns the decision as plain values that JSON can hold; an infinite score is `None`."""
+        """Returns the decision as JSON values; an infinite score is `None`."""
         values = {**asdict(self), "accepted": self.accepted, "sentence": str(self)}
         return {name: None if value == math.inf else value for name, value in values.items()}
 
@@ -209,12 +209,12 @@ class Identification(Decision):
 
     @classmethod
     def among(cls, found: Sequence[Candidate], limit: Threshold, wanted: int) -> Self:
-        """Decides about the nearest of some candidates, of which `wanted` are named.
+        """Compares the nearest candidate with the threshold.
 
         Args:
             found: The nearest identities, nearest first, with the runner-up where there is one.
             limit: The threshold.
-            wanted: How many of them the answer names.
+            wanted: How many candidates to keep in the answer.
         """
         best, other = (*found[:2], None, None)[:2]
         return cls(
@@ -237,7 +237,7 @@ class Identification(Decision):
         return None if self.runner_up_score is None else self.runner_up_score - self.score
 
     def to_json(self) -> dict[str, object]:
-        """Returns the decision as plain values that JSON can hold; an infinite score is `None`."""
+        """Returns the decision as JSON values; an infinite score is `None`."""
         return {"identity": self.identity, "margin": self.margin, **super().to_json()}
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""From what the caller has to what a store takes: names checked, items embedded, rows made."""
+"""Turns entries and probes into rows: checks names, embeds items."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class EmbeddingEncoder(Protocol):
 
     @property
     def settings(self) -> EmbeddingSettings:
-        """What it knows about itself."""
+        """Its settings."""
 
     @property
     def calibration(self) -> Calibration | None:
@@ -54,7 +54,7 @@ class EmbeddingEncoder(Protocol):
 
 
 class Embedder:
-    """Makes records and probes for one store, with its encoder where there is one."""
+    """Makes the records and probes of one store, with its encoder if it has one."""
 
     def __init__(self, store: Store, encoder: EmbeddingEncoder | None) -> None:
         """Takes the store that everything is for."""

@@ -1,4 +1,4 @@
-"""What goes into a gallery and what comes out: entries, the count of an enrolment, hits."""
+"""What goes into a gallery and comes out: entries, records, hits and the count of an enrolment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Entry:
         item: The item's name, unique in the gallery; enrolling the same name again replaces it.
         embedding: (D,) finite numbers, where the embedding was made elsewhere.
         content: What the gallery's encoder embeds: an image, a vector, a path. Where this is missing
-            too, the item's name is taken for a path.
+            too, the item's name is taken as a path.
         metadata: What to keep with the item: text keys, values that JSON can hold.
         source: The file of the item's content, where it is known: what a rebuild reads. A content that is
             a path says it by itself.

@@ -1,7 +1,7 @@
 """Which identities are nearest to a probe, where an identity may hold many embeddings.
 
 Three ways to score an identity, by name: its nearest embedding, the mean distance of its nearest few, or the
-distance of its centroid. All three are exact: no identity that would score better is left out.
+distance of its centroid. All three are exact: no identity with a better score is missed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNIT = 1e-3
 
 
 WIDTH = 16
-"""How many hits are asked for at first for each identity that is wanted, to have them all as a rule."""
+"""How many hits the first search returns for each requested identity; usually enough."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Ranking:
 
     Args:
         scoring: `"best"`, `"mean"` of the nearest `top` embeddings, or `"centroid"`.
-        top: Of how many embeddings the mean is taken, at least 1; of all where there are fewer.
+        top: How many embeddings the mean is taken over, at least 1; all of them if there are fewer.
         quality: The key of metadata that says in [0, 1] how good an item is: the weight of its distance in
             a mean, or of its embedding in a centroid.
-        candidates: How many identities are wanted, at least 1.
+        candidates: How many identities to return, at least 1.
 
     Raises:
         SettingError: A number is below 1, or qualities are given to a scoring that weighs nothing.
@@ -77,7 +77,7 @@ class Identifier:
         self, probes: Float32[np.ndarray, "n d"], limit: Threshold, ranking: Ranking
     ) -> list[Identification]:
         """Decides for each probe whether the nearest identity is a match; see `Gallery.identify`."""
-        # The margin needs the runner-up, however few candidates are wanted.
+        # The margin needs the runner-up, even if one candidate is requested.
         two = replace(ranking, candidates=max(ranking.candidates, 2))
         return [Identification.among(found, limit, ranking.candidates) for found in self.rank(probes, two)]
 
@@ -85,7 +85,7 @@ class Identifier:
         """Returns the nearest identities of each probe, nearest first, then by the item or the name.
 
         Raises:
-            GalleryError: An item has no quality where it is asked for.
+            GalleryError: An item lacks the requested quality.
         """
         if ranking.scoring == "centroid":
             return self._of_centroids(ranking.quality).rank(probes, ranking.candidates)
@@ -98,7 +98,7 @@ class Identifier:
         return [Candidate(hit.identity, hit.score, hit.item) for hit in firsts]
 
     def _mean(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
-        """A mean is no smaller than its smallest distance, so identities that begin farther are left out."""
+        """A mean is at least its smallest distance, so identities that begin farther away are skipped."""
         found: list[Candidate] = []
         for first in self._by_nearest(probe, hits, WIDTH * ranking.candidates):
             found.sort(key=lambda candidate: (candidate.score, candidate.item))

@@ -10,7 +10,7 @@ from trine.gallery.store import Binding
 from trine.migrations import upgrade_gallery
 
 PREFIX = "trine:"
-"""How the names of these notes begin; whoever uses the store does not see them."""
+"""The prefix of these notes, which users of a store do not see."""
 
 TRACES = f"{PREFIX}traces"
 """The note that deleted items may have left traces."""

@@ -16,7 +16,7 @@ from trine.errors import Argument, GalleryError, InputError, nearest
 from trine.shapes import Float32
 
 Dtype = Literal["float32", "float16", "int8"]
-"""How the numbers of an embedding are kept."""
+"""How the numbers of an embedding are stored."""
 
 UNIT = 1e-3
 """How far from 1 the length of a row may be that counts as 1: less than what rounding to bytes moves it."""
@@ -95,5 +95,5 @@ def unpack(rows: Sequence[bytes], *, dtype: Dtype, dimension: int) -> Float32[np
 
 
 def rounded(rows: Float32[np.ndarray, "n d"], *, dtype: Dtype) -> Float32[np.ndarray, "n d"]:
-    """Returns rows as they come back from a gallery that keeps them in a dtype."""
+    """Returns rows as they come back from a gallery with a dtype."""
     return unpack(pack(rows, dtype=dtype), dtype=dtype, dimension=rows.shape[1])

@@ -1,4 +1,4 @@
-"""A gallery for a new encoder: all embedded again beside the old embeddings, then put in their place."""
+"""Rebuilds a gallery for a new encoder: embeds everything beside the old embeddings, then switches."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class RebuildResult:
     """What a rebuild did.
 
     Attributes:
-        embedded: How many items were embedded anew by this call.
+        embedded: How many items this call embedded.
         dropped: The items that were deleted, since nothing was left to embed.
 
     Example:
         >>> print(RebuildResult(120, ("ann/1.png",)))
-        120 items embedded anew, 1 dropped
+        120 items embedded, 1 dropped
     """
 
     embedded: int
     dropped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.embedded:,} items embedded anew, {len(self.dropped):,} dropped"
+        return f"{self.embedded:,} items embedded, {len(self.dropped):,} dropped"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""More like these and less like those, without showing the same thing ten times."""
+"""Finds items like some and unlike others, without near-duplicates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trine.gallery.store import Scope, Store
 from trine.shapes import Float32
 
 AWAY = 0.25
-"""How far a query is moved from those that are not wanted, as a share of their distance."""
+"""How far a query is moved away from unwanted items, as a share of their distance."""
 
 POOL = 10
 """Among how many times as many items diverse ones are chosen."""

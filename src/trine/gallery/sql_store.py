@@ -252,7 +252,7 @@ class SqlStore(Store, abc.ABC):
         """Makes the table of items again, with the staged embeddings."""
 
     def _move(self, session: Any, to: str, where: str, value: Any) -> None:
-        """Gives items to an identity, which is made where it is missing."""
+        """Moves items to an identity, which is created if it is missing."""
         session.run("INSERT INTO identities (name) VALUES (%s) ON CONFLICT DO NOTHING", (to,))
         session.run(
             f"UPDATE items SET identity = (SELECT id FROM identities WHERE name = %s) WHERE {where}",

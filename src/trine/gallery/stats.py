@@ -1,4 +1,4 @@
-"""What a gallery holds, in figures."""
+"""Counts what a gallery holds."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Stats:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Returns the figures as plain values that JSON can hold."""
+        """Returns the counts as JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:

@@ -93,7 +93,7 @@ class Scope:
         only: Items of these identities alone; `None` for all.
         without: All but the items of these identities.
         where: What the metadata must match.
-        exclude: Items that are left out.
+        exclude: Items to leave out.
     """
 
     only: frozenset[str] | None = None
@@ -169,7 +169,7 @@ class Store(Protocol):
         """Returns for each query `k` items in the scope, nearest first.
 
         They are the nearest but for the `offset` nearer ones; fewer where there are fewer. Equal distances
-        are ordered by the item's name. Hits bring their metadata where it is asked for.
+        are ordered by the item's name. Hits have their metadata if it is requested.
         """
 
     def identities(self) -> dict[str, int]:
@@ -194,21 +194,21 @@ class Store(Protocol):
         """Sets the clusters of the named items that are there; their numbers count as used."""
 
     def notes(self) -> dict[str, str]:
-        """Returns what was noted about the gallery as a whole."""
+        """Returns the notes about the gallery as a whole."""
 
     def note(self, name: str, text: str | None) -> None:
-        """Notes a text under a name, in place of what was there; `None` takes it away."""
+        """Stores a note under a name and replaces an existing one; `None` deletes it."""
 
     def check(self) -> list[str]:
-        """Returns a sentence for each thing that is wrong, none for a sound gallery."""
+        """Returns one sentence for each problem, none for a sound gallery."""
 
     def repair(self) -> list[str]:
-        """Mends what `check` finds, and returns a sentence for each thing done.
+        """Fixes what `check` finds, and returns one sentence for each fix.
 
         A record that cannot be read is deleted.
 
         Raises:
-            GalleryError: It cannot be mended.
+            GalleryError: It cannot be repaired.
         """
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
@@ -228,4 +228,4 @@ class Store(Protocol):
         """
 
     def close(self) -> None:
-        """Lets go of the store; closing twice is no error."""
+        """Closes the store; closing twice is no error."""

@@ -20,7 +20,7 @@ def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None
         encoder: What embeds them.
         a: An item the encoder takes: a picture, a vector, a path.
         b: Another.
-        threshold: The largest distance that is accepted; the encoder's own where left out.
+        threshold: The largest distance that is accepted; the encoder's by default.
 
     Returns:
         The decision, with its score, threshold and false-accept rate.

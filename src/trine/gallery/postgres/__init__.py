@@ -1,4 +1,4 @@
-"""The store for teams that run PostgreSQL: a gallery in a database, searched by pgvector."""
+"""A gallery in a PostgreSQL database, searched by pgvector."""
 
 from trine.gallery.postgres.address import SCHEMES, Address
 from trine.gallery.postgres.store import PostgresStore

@@ -210,7 +210,7 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turns errors of the server into sentences."""
+        """Turns errors of the server into a `GalleryError`."""
         try:
             yield
         except self._closed:

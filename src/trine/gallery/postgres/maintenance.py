@@ -1,4 +1,4 @@
-"""Whether a gallery on a server is sound, what can be mended in it, its index, and how it forgets."""
+"""Checks and repairs a gallery on a server, builds its index, and wipes what was forgotten."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INDICES = (
 
 
 def check(session: Session, binding: Binding, *, large: int | None) -> list[str]:
-    """Returns a sentence for each thing that is wrong with the gallery or with its server."""
+    """Returns one sentence for each problem of the gallery or its server."""
     problems = []
     for setting, harm in (
         ("fsync", "a power cut may damage or lose acknowledged writes"),
@@ -47,7 +47,7 @@ def check(session: Session, binding: Binding, *, large: int | None) -> list[str]
 
 
 def repair(database: Database, binding: Binding, *, large: int | None) -> list[str]:
-    """Mends what `check` finds, wipes the traces of what was forgotten, and says what was done.
+    """Fixes what `check` finds, wipes traces of forgotten items, and returns one sentence for each fix.
 
     Args:
         database: The gallery.
@@ -76,7 +76,7 @@ def repair(database: Database, binding: Binding, *, large: int | None) -> list[s
 
 
 def purge(database: Database) -> bool:
-    """Writes the tables anew without what was deleted; says whether there was need.
+    """Rewrites the tables without what was deleted; returns whether that was needed.
 
     Raises:
         GalleryError: Another transaction still sees what was deleted, a lock cannot be had, or the user

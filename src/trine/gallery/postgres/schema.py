@@ -89,7 +89,7 @@ SELECT to_regnamespace(%(schema)s) IS NOT NULL, to_regclass(%(schema)s || '.stat
 
 
 def kind(dtype: Dtype) -> str:
-    """Returns the type of pgvector that keeps a form; a byte a number is kept as it is read, in float32."""
+    """Returns the pgvector type of a dtype; int8 takes float32, as pgvector has no bytes."""
     return "halfvec" if dtype == "float16" else "vector"
 
 

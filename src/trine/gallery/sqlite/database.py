@@ -62,7 +62,7 @@ class Database:
     """
 
     def __init__(self, path: Path, *, wait: float = WAIT) -> None:
-        """Opens the file, and brings one of an older trine up to date."""
+        """Opens the file, and upgrades one that an older trine wrote."""
         self.path = path
         self.lock = threading.RLock()
         self._wait = wait
@@ -100,7 +100,7 @@ class Database:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns errors of SQLite into sentences."""
+        """Turns errors of SQLite into a `GalleryError`."""
         try:
             yield
         except sqlite3.Error as error:
@@ -154,7 +154,7 @@ class Database:
         try:
             return self._prepare(f"{address}?mode=rw")
         except sqlite3.OperationalError as error:
-            # WAL needs to write beside the file even for reading. Where nobody can, the file stands still.
+            # Even reading a file in WAL mode writes beside it. If no process can, the file never changes.
             beside = self.path.with_name(self.path.name + "-wal")
             unwritable = not os.access(self.path.parent, os.W_OK, effective_ids=_EFFECTIVE)
             if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or beside.exists() or not unwritable:
@@ -175,7 +175,7 @@ class Database:
         return connection
 
     def _upgrade(self) -> None:
-        """Brings the tables up to date, whole or not at all."""
+        """Upgrades the tables, completely or not at all."""
         if _version(self._opened()) == SCHEMA:
             return
         try:

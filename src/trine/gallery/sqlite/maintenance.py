@@ -1,4 +1,4 @@
-"""Whether the SQLite file of a gallery is sound, what can be mended in it, and how it forgets."""
+"""Checks and repairs the SQLite file of a gallery, and wipes what was forgotten."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trine.gallery.store import Binding
 
 
 def purge(database: Database) -> bool:
-    """Writes the file anew without what was deleted, and empties the log; says whether there was need.
+    """Rewrites the file without what was deleted and empties the log; returns whether that was needed.
 
     Deleted content is overwritten as it goes, but pages that were rearranged before, and the log, may
     still hold copies.
@@ -43,7 +43,7 @@ def purge(database: Database) -> bool:
 
 
 def check(database: Database, binding: Binding) -> list[str]:
-    """Returns a sentence for each thing that is wrong with the file or with what is in it."""
+    """Returns one sentence for each problem of the file or its content."""
     with database.reading():
         problems = _damage(database)
         if problems:
@@ -57,7 +57,7 @@ def check(database: Database, binding: Binding) -> list[str]:
 
 
 def repair(database: Database, binding: Binding) -> list[str]:
-    """Mends what `check` finds, and returns a sentence for each thing done.
+    """Fixes what `check` finds, and returns one sentence for each fix.
 
     Raises:
         GalleryError: The file itself is damaged.
@@ -66,7 +66,7 @@ def repair(database: Database, binding: Binding) -> list[str]:
     with database.writing() as session:
         if _damage(database):
             database.run("REINDEX")
-            # A transaction that changes no row is taken for one that has nothing to keep.
+            # A transaction that changes no row is rolled back.
             database.run("UPDATE state SET changed = ?", (session.stamp,))
             done.append("the indexes of the file were rebuilt")
         if _damage(database):
@@ -91,7 +91,7 @@ def repair(database: Database, binding: Binding) -> list[str]:
 
 def _damage(database: Database) -> list[str]:
     try:
-        # What a condition of a table says of one row is found row by row, and can be mended.
+        # A row that breaks a constraint is found below, and can be repaired.
         database.run("PRAGMA ignore_check_constraints = ON")
         found = [row[0] for row in database.run("PRAGMA integrity_check(10)")]
         orphans = database.run("PRAGMA foreign_key_check").fetchall()
