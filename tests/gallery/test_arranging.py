@@ -63,7 +63,7 @@ def test_one_becomes_two(gallery):
             gallery.split(items, "new")
     with pytest.raises(GalleryError, match="identity 'bob' is already in the gallery"):
         gallery.split(["a1"], "bob")
-    with pytest.raises(InputError, match="name at least one"):
+    with pytest.raises(InputError, match="needs at least one item"):
         gallery.split([], "new")
 
 

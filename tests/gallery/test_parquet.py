@@ -73,7 +73,7 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
             {"fingerprint": "another"},
             "of the encoder 'another', got the encoder 'by hand'",
         ),
-        ({"dimension": 5}, "holds embeddings of dimension 5, given dimension 4"),
+        ({"dimension": 5}, "holds embeddings of dimension 5, got 4"),
         ({"distance": "euclidean"}, "compares by the distance euclidean, got cosine"),
     ]:
         with Gallery.open(tmp_path / f"{next(iter(other))}.db", **(OPENING | other)) as different:
@@ -163,7 +163,7 @@ def test_a_copy_in_a_compact_form_says_what_it_keeps(gallery, place):
     fill(gallery, 300)
     with place() as address:
         gallery.copy_to(address, dtype="int8")
-        with pytest.raises(GalleryError, match="keeps its embeddings as int8, given 'float32'"):
+        with pytest.raises(GalleryError, match="keeps its embeddings as int8, got float32"):
             gallery.copy_to(address, dtype="float32")
         with Gallery.open(address) as other, place() as third:
             kept = other.stats().recall

@@ -204,7 +204,9 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
             raise InputError(f"the embedding of {name} must be {dimension} numbers, given {array.dtype}")
         if array.shape != (dimension,):
             shape = "x".join(map(str, array.shape)) or "a single number"
-            raise GalleryError(f"the embedding of {name} has dimension {shape}, expected {dimension}")
+            raise GalleryError(
+                f"the embedding of {name} has dimension {shape}, not {dimension}: use its encoder"
+            )
     rows = np.empty((len(arrays), dimension), dtype=np.float32)
     with np.errstate(over="ignore"):
         for row, array in enumerate(arrays):
