@@ -17,7 +17,7 @@ from trine.data import Dataset, Vectors
 from trine.encoders import load, save
 from trine.errors import InputError
 from trine.estimators.knn_mixin import vote
-from trine.training import Recipe, fit_in_memory, load_recipe
+from trine.training import Recipe, fit, load_recipe
 
 
 def rings(n=240, seed=0):
@@ -81,7 +81,7 @@ def test_is_the_training_of_a_recipe():
     )
     names = tuple(map(str, range(len(x))))
     data = Dataset(Vectors(x.astype(np.float32)), y.astype(np.int64), ("a", "b", "c"), names)
-    assert fit_in_memory(data, recipe).fingerprint == learned.encoder_.fingerprint
+    assert fit(data, recipe, out=None).fingerprint == learned.encoder_.fingerprint
 
 
 def test_same_seed_same_map_and_none_draws_anew():

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 
 @st.composite
-def batches(draw, max_rows=9, max_width=4, dtype=torch.float64):
+def batches(draw, max_rows=9, max_width=8, dtype=torch.float64):
     """(embeddings, labels): singletons, one identity, all distinct, duplicates, N = 0, 1, 2, any scale.
 
     Coordinates are small integers times a power of two, so that ties and duplicates are common and exact.

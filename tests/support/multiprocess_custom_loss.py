@@ -37,7 +37,7 @@ def learned(
     embeddings, labels = rows()
     embeddings, labels = embeddings[first:stop].requires_grad_(), labels[first:stop]
     loss = Centres()
-    criterion = Criterion(with_loss(Recipe(seed=3), loss), steps=9, world=world, given=loss)
+    criterion = Criterion(with_loss(Recipe(seed=3), loss), steps=9, context=world, given=loss)
     batch = Batch(embeddings.detach(), labels, torch.arange(first, stop))
     torch.manual_seed(world.rank)  # what the encoder of this process has drawn
     value = criterion.value(embeddings, batch, step=4, references=NOTHING)

@@ -44,7 +44,7 @@ def hit_at(number: signal.Signals) -> None:
     original = metric_step.MetricStep.loss
 
     def loss(self: Any, *arguments: Any, **settings: Any) -> torch.Tensor:
-        if settings["step"] == HIT and self.world.is_main:
+        if settings["step"] == HIT and self.context.is_main:
             os.kill(os.getpid(), number)
         return original(self, *arguments, **settings)
 

@@ -12,10 +12,10 @@ from trine import ContrastiveLoss, CrossBatchMemory, TripletLoss
 from trine.data import Dataset, Vectors, load
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.training import LossRecipe, Recipe, TrainingRecipe
-from trine.training.confusable import ConfusableRefresh
 from trine.training.data_loader import Batch, PreparedItems
 from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 from trine.training.metric_step import MetricStep
+from trine.training.samplers import ConfusableRefresh
 
 PARTS = [(4, 4, 4), (7, 0, 5), (3, 6, 2), (5, 5, 1)]
 
@@ -79,7 +79,7 @@ def steps(rank: int, size: int) -> list[dict[str, Any]]:
     )
     encoder = build_encoder(Vectors(rows), recipe=recipe.encoder)
     ours, twin = (
-        MetricStep(encoder, recipe=recipe, steps=9, names=data.names, world=world)
+        MetricStep(encoder, recipe=recipe, steps=9, names=data.names, context=world)
         for world in (DistributedContext(rank, size), SINGLE_PROCESS)
     )
     found = []
@@ -113,7 +113,7 @@ def everything(rank: int, size: int) -> dict[str, Any]:
 def confusions(rank: int, size: int) -> Tensor:
     """The lists that a process finds, whose encoder has drifted away from the first one's."""
     data: Dataset = load("digits")[0].subset(range(100))
-    recipe = EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2))
+    recipe = EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=8, dropout=0.2))
     encoder = build_encoder(data.items, recipe=recipe)
     if rank:
         for name, value in encoder.state_dict().items():
@@ -124,6 +124,6 @@ def confusions(rank: int, size: int) -> Tensor:
         prepared=PreparedItems(data, encoder=encoder, cache=1e9),
         labels=data.labels,
         every=1,
-        world=DistributedContext(rank, size),
+        context=DistributedContext(rank, size),
     )
     return torch.from_numpy(looks.find())

@@ -14,8 +14,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import accelerate  # noqa: F401
 import faiss  # noqa: F401  # what training imports when it begins, so that a forked process need not
-import lightning.pytorch.loggers  # noqa: F401
 import numpy as np
 import safetensors.torch  # noqa: F401
 import tensorboard.summary.writer.event_file_writer  # noqa: F401

@@ -19,7 +19,7 @@ from trine.training import AugmentRecipe, Recipe, SamplerRecipe, TrainingRecipe,
 RECIPE = Recipe(
     encoder=EncoderRecipe(
         dimension=8,
-        small_resnet=SmallResNetSettings(width=4, dropout=0.2),
+        small_resnet=SmallResNetSettings(width=8, dropout=0.2),
         mlp=MlpSettings((16,), dropout=0.2),
     ),
     augment=AugmentRecipe(erase=0.3, flip=0.1),

@@ -16,13 +16,12 @@ from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.mining import confusable_identities
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.training.confusable import LISTED, ConfusableRefresh, share_of
 from trine.training.data_loader import BatchLoader, PreparedItems
 from trine.training.metric_step import MetricStep
-from trine.training.samplers import SamplerSchedule
+from trine.training.samplers import LISTED, ConfusableRefresh, SamplerSchedule
 
 RECIPE = Recipe(
-    encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),
+    encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=8, dropout=0.2)),
     sampler=SamplerRecipe(identities=4, items=3, confusable=0.5),
     loss=LossRecipe(mining="semihard", memory=30),
     training=TrainingRecipe(steps=34, checkpoint_every=3),
@@ -181,10 +180,3 @@ def test_processes_divide_the_items_and_find_the_same() -> None:
     np.testing.assert_array_equal(alone.find(), expected)
     for found in run_processes(3, "support.multiprocess_memory:confusions"):
         np.testing.assert_array_equal(found.numpy(), expected)
-
-
-def test_shares_are_all_of_it_once() -> None:
-    for count in (0, 1, 7, 12):
-        for world in (1, 2, 5):
-            shares = [share_of(count, rank=rank, world_size=world) for rank in range(world)]
-            assert [at for share in shares for at in share] == list(range(count))

@@ -29,7 +29,7 @@ from trine.training import (
     read_metrics,
 )
 from trine.training.diagnostics.label_noise import Suspect
-from trine.training.diagnostics.rules import label_noise, latest
+from trine.training.diagnostics.rules import label_noise, latest_diagnoses
 from trine.training.metric_step import MetricStep
 
 CHAOS = rows([20] * 12, spread=50.0)  # nothing in it can be learned from a batch
@@ -50,7 +50,7 @@ def test_a_run_that_collapses_onto_a_point(tmp_path: Path, distance: str) -> Non
     assert list(found) == ["collapsed"]
     assert found["collapsed"].step < 150
     assert (
-        "about the margin; try a lower training.learning_rate, or begin with" in found["collapsed"].sentence
+        "about the margin; try a lower training.learning_rate, or start with" in found["collapsed"].sentence
     )
 
 
@@ -110,7 +110,7 @@ def test_a_run_on_wrong_labels(tmp_path: Path) -> None:
     assert len(set(suspects) & wrong) > len(wrong) / 2
     assert set(suspects) <= wrong
     sentence = found["label noise"].sentence
-    assert f"{len(suspects)} of 600 items lie among one other identity" in sentence
+    assert f"{len(suspects)} of 600 items stay among one other identity" in sentence
     assert all(name in sentence for name in suspects[:5])
 
 
@@ -286,7 +286,7 @@ def test_a_diagnosis_once_made_stays_where_the_run_recovers() -> None:
     looks = log({50: ILL["collapsed"], 200: well})
     (found,) = diagnose(looks, PATIENT)
     assert found.step == 140
-    assert not latest(looks, PATIENT)
+    assert not latest_diagnoses(looks, PATIENT)
 
 
 def test_the_warm_up_is_no_collapse() -> None:
@@ -326,7 +326,7 @@ def test_any_log_can_be_read_and_each_illness_is_told_once(figures: list[dict[st
     found = diagnose(looks, PATIENT)
     assert len({each.name for each in found}) == len(found)
     for count in range(len(looks) + 1):
-        told = {each.name for each in latest(looks[:count], PATIENT)}
+        told = {each.name for each in latest_diagnoses(looks[:count], PATIENT)}
         known = {each.name for each in found if each.step <= (looks[count - 1].step if count else -1)}
         assert told <= known
 
@@ -336,27 +336,27 @@ def suspects(count: int) -> list[Suspect]:
 
 
 def test_noise_takes_several_suspects() -> None:
-    def said(count: int, looked_at: int, doubtful: int = 0) -> bool:
-        return label_noise(suspects(count), doubtful=doubtful, looked_at=looked_at, step=7) is not None
+    def said(count: int, observed: int, doubtful: int = 0) -> bool:
+        return label_noise(suspects(count), doubtful=doubtful, observed=observed, step=7) is not None
 
     assert not said(2, 100)
     assert said(3, 100)
     assert not said(13, 2000)
     assert said(14, 2000)
     assert not said(3, 100, doubtful=16)
-    found = label_noise(suspects(9), doubtful=0, looked_at=100, step=7)
+    found = label_noise(suspects(9), doubtful=0, observed=100, step=7)
     assert found is not None
     assert found.sentence.endswith("item 4 (a, looks like b), ...")
 
 
 def test_a_folder_without_findings_says_so(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    with pytest.raises(ModelError, match=r"has no doctor.json; name the folder of a run that trine train"):
+    with pytest.raises(ModelError, match=r"has no doctor.json; name a run folder that trine train created"):
         read_findings(run)
     run.doctor.write_text("{}")
     with pytest.raises(ModelError, match=r"doctor.json is damaged \('run'\); resume the run"):
         read_findings(run)
-    with pytest.raises(ModelError, match=r"metrics.csv cannot be read as the log of a run"):
+    with pytest.raises(ModelError, match=r"cannot read .*metrics.csv as the log of a run"):
         read_metrics(run.metrics)
     run.metrics.write_text("step,loss\n0,none\n")
     with pytest.raises(ModelError, match=r"could not convert string to float: 'none'"):

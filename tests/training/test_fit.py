@@ -33,7 +33,7 @@ from trine.training.metric_step import MetricStep
 RECIPE = Recipe(
     encoder=EncoderRecipe(
         dimension=8,
-        small_resnet=SmallResNetSettings(width=4, dropout=0.2),
+        small_resnet=SmallResNetSettings(width=8, dropout=0.2),
         mlp=MlpSettings((16,), dropout=0.2),
     ),
     augment=AugmentRecipe(erase=0.3, flip=0.1),
@@ -181,7 +181,7 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
     assert signal.getsignal(signal.SIGINT) is handler
     assert seen == [0, 1, 2, 3, 4, 5]
     checkpoint = torch.load(tmp_path / "broken" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert checkpoint["global_step"] == 6
+    assert checkpoint["step"] == 6
     assert not (tmp_path / "broken" / "model").exists()
     resumed = fit(digits(90), RECIPE, out=tmp_path / "broken", resume=True)
     assert_same_weights(resumed, fit(digits(90), RECIPE, out=tmp_path / "whole"))
@@ -272,9 +272,8 @@ def test_epochs_are_those_of_the_sampler(tmp_path: Path) -> None:
     recipe = replace(RECIPE, training=replace(RECIPE.training, epochs=2, steps=1), curriculum=())
     fit(digits(90), recipe, out=tmp_path)
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    batches = checkpoint["global_step"] // 2
-    state = checkpoint["loops"]["fit_loop"]["state_dict"]["combined_loader"]
-    assert state == [{"epoch": 1, "batches": batches, "step": 2 * batches}]
+    batches = checkpoint["step"] // 2
+    assert checkpoint["loader"] == {"epoch": 1, "batches": batches, "step": 2 * batches}
     assert batches >= 90 // 12
 
 
@@ -302,9 +301,8 @@ def test_training_says_nothing_and_touches_no_network(
 
 def test_the_optimiser_decays_matrices_alone(tmp_path: Path) -> None:
     fit(digits(90), RECIPE, out=tmp_path)
-    groups = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0][
-        "param_groups"
-    ]
+    checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    groups = checkpoint["optimizer"]["param_groups"]
     assert [group["weight_decay"] for group in groups] == [RECIPE.training.weight_decay, 0.0]
     assert all(group["params"] for group in groups)
 
@@ -332,7 +330,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch
     ):
         fit(digits(90), RECIPE, out=tmp_path)
     checkpoint = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
-    assert all(bool(torch.isfinite(value).all()) for value in checkpoint["state_dict"].values())
+    assert all(bool(torch.isfinite(value).all()) for value in checkpoint["encoder"].values())
 
 
 @pytest.fixture
@@ -358,9 +356,11 @@ def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
 
 def test_a_run_is_resumed_with_its_own_settings_and_data_alone(interrupted: Path) -> None:
     changed = replace(RECIPE, seed=3, training=replace(RECIPE.training, learning_rate=1.0))
-    with pytest.raises(SettingError, match=r"started with other settings \(seed, training.learning_rate\)"):
+    with pytest.raises(
+        SettingError, match=r"started with different settings \(seed, training.learning_rate\)"
+    ):
         fit(digits(90), changed, out=interrupted, resume=True)
-    with pytest.raises(DataError, match=r"was started on other training items than these"):
+    with pytest.raises(DataError, match=r"was started on different training items"):
         fit(digits(91), RECIPE, out=interrupted, resume=True)
     free = replace(RECIPE, training=replace(RECIPE.training, device="cpu", checkpoint_every=5))
     fit(digits(90), free, out=interrupted, resume=True)
@@ -385,9 +385,9 @@ def test_validation_needs_items_and_a_figure(tmp_path: Path) -> None:
         RECIPE, data=replace(RECIPE.data, validation=0.2), training=replace(RECIPE.training, patience=2)
     )
     for message, recipe, arguments in (
-        (r"^validation items were given without a figure of metric", RECIPE, {"validation": digits(9)}),
-        (r"^there are no items in validation", RECIPE, {"validation": digits(0), "metric": recall}),
-        (r"^training.patience is 2, and there are no validation items", patient, {}),
+        (r"^validation items were passed without a metric", RECIPE, {"validation": digits(9)}),
+        (r"^validation holds no items", RECIPE, {"validation": digits(0), "metric": recall}),
+        (r"^training.patience is 2, but there are no validation items", patient, {}),
     ):
         with pytest.raises(InputError, match=message):
             fit(digits(90), recipe, out=tmp_path / "run", **arguments)
@@ -412,9 +412,9 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     for change, message in (
         (
             {"device": "mps"},
-            r"^training.device is 'mps', and torch finds no such device here; set it to auto$",
+            r"^training.device is 'mps', but torch finds no such device; set it to auto$",
         ),
-        ({"precision": "16"}, r"^training.precision is 16, and mixed precision in 16 bits needs a GPU"),
+        ({"precision": "16"}, r"^training.precision 16 needs a GPU"),
     ):
         with pytest.raises(SettingError, match=message):
             fit(

@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
-import trine.training.loop as mechanics
+import trine.training.loop as loop
 from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_only, load
 from trine.errors import SettingError
@@ -94,7 +94,7 @@ def test_an_interrupted_run_of_a_frozen_network_is_resumed(recipe: Recipe, tmp_p
             raise CutOffError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mechanics, "check_finite", cut_off)
+        patch.setattr(loop, "check_finite", cut_off)
         with pytest.raises(CutOffError):
             fit(data, recipe, out=tmp_path / "cut", progress=False)
     resumed = fit(data, recipe, out=tmp_path / "cut", resume=True, progress=False)

@@ -54,8 +54,8 @@ def assert_as_unbroken(out: Path, unbroken: Path) -> None:
     ):
         assert (out / name).read_bytes() == (unbroken / name).read_bytes(), name
     one, other = (torch.load(run / "checkpoints/last.ckpt", weights_only=True) for run in (out, unbroken))
-    for name, value in one["state_dict"].items():
-        assert torch.equal(value, other["state_dict"][name]), name
+    for name, value in one["encoder"].items():
+        assert torch.equal(value, other["encoder"][name]), name
     assert not [path for path in out.rglob(".*") if path.name.endswith((".unfinished", ".replaced"))]
 
 
@@ -125,7 +125,7 @@ def test_a_disk_that_runs_full(start: Start, unbroken: Path, tmp_path: Path) -> 
         sentence,
     )
     assert (tmp_path / "run.said").read_text() == "", "no traceback, of any thread"
-    assert torch.load(out / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 8
+    assert torch.load(out / "checkpoints/last.ckpt", weights_only=True)["step"] == 8
     assert ended(start(out))
     assert_as_unbroken(out, unbroken)
 

@@ -14,7 +14,7 @@ from trine.encoders.settings import MlpSettings
 from trine.errors import InputError, nearest, require
 from trine.estimators.knn_mixin import Classifying, vote
 from trine.shapes import Float, Shaped
-from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit_in_memory
+from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.triplets import Mining
 
 AT_LEAST = {
@@ -127,7 +127,7 @@ class TripletEmbedding(Classifying):
         names = tuple(f"row {row}" for row in range(len(x)))
         identities = tuple(str(name) for name in self.classes_)
         data = Dataset(Vectors(x.astype(np.float32)), classes.astype(np.int64), identities, names)
-        self.encoder_: Encoder = fit_in_memory(data, self._recipe(len(self.classes_)))
+        self.encoder_: Encoder = fit(data, self._recipe(len(self.classes_)), out=None)
         self._known = self.encoder_.embed(data), data.labels
         return self
 

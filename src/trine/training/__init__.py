@@ -13,7 +13,6 @@ from trine.training.diagnostics.rules import Diagnosis, LoggedBatch, RunFacts, d
 from trine.training.distributed import DistributedContext, distributed_context
 from trine.training.fit import fit
 from trine.training.fit_two_tower import fit_two_tower
-from trine.training.in_memory import fit_in_memory
 from trine.training.loss_recipe import LossRecipe
 from trine.training.metrics_log import read_metrics
 from trine.training.recipe import EvaluationRecipe, Recipe, SamplerRecipe, TrainingRecipe
@@ -53,7 +52,6 @@ __all__ = [
     "distributed_context",
     "effective_rank",
     "fit",
-    "fit_in_memory",
     "fit_two_tower",
     "load_recipe",
     "load_run_recipe",

@@ -28,7 +28,7 @@ class Criterion:
     Args:
         recipe: The run's settings.
         steps: All steps of the run.
-        world: The processes that share the batch.
+        context: The processes that share a batch.
         given: The loss, where it is none of the recipe's.
 
     Attributes:
@@ -41,12 +41,12 @@ class Criterion:
         recipe: Recipe,
         *,
         steps: int,
-        world: DistributedContext = SINGLE_PROCESS,
+        context: DistributedContext = SINGLE_PROCESS,
         given: Loss | None = None,
     ) -> None:
         self._recipe = recipe
         self._steps = steps
-        self._world = world
+        self._context = context
         self._given = given
         self._looked_into = False
         self.module = given if isinstance(given, nn.Module) else None
@@ -85,7 +85,7 @@ class Criterion:
             "references": rows,
             "reference_labels": labels,
             "reference_ids": ids,
-            "across_processes": self._world.size > 1,
+            "across_processes": self._context.size > 1,
         }
         if recipe.name == "contrastive":
             assert margin is not None
@@ -105,7 +105,7 @@ class Criterion:
         )
         return value
 
-    def figures(
+    def statistics(
         self,
         rows: Float[Tensor, "b d"],
         labels: Int64[Tensor, " b"],
@@ -159,7 +159,7 @@ class Criterion:
     ) -> Float[Tensor, ""]:
         # Every process takes the loss of the whole batch: what it returns need not be a sum over anchors.
         rows, labels = embeddings, batch.labels
-        if self._world.size > 1:
+        if self._context.size > 1:
             rows, labels, _, _ = gathered(embeddings, batch.labels, batch.positions)
         seed = stream_seed(self._recipe.seed, "loss", step)
         torch.default_generator.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""The way from the training items to the network: batches in the sampler's order, resumable anywhere."""
+"""From the training items to batches: in the sampler's order, and resumable at any step."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.data import Dataset, ImageFiles, PKSampler, TripletSampler
+from trine.data import Dataset, PKSampler, TripletSampler
 from trine.encoders import Encoder
 from trine.errors import DataError
 from trine.shapes import Int64, Shaped
 
-FIELDS = ("epoch", "batches", "step")
 PASSES, FEWEST_STEPS, MOST_STEPS = 5, 300, 2400
 
 
 class Batch(NamedTuple):
-    """PreparedItems items of one step.
+    """The items of one step.
 
     Attributes:
         inputs: What the encoder takes.
-        labels: The identity of each.
-        positions: Where each stands among the training items.
-        triplets: Rows of anchor, positive and negative, where the loss is that of listed triplets.
+        labels: The identity of each item.
+        positions: The position of each among the training items.
+        triplets: Rows of anchor, positive and negative, if the loss is that of listed triplets.
     """
 
     inputs: Shaped[Tensor, "b ..."]
@@ -35,14 +34,33 @@ class Batch(NamedTuple):
     positions: Int64[Tensor, " b"]
     triplets: Int64[Tensor, "t 3"] | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        """Returns the batch on a device."""
+        triplets = None if self.triplets is None else self.triplets.to(device)
+        return Batch(self.inputs.to(device), self.labels.to(device), self.positions.to(device), triplets)
+
+
+class Position(NamedTuple):
+    """Where a run stands.
+
+    Attributes:
+        epoch: The epoch of the latest batch.
+        batches: The batches of this epoch so far.
+        step: The batches of the run so far.
+    """
+
+    epoch: int
+    batches: int
+    step: int
+
 
 class PreparedItems:
-    """Items as the encoder takes them: all in memory where they fit, else prepared when asked for.
+    """Items as the encoder takes them: all in memory if they fit, otherwise prepared on demand.
 
     Args:
         dataset: The items.
         encoder: What prepares them.
-        cache: How many bytes may stay in memory.
+        cache: The number of bytes that may stay in memory.
     """
 
     def __init__(self, dataset: Dataset, *, encoder: Encoder, cache: float) -> None:
@@ -50,8 +68,6 @@ class PreparedItems:
         self._encoder = encoder
         width = 1 if dataset.kind == "images" else 4
         size = len(dataset) * width * int(np.prod(encoder.settings.shape))
-        if isinstance(dataset.items, ImageFiles):
-            dataset.items.cache.prepared.most = cache
         self.in_memory = encoder.prepare(dataset.items) if size <= cache else None
 
     def __len__(self) -> int:
@@ -64,37 +80,38 @@ class PreparedItems:
 
 
 class Refresh(Protocol):
-    """Says, before some of the epochs, which identities are confused; see `ConfusableRefresh`."""
+    """Finds confusable identities between some of the epochs; see `ConfusableRefresh`."""
 
     def due(self, epoch: int) -> bool:
-        """Says whether to look before this epoch."""
+        """Whether to find them before this epoch."""
         ...
 
     def next_due(self, epoch: int) -> int:
-        """Returns the first epoch after this one that begins with a look."""
+        """Returns the first later epoch that they are found before."""
         ...
 
     def find(self) -> Int64[np.ndarray, "i k"]:
-        """Looks now."""
+        """Finds them now."""
         ...
 
 
 class BatchLoader:
-    """The batches of a whole run, one after the other, from any step on.
+    """The batches of a run, from any step on.
 
     The order depends on the sampler's seed, the epoch, the step and the neighbour lists alone, so that
-    `position` and `neighbours` say all there is to say about where a run stands. A new epoch begins when the
-    sampler has gone through the items, and when another sampler takes over.
+    `position` and `neighbours` are all that a checkpoint needs. A new epoch begins when the sampler has gone
+    through the items, and when another sampler takes over.
 
     Args:
-        items: The prepared items; None where there is nothing to prepare.
+        items: The prepared items; None if there is nothing to prepare.
         labels: The identity of each.
-        sampler_at: What decides the batch of a step: the same object until another one takes over.
-        steps: How many batches the run takes.
-        refresh: Finds new neighbour lists for the sampler; None leaves it without.
+        sampler_at: From a step to the sampler that composes its batch: the same object until another one
+            takes over.
+        steps: The number of batches in the run.
+        refresh: Finds new neighbour lists for the sampler; None uses none.
 
     Attributes:
-        position: The epoch, the batches of it that were handed out, and those of the whole run.
+        position: Where the run stands.
         neighbours: The lists that the epoch was composed by; None without.
     """
 
@@ -112,23 +129,22 @@ class BatchLoader:
         self._sampler_at = sampler_at
         self._steps = steps
         self._refresh = refresh
-        self.position = (0, 0, 0)
+        self.position = Position(0, 0, 0)
         self.neighbours: Int64[np.ndarray, "i k"] | None = None
 
     def __len__(self) -> int:
         return self._steps
 
     def state_dict(self) -> dict[str, Any]:
-        """Says where the run stands; Lightning keeps it in the checkpoint."""
-        state: dict[str, Any] = dict(zip(FIELDS, self.position, strict=True))
+        """Returns what a resumed run needs."""
+        state: dict[str, Any] = self.position._asdict()
         if self.neighbours is None:
             return state
         return {**state, "neighbours": torch.from_numpy(self.neighbours)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes to where `state_dict` stood; the next iteration hands out what comes after."""
-        epoch, batches, step = (int(state[field]) for field in FIELDS)
-        self.position = (epoch, batches, step)
+        """Restores what `state_dict` returned: the next batch is the one after it."""
+        self.position = Position(*(int(state[field]) for field in Position._fields))
         if "neighbours" in state:
             self.neighbours = state["neighbours"].numpy()
 
@@ -145,25 +161,24 @@ class BatchLoader:
                     self.position = position
                     yield batch
 
-    def _stretches(self) -> Iterator[Iterator[tuple[tuple[int, int, int], list[int]]]]:
-        """The epochs between two looks: no batch after a look is drawn before all before it are learned."""
+    def _stretches(self) -> Iterator[Iterator[tuple[Position, list[int]]]]:
+        """The epochs between two refreshes: none draws a batch before all earlier ones are learned from."""
         epoch, done, step = self.position
-        if done and self._sampler_at(step - 1) is not self._sampler_at(step):
+        if step < self._steps and done and self._sampler_at(step - 1) is not self._sampler_at(step):
             epoch, done = epoch + 1, 0
-        while True:
-            if self._refresh is None:
-                yield self._drawn(epoch, done, step, None)
-                continue
-            if done == 0 and self._refresh.due(epoch):
-                self.neighbours = self._refresh.find()
-            until = self._refresh.next_due(epoch)
-            yield self._drawn(epoch, done, step, until)
-            epoch, done, step = until, 0, self.position[2]
+        while self.position.step < self._steps:
+            until = None
+            if self._refresh is not None:
+                if done == 0 and self._refresh.due(epoch):
+                    self.neighbours = self._refresh.find()
+                until = self._refresh.next_due(epoch)
+            yield self._drawn(epoch, done, self.position.step, until)
+            epoch, done = until or 0, 0
 
     def _drawn(
         self, epoch: int, done: int, step: int, until: int | None
-    ) -> Iterator[tuple[tuple[int, int, int], list[int]]]:
-        while until is None or epoch < until:
+    ) -> Iterator[tuple[Position, list[int]]]:
+        while step < self._steps and (until is None or epoch < until):
             sampler = self._sampler_at(step)
             if self.neighbours is not None:
                 assert isinstance(sampler, PKSampler)
@@ -172,20 +187,69 @@ class BatchLoader:
             batches = list(sampler)
             if not batches:
                 raise DataError(
-                    "the sampler makes no batch of the training items; give more items, or lower "
+                    "the sampler makes no batch of the training items; add items, or lower "
                     "sampler.identities or sampler.items"
                 )
             for number in range(done, len(batches)):
-                if self._sampler_at(step) is not sampler:
+                if step == self._steps or self._sampler_at(step) is not sampler:
                     break
                 step += 1
-                yield (epoch, number + 1, step), batches[number]
+                yield Position(epoch, number + 1, step), batches[number]
             epoch, done = epoch + 1, 0
 
     def _batch(self, chosen: list[int]) -> Batch:
         positions = torch.as_tensor(chosen, dtype=torch.int64)
         assert self._items is not None
         return Batch(self._items[chosen], self._labels[positions], positions)
+
+
+class TripletLoader(BatchLoader):
+    """The batches of a run on listed triplets; an item that several of them share comes once.
+
+    Args:
+        items: The prepared items.
+        labels: The identity of each, for the log.
+        triplets: Positions of anchor, positive and negative among the items.
+        sampler_at: As for `BatchLoader`; the same sampler at every step.
+        steps: The number of batches in the run.
+    """
+
+    def __init__(
+        self,
+        items: PreparedItems,
+        *,
+        labels: Int64[np.ndarray, " n"],
+        triplets: Int64[np.ndarray, "t 3"],
+        sampler_at: Callable[[int], PKSampler | TripletSampler],
+        steps: int,
+    ) -> None:
+        super().__init__(items, labels=labels, sampler_at=sampler_at, steps=steps)
+        self._triplets = triplets
+
+    def _batch(self, chosen: list[int]) -> Batch:
+        listed = self._triplets[chosen]
+        positions, rows = np.unique(listed, return_inverse=True)
+        batch = super()._batch(positions.tolist())
+        return batch._replace(triplets=torch.from_numpy(rows.reshape(listed.shape).astype(np.int64)))
+
+
+class InteractionLoader(BatchLoader):
+    """The batches of a run on interactions.
+
+    Args:
+        liked: User and item of each liked interaction.
+        sampler: Which of them go into each batch.
+        steps: The number of batches in the run.
+    """
+
+    def __init__(self, liked: Int64[np.ndarray, "n 2"], *, sampler: TripletSampler, steps: int) -> None:
+        super().__init__(None, labels=liked[:, 0], sampler_at=lambda step: sampler, steps=steps)
+        self._liked = torch.from_numpy(liked)
+
+    def _batch(self, chosen: list[int]) -> Batch:
+        positions = torch.as_tensor(chosen, dtype=torch.int64)
+        pairs = self._liked[positions]
+        return Batch(pairs, pairs[:, 0], positions)
 
 
 def _one_ahead(
@@ -201,14 +265,14 @@ def _one_ahead(
 
 
 def default_steps(items: int, *, batch: int) -> int:
-    """Derives the length of a run from the number of training items.
+    """Returns the number of steps of a run that does not set it.
 
     Args:
-        items: How many there are.
-        batch: How many a step takes.
+        items: The number of training items.
+        batch: The number of items in a step.
 
     Returns:
-        The steps in which every item is seen five times; at least 300 and at most 2,400.
+        As many as show every item five times; at least 300 and at most 2,400.
 
     Example:
         >>> default_steps(300, batch=128), default_steps(20_000, batch=128), default_steps(10**6, batch=128)

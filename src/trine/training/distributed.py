@@ -1,8 +1,8 @@
-"""A run by several processes: which of them this is, what they agree on, and who writes.
+"""Training by several processes: which one this is, how the others start, and what they agree on.
 
-Lightning starts the processes, or finds those that torchrun or SLURM started. The batch of a step is what
-all of them draw together; the loss is over all of it, and gradients are averaged on their way through the
-encoder. The first process alone writes.
+torchrun or SLURM start the processes; if neither did, the first process starts the others the way it was
+started itself. Each process draws a batch of its own, the loss is over all of them, and gradients are
+averaged on their way through the encoder. Only the first process writes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,26 @@ import atexit
 import gc
 import math
 import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trine.errors import SettingError, require
+from trine.errors import SettingError, TrineError
 from trine.shapes import Shaped
 from trine.training.recipe import TrainingRecipe
+
+POLL = 0.1
+"""Seconds between two checks of whether a started process still runs."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +38,9 @@ class DistributedContext:
     """The processes of a run.
 
     Attributes:
-        rank: Which of them this is, from 0.
-        size: How many there are.
-        nodes: On how many machines.
+        rank: The number of this process, from 0.
+        size: How many there are, on all machines together.
+        nodes: The number of machines.
     """
 
     rank: int = 0
@@ -42,8 +52,13 @@ class DistributedContext:
         """Whether this is the process that writes."""
         return self.rank == 0
 
+    @property
+    def per_node(self) -> int:
+        """How many processes a machine runs."""
+        return self.size // self.nodes
+
     def stream(self, name: str) -> str:
-        """Returns the name of a stream of randomness that is to differ between processes."""
+        """Returns the name of a random stream that differs between processes."""
         return name if self.is_main else f"{name} of process {self.rank}"
 
 
@@ -51,123 +66,211 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def distributed_context(recipe: TrainingRecipe) -> DistributedContext:
-    """Finds out which process of a run this is.
+    """Finds out which process of a run this is, from what torchrun, SLURM or trine left in the environment.
 
     Args:
-        recipe: How many there are to be, all machines together.
-
-    Returns:
-        The processes, before any of them knows of the others.
+        recipe: `devices` is the number of processes, on all machines together.
 
     Raises:
-        SettingError: torchrun or SLURM started another number of them.
+        SettingError: torchrun or SLURM started a different number of processes.
 
     Example:
         >>> distributed_context(TrainingRecipe())
         DistributedContext(rank=0, size=1, nodes=1)
     """
-    size = recipe.devices
-    if size == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        return DistributedContext()
-    found = require("lightning.fabric.plugins.environments", extra="train")
-    starters: list[tuple[str, Any, str]] = [
-        ("torchrun", found.TorchElasticEnvironment, os.environ.get("LOCAL_WORLD_SIZE", "")),
-        ("SLURM", found.SLURMEnvironment, os.environ.get("SLURM_NTASKS_PER_NODE", "")),
+    size, env = recipe.devices, os.environ
+    if "TORCHELASTIC_RUN_ID" in env:
+        started, rank = int(env["WORLD_SIZE"]), int(env["RANK"])
+        nodes, launcher = started // int(env.get("LOCAL_WORLD_SIZE") or started), "torchrun"
+    elif size == 1:
+        return SINGLE_PROCESS
+    elif _started_by_slurm():
+        started, rank = int(env["SLURM_NTASKS"]), int(env["SLURM_PROCID"])
+        nodes, launcher = int(env.get("SLURM_NNODES", "1")), "SLURM"
+    else:
+        return DistributedContext(int(env.get("LOCAL_RANK", "0")), size)
+    if started != size:
+        raise SettingError(
+            f"{launcher} started {started} processes, but training.devices is {size}; set it to {started}, "
+            "the number of processes on all machines together"
+        )
+    return DistributedContext(rank, size, nodes)
+
+
+def _started_by_slurm() -> bool:
+    # An interactive allocation sets the variables too, and starts nothing by itself.
+    return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+@contextmanager
+def processes(context: DistributedContext) -> Iterator[None]:
+    """Starts the processes of a run that nobody has started, and explains the loss of one.
+
+    Within the block the environment says what `torch.distributed` needs to know. If the block raises, the
+    started processes are ended; if one of them fails, so does this one.
+
+    Args:
+        context: The processes.
+
+    Raises:
+        TrineError: Another process ended early.
+    """
+    if context.size == 1:
+        yield
+        return
+    atexit.register(_leave)
+    children = _start(context)
+    finished = threading.Event()
+    if children:
+        threading.Thread(target=_watch, args=(children, finished), daemon=True).start()
+    try:
+        yield
+    except BaseException as error:
+        for child in children:
+            child.terminate()
+        if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise TrineError(
+                "another process of the run ended early, so this one stops; see the message of the other "
+                "process, then resume the run"
+            ) from error
+        raise
+    finally:
+        finished.set()
+
+
+def _start(context: DistributedContext) -> list[subprocess.Popen[bytes]]:
+    """Completes the environment of this process, and starts the others if that is still to be done."""
+    env = os.environ
+    # Processes of one machine share its cores.
+    env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // context.per_node)))
+    torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
+    if "TORCHELASTIC_RUN_ID" in env:
+        return []
+    first = "LOCAL_RANK" not in env
+    env |= {
+        "RANK": str(context.rank),
+        "WORLD_SIZE": str(context.size),
+        "LOCAL_WORLD_SIZE": str(context.per_node),
+    }
+    if _started_by_slurm():
+        env["LOCAL_RANK"] = env["SLURM_LOCALID"]
+        env.setdefault("MASTER_ADDR", _first_host(env["SLURM_NODELIST"]))
+        env.setdefault("MASTER_PORT", str(15000 + int(env.get("SLURM_JOB_ID", "0")[-4:])))
+        return []
+    env.setdefault("MASTER_ADDR", "127.0.0.1")
+    if "MASTER_PORT" not in env:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            env["MASTER_PORT"] = str(free.getsockname()[1])
+    env.setdefault("LOCAL_RANK", "0")
+    if not first:
+        return []
+    command = [sys.executable, *sys.orig_argv[1:]]
+    return [
+        subprocess.Popen(command, env={**env, "LOCAL_RANK": str(rank), "RANK": str(rank)})
+        for rank in range(1, context.size)
     ]
-    for name, kind, each in starters:
-        if kind.detect():
-            environment = kind()
-            started = environment.world_size()
-            if started != size:
-                raise SettingError(
-                    f"{name} started {started} processes, and training.devices is {size}; set it to "
-                    f"{started}, the processes of all machines together"
-                )
-            nodes = os.environ.get("SLURM_NNODES", "1") if name == "SLURM" else size // int(each or size)
-            return DistributedContext(environment.global_rank(), size, int(nodes))
-    # Lightning starts the others as this one was started, and tells them who they are.
-    return DistributedContext(found.LightningEnvironment().local_rank(), size)
 
 
-def parallel(encoder: nn.Module, world: DistributedContext) -> nn.Module:
-    """Returns an encoder whose gradients are averaged over the processes as they are made.
+def _first_host(nodes: str) -> str:
+    """The first host of SLURM's list.
+
+    Example:
+        >>> _first_host("node[07-09,12],other"), _first_host("one,two")
+        ('node07', 'one')
+    """
+    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", nodes).split(",")[0]
+
+
+def _watch(children: list[subprocess.Popen[bytes]], finished: threading.Event) -> None:
+    """Ends this process when another one fails: on GPUs it would wait for it in vain."""
+    while not finished.wait(POLL):
+        if any(child.poll() not in (None, 0) for child in children):
+            # The error that this process meets by itself says more than a signal.
+            if not finished.wait(50 * POLL):
+                os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def _leave() -> None:
+    # A thread of the group that releases a tensor after Python has ended aborts a process that was done. The
+    # group waits for its threads once nothing else refers to it.
+    gc.collect()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Sets torch's number of CPU threads, and resets it afterwards; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def parallel(encoder: nn.Module, context: DistributedContext) -> nn.Module:
+    """Wraps an encoder so that its gradients are averaged over the processes; all of them have to call.
 
     Args:
         encoder: The encoder, on the device of this process.
-        world: The processes, all of which have to call.
+        context: The processes.
     """
-    if world.size == 1:
+    if context.size == 1:
         return encoder
-    atexit.register(_leave)
     device = next(encoder.parameters()).device
     return nn.parallel.DistributedDataParallel(
         encoder, device_ids=[device.index] if device.type == "cuda" else None
     )
 
 
-def _leave() -> None:
-    # A thread of the group that lets go of a tensor when Python has ended aborts a process that was done. The
-    # group waits for its threads, once nothing else holds it: such as a trainer that refers to itself.
-    gc.collect()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def any_of(*flags: bool, world: DistributedContext, device: torch.device) -> list[bool]:
-    """Says for each flag whether it is set in any process; all of them have to ask.
+def any_process(*flags: bool, context: DistributedContext, device: torch.device) -> list[bool]:
+    """Returns for each flag whether it is set in any process; all of them have to call.
 
     Args:
         flags: The flags of this process.
-        world: The processes.
-        device: Where their values may be exchanged.
+        context: The processes.
+        device: Where the flags are exchanged.
     """
-    return [bool(value) for value in _most([int(flag) for flag in flags], world, device)]
+    return [bool(value) for value in _maximum([int(flag) for flag in flags], context, device)]
 
 
-def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, world: DistributedContext) -> int:
-    """Says in how many chunks a process takes its part of a batch.
+def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, context: DistributedContext) -> int:
+    """Returns the number of chunks that a process splits its part of a batch into.
 
     Args:
-        inputs: Its part.
+        inputs: The part.
         most: The largest chunk.
-        world: The processes.
+        context: The processes.
 
     Returns:
-        As many as it takes; on GPUs as many as the largest part takes, since every chunk's statistics are
-        those of all processes.
+        As few as possible; on GPUs the same in all processes, since the batch statistics of every chunk are
+        taken over all of them.
     """
     chunks = max(1, math.ceil(len(inputs) / most))
-    return _most([chunks], world, inputs.device)[0] if inputs.is_cuda else chunks
+    return _maximum([chunks], context, inputs.device)[0] if inputs.is_cuda else chunks
 
 
-def _most(values: list[int], world: DistributedContext, device: torch.device) -> list[int]:
-    if world.size == 1:
+def _maximum(values: list[int], context: DistributedContext, device: torch.device) -> list[int]:
+    if context.size == 1:
         return values
     together = torch.tensor(values, device=device)
     dist.all_reduce(together, op=dist.ReduceOp.MAX)
-    most: list[int] = together.tolist()
-    return most
-
-
-def lost(error: RuntimeError, *, world: DistributedContext) -> bool:
-    """Says whether an error is that of a process that waits for another one, which has ended.
-
-    Args:
-        error: The error.
-        world: The processes.
-    """
-    return world.size > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+    largest: list[int] = together.tolist()
+    return largest
 
 
 @torch.no_grad()
-def as_in_first(module: nn.Module, *, world: DistributedContext) -> None:
-    """Gives a module the weights and buffers that it has in the first process.
+def copy_from_first(module: nn.Module, *, context: DistributedContext) -> None:
+    """Gives a module the weights and buffers that it has in the first process; all of them have to call.
 
     Args:
         module: The module, on any device.
-        world: The processes, all of which have to call.
+        context: The processes.
     """
-    if world.size == 1:
+    if context.size == 1:
         return
     device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
     value: Tensor
@@ -175,22 +278,3 @@ def as_in_first(module: nn.Module, *, world: DistributedContext) -> None:
         here = value.to(device).contiguous()
         dist.broadcast(here, 0)
         value.copy_(here)
-
-
-def strategy(world: DistributedContext) -> Any:
-    """Returns how Lightning is to run the processes.
-
-    Args:
-        world: The processes.
-    """
-    if world.size == 1:
-        return "auto"
-    from lightning.pytorch.strategies import DDPStrategy
-
-    class Processes(DDPStrategy):  # type: ignore[misc]  # Lightning comes without types here
-        """Starts and joins them; what averages gradients is wrapped around the encoder alone."""
-
-        def configure_ddp(self) -> None:
-            pass
-
-    return Processes()

@@ -1,4 +1,4 @@
-"""Validation while training goes on: the best weights are kept, and it may stop early."""
+"""Validation during training: the best weights are kept, and training may stop early."""
 
 from __future__ import annotations
 
@@ -11,80 +11,89 @@ import numpy as np
 import torch
 from torch import nn
 
-from trine.data import Dataset
 from trine.encoders import Encoder
+from trine.errors import require
+from trine.io import atomic_write
 from trine.shapes import Float32
 from trine.training.data_loader import PreparedItems
-from trine.training.run_dir import write_weights
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
+"""From embeddings and labels to a number; larger is better."""
+
+ROUNDS = 20
+"""Validation rounds in a run, if the recipe does not say how many steps lie between them."""
 
 
 class Validator:
-    """Takes the figure of metric of what is being trained every so often.
+    """Measures what is being trained every so often.
 
     Args:
-        figure: From the encoder to its figure of metric, larger is better; leaves it as it was.
-        patience: Validation rounds without a better figure after which training stops; None never stops.
-        best_weights: The file where the weights of the best look are kept.
+        measure: From the encoder to its metric, larger is better; leaves the encoder as it was.
+        patience: Rounds without improvement after which training stops; None never stops.
+        best_weights: The file for the weights of the best round; None keeps them in memory.
 
     Attributes:
-        best: The best figure so far.
-        last: The latest figure.
-        since_best: How many looks came after the best.
+        best: The best metric so far.
+        last: The latest metric.
+        since_best: The number of rounds since the best one.
     """
 
-    def __init__(self, figure: Callable[[Any], float], *, patience: int | None, best_weights: Path) -> None:
-        self._figure = figure
+    def __init__(
+        self, measure: Callable[[Any], float], *, patience: int | None, best_weights: Path | None
+    ) -> None:
+        self._measure = measure
         self._patience = patience
         self._best_weights = best_weights
+        self._in_memory: dict[str, torch.Tensor] = {}
         self.best: float | None = None
         self.last: float | None = None
         self.since_best = 0
 
     @property
     def exhausted(self) -> bool:
-        """Whether patience is at its end."""
+        """Whether training should stop."""
         return self._patience is not None and self.since_best >= self._patience
 
-    def look(self, encoder: nn.Module) -> float:
-        """Takes the figure of metric now.
+    def validate(self, encoder: nn.Module) -> float:
+        """Measures the encoder now, and keeps its weights if they are the best so far.
 
         Args:
             encoder: What is being trained; left as it was.
 
         Returns:
-            The figure.
+            The metric.
         """
-        self.last = float(self._figure(encoder))
-        # A figure that is not a number is better than none, and worse than any.
+        self.last = float(self._measure(encoder))
+        # NaN is better than nothing, and worse than any number.
         if self.best is None or math.isnan(self.best) or self.last > self.best:
             self.best, self.since_best = self.last, 0
-            write_weights(encoder, self._best_weights)
+            self._keep(encoder)
         else:
             self.since_best += 1
         return self.last
 
+    def restore_best(self, encoder: nn.Module) -> None:
+        """Gives an encoder the weights of the best round."""
+        if self._best_weights is not None:
+            load_file = require("safetensors.torch", extra="train").load_file
+            self._in_memory = load_file(self._best_weights)
+        encoder.load_state_dict(self._in_memory)
+
+    def _keep(self, encoder: nn.Module) -> None:
+        weights = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
+        if self._best_weights is None:
+            self._in_memory = {name: value.clone() for name, value in weights.items()}
+        else:
+            content = require("safetensors.torch", extra="train").save(weights)
+            atomic_write(self._best_weights, content)
+
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a resumed run must know."""
+        """Returns what a resumed run needs."""
         return {"best": self.best, "last": self.last, "since_best": self.since_best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up what an interrupted run knew."""
+        """Restores what `state_dict` returned."""
         self.best, self.last, self.since_best = state["best"], state["last"], state["since_best"]
-
-
-def validation_metric(
-    validation: Dataset, *, prepared: PreparedItems, metric: Metric
-) -> Callable[[Encoder], float]:
-    """Returns what takes the figure of metric of an encoder on validation items.
-
-    Args:
-        validation: The items.
-        prepared: The same, as the encoder takes them.
-        metric: The figure of metric, larger is better, from embeddings and labels.
-    """
-    return lambda encoder: metric(embed_prepared(encoder, prepared), validation.labels)
 
 
 def embed_prepared(
@@ -93,13 +102,13 @@ def embed_prepared(
     """Embeds prepared items; the encoder is left as it was.
 
     Args:
-        encoder: What embeds.
+        encoder: The encoder.
         prepared: The items.
-        positions: Which of them; all where left out.
+        positions: Which of them; None takes all.
         batch_size: How many go through the network at once.
 
     Returns:
-        One embedding a row.
+        One embedding per row.
     """
     training = encoder.training
     encoder.eval()

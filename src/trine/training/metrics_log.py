@@ -1,16 +1,19 @@
-"""metrics.csv, one row per logged step, and the line of progress in a terminal."""
+"""The log of a run: metrics.csv, trackers such as TensorBoard, and the progress line in a terminal."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from trine.errors import ModelError, require
 from trine.io import atomic_write
 from trine.training.diagnostics.rules import LoggedBatch
+from trine.training.run_dir import DISK_FULL, OpenRun
 
 COLUMNS = (
     "step",
@@ -33,44 +36,96 @@ COLUMNS = (
 )
 
 
-class MetricsFile:
-    """Appends to metrics.csv as training goes on.
+class RunLog:
+    """Writes what is logged to metrics.csv and to the trackers of an `Accelerator`.
 
     Args:
-        path: The file.
-        resumed_at: The step that a resumed run goes on from: rows from there on are made again; None
-            starts the file anew.
+        run: The run. A resumed one keeps the rows of the steps that are done.
+        accelerator: The `Accelerator`, whose trackers are started.
     """
 
-    def __init__(self, path: Path, *, resumed_at: int | None) -> None:
-        self.path = path
+    def __init__(self, run: OpenRun, accelerator: Any) -> None:
+        self._run, self._accelerator = run, accelerator
+        assert run.dir is not None
         kept = []
-        if resumed_at is not None and path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if _is_before(row, resumed_at)]
+        if run.resumed_at is not None and run.dir.metrics.is_file():
+            with run.dir.metrics.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if _is_before(row, run.resumed_at)]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
         writer.writerows(kept)
-        atomic_write(path, text.getvalue())
+        atomic_write(run.dir.metrics, text.getvalue())
+        accelerator.init_trackers(
+            run.dir.tensorboard.name, init_kwargs={"tensorboard": {"purge_step": run.resumed_at}}
+        )
 
-    def write(self, figures: Mapping[str, float | str], *, step: int) -> None:
-        """Appends one row.
+    def write(self, values: Mapping[str, float | str], *, step: int) -> None:
+        """Logs one row.
 
         Args:
-            figures: Figures, and names of rules, by column.
-            step: The step that they belong to.
+            values: Numbers, and names of rules, by column.
+            step: The step they belong to.
         """
-        row = {name: value if isinstance(value, str) else f"{value:.6g}" for name, value in figures.items()}
-        with self.path.open("a", newline="", encoding="utf-8") as file:
+        assert self._run.dir is not None
+        row = {name: value if isinstance(value, str) else f"{value:.6g}" for name, value in values.items()}
+        metrics = self._run.dir.metrics
+        with self._run.dir.writing(metrics), metrics.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, COLUMNS).writerow({"step": step, **row})
+        numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
+        with self._run.dir.writing(self._run.dir.tensorboard):
+            self._accelerator.log(numbers, step=step)
+
+    def close(self) -> None:
+        """Ends the trackers."""
+        for tracker in self._accelerator.trackers:
+            tracker.finish()
+
+
+@contextmanager
+def open_log(run: OpenRun, accelerator: Any) -> Iterator[RunLog | None]:
+    """Opens the log of a run, and closes it; None if the run keeps nothing or another process writes.
+
+    Args:
+        run: The run.
+        accelerator: Its `Accelerator`.
+    """
+    if run.dir is None or not accelerator.is_main_process:
+        yield None
+        return
+    log = RunLog(run, accelerator)
+    with _quiet_threads():
+        try:
+            yield log
+        except BaseException:
+            with suppress(OSError):  # the full disk that ends the run is met again here
+                log.close()
+            raise
+        with run.dir.writing(run.dir.tensorboard):
+            log.close()
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """Does not print that TensorBoard's thread met a full disk: the error is raised again by its caller."""
+    before = threading.excepthook
+
+    def hook(met: threading.ExceptHookArgs) -> None:
+        if not (isinstance(met.exc_value, OSError) and met.exc_value.errno in DISK_FULL):
+            before(met)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class ProgressLine:
-    """One line in the terminal: steps, time left, loss, and the last look.
+    """One line in the terminal: steps, time left, loss, and the latest validation metric.
 
     Args:
-        steps: All steps of the run.
+        steps: The number of steps in the run.
     """
 
     def __init__(self, steps: int) -> None:
@@ -84,37 +139,39 @@ class ProgressLine:
             console=require("rich.console", extra="train").Console(stderr=True),
         )
         self._task = self._progress.add_task("", total=steps)
-        self._progress.start()
 
-    def show(self, step: int, *, loss: float, look: float | None, stage: str = "") -> None:
+    def __enter__(self) -> ProgressLine:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def show(self, step: int, *, loss: float, metric: float | None, stage: str = "") -> None:
         """Moves the line on.
 
         Args:
             step: How many steps are done.
             loss: The loss of the last one.
-            look: The latest figure of metric of the validation items, where there is one.
-            stage: What the curriculum has reached, in words.
+            metric: The latest validation metric, if there is one.
+            stage: What the curriculum has reached.
         """
-        parts = [f"loss {loss:.4f}", "" if look is None else f"validation {look:.3f}", stage]
+        parts = [f"loss {loss:.4f}", "" if metric is None else f"validation {metric:.3f}", stage]
         description = " · ".join(part for part in parts if part)
         self._progress.update(self._task, completed=step, description=description)
 
-    def stop(self) -> None:
-        """Leaves the line as it is."""
-        self._progress.stop()
-
 
 def read_metrics(path: Path) -> list[LoggedBatch]:
-    """Reads the logged batches of a metrics.csv; rows of looks at validation items are left out.
+    """Reads the logged batches of a metrics.csv, without the rows of validation rounds.
 
     Args:
-        path: The file; a last line that was cut short is left out.
+        path: The file; a last line that was cut short is ignored.
 
     Returns:
         The batches in the order of steps.
 
     Raises:
-        ModelError: The file is missing, or is no such log.
+        ModelError: The file is missing or is not such a log.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -122,8 +179,7 @@ def read_metrics(path: Path) -> list[LoggedBatch]:
         return [LoggedBatch.of(row) for row in rows]
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{path} cannot be read as the log of a run ({error}); name the folder of a run that trine "
-            "train has written"
+            f"cannot read {path} as the log of a run ({error}); name a run folder that trine train created"
         ) from error
 
 
@@ -132,5 +188,5 @@ def _is_before(row: Mapping[str, str | None], step: int) -> bool:
 
 
 def _is_whole(row: Mapping[str, str | None]) -> bool:
-    # A kill in the middle of a line leaves one that is too short.
+    # A kill in the middle of a line cuts it short.
     return (row.get("step") or "").isdigit() and None not in row.values()

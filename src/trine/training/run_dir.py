@@ -1,29 +1,33 @@
-"""The folder of a run: what lies where, how it is opened, and how a file in it is written whole."""
+"""The folder of a run: which file is what, how a run starts or resumes in it, and its checkpoint."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import io
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
 
-from trine.errors import DataError, InputError, ModelError, SettingError, require
+from trine.errors import DataError, InputError, ModelError, SettingError
 from trine.io import atomic_write, is_leftover, remove_leftovers
 from trine.settings import differences
+from trine.training.distributed import DistributedContext
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import load_recipe, recipe_text
 
-# What a resumed run may have otherwise than the run that was interrupted: none of it changes the weights
-# beyond rounding.
-FREE = ("training.device", "training.threads", "training.cache", "training.checkpoint_every")
+MAY_CHANGE = ("training.device", "training.threads", "training.cache", "training.checkpoint_every")
+"""Settings that a resumed run may change: none of them changes the weights beyond rounding."""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """What lies where in the folder of a run.
+    """The files of a run.
 
     Attributes:
         path: The folder.
@@ -38,17 +42,17 @@ class RunDir:
 
     @property
     def dataset(self) -> Path:
-        """What the training items hash to."""
+        """The hash of the training items."""
         return self.path / "dataset.sha256"
 
     @property
     def metrics(self) -> Path:
-        """The log of training: one row per logged step."""
+        """The training log: one row for each logged step."""
         return self.path / "metrics.csv"
 
     @property
     def tensorboard(self) -> Path:
-        """The same, for TensorBoard."""
+        """The same for TensorBoard."""
         return self.path / "tensorboard"
 
     @property
@@ -63,12 +67,12 @@ class RunDir:
 
     @property
     def last(self) -> Path:
-        """The checkpoint that resuming goes on from."""
+        """The checkpoint that a resumed run continues from."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def best(self) -> Path:
-        """The weights of the best look at the validation items."""
+        """The weights of the best validation round."""
         return self.checkpoints / "best.safetensors"
 
     @property
@@ -76,154 +80,154 @@ class RunDir:
         """The trained encoder."""
         return self.path / "model"
 
+    @contextmanager
+    def writing(self, path: Path) -> Iterator[None]:
+        """Explains why a file could not be written, and where the run resumes.
+
+        Args:
+            path: The file.
+
+        Raises:
+            InputError: The disk is full, or the write fails otherwise.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise self.write_error(error, path) from error
+
+    def write_error(self, error: OSError, path: Path) -> InputError:
+        """Returns the error for a file that could not be written."""
+        then = f"it continues from {self.last}, which is intact"
+        if not self.last.is_file():
+            then = "it starts from the beginning, as it has no checkpoint yet"
+        reason = error.strerror or error
+        return InputError(f"cannot write {path} ({reason}); free disk space, then resume the run: {then}")
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that was started or resumed.
+
+    Attributes:
+        dir: Its folder; None for a run that keeps nothing.
+        digest: The hash of its training items.
+        checkpoint: What it resumes from; None starts from the beginning.
+    """
+
+    dir: RunDir | None = None
+    digest: str = ""
+    checkpoint: Mapping[str, Any] | None = None
+
+    @property
+    def resumed_at(self) -> int | None:
+        """The number of steps that are done already; None without a checkpoint."""
+        return None if self.checkpoint is None else int(self.checkpoint["step"])
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Writes the checkpoint, atomically.
+
+        Args:
+            state: Tensors, numbers, strings and containers of them.
+        """
+        assert self.dir is not None
+        content = io.BytesIO()
+        torch.save({**state, "dataset": self.digest}, content)
+        with self.dir.writing(self.dir.last):
+            atomic_write(self.dir.last, content.getbuffer())
+
 
 def check_run_dir(run: RunDir, *, resume: bool) -> None:
-    """Checks whether a run can begin, or go on, in a folder, before anything else is done.
+    """Checks that a run can start or resume in a folder, without changing anything.
 
     Args:
         run: The folder.
-        resume: Whether to go on with the run that is in it.
+        resume: Whether to resume the run in it.
 
     Raises:
-        InputError: The folder holds something already, or no run to resume.
+        InputError: The folder is not empty, or holds no run to resume.
     """
     if resume and not run.recipe.is_file():
         raise InputError(
-            f"there is no run to resume in {run.path}: it has no recipe.yaml; "
-            "name the folder of an interrupted run, or start without resume"
+            f"there is no run to resume in {run.path}: it has no recipe.yaml; name the folder of an "
+            "interrupted run, or start without resume"
         )
-    if not resume and run.path.exists() and not (run.path.is_dir() and _is_empty(run.path)):
+    empty = not run.path.exists() or (run.path.is_dir() and all(map(is_leftover, run.path.iterdir())))
+    if not resume and not empty:
         raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
 
 
-def _is_empty(folder: Path) -> bool:
-    return all(is_leftover(path) for path in folder.iterdir())
-
-
-def open_run_dir(run: RunDir, recipe: Recipe, *, dataset_digest: str, resume: bool) -> None:
-    """Makes the folder of a new run, or looks whether the run in it can be resumed.
+def open_run(
+    run: RunDir, recipe: Recipe, *, digest: str, resume: bool, context: DistributedContext
+) -> OpenRun:
+    """Starts a run in a new folder, or resumes the one in it.
 
     Args:
         run: The folder.
         recipe: The run's settings; written to a new folder, compared with those in an old one.
-        dataset_digest: What the training items hash to; the same.
-        resume: Whether to go on with the run that is in the folder.
+        digest: The hash of the training items; the same.
+        resume: Whether to resume.
+        context: The processes; the first one alone writes.
 
     Raises:
-        InputError: The folder holds something already, or no run to resume, or cannot be written.
-        SettingError: The run to resume was started with other settings.
-        DataError: It was started on other items.
+        InputError: The folder is not empty, or holds no run to resume, or cannot be written.
+        SettingError: The run in it was started with different settings.
+        DataError: It was started on different items.
+        ModelError: Its checkpoint is damaged.
     """
-    check_run_dir(run, resume=resume)
-    if resume:
-        changed = [key for key in differences(load_recipe(run.recipe), recipe) if key not in FREE]
-        if changed:
-            raise SettingError(
-                f"the run in {run.path} was started with other settings ({', '.join(changed)}); "
-                "resume it with its own recipe.yaml, or start a new folder"
-            )
-        if run.dataset.is_file() and run.dataset.read_text(encoding="utf-8").strip() != dataset_digest:
-            raise _other_items(run)
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        for folder in (run.path, run.checkpoints):
-            remove_leftovers(folder)
-        # First the recipe, which makes the folder one that can be resumed, whatever comes next.
-        if not resume:
-            atomic_write(run.recipe, recipe_text(recipe))
-        if not run.dataset.is_file():
-            atomic_write(run.dataset, dataset_digest + "\n")
-        run.checkpoints.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"the run folder {run.path} cannot be written ({error.strerror}); name another one"
-        ) from error
+    if context.is_main:
+        check_run_dir(run, resume=resume)
+        if resume:
+            _check_same_run(run, recipe, digest)
+        try:
+            _prepare(run, recipe, digest, new=not resume)
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the run folder {run.path} ({error.strerror}); name another one"
+            ) from error
+    return OpenRun(run, digest, _read_checkpoint(run, digest))
 
 
-def checkpointed_step(run: RunDir, *, dataset_digest: str) -> int | None:
-    """Says how far the last checkpoint is.
+def _check_same_run(run: RunDir, recipe: Recipe, digest: str) -> None:
+    changed = [key for key in differences(load_recipe(run.recipe), recipe) if key not in MAY_CHANGE]
+    if changed:
+        raise SettingError(
+            f"the run in {run.path} was started with different settings ({', '.join(changed)}); resume it "
+            "with its own recipe.yaml, or start in a new folder"
+        )
+    if run.dataset.is_file() and run.dataset.read_text(encoding="utf-8").strip() != digest:
+        raise _different_items(run)
 
-    Args:
-        run: The folder.
-        dataset_digest: What the training items must hash to.
 
-    Returns:
-        The number of steps done; None where there is no checkpoint yet.
+def _prepare(run: RunDir, recipe: Recipe, digest: str, *, new: bool) -> None:
+    run.path.mkdir(parents=True, exist_ok=True)
+    for folder in (run.path, run.checkpoints):
+        remove_leftovers(folder)
+    # The recipe comes first: it makes the folder one that can be resumed, whatever happens next.
+    if new:
+        atomic_write(run.recipe, recipe_text(recipe))
+    if not run.dataset.is_file():
+        atomic_write(run.dataset, digest + "\n")
+    run.checkpoints.mkdir(exist_ok=True)
 
-    Raises:
-        ModelError: The checkpoint is damaged.
-        DataError: It was made on other training items.
-    """
+
+def _read_checkpoint(run: RunDir, digest: str) -> Mapping[str, Any] | None:
     if not run.last.is_file():
         return None
     try:
-        checkpoint = torch.load(run.last, map_location="cpu", weights_only=True)
-        step, made_on = int(checkpoint["global_step"]), checkpoint["trine"]["dataset"]
-    except Exception as error:  # torch raises classes of many kinds for a damaged file
+        checkpoint: Mapping[str, Any] = torch.load(run.last, map_location="cpu", weights_only=True)
+        int(checkpoint["step"])
+        trained_on = checkpoint["dataset"]
+    except Exception as error:  # torch raises many kinds of errors for a damaged file
         raise ModelError(
             f"the checkpoint {run.last} is damaged ({type(error).__name__}); delete it to start the run over"
         ) from error
-    if made_on != dataset_digest:
-        raise _other_items(run)
-    return step
+    if trained_on != digest:
+        raise _different_items(run)
+    return checkpoint
 
 
-def _other_items(run: RunDir) -> DataError:
+def _different_items(run: RunDir) -> DataError:
     return DataError(
-        f"the run in {run.path} was started on other training items than these; "
-        "resume it with the same data and the same split"
+        f"the run in {run.path} was started on different training items; resume it with the same data and "
+        "the same split"
     )
-
-
-def write_weights(encoder: nn.Module, path: Path) -> None:
-    """Writes an encoder's weights as safetensors, whole or not at all.
-
-    Args:
-        encoder: The encoder.
-        path: The file.
-    """
-    safetensors = require("safetensors.torch", extra="train")
-    weights = {name: value.cpu().contiguous() for name, value in encoder.state_dict().items()}
-    atomic_write(path, safetensors.save(weights))
-
-
-def read_weights(encoder: nn.Module, path: Path) -> None:
-    """Fills an encoder with weights that `write_weights` wrote.
-
-    Args:
-        encoder: The encoder.
-        path: The file.
-    """
-    encoder.load_state_dict(require("safetensors.torch", extra="train").load_file(path))
-
-
-@contextmanager
-def writing(path: Path, *, checkpoint: Path) -> Iterator[None]:
-    """Explains a failed write, and where the run resumes.
-
-    Args:
-        path: What is written.
-        checkpoint: The run's checkpoint.
-
-    Raises:
-        InputError: The disk is full, or the write fails otherwise.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise refusal(error, path=path, checkpoint=checkpoint) from error
-
-
-def refusal(error: OSError, *, path: Path, checkpoint: Path) -> InputError:
-    """Returns the error that explains a failed write.
-
-    Args:
-        error: What the system reported.
-        path: What was written.
-        checkpoint: The run's checkpoint.
-    """
-    then = f"it continues from {checkpoint}, which is intact"
-    if not checkpoint.is_file():
-        then = "it starts from the beginning, as it has no checkpoint yet"
-    reason = error.strerror or error
-    return InputError(f"cannot write {path} ({reason}); free disk space, then resume the run: {then}")

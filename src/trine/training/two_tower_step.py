@@ -1,4 +1,4 @@
-"""One step of two towers: users, what they liked, and drawn items that they have not met."""
+"""The training step of two towers: users, the items they liked, and drawn items as negatives."""
 
 from __future__ import annotations
 
@@ -8,70 +8,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.data import TripletSampler
 from trine.distances import pairwise_distances
 from trine.encoders import TwoTower
 from trine.errors import SettingError
 from trine.losses import triplet_loss
 from trine.mining import Relations, mine
 from trine.shapes import Bool, Float, Int64
-from trine.training.data_loader import Batch, BatchLoader
+from trine.training.data_loader import Batch
 from trine.training.diagnostics.batch_stats import effective_rank
-from trine.training.distributed import SINGLE_PROCESS
 from trine.training.recipe import Recipe
-from trine.training.schedule import betas_at, learning_rate_at, stream_seed
+from trine.training.schedule import stream_seed
+from trine.training.step import TrainingStep
 
 RULES = {"hard": "hard", "sampled": "random-negative"}
-"""The mining rule of each word of the recipe: of a user with one positive, both choose the negative alone."""
+"""The mining rule of each value of the setting: a user has one positive, so both choose the negative only."""
 
 
-class TwoTowerStep:
-    """What is done with each batch of users and liked items.
+class TwoTowerStep(TrainingStep):
+    """Embeds users, the items they liked, and drawn items that they have not interacted with.
 
     Args:
         towers: What is trained.
         recipe: The run's settings, with a section `interactions`.
-        steps: All steps of the run.
-        met: User and item of all that is known in training; none of it is a negative.
+        steps: The number of steps in the run.
+        met: User and item of every training interaction; none of them is a negative.
     """
 
-    def __init__(
-        self, towers: TwoTower, *, recipe: Recipe, steps: int, met: Int64[np.ndarray, "s 2"]
-    ) -> None:
+    def __init__(self, towers: TwoTower, *, recipe: Recipe, steps: int, met: Int64[np.ndarray, "s 2"]) -> None:
+        super().__init__(towers, recipe=recipe, steps=steps)
         assert recipe.interactions is not None
-        self.encoder = towers
-        self.recipe = recipe
         self.interactions = recipe.interactions
-        self.steps = steps
-        self.world = SINGLE_PROCESS
-        self.memory = None
-        self.loss_module = None
-        # By item: few have met a drawn one, and some users have met much.
+        # Sorted by item: few users have interacted with a drawn item, while some users have many items.
         in_order = met[np.lexsort((met[:, 0], met[:, 1]))]
         self._met_by = torch.from_numpy(np.ascontiguousarray(in_order[:, 0]))
         ends = np.arange(len(towers.settings.items) + 1)
         self._bounds = torch.from_numpy(np.searchsorted(in_order[:, 1], ends))
 
-    def join(self) -> None:
-        """Does nothing: one process trains."""
-
-    def optimiser(self) -> torch.optim.Optimizer:
-        """Makes AdamW."""
-        recipe = self.recipe.training
-        return torch.optim.AdamW(
-            self.encoder.parameters(),
-            lr=recipe.learning_rate,
-            betas=recipe.betas,
-            weight_decay=recipe.weight_decay,
-        )
-
-    def learning_rate(self, step: int) -> float:
-        """Returns the learning rate of a step."""
-        return learning_rate_at(step, steps=self.steps, recipe=self.recipe.training)
-
-    def betas(self, step: int) -> tuple[float, float]:
-        """Returns AdamW's β₁ and β₂ of a step."""
-        return betas_at(step, steps=self.steps, recipe=self.recipe.training)
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Returns all weights of both towers."""
+        return [{"params": list(self.encoder.parameters()), "share": 1.0}]
 
     def candidates(self, step: int) -> Int64[Tensor, " u"]:
         """Draws the items that may become negatives at a step, each at most once."""
@@ -79,23 +54,11 @@ class TwoTowerStep:
         generator = torch.Generator().manual_seed(stream_seed(self.recipe.seed, "candidates", step))
         return torch.randperm(items, generator=generator)[: self.interactions.candidates]
 
-    def embeddings(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
-        """Embeds a batch.
-
-        Args:
-            batch: Its inputs are user and item of each liked interaction.
-            step: The step, which decides the candidates.
-
-        Returns:
-            A row for each user, then one for each liked item, then one for each candidate.
-        """
+    def embed(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:
+        """Embeds a batch: a row for each user, then for each liked item, then for each candidate."""
         user, item = batch.inputs.unbind(1)
         drawn = self.candidates(step).to(item.device)
         return torch.cat(self.encoder(user, torch.cat([item, drawn]))).float()
-
-    def backward(self, loss: Float[Tensor, ""]) -> None:
-        """Takes the gradient into the weights."""
-        loss.backward()  # type: ignore[no-untyped-call]
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
         """Returns the loss of an embedded batch.
@@ -103,17 +66,6 @@ class TwoTowerStep:
         The mean over the users of w·max(0, d(user, liked) − d(user, not met) + α), with w = 1, or the weight
         of the rank that the positive seems to have (Hsieh et al. 2017, eqs. 2 and 3); plus the penalty on
         covariances.
-
-        Args:
-            embeddings: What `embeddings` returned.
-            batch: The batch.
-            step: The step, which seeds the rule.
-
-        Returns:
-            A scalar, attached to the graph.
-
-        Raises:
-            SettingError: The loss is not finite.
         """
         loss_of = self.recipe.loss
         users, items = embeddings.tensor_split([len(batch.inputs)])
@@ -145,25 +97,19 @@ class TwoTowerStep:
             )
         return loss
 
-    def figures(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
+    def statistics(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
         """Describes an embedded batch for the log.
 
-        Args:
-            embeddings: What `embeddings` returned.
-            batch: The batch.
-            step: The step.
-
         Returns:
-            The share of candidates inside the margin, the mean distances of what was liked and of what was
-            not met, the learning rate, the rule, and norms and rank of the embeddings.
+            The share of candidates inside the margin, the mean distances of liked items and of candidates,
+            the rule, and norms and effective rank of the embeddings.
         """
         users, items = embeddings.tensor_split([len(batch.inputs)])
         positive, negative = self._masks(batch, step=step)
         apart = pairwise_distances(users, items, distance=self.recipe.loss.distance)
         limit = apart[positive][:, None] + (self.recipe.loss.margin or 0.0)
         norms = embeddings.norm(dim=1)
-        figures = {
-            "learning_rate": self.learning_rate(step),
+        found = {
             "mining": self.interactions.negatives,
             "active": float(((apart < limit) & negative).sum() / negative.sum().clamp(min=1)),
             "positive_distance": float(apart[positive].mean()),
@@ -173,10 +119,10 @@ class TwoTowerStep:
             "effective_rank": effective_rank(embeddings),
         }
         margin = self.recipe.loss.margin
-        return figures if margin is None else {**figures, "margin": margin}
+        return found if margin is None else {**found, "margin": margin}
 
     def _masks(self, batch: Batch, *, step: int) -> tuple[Bool[Tensor, "b m"], Bool[Tensor, "b m"]]:
-        """What of the items is the positive of each user, and what a negative: drawn, and never met."""
+        """The positive of each user among the items, and its negatives: drawn, and without interaction."""
         users, own = torch.unique(batch.inputs[:, 0].cpu(), return_inverse=True)
         drawn = self.candidates(step)
         place = torch.full((len(self.encoder.settings.users),), -1)
@@ -205,25 +151,6 @@ class TwoTowerStep:
             inside = (apart < apart.diagonal()[:, None] + margin) & negative
             share = inside.sum(1) / negative.sum(1).clamp(min=1)
             return torch.log1p(share * len(self.encoder.settings.items))
-
-
-class InteractionLoader(BatchLoader):
-    """The batches of a run on interactions.
-
-    Args:
-        liked: User and item of each liked interaction.
-        sampler: Which of them go into each batch.
-        steps: How many batches the run takes.
-    """
-
-    def __init__(self, liked: Int64[np.ndarray, "n 2"], *, sampler: TripletSampler, steps: int) -> None:
-        super().__init__(None, labels=liked[:, 0], sampler_at=lambda step: sampler, steps=steps)
-        self._liked = torch.from_numpy(liked)
-
-    def _batch(self, chosen: list[int]) -> Batch:
-        positions = torch.as_tensor(chosen, dtype=torch.int64)
-        pairs = self._liked[positions]
-        return Batch(pairs, pairs[:, 0], positions)
 
 
 def covariance(embeddings: Float[Tensor, "b d"]) -> Float[Tensor, ""]:

@@ -1,4 +1,4 @@
-"""What a batch of embeddings tells about the health of a run: norms, rank, and what the rule found."""
+"""Statistics of a batch of embeddings: norms, effective rank, and what the mining rule found."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from trine.shapes import Float, Int64
 from trine.triplets import Census
 
 MOST_ROWS = 512
-"""How many rows of a large batch are looked at for the rank."""
+"""How many rows of a large batch the effective rank is computed from."""
 
 MOST_ANCHORS = 128
-"""How many anchors of a large batch are looked at for what the rule chooses."""
+"""How many anchors of a large batch the rule is applied to."""
 
 
 def batch_stats(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -> dict[str, float]:
-    """Measures a batch of embeddings.
+    """Describes a batch of embeddings.
 
     Args:
         embeddings: One row per item, all finite; at least one.
-        labels: The identity of each; −1 everywhere where none is known.
+        labels: The identity of each; −1 throughout if none is known.
 
     Returns:
-        `norm_mean` and `norm_max`, the Euclidean norms; `effective_rank`; and, where identities are known,
-        `largest_identity`, the share of the batch that is of one identity, in (0, 1].
+        `norm_mean` and `norm_max`, the Euclidean norms; `effective_rank`; and, if identities are known,
+        `largest_identity`, the share of the batch that belongs to one identity, in (0, 1].
 
     Example:
         >>> found = batch_stats(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
@@ -48,13 +48,13 @@ def batch_stats(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -
 def listed_triplet_stats(
     embeddings: Float[Tensor, "b d"], triplets: Int64[Tensor, "t 3"], *, margin: float, distance: Distance
 ) -> dict[str, float]:
-    """Measures the listed triplets of a batch.
+    """Describes the listed triplets of a batch.
 
     Args:
         embeddings: One row per item, all finite.
         triplets: Rows of anchor, positive and negative; at least one.
         margin: α; 0 with the soft margin.
-        distance: What is compared.
+        distance: The distance.
 
     Returns:
         `active`, the share with d_an < d_ap + α; and `positive_distance` and `negative_distance`, the
@@ -76,23 +76,23 @@ def listed_triplet_stats(
 
 
 def effective_rank(embeddings: Float[Tensor, "b d"]) -> float:
-    """Counts the directions that embeddings use.
+    """Returns the number of directions that embeddings use.
 
-    With the singular values σ of the matrix and p_k = σ_k / Σσ, it is exp(−Σ p_k·ln p_k): 1 where all rows
-    point the same way, and min(b, d) where all directions are used alike (Roy, Vetterli 2007, "The
+    With the singular values σ of the matrix and p_k = σ_k / Σσ, it is exp(−Σ p_k·ln p_k): 1 if all rows
+    point the same way, and min(b, d) if all directions are used alike (Roy, Vetterli 2007, "The
     effective rank: a measure of effective dimensionality", eq. 4).
 
     Args:
-        embeddings: One row per item, all finite; of more than 512 rows, at most 512 that are spread evenly.
+        embeddings: One row per item, all finite; of more than 512, at most 512 evenly spaced ones count.
 
     Returns:
-        A number from 1 to min(b, d); 0 where there is no row that is not zero.
+        A number from 1 to min(b, d); 0 if all rows are zero.
 
     Example:
         >>> round(effective_rank(torch.eye(4)), 6), round(effective_rank(torch.ones(4, 4)), 6)
         (4.0, 1.0)
     """
-    # In float64 on the CPU: the squares of the singular values need the digits, and some devices have none.
+    # In float64 for the squares of the singular values, and on the CPU, as some devices lack float64.
     rows = embeddings.detach()[:: -(-len(embeddings) // MOST_ROWS) or 1].cpu().double()
     scale = float(rows.abs().max()) if rows.numel() else 0.0
     if scale == 0:
@@ -115,21 +115,21 @@ def active_per_item(
     item_ids: Int64[Tensor, " b"],
     counted: Census,
 ) -> float:
-    """Counts the active triplets that the rule chooses, for each item of the batch as an anchor.
+    """Returns the number of active triplets that the rule chooses, per anchor.
 
     Args:
         embeddings: One row per item, all finite.
         labels: The identity of each.
         mining: The rule, by name.
-        margin: α; None is the soft margin, where a triplet counts as active while d_an ≤ d_ap.
-        distance: What the rule compares.
-        seed: Of the rules that draw.
+        margin: α; None is the soft margin, with which a triplet counts as active while d_an ≤ d_ap.
+        distance: The distance of the rule.
+        seed: The seed of rules that draw at random.
         item_ids: Which item each row is.
         counted: The census of the batch.
 
     Returns:
-        The number of triplets with d_an < d_ap + α that teach something, over the number of anchors; of
-        more than 128 items, at most 128 that are spread evenly are the anchors.
+        The number of chosen triplets with d_an < d_ap + α, over the number of anchors; of more than 128
+        items, at most 128 evenly spaced ones are the anchors.
 
     Example:
         >>> from trine.mining import census
@@ -139,7 +139,7 @@ def active_per_item(
         ...     item_ids=torch.arange(4), counted=census(rows, labels, margin=0.6))
         1.0
     """
-    # Rules that choose all of a kind are counted already, and their triplets would fill the memory.
+    # The census has counted all triplets of a kind already, and to list them would fill the memory.
     if mining in ("all", "semihard-band"):
         return (counted.active if mining == "all" else counted.semihard) / max(1, len(embeddings))
     every = -(-len(embeddings) // MOST_ANCHORS) or 1

@@ -1,10 +1,10 @@
-"""Items whose labels may be wrong: those that look like one other identity for long, while the rest does not.
+"""Labels that are probably wrong: items that stay among one other identity, while the rest do not.
 
-A wrong label is an item that lies among another identity, while nearly all others lie among their own. A
-network learns such an item last, if at all (Arpit et al. 2017, "A closer look at memorization in deep
-networks"; Pleiss et al. 2020 rank items by it, over the logits of a classifier): its positives stay the
-hardest of their batches. Classes that overlap make many such items, and so are left out: where the rest
-of the batch lies wrong too, or many items of one identity look like the same other one, nothing is suspected.
+A mislabelled item lies among another identity, while nearly all others lie among their own. A network learns
+such an item last, if at all (Arpit et al. 2017, "A closer look at memorization in deep networks"; Pleiss et
+al. 2020 rank items by it, over the logits of a classifier): its positives stay the hardest of their batches.
+Overlapping classes produce many such items, and are left out: if the rest of the batch is misplaced too, or
+many items of one identity look like the same other one, nothing is suspected.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from torch import Tensor
 from trine.distances import Distance, unit_rows
 from trine.shapes import Float, Int64
 
-LOOKS = 13
-"""How often an item is looked at, about: where it comes oftener, batches are left out."""
+OBSERVATIONS = 13
+"""About how often an item is observed: if it comes more often, batches are skipped."""
 
 HORIZON = 0.15
-"""The time, as a share of the run, that a suspicion takes to grow and to fade."""
+"""The share of the run that a suspicion takes to grow and to fade."""
 
 QUICKEST = 0.25
-"""The most that one look counts, so that it takes at least four: 1 − 0.75⁴ > 0.6."""
+"""The most that one observation counts, so that it takes at least four: 1 − 0.75⁴ > 0.6."""
 
 CONFUSED = 0.25
-"""The share of a batch that lies wrong at which its looks count nothing."""
+"""The share of misplaced items in a batch from which on it counts nothing."""
 
 CLEARLY = 0.8
-"""How much nearer the other identity must be: items of classes that overlap lie in between."""
+"""How much nearer the other identity must be: items of overlapping classes lie in between."""
 
 SUSPECTED, DOUBTFUL = 0.6, 0.35
 OVERLAP = 0.05
-"""The share of an identity that looks like the same other one from which on the two overlap."""
+"""The share of an identity that looks like one other identity from which on the two overlap."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """An item whose label may be wrong.
+    """An item whose label is probably wrong.
 
     Attributes:
-        item: Its name.
-        identity: What its label says.
-        looks_like: The identity that it lies among.
+        item: The name of the item.
+        identity: Its label.
+        looks_like: The identity it lies among.
         suspicion: How steadily it does, from 0 to 1.
     """
 
@@ -61,25 +61,26 @@ class Suspect:
 
 
 class LabelNoiseDetector:
-    """Looks at each batch for items that lie among another identity, and remembers for how long.
+    """Finds the items of each batch that lie among another identity, and remembers for how long they do.
 
     Args:
         labels: The identity of each training item.
-        steps: All steps of the run.
-        batch: The items in a batch, about.
+        steps: The number of steps in the run.
+        batch: The approximate number of items in a batch.
 
     Attributes:
-        every: Steps between looks.
+        every: Steps between two observations.
     """
 
     def __init__(self, labels: Int64[np.ndarray, " n"], *, steps: int, batch: int) -> None:
         self._labels = labels
-        self.every = max(1, int(steps * batch / max(1, len(labels)) / LOOKS))
+        self.every = max(1, int(steps * batch / max(1, len(labels)) / OBSERVATIONS))
         self._horizon = max(1.0, HORIZON * steps)
-        # Of each item: how suspicious it is, of which other identity, since which look; and the most it was.
+        # Per item: its suspicion, of which other identity, the step of its last observation; and the highest
+        # suspicion so far, of which identity.
         self._state = torch.tensor([0.0, -1, -1, 0, -1], dtype=torch.float32).repeat(len(labels), 1)
 
-    def look(
+    def observe(
         self,
         embeddings: Float[Tensor, "b d"],
         labels: Int64[Tensor, " b"],
@@ -88,14 +89,14 @@ class LabelNoiseDetector:
         step: int,
         distance: Distance = "euclidean",
     ) -> None:
-        """Looks at a batch, where its turn has come.
+        """Observes a batch, if it is its turn.
 
         Args:
             embeddings: One row per item.
             labels: The identity of each.
-            positions: Where each stands among the training items.
+            positions: The position of each among the training items.
             step: The step.
-            distance: What the run compares; the cosine looks at directions alone.
+            distance: The distance of the run; cosine compares directions only.
         """
         if step % self.every:
             return
@@ -116,17 +117,17 @@ class LabelNoiseDetector:
         looked = torch.where(judged, step, looked)
         self._state[positions] = torch.stack([suspicion, known, looked, highest, highest_other], dim=1)
 
-    def looked_at(self) -> int:
-        """Counts the items that were looked at."""
+    def observed(self) -> int:
+        """Counts the items that were observed."""
         return int((self._state[:, 2] >= 0).sum())
 
     def doubtful(self) -> int:
-        """Counts the items that are half suspected: there are many of them where classes overlap."""
+        """Counts the items that are half suspected: overlapping classes have many of them."""
         highest = self._state[:, 3]
         return int(((highest >= DOUBTFUL) & (highest < SUSPECTED)).sum())
 
     def suspects(self, names: Sequence[str], identities: Sequence[str]) -> tuple[Suspect, ...]:
-        """Lists the items whose labels may be wrong.
+        """Lists the items with labels that are probably wrong.
 
         Args:
             names: The name of each training item.
@@ -152,18 +153,18 @@ class LabelNoiseDetector:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a resumed run must know."""
+        """Returns what a resumed run needs."""
         return {"state": self._state.cpu()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes up what an interrupted run knew."""
+        """Restores what `state_dict` returned."""
         self._state = state["state"]
 
 
 def nearest_other(
     embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]
 ) -> tuple[Int64[Tensor, " b"], Float[Tensor, " b"]]:
-    """Finds, for each item of a batch, the other identity that it lies nearest to, and how near.
+    """Finds the other identity that each item of a batch lies nearest to, and how near.
 
     Args:
         embeddings: One row per item.

@@ -1,4 +1,4 @@
-"""What is not finite: whose fault it is, and how much of it mixed precision may skip."""
+"""Losses and gradients that are not finite: which items cause them, and how many steps may be skipped."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def nonfinite_error(
     names: Sequence[str],
     step: int,
     learning_rate: float,
-    world: DistributedContext,
+    context: DistributedContext,
 ) -> SettingError:
-    """Says of which items a loss is not finite; with several processes, all of them have to ask.
+    """Returns the error for a loss that is not finite; with several processes, all of them have to call.
 
     Args:
         loss: The loss of the batch.
@@ -38,30 +38,30 @@ def nonfinite_error(
         names: The name of each training item.
         step: The step.
         learning_rate: The highest learning rate of the run.
-        world: The processes.
+        context: The processes.
 
     Returns:
-        An error that names the items whose values are not finite; else those whose embeddings are not,
-        where others are; else the first of the batch.
+        An error that names the items whose values are not finite; otherwise those whose embeddings are not,
+        if others are; otherwise the first items of the batch.
     """
     items = batch.inputs.reshape(len(batch.inputs), -1)
     broken = (~torch.isfinite(items).all(dim=1)).to(embeddings.dtype)
     astray = (~torch.isfinite(embeddings).all(dim=1)).to(embeddings.dtype)
     positions = batch.positions
-    if world.size > 1:
+    if context.size > 1:
         flags = torch.stack([broken, astray], dim=1)
         flags, _, positions, _ = gathered(flags, batch.labels, batch.positions)
         broken, astray = flags.unbind(1)
     lower = f"lower training.learning_rate (it is {learning_rate:g})"
     if bool(broken.any()):
         words = f"{_named(positions[broken > 0], names)}: values that are not finite"
-        then = "mend them in the data"
+        then = "fix them in the data"
     elif bool(astray.any()) and not bool(astray.all()):
         words = f"{_named(positions[astray > 0], names)}: embeddings that are not finite"
-        then = f"look at these items, or {lower}"
+        then = f"check these items, or {lower}"
     else:
         words = f"a batch with {_named(positions, names)}"
-        then = f"{lower} or look at these items"
+        then = f"{lower} or check these items"
     return SettingError(f"the loss is {loss.item()} at step {step} ({words}); {then}")
 
 
@@ -71,39 +71,37 @@ def _named(positions: Int64[Tensor, " n"], names: Sequence[str]) -> str:
 
 
 class OverflowCounter:
-    """Counts the steps in a row that mixed precision in 16 bits has skipped, since its gradient overflowed.
+    """Counts the steps in a row that 16-bit precision skips because the gradient overflowed.
 
     The first steps of a run are skipped now and then, until the scale of the gradient fits; a run that goes
     on skipping learns nothing.
     """
 
     def __init__(self) -> None:
-        self._scale: float | None = None
         self._skipped = 0
 
-    def after(self, step: int, *, scale: float) -> None:
-        """Takes note of a step.
+    def count(self, step: int, *, skipped: bool, scale: float) -> None:
+        """Counts a step.
 
         Args:
             step: The step.
-            scale: The gradient's scale after it: smaller than before where the step was skipped.
+            skipped: Whether it was skipped.
+            scale: The scale of the gradient after it.
 
         Raises:
             SettingError: Thirty steps in a row were skipped.
 
         Example:
             >>> overflows = OverflowCounter()
-            >>> for step in range(31):
-            ...     overflows.after(step, scale=2.0**-step)  # doctest: +ELLIPSIS
+            >>> for step in range(30):
+            ...     overflows.count(step, skipped=True, scale=2.0**-step)  # doctest: +ELLIPSIS
             Traceback (most recent call last):
-            trine.errors.SettingError: at step 30 the gradient has not been finite for 30 steps in a row...
+            trine.errors.SettingError: at step 29 the gradient has not been finite for 30 steps in a row...
         """
-        skipped = self._scale is not None and scale < self._scale
         self._skipped = self._skipped + 1 if skipped else 0
-        self._scale = scale
         if self._skipped >= MOST_SKIPPED:
             raise SettingError(
-                f"at step {step} the gradient has not been finite for {MOST_SKIPPED} steps in a row, though "
-                f"mixed precision scaled it down to {scale:.2g}; set training.precision to bf16 or 32, or "
-                "lower training.learning_rate"
+                f"at step {step} the gradient has not been finite for {MOST_SKIPPED} steps in a row, "
+                f"although mixed precision scaled it down to {scale:.2g}; set training.precision to bf16 or "
+                "32, or lower training.learning_rate"
             )

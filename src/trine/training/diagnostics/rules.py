@@ -1,8 +1,7 @@
-"""What is wrong with a run, and what to try: diagnoses from the figures of its log.
+"""What is wrong with a run, and what to try: diagnoses from its log.
 
-Pure functions: the same log gives the same diagnoses, while the run goes on and afterwards. Where the
-limits lie was chosen on runs made sick on purpose and on healthy ones; they are meant to stay silent
-where there is any doubt.
+Pure functions: the same log gives the same diagnoses, during the run and afterwards. The limits were chosen
+on healthy runs and on runs broken on purpose; in doubt the rules stay silent.
 """
 
 from __future__ import annotations
@@ -16,29 +15,32 @@ from typing import Any
 from trine.distances import Distance
 from trine.training.diagnostics.label_noise import Suspect
 
-LEAST_LOOKS = 10
-"""How many looks in a row a diagnosis takes, where it is about what lasts."""
+LEAST_BATCHES = 10
+"""Logged batches in a row that a diagnosis of something lasting takes."""
 
 STARVING = 0.02
-"""Active triplets per item, below which a batch teaches next to nothing."""
+"""Active triplets per item below which a batch teaches next to nothing."""
 
 STARVED_FOR, MOSTLY = 0.4, 0.75
-"""The share of a run that it must have starved for, and that of its batches in that time."""
+"""The share of a run that it must have starved for, and the share of starved batches in that time."""
 
 LEFT_TO_LEARN = 1e-3
 """The share of active triplets from which on a harder rule would find some."""
 
 HARDEST = ("all", "hard", "semihard")
-"""Rules that find what there is."""
+"""Rules that find every active triplet there is to find."""
 
 COLLAPSED_FOR = 0.1
-"""The share of a run, after the warm-up, that it must have lain at one point."""
+"""The share of a run, after the warm-up, that its embeddings must have been collapsed for."""
 
 TIMES_LONGER = 30.0
-"""How much longer embeddings must have become to be called exploding."""
+"""How many times longer embeddings must have become to be called exploding."""
+
+TINY = 1e-12
+"""The shortest length that growth is measured from."""
 
 TIMES_APART = 30.0
-"""How many margins they must be apart besides: what a margin asks for is no explosion."""
+"""How many margins apart they must be as well: growth that the margin asks for is no explosion."""
 
 NOISE = 0.007
 FEWEST_SUSPECTS = 3
@@ -48,12 +50,12 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Something that is wrong with a run.
+    """A problem of a run.
 
     Attributes:
         name: `collapsed`, `starved`, `exploding`, `dominated` or `label noise`.
         step: The step at which it became certain.
-        sentence: What was seen, and what to try.
+        sentence: What was observed, and what to try.
     """
 
     name: str
@@ -66,14 +68,14 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class LoggedBatch:
-    """The figures of one logged batch; a figure that was not taken is NaN.
+    """A logged batch; what was not measured is NaN.
 
     Attributes:
         step: The step.
         mining: The rule, by name.
         loss: The loss.
         margin: α; NaN with the soft margin.
-        identities: P of the moment.
+        identities: P.
         active: Share of active triplets among all valid ones.
         active_per_item: Active triplets that the rule chose, per anchor.
         positive_distance: Mean d_ap.
@@ -81,7 +83,7 @@ class LoggedBatch:
         norm_mean: Mean norm of the embeddings.
         norm_max: Largest norm.
         effective_rank: How many directions they use.
-        largest_identity: Share of the batch that is of one identity.
+        largest_identity: Share of the batch that belongs to one identity.
     """
 
     step: int
@@ -103,10 +105,10 @@ class LoggedBatch:
         """Reads a row of metrics.csv.
 
         Args:
-            row: Figures by column; what is missing or empty was not taken.
+            row: Values by column; what is missing or empty was not measured.
 
         Raises:
-            ValueError: A figure is no number.
+            ValueError: A value is not a number.
         """
         given = {field.name: row.get(field.name) for field in fields(cls)}
         numbers = {
@@ -118,27 +120,27 @@ class LoggedBatch:
 
     @property
     def gap(self) -> float:
-        """How much farther the negatives are: mean d_an − mean d_ap."""
+        """How much farther away the negatives are: mean d_an − mean d_ap."""
         return self.negative_distance - self.positive_distance
 
     @property
     def unit(self) -> float:
-        """The loss of a batch whose embeddings are all the same: α, or ln 2 with the soft margin."""
+        """The loss of a batch of equal embeddings: α, or ln 2 with the soft margin."""
         return math.log(2) if math.isnan(self.margin) else self.margin
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the figures do not say about a run.
+    """What the log does not say about a run.
 
     Attributes:
-        steps: All steps that it is to take.
-        warmup: The steps in which the learning rate rises.
-        distance: What it compares.
-        normalised: Whether its embeddings are of length 1.
-        identities: How many identities its training items have.
-        processes: How many draw a batch each.
-        loss: What it is trained with: `triplet`, `contrastive` or `given`.
+        steps: The number of steps in the run.
+        warmup: The number of steps in which the learning rate rises.
+        distance: The distance.
+        normalised: Whether its embeddings have length 1.
+        identities: The number of identities in the training items.
+        processes: How many processes draw a batch each.
+        loss: The loss: `triplet`, `contrastive` or `given`.
     """
 
     steps: int
@@ -150,177 +152,175 @@ class RunFacts:
     loss: str = "triplet"
 
 
-def diagnose(looks: Sequence[LoggedBatch], patient: RunFacts) -> tuple[Diagnosis, ...]:
-    """Goes through a log and says what is wrong, each thing once, at the step where it became certain.
+def diagnose(log: Sequence[LoggedBatch], facts: RunFacts) -> tuple[Diagnosis, ...]:
+    """Lists the problems of a run, each once, at the step where it became certain.
 
     Args:
-        looks: The log, in the order of steps.
-        patient: What the run is.
+        log: The log, in the order of steps.
+        facts: What the log does not say.
 
     Returns:
-        The diagnoses in the order of steps; none where the run is well.
+        The diagnoses in the order of steps; none if the run is healthy.
 
     Example:
-        >>> patient = RunFacts(steps=200, warmup=20, distance="euclidean", normalised=True, identities=9)
-        >>> looks = [
+        >>> facts = RunFacts(steps=200, warmup=20, distance="euclidean", normalised=True, identities=9)
+        >>> log = [
         ...     LoggedBatch(
         ...         step, margin=0.2, loss=0.2, active=1.0, positive_distance=0.01, negative_distance=0.011)
         ...     for step in range(0, 200, 10)]
-        >>> [(found.name, found.step) for found in diagnose(looks, patient)]
+        >>> [(found.name, found.step) for found in diagnose(log, facts)]
         [('collapsed', 110)]
     """
     found: dict[str, Diagnosis] = {}
-    for count in range(1, len(looks) + 1):
-        for diagnosis in latest(looks[:count], patient):
+    for count in range(1, len(log) + 1):
+        for diagnosis in latest_diagnoses(log[:count], facts):
             found.setdefault(diagnosis.name, diagnosis)
     return tuple(found.values())
 
 
-def latest(looks: Sequence[LoggedBatch], patient: RunFacts) -> tuple[Diagnosis, ...]:
-    """Says what is wrong at the last look of a log.
+def latest_diagnoses(log: Sequence[LoggedBatch], facts: RunFacts) -> tuple[Diagnosis, ...]:
+    """Lists the problems at the last batch of a log.
 
     Args:
-        looks: The log so far, in the order of steps.
-        patient: What the run is.
-
-    Returns:
-        The diagnoses of this moment.
+        log: The log so far, in the order of steps.
+        facts: What the log does not say.
     """
-    if not looks:
+    if not log:
         return ()
-    return tuple(found for sign in SIGNS[patient.loss] if (found := sign(looks, patient)) is not None)
+    return tuple(found for sign in SIGNS[facts.loss] if (found := sign(log, facts)) is not None)
 
 
-def label_noise(suspects: Sequence[Suspect], *, doubtful: int, looked_at: int, step: int) -> Diagnosis | None:
-    """Says whether items that look like another identity are enough to speak of wrong labels.
+def label_noise(suspects: Sequence[Suspect], *, doubtful: int, observed: int, step: int) -> Diagnosis | None:
+    """Decides whether there are enough suspects to call the labels noisy.
 
     Args:
-        suspects: The items, the steadiest first.
-        doubtful: How many items are half suspected.
-        looked_at: How many items were looked at.
+        suspects: The suspects, the steadiest first.
+        doubtful: The number of half suspected items.
+        observed: The number of observed items.
         step: The step.
 
     Returns:
-        A diagnosis where there are at least three, and 7 in 1,000, and not more than five half suspected
-        ones for each; else None.
+        A diagnosis if there are at least three suspects, and 7 in 1,000, and at most five half suspected
+        items for each of them; otherwise None.
     """
-    if len(suspects) < max(FEWEST_SUSPECTS, NOISE * looked_at) or doubtful > MOST_DOUBTFUL * len(suspects):
+    if len(suspects) < max(FEWEST_SUSPECTS, NOISE * observed) or doubtful > MOST_DOUBTFUL * len(suspects):
         return None
     named = ", ".join(str(suspect) for suspect in suspects[:NAMED])
     more = ", ..." if len(suspects) > NAMED else ""
     return Diagnosis(
         "label noise",
         step,
-        f"{len(suspects)} of {looked_at:,} items lie among one other identity for long, while the rest does "
-        f"not: their labels may be wrong; look at {named}{more}",
+        f"{len(suspects)} of {observed:,} items stay among one other identity, while the rest do not: "
+        f"their labels are probably wrong; check {named}{more}",
     )
 
 
-def _recent(looks: Sequence[LoggedBatch], steps: float) -> Sequence[LoggedBatch]:
-    """The looks of the last so many steps, and ten at least; none where the log is shorter."""
-    begin = looks[-1].step - steps
-    count = max(LEAST_LOOKS, sum(look.step > begin for look in looks))
-    return looks[-count:] if len(looks) >= count and looks[0].step <= max(begin, 0) else ()
+def _recent(log: Sequence[LoggedBatch], steps: float) -> Sequence[LoggedBatch]:
+    """The batches of the last so many steps, and at least ten; none if the log is shorter."""
+    begin = log[-1].step - steps
+    count = max(LEAST_BATCHES, sum(batch.step > begin for batch in log))
+    return log[-count:] if len(log) >= count and log[0].step <= max(begin, 0) else ()
 
 
-def _collapsed(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
-    last, window = looks[-1], _recent(looks, COLLAPSED_FOR * patient.steps)
-    if len(window) < LEAST_LOOKS or window[0].step < patient.warmup:
+def _collapsed(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
+    last, window = log[-1], _recent(log, COLLAPSED_FOR * facts.steps)
+    if len(window) < LEAST_BATCHES or window[0].step < facts.warmup:
         return None
-    if not all(_at_one_point(look, patient) for look in window):
+    if not all(_at_one_point(batch, facts) for batch in window):
         return None
     stuck = "ln 2" if math.isnan(last.margin) else "the margin"
     rank = "" if math.isnan(last.effective_rank) else f", effective rank {last.effective_rank:.1f}"
     return Diagnosis(
         "collapsed",
         last.step,
-        f"the embeddings no longer tell anyone apart (d_ap {last.positive_distance:.3g}, d_an "
+        f"the embeddings no longer tell identities apart (d_ap {last.positive_distance:.3g}, d_an "
         f"{last.negative_distance:.3g}{rank}) and the loss stays at {last.loss:.3g}, about {stuck}; try a "
-        "lower training.learning_rate, or begin with loss.mining semihard and change to hard in a curriculum",
+        "lower training.learning_rate, or start with loss.mining semihard and change to hard in a curriculum",
     )
 
 
-def _at_one_point(look: LoggedBatch, patient: RunFacts) -> bool:
-    """Whether a batch loses as much as one whose embeddings are all the same, for that reason."""
-    if not look.gap < 0.25 * look.unit or look.loss < 0.9 * look.unit:
+def _at_one_point(batch: LoggedBatch, facts: RunFacts) -> bool:
+    """Whether a batch loses as much as one of equal embeddings, because its own are nearly equal."""
+    if not batch.gap < 0.25 * batch.unit or batch.loss < 0.9 * batch.unit:
         return False
-    near = look.negative_distance < look.unit or (look.active >= 0.95 and not math.isnan(look.margin))
-    alike = look.gap < 0.25 * look.negative_distance or _spread(look, patient) < 0.15
+    near = batch.negative_distance < batch.unit or (batch.active >= 0.95 and not math.isnan(batch.margin))
+    alike = batch.gap < 0.25 * batch.negative_distance or _spread(batch, facts) < 0.15
     return near and alike
 
 
-def _spread(look: LoggedBatch, patient: RunFacts) -> float:
-    """How far two embeddings are apart, in norms."""
-    if patient.distance == "cosine":
-        return math.sqrt(2 * max(look.negative_distance, 0.0))
-    apart = look.negative_distance
-    apart = math.sqrt(max(apart, 0.0)) if patient.distance == "squared_euclidean" else apart
-    return apart / look.norm_mean if look.norm_mean > 0 else math.inf
+def _spread(batch: LoggedBatch, facts: RunFacts) -> float:
+    """How far apart two embeddings are, in units of their norm."""
+    if facts.distance == "cosine":
+        return math.sqrt(2 * max(batch.negative_distance, 0.0))
+    apart = batch.negative_distance
+    apart = math.sqrt(max(apart, 0.0)) if facts.distance == "squared_euclidean" else apart
+    return apart / batch.norm_mean if batch.norm_mean > 0 else math.inf
 
 
-def _starved(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
-    last, window = looks[-1], _recent(looks, STARVED_FOR * patient.steps)
-    taken = [look.active_per_item for look in window if not math.isnan(look.active_per_item)]
+def _starved(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
+    last, window = log[-1], _recent(log, STARVED_FOR * facts.steps)
+    taken = [batch.active_per_item for batch in window if not math.isnan(batch.active_per_item)]
     empty = sum(each < STARVING for each in taken)
-    if len(taken) < LEAST_LOOKS or empty < MOSTLY * len(taken):
+    if len(taken) < LEAST_BATCHES or empty < MOSTLY * len(taken):
         return None
-    # With the soft margin every triplet teaches as much as it loses.
-    if math.isnan(last.margin) and fmean(look.loss for look in window) >= STARVING / 2:
+    # With the soft margin, what a triplet teaches shows in the loss.
+    if math.isnan(last.margin) and fmean(batch.loss for batch in window) >= STARVING / 2:
         return None
-    left = fmean(look.active for look in window)
+    left = fmean(batch.active for batch in window)
     if left >= LEFT_TO_LEARN and last.mining not in HARDEST:
         what = f"a harder loss.mining than {last.mining}, since {left:.1%} of all triplets are active"
-    elif 2 * last.identities * patient.processes <= patient.identities:
+    elif 2 * last.identities * facts.processes <= facts.identities:
         margin = "" if math.isnan(last.margin) else " a larger loss.margin,"
         what = (
-            f"a larger sampler.identities (it is {last.identities:.0f} of {patient.identities:,}),{margin} "
+            f"a larger sampler.identities (it is {last.identities:.0f} of {facts.identities:,}),{margin} "
             "or fewer steps"
         )
     else:
-        return None  # What these items have to teach is learned.
+        return None  # the run has learned what these items can teach
     return Diagnosis(
         "starved",
         last.step,
-        f"since step {window[0].step} most batches have held next to nothing to learn from (in {empty} of "
-        f"{len(taken)} looked at, the rule {last.mining} found no active triplet for 49 of 50 anchors); "
+        f"since step {window[0].step} most batches have had next to nothing to learn from (in {empty} of "
+        f"{len(taken)} logged batches, the rule {last.mining} found no active triplet for 49 of 50 anchors); "
         f"try {what}",
     )
 
 
-def _exploding(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
-    measured = [look for look in looks if not math.isnan(look.norm_mean)]
-    if patient.normalised or len(measured) < 3:
+def _exploding(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
+    # Embeddings that are all zero, as those of a head that starts at zero, are no measure of growth.
+    measured = [batch for batch in log if batch.norm_mean > 0]
+    if facts.normalised or len(measured) < 3:
         return None
     first, last = measured[0], measured[-1]
-    limit = TIMES_LONGER * max(first.norm_mean, 1e-12)
-    if not all(look.norm_mean > limit for look in measured[-2:]):
+    growth = last.norm_mean / max(first.norm_mean, TINY)
+    if not all(batch.norm_mean > TIMES_LONGER * max(first.norm_mean, TINY) for batch in measured[-2:]):
         return None
     apart = last.negative_distance
-    apart = math.sqrt(max(apart, 0.0)) if patient.distance == "squared_euclidean" else apart
-    if patient.distance != "cosine" and apart < TIMES_APART * last.unit:
+    apart = math.sqrt(max(apart, 0.0)) if facts.distance == "squared_euclidean" else apart
+    if facts.distance != "cosine" and apart < TIMES_APART * last.unit:
         return None
     return Diagnosis(
         "exploding",
         last.step,
-        f"the embeddings have become {last.norm_mean / first.norm_mean:,.0f} times as long as at the start "
+        f"the embeddings have become {growth:,.0f} times as long as at the start "
         f"(mean norm {last.norm_mean:.3g}, largest {last.norm_max:.3g}), beyond what the margin asks for; "
         "try encoder.normalise true, a lower training.learning_rate, or training.gradient_clip 1",
     )
 
 
-def _dominated(looks: Sequence[LoggedBatch], patient: RunFacts) -> Diagnosis | None:
-    window = looks[-LEAST_LOOKS:]
-    if len(window) < LEAST_LOOKS:
+def _dominated(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
+    window = log[-LEAST_BATCHES:]
+    if len(window) < LEAST_BATCHES:
         return None
-    shares = [look.largest_identity for look in window]
-    # Of two identities one always has a half; more than twice its even part is too much.
-    limits = [max(0.5, 2 / look.identities if look.identities > 0 else 0.5) for look in window]
+    shares = [batch.largest_identity for batch in window]
+    # One of two identities always has at least half; more than twice an even share is too much.
+    limits = [max(0.5, 2 / batch.identities if batch.identities > 0 else 0.5) for batch in window]
     over = sum(share > limit for share, limit in zip(shares, limits, strict=True))
-    if over <= LEAST_LOOKS // 2:
+    if over <= LEAST_BATCHES // 2:
         return None
     return Diagnosis(
         "dominated",
-        looks[-1].step,
+        log[-1].step,
         f"one identity makes up {median(shares):.0%} of most batches, so that the others hardly count; try a "
         "smaller sampler.items, a larger sampler.identities, or sampler.repeat fill",
     )
@@ -331,4 +331,4 @@ SIGNS: dict[str, tuple[Callable[[Sequence[LoggedBatch], RunFacts], Diagnosis | N
     "contrastive": (_exploding, _dominated),
     "given": (_dominated,),
 }
-"""What is looked for: the rest is told by the margin and the triplets of a loss that has them."""
+"""The rules of each loss: the others need the margin or the triplets of a loss that has them."""

@@ -35,24 +35,24 @@ def test_items_that_are_not_finite_themselves_are_named_first(value: float) -> N
     inputs = batch.inputs.clone()
     inputs[[7, 30], 3] = value
     batch = batch._replace(inputs=inputs)
-    embeddings = step.embeddings(batch, step=2)
+    embeddings = step.embed(batch, step=2)
     assert not torch.isfinite(embeddings).all(dim=1).any()
     with pytest.raises(
         SettingError,
-        match=r"^the loss is nan at step 2 \(row 7, row 30: values that are not finite\); mend them in",
+        match=r"^the loss is nan at step 2 \(row 7, row 30: values that are not finite\); fix them in",
     ):
         step.loss(embeddings, batch, step=2)
 
 
 def test_items_whose_embeddings_are_not_finite_are_named() -> None:
     step, batch = step_of(RECIPE)
-    embeddings = step.embeddings(batch, step=2).detach().clone()
+    embeddings = step.embed(batch, step=2).detach().clone()
     embeddings[[3, 4, 5, 6, 7, 40], 1] = float("nan")
     with pytest.raises(SettingError) as caught:
         step.loss(embeddings, batch, step=2)
     assert str(caught.value) == (
         "the loss is nan at step 2 (row 3, row 4, row 5, row 6, row 7, ...: embeddings that are not finite); "
-        "look at these items, or lower training.learning_rate (it is 0.001)"
+        "check these items, or lower training.learning_rate (it is 0.001)"
     )
 
 
@@ -63,7 +63,7 @@ def test_a_batch_is_named_where_nothing_in_it_is_finite() -> None:
         SettingError,
         match=re.escape(
             "the loss is nan at step 2 (a batch with row 0, row 1, row 2, row 3, row 4, ...); lower "
-            "training.learning_rate (it is 0.001) or look at these items"
+            "training.learning_rate (it is 0.001) or check these items"
         ),
     ):
         step.loss(embeddings, batch, step=2)
@@ -80,7 +80,7 @@ def test_a_run_on_such_an_item_stops_with_its_name(tmp_path: Path, monkeypatch: 
         return made._replace(inputs=inputs)
 
     monkeypatch.setattr(BatchLoader, "_batch", batch)
-    with pytest.raises(SettingError, match=r"\(row 11: values that are not finite\); mend them in the data$"):
+    with pytest.raises(SettingError, match=r"\(row 11: values that are not finite\); fix them in the data$"):
         fit(DATA, RECIPE, out=tmp_path)
     assert not (tmp_path / "model").exists()
 
@@ -88,9 +88,10 @@ def test_a_run_on_such_an_item_stops_with_its_name(tmp_path: Path, monkeypatch: 
 def test_mixed_precision_in_16_bits_skips_such_a_step() -> None:
     """As torch's scaler does: the weights stay as they are, and the scale is halved."""
     step, batch = step_of(replace(RECIPE, training=replace(RECIPE.training, precision="16")))
-    optimiser, scaler = step.optimiser(), torch.amp.GradScaler("cpu", init_scale=1024.0)
+    optimiser = torch.optim.AdamW(step.parameter_groups())
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     before = {name: value.clone() for name, value in step.encoder.named_parameters()}
-    embeddings = step.embeddings(batch, step=0) * float("inf")
+    embeddings = step.embed(batch, step=0) * float("inf")
     loss = step.loss(embeddings, batch, step=0)
     assert not torch.isfinite(loss)
     scaler.scale(loss).backward()
@@ -101,21 +102,18 @@ def test_mixed_precision_in_16_bits_skips_such_a_step() -> None:
 
 
 def test_skipping_without_end_is_an_error() -> None:
-    overflows, scale = OverflowCounter(), 2.0**16
-    overflows.after(0, scale=scale)
-    for step in range(1, MOST_SKIPPED):
-        scale /= 2
-        overflows.after(step, scale=scale)
-    overflows.after(MOST_SKIPPED, scale=scale)  # one that was not skipped
+    overflows = OverflowCounter()
     for step in range(MOST_SKIPPED - 1):
-        scale /= 2
-        overflows.after(100 + step, scale=scale)
+        overflows.count(step, skipped=True, scale=2.0**-step)
+    overflows.count(MOST_SKIPPED, skipped=False, scale=1.0)
+    for step in range(MOST_SKIPPED - 1):
+        overflows.count(100 + step, skipped=True, scale=2.0**-step)
     with pytest.raises(
         SettingError,
-        match=r"^at step 200 the gradient has not been finite for 30 steps in a row, though mixed precision "
-        r"scaled it down to .*; set training.precision to bf16 or 32, or lower training.learning_rate$",
+        match=r"^at step 200 the gradient has not been finite for 30 steps in a row, although mixed "
+        r"precision scaled it down to .*; set training.precision to bf16 or 32, or lower training",
     ):
-        overflows.after(200, scale=scale / 2)
+        overflows.count(200, skipped=True, scale=2.0**-40)
 
 
 def test_statistics_that_are_not_finite_are_never_saved() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from trine.data import Dataset, ImageArray, Vectors
+from trine.data import Dataset, ImageArray, PKSampler, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.errors import DataError, SettingError
 from trine.training import Recipe, SamplerRecipe, Stage
 from trine.training.data_loader import BatchLoader, PreparedItems
-from trine.training.samplers import SamplerSchedule, make_sampler
+from trine.training.samplers import SamplerSchedule
 
 RECIPE = EncoderRecipe(small_resnet=SmallResNetSettings(width=2), mlp=MlpSettings(hidden=()))
 
@@ -27,9 +29,15 @@ def dataset(kind: str) -> Dataset:
     return Dataset(items, labels, tuple("abcde"), tuple(f"item {i}" for i in range(30)))
 
 
-def batches_of(data: Dataset, *, cache: float, steps: int = 11) -> BatchLoader:
+def sampler_of(
+    labels: np.ndarray, identities: int, items: int, *, seed: int = 0, **settings: Any
+) -> PKSampler:
+    return PKSampler(labels, identities=identities, items=items, seed=seed, **settings)
+
+
+def batches_of(data: Dataset, *, cache: float, steps: int = 40) -> BatchLoader:
     encoder = build_encoder(data.items, recipe=RECIPE)
-    sampler = make_sampler(data.labels, recipe=SamplerRecipe(), shape=(3, 2), seed=4)
+    sampler = sampler_of(data.labels, 3, 2, seed=4)
     items = PreparedItems(data, encoder=encoder, cache=cache)
     return BatchLoader(items, labels=data.labels, sampler_at=lambda step: sampler, steps=steps)
 
@@ -39,7 +47,7 @@ def batches_of(data: Dataset, *, cache: float, steps: int = 11) -> BatchLoader:
 def test_batches_are_the_samplers_in_every_epoch(kind: str, cache: float) -> None:
     data = dataset(kind)
     encoder = build_encoder(data.items, recipe=RECIPE)
-    sampler = make_sampler(data.labels, recipe=SamplerRecipe(), shape=(3, 2), seed=4)
+    sampler = sampler_of(data.labels, 3, 2, seed=4)
     expected = []
     for epoch in range(3):
         sampler.set_epoch(epoch)
@@ -60,7 +68,7 @@ def test_batches_are_the_samplers_in_every_epoch(kind: str, cache: float) -> Non
 def test_a_run_goes_on_from_any_position_with_the_same_batches(cache: float) -> None:
     data = dataset("vectors")
     whole = batches_of(data, cache=cache)
-    seen, positions = [], [(0, 0, 0)]
+    seen, positions = [], [whole.position]
     for batch in whole:
         seen.append(batch.positions.tolist())
         positions.append(whole.position)
@@ -123,7 +131,7 @@ def test_a_change_of_shape_deals_all_items_anew() -> None:
         positions.append((*batches.position, len(batch.positions)))
     at, after = positions[19], positions[20]
     assert (after[0], after[1], after[2]) == (at[0] + 1, 1, 21)
-    assert at[1] < len(make_sampler(data.labels, recipe=SamplerRecipe(), shape=(2, 2), seed=0))
+    assert at[1] < len(sampler_of(data.labels, 2, 2, seed=0))
 
 
 @pytest.mark.parametrize("steps", [11, 40])
@@ -167,7 +175,7 @@ def test_batches_are_full_where_what_is_left_over_waits() -> None:
     labels = np.repeat(np.arange(10), [2] * 8 + [8] * 2)
     people = {}
     for last in ("even", "short", "drop"):
-        sampler = make_sampler(labels, recipe=SamplerRecipe(last=last), shape=(9, 4), seed=0)
+        sampler = sampler_of(labels, 9, 4, seed=0, last=last)
         people[last] = [len(np.unique(labels[batch])) for batch in sampler]
     assert people == {"even": [6, 6], "short": [9, 3], "drop": [9]}
 

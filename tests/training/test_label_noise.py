@@ -50,7 +50,7 @@ def watched(
     for step in range(STEPS):
         positions = np.arange(step % every, len(labels), every)
         rows = centres[positions] + spread * random.normal(size=(len(positions), centres.shape[1]))
-        watch.look(
+        watch.observe(
             torch.from_numpy(rows.astype(np.float32)),
             torch.from_numpy(labels[positions]),
             torch.from_numpy(positions),
@@ -71,7 +71,7 @@ def test_wrong_labels_are_named_with_what_they_look_like() -> None:
     watch = watched(given_labels, centres)
     found = {(each.item, each.identity, each.looks_like) for each in watch.suspects(NAMES, IDENTITIES)}
     assert found == {("item 3", "e", "a"), ("item 40", "a", "d")}
-    assert watch.looked_at() == 5 * SIZES
+    assert watch.observed() == 5 * SIZES
     assert watch.doubtful() == 0
 
 
@@ -103,7 +103,9 @@ def test_the_look_of_an_hour_is_no_suspicion() -> None:
         if 20 <= step < 24:
             rows[7] = np.eye(5)[3]
         everything = torch.arange(len(labels))
-        watch.look(torch.from_numpy(rows.astype(np.float32)), torch.from_numpy(labels), everything, step=step)
+        watch.observe(
+            torch.from_numpy(rows.astype(np.float32)), torch.from_numpy(labels), everything, step=step
+        )
     assert watch.suspects(NAMES, IDENTITIES) == ()
 
 
@@ -114,7 +116,7 @@ def test_directions_alone_count_with_the_cosine() -> None:
     for step in range(STEPS):
         rows = torch.from_numpy((scale * (centres + 0.01)).astype(np.float32))
         everything = torch.arange(len(labels))
-        watch.look(rows, torch.from_numpy(labels), everything, step=step, distance="cosine")
+        watch.observe(rows, torch.from_numpy(labels), everything, step=step, distance="cosine")
     assert float(watch.state_dict()["state"][:, 3].max()) == 0
 
 

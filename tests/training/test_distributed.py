@@ -23,7 +23,7 @@ from trine.data import load
 from trine.errors import SettingError
 from trine.pipelines import train_run
 from trine.training import DistributedContext, TrainingRecipe, distributed_context, fit, load_recipe
-from trine.training.loop import check_device
+from trine.training.accelerator import check_device
 
 SCRIPT = Path(multiprocess_fit.__file__)
 SOURCE = Path(fit.__code__.co_filename).parents[2]
@@ -83,7 +83,7 @@ def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path) -> No
     ):
         run(SCRIPT, out, *words, code=code)
         checkpoint = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
-        assert checkpoint["global_step"] == done
+        assert checkpoint["step"] == done
         assert not (out / "model").exists()
     assert run(SCRIPT, out, "resume").stdout.split() == [unbroken()] * 2
     rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
@@ -148,9 +148,11 @@ def test_who_a_process_is_comes_from_whoever_started_it(monkeypatch: pytest.Monk
         }.items():  # fmt: skip
             torchrun.setenv(name, value)
         assert distributed_context(recipe) == DistributedContext(2, 4, nodes=2)
-        with pytest.raises(SettingError, match=r"^torchrun started 4 processes, and training.devices is 3; "):
+        with pytest.raises(SettingError, match=r"^torchrun started 4 processes, but training.devices is 3; "):
             distributed_context(TrainingRecipe(devices=3))
-        with pytest.raises(SettingError, match=r"training.devices is 1; set it to 4, the processes of all"):
+        with pytest.raises(
+            SettingError, match=r"training.devices is 1; set it to 4, the number of processes on all"
+        ):
             distributed_context(TrainingRecipe())
     with monkeypatch.context() as slurm:
         for name, value in {
@@ -164,11 +166,11 @@ def test_who_a_process_is_comes_from_whoever_started_it(monkeypatch: pytest.Monk
 def test_there_must_be_as_many_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(SettingError, match=r"^training.devices is 2, and torch finds 1 GPUs here; set it to"):
+    with pytest.raises(SettingError, match=r"^training.devices is 2, but torch finds 1 GPUs; lower"):
         check_device(TrainingRecipe(devices=2))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with pytest.raises(SettingError, match=r"^training.devices is 2, and there is one such GPU; set it to 1"):
+    with pytest.raises(SettingError, match=r"^training.devices is 2, but a Mac has one GPU; set"):
         check_device(TrainingRecipe(devices=2))
     check_device(TrainingRecipe(devices=2, device="cpu"))
 

@@ -146,7 +146,7 @@ def test_a_run_is_resumed_with_its_own_loss_alone(tmp_path: Path) -> None:
         fit(DATA, kept, out=tmp_path, resume=True, progress=False)
     with pytest.raises(SettingError, match=r"loss is .*\.hard, and .*MultiSimilarityLoss was given"):
         fit(DATA, kept, out=tmp_path, loss=losses.MultiSimilarityLoss(), resume=True, progress=False)
-    with pytest.raises(SettingError, match=r"other settings \(loss.name, loss.given\)"):
+    with pytest.raises(SettingError, match=r"different settings \(loss.name, loss.given\)"):
         fit(DATA, RECIPE, out=tmp_path, resume=True, progress=False)
 
 
@@ -207,5 +207,5 @@ def test_settings_of_another_loss_are_refused(tmp_path: Path) -> None:
         fit(DATA, RECIPE, out=tmp_path, loss="hard")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"loss\.name is given, and loss\.given is null"):
         load_recipe(overrides={"loss.name": "given"})
-    with pytest.raises(SettingError, match=r"loss\.name is given, and the triplets of this run are listed"):
+    with pytest.raises(SettingError, match=r"loss\.name is given, but the triplets of this run are listed"):
         fit(DATA, RECIPE, out=tmp_path, loss=hard, triplets=np.array([[0, 1, 20]]))

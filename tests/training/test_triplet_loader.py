@@ -20,7 +20,7 @@ from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fi
 from trine.training.metric_step import MetricStep
 
 RECIPE = Recipe(
-    encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=4, dropout=0.2)),
+    encoder=EncoderRecipe(dimension=8, small_resnet=SmallResNetSettings(width=8, dropout=0.2)),
     sampler=SamplerRecipe(batch=30),
     loss=LossRecipe(margin=0.4),
     training=TrainingRecipe(steps=24, checkpoint_every=3),
@@ -92,7 +92,7 @@ def test_a_killed_run_is_resumed_with_its_triplets(tmp_path: Path, monkeypatch: 
         patched.setattr(MetricStep, "loss", loss)
         with pytest.raises(Killed):
             fit(data, RECIPE, out=tmp_path / "broken", triplets=triplets)
-    with pytest.raises(DataError, match=r"was started on other training items than these"):
+    with pytest.raises(DataError, match=r"was started on different training items"):
         fit(data, RECIPE, out=tmp_path / "broken", triplets=triplets[:-1], resume=True)
     resumed = fit(data, RECIPE, out=tmp_path / "broken", triplets=triplets, resume=True)
     assert_same_weights(resumed, expected)
@@ -121,11 +121,11 @@ def test_triplets_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     data = digits(30)
     triplets = np.array([[0, 1, 2]])
     for message, recipe, given in (
-        (r"^loss.memory is 9, and the triplets of this run are listed, .*set it to null",
+        (r"^loss.memory is 9, which a run on listed triplets cannot use; set it to null",
          replace(RECIPE, loss=LossRecipe(memory=9)), triplets),
-        (r"^sampler.confusable is 0.5, and .* set it to 0, or train without triplets$",
+        (r"^sampler.confusable is 0.5, which .* set it to 0, or train without triplets$",
          replace(RECIPE, sampler=SamplerRecipe(confusable=0.5)), triplets),
-        (r"^training.devices is 2, and listed triplets are learned from by one process",
+        (r"^training.devices is 2, which a run on listed triplets cannot use; set it to 1",
          replace(RECIPE, training=TrainingRecipe(devices=2)), triplets),
         (r"^there are no triplets to train on", RECIPE, triplets[:0]),
         (r"^triplets hold positions from 0 to 30, expected those of the 30 training items$",

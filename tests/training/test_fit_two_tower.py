@@ -67,7 +67,7 @@ def test_the_loss_is_that_of_a_loop_over_users(rank_weight, distance):
     recipe = with_interactions(rank_weight=rank_weight, covariance=0.3)
     recipe = replace(recipe, loss=replace(recipe.loss, distance=distance))
     step, batch, met = a_step(recipe)
-    embeddings = step.embeddings(batch, step=4)
+    embeddings = step.embed(batch, step=4)
     users = step.encoder.embed("users").astype(float)
     items = step.encoder.embed("items").astype(float)
     power = 1 if distance == "squared_euclidean" else 0.5
@@ -90,8 +90,8 @@ def test_a_sampled_negative_is_any_of_the_candidates_and_the_hard_one_the_neares
     for negatives in ("hard", "sampled"):
         step, batch, _ = a_step(with_interactions(negatives=negatives))
         losses[negatives] = [
-            step.loss(step.embeddings(batch, step=0), batch, step=0).item(),
-            step.loss(step.embeddings(batch, step=1), batch, step=1).item(),
+            step.loss(step.embed(batch, step=0), batch, step=0).item(),
+            step.loss(step.embed(batch, step=1), batch, step=1).item(),
         ]
     assert all(hard > sampled for hard, sampled in zip(losses["hard"], losses["sampled"], strict=True))
     assert losses["sampled"][0] != losses["sampled"][1]
@@ -163,7 +163,7 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatc
     resumed = fit_two_tower(interactions, parts, RECIPE, out=tmp_path / "broken", resume=True, **how)
     assert resumed.fingerprint == whole.fingerprint
     other = two_tastes(seed=1)
-    with pytest.raises(DataError, match="other training items"):
+    with pytest.raises(DataError, match="different training items"):
         fit_two_tower(
             other, leave_last_out(other), RECIPE, out=tmp_path / "broken", resume=True, progress=False
         )
@@ -189,21 +189,21 @@ def test_settings_that_do_not_apply_are_refused(overrides, message):
 
 def test_a_recipe_without_interactions_is_refused(tmp_path):
     interactions = two_tastes()
-    with pytest.raises(SettingError, match="recipe says nothing of interactions; take"):
+    with pytest.raises(SettingError, match="recipe has no section interactions; use"):
         train_recommender(interactions, Recipe(), out=tmp_path / "run")
-    with pytest.raises(SettingError, match="recipe says nothing of interactions; take"):
+    with pytest.raises(SettingError, match="recipe has no section interactions; use"):
         fit_two_tower(interactions, leave_last_out(interactions), Recipe(), out=tmp_path / "run")
 
 
 def test_patience_needs_something_to_look_at(tmp_path):
     interactions = two_tastes()
     recipe = replace(RECIPE, training=replace(RECIPE.training, patience=3))
-    with pytest.raises(SettingError, match=r"training\.patience is 3, and there is no metric="):
+    with pytest.raises(SettingError, match=r"training\.patience is 3, but no metric= was passed"):
         fit_two_tower(interactions, leave_last_out(interactions), recipe, out=tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_is_refused():
     step, batch, _ = a_step(RECIPE)
-    embeddings = step.embeddings(batch, step=0).detach() * float("nan")
+    embeddings = step.embed(batch, step=0).detach() * float("nan")
     with pytest.raises(SettingError, match="the loss is nan at step 0"):
         step.loss(embeddings, batch, step=0)
