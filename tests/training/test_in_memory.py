@@ -87,7 +87,7 @@ def test_patience_needs_validation_items():
 
 
 def test_identities_of_one_item_are_refused():
-    with pytest.raises(DataError, match="has one item only"):
+    with pytest.raises(DataError, match="has only one item"):
         fit(rows([1, 1, 1], spread=0.5), recipe_of(), out=None)
 
 

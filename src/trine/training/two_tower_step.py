@@ -34,7 +34,9 @@ class TwoTowerStep(TrainingStep):
         met: User and item of every training interaction; none of them is a negative.
     """
 
-    def __init__(self, towers: TwoTower, *, recipe: Recipe, steps: int, met: Int64[np.ndarray, "s 2"]) -> None:
+    def __init__(
+        self, towers: TwoTower, *, recipe: Recipe, steps: int, met: Int64[np.ndarray, "s 2"]
+    ) -> None:
         super().__init__(towers, recipe=recipe, steps=steps)
         assert recipe.interactions is not None
         self.interactions = recipe.interactions
