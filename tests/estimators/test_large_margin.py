@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trine.estimators.energy import Known, lowest_energy
+from trine.estimators.energy import Neighbourhoods, lowest_energy
 from trine.estimators.large_margin import (
     Impostors,
     LargeMargin,
@@ -117,7 +117,7 @@ def test_lowest_energy_equals_loops(problem, seed):
     x, classes, _ = problem
     classes = np.unique(classes, return_inverse=True)[1]
     k, mu = 2, 0.4
-    known = Known.of(x, classes, k=k)
+    known = Neighbourhoods.of(x, classes, k=k)
     probes = np.random.default_rng(seed).normal(size=(3, x.shape[1]))
     found = lowest_energy(probes, known, regularization=mu)
     targets = find_targets(x, classes, k=k)

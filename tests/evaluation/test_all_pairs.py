@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-import trine.evaluation.all_pairs as module
+from support.all_pairs import verified
 from support.reference import distance
 from trine.distances import DISTANCES
 from trine.evaluation import verification
@@ -38,12 +38,10 @@ def awkward(seed):
 
 @pytest.mark.parametrize("name", DISTANCES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_equals_the_loop_to_the_bit(monkeypatch, name, dtype):
-    monkeypatch.setattr(module, "HEIGHT", 16)
-    monkeypatch.setattr(module, "WIDTH", 32)
+def test_equals_the_loop_to_the_bit(name, dtype):
     rows, labels = awkward(0)
     rows = rows.astype(dtype)
-    report = verification(rows, labels, distance=name)
+    report = verified(rows, labels, distance=name, tile=(16, 32))
     genuine, impostor = measured(rows.astype(np.float64).tolist(), labels, name)
     np.testing.assert_array_max_ulp(report.genuine, genuine, 1)
     np.testing.assert_array_max_ulp(report.impostor, impostor, 1)
@@ -55,13 +53,9 @@ def test_equals_the_loop_to_the_bit(monkeypatch, name, dtype):
 @given(st.integers(0, 50), st.sampled_from(DISTANCES), st.integers(1, 9), st.integers(1, 40))
 @settings(max_examples=8)
 def test_counted_equals_held(seed, name, height, width):
-    with pytest.MonkeyPatch.context() as patch:
-        rows, labels = awkward(seed)
-        held = verification(rows, labels, distance=name)
-        patch.setattr(module, "HELD", 20)
-        patch.setattr(module, "HEIGHT", height)
-        patch.setattr(module, "WIDTH", width)
-        counted = verification(rows, labels, distance=name, max_pairs=None)
+    rows, labels = awkward(seed)
+    held = verification(rows, labels, distance=name)
+    counted = verified(rows, labels, distance=name, held=20, tile=(height, width))
     assert counted.pairs.impostor.upto is not None
     same_figures(counted, held)
 
@@ -84,12 +78,11 @@ def same_figures(counted, held):
     assert counted.histogram().to_json() == held.histogram().to_json()
 
 
-def test_counted_equals_held_on_digits(monkeypatch):
+def test_counted_equals_held_on_digits():
     digits = load_digits()
     x, y = digits.data[:900].astype(np.float32), digits.target[:900]
     held = verification(x, y)
-    monkeypatch.setattr(module, "HELD", 20_000)
-    counted = verification(x, y, max_pairs=None, seed=1)
+    counted = verified(x, y, held=20_000, seed=1)
     assert counted.pairs.genuine.upto is not None
     same_figures(counted, held)
     for figure, *arguments in (("roc_auc",), ("tar_at_far", 0.01), ("eer",)):
@@ -99,18 +92,16 @@ def test_counted_equals_held_on_digits(monkeypatch):
         assert ours.low == pytest.approx(theirs.low, abs=0.3 * width)
         assert ours.high == pytest.approx(theirs.high, abs=0.3 * width)
     assert counted.to_json()["intervals"]["pairs"] == pytest.approx(40_000, rel=0.03)
-    again = verification(x, y, max_pairs=None, seed=1)
+    again = verified(x, y, held=20_000, seed=1)
     assert again.interval("eer") == counted.interval("eer")
 
 
-def test_the_sample_beside_the_counts_is_of_all_pairs_alike(monkeypatch):
+def test_the_sample_beside_the_counts_is_of_all_pairs_alike():
     # Every pair of places has a distance of its own, so the distances count the pairs.
     x = 2.0 ** np.arange(12)[:, None]
     y = np.array([0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 3])
-    monkeypatch.setattr(module, "HELD", 20_000)
-    monkeypatch.setattr(module, "HEIGHT", 64)
-    monkeypatch.setattr(module, "WIDTH", 128)
-    found = all_pairs(torch.from_numpy(np.tile(x, (100, 1))), np.tile(y, 100), distance="euclidean")
+    rows = torch.from_numpy(np.tile(x, (100, 1)))
+    found = all_pairs(rows, np.tile(y, 100), distance="euclidean", held=20_000, tile=(64, 128))
     impostors = found.owned[1]
     values, counts = np.unique(impostors.distances, return_counts=True)
     wanted = sum(a != b for a, b in itertools.combinations(y, 2))
@@ -142,8 +133,7 @@ def test_counters_hold_every_float(parts):
     assert found.count == sum(map(len, parts))
 
 
-def test_pairs_at_one_distance_need_no_more_than_one_counter(monkeypatch):
-    monkeypatch.setattr(module, "HELD", 10)
-    report = verification(np.eye(40), np.arange(40) // 2, max_pairs=None)
+def test_pairs_at_one_distance_need_no_more_than_one_counter():
+    report = verified(np.eye(40), np.arange(40) // 2, held=10)
     assert report.impostor.tolist() == [np.float32(2**0.5)]
     assert (report.roc_auc, report.impostor_pairs) == (0.5, 760)

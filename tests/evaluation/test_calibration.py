@@ -101,7 +101,7 @@ def test_what_cannot_be_used_is_named(as_in_production):
     x, y = people(30, 4)
     with pytest.raises(InputError, match="unknown probability 'plat': did you mean 'platt'"):
         calibrate(x, y, probability="plat")
-    with pytest.raises(InputError, match="prior goes with a probability"):
+    with pytest.raises(InputError, match="prior needs a probability"):
         calibrate(x, y, prior=0.5)
     with pytest.raises(InputError, match="prior must be a share of genuine pairs between 0 and 1, given 1"):
         calibrate(x, y, probability="platt", prior=1.0)

@@ -8,7 +8,6 @@ from sklearn.datasets import load_digits
 
 from trine.distances import pairwise_distances
 from trine.errors import InputError
-from trine.evaluation import hardest
 from trine.evaluation.hardest import PER_IDENTITIES, PER_ITEM, hardest_pairs
 
 
@@ -75,10 +74,9 @@ def test_a_wrong_label_comes_first():
     assert 13 in (found.negatives.first[0], found.negatives.second[0])
 
 
-def test_of_many_items_a_part_is_asked(monkeypatch):
-    monkeypatch.setattr(hardest, "MOST_DISTANCES", 600)
+def test_of_many_items_a_part_is_asked():
     x, labels = digits()
-    found = hardest_pairs(x, labels)
+    found = hardest_pairs(x, labels, most_distances=600)
     assert found.sampled
     assert found.anchors == 10
     assert 0 < len(found.negatives) <= 10

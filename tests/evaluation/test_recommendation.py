@@ -1,7 +1,5 @@
 """Recommendation: the full ranking equals a loop over users, and NDCG that of scikit-learn."""
 
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,14 +56,13 @@ def test_ranks_are_those_of_a_loop_over_users(question):
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
-def test_ndcg_is_that_of_scikit_learn(distance, monkeypatch):
-    monkeypatch.setattr(sys.modules["trine.evaluation.recommendation"], "TILE", 100)
+def test_ndcg_is_that_of_scikit_learn(distance):
     random = np.random.default_rng(0)
     users, items = random.normal(size=(12, 4)), random.normal(size=(40, 4))
     chosen = [random.choice(40, 9, replace=False) for _ in users]
     held_out = as_pairs([(u, i) for u, own in enumerate(chosen) for i in own[: 1 + u % 3]])
     seen = as_pairs([(u, i) for u, own in enumerate(chosen) for i in own[3:]])
-    report = recommendation(users, items, held_out=held_out, seen=seen, distance=distance)
+    report = recommendation(users, items, held_out=held_out, seen=seen, distance=distance, tile=100)
     if distance == "cosine":
         unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (users, items)]
         near = -(1 - unit[0] @ unit[1].T)

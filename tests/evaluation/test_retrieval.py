@@ -14,9 +14,10 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from support.paths import SHARED_DATA
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
-from trine.evaluation import relevance, retrieval
+from trine.evaluation import retrieval
 from trine.evaluation.intervals import mean_interval
 from trine.evaluation.labels import codes
+from trine.evaluation.relevance import BlockSize, relevant_blocks
 
 ORL = SHARED_DATA / "faces_orl"
 
@@ -194,17 +195,27 @@ def test_a_positive_far_behind_counts_in_mrr_and_recall():
     assert report.map_at_r == 0
 
 
-def test_queries_in_blocks_give_the_same_figures(monkeypatch):
-    digits = load_digits()
-    whole = retrieval(digits.data[:300], digits.target[:300])
-    for rows, listed, long in ((4096, 500, 256), (7, 1 << 20, 20), (5, 40, 256)):
-        monkeypatch.setattr(relevance, "_ROWS", rows)
-        monkeypatch.setattr(relevance, "_LISTED", listed)
-        monkeypatch.setattr(relevance, "_LONG", long)
-        again = retrieval(digits.data[:300], digits.target[:300])
-        np.testing.assert_array_equal(again.first_ranks, whole.first_ranks)
-        np.testing.assert_allclose(again.average_precisions, whole.average_precisions, rtol=1e-12)
-        np.testing.assert_array_equal(again.queries, whole.queries)
+def test_blocks_of_any_size_list_the_same_references():
+    identity = load_digits().target[:300]
+    references = np.where(np.arange(300) % 11 == 0, -1, identity)
+
+    def listed(**size):
+        blocks = list(relevant_blocks(identity, references, size=BlockSize(**size)))
+        pairs = [
+            (query, row[row >= 0].tolist())
+            for block in blocks
+            for query, row in zip(block.queries.tolist(), block.listed, strict=True)
+        ]
+        return len(blocks), sorted(pairs)
+
+    count, whole = listed()
+    assert (count, len(whole)) == (1, 300)
+    for query, rows in whole:
+        assert rows == np.flatnonzero(references == identity[query]).tolist()
+    for size in ({"listed": 500}, {"rows": 7, "long": 20}, {"rows": 5, "listed": 40}):
+        count, again = listed(**size)
+        assert count > 10
+        assert again == whole
 
 
 def test_json_carries_counts_and_protocol():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from support.all_pairs import verified
 from support.reference import distance
 from trine.distances import DISTANCES
 from trine.errors import InputError
@@ -145,14 +146,10 @@ def test_pairs_may_come_as_anything_that_names_rows(as_in_production, form):
     np.testing.assert_array_equal(again.impostor, report.impostor)
 
 
-def test_tiles_give_the_same_pairs(monkeypatch):
-    import trine.evaluation.all_pairs as module
-
+def test_tiles_give_the_same_pairs():
     digits = load_digits()
     whole = verification(digits.data[:150], digits.target[:150])
-    monkeypatch.setattr(module, "HEIGHT", 7)
-    monkeypatch.setattr(module, "WIDTH", 11)
-    tiled = verification(digits.data[:150], digits.target[:150])
+    tiled = verified(digits.data[:150], digits.target[:150], tile=(7, 11))
     np.testing.assert_array_equal(tiled.genuine, whole.genuine)
     np.testing.assert_array_equal(tiled.impostor, whole.impostor)
 

@@ -12,7 +12,7 @@ from trine.shapes import Float, Int64
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class Neighbourhoods:
     """The training items as they were mapped.
 
     Attributes:
@@ -42,7 +42,7 @@ class Known:
 
 
 def lowest_energy(
-    z: Float[np.ndarray, "m e"], known: Known, *, regularization: float
+    z: Float[np.ndarray, "m e"], known: Neighbourhoods, *, regularization: float
 ) -> Int64[np.ndarray, " m"]:
     """Finds the class that would cost the objective least (Weinberger, Saul 2009, §4.3).
 

@@ -23,7 +23,7 @@ else:
         """What scikit-learn expects of a transformer."""
 
 
-class Classifying(_Base):
+class KnnMixin(_Base):
     """A transformer that is learned from classes, and can say the class of new items."""
 
     def predict(self, X: Float[np.ndarray, "m d"]) -> Shaped[np.ndarray, " m"]:  # noqa: N803
@@ -48,7 +48,7 @@ class Classifying(_Base):
         return tags
 
 
-def vote(
+def knn_vote(
     z: Float[np.ndarray, "m e"],
     rows: Float[np.ndarray, "n e"],
     classes: Int64[np.ndarray, " n"],
@@ -70,7 +70,7 @@ def vote(
 
     Example:
         >>> known = np.array([[0.0], [1.0], [2.0]])
-        >>> vote(np.array([[0.1], [2.2]]), known, np.array([0, 1, 1]), k=1).tolist()
+        >>> knn_vote(np.array([[0.1], [2.2]]), known, np.array([0, 1, 1]), k=1).tolist()
         [0, 1]
     """
     near = nearest_neighbours(z, rows, k=k, distance=distance).indices

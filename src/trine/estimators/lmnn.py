@@ -8,8 +8,8 @@ from typing import Literal, Self
 import numpy as np
 
 from trine.errors import InputError, nearest, require
-from trine.estimators.energy import Known, lowest_energy
-from trine.estimators.knn_mixin import Classifying, vote
+from trine.estimators.energy import Neighbourhoods, lowest_energy
+from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.estimators.large_margin import (
     LargeMargin,
     descend,
@@ -28,7 +28,7 @@ EVERY: Mapping[Solver, int] = {"linear": 5, "convex": 20}
 """How many steps are taken before the impostors are looked for again."""
 
 
-class LMNN(Classifying):
+class LMNN(KnnMixin):
     """A linear map under which the nearest neighbours of an item are of its class.
 
     Each item is pulled to its `n_neighbors` nearest of the same class, and every item of another class is
@@ -123,7 +123,7 @@ class LMNN(Classifying):
                 tol=self.tol,
             )
             self.n_iter_ += taken
-        self._known = Known.of(x @ self.components_.T, classes, k=self.n_neighbors)
+        self._known = Neighbourhoods.of(x @ self.components_.T, classes, k=self.n_neighbors)
         return self
 
     def transform(self, X: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m e"]:  # noqa: N803
@@ -164,7 +164,7 @@ class LMNN(Classifying):
         if by == "energy":
             found = lowest_energy(z, self._known, regularization=self.regularization)
         elif by == "neighbours":
-            found = vote(z, self._known.rows, self._known.classes, k=self.n_neighbors)
+            found = knn_vote(z, self._known.rows, self._known.classes, k=self.n_neighbors)
         else:
             raise InputError(f"unknown by {by!r}: {nearest(by, ('neighbours', 'energy'))}")
         predicted: np.ndarray = self.classes_[found]

@@ -12,7 +12,7 @@ from trine.distances import Distance
 from trine.encoders import Encoder, EncoderRecipe
 from trine.encoders.settings import MlpSettings
 from trine.errors import InputError, nearest, require
-from trine.estimators.knn_mixin import Classifying, vote
+from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.shapes import Float, Shaped
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.triplets import Mining
@@ -30,7 +30,7 @@ AT_LEAST = {
 """The least that a setting may be; None is left to what the data asks for."""
 
 
-class TripletEmbedding(Classifying):
+class TripletEmbedding(KnnMixin):
     """A multilayer perceptron under which items of one class lie nearer than those of others.
 
     Columns are standardised, go through the hidden layers and a linear head; batches of some classes with
@@ -156,7 +156,7 @@ class TripletEmbedding(Classifying):
             A class for each.
         """
         z = self.transform(X).astype(np.float32)
-        found = vote(z, *self._known, k=self.n_neighbors, distance=self.distance)
+        found = knn_vote(z, *self._known, k=self.n_neighbors, distance=self.distance)
         predicted: np.ndarray = self.classes_[found]
         return predicted
 

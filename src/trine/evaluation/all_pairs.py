@@ -13,25 +13,33 @@ from trine.evaluation.pairs import HELD, Distances, Owned, Pairs, ascending
 from trine.neighbours.candidates import Frame
 from trine.shapes import Float, Float32, Int, Int64
 
-HEIGHT, WIDTH = 256, 1024
-"""A tile of pairs: its products and what is made of them stay in the cache."""
+TILE = (256, 1024)
+"""The height and width of a tile of pairs: its products and what follows from them stay in the cache."""
 
 _FRACTION = 23  # bits of a float32 below its exponent
 
 
 def all_pairs(
-    rows: Float[Tensor, "n d"], identity: Int64[np.ndarray, " n"], *, distance: Distance, seed: int = 0
+    rows: Float[Tensor, "n d"],
+    identity: Int64[np.ndarray, " n"],
+    *,
+    distance: Distance,
+    seed: int = 0,
+    held: int = HELD,
+    tile: tuple[int, int] = TILE,
 ) -> Pairs:
     """Measures every unordered pair of two items.
 
-    A kind of at most `HELD` pairs is held one by one. Of a larger one every distance is held once with its
+    A kind of at most `held` pairs is held one by one. Of a larger one every distance is held once with its
     count, so that every figure is exact, and beside them a random sample with the identities.
 
     Args:
         rows: One row per item.
         identity: The identity of each item, from 0.
         distance: What to measure.
-        seed: Of the sample.
+        seed: The seed of the sample.
+        held: How many pairs of a kind are held one by one.
+        tile: How many rows and columns of pairs are measured at once.
 
     Returns:
         The distances of both kinds.
@@ -41,26 +49,26 @@ def all_pairs(
     count = int((sizes * (sizes - 1) // 2).sum())
     total = n * (n - 1) // 2
     random = np.random.default_rng(seed)
-    genuine, impostor = Collected(count, random), Collected(total - count, random)
+    genuine, impostor = (Collected(kind, held, random) for kind in (count, total - count))
     # Items of one identity side by side: then most tiles hold pairs of two identities alone.
     order = np.argsort(identity, kind="stable")
     own = identity[order].astype(np.int32)
     ends = np.searchsorted(own, own, side="right")
-    for i, j, tile in Tiles(rows[torch.from_numpy(order)], distance).upper():
-        a, b = own[i : i + tile.shape[0]], own[j : j + tile.shape[1]]
+    for i, j, near in PairTiles(rows[torch.from_numpy(order)], distance, tile).upper():
+        a, b = own[i : i + near.shape[0]], own[j : j + near.shape[1]]
         if j >= ends[i + len(a) - 1]:
-            impostor.add_tile(tile, a, b)
+            impostor.add_tile(near, a, b)
             continue
         columns, places = np.arange(j, j + len(b)), np.arange(i, i + len(a))[:, None]
         within = columns < ends[places]
         for kind, mask in ((genuine, within & (columns > places)), (impostor, ~within & (columns > places))):
             at = np.nonzero(mask)
-            kind.add(tile[at], a[at[0]], b[at[1]])
+            kind.add(near[at], a[at[0]], b[at[1]])
     owned = genuine.owned(), impostor.owned()
     return Pairs(genuine.distances(owned[0]), impostor.distances(owned[1]), total, owned)
 
 
-class Tiles:
+class PairTiles:
     """The distances of all pairs, a tile at a time: products propose, differences decide.
 
     With u = 2⁻⁵³ and rows in a frame about their centre, ‖x‖² + ‖y‖² − 2⟨x, y⟩ is off by less than
@@ -68,26 +76,26 @@ class Tiles:
     elsewhere, about once in a million pairs, it is measured by differences.
     """
 
-    def __init__(self, rows: Float[Tensor, "n d"], distance: Distance) -> None:
-        self.rows, self.distance = rows, distance
+    def __init__(self, rows: Float[Tensor, "n d"], distance: Distance, tile: tuple[int, int] = TILE) -> None:
+        self.rows, self.distance, self.tile = rows, distance, tile
         unit = distance == "cosine"
         doubled = unit_rows(rows.double()) if unit else rows
         self._frame = Frame(doubled, unit=unit)
         self._placed = self._frame.place(doubled, torch.float64)
         self._squares = self._frame.squares(self._placed)[:, 0]
         self._error = 5 * (rows.shape[1] + 16) * 2.0**-53
-        self._low, self._high = (rows.new_empty(HEIGHT * WIDTH, dtype=torch.float64) for _ in range(2))
-        self._narrow = [rows.new_empty(HEIGHT * WIDTH, dtype=torch.float32) for _ in range(2)]
+        self._low, self._high = (rows.new_empty(tile[0] * tile[1], dtype=torch.float64) for _ in range(2))
+        self._narrow = [rows.new_empty(tile[0] * tile[1], dtype=torch.float32) for _ in range(2)]
 
     def upper(self) -> Iterator[tuple[int, int, Float32[np.ndarray, "h w"]]]:
         """Yields the first row and the first column of each tile on or above the diagonal, and its distances.
 
         The distances are good until the next tile.
         """
-        n = len(self.rows)
-        for i in range(0, n, HEIGHT):
-            for j in range(i, n, WIDTH):
-                tile = self._measured(slice(i, min(i + HEIGHT, n)), slice(j, min(j + WIDTH, n)))
+        n, (height, width) = len(self.rows), self.tile
+        for i in range(0, n, height):
+            for j in range(i, n, width):
+                tile = self._measured(slice(i, min(i + height, n)), slice(j, min(j + width, n)))
                 yield i, j, tile.cpu().numpy()
 
     def _measured(self, a: slice, b: slice) -> Float32[Tensor, "h w"]:
@@ -123,7 +131,7 @@ class Tiles:
             x, y = self.rows[a].double(), self.rows[b].double()
             tile.copy_(pairwise_distances(x, y, distance=self.distance))
             return
-        for part in torch.split(at, WIDTH):
+        for part in torch.split(at, self.tile[1]):
             x, y = self.rows[a][part[:, 0]].double(), self.rows[b][part[:, 1]].double()
             tile[part[:, 0], part[:, 1]] = paired_distances(x, y, distance=self.distance).float()
 
@@ -131,8 +139,8 @@ class Tiles:
 class Collected:
     """The pairs of one kind, as they come: held one by one, or counted and a share of them held."""
 
-    def __init__(self, expected: int, random: np.random.Generator) -> None:
-        self._share = min(1.0, HELD / max(expected, 1))
+    def __init__(self, expected: int, held: int, random: np.random.Generator) -> None:
+        self._share = min(1.0, held / max(expected, 1))
         self._random = random
         self._counted = Counted() if self._share < 1 else None
         self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -16,7 +16,7 @@ from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.probability import probability_curve
 from trine.evaluation.verification import Verification, verification
 from trine.neighbours import as_rows
-from trine.shapes import Float
+from trine.shapes import Float, Int64
 
 Support = Literal["required", "provisional"]
 """What to do when the data cannot support the rate: refuse, or answer and say so."""
@@ -71,40 +71,18 @@ def calibrate(
         >>> calibrate(embeddings, np.arange(60) // 2, far=0.02).threshold < 1.0
         True
     """
-    if not 0 < far < 1:
-        raise InputError(f"far must be a rate between 0 and 1, given {far}")
-    if support not in get_args(Support):
-        raise InputError(f"unknown support {support!r}: {nearest(support, get_args(Support))}")
-    if probability is not None and probability not in get_args(Method):
-        raise InputError(f"unknown probability {probability!r}: {nearest(probability, get_args(Method))}")
-    if prior is not None and probability is None:
-        raise InputError('prior goes with a probability; give probability="isotonic" or "platt", too')
+    _check(far, support, probability, prior)
     rows = as_rows(embeddings, name="embeddings")
     sizes = np.bincount(codes(labels, items=len(rows)))
-    genuine = int((sizes * (sizes - 1) // 2).sum())
-    impostors = int(sizes.sum()) * (int(sizes.sum()) - 1) // 2 - genuine
-    if not genuine or not impostors:
-        kind = "two items of one identity" if not genuine else "items of two identities"
-        raise CalibrationError(
-            f"calibration needs {kind}, given {sizes.sum()} items of {len(sizes)} identities; add more"
-        )
-    provisional = len(sizes) < LEAST_IDENTITIES or far * impostors < LEAST_FALSE_ACCEPTS
+    provisional = not _is_supported(far, sizes)
     if provisional and support == "required":
         raise CalibrationError(
             f"a false-accept rate of {far:g} needs at least {LEAST_IDENTITIES} identities and "
-            f"{math.ceil(LEAST_FALSE_ACCEPTS / far)} impostor pairs, given {len(sizes)} and {impostors}; add "
-            f'held-out identities, raise far, or take support="provisional"'
+            f"{math.ceil(LEAST_FALSE_ACCEPTS / far)} impostor pairs, given {len(sizes)} and "
+            f'{_pair_counts(sizes)[1]}; add held-out identities, raise far, or set support="provisional"'
         )
     report = verification(rows, labels, distance=distance, resamples=resamples, seed=seed)
-    threshold = report.threshold_at_far(far)
-    if threshold is None:
-        # No pair is nearer than the impostors that are too many: stay just below them, if there is a below.
-        threshold = float(np.nextafter(report.impostor[0], np.float32(-1)))
-    if threshold < 0:
-        raise CalibrationError(
-            f"no threshold keeps the false-accept rate at {far:g}: too many of the {report.impostor_pairs} "
-            "impostor pairs are at distance 0; look for a collapsed encoder, or items under two identities"
-        )
+    threshold = _threshold(report, far)
     return Calibration(
         threshold=threshold,
         far=far,
@@ -122,8 +100,49 @@ def calibrate(
     )
 
 
-def _range(report: Verification, figure: str, argument: float) -> Range | None:
+def _check(far: float, support: str, probability: str | None, prior: float | None) -> None:
+    if not 0 < far < 1:
+        raise InputError(f"far must be a rate between 0 and 1, given {far}")
+    if support not in get_args(Support):
+        raise InputError(f"unknown support {support!r}: {nearest(support, get_args(Support))}")
+    if probability is not None and probability not in get_args(Method):
+        raise InputError(f"unknown probability {probability!r}: {nearest(probability, get_args(Method))}")
+    if prior is not None and probability is None:
+        raise InputError('prior needs a probability; give probability="isotonic" or "platt" as well')
+
+
+def _pair_counts(sizes: Int64[np.ndarray, " c"]) -> tuple[int, int]:
+    """How many genuine and how many impostor pairs identities of these sizes have."""
+    genuine, items = int((sizes * (sizes - 1) // 2).sum()), int(sizes.sum())
+    return genuine, items * (items - 1) // 2 - genuine
+
+
+def _is_supported(far: float, sizes: Int64[np.ndarray, " c"]) -> bool:
+    """Whether identities of these sizes can support a false-accept rate."""
+    genuine, impostors = _pair_counts(sizes)
+    if not genuine or not impostors:
+        kind = "two items of one identity" if not genuine else "items of two identities"
+        raise CalibrationError(
+            f"calibration needs {kind}, given {sizes.sum()} items of {len(sizes)} identities; add more"
+        )
+    return len(sizes) >= LEAST_IDENTITIES and far * impostors >= LEAST_FALSE_ACCEPTS
+
+
+def _threshold(report: Verification, far: float) -> float:
+    threshold = report.threshold_at_far(far)
+    if threshold is None:
+        # The nearest pairs are already too many impostors: stay just below them, unless they are at 0.
+        threshold = float(np.nextafter(report.impostor[0], np.float32(-1)))
+    if threshold < 0:
+        raise CalibrationError(
+            f"no threshold keeps the false-accept rate at {far:g}: too many of the {report.impostor_pairs} "
+            "impostor pairs are at distance 0; check for a collapsed encoder, or items under two identities"
+        )
+    return threshold
+
+
+def _range(report: Verification, metric: str, argument: float) -> Range | None:
     if not report.resamples:
         return None
-    found = report.interval(figure, argument)
+    found = report.interval(metric, argument)
     return (found.low, found.high) if found.known else None

@@ -10,7 +10,8 @@ import torch
 
 from trine.shapes import Float, Int64
 
-_TERMS = 1 << 21  # terms of the expected mutual information that are held at once
+TERMS = 1 << 21
+"""How many terms of the expected mutual information are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Contingency:
         count: How many items are in both; at least 1.
         identity_sizes: The items of each identity, numbered from 0 without a gap.
         cluster_sizes: The items of each cluster, likewise.
+        terms: How many terms of the expected mutual information are in memory at once.
     """
 
     identity: Int64[np.ndarray, " cells"]
@@ -30,6 +32,7 @@ class Contingency:
     count: Int64[np.ndarray, " cells"]
     identity_sizes: Int64[np.ndarray, " c"]
     cluster_sizes: Int64[np.ndarray, " k"]
+    terms: int = TERMS
 
     @classmethod
     def of(cls, identity: Int64[np.ndarray, " n"], cluster: Int64[np.ndarray, " n"]) -> Contingency:
@@ -83,7 +86,7 @@ class Contingency:
             np.unique(sizes, return_counts=True) for sizes in (self.identity_sizes, self.cluster_sizes)
         )
         pairs = len(a) * len(b)
-        step = max(1, _TERMS // int(min(a[-1], b[-1])))
+        step = max(1, self.terms // int(min(a[-1], b[-1])))
         total = 0.0
         for start in range(0, pairs, step):
             i, j = np.divmod(np.arange(start, min(start + step, pairs)), len(b))

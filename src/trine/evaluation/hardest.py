@@ -66,6 +66,7 @@ def hardest_pairs(
     distance: Distance = "euclidean",
     count: int = 12,
     seed: int = 0,
+    most_distances: int = MOST_DISTANCES,
 ) -> Hardest:
     """Finds the pairs on which the embeddings fail worst: the first place to look for wrong labels.
 
@@ -78,7 +79,8 @@ def hardest_pairs(
         labels: The identity of each.
         distance: What the distances are.
         count: How many pairs of each kind to return.
-        seed: Of the part that is asked.
+        seed: The seed of the sample of anchors.
+        most_distances: The most distances to compute; anchors are sampled where there would be more.
 
     Returns:
         The pairs of both kinds.
@@ -101,7 +103,7 @@ def hardest_pairs(
         )
     asked = np.flatnonzero(sizes[identity] > 1)
     whole = len(asked)
-    most = max(1, MOST_DISTANCES // len(x))
+    most = max(1, most_distances // len(x))
     if whole > most:
         asked = np.sort(np.random.default_rng(seed).permutation(asked)[:most])
     anchor, all_labels = torch.from_numpy(asked), torch.from_numpy(identity)

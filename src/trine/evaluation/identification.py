@@ -182,17 +182,16 @@ def identification(
     _check_probes(own, junk=junk, distractor=distractor)
     cameras = joint_cameras(probe_cameras, gallery_cameras, len(x), len(y))
     kept = np.flatnonzero(~matching(theirs, junk, name="junk", labels_name="gallery_labels"))
-    nobody = matching(theirs, distractor, name="distractor", labels_name="gallery_labels")[kept]
+    distractors = matching(theirs, distractor, name="distractor", labels_name="gallery_labels")[kept]
     _, identity, groups = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
-    groups = np.where(nobody, -1, groups[kept])
-    cameras = None if cameras is None else Cameras(cameras.probes, cameras.gallery[kept])
+    groups = np.where(distractors, -1, groups[kept])
     rows = np.arange(len(x))
     if multi_query:
         x, rows = pooled(x, identity, None if cameras is None else cameras.probes)
-        identity = identity[rows]
-        cameras = None if cameras is None else Cameras(cameras.probes[rows], cameras.gallery)
+    if cameras is not None:
+        cameras = Cameras(cameras.probes[rows], cameras.gallery[kept])
     search = RankSearch(y if len(kept) == len(y) else y[torch.from_numpy(kept)], distance=distance)
-    first, precisions = _measured(search, x, identity, groups, cameras, average_precision)
+    first, precisions = _measured(search, x, identity[rows], groups, cameras, average_precision)
     matched = first < NEVER
     if not matched.any():
         raise InputError(
@@ -202,14 +201,14 @@ def identification(
     chosen = np.flatnonzero(matched) if unmatched == "excluded" else np.arange(len(x))
     return Identification(
         rows[chosen],
-        identity[chosen],
+        identity[rows[chosen]],
         first[chosen],
         precisions[chosen],
         unmatched=int((~matched).sum()),
         scored=unmatched,
         gallery=len(kept),
         junk=len(theirs) - len(kept),
-        distractors=int(nobody.sum()),
+        distractors=int(distractors.sum()),
         cameras=cameras is not None,
         multi_query=multi_query,
         average=average_precision,

@@ -10,11 +10,17 @@ from trine.evaluation.pair_intervals import reported_thresholds
 from trine.evaluation.pairs import Distances
 from trine.shapes import Float
 
-_EXACT = 20_000  # distances up to which each is looked at, and no cells of them
+EXACT = 20_000
+"""Up to this many distances the curve is fitted to each, of more to cells of them."""
 
 
 def probability_curve(
-    genuine: Distances, impostor: Distances, *, method: Method = "isotonic", prior: float | None = None
+    genuine: Distances,
+    impostor: Distances,
+    *,
+    method: Method = "isotonic",
+    prior: float | None = None,
+    exact: int = EXACT,
 ) -> ProbabilityCurve:
     """Fits the probability that a pair is genuine to its distance, by scikit-learn.
 
@@ -28,6 +34,7 @@ def probability_curve(
         method: `"isotonic"`, which assumes only that a larger distance is no more probable, or `"platt"`, a
             logistic curve of two coefficients, for few pairs.
         prior: The share of genuine pairs to assume, in (0, 1); that of the given pairs where left out.
+        exact: Up to this many distances the curve is fitted to each, of more to cells of them.
 
     Returns:
         The curve.
@@ -40,7 +47,7 @@ def probability_curve(
     share = genuine.count / (genuine.count + impostor.count)
     prior = share if prior is None else prior
     check_prior(prior)
-    at, counts = _cells(genuine, impostor)
+    at, counts = _cells(genuine, impostor, exact)
     # Weighted, the kinds stand in the ratio of the prior, and their sum is what it was.
     weights = counts * np.array([[prior / share], [(1 - prior) / (1 - share)]])
     if method == "platt":
@@ -86,10 +93,10 @@ def _platt(
 
 
 def _cells(
-    genuine: Distances, impostor: Distances
+    genuine: Distances, impostor: Distances, exact: int
 ) -> tuple[Float[np.ndarray, " c"], Float[np.ndarray, "2 c"]]:
     """The middle of each cell of distances, and how many pairs of each kind it holds."""
-    if len(genuine.values) + len(impostor.values) <= _EXACT:
+    if len(genuine.values) + len(impostor.values) <= exact:
         edges = np.unique(np.concatenate([genuine.values, impostor.values]))
         middles = edges.astype(np.float64)
     else:

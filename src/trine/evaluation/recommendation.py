@@ -20,7 +20,7 @@ from trine.shapes import Float, Int64
 __all__ = ["Recommendation", "recommendation", "recommendation_from_scores"]
 
 TILE = 2_000_000
-"""How many scores stand in memory at once."""
+"""How many scores are in memory at once."""
 
 Scores = Callable[[Int64[np.ndarray, " b"]], Float[np.ndarray, "b m"]]
 """From some users to their score of every item; larger is better."""
@@ -93,6 +93,7 @@ def recommendation(
     at: tuple[int, ...] = (1, 5, 10, 20, 50),
     resamples: int = RESAMPLES,
     seed: int = 0,
+    tile: int = TILE,
 ) -> Recommendation:
     """Ranks all items that a user has not met by their distance from the user, in tiles.
 
@@ -108,7 +109,8 @@ def recommendation(
         distance: What ranks them, taken from differences in the precision of the embeddings.
         at: The k of the figures that the report's JSON lists.
         resamples: How often users are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        seed: The seed of the bootstrap.
+        tile: How many scores are in memory at once.
 
     Returns:
         The figures of all users with a held-out item.
@@ -143,6 +145,7 @@ def recommendation(
         at=at,
         resamples=resamples,
         seed=seed,
+        tile=tile,
     )
 
 
@@ -156,6 +159,7 @@ def recommendation_from_scores(
     at: tuple[int, ...] = (1, 5, 10, 20, 50),
     resamples: int = RESAMPLES,
     seed: int = 0,
+    tile: int = TILE,
 ) -> Recommendation:
     """Ranks all items that a user has not met by any score; see `recommendation`.
 
@@ -167,7 +171,8 @@ def recommendation_from_scores(
         seen: User and item of what a user has met already.
         at: The k of the figures that the report's JSON lists.
         resamples: How often users are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        seed: The seed of the bootstrap.
+        tile: How many scores are in memory at once.
 
     Returns:
         The figures of all users with a held-out item.
@@ -197,7 +202,7 @@ def recommendation_from_scores(
         raise InputError(f"item {item} is held out of user {user}, who has seen it; leave it out of one")
     asked = np.unique(wanted[:, 0])
     ranks = np.full((len(asked), int(np.bincount(wanted[:, 0]).max())), NEVER)
-    rows = max(1, TILE // max(1, items))
+    rows = max(1, tile // max(1, items))
     for start in range(0, len(asked), rows):
         some = asked[start : start + rows]
         ranks[start : start + len(some)] = _ranks(scores(some), some, wanted, met, ranks.shape[1])

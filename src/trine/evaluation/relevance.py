@@ -9,9 +9,20 @@ import numpy as np
 
 from trine.shapes import Int64
 
-_ROWS = 4096
-_LISTED = 1 << 20  # entries of the lists of a block
-_LONG = 256  # from such a list on, a block is of one identity: its references are looked up once
+
+@dataclass(frozen=True)
+class BlockSize:
+    """How large a block of queries may be.
+
+    Attributes:
+        rows: The most queries.
+        listed: The most entries of their lists.
+        long: The length of a list from which a block holds one identity: its references are looked up once.
+    """
+
+    rows: int = 4096
+    listed: int = 1 << 20
+    long: int = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +40,17 @@ class Block:
 
 
 def relevant_blocks(
-    identity: Int64[np.ndarray, " n"], references: Int64[np.ndarray, " m"]
+    identity: Int64[np.ndarray, " n"],
+    references: Int64[np.ndarray, " m"],
+    *,
+    size: BlockSize = BlockSize(),
 ) -> Iterator[Block]:
     """Lists the references of every query's identity, some queries at a time.
 
     Args:
         identity: The number of the identity of each query, from 0.
-        references: That of each reference; -1 for one that is relevant to nobody.
+        references: That of each reference; -1 for one that is relevant to no query.
+        size: How large a block may be.
 
     Yields:
         Blocks of queries with about as many references, together all queries that have one.
@@ -48,7 +63,7 @@ def relevant_blocks(
     order = order[sizes[identity[order]] > 0]
     start = 0
     while start < len(order):
-        stop = _stop(identity[order[start:]], sizes) + start
+        stop = _stop(identity[order[start:]], sizes, size) + start
         queries = order[start:stop]
         own = identity[queries]
         slots = np.arange(sizes[own].max())
@@ -58,13 +73,13 @@ def relevant_blocks(
         start = stop
 
 
-def _stop(identity: Int64[np.ndarray, " n"], sizes: Int64[np.ndarray, " c"]) -> int:
+def _stop(identity: Int64[np.ndarray, " n"], sizes: Int64[np.ndarray, " c"], size: BlockSize) -> int:
     """How many of the queries, by ascending length of their lists, make a block."""
-    ahead = identity[:_ROWS]
-    if sizes[ahead[0]] >= _LONG:
+    ahead = identity[: size.rows]
+    if sizes[ahead[0]] >= size.long:
         differs = np.flatnonzero(ahead != ahead[0])
         same = int(differs[0]) if len(differs) else len(ahead)
-        return max(1, min(same, _LISTED // int(sizes[ahead[0]])))
-    short = sizes[ahead] < _LONG
-    fits = sizes[ahead] * np.arange(1, 1 + len(ahead)) <= _LISTED
+        return max(1, min(same, size.listed // int(sizes[ahead[0]])))
+    short = sizes[ahead] < size.long
+    fits = sizes[ahead] * np.arange(1, 1 + len(ahead)) <= size.listed
     return max(1, int((short & fits).sum()))

@@ -51,7 +51,7 @@ class Frame:
         return rows.double().square().sum(1, keepdim=True).to(rows.dtype)
 
 
-class Proposer(Protocol):
+class CandidateSearch(Protocol):
     """A fast search."""
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
@@ -64,7 +64,7 @@ class Proposer(Protocol):
         ...
 
 
-class Tiles:
+class TiledProduct:
     """Proposes by tiles of a matrix product."""
 
     def __init__(self, rows: Float[Tensor, "n d"], frame: Frame, dtype: torch.dtype) -> None:
@@ -79,7 +79,7 @@ class Tiles:
             into[:, -1:] = (1 - self.error) * self.frame.squares(y)
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
-        """Keeps the best `width` of every tile; see `Proposer`."""
+        """Keeps the best `width` of every tile; see `CandidateSearch`."""
         queries, squares = self.query(x)
         best = queries.new_empty((len(x), 0))
         at = torch.empty((len(x), 0), dtype=torch.int64, device=x.device)
@@ -142,18 +142,18 @@ def one_thread(faiss: ModuleType) -> Iterator[None]:
         faiss.omp_set_num_threads(threads)
 
 
-class Faiss:
+class FaissProduct:
     """Proposes by FAISS's flat index of inner products."""
 
     def __init__(self, rows: Float[Tensor, "n d"], frame: Frame) -> None:
         self._faiss = require("faiss", extra="gallery")
-        tiled = Tiles(rows, frame, torch.float32)
+        tiled = TiledProduct(rows, frame, torch.float32)
         self._query = tiled.query
         self._index = self._faiss.IndexFlatIP(rows.shape[1] + 1)
         self._index.add(tiled._references.numpy())
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
-        """Asks the index; see `Proposer`."""
+        """Asks the index; see `CandidateSearch`."""
         queries, squares = self._query(x)
         with one_thread(self._faiss):
             best, at = self._index.search(queries.numpy(), width)

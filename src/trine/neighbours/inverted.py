@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import MissingDependencyError, require
-from trine.neighbours.candidates import Frame, Proposer, one_thread
+from trine.neighbours.candidates import CandidateSearch, Frame, one_thread
 from trine.neighbours.rescoring import References
 from trine.neighbours.rows import tiles
 from trine.neighbours.search import ExactSearch
@@ -66,12 +66,12 @@ class InvertedSearch(ExactSearch):
         super().__init__(references, distance=distance)
         self._lists: InvertedLists | None = None
 
-    def _proposers(self, width: int) -> Iterator[Proposer]:
+    def _candidate_searches(self, width: int) -> Iterator[CandidateSearch]:
         if width < len(self):
             if self._lists is None:
-                self._lists = InvertedLists(self._measure.rows, self._measure.frame)
+                self._lists = InvertedLists(self._exact.rows, self._exact.frame)
             yield self._lists
-        yield from super()._proposers(width)
+        yield from super()._candidate_searches(width)
 
 
 class InvertedLists:
@@ -92,7 +92,7 @@ class InvertedLists:
                 self._index.add(self._placed(part))
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
-        """Asks the lists; see `Proposer`."""
+        """Asks the lists; see `CandidateSearch`."""
         with one_thread(self._faiss):
             _, at = self._index.search(self._placed(x), width)
         # What the lists left out is taken to be farther, unless they gave less than was asked for.

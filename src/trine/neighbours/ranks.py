@@ -17,8 +17,8 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.neighbours.candidates import Tiles
-from trine.neighbours.rescoring import Measure, Queries, References
+from trine.neighbours.candidates import TiledProduct
+from trine.neighbours.rescoring import ExactDistances, Queries, References
 from trine.neighbours.rows import TILE, tiles
 from trine.shapes import Bool, Float, Int64
 
@@ -50,11 +50,11 @@ class RankSearch:
     """
 
     def __init__(self, references: References, *, distance: Distance = "euclidean") -> None:
-        self._measure = Measure(references, distance)
-        self._tiles: dict[torch.dtype, Tiles] = {}
+        self._exact = ExactDistances(references, distance)
+        self._tiles: dict[torch.dtype, TiledProduct] = {}
 
     def __len__(self) -> int:
-        return len(self._measure)
+        return len(self._exact)
 
     def ranks(
         self,
@@ -77,7 +77,7 @@ class RankSearch:
         Raises:
             InputError: A row is not finite, the widths differ, or the list is no such list.
         """
-        x = self._measure.check(queries)
+        x = self._exact.check(queries)
         present = listed >= 0
         counted = present if counted is None else counted & present
         _check_list(listed, len(x), len(self))
@@ -86,7 +86,7 @@ class RankSearch:
         step = max(1, min(_ROWS, TILE // max(width, 1)))
         for start in range(0, len(x) if listed.size else 0, step):
             part = slice(start, start + step)
-            block = self._block(self._measure.query(x[part]), listed[part], counted[part], width)
+            block = self._block(self._exact.query(x[part]), listed[part], counted[part], width)
             ranks[part] = block
         return ranks
 
@@ -100,7 +100,7 @@ class RankSearch:
         for product in self._products(listed.shape[1]):
             if not len(rows):
                 break
-            count = _Count(self._measure, product, x[rows], limits[rows], at[rows], own[rows], width)
+            count = _Count(self._exact, product, x[rows], limits[rows], at[rows], own[rows], width)
             nearer[rows], crowded = count.run()
             rows = rows[crowded]
         for some in tiles(rows[:, None], width=len(self)):
@@ -115,9 +115,9 @@ class RankSearch:
         """Distances and rows of the listed references to rank, nearest first; infinite and -1 in the end."""
         indices = torch.from_numpy(listed).to(x.device)
         if len(x) > 1 and listed.min() >= 0 and (listed == listed[0]).all():
-            measured = self._measure.shared(x, indices[0])
+            measured = self._exact.shared(x, indices[0])
         else:
-            measured = self._measure.listed(x, indices.clamp(min=0))
+            measured = self._exact.listed(x, indices.clamp(min=0))
         values = np.where(counted, measured.cpu().numpy(), np.inf)
         order = np.argsort(values, axis=1)  # by vector instructions, which a stable sort does not have
         ascending = np.take_along_axis(values, order, 1)
@@ -126,18 +126,18 @@ class RankSearch:
         members = np.take_along_axis(np.where(counted, listed, -1), order, 1)
         return ascending, members
 
-    def _products(self, listed: int) -> Iterator[Tiles]:
+    def _products(self, listed: int) -> Iterator[TiledProduct]:
         # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here, and so
         # do long lists: among many listed references, few others are clear of all of them.
         single = listed <= _MANY and torch.get_float32_matmul_precision() == "highest"
         for dtype in (torch.float32, torch.float64) if single else (torch.float64,):
             if dtype not in self._tiles:
-                self._tiles[dtype] = Tiles(self._measure.rows, self._measure.frame, dtype)
+                self._tiles[dtype] = TiledProduct(self._exact.rows, self._exact.frame, dtype)
             yield self._tiles[dtype]
 
     def _in_full(self, x: Tensor, limits: Tensor, at: Tensor, own: Tensor) -> Int64[Tensor, "n p"]:
         """Counts by ranking every reference."""
-        order = self._measure.everything(x).argsort(dim=1, stable=True)
+        order = self._exact.everything(x).argsort(dim=1, stable=True)
         others = torch.ones(len(x), len(self), dtype=torch.bool, device=x.device)
         row, slot = (own >= 0).nonzero().unbind(1)
         others[row, own[row, slot]] = False
@@ -151,8 +151,8 @@ class _Count:
 
     def __init__(
         self,
-        measure: Measure,
-        product: Tiles,
+        measure: ExactDistances,
+        product: TiledProduct,
         x: Float[Tensor, "n d"],
         limits: Float[Tensor, "n p"],
         at: Int64[Tensor, "n p"],

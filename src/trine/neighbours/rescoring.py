@@ -19,7 +19,7 @@ References = Float[np.ndarray, "m d"] | Float[Tensor, "m d"]
 GATHER = 1 << 19
 
 
-class Measure:
+class ExactDistances:
     """References, and the distance of a query to any of them.
 
     Args:

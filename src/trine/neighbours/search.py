@@ -12,8 +12,8 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError, nearest, require
-from trine.neighbours.candidates import Faiss, Proposer, Tiles
-from trine.neighbours.rescoring import Measure, Queries, References
+from trine.neighbours.candidates import CandidateSearch, FaissProduct, TiledProduct
+from trine.neighbours.rescoring import ExactDistances, Queries, References
 from trine.neighbours.rows import TILE, as_rows
 from trine.shapes import Bool, Float, Int64
 
@@ -99,13 +99,13 @@ class ExactSearch:
         self, references: References, *, distance: Distance = "euclidean", backend: Backend = "auto"
     ) -> None:
         self.distance = distance
-        self._measure = Measure(references, distance)
-        self._backend = _resolve(backend, self._measure.rows.device)
-        self._fast: Proposer | None = None
-        self._wide: Tiles | None = None
+        self._exact = ExactDistances(references, distance)
+        self._backend = _resolve(backend, self._exact.rows.device)
+        self._fast: CandidateSearch | None = None
+        self._wide: TiledProduct | None = None
 
     def __len__(self) -> int:
-        return len(self._measure)
+        return len(self._exact)
 
     def nearest(
         self, queries: Queries, *, k: int, exclude: Int64[np.ndarray, " n"] | None = None
@@ -122,10 +122,10 @@ class ExactSearch:
         rows = min(max(TILE // (8 * max(width, 1)), 64), 2048)
         for start in range(0, len(x) if k else 0, rows):
             part = slice(start, start + rows)
-            found = self._block(self._measure.query(x[part]), left_out[part], k, width)
+            found = self._block(self._exact.query(x[part]), left_out[part], k, width)
             distances[part], indices[part] = found[0].cpu().numpy(), found[1].cpu().numpy()
         indices[np.isinf(distances)] = -1
-        return Neighbours(indices, distances.astype(self._measure.narrow, copy=False))
+        return Neighbours(indices, distances.astype(self._exact.narrow, copy=False))
 
     def distances(self, queries: Queries, indices: Int64[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
         """Measures each query against references of its own, by the arithmetic of the search.
@@ -148,11 +148,11 @@ class ExactSearch:
         x, _ = self._check(queries, None)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise InputError(f"indices must be rows of the {len(self)} references")
-        measured = self._measure.listed(self._measure.query(x), torch.as_tensor(indices, device=x.device))
-        return measured.cpu().numpy().astype(self._measure.narrow, copy=False)
+        measured = self._exact.listed(self._exact.query(x), torch.as_tensor(indices, device=x.device))
+        return measured.cpu().numpy().astype(self._exact.narrow, copy=False)
 
     def _check(self, queries: Queries, exclude: np.ndarray | None) -> tuple[Tensor, Tensor]:
-        x = self._measure.check(queries)
+        x = self._exact.check(queries)
         if exclude is None:
             return x, torch.full((len(x),), -1, device=x.device)
         if len(exclude) and (exclude.min() < -1 or exclude.max() >= len(self)):
@@ -162,55 +162,55 @@ class ExactSearch:
     def _block(
         self, x: Tensor, left_out: Tensor, k: int, width: int
     ) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
-        proposers = self._proposers(width)
-        values, candidates, sure = self._proposed(next(proposers), x, left_out, k, width)
+        searches = self._candidate_searches(width)
+        values, candidates, sure = self._rescored(next(searches), x, left_out, k, width)
         if bool(sure.all()):
             return values[:, :k], candidates[:, :k]
         distances, indices = values[:, :k].clone(), candidates[:, :k].clone()
         unsure = (~sure).nonzero()[:, 0]
-        for proposer in proposers:
+        for search in searches:
             if not len(unsure):
                 break
-            values, candidates, sure = self._proposed(proposer, x[unsure], left_out[unsure], k, width)
+            values, candidates, sure = self._rescored(search, x[unsure], left_out[unsure], k, width)
             distances[unsure[sure]] = values[sure, :k]
             indices[unsure[sure]] = candidates[sure, :k]
             unsure = unsure[~sure]
         step = max(1, TILE // max(len(self), 1))
         for start in range(0, len(unsure), step):
             rows = unsure[start : start + step]
-            values = self._measure.everything(x[rows])
+            values = self._exact.everything(x[rows])
             columns = torch.arange(len(self), device=x.device)
             values.masked_fill_(columns == left_out[rows, None], torch.inf)
             values, order = values.sort(dim=1, stable=True)
             distances[rows], indices[rows] = values[:, :k], order[:, :k]
         return distances, indices
 
-    def _proposed(
-        self, proposer: Proposer, x: Tensor, left_out: Tensor, k: int, width: int
+    def _rescored(
+        self, search: CandidateSearch, x: Tensor, left_out: Tensor, k: int, width: int
     ) -> tuple[Float[Tensor, "n w"], Int64[Tensor, "n w"], Bool[Tensor, " n"]]:
         """Candidates measured and ranked, and for which queries nothing else can be among the `k` nearest."""
-        bounds, candidates = proposer.propose(x, width)
+        bounds, candidates = search.propose(x, width)
         # By index first: the stable sort by distance then leaves equal distances in that order.
         candidates = candidates.sort(dim=1).values
-        values = self._measure.listed(x, candidates)
+        values = self._exact.listed(x, candidates)
         values.masked_fill_(candidates == left_out[:, None], torch.inf)
         values, order = values.sort(dim=1, stable=True)
-        sure = (self._measure.squared(values[:, k - 1]) < bounds) | (width == len(self))
+        sure = (self._exact.squared(values[:, k - 1]) < bounds) | (width == len(self))
         return values, candidates.gather(1, order), sure
 
-    def _proposers(self, width: int) -> Iterator[Proposer]:
+    def _candidate_searches(self, width: int) -> Iterator[CandidateSearch]:
         # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here.
         if width < len(self) and torch.get_float32_matmul_precision() == "highest":
             if self._fast is None and self._backend == "faiss":
-                self._fast = Faiss(self._measure.rows, self._measure.frame)
+                self._fast = FaissProduct(self._exact.rows, self._exact.frame)
             elif self._fast is None:
-                self._fast = Tiles(self._measure.rows, self._measure.frame, torch.float32)
+                self._fast = TiledProduct(self._exact.rows, self._exact.frame, torch.float32)
             yield self._fast
         yield self._double_product()
 
-    def _double_product(self) -> Tiles:
+    def _double_product(self) -> TiledProduct:
         if self._wide is None:
-            self._wide = Tiles(self._measure.rows, self._measure.frame, torch.float64)
+            self._wide = TiledProduct(self._exact.rows, self._exact.frame, torch.float64)
         return self._wide
 
 
