@@ -129,8 +129,8 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(way, rule, margi
             patch.setattr(dispatch, "workers", lambda x, n=threads: n)
             results.append(value_and_gradient(embeddings, labels, mining=rule, margin=margin))
     for value, gradient in results[1:]:
-        torch.testing.assert_close(value, results[0][0], rtol=1e-6, atol=0)
-        assert (gradient - results[0][1]).norm() <= 1e-6 * gradient.norm()
+        torch.testing.assert_close(value, results[0][0], rtol=5e-6, atol=0)
+        assert (gradient - results[0][1]).norm() <= 5e-6 * gradient.norm()
     assert torch.get_num_threads() == 1
 
 

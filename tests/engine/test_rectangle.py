@@ -187,9 +187,9 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(way, rule, margi
             patch.setattr(dispatch, "workers", lambda _, n=threads: n)
             results.append(both(x, labels, y, others, mining=rule, margin=margin, **numbers))
     for value, *gradients in results[1:]:
-        torch.testing.assert_close(value, results[0][0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(value, results[0][0], rtol=5e-6, atol=0)
         for gradient, first in zip(gradients, results[0][1:], strict=True):
-            assert (gradient - first).norm() <= 1e-6 * first.norm()
+            assert (gradient - first).norm() <= 5e-6 * first.norm()
     assert torch.get_num_threads() == 1
 
 

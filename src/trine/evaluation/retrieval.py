@@ -51,7 +51,7 @@ class Retrieval(PerQueryReport):
         >>> print(report.interval("recall_at", 2))
         0.500 to 1.000
         >>> print(str(report).splitlines()[-1])
-        ndcg_at 2               0.408  (0.250 to 0.565)
+        ndcg_at 2               0.473  (0.315 to 0.631)
     """
 
     queries: Int64[np.ndarray, " q"]
