@@ -70,9 +70,9 @@ def test_a_report_prints_the_metrics_and_intervals_of_its_json(name, resamples):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interval_is_that_of_the_resampled_values(name):
     report = reports(20)[name]
-    metric = next(iter({*report.to_json()["intervals"]} - {"level", "resamples", "pairs"}))
+    metric = min({*report.to_json()["intervals"]} - {"level", "resamples", "pairs", "nmi", "ami"})
     arguments = [report.at[0]] if isinstance(report.to_json()[metric], dict) else []
     drawn = report.resampled(metric, *arguments)
     assert drawn.shape == (20,)
     found = report.interval(metric, *arguments)
-    np.testing.assert_array_equal([found.low, found.high], np.nanquantile(drawn, [0.025, 0.975]))
+    np.testing.assert_allclose([found.low, found.high], np.nanquantile(drawn, [0.025, 0.975]))
