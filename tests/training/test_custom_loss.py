@@ -138,7 +138,7 @@ def test_a_run_is_resumed_with_its_own_loss_alone(tmp_path: Path) -> None:
     fit(DATA, RECIPE, out=tmp_path, loss=hard, progress=False)
     kept = load_recipe(tmp_path / "recipe.yaml")
     assert kept.loss.given is not None
-    assert kept.loss.given.endswith("test_given.hard")
+    assert kept.loss.given.endswith("test_custom_loss.hard")
     fit(DATA, kept, out=tmp_path, loss=hard, resume=True, progress=False)
     with pytest.raises(
         SettingError, match=r"loss is .*\.hard, which was given in Python; give it again as loss="
