@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, get_args, get_type_hints
 
 from trine.data.dataset import Kind
 from trine.data.image_decoding import MAX_PIXELS
@@ -47,17 +47,9 @@ class LoadPolicy:
     max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
-        choices = {
-            "unreadable": get_args(Strictness),
-            "missing": get_args(Tolerance),
-            "duplicates": get_args(Tolerance),
-            "repeated": get_args(Tolerance),
-            "unlabelled": get_args(Strictness),
-            "singletons": get_args(Tolerance),
-        }
-        for name, known in choices.items():
-            given = getattr(self, name)
-            if given not in known:
+        for name, kind in get_type_hints(LoadPolicy).items():
+            given, known = getattr(self, name), get_args(kind)
+            if known and given not in known:
                 raise SettingError(f"{name}={given!r} is not a policy: {nearest(str(given), known)}")
         if not 1 <= self.max_pixels <= MAX_PIXELS:
             raise SettingError(f"max_pixels={self.max_pixels} is out of range: expected 1 to {MAX_PIXELS}")

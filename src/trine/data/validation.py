@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,18 +89,23 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
     """
     checks = _Checks(found, source, policy)
     unlabelled = checks.unlabelled()
-    duplicates = checks.duplicates()
+    duplicates = checks.copies("duplicates", checks.files(), "listed more than once")
     unreadable, digests = checks.unreadable()
-    missing = checks.missing()
-    repeated = checks.repeated(digests)
+    missing = checks.with_reasons("missing", found.missing, "with missing values")
+    repeated = checks.copies("repeated", digests, "with the same content as another")
     singletons = checks.singletons()
-    if not checks.keep.any():
-        raise checks.nothing_left(unreadable)
+    names, keep = checks.names, checks.keep
+    if not keep.any():
+        why = f": {count(len(keep), *NOUNS[found.items.kind])} skipped" if len(keep) else ""
+        first = f"; cannot be read: {some(unreadable)}" if unreadable else ""
+        raise DataError(f"{source} holds nothing that can be used{why}{first}")
     if policy.repeated == "keep":
-        repeated = _repeated(found, digests, checks.keep)  # among the items that are left
-    names = checks.names
-    data = _assemble(found, names, checks.keep, source)
+        repeated = _copies(found, digests, keep)  # among the items that are left
+    data = _assemble(found, names, keep, source)
     sizes = np.bincount(data.labels) if data.identities else np.zeros(1, dtype=np.int64)
+    listed_twice = {later for later, _, _ in duplicates} | {
+        first for _, first, crosses in duplicates if crosses
+    }
     return data, LoadReport(
         source=source,
         kind=data.kind,
@@ -109,7 +115,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         most=int(sizes.max()),
         unreadable=tuple(unreadable),
         missing=tuple(missing),
-        duplicates=tuple(names[i] for i in duplicates),
+        duplicates=tuple(names[i] for i in sorted(listed_twice)),
         unlabelled=tuple(names[i] for i in unlabelled),
         singletons=tuple(singletons),
         repeated=tuple((names[later], names[first]) for later, first, _ in repeated),
@@ -117,6 +123,10 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         policy=policy,
         notes=found.notes,
     )
+
+
+Copy = tuple[int, int, bool]
+"""An item, the first item that it is a copy of, and whether the two have different identities."""
 
 
 class _Checks:
@@ -130,7 +140,8 @@ class _Checks:
     def __init__(self, found: Found, source: str, policy: LoadPolicy) -> None:
         self._found, self._source, self._policy = found, source, policy
         self._nouns = NOUNS[found.items.kind]
-        self.names = _unique(found.names)
+        times = Counter(found.names)
+        self.names = [f"{name} (item {i})" if times[name] > 1 else name for i, name in enumerate(found.names)]
         self.keep = np.ones(len(found.items), dtype=np.bool_)
 
     def unlabelled(self) -> list[int]:
@@ -140,60 +151,65 @@ class _Checks:
                 f"{self._source}: none of the {len(self.keep):,} {self._nouns[1]} has an identity, expected "
                 "a label for each, or one folder for each identity"
             )
-        self._obey("unlabelled", unlabelled, self._found.unlabelled)
+        self._obey("unlabelled", unlabelled, [self.names[i] for i in unlabelled], self._found.unlabelled)
         return unlabelled
 
-    def duplicates(self) -> list[int]:
-        duplicates, ambiguous = _duplicates(self._found, self.keep)
-        named = [self.names[i] for i in duplicates]
-        self._obey("duplicates", duplicates + ambiguous, "listed more than once", named=named)
-        return sorted(duplicates + ambiguous)
+    def files(self) -> list[str | None]:
+        """The file of each item; None for an item without one."""
+        items, unreadable = self._found.items, self._found.unreadable
+        if not isinstance(items, ImageFiles):
+            return [None] * len(self.keep)
+        return [None if i in unreadable else os.path.realpath(path) for i, path in enumerate(items.paths)]
+
+    def copies(self, setting: str, keys: Sequence[Any], what: str) -> list[Copy]:
+        """Checks for items with the key of another one; where identities differ, both are wrong."""
+        copies = _copies(self._found, keys, self.keep)
+        later = [later for later, _, _ in copies]
+        contradicted = [first for _, first, crosses in copies if crosses]
+        self._obey(setting, later + contradicted, [self.names[i] for i in later], what)
+        return copies
 
     def unreadable(self) -> tuple[list[str], list[bytes | None]]:
-        reasons, digests = _read(self._found, self.keep, self._policy.max_pixels)
-        return self._with_reasons("unreadable", reasons, "that cannot be read"), digests
+        """Reads every item once: those that cannot be read, and a digest of each of the others."""
+        reasons = {i: why for i, why in self._found.unreadable.items() if self.keep[i]}
+        digests: list[bytes | None] = [None] * len(self.keep)
+        wanted = [i for i in np.flatnonzero(self.keep).tolist() if i not in reasons]
+        items = self._found.items
+        read = _contents(
+            items if len(wanted) == len(items) else items.subset(wanted), self._policy.max_pixels
+        )
+        for i, (digest, why) in zip(wanted, read, strict=True):
+            digests[i] = digest
+            if why:
+                reasons[i] = why
+        return self.with_reasons("unreadable", reasons, "that cannot be read"), digests
 
-    def missing(self) -> list[str]:
-        reasons = {i: why for i, why in self._found.missing.items() if self.keep[i]}
-        return self._with_reasons("missing", reasons, "with missing values")
-
-    def repeated(self, digests: Sequence[bytes | None]) -> list[tuple[int, int, bool]]:
-        repeated = _repeated(self._found, digests, self.keep)
-        later = [later for later, _, _ in repeated]
-        contradicted = [first for _, first, crosses in repeated if crosses]
-        named = [self.names[i] for i in later]
-        self._obey("repeated", later + contradicted, "with the same content as another", named=named)
-        return repeated
+    def with_reasons(self, setting: str, reasons: Mapping[int, str], what: str) -> list[str]:
+        reasons = {i: why for i, why in sorted(reasons.items()) if self.keep[i]}
+        named = [f"{self.names[i]} ({why})" for i, why in reasons.items()]
+        self._obey(setting, list(reasons), named, what)
+        return named
 
     def singletons(self) -> list[str]:
-        singletons = _singletons(self._found, self.keep)
-        what, nouns = f"with only one {self._nouns[0]}", ("identity", "identities")
-        self._obey("singletons", [*singletons.values()], what, named=[*singletons], nouns=nouns)
-        return [*singletons]
-
-    def nothing_left(self, unreadable: Sequence[str]) -> DataError:
-        all_items = count(len(self.keep), *self._nouns)
-        why = f": {all_items} skipped" if len(self.keep) else ""
-        first = f"; cannot be read: {some(unreadable)}" if unreadable else ""
-        return DataError(f"{self._source} holds nothing that can be used{why}{first}")
-
-    def _with_reasons(self, setting: str, reasons: Mapping[int, str], what: str) -> list[str]:
-        named = [f"{self.names[i]} ({why})" for i, why in sorted(reasons.items())]
-        self._obey(setting, list(reasons), what, named=named)
-        return named
+        labels = self._found.labels or ()
+        kept = np.flatnonzero(self.keep).tolist() if labels else []
+        sizes = Counter(labels[i] for i in kept)
+        items = {labels[i]: i for i in kept if sizes[labels[i]] == 1}
+        what = f"with only one {self._nouns[0]}"
+        names = sorted(items, key=natural_key)
+        self._obey("singletons", [*items.values()], names, what, ("identity", "identities"))
+        return names
 
     def _obey(
         self,
         setting: str,
         positions: Sequence[int],
+        named: Sequence[str],
         what: str,
-        *,
-        named: Sequence[str] | None = None,
         nouns: tuple[str, str] | None = None,
     ) -> None:
         """Stops at items that cannot be used, or skips them, or keeps them, as the policy says."""
         chosen = getattr(self._policy, setting)
-        named = [self.names[i] for i in positions] if named is None else named
         if named and chosen == "error":
             one, many = nouns or self._nouns
             kept = (", or keep them with ", Argument(setting, "keep")) if setting == "missing" else ()
@@ -207,72 +223,33 @@ class _Checks:
             self.keep[list(positions)] = False
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-    return [name if seen[name] == 1 else f"{name} (item {place})" for place, name in enumerate(names)]
-
-
-def _duplicates(found: Found, keep: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
-    """Finds the later listings of a file, and the first ones that a later one contradicts."""
-    if not isinstance(found.items, ImageFiles):
-        return [], []
-    first: dict[str, int] = {}
-    duplicates: list[int] = []
-    ambiguous: set[int] = set()
+def _copies(found: Found, keys: Sequence[Any], keep: NDArray[np.bool_]) -> list[Copy]:
+    """Pairs each kept item with the first kept one of the same key; the key None has no copies."""
+    first: dict[Any, int] = {}
+    labels = found.labels
+    pairs = []
     for index in np.flatnonzero(keep).tolist():
-        if index in found.unreadable:
-            continue
-        before = first.setdefault(os.path.realpath(found.items.paths[index]), index)
-        if before == index:
-            continue
-        duplicates.append(index)
-        if found.labels is not None and found.labels[before] != found.labels[index]:
-            ambiguous.add(before)
-    return duplicates, sorted(ambiguous)
+        before = index if keys[index] is None else first.setdefault(keys[index], index)
+        if before != index:
+            pairs.append((index, before, labels is not None and labels[before] != labels[index]))
+    return pairs
 
 
-def _singletons(found: Found, keep: NDArray[np.bool_]) -> dict[str, int]:
-    """Finds the identities with only one item, and that item."""
-    if found.labels is None:
-        return {}
-    held: dict[str, list[int]] = {}
-    for index in np.flatnonzero(keep).tolist():
-        held.setdefault(found.labels[index], []).append(index)
-    return {name: held[name][0] for name in sorted(held, key=natural_key) if len(held[name]) == 1}
+def _contents(items: Items, max_pixels: int) -> list[tuple[bytes | None, str]]:
+    """A digest of each item, or why it cannot be read."""
+    if isinstance(items, ImageFiles):
+        return _file_contents(items, max_pixels)
+    if isinstance(items, Table):
+        return [(digest, "") for digest in _row_digests(items)]
+    if isinstance(items, Texts):
+        return [(_digest(text.encode()), "") for text in items.texts]
+    assert isinstance(items, ImageArray | Vectors)
+    rows = items.rows if isinstance(items, Vectors) else items.pixels
+    return [(_digest(np.ascontiguousarray(row).data) if row.size else None, "") for row in rows]
 
 
-def _read(
-    found: Found, keep: NDArray[np.bool_], max_pixels: int
-) -> tuple[dict[int, str], list[bytes | None]]:
-    """Reads every item once: why some cannot be read, and a digest of the others."""
-    unreadable = {i: why for i, why in found.unreadable.items() if keep[i]}
-    digests: list[bytes | None] = [None] * len(keep)
-    wanted = [int(i) for i in np.flatnonzero(keep) if i not in unreadable]
-    if isinstance(found.items, ImageFiles):
-        for index, (digest, why) in zip(
-            wanted, _read_files(found.items.subset(wanted), max_pixels), strict=True
-        ):
-            digests[index] = digest
-            if why:
-                unreadable[index] = why
-    elif isinstance(found.items, Table):
-        for index, digest in zip(wanted, _row_digests(found.items.subset(wanted)), strict=True):
-            digests[index] = digest
-    elif isinstance(found.items, ImageArray | Vectors):
-        rows = found.items.rows if isinstance(found.items, Vectors) else found.items.pixels
-        if rows[:1].size:
-            for index in wanted:
-                digests[index] = _digest(np.ascontiguousarray(rows[index]).data)
-    elif isinstance(found.items, Texts):
-        for index in wanted:
-            digests[index] = _digest(memoryview(found.items[index].encode()))
-    return unreadable, digests
-
-
-def _read_files(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, str]]:
-    """Decodes every picture into the cache: a digest of each file, or why it cannot be used."""
+def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, str]]:
+    """Decodes every picture into the cache: a digest of each file, or why it cannot be read."""
     image_module = require("PIL.Image", extra="images")
 
     def read(index: int) -> tuple[bytes | None, str]:
@@ -294,12 +271,13 @@ def _read_files(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, 
         return in_threads(read, len(files))
 
 
-def _hash() -> Any:
-    return hashlib.blake2b(digest_size=16)
+def _hash(content: Any = b"") -> Any:
+    return hashlib.blake2b(content, digest_size=16)
 
 
-def _digest(content: memoryview) -> bytes:
-    return hashlib.blake2b(content, digest_size=16).digest()
+def _digest(content: Any) -> bytes:
+    digest: bytes = _hash(content).digest()
+    return digest
 
 
 def _row_digests(table: Table) -> Iterator[bytes]:
@@ -309,22 +287,7 @@ def _row_digests(table: Table) -> Iterator[bytes]:
     # Adding 0 turns -0.0 into 0.0.
     rows = np.stack(numbers, axis=1) + 0.0 if numbers else np.empty((len(table), 0))
     for row, *words in zip(np.ascontiguousarray(rows), *texts, strict=True):
-        yield _digest(memoryview(row.tobytes() + "\0".join(words).encode()))
-
-
-def _repeated(
-    found: Found, digests: Sequence[bytes | None], keep: NDArray[np.bool_]
-) -> list[tuple[int, int, bool]]:
-    """Pairs each kept item with the first kept one of the same content; true where identities differ."""
-    first: dict[bytes, int] = {}
-    pairs = []
-    for index in np.flatnonzero(keep).tolist():
-        digest = digests[index]
-        before = index if digest is None else first.setdefault(digest, index)
-        if before != index:
-            labels = found.labels
-            pairs.append((index, before, labels is not None and labels[before] != labels[index]))
-    return pairs
+        yield _digest(row.tobytes() + "\0".join(words).encode())
 
 
 def _assemble(found: Found, names: Sequence[str], keep: NDArray[np.bool_], source: str) -> Dataset:
