@@ -49,6 +49,10 @@ class Range:
         return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
 
 
+Share = Annotated[float, Range(at_least=0, below=1)]
+"""A share of a whole, which is never all of it."""
+
+
 class Settings:
     """The base of frozen dataclasses of settings that are checked when they are made.
 

@@ -44,7 +44,7 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
 
 @verb(
     argument(
-        "pictures", nargs="+", help="a run folder and two images; with --gallery two, or one with --identity"
+        "images", metavar="image", nargs="+", help="RUN and two images; with --gallery, one or two images"
     ),
     argument("--gallery", help=f"{GALLERY} whose encoder decides"),
     argument("--identity", help="the identity that the image claims to show"),
@@ -72,7 +72,7 @@ def _by_encoder(settings: Any) -> Verification:
 
     if settings.identity is not None:
         raise SettingError("--identity needs a gallery: name it with --gallery")
-    words = [*([] if settings.encoder is None else [settings.encoder]), *settings.pictures]
+    words = [*([] if settings.encoder is None else [settings.encoder]), *settings.images]
     if len(words) != 3:
         raise SettingError(
             f"verify takes a run folder and two images, or --gallery and one or two images, got {len(words)} "
@@ -83,18 +83,18 @@ def _by_encoder(settings: Any) -> Verification:
 
 def _by_gallery(settings: Any) -> Verification:
     wanted = 2 if settings.identity is None else 1
-    if len(settings.pictures) != wanted:
+    if len(settings.images) != wanted:
         raise SettingError(
-            f"verify with --gallery takes two images, or one with --identity, got {len(settings.pictures)}; "
+            f"verify with --gallery takes two images, or one with --identity, got {len(settings.images)}; "
             f"see trine verify --help"
         )
-    a, b = (*settings.pictures, None)[:2]
+    a, b = (*settings.images, None)[:2]
     with opened(settings.gallery, settings.encoder) as gallery:
         return gallery.verify(a, b, identity=settings.identity, threshold=settings.threshold)
 
 
 @verb(
-    argument("pictures", nargs="+", help="images or texts, or a folder, a table or an .npz file"),
+    argument("probes", metavar="probe", nargs="+", help="images or texts, or a folder, table or .npz file"),
     argument("--gallery", required=True, help=f"{GALLERY} of known identities"),
     ENCODER,
     THRESHOLD,
@@ -111,7 +111,7 @@ def identify(settings: Any) -> None:
     trine identify unknown/ --gallery people --scoring mean --top 3 --json
     """
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes(settings.pictures, gallery)
+        probes = _probes(settings.probes, gallery)
         for start in range(0, len(probes), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(probes)))
             answers = gallery.identify_many(
@@ -135,7 +135,7 @@ def _echo_identification(name: str, answer: Identification, settings: Any) -> No
 
 
 @verb(
-    argument("picture", help="what to search for: an image, a text, or a folder, a table or an .npz file"),
+    argument("probe", help="what to search for: an image, a text, or a folder, a table or an .npz file"),
     argument("--gallery", required=True, help=f"{GALLERY} to search"),
     ENCODER,
     *HITS,
@@ -153,7 +153,7 @@ def search(settings: Any) -> None:
     """
     where = conditions(settings.where)
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes([settings.picture], gallery)
+        probes = _probes([settings.probe], gallery)
         for place, name in enumerate(probes.names):
             hits = gallery.search(
                 probes.items[place], where=where, **pick(settings, "k", "exclude", "offset")

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from trine.distances import Distance
 from trine.encoders.scaling import Scaling
 from trine.encoders.test_time_augmentation import Views
-from trine.settings import Range, Settings
+from trine.settings import Range, Settings, Share
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
-Share = Annotated[float, Range(at_least=0, below=1)]
 
 OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence")
 """Networks that are not timm models."""

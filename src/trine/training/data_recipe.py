@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from trine.errors import SettingError
-from trine.settings import Range, Settings
-
-Share = Annotated[float, Range(at_least=0, below=1)]
+from trine.settings import Range, Settings, Share
 
 LISTS = ("train_identities", "validation_identities", "test_identities")
 """The settings that list the identities of each part."""

@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from trine.distances import Distance
 from trine.errors import SettingError, nearest
 from trine.losses.contrastive import ContrastiveForm
-from trine.settings import Range, Settings
+from trine.settings import Range, Settings, Share
 from trine.triplets import PRESETS
 
-Share = Annotated[float, Range(at_least=0, below=1)]
 Reduction = Literal["active", "mean", "anchor", "sum"]
 
 BOTH = ("triplet", "contrastive")

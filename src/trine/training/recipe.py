@@ -12,14 +12,12 @@ from typing import Annotated, Literal
 from trine.clustering import Method as Linkage
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError
-from trine.settings import Range, Settings, differences
+from trine.settings import Range, Settings, Share, differences
 from trine.training.augment import AugmentRecipe
 from trine.training.curriculum import Stage, check_curriculum
 from trine.training.data_recipe import DataRecipe
 from trine.training.loss_recipe import LOSSES_OF, LossRecipe
 from trine.training.two_tower_recipe import InteractionsRecipe, check_interactions
-
-Share = Annotated[float, Range(at_least=0, below=1)]
 
 
 @dataclass(frozen=True)
