@@ -26,7 +26,7 @@ def test_evaluate_writes_a_page_and_compares_runs(run, bars, capsys, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(run, other)
     both = answered(capsys, "evaluate", run, other, bars, "--out", tmp_path / "two")
-    assert "other less bars" in both
+    assert "other minus bars" in both
     assert "test part (12 items of 6 identities)" in both
     check_page((tmp_path / "two/report.html").read_text(encoding="utf-8"))
     kept = answered(capsys, "evaluate", other, run, bars)
@@ -68,9 +68,9 @@ def test_evaluate_can_store_a_threshold(run, bars, capsys, tmp_path):
     refusal = refused(capsys, "evaluate", copy, bars, "--far", "0.1", "--calibrate")
     assert "needs at least 30 identities" in refusal
     learnt = refused(capsys, "evaluate", copy, bars, "--calibrate", "--provisional", "--part", "all")
-    assert "was trained on 24 of these 48 items, where every threshold looks better than it is" in learnt
+    assert "was trained on 24 of these 48 items, so a threshold would look better than it is" in learnt
     alone = refused(capsys, "evaluate", copy, bars, "--probability", "platt")
-    assert "a probability is kept with the threshold; calibrate, too (--calibrate)" in alone
+    assert "a probability is stored with the threshold; add --calibrate" in alone
     unknown = refused(capsys, "evaluate", copy, bars, "--calibrate", "--probability", "plat")
     assert "unknown probability 'plat': did you mean 'platt'?" in unknown
     assert "--far: invalid float value: '2%'" in refused(capsys, "evaluate", copy, bars, "--far", "2%")

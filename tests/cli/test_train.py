@@ -37,7 +37,7 @@ def test_a_run_resumes_by_its_own_recipe(bars, capsys, tmp_path, monkeypatch):
     other = tmp_path / "other"
     shutil.copytree(bars, other)
     (other / "bar0").rename(other / "beam0")
-    assert "other training items" in refused(capsys, "train", other, "--out", run, "--resume")
+    assert "different training items" in refused(capsys, "train", other, "--out", run, "--resume")
     assert "no run to resume" in refused(capsys, "train", bars, "--out", tmp_path / "new", "--resume")
 
 
@@ -54,11 +54,11 @@ def test_mistakes_about_data(capsys, bars, tmp_path):
 
     one = tmp_path / "one"
     shutil.copytree(bars / "bar0", one / "only")
-    assert "1 identity only ('only')" in train(one)
+    assert "has only 1 identity ('only')" in train(one)
 
     odd = tmp_path / "odd.csv"
     odd.write_bytes(b"kind,a\rx,1\ry,2\r")
-    assert "no header line that can be read" in train(odd, "--label", "kind")
+    assert "the header line of" in train(odd, "--label", "kind")
 
     fake = tmp_path / "fake"
     shutil.copytree(bars, fake)
@@ -94,4 +94,4 @@ def test_mistakes_about_models(capsys, run, bars, tmp_path):
     assert "runs" in refused(capsys, "train", bars, "--out", run)
     bare = tmp_path / "bare"
     shutil.copytree(run / "model", bare)
-    assert "has no test part of it" in refused(capsys, "evaluate", bare, bars, "--part", "test")
+    assert "so it has no test part" in refused(capsys, "evaluate", bare, bars, "--part", "test")
