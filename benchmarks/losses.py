@@ -8,6 +8,7 @@ threads as the machine has cores.
 
     taskset -c 0 python benchmarks/losses.py            # everything; a quiet machine, about 10 minutes
     taskset -c 0 python benchmarks/losses.py time       # or: memory, accuracy, plot
+    taskset -c 0 python benchmarks/losses.py --against OTHER/src   # in turns with another checkout
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import trine
+from losses_against import against, page
 from losses_peers import peers
 from losses_report import plot, report
 from results import FOLDER
-from trine.engine import dispatch
 
 WIDTH = 128
 LIMIT_SECONDS, LIMIT_BYTES = 60, 12 << 30
@@ -98,6 +99,9 @@ def ours(rule: str, y: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def in_torch(run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same without numba."""
+    from trine.engine import dispatch
+
     def without_kernels(x: Tensor) -> Tensor:
         kept, dispatch.installed = dispatch.installed, lambda: False
         try:
@@ -234,6 +238,8 @@ def alone(*arguments: object) -> dict[str, Any]:
 
 def accuracy() -> list[dict[str, Any]]:
     """Relative error of value and gradient against float64, at N = 1024, K = 4."""
+    from trine.engine import dispatch
+
     found = []
     y = torch.arange(1024) // 4
     for kind in ("collapsed to 1e-3", "classes of 1e-3", "classes of 1e-4", "exact duplicates"):
@@ -307,11 +313,26 @@ def main(parts: set[str]) -> None:
         plot(record["time"], [r for r in record["memory"] if "MB" in r])
 
 
+def compare_with(other: Path, words: list[str]) -> None:
+    """Keeps how the present source compares with another checkout's; words choose among the cases."""
+    record = against(other.resolve(), words)
+    core = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    record["command"] = f"OMP_NUM_THREADS=1 taskset -c {core} python benchmarks/losses.py --against {other}"
+    record["machine"] = (
+        f"{os.cpu_count()} cores, one used; torch {version('torch')}, numba {version('numba')}"
+    )
+    if not words:
+        (FOLDER / "losses_against.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        (FOLDER / "losses_against.md").write_text(page(record), encoding="utf-8")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     if sys.argv[1:2] == ["case"]:
         what, *arguments = (json.loads(a) for a in sys.argv[2:])
         print(json.dumps((time_case if what == "time" else memory_case)(*arguments)))
+    elif sys.argv[1:2] == ["--against"]:
+        compare_with(Path(sys.argv[2]), sys.argv[3:])
     else:
         main(set(sys.argv[1:]) or {"time", "memory", "accuracy", "plot"})

@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trine
+from support.backends import Problem, computed
 from support.batches import batches
 from trine import Relations, TripletLoss, Triplets, mine, triplet_loss
 from trine.distances import DISTANCES, paired_distances, pairwise_distances
-from trine.engine import exact
+from trine.engine.dispatch import count_triplets, distance_blocks
+from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.errors import InputError
 from trine.triplets import PRESETS
 
@@ -93,18 +95,19 @@ def test_relations_between_two_sets_without_labels():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_blocks_of_a_few_anchors_change_nothing(rule, monkeypatch):
-    embeddings, labels = torch.randn(60, 4, dtype=torch.float64), torch.arange(60) // 5
-    expected = mine(embeddings, labels, mining=rule, seed=3)
-    value = triplet_loss(embeddings, labels, mining=rule, seed=3)
-    counted = trine.census(embeddings, labels)
-    monkeypatch.setattr(exact, "BLOCK", 7 * 60)
-    got = mine(embeddings, labels, mining=rule, seed=3)
-    assert torch.equal(got.anchor, expected.anchor)
-    assert torch.equal(got.negative, expected.negative)
-    torch.testing.assert_close(triplet_loss(embeddings, labels, mining=rule, seed=3), value)
-    again = trine.census(embeddings, labels)
-    assert (again.easy, again.semihard, again.hard) == (counted.easy, counted.semihard, counted.hard)
+def test_blocks_of_a_few_anchors_change_nothing(rule):
+    labels = torch.arange(60) // 5
+    problem = Problem(torch.randn(60, 4, dtype=torch.float64), labels)
+    relations, few = problem.batch().relations, Plan(small=0, block_pairs=7 * 60)
+    expected = computed(problem, mining=rule, seed=3)
+    for mine_, whole in zip(computed(problem, few, mining=rule, seed=3), expected, strict=True):
+        torch.testing.assert_close(mine_, whole)
+    whole, parts = (
+        count_triplets(problem.x, None, relations, 0.2, "euclidean", plan) for plan in (DEFAULT_PLAN, few)
+    )
+    assert (parts.easy, parts.semihard, parts.hard) == (whole.easy, whole.semihard, whole.hard)
+    blocks = list(distance_blocks(problem.x, None, relations, "euclidean", few))
+    assert [len(anchors) for anchors, _, _ in blocks] == [7] * 8 + [4]
 
 
 def test_many_positives_are_served_from_a_sorted_row():

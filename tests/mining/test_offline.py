@@ -13,7 +13,7 @@ from support.reference import distance as between
 from trine.data import load
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
-from trine.mining import OfflineMining, confusable_identities, mine_offline, offline, stream_triplets
+from trine.mining import OfflineMining, confusable_identities, mine_offline, stream_triplets
 from trine.neighbours import InvertedSearch
 
 
@@ -74,16 +74,12 @@ def listed(mined):
     return list(zip(mined.anchor.tolist(), mined.positive.tolist(), mined.negative.tolist(), strict=True))
 
 
-@given(sets(), guards, st.sampled_from(DISTANCES), st.sampled_from([2, 5, 2048]), st.sampled_from([0, 32]))
-def test_triplets_are_those_of_plain_loops(data, how, distance, anchors, start):
+@given(sets(), guards, st.sampled_from(DISTANCES), st.sampled_from([1, 2, 5, 2048]))
+def test_triplets_are_those_of_plain_loops(data, how, distance, anchors):
     rows, labels = data
     d = pairwise_distances(torch.from_numpy(rows), distance=distance).tolist()
     expected, wanted = looped(d, labels, how)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(offline, "ANCHORS", anchors)
-        patch.setattr(offline, "_START", start)
-        patch.setattr(offline, "_PAIRS", 8 * anchors)
-        found = mine_offline(rows, labels, how=how, distance=distance)
+    found = mine_offline(rows, labels, how=how, distance=distance, anchors_at_once=anchors)
     assert listed(found) == expected
     assert found.wanted == wanted
     assert found.d_ap.tolist() == pytest.approx([d[a][p] for a, p, _ in expected], abs=1e-12)
@@ -167,23 +163,20 @@ def test_hard_triplets_of_digits_are_harder_than_random_ones():
     assert skipped.d_an.mean() > hard.d_an.mean()
 
 
-def test_blocks_come_one_after_the_other(monkeypatch):
+def test_blocks_come_one_after_the_other():
     rows, labels = digits(300)
     whole = listed(mine_offline(rows, labels))
-    monkeypatch.setattr(offline, "ANCHORS", 64)
-    parts = [listed(part) for part in stream_triplets(rows, labels)]
+    parts = [listed(part) for part in stream_triplets(rows, labels, anchors_at_once=64)]
     assert len(parts) == 5
     assert [triplet for part in parts for triplet in part] == whole
 
 
-def test_through_inverted_lists_it_finds_nearly_the_same(monkeypatch):
+def test_through_inverted_lists_it_finds_nearly_the_same():
     pytest.importorskip("faiss")
     rows, labels = digits()
     exact = set(listed(mine_offline(rows, labels, how=OfflineMining(rule="hard", among=5))))
-    monkeypatch.setattr(
-        offline, "make_search", lambda rows, distance: InvertedSearch(rows, distance=distance)
-    )
-    lists = set(listed(mine_offline(rows, labels, how=OfflineMining(rule="hard", among=5))))
+    search = InvertedSearch(rows, distance="euclidean")
+    lists = set(listed(mine_offline(rows, labels, how=OfflineMining(rule="hard", among=5), search=search)))
     assert len(exact & lists) > 0.9 * len(exact)
 
 

@@ -1,9 +1,14 @@
-"""Batch-all with a hinge, by counting: no triplet is ever listed.
+"""The loss over all triplets of a batch, in tiles: no triplet is ever listed.
 
 For an anchor, a negative at distance d is active against exactly the positives with d_ap + α > d. So the
-loss is Σ (d_ap + α)·n_ap − Σ d_an·c_an, where n and c say how many active triplets a pair is in, and the
-gradient takes n and c for weights. A tile of distances gives both sides their counts, and one product
+hinge loss is Σ (d_ap + α)·n_ap − Σ d_an·c_an, where n and c say how many active triplets a pair is in, and
+the gradient takes n and c for weights. A tile of distances gives both its ends their counts, and one product
 turns the counts of both into gradients.
+
+The soft margin does not separate into counts, so every triplet of a tile is computed:
+softplus(d_ap − d_an) = log(1 + u·v) with u = exp(d_ap), v = exp(−d_an), one exponential per distance. The
+product of 1 + u·v over four triplets is kept as q = ∏ − 1, so that a small term stays whole, and takes one
+log1p. Where a distance is too large for that, softplus is computed directly.
 """
 
 from __future__ import annotations
@@ -14,209 +19,248 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from trine.engine.layout import Block
-from trine.engine.objective import Objective, Tally, finished
-from trine.engine.sorted_batch import Field
-from trine.engine.tiles import run_tiles, upper_triangle
+from trine.engine.layout import Block, Part
+from trine.engine.objective import Objective, reduce
+from trine.engine.sorted_batch import Accumulator, SortedBatch
+from trine.engine.tiles import run_tiles
+from trine.shapes import Float
 
 _PAIRS = 1 << 17  # positives handled at once in float64
-MANY = 128  # positives from which a search for the rank of a distance is faster than comparing with each
+_LONGEST = 20.0  # the product of four exponentials of it is still a float32
+_TOGETHER = 4  # triplets that share a logarithm
 
 
 @dataclass
-class Sums:
-    """What one worker adds up.
+class TileState:
+    """What one worker knows of the tiles it has seen.
 
     Attributes:
-        value: Σ ℓ with the soft margin; with a hinge the part of the negatives, −Σ d_an·c_an.
-        gradient: Σ w·[y, 1] for each row; nothing where no gradient is asked for.
+        total: What it adds up.
+        value: With the soft margin Σ ℓ of each anchor; with a hinge the negatives' part, −Σ d_an·c_an. A
+            tile that is read from both ends is credited to its rows.
         counts: The weight of each positive, laid out as the thresholds are.
-        buffers: Tiles.
-        seen: What the witness of the pass has seen, where it has one.
+        seen: What the observer of the tiles has seen, where there is one.
     """
 
-    value: float
-    gradient: Tensor | None
+    total: Accumulator
+    value: Float[Tensor, " n"]
     counts: list[Tensor]
-    buffers: list[Tensor]
     seen: Any = None
 
-    def buffer(self, number: int, i: Block, j: Block) -> Tensor:
-        """Returns one of the buffers, in the shape of a tile."""
-        return self.buffers[number][: len(i) * len(j)].view(len(i), len(j))
 
-
-class Witness(Protocol):
-    """Sees each tile of a pass before the pass writes over it."""
+class TileObserver(Protocol):
+    """Sees each tile of a loss before the loss writes over it."""
 
     def start(self) -> Any:
         """Returns what one worker's tiles are kept in."""
 
-    def look(self, seen: Any, i: int, j: int, tile: Tensor) -> None:
+    def visit(self, seen: Any, i: int, j: int, tile: Tensor) -> None:
         """Looks at tile (i, j)."""
 
     def end(self, parts: list[Any]) -> None:
         """Takes what was kept for all workers."""
 
 
-class Kernel(ABC):
-    """The part of the pass that looks into a tile.
+class TileKernel(ABC):
+    """Computes the loss and the weights of one tile.
 
     Args:
-        field: The sorted batch.
-        blocks: Its blocks.
-        thresholds: What negatives are compared with, for each group, (rows, positives).
-        witness: Sees each tile besides.
+        batch: The sorted batch.
+        part: The anchors.
+        thresholds: What negatives are compared with, for each group, (anchors, positives).
+        observer: Sees each tile besides.
     """
 
-    buffers = 1
-
     def __init__(
-        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+        self, batch: SortedBatch, part: Part, thresholds: list[Tensor], observer: TileObserver | None
     ) -> None:
-        self.field, self.blocks, self.witness = field, blocks, witness
-        self.laid = field.by_block(blocks, thresholds, -1.0)
+        self.batch, self.part, self.observer = batch, part, observer
+        self.laid = batch.by_block(part, thresholds, -1.0)
 
     def counts(self) -> list[Tensor]:
         """Returns zeros to count in."""
         return [torch.zeros_like(t) for t in self.laid]
 
-    def counted(self, counts: list[Tensor]) -> list[Tensor]:
-        """Returns finished counts as (positives, rows) of each block."""
+    def finished(self, counts: list[Tensor]) -> list[Tensor]:
+        """Returns finished counts as (positives, anchors) of each block."""
         return counts
 
-    def show(self, sums: Sums, i: int, j: int, tile: Tensor) -> None:
-        """Shows the witness a tile as the field makes it."""
-        if self.witness is not None:
-            self.witness.look(sums.seen, i, j, tile)
+    def observe(self, state: TileState, i: int, j: int, tile: Tensor) -> None:
+        """Shows the observer a tile as the batch makes it."""
+        if self.observer is not None:
+            self.observer.visit(state.seen, i, j, tile)
+
+    def values(self, state: TileState, block: Block) -> Tensor:
+        """Returns the values of the anchors of a block, to add to."""
+        start = self.part.places.start
+        return state.value[block.start - start : block.stop - start]
 
     @abstractmethod
-    def tile(self, sums: Sums, i: int, j: int) -> Tensor | None:
-        """Adds tile (i, j), seen from both ends; returns the weights of its pairs, unless it used them."""
+    def tile(self, state: TileState, i: int, j: int) -> Tensor:
+        """Adds tile (i, j), read from its rows and, in a square batch, its columns; returns pair weights."""
 
 
-def batch_all(
-    field: Field,
+def all_triplets_loss(
+    batch: SortedBatch,
     objective: Objective,
-    asks: bool,
-    kernel_of: type[Kernel],
+    needs_grad: tuple[bool, bool],
+    kernel_of: type[TileKernel],
     workers: int,
-    witness: Witness | None = None,
+    observer: TileObserver | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Returns the loss over all triplets and its gradient.
+    """Returns the loss over all triplets and the gradients needed.
 
     Args:
-        field: The sorted batch.
+        batch: The sorted batch.
         objective: The loss; its rule selects all triplets.
-        asks: Whether the gradient is asked for.
-        kernel_of: What looks into the tiles.
+        needs_grad: Whether the gradients at the anchors and at the references are needed.
+        kernel_of: Computes the tiles.
         workers: How many threads share them.
-        witness: Sees each tile besides.
+        observer: Sees each tile besides.
     """
-    layout, margin = field.layout, objective.margin
-    blocks, width = field.blocks, field.width + 1
-    size = max(len(block) for block in blocks) ** 2
-    squared = [field.positives(group) for group in layout.groups]
-    thresholds = [field.measured(d) for d in squared]
+    parts = batch.parts(workers)
+    # The tiles of a square batch are shared, and else its parts.
+    outer, inner = (1, workers) if batch.layout.square else (workers, 1)
+
+    def state() -> Accumulator:
+        return batch.accumulator(needs_grad, batch.width + 1)
+
+    def work(total: Accumulator, at: int, _: int) -> None:
+        _add_part(batch, parts[at], objective, kernel_of, observer, total, state, inner)
+
+    totals = run_tiles(((at, at) for at in range(len(parts))), state, work, outer)
+    total = totals[0]
+    for other in totals[1:]:
+        total.add(other)
+    scale = 2.0 if batch.distance == "squared_euclidean" else 1.0
+    return reduce(total.tally, objective, batch.x, *batch.in_batch_order(total), scale=scale)
+
+
+def _add_part(
+    batch: SortedBatch,
+    part: Part,
+    objective: Objective,
+    kernel_of: type[TileKernel],
+    observer: TileObserver | None,
+    total: Accumulator,
+    fresh: Any,
+    workers: int,
+) -> None:
+    margin = objective.margin
+    squared = [batch.positives(group) for group in part.groups]
+    thresholds = [batch.measured(d) for d in squared]
     if margin is not None:
-        thresholds = [field.squared(d + margin) for d in thresholds]
-    kernel = kernel_of(field, blocks, thresholds, witness)
+        thresholds = [batch.squared(d + margin) for d in thresholds]
+    if batch.layout.items is not None:
+        thresholds = [
+            t.masked_fill_(~batch.layout.positive(group, batch.layout.mates(group)), -1.0)
+            for group, t in zip(part.groups, thresholds, strict=True)
+        ]
+    kernel, places = kernel_of(batch, part, thresholds, observer), part.places
+    share, unused = _share(batch, part, objective), [total]
 
-    def state() -> Sums:
-        return Sums(
-            0.0,
-            field.right.new_zeros(layout.rows, width) if asks else None,
-            kernel.counts(),
-            [field.right.new_empty(size) for _ in range(kernel.buffers)],
-            None if witness is None else witness.start(),
-        )
+    def state() -> TileState:
+        mine = unused.pop() if unused else fresh()
+        value = batch.right.new_zeros(places.stop - places.start, dtype=torch.float64)
+        return TileState(mine, value, kernel.counts(), None if observer is None else observer.start())
 
-    def work(sums: Sums, i: int, j: int) -> None:
-        weights = kernel.tile(sums, i, j)
-        if sums.gradient is None or weights is None:
+    def work(mine: TileState, i: int, j: int) -> None:
+        weights = kernel.tile(mine, i, j)
+        if mine.total.gradient is None:
             return
-        a, b = blocks[i].rows, blocks[j].rows
-        if i == j:
-            weights = weights + weights.T
-        sums.gradient[a].addmm_(weights, field.right[b, :width])
-        if i != j:
-            sums.gradient[b].addmm_(weights.T, field.right[a, :width])
+        a, b = part.sides[i], part.sides[j]
+        if share is not None:
+            weights *= share[a.start - places.start : a.stop - places.start, None]
+        batch.add_weights(weights, a, b, mine.total, sparse=margin is not None)
 
-    parts = run_tiles(upper_triangle(blocks, layout), state, work, workers)
-    if witness is not None:
-        witness.end([part.seen for part in parts])
-    whole = parts[0]
-    for part in parts[1:]:
-        whole.value += part.value
-        for mine, other in zip(whole.counts, part.counts, strict=True):
-            mine += other
-        if whole.gradient is not None and part.gradient is not None:
-            whole.gradient += part.gradient
-    counts = field.to_groups(blocks, kernel.counted(whole.counts), [d.shape[1] for d in squared])
-    tally = Tally(whole.value, 0, layout.triplets)
-    if margin is not None:
-        for n, d in zip(counts, squared, strict=True):
+    states = run_tiles(part.tiles(batch.layout), state, work, workers)
+    if observer is not None:
+        observer.end([mine.seen for mine in states])
+    whole = states[0]
+    for other in states[1:]:
+        whole.value += other.value
+        for mine, more in zip(whole.counts, other.counts, strict=True):
+            mine += more
+        if other.total is not total:
+            total.add(other.total)
+    counts = batch.to_groups(part, kernel.finished(whole.counts), [d.shape[1] for d in squared])
+    _add_positives(batch, part, objective, squared, counts, share, total)
+    total.tally.value += float((whole.value if share is None else whole.value * share).sum())
+
+
+def _share(batch: SortedBatch, part: Part, objective: Objective) -> Tensor | None:
+    """What each triplet of an anchor counts; nothing where all count 1."""
+    if objective.reduction != "anchor":
+        return None
+    return 1.0 / batch.layout.triplets[part.places].clamp(min=1).float()
+
+
+def _add_positives(
+    batch: SortedBatch,
+    part: Part,
+    objective: Objective,
+    squared: list[Tensor],
+    counts: list[Tensor],
+    share: Tensor | None,
+    total: Accumulator,
+) -> None:
+    """Adds the positives' part of the loss and of its gradient, from how often each is counted."""
+    margin, tally, start = objective.margin, total.tally, part.places.start
+    triplets = batch.layout.triplets[part.places]
+    tally.triplets += int(triplets.sum())
+    tally.anchors += int((triplets > 0).sum())
+    for group, n, d in zip(part.groups, counts, squared, strict=True):
+        if margin is not None:
+            tally.active += int(n.sum(dtype=torch.float64))
+        if share is not None:
+            n = n * share[group.start - start : group.stop - start, None]
+        if margin is not None:
             rows = max(1, _PAIRS // max(1, n.shape[1]))
             for some, near in zip(torch.split(n, rows), torch.split(d, rows), strict=True):
-                tally.value += float((some * (field.measured(near).double() + margin)).sum())
-                tally.active += int(some.sum(dtype=torch.float64))
-    gradient = None
-    if whole.gradient is not None:
-        gradient = _gradient(field, whole.gradient, counts, squared)
-    loss, gradient, _ = finished(tally, objective, field.raw, gradient, None)
-    return loss, None if gradient is None else field.in_batch_order(gradient), None
+                tally.value += float((some * (batch.measured(near).double() + margin)).sum())
+        if total.gradient is not None:
+            # The factor 2 of squared distances comes with the reduction.
+            weights = batch.slope(d).mul_(n) if batch.distance == "euclidean" else n
+            batch.pull_positives(group, weights, total)
 
 
-def _gradient(field: Field, weighted: Tensor, counts: list[Tensor], squared: list[Tensor]) -> Tensor:
-    """Joins Σ w·y − (Σ w)·x of the negatives with the pull of the positives."""
-    rows = field.right[:, : field.width]
-    gradient = weighted[:, : field.width] - weighted[:, field.width :] * rows
-    if field.distance == "squared_euclidean":
-        gradient *= 2
-    for group, n, d in zip(field.layout.groups, counts, squared, strict=True):
-        if group.size > 1:
-            field.pull_positives(group, field.slope(d).mul_(n), gradient)
-    return gradient
-
-
-class CountKernel(Kernel):
+class TorchHinge(TileKernel):
     """Counts in plain torch, on any device."""
 
-    buffers = 3
-
-    def tile(self, sums: Sums, i: int, j: int) -> Tensor:
-        """Adds a tile; see `Kernel`."""
-        field, a, b = self.field, self.blocks[i], self.blocks[j]
-        tile, below, c = (sums.buffer(number, a, b) for number in range(3))
-        self.show(sums, i, j, field.tile(a, b, tile))
+    def tile(self, state: TileState, i: int, j: int) -> Tensor:
+        """Adds a tile; see `TileKernel`."""
+        batch, a, b = self.batch, self.part.sides[i], self.part.sides[j]
+        tile, below, c = (state.total.buffer(number, batch.right, a, b) for number in range(3))
+        self.observe(state, i, j, batch.tile(a, b, tile))
         c.zero_()
-        _count_side(tile, self.laid[i], sums.counts[i], below, c)
-        if i != j:
-            _count_side(tile.T, self.laid[j], sums.counts[j], below.T, c.T)
-        if field.distance != "euclidean":
+        self._count(tile, i, state, below, c)
+        if self.part.both_ends(i, j):
+            self._count(tile.T, j, state, below.T, c.T)
+        value = self.values(state, a)
+        if batch.distance != "euclidean":
             torch.mul(c, tile, out=below)
-            half = 2 if field.distance == "cosine" else 1
-            sums.value -= float(below.sum(1).sum(dtype=torch.float64)) / half
+            value -= batch.measured(below.sum(1))
             return c
         torch.sqrt(tile, out=below)
         below.mul_(c)
-        sums.value -= float(below.sum(1).sum(dtype=torch.float64))
+        value -= below.sum(1)
         # c/d as c·d/d², and 0 at d = 0.
         return torch.div(below, tile.add_(1e-30), out=c)
 
+    def _count(self, tile: Tensor, side: int, state: TileState, below: Tensor, c: Tensor) -> None:
+        thresholds, counts = self.laid[side], state.counts[side]
+        if len(thresholds) > (self.batch.plan.ranks_from or self.batch.ranks_from):
+            _count_by_rank(tile, thresholds, counts, c)
+            return
+        for k in range(len(thresholds)):
+            torch.lt(tile, thresholds[k, :, None], out=below)
+            c += below
+            counts[k] += below.sum(1)
 
-def _count_side(tile: Tensor, thresholds: Tensor, counts: Tensor, below: Tensor, c: Tensor) -> None:
-    if len(thresholds) > MANY:
-        _rank_side(tile, thresholds, counts, c)
-        return
-    for k in range(len(thresholds)):
-        torch.lt(tile, thresholds[k, :, None], out=below)
-        c += below
-        counts[k] += below.sum(1)
 
-
-def _rank_side(tile: Tensor, thresholds: Tensor, counts: Tensor, c: Tensor) -> None:
+def _count_by_rank(tile: Tensor, thresholds: Tensor, counts: Tensor, c: Tensor) -> None:
     """The same by ranks, where the positives are many: each distance is looked up among the thresholds."""
     in_order, place = thresholds.T.contiguous().sort(1)
     width = in_order.shape[1]
@@ -226,3 +270,81 @@ def _rank_side(tile: Tensor, thresholds: Tensor, counts: Tensor, c: Tensor) -> N
     starts = torch.bincount(first.flatten(), minlength=len(first) * (width + 1)).view(-1, width + 1)
     n = torch.empty_like(in_order).scatter_(1, place, starts.cumsum(1)[:, :width].float())
     counts += n.T
+
+
+class TorchSoft(TileKernel):
+    """The soft margin in plain torch, on any device and at any distance."""
+
+    def tile(self, state: TileState, i: int, j: int) -> Tensor:
+        """Adds a tile; see `TileKernel`."""
+        batch, a, b = self.batch, self.part.sides[i], self.part.sides[j]
+        tile, d, c, w, q = (state.total.buffer(number, batch.right, a, b) for number in range(5))
+        self.observe(state, i, j, batch.tile(a, b, tile))
+        _distances(batch, tile, d)
+        c.zero_()
+        value = self.values(state, a)
+        sides = [(d, self.laid[i], state.counts[i], w, q, c)]
+        if self.part.both_ends(i, j):
+            sides.append((d.T, self.laid[j], state.counts[j], w.T, q.T, c.T))
+        in_products = has_short_distances(batch)
+        v = torch.exp(-d) if in_products else d
+        for number, (end, (side, d_ap, counts, *scratch)) in enumerate(zip((v, v.T), sides, strict=False)):
+            if in_products:
+                credited = _by_products(end, d_ap, counts, *scratch)
+            else:
+                credited = _directly(side, d_ap, counts, scratch[-1])
+            if number:  # columns are credited to the rows
+                value[0] += credited.sum()
+            else:
+                value += credited
+        if batch.distance == "euclidean":
+            return torch.where(d > 0, c / d, 0.0)
+        return c
+
+
+def has_short_distances(batch: SortedBatch) -> bool:
+    """Whether every distance of the batch is short enough for products of exponentials."""
+    return float(batch.measured(batch.norms.max() * 4)) < _LONGEST
+
+
+def _distances(batch: SortedBatch, tile: Tensor, out: Tensor) -> None:
+    if batch.distance == "euclidean":
+        torch.sqrt(tile, out=out)
+    elif batch.distance == "cosine":
+        torch.div(tile, 2, out=out)
+    else:
+        out.copy_(tile)
+
+
+def _by_products(v: Tensor, d_ap: Tensor, counts: Tensor, w: Tensor, q: Tensor, c: Tensor) -> Tensor:
+    u = torch.where(d_ap >= 0, d_ap.exp(), 0.0)  # empty places are below 0
+    value = v.new_zeros(len(v), dtype=torch.float64)
+    for start in range(0, len(u), _TOGETHER):
+        q.zero_()
+        for k in range(start, min(start + _TOGETHER, len(u))):
+            torch.mul(v, u[k, :, None], out=w)
+            torch.addcmul(q, q, w, out=q).add_(w)  # ∏(1 + w) − 1, without the 1 that would swallow it
+            w.div_(w + 1)
+            c += w
+            counts[k] += w.sum(1)
+        value += _log1p_(q, w).sum(1)
+    return value
+
+
+def _log1p_(q: Tensor, scratch: Tensor) -> Tensor:
+    """log(1 + q) in place, q ≥ 0; torch's own log1p, which is not vectorised, takes ten times as long."""
+    u = torch.add(q, 1, out=scratch)
+    q.sub_(u - 1).div_(u)  # what 1 + q has rounded away
+    return q.add_(u.log_())
+
+
+def _directly(d: Tensor, d_ap: Tensor, counts: Tensor, c: Tensor) -> Tensor:
+    value = d.new_zeros(len(d), dtype=torch.float64)
+    for k in range(len(d_ap)):
+        here = d_ap[k] >= 0
+        gap = torch.where(here, d_ap[k], -torch.inf)[:, None] - d
+        weight = torch.sigmoid(gap)
+        value += F.softplus(gap).sum(1)
+        c += weight
+        counts[k] += weight.sum(1)
+    return value

@@ -1,8 +1,8 @@
 """Losses whose gradient is finished in the forward pass.
 
 A loss over all pairs is a scalar, so its gradient is one number per coordinate and can be completed while
-each tile of distances is at hand; nothing of size N² waits for the backward pass. The contract: nothing is
-computed when no input asks for a gradient, and only the side that asks is computed.
+each tile of distances is in the cache; nothing of size N² is kept for the backward pass. The contract: no
+gradient is computed when no input needs one, and only for the side that needs it.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch import Tensor
 
 from trine.errors import InputError
 
-Pass = Callable[[bool, bool], tuple[Tensor, Tensor | None, Tensor | None]]
-"""(anchors ask, references ask) ↦ (loss, gradient at the anchors, gradient at the references)."""
+EarlyLoss = Callable[[bool, bool], tuple[Tensor, Tensor | None, Tensor | None]]
+"""(anchors need a gradient, references do) ↦ (loss, gradient at the anchors, at the references)."""
 
 
-def early_gradient(x: Tensor, y: Tensor | None, run: Pass) -> Tensor:
+def early_gradient(x: Tensor, y: Tensor | None, run: EarlyLoss) -> Tensor:
     """Returns the loss of `run`, attached to the graph of `x` and `y` with the gradients it completed.
 
     Args:
         x: The anchors.
         y: The references; `None` where the anchors are their own.
-        run: Computes the loss, and the gradients that it is asked for.
+        run: Computes the loss and the gradients needed.
     """
     if not torch.is_grad_enabled():
         with in_full_precision(x):
@@ -44,10 +44,10 @@ def in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
 
 class _EarlyGradient(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor | None, run: Pass) -> Tensor:
-        asks = ctx.needs_input_grad
+    def forward(ctx: Any, x: Tensor, y: Tensor | None, run: EarlyLoss) -> Tensor:
+        needs_grad = ctx.needs_input_grad
         with in_full_precision(x):
-            loss, gx, gy = run(asks[0], y is not None and asks[1])
+            loss, gx, gy = run(needs_grad[0], y is not None and needs_grad[1])
         ctx.save_for_backward(x, y, gx, gy)
         return loss
 
@@ -55,10 +55,10 @@ class _EarlyGradient(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, y, gx, gy = ctx.saved_tensors
         (u,) = upstream
-        if not torch.is_grad_enabled():  # nobody can differentiate again
+        if not torch.is_grad_enabled():  # a second derivative is impossible
             gx, gy = (None if g is None else g * u.to(g.dtype) for g in (gx, gy))
             return gx, gy, None
-        # The rows go along so that whoever differentiates again comes through here.
+        # The rows are passed on so that a second derivative reaches the error below.
         return (
             None if gx is None else _Once.apply(u, gx, x),
             None if gy is None else _Once.apply(u, gy, y),

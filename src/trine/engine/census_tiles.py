@@ -1,28 +1,99 @@
 """The census in tiles: each distance is compared with d_ap and with d_ap + α, and then forgotten.
 
 A float32 product that is within rounding of what it is compared with decides nothing. Such a triplet is
-looked at again from differences, in place by the compiled kernel, afterwards in plain torch. So the numbers
-are exact.
+decided from differences, in place by the numba kernel, afterwards in plain torch. So the numbers are exact.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from trine.engine.counts import Counts
 from trine.engine.layout import Block
-from trine.engine.numba_backend import KINDS, CompiledField
+from trine.engine.numba_backend import KINDS, NumbaBatch
 from trine.engine.one_negative import positives_of
+from trine.engine.relations import RelationRows
 from trine.engine.search import distances_to_negatives
-from trine.engine.sorted_batch import Field
-from trine.engine.tiles import run_tiles, upper_triangle
+from trine.engine.sorted_batch import SortedBatch
+from trine.engine.tiles import run_tiles
+from trine.triplets import Census
 
 _POSITIVES = 1 << 21  # pairs up to which what is kept of them stays within 100 MB
 _PAIRS = 1 << 19  # distances held at once where something is counted anew
 _ROUNDING = 2.0**-22  # of a threshold: a root, a sum, a square and a cast, with room
+
+
+@dataclass
+class Counts:
+    """Sums of a census over part of a batch.
+
+    Attributes:
+        triplets: Valid triplets.
+        hard: Those with d_an ≤ d_ap.
+        active: Those with d_an < d_ap + α.
+        within: Those that are hard or active.
+        positive_pairs: Positive pairs of valid triplets.
+        negative_pairs: Negative pairs of valid triplets.
+        positive_sum: Σ d_ap over those pairs.
+        negative_sum: Σ d_an over those pairs.
+    """
+
+    triplets: int = 0
+    hard: int = 0
+    active: int = 0
+    within: int = 0
+    positive_pairs: int = 0
+    negative_pairs: int = 0
+    positive_sum: float = 0.0
+    negative_sum: float = 0.0
+
+    def add(self, other: Counts) -> None:
+        """Adds another part of the batch."""
+        for name in vars(other):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def census(self) -> Census:
+        """Returns the figures."""
+        return Census(
+            easy=self.triplets - self.within,
+            semihard=self.within - self.hard,
+            hard=self.hard,
+            active=self.active,
+            mean_positive_distance=_mean(self.positive_sum, self.positive_pairs),
+            mean_negative_distance=_mean(self.negative_sum, self.negative_pairs),
+        )
+
+
+def _mean(total: float, number: int) -> float:
+    return total / number if number else math.nan
+
+
+def count_block(d: Tensor, rows: RelationRows, margin: float) -> Counts:
+    """Counts the triplets of a block of anchors, from their distances."""
+    positive = rows.positive & rows.negative.any(1)[:, None]
+    negative = rows.negative & rows.positive.any(1)[:, None]
+    row, column = positive.nonzero(as_tuple=True)
+    positives = torch.bincount(row, minlength=len(d))
+    place = torch.arange(len(row), device=d.device) - (positives.cumsum(0) - positives)[row]
+    d_ap = d.new_full((len(d), int(positives.max()) if len(d) else 0), -torch.inf)
+    d_ap[row, place] = d[row, column]
+    # How many of the anchor's negatives are at most, and below, a distance: by a sorted row.
+    in_order = d.masked_fill(~negative, torch.inf).sort(1).values
+    hard = torch.searchsorted(in_order, d_ap, right=True)
+    active = torch.searchsorted(in_order, d_ap + margin, right=False)
+    return Counts(
+        triplets=int((positives * negative.sum(1)).sum()),
+        hard=int(hard.sum()),
+        active=int(active.sum()),
+        within=int(torch.maximum(hard, active).sum()),
+        positive_pairs=len(row),
+        negative_pairs=int(negative.sum()),
+        positive_sum=float(d[row, column].sum(dtype=torch.float64)),
+        negative_sum=float(d[negative].sum(dtype=torch.float64)),
+    )
 
 
 @dataclass
@@ -50,31 +121,33 @@ class Seen:
                 mine += more
 
 
-def counts_in_tiles(field: Field) -> bool:
+def counts_in_tiles(batch: SortedBatch) -> bool:
     """Whether comparing with each positive is faster than sorting the row; both count the same."""
-    pairs, each = field.layout.positive_pairs, 256 if isinstance(field, CompiledField) else 32
-    return pairs <= min(_POSITIVES, each * field.layout.rows)
+    layout = batch.layout
+    most = min(_POSITIVES, batch.census_positives * layout.rows)
+    return layout.square and layout.positive_pairs <= most
 
 
-def tiled_census(field: Field, margin: float, workers: int) -> Counts:
+def tiled_census(batch: SortedBatch, margin: float, workers: int) -> Counts:
     """Returns the counts of a sorted batch."""
-    blocks, census = field.blocks, TiledCensus(field, margin)
-    size = max(len(block) for block in blocks) ** 2
+    census = TiledCensus(batch, margin, workers)
+    part = census.part
+    size = max(map(len, part.blocks)) ** 2
 
     def state() -> tuple[Seen, Tensor]:
-        return census.start(), field.right.new_empty(size)
+        return census.start(), batch.right.new_empty(size)
 
     def work(mine: tuple[Seen, Tensor], i: int, j: int) -> None:
         seen, buffer = mine
-        a, b = blocks[i], blocks[j]
+        a, b = part.sides[i], part.sides[j]
         tile = buffer[: len(a) * len(b)].view(len(a), len(b))
-        if isinstance(field, CompiledField):
-            field.product(a, b, tile)
+        if isinstance(batch, NumbaBatch):
+            batch.product(a, b, tile)
         else:
-            field.tile(a, b, tile)
-        census.look(seen, i, j, tile)
+            batch.tile(a, b, tile)
+        census.visit(seen, i, j, tile)
 
-    parts = run_tiles(upper_triangle(blocks, field.layout), state, work, workers)
+    parts = run_tiles(part.tiles(batch.layout), state, work, workers)
     census.end([seen for seen, _ in parts])
     return census.counts
 
@@ -83,48 +156,49 @@ class TiledCensus:
     """Counts while tiles go by: those of its own pass, or of a loss that is computed anyway.
 
     Args:
-        field: The sorted batch.
+        batch: The sorted batch.
         margin: α.
 
     Attributes:
         counts: What was counted, once the pass has ended.
     """
 
-    def __init__(self, field: Field, margin: float) -> None:
-        self.field, self.blocks, self.margin = field, field.blocks, margin
-        blocks = field.blocks
+    def __init__(self, batch: SortedBatch, margin: float, workers: int = 1) -> None:
+        (self.part,) = batch.parts(workers)
+        self.batch, self.blocks, self.margin = batch, self.part.blocks, margin
+        blocks = self.blocks
         self.counts = Counts()
-        chosen = [positives_of(field, group, "all") for group in field.layout.groups]
-        self.squared = field.by_block(blocks, [d for d, _ in chosen], -1.0)
-        self.rows = field.by_block(blocks, [p for _, p in chosen], -1)
-        self.bands = [_bands(field, b, d, margin) for b, d in zip(blocks, self.squared, strict=True)]
+        chosen = [positives_of(batch, group, "all") for group in batch.layout.groups]
+        self.squared = batch.by_block(self.part, [d for d, _ in chosen], -1.0)
+        self.rows = batch.by_block(self.part, [p for _, p in chosen], -1)
+        self.bands = [_bands(batch, b, d, margin) for b, d in zip(blocks, self.squared, strict=True)]
 
     def start(self) -> Seen:
         """Returns what a worker counts in."""
-        size, device = max(len(block) for block in self.blocks) ** 2, self.field.raw.device
+        size, device = max(len(block) for block in self.blocks) ** 2, self.batch.raw.device
         return Seen(
             [torch.zeros_like(p, dtype=torch.int32) for p in self.rows],
             [torch.zeros_like(p, dtype=torch.int32) for p in self.rows],
             [torch.zeros(len(b), dtype=torch.float64, device=device) for b in self.blocks],
             [torch.zeros_like(p, dtype=torch.bool) for p in self.rows],
-            [self.field.right.new_empty(size) for _ in range(2)],
+            [self.batch.right.new_empty(size) for _ in range(2)],
         )
 
-    def look(self, seen: Seen, i: int, j: int, tile: Tensor) -> None:
-        """Counts a tile from both ends: products where the field is compiled, squared distances elsewhere."""
+    def visit(self, seen: Seen, i: int, j: int, tile: Tensor) -> None:
+        """Counts a tile from both ends: products where the batch is compiled, squared distances elsewhere."""
         a, b = self.blocks[i], self.blocks[j]
         back, scratch = (t[: len(a) * len(b)] for t in seen.buffers)
         ends = [(i, a, b, tile)]
         if i != j:
             ends.append((j, b, a, back.view(len(b), len(a)).copy_(tile.T)))
         for end, here, there, t in ends:
-            if isinstance(self.field, CompiledField):
-                self._compiled(self.field, seen, end, here, there, t)
+            if isinstance(self.batch, NumbaBatch):
+                self._in_numba(self.batch, seen, end, here, there, t)
             else:
                 self._in_torch(seen, end, t, scratch.view(t.shape))
 
-    def _compiled(
-        self, field: CompiledField, seen: Seen, end: int, here: Block, there: Block, tile: Tensor
+    def _in_numba(
+        self, batch: NumbaBatch, seen: Seen, end: int, here: Block, there: Block, tile: Tensor
     ) -> None:
         from trine.engine.compiled.census import census_rows
 
@@ -132,14 +206,14 @@ class TiledCensus:
             tile.numpy(),
             here.start,
             there.start,
-            field.norms.numpy(),
-            field.plain.numpy(),
-            field.layout.first.numpy(),
-            field.layout.last.numpy(),
+            batch.norms.numpy(),
+            batch.plain.numpy(),
+            batch.layout.first.numpy(),
+            batch.layout.last.numpy(),
             self.bands[end].numpy(),
             self.rows[end].numpy(),
             self.margin,
-            KINDS[field.distance],
+            KINDS[batch.distance],
             seen.hard[end].numpy(),
             seen.active[end].numpy(),
             seen.sums[end].numpy(),
@@ -153,12 +227,12 @@ class TiledCensus:
             seen.active[end][k] += numbers[2]
             seen.unsure[end][k] |= (numbers[0] != numbers[1]) | (numbers[2] != numbers[3])
         # Class-mates are far beyond every distance.
-        d = self.field.measured(torch.where(tile < self.field.largest * 8, tile, 0.0))
+        d = self.batch.measured(torch.where(tile < self.batch.largest * 8, tile, 0.0))
         seen.sums[end] += d.sum(1, dtype=torch.float64)
 
     def end(self, parts: list[Seen]) -> None:
         """Joins what all workers have counted; what rounding left open is counted anew."""
-        seen, layout = parts[0], self.field.layout
+        seen, layout = parts[0], self.batch.layout
         for part in parts[1:]:
             seen.add(part)
         size = layout.last - layout.first
@@ -167,7 +241,7 @@ class TiledCensus:
             hard, active, d = seen.hard[end], seen.active[end], self.squared[end]
             mates = size[block.rows] - 1
             valid = (mates > 0) & (mates + 1 < layout.rows)
-            d_ap = self.field.measured(d.double().clamp(min=0)).masked_fill(d < 0, 0)
+            d_ap = self.batch.measured(d.double().clamp(min=0)).masked_fill(d < 0, 0)
             negatives = layout.rows - mates - 1
             self.counts.add(
                 Counts(
@@ -184,30 +258,30 @@ class TiledCensus:
 
     def _recount(self, seen: Seen, end: int) -> None:
         """Counts anew, by differences, for the positives that rounding could have decided about."""
-        field, start = self.field, self.blocks[end].start
+        batch, start = self.batch, self.blocks[end].start
         k, row = seen.unsure[end].nonzero(as_tuple=True)
-        for some in torch.split(torch.arange(len(k), device=k.device), max(1, _PAIRS // field.layout.rows)):
+        for some in torch.split(torch.arange(len(k), device=k.device), max(1, _PAIRS // batch.layout.rows)):
             at = (k[some], row[some])
             a, p = at[1] + start, self.rows[end][at]
             bands = self.bands[end][:, at[0], at[1], None]
-            slack = 2 * field.tolerance[a, None]
-            d, squared_ap = distances_to_negatives(field, a), field.exact_pairs(a, p)
-            limits = (squared_ap, field.measured(squared_ap) + self.margin)
+            slack = 2 * batch.tolerance[a, None]
+            d, squared_ap = distances_to_negatives(batch, a), batch.exact_pairs(a, p)
+            limits = (squared_ap, batch.measured(squared_ap) + self.margin)
             for q, numbers in enumerate((seen.hard[end], seen.active[end])):
                 low, high = bands[2 * q] - slack, bands[2 * q + 1] + slack
                 close, n = ((d >= low) & (d < high)).nonzero(as_tuple=True)
-                squared_an = field.exact_pairs(a[close], n)
+                squared_an = batch.exact_pairs(a[close], n)
                 inside = squared_an <= limits[0][close]
                 if q:
-                    inside = field.measured(squared_an) < limits[1][close]
+                    inside = batch.measured(squared_an) < limits[1][close]
                 numbers[at] = (d < low).sum(1, dtype=torch.int32)
                 numbers[at] += torch.bincount(close[inside], minlength=len(a)).int()
 
 
-def _bands(field: Field, block: Block, squared: Tensor, margin: float) -> Tensor:
+def _bands(batch: SortedBatch, block: Block, squared: Tensor, margin: float) -> Tensor:
     """(4, positives, rows): below and above d_ap², below and above (d_ap + α)²; nothing in empty places."""
     wide = squared.double()
-    limits = torch.stack([wide, field.squared(field.measured(wide.clamp(min=0)) + margin)])
-    slack = field.tolerance[block.rows].double() + _ROUNDING * limits.abs()
+    limits = torch.stack([wide, batch.squared(batch.measured(wide.clamp(min=0)) + margin)])
+    slack = batch.tolerance[block.rows].double() + _ROUNDING * limits.abs()
     bands = torch.stack([limits - slack, limits + slack], 1).flatten(0, 1)
     return bands.masked_fill(wide < 0, -1.0).float()

@@ -1,143 +1,142 @@
-"""Which pass computes a loss: the exact one for everything, the tiled ones for the common case."""
+"""Which of the four implementations computes a loss.
+
+Small batches and float64 blocks compute in float64: the first take a batch that is its own reference at once,
+the second take any rule and any relations in blocks. Tiles compute in float32, what rounding could decide
+from differences, and are written in torch and in numba; they take labels, and the rules that select all
+triplets or one negative.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.engine.all_triplets import CountKernel, Kernel, batch_all
-from trine.engine.census_tiles import TiledCensus, counts_in_tiles
-from trine.engine.exact import exact_pass
-from trine.engine.layout import Layout
-from trine.engine.numba_backend import CompiledCount, CompiledField, CompiledSoft, installed
+from trine.engine.all_triplets import (
+    TileKernel,
+    TorchHinge,
+    TorchSoft,
+    all_triplets_loss,
+    has_short_distances,
+)
+from trine.engine.autograd import in_full_precision
+from trine.engine.census_tiles import Counts, TiledCensus, count_block, counts_in_tiles, tiled_census
+from trine.engine.exact import blocks, exact_loss
+from trine.engine.float64_distances import Float64Distances
+from trine.engine.layout import Layout, rectangular_layout
+from trine.engine.numba_backend import NumbaBatch, NumbaHinge, NumbaSoft, installed
 from trine.engine.objective import Objective, loss_dtype
-from trine.engine.one_negative import batch_winners
-from trine.engine.rectangle.every_triplet import Hinge, Soft, every_triplet
-from trine.engine.rectangle.fast import FastHinge, FastJudge, FastRectangle, FastSoft
-from trine.engine.rectangle.field import Rectangle
-from trine.engine.rectangle.nearest import Judge
-from trine.engine.rectangle.sides import Sides
-from trine.engine.rectangle.winners import one_negative
-from trine.engine.relations import LabelRelations, Relations
-from trine.engine.small_batch import LARGEST, direct_pass
-from trine.engine.soft import SoftKernel, short
-from trine.engine.sorted_batch import Field
+from trine.engine.one_negative import one_negative_loss
+from trine.engine.plan import DEFAULT_PLAN, Plan
+from trine.engine.relations import LabelRelations, RelationRows, Relations
+from trine.engine.small_batch import all_distances, small_batch_loss
+from trine.engine.sorted_batch import SortedBatch
 from trine.engine.tiles import one_thread
-from trine.triplets import Mining
+from trine.shapes import Float, Int64
+from trine.triplets import Census, Mining
 
-SMALL = 192  # rows up to which one block of the exact pass is faster than sorting the batch
-_ALONE = 64  # rows up to which waking a second thread takes longer than what it could do
-_CROWDED = 16  # one class-mate in so many references: pairs listed in torch take longer than float64
+_ONE_THREAD = 64  # rows up to which waking a second thread takes longer than what it could do
 _EXTREME = 1e10  # norms beyond this, or below its inverse, are left to float64
 
 
 def all_pairs_loss(
-    x: Tensor, y: Tensor | None, relations: Relations, objective: Objective, asks_x: bool, asks_y: bool
+    x: Tensor,
+    y: Tensor | None,
+    relations: Relations,
+    objective: Objective,
+    grad_x: bool,
+    grad_y: bool,
+    plan: Plan = DEFAULT_PLAN,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Returns the loss of a batch and the gradients asked for; see `Pass`.
+    """Returns the loss of a batch and the gradients needed; see `EarlyLoss`.
 
     Rows that are not finite make the loss and its gradients NaN.
     """
-    if not (finite(x) and finite(y)):
+    needs_grad = grad_x, grad_y
+    if not (_finite(x) and _finite(y)):
         gradients = [
-            torch.full_like(side, math.nan) if asks and side is not None else None
-            for side, asks in ((x, asks_x), (y, asks_y))
+            torch.full_like(side, math.nan) if needed and side is not None else None
+            for side, needed in zip((x, y), needs_grad, strict=True)
         ]
         return x.new_full((), math.nan, dtype=loss_dtype(x)), gradients[0], gradients[1]
-    field = sorted_field(x, relations, objective.distance) if _tiles_suit(objective) else None
-    if field is not None:
-        if not objective.mining.keeps_all:
-            return batch_winners(field, relations, objective, asks_x, workers(x))
-        census, threads = _witness(field, objective), workers(x)
-        done = batch_all(field, objective, asks_x, _kernel(field, objective), threads, census)
-        if census is not None and objective.watch is not None:
-            objective.watch.census = census.counts.census()
-        return done
-    rectangle = sorted_sides(x, y, relations, objective)
-    if rectangle is not None:
-        return _rectangle_pass(rectangle, relations, objective, (asks_x, asks_y))
-    if y is None and len(x) <= LARGEST:
-        with one_thread(x) if len(x) <= _ALONE else nullcontext():
-            return direct_pass(x, relations, objective, asks_x)
-    return exact_pass(x, y, relations, objective, asks_x, asks_y)
+    batch = sorted_batch(x, y, relations, objective, plan)
+    if batch is not None:
+        return _tiled_loss(batch, relations, objective, needs_grad)
+    if y is None and len(x) <= plan.small:
+        with one_thread(x) if len(x) <= _ONE_THREAD else nullcontext():
+            return small_batch_loss(x, relations, objective, grad_x, plan)
+    return exact_loss(x, y, relations, objective, needs_grad, plan)
 
 
-def sorted_field(x: Tensor, relations: Relations, distance: Distance) -> Field | None:
-    """Returns the batch prepared for tiles; nothing where the exact passes have to do, or are faster."""
-    if not isinstance(relations, LabelRelations) or not relations.own or relations.by_id:
+def sorted_batch(
+    x: Tensor, y: Tensor | None, relations: Relations, objective: Objective, plan: Plan = DEFAULT_PLAN
+) -> SortedBatch | None:
+    """Returns the batch prepared for tiles; `None` where float64 has to compute it, or is faster."""
+    columns, rule = x if y is None else y, objective.mining
+    if not isinstance(relations, LabelRelations) or not _tiles_take(rule):
         return None
-    if len(x) <= SMALL or x.dtype == torch.float64:
+    if len(x) * len(columns) <= plan.tiled_from or torch.float64 in (x.dtype, columns.dtype):
         return None
-    compiled = x.device.type == "cpu" and installed()
-    field = (CompiledField if compiled else Field)(x, Layout(relations.labels), distance)
-    fits = _EXTREME**-2 < field.largest < _EXTREME**2 and not (compiled and field.zero_rows)
-    return field if fits else None
+    # A mean over anchors weighs the two ends of a tile differently.
+    one_ended = rule.keeps_all and objective.reduction == "anchor"
+    square = _is_square(relations) and not one_ended
+    layout = Layout(relations.labels) if square else rectangular_layout(relations)
+    return None if layout is None else _prepared(x, y, layout, objective.distance, plan)
 
 
-def sorted_sides(x: Tensor, y: Tensor | None, relations: Relations, objective: Objective) -> Rectangle | None:
-    """Returns anchors and references prepared for tiles; nothing where other passes do, or are faster."""
-    rule, columns = objective.mining, x if y is None else y
-    if not isinstance(relations, LabelRelations) or not _suits(rule):
-        return None
-    if len(x) * len(columns) <= SMALL**2 or torch.float64 in (x.dtype, columns.dtype):
-        return None
-    sides, compiled = Sides(relations), x.device.type == "cpu" and installed()
-    if not sides.items_keep_their_label():
-        return None
-    listed = not compiled and rule.positive == "all" and not rule.keeps_all
-    if listed and sides.mated * _CROWDED > len(x) * len(columns):
-        return None
-    field = (FastRectangle if compiled else Rectangle)(x, y, sides, objective.distance)
-    if compiled and field.zero_rows:
-        field = Rectangle(x, y, sides, objective.distance)
-    return field if _EXTREME**-2 < field.largest < _EXTREME**2 else None
+def _prepared(
+    x: Tensor, y: Tensor | None, layout: Layout, distance: Distance, plan: Plan
+) -> SortedBatch | None:
+    numba = x.device.type == "cpu" and (installed() if plan.numba is None else plan.numba)
+    batch = (NumbaBatch if numba else SortedBatch)(x, y, layout, distance, plan)
+    if numba and batch.zero_rows:
+        batch = SortedBatch(x, y, layout, distance, plan)
+    return batch if _EXTREME**-2 < batch.largest < _EXTREME**2 else None
 
 
-def _rectangle_pass(
-    field: Rectangle, relations: Relations, objective: Objective, asks: tuple[bool, bool]
+def _tiled_loss(
+    batch: SortedBatch, relations: Relations, objective: Objective, needs_grad: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    compiled, threads = isinstance(field, FastRectangle), workers(field.raw)
+    threads, request = _workers(batch), objective.census
     if not objective.mining.keeps_all:
-        judge = FastJudge if compiled else Judge
-        return one_negative(field, judge, relations, objective, asks, threads)
+        return one_negative_loss(batch, relations, objective, needs_grad, threads)
+    census = None
+    if request is not None and counts_in_tiles(batch):
+        census = TiledCensus(batch, request.margin, threads)
+    done = all_triplets_loss(batch, objective, needs_grad, _kernel(batch, objective), threads, census)
+    if census is not None and request is not None:
+        request.census = census.counts.census()
+    return done
+
+
+def _kernel(batch: SortedBatch, objective: Objective) -> type[TileKernel]:
+    numba = isinstance(batch, NumbaBatch)
     if objective.margin is not None:
-        look = (FastHinge if compiled else Hinge)(field, objective.margin)
-        return every_triplet(field, look, objective, asks, threads)
-    soft = (FastSoft if compiled and short(field) else Soft)(field)
-    return every_triplet(field, soft, objective, asks, threads)
+        return NumbaHinge if numba else TorchHinge
+    return NumbaSoft if numba and has_short_distances(batch) else TorchSoft
 
 
-def _kernel(field: Field, objective: Objective) -> type[Kernel]:
-    if objective.margin is not None:
-        return CompiledCount if isinstance(field, CompiledField) else CountKernel
-    return CompiledSoft if isinstance(field, CompiledField) and short(field) else SoftKernel
+def _workers(batch: SortedBatch) -> int:
+    """How many threads share the tiles: those of torch on the CPU, one elsewhere."""
+    if batch.plan.workers is not None:
+        return batch.plan.workers
+    return torch.get_num_threads() if batch.x.device.type == "cpu" and len(batch.x) >= 512 else 1
 
 
-def _witness(field: Field, objective: Objective) -> TiledCensus | None:
-    if objective.watch is None or not counts_in_tiles(field):
-        return None
-    return TiledCensus(field, objective.watch.margin)
-
-
-def workers(x: Tensor) -> int:
-    """Returns how many threads share the tiles: those of torch on the CPU, one elsewhere."""
-    return torch.get_num_threads() if x.device.type == "cpu" and len(x) >= 512 else 1
-
-
-def finite(rows: Tensor | None) -> bool:
-    """Whether no coordinate is infinite or NaN."""
+def _finite(rows: Tensor | None) -> bool:
     return rows is None or math.isfinite(float(rows.sum(dtype=torch.float64)))
 
 
-def _tiles_suit(objective: Objective) -> bool:
-    return _suits(objective.mining) and not (objective.mining.keeps_all and objective.reduction == "anchor")
+def _is_square(relations: LabelRelations) -> bool:
+    """Whether anchors are their own references, and a row is the same item as itself only."""
+    return relations.own and not relations.by_id
 
 
-def _suits(rule: Mining) -> bool:
+def _tiles_take(rule: Mining) -> bool:
     if rule.keeps_all:
         return True
     return rule.positive in ("all", "hard", "easy") and rule.negative in (
@@ -145,3 +144,38 @@ def _suits(rule: Mining) -> bool:
         "semihard",
         "semihard-strict",
     )
+
+
+def distance_blocks(
+    x: Tensor, y: Tensor | None, relations: Relations, distance: Distance, plan: Plan = DEFAULT_PLAN
+) -> Iterator[tuple[Int64[Tensor, " h"], Float[Tensor, "h m"], RelationRows]]:
+    """Yields some anchors at a time, with their float64 distances and relations to all references."""
+    anchors = torch.arange(len(x), device=x.device)
+    if y is None and len(x) <= plan.small:
+        yield anchors, all_distances(x, distance), relations.whole()
+        return
+    distances = Float64Distances(x, y, distance)
+    for some in blocks(anchors, len(distances.y), plan.block_pairs):
+        yield some, distances.distances(some), relations.rows(some)
+
+
+@torch.no_grad()
+def count_triplets(
+    x: Tensor,
+    y: Tensor | None,
+    relations: Relations,
+    margin: float,
+    distance: Distance,
+    plan: Plan = DEFAULT_PLAN,
+) -> Census:
+    """Returns the census of a batch, in the memory of a few tiles or one block."""
+    with in_full_precision(x):
+        large = len(x) ** 2 > plan.tiled_from and x.dtype != torch.float64
+        if isinstance(relations, LabelRelations) and _is_square(relations) and large and _finite(x):
+            batch = _prepared(x, None, Layout(relations.labels), distance, plan)
+            if batch is not None and counts_in_tiles(batch):
+                return tiled_census(batch, margin, _workers(batch)).census()
+        counts = Counts()
+        for _, d, rows in distance_blocks(x, y, relations, distance, plan):
+            counts.add(count_block(d, rows, margin))
+        return counts.census()

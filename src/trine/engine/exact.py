@@ -1,7 +1,7 @@
-"""The exact pass: every rule, a block of anchors at a time against all references.
+"""Float64 blocks: any rule and any relations, a block of anchors at a time against all references.
 
-It takes any relations, any rule and any device, and holds one block of float64 distances. The faster
-passes beside it do the same for the common case, and hand it the anchors they are not sure of.
+One block of float64 distances is held at a time, on any device. The tiled losses compute the same faster for
+the common case.
 """
 
 from __future__ import annotations
@@ -12,35 +12,42 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from trine.engine.float64_distances import Space
-from trine.engine.objective import Objective, Tally, finished, weighed
+from trine.engine.float64_distances import Float64Distances
+from trine.engine.objective import Objective, Tally, reduce, triplet_weights
+from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.engine.relations import RelationRows, Relations
 from trine.shapes import Int64
 
-BLOCK = 1 << 19  # pairs held at once: about 30 MB with everything that is made of them
 _AT_ONCE = 1 << 16  # triplets compared in one call: below it the number of calls decides
 
 
-def blocks(anchors: Int64[Tensor, " n"], references: int) -> Iterator[Int64[Tensor, " h"]]:
-    """Cuts a list of anchors so that each part has about `BLOCK` pairs."""
-    yield from torch.split(anchors, max(1, BLOCK // max(1, references)))
+def blocks(
+    anchors: Int64[Tensor, " n"], references: int, pairs: int = DEFAULT_PLAN.block_pairs
+) -> Iterator[Int64[Tensor, " h"]]:
+    """Cuts a list of anchors so that each part has about `pairs` pairs."""
+    yield from torch.split(anchors, max(1, pairs // max(1, references)))
 
 
-def exact_pass(
-    x: Tensor, y: Tensor | None, relations: Relations, objective: Objective, asks_x: bool, asks_y: bool
+def exact_loss(
+    x: Tensor,
+    y: Tensor | None,
+    relations: Relations,
+    objective: Objective,
+    needs_grad: tuple[bool, bool],
+    plan: Plan = DEFAULT_PLAN,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Returns the loss and the gradients asked for; see `Pass`."""
-    space = Space(x, y, objective.distance)
-    gx, gy = space.gradients(asks_x, asks_y)
+    """Returns the loss and the gradients needed; see `EarlyLoss`."""
+    distances = Float64Distances(x, y, objective.distance)
+    gx, gy = distances.gradients(*needs_grad)
     tally = Tally()
-    for anchors in blocks(torch.arange(len(x), device=x.device), len(space.y)):
-        tally.add(exact_block(space, relations, objective, anchors, gx, gy))
-    loss, gx, gy = finished(tally, objective, x, gx, gy)
-    return loss, space.pulled_back(gx, x), space.pulled_back(gy, y)
+    for anchors in blocks(torch.arange(len(x), device=x.device), len(distances.y), plan.block_pairs):
+        tally.add(exact_block(distances, relations, objective, anchors, gx, gy))
+    loss, gx, gy = reduce(tally, objective, x, gx, gy)
+    return loss, distances.pulled_back(gx, x), distances.pulled_back(gy, y)
 
 
 def exact_block(
-    space: Space,
+    distances: Float64Distances,
     relations: Relations,
     objective: Objective,
     anchors: Int64[Tensor, " h"],
@@ -48,29 +55,29 @@ def exact_block(
     gy: Tensor | None,
 ) -> Tally:
     """Adds the gradient of a block of anchors, and returns its sums."""
-    d, rows = space.distances(anchors), relations.rows(anchors)
+    d, rows = distances.distances(anchors), relations.rows(anchors)
     if objective.mining.keeps_all:
-        return _every_triplet(space, d, rows, objective, gx, gy)
+        return _all_triplets(distances, d, rows, objective, gx, gy)
     chosen = objective.choose(d, rows)
     a, p, n = chosen.anchor, chosen.positive, chosen.negative
-    weight, tally = weighed(d[a, p], d[a, n], a, len(anchors), objective)
+    weight, tally = triplet_weights(d[a, p], d[a, n], a, len(anchors), objective)
     if gx is not None or gy is not None:
-        w_ap, w_an = weight * space.slope(d[a, p]), weight * space.slope(d[a, n])
+        w_ap, w_an = weight * distances.slope(d[a, p]), weight * distances.slope(d[a, n])
         if 4 * len(a) < d.numel():
             live = weight > 0
             a, p, n, w_ap, w_an = a[live], p[live], n[live], w_ap[live], w_an[live]
-            space.add_pairs(anchors[a], p, w_ap, gx, gy)
-            space.add_pairs(anchors[a], n, -w_an, gx, gy)
+            distances.add_pairs(anchors[a], p, w_ap, gx, gy)
+            distances.add_pairs(anchors[a], n, -w_an, gx, gy)
         else:
             dense = torch.zeros(d.shape, dtype=torch.float64, device=d.device)
             dense.index_put_((a, p), w_ap, accumulate=True)
             dense.index_put_((a, n), -w_an, accumulate=True)
-            space.add_dense(anchors, dense, gx, gy)
+            distances.add_dense(anchors, dense, gx, gy)
     return tally
 
 
-def _every_triplet(
-    space: Space,
+def _all_triplets(
+    distances: Float64Distances,
     d: Tensor,
     rows: RelationRows,
     objective: Objective,
@@ -87,7 +94,7 @@ def _every_triplet(
     thresholds = d.new_full((len(d), int(positives.max()) if len(d) else 0), -torch.inf)
     thresholds[row, place] = d[row, column] if objective.margin is None else d[row, column] + objective.margin
     d_an = d.masked_fill(~rows.negative, torch.inf)
-    value, active, of_positive, of_negative = (softly if objective.margin is None else counted)(
+    value, active, of_positive, of_negative = (soft_margin if objective.margin is None else hinge_counts)(
         d_an, thresholds
     )
     if objective.reduction == "anchor":
@@ -98,13 +105,13 @@ def _every_triplet(
             of_negative * share[:, None],
         )
     if gx is not None or gy is not None:
-        weights = -of_negative * space.slope(d)
-        weights[row, column] = of_positive[row, place] * space.slope(d[row, column])
-        space.add_dense(rows.anchors, weights, gx, gy)
+        weights = -of_negative * distances.slope(d)
+        weights[row, column] = of_positive[row, place] * distances.slope(d[row, column])
+        distances.add_dense(rows.anchors, weights, gx, gy)
     return Tally(float(value.sum()), int(active), int(triplets.sum()), int((triplets > 0).sum()))
 
 
-def counted(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def hinge_counts(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The hinge by counting: a negative at d is active against exactly the positives with d_ap + α > d.
 
     Args:
@@ -139,21 +146,21 @@ def counted(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, T
     return value, n.sum(), n, c
 
 
-def softly(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The soft margin, positive by positive; as `counted`, with Σ σ(d_ap − d_an) in place of counts."""
+def soft_margin(d_an: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The soft margin, positive by positive; as `hinge_counts`, with Σ σ(d_ap − d_an) in place of counts."""
     n = torch.zeros(thresholds.shape, dtype=torch.float64, device=d_an.device)
     c = torch.zeros(d_an.shape, dtype=torch.float64, device=d_an.device)
     value = n.new_zeros(len(d_an))
     active = torch.zeros((), dtype=torch.int64, device=d_an.device)
     if d_an.numel() * thresholds.shape[1] <= _AT_ONCE // 4:
         gap = thresholds[:, :, None] - d_an[:, None, :]
-        losses, pull = F.softplus(gap), torch.sigmoid(gap)
-        return losses.sum((1, 2)), torch.count_nonzero(losses), pull.sum(2), pull.sum(1)
+        losses, weight = F.softplus(gap), torch.sigmoid(gap)
+        return losses.sum((1, 2)), torch.count_nonzero(losses), weight.sum(2), weight.sum(1)
     for k in range(thresholds.shape[1]):
         gap = thresholds[:, k : k + 1] - d_an
-        losses, pull = F.softplus(gap), torch.sigmoid(gap)
+        losses, weight = F.softplus(gap), torch.sigmoid(gap)
         value += losses.sum(1, dtype=torch.float64)
         active += (losses > 0).sum()
-        c += pull
-        n[:, k] = pull.sum(1, dtype=torch.float64)
+        c += weight
+        n[:, k] = weight.sum(1, dtype=torch.float64)
     return value, active, n, c

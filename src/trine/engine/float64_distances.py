@@ -1,4 +1,4 @@
-"""The rows of a batch, prepared so that distances and gradients come out exactly.
+"""Exact distances and gradients of a batch, in float64.
 
 Distances are products of centred rows in float64: they do not move with the mean, and float32 rows leave
 room for classes of radius 1e-4 that lie far apart. Where a squared distance is below 1e-6 of the norms it
@@ -18,7 +18,7 @@ _NEAR = 1e-6  # of the squared norms: below it a product has lost half of its di
 _GATHERED = 1 << 21  # coordinates held at once where pairs are looked at one by one
 
 
-class Space:
+class Float64Distances:
     """Anchors and references of one batch, and the arithmetic between them.
 
     Args:
@@ -97,7 +97,7 @@ class Space:
         return torch.full_like(d, 2.0 if self.distance == "squared_euclidean" else 1.0)
 
     def gradients(self, anchors: bool, references: bool) -> tuple[Tensor | None, Tensor | None]:
-        """Returns zeroed float64 accumulators for the sides asked for; one for both where they are one."""
+        """Returns zeroed float64 gradients of the sides that need them; one for both where they are one."""
         if self.own:
             g = torch.zeros_like(self.x) if anchors else None
             return g, g
@@ -121,11 +121,11 @@ class Space:
         """Adds the gradient of ½ Σ w‖x_a − y_b‖² over listed pairs."""
         rows = max(1, _GATHERED // max(1, self.x.shape[1]))
         for i, j, w in zip(*(torch.split(t, rows) for t in (a, b, weights)), strict=True):
-            pull = (self.x[i] - self.y[j]).mul_(w[:, None])
+            weighted = (self.x[i] - self.y[j]).mul_(w[:, None])
             if gx is not None:
-                gx.index_add_(0, i, pull)
+                gx.index_add_(0, i, weighted)
             if gy is not None:
-                gy.index_add_(0, j, pull, alpha=-1)
+                gy.index_add_(0, j, weighted, alpha=-1)
 
     def pulled_back(self, gradient: Tensor | None, raw: Tensor | None) -> Tensor | None:
         """Turns a gradient at the prepared rows into one at the rows as given."""

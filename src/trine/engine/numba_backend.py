@@ -1,4 +1,4 @@
-"""The tiled passes with compiled kernels, where numba is installed and the batch is on the CPU."""
+"""The tiled losses with numba kernels, where numba is installed and the batch is on the CPU."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.engine.all_triplets import Kernel, Sums, Witness
-from trine.engine.layout import Block, Group
-from trine.engine.sorted_batch import FAR, Field
+from trine.engine.all_triplets import TileKernel, TileObserver, TileState
+from trine.engine.layout import Block, Group, Part
+from trine.engine.sorted_batch import FAR, Accumulator, SortedBatch
 from trine.shapes import Float, Int64
 
 KINDS = {"cosine": 0, "squared_euclidean": 1, "euclidean": 2}
-_DIRECT = 64  # rows of a class up to which its pairs are taken one by one and not as a product
 _SPARSE = 16  # of so many pairs at most one active: then only the active ones are touched
 
 
@@ -30,82 +29,125 @@ def installed() -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             importlib.import_module("trine.engine.compiled.rows")
-    except ImportError:  # numba lags behind a new numpy or Python now and then, and says so here
+    except ImportError:  # a numba that is too old for the installed numpy or Python raises this
         return False
     return True
 
 
-class CompiledField(Field):
-    """A field whose work on listed pairs is compiled."""
+class NumbaBatch(SortedBatch):
+    """A sorted batch whose work on listed pairs is compiled."""
+
+    ranks_from = 80
+    census_positives = 256
 
     def positives(self, group: Group) -> Float[Tensor, "r p"]:
-        """Returns the squared distances of each row of a group to its class-mates, itself left out."""
-        if group.size > _DIRECT:
+        """Returns the squared distances of each anchor of a group to its class-mates, itself left out."""
+        if group.references > self.plan.dense_from:
             return super().positives(group)
         from trine.engine.compiled.rows import class_squares
 
-        out = torch.empty(group.stop - group.start, group.size - 1)
-        class_squares(self.plain.numpy(), group.start, group.classes, group.size, out.numpy())
+        out = torch.empty(group.stop - group.start, group.positives)
+        class_squares(self.plain.numpy(), *self._shape(group), out.numpy())
         return out
 
-    def pull_positives(self, group: Group, weights: Float[Tensor, "r p"], gradient: Tensor) -> None:
+    def pull_positives(self, group: Group, weights: Float[Tensor, "r p"], total: Accumulator) -> None:
         """Adds the gradient of ½ Σ w‖x − y‖² over the positive pairs of a group."""
-        if group.size > _DIRECT:
-            super().pull_positives(group, weights, gradient)
+        if group.references > self.plan.dense_from:
+            super().pull_positives(group, weights, total)
             return
         from trine.engine.compiled.rows import pull_classes
 
-        pull_classes(
-            self.plain.numpy(),
-            group.start,
-            group.classes,
-            group.size,
-            weights.float().numpy(),
-            gradient.numpy(),
-        )
+        mates = slice(group.mates, group.mates + group.classes * group.references)
+        ends = self._arrays(total, slice(group.start, group.stop), mates)
+        pull_classes(self.plain.numpy(), *self._shape(group), weights.float().numpy(), *ends)
+
+    def _shape(self, group: Group) -> tuple[int | bool, ...]:
+        shape = (group.start, group.classes, group.anchors, group.mates, group.references)
+        return (*shape, self.layout.square)
+
+    @staticmethod
+    def _arrays(total: Accumulator, *parts: slice) -> list[np.ndarray]:
+        """The gradients of these places, empty where they are not needed."""
+        assert total.gradient is not None
+        found = (total.part(places) for places in parts)
+        return [(total.gradient[:0] if part is None else part).numpy() for part in found]
 
     def squared_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
-        """Returns the squared distances of listed pairs of places, from differences."""
+        """Returns the squared distances of listed pairs of places, from differences, in float32."""
+        return self._pairs(a, b, torch.empty(len(a)))
+
+    def exact_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
+        """Returns the squared distances of listed pairs of places, from differences, in float64."""
+        return self._pairs(a, b, torch.empty(len(a), dtype=torch.float64))
+
+    def _pairs(self, a: Tensor, b: Tensor, out: Tensor) -> Tensor:
         from trine.engine.compiled.rows import pair_squares
 
-        out = torch.empty(len(a))
         pair_squares(self.plain.numpy(), a.numpy(), b.numpy(), out.numpy())
         return out
 
     def pull_pairs(
-        self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"], weights: Float[Tensor, " t"], gradient: Tensor
+        self,
+        a: Int64[Tensor, " t"],
+        b: Int64[Tensor, " t"],
+        weights: Float[Tensor, " t"],
+        total: Accumulator,
     ) -> None:
         """Adds the gradient of ½ Σ w‖x_a − x_b‖² over listed pairs of places."""
         from trine.engine.compiled.rows import pull_pairs
 
-        pull_pairs(self.plain.numpy(), a.numpy(), b.numpy(), weights.float().numpy(), gradient.numpy())
+        references = self.layout.references
+        ends = self._arrays(total, slice(0, self.layout.anchors), references.rows)
+        plain, w = self.plain.numpy(), weights.float().numpy()
+        pull_pairs(plain, a.numpy(), b.numpy(), w, *ends, references.start)
+
+    def add_weights(
+        self, weights: Float[Tensor, "h w"], i: Block, j: Block, total: Accumulator, *, sparse: bool
+    ) -> None:
+        """Adds Σ w·[y, 1] of the pairs of a tile to both of its ends; of few pairs, one by one."""
+        from trine.engine.compiled.counting import sparse_products
+
+        if not weights.is_contiguous():
+            weights, i, j = weights.T, j, i
+        if sparse:
+            w, rows = weights.numpy(), self._rows
+            ends = self._arrays(total, i.rows, j.rows)
+            if sparse_products(w, w.view(np.int32), rows[i.rows], rows[j.rows], *ends, w.size // _SPARSE):
+                return
+        super().add_weights(weights, i, j, total, sparse=sparse)
+
+    @functools.cached_property
+    def _rows(self) -> np.ndarray:
+        rows: np.ndarray = self.right[:, : self.width + 1].numpy()
+        return rows
 
     def farthest(self, anchors: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
         """Returns the farthest negative of each of these places."""
         from trine.engine.compiled.winners import farthest_rows
 
-        layout = self.layout
-        out = torch.empty_like(anchors)
+        out, rows = torch.empty_like(anchors), self.right[:, : self.width]
         for start in range(0, len(anchors), 128):
             some = slice(start, start + 128)
-            rows = self.right[:, : self.width]
             farthest_rows(
-                (rows[anchors[some]] @ rows.T).numpy(),
+                (rows[anchors[some]] @ rows[self.layout.references.rows].T).numpy(),
                 anchors[some].numpy(),
-                self.norms.numpy(),
-                self.plain.numpy(),
-                layout.first.numpy(),
-                layout.last.numpy(),
+                self.layout.references.start,
+                *self.arrays,
                 self.tolerance.numpy(),
-                layout.order.numpy(),
+                self.layout.order.numpy(),
                 out[some].numpy(),
             )
         return out
 
-    def sides(self, i: Block, j: Block) -> tuple[Any, ...]:
+    @functools.cached_property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Squared norms, rows, and where the class of each anchor starts and ends."""
+        layout = self.layout
+        return self.norms.numpy(), self.plain.numpy(), layout.first.numpy(), layout.last.numpy()
+
+    def ends(self, i: Block, j: Block) -> tuple[Any, ...]:
         """Returns what a kernel has to know of the two blocks of a tile."""
-        norms, plain = self.norms.numpy(), self.plain.numpy()
-        first, last = self.layout.first.numpy(), self.layout.last.numpy()
+        norms, plain, first, last = self.arrays
         return (
             norms[i.rows],
             norms[j.rows],
@@ -117,23 +159,18 @@ class CompiledField(Field):
         )
 
 
-class CompiledCount(Kernel):
-    """Counts by a compiled look at each tile.
+class NumbaHinge(TileKernel):
+    """Counts with a numba kernel.
 
     Blocks with few positives compare with each of them; those with many look up ranks among them, which
     is done along rows: such a block is the left one of a tile, and of two such each has its turn.
     """
 
-    buffers = 2
-
     def __init__(
-        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+        self, batch: SortedBatch, part: Part, thresholds: list[Tensor], observer: TileObserver | None
     ) -> None:
-        from trine.engine.compiled.counting import MANY
-
-        super().__init__(field, blocks, thresholds, witness)
-        self.kind = KINDS[field.distance]
-        self.many = [block.positives > MANY for block in blocks]
+        super().__init__(batch, part, thresholds, observer)
+        self.many = [len(t) > (batch.plan.ranks_from or batch.ranks_from) for t in self.laid]
         none = torch.empty(0, 0)
         self.few = [
             t[:0].contiguous() if many else _padded(t, -1.0)
@@ -152,8 +189,8 @@ class CompiledCount(Kernel):
             for few, rising in zip(self.few, self.rising, strict=True)
         ]
 
-    def counted(self, counts: list[Tensor]) -> list[Tensor]:
-        """Returns finished counts as (positives, rows) of each block."""
+    def finished(self, counts: list[Tensor]) -> list[Tensor]:
+        """Returns finished counts as (positives, anchors) of each block."""
         from trine.engine.compiled.counting import counts_of_ranks
 
         done = []
@@ -166,90 +203,89 @@ class CompiledCount(Kernel):
                 done.append(n[: len(t)].float())
         return done
 
-    def tile(self, sums: Sums, i: int, j: int) -> Tensor | None:
-        """Adds a tile; see `Kernel`."""
-        from trine.engine.compiled.counting import sparse_products
-
+    def tile(self, state: TileState, i: int, j: int) -> Tensor:
+        """Adds a tile; see `TileKernel`."""
+        if not self.part.both_ends(i, j):
+            return self._side(state, i, j, 0, only_rows=True)
         left, right = (j, i) if self.many[j] else (i, j)
-        a, b = self.blocks[left], self.blocks[right]
-        s = self._side(sums, left, right, 0)
-        if self.many[right] and i != j:
-            s += self._side(sums, right, left, 1).T
-        if sums.gradient is None:
-            return None
-        rows, g = self.field.right[:, : self.field.width + 1].numpy(), sums.gradient.numpy()
-        done = sparse_products(
-            s.numpy(),
-            s.numpy().view(np.int32),
-            rows[a.rows],
-            rows[b.rows],
-            g[a.rows],
-            g[b.rows],
-            s.numel() // _SPARSE,
-        )
-        if done:
-            return None
+        s = self._side(state, left, right, 0, only_rows=self.many[right])
+        if self.many[right]:
+            s += self._side(state, right, left, 1, only_rows=True).T
         return s if left == i else s.T
 
-    def _side(self, sums: Sums, left: int, right: int, buffer: int) -> Tensor:
+    def _side(self, state: TileState, left: int, right: int, buffer: int, *, only_rows: bool) -> Tensor:
         from trine.engine.compiled.counting import count_tile
 
-        field = self.field
-        assert isinstance(field, CompiledField)
-        a, b = self.blocks[left], self.blocks[right]
-        s = field.product(a, b, sums.buffer(buffer, a, b))
+        batch = self.batch
+        assert isinstance(batch, NumbaBatch)
+        a, b = self.part.sides[left], self.part.sides[right]
+        s = batch.product(a, b, state.total.buffer(buffer, batch.right, a, b))
         if buffer == 0:
-            self.show(sums, left, right, s)
+            self.observe(state, left, right, s)
         # Each side has two places to count in, of which one is empty.
         nowhere = np.empty((0, 0), np.int32)
-        many, few = sums.counts[left].numpy(), nowhere
+        many, few = state.counts[left].numpy(), nowhere
         if not self.many[left]:
             many, few = few, many
-        columns = nowhere if self.many[right] else sums.counts[right].numpy()
-        value = count_tile(
+        columns = np.empty((0, 0), np.float32), nowhere
+        if not only_rows:
+            columns = self.few[right].numpy(), state.counts[right].numpy()
+        count_tile(
             s.numpy(),
-            *field.sides(a, b),
+            *batch.ends(a, b),
             self.few[left].numpy(),
-            self.few[right].numpy(),
+            columns[0],
             few,
-            columns,
+            columns[1],
             self.rising[left].numpy(),
             many,
-            self.kind,
-            left == right or self.many[right],
+            self.values(state, a).numpy(),
+            KINDS[batch.distance],
+            only_rows,
         )
-        sums.value -= value / 2 if field.distance == "cosine" else value
         return s
 
 
-class CompiledSoft(Kernel):
-    """The soft margin by a compiled look at each tile, for batches that are `short`."""
+class NumbaSoft(TileKernel):
+    """The soft margin with a numba kernel, for batches with short distances."""
 
     def __init__(
-        self, field: Field, blocks: list[Block], thresholds: list[Tensor], witness: Witness | None
+        self, batch: SortedBatch, part: Part, thresholds: list[Tensor], observer: TileObserver | None
     ) -> None:
-        super().__init__(field, blocks, thresholds, witness)
+        super().__init__(batch, part, thresholds, observer)
         self.exponentials = [_padded(torch.where(t >= 0, t.exp(), 0.0), 0.0) for t in self.laid]
 
     def counts(self) -> list[Tensor]:
         """Returns zeros to count in."""
         return [torch.zeros_like(u) for u in self.exponentials]
 
-    def counted(self, counts: list[Tensor]) -> list[Tensor]:
-        """Returns finished counts as (positives, rows) of each block."""
+    def finished(self, counts: list[Tensor]) -> list[Tensor]:
+        """Returns finished counts as (positives, anchors) of each block."""
         return [c[: len(t)] for c, t in zip(counts, self.laid, strict=True)]
 
-    def tile(self, sums: Sums, i: int, j: int) -> Tensor:
-        """Adds a tile; see `Kernel`."""
+    def tile(self, state: TileState, i: int, j: int) -> Tensor:
+        """Adds a tile; see `TileKernel`."""
         from trine.engine.compiled.soft import soft_tile
 
-        field, u = self.field, self.exponentials
-        assert isinstance(field, CompiledField)
-        a, b = self.blocks[i], self.blocks[j]
-        s = field.product(a, b, sums.buffer(0, a, b))
-        self.show(sums, i, j, s)
-        sides = (u[i].numpy(), u[j].numpy(), sums.counts[i].numpy(), sums.counts[j].numpy())
-        sums.value += soft_tile(s.numpy(), *field.sides(a, b), *sides, KINDS[field.distance], i == j)
+        batch, u = self.batch, self.exponentials
+        assert isinstance(batch, NumbaBatch)
+        a, b = self.part.sides[i], self.part.sides[j]
+        s = batch.product(a, b, state.total.buffer(0, batch.right, a, b))
+        self.observe(state, i, j, s)
+        nowhere = np.empty((0, 0), np.float32)
+        columns = nowhere, nowhere
+        if self.part.both_ends(i, j):
+            columns = u[j].numpy(), state.counts[j].numpy()
+        soft_tile(
+            s.numpy(),
+            *batch.ends(a, b),
+            u[i].numpy(),
+            columns[0],
+            state.counts[i].numpy(),
+            columns[1],
+            self.values(state, a).numpy(),
+            KINDS[batch.distance],
+        )
         return s
 
 
@@ -260,49 +296,47 @@ def _padded(values: Tensor, empty: float) -> Tensor:
     return torch.cat([values, values.new_full((missing, values.shape[1]), empty)])
 
 
-class CompiledSearch:
-    """The nearest negatives by a compiled look at each tile; nothing that it finds is left unsure.
+class NumbaSearch:
+    """Finds the nearest negatives with a numba kernel; nothing that it finds is left unsure.
 
     Args:
-        field: The sorted batch.
-        blocks: Its blocks.
-        bounds: What negatives must be beyond, (searches, rows) of each block.
-        positives: The rows the bounds were measured to; −1 for no bound.
+        batch: The sorted batch.
+        part: The anchors.
+        bounds: What negatives must be beyond, (searches, anchors) of each block.
+        positives: The places the bounds were measured to; −1 for no bound.
     """
 
-    def __init__(
-        self, field: CompiledField, blocks: list[Block], bounds: list[Tensor], positives: list[Tensor]
-    ) -> None:
-        self.field, self.blocks = field, blocks
+    def __init__(self, batch: NumbaBatch, part: Part, bounds: list[Tensor], positives: list[Tensor]) -> None:
+        self.batch, self.part = batch, part
         self.searches = [len(b) for b in bounds]
         self.bounds = [_padded(b, torch.inf).numpy() for b in bounds]
         self.positives = [_padded(p, -1).numpy() for p in positives]
 
     def start(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns (squared distances, rows) with nothing found."""
+        """Returns (squared distances, places) with nothing found."""
         return [(np.full(b.shape, FAR, np.float32), np.full(b.shape, -1)) for b in self.bounds]
 
     def tile(self, found: list[tuple[np.ndarray, np.ndarray]], buffer: Tensor, i: int, j: int) -> None:
-        """Looks at a tile from both ends."""
+        """Looks at a tile from its anchors' ends."""
         from trine.engine.compiled.winners import nearest_tile
 
-        field, layout, a, b = self.field, self.field.layout, self.blocks[i], self.blocks[j]
-        s = field.product(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        # Columns need no padding; those of a tile on the diagonal have been seen as rows.
-        searches = self.searches[j] if i != j else 0
+        batch, a, b = self.batch, self.part.sides[i], self.part.sides[j]
+        s = batch.product(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
+        # Columns need no padding; where only rows search, they bring nothing.
+        end, searches = (j, self.searches[j]) if self.part.both_ends(i, j) else (i, 0)
         nearest_tile(
             s.numpy(),
             a.start,
             b.start,
-            field.norms.numpy(),
-            field.plain.numpy(),
-            layout.first.numpy(),
-            layout.last.numpy(),
+            *batch.arrays,
             self.bounds[i],
-            self.bounds[j][:searches],
+            self.bounds[end][:searches],
             self.positives[i],
-            self.positives[j],
-            field.tolerance.numpy(),
-            layout.order.numpy(),
-            *(side for pair in zip(found[i], found[j], strict=True) for side in pair),
+            self.positives[end][:searches],
+            batch.tolerance.numpy(),
+            batch.layout.order.numpy(),
+            found[i][0],
+            found[end][0],
+            found[i][1],
+            found[end][1],
         )

@@ -1,4 +1,4 @@
-"""What a pass is asked for, and what it adds up."""
+"""What a loss is, what it adds up, and how the sums become its value."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Choose = Callable[[Tensor, RelationRows], Triplets]
 
 
 @dataclass
-class Watch:
+class CensusRequest:
     """A census that is wanted beside a loss.
 
     Attributes:
         margin: α of the census.
-        census: The figures, where the pass could count them on its way.
+        census: The census, where it could be counted on the tiles of the loss.
     """
 
     margin: float
@@ -33,7 +33,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss that a pass computes.
+    """The triplet loss to compute.
 
     Attributes:
         margin: α, or `None` for the soft margin.
@@ -41,8 +41,8 @@ class Objective:
         mining: The rule.
         choose: The rule as a function of a block.
         reduction: How the values become one; any but `none`.
-        watch: The census to be counted on the way, where one is wanted.
-        whole: From the tally of these anchors to that of all, where other processes have the others.
+        census: The census to count on the way, where one is wanted.
+        join: From the tally of these anchors to that of all, where other processes have the others.
     """
 
     margin: float | None
@@ -50,8 +50,8 @@ class Objective:
     mining: Mining
     choose: Choose
     reduction: Reduction
-    watch: Watch | None = None
-    whole: Callable[[Tally], Tally] | None = None
+    census: CensusRequest | None = None
+    join: Callable[[Tally], Tally] | None = None
 
 
 @dataclass
@@ -84,10 +84,10 @@ class Tally:
         return max(1, {"active": self.active, "mean": self.triplets, "anchor": self.anchors}[reduction])
 
 
-def weighed(
+def triplet_weights(
     d_ap: Tensor, d_an: Tensor, anchor: Tensor, anchors: int, objective: Objective
 ) -> tuple[Tensor, Tally]:
-    """Returns how strongly each chosen triplet pulls, and the sums over all of them.
+    """Returns the weight ∂ℓ/∂d_ap = −∂ℓ/∂d_an of each chosen triplet, and the sums over all of them.
 
     Args:
         d_ap: The distance of each to its positive.
@@ -99,26 +99,41 @@ def weighed(
     margin = objective.margin
     gap = d_ap - d_an if margin is None else d_ap + margin - d_an
     values = F.softplus(gap) if margin is None else F.relu(gap)
-    pull = torch.sigmoid(gap) if margin is None else (gap > 0).to(gap.dtype)
+    weight = torch.sigmoid(gap) if margin is None else (gap > 0).to(gap.dtype)
     per_anchor = torch.bincount(anchor, minlength=anchors)
     value = values.double()
     if objective.reduction == "anchor":
         share = 1.0 / per_anchor[anchor].to(gap.dtype)
-        value, pull = value * share, pull * share
+        value, weight = value * share, weight * share
     tally = Tally(float(value.sum()), int((values > 0).sum()), len(anchor), int((per_anchor > 0).sum()))
-    return pull, tally
+    return weight, tally
 
 
-def finished(
-    tally: Tally, objective: Objective, like: Tensor, gx: Tensor | None, gy: Tensor | None
+def reduce(
+    tally: Tally,
+    objective: Objective,
+    like: Tensor,
+    gx: Tensor | None,
+    gy: Tensor | None,
+    *,
+    scale: float = 1.0,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Divides sums by their number: the end of every pass."""
-    if objective.whole is not None:
-        tally = objective.whole(tally)
+    """Turns sums into the loss and its gradients.
+
+    Args:
+        tally: The sums.
+        objective: The loss.
+        like: The anchors, for dtype and device.
+        gx: The gradient of the sum at the anchors, divided by `scale`; changed in place.
+        gy: The same at the references.
+        scale: What gradients are multiplied by.
+    """
+    if objective.join is not None:
+        tally = objective.join(tally)
     divisor = tally.divisor(objective.reduction)
     loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(like), device=like.device)
     for gradient in {id(g): g for g in (gx, gy) if g is not None}.values():
-        gradient.div_(divisor)
+        gradient.mul_(scale / divisor)
     return loss, gx, gy
 
 

@@ -1,7 +1,7 @@
 """The nearest negative beyond a bound, in plain torch: products propose, differences settle what is close.
 
 Two products of one row may be apart by rounding and stand for equal distances. A search for which that
-could matter (the winner's runner-up, or the bound, is within `Field.tolerance`) is unsure, and settled
+could matter (the winner's runner-up, or the bound, is within `SortedBatch.tolerance`) is unsure, and settled
 among the few rows that could have won.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trine.engine.layout import Block
-from trine.engine.sorted_batch import FAR, Field
-from trine.engine.tiles import run_tiles, upper_triangle
+from trine.engine.layout import Part
+from trine.engine.sorted_batch import FAR, SortedBatch
+from trine.engine.tiles import run_tiles
 from trine.shapes import Float, Int64
 
 RUN = 64  # columns whose least value is found first
@@ -56,92 +56,97 @@ class Best:
         self.squared = torch.minimum(squared, self.squared)
 
 
-def search_tiles(field: Field, blocks: list[Block], bounds: list[Tensor], workers: int) -> list[Best]:
+def search_tiles(batch: SortedBatch, part: Part, bounds: list[Tensor], workers: int) -> list[Best]:
     """Returns the nearest negative beyond each bound.
 
     Args:
-        field: The sorted batch.
-        blocks: Its blocks.
-        bounds: Squared distances, (searches, rows) of each block; −`FAR` for no bound.
+        batch: The sorted batch.
+        part: The anchors.
+        bounds: Squared distances, (searches, anchors) of each block; −`FAR` for no bound.
         workers: How many threads share the tiles.
     """
-    height = max(len(block) for block in blocks)
+    size = max(len(side) for side in part.sides)
 
     def state() -> tuple[list[Best], Tensor]:
-        return [Best.of(b) for b in bounds], field.right.new_empty(height * height)
+        return [Best.of(b) for b in bounds], batch.right.new_empty(max(map(len, part.blocks)) * size)
 
     def work(mine: tuple[list[Best], Tensor], i: int, j: int) -> None:
         best, buffer = mine
-        a, b = blocks[i], blocks[j]
-        tile = field.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        search(tile, bounds[i], field.tolerance[a.rows], best[i], b.start)
-        if i != j:
-            search(tile.T.contiguous(), bounds[j], field.tolerance[b.rows], best[j], a.start)
+        a, b = part.sides[i], part.sides[j]
+        tile = batch.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
+        search(tile, bounds[i], batch.tolerance[a.rows], best[i], b.start)
+        if part.both_ends(i, j):
+            search(tile.T.contiguous(), bounds[j], batch.tolerance[b.rows], best[j], a.start)
 
-    parts = run_tiles(upper_triangle(blocks, field.layout), state, work, workers)
-    return joined(field, blocks, [best for best, _ in parts])
+    found = run_tiles(part.tiles(batch.layout), state, work, workers)
+    return joined(batch, part, [best for best, _ in found])
 
 
-def joined(field: Field, blocks: list[Block], parts: list[list[Best]]) -> list[Best]:
+def joined(batch: SortedBatch, part: Part, found: list[list[Best]]) -> list[Best]:
     """Joins what the workers found."""
-    for other in parts[1:]:
-        for block, mine, more in zip(blocks, parts[0], other, strict=True):
-            mine.take(more.squared, more.index, more.unsure, field.tolerance[block.rows])
-    return parts[0]
+    for other in found[1:]:
+        for block, mine, more in zip(part.blocks, found[0], other, strict=True):
+            mine.take(more.squared, more.index, more.unsure, batch.tolerance[block.rows])
+    return found[0]
 
 
 def settle(
-    field: Field, blocks: list[Block], bounds: list[Tensor], positives: list[Tensor], found: list[Best]
+    batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], found: list[Best]
 ) -> None:
     """Decides the searches that rounding left open, by differences.
 
     Args:
-        field: The sorted batch.
-        blocks: Its blocks.
-        bounds: What negatives must be beyond, (searches, rows) of each block.
-        positives: The rows that the bounds were measured to; −1 for no bound.
+        batch: The sorted batch.
+        part: The anchors.
+        bounds: What negatives must be beyond, (searches, anchors) of each block.
+        positives: The places that the bounds were measured to; −1 for no bound.
         found: What was found; −1 afterwards where no negative is beyond the bound.
     """
-    step = max(1, _PAIRS // field.layout.rows)
-    for block, bound, positive, best in zip(blocks, bounds, positives, found, strict=True):
+    step = max(1, _PAIRS // len(batch.layout.references))
+    for block, bound, positive, best in zip(part.blocks, bounds, positives, found, strict=True):
         k, row = best.unsure.nonzero(as_tuple=True)
         for start in range(0, len(k), step):
             some = (k[start : start + step], row[start : start + step])
-            best.index[some] = _settled(field, some[1] + block.start, bound[some], positive[some])
+            best.index[some] = _settled(batch, some[1] + block.start, bound[some], positive[some])
 
 
-def _settled(field: Field, a: Tensor, bound: Tensor, positive: Tensor) -> Tensor:
+def _settled(batch: SortedBatch, a: Tensor, bound: Tensor, positive: Tensor) -> Tensor:
     """Returns the nearest negative of each place beyond its bound; −1 for none."""
-    d = distances_to_negatives(field, a)
-    slack = 2 * field.tolerance[a]
+    d = distances_to_negatives(batch, a)
+    slack = 2 * batch.tolerance[a]
     surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
     candidate = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
     row, n = candidate.nonzero(as_tuple=True)
-    d_an = field.exact_pairs(a[row], n)
-    d_ap = torch.where(positive < 0, -1.0, field.exact_pairs(a, positive.clamp(min=0)))
+    n = n + batch.layout.references.start
+    d_an = batch.exact_pairs(a[row], n)
+    d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
     beyond = d_an > d_ap[row]
     row, n, d_an = row[beyond], n[beyond], d_an[beyond]
-    return _first(field.layout.order, row, n, d_an, len(a))
+    return _first(batch.layout.order, row, n, d_an, len(a))
 
 
-def farthest(field: Field, a: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
-    """Returns the farthest negative of each of these places."""
-    step = max(1, _PAIRS // field.layout.rows)
-    return torch.cat([_farthest(field, some) for some in torch.split(a, step)])
+def farthest(batch: SortedBatch, a: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
+    """Returns the farthest negative of each of these places; −1 for none."""
+    step = max(1, _PAIRS // len(batch.layout.references))
+    return torch.cat([_farthest(batch, some) for some in torch.split(a, step)])
 
 
-def _farthest(field: Field, a: Tensor) -> Tensor:
-    d = distances_to_negatives(field, a)
-    d.masked_fill_(d == FAR, -FAR)
-    row, n = (d >= (d.amax(1) - 2 * field.tolerance[a])[:, None]).nonzero(as_tuple=True)
-    return _first(field.layout.order, row, n, -field.exact_pairs(a[row], n), len(a))
+def _farthest(batch: SortedBatch, a: Tensor) -> Tensor:
+    d = distances_to_negatives(batch, a)
+    negative = d < FAR
+    d.masked_fill_(~negative, -FAR)
+    close = (d >= (d.amax(1) - 2 * batch.tolerance[a])[:, None]) & negative
+    row, n = close.nonzero(as_tuple=True)
+    n = n + batch.layout.references.start
+    return _first(batch.layout.order, row, n, -batch.exact_pairs(a[row], n), len(a))
 
 
-def distances_to_negatives(field: Field, a: Int64[Tensor, " r"]) -> Float[Tensor, "r n"]:
-    """Returns the squared distances, by products, of some places to all; to class-mates they are `FAR`."""
-    d = field.left[a] @ field.right.T
-    column = torch.arange(field.layout.rows, device=d.device)
-    mates = (column >= field.layout.first[a, None]) & (column < field.layout.last[a, None])
+def distances_to_negatives(batch: SortedBatch, a: Int64[Tensor, " r"]) -> Float[Tensor, "r n"]:
+    """Returns the squared distances, by products, of anchors to references; to class-mates they are `FAR`."""
+    layout = batch.layout
+    d = batch.left[a] @ batch.right[layout.references.rows].T
+    column = torch.arange(layout.references.start, layout.rows, device=d.device)
+    mates = (column >= layout.first[a, None]) & (column < layout.last[a, None])
     return d.masked_fill_(mates, FAR)
 
 

@@ -1,8 +1,8 @@
-"""The direct pass: a batch of up to a few hundred rows, all of its distances at once.
+"""Small batches in float64: a batch of up to a few hundred rows, all of its distances at once.
 
-The same float64 arithmetic as the exact pass has, in as few operations as it can be done with: below some
-two hundred rows the number of calls decides, not what they compute. Distances are taken from differences,
-each pair by itself, and no sum is shared between threads: a batch gives the same bits on any number of them.
+The arithmetic is that of the float64 blocks, in as few operations as possible: below some two hundred rows
+the number of calls decides the time, not what they compute. Distances come from differences, each pair by
+itself, and no sum is shared between threads, so a batch gives the same bits on any number of them.
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trine.distances import Distance, unit_rows
-from trine.engine.exact import counted, softly
+from trine.engine.exact import hinge_counts, soft_margin
 from trine.engine.float64_distances import through_unit_rows
 from trine.engine.objective import Objective, Tally, loss_dtype
+from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.engine.relations import RelationRows, Relations
 from trine.shapes import Float, Int64
 from trine.triplets import Mining
 
-LARGEST = 192  # rows beyond which the passes in parts are faster
-_WORTH = 48  # rows from which float32 is so much faster that it may propose
 
-
-def direct_pass(
-    x: Float[Tensor, "n d"], relations: Relations, objective: Objective, asks: bool
+def small_batch_loss(
+    x: Float[Tensor, "n d"],
+    relations: Relations,
+    objective: Objective,
+    needs_grad: bool,
+    plan: Plan = DEFAULT_PLAN,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Returns the loss of a small batch that is its own reference, and its gradient; see `Pass`."""
     if not len(x):
-        return x.new_zeros((), dtype=loss_dtype(x)), torch.zeros_like(x) if asks else None, None
+        return x.new_zeros((), dtype=loss_dtype(x)), torch.zeros_like(x) if needs_grad else None, None
     related = relations.whole()
     rows = x.double()
-    proposed = _proposed(x, related, objective)
+    proposed = _proposed(x, related, objective, plan)
     if proposed is not None:
         tally, gradient = _one_each(rows, *proposed, objective)
         divisor = tally.divisor(objective.reduction)
         loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(x), device=x.device)
-        return loss, gradient.div_(divisor).to(loss.dtype) if asks else None, None
+        return loss, gradient.div_(divisor).to(loss.dtype) if needs_grad else None, None
     if objective.distance == "cosine":
         rows = unit_rows(rows)
     d = _between(rows, x, objective.distance)
-    way = _every_triplet if objective.mining.keeps_all else _chosen
-    tally, weights = way(d, related, objective, asks)
+    compute = _all_triplets if objective.mining.keeps_all else _chosen
+    tally, weights = compute(d, related, objective, needs_grad)
     divisor = tally.divisor(objective.reduction)
     loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(x), device=x.device)
     if weights is None:
@@ -56,7 +58,7 @@ def direct_pass(
 
 
 def all_distances(x: Float[Tensor, "n d"], distance: Distance) -> Float[Tensor, "n n"]:
-    """Returns the float64 distances of a small batch, as the direct pass compares them."""
+    """Returns the float64 distances of a small batch, as `small_batch_loss` compares them."""
     rows = x.double()
     return _between(unit_rows(rows) if distance == "cosine" else rows, x, distance)
 
@@ -87,12 +89,14 @@ def _places(n: int, device: str) -> Int64[Tensor, "n n"]:
     return places.to(device)
 
 
-def _proposed(x: Tensor, related: RelationRows, objective: Objective) -> tuple[Tensor, Tensor] | None:
+def _proposed(
+    x: Tensor, related: RelationRows, objective: Objective, plan: Plan
+) -> tuple[Tensor, Tensor] | None:
     """(p, n) of each anchor for rules with one of each, where float32 is sure of all of them."""
     rule = objective.mining
     if rule.positive not in ("hard", "easy") or rule.negative != "hard":
         return None
-    if x.dtype == torch.float64 or objective.distance == "cosine" or len(x) < _WORTH:
+    if x.dtype == torch.float64 or objective.distance == "cosine" or len(x) < plan.propose_from:
         return None
     d = _square(torch.pdist(x.float()), len(x))
     d_an, n = torch.where(related.negative, d, torch.inf).min(1, keepdim=True)
@@ -123,13 +127,13 @@ def _one_each(rows: Tensor, p: Tensor, n: Tensor, objective: Objective) -> tuple
     d_ap, d_an = (torch.linalg.vector_norm(to, dim=1) for to in (to_p, to_n))
     gap = d_ap.square() - d_an.square() if squared else d_ap - d_an
     if margin is None:
-        values, pull = F.softplus(gap), torch.sigmoid(gap)
+        values, weight = F.softplus(gap), torch.sigmoid(gap)
     else:
         values = F.relu(gap.add_(margin))
-        pull = (gap > 0).double()
+        weight = (gap > 0).double()
     tally = Tally(float(values.sum()), int(torch.count_nonzero(values)), len(rows), len(rows))
-    to_p *= (pull * 2 if squared else pull / d_ap)[:, None]
-    to_n *= (pull * 2 if squared else pull / d_an)[:, None]
+    to_p *= (weight * 2 if squared else weight / d_ap)[:, None]
+    to_n *= (weight * 2 if squared else weight / d_an)[:, None]
     gradient = to_p - to_n
     return tally, gradient.index_add_(0, p, to_p, alpha=-1).index_add_(0, n, to_n)
 
@@ -158,16 +162,16 @@ def _packed(d: Tensor, related: RelationRows) -> tuple[Tensor, Tensor]:
     return d_ap, index
 
 
-def _every_triplet(
-    d: Tensor, related: RelationRows, objective: Objective, asks: bool
+def _all_triplets(
+    d: Tensor, related: RelationRows, objective: Objective, needs_grad: bool
 ) -> tuple[Tally, Tensor | None]:
     margin = objective.margin
     d_ap, p = _packed(d, related)
     d_an = d.masked_fill(~related.negative, torch.inf)
     if margin is None:
-        value, active, n, c = softly(d_an, d_ap)
+        value, active, n, c = soft_margin(d_an, d_ap)
     else:
-        value, active, n, c = counted(d_an, d_ap + margin)
+        value, active, n, c = hinge_counts(d_an, d_ap + margin)
     tally = Tally(active=int(active))
     if objective.reduction in ("mean", "anchor"):
         triplets = (d_ap >= 0).sum(1) * related.negative.sum(1)
@@ -177,7 +181,7 @@ def _every_triplet(
             value = value * share
             n, c = n * share[:, None], c * share[:, None]
     tally.value = float(value.sum())
-    if not asks:
+    if not needs_grad:
         return tally, None
     slope = _slope(d, objective.distance)
     if isinstance(slope, Tensor):
@@ -186,7 +190,7 @@ def _every_triplet(
 
 
 def _chosen(
-    d: Tensor, related: RelationRows, objective: Objective, asks: bool
+    d: Tensor, related: RelationRows, objective: Objective, needs_grad: bool
 ) -> tuple[Tally, Tensor | None]:
     """Rules that choose: what is listed of them has one place for each anchor and positive, or is a list."""
     margin, rule = objective.margin, objective.mining
@@ -201,7 +205,7 @@ def _chosen(
     gap = d_ap - d_an if margin is None else d_ap + margin - d_an
     values = F.softplus(gap) if margin is None else F.relu(gap)
     tally = Tally(active=int(torch.count_nonzero(values)))
-    pull = torch.sigmoid(gap) if margin is None else (gap > 0).double()
+    weight = torch.sigmoid(gap) if margin is None else (gap > 0).double()
     if objective.reduction in ("mean", "anchor"):
         selected = gap > -torch.inf
         tally.triplets = int(torch.count_nonzero(selected))
@@ -210,15 +214,15 @@ def _chosen(
             tally.anchors = int(torch.count_nonzero(number))
             share = 1.0 / number.clamp(min=1)
             share = share[:, None] if gap.ndim == 2 else share[a]
-            values, pull = values * share, pull * share
+            values, weight = values * share, weight * share
     # By anchor first: a long sum is cut by the number of threads.
     tally.value = float(_by_anchor(values, a, len(d)).sum())
-    if not asks:
+    if not needs_grad:
         return tally, None
     weights = torch.zeros_like(d)
     flat, base = weights.view(-1), a * len(d)
     for other, d_ao, sign in ((p, d_ap, 1), (n, d_an, -1)):
-        amount = pull * _slope(d_ao, objective.distance)
+        amount = weight * _slope(d_ao, objective.distance)
         flat.index_add_(0, (base + other).flatten(), amount.flatten(), alpha=sign)
     return tally, weights
 

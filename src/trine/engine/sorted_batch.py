@@ -1,11 +1,12 @@
-"""A sorted batch in float32, for the tiled passes: products for the many, differences for the near.
+"""A sorted batch in float32: products for the many pairs, differences for the near ones.
 
-Everything is in squared distances between the rows as `Space` prepares them, so that thresholds are
-squared once and no tile takes a root before it has to.
+Everything is in squared distances between the rows as `Float64Distances` prepares them, so that thresholds
+are squared once and no tile takes a root before it has to.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor
 
 from trine.distances import Distance, unit_rows
 from trine.engine.float64_distances import through_unit_rows
-from trine.engine.layout import Block, Group, Layout
-from trine.engine.tiles import tile_height
+from trine.engine.layout import Block, Group, Layout, Part
+from trine.engine.objective import Tally
+from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.shapes import Float, Int64
 
 FAR = 1e30  # stands for ∞ in a tile: finite, so that 0 · FAR is 0
@@ -24,12 +26,54 @@ _CHUNK = 1 << 20  # coordinates handled at once in float64
 _BLOCK = 1 << 18  # pairs of class-mates handled at once in float64
 
 
-class Field:
-    """The rows of a batch that is its own reference, in the order of a layout.
+@dataclass
+class Accumulator:
+    """What one worker adds up.
 
     Attributes:
+        tally: The sums of the loss.
+        gradient: The gradient so far of the places from `first` on; nothing where none is needed. Over all
+            triplets Σ w·[y, 1] of each row, from which Σ w·(x − y) is made at the end.
+        first: The first place that has a gradient.
+        buffers: Room for tiles.
+    """
+
+    tally: Tally
+    gradient: Tensor | None
+    first: int
+    buffers: dict[int, Tensor] = field(default_factory=dict)
+
+    def part(self, places: slice) -> Tensor | None:
+        """Returns the gradient of anchors, or of references; nothing where it is not needed."""
+        if self.gradient is None or not 0 <= places.start - self.first < len(self.gradient):
+            return None
+        return self.gradient[places.start - self.first : places.stop - self.first]
+
+    def buffer(self, number: int, like: Tensor, i: Block, j: Block) -> Tensor:
+        """Returns a float32 buffer in the shape of a tile."""
+        pairs, room = len(i) * len(j), self.buffers.get(number)
+        if room is None or len(room) < pairs:
+            room = self.buffers[number] = like.new_empty(pairs, dtype=torch.float32)
+        return room[:pairs].view(len(i), len(j))
+
+    def add(self, other: Accumulator) -> None:
+        """Adds what another worker added up."""
+        self.tally.add(other.tally)
+        if self.gradient is not None and other.gradient is not None:
+            self.gradient += other.gradient
+
+
+class SortedBatch:
+    """Anchors and references in the order of a layout.
+
+    Args:
+        x: The anchors.
+        y: The references; `None` where the anchors are their own.
         layout: The order.
         distance: The name of the distance.
+        plan: The sizes of tiles.
+
+    Attributes:
         plain: The rows as the distance takes them, not centred; float64 where they were normalised.
         right: Rows [x, 1, ‖x‖²], x the centred row.
         norms: ‖x‖² of each row.
@@ -37,12 +81,23 @@ class Field:
         tolerance: By how much two products of a row may be apart and their distances equal.
     """
 
-    def __init__(self, raw: Float[Tensor, "n d"], layout: Layout, distance: Distance) -> None:
-        self.raw, self.layout, self.distance = raw, layout, distance
+    ranks_from = 128  # positives above which a search for the rank of a distance beats comparing with each
+    census_positives = 32  # positives of an anchor up to which comparing with each beats sorting its row
+
+    def __init__(
+        self,
+        x: Float[Tensor, "n d"],
+        y: Float[Tensor, "m d"] | None,
+        layout: Layout,
+        distance: Distance,
+        plan: Plan = DEFAULT_PLAN,
+    ) -> None:
+        self.x, self.y, self.layout, self.distance, self.plan = x, y, layout, distance, plan
+        self.raw = raw = x if layout.square else torch.cat([x, x if y is None else y])
         n, width = raw.shape
         self.width = width
         self.plain = self._plain()
-        # A centre of few digits is taken away from most rows without rounding.
+        # A centre of few digits is subtracted from most rows without rounding.
         centre = torch.zeros(width, dtype=torch.float64, device=raw.device)
         for places in self.chunks(0, n):
             centre += self.plain[places].sum(0, dtype=torch.float64)
@@ -68,10 +123,33 @@ class Field:
         # Unit rows are rounded to float64 only: near rows would lose what they differ in.
         return unit_rows(rows.double()) if self.distance == "cosine" else rows.float()
 
-    @cached_property
-    def blocks(self) -> list[Block]:
-        """The rows cut into the sides of tiles."""
-        return self.layout.blocks(tile_height(self.layout.rows))
+    def parts(self, workers: int, groups: list[Group] | None = None) -> list[Part]:
+        """Cuts the anchors, or those of some groups, into what is finished together."""
+        layout, plan = self.layout, self.plan
+        height = plan.height or (256 if layout.rows <= 2048 or not layout.square else 512)
+        if not layout.square:
+            height = min(height, -(-layout.anchors // workers))
+        groups = layout.groups if groups is None else groups
+        return layout.parts(height, groups, plan.tile_pairs, plan.positive_pairs)
+
+    def accumulator(
+        self, needs_grad: tuple[bool, bool], columns: int, dtype: torch.dtype = torch.float32
+    ) -> Accumulator:
+        """Returns zeros to add to.
+
+        Args:
+            needs_grad: Whether the gradients at the anchors and at the references are needed.
+            columns: Columns of the gradient.
+            dtype: Its dtype.
+        """
+        start, stop = 0, self.layout.rows
+        if self.y is not None:
+            start = 0 if needs_grad[0] else self.layout.anchors
+            stop = stop if needs_grad[1] else self.layout.anchors
+        gradient = None
+        if any(needs_grad):
+            gradient = self.right.new_zeros(stop - start, columns, dtype=dtype)
+        return Accumulator(Tally(), gradient, start)
 
     @cached_property
     def left(self) -> Float[Tensor, "n d2"]:
@@ -114,11 +192,14 @@ class Field:
 
     def mask(self, i: Block, j: Block, tile: Tensor, value: float) -> None:
         """Fills the places of class-mates in a tile."""
-        if int(self.layout.last[i.stop - 1]) <= j.start:
+        layout = self.layout
+        start = max(int(layout.first[i.start]), j.start)
+        stop = min(int(layout.last[i.stop - 1]), j.stop)
+        if start >= stop:
             return
-        columns = torch.arange(j.start, j.stop, device=tile.device)
-        mates = (columns >= self.layout.first[i.rows, None]) & (columns < self.layout.last[i.rows, None])
-        tile[mates] = value
+        columns = torch.arange(start, stop, device=tile.device)
+        mates = (columns >= layout.first[i.rows, None]) & (columns < layout.last[i.rows, None])
+        tile[:, start - j.start : stop - j.start].masked_fill_(mates, value)
 
     def squared_pairs(self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"]) -> Float[Tensor, " t"]:
         """Returns the squared distances of listed pairs of places, from differences, in float32."""
@@ -132,67 +213,126 @@ class Field:
             part = slice(start, start + size)
             out[part] = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
         if self.distance == "cosine":
-            zero = (self.raw == 0).all(1)[self.layout.order]
+            zero = self._zero
             out.masked_fill_(zero[a] | zero[b], 2.0)
         return out
 
+    @cached_property
+    def _zero(self) -> Tensor:
+        return (self.raw == 0).all(1)[self.layout.order]
+
     def positives(self, group: Group) -> Float[Tensor, "r p"]:
-        """Returns the squared distances of each row of a group to its class-mates, itself left out.
+        """Returns the squared distances of each anchor of a group to its class-mates, itself left out.
 
         From class-centred rows in float64: within a class of radius 1e-4 nothing is lost.
         """
-        out = torch.empty(group.stop - group.start, group.size - 1, device=self.raw.device)
-        if group.size == 1:
+        out = torch.empty(group.stop - group.start, group.positives, device=self.raw.device)
+        if not group.positives:
             return out
-        for places in self.chunks(group.start, group.stop, group.size):
-            u = self._centred_class(places, group.size)
-            norms = u.square().sum(2)
-            part = out[places.start - group.start : places.stop - group.start].view(*u.shape[:2], -1)
-            for rows in _rows_of(u):
-                both = norms[:, rows, None] + norms[:, None, :]
-                squared = torch.baddbmm(both, u[:, rows], u.transpose(1, 2), alpha=-2)
+        for piece in self._class_chunks(group):
+            u, v = self._centred_classes(piece)
+            to_u, to_v = u.square().sum(2), v.square().sum(2)
+            part = out[piece.start - group.start : piece.stop - group.start].view(*u.shape[:2], -1)
+            for rows in _rows_of(u, v):
+                both = to_u[:, rows, None] + to_v[:, None, :]
+                squared = torch.baddbmm(both, u[:, rows], v.transpose(1, 2), alpha=-2)
                 c, p, q = (squared < 1e-6 * both).nonzero(as_tuple=True)
-                self._redo(squared, u, c, p, q, rows.start)
-                part[:, rows] = without_diagonal(squared.clamp_(min=0).float(), rows.start)
-        if self.distance == "cosine":
-            zero = (self.raw == 0).all(1)[self.layout.order[group.start : group.stop]]
-            mates = zero.view(group.classes, 1, group.size).expand(-1, group.size, -1)
-            out[without_diagonal(mates.contiguous()).flatten(0, 1) | zero[:, None]] = 2.0
+                self._recompute(squared, u[:, rows], v, c, p, q)
+                near = squared.clamp_(min=0).float()
+                part[:, rows] = without_diagonal(near, rows.start) if self.layout.square else near
+        if self.distance == "cosine" and self.zero_rows:
+            zero = self._zero
+            out[zero[group.start : group.stop, None] | zero[self.layout.mates(group)]] = 2.0
         return out
 
-    def _centred_class(self, places: slice, size: int) -> Tensor:
-        u = self.precise(places).view(-1, size, self.width)
-        return u - u.mean(1, keepdim=True)
+    def _class_chunks(self, group: Group) -> list[Group]:
+        size = max(1, _CHUNK // max(1, self.width) // max(group.anchors, group.references))
+        return [
+            group.part(group.start + c * group.anchors, min(size, group.classes - c), group.anchors)
+            for c in range(0, group.classes, size)
+        ]
 
-    def _redo(self, squared: Tensor, u: Tensor, c: Tensor, p: Tensor, q: Tensor, first: int) -> None:
+    def _centred_classes(self, group: Group) -> tuple[Tensor, Tensor]:
+        """(classes, anchors, width) and (classes, references, width), each class around its own centre."""
+        mates = slice(group.mates, group.mates + group.classes * group.references)
+        v = self.precise(mates).view(-1, group.references, self.width)
+        centre = v.mean(1, keepdim=True)
+        if self.layout.square:
+            u = v - centre
+            return u, u
+        return self.precise(slice(group.start, group.stop)).view(-1, group.anchors, self.width) - centre, (
+            v - centre
+        )
+
+    def _recompute(self, squared: Tensor, u: Tensor, v: Tensor, c: Tensor, p: Tensor, q: Tensor) -> None:
         size = max(1, _CHUNK // max(1, self.width))
         for start in range(0, len(c), size):
             i, j, k = c[start : start + size], p[start : start + size], q[start : start + size]
-            squared[i, j, k] = (u[i, first + j] - u[i, k]).square_().sum(1)
+            squared[i, j, k] = (u[i, j] - v[i, k]).square_().sum(1)
 
-    def pull_positives(self, group: Group, weights: Float[Tensor, "r p"], gradient: Tensor) -> None:
+    def pull_positives(self, group: Group, weights: Float[Tensor, "r p"], total: Accumulator) -> None:
         """Adds the gradient of ½ Σ w‖x − y‖² over the positive pairs of a group, on class-centred rows."""
-        for places in self.chunks(group.start, group.stop, group.size):
-            u = self._centred_class(places, group.size)
-            part = weights[places.start - group.start : places.stop - group.start].view(*u.shape[:2], -1)
-            square, pull = with_diagonal(part), torch.empty_like(u)
-            for rows in _rows_of(u):
-                w = (square[:, rows] + square[:, :, rows].transpose(1, 2)).double()
-                pull[:, rows] = (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
-            gradient[places] += pull.flatten(0, 1).to(gradient.dtype)
+        if not group.positives:
+            return
+        for piece in self._class_chunks(group):
+            u, v = self._centred_classes(piece)
+            part = weights[piece.start - group.start : piece.stop - group.start].view(*u.shape[:2], -1)
+            mates = slice(piece.mates, piece.mates + piece.classes * piece.references)
+            if self.layout.square:
+                part, grad_weight = with_diagonal(part), torch.empty_like(u)
+                for rows in _rows_of(u, v):
+                    w = (part[:, rows] + part[:, :, rows].transpose(1, 2)).double()
+                    grad_weight[:, rows] = (w.sum(2, keepdim=True) * u[:, rows]).baddbmm_(w, u, alpha=-1)
+                self._add(total, mates, grad_weight)
+                continue
+            w = part.double()
+            self._add(
+                total, slice(piece.start, piece.stop), (w.sum(2, keepdim=True) * u).baddbmm_(w, v, alpha=-1)
+            )
+            back = (w.sum(1)[:, :, None] * v).baddbmm_(w.transpose(1, 2), u, alpha=-1)
+            self._add(total, mates, back)
+
+    def _add(self, total: Accumulator, places: slice, gradient: Tensor) -> None:
+        part = total.part(places)
+        if part is not None:
+            part[:, : self.width] += gradient.flatten(0, -2).to(part.dtype)
 
     def pull_pairs(
-        self, a: Int64[Tensor, " t"], b: Int64[Tensor, " t"], weights: Float[Tensor, " t"], gradient: Tensor
+        self,
+        a: Int64[Tensor, " t"],
+        b: Int64[Tensor, " t"],
+        weights: Float[Tensor, " t"],
+        total: Accumulator,
     ) -> None:
         """Adds the gradient of ½ Σ w‖x_a − x_b‖² over listed pairs of places."""
         live = weights != 0
-        a, b, weights = a[live], b[live], weights[live]
-        size = max(1, _CHUNK // max(1, self.width))
+        a, b, weights = a[live], b[live], weights[live].float()
+        layout, width = self.layout, self.width
+        mine = total.part(slice(0, layout.anchors))
+        other = total.part(slice(layout.references.start, layout.rows))
+        size = max(1, _CHUNK // max(1, width))
         for start in range(0, len(a), size):
             i, j = a[start : start + size], b[start : start + size]
-            pull = (self.plain[i] - self.plain[j]).float().mul_(weights[start : start + size, None])
-            gradient.index_add_(0, i, pull)
-            gradient.index_add_(0, j, pull, alpha=-1)
+            weighted = (self.plain[i] - self.plain[j]).float().mul_(weights[start : start + size, None])
+            if mine is not None:
+                mine[:, :width].index_add_(0, i, weighted.to(mine.dtype))
+            if other is not None:
+                j = j - layout.references.start
+                other[:, :width].index_add_(0, j, weighted.to(other.dtype), alpha=-1)
+
+    def add_weights(
+        self, weights: Float[Tensor, "h w"], i: Block, j: Block, total: Accumulator, *, sparse: bool
+    ) -> None:
+        """Adds Σ w·[y, 1] of the pairs of a tile to both its ends; `sparse` where few may have a weight."""
+        rows, a = self.right[:, : self.width + 1], total.part(i.rows)
+        if i is j and a is not None:
+            a.addmm_(weights + weights.T, rows[i.rows])
+            return
+        b = total.part(j.rows)
+        if a is not None:
+            a.addmm_(weights, rows[j.rows])
+        if b is not None:
+            b.addmm_(weights.T, rows[i.rows])
 
     def slope(self, squared: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Returns s with ∂d/∂x = s·(x − y), from squared distances; 0 at distance 0."""
@@ -212,47 +352,62 @@ class Field:
             return d.square()
         return d * 2 if self.distance == "cosine" else d
 
-    def by_block(self, blocks: list[Block], values: list[Tensor], empty: float) -> list[Tensor]:
-        """Lays values of groups, (rows, places), out for blocks as (places, rows)."""
+    def by_block(self, part: Part, values: list[Tensor], empty: float) -> list[Tensor]:
+        """Lays values of groups, (anchors, places), out for blocks as (places, anchors)."""
         laid = []
-        for block in blocks:
+        for block in part.blocks:
             members = [
                 (group, v)
-                for group, v in zip(self.layout.groups, values, strict=True)
+                for group, v in zip(part.groups, values, strict=True)
                 if group.start < block.stop and group.stop > block.start
             ]
             width = max(v.shape[1] for _, v in members)
             out = torch.full((width, len(block)), empty, dtype=values[0].dtype, device=self.raw.device)
             for group, v in members:
                 start, stop = max(block.start, group.start), min(block.stop, group.stop)
-                part = v[start - group.start : stop - group.start]
-                out[: part.shape[1], start - block.start : stop - block.start] = part.T
+                rows = v[start - group.start : stop - group.start]
+                out[: rows.shape[1], start - block.start : stop - block.start] = rows.T
             laid.append(out)
         return laid
 
-    def to_groups(self, blocks: list[Block], laid: list[Tensor], places: list[int]) -> list[Tensor]:
+    def to_groups(self, part: Part, laid: list[Tensor], places: list[int]) -> list[Tensor]:
         """Undoes `by_block`, for groups of so many places."""
-        parts: list[list[Tensor]] = [[] for _ in self.layout.groups]
-        for block, values in zip(blocks, laid, strict=True):
-            for index, group in enumerate(self.layout.groups):
+        parts: list[list[Tensor]] = [[] for _ in part.groups]
+        for block, values in zip(part.blocks, laid, strict=True):
+            for index, group in enumerate(part.groups):
                 start, stop = max(block.start, group.start), min(block.stop, group.stop)
                 if start < stop:
                     columns = slice(start - block.start, stop - block.start)
                     parts[index].append(values[: places[index], columns].T)
         return [torch.cat(part) for part in parts]
 
-    def in_batch_order(self, gradient: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Returns a gradient at the sorted, prepared rows as one at the rows as given."""
-        place = torch.empty_like(self.layout.order)
-        place[self.layout.order] = torch.arange(len(place), device=place.device)
-        out = gradient[place]
-        return through_unit_rows(out, self.raw) if self.distance == "cosine" else out
+    def in_batch_order(self, total: Accumulator) -> tuple[Tensor | None, Tensor | None]:
+        """Returns the gradients at the anchors and at the references as given, in float32."""
+        n, rows = self.layout.anchors, self.layout.rows
+        ends: list[Tensor | None] = []
+        for places in (slice(0, n), slice(n, rows)):
+            gradient = total.part(places)
+            if gradient is None or (places.start and self.layout.square):
+                ends.append(None)
+                continue
+            if gradient.shape[1] > self.width:
+                gradient = gradient.float()
+                weight, gradient = gradient[:, self.width :], gradient[:, : self.width]
+                gradient = gradient - weight * self.right[places, : self.width]
+            gradient = gradient.float()[self.layout.place[places] - places.start]
+            if self.distance == "cosine":
+                gradient = through_unit_rows(gradient, self.raw[places])
+            ends.append(gradient)
+        x, y = ends
+        if self.y is None and x is not None and y is not None:
+            return x + y, None
+        return x, y
 
 
-def _rows_of(u: Tensor) -> list[slice]:
+def _rows_of(u: Tensor, v: Tensor) -> list[slice]:
     """Cuts the rows of classes so that a block of all their pairs stays in the cache."""
     classes, size, _ = u.shape
-    step = max(1, _BLOCK // (classes * size))
+    step = max(1, _BLOCK // (classes * v.shape[1]))
     return [slice(i, min(i + step, size)) for i in range(0, size, step)]
 
 

@@ -1,4 +1,4 @@
-"""The schedule of a tiled pass: the upper triangle of all pairs of blocks, one tile a thread at a time."""
+"""Threads that share tiles: one thread computes a whole tile at a time."""
 
 from __future__ import annotations
 
@@ -10,31 +10,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from trine.engine.layout import Block, Layout
-
 State = TypeVar("State")
-
-
-def tile_height(rows: int) -> int:
-    """Returns how many rows make a block: tiles that stay in the cache, and enough of them to share."""
-    return 256 if rows <= 2048 else 512
-
-
-def upper_triangle(blocks: list[Block], layout: Layout) -> Iterator[tuple[int, int]]:
-    """Yields the pairs of blocks i ≤ j: each tile stands for its transpose too.
-
-    Tiles within one class are left out: there is no negative in them.
-    """
-    first = layout.first[[block.start for block in blocks] + [block.stop - 1 for block in blocks]].tolist()
-    for i in range(len(blocks)):
-        for j in range(i, len(blocks)):
-            if first[i] != first[len(blocks) + j]:
-                yield i, j
 
 
 @contextmanager
 def one_thread(x: Tensor) -> Iterator[None]:
-    """Keeps operations on the CPU in the calling thread, and gives the number of threads back."""
+    """Keeps operations on the CPU in the calling thread, and restores the number of threads."""
     before = torch.get_num_threads()
     if before == 1 or x.device.type != "cpu":
         yield
@@ -55,7 +36,7 @@ def run_tiles(
     """Runs `work` on every tile and returns the states that it filled, one for each worker.
 
     One thread does whole tiles with products of one thread: there is no barrier inside a tile. The
-    number of threads of torch, which is the process's, is given back.
+    number of threads of torch, which belongs to the process, is restored.
     """
     waiting, lock = iter(tiles), threading.Lock()
     states: list[State] = []

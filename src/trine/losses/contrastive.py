@@ -8,11 +8,11 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
-from trine.engine.autograd import Pass, early_gradient
-from trine.engine.pair_losses import PairObjective, pair_pass
+from trine.engine.autograd import EarlyLoss, early_gradient
+from trine.engine.pair_losses import PairObjective, pair_loss
 from trine.engine.relations import Relations
 from trine.errors import InputError, nearest
-from trine.losses.distributed import spread_batch, times_processes, whole_sums
+from trine.losses.distributed import join_sums, spread_batch, times_processes
 from trine.mining.inputs import checked_batch
 from trine.mining.online import check_margin
 from trine.shapes import Float, Int
@@ -81,9 +81,9 @@ def contrastive_loss(
     assert alpha is not None
     checked = spread_batch if across_processes else checked_batch
     batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
-    whole = whole_sums(embeddings.device) if across_processes else None
-    objective = PairObjective(alpha, distance, squared=form == "squared", reduction=reduction, whole=whole)
-    run: Pass = partial(pair_pass, batch.anchors, batch.references, batch.relations, objective)
+    join = join_sums(embeddings.device) if across_processes else None
+    objective = PairObjective(alpha, distance, squared=form == "squared", reduction=reduction, join=join)
+    run: EarlyLoss = partial(pair_loss, batch.anchors, batch.references, batch.relations, objective)
     return early_gradient(batch.anchors, batch.references, times_processes(run) if across_processes else run)
 
 

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trine.distances import check_rows
-from trine.engine.autograd import Pass
+from trine.engine.autograd import EarlyLoss
 from trine.engine.objective import Tally
 from trine.engine.relations import LabelRelations, Relations, check_labels
 from trine.errors import InputError
@@ -129,11 +129,11 @@ def spread_batch(
     return Batch(embeddings, everyone.rows, relations)
 
 
-def whole_tally(device: torch.device) -> Callable[[Tally], Tally] | None:
+def join_tallies(device: torch.device) -> Callable[[Tally], Tally] | None:
     """Returns what adds up the tallies of all processes; None where there is one."""
     if processes() == 1:
         return None
-    add = whole_sums(device)
+    add = join_sums(device)
     assert add is not None
 
     def whole(part: Tally) -> Tally:
@@ -143,7 +143,7 @@ def whole_tally(device: torch.device) -> Callable[[Tally], Tally] | None:
     return whole
 
 
-def whole_sums(device: torch.device) -> Callable[[list[float]], list[float]] | None:
+def join_sums(device: torch.device) -> Callable[[list[float]], list[float]] | None:
     """Returns what adds up the sums of all processes; None where there is one."""
     if processes() == 1:
         return None
@@ -158,14 +158,14 @@ def whole_sums(device: torch.device) -> Callable[[list[float]], list[float]] | N
     return whole
 
 
-def times_processes(run: Pass) -> Pass:
+def times_processes(run: EarlyLoss) -> EarlyLoss:
     """Returns a pass with W times the gradients: what averaging over W processes is to leave."""
     count = processes()
     if count == 1:
         return run
 
-    def scaled(asks_x: bool, asks_y: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        loss, gx, gy = run(asks_x, asks_y)
+    def scaled(grad_x: bool, grad_y: bool) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        loss, gx, gy = run(grad_x, grad_y)
         return loss, None if gx is None else gx.mul_(count), None if gy is None else gy.mul_(count)
 
     return scaled

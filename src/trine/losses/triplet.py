@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
-from trine.engine.autograd import Pass, early_gradient
+from trine.engine.autograd import EarlyLoss, early_gradient
 from trine.engine.dispatch import all_pairs_loss
-from trine.engine.objective import Objective, Watch
+from trine.engine.objective import CensusRequest, Objective
 from trine.engine.reduction import reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
 from trine.errors import InputError
-from trine.losses.distributed import spread_batch, times_processes, whole_tally
+from trine.losses.distributed import join_tallies, spread_batch, times_processes
 from trine.losses.given_triplets import triplet_values
 from trine.mining.inputs import checked_batch
 from trine.mining.online import census, check_margin, mine
@@ -130,7 +130,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     draw = Draw(
         check_margin(alpha if mining_margin is None else mining_margin, rule), seed, embeddings.shape[1]
     )
-    watch = None
+    request = None
     if how == "none":
         chosen = mine(
             embeddings,
@@ -145,10 +145,10 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         loss = values
     else:
         choose = partial(select, mining=rule, draw=draw)
-        watch = Watch(draw.margin) if return_census and draw.margin is not None else None
-        whole = whole_tally(embeddings.device) if across_processes else None
-        objective = Objective(alpha, distance, rule, choose, how, watch, whole)
-        run: Pass = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
+        request = CensusRequest(draw.margin) if return_census and draw.margin is not None else None
+        join = join_tallies(embeddings.device) if across_processes else None
+        objective = Objective(alpha, distance, rule, choose, how, request, join)
+        run: EarlyLoss = partial(all_pairs_loss, batch.anchors, batch.references, batch.relations, objective)
         loss = early_gradient(
             batch.anchors, batch.references, times_processes(run) if across_processes else run
         )
@@ -156,8 +156,8 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         return loss
     if draw.margin is None:
         raise InputError("a census needs a margin: give mining_margin= (a soft margin has none)")
-    if watch is not None and watch.census is not None:
-        return loss, watch.census
+    if request is not None and request.census is not None:
+        return loss, request.census
     return loss, census(
         embeddings, batch.relations, margin=draw.margin, distance=distance, references=references
     )

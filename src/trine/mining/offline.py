@@ -30,8 +30,8 @@ Draw = Literal["nearest", "random"]
 ANCHORS = 2048
 """How many anchors are looked at together; the memory beside the embeddings grows with it."""
 
-_PAIRS = 1 << 22  # distances of pairs to candidates held at once
-_START = 32  # positives that may stand in the way before a second, wider look is needed
+_CANDIDATES = 2048  # candidates for which as many pairs as anchors are compared at once
+_IN_THE_WAY = 32  # positives that may stand in the way before a second, wider search is needed
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ def mine_offline(
     *,
     how: OfflineMining | None = None,
     distance: Distance = "euclidean",
+    search: ExactSearch | None = None,
+    anchors_at_once: int = ANCHORS,
 ) -> MinedTriplets:
     """Lists hard or semi-hard triplets of a whole set.
 
@@ -127,6 +129,8 @@ def mine_offline(
         labels: The identity of each: any integers.
         how: The rule and the guards; the defaults of `OfflineMining` where left out.
         distance: How embeddings are compared.
+        search: Finds nearest rows among the embeddings; `None` makes one that suits their number.
+        anchors_at_once: How many anchors are searched for together; memory grows with it.
 
     Returns:
         The triplets. An anchor without a positive, or without a negative that is allowed, has none.
@@ -140,7 +144,11 @@ def mine_offline(
         >>> found.anchor.tolist(), found.negative.tolist()
         ([0, 1, 2, 3, 4], [2, 3, 0, 1, 1])
     """
-    parts = list(stream_triplets(embeddings, labels, how=how, distance=distance))
+    parts = list(
+        stream_triplets(
+            embeddings, labels, how=how, distance=distance, search=search, anchors_at_once=anchors_at_once
+        )
+    )
     names = ("anchor", "positive", "negative", "d_ap", "d_an")
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return MinedTriplets(**columns, wanted=sum(part.wanted for part in parts))
@@ -152,6 +160,8 @@ def stream_triplets(
     *,
     how: OfflineMining | None = None,
     distance: Distance = "euclidean",
+    search: ExactSearch | None = None,
+    anchors_at_once: int = ANCHORS,
 ) -> Iterator[MinedTriplets]:
     """Lists what `mine_offline` does, some anchors at a time: for sets whose triplets fill the memory.
 
@@ -160,6 +170,8 @@ def stream_triplets(
         labels: The identity of each: any integers.
         how: The rule and the guards.
         distance: How embeddings are compared.
+        search: Finds nearest rows among the embeddings; `None` makes one that suits their number.
+        anchors_at_once: How many anchors are searched for together; memory grows with it.
 
     Yields:
         The triplets of the next anchors; of none once, where there are no rows.
@@ -169,12 +181,13 @@ def stream_triplets(
     """
     how = OfflineMining() if how is None else how
     codes, rows = checked_set(embeddings, labels, distance)
-    search = make_search(rows, distance=distance)
+    search = make_search(rows, distance=distance) if search is None else search
+    mined = _MinedSet(search, rows.numpy(), codes, how, anchors_at_once)
     ring, place = _ring(codes, how.seed)
     sizes = np.bincount(codes, minlength=1)
     first = np.cumsum(sizes) - sizes
-    for start in range(0, max(len(rows), 1), ANCHORS):
-        anchors = np.arange(start, min(start + ANCHORS, len(rows)))
+    for start in range(0, max(len(rows), 1), anchors_at_once):
+        anchors = np.arange(start, min(start + anchors_at_once, len(rows)))
         size = sizes[codes[anchors]]
         most = np.minimum(size - 1, len(rows) if how.positives is None else how.positives)
         row = np.repeat(np.arange(len(anchors)), most)
@@ -182,23 +195,32 @@ def stream_triplets(
         own = first[codes[anchors]][row]
         positive = ring[own + (place[anchors][row] - own + step) % size[row]]
         order = np.lexsort((positive, row))
-        yield _mined(search, rows.numpy(), codes, anchors, row[order], positive[order], how)
+        yield _mined(mined, anchors, row[order], positive[order])
+
+
+@dataclass(frozen=True, eq=False)
+class _MinedSet:
+    """A set whose triplets are listed: its rows, the identity of each, and how it is searched."""
+
+    search: ExactSearch
+    rows: NDArray[np.floating]
+    codes: Int64[np.ndarray, " n"]
+    how: OfflineMining
+    anchors_at_once: int
 
 
 def _mined(
-    search: ExactSearch,
-    rows: NDArray[np.floating],
-    codes: Int64[np.ndarray, " n"],
+    mined: _MinedSet,
     anchors: Int64[np.ndarray, " b"],
     row: Int64[np.ndarray, " p"],
     positive: Int64[np.ndarray, " p"],
-    how: OfflineMining,
 ) -> MinedTriplets:
     """The triplets of some anchors, whose pairs are (row of the anchor, positive)."""
-    others, distances = _candidates(search, rows, codes, anchors, how)
-    d_ap = search.distances(rows[anchors[row]], positive[:, None])[:, 0]
+    how = mined.how
+    others, distances = _candidates(mined, anchors)
+    d_ap = mined.search.distances(mined.rows[anchors[row]], positive[:, None])[:, 0]
     parts = []
-    step = max(1, _PAIRS // max(others.shape[1], 1))
+    step = max(1, mined.anchors_at_once * _CANDIDATES // max(others.shape[1], 1))
     for start in range(0, len(row), step):
         part = slice(start, start + step)
         at, near = others[row[part]], distances[row[part]]
@@ -213,20 +235,17 @@ def _mined(
 
 
 def _candidates(
-    search: ExactSearch,
-    rows: NDArray[np.floating],
-    codes: Int64[np.ndarray, " n"],
-    anchors: Int64[np.ndarray, " b"],
-    how: OfflineMining,
+    mined: _MinedSet, anchors: Int64[np.ndarray, " b"]
 ) -> tuple[Int64[np.ndarray, "b c"], Float[np.ndarray, "b c"]]:
     """The nearest items of other identities, -1 and infinitely far where there are no more."""
+    rows, codes, how = mined.rows, mined.codes, mined.how
     last = how.skip + how.among
     others = np.full((len(anchors), min(how.among, len(rows))), -1, dtype=np.int64)
     distances = np.full(others.shape, np.inf, dtype=rows.dtype)
-    searching, width = np.arange(len(anchors)), last + _START
+    searching, width = np.arange(len(anchors)), last + min(_IN_THE_WAY, mined.anchors_at_once)
     while len(searching) and len(rows) > 1:
         asking = anchors[searching]
-        found = search.nearest(rows[asking], k=min(width, len(rows) - 1), exclude=asking)
+        found = mined.search.nearest(rows[asking], k=min(width, len(rows) - 1), exclude=asking)
         other = (found.indices >= 0) & (codes[found.indices] != codes[asking, None])
         rank = other.cumsum(axis=1)
         row, column = np.nonzero(other & (rank > how.skip) & (rank <= last))

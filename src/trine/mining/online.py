@@ -6,11 +6,8 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance, check_distance
-from trine.engine.census import count_triplets
-from trine.engine.exact import blocks
-from trine.engine.float64_distances import Space
+from trine.engine.dispatch import count_triplets, distance_blocks
 from trine.engine.relations import Relations
-from trine.engine.small_batch import LARGEST, all_distances
 from trine.errors import InputError
 from trine.mining.inputs import checked_batch
 from trine.mining.rules import Draw, check_weighted, select
@@ -66,11 +63,8 @@ def mine(
     draw = Draw(check_margin(margin, rule), seed, embeddings.shape[1])
     parts = []
     with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
-        if references is None and len(embeddings) <= LARGEST:
-            return select(all_distances(embeddings, distance), batch.relations.whole(), rule, draw)
-        space = Space(batch.anchors, batch.references, distance)
-        for anchors in blocks(torch.arange(len(embeddings), device=embeddings.device), len(space.y)):
-            chosen = select(space.distances(anchors), batch.relations.rows(anchors), rule, draw)
+        for anchors, d, rows in distance_blocks(batch.anchors, batch.references, batch.relations, distance):
+            chosen = select(d, rows, rule, draw)
             parts.append((anchors[chosen.anchor], chosen.positive, chosen.negative))
     return Triplets(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

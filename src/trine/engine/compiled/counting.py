@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.ranks import U32, ranks
-from trine.engine.compiled.rows import EUCLIDEAN, F32, FAR, I32, kernel, squared_row
-
-MANY = 80  # positives from which looking up ranks is faster than comparing with each
+from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, FAR, I32, U32, kernel, ranks, squared_row
 
 
 @kernel
@@ -70,17 +67,17 @@ def _weights(d, c, out, kind):  # type: ignore[no-untyped-def]
 
 @kernel
 def count_tile(  # type: ignore[no-untyped-def]
-    s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, rising, starts, kind, only_rows
+    s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, rising, starts, value, kind, only_rows
 ):
-    """Turns products into the weights of both sides, adds to the counts, and returns Σ c·d.
+    """Turns products into the weights of both sides, adds to the counts, and takes Σ c·d from `value`.
 
     Rows with few positives bring them in `ti`, in any order and padded to a multiple of four, and count
     them in `ci`; rows with many bring them in `rising` and take the ranks of the negatives in `starts`.
-    Columns have few, in `tj`; or they have none or are left to another call, and only rows are counted.
+    Columns have few, in `tj`; or they are references only or left to another call, and only rows count.
     """
     h, w = s.shape
     d, c, places = np.empty((4, w), F32), np.empty((4, w), I32), np.empty(w, U32)
-    value = 0.0
+    scale = 0.5 if kind == COSINE else 1.0
     for r in range(0, h, 4):
         rows = min(4, h - r)
         for q in range(4):
@@ -102,8 +99,8 @@ def count_tile(  # type: ignore[no-untyped-def]
             for k in range(tj.shape[0]):
                 _column_numbers(d[0], d[1], d[2], d[3], tj[k], cj[k])
         for q in range(rows):
-            value += _weights(d[q], c[q], s[r + q], kind)
-    return value
+            total = _weights(d[q], c[q], s[r + q], kind)
+            value[r + q] -= scale * total
 
 
 @kernel
@@ -127,15 +124,17 @@ def _any(bits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _both(w, x, y, gx, gy):  # type: ignore[no-untyped-def]
-    for q in range(x.size):
-        gx[q] += w * y[q]
-        gy[q] += w * x[q]
+def _add(w, x, g):  # type: ignore[no-untyped-def]
+    for q in range(g.size):
+        g[q] += w * x[q]
 
 
 @kernel
 def sparse_products(s, bits, xi, xj, gi, gj, limit):  # type: ignore[no-untyped-def]
-    """Adds the gradient of the few active pairs of a tile; returns False where they are more than `limit`."""
+    """Adds s·x_j and sᵀ·x_i to gradients, of which either may be empty.
+
+    Returns False, and adds nothing, where more than `limit` pairs of the tile have a weight.
+    """
     h, w = s.shape
     number = 0
     active = np.empty(h, I32)
@@ -151,5 +150,8 @@ def sparse_products(s, bits, xi, xj, gi, gj, limit):  # type: ignore[no-untyped-
                 if _any(bits[r, start:stop]):
                     for j in range(start, stop):
                         if s[r, j] != F32(0):
-                            _both(s[r, j], xi[r], xj[j], gi[r], gj[j])
+                            if gi.size > 0:
+                                _add(s[r, j], xj[j], gi[r])
+                            if gj.size > 0:
+                                _add(s[r, j], xi[r], gj[j])
     return True

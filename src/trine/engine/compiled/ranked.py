@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.ranks import U32, ranks
-from trine.engine.compiled.rows import kernel
+from trine.engine.compiled.rows import U32, kernel, ranks
 
 NEAR = 1e-6  # of the squared norms: below it a product in float64 has lost half of its digits
 
 
 @kernel
-def squares(s, i0, norms, x):  # type: ignore[no-untyped-def]
-    """Turns float64 products of the rows from `i0` with all rows into squared distances, in place."""
+def squares(s, i0, j0, norms, x):  # type: ignore[no-untyped-def]
+    """Turns float64 products of the rows from `i0` with those from `j0` into squared distances, in place."""
     h, w = s.shape
     for r in range(h):
         d, n = s[r], norms[i0 + r]
         near = 0
         for j in range(w):
-            both = n + norms[j]
+            both = n + norms[j0 + j]
             d[j] = both - 2 * d[j]
             near += d[j] < NEAR * both
         if near:
             for j in range(w):
-                if d[j] < NEAR * (n + norms[j]):
+                if d[j] < NEAR * (n + norms[j0 + j]):
                     total = 0.0
                     for q in range(x.shape[1]):
-                        t = x[i0 + r, q] - x[j, q]
+                        t = x[i0 + r, q] - x[j0 + j, q]
                         total += t * t
                     d[j] = total
 
@@ -60,14 +59,14 @@ def nearest_beyond(d, first, last, t, order, falls_back, best, index):  # type: 
     positive is the nearest of the first slot after it that is not empty.
 
     Args:
-        d: Squared distances of some rows of one class to all rows.
-        first: Where the class starts.
-        last: Where it ends.
+        d: Squared distances of some anchors of one class to all references.
+        first: The column where the class starts.
+        last: The column after its last.
         t: The squared distances of the positives, rising in each row.
-        order: Which row of the batch stands at each place.
+        order: Which row of the batch each column is.
         falls_back: Whether the farthest negative is taken where none is farther than the positive.
         best: The squared distance of the negative found for each positive.
-        index: Its place; −1 for none.
+        index: Its column; −1 for none.
     """
     n, p = d.shape[1], t.shape[1]
     places = np.empty(n, U32)

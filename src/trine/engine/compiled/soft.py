@@ -103,17 +103,18 @@ def _column(v, c, e, u0, u1, u2, u3, n0, n1, n2, n3):  # type: ignore[no-untyped
 
 
 @kernel
-def soft_tile(s, ni, nj, xi, xj, first, last, j0, ui, uj, ci, cj, kind, diagonal):  # type: ignore[no-untyped-def]
-    """Turns products into the weights of both sides, adds to theirs, and returns Σ softplus.
+def soft_tile(s, ni, nj, xi, xj, first, last, j0, ui, uj, ci, cj, value, kind):  # type: ignore[no-untyped-def]
+    """Turns products into the weights of both sides, adds to theirs, and adds Σ softplus to the rows' value.
 
-    `ui` and `uj` are exp(d_ap), 0 in empty places, padded to a multiple of four.
+    `ui` and `uj` are exp(d_ap), 0 in empty places, padded to a multiple of four; where only rows count,
+    `uj` is empty.
     """
     h, w = s.shape
     d, v, c, e, m = np.empty(w, F32), np.empty(w, F32), np.empty(w, F32), np.empty(w, F32), np.empty(w, F32)
     power = np.empty(w, I32)
     scale, bits = power.view(np.float32), m.view(np.int32)
-    value = 0.0
     for a in range(h):
+        total = 0.0
         lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
         hi = max(lo, hi)
         squared_row(s[a], ni[a], nj, xi[a], xj, lo, hi, d)
@@ -128,17 +129,14 @@ def soft_tile(s, ni, nj, xi, xj, first, last, j0, ui, uj, ci, cj, kind, diagonal
         c[:] = 0
         for k in range(0, ui.shape[0], 4):
             _row(v, c, e, ui[k, a], ui[k + 1, a], ui[k + 2, a], ui[k + 3, a], ci, k, a)
-            value += _log1p_sum(e, m, bits)
-        if not diagonal:
-            for k in range(0, uj.shape[0], 4):
-                _column(
-                    v, c, e, uj[k], uj[k + 1], uj[k + 2], uj[k + 3], cj[k], cj[k + 1], cj[k + 2], cj[k + 3]
-                )
-                value += _log1p_sum(e, m, bits)
+            total += np.float64(_log1p_sum(e, m, bits))
+        for k in range(0, uj.shape[0], 4):
+            _column(v, c, e, uj[k], uj[k + 1], uj[k + 2], uj[k + 3], cj[k], cj[k + 1], cj[k + 2], cj[k + 3])
+            total += np.float64(_log1p_sum(e, m, bits))
+        value[a] += total
         if kind == EUCLIDEAN:
             for j in range(w):
                 s[a, j] = c[j] / d[j] if d[j] > 0 else F32(0)
         else:
             for j in range(w):
                 s[a, j] = c[j]
-    return value

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.rows import F32, FAR, I32, NEAR, exact, kernel, squared_row, tile_row
+from trine.engine.compiled.rows import F32, FAR, I32, NEAR, U32, exact, kernel, tile_row
 
-U32 = np.uint32
 MOST = U32(0xFFFFFFFF)
 
 
@@ -230,21 +229,21 @@ def _fill_column(s, j, b, i0, norms, x, first, last, column):  # type: ignore[no
 
 
 @kernel
-def farthest_rows(s, anchors, norms, x, first, last, tolerance, order, out):  # type: ignore[no-untyped-def]
-    """The farthest negative of each anchor, from its products with all rows; close ones by differences."""
+def farthest_rows(s, anchors, j0, norms, x, first, last, tolerance, order, out):  # type: ignore[no-untyped-def]
+    """The farthest negative of each anchor, from its products with all references, which begin at `j0`."""
     n = s.shape[1]
     d = np.empty(n, F32)
     for r in range(anchors.size):
         a = anchors[r]
-        squared_row(s[r], norms[a], norms, x[a], x, first[a], last[a], d)
-        d[first[a] : last[a]] = F32(-1)
+        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
+        d[lo:hi] = F32(-1)
         largest = F32(-1)
         for j in range(n):
             largest = max(largest, d[j])
         winner, index = -1.0, -1
         for j in range(n):
             if d[j] >= largest - tolerance[a] and d[j] >= F32(0):
-                e = exact(x[a], x[j])
-                if e > winner or (e == winner and order[j] < order[index]):
-                    winner, index = e, j
+                e = exact(x[a], x[j0 + j])
+                if e > winner or (e == winner and order[j0 + j] < order[index]):
+                    winner, index = e, j0 + j
         out[r] = index

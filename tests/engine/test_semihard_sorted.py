@@ -1,4 +1,4 @@
-"""Ranks among many: the kernel, and what is made of it where classes are large."""
+"""Ranks among many: the kernel, and the semi-hard negatives of large classes that are made of it."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.backends import SHAPES, WAYS, made, through_tiles, value_and_gradient, without_tiles
+from support.backends import BACKENDS, FLOAT64, Problem, assert_close, computed, problem_of, tiles
 from trine.distances import DISTANCES
-from trine.engine import one_negative
 from trine.engine.numba_backend import installed
 
 needs_numba = pytest.mark.skipif(not installed(), reason="numba is not installed")
@@ -22,7 +21,7 @@ needs_numba = pytest.mark.skipif(not installed(), reason="numba is not installed
     ties=st.booleans(),
 )
 def test_ranks_are_those_of_a_sorted_search(dtype, t, d, ties):
-    from trine.engine.compiled.ranks import ranks
+    from trine.engine.compiled.rows import ranks
 
     rising, looked_up = np.sort(np.array(t, dtype)), np.array(d, dtype)
     places = np.full(len(d), 99, np.uint32)
@@ -31,35 +30,33 @@ def test_ranks_are_those_of_a_sorted_search(dtype, t, d, ties):
     np.testing.assert_array_equal(places, expected)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("geometry", ["square", "apart"])
 @pytest.mark.parametrize("kind", ["random", "duplicated", "collapsed", "tight 1e-3"])
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("rule", ["semihard", "semihard-strict"])
 @pytest.mark.parametrize(("margin", "reduction"), [(2.1, "mean"), (0.2, "anchor"), (None, "sum")])
-def test_large_classes_equal_the_exact_pass(way, kind, distance, rule, margin, reduction):
-    labels = SHAPES["skewed"](200)[torch.randperm(200, generator=torch.Generator().manual_seed(3))]
-    embeddings = made(kind, labels)
+def test_large_classes_equal_float64(backend, geometry, kind, distance, rule, margin, reduction):
+    problem = problem_of(geometry, kind, "skewed", rows=200)
     settings = {"mining": rule, "distance": distance, "margin": margin, "reduction": reduction}
-    with without_tiles():
-        value, gradient = value_and_gradient(embeddings, labels, **settings)
-    with through_tiles(way, height=64):
-        got = value_and_gradient(embeddings, labels, **settings)
-    torch.testing.assert_close(got[0], value, rtol=5e-6, atol=1e-9)
-    assert (got[1] - gradient).norm() <= 2e-5 * gradient.norm()
+    expected = computed(problem, FLOAT64["blocks"], **settings)
+    got = computed(problem, tiles(backend, 64), **settings)
+    torch.testing.assert_close(got[0], expected[0], rtol=5e-6, atol=1e-9)
+    assert_close((expected[0], *got[1:]), expected, gradient=2e-5)
 
 
 @needs_numba
 @pytest.mark.parametrize("rule", ["semihard", "semihard-strict"])
+@pytest.mark.parametrize("apart", [False, True])
 @given(seed=st.integers(0, 10**6), side=st.integers(1, 3))
-def test_ties_of_large_classes_go_where_the_exact_pass_sends_them(rule, seed, side):
+def test_ties_of_large_classes_go_where_float64_sends_them(rule, apart, seed, side):
     g = torch.Generator().manual_seed(seed)
-    embeddings = torch.randint(-side, side + 1, (60, 3), generator=g).float()  # many equal distances
+    x = torch.randint(-side, side + 1, (60, 3), generator=g).float()  # many equal distances
     labels = torch.randint(0, 3, (60,), generator=g) // 2
+    problem = Problem(x[:20], labels[:20], x[20:], labels[20:]) if apart else Problem(x, labels)
     settings = {"mining": rule, "distance": "squared_euclidean", "margin": 30.0}
-    with without_tiles():
-        value, gradient = value_and_gradient(embeddings, labels, **settings)
-    with through_tiles("compiled", height=16), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_negative, "MANY", 2)
-        got = value_and_gradient(embeddings, labels, **settings)
-    torch.testing.assert_close(got[0], value, rtol=1e-6, atol=0)
-    torch.testing.assert_close(got[1], gradient, rtol=1e-4, atol=1e-5 * float(gradient.abs().max()) + 1e-12)
+    expected = computed(problem, FLOAT64["blocks"], **settings)
+    got = computed(problem, tiles("numba", 16, sorted_from=2), **settings)
+    torch.testing.assert_close(got[0], expected[0], rtol=1e-6, atol=0)
+    for mine, exact in zip(got[1:], expected[1:], strict=True):
+        torch.testing.assert_close(mine, exact, rtol=1e-4, atol=1e-5 * float(exact.abs().max()) + 1e-12)

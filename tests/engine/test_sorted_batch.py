@@ -1,11 +1,11 @@
-"""What the tiled passes rest on: how far a float32 product can be from the distance it stands for."""
+"""What the tiles rely on: how far a float32 product can be from the distance it stands for."""
 
 import pytest
 import torch
 
 from support.backends import made
 from trine.engine.layout import Block, Layout
-from trine.engine.sorted_batch import Field
+from trine.engine.sorted_batch import SortedBatch
 
 
 def spread(kind, labels, width, seed):
@@ -24,10 +24,10 @@ def test_products_stay_within_two_thirds_of_the_tolerance(width, kind, distance)
     labels = torch.arange(512) // 4
     worst = 0.0
     for seed in range(2):
-        field = Field(spread(kind, labels, width, seed), Layout(labels), distance)
-        rows = field.plain.double()
+        batch = SortedBatch(spread(kind, labels, width, seed), None, Layout(labels), distance)
+        rows = batch.plain.double()
         exact = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
-        got = field.tile(Block(0, 512, 3), Block(0, 512, 3), torch.empty(512, 512))
-        apart = ((got.double() - exact).abs() / field.tolerance[:, None]).masked_fill(got > 1e29, 0)
+        got = batch.tile(Block(0, 512, 3), Block(0, 512, 3), torch.empty(512, 512))
+        apart = ((got.double() - exact).abs() / batch.tolerance[:, None]).masked_fill(got > 1e29, 0)
         worst = max(worst, float(apart.max()))
     assert 0.01 < worst < 0.67
