@@ -106,7 +106,12 @@ def test_accuracy_where_products_of_float32_lose_their_digits(way, geometry, kin
     expected = computed(problem.double(), **settings)
     assert all(gradient.norm() > 0 for gradient in expected[1:])
     plan = FLOAT64.get(way) or tiles(way, 128, tile_pairs=1500)
-    assert_close(computed(problem, plan, **settings), expected, value=1e-6)
+    got = computed(problem, plan, **settings)
+    if kind == "with zero rows" and way in ("torch", "numba"):
+        # All unit rows are equally far from a zero row, to float32: which of them is chosen may differ.
+        torch.testing.assert_close(got[0], expected[0], rtol=1e-6, atol=0)
+        return
+    assert_close(got, expected, value=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

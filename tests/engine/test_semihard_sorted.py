@@ -45,6 +45,15 @@ def test_large_classes_equal_float64(backend, geometry, kind, distance, rule, ma
     assert_close((expected[0], *got[1:]), expected, gradient=2e-5)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("rule", ["semihard", "semihard-strict"])
+def test_one_large_class_without_negatives_has_no_loss_and_no_gradient(backend, rule):
+    problem = Problem(torch.randn(60, 3), torch.zeros(60, dtype=torch.int64))
+    value, gradient = computed(problem, tiles(backend, 16), mining=rule)
+    assert value == 0
+    assert not gradient.any()
+
+
 @needs_numba
 @pytest.mark.parametrize("rule", ["semihard", "semihard-strict"])
 @pytest.mark.parametrize("apart", [False, True])

@@ -106,6 +106,7 @@ class SortedPositives:
             far.numpy(),
             negative.numpy(),
         )
+        far.masked_fill_(negative < 0, 0)
         return near, place, far, torch.where(negative < 0, -1, negative + r0)
 
     def _pull_positives(

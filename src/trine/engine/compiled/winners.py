@@ -97,7 +97,8 @@ def _search_row(d, bits, r, a, j0, bounds, positives, tolerance, x, order, best,
         t0, t1 = _shift(bounds[k, r], tol, four, floors), _shift(bounds[k + 1, r], tol, four, floors)
         t2, t3 = _shift(bounds[k + 2, r], tol, four, floors), _shift(bounds[k + 3, r], tol, four, floors)
         v0, v1, v2, v3 = MOST, MOST, MOST, MOST
-        if bounds.shape[0] == 4 and bounds[1, r] >= FAR:
+        alone = bounds[k + 1, r] >= FAR and bounds[k + 2, r] >= FAR and bounds[k + 3, r] >= FAR
+        if alone:
             for j in range(d.size):
                 v0 = min(v0, U32(U32(bits[j]) - t0))
         else:
