@@ -106,12 +106,7 @@ def test_accuracy_where_products_of_float32_lose_their_digits(way, geometry, kin
     expected = computed(problem.double(), **settings)
     assert all(gradient.norm() > 0 for gradient in expected[1:])
     plan = FLOAT64.get(way) or tiles(way, 128, tile_pairs=1500)
-    got = computed(problem, plan, **settings)
-    if kind == "with zero rows" and way in ("torch", "numba"):
-        # All unit rows are equally far from a zero row, to float32: which of them is chosen may differ.
-        torch.testing.assert_close(got[0], expected[0], rtol=1e-6, atol=0)
-        return
-    assert_close(got, expected, value=1e-6)
+    assert_close(computed(problem, plan, **settings), expected, value=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -124,7 +119,7 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(backend, geometr
         plan = tiles(backend, height, tile_pairs=40 * height, workers=workers)
         results.append(computed(problem, plan, mining=rule, margin=margin))
     for result in results[1:]:
-        assert_close(result, results[0], value=1e-6, gradient=1e-6)
+        assert_close(result, results[0], gradient=5e-6)
     assert torch.get_num_threads() == 1
 
 
