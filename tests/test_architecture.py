@@ -1,6 +1,8 @@
 """The tree follows the data: imports point one way, never in a circle, and no old name is left."""
 
 import ast
+import functools
+import importlib
 import re
 import subprocess
 import sys
@@ -151,6 +153,30 @@ def test_export_list_is_sorted_and_true():
         for alias in inner.names
     ]
     assert in_order(typed) == trine.__all__
+
+
+def test_every_name_that_is_imported_from_the_package_exists():
+    missing = set()
+    for path, text in texts():
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("trine."):
+                missing.update(
+                    f"{path}: {node.module}.{alias.name}"
+                    for alias in node.names
+                    if not is_importable(node.module, alias.name)
+                )
+    assert missing == set()
+
+
+@functools.cache
+def is_importable(module, name):
+    try:
+        found = hasattr(importlib.import_module(module), name)
+    except ModuleNotFoundError:
+        return False
+    return found or exists(f"{module}.{name}")
 
 
 def in_order(names):

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from trine.data.parallel import decoding_threads, in_threads, limit_decoding_threads
-from trine.training.distributed import torch_threads
+from trine.training.distributed import limit_threads
 
 
 @pytest.mark.parametrize("count", [3, 6])
@@ -42,6 +42,6 @@ def test_the_default_is_the_cores_of_the_process_within_the_limit() -> None:
         assert decoding_threads() == 1
     finally:
         limit_decoding_threads(before)
-    with torch_threads(1):
+    with limit_threads(1):
         assert decoding_threads() == 1
     assert decoding_threads() == cores

@@ -15,8 +15,8 @@ from trine.errors import DataError, SettingError
 from trine.pipelines import examine, measure_scores, measure_towers, popularity, train_recommender
 from trine.report import BaselineKind
 from trine.training import InteractionsRecipe, LossRecipe, Recipe, TrainingRecipe, fit_two_tower, load_recipe
-from trine.training.data_loader import Batch
-from trine.training.two_tower_step import InteractionLoader, TwoTowerStep, covariance
+from trine.training.data_loader import Batch, InteractionLoader
+from trine.training.two_tower_step import TwoTowerStep, covariance
 
 RECIPE = Recipe(
     encoder=replace(Recipe().encoder, dimension=8, normalise=False),

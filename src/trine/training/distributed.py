@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trine.data.parallel import limit_decoding_threads
 from trine.errors import SettingError, TrineError
 from trine.shapes import Shaped
 from trine.training.recipe import TrainingRecipe
@@ -201,14 +202,15 @@ def _leave() -> None:
 
 
 @contextmanager
-def torch_threads(count: int | None) -> Iterator[None]:
-    """Sets torch's number of CPU threads, and resets it afterwards; None changes nothing."""
-    before = torch.get_num_threads()
+def limit_threads(count: int | None) -> Iterator[None]:
+    """Limits the threads of torch and of decoding, and restores both afterwards; None changes neither."""
+    before, decoding = torch.get_num_threads(), limit_decoding_threads(count)
     torch.set_num_threads(count or before)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        limit_decoding_threads(decoding)
 
 
 def parallel(encoder: nn.Module, context: DistributedContext) -> nn.Module:

@@ -20,7 +20,7 @@ from trine.training.custom_loss import Loss, with_loss
 from trine.training.data_loader import BatchLoader, PreparedItems, TripletLoader
 from trine.training.diagnostics.monitor import Monitor
 from trine.training.diagnostics.rules import RunFacts
-from trine.training.distributed import DistributedContext, distributed_context, torch_threads
+from trine.training.distributed import DistributedContext, distributed_context, limit_threads
 from trine.training.early_stopping import Metric, Validator, embed_prepared
 from trine.training.loop import TrainingRun, train
 from trine.training.metric_step import MetricStep
@@ -102,7 +102,7 @@ def fit(
     context = distributed_context(recipe.training)
     if out is None and (resume or context.size > 1):
         raise SettingError("a run without a folder cannot be resumed or shared by processes; pass out=")
-    with torch_threads(recipe.training.threads), torch.random.fork_rng(devices=[]):
+    with limit_threads(recipe.training.threads), torch.random.fork_rng(devices=[]):
         samplers = _samplers(dataset, triplets, recipe, context)
         places = len(dataset) if triplets is None else triplets.size
         steps = steps_of(recipe, samplers, places=places, batch=recipe.sampler.batch * context.size)

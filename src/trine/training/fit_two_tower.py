@@ -16,7 +16,7 @@ from trine.training.accelerator import check_device
 from trine.training.data_loader import InteractionLoader
 from trine.training.diagnostics.monitor import Monitor
 from trine.training.diagnostics.rules import RunFacts
-from trine.training.distributed import SINGLE_PROCESS, torch_threads
+from trine.training.distributed import SINGLE_PROCESS, limit_threads
 from trine.training.early_stopping import Validator
 from trine.training.loop import TrainingRun, train
 from trine.training.recipe import Recipe
@@ -75,7 +75,7 @@ def fit_two_tower(
         raise SettingError(f"training.patience is {settings.patience}, but no metric= was passed")
     met = interactions.pairs[held_out.train]
     liked = met[interactions.liked[held_out.train]]
-    with torch_threads(settings.threads), torch.random.fork_rng(devices=[]):
+    with limit_threads(settings.threads), torch.random.fork_rng(devices=[]):
         sampler = TripletSampler(len(liked), triplets=about.batch, seed=stream_seed(recipe.seed, "sampler"))
         steps = steps_of(recipe, FixedSampler(sampler), places=len(liked), batch=about.batch)
         towers = build_two_tower(
