@@ -217,14 +217,8 @@ CROSS_CUTTING = {
     # what must hold for a training run, whatever happens to it
     *("training/test_full_disk", "training/test_reliability"),
     # settings and callers that change a whole run
-    *(
-        "training/test_chunks",
-        "training/test_confusable",
-        "training/test_contrastive",
-        "training/test_in_memory",
-    ),
-    *("training/test_cross_batch_memory", "training/test_other_trainers", "training/test_pretrained"),
-    *("training/test_triplet_loader",),
+    *("training/test_confusable", "training/test_cross_batch_memory", "training/test_other_trainers"),
+    *("training/test_pretrained", "training/test_triplet_loader"),
     # two sides of one loss, and the losses of other libraries
     *("losses/test_coming_from", "losses/test_references"),
 }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.data import Dataset, PKSampler, TripletSampler
+from trine.data import Dataset, ImageFiles, PKSampler, TripletSampler
 from trine.encoders import Encoder
 from trine.errors import DataError
 from trine.shapes import Int64, Shaped
@@ -68,6 +68,8 @@ class PreparedItems:
         self._encoder = encoder
         width = 1 if dataset.kind == "images" else 4
         size = len(dataset) * width * int(np.prod(encoder.settings.shape))
+        if isinstance(dataset.items, ImageFiles):
+            dataset.items.cache.prepared.most = cache
         self.in_memory = encoder.prepare(dataset.items) if size <= cache else None
 
     def __len__(self) -> int:
