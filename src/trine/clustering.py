@@ -1,4 +1,4 @@
-"""From neighbours to clusters, where nobody knows how many there are."""
+"""Clustering at a distance threshold, without a given number of clusters."""
 
 from __future__ import annotations
 

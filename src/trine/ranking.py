@@ -1,8 +1,8 @@
-"""Figures of a ranked list: pure functions, one value per query, so that a caller may average or resample.
+"""Metrics of a ranked list: pure functions with one value per query, to be averaged or resampled.
 
 All of them follow from the ranks of a query's relevant items (those of its identity) in the whole ranking:
 `ranks[i]` holds them ascending from 1, filled up with `NEVER` where other queries have more. A query without
-any relevant item has no figure: leave it out and count it before coming here.
+a relevant item has no value: exclude and count it first.
 """
 
 from __future__ import annotations

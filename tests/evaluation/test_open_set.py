@@ -131,7 +131,7 @@ def test_json_carries_counts_and_intervals():
 
 def test_what_cannot_be_used_is_named():
     x = np.zeros((2, 1))
-    with pytest.raises(InputError, match="given no stranger among 2 probes; split identities"):
+    with pytest.raises(InputError, match="given no unknown probe among 2 probes; split identities"):
         open_set(x, [1, 2], x, [1, 2])
     with pytest.raises(InputError, match="given no known probe among 2 probes"):
         open_set(x, [1, 2], x, [3, 4])

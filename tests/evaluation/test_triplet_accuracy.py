@@ -107,7 +107,7 @@ def test_json_carries_counts_and_protocol():
     rows, triplets = np.array([[0.0], [1.0], [2.0]]), np.array([[0, 1, 2], [0, 1, 2], [1, 0, 2]])
     plain = json.loads(json.dumps(triplet_accuracy(rows, triplets, resamples=20).to_json()))
     assert plain == {
-        "protocol": "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie is no agreement",
+        "protocol": "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie counts as wrong",
         "distance": "euclidean",
         "triplets": 3,
         "duplicates": 1,

@@ -1,7 +1,7 @@
 """Evaluation: pure functions from embeddings and labels to frozen reports.
 
-Each report carries its figures under the field's own names, how many queries or pairs stand behind
-them, and the name of the protocol; `to_json()` gives all of it as plain values.
+Each report holds its metrics, the number of queries or pairs behind them, and the name of the protocol;
+`to_json()` returns all of it as plain values, and `print` shows it as a table.
 """
 
 from __future__ import annotations

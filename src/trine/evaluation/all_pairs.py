@@ -31,7 +31,7 @@ def all_pairs(
     """Measures every unordered pair of two items.
 
     A kind of at most `held` pairs is held one by one. Of a larger one every distance is held once with its
-    count, so that every figure is exact, and beside them a random sample with the identities.
+    count, so that every metric is exact, together with a random sample with the identities.
 
     Args:
         rows: One row per item.

@@ -51,14 +51,14 @@ def calibrate(
             FAR × N below 3, support the rate; `"provisional"` answers and marks the answer as a guess.
         probability: `"isotonic"` or `"platt"` also fits from a distance to the probability that two items are
             the same; None does not.
-        prior: The share of genuine pairs that this probability assumes, in (0, 1); that of the given pairs
-            where left out, which is rarely that of the pairs to be judged.
-        resamples: How often identities are drawn again for the intervals; 0 for none.
+        prior: The share of genuine pairs that this probability assumes, in (0, 1); by default that of the
+            given pairs, which is rarely that of the pairs in use.
+        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
         seed: Of the intervals, and of the sample that is measured where there are more pairs than
             `verification` measures all of.
 
     Returns:
-        The threshold, what stands behind it, and 95 % intervals of the threshold and of both rates at it.
+        The threshold, its support, and 95 % intervals of the threshold and of both rates at it.
 
     Raises:
         CalibrationError: The data cannot support the rate, there is no genuine or no impostor pair, or

@@ -1,4 +1,4 @@
-"""Clustering: did the items of one identity come together, and nobody else's with them?"""
+"""Clustering: how well clusters agree with identities."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Clustering(MetricReport):
         labels: The identity of each item, numbered from 0.
         table: How many items each identity and cluster share.
         how: What made the clusters: method, threshold and distance; empty where they were given.
-        resamples: How often identities are drawn for an interval; 0 for none.
-        seed: Of the draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
     """
 
     assignment: Int64[np.ndarray, " n"]
@@ -159,7 +159,7 @@ class Clustering(MetricReport):
 
     @cached_property
     def _drawn(self) -> dict[str, Float[np.ndarray, " r"]]:
-        """The figures of each resample."""
+        """The metrics in each bootstrap sample."""
         table, found = self.table, np.empty((self.resamples, len(INTERVALS)))
         owner, place, count = table.identity, table.cluster, table.count.astype(float)
         sizes = table.identity_sizes.astype(float)
@@ -213,11 +213,11 @@ def clustering(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         neighbours: As for `trine.clustering.cluster`.
         backend: As for `nearest_neighbours`.
-        resamples: How often identities are drawn for the intervals; 0 for none.
-        seed: Of the draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
+        seed: The seed of the bootstrap.
 
     Returns:
-        The figures, and the clusters.
+        The metrics and the clusters.
 
     Raises:
         InputError: There are no items, they are too many for the method, a row is not finite, or an
@@ -254,11 +254,11 @@ def clustering_from_assignment(
         assignment: The cluster of each item: integers or strings. A −1, which some programs write for
             noise, is a cluster like any other: give each such item a number of its own first.
         labels: The identity of each item: integers of up to 64 bits, or strings.
-        resamples: How often identities are drawn for the intervals; 0 for none.
-        seed: Of the draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
+        seed: The seed of the bootstrap.
 
     Returns:
-        The figures.
+        The metrics.
 
     Raises:
         InputError: There are no items, or the arguments do not fit.

@@ -17,7 +17,7 @@ from trine.neighbours import as_rows
 from trine.shapes import Float, Int64
 
 MOST_DISTANCES = 1 << 27
-"""The most distances that are looked at: those of 11,585 items to each other."""
+"""The most distances to compute: those among 11,585 items."""
 
 PER_ITEM, PER_IDENTITIES = 2, 3
 """In how many pairs of one list an item may stand, and two identities: so that all of them have room."""

@@ -1,4 +1,4 @@
-"""Identification: who of the gallery is the probe? The rules of person re-identification."""
+"""Closed-set identification by the rules of person re-identification."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ AveragePrecision = Literal["stepwise", "market1501"]
 """How the area under precision over recall is taken: by steps, or as the code of Market-1501 does it."""
 
 Unmatched = Literal["excluded", "zero"]
-"""What becomes of a probe without a match in the gallery."""
+"""How to score a probe without a match in the gallery."""
 
 _AVERAGES = {"stepwise": ranking.average_precision, "market1501": ranking.market1501_average_precision}
 
 
 @dataclass(frozen=True, eq=False)
 class Identification(PerQueryReport):
-    """What `identification` measured: one entry for each probe that counts, and their means.
+    """The result of `identification`: one entry for each probe that counts, and the means over them.
 
     Attributes:
         probes: The probes, by the first row of each (pooled probes have several).
@@ -41,17 +41,17 @@ class Identification(PerQueryReport):
         first_ranks: The rank, from 1, of the first match; the largest 64-bit integer where there is none.
         average_precisions: The average precision of each probe.
         unmatched: How many probes had no match in the gallery.
-        scored: What became of those.
+        scored: How these are scored.
         gallery: How many gallery rows were ranked.
         junk: How many gallery rows left every ranking.
         distractors: How many of the ranked are distractors.
         cameras: Whether rows of the probe's camera and identity left its ranking.
         multi_query: Whether all rows of a probe's identity and camera were pooled to one.
         average: The convention of average precision.
-        distance: What ranked the gallery.
+        distance: The distance that ranked the gallery.
         at: The ranks that `to_json` lists.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
     """
 
     probes: Int64[np.ndarray, " q"]
@@ -140,7 +140,7 @@ def identification(
     """Ranks the gallery for every probe, by the rules of person re-identification (Zheng et al. 2015).
 
     Junk leaves every ranking, and so do the gallery rows that share both identity and camera with the
-    probe; distractors stay and match nobody. Equal distances rank by index.
+    probe; distractors stay and match no probe. Equal distances rank by index.
 
     Args:
         probes: One row per probe.
@@ -150,14 +150,14 @@ def identification(
         probe_cameras: The camera of each probe; with `gallery_cameras`, or neither.
         gallery_cameras: The camera of each row of the gallery.
         multi_query: Pools all probes of one identity and camera to their mean: one probe for each.
-        junk: The label of gallery rows that count neither way. The default is found among integers only.
-        distractor: The label of gallery rows that are nobody's match; None where 0 is an identity.
+        junk: The label of gallery rows that every ranking leaves out; a string where labels are strings.
+        distractor: The label of gallery rows that match no probe; None where 0 is an identity.
         average_precision: `"stepwise"`, or `"market1501"`: trapezoids from a precision of 1 on.
         unmatched: `"excluded"` leaves out probes without a match, and counts them; `"zero"` scores them 0.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         at: The ranks to list in the report's JSON.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
 
     Returns:
         CMC and mAP over the probes.

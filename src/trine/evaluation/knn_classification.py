@@ -28,12 +28,12 @@ class KnnClassification(PerQueryReport):
         labels: The identity of each probe, numbered from 0.
         predicted: The identity that its neighbours vote for.
         identities: The label of each number.
-        unmatched: How many probes were left out: nobody of their identity is in the gallery.
+        unmatched: How many probes were left out because their identity is not in the gallery.
         gallery: How many rows the gallery has.
-        k: How many neighbours voted.
-        distance: What ranked the gallery.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        k: How many neighbours vote.
+        distance: The distance that ranked the gallery.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
     """
 
     probes: Int64[np.ndarray, " q"]
@@ -101,22 +101,22 @@ def knn_classification(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> KnnClassification:
-    """Lets the `k` nearest of the gallery vote on the identity of every probe (Cover, Hart 1967).
+    """Predicts the identity of every probe by a vote of its `k` nearest gallery rows (Cover, Hart 1967).
 
-    Each neighbour has one vote. Among identities with equally many votes that one is elected whose nearest
-    neighbour is the nearest; equal distances rank by index. The search is exact, and never holds the
-    distances of all probes to all of the gallery. Who may be nobody of the gallery is asked by `open_set`.
+    Each neighbour has one vote. Of identities with equally many votes, the one with the nearest neighbour
+    wins; equal distances rank by index. The search is exact and runs in tiles. Use `open_set` where a probe
+    may be of an identity outside the gallery.
 
     Args:
         probes: One row per probe.
-        probe_labels: The identity of each: integers of up to 64 bits, or strings. A probe of whose identity
-            the gallery has no row is left out, and counted.
+        probe_labels: The identity of each: integers of up to 64 bits, or strings. A probe whose
+            identity is not in the gallery is left out and counted.
         gallery: One row per known item; no probe is among them.
         gallery_labels: The identity of each.
         k: How many neighbours vote, at least 1; all of a smaller gallery.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
 
     Returns:
         The accuracy of the vote, of all probes and of each identity.

@@ -1,4 +1,4 @@
-"""The audit of labels: which items probably carry a wrong one."""
+"""Label errors: which items probably have a wrong label."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class SuspectLabel:
         item: Its name.
         label: What it carries.
         looks_like: The label of the items that it is most like.
-        score: How strong the evidence is, in [0, 1]; from 0.5 on a wrong label is likelier than a right one.
-        evidence: Why, in words.
+        score: How strong the evidence is, in [0, 1]; from 0.5 on, the label is more likely wrong than right.
+        evidence: The reasons, in words.
         neighbours: The rows of the items nearest to it, nearest first.
     """
 
@@ -105,14 +105,14 @@ class LabelErrors:
 
     @property
     def likely(self) -> int:
-        """How many labels are likelier wrong than right."""
+        """How many labels are probably wrong."""
         return int((self.scores >= 0.5).sum())
 
     def suspects(self, top: int | None = None) -> tuple[SuspectLabel, ...]:
         """The items that probably carry a wrong label, the most suspicious first.
 
         Args:
-            top: How many; all that are likelier wrong than right where left out.
+            top: How many; by default all whose label is probably wrong.
 
         Returns:
             At most so many: items without any evidence are never listed.
@@ -127,7 +127,7 @@ class LabelErrors:
         return tuple(self._suspect(row, float(scores[row])) for row in listed if scores[row] > 0)
 
     def to_json(self) -> dict[str, object]:
-        """What was looked at and the first suspects, as values that JSON knows."""
+        """Returns the counts and the first suspects as JSON values."""
         return {
             "protocol": self.protocol,
             "distance": self.distance,
@@ -215,7 +215,7 @@ def find_label_errors(
     identity = codes(given, items=len(rows))
     _, first = np.unique(identity, return_index=True)
     if len(first) < 2:
-        raise InputError(f"an audit needs items of at least two identities, given {len(first)}")
+        raise InputError(f"label errors can only be found among at least two identities, given {len(first)}")
     called = tuple(f"row {row}" for row in range(len(identity))) if names is None else tuple(names)
     if len(called) != len(identity):
         raise InputError(f"names must hold one for each of the {len(identity)} items, given {len(called)}")

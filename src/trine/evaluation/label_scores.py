@@ -1,4 +1,4 @@
-"""What the neighbours of an item say about its label."""
+"""Scores how likely each label is wrong, from the labels of the nearest neighbours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LabelScores:
     Attributes:
         score: How likely the label is wrong, in [0, 1]; 0 for the only item of an identity.
         looks_like: The other identity with the most votes; -1 where no other has any.
-        asked: How many neighbours voted: at most one for each other item of the identity.
+        asked: How many neighbours vote: at most one for each other item of the identity.
         for_own: How many of them have the item's own label.
         for_other: How many have the label that it looks like.
     """
@@ -81,8 +81,8 @@ def label_scores(neighbours: Int64[np.ndarray, "n k"], labels: Int64[np.ndarray,
     sums = np.bincount(place, weights=weight / total[item])
     usual = np.zeros(n)
     usual[items] = sums[place[chosen]] - share[items]
-    anybody = float(share[asked > 0].mean()) if asked.any() else 0.0
-    usual = (usual + OTHERS * anybody) / (others + OTHERS)
+    typical = float(share[asked > 0].mean()) if asked.any() else 0.0
+    usual = (usual + OTHERS * typical) / (others + OTHERS)
     odds = PRIOR * (most + DOUBT) / (own_weight + DOUBT) / (usual + FLOOR)
     score = np.where(looks_like >= 0, odds / (1 + odds), 0.0)
     return LabelScores(score, looks_like, asked, for_own, for_other)
@@ -101,9 +101,9 @@ def _cells(
 ]:
     """Each item with each label that a neighbour votes for: the weight of these votes, and their number."""
     row, rank = np.nonzero(np.arange(neighbours.shape[1]) < asked[:, None])
-    voted = labels[neighbours[row, rank]]
+    votes = labels[neighbours[row, rank]]
     cells, cell, heads = np.unique(
-        row * np.int64(max(identities, 1)) + voted, return_inverse=True, return_counts=True
+        row * np.int64(max(identities, 1)) + votes, return_inverse=True, return_counts=True
     )
     weight = np.bincount(cell, weights=1 / (rank + 1), minlength=len(cells))
     item, other = np.divmod(cells, np.int64(max(identities, 1)))

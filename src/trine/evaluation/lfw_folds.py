@@ -14,14 +14,14 @@ from trine.shapes import Bool, Float, Float32, Int64
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """How many pairs of each fold are judged right by the threshold that is best on the other folds.
+    """The accuracy on each fold at the threshold that is best on the other folds.
 
     Attributes:
         thresholds: The threshold for each fold.
-        accuracies: The share of the fold's pairs that it judges right.
+        accuracies: The share of the fold's pairs that it classifies correctly.
         fold: The fold of each pair, from 0.
         same: Whether each pair is genuine.
-        right: Whether each pair is judged right.
+        right: Whether each pair is classified correctly.
     """
 
     thresholds: Float[np.ndarray, " f"]
@@ -48,7 +48,7 @@ class Folds:
         resamples: int,
         seed: int,
     ) -> Float[np.ndarray, " r"]:
-        """The accuracy with identities drawn again and the thresholds kept; NaN where a fold lost a kind.
+        """The accuracy in each bootstrap sample at fixed thresholds; NaN where a fold lacks a kind of pair.
 
         A fold keeps its shares of genuine and impostor pairs, which the protocol has set.
         """
@@ -76,10 +76,10 @@ class Folds:
         return means
 
 
-def judge_folds(
+def evaluate_folds(
     distances: Float32[np.ndarray, " p"], same: Bool[np.ndarray, " p"], fold: Int64[np.ndarray, " p"]
 ) -> Folds:
-    """Chooses for each fold the threshold that judges most pairs of the other folds right.
+    """Chooses for each fold the threshold with the highest accuracy on the other folds.
 
     The thresholds are the observed distances of those other folds; of several that are as good, the smallest
     is taken, which accepts the fewest.

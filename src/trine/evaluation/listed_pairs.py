@@ -1,4 +1,4 @@
-"""The pairs of a list, as far as their items are evaluated, and a threshold that other pairs have chosen."""
+"""The pairs of a list whose items are evaluated, and a threshold chosen on other pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trine.shapes import Bool, Float, Float32, Int64
 
 @dataclass(frozen=True, eq=False)
 class ListedPairs:
-    """Pairs of a list, as far as their items are evaluated.
+    """The pairs of a list whose items are both evaluated.
 
     Attributes:
         pairs: Rows of the two items of each.
@@ -33,11 +33,11 @@ class ListedPairs:
 
     @property
     def both_kinds(self) -> bool:
-        """Whether there is a pair of one identity and one of two: what figures need."""
+        """Whether there are genuine and impostor pairs."""
         return bool(self.same.any()) and not self.same.all()
 
     def notes(self) -> tuple[str, ...]:
-        """What is to be said about them."""
+        """Notes for the report."""
         if not self.left_out:
             return ()
         return (f"{self.left_out:,} pairs of the list were left out: they name items outside the part",)
@@ -45,7 +45,7 @@ class ListedPairs:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Items that neither taught nor are tested, and the pairs of a list among them: they choose a threshold.
+    """Items outside the training and test parts, and the listed pairs among them, which choose a threshold.
 
     Attributes:
         dataset: The items.
@@ -56,7 +56,7 @@ class HeldOut:
     listed: ListedPairs
 
     def threshold(self, rows: Float32[np.ndarray, "n d"], *, distance: Distance) -> float | None:
-        """The threshold that judges most of the pairs right; None where there are not pairs of both kinds.
+        """The threshold with the highest accuracy; None without pairs of both kinds.
 
         Args:
             rows: One for each item: its embedding, or its raw values.

@@ -1,4 +1,4 @@
-"""Open-set identification: who is it, if it is anybody we know?"""
+"""Open-set identification: some probes are of identities outside the gallery."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class OpenSetCurve:
     """Corners of the curve of the detection-and-identification rate, by ascending threshold.
 
     Attributes:
-        fpir: The share of strangers that the threshold takes for somebody, in [0, 1].
+        fpir: The share of unknown probes that the threshold accepts, in [0, 1].
         dir: The share of known probes that it finds and names, in [0, 1].
-        threshold: The distance up to which a probe is somebody.
+        threshold: The distance up to which a probe is accepted.
     """
 
     fpir: Float[np.ndarray, " c"]
@@ -40,10 +40,10 @@ class OpenSetCurve:
 
 @dataclass(frozen=True, eq=False)
 class OpenSet(MetricReport):
-    """What `open_set` measured of probes that the gallery knows, and of strangers.
+    """The result of `open_set`: the distances of known and unknown probes, and their metrics.
 
-    An identity is as far from a probe as the nearest of its embeddings. A probe is taken for somebody when
-    the nearest identity is at most a threshold away.
+    An identity is as far from a probe as the nearest of its embeddings. A probe is accepted when the
+    nearest identity is at most a threshold away.
 
     Attributes:
         distances: Of each known probe, the distance to its own identity.
@@ -56,8 +56,8 @@ class OpenSet(MetricReport):
         depth: The largest rank that was looked for.
         distance: What the distances are.
         at: The false-positive-identification rates that `to_json` lists.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
     """
 
     distances: Float[np.ndarray, " g"]
@@ -76,26 +76,26 @@ class OpenSet(MetricReport):
     protocol = "open-set identification: an identity scored by its nearest embedding"
 
     def threshold_at_fpir(self, rate: float) -> float | None:
-        """The largest observed distance that takes at most a share `rate` of the strangers for somebody.
+        """The largest observed distance that accepts at most a share `rate` of the unknown probes.
 
         Args:
             rate: The false-positive-identification rate, in [0, 1].
 
         Returns:
-            The threshold; None where even the smallest observed distance takes too many.
+            The threshold; None where even the smallest observed distance accepts too many.
 
         Raises:
             InputError: The rate is not in [0, 1].
         """
-        known, strangers = (Distances(np.sort(side)) for side in (self.distances, self.unknowns))
-        return threshold_at_rate(rate, known, strangers, name="rate")
+        known, unknown = (Distances(np.sort(side)) for side in (self.distances, self.unknowns))
+        return threshold_at_rate(rate, known, unknown, name="rate")
 
     def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
-        """The share of known probes that are found and named, at a rate of strangers who are named, too.
+        """The share of known probes that are detected and identified, at a rate of accepted unknown probes.
 
-        Found: the own identity is at most the threshold away, at which at most a share `rate` of strangers
-        has any identity; named: it is among the nearest `rank` identities (Phillips, Grother, Micheals 2011).
-        Nothing is interpolated.
+        Detected: the own identity is within the largest threshold that accepts at most a share `rate` of
+        the unknown probes. Identified: it is among the nearest `rank` identities. Nothing is interpolated
+        (Phillips, Grother, Micheals 2011).
 
         Args:
             rate: The false-positive-identification rate (FPIR), in [0, 1].
@@ -127,10 +127,10 @@ class OpenSet(MetricReport):
         """
         self._check_rank(rank)
         named = np.sort(self.distances[self.ranks <= rank])
-        strangers = np.sort(self.unknowns)
-        thresholds = np.unique(np.concatenate([named, strangers]))
+        unknown = np.sort(self.unknowns)
+        thresholds = np.unique(np.concatenate([named, unknown]))
         return OpenSetCurve(
-            np.searchsorted(strangers, thresholds, side="right") / len(strangers),
+            np.searchsorted(unknown, thresholds, side="right") / len(unknown),
             np.searchsorted(named, thresholds, side="right") / len(self.distances),
             thresholds.astype(np.float64),
         )
@@ -162,13 +162,13 @@ class OpenSet(MetricReport):
     def _drawn(self, rate: float, rank: float = 1) -> Iterator[float]:
         owners = np.concatenate([self.labels, self.unknown_labels])
         count, owner = len(np.unique(owners)), np.unique(owners, return_inverse=True)[1]
-        known, strangers = owner[: len(self.labels)], owner[len(self.labels) :]
+        known, unknown = owner[: len(self.labels)], owner[len(self.labels) :]
         order = np.argsort(self.unknowns)
-        # A known probe is found where its own distance, as a threshold, lets in few enough strangers.
+        # A known probe is found where its own distance, as a threshold, accepts few enough unknown probes.
         before = np.searchsorted(self.unknowns[order], self.distances, side="right")
         named = self.ranks <= rank
         for times in multiplicities(count, resamples=self.resamples, seed=self.seed):
-            accepted = np.concatenate([[0], np.cumsum(times[strangers[order]])])
+            accepted = np.concatenate([[0], np.cumsum(times[unknown[order]])])
             weight = times[known]
             if not accepted[-1] or not weight.sum():
                 yield np.nan
@@ -194,9 +194,9 @@ def open_set(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> OpenSet:
-    """Measures how well probes are named when some of them are strangers.
+    """Measures identification when some probes are of identities outside the gallery.
 
-    A probe whose identity is not in the gallery is a stranger. Equal distances rank by index.
+    A probe whose identity is not in the gallery is unknown. Equal distances rank by index.
 
     Args:
         probes: One row per probe.
@@ -206,14 +206,14 @@ def open_set(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         depth: The largest rank of an identity to look for.
         at: The false-positive-identification rates to list in the report's JSON.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
 
     Returns:
-        The distances of both kinds of probes and their figures.
+        The distances of both kinds of probes and their metrics.
 
     Raises:
-        InputError: There is no known probe or no stranger, a row is not finite, or the arguments do not fit.
+        InputError: There is no known or no unknown probe, a row is not finite, or the arguments do not fit.
 
     Example:
         >>> report = open_set(
@@ -230,21 +230,21 @@ def open_set(
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")
     _, identity, groups = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
     known = np.isin(identity, groups)
-    for kind, count in (("known probe", known.sum()), ("stranger", (~known).sum())):
+    for kind, count in (("known probe", known.sum()), ("unknown probe", (~known).sum())):
         if not count:
             raise InputError(
                 f"open-set identification needs probes of both kinds, given no {kind} among {len(x)} probes; "
-                "split identities, not items, between gallery and strangers"
+                "split identities, not items, between the gallery and unknown probes"
             )
     search = ExactSearch(y, distance=distance)
-    theirs_of, strange = np.flatnonzero(known), np.flatnonzero(~known)
-    x_known = x[torch.from_numpy(theirs_of)]
+    known_rows, unknown_rows = np.flatnonzero(known), np.flatnonzero(~known)
+    x_known = x[torch.from_numpy(known_rows)]
     return OpenSet(
-        _own_distances(search, x_known, identity[theirs_of], groups),
-        _identity_ranks(search, x_known, identity[theirs_of], groups, depth),
-        identity[theirs_of],
-        search.nearest(x[torch.from_numpy(strange)], k=1).distances[:, 0],
-        identity[strange],
+        _own_distances(search, x_known, identity[known_rows], groups),
+        _identity_ranks(search, x_known, identity[known_rows], groups, depth),
+        identity[known_rows],
+        search.nearest(x[torch.from_numpy(unknown_rows)], k=1).distances[:, 0],
+        identity[unknown_rows],
         gallery=len(y),
         identities=len(np.unique(groups)),
         depth=depth,

@@ -1,9 +1,9 @@
-"""The bootstrap over identities for figures of pairs.
+"""The bootstrap over identities for metrics of pairs.
 
-Drawn again, identity i stands there mᵢ times, as mᵢ strangers who look alike. A pair of two identities then
-exists mᵢ·mⱼ times; copies of one identity are no impostors of each other. A pair within one identity exists
-mᵢ times, once within each copy: weighted by mᵢ², a person drawn twice would bring four times their pairs,
-and the intervals would be half as wide again as they should be.
+In a bootstrap sample, identity i occurs mᵢ times, as mᵢ identities that look alike. A pair of two identities
+then exists mᵢ·mⱼ times; copies of one identity are not impostors of each other. A pair within one identity
+exists mᵢ times, once within each copy: weighted by mᵢ², an identity drawn twice would bring four times its
+pairs, and the intervals would be 1.5 times too wide.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trine.evaluation.pairs import Distances, Owned
 from trine.shapes import Bool, Float, Float32, Int, Int64
 
 PAIR_RESAMPLES = 200
-"""How often identities are drawn again where a value stands for a pair, and there are millions."""
+"""The default number of bootstrap samples for metrics over pairs, of which there are millions."""
 
 _EXACT, _GROWTH, _GENUINE = 256, 256, 2048
 _ROWS = 512  # pairs whose weights in all resamples stay in the cache
@@ -119,8 +119,8 @@ def resample(pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> Resamp
 
     Args:
         pairs: The genuine and the impostor pairs.
-        resamples: How often to draw.
-        seed: Of the draws.
+        resamples: How many bootstrap samples to draw.
+        seed: The seed of the bootstrap.
 
     Returns:
         The weights.
@@ -142,7 +142,7 @@ class Drawn:
 
     def __init__(self, pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> None:
         codes = [side for kind in pairs for side in (kind.first, kind.second)]
-        # Only identities of a pair are drawn: others would leave every figure as it is.
+        # Only identities of a pair are drawn: others would not change any metric.
         self._known = np.unique(np.concatenate([np.unique(side) for side in codes]))
         times = multiplicities(len(self._known), resamples=resamples, seed=seed)
         self._times = torch.from_numpy(np.stack(list(times), axis=1).astype(np.float32))

@@ -1,4 +1,4 @@
-"""Recommendation: for each user, where the held-out items come among all that the user has not met."""
+"""Recommendation: where a user's held-out items rank among all that the user has not interacted with."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ TILE = 2_000_000
 Scores = Callable[[Int64[np.ndarray, " b"]], Float[np.ndarray, "b m"]]
 """From some users to their score of every item; larger is better."""
 
-PROTOCOL = "recommendation: full ranking of all items that the user has not met; ties rank behind"
+PROTOCOL = "recommendation: full ranking of all items without an interaction of the user; ties rank behind"
 
 
 @dataclass(frozen=True, eq=False)
 class Recommendation(PerQueryReport):
-    """What `recommendation` measured: one entry for each user with a held-out item, and their means.
+    """The result of `recommendation`: one entry for each user with a held-out item, and the means over them.
 
     Attributes:
-        users: The users who were asked about.
+        users: The users with a held-out item.
         ranks: The ranks, from 1, of their held-out items, ascending; filled up with `NEVER`.
         items: How many items there are.
-        at: The k of the figures that `to_json` lists.
+        at: The k that `to_json` lists.
         protocol: What was ranked.
-        resamples: How often users are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples of users an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
     """
 
     users: Int64[np.ndarray, " q"]
@@ -95,25 +95,25 @@ def recommendation(
     seed: int = 0,
     tile: int = TILE,
 ) -> Recommendation:
-    """Ranks all items that a user has not met by their distance from the user, in tiles.
+    """Ranks all items that a user has not interacted with by their distance from the user, in tiles.
 
-    The ranking is of all items and not of a few drawn ones: figures on drawn items put methods into another
-    order than the full ranking does (Krichene, Rendle 2020). An item ranks behind all that are as near, so
+    The ranking is of all items and not of a few drawn ones: metrics on sampled items order methods
+    differently than the full ranking (Krichene, Rendle 2020). An item ranks behind all that are as near, so
     that a model that tells nothing apart finds nothing.
 
     Args:
         users: One row per user.
         items: One row per item.
         held_out: User and item of each held-out interaction.
-        seen: User and item of what a user has met already: it is not ranked.
+        seen: User and item of earlier interactions, which are not ranked.
         distance: What ranks them, taken from differences in the precision of the embeddings.
-        at: The k of the figures that the report's JSON lists.
-        resamples: How often users are drawn again for an interval; 0 for none.
+        at: The k that the report's JSON lists.
+        resamples: How many bootstrap samples of users an interval is made of; 0 for no interval.
         seed: The seed of the bootstrap.
         tile: How many scores are in memory at once.
 
     Returns:
-        The figures of all users with a held-out item.
+        The metrics over all users with a held-out item.
 
     Raises:
         InputError: Nothing is held out, a held-out item was seen, or a row, user or item is out of range.
@@ -161,21 +161,21 @@ def recommendation_from_scores(
     seed: int = 0,
     tile: int = TILE,
 ) -> Recommendation:
-    """Ranks all items that a user has not met by any score; see `recommendation`.
+    """Ranks all items that a user has not interacted with by any score; see `recommendation`.
 
     Args:
         scores: From some users to their score of every item; larger is better.
         users: How many users there are.
         items: How many items there are.
         held_out: User and item of each held-out interaction.
-        seen: User and item of what a user has met already.
-        at: The k of the figures that the report's JSON lists.
-        resamples: How often users are drawn again for an interval; 0 for none.
+        seen: User and item of earlier interactions.
+        at: The k that the report's JSON lists.
+        resamples: How many bootstrap samples of users an interval is made of; 0 for no interval.
         seed: The seed of the bootstrap.
         tile: How many scores are in memory at once.
 
     Returns:
-        The figures of all users with a held-out item.
+        The metrics over all users with a held-out item.
 
     Raises:
         InputError: Nothing is held out, a held-out item was seen, a score is not finite, or a user or item is

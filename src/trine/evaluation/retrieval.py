@@ -184,11 +184,11 @@ def retrieval(
         reference_labels: The identity of each reference.
         distance: `"squared_euclidean"` (ranks as `"euclidean"`), `"euclidean"` or `"cosine"`.
         at: The k at which precision and NDCG are measured; the report's JSON lists the recall there, too.
-        resamples: How often identities are drawn again for an interval; 0 for none.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
 
     Returns:
-        The figures of all queries that have a positive; the others are excluded and counted.
+        The metrics over all queries that have a positive; the others are excluded and counted.
 
     Raises:
         InputError: No query has a positive, a row is not finite, or the labels do not fit.

@@ -103,7 +103,7 @@ def equal_error_rate(genuine: Distances, impostor: Distances) -> float:
 
 
 def best_threshold(genuine: Distances, impostor: Distances) -> float:
-    """The threshold that judges most pairs right; see `Verification.best_threshold`."""
+    """The threshold with the highest accuracy; see `Verification.best_threshold`."""
     observed = np.union1d(genuine.values, impostor.values).astype(np.float64)
     between = (observed[:-1] + observed[1:]) / 2
     none = observed[:1] / 2 if observed[0] > 0 else observed[:0]

@@ -1,4 +1,4 @@
-"""Triplet agreement: how often the embeddings say what people said about three items."""
+"""Triplet accuracy: how many given triplets the distances of the embeddings satisfy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["TripletAccuracy", "TripletConsistency", "triplet_accuracy", "triplet
 
 @dataclass(frozen=True)
 class TripletConsistency:
-    """How far judgements agree among themselves.
+    """How consistent triplets are with each other.
 
     Attributes:
         triplets: How many there are.
@@ -80,16 +80,16 @@ class MarginHistogram(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TripletAccuracy(PerQueryReport):
-    """How the distances of the embeddings stand to given triplets.
+    """The result of `triplet_accuracy`.
 
     Attributes:
         triplets: Rows of anchor, positive and negative.
         margins: d_an − d_ap of each: above 0 where the embeddings agree, 0 where they tie.
-        groups: What is drawn for the interval: a number for each triplet.
+        groups: What is resampled for the interval: a number for each triplet.
         grouped_by: What these are: `"anchors"`, or `"given groups"`.
         distance: What was compared.
-        resamples: How often groups are drawn for an interval; 0 for none.
-        seed: Of the draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
     """
 
     triplets: Int64[np.ndarray, "t 3"]
@@ -100,7 +100,7 @@ class TripletAccuracy(PerQueryReport):
     resamples: int
     seed: int
 
-    protocol = "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie is no agreement"
+    protocol = "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie counts as wrong"
 
     @property
     def accuracy(self) -> float:
@@ -198,10 +198,10 @@ def triplet_accuracy(
         triplets: Rows of anchor, positive and negative. Those of a table by the names of its items:
             `trine.data.read_triplets(path).positions(names)`.
         distance: `"squared_euclidean"` (agrees as `"euclidean"`), `"euclidean"` or `"cosine"`.
-        groups: What is drawn again for the interval: one label per triplet, such as the person who judged
+        groups: What is resampled for the interval: one label per triplet, such as the person who judged
             it; the anchors where left out.
-        resamples: How often to draw; 0 for no interval.
-        seed: Of the draws.
+        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        seed: The seed of the bootstrap.
 
     Returns:
         The share, its interval, and what stands behind them.

@@ -1,4 +1,4 @@
-"""Verification: are these two the same?"""
+"""Verification: whether two items are of one identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trine.errors import InputError
 from trine.evaluation.all_pairs import all_pairs
 from trine.evaluation.index_arrays import boolean_flags, index_rows
 from trine.evaluation.labels import Labels, codes
-from trine.evaluation.lfw_folds import judge_folds
+from trine.evaluation.lfw_folds import evaluate_folds
 from trine.evaluation.metric_report import check_resamples
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
@@ -25,7 +25,7 @@ from trine.shapes import Bool, Float, Int, Int64, Shaped
 __all__ = ["Verification", "load_pairs", "verification"]
 
 MAX_PAIRS = 200_000_000
-"""Up to so many pairs all are measured unless asked otherwise: those of 20,000 items, in some seconds."""
+"""Up to this many pairs, all are measured by default: those of 20,000 items, in a few seconds."""
 
 
 def verification(
@@ -46,22 +46,22 @@ def verification(
     Args:
         embeddings: One row per item.
         labels: The identity of each item; every unordered pair of items is a trial. May be left out where
-            `pairs` and `same` are given; then no figure has an interval.
-        pairs: Trials of a protocol of one's own: rows of the two items.
+            `pairs` and `same` are given; then no metric has an interval.
+        pairs: The pairs to measure, as rows of their two items; by default all pairs.
         same: For each given pair whether it is genuine, as booleans or 1 and 0; left out, the labels say it.
         fold: For each given pair its fold, of at least two: then there is an accuracy, with the threshold of
             each fold chosen on the others (the protocol of Labeled Faces in the Wild).
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         at: The false-accept rates to list in the report's JSON.
-        max_pairs: Up to this many pairs (from labels) all are measured, and every figure is exact. Of more, a
+        max_pairs: Up to this many pairs (from labels) all are measured, and every metric is exact. Of more, a
             random sample of ten million, or of `max_pairs` where that is less, is measured, and the report
             says so: all genuine pairs up to half of it, impostor pairs for the rest. None measures all pairs,
             however many: those of 50,000 items of 128 numbers in about a minute and in 1.5 GiB.
-        resamples: How often identities are drawn again for the intervals; 0 for none.
+        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
         seed: Of the sample and of the intervals.
 
     Returns:
-        The distances of both kinds of pairs and their figures.
+        The distances of both kinds of pairs and their metrics.
 
     Raises:
         InputError: There is no genuine or no impostor pair, a row is not finite, or the arguments do not fit.
@@ -138,7 +138,7 @@ def _of_pairs(
 ) -> Verification:
     measured, distances = given_pairs(rows, pairs, same, identity, distance=distance)
     _check_both(measured)
-    folds = None if fold is None else judge_folds(distances, same, fold)
+    folds = None if fold is None else evaluate_folds(distances, same, fold)
     protocol = "verification: given pairs"
     if folds is not None:
         protocol += f", {len(folds.thresholds)} folds, each at the threshold that is best on the others"

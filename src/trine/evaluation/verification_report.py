@@ -1,4 +1,4 @@
-"""What verification found: every figure of the ROC of genuine and impostor pairs, and their intervals."""
+"""The result of verification: the ROC of genuine and impostor pairs, its metrics and their intervals."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PLAIN, AT_RATE, AT_THRESHOLD = (
     ("tar_at_far", "threshold_at_far"),
     ("far_at", "tar_at", "accuracy_at"),
 )
-"""The figures that have an interval, by what they take."""
+"""The metrics that have an interval, by the argument they take."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verification(MetricReport):
-    """What `verification` measured: the distances of both kinds of pairs, and every figure of their ROC.
+    """The result of `verification`: the distances of both kinds of pairs, and the metrics of their ROC.
 
     A pair is accepted as the same when its distance is at most a threshold. FAR is the share of impostor
     pairs that are accepted, TAR the share of genuine ones.
@@ -46,13 +46,13 @@ class Verification(MetricReport):
     Attributes:
         pairs: The distances, and the identities of the pairs where they are known.
         identities: How many identities the items have; None for given pairs without labels.
-        distance: What the distances are.
-        protocol: How the pairs came about.
+        distance: The name of the distance.
+        protocol: Which pairs were measured.
         at: The false-accept rates that `to_json` lists.
-        folds: What the folds gave, where the pairs have folds.
+        folds: The accuracy over folds, where the pairs have folds.
         owners: The identities of both items of each given pair with a fold.
-        resamples: How often identities are drawn again for an interval.
-        seed: Of those draws.
+        resamples: How many bootstrap samples an interval is made of.
+        seed: The seed of the bootstrap.
     """
 
     pairs: Pairs
@@ -97,7 +97,7 @@ class Verification(MetricReport):
 
     @cached_property
     def roc_auc(self) -> float:
-        """The chance that a genuine pair is nearer than an impostor pair; a tie counts half."""
+        """The probability that a genuine pair is nearer than an impostor pair; a tie counts half."""
         return area(self.pairs.genuine, self.pairs.impostor)
 
     @cached_property
@@ -114,7 +114,7 @@ class Verification(MetricReport):
         return int(self.pairs.genuine.within(threshold)) / self.genuine_pairs
 
     def accuracy_at(self, threshold: float) -> float:
-        """The share of all pairs that a threshold judges right.
+        """The share of all pairs that a threshold classifies correctly.
 
         Accepted are genuine pairs whose distance is at most the threshold, refused are impostor pairs whose
         distance is above it. The two kinds count by how many pairs there are of each.
@@ -175,7 +175,7 @@ class Verification(MetricReport):
 
     @property
     def accuracy(self) -> float | None:
-        """The mean over folds of the share of pairs judged right; None without folds."""
+        """The mean over folds of the share of pairs classified correctly; None without folds."""
         return None if self.folds is None else self.folds.accuracy
 
     @property
