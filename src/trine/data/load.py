@@ -102,7 +102,7 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
-    columns = _table_columns(label, path_column, text_column, features, categories)
+    columns = TableColumns(label, path_column, text_column, features, categories)
     found = _find(source, columns, policy, labelled=True, pattern=pattern)
     return check(found, source=str(source), policy=policy)
 
@@ -135,7 +135,7 @@ def load_unlabelled(
         MissingDependencyError: A package that reads this source is not installed.
     """
     if isinstance(source, str | Path):
-        columns = _table_columns(None, path_column, text_column, features, categories)
+        columns = TableColumns(None, path_column, text_column, features, categories)
         if source_kind(source) != "picture":
             found = _find(source, columns, policy, labelled=False)
             return check(found, source=str(source), policy=policy)
@@ -216,16 +216,6 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
     data, _ = load_unlabelled(list(paths), policy=policy)
     assert isinstance(data.items, ImageFiles)
     return data.items
-
-
-def _table_columns(
-    label: str | None,
-    path: str | None,
-    text: str | None,
-    features: Sequence[str] | None,
-    categories: Sequence[str],
-) -> TableColumns:
-    return TableColumns(label, path, text, None if features is None else tuple(features), tuple(categories))
 
 
 def _find(

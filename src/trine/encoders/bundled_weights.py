@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +49,13 @@ PACKAGES = {
 }
 
 
-def bundled_path(weights: str, *, network: str) -> Path:
+def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWeights] = PACKAGES) -> Path:
     """Finds the weights in a package; nothing of the package is executed.
 
     Args:
         weights: `package:` and the package's name, one of `PACKAGES`.
         network: The network they must be for: a timm model, or `sentence`.
+        packages: The known packages.
 
     Returns:
         The file, or the folder of a sentence encoder.
@@ -63,12 +65,12 @@ def bundled_path(weights: str, *, network: str) -> Path:
         MissingDependencyError: It is not installed.
     """
     package = weights.removeprefix(PREFIX)
-    if package not in PACKAGES:
+    if package not in packages:
         raise SettingError(
             f"encoder.weights names the package {package!r}, which has no known weights; "
-            f"{nearest(package, PACKAGES)}"
+            f"{nearest(package, packages)}"
         )
-    known = PACKAGES[package]
+    known = packages[package]
     if network != known.network:
         raise SettingError(
             f"the weights in {package} are for {known.network}, but encoder.network is {network!r}; "
@@ -84,20 +86,23 @@ def bundled_path(weights: str, *, network: str) -> Path:
     return Path(next(iter(places))) / known.file
 
 
-def load_bundled(network: nn.Module, *, weights: str, name: str) -> None:
+def load_bundled(
+    network: nn.Module, *, weights: str, name: str, packages: Mapping[str, BundledWeights] = PACKAGES
+) -> None:
     """Loads a timm model's weights from a package; nothing of the package is executed.
 
     Args:
         network: A model made by `timm_network`.
         weights: `package:` and the package's name, one of `PACKAGES`.
         name: The model's name.
+        packages: The known packages.
 
     Raises:
         SettingError: No such package is known, or its weights are for another model.
         MissingDependencyError: It is not installed.
         ModelError: The package does not hold the expected weights.
     """
-    path = bundled_path(weights, network=name)
+    path = bundled_path(weights, network=name, packages=packages)
     own, found = network.state_dict(), read_state(path)
     # The package names layers differently, in the same order, with the classifier last.
     pairs = list(zip(own.items(), found.items(), strict=False))

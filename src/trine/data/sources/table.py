@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,8 @@ class TableColumns:
     label: str | None = None
     path: str | None = None
     text: str | None = None
-    features: tuple[str, ...] | None = None
-    categories: tuple[str, ...] = ()
+    features: Sequence[str] | None = None
+    categories: Sequence[str] = ()
 
     @property
     def all_features(self) -> tuple[str, ...]:
