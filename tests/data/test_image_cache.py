@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from trine.data import Dataset, ImageFiles, load
-from trine.data.image_cache import Budget, ImageCache
+from trine.data.image_cache import PASS_SHARE, Budget, ImageCache
 from trine.encoders import EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.errors import DataError
 
@@ -58,13 +58,26 @@ def test_where_decoded_pictures_do_not_fit_an_encoder_decodes_each_once_more(fol
 def test_nothing_is_kept_beyond_the_budget(folder: Path) -> None:
     loaded, _ = load(folder)
     assert isinstance(loaded.items, ImageFiles)
-    cache = ImageCache(decoded_bytes=2 * 20 * 16 * 3, prepared_bytes=0)
+    cache = ImageCache(decoded_bytes=2 * 20 * 16 * 3 / PASS_SHARE, prepared_bytes=0)
     files = ImageFiles(loaded.items.paths, cache=cache)
     for at in range(4):
         assert files.shape(at) == (20, 16, 3)
     assert [cache.pixels(path) is not None for path in files.paths] == [True, True, False, False]
     build_encoder(files, recipe=SMALL)
     assert cache.prepared.used == 0
+
+
+def test_pictures_that_are_shown_are_kept_although_a_pass_over_all_filled_its_share(folder: Path) -> None:
+    loaded, _ = load(folder)
+    assert isinstance(loaded.items, ImageFiles)
+    cache = ImageCache(decoded_bytes=3.5 * 20 * 16 * 3)  # a pass keeps two of the four, a page one more
+    files = ImageFiles(loaded.items.paths, cache=cache)
+    build_encoder(files, recipe=SMALL).embed(files)
+    assert sum(cache.pixels(path) is not None for path in files.paths) == 2
+    shown = next(at for at, path in enumerate(files.paths) if cache.pixels(path) is None)
+    expected = files[shown].copy()
+    without_files(loaded)
+    assert_array_equal(files[shown], expected)
 
 
 def test_a_key_is_counted_once() -> None:

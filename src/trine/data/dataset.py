@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.image_cache import ImageCache
+from trine.data.image_cache import PASS_SHARE, ImageCache
 from trine.data.image_decoding import MAX_PIXELS, decode
 from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
@@ -63,16 +63,25 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
+        return self.decoded(index)
+
+    def decoded(self, index: int, *, share: float = 1.0) -> UInt8[np.ndarray, "h w c"]:
+        """Returns a picture, from the cache or decoded.
+
+        Args:
+            index: The position of the picture.
+            share: Whether to keep it: the share of the cache that may be filled; see `PASS_SHARE`.
+        """
         path = self.paths[int(index)]
         pixels = self.cache.pixels(path)
         if pixels is None:
             pixels = decode(path, max_pixels=self.max_pixels)
-            self.cache.keep(path, pixels)
+            self.cache.keep(path, pixels, share=share)
         return pixels
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Returns height, width and channels of a picture; it is decoded only if it never was."""
-        return self.cache.shape(self.paths[int(index)]) or self[index].shape
+        return self.cache.shape(self.paths[int(index)]) or self.decoded(index, share=PASS_SHARE).shape
 
     def subset(self, indices: Indices, /) -> ImageFiles:
         """Returns some of the items, in the order given."""

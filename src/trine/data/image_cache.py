@@ -14,6 +14,9 @@ from trine.shapes import UInt8
 MIB = 1 << 20
 DECODED_BYTES, PREPARED_BYTES = 512 * MIB, 2048 * MIB
 
+PASS_SHARE = 0.75
+"""The share of the decoded bytes for passes over all pictures; the rest is for those that a page shows."""
+
 
 class Budget:
     """Values by key until a number of bytes is reached; later ones are not kept.
@@ -45,11 +48,11 @@ class Budget:
         """Returns the value of a key, or None."""
         return self._values.get(key)
 
-    def put(self, key: Hashable, value: Any, size: int) -> bool:
-        """Keeps a value if it fits, and says whether it is kept."""
+    def put(self, key: Hashable, value: Any, size: int, *, share: float = 1.0) -> bool:
+        """Keeps a value if it fits into a share of the budget, and says whether it is kept."""
         with self._lock:
             if key not in self._values:
-                if self.used + size > self.most:
+                if self.used + size > share * self.most:
                     return False
                 self._values[key] = value
                 self.used += size
@@ -78,10 +81,10 @@ class ImageCache:
         self._decoded = Budget(decoded_bytes)
         self._shapes: dict[Path, tuple[int, ...]] = {}
 
-    def keep(self, path: Path, pixels: UInt8[np.ndarray, "h w c"]) -> None:
-        """Remembers the shape of a decoded picture, and its pixels if they fit."""
+    def keep(self, path: Path, pixels: UInt8[np.ndarray, "h w c"], *, share: float = 1.0) -> None:
+        """Remembers the shape of a decoded picture, and its pixels if they fit into a share of the budget."""
         self._shapes[path] = pixels.shape
-        self._decoded.put(path, pixels, pixels.nbytes)
+        self._decoded.put(path, pixels, pixels.nbytes, share=share)
 
     def pixels(self, path: Path) -> UInt8[np.ndarray, "h w c"] | None:
         """Returns the pixels of a picture that were kept, or None."""

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Texts, Vectors
+from trine.data.image_cache import PASS_SHARE
 from trine.data.image_decoding import decode_stream, reason
 from trine.data.load_report import NOUNS, LoadPolicy, LoadReport, count, some
 from trine.data.parallel import in_threads
@@ -258,7 +259,8 @@ def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | Non
             with path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size == 0:
                     return None, "an empty file"
-                files.cache.keep(path, decode_stream(file, max_pixels=max_pixels))
+                pixels = decode_stream(file, max_pixels=max_pixels)
+                files.cache.keep(path, pixels, share=PASS_SHARE)
                 file.seek(0)
                 return hashlib.file_digest(file, _hash).digest(), ""
         except Exception as error:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trine.data import ImageFiles, Items, Table, Vectors
+from trine.data.image_cache import PASS_SHARE
 from trine.data.parallel import in_threads
 from trine.errors import InputError
 from trine.shapes import Float32, Shaped, UInt8
@@ -57,7 +58,8 @@ def prepare_pictures(
         if known is not None:
             pictures[position] = known
             return
-        prepare(position)
+        pixels = files.decoded(position, share=PASS_SHARE)
+        pictures[position] = _prepared_picture(pixels, first + position, channels, size)
         files.cache.prepared.put(key, pictures[position], pictures[position].nbytes)
 
     if isinstance(items, ImageFiles):
