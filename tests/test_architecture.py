@@ -225,8 +225,6 @@ CROSS_CUTTING = {
 """Tests of more than one file."""
 WAITING = {
     *("engine/test_field", "engine/test_passes", "engine/test_ranks"),
-    *("pipelines/test_measure_across_cameras", "pipelines/test_measure_listed_pairs"),
-    *("pipelines/test_measure_open_set", "pipelines/test_page", "pipelines/test_train_judged"),
 }
 """Tests that have yet to take the name of the file they test. This list only ever gets shorter."""
 
