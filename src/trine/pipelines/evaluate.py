@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,11 +79,6 @@ def evaluate_run(
     opened = open_trained_run(run)
     positions, evaluated_part = part_of(opened.path, dataset, part)
     chosen = dataset.subset(positions)
-    if store_threshold and (trained := trained_among(opened.path, chosen)):
-        raise CalibrationError(
-            f"{opened.path} was trained on {trained:,} of these {len(chosen):,} items, so a threshold would "
-            "look better than it is; calibrate on its test part or on other data"
-        )
     judged: Int64[np.ndarray, "t 3"] | None = None
     notes: tuple[str, ...] = ()
     if triplets is not None:
@@ -90,17 +86,7 @@ def evaluate_run(
         notes = (triplets_left_out(left_out, evaluated_part.description),) if left_out else ()
     embed = cache(opened.encoder.embed)
     if store_threshold:
-        opened.store(
-            calibrate(
-                embed(chosen),
-                chosen.labels,
-                far=far,
-                distance=opened.encoder.distance,
-                support=support,
-                probability=probability,
-                prior=prior,
-            )
-        )
+        _calibrate(opened, chosen, embed, far=far, support=support, probability=probability, prior=prior)
     gallery = training_items(opened.path, dataset, positions)
     evaluated = EvaluationSet(
         chosen,
@@ -179,6 +165,18 @@ def _evaluate(run: TrainedRun, evaluated: EvaluationSet, folder: Path, embed: Em
     context = measured_run(run, evaluated, folder, embed)
     write_report(context)
     return context.report
+
+
+def _calibrate(run: TrainedRun, items: Dataset, embed: Embed, **options: Any) -> None:
+    """Calibrates the threshold on items that were not trained on, and stores it; see `calibrate`."""
+    if trained := trained_among(run.path, items):
+        raise CalibrationError(
+            f"{run.path} was trained on {trained:,} of these {len(items):,} items, so a threshold would look "
+            "better than it is; calibrate on its test part or on other data"
+        )
+    rows = embed(items)
+    assert rows is not None, "an encoder embeds all items"
+    run.store(calibrate(rows, items.labels, distance=run.encoder.distance, **options))
 
 
 def _folder(run: TrainedRun, dataset: Dataset, part: Part, out: str | Path | None) -> Path:

@@ -253,9 +253,9 @@ def _before(
 
 def _census(embed: Embed, items: Dataset, loss: LossRecipe, *, distance: Distance) -> TripletCensus | None:
     """Counts the triplets among the items, or among 2,000 random ones; None without a margin."""
-    margin = census_margin(loss)
+    margin = LossRecipe().margin if loss.margin is None else loss.margin
     rows = embed(items)
-    if margin is None or rows is None or not items.identities:
+    if loss.name != "triplet" or margin is None or rows is None or not items.identities:
         return None
     chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:CENSUS_ITEMS])
     counts = census(
@@ -265,10 +265,3 @@ def _census(embed: Embed, items: Dataset, loss: LossRecipe, *, distance: Distanc
         distance=distance,
     )
     return TripletCensus(counts, margin, len(chosen), len(chosen) < len(rows))
-
-
-def census_margin(loss: LossRecipe) -> float | None:
-    """The margin of a triplet loss, the default for a soft margin; None for another loss."""
-    if loss.name != "triplet":
-        return None
-    return LossRecipe().margin if loss.margin is None else loss.margin

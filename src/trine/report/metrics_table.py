@@ -161,60 +161,59 @@ def metric_groups(far: float, k: int = 10) -> tuple[MetricGroup, ...]:
         far: A false-accept rate to report in addition to 0.1 %, 1 % and 10 %.
         k: How many recommendations are counted.
     """
-    retrieval = (
-        RETRIEVAL.line("recall@1", "recall_at", 1, shown=HEADLINE),
-        *(RETRIEVAL.line(f"recall@{rank}", "recall_at", rank) for rank in (4, 10)),
-        RETRIEVAL.line("MAP@R", "map_at_r", shown=HEADLINE),
-        RETRIEVAL.line("R-precision", "r_precision"),
-        RETRIEVAL.line("MRR", "mrr"),
-    )
+    verification = _of_pairs(VERIFICATION, {0.1, 0.01, 0.001, far}, HEADLINE, shown_rates={0.01, far})
+    at_threshold = "accuracy at the threshold of the validation pairs"
     pairs = (
         PAIRS.line("accuracy", "accuracy", shown=CONSOLE),
-        PAIRS_AT_THRESHOLD.line(
-            "accuracy at the threshold of the validation pairs", "accuracy", shown=CONSOLE
-        ),
+        PAIRS_AT_THRESHOLD.line(at_threshold, "accuracy", shown=CONSOLE),
         *_of_pairs(PAIRS, {0.01, far}, CONSOLE, shown_rates={0.01}),
     )
-    identification = (
-        *(
-            IDENTIFICATION.line(f"CMC rank {r}", "cmc", r, shown=CONSOLE if r == 1 else PAGE)
-            for r in (1, 5, 10, 20)
-        ),
-        IDENTIFICATION.line("mAP", "mean_average_precision", shown=CONSOLE),
-    )
-    unknowns = (
-        OPEN_SET.line(f"DIR at FPIR {100 * rate:g} %", "dir_at_fpir", rate, shown=CONSOLE) for rate in FPIR
-    )
-    knn = (
-        KNN.line(f"kNN accuracy (k={NEIGHBOURS}, training part as gallery)", "accuracy", shown=HEADLINE),
-        KNN.line("balanced kNN accuracy (mean over identities)", "balanced_accuracy"),
-    )
-    clusters = (
-        *(
-            CLUSTERING.line(f"{name} {part}", f"{name.lower()}_{part.lower()}")
-            for name in ("pairwise", "BCubed")
-            for part in ("precision", "recall", "F")
-        ),
-        *(CLUSTERING.line(name, name.lower()) for name in ("ARI", "NMI", "AMI")),
-    )
-    triplets = (TRIPLETS.line("triplet accuracy", "accuracy", shown=CONSOLE),)
     ranked = (
         RECOMMENDATION.line(f"HR@{k}", "hit_rate_at", k, shown=HEADLINE),
         RECOMMENDATION.line(f"NDCG@{k}", "ndcg_at", k, shown=HEADLINE),
         RECOMMENDATION.line("MRR", "mrr", shown=HEADLINE),
     )
-    verification = _of_pairs(VERIFICATION, {0.1, 0.01, 0.001, far}, HEADLINE, shown_rates={0.01, far})
     return (
-        MetricGroup(RETRIEVAL, "", _queries, retrieval),
+        MetricGroup(RETRIEVAL, "", _queries, _RETRIEVAL),
         MetricGroup(VERIFICATION, "", _pairs, verification),
-        MetricGroup(IDENTIFICATION, "across cameras", _camera_probes, identification),
-        MetricGroup(OPEN_SET, "open set", _open_set_probes, tuple(unknowns)),
-        MetricGroup(KNN, "", _knn_probes, knn),
+        MetricGroup(IDENTIFICATION, "across cameras", _camera_probes, _IDENTIFICATION),
+        MetricGroup(OPEN_SET, "open set", _open_set_probes, _OPEN_SET),
+        MetricGroup(KNN, "", _knn_probes, _KNN),
         MetricGroup(PAIRS, "listed pairs", _pairs, pairs),
-        MetricGroup(CLUSTERING, "", _clusters, clusters),
-        MetricGroup(TRIPLETS, "triplet judgements", _triplets, triplets),
+        MetricGroup(CLUSTERING, "", _clusters, _CLUSTERING),
+        MetricGroup(TRIPLETS, "triplet judgements", _triplets, _TRIPLETS),
         MetricGroup(RECOMMENDATION, "", _users, ranked),
     )
+
+
+_RETRIEVAL = (
+    RETRIEVAL.line("recall@1", "recall_at", 1, shown=HEADLINE),
+    *(RETRIEVAL.line(f"recall@{rank}", "recall_at", rank) for rank in (4, 10)),
+    RETRIEVAL.line("MAP@R", "map_at_r", shown=HEADLINE),
+    RETRIEVAL.line("R-precision", "r_precision"),
+    RETRIEVAL.line("MRR", "mrr"),
+)
+_IDENTIFICATION = (
+    IDENTIFICATION.line("CMC rank 1", "cmc", 1, shown=CONSOLE),
+    *(IDENTIFICATION.line(f"CMC rank {rank}", "cmc", rank) for rank in (5, 10, 20)),
+    IDENTIFICATION.line("mAP", "mean_average_precision", shown=CONSOLE),
+)
+_OPEN_SET = tuple(
+    OPEN_SET.line(f"DIR at FPIR {100 * rate:g} %", "dir_at_fpir", rate, shown=CONSOLE) for rate in FPIR
+)
+_KNN = (
+    KNN.line(f"kNN accuracy (k={NEIGHBOURS}, training part as gallery)", "accuracy", shown=HEADLINE),
+    KNN.line("balanced kNN accuracy (mean over identities)", "balanced_accuracy"),
+)
+_CLUSTERING = (
+    *(
+        CLUSTERING.line(f"{name} {part}", f"{name.lower()}_{part.lower()}")
+        for name in ("pairwise", "BCubed")
+        for part in ("precision", "recall", "F")
+    ),
+    *(CLUSTERING.line(name, name.lower()) for name in ("ARI", "NMI", "AMI")),
+)
+_TRIPLETS = (TRIPLETS.line("triplet accuracy", "accuracy", shown=CONSOLE),)
 
 
 def _of_pairs(
@@ -239,7 +238,7 @@ def headline_lines(metrics: Metrics, far: float, k: int = 10) -> list[MetricLine
         far: As for `metric_groups`.
         k: As for `metric_groups`.
     """
-    lines = [line for _, line in _measured(metrics, far, k)]
+    lines = [line for _, line in _printable(metrics, far, k)]
     highest = max((line.shown for line in lines), default=Shown.PAGE)
     return [line for line in lines if line.shown == highest]
 
@@ -266,16 +265,17 @@ def console_lines(metrics: Metrics, far: float, k: int = 10) -> dict[str, Metric
     """
     printed = {line.name: line for line in headline_lines(metrics, far, k)}
     if any(line.shown == Shown.HEADLINE for line in printed.values()):
-        for group, line in _measured(metrics, far, k):
+        for group, line in _printable(metrics, far, k):
             if line.shown == Shown.CONSOLE:
                 printed[f"{group.prefix}: {line.name}"] = line
     return printed
 
 
-def _measured(metrics: Metrics, far: float, k: int) -> Iterator[tuple[MetricGroup, MetricLine]]:
+def _printable(metrics: Metrics, far: float, k: int) -> Iterator[tuple[MetricGroup, MetricLine]]:
     for group in metric_groups(far, k):
         for line in group.lines:
-            if line.value(metrics) is not None:
+            # Those of the page alone may take long to compute.
+            if line.shown > PAGE and line.value(metrics) is not None:
                 yield group, line
 
 

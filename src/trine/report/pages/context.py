@@ -15,7 +15,7 @@ from trine.report.html.thumbnails import Thumbnails
 from trine.report.html.tiles import Tile
 from trine.report.report import Report
 from trine.report.selection import View, view
-from trine.shapes import Bool, Float32
+from trine.shapes import Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +67,12 @@ def shown_items(
         report: What was found.
         distance: How embeddings are compared.
     """
-    wrong = nearest_is_wrong(report, len(dataset))
+    wrong = None
+    if (retrieval := report.after.retrieval) is not None:
+        wrong = np.zeros(len(dataset), dtype=bool)
+        wrong[retrieval.queries] = retrieval.first_ranks > 1
     chosen = view(embeddings, dataset.labels, distance=distance, nearest_is_wrong=wrong)
     return ShownItems(dataset, embeddings, distance, chosen)
-
-
-def nearest_is_wrong(report: Report, items: int) -> Bool[np.ndarray, " n"] | None:
-    """For each item whether its nearest neighbour has another identity; None without identities."""
-    retrieval = report.after.retrieval
-    if retrieval is None:
-        return None
-    wrong = np.zeros(items, dtype=bool)
-    wrong[retrieval.queries] = retrieval.first_ranks > 1
-    return wrong
 
 
 class TileFactory:
@@ -112,17 +105,12 @@ class TileFactory:
     def neighbours(self, query: int, positions: Sequence[int], distances: Sequence[float]) -> list[Tile]:
         """Makes the tiles of the neighbours of an item, marked right or wrong if identities are known."""
         data = self._dataset
-        own = data.labels[query]
+        right = data.labels[list(positions)] == data.labels[query]
+        marks = ["right" if each else "wrong" for each in right] if data.identities else [None] * len(right)
         return [
-            self.tile(
-                at, note=distance_note(d), mark=_mark(data.labels[at] == own) if data.identities else None
-            )
-            for at, d in zip(positions, distances, strict=True)
+            self.tile(at, note=distance_note(d), mark=mark)
+            for at, d, mark in zip(positions, distances, marks, strict=True)
         ]
-
-
-def _mark(right: bool) -> str:
-    return "right" if right else "wrong"
 
 
 def distance_note(distance: float) -> str:
