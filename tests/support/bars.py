@@ -9,7 +9,6 @@ from trine.data import Dataset, ImageArray
 from trine.pipelines import train_run
 from trine.training import load_recipe
 
-
 EVIL = "<script>alert(1)</script>"
 
 
