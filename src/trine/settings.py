@@ -7,10 +7,11 @@ from nested mappings, and an error names the key; `plain` goes the other way. A 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -75,33 +76,40 @@ class Settings:
         try:
             for name, hint in _hints(type(self)).items():
                 object.__setattr__(self, name, _field(name, hint, getattr(self, name)))
-        except _KeyedError as error:
-            raise SettingError(str(error)) from None
+        except _MisfitError as misfit:
+            raise SettingError(str(misfit)) from None
         self.check()
 
     def check(self) -> None:
         """Raises a `SettingError` if settings contradict each other; names them by their dotted keys."""
 
 
-class _KeyedError(Exception):
-    """A setting is wrong: its key, below the section at hand, and what is wrong with it."""
+class _MisfitError(Exception):
+    """Why a value does not fit: what was expected, or the problem in words; and its key.
 
-    def __init__(self, key: str, problem: str, *, known: tuple[str, ...] = ()) -> None:
-        super().__init__(f"unknown setting {key!r}; {_meant(key, known)}" if known else f"{key} {problem}")
-        self.key, self.problem, self.known = key, problem, known
+    Without a key it is the value at hand itself that does not fit.
+    """
 
-    def within(self, section: str) -> _KeyedError:
-        dot = "" if self.key.startswith("[") else "."
-        known = tuple(f"{section}{dot}{name}" for name in self.known)
-        return _KeyedError(f"{section}{dot}{self.key}", self.problem, known=known)
-
-
-class _MismatchError(Exception):
-    """A value does not fit a type: what was expected, and where that says more than the type, the problem."""
-
-    def __init__(self, expected: str, problem: str = "") -> None:
+    def __init__(
+        self, expected: str = "", *, problem: str = "", key: str = "", known: Sequence[str] = ()
+    ) -> None:
         super().__init__(expected)
-        self.problem = problem
+        self.problem, self.key, self.known = problem, key, known
+
+    def within(self, section: str, value: Any = None) -> _MisfitError:
+        """The same, seen from outside a section, or a field that holds the value."""
+        if not self.key:
+            problem = self.problem or f"must be {self.args[0]}, given {_shown(value)}"
+            return _MisfitError(problem=problem, key=section)
+        dot = "" if self.key.startswith("[") else "."
+        known = [f"{section}{dot}{name}" for name in self.known]
+        return _MisfitError(problem=self.problem, key=f"{section}{dot}{self.key}", known=known)
+
+    def __str__(self) -> str:
+        if not self.known:
+            return f"{self.key} {self.problem}"
+        meant = f"did you mean {self.known[0]!r}?" if len(self.known) == 1 else nearest(self.key, self.known)
+        return f"unknown setting {self.key!r}; {meant}"
 
 
 def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
@@ -134,8 +142,8 @@ def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
         raise SettingError(f"{source}: {what} a section of keys, given {_shown(given)}")
     try:
         return _filled(kind, given)
-    except (_KeyedError, SettingError) as error:
-        named = error.within(key) if key and isinstance(error, _KeyedError) else error
+    except (_MisfitError, SettingError) as error:
+        named = error.within(key) if key and isinstance(error, _MisfitError) else error
         raise SettingError(f"{source}: {named}") from None
 
 
@@ -216,27 +224,23 @@ _HINTS: dict[type[Any], dict[str, Any]] = {}
 """What `_hints` found, as evaluating annotations takes milliseconds."""
 
 
-def _meant(key: str, known: tuple[str, ...]) -> str:
-    return f"did you mean {known[0]!r}?" if len(known) == 1 else nearest(key, known)
-
-
 def _filled(kind: type[T], given: Mapping[Any, Any]) -> T:
     hints = _hints(kind)
     for name in given:
         if name not in hints:
             elsewhere = [key for key in keys(kind) if key.endswith(f".{name}")]
-            raise _KeyedError(str(name), "", known=tuple(elsewhere[:1] or hints))
+            raise _MisfitError(key=str(name), known=elsewhere[:1] or list(hints))
     assert dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind):
         optional = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
         if field.init and not optional and field.name not in given:
-            raise _KeyedError(field.name, "is missing")
+            raise _MisfitError(key=field.name, problem="is missing")
     if issubclass(kind, Settings):
         try:
             return kind(**given)
         except SettingError as error:
             # A section that checks itself does not know its key, which its error gets here.
-            raise (error.__context__ if isinstance(error.__context__, _KeyedError) else error) from None
+            raise (error.__context__ if isinstance(error.__context__, _MisfitError) else error) from None
     return kind(**{name: _field(name, hints[name], value) for name, value in given.items()})
 
 
@@ -244,11 +248,8 @@ def _field(name: str, hint: Any, value: Any) -> Any:
     """Converts the value of one field."""
     try:
         return _converted(hint, value)
-    except _MismatchError as mismatch:
-        problem = mismatch.problem or f"must be {mismatch}, given {_shown(value)}"
-        raise _KeyedError(name, problem) from None
-    except _KeyedError as error:
-        raise error.within(name) from None
+    except _MisfitError as misfit:
+        raise misfit.within(name, value) from None
 
 
 def _converted(hint: Any, value: Any) -> Any:
@@ -257,7 +258,7 @@ def _converted(hint: Any, value: Any) -> Any:
         converted = _converted(arguments[0], value)
         for allowed in arguments[1:]:
             if isinstance(allowed, Range) and converted not in allowed:
-                raise _MismatchError(f"{_expected(arguments[0])} {allowed}")
+                raise _MisfitError(f"{_expected(arguments[0])} {allowed}")
         return converted
     if origin in (Union, types.UnionType):
         return _converted_union(arguments, value)
@@ -265,29 +266,22 @@ def _converted(hint: Any, value: Any) -> Any:
         return _converted_choice(hint, arguments, value)
     if origin is tuple:
         return _converted_tuple(hint, arguments, value)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if isinstance(value, Mapping):
-            return _filled(hint, value)
-        if isinstance(value, hint):
-            return value
-        raise _MismatchError(_expected(hint))
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return _filled(hint, value)  # type: ignore[arg-type]
     return _converted_scalar(hint, value)
 
 
 def _converted_scalar(hint: Any, value: Any) -> Any:
-    if hint is float and not isinstance(value, bool):
-        # YAML reads 1e-3, without a point, as a string.
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise _MismatchError(_expected(hint)) from None
-        if isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
+    if hint is float and isinstance(value, str):  # YAML reads 1e-3, without a point, as a string.
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    kind = int | float if hint is float else hint
     # bool subclasses int; reject it.
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise _MismatchError(_expected(hint))
+    if not isinstance(value, kind) or (isinstance(value, bool) and hint is not bool):
+        raise _MisfitError(_expected(hint))
+    if hint is float and not math.isfinite(value):
+        raise _MisfitError(_expected(hint))
+    return float(value) if hint is float else value
 
 
 def _converted_choice(hint: Any, choices: tuple[Any, ...], value: Any) -> Any:
@@ -295,10 +289,8 @@ def _converted_choice(hint: Any, choices: tuple[Any, ...], value: Any) -> Any:
         return value
     if type(value) is int and str(value) in choices:  # YAML reads 32 as a number.
         return str(value)
-    if isinstance(value, str):
-        problem = f"is {value!r}; {nearest(value, map(str, choices))}"
-        raise _MismatchError(_expected(hint), problem)
-    raise _MismatchError(_expected(hint))
+    problem = f"is {value!r}; {nearest(value, map(str, choices))}" if isinstance(value, str) else ""
+    raise _MisfitError(_expected(hint), problem=problem)
 
 
 def _converted_union(hints: tuple[Any, ...], value: Any) -> Any:
@@ -306,28 +298,26 @@ def _converted_union(hints: tuple[Any, ...], value: Any) -> Any:
     for hint in hints:
         try:
             return _converted(hint, value)
-        except _MismatchError as mismatch:
-            if mismatch.problem:
+        except _MisfitError as misfit:
+            if misfit.problem or misfit.key:  # It fits this type so far that what is wrong is inside it.
                 raise
-            expected.append(str(mismatch))
-    raise _MismatchError(" or ".join(expected))
+            expected.append(misfit.args[0])
+    raise _MisfitError(" or ".join(expected))
 
 
 def _converted_tuple(hint: Any, hints: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise _MismatchError(_expected(hint))
-    if hints[-1] is Ellipsis:
+    if hints[-1] is Ellipsis and isinstance(value, list | tuple):
         hints = (hints[0],) * len(value)
-    if len(hints) != len(value):
-        raise _MismatchError(_expected(hint))
+    if not isinstance(value, list | tuple) or len(hints) != len(value):
+        raise _MisfitError(_expected(hint))
     converted = []
     for position, (each, item) in enumerate(zip(hints, value, strict=True)):
         try:
             converted.append(_converted(each, item))
-        except _MismatchError as mismatch:
-            raise _MismatchError(f"{_expected(hint)}, each {mismatch}") from None
-        except _KeyedError as error:
-            raise error.within(f"[{position}]") from None
+        except _MisfitError as misfit:
+            if misfit.key:
+                raise misfit.within(f"[{position}]") from None
+            raise _MisfitError(f"{_expected(hint)}, each {misfit.args[0]}", problem=misfit.problem) from None
     return tuple(converted)
 
 
