@@ -24,7 +24,7 @@ SETTINGS = {
     "sampler.items": 4,
     "training.steps": 400,
 }
-WAYS = {
+VARIANTS = {
     "plain": {},
     "memory 1024, warm-up 0.1": {"loss.memory": 1024, "loss.memory_warmup": 0.1},
     "memory 1024, warm-up 0.5": {"loss.memory": 1024, "loss.memory_warmup": 0.5},
@@ -49,7 +49,7 @@ def main(path: str, seeds: range = SEEDS) -> None:
     for seed in seeds:
         parts = split(data, method="identity", test=0.3, seed=seed)
         test = data.subset(parts.test)
-        for way, settings in WAYS.items():
+        for way, settings in VARIANTS.items():
             recipe = load_recipe(overrides={"seed": seed, **SETTINGS, **settings})
             with timed_run() as (run, took):
                 encoder = fit(data.subset(parts.train), recipe, out=run, progress=False)
@@ -59,7 +59,7 @@ def main(path: str, seeds: range = SEEDS) -> None:
             print(rows[-1], flush=True)
     summary = {
         f"{way}: {name}": spread([row[name] for row in rows if row["way"] == way])
-        for way in WAYS
+        for way in VARIANTS
         for name in ("recall@1", "MAP@R")
     }
     keep("past_and_confusable", __doc__, rows=rows, summary=summary, arguments=[path])
