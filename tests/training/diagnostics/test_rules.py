@@ -289,6 +289,16 @@ def test_a_diagnosis_once_made_stays_where_the_run_recovers() -> None:
     assert not latest_diagnoses(looks, PATIENT)
 
 
+def test_embeddings_that_start_at_zero_are_no_measure_of_growth() -> None:
+    """A head that starts at zero: the first norm is 0, and the next ones are what growth is measured from."""
+    assert not diagnose(log({0: {"norm_mean": 0.0}, 20: {"norm_mean": 1.0}}), PATIENT)
+    (found,) = diagnose(log({0: {"norm_mean": 0.0}, 20: {"norm_mean": 1.0}, 100: ILL["exploding"]}), PATIENT)
+    assert found.name == "exploding"
+    assert "have become 100 times as long" in found.sentence
+    always = {name: 0.0 for name in ("norm_mean", "norm_max", "negative_distance", "positive_distance")}
+    diagnose(log({0: {**always, "loss": 0.0, "margin": 0.0, "identities": 0.0}}), PATIENT)
+
+
 def test_the_warm_up_is_no_collapse() -> None:
     assert not diagnose(log({0: ILL["collapsed"], 100: {"loss": 0.1}}), replace(PATIENT, warmup=100))
 
