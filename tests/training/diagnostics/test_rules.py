@@ -295,7 +295,7 @@ def test_embeddings_that_start_at_zero_are_no_measure_of_growth() -> None:
     (found,) = diagnose(log({0: {"norm_mean": 0.0}, 20: {"norm_mean": 1.0}, 100: ILL["exploding"]}), PATIENT)
     assert found.name == "exploding"
     assert "have become 100 times as long" in found.sentence
-    always = {name: 0.0 for name in ("norm_mean", "norm_max", "negative_distance", "positive_distance")}
+    always = dict.fromkeys(("norm_mean", "norm_max", "negative_distance", "positive_distance"), 0.0)
     diagnose(log({0: {**always, "loss": 0.0, "margin": 0.0, "identities": 0.0}}), PATIENT)
 
 
