@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from trine.errors import SettingError
 from trine.gallery.entries import Enrolment, Record
 from trine.gallery.quantization import rounded
 from trine.gallery.store import Binding, Store
@@ -53,12 +52,6 @@ class QuantizationRecall:
         return (
             f"{100 * self.recall:.3g} % of the {self.at} nearest kept (measured among {self.items:,} items)"
         )
-
-
-def check_chunk(chunk: int) -> None:
-    """Raises a `SettingError` where a chunk has no items."""
-    if chunk < 1:
-        raise SettingError(f"chunk must be at least 1, got {chunk}")
 
 
 def batched(records: Iterator[T], size: int) -> Iterator[list[T]]:

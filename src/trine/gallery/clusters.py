@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import Argument, GalleryError, SettingError
+from trine.errors import Argument, GalleryError
 from trine.gallery.bulk_write import batched
+from trine.gallery.entries import check_at_least
 from trine.gallery.store import Store
 
 NOTE = "clusters"
@@ -73,10 +74,7 @@ class Clusters:
 
 def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool) -> Clusters:
     """Gives every item of a store a cluster; see `Gallery.cluster`."""
-    if not threshold >= 0:
-        raise SettingError(f"threshold must be at least 0, got {threshold}")
-    if neighbours < 1:
-        raise SettingError(f"neighbours must be at least 1, got {neighbours}")
+    check_at_least(1, neighbours=neighbours)
     before = {} if recluster else store.clusters()
     if before:
         _check(store, threshold)

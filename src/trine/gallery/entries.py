@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trine.errors import GalleryError, InputError
+from trine.errors import GalleryError, InputError, SettingError
 from trine.shapes import Float32
 
 Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
@@ -128,6 +128,13 @@ def unknown_item(item: str, address: str) -> GalleryError:
         item 'a.png' is not in the gallery people.db: list its items, or enrol it
     """
     return GalleryError(f"item {item[:80]!r} is not in the gallery {address}: list its items, or enrol it")
+
+
+def check_at_least(minimum: int, **numbers: int) -> None:
+    """Raises a `SettingError` if a number is too small."""
+    for name, number in numbers.items():
+        if not number >= minimum:
+            raise SettingError(f"{name} must be at least {minimum}, got {number}")
 
 
 def check_items(items: Iterable[str], argument: str) -> list[str]:

@@ -11,9 +11,9 @@ from typing import Any, Self, final
 from trine.data import Dataset, Items
 from trine.distances import Distance
 from trine.errors import InputError
-from trine.gallery import clusters, parquet, rebuild, relabel, search
+from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store
-from trine.gallery.bulk_write import CHUNK, batched, bulk_write, check_chunk
+from trine.gallery.bulk_write import CHUNK, batched, bulk_write
 from trine.gallery.clusters import Clusters
 from trine.gallery.decision import (
     Identification,
@@ -23,14 +23,25 @@ from trine.gallery.decision import (
     threshold_of,
 )
 from trine.gallery.embedding import Embedder, EmbeddingEncoder
-from trine.gallery.entries import Enrolment, Entry, Hit, Record, Vector, Vectors, check_name, unknown_item
+from trine.gallery.entries import (
+    Enrolment,
+    Entry,
+    Hit,
+    Record,
+    Vector,
+    Vectors,
+    check_at_least,
+    check_items,
+    check_name,
+    unknown_item,
+)
 from trine.gallery.filters import Filter
 from trine.gallery.identify import Identifier, Ranking, Scoring
 from trine.gallery.quantization import Dtype
 from trine.gallery.rebuild import RebuildResult
 from trine.gallery.recommend import recommend
 from trine.gallery.stats import Stats
-from trine.gallery.store import Binding, Store
+from trine.gallery.store import Binding, Scope, Store
 from trine.gallery.verify import verify_probes
 
 Progress = Callable[[int], None]
@@ -229,7 +240,7 @@ class Gallery:
             GalleryError: As for `enrol`; earlier chunks stay enrolled.
             InputError: As for `enrol`.
         """
-        check_chunk(chunk)
+        check_at_least(1, chunk=chunk)
         batches = (self._embedder.records(batch) for batch in batched(iter(entries), chunk))
         return bulk_write(self._store, batches, progress=progress)
 
@@ -411,8 +422,12 @@ class Gallery:
             InputError: A condition cannot be compared, or `exclude` is a text rather than a list.
             SettingError: `k` is below 1, or `offset` below 0.
         """
-        page = search.Page(k, offset)
-        return search.search(self._store, self._embedder.probe(item, embedding), page, where, exclude)
+        check_at_least(1, k=k)
+        check_at_least(0, offset=offset)
+        scope = Scope(where=Filter.of(where), exclude=frozenset(check_items(exclude, "exclude")))
+        probe = self._embedder.probe(item, embedding)
+        (hits,) = self._store.search(probe, k=k, offset=offset, scope=scope, metadata=True)
+        return hits
 
     def recommend(
         self,
@@ -545,7 +560,7 @@ class Gallery:
             DataError: The file cannot be written.
             MissingDependencyError: pyarrow is not installed.
         """
-        check_chunk(chunk)
+        check_at_least(1, chunk=chunk)
         return parquet.export_parquet(self._store, Path(path), chunk=chunk)
 
     def import_parquet(
@@ -561,7 +576,7 @@ class Gallery:
             GalleryError: The table is bound to another encoder.
             MissingDependencyError: pyarrow is not installed.
         """
-        check_chunk(chunk)
+        check_at_least(1, chunk=chunk)
         return parquet.import_parquet(self._store, self._embedder, Path(path), chunk=chunk, progress=progress)
 
     def copy_to(
@@ -588,7 +603,7 @@ class Gallery:
         Raises:
             GalleryError: The other gallery is bound to another encoder, or has another dtype.
         """
-        check_chunk(chunk)
+        check_at_least(1, chunk=chunk)
         return parquet.copy_gallery(self._store, address, dtype, chunk=chunk, progress=progress)
 
     def rebuild(
@@ -623,11 +638,12 @@ class Gallery:
             GalleryError: Items cannot be read from anywhere; the message names the first ones.
             DataError: A picture is damaged.
         """
-        check_chunk(chunk)
+        check_at_least(1, chunk=chunk)
         limit = threshold_of(None, encoder.calibration)
         expected = ExpectedBinding.of(encoder, dtype=self.binding.dtype)
         source = rebuild.Source(encoder, data, drop_missing)
-        binding = rebuild.new_binding(expected, limit, encoder, model)
+        binding = expected.binding(limit, encoder, model)
+        assert binding is not None, "an encoder has a dimension and a fingerprint"
         done = rebuild.rebuild(self._store, source, binding, chunk=chunk, progress=progress)
         self._embedder, self._threshold = Embedder(self._store, encoder), limit
         return done

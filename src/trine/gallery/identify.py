@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trine.errors import Argument, GalleryError, InputError, SettingError, nearest
+from trine.errors import GalleryError, InputError, nearest
 from trine.gallery.decision import Candidate, Identification, Threshold
-from trine.gallery.entries import Hit
+from trine.gallery.entries import Hit, check_at_least
 from trine.gallery.store import Scope, Store
 from trine.neighbours import ExactSearch
 from trine.shapes import Float, Float32
@@ -56,13 +56,7 @@ class Ranking:
     def __post_init__(self) -> None:
         if self.scoring not in get_args(Scoring):
             raise InputError(f"unknown scoring {self.scoring!r}: {nearest(self.scoring, get_args(Scoring))}")
-        if self.top < 1 or self.candidates < 1:
-            raise SettingError(f"top and candidates must be at least 1, got {self.top} and {self.candidates}")
-        if self.quality is not None and self.scoring == "best":
-            raise SettingError(
-                *(Argument("quality"), " weights the embeddings of a mean or a centroid: pass "),
-                *(Argument("scoring", "mean"), " or ", Argument("scoring", "centroid")),
-            )
+        check_at_least(1, top=self.top, candidates=self.candidates)
 
 
 class Identifier:

@@ -10,11 +10,9 @@ from typing import Any
 
 from trine.data import Dataset
 from trine.errors import Argument, GalleryError
-from trine.gallery.binding import ExpectedBinding
 from trine.gallery.bulk_write import NOTE as RECALL
 from trine.gallery.bulk_write import batched
 from trine.gallery.clusters import NOTE as CLUSTERS
-from trine.gallery.decision import Threshold
 from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.entries import Record, as_rows
 from trine.gallery.store import Binding, Store
@@ -70,23 +68,6 @@ class Source:
     def has(self, record: Record) -> bool:
         """Says whether an item can still be read."""
         return record.item in self.places or _path(record) is not None
-
-
-def new_binding(
-    expected: ExpectedBinding,
-    threshold: Threshold | None,
-    encoder: EmbeddingEncoder,
-    model: str | Path | None,
-) -> Binding:
-    """Returns what a rebuilt gallery is bound to.
-
-    Raises:
-        GalleryError: The encoder has no fingerprint.
-    """
-    binding = expected.binding(threshold, encoder, model)
-    if binding is None:
-        raise GalleryError("the encoder has no fingerprint, so no gallery can be bound to it: load it again")
-    return binding
 
 
 def rebuild(

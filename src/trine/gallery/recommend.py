@@ -8,7 +8,7 @@ import numpy as np
 
 from trine.distances import Distance
 from trine.errors import Argument, InputError, SettingError
-from trine.gallery.entries import Hit, check_items, unknown_item
+from trine.gallery.entries import Hit, check_at_least, check_items, unknown_item
 from trine.gallery.filters import Filter
 from trine.gallery.index import scores_between
 from trine.gallery.store import Scope, Store
@@ -25,8 +25,7 @@ def recommend(
     store: Store, *, like: Sequence[str], unlike: Sequence[str], k: int, diversity: float, where: Filter
 ) -> list[Hit]:
     """Finds items near to some and away from others; see `Gallery.recommend`."""
-    if k < 1:
-        raise SettingError(f"k must be at least 1, got {k}")
+    check_at_least(1, k=k)
     if not 0 <= diversity <= 1:
         raise SettingError(f"diversity must be in [0, 1], got {diversity}")
     like, unlike = check_items(like, "like"), check_items(unlike, "unlike")

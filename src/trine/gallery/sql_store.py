@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import abc
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from trine.errors import GalleryError
 from trine.gallery.entries import Enrolment, Record
-from trine.gallery.internal_notes import (
-    STAGED,
-    TRACES,
-    check_staging,
-    is_staged_for,
-    staged_for,
-    without_internal,
-)
 from trine.gallery.store import Binding, Store
+from trine.migrations import upgrade_gallery
 
 Answer = TypeVar("Answer")
+
+INTERNAL = "trine:"
+"""The prefix of a store's own notes, which its users do not see."""
+
+TRACES = f"{INTERNAL}traces"
+"""The note that deleted items may have left traces."""
+
+STAGED = f"{INTERNAL}staged"
+"""The note that says for which binding embeddings are staged."""
 
 AT_ONCE = 4096
 """How many rows are read in one statement."""
@@ -99,6 +103,13 @@ class SqlStore(Store, abc.ABC):
     @property
     def binding(self) -> Binding:
         return self._binding
+
+    def put(self, records: Sequence[Record]) -> Enrolment:
+        latest = {record.item: record for record in records}
+        if not latest:
+            return Enrolment()
+        packed = self._packed(list(latest.values()), self.binding)
+        return self._database.write(lambda session: self._put(session, latest, packed))
 
     def remove(self, items: Sequence[str]) -> int:
         def body(session: Session) -> int:
@@ -183,7 +194,8 @@ class SqlStore(Store, abc.ABC):
             self._database.write(body)
 
     def notes(self) -> dict[str, str]:
-        return without_internal(self._fetch("SELECT name, value FROM notes"))
+        found = self._fetch("SELECT name, value FROM notes")
+        return {name: text for name, text in found if not name.startswith(INTERNAL)}
 
     def note(self, name: str, text: str | None) -> None:
         statement, values = (_NOTE, (name, text)) if text is not None else (_UNNOTE, (name,))
@@ -191,9 +203,9 @@ class SqlStore(Store, abc.ABC):
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
         def begin(session: Session) -> None:
-            if not is_staged_for(_noted(session), binding):
+            if not _is_staged(session, binding):
                 self._clear_staged(session, binding)
-                session.run(_NOTE, (STAGED, staged_for(binding)))
+                session.run(_NOTE, (STAGED, json.dumps(binding.to_texts(), sort_keys=True)))
 
         self._offered.clear()
         self._database.write(begin)
@@ -204,7 +216,9 @@ class SqlStore(Store, abc.ABC):
 
     def stage(self, binding: Binding, records: Sequence[Record]) -> None:
         def body(session: Session) -> None:
-            check_staging(_noted(session), binding, self.address)
+            if not _is_staged(session, binding):
+                what = "is being rebuilt with another encoder by another process"
+                raise GalleryError(f"the gallery {self.address} {what}")
             session.many(self.STAGE, rows)
 
         if records:
@@ -234,6 +248,10 @@ class SqlStore(Store, abc.ABC):
     @abc.abstractmethod
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         """Records of rows that begin with the columns `RECORD`."""
+
+    @abc.abstractmethod
+    def _put(self, session: Any, records: Mapping[str, Record], packed: Sequence[Any]) -> Enrolment:
+        """Writes records by their items."""
 
     @abc.abstractmethod
     def _delete(self, session: Any, where: str, values: tuple[Any, ...]) -> list[int]:
@@ -267,7 +285,7 @@ class SqlStore(Store, abc.ABC):
 
     def _switch(self, session: Any, binding: Binding, drop: Collection[str]) -> bool:
         bare = f"NOT EXISTS (SELECT 1 FROM staged WHERE {self.IS_STAGED})"
-        if not is_staged_for(_noted(session), binding):
+        if not _is_staged(session, binding):
             return False
         if any(item not in drop for (item,) in session.run(f"SELECT item FROM items WHERE {bare}")):
             return False
@@ -312,9 +330,10 @@ def counted(records: Collection[Any], before: Collection[Any], changed: int) -> 
     return Enrolment(new=new, replaced=changed - new, unchanged=len(records) - changed)
 
 
-def _noted(session: Session) -> str | None:
+def _is_staged(session: Session, binding: Binding) -> bool:
+    """Says whether embeddings are staged for this binding."""
     row = session.run("SELECT value FROM notes WHERE name = %s", (STAGED,)).fetchone()
-    return None if row is None else str(row[0])
+    return row is not None and upgrade_gallery(json.loads(row[0])) == binding.to_texts()
 
 
 def _fetched(query: str, values: tuple[Any, ...], session: Session) -> list[Any]:

@@ -8,10 +8,9 @@ from typing import Any
 
 from trine.errors import GalleryError, require
 from trine.gallery.errors import traces_left
-from trine.gallery.internal_notes import TRACES
 from trine.gallery.postgres.database import Database, Session
 from trine.gallery.postgres.search import index_expression, index_kind
-from trine.gallery.sql_store import EMPTY
+from trine.gallery.sql_store import EMPTY, TRACES
 from trine.gallery.store import Binding
 
 _BUILDING = 0x74726E66

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from trine.gallery.entries import Enrolment, Hit, Record
-from trine.gallery.postgres import maintenance, rows
+from trine.errors import require
+from trine.gallery.entries import Enrolment, Hit, Record, metadata_text
+from trine.gallery.errors import unreadable
+from trine.gallery.postgres import maintenance
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.conditions import possible
 from trine.gallery.postgres.database import Database, Session
 from trine.gallery.postgres.schema import items_table, staged_table
-from trine.gallery.postgres.search import search
+from trine.gallery.postgres.search import numbers, search
 from trine.gallery.postgres.settings import PostgresSettings
-from trine.gallery.sql_store import SqlStore
+from trine.gallery.quantization import pack, unpack
+from trine.gallery.sql_store import SqlStore, counted
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
@@ -60,7 +64,7 @@ class PostgresStore(SqlStore):
         self._database: Database = Database(self._address, binding=binding, settings=self._settings)
         self.created = self._database.created
         self._large = None if self._address.exact else self._settings.large
-        self._unindexed = 0
+        self._items = self._unindexed = 0
         super().__init__()
 
     @property
@@ -68,15 +72,9 @@ class PostgresStore(SqlStore):
         return self._address.shown
 
     def put(self, records: Sequence[Record]) -> Enrolment:
-        latest = {record.item: record for record in records}
-        if not latest:
-            return Enrolment()
-        vectors = rows.vectors(list(latest.values()), self.binding)
-        largest, done = self._database.write(
-            lambda session: (session.largest, rows.put(session, latest, vectors, self._drop_empty))
-        )
-        if self._large is not None and largest + done.new > max(self._large, self._unindexed):
-            self._index(largest + done.new)
+        done = super().put(records)
+        if self._large is not None and self._items > max(self._large, self._unindexed):
+            self._index()
         return done
 
     def search(
@@ -115,24 +113,89 @@ class PostgresStore(SqlStore):
         if not super().switch(binding, drop=drop):
             return False
         if self._large is not None and len(self) > self._large:
-            self._index(0)
+            self._index()
         return True
 
-    def _index(self, items: int) -> None:
+    def _index(self) -> None:
         """Builds the index where there is none, or tries again when there are twice as many items."""
         indexed, count = self._database.read(lambda session: (session.indexed, maintenance.count(session)))
-        if not indexed and count > self._settings.large:
+        if not indexed and self._large is not None and count > self._large:
             maintenance.build_index(self._database, self.binding)
-        self._unindexed = 2 * items
+        self._unindexed = 2 * count
 
     def _array(self, values: Iterable[Any]) -> list[Any]:
         return possible(values)
 
     def _packed(self, records: Sequence[Record], binding: Binding) -> list[Any]:
-        return rows.vectors(records, binding)
+        pgvector = require("pgvector", extra="pgvector")
+        rows = np.stack([record.embedding for record in records])
+        if binding.dtype != "float32":
+            packed = pack(rows, dtype=binding.dtype, names=[record.item for record in records])
+            rows = unpack(packed, dtype=binding.dtype, dimension=binding.dimension)
+        vector = pgvector.HalfVector if binding.dtype == "float16" else pgvector.Vector
+        return [vector(row) for row in rows]
 
-    def _records(self, found: Sequence[tuple[Any, ...]]) -> list[Record]:
-        return rows.records(found, self.binding, self.address)
+    def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
+        bound = self.binding
+        try:
+            embeddings = numbers([row[2] for row in rows], dtype=bound.dtype, dimension=bound.dimension)
+        except ValueError as error:
+            raise unreadable(self.address, error) from error
+        # jsonb has an order of keys of its own; records have trine's.
+        return [
+            Record(name, item, row, "{}" if text == "{}" else metadata_text(json.loads(text), item), source)
+            for (name, item, _, text, source, *_), row in zip(rows, embeddings, strict=True)
+        ]
+
+    def _put(self, session: Session, records: Mapping[str, Record], packed: Sequence[Any]) -> Enrolment:
+        jsonb = require("psycopg.types.json", extra="pgvector").Jsonb
+        before = dict(
+            session.run("SELECT item, identity FROM items WHERE item = ANY(%s)", (list(records),)).fetchall()
+        )
+        ids = self._identities(session, sorted({record.identity for record in records.values()}))
+        rows = [
+            (r.item, ids[r.identity], vector, jsonb(r.metadata), r.source, session.stamp)
+            for r, vector in zip(records.values(), packed, strict=True)
+        ]
+        fresh = [row for row in rows if row[0] not in before]
+        if fresh:
+            columns = "item, identity, embedding, metadata, source, written"
+            with (
+                session.connection.cursor() as cursor,
+                cursor.copy(f"COPY items ({columns}) FROM STDIN (FORMAT BINARY)".encode()) as copy,
+            ):
+                kind = type(packed[0]).__name__.lower().replace("halfvector", "halfvec")
+                copy.set_types(["text", "int8", kind, "jsonb", "text", "int8"])
+                for row in fresh:
+                    copy.write_row(row)
+            session.changed += len(fresh)
+        # Text, since jsonb takes 1 and 1.0 for equal.
+        changed = session.many(
+            "UPDATE items SET identity = given.identity, embedding = given.embedding,"
+            " metadata = given.metadata, source = given.source, written = given.written,"
+            " cluster = CASE WHEN items.embedding = given.embedding THEN cluster END"
+            " FROM (SELECT %s::text, %s::bigint, %s, %s::jsonb, %s::text, %s::bigint)"
+            " AS given (item, identity, embedding, metadata, source, written)"
+            " WHERE items.item = given.item AND (items.identity <> given.identity"
+            " OR items.embedding <> given.embedding OR items.metadata::text <> given.metadata::text"
+            " OR items.source IS DISTINCT FROM given.source)",
+            [row for row in rows if row[0] in before],
+        )
+        self._drop_empty(session, set(before.values()) - set(ids.values()))
+        self._items = max(self._items, session.largest + len(fresh))
+        return counted(records, before, len(fresh) + changed)
+
+    def _identities(self, session: Session, names: Sequence[str]) -> dict[str, int]:
+        """Returns the ids of identities by their names; missing ones are created."""
+        query = "SELECT name, id FROM identities WHERE name = ANY(%s)"
+        known = dict(session.run(query, (list(names),)).fetchall())
+        missing = [name for name in names if name not in known]
+        if missing:
+            made = session.run(
+                "INSERT INTO identities (name) SELECT unnest(%s::text[]) RETURNING name, id", (missing,)
+            )
+            known |= dict(made.fetchall())
+        return known
 
     def _delete(self, session: Session, where: str, values: tuple[Any, ...]) -> list[int]:
         found = session.run(f"DELETE FROM items WHERE {where} RETURNING identity", values).fetchall()

@@ -10,9 +10,8 @@ import numpy as np
 
 from trine.errors import GalleryError
 from trine.gallery.errors import traces_left
-from trine.gallery.internal_notes import TRACES
 from trine.gallery.quantization import unpack
-from trine.gallery.sql_store import AT_ONCE, EMPTY
+from trine.gallery.sql_store import AT_ONCE, EMPTY, TRACES
 from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding
 

@@ -24,6 +24,7 @@ from trine.errors import GalleryError
 from trine.gallery.errors import missing, newer
 from trine.gallery.quantization import Dtype, lengths
 from trine.gallery.store import Binding
+from trine.io import synchronise
 
 APPLICATION = 0x74726E65
 SCHEMA = 2
@@ -144,11 +145,7 @@ def _link(unfinished: Path, path: Path) -> bool:
             return False
         unfinished.rename(path)
     # The name itself must survive a power cut, not only what is under it.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    synchronise(path.parent)
     return True
 
 

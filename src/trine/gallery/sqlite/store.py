@@ -82,30 +82,6 @@ class SqliteStore(SqlStore):
     def address(self) -> str:
         return str(self._path)
 
-    def put(self, records: Sequence[Record]) -> Enrolment:
-        def body(session: Session) -> Enrolment:
-            items = (self._array(latest),)
-            query = f"SELECT item, identities.id, name FROM {ITEMS} WHERE item {self.AMONG}"
-            before = session.run(query, items).fetchall()
-            names = {record.identity for record in latest.values()}
-            session.many("INSERT OR IGNORE INTO identities (name) VALUES (?)", ((name,) for name in names))
-            rows = zip(latest.values(), packed, strict=True)
-            changed = session.many(
-                _PUT,
-                ((r.item, r.identity, row, r.metadata, session.stamp, r.source) for r, row in rows),
-            )
-            session.run(
-                "DELETE FROM staged WHERE id IN (SELECT id FROM items WHERE changed = ?)", (session.stamp,)
-            )
-            self._drop_empty(session, {number for _, number, name in before if name not in names})
-            return counted(latest, before, changed)
-
-        latest = {record.item: record for record in records}
-        if not latest:
-            return Enrolment()
-        packed = self._packed(list(latest.values()), self.binding)
-        return self._database.write(body)
-
     def forget(self, identity: str) -> int:
         count = super().forget(identity)
         maintenance.purge(self._database)
@@ -157,6 +133,20 @@ class SqliteStore(SqlStore):
             Record(row[0], row[1], embedding, row[3], row[4])
             for row, embedding in zip(rows, embeddings, strict=True)
         ]
+
+    def _put(self, session: Session, records: Mapping[str, Record], packed: Sequence[bytes]) -> Enrolment:
+        query = f"SELECT item, identities.id, name FROM {ITEMS} WHERE item {self.AMONG}"
+        before = session.run(query, (self._array(records),)).fetchall()
+        names = {record.identity for record in records.values()}
+        session.many("INSERT OR IGNORE INTO identities (name) VALUES (?)", ((name,) for name in names))
+        rows = zip(records.values(), packed, strict=True)
+        changed = session.many(
+            _PUT, ((r.item, r.identity, row, r.metadata, session.stamp, r.source) for r, row in rows)
+        )
+        written = (session.stamp,)
+        session.run("DELETE FROM staged WHERE id IN (SELECT id FROM items WHERE changed = ?)", written)
+        self._drop_empty(session, {number for _, number, name in before if name not in names})
+        return counted(records, before, changed)
 
     def _delete(self, session: Session, where: str, values: tuple[Any, ...]) -> list[int]:
         found = session.run(f"SELECT identity FROM items WHERE {where}", values).fetchall()

@@ -1,4 +1,4 @@
-"""Renaming, merging, splitting, forgetting, mending; filters and pages as a caller asks for them; figures."""
+"""Forgetting leaves no trace, and damage is found and repaired."""
 
 import json
 import sqlite3
@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from trine.errors import GalleryError, InputError, SettingError
-from trine.gallery import Entry, Filter, Gallery
+from trine.errors import GalleryError
+from trine.gallery import Entry, Gallery
 from trine.gallery.sqlite import maintenance
 
 
@@ -20,87 +20,6 @@ def gallery(tmp_path):
         ]:  # fmt: skip
             opened.enrol(identity, item, embedding=row, metadata={"of": identity})
         yield opened
-
-
-def test_a_new_name(gallery):
-    assert gallery.rename("ann", "Änne") == 2
-    assert gallery.identities() == {"bob": 2, "Änne": 2}
-    assert gallery.identify(embedding=(0, 0)).identity == "Änne"
-    assert gallery.get("a1").metadata == {"of": "ann"}
-    with pytest.raises(
-        GalleryError, match=r"identity 'ann' is not in the gallery .*: list its identities, or enrol"
-    ):
-        gallery.rename("ann", "new")
-    with pytest.raises(GalleryError, match=r"identity 'bob' is already in the gallery .*: merge them"):
-        gallery.rename("Änne", "bob")
-
-
-def test_two_become_one(gallery):
-    assert gallery.merge("ann", "bob") == 2
-    assert gallery.identities() == {"ann": 4}
-    assert gallery.verify(embedding=(5, 0), identity="ann").score == 0
-    for wrong, message in [
-        (("ann", "bob"), "identity 'bob' is not in the gallery"),
-        (("cid", "ann"), "identity 'cid' is not in the gallery"),
-        (("ann", "ann"), "cannot be merged with itself, given 'ann' twice"),
-    ]:
-        with pytest.raises(GalleryError, match=message):
-            gallery.merge(*wrong)
-
-
-def test_one_becomes_two(gallery):
-    assert gallery.split(["a2"], "cid") == 1
-    assert gallery.identities() == {"ann": 1, "bob": 2, "cid": 1}
-    assert gallery.identify(embedding=(0, 1)).identity == "cid"
-    for items, message in [
-        (["a1", "none"], "item 'none' is not in the gallery"),
-        (
-            ["a1", "b1"],
-            "takes items of one identity, got 'ann' and 'bob'",
-        ),
-    ]:
-        with pytest.raises(GalleryError, match=message):
-            gallery.split(items, "new")
-    with pytest.raises(GalleryError, match="identity 'bob' is already in the gallery"):
-        gallery.split(["a1"], "bob")
-    with pytest.raises(InputError, match="needs at least one item"):
-        gallery.split([], "new")
-
-
-def test_filters_exclusions_and_pages(gallery):
-    probe = {"embedding": (0, 0)}
-    assert [hit.item for hit in gallery.search(**probe, k=2)] == ["a1", "a2"]
-    assert [hit.item for hit in gallery.search(**probe, k=2, offset=2)] == ["b1", "b2"]
-    assert [hit.item for hit in gallery.search(**probe, k=2, offset=3)] == ["b2"]
-    assert gallery.search(**probe, offset=9) == []
-    assert [hit.item for hit in gallery.search(**probe, where={"of": "bob"})] == ["b1", "b2"]
-    assert [hit.item for hit in gallery.search(**probe, where=Filter.of({"of": {"bob", "cid"}}))] == [
-        "b1",
-        "b2",
-    ]
-    assert [hit.item for hit in gallery.search(**probe, exclude=["a1", "b1"], k=1)] == ["a2"]
-    assert gallery.search(**probe, where={"unknown": 1}) == []
-    with pytest.raises(SettingError, match="offset must be at least 0, got -1"):
-        gallery.search(**probe, offset=-1)
-
-
-@pytest.mark.parametrize(
-    ("where", "message"),
-    [
-        ({"x": (1, 2, 3)}, r"the range of 'x' must be two numbers or two texts, .* to match one of several"),
-        ({"x": (1, "b")}, "the range of 'x' must be two numbers or two texts"),
-        ({"x": (None, None)}, "the range of 'x' must be two numbers or two texts"),
-        ({"x": (True, False)}, "the range of 'x' must be two numbers or two texts"),
-        ({"x": (2, 1)}, r"ends before it begins, got \(2, 1\): swap its ends"),
-        ({"x": (1, float("nan"))}, "must be of numbers, given NaN"),
-        ({"x": {"y": 1}}, "the condition on 'x' must be a text, a number, a boolean or None, a set"),
-        ({"x": float("nan")}, "the condition on 'x' must be"),
-        ({"x": [[1]]}, "the condition on 'x' must be"),
-    ],
-)
-def test_conditions_that_compare_nothing(gallery, where, message):
-    with pytest.raises(InputError, match=message):
-        gallery.search(embedding=(0, 0), where=where)
 
 
 def traces_of(folder, *traces):
