@@ -145,7 +145,7 @@ def test_it_is_evaluated_on_its_own_test_part_and_on_others(
     few = TripletTable("few", table.anchor[:50], table.positive[:50], table.negative[:50])
     other = evaluate_judged(trained, data, few, out=tmp_path / "few")
     assert len(judgements(other).margins) == 50
-    with pytest.raises(DataError, match=r"these judgements of shoes are not those that .* use --part all"):
+    with pytest.raises(DataError, match=r"these judgements of shoes are not those that .* use part='all'"):
         evaluate_judged(trained, data, few, part="test")
     with pytest.raises(SettingError, match=r"unknown part 'tset': did you mean 'test'"):
         evaluate_judged(trained, data, few, part="tset")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.data import Dataset, read_pairs
-from trine.errors import DataError, InputError
+from trine.errors import Argument, DataError, InputError
 from trine.evaluation.listed_pairs import listed_pairs
 from trine.pipelines.evaluate import check_asked, measured_run
 from trine.pipelines.measure import EvaluationSet
@@ -103,7 +103,8 @@ def _common(
     if not len(positions):
         raise DataError(
             f"no item of {name_of(dataset)} is in the part of every run ({each}); train them with the same "
-            "split and data.seed, or use --part all"
+            "split and data.seed, or use ",
+            Argument("part", "all"),
         )
     note = f"The parts of the runs differ ({each}); the comparison uses the items they have in common."
     if len(described) == 1:

@@ -22,7 +22,7 @@ from trine.data import (
     split_triplets,
 )
 from trine.data.triplet_split import JudgementMethod
-from trine.errors import SettingError
+from trine.errors import Argument, SettingError
 from trine.evaluation import retrieval, triplet_accuracy, triplet_consistency
 from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
 from trine.io import write_json
@@ -137,7 +137,9 @@ def _split(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[S
     asked = recipe.data
     if asked.split == "folds":
         if pairs is None:
-            raise SettingError("data.split folds needs a list of pairs with folds; give one with --pairs")
+            raise SettingError(
+                "data.split folds needs a list of pairs with folds; give one with ", Argument("pairs")
+            )
         words = f"folds ({', '.join(map(str, asked.test_folds))} for test"
         if asked.validation_folds:
             words += f", {', '.join(map(str, asked.validation_folds))} for validation"

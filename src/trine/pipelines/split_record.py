@@ -12,7 +12,7 @@ import numpy as np
 
 from trine.data import Dataset
 from trine.data.load_report import count
-from trine.errors import DataError, ModelError, SettingError, nearest
+from trine.errors import Argument, DataError, ModelError, SettingError, nearest
 from trine.pipelines.trained_run import SPLIT, run_folder
 from trine.report import EvaluatedPart
 from trine.shapes import Int64
@@ -51,15 +51,15 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
         positions, words = np.arange(len(dataset), dtype=np.int64), "all items"
     elif record is None or not own_data:
         raise DataError(
-            f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part; "
-            "use --part all"
+            f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part; use ",
+            Argument("part", "all"),
         )
     else:
         wanted = "test" if part == "auto" else part
         words = f"{wanted} part"
         positions = np.array(sorted(names[key] for key in record[wanted]), dtype=np.int64)
         if not len(positions):
-            raise DataError(f"the {wanted} part of {run} is empty; choose another --part")
+            raise DataError(f"the {wanted} part of {run} is empty; choose another ", Argument("part"))
     trained = trained_among(run, dataset.subset(positions))
     if trained and whole:
         words += f", {trained:,} of them trained on"
@@ -130,7 +130,9 @@ def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
         parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
         return {part: [(str(name), str(identity)) for name, identity in parts[part]] for part in parts}
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path} is damaged ({error}): delete it and use --part all") from error
+        raise ModelError(
+            f"{path} is damaged ({error}): delete it and use ", Argument("part", "all")
+        ) from error
 
 
 def _keys(dataset: Dataset) -> list[tuple[str, str]]:

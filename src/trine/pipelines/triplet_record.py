@@ -9,7 +9,7 @@ import numpy as np
 from trine.data import Dataset, TripletSplit, question_numbers
 from trine.data.sources.triplets import COLUMNS
 from trine.data.table_file import TableFile
-from trine.errors import DataError, ModelError, require
+from trine.errors import Argument, DataError, ModelError, require
 from trine.io import output_file
 from trine.pipelines.split_record import Part, name_of, trained_among
 from trine.pipelines.trained_run import run_folder
@@ -82,12 +82,13 @@ def judged_part(
     if not own:
         raise DataError(
             f"these judgements of {name_of(dataset)} are not those that {run} was trained on, so they have "
-            f"no {part} part; use --part all"
+            f"no {part} part; use ",
+            Argument("part", "all"),
         )
     wanted = "test" if part == "auto" else part
     chosen = triplets[part_at[now] == PARTS.index(wanted)]
     if not len(chosen):
-        raise DataError(f"the {wanted} part of {run} is empty; choose another --part")
+        raise DataError(f"the {wanted} part of {run} is empty; choose another ", Argument("part"))
     trained = len(chosen) if wanted == "train" else 0
     return chosen, EvaluatedPart(f"{wanted} part ({counted_judgements(chosen)})", trained)
 
@@ -102,7 +103,9 @@ def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], In
         columns = [table.texts(name) for name in (*COLUMNS, "part")]
         kind = np.array([PARTS.index(part) for part in columns[3]], dtype=np.int64)
     except (DataError, KeyError, ValueError) as error:
-        raise ModelError(f"{path} is damaged ({error}): delete it and use --part all") from error
+        raise ModelError(
+            f"{path} is damaged ({error}): delete it and use ", Argument("part", "all")
+        ) from error
     place = {name: at for at, name in enumerate(dataset.names)}
     rows = np.array([[place.get(name, -1) for name in names] for names in columns[:3]], dtype=np.int64).T
     kind[(rows < 0).any(axis=1)] = -1
