@@ -6,7 +6,7 @@ encoder. Each is killed (SIGKILL) at random moments of its calls and of its open
 left. And each runs once under a journal of all its writes, synchronisations and names; the power is cut at
 random moments of the journal, and what was not synchronised is dropped whole, in part, or not at all. After
 every death the gallery is opened, checked, and compared with what was acknowledged.
-`tests/gallery/test_kills.py` and `test_power.py` do the same a few times, and show that a missing
+`tests/gallery/test_kills.py` and `test_power_loss.py` do the same a few times, and show that a missing
 synchronisation is found out.
 
     python benchmarks/gallery_kills.py

@@ -5,7 +5,7 @@ disk.
 At a random moment the client is killed (SIGKILL), or the server: the postmaster and all its children at once,
 which is then started again and recovers from its log. Then the gallery is opened, checked, read in several
 ways and compared with what was acknowledged; no identity may have some of its records only.
-`tests/gallery/test_server_kill.py` does the same a few times, and shows that a loss is found out.
+`tests/gallery/postgres/test_server_kill.py` does the same a few times, and shows that a loss is found out.
 
     python benchmarks/gallery_server_kills.py
 """

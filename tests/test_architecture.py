@@ -211,9 +211,10 @@ CROSS_CUTTING = {
     *("test_architecture", "test_benchmarks", "test_documentation", "test_examples", "test_project"),
     # what must hold for every store, whatever happens to the process, the disk or the machine
     *("gallery/test_conformance", "gallery/test_full_disk", "gallery/test_kills", "gallery/test_limits"),
-    *("gallery/test_open_world", "gallery/test_power", "gallery/test_processes", "gallery/test_server_kill"),
-    # what a person does to a gallery, on every store
-    *("gallery/test_arranging", "gallery/test_backups"),
+    *("gallery/test_open_world", "gallery/test_power_loss", "gallery/test_processes"),
+    "gallery/postgres/test_server_kill",
+    # what a backup by SQLite's own means holds
+    "gallery/test_backups",
     # what must hold for a training run, whatever happens to it
     *("training/test_full_disk", "training/test_reliability"),
     # settings and callers that change a whole run

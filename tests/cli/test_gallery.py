@@ -110,7 +110,7 @@ def test_data_is_enrolled_with_what_is_known_of_it(people, bars, run, capsys):
     assert entry.source == str(bars / "bar5/0.png")
 
 
-def test_a_form_is_chosen_when_a_gallery_is_made(bars, run, capsys, tmp_path):
+def test_a_dtype_is_chosen_when_a_gallery_is_made(bars, run, capsys, tmp_path):
     small = tmp_path / "small.db"
     answered(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "int8")
     assert json.loads(answered(capsys, "gallery", "stats", small, "--json"))["dtype"] == "int8"

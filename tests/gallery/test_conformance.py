@@ -373,7 +373,7 @@ def test_what_a_store_is_bound_to_outlives_it(address):
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("unit", [False, True])
-def test_every_form_is_searched_as_it_is_kept(address, dtype, unit):
+def test_every_dtype_is_searched_as_it_is_stored(address, dtype, unit):
     store = open_store(address, binding=replace(BINDING, dtype=dtype))
     records = [record(f"{i:02}", f"id {i % 3}") for i in range(30)]
     if unit:

@@ -159,7 +159,7 @@ def test_a_copy_that_was_cut_short_is_finished_by_another(gallery, place):
 
 
 @pytest.mark.parametrize("place", STORES.values(), ids=STORES)
-def test_a_copy_in_a_compact_form_says_what_it_keeps(gallery, place):
+def test_a_copy_in_a_compact_dtype_says_what_it_keeps(gallery, place):
     fill(gallery, 300)
     with place() as address:
         gallery.copy_to(address, dtype="int8")

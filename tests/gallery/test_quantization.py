@@ -111,7 +111,7 @@ def test_what_a_form_keeps_is_measured_and_stated(dtype, least, width):
 
 
 @pytest.mark.usefixtures("as_in_production")
-def test_a_form_is_for_good():
+def test_a_dtype_is_for_good():
     with sqlite() as path:
         Gallery.open(path, dimension=2, fingerprint="x", dtype="int8").close()
         with pytest.raises(GalleryError, match="embeddings as int8, given 'float32': leave dtype= out"):

@@ -23,7 +23,7 @@ LONGEST = 2.0
 
 
 def slow_functions() -> frozenset[str]:
-    """Returns the functions listed in tests/slow.txt, such as `tests/gallery/test_power.py::test_x`."""
+    """Returns the functions listed in tests/slow.txt, such as `tests/gallery/test_power_loss.py::test_x`."""
     lines = LIST.read_text("utf-8").splitlines() if LIST.is_file() else []
     return frozenset(line.split()[0] for line in lines if line and not line.startswith("#"))
 
