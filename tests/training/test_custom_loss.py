@@ -141,10 +141,10 @@ def test_a_run_is_resumed_with_its_own_loss_alone(tmp_path: Path) -> None:
     assert kept.loss.given.endswith("test_custom_loss.hard")
     fit(DATA, kept, out=tmp_path, loss=hard, resume=True, progress=False)
     with pytest.raises(
-        SettingError, match=r"loss is .*\.hard, which was given in Python; give it again as loss="
+        SettingError, match=r"loss is .*\.hard, which was passed in Python; pass it again as loss="
     ):
         fit(DATA, kept, out=tmp_path, resume=True, progress=False)
-    with pytest.raises(SettingError, match=r"loss is .*\.hard, and .*MultiSimilarityLoss was given"):
+    with pytest.raises(SettingError, match=r"loss is .*\.hard, but .*MultiSimilarityLoss was passed"):
         fit(DATA, kept, out=tmp_path, loss=losses.MultiSimilarityLoss(), resume=True, progress=False)
     with pytest.raises(SettingError, match=r"different settings \(loss.name, loss.given\)"):
         fit(DATA, RECIPE, out=tmp_path, resume=True, progress=False)
@@ -178,8 +178,8 @@ HIDDEN = nn.Linear(6, 6)
         (lambda x, y: {"loss": x.sum()}, "returned dict, expected one number"),
         (lambda x, y: x.sum(dim=1), r"returned a tensor of shape \(\d+,\), expected one number"),
         (lambda x, y: 0.5, "returned float, expected one number"),
-        (lambda x, y: x.detach().sum(), "a number without a way back to the embeddings"),
-        (lambda x, y: HIDDEN(x).sum(), "learns with 2 tensors of its own that cannot be found"),
+        (lambda x, y: x.detach().sum(), "a number with no gradient to the embeddings"),
+        (lambda x, y: HIDDEN(x).sum(), "has 2 trainable tensors that are not registered parameters"),
     ],
 )
 @pytest.mark.parametrize("chunk", [None, 9])
@@ -199,11 +199,11 @@ def test_settings_of_another_loss_are_refused(tmp_path: Path) -> None:
         ),
         (LossRecipe(margin=None), "loss.margin is null, but it is a setting of the triplet or contrast"),
         (LossRecipe(memory=50), "loss.memory is 50, but it is a setting"),
-        (LossRecipe(name="contrastive"), "loss is contrastive, and .*hard was given as loss="),
+        (LossRecipe(name="contrastive"), "loss is contrastive, but .*hard was passed as loss="),
     ):
         with pytest.raises(SettingError, match=said):
             fit(DATA, replace(RECIPE, loss=settings), out=tmp_path, loss=hard)
-    with pytest.raises(InputError, match="loss must be callable with embeddings and labels, given str"):
+    with pytest.raises(InputError, match="loss must be callable with embeddings and labels, got str"):
         fit(DATA, RECIPE, out=tmp_path, loss="hard")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"loss\.name is given, and loss\.given is null"):
         load_recipe(overrides={"loss.name": "given"})

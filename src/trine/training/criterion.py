@@ -1,4 +1,4 @@
-"""The loss of a batch: trine's own as the recipe says, or one that was given."""
+"""The loss of a batch: the one that the recipe names, or one that was passed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,28 @@ from trine.training.schedule import loss_at, stream_seed
 from trine.triplets import Triplets
 
 References = tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]
-"""Embeddings, identities and items to compare with, where these are not the batch's own."""
+"""Embeddings, identities and items to compare a batch with, if not with itself."""
+
+
+def seed_torch(seed: int, *, cuda: bool) -> None:
+    """Seeds torch's own generators; `torch.manual_seed` visits every device, and costs a small step."""
+    torch.default_generator.manual_seed(seed)
+    if cuda:
+        torch.cuda.manual_seed(seed)
 
 
 class Criterion:
-    """What a batch of embeddings loses.
+    """The loss of a run.
 
     Args:
         recipe: The run's settings.
-        steps: All steps of the run.
+        steps: The number of steps in the run.
         context: The processes that share a batch.
-        given: The loss, where it is none of the recipe's.
+        given: The loss, if it is not the recipe's.
 
     Attributes:
-        module: The given loss, where it is a module: its parameters are trained, and they and its buffers
-            are part of a checkpoint.
+        module: The loss that was passed, if it is a module: its parameters are trained, and they and its
+            buffers are part of a checkpoint.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class Criterion:
         self.module = given if isinstance(given, nn.Module) else None
 
     def parameters(self) -> list[nn.Parameter]:
-        """Returns what is trained beside the encoder."""
+        """Returns what is trained with the encoder."""
         return (
             [] if self.module is None else [each for each in self.module.parameters() if each.requires_grad]
         )
@@ -65,17 +72,17 @@ class Criterion:
         Args:
             embeddings: One row per item of the batch.
             batch: The batch.
-            step: The step, which decides rule and margin and seeds what is random.
-            references: What the items are compared with, where that is not the batch.
+            step: The step, which decides rule and margin and seeds the randomness.
+            references: What to compare the items with, if not with the batch.
 
         Returns:
             A scalar, attached to the graph.
 
         Raises:
-            InputError: A given loss returns something else.
+            InputError: A loss that was passed returns something else.
         """
         if self._given is not None:
-            return self._by_others(self._given, embeddings, batch, step=step)
+            return self._given_loss(self._given, embeddings, batch, step=step)
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         recipe = self._recipe.loss
         rows, labels, ids = references
@@ -119,52 +126,42 @@ class Criterion:
         Args:
             rows: The embeddings.
             labels: The identity of each.
-            positions: Which item each is.
+            positions: The position of each among the training items.
             step: The step.
-            listed: Rows of the batch that make triplets, where these are listed and no rule chooses any.
+            listed: Rows of anchor, positive and negative, if the triplets are listed rather than mined.
 
         Returns:
-            The mean distances d_ap and d_an, and the margin where there is one; of the triplet loss the
-            rule, and how many triplets are active, too. Those of the listed triplets, where there are such.
+            The mean distances d_ap and d_an, and the margin, if there is one; for the triplet loss also the
+            rule and how many triplets are active. With listed triplets, those of these triplets.
         """
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         distance, name = self._recipe.loss.distance, self._recipe.loss.name
         if listed is not None and name == "triplet":
-            found = listed_triplet_stats(rows, listed, margin=margin or 0.0, distance=distance)
-            return {"mining": mining, **found, **({} if margin is None else {"margin": margin})}
+            listed_found = listed_triplet_stats(rows, listed, margin=margin or 0.0, distance=distance)
+            return {"mining": mining, **listed_found, **({} if margin is None else {"margin": margin})}
         counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
-        figures: dict[str, float | str] = {
+        found = {
             "positive_distance": counted.mean_positive_distance,
             "negative_distance": counted.mean_negative_distance,
+            **({} if margin is None or name == "given" else {"margin": margin}),
         }
-        if margin is not None and name != "given":
-            figures["margin"] = margin
         if name != "triplet":
-            return figures
-        figures.update(mining=mining, active=counted.active_share)
-        figures["active_per_item"] = active_per_item(
-            rows,
-            labels,
-            mining=mining,
-            margin=margin,
-            distance=distance,
-            seed=stream_seed(self._recipe.seed, "mining", step),
-            item_ids=positions,
-            counted=counted,
-        )
-        return figures
+            return found
+        seed = stream_seed(self._recipe.seed, "mining", step)
+        found["active_per_item"] = active_per_item(
+            *(rows, labels),
+            mining=mining, margin=margin, distance=distance, seed=seed, item_ids=positions, counted=counted,
+        )  # fmt: skip
+        return {**found, "mining": mining, "active": counted.active_share}
 
-    def _by_others(
+    def _given_loss(
         self, loss: Loss, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int
     ) -> Float[Tensor, ""]:
-        # Every process takes the loss of the whole batch: what it returns need not be a sum over anchors.
+        # Every process computes the loss of the whole batch, which need not be a sum over anchors.
         rows, labels = embeddings, batch.labels
         if self._context.size > 1:
             rows, labels, _, _ = gathered(embeddings, batch.labels, batch.positions)
-        seed = stream_seed(self._recipe.seed, "loss", step)
-        torch.default_generator.manual_seed(seed)
-        if rows.is_cuda:
-            torch.cuda.manual_seed(seed)
+        seed_torch(stream_seed(self._recipe.seed, "loss", step), cuda=rows.is_cuda)
         name = str(self._recipe.loss.given)
         value = one_number(loss(rows, labels), name=name)
         if not self._looked_into:

@@ -1,4 +1,4 @@
-"""A curriculum's stages: what changes while training goes on, and what a list of them must not say."""
+"""The stages of a curriculum: what changes during training, and which lists of stages are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses by others: anything that makes one number of embeddings and labels trains an encoder."""
+"""Losses passed in Python: anything from embeddings and labels to one number trains an encoder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def name_of_loss(loss: Loss) -> str:
 
 
 def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
-    """Writes into a recipe which loss it is trained with, where that is given in Python.
+    """Records in a recipe the loss that was passed in Python.
 
     Args:
         recipe: The recipe.
@@ -60,36 +60,36 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
     if loss is None:
         if settings.name == "given":
             raise SettingError(
-                f"the recipe's loss is {settings.given}, which was given in Python; give it again as loss=, "
+                f"the recipe's loss is {settings.given}, which was passed in Python; pass it again as loss=, "
                 "or set loss.name to triplet and loss.given to null"
             )
         return recipe
     if not callable(loss):
         raise InputError(
-            f"loss must be callable with embeddings and labels, given {type(loss).__name__}; give a function "
+            f"loss must be callable with embeddings and labels, got {type(loss).__name__}; pass a function "
             "or a module"
         )
     given = name_of_loss(loss)
     if settings.name == "contrastive" or settings.given not in (None, given):
         raise SettingError(
-            f"the recipe's loss is {settings.given or settings.name}, and {given} was given as loss=; leave "
-            "loss.name at its default, or the argument out"
+            f"the recipe's loss is {settings.given or settings.name}, but {given} was passed as loss=; leave "
+            "loss.name at its default, or omit loss="
         )
     return replace(recipe, loss=replace(settings, name="given", given=given))
 
 
 def one_number(value: object, *, name: str) -> Float[Tensor, ""]:
-    """Checks whether a loss returned what can be learned from.
+    """Checks that a loss returned a number that can be learned from.
 
     Args:
         value: What it returned.
-        name: What it is called.
+        name: The name of the loss.
 
     Returns:
         The same, without dimensions.
 
     Raises:
-        InputError: It is no single number, or has no way back to the embeddings.
+        InputError: It is not one number, or does not depend on the embeddings.
     """
     if not isinstance(value, Tensor) or value.numel() != 1:
         what = (
@@ -100,9 +100,9 @@ def one_number(value: object, *, name: str) -> Float[Tensor, ""]:
         )
     if not value.requires_grad:
         raise InputError(
-            f"the loss {name} returned a number without a way back to the embeddings, so nothing can be "
-            "learned from it; compute it from them in torch, and where a batch has nothing to say return "
-            "embeddings.sum() * 0"
+            f"the loss {name} returned a number with no gradient to the embeddings, so nothing can be "
+            "learned from it; compute it from them in torch, and return embeddings.sum() * 0 for a batch "
+            "without information"
         )
     return value.reshape(())
 
@@ -114,16 +114,16 @@ def check_nothing_hidden(
     known: Iterable[nn.Parameter],
     name: str,
 ) -> None:
-    """Checks whether a loss learns with parameters that the optimiser does not know.
+    """Checks that a loss has no trainable parameters that the optimiser does not know.
 
     Args:
         value: What the loss returned.
-        embeddings: What it was given.
+        embeddings: Its argument.
         known: The parameters that are trained with it.
-        name: What it is called.
+        name: The name of the loss.
 
     Raises:
-        InputError: It does: they would stay as they are, and nobody would notice.
+        InputError: It has: they would silently stay untrained.
     """
     trained = {id(each) for each in known}
     stack: list[Any] = [value.grad_fn]
@@ -139,6 +139,6 @@ def check_nothing_hidden(
         stack += [before for before, _ in node.next_functions]
     if hidden:
         raise InputError(
-            f"the loss {name} learns with {hidden} tensors of its own that cannot be found in it, so they "
-            "would not be trained; give it as a torch.nn.Module that holds them"
+            f"the loss {name} has {hidden} trainable tensors that are not registered parameters, so they "
+            "would not be trained; pass it as a torch.nn.Module that holds them"
         )

@@ -105,7 +105,7 @@ def _started_by_slurm() -> bool:
 
 @contextmanager
 def processes(context: DistributedContext) -> Iterator[None]:
-    """Starts the processes of a run that nobody has started, and explains the loss of one.
+    """Starts the processes of a run, unless a launcher has, and explains the loss of one.
 
     Within the block the environment says what `torch.distributed` needs to know. If the block raises, the
     started processes are ended; if one of them fails, so does this one.

@@ -126,7 +126,7 @@ class GradientCache:
         self._leaf: Tensor | None = None
 
     def embed(self) -> Tensor:
-        """Returns the embeddings of all items; a leaf of the graph where there are several chunks."""
+        """Returns the embeddings of all items; a leaf of the graph if there are several chunks."""
         if self._most_parts() == 1:
             return self._embedded(*self._parts[0])
         parts = []

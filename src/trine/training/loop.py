@@ -142,26 +142,22 @@ def _set_up(job: TrainingRun, mechanics: Any) -> Any:
             weight_decay=recipe.weight_decay,
         )
     )
-    checkpoint = job.run.checkpoint
-    if checkpoint is not None:
-        parts: dict[str, Any] = {**_modules(job), **_states(job), "optimizer": optimizer}
-        if mechanics.scaler is not None:
-            parts["scaler"] = mechanics.scaler
-        for name, part in parts.items():
-            part.load_state_dict(checkpoint[name])
+    if job.run.checkpoint is not None:
+        for name, part in _parts(job, optimizer, mechanics.scaler).items():
+            part.load_state_dict(job.run.checkpoint[name])
     return optimizer
 
 
 def _modules(job: TrainingRun) -> dict[str, nn.Module]:
-    """What lies on the device and is part of a checkpoint, by its name there."""
-    step = job.step
-    parts = {"encoder": step.encoder, "memory": step.memory, "loss": step.loss_module}
+    """What lies on the device."""
+    parts = {"encoder": job.step.encoder, "memory": job.step.memory, "loss": job.step.loss_module}
     return {name: module for name, module in parts.items() if module is not None}
 
 
-def _states(job: TrainingRun) -> dict[str, Any]:
-    """What else is part of a checkpoint."""
+def _parts(job: TrainingRun, optimizer: Any, scaler: Any) -> dict[str, Any]:
+    """Everything that is part of a checkpoint, by its name there."""
     parts = {"loader": job.loader, "validator": job.validator, "monitor": job.monitor}
+    parts |= {"optimizer": optimizer, "scaler": scaler, **_modules(job)}
     return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -210,9 +206,7 @@ def _save_checkpoint(job: TrainingRun, optimizer: Any, scaler: Any) -> None:
     check_finite(job.step.encoder, step=done)
     if job.run.dir is None or not job.step.context.is_main:
         return
-    parts: dict[str, Any] = {**_modules(job), **_states(job), "optimizer": optimizer}
-    if scaler is not None:
-        parts["scaler"] = scaler
+    parts = _parts(job, optimizer, scaler)
     job.run.save({"step": done, **{name: part.state_dict() for name, part in parts.items()}})
     if job.monitor is not None:
         with job.run.dir.writing(job.run.dir.doctor):

@@ -12,7 +12,7 @@ from trine.encoders import Encoder
 from trine.losses import Memory, gathered
 from trine.shapes import Float
 from trine.training.augment import augment
-from trine.training.criterion import Criterion, References
+from trine.training.criterion import Criterion, References, seed_torch
 from trine.training.custom_loss import Loss
 from trine.training.data_loader import Batch
 from trine.training.diagnostics.batch_stats import batch_stats
@@ -97,7 +97,7 @@ class MetricStep(TrainingStep):
         if self.encoder.settings.kind == "images":
             generator = torch.Generator().manual_seed(stream_seed(seed, stream("augment"), step))
             inputs = augment(inputs, batch.labels, recipe=self.recipe.augment, generator=generator)
-        _seed_torch(stream_seed(seed, stream("network"), step), cuda=inputs.is_cuda)
+        seed_torch(stream_seed(seed, stream("network"), step), cuda=inputs.is_cuda)
         chunk = self.recipe.training.chunk
         if chunk is None:
             embedded: Tensor = self._network(inputs)
@@ -164,10 +164,3 @@ class MetricStep(TrainingStep):
             **self.criterion.statistics(rows, labels, positions, step=step, listed=batch.triplets),
             **batch_stats(rows, labels),
         }
-
-
-def _seed_torch(seed: int, *, cuda: bool) -> None:
-    # torch.manual_seed looks for every kind of device, which takes longer than a small step.
-    torch.default_generator.manual_seed(seed)
-    if cuda:
-        torch.cuda.manual_seed(seed)

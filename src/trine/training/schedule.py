@@ -1,4 +1,4 @@
-"""What changes while training goes on, as pure functions of the step: a resumed run needs no memory of it."""
+"""What changes during training, as pure functions of the step, so that a checkpoint need not keep it."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def describe_stage(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, i
         step: The step, from 0 to `steps` − 1.
         steps: All steps of the training.
         recipe: The recipe.
-        shape: P and K of the step, where there is such a thing.
+        shape: P and K of the step; None if there is no such thing.
 
     Returns:
         What of rule, margin and P×K the step has; nothing where the recipe has no curriculum.
