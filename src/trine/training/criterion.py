@@ -136,23 +136,23 @@ class Criterion:
         """
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         distance, name = self._recipe.loss.distance, self._recipe.loss.name
+        found: dict[str, float | str] = {"mining": mining} if name == "triplet" else {}
+        if margin is not None and name != "given":
+            found["margin"] = margin
         if listed is not None and name == "triplet":
-            listed_found = listed_triplet_stats(rows, listed, margin=margin or 0.0, distance=distance)
-            return {"mining": mining, **listed_found, **({} if margin is None else {"margin": margin})}
+            return {**found, **listed_triplet_stats(rows, listed, margin=margin or 0.0, distance=distance)}
         counted = census(rows, labels, margin=margin or 0.0, distance=distance, item_ids=positions)
-        found = {
-            "positive_distance": counted.mean_positive_distance,
-            "negative_distance": counted.mean_negative_distance,
-            **({} if margin is None or name == "given" else {"margin": margin}),
-        }
+        found["positive_distance"] = counted.mean_positive_distance
+        found["negative_distance"] = counted.mean_negative_distance
         if name != "triplet":
             return found
+        found["active"] = counted.active_share
         seed = stream_seed(self._recipe.seed, "mining", step)
         found["active_per_item"] = active_per_item(
             *(rows, labels),
             mining=mining, margin=margin, distance=distance, seed=seed, item_ids=positions, counted=counted,
         )  # fmt: skip
-        return {**found, "mining": mining, "active": counted.active_share}
+        return found
 
     def _given_loss(
         self, loss: Loss, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int

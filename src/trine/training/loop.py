@@ -156,8 +156,8 @@ def _modules(job: TrainingRun) -> dict[str, nn.Module]:
 
 def _parts(job: TrainingRun, optimizer: Any, scaler: Any) -> dict[str, Any]:
     """Everything that is part of a checkpoint, by its name there."""
-    parts = {"loader": job.loader, "validator": job.validator, "monitor": job.monitor}
-    parts |= {"optimizer": optimizer, "scaler": scaler, **_modules(job)}
+    parts: dict[str, Any] = {**_modules(job), "optimizer": optimizer, "scaler": scaler}
+    parts |= {"loader": job.loader, "validator": job.validator, "monitor": job.monitor}
     return {name: part for name, part in parts.items() if part is not None}
 
 
