@@ -43,6 +43,11 @@ def test_every_package_has_its_place_in_the_order():
     assert packages - {"__init__"} <= set(ORDER)
 
 
+def test_every_folder_of_modules_is_a_package():
+    folders = {path.parent for path, _ in modules()}
+    assert [folder for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 def test_imports_point_one_way():
     wrong = set()
     for path, tree in modules():

@@ -1,0 +1,1 @@
+"""Samplers: which items, or triplets, come together in a batch."""
