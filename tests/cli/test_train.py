@@ -1,9 +1,11 @@
 """`trine train`: what a run folder holds, resuming, and mistakes."""
 
 import json
+import shlex
 import shutil
 
 from support.commands import answered, refused
+from trine.cli import main
 
 
 def test_a_run_folder_holds_what_it_promises(run):
@@ -39,6 +41,21 @@ def test_a_run_resumes_by_its_own_recipe(bars, capsys, tmp_path, monkeypatch):
     (other / "bar0").rename(other / "beam0")
     assert "different training items" in refused(capsys, "train", other, "--out", run, "--resume")
     assert "no run to resume" in refused(capsys, "train", bars, "--out", tmp_path / "new", "--resume")
+
+
+def test_an_interrupted_run_says_how_to_resume_it(bars, capsys, tmp_path, monkeypatch):
+    run = tmp_path / "a run"
+
+    def interrupted(data, recipe, *, out, **more):
+        run.mkdir()
+        (run / "recipe.yaml").write_text("seed: 0\n")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trine.pipelines.train_run", interrupted)
+    assert main(["train", str(bars), "--out", str(run), "--singletons", "skip"]) == 130
+    told = capsys.readouterr().out.splitlines()[-1]
+    again = f"trine train {bars} --singletons skip --out {shlex.quote(str(run))} --resume"
+    assert told == f"interrupted; resume with: {again}"
 
 
 def test_mistakes_about_data(capsys, bars, tmp_path):
