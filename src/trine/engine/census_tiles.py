@@ -203,20 +203,9 @@ class TiledCensus:
         from trine.engine.compiled.census import census_rows
 
         census_rows(
-            tile.numpy(),
-            here.start,
-            there.start,
-            batch.norms.numpy(),
-            batch.plain.numpy(),
-            batch.layout.first.numpy(),
-            batch.layout.last.numpy(),
-            self.bands[end].numpy(),
-            self.rows[end].numpy(),
-            self.margin,
-            KINDS[batch.distance],
-            seen.hard[end].numpy(),
-            seen.active[end].numpy(),
-            seen.sums[end].numpy(),
+            *(tile.numpy(), here.start, there.start, batch.arrays),
+            *(self.bands[end].numpy(), self.rows[end].numpy(), self.margin, KINDS[batch.distance]),
+            *(seen.hard[end].numpy(), seen.active[end].numpy(), seen.sums[end].numpy()),
         )
 
     def _in_torch(self, seen: Seen, end: int, tile: Tensor, below: Tensor) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import warnings
-from typing import Any
 
 import numpy as np
 import torch
@@ -125,38 +124,19 @@ class NumbaBatch(SortedBatch):
         """Returns the farthest negative of each of these places."""
         from trine.engine.compiled.winners import farthest_rows
 
-        out, rows = torch.empty_like(anchors), self.right[:, : self.width]
+        out, rows, references = torch.empty_like(anchors), self.right[:, : self.width], self.layout.references
         for start in range(0, len(anchors), 128):
             some = slice(start, start + 128)
-            farthest_rows(
-                (rows[anchors[some]] @ rows[self.layout.references.rows].T).numpy(),
-                anchors[some].numpy(),
-                self.layout.references.start,
-                *self.arrays,
-                self.tolerance.numpy(),
-                self.layout.order.numpy(),
-                out[some].numpy(),
-            )
+            s = (rows[anchors[some]] @ rows[references.rows].T).numpy()
+            farthest_rows(s, anchors[some].numpy(), references.start, self.arrays, out[some].numpy())
         return out
 
     @functools.cached_property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        """Squared norms, rows, and where the class of each anchor starts and ends."""
+        """(squared norms, rows, where the class of each anchor starts and ends, tolerance, order)."""
         layout = self.layout
-        return self.norms.numpy(), self.plain.numpy(), layout.first.numpy(), layout.last.numpy()
-
-    def ends(self, i: Block, j: Block) -> tuple[Any, ...]:
-        """Returns what a kernel has to know of the two blocks of a tile."""
-        norms, plain, first, last = self.arrays
-        return (
-            norms[i.rows],
-            norms[j.rows],
-            plain[i.rows],
-            plain[j.rows],
-            first[i.rows],
-            last[i.rows],
-            j.start,
-        )
+        known = (self.norms, self.plain, layout.first, layout.last, self.tolerance, layout.order)
+        return tuple(each.numpy() for each in known)
 
 
 class NumbaHinge(TileKernel):
@@ -223,26 +203,14 @@ class NumbaHinge(TileKernel):
         if buffer == 0:
             self.observe(state, left, right, s)
         # Each side has two places to count in, of which one is empty.
-        nowhere = np.empty((0, 0), np.int32)
-        many, few = state.counts[left].numpy(), nowhere
-        if not self.many[left]:
-            many, few = few, many
+        counts, nowhere = state.counts[left].numpy(), np.empty((0, 0), np.int32)
+        few = self.few[left].numpy(), nowhere if self.many[left] else counts
+        many = self.rising[left].numpy(), counts if self.many[left] else nowhere
         columns = np.empty((0, 0), np.float32), nowhere
         if not only_rows:
             columns = self.few[right].numpy(), state.counts[right].numpy()
-        count_tile(
-            s.numpy(),
-            *batch.ends(a, b),
-            self.few[left].numpy(),
-            columns[0],
-            few,
-            columns[1],
-            self.rising[left].numpy(),
-            many,
-            self.values(state, a).numpy(),
-            KINDS[batch.distance],
-            only_rows,
-        )
+        value, kind = self.values(state, a).numpy(), KINDS[batch.distance]
+        count_tile(s.numpy(), a.start, b.start, batch.arrays, few, many, columns, value, kind)
         return s
 
 
@@ -276,16 +244,8 @@ class NumbaSoft(TileKernel):
         columns = nowhere, nowhere
         if self.part.both_ends(i, j):
             columns = u[j].numpy(), state.counts[j].numpy()
-        soft_tile(
-            s.numpy(),
-            *batch.ends(a, b),
-            u[i].numpy(),
-            columns[0],
-            state.counts[i].numpy(),
-            columns[1],
-            self.values(state, a).numpy(),
-            KINDS[batch.distance],
-        )
+        side, value = (u[i].numpy(), state.counts[i].numpy()), self.values(state, a).numpy()
+        soft_tile(s.numpy(), a.start, b.start, batch.arrays, side, columns, value, KINDS[batch.distance])
         return s
 
 
@@ -324,19 +284,6 @@ class NumbaSearch:
         s = batch.product(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
         # Columns need no padding; where only rows search, they bring nothing.
         end, searches = (j, self.searches[j]) if self.part.both_ends(i, j) else (i, 0)
-        nearest_tile(
-            s.numpy(),
-            a.start,
-            b.start,
-            *batch.arrays,
-            self.bounds[i],
-            self.bounds[end][:searches],
-            self.positives[i],
-            self.positives[end][:searches],
-            batch.tolerance.numpy(),
-            batch.layout.order.numpy(),
-            found[i][0],
-            found[end][0],
-            found[i][1],
-            found[end][1],
-        )
+        side = (self.bounds[i], self.positives[i], *found[i])
+        columns = tuple(t[:searches] for t in (self.bounds[end], self.positives[end])) + found[end]
+        nearest_tile(s.numpy(), a.start, b.start, batch.arrays, side, columns)

@@ -49,17 +49,14 @@ def _sum(d, kind):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def census_rows(s, i0, j0, norms, x, first, last, bands, positives, margin, kind, hard, active, sums):  # type: ignore[no-untyped-def]
+def census_rows(s, i0, j0, rows, bands, positives, margin, kind, hard, active, sums):  # type: ignore[no-untyped-def]
     """Adds what the rows of a tile of products count.
 
     Args:
         s: Products of the rows from `i0` with the rows from `j0`.
         i0: The place of the first row.
         j0: The place of the first column.
-        norms: Squared norms of all rows.
-        x: All rows.
-        first: Where the class of each row starts.
-        last: Where it ends.
+        rows: What kernels know of a batch; see `NumbaBatch.arrays`.
         bands: Squared distances, (4, positives, rows): surely hard below the first, surely not from the
             second on; the same for active. What lies between is decided by differences.
         positives: The row of each positive; −1 in empty places.
@@ -70,10 +67,10 @@ def census_rows(s, i0, j0, norms, x, first, last, bands, positives, margin, kind
         sums: Σ d_an of each row.
     """
     h, w = s.shape
-    d = np.empty(w, F32)
+    d, x = np.empty(w, F32), rows[1]
     for r in range(h):
         a = i0 + r
-        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
+        lo, hi = tile_row(s[r], a, j0, rows, d)
         if lo < hi:
             sums[r] += np.float64(_sum(d[: max(lo, 0)], kind)) + np.float64(_sum(d[hi:], kind))
         else:

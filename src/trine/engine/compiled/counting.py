@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, FAR, I32, U32, kernel, ranks, squared_row
+from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, FAR, I32, U32, kernel, ranks, tile_row
 
 
 @kernel
@@ -66,39 +66,37 @@ def _weights(d, c, out, kind):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def count_tile(  # type: ignore[no-untyped-def]
-    s, ni, nj, xi, xj, first, last, j0, ti, tj, ci, cj, rising, starts, value, kind, only_rows
-):
+def count_tile(s, i0, j0, rows, few, many, columns, value, kind):  # type: ignore[no-untyped-def]
     """Turns products into the weights of both sides, adds to the counts, and takes Σ c·d from `value`.
 
-    Rows with few positives bring them in `ti`, in any order and padded to a multiple of four, and count
-    them in `ci`; rows with many bring them in `rising` and take the ranks of the negatives in `starts`.
-    Columns have few, in `tj`; or they are references only or left to another call, and only rows count.
+    Rows with few positives bring (thresholds, counts), in any order and padded to a multiple of four; rows
+    with many bring rising thresholds, and count the ranks of the negatives among them. Columns bring few; or
+    none, where they are references only or left to another call. `rows` is `NumbaBatch.arrays`.
     """
     h, w = s.shape
+    (ti, ci), (rising, starts), (tj, cj) = few, many, columns
     d, c, places = np.empty((4, w), F32), np.empty((4, w), I32), np.empty(w, U32)
     scale = 0.5 if kind == COSINE else 1.0
     for r in range(0, h, 4):
-        rows = min(4, h - r)
+        number = min(4, h - r)
         for q in range(4):
             c[q] = 0
-            if q >= rows:
+            if q >= number:
                 d[q] = FAR
                 continue
             a = r + q
-            lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-            squared_row(s[a], ni[a], nj, xi[a], xj, lo, max(lo, hi), d[q])
+            tile_row(s[a], i0 + a, j0, rows, d[q])
             if rising.size > 0:
                 _ranks(d[q], c[q], rising[a], places, starts[a])
             else:
                 _row_side(d[q], c[q], ti, ci, a)
-        if not only_rows:
-            for q in range(rows):
+        if tj.size > 0:
+            for q in range(number):
                 for k in range(0, tj.shape[0], 4):
                     _column_counts(d[q], c[q], tj[k], tj[k + 1], tj[k + 2], tj[k + 3])
             for k in range(tj.shape[0]):
                 _column_numbers(d[0], d[1], d[2], d[3], tj[k], cj[k])
-        for q in range(rows):
+        for q in range(number):
             total = _weights(d[q], c[q], s[r + q], kind)
             value[r + q] -= scale * total
 

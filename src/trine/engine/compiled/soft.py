@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, I32, kernel, squared_row
+from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, I32, kernel, tile_row
 
 
 @kernel
@@ -103,21 +103,20 @@ def _column(v, c, e, u0, u1, u2, u3, n0, n1, n2, n3):  # type: ignore[no-untyped
 
 
 @kernel
-def soft_tile(s, ni, nj, xi, xj, first, last, j0, ui, uj, ci, cj, value, kind):  # type: ignore[no-untyped-def]
+def soft_tile(s, i0, j0, rows, side, columns, value, kind):  # type: ignore[no-untyped-def]
     """Turns products into the weights of both sides, adds to theirs, and adds Σ softplus to the rows' value.
 
-    `ui` and `uj` are exp(d_ap), 0 in empty places, padded to a multiple of four; where only rows count,
-    `uj` is empty.
+    A side is (exp(d_ap), weights): 0 in empty places, padded to a multiple of four; where only rows count,
+    that of the columns is empty. `rows` is `NumbaBatch.arrays`.
     """
     h, w = s.shape
+    (ui, ci), (uj, cj) = side, columns
     d, v, c, e, m = np.empty(w, F32), np.empty(w, F32), np.empty(w, F32), np.empty(w, F32), np.empty(w, F32)
     power = np.empty(w, I32)
     scale, bits = power.view(np.float32), m.view(np.int32)
     for a in range(h):
         total = 0.0
-        lo, hi = max(first[a] - j0, 0), min(last[a] - j0, w)
-        hi = max(lo, hi)
-        squared_row(s[a], ni[a], nj, xi[a], xj, lo, hi, d)
+        lo, hi = tile_row(s[a], i0 + a, j0, rows, d)
         if kind == EUCLIDEAN:
             for j in range(w):
                 d[j] = np.sqrt(d[j])

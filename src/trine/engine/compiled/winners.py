@@ -32,18 +32,21 @@ def _within(d, upper, floor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _settle(d, floor, tolerance, a, x, j0, positive, order, best, index):  # type: ignore[no-untyped-def]
+def _settle(d, k, r, a, j0, rows, side):  # type: ignore[no-untyped-def]
     """Decides by differences among all that rounding leaves open; equal distances go to the lowest index."""
+    x, tolerance, order = rows[1], rows[4][a], rows[5]
+    bounds, positives, best, index = side
+    positive, at, nearest = positives[k, r], index[k, r], best[k, r]
     d_ap = exact(x[a], x[positive]) if positive >= 0 else -1.0
-    winner = exact(x[a], x[index]) if index >= 0 else np.inf
-    lower = floor
+    winner = exact(x[a], x[at]) if at >= 0 else np.inf
+    lower = bounds[k, r] - tolerance
     while True:
         least = FAR
         for j in range(d.size):
             if d[j] > lower and d[j] < least:
                 least = d[j]
-        if least >= FAR or least > best + tolerance:
-            return best, index
+        if least >= FAR or least > nearest + tolerance:
+            return
         upper = least + tolerance
         found = False
         for j in range(d.size):
@@ -51,33 +54,33 @@ def _settle(d, floor, tolerance, a, x, j0, positive, order, best, index):  # typ
                 e = exact(x[a], x[j0 + j])
                 if e > d_ap:
                     found = True
-                    if index < 0 or e < winner or (e == winner and order[j0 + j] < order[index]):
-                        winner, best, index = e, d[j], j0 + j
+                    if at < 0 or e < winner or (e == winner and order[j0 + j] < order[at]):
+                        winner, nearest, at = e, d[j], j0 + j
         if found:
             # Whose product is a little larger may be a little nearer.
-            reach = best + tolerance
+            reach = nearest + tolerance
             for j in range(d.size):
                 if d[j] > upper and d[j] <= reach:
                     e = exact(x[a], x[j0 + j])
-                    if e > d_ap and (e < winner or (e == winner and order[j0 + j] < order[index])):
-                        winner, best, index = e, d[j], j0 + j
-            return best, index
+                    if e > d_ap and (e < winner or (e == winner and order[j0 + j] < order[at])):
+                        winner, nearest, at = e, d[j], j0 + j
+            best[k, r], index[k, r] = nearest, at
+            return
         lower = upper
 
 
 @kernel
-def _update(d, value, k, r, a, bounds, positives, tolerance, x, j0, order, best, index):  # type: ignore[no-untyped-def]
-    floor = bounds[k, r] - tolerance
+def _update(d, value, k, r, a, j0, rows, side):  # type: ignore[no-untyped-def]
+    bounds, _, best, index = side
+    tolerance = rows[4][a]
     if value > best[k, r] + tolerance or value >= FAR:
         return
     clear = value > bounds[k, r] + tolerance and value < best[k, r] - tolerance
-    if clear and _within(d, value + tolerance, max(floor, F32(-1))) == 1:
+    if clear and _within(d, value + tolerance, max(bounds[k, r] - tolerance, F32(-1))) == 1:
         best[k, r] = value
         index[k, r] = j0 + _find(d, value)
         return
-    best[k, r], index[k, r] = _settle(
-        d, floor, tolerance, a, x, j0, positives[k, r], order, best[k, r], index[k, r]
-    )
+    _settle(d, k, r, a, j0, rows, side)
 
 
 @kernel
@@ -88,17 +91,15 @@ def _shift(bound, tolerance, one, floor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _search_row(d, bits, r, a, j0, bounds, positives, tolerance, x, order, best, index, four):  # type: ignore[no-untyped-def]
+def _search_row(d, bits, r, a, j0, rows, side, four):  # type: ignore[no-untyped-def]
     # The least x > t is t + 1 and the least x − (t + 1) as an unsigned number: two instructions for eight
     # triplets, and four bounds for one look at the distances.
-    floors = four.view(np.int32)
-    tol = tolerance[a]
+    bounds, floors, tol = side[0], four.view(np.int32), rows[4][a]
     for k in range(0, bounds.shape[0], 4):
         t0, t1 = _shift(bounds[k, r], tol, four, floors), _shift(bounds[k + 1, r], tol, four, floors)
         t2, t3 = _shift(bounds[k + 2, r], tol, four, floors), _shift(bounds[k + 3, r], tol, four, floors)
         v0, v1, v2, v3 = MOST, MOST, MOST, MOST
-        alone = bounds[k + 1, r] >= FAR and bounds[k + 2, r] >= FAR and bounds[k + 3, r] >= FAR
-        if alone:
+        if bounds[k + 1, r] >= FAR and bounds[k + 2, r] >= FAR and bounds[k + 3, r] >= FAR:
             for j in range(d.size):
                 v0 = min(v0, U32(U32(bits[j]) - t0))
         else:
@@ -109,7 +110,7 @@ def _search_row(d, bits, r, a, j0, bounds, positives, tolerance, x, order, best,
         for q, v, t in ((0, v0, t0), (1, v1, t1), (2, v2, t2), (3, v3, t3)):
             if v <= MOST - t and bounds[k + q, r] < FAR:
                 floors[0] = I32(U32(v + t))
-                _update(d, four[0], k + q, r, a, bounds, positives, tol, x, j0, order, best, index)
+                _update(d, four[0], k + q, r, a, j0, rows, side)
 
 
 @kernel
@@ -127,98 +128,62 @@ def _search_columns(bits, r, shifts, least, second, row):  # type: ignore[no-unt
 
 
 @kernel
-def nearest_tile(  # type: ignore[no-untyped-def]
-    s,
-    i0,
-    j0,
-    norms,
-    x,
-    first,
-    last,
-    bounds_i,
-    bounds_j,
-    positives_i,
-    positives_j,
-    tolerance,
-    order,
-    best_i,
-    best_j,
-    index_i,
-    index_j,
-):
+def nearest_tile(s, i0, j0, rows, side, column_side):  # type: ignore[no-untyped-def]
     """Improves the nearest negatives of the rows and of the columns of a tile of products.
+
+    A side is (bounds, positives, best, index), each (searches, rows): the squared distances that negatives
+    must be beyond, −`FAR` for no bound; the row each bound was measured to, −1 for no bound; the squared
+    distances found so far; and their places. Those of the rows are padded to a multiple of four; where only
+    the rows search, those of the columns are empty.
 
     Args:
         s: Products of the rows from `i0` with the rows from `j0`.
         i0: The place of the first row.
         j0: The place of the first column.
-        norms: Squared norms of all rows.
-        x: All rows.
-        first: Where the class of each row starts.
-        last: Where it ends.
-        bounds_i: Squared distances that the negatives of the rows must be beyond, (searches, rows), padded
-            to a multiple of four; −`FAR` for no bound.
-        bounds_j: The same for the columns, not padded; none where only the rows search.
-        positives_i: The row each bound was measured to; −1 for no bound.
-        positives_j: The same for the columns.
-        tolerance: By how much two products of a row may be apart and their distances equal.
-        order: Which row of the batch stands at each place.
-        best_i: The squared distances found so far for the rows.
-        best_j: The same for the columns.
-        index_i: Their places.
-        index_j: The same for the columns.
+        rows: What kernels know of a batch; see `NumbaBatch.arrays`.
+        side: What the rows search.
+        column_side: What the columns search.
     """
     h, w = s.shape
     d, four = np.empty(w, F32), np.empty(4, F32)
-    bits = d.view(np.int32)
-    floors = four.view(np.int32)
-    searches = bounds_j.shape[0]
+    bits, floors = d.view(np.int32), four.view(np.int32)
+    bounds, _, best, index = column_side
+    searches = bounds.shape[0]
     shifts, least = np.empty((searches, w), U32), np.full((searches, w), MOST)
     second, row = np.full((searches, w), MOST), np.full((searches, w), I32(-1))
     for k in range(searches):
         for j in range(w):
-            shifts[k, j] = _shift(bounds_j[k, j], tolerance[j0 + j], four, floors)
+            shifts[k, j] = _shift(bounds[k, j], rows[4][j0 + j], four, floors)
     for r in range(h):
-        a = i0 + r
-        tile_row(s[r], a, j0, norms, x, first, last, d)
-        _search_row(d, bits, r, a, j0, bounds_i, positives_i, tolerance, x, order, best_i, index_i, four)
+        tile_row(s[r], i0 + r, j0, rows, d)
+        _search_row(d, bits, r, i0 + r, j0, rows, side, four)
         _search_columns(bits, r, shifts, least, second, row)
     column = np.empty(h, F32)
     for j in range(w if searches > 0 else 0):
         b, filled = j0 + j, False
-        tol = tolerance[b]
+        tol = rows[4][b]
         for k in range(searches):
             v, t = least[k, j], shifts[k, j]
-            if v > MOST - t or bounds_j[k, j] >= FAR:
+            if v > MOST - t or bounds[k, j] >= FAR:
                 continue
             floors[0] = I32(U32(v + t))
             floors[1] = I32(U32(min(second[k, j], MOST - t) + t))
             value, runner_up = four[0], four[1]
-            if value > best_j[k, j] + tol or value >= FAR:
+            if value > best[k, j] + tol or value >= FAR:
                 continue
-            clear = value > bounds_j[k, j] + tol and value < best_j[k, j] - tol
+            clear = value > bounds[k, j] + tol and value < best[k, j] - tol
             if clear and (second[k, j] > MOST - t or runner_up > value + tol):
-                best_j[k, j], index_j[k, j] = value, i0 + row[k, j]
+                best[k, j], index[k, j] = value, i0 + row[k, j]
                 continue
             if not filled:
                 filled = True
-                _fill_column(s, j, b, i0, norms, x, first, last, column)
-            best_j[k, j], index_j[k, j] = _settle(
-                column,
-                bounds_j[k, j] - tol,
-                tol,
-                b,
-                x,
-                i0,
-                positives_j[k, j],
-                order,
-                best_j[k, j],
-                index_j[k, j],
-            )
+                _fill_column(s, j, b, i0, rows, column)
+            _settle(column, k, j, b, i0, rows, column_side)
 
 
 @kernel
-def _fill_column(s, j, b, i0, norms, x, first, last, column):  # type: ignore[no-untyped-def]
+def _fill_column(s, j, b, i0, rows, column):  # type: ignore[no-untyped-def]
+    norms, x, first, last = rows[0], rows[1], rows[2], rows[3]
     for r in range(column.size):
         a = i0 + r
         both = norms[a] + norms[b]
@@ -230,19 +195,17 @@ def _fill_column(s, j, b, i0, norms, x, first, last, column):  # type: ignore[no
 
 
 @kernel
-def farthest_rows(s, anchors, j0, norms, x, first, last, tolerance, order, out):  # type: ignore[no-untyped-def]
+def farthest_rows(s, anchors, j0, rows, out):  # type: ignore[no-untyped-def]
     """The farthest negative of each anchor, from its products with all references, which begin at `j0`."""
-    n = s.shape[1]
-    d = np.empty(n, F32)
+    x, tolerance, order = rows[1], rows[4], rows[5]
+    d = np.empty(s.shape[1], F32)
     for r in range(anchors.size):
         a = anchors[r]
-        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
+        lo, hi = tile_row(s[r], a, j0, rows, d)
         d[lo:hi] = F32(-1)
-        largest = F32(-1)
-        for j in range(n):
-            largest = max(largest, d[j])
+        largest = d.max()
         winner, index = -1.0, -1
-        for j in range(n):
+        for j in range(d.size):
             if d[j] >= largest - tolerance[a] and d[j] >= F32(0):
                 e = exact(x[a], x[j0 + j])
                 if e > winner or (e == winner and order[j0 + j] < order[index]):
