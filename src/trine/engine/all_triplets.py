@@ -77,6 +77,7 @@ class TileKernel(ABC):
         self, batch: SortedBatch, part: Part, thresholds: list[Tensor], observer: TileObserver | None
     ) -> None:
         self.batch, self.part, self.observer = batch, part, observer
+        self.start = part.blocks[0].start
         self.laid = batch.by_block(part, thresholds, -1.0)
 
     def counts(self) -> list[Tensor]:
@@ -94,8 +95,7 @@ class TileKernel(ABC):
 
     def values(self, state: TileState, block: Block) -> Tensor:
         """Returns the values of the anchors of a block, to add to."""
-        start = self.part.places.start
-        return state.value[block.start - start : block.stop - start]
+        return state.value[block.start - self.start : block.stop - self.start]
 
     @abstractmethod
     def tile(self, state: TileState, i: int, j: int) -> Tensor:

@@ -100,20 +100,17 @@ class NumbaBatch(SortedBatch):
         plain, w = self.plain.numpy(), weights.float().numpy()
         pull_pairs(plain, a.numpy(), b.numpy(), w, *ends, references.start)
 
-    def add_weights(
-        self, weights: Float[Tensor, "h w"], i: Block, j: Block, total: Accumulator, *, sparse: bool
-    ) -> None:
-        """Adds Σ w·[y, 1] of the pairs of a tile to both of its ends; of few pairs, one by one."""
+    def _added_one_by_one(
+        self, weights: Tensor, i: Block, j: Block, a: Tensor | None, b: Tensor | None
+    ) -> bool:
         from trine.engine.compiled.counting import sparse_products
 
         if not weights.is_contiguous():
-            weights, i, j = weights.T, j, i
-        if sparse:
-            w, rows = weights.numpy(), self._rows
-            ends = self._arrays(total, i.rows, j.rows)
-            if sparse_products(w, w.view(np.int32), rows[i.rows], rows[j.rows], *ends, w.size // _SPARSE):
-                return
-        super().add_weights(weights, i, j, total, sparse=sparse)
+            weights, i, j, a, b = weights.T, j, i, b, a
+        w, rows, none = weights.numpy(), self._rows, self._rows[:0]
+        ends = none if a is None else a.numpy(), none if b is None else b.numpy()
+        done = sparse_products(w, w.view(np.int32), rows[i.rows], rows[j.rows], *ends, w.size // _SPARSE)
+        return bool(done)
 
     @functools.cached_property
     def _rows(self) -> np.ndarray:

@@ -84,6 +84,15 @@ class Tally:
         return max(1, {"active": self.active, "mean": self.triplets, "anchor": self.anchors}[reduction])
 
 
+def values_and_weights(d_ap: Tensor, d_an: Tensor, margin: float | None) -> tuple[Tensor, Tensor]:
+    """Returns ℓ and ∂ℓ/∂d_ap = −∂ℓ/∂d_an of triplets; 0 and 0 where d_ap is −∞ or d_an is ∞."""
+    if margin is None:
+        gap = d_ap - d_an
+        return F.softplus(gap), torch.sigmoid(gap)
+    gap = d_ap + margin - d_an
+    return F.relu(gap), (gap > 0).to(gap.dtype)
+
+
 def triplet_weights(
     d_ap: Tensor, d_an: Tensor, anchor: Tensor, anchors: int, objective: Objective
 ) -> tuple[Tensor, Tally]:
@@ -96,14 +105,11 @@ def triplet_weights(
         anchors: The number of anchors.
         objective: The loss.
     """
-    margin = objective.margin
-    gap = d_ap - d_an if margin is None else d_ap + margin - d_an
-    values = F.softplus(gap) if margin is None else F.relu(gap)
-    weight = torch.sigmoid(gap) if margin is None else (gap > 0).to(gap.dtype)
+    values, weight = values_and_weights(d_ap, d_an, objective.margin)
     per_anchor = torch.bincount(anchor, minlength=anchors)
     value = values.double()
     if objective.reduction == "anchor":
-        share = 1.0 / per_anchor[anchor].to(gap.dtype)
+        share = 1.0 / per_anchor[anchor].to(weight.dtype)
         value, weight = value * share, weight * share
     tally = Tally(float(value.sum()), int((values > 0).sum()), len(anchor), int((per_anchor > 0).sum()))
     return weight, tally

@@ -70,6 +70,13 @@ class Relations(ABC):
     def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
         """Returns the relations of these anchors."""
 
+    def _without_itself(self, anchors: Tensor, positive: Tensor, negative: Tensor) -> RelationRows:
+        """Returns rows of masks, which it changes: no anchor is a reference of its own."""
+        if self.own:
+            positive.scatter_(1, anchors[:, None], False)
+            negative.scatter_(1, anchors[:, None], False)
+        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, None)
+
     def whole(self) -> RelationRows:
         """Returns the relations of all anchors."""
         return self.rows(torch.arange(len(self.anchor_ids), device=self.anchor_ids.device))
@@ -224,16 +231,11 @@ class MaskRelations(Relations):
 
     def __init__(self, positive: Tensor, negative: Tensor, own: bool) -> None:
         self.positive, self.negative, self.own = positive, negative, own
-        self.anchor_ids = _numbered(positive)
-        self.reference_ids = _numbered(positive.T)
+        self.anchor_ids, self.reference_ids = _numbered(positive), _numbered(positive.T)
 
     def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
         """Returns the relations of these anchors."""
-        positive, negative = self.positive[anchors], self.negative[anchors]
-        if self.own:
-            positive.scatter_(1, anchors[:, None], False)
-            negative.scatter_(1, anchors[:, None], False)
-        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, None)
+        return self._without_itself(anchors, self.positive[anchors], self.negative[anchors])
 
 
 class PairRelations(Relations):
@@ -242,11 +244,10 @@ class PairRelations(Relations):
     def __init__(self, anchor: Tensor, positive: Tensor, anchors: int, references: int, own: bool) -> None:
         in_order = torch.argsort(anchor, stable=True)
         self.positive, self.own = positive[in_order], own
-        self.bounds = torch.searchsorted(
-            anchor[in_order].contiguous(), torch.arange(anchors + 1, device=anchor.device)
-        )
         self.anchor_ids = torch.arange(anchors, device=anchor.device)
         self.reference_ids = torch.arange(references, device=anchor.device)
+        ends = torch.arange(anchors + 1, device=anchor.device)
+        self.bounds = torch.searchsorted(anchor[in_order].contiguous(), ends)
 
     def rows(self, anchors: Int64[Tensor, " h"]) -> RelationRows:
         """Returns the relations of these anchors."""
@@ -255,11 +256,7 @@ class PairRelations(Relations):
         within = torch.arange(len(row), device=row.device) - (counts.cumsum(0) - counts)[row]
         positive = torch.zeros(len(anchors), len(self.reference_ids), dtype=torch.bool, device=anchors.device)
         positive[row, self.positive[first[row] + within]] = True
-        negative = ~positive
-        if self.own:
-            positive.scatter_(1, anchors[:, None], False)
-            negative.scatter_(1, anchors[:, None], False)
-        return RelationRows(positive, negative, anchors, self.anchor_ids[anchors], self.reference_ids, None)
+        return self._without_itself(anchors, positive, ~positive)
 
 
 def _all_differ(ids: Tensor) -> bool:

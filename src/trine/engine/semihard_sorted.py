@@ -15,7 +15,7 @@ from torch import Tensor
 from trine.engine.float64_distances import duplicates
 from trine.engine.layout import Group
 from trine.engine.numba_backend import NumbaBatch
-from trine.engine.objective import Objective, Tally
+from trine.engine.objective import Objective, Tally, values_and_weights
 from trine.engine.sorted_batch import Accumulator
 from trine.engine.tiles import run_tiles
 
@@ -56,14 +56,9 @@ class SortedPositives:
         objective, batch = self.objective, self.batch
         first, last = int(batch.layout.first[start]), int(batch.layout.last[start])
         near, place, far, negative = self._triplets(start, stop, first, last)
-        d_ap, d_an = batch.measured(near), batch.measured(far)
         live = (negative >= 0) & (near < torch.inf)
-        if objective.margin is None:
-            gap = (d_ap - d_an).masked_fill_(~live, -torch.inf)
-            values, weight = torch.nn.functional.softplus(gap), torch.sigmoid(gap)
-        else:
-            gap = (d_ap + objective.margin - d_an).masked_fill_(~live, -torch.inf)
-            values, weight = gap.clamp(min=0), (gap > 0).double()
+        d_ap = batch.measured(near).masked_fill(~live, -torch.inf)
+        values, weight = values_and_weights(d_ap, batch.measured(far), objective.margin)
         per_anchor = live.sum(1)
         if objective.reduction == "anchor":
             each = 1.0 / per_anchor.clamp(min=1)[:, None].double()

@@ -11,12 +11,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from trine.distances import Distance, unit_rows
 from trine.engine.exact import hinge_counts, soft_margin
 from trine.engine.float64_distances import through_unit_rows
-from trine.engine.objective import Objective, Tally, loss_dtype
+from trine.engine.objective import Objective, Tally, loss_dtype, values_and_weights
 from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.engine.relations import RelationRows, Relations
 from trine.shapes import Float, Int64
@@ -125,12 +124,8 @@ def _one_each(rows: Tensor, p: Tensor, n: Tensor, objective: Objective) -> tuple
     margin, squared = objective.margin, objective.distance == "squared_euclidean"
     to_p, to_n = rows - rows[p], rows - rows[n]
     d_ap, d_an = (torch.linalg.vector_norm(to, dim=1) for to in (to_p, to_n))
-    gap = d_ap.square() - d_an.square() if squared else d_ap - d_an
-    if margin is None:
-        values, weight = F.softplus(gap), torch.sigmoid(gap)
-    else:
-        values = F.relu(gap.add_(margin))
-        weight = (gap > 0).double()
+    near, far = (d_ap.square(), d_an.square()) if squared else (d_ap, d_an)
+    values, weight = values_and_weights(near, far, margin)
     tally = Tally(float(values.sum()), int(torch.count_nonzero(values)), len(rows), len(rows))
     to_p *= (weight * 2 if squared else weight / d_ap)[:, None]
     to_n *= (weight * 2 if squared else weight / d_an)[:, None]
@@ -202,18 +197,16 @@ def _chosen(
         a, p, n = chosen.anchor, chosen.positive, chosen.negative
         d_ap, d_an = d[a, p], d[a, n]
     # −∞ where there is no positive or no negative.
-    gap = d_ap - d_an if margin is None else d_ap + margin - d_an
-    values = F.softplus(gap) if margin is None else F.relu(gap)
+    values, weight = values_and_weights(d_ap, d_an, margin)
     tally = Tally(active=int(torch.count_nonzero(values)))
-    weight = torch.sigmoid(gap) if margin is None else (gap > 0).double()
     if objective.reduction in ("mean", "anchor"):
-        selected = gap > -torch.inf
+        selected = d_ap - d_an > -torch.inf
         tally.triplets = int(torch.count_nonzero(selected))
         if objective.reduction == "anchor":
             number = _by_anchor(selected.double(), a, len(d))
             tally.anchors = int(torch.count_nonzero(number))
             share = 1.0 / number.clamp(min=1)
-            share = share[:, None] if gap.ndim == 2 else share[a]
+            share = share[:, None] if values.ndim == 2 else share[a]
             values, weight = values * share, weight * share
     # By anchor first: a long sum is cut by the number of threads.
     tally.value = float(_by_anchor(values, a, len(d)).sum())

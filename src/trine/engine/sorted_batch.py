@@ -324,15 +324,24 @@ class SortedBatch:
         self, weights: Float[Tensor, "h w"], i: Block, j: Block, total: Accumulator, *, sparse: bool
     ) -> None:
         """Adds Σ w·[y, 1] of the pairs of a tile to both its ends; `sparse` where few may have a weight."""
-        rows, a = self.right[:, : self.width + 1], total.part(i.rows)
+        a = total.part(i.rows)
+        b = a if i is j else total.part(j.rows)
+        if sparse and self._added_one_by_one(weights, i, j, a, b):
+            return
+        rows = self.right[:, : self.width + 1]
         if i is j and a is not None:
             a.addmm_(weights + weights.T, rows[i.rows])
             return
-        b = total.part(j.rows)
         if a is not None:
             a.addmm_(weights, rows[j.rows])
         if b is not None:
             b.addmm_(weights.T, rows[i.rows])
+
+    def _added_one_by_one(
+        self, weights: Tensor, i: Block, j: Block, a: Tensor | None, b: Tensor | None
+    ) -> bool:
+        """Adds the pairs with a weight one by one, where they are few and this is faster."""
+        return False
 
     def slope(self, squared: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Returns s with ∂d/∂x = s·(x − y), from squared distances; 0 at distance 0."""
