@@ -116,7 +116,8 @@ class Retrieval(PerQueryReport):
 
         Example:
             >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"])
-            >>> report.per_class()["b"]["mrr"]
+            >>> of_b = report.per_class()["b"]
+            >>> of_b["mrr"]
             0.5
         """
         own, counts = np.unique(self.labels, return_counts=True)

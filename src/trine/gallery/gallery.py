@@ -65,8 +65,9 @@ class Gallery:
         this is ann (distance 0.10, threshold 0.50)
         >>> print(gallery.identify(embedding=[3.0, 3.0]))
         no match: the nearest is ann at 3.61, above the threshold 0.50
-        >>> [(hit.item, hit.metadata) for hit in gallery.search(embedding=[0.0, 0.9], k=1)]
-        [('ann/1.png', {'year': 2024})]
+        >>> (hit,) = gallery.search(embedding=[0.0, 0.9], k=1)
+        >>> hit.item, hit.metadata
+        ('ann/1.png', {'year': 2024})
         >>> gallery.close()
         >>> folder.cleanup()
     """

@@ -168,8 +168,9 @@ def diagnose(log: Sequence[LoggedBatch], facts: RunFacts) -> tuple[Diagnosis, ..
         ...     LoggedBatch(
         ...         step, margin=0.2, loss=0.2, active=1.0, positive_distance=0.01, negative_distance=0.011)
         ...     for step in range(0, 200, 10)]
-        >>> [(found.name, found.step) for found in diagnose(log, facts)]
-        [('collapsed', 110)]
+        >>> (found,) = diagnose(log, facts)
+        >>> found.name, found.step
+        ('collapsed', 110)
     """
     found: dict[str, Diagnosis] = {}
     for count in range(1, len(log) + 1):
