@@ -76,7 +76,7 @@ SETTINGS = [
     *("data.split=named", "data.train_identities=[1-5, '0006']", "data.test_identities=[8-12]"),
     *("training.steps=20", "sampler.identities=6", "sampler.items=3", "encoder.views=ten"),
     *("augment.crop=1.125", "augment.flip=0.5", "training.schedule=exponential", "training.decay_from=0.5"),
-    *("training.late_beta1=0.5", "encoder.small_resnet.width=4", "encoder.normalise=false"),
+    *("training.late_beta1=0.5", "encoder.small_resnet.width=8", "encoder.normalise=false"),
 ]
 
 
