@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from trine.distances import Distance, check_distance
-from trine.errors import InputError, ModelError, nearest
+from trine.errors import InputError, ModelError, check_choice, nearest
 
 Method = Literal["isotonic", "platt"]
 """How a probability is fitted to distances."""
@@ -45,8 +45,7 @@ class ProbabilityCurve:
     slope: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise InputError(f"unknown method {self.method!r}: {nearest(self.method, get_args(Method))}")
+        check_choice("method", self.method, get_args(Method))
         check_prior(self.prior)
         if self.method == "isotonic":
             xs, ps = [x for x, _ in self.knots], [p for _, p in self.knots]

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.distances import Distance, pairwise_distances
-from trine.errors import InputError, nearest, require
+from trine.errors import InputError, check_choice, require
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int64, Shaped
@@ -68,8 +68,7 @@ def cluster(
     """
     if neighbours < 1:
         raise InputError(f"neighbours must be at least 1, given {neighbours}")
-    if method not in get_args(Method):
-        raise InputError(f"unknown method {method!r}: {nearest(method, get_args(Method))}")
+    check_choice("method", method, get_args(Method))
     _check(threshold)
     if method == "average":
         return _averaged(embeddings, threshold, distance)

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from trine.errors import InputError, nearest
+from trine.errors import InputError, check_choice
 from trine.shapes import Float
 
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
@@ -33,8 +33,7 @@ DISTANCES: tuple[str, ...] = get_args(Distance)
 
 def check_distance(distance: str) -> None:
     """Raises an `InputError` that names the nearest known distance, unless `distance` is one."""
-    if distance not in DISTANCES:
-        raise InputError(f"unknown distance {distance!r}: {nearest(distance, DISTANCES)}")
+    check_choice("distance", distance, DISTANCES)
 
 
 def check_rows(rows: Tensor, name: str) -> None:

@@ -136,6 +136,27 @@ pip install 'trine[gallery]'
         ) from error
 
 
+def check_choice(name: str, given: str, known: Iterable[str]) -> None:
+    """Checks that a value is one of the known ones.
+
+    Args:
+        name: What the error calls the value.
+        given: The value.
+        known: The known values.
+
+    Raises:
+        InputError: It is unknown; the message names the nearest known value.
+
+    Example:
+        >>> check_choice("distance", "euclid", ["cosine", "euclidean"])
+        Traceback (most recent call last):
+        trine.errors.InputError: unknown distance 'euclid': did you mean 'euclidean'? known: cosine, euclidean
+    """
+    names = tuple(known)
+    if given not in names:
+        raise InputError(f"unknown {name} {given!r}: {nearest(given, names)}")
+
+
 def nearest(given: str, known: Iterable[str], *, most: int | None = None) -> str:
     """Ends an error message about an unknown name: the nearest known one, then all of them.
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from trine.errors import InputError, nearest
+from trine.errors import InputError, check_choice
 from trine.shapes import Int64
 
 PositiveRule = Literal["all", "unordered", "hard", "easy", "moderate", "random"]
@@ -82,9 +82,7 @@ class Mining:
             ("positive", get_args(PositiveRule)),
             ("negative", get_args(NegativeRule)),
         ):
-            if getattr(self, part) not in known:
-                given = str(getattr(self, part))
-                raise InputError(f"unknown {part} rule {given!r}: {nearest(given, known)}")
+            check_choice(f"{part} rule", str(getattr(self, part)), known)
         if not 0 < self.cutoffs[0] < self.cutoffs[1] < 2:
             raise InputError(f"cutoffs must rise within (0, 2), given {self.cutoffs}")
 
@@ -97,8 +95,7 @@ class Mining:
         """
         if isinstance(mining, Mining):
             return mining
-        if mining not in PRESETS:
-            raise InputError(f"unknown mining rule {mining!r}: {nearest(mining, PRESETS)}")
+        check_choice("mining rule", mining, PRESETS)
         return PRESETS[mining]
 
     @property

@@ -34,7 +34,7 @@ def reports(resamples):
         "retrieval": retrieval(ROWS, LABELS, at=(1, 5), **few),
         "verification": measured,
         "folds": verification(ROWS, LABELS, pairs=listed, fold=folds, **pairs),
-        "threshold": AtThreshold(measured, 1.0),
+        "threshold": AtThreshold(measured, 1.0, resamples=measured.resamples),
         "identification": identification(ROWS[::2], LABELS[::2], ROWS[1::2], LABELS[1::2], at=(1, 5), **few),
         "open_set": open_set(ROWS[::2], LABELS[::2], *gallery, at=(0.1,), **few),
         "clustering": clustering(ROWS, LABELS, threshold=0.8, **few),

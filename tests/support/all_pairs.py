@@ -5,6 +5,7 @@ import numpy as np
 from trine.evaluation import Verification
 from trine.evaluation.all_pairs import all_pairs
 from trine.evaluation.labels import codes
+from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.neighbours import as_rows
 
 
@@ -14,4 +15,12 @@ def verified(embeddings, labels, *, distance="euclidean", seed=0, **sizes):
     identity = codes(labels, items=len(rows))
     pairs = all_pairs(rows, identity, distance=distance, seed=seed, **sizes)
     at = (0.001, 0.01, 0.1)
-    return Verification(pairs, len(np.unique(identity)), distance, "verification: all pairs", at, seed=seed)
+    return Verification(
+        pairs,
+        len(np.unique(identity)),
+        distance,
+        "verification: all pairs",
+        at=at,
+        resamples=PAIR_RESAMPLES,
+        seed=seed,
+    )

@@ -8,6 +8,7 @@ import numpy as np
 
 from trine.distances import Distance
 from trine.errors import require
+from trine.evaluation.knn_classification import majority_vote
 from trine.neighbours import nearest_neighbours
 from trine.shapes import Float, Int64, Shaped
 
@@ -74,7 +75,4 @@ def knn_vote(
         [0, 1]
     """
     near = nearest_neighbours(z, rows, k=k, distance=distance).indices
-    theirs = classes[near]
-    votes = (theirs[:, :, None] == theirs[:, None, :]).sum(2)
-    chosen: np.ndarray = np.take_along_axis(theirs, votes.argmax(1)[:, None], axis=1)[:, 0]
-    return chosen
+    return majority_vote(classes[near])

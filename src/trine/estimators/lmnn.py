@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from trine.errors import InputError, nearest, require
+from trine.errors import InputError, check_choice, require
 from trine.estimators.energy import Neighbourhoods, lowest_energy
 from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.estimators.large_margin import (
@@ -160,13 +160,12 @@ class LMNN(KnnMixin):
         Raises:
             InputError: `by` is unknown.
         """
+        check_choice("by", by, ("neighbours", "energy"))
         z = self.transform(X)
         if by == "energy":
             found = lowest_energy(z, self._known, regularization=self.regularization)
-        elif by == "neighbours":
-            found = knn_vote(z, self._known.rows, self._known.classes, k=self.n_neighbors)
         else:
-            raise InputError(f"unknown by {by!r}: {nearest(by, ('neighbours', 'energy'))}")
+            found = knn_vote(z, self._known.rows, self._known.classes, k=self.n_neighbors)
         predicted: np.ndarray = self.classes_[found]
         return predicted
 
@@ -184,8 +183,7 @@ class LMNN(KnnMixin):
             raise InputError(f"regularization must be between 0 and 1, given {self.regularization}")
         if self.n_components is not None and not 1 <= self.n_components <= features:
             raise InputError(f"n_components must be from 1 to {features}, given {self.n_components}")
-        if self.solver not in ("linear", "convex"):
-            raise InputError(f"unknown solver {self.solver!r}: {nearest(self.solver, ('linear', 'convex'))}")
+        check_choice("solver", self.solver, EVERY)
 
 
 def principal_components(x: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarray, "c d"]:

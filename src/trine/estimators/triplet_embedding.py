@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from trine.data import Dataset, Vectors
-from trine.distances import Distance
+from trine.distances import Distance, check_distance
 from trine.encoders import Encoder, EncoderRecipe
 from trine.encoders.settings import MlpSettings
-from trine.errors import InputError, nearest, require
+from trine.errors import InputError, check_choice, require
 from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.shapes import Float, Shaped
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
@@ -204,7 +204,5 @@ class TripletEmbedding(KnnMixin):
         if any(width < 1 for width in self.hidden):
             raise InputError(f"hidden must hold widths of at least 1, given {self.hidden}")
         Mining.named(self.mining)
-        for name, known in (("distance", get_args(Distance)), ("device", ("auto", "cpu", "cuda", "mps"))):
-            given = getattr(self, name)
-            if given not in known:
-                raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
+        check_distance(self.distance)
+        check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))

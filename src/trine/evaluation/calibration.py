@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trine.calibration import Calibration, Method, Range
 from trine.distances import Distance
-from trine.errors import CalibrationError, InputError, nearest
+from trine.errors import CalibrationError, InputError, check_choice
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.probability import probability_curve
@@ -103,10 +103,9 @@ def calibrate(
 def _check(far: float, support: str, probability: str | None, prior: float | None) -> None:
     if not 0 < far < 1:
         raise InputError(f"far must be a rate between 0 and 1, given {far}")
-    if support not in get_args(Support):
-        raise InputError(f"unknown support {support!r}: {nearest(support, get_args(Support))}")
-    if probability is not None and probability not in get_args(Method):
-        raise InputError(f"unknown probability {probability!r}: {nearest(probability, get_args(Method))}")
+    check_choice("support", support, get_args(Support))
+    if probability is not None:
+        check_choice("probability", probability, get_args(Method))
     if prior is not None and probability is None:
         raise InputError('prior needs a probability; give probability="isotonic" or "platt" as well')
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from trine.clustering import Method, cluster
 from trine.distances import Distance
-from trine.errors import InputError
+from trine.errors import InputError, check_choice
 from trine.evaluation.contingency import Contingency
 from trine.evaluation.intervals import RESAMPLES, multiplicities
 from trine.evaluation.labels import Labels, codes
-from trine.evaluation.metric_report import Asked, MetricReport, check_metric, check_resamples
+from trine.evaluation.metric_report import Asked, MetricReport, check_resamples
 from trine.neighbours import Backend
 from trine.shapes import Float, Int64
 
@@ -36,16 +36,12 @@ class Clustering(MetricReport):
         labels: The identity of each item, numbered from 0.
         table: How many items each identity and cluster share.
         how: What made the clusters: method, threshold and distance; empty where they were given.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
-        seed: The seed of the bootstrap.
     """
 
     assignment: Int64[np.ndarray, " n"]
     labels: Int64[np.ndarray, " n"]
     table: Contingency
     how: dict[str, object]
-    resamples: int
-    seed: int
 
     @property
     def protocol(self) -> str:
@@ -142,7 +138,7 @@ class Clustering(MetricReport):
                 f"{metric} has no interval: entropies grow with the number of identities, and a bootstrap "
                 "sample has fewer different ones; use the interval of ari or bcubed_f"
             )
-        check_metric(metric, INTERVALS)
+        check_choice("metric", metric, INTERVALS)
         if arguments:
             raise InputError(f"{metric} takes no argument, given {arguments}")
 
@@ -278,7 +274,7 @@ def _report(
     if not len(identity):
         raise InputError("clustering needs at least one item, given none")
     table = Contingency.of(identity, assignment)
-    return Clustering(assignment, identity, table, how, resamples, seed)
+    return Clustering(assignment, identity, table, how, resamples=resamples, seed=seed)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from trine import ranking
 from trine.distances import Distance
-from trine.errors import InputError, nearest
+from trine.errors import InputError, check_choice
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.labels import Labels, checked, joint_codes, matching
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
 from trine.evaluation.multi_query import Cameras, joint_cameras, pooled
-from trine.evaluation.relevance import relevant_blocks
+from trine.evaluation.relevance import measure_ranks
 from trine.neighbours import NEVER, RankSearch, as_rows
 from trine.shapes import Float, Int64
 
@@ -49,9 +49,6 @@ class Identification(PerQueryReport):
         multi_query: Whether all rows of a probe's identity and camera were pooled to one.
         average: The convention of average precision.
         distance: The distance that ranked the gallery.
-        at: The ranks that `to_json` lists.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
-        seed: The seed of the bootstrap.
     """
 
     probes: Int64[np.ndarray, " q"]
@@ -67,9 +64,6 @@ class Identification(PerQueryReport):
     multi_query: bool
     average: AveragePrecision
     distance: Distance
-    at: tuple[int, ...]
-    resamples: int
-    seed: int
 
     @property
     def protocol(self) -> str:
@@ -95,10 +89,6 @@ class Identification(PerQueryReport):
     def mean_average_precision(self) -> float:
         """mAP: the mean of the average precision of the probes."""
         return self._mean("mean_average_precision")
-
-    @property
-    def _groups(self) -> Int64[np.ndarray, " q"]:
-        return self.labels
 
     def _columns(self) -> Columns:
         return {
@@ -174,7 +164,9 @@ def identification(
         >>> report.cmc(1), report.cmc(2), report.mean_average_precision
         (0.0, 1.0, 0.5)
     """
-    _check_names(average_precision, unmatched, at)
+    check_choice("average_precision", average_precision, get_args(AveragePrecision))
+    check_choice("unmatched", unmatched, get_args(Unmatched))
+    check_ranks(at)
     check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
@@ -191,20 +183,27 @@ def identification(
     if cameras is not None:
         cameras = Cameras(cameras.probes[rows], cameras.gallery[kept])
     search = RankSearch(y if len(kept) == len(y) else y[torch.from_numpy(kept)], distance=distance)
-    first, precisions = _measured(search, x, identity[rows], groups, cameras, average_precision)
-    matched = first < NEVER
-    if not matched.any():
+    matched, found = measure_ranks(
+        search,
+        (x, identity[rows]),
+        groups,
+        {"first": lambda ranks: ranks.min(axis=1), "precision": _AVERAGES[average_precision]},
+        left_out=None if cameras is None else cameras.same,
+    )
+    if not len(matched):
         raise InputError(
             f"identification needs a probe with a match in the gallery, given {len(x)} probes without; "
             "give a gallery that shares identities with them" + (", in other cameras" if cameras else "")
         )
-    chosen = np.flatnonzero(matched) if unmatched == "excluded" else np.arange(len(x))
+    first, precisions = np.full(len(x), NEVER), np.zeros(len(x))
+    first[matched], precisions[matched] = found["first"], found["precision"]
+    chosen = matched if unmatched == "excluded" else np.arange(len(x))
     return Identification(
         rows[chosen],
         identity[rows[chosen]],
         first[chosen],
         precisions[chosen],
-        unmatched=int((~matched).sum()),
+        unmatched=len(x) - len(matched),
         scored=unmatched,
         gallery=len(kept),
         junk=len(theirs) - len(kept),
@@ -219,25 +218,6 @@ def identification(
     )
 
 
-def _measured(
-    search: RankSearch,
-    x: Tensor,
-    identity: Int64[np.ndarray, " n"],
-    groups: Int64[np.ndarray, " m"],
-    cameras: Cameras | None,
-    average: AveragePrecision,
-) -> tuple[Int64[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    first, precisions = np.full(len(x), NEVER), np.zeros(len(x))
-    for block in relevant_blocks(identity, groups):
-        q, listed = block.queries, block.listed
-        counted = None if cameras is None else cameras.gallery[listed] != cameras.probes[q, None]
-        ranks = search.ranks(x[torch.from_numpy(q)], listed, counted=counted)
-        some = ranks[:, 0] < NEVER
-        first[q] = ranks[:, 0]
-        precisions[q[some]] = _AVERAGES[average](ranks[some])
-    return first, precisions
-
-
 def _check_probes(labels: np.ndarray, **special: int | str | None) -> None:
     for name, label in special.items():
         carrying = matching(labels, label, name=name, labels_name="probe_labels")
@@ -246,13 +226,3 @@ def _check_probes(labels: np.ndarray, **special: int | str | None) -> None:
                 f"probe {int(carrying.argmax())} carries the label {label!r}, which stands for {name} rows "
                 f"of the gallery; give {name}=None where it is an identity"
             )
-
-
-def _check_names(average: str, unmatched: str, at: tuple[int, ...]) -> None:
-    for name, given, known in (
-        ("average_precision", average, get_args(AveragePrecision)),
-        ("unmatched", unmatched, get_args(Unmatched)),
-    ):
-        if given not in known:
-            raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
-    check_ranks(at)

@@ -21,7 +21,7 @@ __all__ = ["KnnClassification", "knn_classification"]
 
 @dataclass(frozen=True, eq=False)
 class KnnClassification(PerQueryReport):
-    """What `recognition` measured: one entry for each probe that counts, and their means.
+    """What `knn_classification` measured: one entry for each probe that counts, and their means.
 
     Attributes:
         probes: The rows of the probes.
@@ -32,8 +32,6 @@ class KnnClassification(PerQueryReport):
         gallery: How many rows the gallery has.
         k: How many neighbours vote.
         distance: The distance that ranked the gallery.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
-        seed: The seed of the bootstrap.
     """
 
     probes: Int64[np.ndarray, " q"]
@@ -44,8 +42,6 @@ class KnnClassification(PerQueryReport):
     gallery: int
     k: int
     distance: Distance
-    resamples: int
-    seed: int
 
     @property
     def protocol(self) -> str:
@@ -68,10 +64,6 @@ class KnnClassification(PerQueryReport):
         """Returns the accuracy over the probes of each identity, by its label."""
         own, shares = self._identity_means("accuracy")
         return {str(self.identities[i]): share for i, share in zip(own, shares.tolist(), strict=True)}
-
-    @property
-    def _groups(self) -> Int64[np.ndarray, " q"]:
-        return self.labels
 
     def _columns(self) -> Columns:
         return {"accuracy": (self.predicted == self.labels).astype(float)}
@@ -148,19 +140,30 @@ def knn_classification(
     return KnnClassification(
         rows,
         labels[rows],
-        _elected(known[found]),
+        majority_vote(known[found]),
         identities,
         len(x) - len(rows),
         len(y),
         found.shape[1],
         distance,
-        resamples,
-        seed,
+        resamples=resamples,
+        seed=seed,
     )
 
 
-def _elected(votes: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
-    """The label with the most votes of each row, which go from the nearest on; of several the first."""
+def majority_vote(votes: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
+    """Elects the label with the most votes in each row; of several, the one with the nearest vote.
+
+    Args:
+        votes: The labels of the neighbours of each query, nearest first.
+
+    Returns:
+        A label for each query.
+
+    Example:
+        >>> majority_vote(np.array([[3, 1, 1], [3, 1, 2]])).tolist()
+        [1, 3]
+    """
     counts = np.zeros(votes.shape, dtype=np.int64)
     for voter in range(votes.shape[1]):
         counts += votes == votes[:, [voter]]

@@ -9,9 +9,9 @@ import numpy as np
 
 from trine.data import Dataset, PairTable
 from trine.distances import Distance
-from trine.errors import DataError
+from trine.errors import DataError, check_choice
 from trine.evaluation import Verification, verification
-from trine.evaluation.metric_report import Asked, MetricReport, check_metric
+from trine.evaluation.metric_report import Asked, MetricReport
 from trine.shapes import Bool, Float, Float32, Int64
 
 
@@ -85,11 +85,6 @@ class AtThreshold(MetricReport):
         """The share of pairs that the threshold classifies correctly."""
         return self.pairs.accuracy_at(self.threshold)
 
-    @property
-    def resamples(self) -> int:  # type: ignore[override]
-        """As many as the report of the pairs has."""
-        return self.pairs.resamples
-
     def _facts(self) -> dict[str, object]:
         return {"protocol": "the threshold of the validation pairs", "threshold": self.threshold}
 
@@ -97,7 +92,7 @@ class AtThreshold(MetricReport):
         return [("accuracy", ())]
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
-        check_metric(metric, ("accuracy",))
+        check_choice("metric", metric, ("accuracy",))
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         return [self.pairs.resampled("accuracy_at", self.threshold) for _ in asked]

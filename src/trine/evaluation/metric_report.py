@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from trine.errors import InputError, nearest
-from trine.evaluation.intervals import LEVEL, Interval, percentile_interval, resampled_means
+from trine.errors import InputError, check_choice
+from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, percentile_interval, resampled_means
 from trine.shapes import Float, Int64
 
 Asked = tuple[str, tuple[float, ...]]
@@ -18,6 +20,7 @@ Columns = Mapping[str, Float[np.ndarray, " q"] | Callable[[int], Float[np.ndarra
 """The value of every query for each metric, or a function from a rank to these values."""
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MetricReport(ABC):
     """A frozen record of one measurement.
 
@@ -27,9 +30,9 @@ class MetricReport(ABC):
         seed: The seed of the bootstrap.
     """
 
-    at: tuple[float, ...]
-    resamples: int
-    seed: int
+    at: tuple[float, ...] = ()
+    resamples: int = RESAMPLES
+    seed: int = 0
 
     def interval(self, metric: str, *arguments: float) -> Interval:
         """Returns the 95 % bootstrap confidence interval of a metric (identities resampled).
@@ -131,13 +134,12 @@ class MetricReport(ABC):
         return {}
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PerQueryReport(MetricReport):
     """A report whose metrics are means over queries; identities of queries are resampled for an interval."""
 
-    @property
-    @abstractmethod
-    def _groups(self) -> Int64[np.ndarray, " q"]:
-        """What is resampled: the identity of each query."""
+    resampled_by: ClassVar[str] = "labels"
+    """The field that holds the identity of each query."""
 
     @abstractmethod
     def _columns(self) -> Columns: ...
@@ -174,7 +176,7 @@ class PerQueryReport(MetricReport):
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
         columns = self._columns()
-        check_metric(metric, columns)
+        check_choice("metric", metric, columns)
         ranked = callable(columns[metric])
         if len(arguments) != ranked:
             takes = "takes one rank" if ranked else "takes no rank"
@@ -182,23 +184,23 @@ class PerQueryReport(MetricReport):
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         values = np.stack([self.per_query(metric, *arguments) for metric, arguments in asked], 1)
-        return list(resampled_means(values, self._groups, resamples=self.resamples, seed=self.seed).T)
+        return list(
+            resampled_means(
+                values, getattr(self, self.resampled_by), resamples=self.resamples, seed=self.seed
+            ).T
+        )
 
     def _identity_means(self, metric: str) -> tuple[Int64[np.ndarray, " c"], Float[np.ndarray, " c"]]:
         """The identities of the queries, and the mean of a metric over the queries of each."""
-        own, place, counts = np.unique(self._groups, return_inverse=True, return_counts=True)
+        own, place, counts = np.unique(
+            getattr(self, self.resampled_by), return_inverse=True, return_counts=True
+        )
         return own, np.bincount(place, weights=self.per_query(metric)) / counts
 
 
 def key(argument: float | None = None) -> str:
     """An argument as a key of the JSON: a rank in full, a rate in as few digits as it has."""
     return "" if argument is None else str(argument) if isinstance(argument, int) else f"{argument:g}"
-
-
-def check_metric(metric: str, known: Collection[str]) -> None:
-    """Raises an `InputError` that names the nearest known metric, unless `metric` is one."""
-    if metric not in known:
-        raise InputError(f"unknown metric {metric!r}: {nearest(metric, tuple(known))}")
 
 
 def check_ranks(at: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trine.errors import InputError
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.shapes import Float, Int64
+from trine.shapes import Bool, Float, Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,13 @@ class Cameras:
 
     probes: Int64[np.ndarray, " n"]
     gallery: Int64[np.ndarray, " m"]
+
+    def same(
+        self, probes: Int64[np.ndarray, " q"], gallery: Int64[np.ndarray, "q p"]
+    ) -> Bool[np.ndarray, "q p"]:
+        """Which listed rows of the gallery are from the camera of the probe."""
+        found: np.ndarray = self.gallery[gallery] == self.probes[probes, None]
+        return found
 
 
 def joint_cameras(

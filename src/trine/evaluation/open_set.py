@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError
+from trine.errors import InputError, check_choice
 from trine.evaluation.intervals import RESAMPLES, multiplicities
 from trine.evaluation.labels import Labels, checked, joint_codes
-from trine.evaluation.metric_report import Asked, MetricReport, check_metric, check_resamples, key
+from trine.evaluation.metric_report import Asked, MetricReport, check_resamples, key
 from trine.evaluation.pairs import Distances
 from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
@@ -55,9 +55,6 @@ class OpenSet(MetricReport):
         identities: How many identities.
         depth: The largest rank that was looked for.
         distance: What the distances are.
-        at: The false-positive-identification rates that `to_json` lists.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
-        seed: The seed of the bootstrap.
     """
 
     distances: Float[np.ndarray, " g"]
@@ -69,9 +66,6 @@ class OpenSet(MetricReport):
     identities: int
     depth: int
     distance: Distance
-    at: tuple[float, ...]
-    resamples: int
-    seed: int
 
     protocol = "open-set identification: an identity scored by its nearest embedding"
 
@@ -150,7 +144,7 @@ class OpenSet(MetricReport):
         return [("dir_at_fpir", (rate,)) for rate in self.at]
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
-        check_metric(metric, ("dir_at_fpir",))
+        check_choice("metric", metric, ("dir_at_fpir",))
         if len(arguments) not in (1, 2):
             raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
         accepts_within(arguments[0], len(self.unknowns), name="rate")

@@ -133,7 +133,7 @@ def sampled_pairs(
         seconds = random.integers(0, sizes[chosen] - 1)
         seconds += seconds >= firsts
         firsts, seconds = firsts + begins[chosen], seconds + begins[chosen]
-    genuine = _measure(rows, members[firsts], members[seconds], distance)
+    genuine = measure_pairs(rows, members[firsts], members[seconds], distance)
     # An ordered impostor pair: its first item by the number of its partners, then any item outside its block.
     ends = np.cumsum(n - sizes[identity])
     need = min(size - count, total - int(pairs.sum()))
@@ -141,7 +141,7 @@ def sampled_pairs(
     own = identity[a]
     b = random.integers(0, np.maximum(n - sizes[own], 1))
     b += (b >= begins[own]) * sizes[own]
-    impostor = _measure(rows, a, members[b], distance)
+    impostor = measure_pairs(rows, a, members[b], distance)
     owners = identity[members[firsts]]
     return held(
         ascending(genuine, owners, owners), ascending(impostor, own, identity[members[b]]), total=total
@@ -157,7 +157,7 @@ def given_pairs(
     distance: Distance,
 ) -> tuple[Pairs, Float32[np.ndarray, " p"]]:
     """Measures the pairs of a list; returns their distances in the order of the list, too."""
-    values = _measure(rows, pairs[:, 0], pairs[:, 1], distance)
+    values = measure_pairs(rows, pairs[:, 0], pairs[:, 1], distance)
     a, b = (np.zeros(len(pairs), np.int64) if identity is None else identity[side] for side in pairs.T)
     kinds = [ascending(values[kind], a[kind], b[kind]) for kind in (same, ~same)]
     return held(kinds[0], kinds[1], total=len(pairs), owned=identity is not None), values
@@ -182,15 +182,18 @@ def ascending(
     return Owned(distances[order], codes[0], codes[1])
 
 
-def _measure(
+def measure_pairs(
     rows: Float[Tensor, "n d"],
     a: Int64[np.ndarray, " p"],
     b: Int64[np.ndarray, " p"],
     distance: Distance,
-) -> Float32[np.ndarray, " p"]:
-    values = np.empty(len(a), np.float32)
+    *,
+    dtype: type[np.floating] = np.float32,
+) -> Float[np.ndarray, " p"]:
+    """Measures pairs of rows in float64, a part at a time, and rounds the distances to a dtype."""
+    values = np.empty(len(a), dtype)
     step = max(1, TILE // (64 * max(rows.shape[1], 1)))
     for start in range(0, len(a), step):
         x, y = (rows[torch.from_numpy(side[start : start + step])].double() for side in (a, b))
-        values[start : start + step] = paired_distances(x, y, distance=distance).float().cpu().numpy()
+        values[start : start + step] = paired_distances(x, y, distance=distance).cpu().numpy()
     return values

@@ -25,8 +25,6 @@ TILE = 2_000_000
 Scores = Callable[[Int64[np.ndarray, " b"]], Float[np.ndarray, "b m"]]
 """From some users to their score of every item; larger is better."""
 
-PROTOCOL = "recommendation: full ranking of all items without an interaction of the user; ties rank behind"
-
 
 @dataclass(frozen=True, eq=False)
 class Recommendation(PerQueryReport):
@@ -36,19 +34,17 @@ class Recommendation(PerQueryReport):
         users: The users with a held-out item.
         ranks: The ranks, from 1, of their held-out items, ascending; filled up with `NEVER`.
         items: How many items there are.
-        at: The k that `to_json` lists.
         protocol: What was ranked.
-        resamples: How many bootstrap samples of users an interval is made of; 0 for no interval.
-        seed: The seed of the bootstrap.
     """
 
     users: Int64[np.ndarray, " q"]
     ranks: Int64[np.ndarray, "q w"]
     items: int
-    at: tuple[int, ...]
-    protocol: str
-    resamples: int
-    seed: int
+
+    resampled_by = "users"
+    protocol = (
+        "recommendation: full ranking of all items without an interaction of the user; ties rank behind"
+    )
 
     def hit_rate_at(self, k: int) -> float:
         """HR@k: the share of users with a held-out item among the first `k`, for any `k`."""
@@ -62,10 +58,6 @@ class Recommendation(PerQueryReport):
     def mrr(self) -> float:
         """The mean reciprocal rank of the first held-out item, over the whole ranking."""
         return self._mean("mrr")
-
-    @property
-    def _groups(self) -> Int64[np.ndarray, " q"]:
-        return self.users
 
     def _columns(self) -> Columns:
         return {
@@ -206,7 +198,7 @@ def recommendation_from_scores(
     for start in range(0, len(asked), rows):
         some = asked[start : start + rows]
         ranks[start : start + len(some)] = _ranks(scores(some), some, wanted, met, ranks.shape[1])
-    return Recommendation(asked, ranks, items, at, PROTOCOL, resamples, seed)
+    return Recommendation(asked, ranks, items, at=at, resamples=resamples, seed=seed)
 
 
 def _ranks(

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from trine.shapes import Int64
+from trine.neighbours import NEVER, RankSearch
+from trine.shapes import Bool, Float, Int64
+
+RankMetric = Callable[[Int64[np.ndarray, "q p"]], np.ndarray]
+"""From the ranks of the relevant references of some queries to one value, or row of values, for each."""
+
+LeftOut = Callable[[Int64[np.ndarray, " q"], Int64[np.ndarray, "q p"]], Bool[np.ndarray, "q p"]]
+"""From queries and their relevant references to those references that leave the ranking."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,41 @@ class Block:
 
     queries: Int64[np.ndarray, " q"]
     listed: Int64[np.ndarray, "q p"]
+
+
+def measure_ranks(
+    search: RankSearch,
+    queries: tuple[Float[Tensor, "n d"], Int64[np.ndarray, " n"]],
+    references: Int64[np.ndarray, " m"],
+    metrics: Mapping[str, RankMetric],
+    *,
+    left_out: LeftOut | None = None,
+) -> tuple[Int64[np.ndarray, " q"], dict[str, np.ndarray]]:
+    """Ranks the references of every query's identity, and computes metrics from these ranks.
+
+    Args:
+        search: The references.
+        queries: One row per query, and its identity.
+        references: The identity of each reference; -1 for one that is relevant to no query.
+        metrics: What to compute, by name.
+        left_out: Which of the relevant references leave the ranking of a query, as if they were not there.
+
+    Returns:
+        The queries with a relevant reference, ascending, and the values of each metric for them.
+    """
+    rows, identity = queries
+    asked: list[np.ndarray] = [np.zeros(0, np.int64)]
+    values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for block in relevant_blocks(identity, references):
+        counted = None if left_out is None else ~left_out(block.queries, block.listed)
+        ranks = search.ranks(rows[torch.from_numpy(block.queries)], block.listed, counted=counted)
+        some = ranks[:, 0] < NEVER
+        asked.append(block.queries[some])
+        for name, metric in metrics.items():
+            values[name].append(metric(ranks[some]))
+    order = np.argsort(np.concatenate(asked))
+    found = {name: np.concatenate(parts)[order] for name, parts in values.items() if parts}
+    return np.concatenate(asked)[order], found
 
 
 def relevant_blocks(

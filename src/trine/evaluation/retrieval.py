@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from trine import ranking
@@ -15,8 +14,8 @@ from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.labels import Labels, checked, joint_codes
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
-from trine.evaluation.relevance import relevant_blocks
-from trine.neighbours import NEVER, RankSearch, as_rows
+from trine.evaluation.relevance import RankMetric, measure_ranks
+from trine.neighbours import RankSearch, as_rows
 from trine.shapes import Float, Int64, Shaped
 
 __all__ = ["Retrieval", "retrieval"]
@@ -39,10 +38,7 @@ class Retrieval(PerQueryReport):
         excluded: How many queries have no positive; no metric counts them.
         references: How many items were ranked.
         distance: The distance that ranked them.
-        at: The k that `to_json` lists.
         protocol: Which items were queries, and which references.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
-        seed: The seed of the bootstrap.
 
     Example:
         >>> report = retrieval(np.array([[0.0], [1.0], [1.2], [1.3]]), ["a", "b", "a", "b"], at=(2,))
@@ -66,10 +62,7 @@ class Retrieval(PerQueryReport):
     excluded: int
     references: int
     distance: Distance
-    at: tuple[int, ...]
     protocol: str
-    resamples: int
-    seed: int
 
     def recall_at(self, k: int) -> float:
         """Recall@k: the share of queries with a positive among the nearest `k`, for any `k`."""
@@ -127,10 +120,6 @@ class Retrieval(PerQueryReport):
             label: {"queries": int(counts[i])} | {name: float(column[i]) for name, column in means.items()}
             for i, label in enumerate(self.names[own].tolist())
         }
-
-    @property
-    def _groups(self) -> Int64[np.ndarray, " q"]:
-        return self.labels
 
     def _columns(self) -> Columns:
         return {
@@ -213,8 +202,13 @@ def retrieval(
         ranked = as_rows(references, name="references")
         theirs = checked(reference_labels, items=len(ranked), name="reference_labels")
     names, identity, groups = joint_codes(own, theirs, names=("labels", "reference_labels"))
-    columns = _measured(rows, ranked, identity, groups, distance, at, itself=references is None)
-    queries = np.flatnonzero(columns["first_ranks"] < NEVER)
+    queries, columns = measure_ranks(
+        RankSearch(ranked, distance=distance),
+        (rows, identity),
+        groups,
+        _rank_metrics(at),
+        left_out=(lambda query, listed: listed == query[:, None]) if references is None else None,
+    )
     if not len(queries):
         raise InputError(
             f"retrieval needs two items of one identity, given {len(rows)} items of "
@@ -224,7 +218,7 @@ def retrieval(
         queries=queries,
         labels=identity[queries],
         names=names,
-        **{name: column[queries] for name, column in columns.items()},
+        **columns,
         excluded=len(rows) - len(queries),
         references=len(ranked),
         distance=distance,
@@ -235,37 +229,17 @@ def retrieval(
     )
 
 
-def _measured(
-    rows: Tensor,
-    ranked: Tensor,
-    identity: Int64[np.ndarray, " n"],
-    groups: Int64[np.ndarray, " m"],
-    distance: Distance,
-    at: tuple[int, ...],
-    *,
-    itself: bool,
-) -> dict[str, Any]:
-    """The values of all queries, as the report calls them; the first rank is `NEVER` without a positive."""
-    first = np.full(len(rows), NEVER)
-    r_precisions, maps, precisions = np.zeros((3, len(rows)))
-    precisions_at, ndcgs_at = np.zeros((2, len(rows), len(at)))
-    search = RankSearch(ranked, distance=distance)
-    for block in relevant_blocks(identity, groups):
-        counted = block.listed != block.queries[:, None] if itself else None
-        ranks = search.ranks(rows[torch.from_numpy(block.queries)], block.listed, counted=counted)
-        some = ranks[:, 0] < NEVER
-        ranks, q = ranks[some], block.queries[some]
-        first[q] = ranks[:, 0]
-        r_precisions[q], maps[q] = ranking.r_precision(ranks), ranking.map_at_r(ranks)
-        precisions[q] = ranking.average_precision(ranks)
-        for i, k in enumerate(at):
-            precisions_at[q, i] = ranking.precision_at_k(ranks, k=k)
-            ndcgs_at[q, i] = ranking.ndcg_at_k(ranks, k=k)
+def _rank_metrics(at: tuple[int, ...]) -> dict[str, RankMetric]:
+    """What is measured of the ranks of each query, by the field of the report."""
+
+    def at_each(metric: Callable[..., np.ndarray]) -> RankMetric:
+        return lambda ranks: np.array([metric(ranks, k=k) for k in at]).reshape(len(at), len(ranks)).T
+
     return {
-        "first_ranks": first,
-        "r_precisions": r_precisions,
-        "maps_at_r": maps,
-        "average_precisions": precisions,
-        "precisions_at": precisions_at,
-        "ndcgs_at": ndcgs_at,
+        "first_ranks": lambda ranks: ranks.min(axis=1),
+        "r_precisions": ranking.r_precision,
+        "maps_at_r": ranking.map_at_r,
+        "average_precisions": ranking.average_precision,
+        "precisions_at": at_each(ranking.precision_at_k),
+        "ndcgs_at": at_each(ranking.ndcg_at_k),
     }

@@ -9,17 +9,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from trine.distances import Distance, check_distance, paired_distances
+from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.index_arrays import index_rows
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.labels import Labels, codes
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
+from trine.evaluation.pairs import measure_pairs
 from trine.neighbours import as_rows
-from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int, Int64
 
 __all__ = ["TripletAccuracy", "TripletConsistency", "triplet_accuracy", "triplet_consistency"]
@@ -97,9 +96,8 @@ class TripletAccuracy(PerQueryReport):
     groups: Int64[np.ndarray, " t"]
     grouped_by: str
     distance: Distance
-    resamples: int
-    seed: int
 
+    resampled_by = "groups"
     protocol = "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie counts as wrong"
 
     @property
@@ -150,10 +148,6 @@ class TripletAccuracy(PerQueryReport):
             for chosen in (self.margins > 0, self.margins <= 0)
         )
         return MarginHistogram(edges, agree, disagree)
-
-    @property
-    def _groups(self) -> Int64[np.ndarray, " t"]:
-        return self.groups
 
     def _columns(self) -> Columns:
         return {"accuracy": (self.margins > 0).astype(float)}
@@ -229,8 +223,8 @@ def triplet_accuracy(
         np.unique(drawn, return_inverse=True)[1].astype(np.int64),
         "anchors" if groups is None else "given groups",
         distance,
-        resamples,
-        seed,
+        resamples=resamples,
+        seed=seed,
     )
 
 
@@ -251,11 +245,7 @@ def _distances(
 ) -> Float[np.ndarray, " t"]:
     """Measures each different pair once, in float64: many triplets are about few items."""
     different, inverse = np.unique(np.sort(pairs, axis=1), axis=0, return_inverse=True)
-    found = np.empty(len(different))
-    step = max(1, TILE // (4 * max(rows.shape[1], 1)))
-    for start in range(0, len(different), step):
-        part = torch.from_numpy(different[start : start + step]).to(rows.device)
-        x, y = (rows[part[:, side]].double() for side in (0, 1))
-        found[start : start + step] = paired_distances(x, y, distance=distance).cpu().numpy()
+    first, second = different.T
+    found = measure_pairs(rows, first, second, distance, dtype=np.float64)
     measured: Float[np.ndarray, " t"] = found[inverse.ravel()]
     return measured

@@ -100,7 +100,7 @@ def verification(
         measured = sampled_pairs(rows, identity, distance=distance, size=size, seed=seed)
         protocol = f"verification: a random sample of all pairs, seed {seed}"
     _check_both(measured)
-    return Verification(measured, identities, distance, protocol, at, resamples=resamples, seed=seed)
+    return Verification(measured, identities, distance, protocol, at=at, resamples=resamples, seed=seed)
 
 
 def load_pairs(
@@ -147,11 +147,11 @@ def _of_pairs(
         None if identity is None else len(np.unique(identity[pairs])),
         distance,
         protocol,
-        at,
         folds,
         None if identity is None or folds is None else identity[pairs],
-        resamples,
-        seed,
+        at=at,
+        resamples=resamples,
+        seed=seed,
     )
 
 

@@ -9,11 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from trine.distances import Distance
-from trine.errors import InputError
+from trine.errors import InputError, check_choice
 from trine.evaluation.intervals import Interval
 from trine.evaluation.lfw_folds import Folds
-from trine.evaluation.metric_report import Asked, MetricReport, check_metric, key
-from trine.evaluation.pair_intervals import PAIR_RESAMPLES, Resampled, resample
+from trine.evaluation.metric_report import Asked, MetricReport, key
+from trine.evaluation.pair_intervals import Resampled, resample
 from trine.evaluation.pairs import Pairs
 from trine.evaluation.roc import (
     Histogram,
@@ -28,12 +28,12 @@ from trine.evaluation.roc import (
 )
 from trine.shapes import Float, Float32, Int64
 
-PLAIN, AT_RATE, AT_THRESHOLD = (
-    ("roc_auc", "eer", "accuracy"),
-    ("tar_at_far", "threshold_at_far"),
-    ("far_at", "tar_at", "accuracy_at"),
-)
-"""The metrics that have an interval, by the argument they take."""
+TAKES = {
+    **dict.fromkeys(("roc_auc", "eer", "accuracy"), "nothing"),
+    **dict.fromkeys(("tar_at_far", "threshold_at_far"), "one rate"),
+    **dict.fromkeys(("far_at", "tar_at", "accuracy_at"), "one threshold"),
+}
+"""The metrics that have an interval, with the argument that each takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,22 +48,16 @@ class Verification(MetricReport):
         identities: How many identities the items have; None for given pairs without labels.
         distance: The name of the distance.
         protocol: Which pairs were measured.
-        at: The false-accept rates that `to_json` lists.
         folds: The accuracy over folds, where the pairs have folds.
         owners: The identities of both items of each given pair with a fold.
-        resamples: How many bootstrap samples an interval is made of.
-        seed: The seed of the bootstrap.
     """
 
     pairs: Pairs
     identities: int | None
     distance: Distance
     protocol: str
-    at: tuple[float, ...]
     folds: Folds | None = None
     owners: Int64[np.ndarray, "p 2"] | None = None
-    resamples: int = PAIR_RESAMPLES
-    seed: int = 0
 
     @property
     def genuine(self) -> Float32[np.ndarray, " g"]:
@@ -271,7 +265,7 @@ class Verification(MetricReport):
         return facts
 
     def _listed(self) -> list[Asked]:
-        plain = ("roc_auc", "eer") if self.folds is None else PLAIN
+        plain = ("roc_auc", "eer") if self.folds is None else ("roc_auc", "eer", "accuracy")
         return [(name, ()) for name in plain] + [("tar_at_far", (far,)) for far in self.at]
 
     def _with_interval(self) -> list[Asked]:
@@ -281,11 +275,10 @@ class Verification(MetricReport):
         return {"pairs": sum(len(kind.distances) for kind in self.pairs.owned or ())}
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
-        check_metric(metric, (*PLAIN, *AT_RATE, *AT_THRESHOLD))
-        takes = "nothing" if metric in PLAIN else "one rate" if metric in AT_RATE else "one threshold"
-        if len(arguments) != (metric not in PLAIN):
-            raise InputError(f"{metric} takes {takes}, given {arguments}")
-        if metric in AT_RATE:
+        check_choice("metric", metric, TAKES)
+        if len(arguments) != (TAKES[metric] != "nothing"):
+            raise InputError(f"{metric} takes {TAKES[metric]}, given {arguments}")
+        if TAKES[metric] == "one rate":
             accepts_within(arguments[0], 0, name="far")
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:

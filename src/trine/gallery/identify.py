@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trine.errors import Argument, GalleryError, InputError, SettingError, nearest
+from trine.errors import Argument, GalleryError, SettingError, check_choice
 from trine.gallery.decision import Candidate, Identification, Threshold
 from trine.gallery.entries import Hit, check_at_least
 from trine.gallery.store import Scope, Store
@@ -54,8 +54,7 @@ class Ranking:
     candidates: int = 3
 
     def __post_init__(self) -> None:
-        if self.scoring not in get_args(Scoring):
-            raise InputError(f"unknown scoring {self.scoring!r}: {nearest(self.scoring, get_args(Scoring))}")
+        check_choice("scoring", self.scoring, get_args(Scoring))
         check_at_least(1, top=self.top, candidates=self.candidates)
         if self.quality is not None and self.scoring == "best":
             raise SettingError(

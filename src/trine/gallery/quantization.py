@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from trine.errors import Argument, GalleryError, InputError, nearest
+from trine.errors import Argument, GalleryError, check_choice
 from trine.shapes import Float32
 
 Dtype = Literal["float32", "float16", "int8"]
@@ -26,8 +26,7 @@ _STEPS = 127
 
 def check_dtype(dtype: str) -> None:
     """Raises an `InputError` where the dtype is unknown."""
-    if dtype not in get_args(Dtype):
-        raise InputError(f"unknown dtype {dtype!r}: {nearest(dtype, get_args(Dtype))}")
+    check_choice("dtype", dtype, get_args(Dtype))
 
 
 def lengths(dtype: Dtype, dimension: int) -> tuple[int, ...]:

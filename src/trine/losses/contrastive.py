@@ -11,7 +11,7 @@ from trine.distances import Distance, check_distance
 from trine.engine.autograd import EarlyLoss, early_gradient
 from trine.engine.pair_losses import PairObjective, pair_loss
 from trine.engine.relations import Relations
-from trine.errors import InputError, nearest
+from trine.errors import check_choice
 from trine.losses.distributed import join_sums, spread_batch, times_processes
 from trine.mining.inputs import checked_batch
 from trine.mining.online import check_margin
@@ -71,12 +71,8 @@ def contrastive_loss(
         0.625
     """
     check_distance(distance)
-    for name, given, known in (
-        ("form", form, get_args(ContrastiveForm)),
-        ("reduction", reduction, get_args(ContrastiveReduction)),
-    ):
-        if given not in known:
-            raise InputError(f"unknown {name} {given!r}: {nearest(given, known)}")
+    check_choice("form", form, get_args(ContrastiveForm))
+    check_choice("reduction", reduction, get_args(ContrastiveReduction))
     alpha = check_margin(margin, Mining("all", "semihard-band"))
     assert alpha is not None
     checked = spread_batch if across_processes else checked_batch

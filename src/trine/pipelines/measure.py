@@ -203,7 +203,7 @@ def _listed_pairs(
     if held_out is None or others is None:
         return pairs, None
     threshold = held_out.threshold(others, distance=distance)
-    return pairs, None if threshold is None else AtThreshold(pairs, threshold)
+    return pairs, None if threshold is None else AtThreshold(pairs, threshold, resamples=pairs.resamples)
 
 
 def _across_cameras(rows: Rows, items: Dataset, distance: Distance) -> Identification | None:
