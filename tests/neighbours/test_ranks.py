@@ -9,14 +9,19 @@ from sklearn.datasets import load_digits
 
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
-from trine.neighbours import NEVER, RankSearch, ranks
+from trine.neighbours import NEVER, RankSearch
 
 
 def naive(queries, references, listed, counted, distance):
-    """Sorts every row by (distance, index), drops what leaves the ranking, and looks."""
+    """The ranks in a full sort of float64 distances."""
     full = pairwise_distances(
         torch.as_tensor(queries).double(), torch.as_tensor(references).double(), distance=distance
     ).tolist()
+    return by_sorting(full, listed, counted)
+
+
+def by_sorting(full, listed, counted):
+    """Sorts every row by (distance, index), drops what leaves the ranking, and looks."""
     found = np.full(listed.shape, NEVER)
     for i, row in enumerate(full):
         gone = {j for j, kept in zip(listed[i], counted[i], strict=True) if j >= 0 and not kept}
@@ -94,26 +99,24 @@ def test_tight_classes_far_from_the_origin_rank_right(radius):
     check(single, single, listed, counted)
 
 
-def test_single_precision_alone_would_rank_wrongly_here(monkeypatch):
+def test_single_precision_alone_would_rank_wrongly_here():
     random = np.random.default_rng(3)
     x = random.standard_normal((4, 16)).repeat(60, 0) + 1e-3 * random.standard_normal((240, 16))
     listed, counted = lists(random, 240, 240, 5)
-    right = check(x.astype(np.float32), x.astype(np.float32), listed, counted)
-    monkeypatch.setattr(ranks._Count, "_settle", lambda *_: None)
-    monkeypatch.setattr(ranks, "_CROWDED", 1)
-    search = RankSearch(x.astype(np.float32))
-    assert (search.ranks(x.astype(np.float32), listed, counted=counted) != right).any()
+    single = x.astype(np.float32)
+    right = check(single, single, listed, counted)
+    norms = (single**2).sum(1)
+    assert (by_sorting((norms - 2 * single @ single.T).tolist(), listed, counted) != right).any()
 
 
 @pytest.mark.parametrize(("columns", "rows", "many", "tile"), [(16, 5, 256, 1 << 22), (70, 64, 2, 900)])
-def test_small_tiles_give_the_same_answer(monkeypatch, columns, rows, many, tile):
+def test_small_tiles_give_the_same_answer(columns, rows, many, tile):
     x = np.random.default_rng(4).standard_normal((150, 6)).astype(np.float32)
     x[100:] = x[:50]
     listed, counted = lists(np.random.default_rng(5), 150, 150, 8)
     whole = check(x, x, listed, counted)
-    for name, value in (("_COLUMNS", columns), ("_ROWS", rows), ("_MANY", many), ("TILE", tile)):
-        monkeypatch.setattr(ranks, name, value)
-    np.testing.assert_array_equal(RankSearch(x).ranks(x, listed, counted=counted), whole)
+    search = RankSearch(x, columns=columns, rows=rows, many=many, tile=tile)
+    np.testing.assert_array_equal(search.ranks(x, listed, counted=counted), whole)
 
 
 def test_long_shared_lists_equal_the_naive_twin():
@@ -139,5 +142,5 @@ def test_what_cannot_be_used_is_named():
         search.ranks(x[:1], np.array([[3]]))
     with pytest.raises(InputError, match="listed must ascend in each row, row 1 does not"):
         search.ranks(x[:2], np.array([[0, 1], [1, 0]]))
-    with pytest.raises(InputError, match="equal width, given 3 and 2 columns"):
+    with pytest.raises(InputError, match="must be as wide as the references, given 3 and 2 columns"):
         search.ranks(np.zeros((1, 3), np.float32), np.array([[0]]))

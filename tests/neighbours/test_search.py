@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError, MissingDependencyError
 from trine.neighbours import ExactSearch, as_rows, nearest_neighbours
-from trine.neighbours.search import _resolve
+from trine.neighbours.search import resolve_backend
 
 BACKENDS = ["torch", "faiss"]
 
@@ -104,18 +104,10 @@ def test_both_backends_equal_the_naive_twin(data):
         check(x, k, distance, backend)
 
 
-def test_small_tiles_give_the_same_answer(monkeypatch):
-    import trine.neighbours.candidates
-    import trine.neighbours.rescoring
-    import trine.neighbours.rows
-    import trine.neighbours.search
-
+def test_small_tiles_give_the_same_answer():
     x = np.random.default_rng(3).standard_normal((150, 6)).astype(np.float32)
     whole = nearest_neighbours(x, k=7, backend="torch")
-    for module in (trine.neighbours.candidates, trine.neighbours.rows, trine.neighbours.search):
-        monkeypatch.setattr(module, "TILE", 64)
-    monkeypatch.setattr(trine.neighbours.rescoring, "GATHER", 64)
-    tiled = nearest_neighbours(x, k=7, backend="torch")
+    tiled = ExactSearch(x, backend="torch", tile=64).nearest(x, k=7, exclude=np.arange(len(x)))
     np.testing.assert_array_equal(tiled.indices, whole.indices)
     np.testing.assert_array_equal(tiled.distances, whole.distances)
 
@@ -167,14 +159,14 @@ def test_what_cannot_be_used_is_named():
     with pytest.raises(InputError, match=r"within ±1e\+150, beyond which squares overflow, row 0 is not"):
         nearest_neighbours(np.array([[1e200], [0.0]]), k=1)
     with pytest.raises(InputError, match=r"unknown backend 'fais': did you mean 'faiss'\?"):
-        _resolve("fais", torch.device("cpu"))
+        resolve_backend("fais", torch.device("cpu"))
     with pytest.raises(InputError, match="k must be at least 1, given 0"):
         nearest_neighbours(x, k=0)
-    with pytest.raises(InputError, match="equal width, given 3 and 2 columns"):
+    with pytest.raises(InputError, match="must be as wide as the references, given 3 and 2 columns"):
         ExactSearch(x).nearest(np.zeros((1, 3), np.float32), k=1)
     with pytest.raises(InputError, match="exclude must hold rows of the 3 references"):
         nearest_neighbours(x, x, k=1, exclude=np.array([0, 1, 3]))
-    with pytest.raises(InputError, match="exclude goes with references"):
+    with pytest.raises(InputError, match="exclude needs references"):
         nearest_neighbours(x, k=1, exclude=np.array([0, 1, 2]))
     with pytest.raises(InputError, match=r"convert with .astype\('float32'\)"):
         as_rows(x.astype(int), name="embeddings")

@@ -27,7 +27,7 @@ FLOOR = 1e-30
 
 
 class Frame:
-    """Where rows are centred and scaled for the product: distances do not move, the rounding error does."""
+    """Centres and scales rows for the product: this keeps distances and reduces the rounding error."""
 
     def __init__(self, rows: Float[Tensor, "n d"], *, unit: bool) -> None:
         self.unit = unit
@@ -41,7 +41,7 @@ class Frame:
             self.scale = 1 / largest if largest > 0 else 1.0
 
     def place(self, rows: Tensor, dtype: torch.dtype) -> Float[Tensor, "n d"]:
-        """Takes rows into the frame."""
+        """Centres and scales rows."""
         return rows.to(dtype) if self.unit else ((rows.double() - self.centre) * self.scale).to(dtype)
 
     def squares(self, rows: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
@@ -67,13 +67,17 @@ class CandidateSearch(Protocol):
 class TiledProduct:
     """Proposes by tiles of a matrix product."""
 
-    def __init__(self, rows: Float[Tensor, "n d"], frame: Frame, dtype: torch.dtype) -> None:
+    def __init__(
+        self, rows: Float[Tensor, "n d"], frame: Frame, dtype: torch.dtype, *, tile: int = TILE
+    ) -> None:
         self.frame = frame
         self.dtype = dtype
+        self.tile = tile
         self.width = rows.shape[1]
         self.error = (rows.shape[1] + 16) * torch.finfo(dtype).eps
         self._references = rows.new_empty(len(rows), rows.shape[1] + 1, dtype=dtype)
-        for part, into in zip(tiles(rows, numbers=CACHED), self._parts(), strict=True):
+        places = tiles(self._references, width=self.width, numbers=CACHED)
+        for part, into in zip(tiles(rows, numbers=CACHED), places, strict=True):
             y = self.frame.place(part, dtype)
             torch.mul(y, 2, out=into[:, :-1])
             into[:, -1:] = (1 - self.error) * self.frame.squares(y)
@@ -83,7 +87,7 @@ class TiledProduct:
         queries, squares = self.query(x)
         best = queries.new_empty((len(x), 0))
         at = torch.empty((len(x), 0), dtype=torch.int64, device=x.device)
-        step = max(1, TILE // len(x))
+        step = max(1, self.tile // len(x))
         for start in range(0, len(self._references), step):
             tile = queries @ self._references[start : start + step].T
             values, columns = tile.topk(min(width, tile.shape[1]), dim=1)
@@ -127,9 +131,6 @@ class TiledProduct:
         x = self.frame.place(x, self.dtype)
         return torch.cat([x, x.new_full((len(x), 1), -1)], 1), (1 - self.error) * self.frame.squares(x)
 
-    def _parts(self) -> Iterator[Tensor]:
-        return tiles(self._references, width=self.width, numbers=CACHED)
-
 
 @contextmanager
 def one_thread(faiss: ModuleType) -> Iterator[None]:
@@ -153,7 +154,7 @@ class FaissProduct:
         self._index.add(tiled._references.numpy())
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
-        """Asks the index; see `CandidateSearch`."""
+        """Searches the index; see `CandidateSearch`."""
         queries, squares = self._query(x)
         with one_thread(self._faiss):
             best, at = self._index.search(queries.numpy(), width)

@@ -8,17 +8,18 @@ float64 as the exact search does it; a row that the lists gave too little is sea
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import MissingDependencyError, require
+from trine.errors import require
 from trine.neighbours.candidates import CandidateSearch, Frame, one_thread
 from trine.neighbours.rescoring import References
 from trine.neighbours.rows import tiles
-from trine.neighbours.search import ExactSearch
+from trine.neighbours.search import ExactSearch, resolve_backend
 from trine.shapes import Float, Int64
 
 MANY = 1_000_000
@@ -29,7 +30,7 @@ _PROBED = 32  # one list in so many is looked into
 
 
 def make_search(references: References, *, distance: Distance = "euclidean", many: int = MANY) -> ExactSearch:
-    """Makes rows ready to be searched: exactly below a million, through inverted lists from there on.
+    """Prepares a search: exact below a million rows, by inverted lists from there on.
 
     Args:
         references: One row per item.
@@ -48,14 +49,14 @@ def make_search(references: References, *, distance: Distance = "euclidean", man
         >>> search.nearest(np.array([[0.9]]), k=2).indices.tolist()
         [[1, 2]]
     """
-    on_cpu = isinstance(references, np.ndarray) or references.device.type == "cpu"
-    if len(references) >= many and on_cpu and _has_faiss():
+    device = references.device if isinstance(references, Tensor) else torch.device("cpu")
+    if len(references) >= many and resolve_backend("auto", device) == "faiss":
         return InvertedSearch(references, distance=distance)
     return ExactSearch(references, distance=distance)
 
 
 class InvertedSearch(ExactSearch):
-    """References in inverted lists; what is found is all there is but for a few in a hundred.
+    """An approximate search by inverted lists, which misses a few in a hundred neighbours.
 
     Args:
         references: One row per item.
@@ -64,12 +65,13 @@ class InvertedSearch(ExactSearch):
 
     def __init__(self, references: References, *, distance: Distance = "euclidean") -> None:
         super().__init__(references, distance=distance)
-        self._lists: InvertedLists | None = None
+
+    @cached_property
+    def _lists(self) -> InvertedLists:
+        return InvertedLists(self._exact.rows, self._exact.frame)
 
     def _candidate_searches(self, width: int) -> Iterator[CandidateSearch]:
         if width < len(self):
-            if self._lists is None:
-                self._lists = InvertedLists(self._exact.rows, self._exact.frame)
             yield self._lists
         yield from super()._candidate_searches(width)
 
@@ -92,7 +94,7 @@ class InvertedLists:
                 self._index.add(self._placed(part))
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
-        """Asks the lists; see `CandidateSearch`."""
+        """Searches the lists; see `CandidateSearch`."""
         with one_thread(self._faiss):
             _, at = self._index.search(self._placed(x), width)
         # What the lists left out is taken to be farther, unless they gave less than was asked for.
@@ -101,11 +103,3 @@ class InvertedLists:
 
     def _placed(self, rows: Tensor) -> np.ndarray:
         return self._frame.place(rows, torch.float32).numpy()
-
-
-def _has_faiss() -> bool:
-    try:
-        require("faiss", extra="gallery")
-    except MissingDependencyError:
-        return False
-    return True

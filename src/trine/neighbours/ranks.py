@@ -1,6 +1,6 @@
 """At which ranks the relevant references of a query stand, without ranking all the others.
 
-Every figure of a ranked list follows from the ranks of its relevant items, and a rank is a count: how many
+Every metric of a ranked list follows from the ranks of its relevant items, and a rank is a count: how many
 references are nearer. A tile of a matrix product, sorted along its rows, gives the counts of all relevant
 items by bisection. Where rounding leaves a count open, the references concerned are measured in float64; a
 row with too many of those is counted again from a product in double precision, and at last from distances
@@ -25,18 +25,22 @@ from trine.shapes import Bool, Float, Int64
 NEVER = np.iinfo(np.int64).max
 """The rank of what is not there: it fills up rows with fewer relevant references than others."""
 
-_COLUMNS = 2048  # of a tile: a row of it is sorted in the cache
-_ROWS = 2048
-_MANY = 256
-_CROWDED = 16  # one reference in so many left open, and the row is counted again
+COLUMNS = 2048  # of a tile: a row of it is sorted in the cache
+ROWS = 2048
+MANY = 256
+_CROWDED = 16  # a row with more than one undecided reference in so many is counted again
 
 
 class RankSearch:
-    """References made ready once, to say at which ranks given ones of them stand.
+    """References that are prepared once, to count at which ranks given ones of them stand.
 
     Args:
         references: One row per item.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`; smaller is closer.
+        columns: The most references in a tile of a product.
+        rows: The most queries in a block.
+        many: Longer lists of references are counted in double precision alone.
+        tile: The most numbers to hold at once.
 
     Raises:
         InputError: The rows are no finite matrix, or the distance is unknown.
@@ -49,9 +53,18 @@ class RankSearch:
         np.int64(3)
     """
 
-    def __init__(self, references: References, *, distance: Distance = "euclidean") -> None:
-        self._exact = ExactDistances(references, distance)
-        self._tiles: dict[torch.dtype, TiledProduct] = {}
+    def __init__(
+        self,
+        references: References,
+        *,
+        distance: Distance = "euclidean",
+        columns: int = COLUMNS,
+        rows: int = ROWS,
+        many: int = MANY,
+        tile: int = TILE,
+    ) -> None:
+        self._exact = ExactDistances(references, distance, tile=tile)
+        self._columns, self._rows, self._many = columns, rows, many
 
     def __len__(self) -> int:
         return len(self._exact)
@@ -82,12 +95,11 @@ class RankSearch:
         counted = present if counted is None else counted & present
         _check_list(listed, len(x), len(self))
         ranks = np.full(listed.shape, NEVER)
-        width = min(len(self), max(_COLUMNS, 8 * listed.shape[1]))
-        step = max(1, min(_ROWS, TILE // max(width, 1)))
+        width = min(len(self), max(self._columns, 8 * listed.shape[1]))
+        step = max(1, min(self._rows, self._exact.tile // max(width, 1)))
         for start in range(0, len(x) if listed.size else 0, step):
             part = slice(start, start + step)
-            block = self._block(self._exact.query(x[part]), listed[part], counted[part], width)
-            ranks[part] = block
+            ranks[part] = self._block(self._exact.query(x[part]), listed[part], counted[part], width)
         return ranks
 
     def _block(self, x: Tensor, listed: np.ndarray, counted: np.ndarray, width: int) -> np.ndarray:
@@ -129,11 +141,9 @@ class RankSearch:
     def _products(self, listed: int) -> Iterator[TiledProduct]:
         # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here, and so
         # do long lists: among many listed references, few others are clear of all of them.
-        single = listed <= _MANY and torch.get_float32_matmul_precision() == "highest"
+        single = listed <= self._many and torch.get_float32_matmul_precision() == "highest"
         for dtype in (torch.float32, torch.float64) if single else (torch.float64,):
-            if dtype not in self._tiles:
-                self._tiles[dtype] = TiledProduct(self._exact.rows, self._exact.frame, dtype)
-            yield self._tiles[dtype]
+            yield self._exact.product(dtype)
 
     def _in_full(self, x: Tensor, limits: Tensor, at: Tensor, own: Tensor) -> Int64[Tensor, "n p"]:
         """Counts by ranking every reference."""
@@ -196,7 +206,7 @@ class _Count:
 
     def _look(self, tile: Tensor, row: Tensor, slot: Tensor, low: Tensor, high: Tensor, start: int) -> None:
         """Finds the references of a tile that are too close to a listed one, and measures them."""
-        step = max(1, TILE // (4 * tile.shape[1]))
+        step = max(1, self.measure.tile // (4 * tile.shape[1]))
         for some in (slice(i, i + step) for i in range(0, len(row), step)):
             r, p = row[some], slot[some]
             values = tile[r]
@@ -225,4 +235,4 @@ def _check_list(listed: np.ndarray, queries: int, references: int) -> None:
     before, after = listed[:, :-1], listed[:, 1:]
     if not ((after > before) | (after < 0)).all():
         row = int((~((after > before) | (after < 0))).any(1).argmax())
-        raise InputError(f"listed must ascend in each row, row {row} does not; sort it, with -1 at the end")
+        raise InputError(f"listed must ascend in each row, row {row} does not; sort it and put -1 at the end")

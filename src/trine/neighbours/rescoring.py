@@ -8,15 +8,12 @@ from torch import Tensor
 
 from trine.distances import Distance, check_distance, unit_rows
 from trine.errors import InputError
-from trine.neighbours.candidates import Frame
-from trine.neighbours.rows import as_rows
+from trine.neighbours.candidates import Frame, TiledProduct
+from trine.neighbours.rows import TILE, as_rows
 from trine.shapes import Float, Int64
 
 Queries = Float[np.ndarray, "n d"] | Float[Tensor, "n d"]
 References = Float[np.ndarray, "m d"] | Float[Tensor, "m d"]
-
-# Rows gathered for a second look stay in the cache.
-GATHER = 1 << 19
 
 
 class ExactDistances:
@@ -25,41 +22,50 @@ class ExactDistances:
     Args:
         references: One row per item.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        tile: The most numbers in a tile; an eighth of them are gathered at once and stay in the cache.
 
     Raises:
         InputError: The rows are no finite matrix, or the distance is unknown.
     """
 
-    def __init__(self, references: References, distance: Distance) -> None:
+    def __init__(self, references: References, distance: Distance, *, tile: int = TILE) -> None:
         check_distance(distance)
         rows = as_rows(references, name="references")
         self.distance = distance
+        self.tile = tile
         self.narrow = np.float64 if rows.dtype == torch.float64 else np.float32
         self._zero = ~rows.any(1)
         self.rows = unit_rows(rows.double()) if distance == "cosine" else rows
         self.frame = Frame(self.rows, unit=distance == "cosine")
+        self._products: dict[torch.dtype, TiledProduct] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def product(self, dtype: torch.dtype) -> TiledProduct:
+        """The tiled matrix product in this precision, prepared on first use."""
+        if dtype not in self._products:
+            self._products[dtype] = TiledProduct(self.rows, self.frame, dtype, tile=self.tile)
+        return self._products[dtype]
+
     def check(self, queries: Queries) -> Float[Tensor, "n d"]:
-        """Takes queries as rows beside the references."""
+        """Checks that queries are rows as wide as the references."""
         x = as_rows(queries, name="queries").to(self.rows.device)
-        if x.shape[1] != self.rows.shape[1]:
+        given, expected = x.shape[1], self.rows.shape[1]
+        if given != expected:
             raise InputError(
-                f"queries and references must have equal width, "
-                f"given {x.shape[1]} and {self.rows.shape[1]} columns"
+                f"queries must be as wide as the references, given {given} and {expected} columns"
             )
         return x
 
     def query(self, x: Tensor) -> Float[Tensor, "n d"]:
-        """Makes checked queries ready to be measured."""
+        """Prepares checked queries for measuring."""
         return unit_rows(x.double()) if self.distance == "cosine" else x.double()
 
     def listed(self, x: Tensor, indices: Int64[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """The distance of each query to each reference of its own list."""
         count, width = indices.shape[1], self.rows.shape[1]
-        step = max(1, min(len(x), GATHER // max(count * width, 1)))
+        step = max(1, min(len(x), self.tile // 8 // max(count * width, 1)))
         # Fresh memory for every gather would cost ten times the arithmetic.
         taken = self.rows.new_empty(step * count, width)
         y = taken if taken.dtype == torch.float64 else torch.empty_like(taken, dtype=torch.float64)

@@ -1,9 +1,10 @@
-"""The exact search: proposals, measured again and ranked."""
+"""The exact search: candidates, measured again in float64 and ranked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError, nearest, require
-from trine.neighbours.candidates import CandidateSearch, FaissProduct, TiledProduct
+from trine.errors import InputError, check_choice, require
+from trine.neighbours.candidates import CandidateSearch, FaissProduct
 from trine.neighbours.rescoring import ExactDistances, Queries, References
 from trine.neighbours.rows import TILE, as_rows
 from trine.shapes import Bool, Float, Int64
@@ -74,7 +75,7 @@ def nearest_neighbours(
     """
     if references is None:
         if exclude is not None:
-            raise InputError("exclude goes with references; without them no row finds itself anyway")
+            raise InputError("exclude needs references; without references no row finds itself")
         queries = as_rows(queries, name="queries")
         references, exclude = queries, np.arange(len(queries))
     search = ExactSearch(references, distance=distance, backend=backend)
@@ -82,12 +83,13 @@ def nearest_neighbours(
 
 
 class ExactSearch:
-    """References made ready once, to be searched many times.
+    """References that are prepared once and searched many times.
 
     Args:
         references: One row per item.
         distance: As for `nearest_neighbours`.
         backend: As for `nearest_neighbours`.
+        tile: The most numbers to hold at once.
 
     Example:
         >>> search = ExactSearch(np.array([[0.0, 1.0], [1.0, 0.0]]), distance="cosine")
@@ -96,13 +98,16 @@ class ExactSearch:
     """
 
     def __init__(
-        self, references: References, *, distance: Distance = "euclidean", backend: Backend = "auto"
+        self,
+        references: References,
+        *,
+        distance: Distance = "euclidean",
+        backend: Backend = "auto",
+        tile: int = TILE,
     ) -> None:
         self.distance = distance
-        self._exact = ExactDistances(references, distance)
-        self._backend = _resolve(backend, self._exact.rows.device)
-        self._fast: CandidateSearch | None = None
-        self._wide: TiledProduct | None = None
+        self._exact = ExactDistances(references, distance, tile=tile)
+        self._backend = resolve_backend(backend, self._exact.rows.device)
 
     def __len__(self) -> int:
         return len(self._exact)
@@ -119,7 +124,7 @@ class ExactSearch:
         indices = np.full((len(x), k), -1, dtype=np.int64)
         distances = np.full((len(x), k), np.inf)
         width = min(k + 16 + k // 8, len(self))
-        rows = min(max(TILE // (8 * max(width, 1)), 64), 2048)
+        rows = min(max(self._exact.tile // (8 * max(width, 1)), 64), 2048)
         for start in range(0, len(x) if k else 0, rows):
             part = slice(start, start + rows)
             found = self._block(self._exact.query(x[part]), left_out[part], k, width)
@@ -147,7 +152,7 @@ class ExactSearch:
         """
         x, _ = self._check(queries, None)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
-            raise InputError(f"indices must be rows of the {len(self)} references")
+            raise InputError(f"indices must be from 0 to {len(self) - 1}, the rows of the references")
         measured = self._exact.listed(self._exact.query(x), torch.as_tensor(indices, device=x.device))
         return measured.cpu().numpy().astype(self._exact.narrow, copy=False)
 
@@ -175,7 +180,7 @@ class ExactSearch:
             distances[unsure[sure]] = values[sure, :k]
             indices[unsure[sure]] = candidates[sure, :k]
             unsure = unsure[~sure]
-        step = max(1, TILE // max(len(self), 1))
+        step = max(1, self._exact.tile // max(len(self), 1))
         for start in range(0, len(unsure), step):
             rows = unsure[start : start + step]
             values = self._exact.everything(x[rows])
@@ -201,28 +206,32 @@ class ExactSearch:
     def _candidate_searches(self, width: int) -> Iterator[CandidateSearch]:
         # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here.
         if width < len(self) and torch.get_float32_matmul_precision() == "highest":
-            if self._fast is None and self._backend == "faiss":
-                self._fast = FaissProduct(self._exact.rows, self._exact.frame)
-            elif self._fast is None:
-                self._fast = TiledProduct(self._exact.rows, self._exact.frame, torch.float32)
-            yield self._fast
-        yield self._double_product()
+            yield self._faiss if self._backend == "faiss" else self._exact.product(torch.float32)
+        yield self._exact.product(torch.float64)
 
-    def _double_product(self) -> TiledProduct:
-        if self._wide is None:
-            self._wide = TiledProduct(self._exact.rows, self._exact.frame, torch.float64)
-        return self._wide
+    @cached_property
+    def _faiss(self) -> FaissProduct:
+        return FaissProduct(self._exact.rows, self._exact.frame)
 
 
-def _resolve(backend: str, device: torch.device) -> str:
-    if backend not in get_args(Backend):
-        raise InputError(f"unknown backend {backend!r}: {nearest(backend, get_args(Backend))}")
-    if backend == "auto":
-        try:
-            require("faiss", extra="gallery")
-        except ImportError:
-            return "torch"
-        return "faiss" if device.type == "cpu" else "torch"
-    if backend == "faiss":
+def resolve_backend(backend: str, device: torch.device) -> str:
+    """Returns `"faiss"` or `"torch"`; `"auto"` is FAISS for rows on the CPU where it is installed.
+
+    Args:
+        backend: `"auto"`, `"faiss"` or `"torch"`.
+        device: Where the references are.
+
+    Raises:
+        InputError: The backend is unknown.
+        MissingDependencyError: `"faiss"` without FAISS.
+    """
+    check_choice("backend", backend, get_args(Backend))
+    if backend == "torch" or (backend == "auto" and device.type != "cpu"):
+        return "torch"
+    try:
         require("faiss", extra="gallery")
-    return backend
+    except ImportError:
+        if backend == "faiss":
+            raise
+        return "torch"
+    return "faiss"
