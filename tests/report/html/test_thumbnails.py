@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from support.page_reader import Reader
+from trine.data import ImageArray, ImageFiles
+from trine.data.image_cache import ImageCache
 from trine.report.html.thumbnails import Thumbnails
 
 PIL = pytest.importorskip("PIL.Image")
@@ -20,7 +22,7 @@ def decoded(shown):
 
 def test_few_pixels_are_kept_exactly():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 6, 1), dtype=np.uint8)
-    kind, image, back = decoded(Thumbnails().show(pixels, about="a <digit>"))
+    kind, image, back = decoded(Thumbnails(ImageArray(pixels[None])).show(0, about="a <digit>"))
     assert kind == "data:image/png"
     assert (back == pixels[..., 0]).all()
     assert image["alt"] == "a <digit>"
@@ -31,7 +33,7 @@ def test_few_pixels_are_kept_exactly():
 def test_photographs_become_small():
     ramp = np.linspace(0, 255, 600).astype(np.uint8)
     pixels = np.stack([np.tile(ramp, (900, 1))] * 3, axis=2)
-    shown = Thumbnails().show(pixels, about="a ramp")
+    shown = Thumbnails(ImageArray(pixels[None])).show(0, about="a ramp")
     kind, image, back = decoded(shown)
     assert kind == "data:image/jpeg"
     assert back.shape == (112, 75, 3)
@@ -42,8 +44,18 @@ def test_photographs_become_small():
 
 def test_a_full_page_takes_no_more():
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    shelf = Thumbnails(most_bytes=20_000)
-    shown = [shelf.show(pixels, about="noise") for _ in range(6)]
+    shelf = Thumbnails(ImageArray(pixels[None]), most_bytes=20_000)
+    shown = [shelf.show(0, about="noise") for _ in range(6)]
     assert shown[0] is not None
     assert shown[-1] is None
     assert sum(len(each) for each in shown if each) < 21_000
+
+
+def test_a_picture_is_decoded_once_however_often_the_page_shows_it(tmp_path):
+    path = tmp_path / "a.png"
+    PIL.fromarray(np.zeros((300, 200, 3), dtype=np.uint8)).save(path)
+    files = ImageFiles((path,), cache=ImageCache(decoded_bytes=0))
+    thumbnails = Thumbnails(files)
+    first = thumbnails.show(0, about="a")
+    path.unlink()  # decoding it again would be an error
+    assert [thumbnails.show(0, about="a") for _ in range(10)] == [first] * 10

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
 
+from trine.data import Items
 from trine.errors import require
 from trine.report.html.markup import Markup, element
 from trine.shapes import UInt8
@@ -21,44 +21,52 @@ SMALL = 48
 class Thumbnails:
     """Embeds pictures in a page as small data URIs until the page is full.
 
+    A picture is decoded once, wherever and however often the page shows it.
+
     Args:
+        pictures: The pictures, of which the page shows some.
         most_bytes: How many bytes of a page pictures may take.
 
     Attributes:
         used: How many bytes they have taken.
     """
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, pictures: Items, *, most_bytes: int = MOST_BYTES) -> None:
+        self._pictures = pictures
         self._most = most_bytes
+        self._small: dict[int, tuple[str, tuple[int, int]]] = {}
         self.used = 0
 
-    def show(self, picture: UInt8[np.ndarray, "h w c"], *, about: str) -> Markup | None:
+    def show(self, at: int, *, about: str) -> Markup | None:
         """Makes an image element of a picture.
 
         Args:
-            picture: Height × width × 1 or 3 channels.
+            at: The position of the picture.
             about: The alternative text.
 
         Returns:
             The element; None where the page is full.
         """
-        image = require("PIL.Image", extra="images")
-        pixels = picture[..., 0] if picture.shape[2] == 1 else picture
-        small = image.fromarray(np.ascontiguousarray(pixels))
-        small.thumbnail((PIXELS, PIXELS))
-        source = _data_uri(small)
+        if at not in self._small:
+            self._small[at] = _shrunk(self._pictures[at])
+        source, (width, height) = self._small[at]
         if self.used + len(source) > self._most:
             return None
         self.used += len(source)
         return element(
-            "img", src=source, alt=about, title=about, loading="lazy", width=small.width, height=small.height,
-            class_="pixels" if max(small.size) < SMALL else None,
+            "img", src=source, alt=about, title=about, loading="lazy", width=width, height=height,
+            class_="pixels" if max(width, height) < SMALL else None,
         )  # fmt: skip
 
 
-def _data_uri(small: Any) -> str:
+def _shrunk(picture: UInt8[np.ndarray, "h w c"]) -> tuple[str, tuple[int, int]]:
+    """A thumbnail as a data URI, and its width and height."""
+    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
+    small = require("PIL.Image", extra="images").fromarray(np.ascontiguousarray(pixels))
+    small.thumbnail((PIXELS, PIXELS))
     written = io.BytesIO()
     # JPEG artefacts would hide a handful of pixels.
     kind = "PNG" if max(small.size) < SMALL else "JPEG"
     small.save(written, format=kind, **({"optimize": True} if kind == "PNG" else {"quality": 80}))
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
+    source = f"data:image/{kind.lower()};base64,{base64.b64encode(written.getvalue()).decode('ascii')}"
+    return source, small.size

@@ -84,7 +84,7 @@ class TileFactory:
 
     def __init__(self, dataset: Dataset) -> None:
         self._dataset = dataset
-        self._thumbnails = Thumbnails()
+        self._thumbnails = Thumbnails(dataset.items)
 
     def tile(self, at: int, *, note: str = "", mark: str | None = None) -> Tile:
         """Makes the tile of one item.
@@ -98,7 +98,7 @@ class TileFactory:
         item = data.names[at]
         name = data.identity(at) or item
         about = item if name == item else f"{name}: {item}"
-        shown = self._thumbnails.show(data.items[at], about=about) if data.kind == "images" else None
+        shown = self._thumbnails.show(at, about=about) if data.kind == "images" else None
         text = data.items[at] if data.kind == "texts" else item
         return Tile(name, text, shown, note, mark)
 
