@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from results import Outcome, keep, spread
-from trine.data import Dataset, TripletTable, Vectors, load_unlabelled, read_triplets
+from trine.data import Dataset, TripletTable, Vectors, load, read_triplets
 from trine.pipelines import train_judged
 from trine.training import load_recipe
 
@@ -65,8 +65,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     arguments = parser.parse_args()
     judged = read_triplets(arguments.data / "triplets.csv.gz")
-    features, _ = load_unlabelled(arguments.data / "alexnet_feats.npz")
-    pictures, _ = load_unlabelled(arguments.data / "images")
+    features, _ = load(arguments.data / "alexnet_feats.npz", labelled=False)
+    pictures, _ = load(arguments.data / "images", labelled=False)
     free = replace(features, items=Vectors(np.eye(len(features), dtype=np.float32)))
 
     rows = []

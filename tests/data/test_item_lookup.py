@@ -10,7 +10,6 @@ import pytest
 from trine.data import (
     TripletTable,
     load,
-    load_unlabelled,
     read_triplets,
 )
 from trine.errors import DataError
@@ -19,7 +18,7 @@ from trine.errors import DataError
 def test_rows_of_a_table_go_by_their_name(tmp_path: Path):
     table = tmp_path / "shoes.csv"
     table.write_text("a,Name,b\n1,boot,2\n3,,4\n5,clog,6\n")
-    data, _ = load_unlabelled(table)
+    data, _ = load(table, labelled=False)
     assert data.names == ("boot", "row 2", "clog")
     assert data.items.features == ("a", "b")
     table.write_text("id,label,a\n7,x,2\n9,y,4\n")
@@ -33,7 +32,7 @@ def test_rows_of_a_table_go_by_their_name(tmp_path: Path):
 def test_rows_of_an_array_go_by_their_names(tmp_path: Path):
     path = tmp_path / "shoes.npz"
     np.savez(path, x=np.eye(3), names=np.array(["boot", "", "clog"]))
-    assert load_unlabelled(path)[0].names == ("boot", "item 1", "clog")
+    assert load(path, labelled=False)[0].names == ("boot", "item 1", "clog")
     np.savez(path, x=np.eye(3), id=np.array([5, 7, 9]), y=np.array([0, 0, 1]))
     assert load(path)[0].names == ("5", "7", "9")
     assert load(path, label="id")[0].names == ("item 0", "item 1", "item 2")

@@ -14,7 +14,6 @@ from trine.data import (
     decode,
     has_identities,
     load,
-    load_unlabelled,
     read_items,
     source_kind,
     split,
@@ -372,7 +371,7 @@ class TestBuiltIn:
         assert not has_identities("./digits")
         for part in ("train", "test"):  # what makes any other folder one of tables
             (tmp_path / "digits" / f"{part}.csv").write_text("label,v\nx,1\n")
-        assert len(load("digits")[0]) == len(load_unlabelled("digits")[0]) == 1797
+        assert len(load("digits")[0]) == len(load("digits", labelled=False)[0]) == 1797
         assert len(load("./digits")[0]) == 2
         assert (source_kind("digits"), source_kind("./digits")) == ("builtin", "folder")
 
@@ -416,7 +415,7 @@ class TestDispatch:
 class TestUnlabelled:
     def test_a_folder_in_any_shape(self, people: Path) -> None:
         picture(people / "stray.png", 9)
-        data, report = load_unlabelled(people)
+        data, report = load(people, labelled=False)
         assert len(data) == 5
         assert data.identities == ()
         assert data.labels.tolist() == [-1] * 5
@@ -424,11 +423,11 @@ class TestUnlabelled:
         assert str(report) == f"{people}: 5 pictures"
 
     def test_one_picture_a_list_arrays_and_a_built_in_name(self, people: Path, tmp_path: Path) -> None:
-        assert len(load_unlabelled(people / "ann" / "2.png")[0]) == 1
-        assert len(load_unlabelled([people / "ann" / "2.png", people / "bob" / "1.png"])[0]) == 2
+        assert len(load(people / "ann" / "2.png", labelled=False)[0]) == 1
+        assert len(load([people / "ann" / "2.png", people / "bob" / "1.png"], labelled=False)[0]) == 2
         np.savez(tmp_path / "x.npz", x=np.eye(3))
-        assert load_unlabelled(tmp_path / "x.npz")[0].labels.tolist() == [-1] * 3
-        assert len(load_unlabelled("digits")[0]) == 1797
+        assert load(tmp_path / "x.npz", labelled=False)[0].labels.tolist() == [-1] * 3
+        assert len(load("digits", labelled=False)[0]) == 1797
 
     def test_probes_keep_their_order_and_may_repeat(self, people: Path) -> None:
         paths = [people / "bob" / "1.png", people / "ann" / "2.png", people / "bob" / "1.png"]

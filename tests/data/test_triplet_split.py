@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine.data import (
-    TripletSplit,
+    Split,
     question_numbers,
     split_triplets,
 )
@@ -23,7 +23,7 @@ def asked(triplet):
     return anchor, frozenset(others)
 
 
-def rows_of(parts: TripletSplit):
+def rows_of(parts: Split):
     return [[tuple(row) for row in part.tolist()] for part in parts.parts.values()]
 
 

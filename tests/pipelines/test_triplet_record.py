@@ -13,7 +13,7 @@ import pytest
 from support.page_reader import check_page
 from support.runs import rows
 from trine.cli import main
-from trine.data import Dataset, TripletTable, Vectors, load_unlabelled, read_triplets
+from trine.data import Dataset, TripletTable, Vectors, load, read_triplets
 from trine.encoders import load as load_encoder
 from trine.errors import DataError, ModelError, SettingError
 from trine.evaluation import TripletAccuracy, triplet_accuracy
@@ -92,7 +92,7 @@ def test_a_run_learns_and_says_what_it_found(shoes: Path, trained: Path) -> None
     # The figure is that of the test judgements that the table names, and no question is in two parts.
     table = pq.read_table(trained / "triplets.parquet")
     parts = np.array(table["part"].to_pylist())
-    data, _ = load_unlabelled(shoes / "shoes.csv")
+    data, _ = load(shoes / "shoes.csv", labelled=False)
     listed = read_triplets(trained / "triplets.parquet").positions(data.names)
     encoder = load_encoder(trained)
     again = triplet_accuracy(encoder.embed(data), listed[parts == "test"], distance=encoder.distance)
@@ -127,7 +127,7 @@ def test_it_is_evaluated_on_its_own_test_part_and_on_others(
     again = json.loads((trained / "evaluation" / "shoes" / "metrics.json").read_text())
     assert again["after_training"] == figures["after_training"]
 
-    data, _ = load_unlabelled(items)
+    data, _ = load(items, labelled=False)
     table = read_triplets(judged)
     sizes = {
         part: len(
@@ -152,7 +152,7 @@ def test_it_is_evaluated_on_its_own_test_part_and_on_others(
 
 
 def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
-    data, _ = load_unlabelled(shoes / "shoes.csv")
+    data, _ = load(shoes / "shoes.csv", labelled=False)
     table = read_triplets(shoes / "judged.csv")
     settings = {"training.steps": 20, "data.split": "items", "data.test": 0.3, "data.validation": 0.2}
     recipe = load_recipe("judgements", overrides=settings)
@@ -232,7 +232,7 @@ def test_what_does_not_go_together(
 
 
 def test_a_damaged_record_is_named(shoes: Path, trained: Path, tmp_path: Path) -> None:
-    data, _ = load_unlabelled(shoes / "shoes.csv")
+    data, _ = load(shoes / "shoes.csv", labelled=False)
     record = trained / "triplets.parquet"
     whole = record.read_bytes()
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.paths import SHARED_DATA
-from trine.data import TripletTable, load_unlabelled, read_triplets
+from trine.data import TripletTable, load, read_triplets
 from trine.pipelines import train_judged
 from trine.training import load_recipe
 
@@ -19,7 +19,7 @@ ZAPPOS = SHARED_DATA / "triplets_zappos"
 def test_it_beats_the_features(split: str, gain: float, tmp_path: Path) -> None:
     if not ZAPPOS.is_dir():
         pytest.skip("the judgements of shoes are not beside the checkout")
-    data, _ = load_unlabelled(ZAPPOS / "alexnet_feats.npz")
+    data, _ = load(ZAPPOS / "alexnet_feats.npz", labelled=False)
     table = read_triplets(ZAPPOS / "triplets.csv.gz")
     drawn = np.random.default_rng(0).permutation(len(table))[:40_000].tolist()
     few = TripletTable(

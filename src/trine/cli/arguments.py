@@ -136,10 +136,10 @@ def load_data(settings: Any, *, labelled: bool = True, quiet: bool = False) -> D
         labelled: Whether the items need identities.
         quiet: Whether to print nothing.
     """
-    from trine.data import load, load_unlabelled
+    from trine.data import load
 
     names = pick(settings, *COLUMNS, *(("label", "pattern") if labelled else ()))
-    data, report = (load if labelled else load_unlabelled)(settings.data, **names, policy=policy(settings))
+    data, report = load(settings.data, **names, labelled=labelled, policy=policy(settings))
     if not quiet:
         echo(report)
     return data

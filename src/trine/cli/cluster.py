@@ -31,11 +31,12 @@ def cluster(settings: Any) -> None:
     trine cluster runs/faces unsorted/ --out clusters.csv
     """
     from trine import load
-    from trine.data import LoadPolicy, load_unlabelled
+    from trine.data import LoadPolicy
+    from trine.data import load as load_data
     from trine.pipelines import cluster_items, write_clusters
 
     encoder = load(settings.run)
-    data, report = load_unlabelled(settings.data, policy=LoadPolicy(unreadable=settings.unreadable))
+    data, report = load_data(settings.data, policy=LoadPolicy(unreadable=settings.unreadable), labelled=False)
     echo(report)
     numbers = cluster_items(encoder, data, threshold=settings.threshold).tolist()
     members: dict[int, list[str]] = {}

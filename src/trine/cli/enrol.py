@@ -71,13 +71,13 @@ def _of_one_identity(settings: Any) -> Dataset:
     """Loads items that all belong to the identity of the arguments."""
     import numpy as np
 
-    from trine.data import load_unlabelled
+    from trine.data import load
     from trine.gallery.entries import check_name
 
     for option, given in (("--label", settings.label), ("--pattern", settings.pattern)):
         if given is not None:
             raise SettingError(f"--identity assigns all items to one identity: leave {option} out")
-    data, report = load_unlabelled(settings.data, **pick(settings, *COLUMNS), policy=policy(settings))
+    data, report = load(settings.data, **pick(settings, *COLUMNS), policy=policy(settings), labelled=False)
     if len(data) > 1:
         echo(report)
     identity = check_name(settings.identity, "identity")

@@ -29,7 +29,7 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
     """Images by name, all items of one folder, table or .npz file, or texts as they are."""
     import os
 
-    from trine.data import LoadPolicy, load_unlabelled, texts_of
+    from trine.data import LoadPolicy, load, texts_of
     from trine.encoders import Encoder
 
     encoder = gallery.encoder
@@ -38,7 +38,7 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
     if reads and not any(os.path.exists(word) for word in words):  # noqa: PTH110
         return texts_of(words)
     source = words[0] if len(words) == 1 else list(words)
-    data, _ = load_unlabelled(source, policy=LoadPolicy(missing="keep", duplicates="keep"))
+    data, _ = load(source, policy=LoadPolicy(missing="keep", duplicates="keep"), labelled=False)
     return data
 
 

@@ -8,7 +8,7 @@ from trine.data.fold_split import split_by_folds
 from trine.data.identity_lists import IdentityLists
 from trine.data.image_decoding import decode
 from trine.data.interactions import HeldOut, Interactions, leave_last_out
-from trine.data.load import has_identities, load, load_unlabelled, read_items, source_kind, texts_of
+from trine.data.load import has_identities, load, read_items, source_kind, texts_of
 from trine.data.load_report import LoadPolicy, LoadReport
 from trine.data.samplers.pk import PKSampler
 from trine.data.samplers.triplet import TripletSampler
@@ -19,7 +19,7 @@ from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
 from trine.data.subset import few_of_each, of_identities
 from trine.data.table import Row, Table
-from trine.data.triplet_split import TripletSplit, question_numbers, split_triplets
+from trine.data.triplet_split import question_numbers, split_triplets
 
 __all__ = [
     "Dataset",
@@ -41,7 +41,6 @@ __all__ = [
     "Table",
     "Texts",
     "TripletSampler",
-    "TripletSplit",
     "TripletTable",
     "Vectors",
     "decode",
@@ -49,7 +48,6 @@ __all__ = [
     "has_identities",
     "leave_last_out",
     "load",
-    "load_unlabelled",
     "of_identities",
     "question_numbers",
     "read_features",

@@ -34,15 +34,11 @@ class IdentityLists:
     test: tuple[Name, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.train or self.validation or self.test)
+        return any(vars(self).values())
 
     def parts(self) -> dict[str, tuple[Name, ...]]:
         """The entries of each part, by the name of its setting."""
-        return {
-            "train_identities": self.train,
-            "validation_identities": self.validation,
-            "test_identities": self.test,
-        }
+        return {f"{part}_identities": entries for part, entries in vars(self).items()}
 
 
 def split_by_lists(dataset: Dataset, lists: IdentityLists) -> list[Int64[np.ndarray, " _"]]:

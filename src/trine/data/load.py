@@ -56,8 +56,9 @@ def source_kind(source: str | Path) -> SourceKind:
 
 
 def load(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     *,
+    labelled: bool = True,
     label: str | None = None,
     path_column: str | None = None,
     text_column: str | None = None,
@@ -66,7 +67,7 @@ def load(
     pattern: str | None = None,
     policy: LoadPolicy = STRICT,
 ) -> tuple[Dataset, LoadReport]:
-    """Loads labelled data and checks every item.
+    """Loads data and checks every item.
 
     A source is a folder with one folder of pictures for each identity, or of pictures whose names hold
     identity and camera, by a pattern; a table (.csv, .tsv, either also with .gz, or .parquet) with a label
@@ -74,8 +75,11 @@ def load(
     test (and validation); an `.npz` file with x and y; or the name of a built-in data set, "digits",
     "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
+    Without labels, a source may also be a folder with any layout, one picture, or a list of pictures.
+
     Args:
         source: The path or the name.
+        labelled: Whether the items need identities; False loads items of unknown identity.
         label: The label column of a table, or the array of labels in an `.npz` file.
         path_column: The column of a table with the paths of the pictures.
         text_column: The column of a table with the texts; None takes one named text, sentence or utterance.
@@ -88,7 +92,8 @@ def load(
         policy: What to do with items that cannot be used.
 
     Returns:
-        The data set, identities in natural order; and the report of what was found.
+        The data set, identities in natural order, or label −1 everywhere where they are unknown; and the
+        report of what was found.
 
     Raises:
         DataError: There is no such source, or something in it cannot be used.
@@ -103,47 +108,11 @@ def load(
         ((8, 8, 1), '0')
     """
     columns = TableColumns(label, path_column, text_column, features, categories)
-    found = _find(source, columns, policy, labelled=True, pattern=pattern)
-    return check(found, source=str(source), policy=policy)
-
-
-def load_unlabelled(
-    source: str | Path | Sequence[str | Path],
-    *,
-    path_column: str | None = None,
-    text_column: str | None = None,
-    features: Sequence[str] | None = None,
-    categories: Sequence[str] = (),
-    policy: LoadPolicy = STRICT,
-) -> tuple[Dataset, LoadReport]:
-    """Loads items of unknown identity: a folder with any layout, one picture, or a list of pictures.
-
-    Args:
-        source: What `load` takes, one picture, or a list of pictures.
-        path_column: The column of a table with the paths of the pictures.
-        text_column: The column of a table with the texts; None takes one named text, sentence or utterance.
-        features: The feature columns of a table; None takes all columns of numbers.
-        categories: Further feature columns: texts, or numbers that are codes.
-        policy: What to do with items that cannot be used.
-
-    Returns:
-        The data set, with label −1 everywhere and no identities; and the report of what was found.
-
-    Raises:
-        DataError: There is no such source, or something in it cannot be used.
-        SettingError: A column is named for a source without columns.
-        MissingDependencyError: A package that reads this source is not installed.
-    """
     if isinstance(source, str | Path):
-        columns = TableColumns(None, path_column, text_column, features, categories)
-        if source_kind(source) != "picture":
-            found = _find(source, columns, policy, labelled=False)
-            return check(found, source=str(source), policy=policy)
-        source = [source]
-    paths = tuple(Path(path) for path in source)
-    name = str(paths[0]) if len(paths) == 1 else f"{len(paths):,} pictures"
-    items = ImageFiles(paths, policy.max_pixels)
-    found = Found(items, [path.as_posix() for path in paths], None)
+        found = _find(source, columns, policy, labelled=labelled, pattern=pattern)
+        return check(found, source=str(source), policy=policy)
+    found = _pictures([Path(path) for path in source], policy)
+    name = found.names[0] if len(found.names) == 1 else f"{len(found.names):,} pictures"
     return check(found, source=name, policy=policy)
 
 
@@ -213,7 +182,7 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
         DataError: A file is missing, not a picture, damaged or too large.
     """
     policy = LoadPolicy(duplicates="keep", max_pixels=max_pixels)
-    data, _ = load_unlabelled(list(paths), policy=policy)
+    data, _ = load(list(paths), labelled=False, policy=policy)
     assert isinstance(data.items, ImageFiles)
     return data.items
 
@@ -227,6 +196,8 @@ def _find(
     pattern: str | None = None,
 ) -> Found:
     kind, path = source_kind(source), Path(source)
+    if kind == "picture" and not labelled:
+        return _pictures([path], policy)
     by_pattern = None if pattern is None else Pattern(pattern)
     if kind == "missing":
         raise DataError(
@@ -260,19 +231,16 @@ def _find(
     )
 
 
+def _pictures(paths: Sequence[Path], policy: LoadPolicy) -> Found:
+    return Found(ImageFiles(tuple(paths), policy.max_pixels), [path.as_posix() for path in paths], None)
+
+
 def _check_no_columns(source: str | Path, columns: TableColumns, kind: SourceKind) -> None:
     """Raises a `SettingError` where a column is named for a source that has none."""
-    named = {
-        "label": None if kind == "arrays" else columns.label,
-        "path_column": columns.path,
-        "text_column": columns.text,
-        "features": columns.features or None,
-        "categories": columns.categories or None,
-    }
-    for argument, value in named.items():
-        if value is not None:
-            given = value if isinstance(value, str) else list(value)
+    for argument, given in vars(columns).items():
+        if (given or given == "") and not (argument == "label" and kind == "arrays"):
+            named = given if isinstance(given, str) else list(given)
             raise SettingError(
-                f"{argument}={given!r} names a column of a table, but {source} is not a table "
+                f"{argument}={named!r} names a column of a table, but {source} is not a table "
                 f"({', '.join(TABLE_SUFFIXES)}): leave {argument} out"
             )

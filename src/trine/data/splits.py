@@ -20,6 +20,9 @@ from trine.shapes import Int64
 Method = Literal["auto", "identity", "stratified", "column", "named", "open"]
 """How to split; see `split`."""
 
+JudgementMethod = Literal["triplets", "items"]
+"""How to split judgements; see `split_triplets`."""
+
 NO_LISTS = IdentityLists()
 
 ENOUGH_IDENTITIES = 20
@@ -28,24 +31,26 @@ ENOUGH_IDENTITIES = 20
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Positions of the items of each part, ascending; no item is in two.
+    """What is in each part: positions of items, ascending; or judgements, as `split_triplets` makes them.
 
     Args:
-        train: Items for training.
-        validation: Items to choose settings and epochs by; may be empty.
-        test: Items for the final metrics only.
-        method: How they were split: "identity", "stratified", "column", "named", "open", or "folds" (see
-            `split_by_folds`).
+        train: For training.
+        validation: To choose settings and epochs by; may be empty.
+        test: For the final metrics only.
+        method: How they were split: "identity", "stratified", "column", "named", "open", "folds" (see
+            `split_by_folds`), or "triplets" or "items" (see `split_triplets`).
+        left_out: How many judgements are in no part, because their items are in several.
     """
 
-    train: Int64[np.ndarray, " a"]
-    validation: Int64[np.ndarray, " b"]
-    test: Int64[np.ndarray, " c"]
-    method: Method | Literal["folds"]
+    train: Int64[np.ndarray, "a ..."]
+    validation: Int64[np.ndarray, "b ..."]
+    test: Int64[np.ndarray, "c ..."]
+    method: Method | Literal["folds"] | JudgementMethod
+    left_out: int = 0
 
     @property
-    def parts(self) -> dict[str, Int64[np.ndarray, " n"]]:
-        """The positions by the name of the part."""
+    def parts(self) -> dict[str, Int64[np.ndarray, "..."]]:
+        """What is in each part, by its name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 

@@ -2,42 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.splits import check_fractions
+from trine.data.splits import JudgementMethod, Split, check_fractions
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
-
-JudgementMethod = Literal["triplets", "items"]
-"""How to split; see `split_triplets`."""
-
-
-@dataclass(frozen=True, eq=False)
-class TripletSplit:
-    """Rows of anchor, positive and negative of each part, in the order they came.
-
-    Args:
-        train: Judgements for training.
-        validation: Judgements to choose settings and epochs by; may be empty.
-        test: Judgements for the final metrics only.
-        method: How they were split: "triplets" or "items".
-        left_out: How many are in no part, because their items are in several.
-    """
-
-    train: Int64[np.ndarray, "a 3"]
-    validation: Int64[np.ndarray, "b 3"]
-    test: Int64[np.ndarray, "c 3"]
-    method: JudgementMethod
-    left_out: int
-
-    @property
-    def parts(self) -> dict[str, Int64[np.ndarray, "t 3"]]:
-        """The judgements by the name of their part."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
 def split_triplets(
@@ -48,7 +20,7 @@ def split_triplets(
     test: float = 0.2,
     validation: float = 0.0,
     seed: int = 0,
-) -> TripletSplit:
+) -> Split:
     """Splits triplet judgements into training, validation and test.
 
     - "triplets": the fractions are of the questions "is a more like b or c?"; the metrics then hold for
@@ -67,7 +39,7 @@ def split_triplets(
         seed: The same seed gives the same split.
 
     Returns:
-        The judgements of each part.
+        Rows of anchor, positive and negative of each part, in the order they came.
 
     Raises:
         DataError: The judgements do not allow such a split.
@@ -106,7 +78,7 @@ def split_triplets(
                 f"splitting {len(triplets):,} judgements by {method} leaves none for {name}: expected more "
                 f"judgements, larger fractions{', or the split triplets' if method == 'items' else ''}"
             )
-    return TripletSplit(train, held, tested, method, int((part < 0).sum()))
+    return Split(train, held, tested, method, int((part < 0).sum()))
 
 
 def question_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " t"]:

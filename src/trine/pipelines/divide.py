@@ -13,7 +13,6 @@ from trine.data import (
     IdentityLists,
     PairTable,
     Split,
-    TripletSplit,
     TripletTable,
     few_of_each,
     of_identities,
@@ -21,7 +20,7 @@ from trine.data import (
     split_by_folds,
     split_triplets,
 )
-from trine.data.triplet_split import JudgementMethod
+from trine.data.splits import JudgementMethod
 from trine.errors import Argument, SettingError
 from trine.evaluation import retrieval, triplet_accuracy, triplet_consistency
 from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
@@ -256,7 +255,7 @@ def judged_items(
     return chosen, rows.reshape(triplets.shape).astype(np.int64)
 
 
-def _items_of(parts: TripletSplit) -> dict[str, Int64[np.ndarray, " n"]]:
+def _items_of(parts: Split) -> dict[str, Int64[np.ndarray, " n"]]:
     """The items of each part: one that was trained on is in no other."""
     train, held, tested = (np.unique(rows) for rows in parts.parts.values())
     held = np.setdiff1d(held, train)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data import Dataset, TripletSplit, question_numbers
+from trine.data import Dataset, Split, question_numbers
 from trine.data.sources.triplets import COLUMNS
 from trine.data.table_file import TableFile
 from trine.errors import Argument, DataError, ModelError, require
@@ -25,7 +25,7 @@ def counted_judgements(triplets: Int64[np.ndarray, "t 3"]) -> str:
     return f"{len(triplets):,} judgements of {len(np.unique(triplets)):,} items"
 
 
-def write_judgements(run: Path, dataset: Dataset, parts: TripletSplit) -> None:
+def write_judgements(run: Path, dataset: Dataset, parts: Split) -> None:
     """Writes each judgement of a run with its part.
 
     Args:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trine.data import LoadPolicy, Table, Texts, load, load_unlabelled, split, texts_of
+from trine.data import LoadPolicy, Table, Texts, load, split, texts_of
 from trine.errors import DataError, SettingError
 
 TRAIN = """text,intent,camera
@@ -32,7 +32,7 @@ def test_a_column_called_text_makes_texts(tmp_path):
     assert "1 text with the same content under another identity (row 4 = row 1)" in str(report)
     few, _ = load(tmp_path / "rows.csv", label="intent", policy=LoadPolicy(repeated="skip"))
     assert list(few.items) == ["'tis lost", "top, up"]
-    unknown, _ = load_unlabelled(tmp_path / "rows.csv")
+    unknown, _ = load(tmp_path / "rows.csv", labelled=False)
     assert unknown.kind == "texts"
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from support.paths import SHARED_DATA
-from trine.data import LoadPolicy, Table, load, load_unlabelled
+from trine.data import LoadPolicy, Table, load
 from trine.errors import DataError, InputError, SettingError
 
 
@@ -175,7 +175,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 def test_a_table_without_labels_does_not_make_them_features(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "v,class\n1,0\n2,1\n")
-    data, _ = load_unlabelled(path)
+    data, _ = load(path, labelled=False)
     assert data.items.rows[1].tolist() == [2.0]
     assert data.identities == ()
 

@@ -19,9 +19,15 @@ class EpochSampler(Sampler[list[int]]):
         rank: The number of this process, from 0.
         world_size: The number of processes.
 
+    Attributes:
+        fingerprint: Identifies the data and the settings: samplers with the same one make the same batches.
+
     Raises:
         SettingError: A setting is out of range.
     """
+
+    fingerprint: str
+    _batches: int
 
     def __init__(self, *, seed: int, rank: int, world_size: int) -> None:
         check_at_least(seed=(seed, 0), world_size=(world_size, 1), rank=(rank, 0))
@@ -30,18 +36,13 @@ class EpochSampler(Sampler[list[int]]):
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._epoch = self._handed_out = self._start = 0
 
-    @abstractmethod
     def __len__(self) -> int:
         """Returns the number of batches in an epoch, for each process; it is the same in every epoch."""
+        return self._batches
 
     @abstractmethod
     def batches_of(self, epoch: int) -> Sequence[list[int]]:
         """Makes all batches of an epoch, for this process."""
-
-    @property
-    @abstractmethod
-    def fingerprint(self) -> str:
-        """Identifies the data and the settings: samplers with the same one make the same batches."""
 
     def __iter__(self) -> Iterator[list[int]]:
         """Hands out the rest of the epoch, and then advances to the next epoch."""

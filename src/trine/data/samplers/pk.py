@@ -116,15 +116,6 @@ class PKSampler(EpochSampler):
         self._digest.update(np.ascontiguousarray(self._labels, dtype="<i8").tobytes())
         self.set_neighbours(neighbours)
 
-    def __len__(self) -> int:
-        """Returns the number of batches in an epoch, for each process; it is the same in every epoch."""
-        return self._batches
-
-    @property
-    def fingerprint(self) -> str:
-        """Identifies the data and the settings: samplers with the same one make the same batches."""
-        return self._fingerprint
-
     def set_neighbours(self, neighbours: Int64[np.ndarray, "i k"] | None) -> None:
         """Replaces the neighbour lists, from the next epoch on.
 
@@ -141,7 +132,7 @@ class PKSampler(EpochSampler):
             neighbours = check_neighbours(neighbours, len(self._sizes))
             digest.update(repr(neighbours.shape).encode())
             digest.update(neighbours.astype("<i8").tobytes())
-        self._neighbours, self._fingerprint = neighbours, digest.hexdigest()
+        self._neighbours, self.fingerprint = neighbours, digest.hexdigest()
 
     def batches_of(self, epoch: int) -> list[list[int]]:
         """Makes all batches of an epoch, for this process."""

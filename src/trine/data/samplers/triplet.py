@@ -42,16 +42,7 @@ class TripletSampler(EpochSampler):
         self._count = count
         self._batches = -(-count // (triplets * world_size))
         settings = (count, triplets, seed, world_size)
-        self._fingerprint = hashlib.sha256(repr(settings).encode()).hexdigest()
-
-    def __len__(self) -> int:
-        """Returns the number of batches in an epoch, for each process; it is the same in every epoch."""
-        return self._batches
-
-    @property
-    def fingerprint(self) -> str:
-        """Identifies the settings: samplers with the same one make the same batches."""
-        return self._fingerprint
+        self.fingerprint = hashlib.sha256(repr(settings).encode()).hexdigest()
 
     def batches_of(self, epoch: int) -> list[list[int]]:
         """Makes all batches of an epoch, for this process."""

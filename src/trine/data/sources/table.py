@@ -38,17 +38,17 @@ class TableColumns:
 
     Args:
         label: The label column; None takes the one named label, identity, person, class, target or y.
-        path: The path column; None takes the one named path, file, filename, filepath, image or picture, if
-            there is one.
-        text: The text column; None takes the one named text, sentence or utterance, if there is one, and
-            neither a path column nor features are given.
+        path_column: The path column; None takes the one named path, file, filename, filepath, image or
+            picture, if there is one.
+        text_column: The text column; None takes the one named text, sentence or utterance, if there is one,
+            and neither a path column nor features are given.
         features: The feature columns; None takes all remaining columns of numbers.
         categories: Further features, which are read as texts.
     """
 
     label: str | None = None
-    path: str | None = None
-    text: str | None = None
+    path_column: str | None = None
+    text_column: str | None = None
     features: Sequence[str] | None = None
     categories: Sequence[str] = ()
 
@@ -117,7 +117,7 @@ class _UsedColumns:
 
 
 def _used_columns(file: TableFile, given: TableColumns, *, labelled: bool) -> _UsedColumns:
-    for name in (given.path, given.text, *given.all_features):
+    for name in (given.path_column, given.text_column, *given.all_features):
         if name is not None:
             file.column(name)
     label = file.known_as(LABELS) if not labelled else None  # not wanted as a label, but not a feature either
@@ -125,7 +125,7 @@ def _used_columns(file: TableFile, given: TableColumns, *, labelled: bool) -> _U
         label = file.column(given.label, LABELS, how="name the label column with label")
         if label in given.all_features:
             raise DataError(f"{file.path}: the label column {label!r} cannot be a feature: leave it out")
-    path, text = given.path, given.text
+    path, text = given.path_column, given.text_column
     if path is None and text is None and given.features is None:
         path = file.known_as(PATHS)
     if text is None and path is None and not given.all_features and given.features is None:
@@ -141,7 +141,9 @@ def _items(file: TableFile, table: Columns, used: _UsedColumns, max_pixels: int)
     if used.path is not None:
         files = table.texts(used.path)
         # A column called "file" may hold something else, such as the hash of a program.
-        if used.given.path is not None or any(Path(each).suffix.lower() in PICTURES for each in files[:100]):
+        if used.given.path_column is not None or any(
+            Path(each).suffix.lower() in PICTURES for each in files[:100]
+        ):
             return Found(
                 items=ImageFiles(tuple(file.path.parent / each for each in files), max_pixels),
                 names=_row_names(files),
