@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,5 @@ class ImageCache:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process starts with an empty cache of the same size.
-        return _empty, (self._decoded.most, self.prepared.most)
-
-
-def _empty(decoded_bytes: float, prepared_bytes: float) -> ImageCache:
-    return ImageCache(decoded_bytes=decoded_bytes, prepared_bytes=prepared_bytes)
+        sizes = {"decoded_bytes": self._decoded.most, "prepared_bytes": self.prepared.most}
+        return partial(ImageCache, **sizes), ()

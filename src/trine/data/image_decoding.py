@@ -137,12 +137,11 @@ def _upright(image: Any) -> Any:
 
 
 def _in_grey_or_colour(image: Any) -> Any:
-    if image.mode in ("L", "RGB") and "transparency" not in image.info:
+    plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+    if plain or image.mode.startswith("I;16"):
         return image
     if image.mode == "1":
         return image.convert("L")
-    if image.mode.startswith("I;16"):
-        return image
     if image.mode == "I":
         # Pillow reads 16-bit grey pictures in this mode; true 32-bit pixels have no known range.
         low, high = image.getextrema()

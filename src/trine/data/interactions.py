@@ -121,11 +121,6 @@ def leave_last_out(interactions: Interactions) -> HeldOut:
             "and test; give more interactions, or lower interactions.at_least"
         )
     train = ~asked | (after >= 2)
-    left_out = ~(train | validation | test)
-    return HeldOut(
-        train=np.sort(order[train]),
-        validation=np.sort(order[validation]),
-        test=np.sort(order[test]),
-        left_out=np.sort(order[left_out]),
-        unasked=int((total < FEWEST_LIKED).sum()),
-    )
+    chosen = (train, validation, test, ~(train | validation | test))
+    parts = [np.sort(order[part]) for part in chosen]
+    return HeldOut(parts[0], parts[1], parts[2], parts[3], unasked=int((total < FEWEST_LIKED).sum()))

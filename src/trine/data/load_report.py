@@ -107,34 +107,31 @@ class LoadReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        one, what = NOUNS[self.kind]
-        head = f"{self.source}: {self.items:,} {what}"
+        items, identities = NOUNS[self.kind], ("identity", "identities")
+        head = f"{self.source}: {self.items:,} {items[1]}"
         if self.identities:
             size = f"{self.fewest:,}" + (f" to {self.most:,}" if self.most > self.fewest else "")
-            known = count(self.identities, "identity", "identities")
+            known = count(self.identities, *identities)
             head += f" of {known}, {size} {'each' if self.identities > 1 else 'in all'}"
         copies = [f"{later} = {first}" for later, first in self.repeated]
         crossing = [f"{later} = {first}" for later, first in self.conflicting]
         did = {"skip": "skipped: ", "keep": "kept: ", "error": ""}
         skipped = did["skip"] if self.policy.repeated == "skip" else ""
+        alone = f"with only one {items[0]}"
         findings = [
-            ("skipped: ", "that cannot be read", self.unreadable),
-            ("skipped: ", "without an identity", self.unlabelled),
-            (did[self.policy.missing], "with missing values", self.missing),
-            (did[self.policy.duplicates], "listed more than once", self.duplicates),
-            (skipped, "with the same content as another", copies),
-            (skipped, "with the same content under another identity", crossing),
+            ("skipped: ", items, "that cannot be read", self.unreadable),
+            ("skipped: ", items, "without an identity", self.unlabelled),
+            (did[self.policy.missing], items, "with missing values", self.missing),
+            (did[self.policy.duplicates], items, "listed more than once", self.duplicates),
+            (skipped, items, "with the same content as another", copies),
+            (skipped, items, "with the same content under another identity", crossing),
+            (did[self.policy.singletons], identities, alone, self.singletons),
         ]
         lines = [
-            f"{done}{count(len(found), one, what)} {why} ({some(found)})"
-            for done, why, found in findings
+            f"{done}{count(len(found), *nouns)} {why} ({some(found)})"
+            for done, nouns, why, found in findings
             if found
         ]
-        if self.singletons:
-            single = count(len(self.singletons), "identity", "identities")
-            lines.append(
-                f"{did[self.policy.singletons]}{single} with only one {one} ({some(self.singletons)})"
-            )
         return "\n  ".join([head, *lines, *self.notes])
 
 

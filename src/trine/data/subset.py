@@ -33,9 +33,7 @@ def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
         361
     """
     wanted = [str(name) for name in identities]
-    there = (
-        {dataset.identities[label] for label in np.unique(dataset.labels)} if dataset.identities else set()
-    )
+    there = {dataset.identity(at) for at in np.unique(dataset.labels, return_index=True)[1]} - {""}
     for name in wanted:
         if name not in there:
             known = sorted(there)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trine.data.load_report import some
 from trine.errors import DataError, nearest, require
-from trine.shapes import Float
+from trine.shapes import Float, Int64
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 """The endings, in lower case, of the files that are read as tables."""
@@ -203,6 +203,12 @@ class Columns:
         if "" in texts:
             raise self.empty(name, texts.index(""))
         return texts
+
+    def numbered(self, name: str) -> tuple[tuple[str, ...], Int64[np.ndarray, " n"]]:
+        """Reads a column without empty cells: its distinct texts as they first appear, and each row's number."""
+        cells = self.filled(name)
+        number = {text: at for at, text in enumerate(dict.fromkeys(cells))}
+        return tuple(number), np.array([number[text] for text in cells], dtype=np.int64)
 
     def empty(self, name: str, row: int) -> DataError:
         """The error for an empty cell, its row counted from 0."""

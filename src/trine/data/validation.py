@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from trine.data.load_report import NOUNS, LoadPolicy, LoadReport, count, some
 from trine.data.parallel import in_threads
 from trine.data.table import Table
 from trine.errors import Argument, DataError, require
+
+_hash = partial(hashlib.blake2b, digest_size=16)
 
 
 @dataclass(frozen=True)
@@ -243,10 +246,10 @@ def _contents(items: Items, max_pixels: int) -> list[tuple[bytes | None, str]]:
     if isinstance(items, Table):
         return [(digest, "") for digest in _row_digests(items)]
     if isinstance(items, Texts):
-        return [(_digest(text.encode()), "") for text in items.texts]
+        return [(_hash(text.encode()).digest(), "") for text in items.texts]
     assert isinstance(items, ImageArray | Vectors)
     rows = items.rows if isinstance(items, Vectors) else items.pixels
-    return [(_digest(np.ascontiguousarray(row).data) if row.size else None, "") for row in rows]
+    return [(_hash(np.ascontiguousarray(row).data).digest() if row.size else None, "") for row in rows]
 
 
 def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, str]]:
@@ -273,15 +276,6 @@ def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | Non
         return in_threads(read, len(files))
 
 
-def _hash(content: Any = b"") -> Any:
-    return hashlib.blake2b(content, digest_size=16)
-
-
-def _digest(content: Any) -> bytes:
-    digest: bytes = _hash(content).digest()
-    return digest
-
-
 def _row_digests(table: Table) -> Iterator[bytes]:
     """Digests of the features only: rows may differ in columns that are not features."""
     numbers = [table.columns[name] for name in table.features if name not in table.categories]
@@ -289,7 +283,7 @@ def _row_digests(table: Table) -> Iterator[bytes]:
     # Adding 0 turns -0.0 into 0.0.
     rows = np.stack(numbers, axis=1) + 0.0 if numbers else np.empty((len(table), 0))
     for row, *words in zip(np.ascontiguousarray(rows), *texts, strict=True):
-        yield _digest(row.tobytes() + "\0".join(words).encode())
+        yield _hash(row.tobytes() + "\0".join(words).encode()).digest()
 
 
 def _assemble(found: Found, names: Sequence[str], keep: NDArray[np.bool_], source: str) -> Dataset:

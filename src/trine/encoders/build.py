@@ -17,7 +17,7 @@ from trine.encoders.bundled_weights import PREFIX, bundled_path, load_bundled
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.head import initialise_from_pca
 from trine.encoders.preprocessing import grey_or_colour
-from trine.encoders.pretrained import load_weights, pretrained_timm_network, timm_network
+from trine.encoders.pretrained import load_weights, timm_network
 from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.encoders.tabular import learn_table
@@ -105,12 +105,8 @@ def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     if not isinstance(items, Vectors | Table):
         items = Vectors(np.stack([np.asarray(items[at], dtype=np.float32) for at in range(len(items))]))
-    plain = (
-        isinstance(items, Vectors)
-        and recipe.scaling in ("standard", "length")
-        and not np.isnan(items.rows).any()
-    )
-    table = None if plain else learn_table(items, scaling=recipe.scaling)
+    plain = isinstance(items, Vectors) and recipe.scaling in ("standard", "length")
+    table = None if plain and not np.isnan(items.rows).any() else learn_table(items, scaling=recipe.scaling)
     encoder = _built(
         recipe,
         distance,
@@ -180,18 +176,15 @@ def _for_texts(recipe: EncoderRecipe, distance: Distance) -> Encoder:
 
 
 def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
-    name = recipe.network
-    size = None
+    name, size = recipe.network, None
     if recipe.image_size is not None:
         size = picture_size(recipe.image_size, _picture_shapes(items, _spaced(items))[:, :2])
-    if recipe.pretrained and recipe.weights is None:
-        network = pretrained_timm_network(name, size=size)
-    else:
-        network = timm_network(name, size=size)
-        if recipe.weights is not None and recipe.weights.startswith(PREFIX):
-            load_bundled(network, weights=recipe.weights, name=name)
-        elif recipe.weights is not None:
-            load_weights(network, path=Path(recipe.weights), name=name)
+    weights = recipe.weights
+    network = timm_network(name, size=size, pretrained=recipe.pretrained and weights is None)
+    if weights is not None and weights.startswith(PREFIX):
+        load_bundled(network, weights=weights, name=name)
+    elif weights is not None:
+        load_weights(network, path=Path(weights), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
     height, width = size or tuple(own.get("input_size", (3, 224, 224)))[1:]
     encoder = _built(
@@ -270,9 +263,8 @@ def _picture_shapes(items: Items, positions: Int64[np.ndarray, " k"]) -> Int64[n
 
 def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:
     training = network.training
-    network.eval()
     with torch.inference_mode():
-        output = network(torch.zeros(1, *shape))
+        output = network.eval()(torch.zeros(1, *shape))
     network.train(training)
     if output.ndim != 2:
         raise SettingError(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from trine.calibration import Calibration
 from trine.data import Dataset, Items, Row, read_items
@@ -114,10 +115,14 @@ class Encoder(nn.Module):
         Returns:
             One embedding a row; of length 1 if `settings.normalise`.
         """
-        embeddings: Tensor = self.head(self.network(self._standardised(batch)))
+        embeddings: Tensor = self.head(self._features(batch))
         if self.settings.normalise:
             embeddings = F.normalize(embeddings.float(), dim=1)
         return embeddings
+
+    def _features(self, batch: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b f"]:
+        features: Tensor = self.network(self._standardised(batch))
+        return features
 
     def _standardised(self, batch: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "b ..."]:
         if self.settings.kind == "texts":
@@ -154,9 +159,7 @@ class Encoder(nn.Module):
             InputError: An item does not fit this encoder.
             DataError: A picture cannot be read.
         """
-        return self._rows(
-            items, self._embedded, width=self.settings.dimension, batch_size=batch_size, progress=progress
-        )
+        return self._rows(items, self._embedded, self.settings.dimension, batch_size, progress)
 
     def features(
         self,
@@ -179,16 +182,10 @@ class Encoder(nn.Module):
             InputError: An item does not fit this encoder.
             DataError: A picture cannot be read.
         """
-        return self._rows(
-            items,
-            lambda batch: self.network(self._standardised(batch)),
-            width=self.settings.features,
-            batch_size=batch_size,
-            progress=progress,
-        )
+        return self._rows(items, self._features, self.settings.features, batch_size, progress)
 
     def _rows(
-        self, items: Any, compute: Callable[[Tensor], Tensor], *, width: int, batch_size: int, progress: bool
+        self, items: Any, compute: Callable[[Tensor], Tensor], width: int, batch_size: int, progress: bool
     ) -> Float32[np.ndarray, "n w"]:
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1, given {batch_size}")
@@ -202,7 +199,7 @@ class Encoder(nn.Module):
         try:
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
-                part = source.subset(positions) if isinstance(source, Items) else _Slice(source, positions)
+                part = source.subset(positions) if isinstance(source, Items) else Subset(source, positions)
                 batch = self._prepared(part, first=start).to(self.device)
                 with torch.inference_mode():
                     rows[start : positions.stop] = compute(batch).float().cpu().numpy()
@@ -240,29 +237,14 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
     Raises:
         SettingError: The network's name is unknown, or does not suit the kind of items.
     """
-    if settings.network == "small_resnet" and settings.small_resnet is not None:
-        return small_resnet(
-            settings.shape[0], size=(settings.shape[1], settings.shape[2]), settings=settings.small_resnet
-        )
-    if settings.network == "mlp" and settings.mlp is not None:
-        return mlp(settings.shape[0], settings=settings.mlp)
-    if settings.network == "sentence" and settings.sentence is not None:
+    name, first, size = settings.network, settings.shape[0], settings.shape[1:]
+    if name == "small_resnet" and settings.small_resnet is not None:
+        return small_resnet(first, size=(size[0], size[1]), settings=settings.small_resnet)
+    if name == "mlp" and settings.mlp is not None:
+        return mlp(first, settings=settings.mlp)
+    if name == "sentence" and settings.sentence is not None:
         return SentenceNetwork(settings.sentence), settings.features
-    network = timm_network(settings.network, size=(settings.shape[1], settings.shape[2]))
-    return network, settings.features
-
-
-class _Slice(Sequence[np.ndarray]):
-    """Some of the items of a sequence, which are only accessed batch by batch."""
-
-    def __init__(self, items: Any, positions: range) -> None:
-        self.items, self.positions = items, positions
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, position: Any) -> Any:
-        return self.items[self.positions[position]]
+    return timm_network(name, size=(size[0], size[1])), settings.features
 
 
 def _items(items: Any, *, texts: bool) -> Any:

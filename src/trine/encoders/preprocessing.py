@@ -15,7 +15,7 @@ from trine.data import ImageFiles, Items, Table, Vectors
 from trine.data.image_cache import PASS_SHARE
 from trine.data.parallel import in_threads
 from trine.errors import InputError
-from trine.shapes import Float32, Shaped, UInt8
+from trine.shapes import Float, Float32, Shaped, UInt8
 
 # ITU-R BT.601, as in Pillow's conversion to grey.
 LUMINANCE = torch.tensor([0.299, 0.587, 0.114])
@@ -87,26 +87,32 @@ def prepare_vectors(
     """
     if isinstance(items, Table):
         items = Vectors(items.rows)
-    vectors = torch.empty((len(items), features), dtype=torch.float32)
+    vectors = stacked_vectors(items, features=features, first=first, dtype=np.float32)
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"item {first + int(np.argmin(finite))} holds NaN or infinity; impute or drop missing values "
+            "before embedding"
+        )
+    return torch.from_numpy(vectors)
+
+
+def stacked_vectors(items: Any, *, features: int, first: int, dtype: type[Any]) -> Float[np.ndarray, "n d"]:
+    """Stacks vectors, in a type of numbers; an `InputError` where one has names or another shape."""
+    vectors = np.empty((len(items), features), dtype=dtype)
     for position in range(len(items)):
         if isinstance(items[position], Mapping):
             raise InputError(
                 f"item {first + position} has named columns, but this encoder was trained on arrays of "
                 f"{features} numbers; give such an array"
             )
-        vector = np.asarray(items[position], dtype=np.float32)
+        vector = np.asarray(items[position], dtype=dtype)
         if vector.shape != (features,):
             raise InputError(
                 f"item {first + position} has shape {vector.shape}, but this encoder takes vectors of "
                 f"{features} features; give the columns that it was trained on"
             )
-        vectors[position] = torch.from_numpy(vector)
-    finite = torch.isfinite(vectors).all(dim=1)
-    if not bool(finite.all()):
-        position = int(torch.nonzero(~finite)[0])
-        raise InputError(
-            f"item {first + position} holds NaN or infinity; impute or drop missing values before embedding"
-        )
+        vectors[position] = vector
     return vectors
 
 

@@ -16,18 +16,20 @@ from trine.encoders.settings import OWN_NETWORKS
 from trine.errors import ModelError, SettingError, nearest, require
 
 
-def timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module:
-    """Builds a timm model without its classifier, with random weights.
+def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: bool = False) -> nn.Module:
+    """Builds a timm model without its classifier.
 
     Args:
-        name: The model's name, such as `"resnet18"`.
+        name: The model's name, such as `"resnet18"` or, with weights, `"resnet18.a1_in1k"`.
         size: Height and width of a picture, for models that are built for one size.
+        pretrained: Whether to download its published weights; else they are random.
 
     Returns:
         The module, from (b, 3, h, w) to (b, features).
 
     Raises:
         SettingError: timm has no such model.
+        ModelError: The weights cannot be downloaded.
     """
     timm = require("timm", extra="images")
     if not timm.is_model(name.split(".")[0]):
@@ -37,30 +39,14 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module
             f"encoder.network is {name!r}, which is neither small_resnet, mlp nor a timm model; "
             f"{phrase}timm.list_models() lists {len(known) - len(OWN_NETWORKS)} names"
         )
-    return _created(timm, name, size=size, pretrained=False)
-
-
-def pretrained_timm_network(name: str, *, size: tuple[int, int] | None = None) -> nn.Module:
-    """Builds a timm model without its classifier, with its published weights.
-
-    Args:
-        name: The model's name, such as `"resnet18"` or `"resnet18.a1_in1k"`.
-        size: Height and width of a picture, for models that are built for one size.
-
-    Returns:
-        The module, from (b, 3, h, w) to (b, features).
-
-    Raises:
-        SettingError: timm has no such model.
-        ModelError: The weights cannot be downloaded.
-    """
-    module = timm_network(name, size=size)
+    module = _created(timm, name, size=size, pretrained=False)
+    if not pretrained:
+        return module
     if not getattr(module, "pretrained_cfg", {}).get("hf_hub_id"):
         raise ModelError(
             f"timm has no published weights for {name!r}; set encoder.pretrained to false, "
             "or encoder.weights to a local file"
         )
-    timm = require("timm", extra="images")
     try:
         with _quiet("huggingface_hub"):
             return _created(timm, name, size=size, pretrained=True)

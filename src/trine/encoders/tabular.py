@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trine.data import Items, Table, Vectors
 from trine.data.table import is_numeric, table_of
+from trine.encoders.preprocessing import stacked_vectors
 from trine.encoders.scaling import Scaling, learn_scale, scale
 from trine.encoders.settings import ColumnSettings, TableSettings
 from trine.errors import DataError, InputError, nearest
@@ -127,15 +128,10 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
         return items.columns
     if isinstance(items, Table | Vectors):
         rows: Any = items.rows
-    elif len(items) and isinstance(items[0], Mapping):
-        if not table.named:
-            raise InputError(
-                f"item {first} has named columns, but this encoder was trained on arrays of {len(names)} "
-                "numbers; give such an array"
-            )
+    elif len(items) and table.named and isinstance(items[0], Mapping):
         return table_of(items, wanted, first=first).columns
     else:
-        rows = list(_arrays(items, len(names), first))
+        rows = stacked_vectors(items, features=len(names), first=first, dtype=np.float64)
     array = np.asarray(rows, dtype=np.float64).reshape(len(items), -1)
     if array.shape[1] != len(names):
         raise InputError(
@@ -149,17 +145,6 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
             "column to value"
         )
     return dict(zip(names, array.T, strict=True))
-
-
-def _arrays(items: Any, width: int, first: int) -> Iterator[Float[np.ndarray, " d"]]:
-    for position in range(len(items)):
-        array = np.asarray(items[position])
-        if array.shape != (width,) or array.dtype.kind not in "fiub":
-            raise InputError(
-                f"item {first + position} has shape {array.shape}, but this encoder takes vectors of "
-                f"{width} features; give the columns that it was trained on"
-            )
-        yield array.astype(np.float64)
 
 
 def _as_numbers(values: NDArray[Any], name: str, first: int) -> Float[np.ndarray, " n"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, final
 
 import numpy as np
@@ -127,7 +128,6 @@ class TwoTower(nn.Module):
         self.users = Tower(len(settings.users), features=len(settings.user_features), **shape)
         self.items = Tower(len(settings.items), features=len(settings.item_features), **shape)
         self.register_buffer("known", torch.zeros(settings.known, 2, dtype=torch.int64))
-        self._number: dict[str, dict[str, int]] = {}
 
     @property
     def distance(self) -> Distance:
@@ -218,15 +218,18 @@ class TwoTower(nn.Module):
             for at in order[: min(k, int((~out).sum()))].tolist()
         ]
 
+    @cached_property
+    def _numbers(self) -> dict[str, dict[str, int]]:
+        names = {"users": self.settings.users, "items": self.settings.items}
+        return {of: {name: number for number, name in enumerate(held)} for of, held in names.items()}
+
     def _number_of(self, name: str, of: Literal["users", "items"]) -> int:
-        names = self.settings.users if of == "users" else self.settings.items
-        known = self._number.setdefault(of, {})
-        if not known:
-            known.update({each: number for number, each in enumerate(names)})
+        known = self._numbers[of]
         if name not in known:
             raise InputError(
-                f"{of[:-1]} {name!r} is not in the training data ({len(names):,} {of}, such as "
-                f"{names[0]!r}): give one of them, or train again with interactions of this {of[:-1]}"
+                f"{of[:-1]} {name!r} is not in the training data ({len(known):,} {of}, such as "
+                f"{next(iter(known))!r}): give one of them, or train again with interactions of this "
+                f"{of[:-1]}"
             )
         return known[name]
 

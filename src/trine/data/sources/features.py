@@ -76,7 +76,8 @@ def read_features(
     for name in wanted:
         file.column(name)
     table = file.read(text=[name for name in (key, title) if name is not None])
-    rows = _rows(file, table.texts(key), names)
+    place = _places(file, table.texts(key))
+    rows = np.array([place.get(name, -1) for name in names], dtype=np.int64)
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise DataError(
@@ -95,12 +96,6 @@ def read_features(
     if skipped := [name for name, part in encoded.items() if part is None]:
         notes.append(f"skipped: columns of {path} whose text hardly repeats ({some(skipped, limit=6)})")
     return Features(tuple(each for columns, _ in parts for each in columns), values, titles, tuple(notes))
-
-
-def _rows(file: TableFile, ids: list[str], names: Sequence[str]) -> Int64[np.ndarray, " n"]:
-    """The row of each name; −1 where there is none."""
-    place = _places(file, ids)
-    return np.array([place.get(name, -1) for name in names], dtype=np.int64)
 
 
 def _places(file: TableFile, ids: list[str]) -> dict[str, int]:

@@ -16,15 +16,8 @@ from trine.data.sources.filename_pattern import IDENTITY, Pattern
 from trine.data.validation import Found, natural_key
 from trine.errors import DataError
 
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PARTS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 """The usual names of the parts of a data set, in lower case, and trine's name of each."""
 
 

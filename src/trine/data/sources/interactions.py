@@ -67,8 +67,8 @@ def read_interactions(
     file = TableFile(path, of="interaction")
     user, item, time, rating = _used_columns(file, columns, rated=at_least is not None)
     table = file.read(text=[user, item])
-    users, user_of = _numbered(table.filled(user))
-    items, item_of = _numbered(table.filled(item))
+    users, user_of = table.numbered(user)
+    items, item_of = table.numbered(item)
     times = None if time is None else _times(table, time)
     ratings = np.ones(len(table)) if rating is None else _ratings(table, rating)
     liked = np.ones(len(table), dtype=bool) if at_least is None else ratings >= at_least
@@ -97,12 +97,6 @@ def _used_columns(
         return user, item, time, file.known_as(RATINGS)
     how = "interactions.at_least needs ratings; set it to null, or name their column with interactions.rating"
     return user, item, time, file.column(given.rating, RATINGS, how=how)
-
-
-def _numbered(cells: list[str]) -> tuple[tuple[str, ...], Int64[np.ndarray, " n"]]:
-    """The distinct names in order of appearance, and the number of each row's name."""
-    number = {name: at for at, name in enumerate(dict.fromkeys(cells))}
-    return tuple(number), np.array([number[name] for name in cells], dtype=np.int64)
 
 
 def _ratings(table: Columns, column: str) -> Float[np.ndarray, " n"]:
@@ -146,14 +140,10 @@ def _first_of_each(
     user: Int64[np.ndarray, " n"], item: Int64[np.ndarray, " n"], time: Float[np.ndarray, " n"] | None
 ) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " n"]]:
     """The first row of each pair of user and item; and for each row, which of those it repeats."""
-    rows = np.arange(len(user))
-    order = np.lexsort((rows, rows if time is None else time, item, user))
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (user[order][1:] != user[order][:-1]) | (item[order][1:] != item[order][:-1])
-    first = order[new]
-    in_table = np.argsort(first)
-    place = np.empty(len(first), dtype=np.int64)
-    place[in_table] = np.arange(len(first))
+    order = np.arange(len(user)) if time is None else np.argsort(time, kind="stable")
+    pair = (user * (item.max(initial=0) + 1) + item)[order]
+    _, start, same = np.unique(pair, return_index=True, return_inverse=True)
+    in_table = np.argsort(order[start])
     again = np.empty(len(order), dtype=np.int64)
-    again[order] = place[np.cumsum(new) - 1]
-    return first[in_table], again
+    again[order] = np.argsort(in_table)[same]
+    return order[start][in_table], again

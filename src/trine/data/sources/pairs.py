@@ -118,12 +118,8 @@ def _read_table(path: Path) -> PairTable:
         if text.lower() not in _VERDICTS:
             raise DataError(f"{path}, row {row}: same is {text!r}, expected 1 or 0, true or false")
     same = np.array([_VERDICTS[text.lower()] for text in written])
-    if fold is None:
-        return PairTable(str(path), tuple(a), tuple(b), same, None)
-    folds = table.filled(fold)
-    number = {name: at for at, name in enumerate(dict.fromkeys(folds))}
-    fold_of = np.array([number[name] for name in folds], dtype=np.int64)
-    return PairTable(str(path), tuple(a), tuple(b), same, fold_of, fold_names=tuple(number))
+    fold_names, fold_of = ((), None) if fold is None else table.numbered(fold)
+    return PairTable(str(path), tuple(a), tuple(b), same, fold_of, fold_names=fold_names)
 
 
 def _read_list(path: Path) -> PairTable:
