@@ -205,7 +205,7 @@ class Columns:
         return texts
 
     def numbered(self, name: str) -> tuple[tuple[str, ...], Int64[np.ndarray, " n"]]:
-        """Reads a column without empty cells: its distinct texts as they first appear, and each row's number."""
+        """Reads a column without empty cells: its distinct texts as they appear, and each row's number."""
         cells = self.filled(name)
         number = {text: at for at, text in enumerate(dict.fromkeys(cells))}
         return tuple(number), np.array([number[text] for text in cells], dtype=np.int64)
