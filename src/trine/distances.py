@@ -111,7 +111,7 @@ def pairwise_distances(
 
 
 class _Euclidean(torch.autograd.Function):
-    """‖x − y‖ for all pairs, from differences in both directions; differentiable as often as asked."""
+    """‖x − y‖ for all pairs, from differences in both directions; differentiable any number of times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:

@@ -245,13 +245,13 @@ def test_mistakes_are_named():
         with pytest.raises(InputError, match=message):
             CrossBatchMemory(TripletLoss(), **arguments)
     criterion = CrossBatchMemory(TripletLoss(), size=4, dimension=2)
-    with pytest.raises(InputError, match="a memory needs to know which item each row is"):
+    with pytest.raises(InputError, match="a memory needs item_ids, or a repeated item"):
         criterion(*batch[:2])
-    with pytest.raises(InputError, match="a memory needs to know which item each row is"):
+    with pytest.raises(InputError, match="a memory needs item_ids, or a repeated item"):
         criterion(*batch, references=batch[0], reference_labels=batch[1])
     with pytest.raises(InputError, match="LabelRelations name none: give labels"):
         criterion(batch[0], Relations.from_labels(batch[1]), batch[2])
-    with pytest.raises(InputError, match="keeps embeddings of 2 columns, given 3: make it with dimension="):
+    with pytest.raises(InputError, match="holds embeddings of 2 columns, given 3: set dimension="):
         criterion(*batch)
     with pytest.raises(InputError, match="item_ids must have one entry for each of the 6 rows, given 5"):
         criterion(batch[0], batch[1], batch[2][:5])

@@ -79,8 +79,8 @@ def test_processes_that_do_not_fit_together_are_told_so_everywhere(size: int) ->
             f"the processes have embeddings of {given} columns (by rank), expected equally"
         )
         assert known == "some processes have item_ids and others none: give them in all, or in none"
-        assert relations.startswith("relations are between the anchors of this process and the references of")
-        assert lonely.startswith("reference_labels and reference_ids belong to references")
+        assert relations.startswith("Relations with across_processes=True need references")
+        assert lonely.startswith("reference_labels and reference_ids need references")
         assert labels == str([1] if size == 2 else [1, 2, 2])
         assert ids == str(list(range(1 if size == 2 else 3)))
         assert first == str(rank * (rank - 1) // 2)
@@ -106,10 +106,12 @@ def test_one_process_is_the_whole_world(loss: type) -> None:
 def test_lists_of_triplets_and_the_census_belong_to_one_process() -> None:
     rows, labels = torch.ones(3, 2), torch.tensor([0, 0, 1])
     one = torch.tensor([0])
-    listed = r"^a list of triplets belongs to one process: leave across_processes out"
+    listed = r"^across_processes=True needs labels and a reduction other than 'none'"
     with pytest.raises(InputError, match=listed):
         triplet_loss(rows, labels, reduction="none", across_processes=True)
     with pytest.raises(InputError, match=listed):
         triplet_loss(rows, Triplets(one, one + 1, one + 2), across_processes=True)
-    with pytest.raises(InputError, match=r"^a census across processes is that of the joined batch: call"):
+    with pytest.raises(
+        InputError, match=r"^return_census=True does not work with across_processes=True: call"
+    ):
         triplet_loss(rows, labels, return_census=True, across_processes=True)

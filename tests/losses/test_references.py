@@ -173,7 +173,7 @@ def test_the_census_comes_along_on_request():
             },
             "item_ids and reference_ids go together",
         ),
-        ({"swap": True}, "swap=True is for finished triplets"),
+        ({"swap": True}, "swap=True needs given triplets"),
         ({"return_census": True, "margin": None}, "a census needs a margin"),
         (
             {"labels": Relations.from_pairs(torch.tensor([0]), torch.tensor([1]), anchors=3)},
@@ -181,7 +181,7 @@ def test_the_census_comes_along_on_request():
         ),
         (
             {"labels": Relations.from_pairs(torch.tensor([0]), torch.tensor([1]), anchors=4, references=2)},
-            "the relations are between anchors and references: give references",
+            "the relations are between anchors and references: pass references",
         ),
         (
             {"labels": Triplets(torch.tensor([4]), torch.tensor([0]), torch.tensor([1]))},

@@ -133,7 +133,7 @@ def test_module_keeps_its_settings_and_travels_between_processes():
     [
         ({"reduction": "average"}, "unknown reduction 'average'"),
         ({"distance": "cosin"}, "unknown distance 'cosin': did you mean 'cosine'"),
-        ({"mining": "violating", "margin": None}, "give mining_margin="),
+        ({"mining": "violating", "margin": None}, "pass mining_margin="),
         ({"margin": float("nan")}, "margin must be a finite number"),
     ],
 )

@@ -97,7 +97,7 @@ def test_labels_are_compared_as_64_bit_integers():
     ("arguments", "message"),
     [
         ({"mining": "semi-hard"}, "unknown mining rule 'semi-hard': did you mean 'semihard'"),
-        ({"mining": "semihard-band", "margin": None}, "looks at the margin: give mining_margin="),
+        ({"mining": "semihard-band", "margin": None}, "needs a margin: pass mining_margin="),
         ({"margin": -0.1}, "margin must be a finite number of at least 0, or None, given -0.1"),
         ({"mining": "weighted", "distance": "cosine"}, "defined for distance='euclidean'"),
         ({"mining": "weighted"}, "normalise the embeddings first"),

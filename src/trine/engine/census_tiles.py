@@ -22,7 +22,7 @@ from trine.engine.tiles import run_tiles
 from trine.triplets import Census
 
 _POSITIVES = 1 << 21  # pairs up to which what is kept of them stays within 100 MB
-_PAIRS = 1 << 19  # distances held at once where something is counted anew
+_PAIRS = 1 << 19  # distances held at once where something is counted again
 _ROUNDING = 2.0**-22  # of a threshold: a root, a sum, a square and a cast, with room
 
 
@@ -220,7 +220,7 @@ class TiledCensus:
         seen.sums[end] += d.sum(1, dtype=torch.float64)
 
     def end(self, parts: list[Seen]) -> None:
-        """Joins what all workers have counted; what rounding left open is counted anew."""
+        """Joins what all workers have counted; what rounding left open is counted again."""
         seen, layout = parts[0], self.batch.layout
         for part in parts[1:]:
             seen.add(part)
@@ -246,7 +246,7 @@ class TiledCensus:
             )
 
     def _recount(self, seen: Seen, end: int) -> None:
-        """Counts anew, by differences, for the positives that rounding could have decided about."""
+        """Counts again, by differences, for the positives that rounding could have decided about."""
         batch, start = self.batch, self.blocks[end].start
         k, row = seen.unsure[end].nonzero(as_tuple=True)
         for some in torch.split(torch.arange(len(k), device=k.device), max(1, _PAIRS // batch.layout.rows)):

@@ -15,7 +15,7 @@ from trine.distances import Distance, unit_rows
 from trine.shapes import Float, Int64
 
 _NEAR = 1e-6  # of the squared norms: below it a product has lost half of its digits
-_GATHERED = 1 << 21  # coordinates held at once where pairs are looked at one by one
+_GATHERED = 1 << 21  # coordinates held at once where pairs are computed one by one
 
 
 class Float64Distances:

@@ -252,7 +252,7 @@ class Layout:
         return Part(pieces, [block], [block, *(Block(i, j) for i, j in pairwise(cuts))], square=False)
 
     def _square_blocks(self, height: int) -> list[Block]:
-        """Cuts the rows into blocks of at most `height`, anew where the size of class has doubled."""
+        """Cuts the rows into blocks of at most `height`, and wherever the size of class has doubled."""
         cuts, smallest = [0], 1
         for group in self.groups:
             if group.references >= 2 * smallest:

@@ -16,7 +16,7 @@ Reduction = Literal["active", "mean", "anchor", "sum", "none"]
 
 
 def resolve_reduction(reduction: str | None, mining: Mining, margin: float | None) -> Reduction:
-    """Returns the reduction asked for; `None` stands for the field's habit.
+    """Returns the reduction of that name; `None` stands for the usual one.
 
     Args:
         reduction: A name, or `None`: `active` for the rule `all` with a hinge, `mean` otherwise.

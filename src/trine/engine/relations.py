@@ -1,6 +1,6 @@
-"""Who may be whose positive and whose negative: from labels, or given outright.
+"""Which reference is a positive or a negative of which anchor: from labels, or given explicitly.
 
-Relations are asked for a few anchors at a time, so that no matrix of all pairs has to stand anywhere.
+Relations are computed for a few anchors at a time, so that no matrix of all pairs is ever needed.
 """
 
 from __future__ import annotations

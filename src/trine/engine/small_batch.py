@@ -104,7 +104,7 @@ def _proposed(
     else:
         d_ap, p = torch.where(related.positive, d, torch.inf).min(1, keepdim=True)
     ends = torch.cat([d_ap, d_an])
-    # Beyond these the squares of float32 are not in range; and ±∞ is a side that has nobody.
+    # Beyond these the squares of float32 are not in range; and ±∞ is a side without a candidate.
     if not (float(ends.min()) > 1e-12 and float(ends.max()) < 1e12):
         return None
     # A difference of two rows, its square and D sums are each off by at most a rounding of 2⁻²⁴.

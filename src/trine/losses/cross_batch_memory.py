@@ -1,8 +1,8 @@
 """Cross-batch memory: the embeddings of past batches as further positives and negatives of this one.
 
-An encoder that has trained for a while drifts slowly, so that yesterday's embedding of an item still says
-where it is (Wang, Zhang, Huang, Scott 2020, "Cross-Batch Memory for Embedding Learning", §3.2). A queue of
-them costs no forward and no backward pass, and lets a small batch choose among thousands of references.
+An encoder that has trained for a while drifts slowly, so a recent embedding of an item is still close to
+its current one (Wang, Zhang, Huang, Scott 2020, "Cross-Batch Memory for Embedding Learning", §3.2). A queue
+of them costs no forward and no backward pass, and lets a small batch choose among thousands of references.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trine.shapes import Float, Int, Int64
 
 
 class Memory(nn.Module):
-    """A ring of the last embeddings, with the identity and the item of each; the oldest make room.
+    """A ring of the last embeddings, with the identity and the item of each; the oldest are overwritten.
 
     Everything is a buffer: it moves with the module and is part of the state dict.
 
@@ -63,7 +63,7 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, rows: Float[Tensor, "n d"], labels: Int[Tensor, " n"], ids: Int[Tensor, " n"]) -> None:
-        """Takes in a batch, in its order; a row that is not finite stays out.
+        """Adds a batch, in its order; rows that are not finite are left out.
 
         With several processes give every one the rows of all of them, in the order of their ranks: then
         they hold the same memory.
@@ -118,8 +118,8 @@ class Memory(nn.Module):
         check_labels(ids, "item_ids", len(rows))
         if rows.shape[1] != self.rows.shape[1]:
             raise InputError(
-                f"the memory keeps embeddings of {self.rows.shape[1]} columns, given {rows.shape[1]}: "
-                "make it with dimension= their width"
+                f"the memory holds embeddings of {self.rows.shape[1]} columns, given {rows.shape[1]}: "
+                "set dimension= to their width"
             )
 
     def extra_repr(self) -> str:
@@ -147,12 +147,12 @@ class CrossBatchMemory(nn.Module):
         size: M ≥ 1, the embeddings kept. It may be larger than the data set; past embeddings of one
             item then stand side by side.
         dimension: D, the columns of an embedding.
-        warmup: Calls in training mode before the memory is used, ≥ 0: until then the encoder moves too
-            fast for its past to say anything.
+        warmup: Calls in training mode before the memory is used, ≥ 0: until then the encoder changes too
+            fast for past embeddings to be useful.
 
     Attributes:
         loss: The loss.
-        memory: What is remembered.
+        memory: The past embeddings.
         calls: The calls in training mode so far.
 
     Raises:
@@ -243,8 +243,7 @@ _REFERENCES = ("references", "reference_labels", "reference_ids")
 def _known(rows: Tensor, labels: Tensor | None, ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     if labels is None or ids is None:
         raise InputError(
-            "a memory needs to know which item each row is, or an item that comes again is its own positive: "
-            "give item_ids (with references: reference_labels and reference_ids), such as positions in the "
-            "data set"
+            "a memory needs item_ids, or a repeated item becomes its own positive: pass item_ids (with "
+            "references: reference_labels and reference_ids), such as positions in the data set"
         )
     return rows, labels, ids

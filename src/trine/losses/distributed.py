@@ -2,8 +2,8 @@
 
 Each process takes its own anchors against the rows of all, and its gradient is W times its part of the
 gradient of the joined batch, W being the number of processes: averaged, as `DistributedDataParallel` does
-it, the gradients are that of one process on the joined batch. Every process takes part in every exchange,
-whether it has rows or not.
+it, the gradients are that of one process on the joined batch. Every process takes part in every collective,
+with rows or without.
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ def spread_batch(
         return batch
     if isinstance(labels, Relations):
         raise InputError(
-            "relations are between the anchors of this process and the references of all: "
-            "give references, such as the rows that trine.losses.gathered returns"
+            "Relations with across_processes=True need references: pass those of all processes, such as the "
+            "rows that trine.losses.gathered returns"
         )
     if reference_labels is not None or reference_ids is not None:
-        raise InputError("reference_labels and reference_ids belong to references: give references too")
+        raise InputError("reference_labels and reference_ids need references: pass references too")
     everyone = gathered(embeddings, labels, item_ids)
     own = slice(everyone.first, everyone.first + len(embeddings))
     relations = LabelRelations(

@@ -71,13 +71,13 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     identity, no positives, no rows) has loss 0 with zero gradients.
 
     The gradient is finished in the forward pass, in memory that grows with N and not with N² (except for
-    `reduction="none"` and finished triplets, which list one value per triplet); it cannot be
+    `reduction="none"` and given triplets, which list one value per triplet); it cannot be
     differentiated again, see `differentiable_triplet_loss`.
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each row: any integers. In their place `Relations` say outright who is
-            whose positive and negative, and finished `Triplets` leave nothing to be mined.
+        labels: The identity of each row: any integers. `Relations` in their place say which rows
+            are positives and negatives of which, and `Triplets` are taken as given, without mining.
         margin: α ≥ 0, in units of the distance, or `None` for the soft margin.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         mining: The name of a rule, or a `Mining`.
@@ -90,7 +90,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
             embeddings where left out.
         reference_labels: The identity of each reference.
         reference_ids: Which item each reference is; needed where `item_ids` are given.
-        swap: For finished triplets: min(d_an, d_pn) in place of d_an (Balntas et al. 2016, §3.2).
+        swap: For given triplets: min(d_an, d_pn) in place of d_an (Balntas et al. 2016, §3.2).
         return_census: Also return the `Census` of all valid triplets; needs a margin.
         across_processes: Whether every process of `torch.distributed` has a part of the batch. Each takes
             its own anchors; references are the embeddings of all, or as given: then the same in all
@@ -119,11 +119,11 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         _check_across(labels, how, return_census)
     if isinstance(labels, Triplets):
         if return_census:
-            raise InputError("a census counts what labels allow, and finished triplets have none")
+            raise InputError("return_census=True needs labels or Relations, given Triplets")
         values = triplet_values(embeddings, labels, references, margin=alpha, distance=distance, swap=swap)
         return reduce_triplets(values, labels.anchor, how, len(embeddings))
     if swap:
-        raise InputError("swap=True is for finished triplets: give Triplets in place of labels")
+        raise InputError("swap=True needs given triplets: pass Triplets in place of labels")
     checked = spread_batch if across_processes else checked_batch
     batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     check_weighted(batch.columns if across_processes else embeddings, distance, rule)
@@ -155,7 +155,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     if not return_census:
         return loss
     if draw.margin is None:
-        raise InputError("a census needs a margin: give mining_margin= (a soft margin has none)")
+        raise InputError("a census needs a margin: pass mining_margin= (a soft margin has none)")
     if request is not None and request.census is not None:
         return loss, request.census
     return loss, census(
@@ -166,12 +166,12 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
 def _check_across(labels: object, how: str, return_census: bool) -> None:
     if how == "none" or isinstance(labels, Triplets):
         raise InputError(
-            "a list of triplets belongs to one process: leave across_processes out, or take labels and a "
-            "reduction other than 'none'"
+            "across_processes=True needs labels and a reduction other than 'none', given a list of triplets: "
+            "compute it in one process"
         )
     if return_census:
         raise InputError(
-            "a census across processes is that of the joined batch: call trine.census on what "
+            "return_census=True does not work with across_processes=True: call trine.census on what "
             "trine.losses.gathered returns"
         )
 
@@ -179,7 +179,7 @@ def _check_across(labels: object, how: str, return_census: bool) -> None:
 class TripletLoss(nn.Module):
     """The triplet loss as a module that keeps its settings; see `triplet_loss`.
 
-    Random rules draw anew at every call in training mode: the number of calls so far is a buffer, part
+    Random rules draw again at every call in training mode: the number of calls so far is a buffer, part
     of the state dict, so that a resumed run draws what an unbroken one would have drawn.
 
     Args:
@@ -188,7 +188,7 @@ class TripletLoss(nn.Module):
         mining: The name of a rule, or a `Mining`.
         reduction: `"active"`, `"mean"`, `"anchor"`, `"sum"`, `"none"` or `None` for the rule's own.
         mining_margin: α of the rule, where it is to differ from that of the loss.
-        swap: For finished triplets: min(d_an, d_pn) in place of d_an.
+        swap: For given triplets: min(d_an, d_pn) in place of d_an.
         seed: Where the random rules start.
         across_processes: Whether every process of `torch.distributed` has a part of the batch; see
             `triplet_loss`. Parameters that the embeddings went through are to be averaged over the

@@ -1,6 +1,6 @@
-"""Who is confused with whom: the identities that belong into one batch.
+"""Confusable identities: those that belong in one batch.
 
-Offline mining chooses who meets, and online mining chooses the triplets among them.
+Offline mining chooses which identities share a batch; online mining chooses the triplets among them.
 """
 
 from __future__ import annotations

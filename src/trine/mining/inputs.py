@@ -1,4 +1,4 @@
-"""The checked input of a loss or a miner: which rows, and who may be paired with whom."""
+"""The checked input of a loss or a miner: the rows, and which of them may be paired."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Batch:
     Attributes:
         anchors: One row per anchor.
         references: One row per reference; `None` where the anchors are their own.
-        relations: Who may be whose positive and negative.
+        relations: Which pairs are positive and which negative.
     """
 
     anchors: Tensor
@@ -53,7 +53,7 @@ def checked_batch(
             )
     if isinstance(labels, Relations):
         if reference_labels is not None or item_ids is not None or reference_ids is not None:
-            raise InputError("relations stand in place of labels and ids: give one or the other")
+            raise InputError("Relations replace labels and ids: pass one or the other")
         _check_relations(labels, embeddings, references)
         return Batch(embeddings, references, labels)
     check_labels(labels, "labels", len(embeddings))
@@ -85,9 +85,9 @@ def checked_set(
 def _check_relations(relations: Relations, embeddings: Tensor, references: Tensor | None) -> None:
     if relations.own != (references is None):
         raise InputError(
-            "the relations are between anchors and references: give references"
+            "the relations are between anchors and references: pass references"
             if not relations.own
-            else "the relations are of a set to itself: give no references"
+            else "the relations are of a set to itself: pass no references"
         )
     shape = (len(relations.anchor_ids), len(relations.reference_ids))
     rows = (len(embeddings), len(embeddings if references is None else references))

@@ -28,7 +28,7 @@ Draw = Literal["nearest", "random"]
 """Which of the negatives that are allowed: the nearest, or some at random."""
 
 ANCHORS = 2048
-"""How many anchors are looked at together; the memory beside the embeddings grows with it."""
+"""How many anchors are searched for at once; memory beside the embeddings grows with it."""
 
 _CANDIDATES = 2048  # candidates for which as many pairs as anchors are compared at once
 _IN_THE_WAY = 32  # positives that may stand in the way before a second, wider search is needed
@@ -46,11 +46,11 @@ class OfflineMining:
         negatives: How many negatives each pair of anchor and positive gets, at least 1.
         skip: How many of the nearest items of other identities are left out: where labels are not to be
             trusted, those are the likeliest to be the same after all.
-        among: How many after those are looked at, at least 1.
-        absolute_margin: A negative must have d_an ≥ d_ap + this; None asks for nothing.
-        relative_margin: A negative must have d_an ≥ (1 + this)·d_ap; None asks for nothing.
-        min_distance: A negative must have d_an ≥ this; None asks for nothing.
-        max_distance: A negative must have d_an ≤ this; None asks for nothing.
+        among: How many after those are candidates, at least 1.
+        absolute_margin: A negative must have d_an ≥ d_ap + this; None for no limit.
+        relative_margin: A negative must have d_an ≥ (1 + this)·d_ap; None for no limit.
+        min_distance: A negative must have d_an ≥ this; None for no limit.
+        max_distance: A negative must have d_an ≤ this; None for no limit.
         choose: Of the negatives that remain, the `nearest` or some at `random`.
         seed: Where everything random starts.
 

@@ -109,11 +109,11 @@ def census(
 
 
 def check_margin(margin: float | None, rule: Mining) -> float | None:
-    """Returns the margin; an `InputError` if it is negative, or missing where the rule looks at it."""
+    """Returns the margin; an `InputError` if it is negative, or missing where the rule needs it."""
     if margin is None:
         if rule.needs_margin:
             raise InputError(
-                f"the negative rule {rule.negative!r} looks at the margin: give mining_margin= "
+                f"the negative rule {rule.negative!r} needs a margin: pass mining_margin= "
                 "(a loss with margin=None has none of its own)"
             )
         return None

@@ -18,7 +18,7 @@ from trine.mining.hash_random import choose, uniform
 from trine.shapes import Bool, Float, Int64
 from trine.triplets import Mining, Triplets
 
-_BLOCK = 1 << 20  # distances looked at together: about 4 MB of float32
+_BLOCK = 1 << 20  # distances compared at once: about 4 MB of float32
 _MANY = 16  # positives from which one sorted row serves them sooner than a look at it for each
 _POSITIVE_STREAM, _NEGATIVE_STREAM = (
     1,
@@ -46,7 +46,7 @@ def select(distances: Float[Tensor, "n m"], relations: RelationRows, mining: Min
 
     Args:
         distances: Anchors (all, or some) in rows, references in columns; smaller is closer.
-        relations: Who may be whose positive and negative, of these anchors.
+        relations: Which pairs are positive and which negative, for these anchors.
         mining: The rule.
         draw: Margin, seed and width.
 
@@ -191,7 +191,7 @@ def _by_distance(d: Tensor, allowed: Tensor, u: Tensor, width: int, cutoffs: tup
 
 
 def check_weighted(rows: Float[Tensor, "n d"], distance: str, mining: Mining) -> None:
-    """Raises an `InputError` where `weighted` is asked for anything but Euclidean between unit rows."""
+    """Raises an `InputError` where `weighted` is used with anything but Euclidean between unit rows."""
     if mining.negative != "weighted":
         return
     if distance != "euclidean":
