@@ -12,6 +12,8 @@ def _row_side(d, c, t, n, r):  # type: ignore[no-untyped-def]
     # c[j] = #{k: d[j] < t[k, r]}, n[k, r] += #{j: d[j] < t[k, r]}; four thresholds for one look at d.
     for k in range(0, t.shape[0], 4):
         t0, t1, t2, t3 = t[k, r], t[k + 1, r], t[k + 2, r], t[k + 3, r]
+        if max(max(t0, t1), max(t2, t3)) < F32(0):
+            continue  # empty places
         n0, n1, n2, n3 = I32(0), I32(0), I32(0), I32(0)
         for j in range(d.size):
             b0, b1, b2, b3 = I32(d[j] < t0), I32(d[j] < t1), I32(d[j] < t2), I32(d[j] < t3)

@@ -127,6 +127,8 @@ def soft_tile(s, i0, j0, rows, side, columns, value, kind):  # type: ignore[no-u
         v[lo:hi] = 0
         c[:] = 0
         for k in range(0, ui.shape[0], 4):
+            if max(max(ui[k, a], ui[k + 1, a]), max(ui[k + 2, a], ui[k + 3, a])) == F32(0):
+                continue  # empty places
             _row(v, c, e, ui[k, a], ui[k + 1, a], ui[k + 2, a], ui[k + 3, a], ci, k, a)
             total += np.float64(_log1p_sum(e, m, bits))
         for k in range(0, uj.shape[0], 4):
