@@ -135,8 +135,8 @@ def test_who_a_process_is_comes_from_whoever_started_it(monkeypatch: pytest.Monk
         monkeypatch.delenv(name)
     recipe = TrainingRecipe(devices=4)
     assert distributed_context(recipe) == DistributedContext(0, 4)
-    with monkeypatch.context() as lightning:
-        lightning.setenv("LOCAL_RANK", "3")
+    with monkeypatch.context() as started:
+        started.setenv("LOCAL_RANK", "3")
         assert distributed_context(recipe) == DistributedContext(3, 4)
         assert distributed_context(TrainingRecipe()) == DistributedContext(), (
             "a run by one process is the first everywhere"
