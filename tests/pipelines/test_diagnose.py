@@ -93,7 +93,7 @@ def test_suspicions_are_told_even_where_they_are_few(run: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ModelError, match=r"has no doctor.json; name the folder of a run"):
+    with pytest.raises(ModelError, match=r"has no doctor.json; name a run folder"):
         examine(tmp_path)
     assert main(["doctor", str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().err.startswith("trine: ")

@@ -113,7 +113,7 @@ def test_a_table_is_learned_from(
     assert (run / "model" / "weights.safetensors").is_file()
     weights = (run / "model" / "weights.safetensors").read_bytes()
     assert weights != (trained / "model" / "weights.safetensors").read_bytes()
-    assert "other training items" in refused(capsys, "train", digits, "--out", run, "--resume")
+    assert "different training items" in refused(capsys, "train", digits, "--out", run, "--resume")
 
     everything = answered(capsys, "mine", trained, digits, "--out", table, "--part", "all")
     assert "400 items of 10 identities" in everything
