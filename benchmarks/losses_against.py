@@ -20,7 +20,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 PRESENT = HERE.parent / "src"
-SECONDS = 2.0  # for the turns of a case
+SECONDS = 4.0  # for the turns of a case
 # (rule, N, K, M); M = 0: a batch that is its own reference.
 SQUARE = [
     *[(rule, n, 4, 0) for n in (32, 128) for rule in ("all", "hard", "semihard", "soft")],
