@@ -62,7 +62,7 @@ def test_nothing_is_kept_beyond_the_budget(folder: Path) -> None:
     files = ImageFiles(loaded.items.paths, cache=cache)
     for at in range(4):
         assert files.shape(at) == (20, 16, 3)
-    assert [cache.pixels(path) is not None for path in files.paths] == [True, True, False, False]
+    assert [cache.decoded.get(path) is not None for path in files.paths] == [True, True, False, False]
     build_encoder(files, recipe=SMALL)
     assert cache.prepared.used == 0
 
@@ -73,8 +73,8 @@ def test_pictures_that_are_shown_are_kept_although_a_pass_over_all_filled_its_sh
     cache = ImageCache(decoded_bytes=3.5 * 20 * 16 * 3)  # a pass keeps two of the four, a page one more
     files = ImageFiles(loaded.items.paths, cache=cache)
     build_encoder(files, recipe=SMALL).embed(files)
-    assert sum(cache.pixels(path) is not None for path in files.paths) == 2
-    shown = next(at for at, path in enumerate(files.paths) if cache.pixels(path) is None)
+    assert sum(cache.decoded.get(path) is not None for path in files.paths) == 2
+    shown = next(at for at, path in enumerate(files.paths) if cache.decoded.get(path) is None)
     expected = files[shown].copy()
     without_files(loaded)
     assert_array_equal(files[shown], expected)

@@ -73,7 +73,7 @@ class ImageFiles:
             share: Whether to keep it: the share of the cache that may be filled; see `PASS_SHARE`.
         """
         path = self.paths[int(index)]
-        pixels = self.cache.pixels(path)
+        pixels: UInt8[np.ndarray, "h w c"] | None = self.cache.decoded.get(path)
         if pixels is None:
             pixels = decode(path, max_pixels=self.max_pixels)
             self.cache.keep(path, pixels, share=share)
@@ -81,7 +81,7 @@ class ImageFiles:
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Returns height, width and channels of a picture; it is decoded only if it never was."""
-        return self.cache.shape(self.paths[int(index)]) or self.decoded(index, share=PASS_SHARE).shape
+        return self.cache.shapes.get(self.paths[int(index)]) or self.decoded(index, share=PASS_SHARE).shape
 
     def subset(self, indices: Indices, /) -> ImageFiles:
         """Returns some of the items, in the order given."""

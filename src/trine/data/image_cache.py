@@ -72,6 +72,8 @@ class ImageCache:
         prepared_bytes: How many bytes of pictures as encoders take them to keep.
 
     Attributes:
+        decoded: Pixels, by path.
+        shapes: Height, width and channels of each picture that was decoded, by path.
         prepared: Pictures as encoders take them, by path, channels and size.
     """
 
@@ -79,24 +81,15 @@ class ImageCache:
         self, *, decoded_bytes: float = DECODED_BYTES, prepared_bytes: float = PREPARED_BYTES
     ) -> None:
         self.prepared = Budget(prepared_bytes)
-        self._decoded = Budget(decoded_bytes)
-        self._shapes: dict[Path, tuple[int, ...]] = {}
+        self.decoded = Budget(decoded_bytes)
+        self.shapes: dict[Path, tuple[int, ...]] = {}
 
     def keep(self, path: Path, pixels: UInt8[np.ndarray, "h w c"], *, share: float = 1.0) -> None:
         """Remembers the shape of a decoded picture, and its pixels if they fit into a share of the budget."""
-        self._shapes[path] = pixels.shape
-        self._decoded.put(path, pixels, pixels.nbytes, share=share)
-
-    def pixels(self, path: Path) -> UInt8[np.ndarray, "h w c"] | None:
-        """Returns the pixels of a picture that were kept, or None."""
-        pixels: UInt8[np.ndarray, "h w c"] | None = self._decoded.get(path)
-        return pixels
-
-    def shape(self, path: Path) -> tuple[int, ...] | None:
-        """Returns height, width and channels of a picture that was decoded, or None."""
-        return self._shapes.get(path)
+        self.shapes[path] = pixels.shape
+        self.decoded.put(path, pixels, pixels.nbytes, share=share)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process starts with an empty cache of the same size.
-        sizes = {"decoded_bytes": self._decoded.most, "prepared_bytes": self.prepared.most}
+        sizes = {"decoded_bytes": self.decoded.most, "prepared_bytes": self.prepared.most}
         return partial(ImageCache, **sizes), ()

@@ -72,14 +72,8 @@ def build_encoder(
     _check_kind(items.kind, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if items.kind == "vectors":
-            encoder = _for_vectors(items, recipe, distance)
-        elif network == "sentence":
-            encoder = _for_texts(recipe, distance)
-        elif network == "small_resnet":
-            encoder = _for_pictures(items, recipe, distance)
-        else:
-            encoder = _for_timm(items, recipe, distance)
+        builders = {"mlp": _for_vectors, "sentence": _for_texts, "small_resnet": _for_pictures}
+        encoder = builders.get(network, _for_timm)(items, recipe, distance)
     if recipe.head == "principal":
         initialise_from_pca(encoder, encoder.features(items.subset(_spaced(items))))
     return encoder
@@ -154,7 +148,7 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
     return encoder
 
 
-def _for_texts(recipe: EncoderRecipe, distance: Distance) -> Encoder:
+def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     where = recipe.weights or SENTENCES
     folder = bundled_path(where, network="sentence") if where.startswith(PREFIX) else Path(where)
     network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)

@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         return fingerprint_of(self, self.settings)
 
     def prepare(
-        self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items
+        self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items, *, first: int = 0
     ) -> Shaped[Tensor, "b ..."]:
         """Preprocesses items into a batch: pictures resized, rows scaled, texts split into tokens.
 
@@ -96,6 +96,7 @@ class Encoder(nn.Module):
         Args:
             items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); rows
                 of a table, whose columns are found by name; or texts.
+            first: The number of the first item, for errors.
 
         Returns:
             uint8 (b, channels, height, width), float32 (b, features), or int32 (b, tokens).
@@ -103,7 +104,14 @@ class Encoder(nn.Module):
         Raises:
             InputError: An item does not fit this encoder.
         """
-        return self._prepared(items, first=0)
+        shape = self.settings.shape
+        if isinstance(self.network, SentenceNetwork):
+            return prepare_texts(items, network=self.network, max_length=shape[0], first=first)
+        if self.settings.table is not None:
+            return prepare_rows(items, table=self.settings.table, first=first)
+        if self.settings.kind == "vectors":
+            return prepare_vectors(items, features=shape[0], first=first)
+        return prepare_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
 
     def forward(self, batch: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embeds a prepared batch.
@@ -200,7 +208,7 @@ class Encoder(nn.Module):
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
                 part = source.subset(positions) if isinstance(source, Items) else Subset(source, positions)
-                batch = self._prepared(part, first=start).to(self.device)
+                batch = self.prepare(part, first=start).to(self.device)
                 with torch.inference_mode():
                     rows[start : positions.stop] = compute(batch).float().cpu().numpy()
         finally:
@@ -213,16 +221,6 @@ class Encoder(nn.Module):
             return parts[0]
         mean = torch.stack(parts).mean(dim=0)
         return F.normalize(mean, dim=1) if self.settings.normalise else mean
-
-    def _prepared(self, items: Any, *, first: int) -> Shaped[Tensor, "b ..."]:
-        shape = self.settings.shape
-        if isinstance(self.network, SentenceNetwork):
-            return prepare_texts(items, network=self.network, max_length=shape[0], first=first)
-        if self.settings.table is not None:
-            return prepare_rows(items, table=self.settings.table, first=first)
-        if self.settings.kind == "vectors":
-            return prepare_vectors(items, features=shape[0], first=first)
-        return prepare_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
 
 
 def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:

@@ -24,7 +24,7 @@ ARRAYS_PER_THREAD = 64
 
 
 def prepare_pictures(
-    items: Sequence[np.ndarray] | Items,
+    items: Sequence[Any] | Items,
     *,
     channels: int,
     size: tuple[int, int],
@@ -69,9 +69,7 @@ def prepare_pictures(
     return pictures
 
 
-def prepare_vectors(
-    items: Sequence[np.ndarray] | Items, *, features: int, first: int = 0
-) -> Float32[Tensor, "n d"]:
+def prepare_vectors(items: Sequence[Any] | Items, *, features: int, first: int = 0) -> Float32[Tensor, "n d"]:
     """Checks and stacks vectors.
 
     Args:

@@ -43,25 +43,24 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
     arrays = _open(path, (*wanted, *COLUMNS, *NAMES))
     for name in wanted:
         if name not in arrays:
-            held = arrays.keys()
-            raise DataError(f"{path} has no array {name!r}: {nearest(name, held)}")
+            raise DataError(f"{path} has no array {name!r}: {nearest(name, arrays)}")
     x = arrays["x"]
     items, unreadable, missing = _items(path, x)
     # An array of another length names something else, such as the identities.
     naming = next((n for n in NAMES if n != label and n in arrays and arrays[n].shape == (len(x),)), None)
-    for name in (*wanted[1:], *(name for name in COLUMNS if name in arrays)):
+    beside = [name for name in COLUMNS if name in arrays]
+    for name in (*wanted[1:], *beside):
         if arrays[name].shape != (len(x),):
             raise DataError(
                 f"{path}: {name!r} has shape {arrays[name].shape}, expected ({len(x)},): "
                 "one entry for each item of 'x'"
             )
+    names = _texts(path, naming, arrays[naming]) if naming else [""] * len(x)
     return Found(
         items=items,
-        names=_names(path, naming, arrays[naming]) if naming else [f"item {at}" for at in range(len(x))],
+        names=[name or f"item {at}" for at, name in enumerate(names)],
         labels=_labels(path, label, arrays[label]) if labelled else None,
-        columns={
-            name: _column(path, name, arrays[name]) for name in COLUMNS if name in arrays and name != label
-        },
+        columns={name: _column(path, name, arrays[name]) for name in beside if name != label},
         unreadable=unreadable,
         missing=missing,
     )
@@ -118,12 +117,11 @@ def _labels(path: Path, name: str, y: NDArray[Any]) -> list[str]:
         if not np.array_equal(whole, np.round(whole)):
             raise DataError(f"{path}: {name!r} has fractions, expected integers or strings")
         return ["" if gap else str(int(v)) for gap, v in zip(missing, whole, strict=True)]
-    return [str(value).strip() for value in _column(path, name, y).tolist()]
+    return _texts(path, name, y)
 
 
-def _names(path: Path, name: str, given: NDArray[Any]) -> list[str]:
-    written = [str(value).strip() for value in _column(path, name, given).tolist()]
-    return [each or f"item {place}" for place, each in enumerate(written)]
+def _texts(path: Path, name: str, given: NDArray[Any]) -> list[str]:
+    return [str(value).strip() for value in _column(path, name, given).tolist()]
 
 
 def _column(path: Path, name: str, column: NDArray[Any]) -> NDArray[Any]:
