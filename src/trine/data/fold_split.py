@@ -8,11 +8,9 @@ import numpy as np
 
 from trine.data.dataset import Dataset
 from trine.data.sources.pairs import PairTable
-from trine.data.splits import Split
+from trine.data.splits import PART_NAMES, Split
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
-
-_PARTS = ("training", "validation", "test")
 
 
 def split_by_folds(
@@ -88,9 +86,8 @@ def _part_of_fold(
     for part, folds in ((1, validation), (2, test)):
         for fold in map(str, folds):
             if fold not in pairs.fold_names:
-                raise SettingError(
-                    f"{pairs.source} has no fold {fold} for {_PARTS[part]}: {nearest(fold, pairs.fold_names)}"
-                )
+                known = nearest(fold, pairs.fold_names)
+                raise SettingError(f"{pairs.source} has no fold {fold} for {PART_NAMES[part]}: {known}")
             at = pairs.fold_names.index(fold)
             if parts[at] not in (0, part):
                 raise SettingError(f"fold {fold} is used for validation and for the test; use it for one")
@@ -110,7 +107,7 @@ def _check_apart(
         return
     row, column = np.argwhere(wrong)[0].tolist()
     label = owners[row, column]
-    here, there = _PARTS[part_of_pair[row]], _PARTS[part_of_identity[label]]
+    here, there = PART_NAMES[part_of_pair[row]], PART_NAMES[part_of_identity[label]]
     raise DataError(
         f"{pairs.where(row)}: {dataset.identities[label]!r} is in a fold for {here} and in one for {there}; "
         "put all pairs of an identity into folds of one part"

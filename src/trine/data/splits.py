@@ -23,6 +23,9 @@ Method = Literal["auto", "identity", "stratified", "column", "named", "open"]
 JudgementMethod = Literal["triplets", "items"]
 """How to split judgements; see `split_triplets`."""
 
+PART_NAMES = ("training", "validation", "test")
+"""What errors call the parts of a split, in the order of their numbers."""
+
 NO_LISTS = IdentityLists()
 
 ENOUGH_IDENTITIES = 20
@@ -128,7 +131,7 @@ def split(
         parts = _open(dataset, everything, fractions, seed, unknown)
     else:
         parts = _stratified(dataset, everything, fractions, seed)
-    for part, name, wanted in zip(parts, ("training", "validation", "test"), fractions, strict=True):
+    for part, name, wanted in zip(parts, PART_NAMES, fractions, strict=True):
         if not len(part) and wanted > 0 and not (name == "validation" and method in ("column", "named")):
             raise DataError(
                 f"the {method} split leaves no items for {name}: expected identities with more items, "

@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.splits import JudgementMethod, Split, check_fractions
+from trine.data.splits import PART_NAMES, JudgementMethod, Split, check_fractions
 from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int64
 
@@ -67,18 +67,14 @@ def split_triplets(
     else:
         corners = _random_parts(items, test, validation, generator)[triplets]
         part = np.where((corners == corners[:, :1]).all(axis=1), corners[:, 0], -1)
-    train, held, tested = (triplets[part == number] for number in range(3))
-    for rows, name, wanted in (
-        (train, "training", 1.0),
-        (held, "validation", validation),
-        (tested, "test", test),
-    ):
+    parts = [triplets[part == number] for number in range(3)]
+    for rows, name, wanted in zip(parts, PART_NAMES, (1.0, validation, test), strict=True):
         if not len(rows) and wanted > 0:
             raise DataError(
                 f"splitting {len(triplets):,} judgements by {method} leaves none for {name}: expected more "
                 f"judgements, larger fractions{', or the split triplets' if method == 'items' else ''}"
             )
-    return Split(train, held, tested, method, int((part < 0).sum()))
+    return Split(parts[0], parts[1], parts[2], method, int((part < 0).sum()))
 
 
 def question_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " t"]:
@@ -95,10 +91,8 @@ def question_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " 
         [0, 0, 1]
     """
     asked = np.concatenate([triplets[:, :1], np.sort(triplets[:, 1:], axis=1)], axis=1)
-    numbers: Int64[np.ndarray, " t"] = (
-        np.unique(asked, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-    )
-    return numbers
+    numbers: NDArray[np.int64] = np.unique(asked, axis=0, return_inverse=True)[1]
+    return numbers.ravel().astype(np.int64)
 
 
 def _random_parts(

@@ -47,7 +47,7 @@ class Found:
 
     items: Items
     names: Sequence[str]
-    labels: Sequence[str] | None
+    labels: Sequence[str] | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     unreadable: Mapping[int, str] = field(default_factory=dict)
     missing: Mapping[int, str] = field(default_factory=dict)

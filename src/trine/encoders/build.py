@@ -63,7 +63,7 @@ def build_encoder(
     network = recipe.network
     if network == "auto":
         network = {"images": "small_resnet", "vectors": "mlp", "texts": "sentence"}[items.kind]
-    wanted = {"mlp": "vectors", "sentence": "texts"}.get(network, "images")
+    wanted = _kind_of(network)
     if items.kind != wanted:
         raise SettingError(
             f"encoder.network {network!r} takes {wanted}, but the training items are {items.kind}; "
@@ -77,6 +77,11 @@ def build_encoder(
     if recipe.head == "principal":
         initialise_from_pca(encoder, encoder.features(items.subset(_spaced(items))))
     return encoder
+
+
+def _kind_of(network: str) -> Kind:
+    kinds: dict[str, Kind] = {"mlp": "vectors", "sentence": "texts"}
+    return kinds.get(network, "images")
 
 
 def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
@@ -104,7 +109,6 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
     encoder = _built(
         recipe,
         distance,
-        kind="vectors",
         network="mlp",
         shape=(items.rows.shape[1] if table is None else table.features,),
         mlp=recipe.mlp,
@@ -130,7 +134,6 @@ def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> En
     encoder = _built(
         recipe,
         distance,
-        kind="images",
         network="small_resnet",
         shape=(channels, *picture_size(recipe.image_size, shapes[:, :2])),
         views=recipe.views,
@@ -162,7 +165,6 @@ def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
         distance,
         network,
         features=int(json.loads(sentence.config)["hidden_size"]),
-        kind="texts",
         network="sentence",
         shape=(recipe.max_length or most,),
         sentence=sentence,
@@ -186,7 +188,6 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         distance,
         network,
         features=_features(network, (3, height, width)),
-        kind="images",
         network=name,
         shape=(3, height, width),
         views=recipe.views,
@@ -232,6 +233,7 @@ def _built(
     """Builds an encoder of the recipe's settings and derived ones; without a module also the network."""
     settings = EncoderSettings(
         **derived,
+        kind=_kind_of(derived["network"]),
         features=features,
         dimension=recipe.dimension,
         normalise=recipe.normalise,

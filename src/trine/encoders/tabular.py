@@ -89,9 +89,8 @@ def prepare_rows(
             continue
         values, stop = columns[column.name], place + column.features
         if column.categories is None:
-            batch[:, place:stop] = _from_numbers(
-                _as_numbers(values, column.name, first), column, table.scaling
-            )
+            numbers = _as_numbers(values, column.name, first)
+            batch[:, place:stop] = _from_numbers(numbers, column, table.scaling)
         else:
             batch[:, place:stop] = _from_categories(values, column.categories)
         place = stop

@@ -80,12 +80,7 @@ class Pattern:
 
     @property
     def _expression(self) -> str:
-        written = ""
-        for piece in re.split(r"(\{[^{}]*\})", self.text):
-            if piece == "{*}":
-                written += "[^/]*?"
-            elif piece.startswith("{"):
-                written += f"(?P<{piece[1:-1]}>[^/]+?)"
-            else:
-                written += re.escape(piece)
-        return written
+        def group(field: re.Match[str]) -> str:
+            return "[^/]*?" if field[1] == re.escape(ANYTHING) else f"(?P<{field[1]}>[^/]+?)"
+
+        return re.sub(r"\\\{(.*?)\\\}", group, re.escape(self.text))

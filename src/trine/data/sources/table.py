@@ -147,7 +147,6 @@ def _items(file: TableFile, table: Columns, used: _UsedColumns, max_pixels: int)
             return Found(
                 items=ImageFiles(tuple(file.path.parent / each for each in files), max_pixels),
                 names=_row_names(files),
-                labels=None,
                 unreadable={row: f"row {row + 1} has no path" for row, each in enumerate(files) if not each},
             )
     if used.text is not None:
@@ -156,7 +155,6 @@ def _items(file: TableFile, table: Columns, used: _UsedColumns, max_pixels: int)
         return Found(
             items=Texts(tuple(texts)),
             names=_row_names([""] * len(texts)),
-            labels=None,
             unreadable={row: empty for row, text in enumerate(texts) if not text},
         )
     return _rows(file, table, used)
@@ -188,7 +186,6 @@ def _rows(file: TableFile, table: Columns, used: _UsedColumns) -> Found:
     return Found(
         items=items,
         names=_row_names(table.texts(used.names) if used.names else [""] * len(items)),
-        labels=None,
         unreadable=_first(items, is_infinite, "is not finite"),
         missing=_first(items, is_missing, "is empty"),
         notes=(f"skipped: columns without numbers ({some(left, limit=6)})",) if left else (),
