@@ -207,7 +207,8 @@ class Encoder(nn.Module):
         try:
             for start in starts:
                 positions = range(start, min(start + batch_size, len(source)))
-                part = source.subset(positions) if isinstance(source, Items) else Subset(source, positions)
+                whole = isinstance(source, Items)
+                part: Any = source.subset(positions) if whole else Subset(source, positions)
                 batch = self.prepare(part, first=start).to(self.device)
                 with torch.inference_mode():
                     rows[start : positions.stop] = compute(batch).float().cpu().numpy()
