@@ -35,7 +35,7 @@ def test_accepts_up_to_and_at_the_threshold():
 def test_values_out_of_range_are_named(name, value, message, as_in_production):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(GOOD, **{name: value})
-    with pytest.raises(ModelError, match="a calibration cannot be used"):
+    with pytest.raises(ModelError, match="the calibration is invalid"):
         Calibration.from_json({**GOOD.to_json(), name: value})
 
 
@@ -98,7 +98,7 @@ def test_a_platt_curve_far_out_is_a_number():
         ({"far_interval": [0.1]}, "calibration field 'far_interval' must be a list of two numbers, given"),
         ({"tar_interval": "ab"}, "calibration field 'tar_interval' must be a list of two numbers"),
         ({"curve": 3}, "calibration field 'curve' must be an object, given 3"),
-        ({"curve": {"method": "isotonic"}}, "the probabilities of a calibration cannot be used"),
+        ({"curve": {"method": "isotonic"}}, "the calibration has an invalid probability curve"),
         (
             {"curve": {"method": "isotonc", "prior": 0.5, "knots": []}},
             "unknown method 'isotonc': did you mean 'isoto",

@@ -1,4 +1,4 @@
-"""The threshold of a model, what supports it, and from a distance to a probability."""
+"""A calibrated threshold with its support, and the curve from a distance to a probability."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError, ModelError, check_choice, nearest
 
 Method = Literal["isotonic", "platt"]
-"""How a probability is fitted to distances."""
+"""How the curve from distances to probabilities is fitted."""
 
 Range = tuple[float, float]
-"""Both ends of an interval."""
+"""The lower and the upper end of an interval."""
 
 
 @dataclass(frozen=True)
 class ProbabilityCurve:
-    """How probable it is, at a distance, that two items are the same.
+    """The probability that two items are the same, as a function of their distance.
 
     Attributes:
         method: `"isotonic"`: straight lines between knots that never rise (Zadrozny, Elkan 2002).
             `"platt"`: 1 / (1 + exp(−(intercept + slope · distance))) (Platt 1999).
-        prior: The share of genuine pairs that it assumes, in (0, 1).
+        prior: The assumed share of genuine pairs, in (0, 1).
         knots: For `"isotonic"` distances, ascending, each with its probability; else empty.
         intercept: For `"platt"` the log odds at distance 0.
-        slope: For `"platt"` what is added to them for each unit of distance; not positive.
+        slope: For `"platt"` the change of the log odds per unit of distance; at most 0.
 
     Example:
         >>> curve = ProbabilityCurve("isotonic", prior=0.5, knots=((0.2, 0.9), (0.6, 0.1)))
@@ -62,12 +62,12 @@ class ProbabilityCurve:
             )
 
     def at(self, distance: float, *, prior: float | None = None) -> float:
-        """Says how probable it is that two items at this distance are the same.
+        """Computes the probability that two items at this distance are the same.
 
         Args:
-            distance: Theirs.
-            prior: The share of genuine pairs where it is asked, in (0, 1), which moves the odds; the
-                curve's own where left out.
+            distance: The distance between the two items.
+            prior: The share of genuine pairs in use, in (0, 1), by which the odds are corrected; by default
+                that of the curve.
 
         Returns:
             A probability in [0, 1].
@@ -96,28 +96,28 @@ class ProbabilityCurve:
             knots = tuple((float(x), float(p)) for x, p in fields["knots"])  # type: ignore[attr-defined]
             return cls(**{**fields, "knots": knots})  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelError(f"the probabilities of a calibration cannot be used: {error}") from error
+            raise ModelError(f"the calibration has an invalid probability curve: {error}") from error
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A distance up to which two items are taken for the same, and the false-accept rate it was chosen for.
+    """A threshold on distances, and the false-accept rate that it was chosen for.
 
     Attributes:
         threshold: Accept two items as the same when their distance is at most this.
-        far: The false-accept rate that was asked for, in (0, 1): how many of all impostor pairs to accept.
-        tar: The true-accept rate measured there, in [0, 1]: how many of all genuine pairs it accepts.
+        far: The requested false-accept rate, in (0, 1): the share of impostor pairs to accept.
+        tar: The measured true-accept rate, in [0, 1]: the share of genuine pairs that it accepts.
         identities: How many identities the pairs came from.
         impostor_pairs: How many pairs of different identities were measured.
         genuine_pairs: How many pairs of one identity were measured.
-        provisional: Whether fewer than 30 identities, or fewer than 3 accepted impostor pairs to be
-            expected, stand behind it: then the threshold is a guess, and the rate no promise.
-        distance: The distance that the threshold is in.
-        far_interval: The false-accept rate that this threshold may have among other people: 95 %, by the
-            bootstrap over identities. None where it was not computed.
-        tar_interval: As much for the true-accept rate.
-        threshold_interval: Where the threshold might have come to lie with other people.
-        curve: From a distance to a probability; None where none was fitted.
+        provisional: Whether there was too little calibration data: fewer than 30 identities, or fewer than 3
+            impostor pairs expected to be accepted. Then expect a different rate on new data.
+        distance: The distance that the threshold applies to.
+        far_interval: The 95 % bootstrap confidence interval of the false-accept rate at this threshold
+            (identities resampled); None where it was not computed.
+        tar_interval: The same for the true-accept rate.
+        threshold_interval: The same for the threshold itself.
+        curve: The curve from a distance to a probability; None where none was fitted.
 
     Example:
         >>> calibration = Calibration(
@@ -154,15 +154,15 @@ class Calibration:
         check_distance(self.distance)
 
     def accepts(self, distance: float) -> bool:
-        """Says whether two items at this distance are taken for the same."""
+        """Whether two items at this distance are accepted as the same."""
         return distance <= self.threshold
 
     def probability(self, distance: float, *, prior: float | None = None) -> float | None:
-        """Says how probable it is that two items at this distance are the same; see `ProbabilityCurve.at`.
+        """Computes the probability that two items at this distance are the same; see `ProbabilityCurve.at`.
 
         Args:
-            distance: Theirs.
-            prior: The share of genuine pairs where it is asked, in (0, 1); that of the curve where left out.
+            distance: The distance between the two items.
+            prior: The share of genuine pairs in use, in (0, 1); by default that of the curve.
 
         Returns:
             A probability in [0, 1]; None where no curve was fitted.
@@ -170,7 +170,7 @@ class Calibration:
         return None if self.curve is None else self.curve.at(distance, prior=prior)
 
     def to_json(self) -> dict[str, object]:
-        """The fields, as values that JSON knows."""
+        """Returns the fields as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -204,7 +204,7 @@ class Calibration:
         try:
             return cls(**{**fields, **optional})  # type: ignore[arg-type]
         except InputError as error:
-            raise ModelError(f"a calibration cannot be used: {error}") from error
+            raise ModelError(f"the calibration is invalid: {error}") from error
 
 
 _TYPES: dict[str, type] = {
@@ -215,14 +215,11 @@ _INTERVALS = ("far_interval", "tar_interval", "threshold_interval")
 
 
 def as_range(given: object, name: str) -> Range | None:
-    """Takes a list of two numbers, as JSON has it, for an interval; a `ModelError` if it is none."""
+    """Converts a JSON list of two numbers to an interval; raises a `ModelError` for anything else."""
     if given is None:
         return None
-    if (
-        not isinstance(given, Sequence)
-        or len(given) != 2
-        or not all(type(end) in (int, float) for end in given)
-    ):
+    numbers = isinstance(given, Sequence) and all(type(end) in (int, float) for end in given)
+    if not isinstance(given, Sequence) or not numbers or len(given) != 2:
         raise ModelError(f"calibration field {name!r} must be a list of two numbers, given {given!r}")
     return float(given[0]), float(given[1])
 

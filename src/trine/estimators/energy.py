@@ -1,4 +1,4 @@
-"""What a class would cost a new item."""
+"""Energy-based classification: the class with the lowest cost for a new item."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class Neighbourhoods:
 def lowest_energy(
     z: Float[np.ndarray, "m e"], known: Neighbourhoods, *, regularization: float
 ) -> Int64[np.ndarray, " m"]:
-    """Finds the class that would cost the objective least (Weinberger, Saul 2009, §4.3).
+    """Finds the class with the lowest cost (Weinberger, Saul 2009, §4.3).
 
-    The cost of a class is what pulling the item to its nearest of that class costs, what the impostors
-    among the others cost it, and what it costs the others as an impostor.
+    The cost of a class has three parts: pulling the item to its nearest items of that class, the impostors
+    of the item among the other classes, and the item as an impostor of items of other classes.
 
     Args:
         z: One row per new item.

@@ -23,15 +23,15 @@ from trine.neighbours import nearest_neighbours
 from trine.shapes import Float, Int64
 
 TILE = 1 << 22
-"""How many distances are looked at together."""
+"""The most distances in memory at once."""
 
 DENSE = 32
-"""Where more than one in so many pairs of rows are measured, all are, as a product."""
+"""Where more than one in so many pairs of rows are asked for, a matrix product measures all pairs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Impostors:
-    """Pairs of an item and one of another class that may lie too near to it.
+    """Pairs of an item and an item of another class that may be too close to it.
 
     Attributes:
         item: Rows, ascending.
@@ -123,7 +123,7 @@ def squared_distances(
 
 
 def impostor_distances(z: Float[np.ndarray, "n d"], impostors: Impostors) -> Float[np.ndarray, " p"]:
-    """Measures items and their impostors: where these are many, a product of all rows is the shorter way."""
+    """Measures items and their impostors; where these are many, by a product of all rows."""
     if len(impostors) * DENSE < len(z) ** 2:
         return squared_distances(z, impostors.item, impostors.impostor)
     values = np.empty(len(impostors))

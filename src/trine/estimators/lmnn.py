@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from trine.errors import InputError, check_choice, require
+from trine.errors import InputError, check_choice
 from trine.estimators.energy import Neighbourhoods, lowest_energy
 from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.estimators.large_margin import (
@@ -41,7 +41,7 @@ class LMNN(KnnMixin):
         n_components: The dimension of the output; that of the input where left out.
         regularization: μ in (0, 1): how much pushing counts against pulling. An item has few targets and may
             have hundreds of impostors, so that at the paper's ½ the pull has little say; a tenth errs less.
-        passes: How often targets are chosen: first in the input, then again under the learned map.
+        passes: How often targets are chosen: first among the input rows, then again under the learned map.
         solver: `"linear"` optimises the map by L-BFGS from principal components; `"convex"` its metric by
             projected gradients: slower, for tens of dimensions, and without local minima.
         max_iter: The most steps of a pass.
@@ -52,8 +52,8 @@ class LMNN(KnnMixin):
         components_: (n_components, features) the map.
         mean_: (features,) what is subtracted first; distances do not depend on it.
         classes_: The classes.
-        objective_: What the objective came to.
-        n_iter_: How many steps were taken.
+        objective_: The final value of the objective.
+        n_iter_: The number of steps.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -62,6 +62,8 @@ class LMNN(KnnMixin):
         >>> LMNN(n_neighbors=3).fit(x, y).score(x, y) > 0.95
         True
     """
+
+    dtypes = (np.float64,)
 
     def __init__(
         self,
@@ -96,12 +98,8 @@ class LMNN(KnnMixin):
             InputError: A setting is out of range.
             ValueError: The arrays do not fit, or hold fewer than two classes.
         """
-        check = require("sklearn.utils.validation", extra="train")
-        targets_of = require("sklearn.utils.multiclass", extra="train")
-        x, y = check.validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
-        targets_of.check_classification_targets(y)
-        self.classes_, classes = np.unique(y, return_inverse=True)
-        self._check(len(self.classes_), x.shape[1])
+        x, classes = self._labelled_rows(X, y)
+        self._check(x.shape[1])
         self.mean_ = x.mean(0)
         x = x - self.mean_
         self.components_ = principal_components(x, self.n_components or x.shape[1])
@@ -110,7 +108,7 @@ class LMNN(KnnMixin):
             targets = find_targets(x @ self.components_.T, classes, k=self.n_neighbors)
             item, rank = np.nonzero(targets >= 0)
             if not len(item):
-                break  # every class has one item: there is nothing to pull
+                break  # every class has one item: there are no targets
             goal = LargeMargin(x, item, targets[item, rank], self.regularization)
             start = self.components_ / _spread(goal, self.components_)
             self.components_, self.objective_, taken = descend(
@@ -135,10 +133,7 @@ class LMNN(KnnMixin):
         Returns:
             The mapped rows.
         """
-        check = require("sklearn.utils.validation", extra="train")
-        check.check_is_fitted(self)
-        x = check.validate_data(self, X, dtype=np.float64, reset=False)
-        mapped: np.ndarray = (x - self.mean_) @ self.components_.T
+        mapped: np.ndarray = (self._rows(X) - self.mean_) @ self.components_.T
         return mapped
 
     def predict(
@@ -147,12 +142,12 @@ class LMNN(KnnMixin):
         *,
         by: Literal["neighbours", "energy"] = "neighbours",
     ) -> Shaped[np.ndarray, " m"]:
-        """Says the class of new items.
+        """Predicts the class of new items.
 
         Args:
             X: One row per item.
-            by: `"neighbours"`: the vote of the nearest `n_neighbors`, a draw by the nearest of those in
-                question; `"energy"`: the class that would cost the objective least (§4, eq. 16).
+            by: `"neighbours"`: the vote of the nearest `n_neighbors`, where a tie goes to the class of the
+                nearest item; `"energy"`: the class that would cost the objective least (§4, eq. 16).
 
         Returns:
             A class for each.
@@ -173,9 +168,7 @@ class LMNN(KnnMixin):
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _check(self, classes: int, features: int) -> None:
-        if classes < 2:
-            raise InputError(f"LMNN needs items of at least two classes, given {classes} class; add another")
+    def _check(self, features: int) -> None:
         for name in ("n_neighbors", "passes", "max_iter"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, given {getattr(self, name)}")
@@ -193,6 +186,6 @@ def principal_components(x: Float[np.ndarray, "n d"], count: int) -> Float[np.nd
 
 
 def _spread(goal: LargeMargin, components: Float[np.ndarray, "e d"]) -> float:
-    """How far apart targets are: the margin of 1 is as wide as that, at the start."""
+    """The root mean square distance of targets: dividing by it makes the margin of 1 as wide at the start."""
     mean = squared_distances(goal.x @ components.T, goal.item, goal.target).mean()
     return float(np.sqrt(mean)) or 1.0

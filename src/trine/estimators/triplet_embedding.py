@@ -1,4 +1,4 @@
-"""A network under which rows of one class lie together, learned by the triplet loss."""
+"""An estimator that trains a network with the triplet loss."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ AT_LEAST = {
     "margin": 0,
     "weight_decay": 0,
 }
-"""The least that a setting may be; None is left to what the data asks for."""
+"""The least value of each setting; None, where allowed, is chosen from the data."""
 
 
 class TripletEmbedding(KnnMixin):
-    """A multilayer perceptron under which items of one class lie nearer than those of others.
+    """A multilayer perceptron that maps items of one class closer together than items of different classes.
 
-    Columns are standardised, go through the hidden layers and a linear head; batches of some classes with
-    some items of each are drawn, triplets chosen in them, and the triplet loss is minimised by AdamW: the
-    training of `trine.training.fit`, of arrays and in memory. Numbers are float32 inside.
+    Columns are standardised, then go through the hidden layers and a linear head. AdamW minimises the triplet
+    loss over triplets from batches of some classes with some items each, as `trine.training.fit` does, here
+    on arrays in memory. Computations are in float32.
 
     Args:
         n_components: The dimension of the output.
@@ -47,18 +47,18 @@ class TripletEmbedding(KnnMixin):
         batch_size: How many items a batch has, where `items` is None.
         identities: The classes in a batch; None takes all that there are, at most 32.
         items: The items of each class in a batch; None takes as many as make up `batch_size`.
-        epochs: How often the items are gone through; None sees each five times, in 300 to 2,400 batches.
+        epochs: Passes over the items; None takes five passes, in 300 to 2,400 batches.
         learning_rate: The highest learning rate.
         weight_decay: Decoupled weight decay, on the matrices.
         n_neighbors: How many neighbours vote in `predict` and `score`.
-        random_state: Where randomness starts, a number or a `RandomState`; the same number gives the same
-            map. None draws another each time.
-        device: Where to train; `"auto"` takes a GPU where there is one.
+        random_state: The seed, a number or a `RandomState`; the same number gives the same map. None draws
+            a new seed each time.
+        device: Where to train; `"auto"` takes a GPU if there is one.
 
     Attributes:
-        encoder_: What was learned: `trine.encoders.save` keeps it, and everything in trine takes it.
+        encoder_: The trained encoder, as `trine.encoders.save` and the rest of trine take it.
         classes_: The classes.
-        n_features_in_: How many columns the rows have.
+        n_features_in_: The number of columns.
 
     Example:
         >>> random = np.random.default_rng(0)
@@ -118,15 +118,11 @@ class TripletEmbedding(KnnMixin):
             InputError: A setting is out of range, or no class has two items.
             ValueError: The arrays do not fit, hold fewer than two classes, or what is no class.
         """
-        check = require("sklearn.utils.validation", extra="train")
-        targets_of = require("sklearn.utils.multiclass", extra="train")
-        x, y = check.validate_data(self, X, y, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        targets_of.check_classification_targets(y)
-        self.classes_, classes = np.unique(y, return_inverse=True)
+        x, classes = self._labelled_rows(X, y)
         self._check()
         names = tuple(f"row {row}" for row in range(len(x)))
         identities = tuple(str(name) for name in self.classes_)
-        data = Dataset(Vectors(x.astype(np.float32)), classes.astype(np.int64), identities, names)
+        data = Dataset(Vectors(x.astype(np.float32)), classes, identities, names)
         self.encoder_: Encoder = fit(data, self._recipe(len(self.classes_)), out=None)
         self._known = self.encoder_.embed(data), data.labels
         return self
@@ -138,16 +134,14 @@ class TripletEmbedding(KnnMixin):
             X: One row per item.
 
         Returns:
-            The mapped rows, in the precision of `X`; by Euclidean distances between them neighbours are the
-            learned ones, with `distance="cosine"` where `normalise` is true.
+            The mapped rows, in the precision of `X`, to be compared by Euclidean distance (or by cosine
+            distance, which ranks alike where `normalise` is true).
         """
-        check = require("sklearn.utils.validation", extra="train")
-        check.check_is_fitted(self)
-        x = check.validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        x = self._rows(X)
         return self.encoder_.embed(x.astype(np.float32)).astype(x.dtype)
 
     def predict(self, X: Float[np.ndarray, "m d"]) -> Shaped[np.ndarray, " m"]:  # noqa: N803
-        """Says the class of new items: the vote of the nearest `n_neighbors` of the training items.
+        """Predicts the class of new items by the vote of their `n_neighbors` nearest training items.
 
         Args:
             X: One row per item.
@@ -190,11 +184,6 @@ class TripletEmbedding(KnnMixin):
         )
 
     def _check(self) -> None:
-        count = len(self.classes_)
-        if count < 2:
-            raise InputError(
-                f"TripletEmbedding needs items of at least two classes, given {count} class; add another"
-            )
         for name, least in AT_LEAST.items():
             given = getattr(self, name)
             if given is not None and not given >= least:

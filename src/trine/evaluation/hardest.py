@@ -136,16 +136,14 @@ def _ranked(
     *,
     largest: bool,
 ) -> HardPairs:
-    pairs = np.unique(
-        torch.stack([torch.minimum(one, other), torch.maximum(one, other)], dim=1).numpy(), axis=0
-    )
+    pairs = np.unique(np.sort(torch.stack([one, other], dim=1).numpy(), axis=1), axis=0)
     left, right = (x[torch.from_numpy(pairs[:, side])].double() for side in (0, 1))
     d = paired_distances(left, right, distance=distance).numpy()
     times: Counter[object] = Counter()
     kept: list[int] = []
     for at in np.argsort(-d if largest else d, kind="stable").tolist():
         a, b = pairs[at].tolist()
-        names = (identity[a], identity[b]) if identity[a] < identity[b] else (identity[b], identity[a])
+        names = tuple(sorted((identity[a], identity[b])))
         if max(times[a], times[b]) < PER_ITEM and times[names] < PER_IDENTITIES:
             times.update([a, b, names])
             kept.append(at)

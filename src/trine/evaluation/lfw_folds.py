@@ -8,7 +8,6 @@ import numpy as np
 
 from trine.errors import InputError
 from trine.evaluation.pair_intervals import Drawn
-from trine.evaluation.pairs import Owned
 from trine.shapes import Bool, Float, Float32, Int64
 
 
@@ -52,10 +51,7 @@ class Folds:
 
         A fold keeps its shares of genuine and impostor pairs, which the protocol has set.
         """
-        none = np.zeros(len(first), np.float32)
-        drawn = Drawn(
-            (Owned(none, first, second), Owned(none, first, second)), resamples=resamples, seed=seed
-        )
+        drawn = Drawn(first, second, resamples=resamples, seed=seed)
         count = len(self.thresholds)
         group = 2 * self.fold + self.right
         whole = np.zeros((count, resamples))

@@ -252,13 +252,12 @@ def open_set(
 def _own_distances(
     search: ExactSearch, x: Tensor, identity: Int64[np.ndarray, " n"], groups: Int64[np.ndarray, " m"]
 ) -> Float[np.ndarray, " n"]:
-    nearest = np.empty(0)
+    queries, nearest = [], []
     for block in relevant_blocks(identity, groups):
         found = search.distances(x[torch.from_numpy(block.queries)], np.maximum(block.listed, 0))
-        if not len(nearest):
-            nearest = np.empty(len(x), found.dtype)
-        nearest[block.queries] = np.where(block.listed >= 0, found, np.inf).min(1)
-    return nearest
+        queries.append(block.queries)
+        nearest.append(np.where(block.listed >= 0, found, np.inf).min(1))
+    return np.concatenate(nearest)[np.argsort(np.concatenate(queries))]
 
 
 def _identity_ranks(

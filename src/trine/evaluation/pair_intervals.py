@@ -127,7 +127,8 @@ def resample(pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> Resamp
     """
     genuine, impostor = pairs
     thresholds = reported_thresholds(Distances(genuine.distances), Distances(impostor.distances))
-    drawn = Drawn(pairs, resamples=resamples, seed=seed)
+    sides = (genuine.first, genuine.second, impostor.first, impostor.second)
+    drawn = Drawn(*sides, resamples=resamples, seed=seed)
     cuts = [_cuts(kind.distances, thresholds) for kind in pairs]
     return Resampled(
         thresholds,
@@ -140,8 +141,7 @@ def resample(pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> Resamp
 class Drawn:
     """How often each identity was drawn in each resample, and sums of the weights of pairs."""
 
-    def __init__(self, pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> None:
-        codes = [side for kind in pairs for side in (kind.first, kind.second)]
+    def __init__(self, *codes: Int[np.ndarray, " p"], resamples: int, seed: int) -> None:
         # Only identities of a pair are drawn: others would not change any metric.
         self._known = np.unique(np.concatenate([np.unique(side) for side in codes]))
         times = multiplicities(len(self._known), resamples=resamples, seed=seed)

@@ -33,10 +33,7 @@ class Roc:
 
     def to_json(self) -> dict[str, list[float]]:
         """The points as lists."""
-        return {
-            name: getattr(self, name).tolist()
-            for name in ("threshold", "far", "tar", "impostors_accepted", "genuine_accepted")
-        }
+        return {name: values.tolist() for name, values in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +55,7 @@ class Histogram:
 
     def to_json(self) -> dict[str, list[float]]:
         """Edges and counts as lists."""
-        return {name: getattr(self, name).tolist() for name in ("edges", "genuine", "impostor")}
+        return {name: values.tolist() for name, values in vars(self).items()}
 
 
 def area(genuine: Distances, impostor: Distances) -> float:

@@ -75,32 +75,39 @@ def verification(
     check_resamples(resamples)
     rows = as_rows(embeddings, name="embeddings")
     identity = None if labels is None else codes(labels, items=len(rows))
-    identities = None if identity is None else len(np.unique(identity))
+    folds = None
     if pairs is not None:
         listed = index_rows(pairs, columns=2, items=len(rows), name="pair")
-        said = None if same is None else boolean_flags(same, lines=len(listed), name="same")
-        return _of_pairs(
-            rows,
-            listed,
-            _flags(listed, said, identity),
-            None if fold is None else codes(fold, items=len(listed), name="fold"),
-            identity,
-            distance=distance,
-            at=at,
-            resamples=resamples,
-            seed=seed,
-        )
-    if identity is None or same is not None or fold is not None:
+        genuine = _genuine(listed, same, identity)
+        numbers = None if fold is None else codes(fold, items=len(listed), name="fold")
+        measured, distances = given_pairs(rows, listed, genuine, identity, distance=distance)
+        _check_both(measured)
+        owners, protocol = None if identity is None else identity[listed], "verification: given pairs"
+        if numbers is not None:
+            folds = evaluate_folds(distances, genuine, numbers)
+            protocol += f", {len(folds.thresholds)} folds, each at the threshold that is best on the others"
+    elif identity is None or same is not None or fold is not None:
         raise InputError("verification needs labels, or pairs together with same; give one of the two")
-    if max_pairs is None or len(rows) * (len(rows) - 1) // 2 <= max_pairs:
-        measured = all_pairs(rows, identity, distance=distance, seed=seed)
-        protocol = "verification: all pairs"
     else:
-        size = min(max_pairs, HELD)
-        measured = sampled_pairs(rows, identity, distance=distance, size=size, seed=seed)
-        protocol = f"verification: a random sample of all pairs, seed {seed}"
-    _check_both(measured)
-    return Verification(measured, identities, distance, protocol, at=at, resamples=resamples, seed=seed)
+        owners, protocol = identity, "verification: all pairs"
+        if max_pairs is None or len(rows) * (len(rows) - 1) // 2 <= max_pairs:
+            measured = all_pairs(rows, identity, distance=distance, seed=seed)
+        else:
+            size = min(max_pairs, HELD)
+            measured = sampled_pairs(rows, identity, distance=distance, size=size, seed=seed)
+            protocol = f"verification: a random sample of all pairs, seed {seed}"
+        _check_both(measured)
+    return Verification(
+        measured,
+        None if owners is None else len(np.unique(owners)),
+        distance,
+        protocol,
+        folds,
+        None if folds is None else owners,
+        at=at,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def load_pairs(
@@ -124,50 +131,21 @@ def load_pairs(
     return table.positions(dataset.names), table.same, table.fold
 
 
-def _of_pairs(
-    rows: Float[Tensor, "n d"],
-    pairs: Int64[np.ndarray, "p 2"],
-    same: Bool[np.ndarray, " p"],
-    fold: Int64[np.ndarray, " p"] | None,
-    identity: Int64[np.ndarray, " n"] | None,
-    *,
-    distance: Distance,
-    at: tuple[float, ...],
-    resamples: int,
-    seed: int,
-) -> Verification:
-    measured, distances = given_pairs(rows, pairs, same, identity, distance=distance)
-    _check_both(measured)
-    folds = None if fold is None else evaluate_folds(distances, same, fold)
-    protocol = "verification: given pairs"
-    if folds is not None:
-        protocol += f", {len(folds.thresholds)} folds, each at the threshold that is best on the others"
-    return Verification(
-        measured,
-        None if identity is None else len(np.unique(identity[pairs])),
-        distance,
-        protocol,
-        folds,
-        None if identity is None or folds is None else identity[pairs],
-        at=at,
-        resamples=resamples,
-        seed=seed,
-    )
-
-
-def _flags(pairs: np.ndarray, same: np.ndarray | None, identity: np.ndarray | None) -> Bool[np.ndarray, " p"]:
+def _genuine(pairs: np.ndarray, same: object, identity: np.ndarray | None) -> Bool[np.ndarray, " p"]:
+    """Whether each pair is genuine, as `same` or the labels say; where both are given, they must agree."""
+    said = None if same is None else boolean_flags(same, lines=len(pairs), name="same")
     if identity is None:
-        if same is None:
+        if said is None:
             raise InputError("pairs need same, or labels that say which of them are genuine")
-        return same
+        return said
     flags: np.ndarray = identity[pairs[:, 0]] == identity[pairs[:, 1]]
-    if same is not None and (wrong := same != flags).any():
-        row = int(wrong.argmax())
-        said = "is called the same, and its items have two labels"
-        raise InputError(
-            f"pair {row} {said if same[row] else 'is called different, and its items have one label'}; "
-            "correct one of the two, or give pairs and same alone"
-        )
+    if said is not None and (said != flags).any():
+        row = int((said != flags).argmax())
+        given = "the same, and its items have two labels"
+        if not said[row]:
+            given = "different, and its items have one label"
+        advice = "correct one of the two, or give pairs and same alone"
+        raise InputError(f"pair {row} is called {given}; {advice}")
     return flags
 
 
