@@ -24,7 +24,7 @@ import numpy as np
 
 from results import Outcome, keep, spread
 from trine.data import Dataset, TripletTable, Vectors, load, read_triplets
-from trine.pipelines import train_judged
+from trine.pipelines import train_on_judgements
 from trine.training import load_recipe
 
 SEEDS, PICTURE_SEEDS = 5, 2
@@ -42,7 +42,7 @@ def measured(
     )
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        report = train_judged(data, judged, recipe, out=Path(folder) / "run", progress=False)
+        report = train_on_judgements(data, judged, recipe, out=Path(folder) / "run", progress=False)
         seconds = time.perf_counter() - began
     before, after = report.before.triplet_accuracy, report.after.triplet_accuracy
     row = {

@@ -17,7 +17,7 @@ from trine.data import Dataset, TripletTable, Vectors, load, read_triplets
 from trine.encoders import load as load_encoder
 from trine.errors import DataError, ModelError, SettingError
 from trine.evaluation import TripletAccuracy, triplet_accuracy
-from trine.pipelines import evaluate_judged, evaluate_run, train_judged, train_run
+from trine.pipelines import evaluate_on_judgements, evaluate_run, train_on_judgements, train_run
 from trine.report import Report
 from trine.training import RunDir, load_recipe, read_metrics
 
@@ -131,24 +131,24 @@ def test_it_is_evaluated_on_its_own_test_part_and_on_others(
     table = read_triplets(judged)
     sizes = {
         part: len(
-            evaluate_judged(
+            evaluate_on_judgements(
                 trained, data, table, part=part, out=tmp_path / part
             ).after.triplet_accuracy.margins
         )
         for part in ("train", "validation", "test")
     }
     assert sum(sizes.values()) == 2500
-    everything = evaluate_judged(trained, data, table, part="all", out=tmp_path / "all")
+    everything = evaluate_on_judgements(trained, data, table, part="all", out=tmp_path / "all")
     assert str(everything.part) == f"all 2,500 judgements of 20 items, {sizes['train']:,} of them trained on"
     assert everything.part.trained_on == sizes["train"]
 
     few = TripletTable("few", table.anchor[:50], table.positive[:50], table.negative[:50])
-    other = evaluate_judged(trained, data, few, out=tmp_path / "few")
+    other = evaluate_on_judgements(trained, data, few, out=tmp_path / "few")
     assert len(judgements(other).margins) == 50
     with pytest.raises(DataError, match=r"these judgements of shoes are not those that .* use part='all'"):
-        evaluate_judged(trained, data, few, part="test")
+        evaluate_on_judgements(trained, data, few, part="test")
     with pytest.raises(SettingError, match=r"unknown part 'tset': did you mean 'test'"):
-        evaluate_judged(trained, data, few, part="tset")  # type: ignore[arg-type]
+        evaluate_on_judgements(trained, data, few, part="tset")  # type: ignore[arg-type]
 
 
 def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
     table = read_triplets(shoes / "judged.csv")
     settings = {"training.steps": 20, "data.split": "items", "data.test": 0.3, "data.validation": 0.2}
     recipe = load_recipe("judgements", overrides=settings)
-    report = train_judged(data, table, recipe, out=tmp_path / "run", progress=False)
+    report = train_on_judgements(data, table, recipe, out=tmp_path / "run", progress=False)
     parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
     assert [len(parts[part]) for part in ("train", "validation", "test")] == [10, 4, 6]
     kept = pq.read_table(tmp_path / "run" / "triplets.parquet").to_pylist()
@@ -170,8 +170,8 @@ def test_items_never_seen(shoes: Path, tmp_path: Path) -> None:
     listed = zip(table.anchor, table.positive, table.negative, strict=True)
     mixed = [row for row in listed if not set(row) <= known]
     few = TripletTable("few", *zip(*mixed, strict=True))
-    assert "10 of their items trained on" in str(evaluate_judged(tmp_path / "run", data, few).part)
-    again = train_judged(data, table, recipe, out=tmp_path / "again", progress=False)
+    assert "10 of their items trained on" in str(evaluate_on_judgements(tmp_path / "run", data, few).part)
+    again = train_on_judgements(data, table, recipe, out=tmp_path / "again", progress=False)
     assert judgements(again).accuracy == judgements(report).accuracy
 
 
@@ -238,7 +238,7 @@ def test_a_damaged_record_is_named(shoes: Path, trained: Path, tmp_path: Path) -
     try:
         record.write_bytes(whole[:100])
         with pytest.raises(ModelError, match=r"triplets.parquet is damaged"):
-            evaluate_judged(trained, data, read_triplets(shoes / "judged.csv"), out=tmp_path)
+            evaluate_on_judgements(trained, data, read_triplets(shoes / "judged.csv"), out=tmp_path)
     finally:
         record.write_bytes(whole)
 
@@ -268,7 +268,7 @@ def test_identities_are_not_looked_at(tmp_path: Path) -> None:
     said = [[data.names[at] for at in random.permutation(15)[:3]] for _ in range(300)]
     table = TripletTable("t", *zip(*said, strict=True))
     recipe = load_recipe("judgements", overrides={"training.steps": 5})
-    one = train_judged(data, table, recipe, out=tmp_path / "one", progress=False)
+    one = train_on_judgements(data, table, recipe, out=tmp_path / "one", progress=False)
     bare = Dataset(data.items, np.full(15, -1), (), data.names, root=data.root)
-    other = train_judged(bare, table, recipe, out=tmp_path / "other", progress=False)
+    other = train_on_judgements(bare, table, recipe, out=tmp_path / "other", progress=False)
     assert judgements(one).accuracy == judgements(other).accuracy

@@ -9,7 +9,7 @@ import pytest
 
 from support.paths import SHARED_DATA
 from trine.data import TripletTable, load, read_triplets
-from trine.pipelines import train_judged
+from trine.pipelines import train_on_judgements
 from trine.training import load_recipe
 
 ZAPPOS = SHARED_DATA / "triplets_zappos"
@@ -28,7 +28,7 @@ def test_it_beats_the_features(split: str, gain: float, tmp_path: Path) -> None:
     )
     settings = {"training.steps": 40, "training.threads": 1, "data.split": split, "data.test": 0.3}
     recipe = load_recipe("judgements", overrides=settings)
-    report = train_judged(data, few, recipe, out=tmp_path / "run", progress=False)
+    report = train_on_judgements(data, few, recipe, out=tmp_path / "run", progress=False)
     assert report.before is not None
     assert report.after.triplet_accuracy.accuracy > report.before.triplet_accuracy.accuracy + gain
     assert report.after.triplet_accuracy.contradictions == 0

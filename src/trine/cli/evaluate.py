@@ -60,7 +60,7 @@ def _compare(settings: Any, runs: list[TrainedRun]) -> None:
 
 def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
     from trine.data import read_triplets
-    from trine.pipelines import evaluate_judged
+    from trine.pipelines import evaluate_on_judgements
 
     for name in ("pairs", "calibrate", "probability", "prior"):
         if getattr(settings, name):
@@ -69,7 +69,7 @@ def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
                 "that holds them with --label"
             )
     triplets, data = read_triplets(settings.triplets), load_data(settings, labelled=False)
-    report = evaluate_judged(run, data, triplets, part=settings.part, out=settings.out)
+    report = evaluate_on_judgements(run, data, triplets, part=settings.part, out=settings.out)
     echo(f"{report}\n\n{report.folder} holds metrics.json, report.html and picture.png")
 
 

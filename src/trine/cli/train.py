@@ -73,7 +73,7 @@ def train(settings: Any) -> None:
 
 def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     from trine.data import read_triplets
-    from trine.pipelines import train_judged, train_run
+    from trine.pipelines import train_on_judgements, train_run
 
     _refuse(settings, TABLES, "is for interactions, and this recipe is for labelled items")
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
@@ -84,7 +84,7 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     )
     data = load_data(settings, labelled=not judgements, quiet=not first)
     if triplets is not None and judgements:
-        report = train_judged(data, triplets, recipe, **pick(settings, "out", "resume"))
+        report = train_on_judgements(data, triplets, recipe, **pick(settings, "out", "resume"))
     else:
         report = train_run(data, recipe, triplets=triplets, **pick(settings, "pairs", "out", "resume"))
     if first:

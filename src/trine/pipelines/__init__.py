@@ -18,7 +18,7 @@ from trine.evaluation.listed_pairs import ListedPairs, listed_pairs
 from trine.pipelines.audit import audit_run, write_audit_page, write_suspects
 from trine.pipelines.compare import compare_runs
 from trine.pipelines.diagnose import Examination, examine
-from trine.pipelines.evaluate import evaluate_judged, evaluate_run
+from trine.pipelines.evaluate import evaluate_on_judgements, evaluate_run
 from trine.pipelines.export import check_output, cluster_items, write_clusters, write_embeddings
 from trine.pipelines.mine import MiningReport, mine_run, write_triplets
 from trine.pipelines.recommend import (
@@ -29,7 +29,7 @@ from trine.pipelines.recommend import (
     train_recommender,
 )
 from trine.pipelines.split_record import part_of
-from trine.pipelines.train import train_judged, train_run
+from trine.pipelines.train import train_on_judgements, train_run
 from trine.pipelines.trained_run import TrainedRun, open_trained_run
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
     "cluster_items",
     "compare_runs",
     "enrol_items",
-    "evaluate_judged",
+    "evaluate_on_judgements",
     "evaluate_run",
     "examine",
     "listed_pairs",
@@ -52,7 +52,7 @@ __all__ = [
     "open_trained_run",
     "part_of",
     "popularity",
-    "train_judged",
+    "train_on_judgements",
     "train_recommender",
     "train_run",
     "write_audit_page",

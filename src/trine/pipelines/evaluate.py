@@ -14,9 +14,9 @@ from trine.errors import CalibrationError, SettingError
 from trine.evaluation import calibrate, triplet_consistency
 from trine.evaluation.calibration import Support
 from trine.evaluation.listed_pairs import listed_pairs
-from trine.pipelines.divide import judged_items
 from trine.pipelines.measure import Embed, EvaluationSet, gallery_for, measure
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
+from trine.pipelines.split_data import items_of_judgements
 from trine.pipelines.split_record import (
     Part,
     check_part,
@@ -27,7 +27,7 @@ from trine.pipelines.split_record import (
     with_size,
 )
 from trine.pipelines.trained_run import TrainedRun, open_trained_run
-from trine.pipelines.triplet_record import judged_part
+from trine.pipelines.triplet_record import judgements_part
 from trine.report import PageContext, Report, shown_items, write_report
 from trine.shapes import Int64
 
@@ -100,7 +100,7 @@ def evaluate_run(
     return _evaluate(opened, evaluated, _folder(opened, dataset, part, out), embed)
 
 
-def evaluate_judged(
+def evaluate_on_judgements(
     run: str | Path | TrainedRun,
     dataset: Dataset,
     triplets: TripletTable,
@@ -129,8 +129,8 @@ def evaluate_judged(
     check_part(part)
     opened = open_trained_run(run)
     listed = triplets.positions(dataset.names)
-    chosen, evaluated_part = judged_part(opened.path, dataset, listed, part)
-    items, judged = judged_items(dataset, chosen, identities=False)
+    chosen, evaluated_part = judgements_part(opened.path, dataset, listed, part)
+    items, judged = items_of_judgements(dataset, chosen, identities=False)
     evaluated = EvaluationSet(items, evaluated_part, triplets=judged, judgements=triplet_consistency(listed))
     return _evaluate(opened, evaluated, _folder(opened, dataset, part, out), cache(opened.encoder.embed))
 

@@ -1,4 +1,4 @@
-"""Training runs: divide, fit, calibrate, measure, write."""
+"""Training runs: split, fit, calibrate, measure, write."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trine.distances import Distance
 from trine.encoders import Encoder, TwoTower, save
 from trine.errors import CalibrationError
 from trine.evaluation import calibrate
-from trine.pipelines.divide import Division, divide_by_identity, divide_judgements
 from trine.pipelines.measure import measure
+from trine.pipelines.split_data import SplitData, split_by_identity, split_by_judgements
 from trine.report import PageContext, Report, shown_items, write_report
 from trine.shapes import Float32, Int64
 from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_findings, with_loss
@@ -42,31 +42,32 @@ def train_run(
         dataset: Labelled items.
         recipe: Every setting.
         out: The run folder; a new one, unless `resume`.
-        triplets: Train on these only, as far as their items are in the training part; None trains on
-            identities.
+        triplets: Train only on these triplets, dropping those with an item outside the training part; None
+            mines triplets from the labels.
         loss: A loss to use instead of the recipe's; see `fit`.
-        pairs: A list of pairs, as for `evaluate_run`: its pairs in the test part are measured as well, also
-            at the threshold that is best for those in the validation part. `data.split: folds` divides by
+        pairs: A list of pairs, as for `evaluate_run`. Its pairs in the test part are measured as well, also
+            at the threshold that is best for its pairs in the validation part. `data.split: folds` uses
             its folds.
         resume: Whether to resume the run in the folder.
         progress: Whether to show progress in a terminal.
 
     Returns:
-        The report on the test part, in every process of a run by several; the folder holds it and the model.
+        The report on the test part, in every process of a multi-process run; the folder holds it and the
+        model.
 
     Raises:
-        DataError: The data does not allow the split, or does not suffice for the sampler; the list cannot be
+        DataError: The data does not allow the split, or is too small for the sampler; the list cannot be
             read, or has no pairs in the test part.
-        SettingError: A setting does not fit.
+        SettingError: A setting is invalid for this data.
         InputError: The folder holds a run already, or none to resume, or the loss cannot be used.
     """
     recipe = with_loss(recipe, loss)
     listed = None if pairs is None else read_pairs(pairs)
-    division = divide_by_identity(dataset, recipe, triplets=triplets, pairs=listed)
-    return _train(division, recipe, out=Path(out), loss=loss, resume=resume, progress=progress)
+    data = split_by_identity(dataset, recipe, triplets=triplets, pairs=listed)
+    return _train(data, recipe, out=Path(out), loss=loss, resume=resume, progress=progress)
 
 
-def train_judged(
+def train_on_judgements(
     dataset: Dataset,
     triplets: TripletTable,
     recipe: Recipe,
@@ -75,10 +76,10 @@ def train_judged(
     resume: bool = False,
     progress: bool = True,
 ) -> Report:
-    """Trains on one part of people's triplet judgements, and evaluates on another.
+    """Trains on one part of the triplet judgements of people, and evaluates on another.
 
     If the recipe has a validation part, the weights that agree best with it are kept. There is no threshold:
-    judgements say what is more similar, not what is the same.
+    judgements tell what is more similar, not what is the same.
 
     Args:
         dataset: The items; their identities are ignored.
@@ -94,8 +95,8 @@ def train_judged(
         each judgement.
 
     Raises:
-        DataError: A judgement names no item, or the judgements do not allow the split.
-        SettingError: A setting does not fit.
+        DataError: A judgement names an unknown item, or the judgements do not allow the split.
+        SettingError: A setting is invalid for this data.
         InputError: The folder holds a run already, or none to resume.
 
     Example:
@@ -106,51 +107,51 @@ def train_judged(
         >>> names = tuple(f"shoe {i}" for i in range(12))
         >>> data = Dataset(Vectors(rows), np.full(12, -1), (), names, root="shoes")
         >>> d = np.abs(rows[:, None, 0] - rows[None, :, 0])  # people look at the first number only
-        >>> said = [[names[i] for i in t] for t in np.ndindex(12, 12, 12)
+        >>> judged = [[names[i] for i in t] for t in np.ndindex(12, 12, 12)
         ...     if len(set(t)) == 3 and d[t[0], t[1]] < d[t[0], t[2]]]
-        >>> judged = TripletTable("people", *zip(*said))
+        >>> table = TripletTable("people", *zip(*judged))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     recipe = load_recipe("judgements", overrides={"training.steps": 30})
-        ...     report = train_judged(data, judged, recipe, out=f"{folder}/run")
+        ...     report = train_on_judgements(data, table, recipe, out=f"{folder}/run")
         >>> report.after.triplet_accuracy.accuracy > report.before.triplet_accuracy.accuracy
         True
     """
-    division = divide_judgements(dataset, triplets, recipe)
-    return _train(division, recipe, out=Path(out), resume=resume, progress=progress)
+    data = split_by_judgements(dataset, triplets, recipe)
+    return _train(data, recipe, out=Path(out), resume=resume, progress=progress)
 
 
 def _train(
-    division: Division, recipe: Recipe, *, out: Path, loss: Loss | None = None, resume: bool, progress: bool
+    data: SplitData, recipe: Recipe, *, out: Path, loss: Loss | None = None, resume: bool, progress: bool
 ) -> Report:
     encoder = fit(
-        division.train,
+        data.train,
         recipe,
         out=out,
-        triplets=division.triplets,
-        validation=division.validation,
-        metric=division.metric,
+        triplets=data.triplets,
+        validation=data.validation,
+        metric=data.metric,
         loss=loss,
         resume=resume,
         progress=progress,
     )
     embed, far = cache(encoder.embed), recipe.evaluation.far
-    if (items := division.calibrate_on) is not None:
+    if (items := data.calibrate_on) is not None:
         encoder.calibration = _calibration(embed(items), items.labels, distance=encoder.distance, far=far)
-    first = distributed_context(recipe.training).is_main
-    if first:
-        division.write(out)
+    is_main = distributed_context(recipe.training).is_main
+    if is_main:
+        data.write(out)
     report = measure(
         encoder,
-        division.evaluated,
+        data.evaluated,
         folder=out,
         recipe=recipe,
         embed=embed,
-        doctor=read_findings(RunDir(out))[1] if first else (),
+        doctor=read_findings(RunDir(out))[1] if is_main else (),
     )
-    if first:
-        tested = division.evaluated.items
+    if is_main:
+        tested = data.evaluated.items
         shown = shown_items(tested, embed(tested), report, distance=encoder.distance)
-        write_run(PageContext(out.resolve().name, out, report, encoder, division.trained_on, shown))
+        write_run(PageContext(out.resolve().name, out, report, encoder, data.trained_on, shown))
     return report
 
 
@@ -173,7 +174,7 @@ def write_run(context: PageContext) -> None:
 def _calibration(
     embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"], *, distance: Distance, far: float
 ) -> Calibration | None:
-    """The threshold from items that were not trained on; None without pairs of both kinds."""
+    """Calibrates on items that were not trained on; None without both genuine and impostor pairs."""
     try:
         return calibrate(embeddings, labels, far=far, distance=distance, support="provisional")
     except CalibrationError:

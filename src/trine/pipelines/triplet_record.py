@@ -47,7 +47,7 @@ def write_judgements(run: Path, dataset: Dataset, parts: Split) -> None:
         parquet.write_table(table, partial)
 
 
-def judged_part(
+def judgements_part(
     run: str | Path, dataset: Dataset, triplets: Int64[np.ndarray, "t 3"], part: Part
 ) -> tuple[Int64[np.ndarray, "t 3"], EvaluatedPart]:
     """Finds the judgements of a part of those that a run was trained on.

@@ -1,4 +1,4 @@
-"""How the data of a run is divided: what is trained on, what chooses the weights, what is evaluated."""
+"""Splits the data of a run: what to train on, what selects the weights, what to evaluate."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from trine.training import Recipe
 Metric = Callable[[Float32[np.ndarray, "n d"], Int64[np.ndarray, " n"]], float]
 
 OPEN = "unseen items of seen identities, and unknown identities"
-"""What the test part of the open split holds."""
+"""What the test part of an open split holds."""
 
 
 @dataclass(frozen=True, eq=False)
-class Division:
+class SplitData:
     """The data of a training run.
 
     Attributes:
         train: The items to train on.
-        triplets: Triplets to train on, as positions among these; None trains on identities.
-        validation: The items that choose the weights; None for the last weights.
-        metric: What they are chosen by, from embeddings and labels; None without validation items.
-        calibrate_on: The items that choose the threshold; None for no threshold.
-        evaluated: What is evaluated.
+        triplets: Triplets to train on, as positions among `train`; None trains on identities.
+        validation: The items that select the weights; None keeps the last weights.
+        metric: Scores embeddings and labels to select the weights; None without validation items.
+        calibrate_on: The items to calibrate the threshold on; None for no threshold.
+        evaluated: What to evaluate.
         trained_on: Describes the training data for the model's card.
-        write: Writes which item was in which part into the run folder.
+        write: Records in the run folder which part each item is in.
     """
 
     train: Dataset
@@ -65,20 +65,20 @@ class Division:
     write: Callable[[Path], None]
 
 
-def divide_by_identity(
+def split_by_identity(
     dataset: Dataset, recipe: Recipe, *, triplets: TripletTable | None, pairs: PairTable | None
-) -> Division:
-    """Divides labelled items as a recipe says.
+) -> SplitData:
+    """Splits labelled items as the recipe specifies.
 
     Args:
         dataset: Labelled items.
         recipe: The recipe.
-        triplets: Triplets to train on; those with an item outside the training part are left out.
-        pairs: A list of pairs to evaluate as well, and to divide by if the recipe says so.
+        triplets: Triplets to train on; those with an item outside the training part are dropped.
+        pairs: Pairs to evaluate as well; their folds define the split if the recipe asks for it.
 
     Raises:
         DataError: The data does not allow the split, or the list has no pairs in the test part.
-        SettingError: A setting does not fit.
+        SettingError: A setting is invalid for this data.
     """
     if recipe.data.identities is not None:
         dataset = of_identities(dataset, recipe.data.identities)
@@ -111,7 +111,7 @@ def divide_by_identity(
     part = f"test part ({counted(test)}; {OPEN if parts.method == 'open' else kind})"
     chooses = validation is not None and has_pair(validation)
     record = split_record(dataset, parts.parts, method=parts.method)
-    return Division(
+    return SplitData(
         train,
         own_triplets,
         validation if chooses else None,
@@ -126,13 +126,13 @@ def divide_by_identity(
 
 
 def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
-    """A note about items that are in no part."""
+    """Notes the items that are in no part, if any."""
     rest = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
     return (f"left out {counted(dataset.subset(rest))} that no part names",) if len(rest) else ()
 
 
 def _split(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[Split, str]:
-    """The parts, and a description of how they were made."""
+    """The parts, and how they were made."""
     asked = recipe.data
     if asked.split == "folds":
         if pairs is None:
@@ -146,8 +146,8 @@ def _split(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[S
         return parts, f"{words})"
     if asked.split == "triplets" or asked.split == "items":
         raise SettingError(
-            f"data.split is {asked.split}, which divides triplet judgements about items without identities; "
-            "give triplets and no identities (train_judged), or set data.split to auto"
+            f"data.split is {asked.split}, which splits triplet judgements of items without identities; "
+            "use train_on_judgements, or set data.split to auto"
         )
     seed = recipe.seed if asked.seed is None else asked.seed
     parts = split(
@@ -162,8 +162,8 @@ def _split(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[S
     return parts, f"{parts.method}, seed {seed}"
 
 
-def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) -> Division:
-    """Divides triplet judgements as a recipe says.
+def split_by_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) -> SplitData:
+    """Splits triplet judgements as the recipe specifies.
 
     Args:
         dataset: The items; their identities are ignored.
@@ -171,8 +171,8 @@ def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) 
         recipe: The recipe.
 
     Raises:
-        DataError: A judgement names no item, or the judgements do not allow the split.
-        SettingError: A setting does not fit.
+        DataError: A judgement names an unknown item, or the judgements do not allow the split.
+        SettingError: A setting is invalid for this data.
     """
     listed = triplets.positions(dataset.names)
     seed = recipe.seed if recipe.data.seed is None else recipe.data.seed
@@ -185,9 +185,9 @@ def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) 
         validation=recipe.data.validation,
         seed=seed,
     )
-    train, taught = judged_items(dataset, parts.train)
-    validation, held_out = judged_items(dataset, parts.validation)
-    test, evaluated = judged_items(dataset, parts.test, identities=False)
+    train, taught = items_of_judgements(dataset, parts.train)
+    validation, held_out = items_of_judgements(dataset, parts.validation)
+    test, evaluated = items_of_judgements(dataset, parts.test, identities=False)
     distance = recipe.loss.distance
 
     def accuracy(embeddings: Float32[np.ndarray, "n d"], _: Int64[np.ndarray, " n"]) -> float:
@@ -203,7 +203,7 @@ def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) 
         (f"left out {parts.left_out:,} judgements about items of several parts",) if parts.left_out else ()
     )
     described = f"{len(parts.train):,} judgements of {counted(train)} of {name_of(dataset)}"
-    return Division(
+    return SplitData(
         train,
         taught,
         validation if len(validation) else None,
@@ -216,13 +216,13 @@ def divide_judgements(dataset: Dataset, triplets: TripletTable, recipe: Recipe) 
 
 
 def judgement_method(recipe: Recipe) -> JudgementMethod:
-    """How a recipe divides triplet judgements.
+    """How a recipe splits triplet judgements.
 
     Args:
         recipe: The recipe.
 
     Raises:
-        SettingError: It divides items by their identities.
+        SettingError: The recipe splits items by identity.
     """
     method = recipe.data.split
     if method == "auto":
@@ -235,18 +235,18 @@ def judgement_method(recipe: Recipe) -> JudgementMethod:
     )
 
 
-def judged_items(
+def items_of_judgements(
     dataset: Dataset, triplets: Int64[np.ndarray, "t 3"], *, identities: bool = True
 ) -> tuple[Dataset, Int64[np.ndarray, "t 3"]]:
-    """Takes the items of some judgements.
+    """Selects the items of some judgements.
 
     Args:
         dataset: All items.
-        triplets: The judgements, as positions among these.
+        triplets: The judgements, as positions among the items.
         identities: Whether to keep the identities of the items.
 
     Returns:
-        The items, and the judgements as positions among them.
+        The selected items, and the judgements as positions among them.
     """
     used, rows = np.unique(triplets, return_inverse=True)
     chosen = dataset.subset(used)
@@ -256,7 +256,7 @@ def judged_items(
 
 
 def _items_of(parts: Split) -> dict[str, Int64[np.ndarray, " n"]]:
-    """The items of each part: one that was trained on is in no other."""
+    """The items of each part; an item of the training part is in no other part."""
     train, held, tested = (np.unique(rows) for rows in parts.parts.values())
     held = np.setdiff1d(held, train)
     return {"train": train, "validation": held, "test": np.setdiff1d(tested, np.union1d(train, held))}

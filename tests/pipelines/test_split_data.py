@@ -69,7 +69,7 @@ def trained(tmp_path_factory):
     return folder / "run", pairs, report
 
 
-def test_the_folds_divide_the_people(trained):
+def test_the_folds_split_the_people(trained):
     run, pairs, report = trained
     split = json.loads((run / "split.json").read_text())
     assert split["method"] == "folds"
