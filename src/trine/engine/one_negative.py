@@ -69,7 +69,11 @@ def one_negative_loss(
 
     totals = run_tiles(((at, at) for at in range(len(parts))), state, work, outer)
     if many and isinstance(batch, NumbaBatch):
-        totals += SortedPositives(batch, objective).run(list(many), state, workers)
+        spare = list(totals)
+        found = SortedPositives(batch, objective).run(
+            list(many), lambda: spare.pop() if spare else state(), workers
+        )
+        totals += [other for other in found if not any(other is known for known in totals)]
     total = totals[0]
     for other in totals[1:]:
         total.add(other)
