@@ -104,8 +104,9 @@ def stacked_vectors(items: Any, *, features: int, first: int, dtype: type[Any]) 
                 f"item {first + position} has named columns, but this encoder was trained on arrays of "
                 f"{features} numbers; give such an array"
             )
-        vector = np.asarray(items[position], dtype=dtype)
-        if vector.shape != (features,):
+        vector = np.asarray(items[position])
+        # Of the columns of a table, only texts are read as categories: an array must hold numbers.
+        if vector.shape != (features,) or (dtype is np.float64 and vector.dtype.kind not in "fiub"):
             raise InputError(
                 f"item {first + position} has shape {vector.shape}, but this encoder takes vectors of "
                 f"{features} features; give the columns that it was trained on"
