@@ -1,1 +1,1 @@
-"""Exact tiled passes over all pairs of a batch: the only place that is allowed to be clever."""
+"""Exact tiled passes over all pairs of a batch: the one package optimised at the cost of simplicity."""

@@ -1,9 +1,9 @@
-"""The loss over all triplets of a batch, in tiles: no triplet is ever listed.
+"""The loss over all triplets of a batch, in tiles: triplets are never listed.
 
 For an anchor, a negative at distance d is active against exactly the positives with d_ap + α > d. So the
 hinge loss is Σ (d_ap + α)·n_ap − Σ d_an·c_an, where n and c say how many active triplets a pair is in, and
-the gradient takes n and c for weights. A tile of distances gives both its ends their counts, and one product
-turns the counts of both into gradients.
+the gradient takes n and c for weights. A tile of distances yields the counts of its rows and of its columns,
+and one product turns both into gradients.
 
 The soft margin does not separate into counts, so every triplet of a tile is computed:
 softplus(d_ap − d_an) = log(1 + u·v) with u = exp(d_ap), v = exp(−d_an), one exponential per distance. The
@@ -28,20 +28,20 @@ from trine.engine.tiles import run_tiles
 from trine.shapes import Float
 
 _PAIRS = 1 << 17  # positives handled at once in float64
-_LONGEST = 20.0  # the product of four exponentials of it is still a float32
+_LONGEST = 20.0  # the product of four of its exponentials is finite in float32
 _TOGETHER = 4  # triplets that share a logarithm
 
 
 @dataclass
 class TileState:
-    """What one worker knows of the tiles it has seen.
+    """What one worker has accumulated over its tiles.
 
     Attributes:
-        total: What it adds up.
-        value: With the soft margin Σ ℓ of each anchor; with a hinge the negatives' part, −Σ d_an·c_an. A
-            tile that is read from both ends is credited to its rows.
+        total: The sums.
+        value: With the soft margin Σ ℓ of each anchor; with a hinge the negatives' part, −Σ d_an·c_an. A tile
+            that serves rows and columns is credited to its rows.
         counts: The weight of each positive, laid out as the thresholds are.
-        seen: What the observer of the tiles has seen, where there is one.
+        seen: What the tile observer has accumulated, if there is one.
     """
 
     total: Accumulator
@@ -51,16 +51,16 @@ class TileState:
 
 
 class TileObserver(Protocol):
-    """Sees each tile of a loss before the loss writes over it."""
+    """Sees each tile of a loss before the loss overwrites it."""
 
     def start(self) -> Any:
-        """Returns what one worker's tiles are kept in."""
+        """Returns an accumulator for one worker."""
 
     def visit(self, seen: Any, i: int, j: int, tile: Tensor) -> None:
-        """Looks at tile (i, j)."""
+        """Observes tile (i, j)."""
 
     def end(self, parts: list[Any]) -> None:
-        """Takes what was kept for all workers."""
+        """Merges the accumulators of all workers."""
 
 
 class TileKernel(ABC):
@@ -85,21 +85,21 @@ class TileKernel(ABC):
         return [torch.zeros_like(t) for t in self.laid]
 
     def finished(self, counts: list[Tensor]) -> list[Tensor]:
-        """Returns finished counts as (positives, anchors) of each block."""
+        """Returns the final counts as (positives, anchors) of each block."""
         return counts
 
     def observe(self, state: TileState, i: int, j: int, tile: Tensor) -> None:
-        """Shows the observer a tile as the batch makes it."""
+        """Passes a tile of the batch to the observer."""
         if self.observer is not None:
             self.observer.visit(state.seen, i, j, tile)
 
     def values(self, state: TileState, block: Block) -> Tensor:
-        """Returns the values of the anchors of a block, to add to."""
+        """Returns the values of the anchors of a block, for adding to."""
         return state.value[block.start - self.start : block.stop - self.start]
 
     @abstractmethod
     def tile(self, state: TileState, i: int, j: int) -> Tensor:
-        """Adds tile (i, j), read from its rows and, in a square batch, its columns; returns pair weights."""
+        """Adds tile (i, j) for its rows and, in a square batch, its columns; returns pair weights."""
 
 
 def all_triplets_loss(
@@ -121,7 +121,7 @@ def all_triplets_loss(
         observer: Sees each tile besides.
     """
     parts = batch.parts(workers)
-    # The tiles of a square batch are shared, and else its parts.
+    # Workers share the tiles of a square batch, and otherwise its parts.
     outer, inner = (1, workers) if batch.layout.square else (workers, 1)
 
     def state() -> Accumulator:
@@ -191,7 +191,7 @@ def _add_part(
 
 
 def _share(batch: SortedBatch, part: Part, objective: Objective) -> Tensor | None:
-    """What each triplet of an anchor counts; nothing where all count 1."""
+    """The weight of each triplet of an anchor; None where all weigh 1."""
     if objective.reduction != "anchor":
         return None
     return 1.0 / batch.layout.triplets[part.places].clamp(min=1).float()
@@ -206,7 +206,7 @@ def _add_positives(
     share: Tensor | None,
     total: Accumulator,
 ) -> None:
-    """Adds the positives' part of the loss and of its gradient, from how often each is counted."""
+    """Adds the positives' part of the loss and of its gradient, from the counts."""
     margin, tally, start = objective.margin, total.tally, part.places.start
     triplets = batch.layout.triplets[part.places]
     tally.triplets += int(triplets.sum())
@@ -261,7 +261,7 @@ class TorchHinge(TileKernel):
 
 
 def _count_by_rank(tile: Tensor, thresholds: Tensor, counts: Tensor, c: Tensor) -> None:
-    """The same by ranks, where the positives are many: each distance is looked up among the thresholds."""
+    """The same by ranks, for many positives: each distance is looked up among the thresholds."""
     in_order, place = thresholds.T.contiguous().sort(1)
     width = in_order.shape[1]
     first = torch.searchsorted(in_order, tile.contiguous(), right=True, out_int32=True)

@@ -25,7 +25,7 @@ def early_gradient(x: Tensor, y: Tensor | None, run: EarlyLoss) -> Tensor:
 
     Args:
         x: The anchors.
-        y: The references; `None` where the anchors are their own.
+        y: The references; `None` if the anchors are their own references.
         run: Computes the loss and the gradients needed.
     """
     if not torch.is_grad_enabled():
@@ -36,7 +36,7 @@ def early_gradient(x: Tensor, y: Tensor | None, run: EarlyLoss) -> Tensor:
 
 
 def in_full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """Switches autocast off, inside which a product would be rounded to half precision."""
+    """Disables autocast, which would round products to half precision."""
     if torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return nullcontext()  # entering autocast takes longer than some small batches do
@@ -58,7 +58,7 @@ class _EarlyGradient(torch.autograd.Function):
         if not torch.is_grad_enabled():  # a second derivative is impossible
             gx, gy = (None if g is None else g * u.to(g.dtype) for g in (gx, gy))
             return gx, gy, None
-        # The rows are passed on so that a second derivative reaches the error below.
+        # Keep the rows in the graph, so that a second derivative reaches the error below.
         return (
             None if gx is None else _Once.apply(u, gx, x),
             None if gy is None else _Once.apply(u, gy, y),

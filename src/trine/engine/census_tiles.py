@@ -1,7 +1,8 @@
 """The census in tiles: each distance is compared with d_ap and with d_ap + α, and then forgotten.
 
-A float32 product that is within rounding of what it is compared with decides nothing. Such a triplet is
-decided from differences, in place by the numba kernel, afterwards in plain torch. So the numbers are exact.
+A float32 product within rounding of what it is compared with is not decisive. Such near-ties are recomputed
+from coordinate differences, in place by the numba kernel and afterwards in plain torch, so the counts are
+exact.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from trine.engine.sorted_batch import SortedBatch
 from trine.engine.tiles import run_tiles
 from trine.triplets import Census
 
-_POSITIVES = 1 << 21  # pairs up to which what is kept of them stays within 100 MB
-_PAIRS = 1 << 19  # distances held at once where something is counted again
-_ROUNDING = 2.0**-22  # of a threshold: a root, a sum, a square and a cast, with room
+_POSITIVES = 1 << 21  # pairs for which the buffers stay within 100 MB
+_PAIRS = 1 << 19  # distances held at once when recounting
+_ROUNDING = 2.0**-22  # relative to a threshold: a root, a sum, a square and a cast, with room
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Counts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def census(self) -> Census:
-        """Returns the figures."""
+        """Returns the census."""
         return Census(
             easy=self.triplets - self.within,
             semihard=self.within - self.hard,
@@ -80,7 +81,7 @@ def count_block(d: Tensor, rows: RelationRows, margin: float) -> Counts:
     place = torch.arange(len(row), device=d.device) - (positives.cumsum(0) - positives)[row]
     d_ap = d.new_full((len(d), int(positives.max()) if len(d) else 0), -torch.inf)
     d_ap[row, place] = d[row, column]
-    # How many of the anchor's negatives are at most, and below, a distance: by a sorted row.
+    # How many of the anchor's negatives are at most, or below, a distance: from a sorted row.
     in_order = d.masked_fill(~negative, torch.inf).sort(1).values
     hard = torch.searchsorted(in_order, d_ap, right=True)
     active = torch.searchsorted(in_order, d_ap + margin, right=False)
@@ -104,7 +105,7 @@ class Seen:
         hard: Negatives at most as far as each positive, (positives, rows).
         active: Negatives nearer than each positive and α.
         sums: Σ d_an of each row.
-        unsure: Positives about which rounding could have decided, (positives, rows).
+        unsure: Positives whose counts depend on rounding, (positives, rows).
         buffers: A transposed tile, and room to compare in.
     """
 
@@ -153,14 +154,14 @@ def tiled_census(batch: SortedBatch, margin: float, workers: int) -> Counts:
 
 
 class TiledCensus:
-    """Counts while tiles go by: those of its own pass, or of a loss that is computed anyway.
+    """Counts as tiles are computed, in its own pass or in that of a loss.
 
     Args:
         batch: The sorted batch.
         margin: α.
 
     Attributes:
-        counts: What was counted, once the pass has ended.
+        counts: The counts, once the pass has ended.
     """
 
     def __init__(self, batch: SortedBatch, margin: float, workers: int = 1) -> None:
@@ -174,7 +175,7 @@ class TiledCensus:
         self.bands = [_bands(batch, b, d, margin) for b, d in zip(blocks, self.squared, strict=True)]
 
     def start(self) -> Seen:
-        """Returns what a worker counts in."""
+        """Returns a worker's accumulator."""
         size, device = max(len(block) for block in self.blocks) ** 2, self.batch.raw.device
         return Seen(
             [torch.zeros_like(p, dtype=torch.int32) for p in self.rows],
@@ -185,7 +186,7 @@ class TiledCensus:
         )
 
     def visit(self, seen: Seen, i: int, j: int, tile: Tensor) -> None:
-        """Counts a tile from both ends: products where the batch is compiled, squared distances elsewhere."""
+        """Counts a tile for rows and columns, from products if compiled, else from squared distances."""
         a, b = self.blocks[i], self.blocks[j]
         back, scratch = (t[: len(a) * len(b)] for t in seen.buffers)
         ends = [(i, a, b, tile)]
@@ -220,7 +221,7 @@ class TiledCensus:
         seen.sums[end] += d.sum(1, dtype=torch.float64)
 
     def end(self, parts: list[Seen]) -> None:
-        """Joins what all workers have counted; what rounding left open is counted again."""
+        """Merges the counts of all workers; near-ties are recounted."""
         seen, layout = parts[0], self.batch.layout
         for part in parts[1:]:
             seen.add(part)
@@ -246,7 +247,7 @@ class TiledCensus:
             )
 
     def _recount(self, seen: Seen, end: int) -> None:
-        """Counts again, by differences, for the positives that rounding could have decided about."""
+        """Recounts, from coordinate differences, for the positives whose counts depend on rounding."""
         batch, start = self.batch, self.blocks[end].start
         k, row = seen.unsure[end].nonzero(as_tuple=True)
         for some in torch.split(torch.arange(len(k), device=k.device), max(1, _PAIRS // batch.layout.rows)):

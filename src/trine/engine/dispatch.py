@@ -1,9 +1,12 @@
-"""Which of the four implementations computes a loss.
+"""Chooses which of four implementations computes a loss.
 
-Small batches and float64 blocks compute in float64: the first take a batch that is its own reference at once,
-the second take any rule and any relations in blocks. Tiles compute in float32, what rounding could decide
-from differences, and are written in torch and in numba; they take labels, and the rules that select all
-triplets or one negative.
+- `small_batch`: up to `Plan.small` (192) rows that are their own references, at once in float64.
+- `exact`: blocks in float64, for any rule and any relations: float64 rows, masks or lists of pairs, and rules
+  that the tiles do not support.
+- `all_triplets`: float32 tiles in torch or numba, for labels and the rules that select every triplet.
+- `one_negative`: the same tiles, for labels and the rules that take one negative per positive.
+
+The tiles are used above `Plan.tiled_from` pairs; near-ties are recomputed from coordinate differences.
 """
 
 from __future__ import annotations
@@ -39,8 +42,8 @@ from trine.engine.tiles import one_thread
 from trine.shapes import Float, Int64
 from trine.triplets import Census, Mining
 
-_ONE_THREAD = 64  # rows up to which waking a second thread takes longer than what it could do
-_EXTREME = 1e10  # norms beyond this, or below its inverse, are left to float64
+_ONE_THREAD = 64  # rows up to which a second thread costs more than it saves
+_EXTREME = 1e10  # norms above this, or below its inverse, are computed in float64
 
 
 def all_pairs_loss(
@@ -75,15 +78,15 @@ def all_pairs_loss(
 def sorted_batch(
     x: Tensor, y: Tensor | None, relations: Relations, objective: Objective, plan: Plan = DEFAULT_PLAN
 ) -> SortedBatch | None:
-    """Returns the batch prepared for tiles; `None` where float64 has to compute it, or is faster."""
+    """Returns the batch prepared for tiles; `None` if it needs float64, or float64 is faster."""
     columns, rule = x if y is None else y, objective.mining
     if not isinstance(relations, LabelRelations) or not _tiles_take(rule):
         return None
     if len(x) * len(columns) <= plan.tiled_from or torch.float64 in (x.dtype, columns.dtype):
         return None
-    # A mean over anchors weighs the two ends of a tile differently.
-    one_ended = rule.keeps_all and objective.reduction == "anchor"
-    square = _is_square(relations) and not one_ended
+    # A mean over anchors weights the rows and the columns of a tile differently.
+    asymmetric = rule.keeps_all and objective.reduction == "anchor"
+    square = _is_square(relations) and not asymmetric
     layout = Layout(relations.labels) if square else rectangular_layout(relations)
     return None if layout is None else _prepared(x, y, layout, objective.distance, plan)
 

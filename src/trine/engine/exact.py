@@ -18,13 +18,13 @@ from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.engine.relations import RelationRows, Relations
 from trine.shapes import Int64
 
-_AT_ONCE = 1 << 16  # triplets compared in one call: below it the number of calls decides
+_AT_ONCE = 1 << 16  # triplets compared in one call: with fewer, the call overhead dominates
 
 
 def blocks(
     anchors: Int64[Tensor, " n"], references: int, pairs: int = DEFAULT_PLAN.block_pairs
 ) -> Iterator[Int64[Tensor, " h"]]:
-    """Cuts a list of anchors so that each part has about `pairs` pairs."""
+    """Splits a list of anchors into parts of about `pairs` pairs."""
     yield from torch.split(anchors, max(1, pairs // max(1, references)))
 
 
@@ -89,7 +89,7 @@ def _all_triplets(
     row, column = (rows.positive & (negatives > 0)[:, None]).nonzero(as_tuple=True)
     positives = torch.bincount(row, minlength=len(d))
     triplets = positives * negatives
-    # The positives of each anchor side by side; the empty places are below every negative.
+    # The positives of each anchor in a row; empty slots are below every negative.
     place = torch.arange(len(row), device=d.device) - (positives.cumsum(0) - positives)[row]
     thresholds = d.new_full((len(d), int(positives.max()) if len(d) else 0), -torch.inf)
     thresholds[row, place] = d[row, column] if objective.margin is None else d[row, column] + objective.margin

@@ -14,7 +14,7 @@ from torch import Tensor
 from trine.distances import Distance, unit_rows
 from trine.shapes import Float, Int64
 
-_NEAR = 1e-6  # of the squared norms: below it a product has lost half of its digits
+_NEAR = 1e-6  # relative to the squared norms: below this a product has lost half of its digits
 _GATHERED = 1 << 21  # coordinates held at once where pairs are computed one by one
 
 
@@ -23,7 +23,7 @@ class Float64Distances:
 
     Args:
         x: The anchors, of any floating-point dtype.
-        y: The references; `None` where the anchors are their own.
+        y: The references; `None` if the anchors are their own references.
         distance: The name of the distance.
     """
 
@@ -35,8 +35,8 @@ class Float64Distances:
         self.x = self._prepared(x)
         self.y = self.x if y is None else self._prepared(y)
         if len(self.y):
-            # A centre of few digits is taken away without rounding, and keeps exact what was exact. Where
-            # rows lie about 0 nothing would be gained, and what is tiny there would be lost.
+            # A centre of few digits is subtracted without rounding, so exact rows stay exact. Rows around 0
+            # are not centred: nothing would be gained, and tiny differences would be lost.
             centre = self.y.mean(0).bfloat16().double()
             if float(centre.norm()) > float((self.y - centre).norm(dim=1).amax()):
                 self.x = self.x - centre
@@ -97,7 +97,7 @@ class Float64Distances:
         return torch.full_like(d, 2.0 if self.distance == "squared_euclidean" else 1.0)
 
     def gradients(self, anchors: bool, references: bool) -> tuple[Tensor | None, Tensor | None]:
-        """Returns zeroed float64 gradients of the sides that need them; one for both where they are one."""
+        """Returns zeroed float64 gradients of the sides that need them; one if both are the same rows."""
         if self.own:
             g = torch.zeros_like(self.x) if anchors else None
             return g, g

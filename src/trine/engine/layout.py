@@ -1,11 +1,12 @@
-"""The order in which the tiled losses see a batch: class-mates side by side, classes by size.
+"""The order of a batch in the tiled losses: rows of a class are adjacent, classes are sorted by size.
 
-So the positives of an anchor are a run of places, the mask of a tile is a band, and anchors that need room
-for as many positives share a block: no anchor is padded to the largest class.
+So the positives of an anchor are a contiguous range, the mask of a tile is a band, and a block holds anchors
+with equally many positives: no anchor is padded to the largest class.
 
-Two geometries share one layout. In a square one the anchors are their own references: every tile is read
-from both ends, and only the upper triangle is made. In a rectangular one the places of the references follow
-those of the anchors: a tile is read from its anchors, and one block of anchors is finished before the next.
+Two geometries share one layout. In a square one the anchors are their own references: every tile serves
+its rows and its columns, and only the upper triangle is computed. In a rectangular one the places of the
+references follow those of the anchors: a tile serves its anchors, and one block of anchors is finished before
+the next.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive places that make one side of a tile.
+    """A contiguous range of places: one side of a tile.
 
     Attributes:
         start: The first place.
@@ -83,8 +84,8 @@ class Part:
     Attributes:
         groups: Their classes.
         blocks: The anchors, cut into sides of tiles.
-        sides: What tiles are made of: the blocks, and those of the references where these are apart.
-        square: Whether anchors are their own references, and each tile is read from both ends.
+        sides: The sides of tiles: the blocks, and those of the references if these are separate.
+        square: Whether anchors are their own references, and each tile serves rows and columns.
     """
 
     groups: list[Group]
@@ -98,7 +99,7 @@ class Part:
         return slice(self.blocks[0].start, self.blocks[-1].stop)
 
     def tiles(self, layout: Layout) -> Iterator[tuple[int, int]]:
-        """Yields which sides make a tile; tiles within one class are left out: they hold no negative."""
+        """Yields the sides of each tile; tiles within one class are skipped: they hold no negative."""
         number, blocks = len(self.sides), self.blocks
         ends = torch.tensor([b.start for b in blocks] + [b.stop - 1 for b in blocks])
         first = layout.first[ends.to(layout.first.device)].tolist()
@@ -108,7 +109,7 @@ class Part:
                     yield i, j
 
     def both_ends(self, i: int, j: int) -> bool:
-        """Whether tile (i, j) stands for its transpose too."""
+        """Whether tile (i, j) also covers its transpose."""
         return self.square and i != j
 
 
@@ -177,7 +178,7 @@ class Layout:
 
     @cached_property
     def place(self) -> Int64[Tensor, " r"]:
-        """Where each row of the batch stands."""
+        """The place of each row of the batch."""
         place = torch.empty_like(self.order)
         place[self.order] = torch.arange(self.rows, device=place.device)
         return place
@@ -195,7 +196,7 @@ class Layout:
 
     @property
     def positive_pairs(self) -> int:
-        """How many pairs of an anchor and a positive there are at most."""
+        """An upper bound on the number of pairs of an anchor and a positive."""
         return sum((group.stop - group.start) * group.positives for group in self.groups)
 
     def mates(self, group: Group) -> Int64[Tensor, "r p"]:
@@ -221,7 +222,7 @@ class Layout:
         return self.items[mates] != self.items[group.start : group.stop, None]
 
     def parts(self, height: int, groups: list[Group], tile_pairs: int, positive_pairs: int) -> list[Part]:
-        """Cuts anchors into what is finished together.
+        """Splits the anchors into parts that are finished together.
 
         Args:
             height: Anchors in a block, at most.

@@ -16,12 +16,12 @@ from trine.engine.sorted_batch import FAR, Accumulator, SortedBatch
 from trine.shapes import Float, Int64
 
 KINDS = {"cosine": 0, "squared_euclidean": 1, "euclidean": 2}
-_SPARSE = 16  # of so many pairs at most one active: then only the active ones are touched
+_SPARSE = 16  # if at most one of this many pairs is active, only the active ones are touched
 
 
 @functools.cache
 def installed() -> bool:
-    """Whether numba can be imported; it is, at the first batch that uses it."""
+    """Whether numba can be imported; the first batch that uses it imports it."""
     if importlib.util.find_spec("numba") is None:
         return False
     try:
@@ -140,7 +140,7 @@ class NumbaHinge(TileKernel):
     """Counts with a numba kernel.
 
     Blocks with few positives compare with each of them; those with many look up ranks among them, which
-    is done along rows: such a block is the left one of a tile, and of two such each has its turn.
+    is done along rows: such a block is the left side of a tile, and of two such blocks each in turn.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class NumbaHinge(TileKernel):
         s = batch.product(a, b, state.total.buffer(buffer, batch.right, a, b))
         if buffer == 0:
             self.observe(state, left, right, s)
-        # Each side has two places to count in, of which one is empty.
+        # Each side has two accumulators, one of them empty.
         counts, nowhere = state.counts[left].numpy(), np.empty((0, 0), np.int32)
         few = self.few[left].numpy(), nowhere if self.many[left] else counts
         many = self.rising[left].numpy(), counts if self.many[left] else nowhere
@@ -254,7 +254,7 @@ def _padded(values: Tensor, empty: float) -> Tensor:
 
 
 class NumbaSearch:
-    """Finds the nearest negatives with a numba kernel; nothing that it finds is left unsure.
+    """Finds the nearest negatives with a numba kernel, which resolves near-ties itself.
 
     Args:
         batch: The sorted batch.
@@ -270,11 +270,11 @@ class NumbaSearch:
         self.positives = [_padded(p, -1).numpy() for p in positives]
 
     def start(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Returns (squared distances, places) with nothing found."""
+        """Returns empty (squared distances, places)."""
         return [(np.full(b.shape, FAR, np.float32), np.full(b.shape, -1)) for b in self.bounds]
 
     def tile(self, found: list[tuple[np.ndarray, np.ndarray]], buffer: Tensor, i: int, j: int) -> None:
-        """Looks at a tile from its anchors' ends."""
+        """Searches a tile for its anchors."""
         from trine.engine.compiled.winners import nearest_tile
 
         batch, a, b = self.batch, self.part.sides[i], self.part.sides[j]

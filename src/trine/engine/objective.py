@@ -1,4 +1,4 @@
-"""What a loss is, what it adds up, and how the sums become its value."""
+"""The definition of a loss, its sums, and how they become its value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Choose = Callable[[Tensor, RelationRows], Triplets]
 
 @dataclass
 class CensusRequest:
-    """A census that is wanted beside a loss.
+    """A census to compute along with a loss.
 
     Attributes:
         margin: α of the census.
@@ -41,8 +41,8 @@ class Objective:
         mining: The rule.
         choose: The rule as a function of a block.
         reduction: How the values become one; any but `none`.
-        census: The census to count on the way, where one is wanted.
-        join: From the tally of these anchors to that of all, where other processes have the others.
+        census: The census to compute along with the loss, if requested.
+        join: Maps the tally of these anchors to that of all processes.
     """
 
     margin: float | None
@@ -78,7 +78,7 @@ class Tally:
         self.anchors += other.anchors
 
     def divisor(self, reduction: Reduction) -> int:
-        """Returns what the sum is divided by; 1 where nothing was selected."""
+        """Returns what the sum is divided by; 1 if nothing was selected."""
         if reduction == "sum":
             return 1
         return max(1, {"active": self.active, "mean": self.triplets, "anchor": self.anchors}[reduction])

@@ -1,9 +1,11 @@
-"""Rules that take one negative: a product proposes it, differences settle what is close.
+"""Rules that take one negative, such as the usual semi-hard one; large classes go to `semihard_sorted`.
 
-A tile gives each anchor, and each of its positives where the rule asks for that, the nearest negative so
-far. Two products of one row may be apart by rounding and stand for equal distances; a search for which that
-could matter (the winner's runner-up, or the positive's own distance, is within `SortedBatch.tolerance`) is
-decided again by differences. The loss and the gradient come from differences in either case.
+A class with more than `Plan.sorted_from` references uses `semihard_sorted` for semi-hard negatives.
+
+Each tile updates the nearest negative so far of every anchor, or of every positive if the rule needs that.
+Products of equal distances can differ by rounding, so near-ties are recomputed from coordinate differences:
+searches where the runner-up, or the positive's own distance, is within `SortedBatch.tolerance`. The loss and
+the gradient always come from differences.
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ from trine.engine.tiles import run_tiles
 
 
 class NegativeSearch(Protocol):
-    """Finds the nearest negative beyond each bound of the anchors of a part; −1 where there is none."""
+    """Finds the nearest negative beyond each bound of the anchors of a part; −1 if there is none."""
 
     def __call__(
         self, batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], workers: int
     ) -> list[Best]:
-        """Returns what was found for each block, (searches, anchors)."""
+        """Returns the negatives of each block, (searches, anchors)."""
 
 
 def one_negative_loss(
@@ -48,7 +50,7 @@ def one_negative_loss(
 
     Args:
         batch: The sorted batch.
-        relations: Its relations, for anchors that are left to float64.
+        relations: Its relations, for anchors that are computed in float64.
         objective: The loss; its rule takes all positives, the farthest or the nearest, and the nearest
             negative (of those beyond the positive).
         needs_grad: Whether the gradients at the anchors and at the references are needed.
@@ -97,7 +99,7 @@ def _add_part(
     total: Accumulator,
     workers: int,
 ) -> None:
-    """Adds the anchors of a part, but for groups with many positives."""
+    """Adds the anchors of a part, except groups with many positives."""
     chosen = [
         _nothing(batch, group) if group in many else positives_of(batch, group, objective.mining.positive)
         for group in part.groups
@@ -124,7 +126,7 @@ def positives_of(batch: SortedBatch, group: Group, rule: str) -> tuple[Tensor, T
         d.masked_fill_(copies, -torch.inf if rule == "hard" else torch.inf)
     if rule == "all" or not group.positives:
         return d, layout.mates(group)
-    # Class-mates stand in the order of the batch: the first of equals has the lowest index.
+    # Rows of a class keep the batch's order: the first of equals has the lowest index.
     pick = (d.argmax(1) if rule == "hard" else d.argmin(1))[:, None]
     d = d.gather(1, pick)
     return d.masked_fill_(d == -torch.inf, torch.inf), layout.mate(group, pick)
@@ -182,7 +184,7 @@ def _numba_search(
 
 
 def _fall_back(batch: SortedBatch, part: Part, bounds: list[Tensor], best: list[Best]) -> None:
-    """Takes the farthest negative where none is beyond the positive."""
+    """Takes the farthest negative if none is beyond the positive."""
     for block, bound, found in zip(part.blocks, bounds, best, strict=True):
         searches = len(bound)
         missing = (found.index[:searches] < 0) & (bound < torch.inf)
@@ -226,7 +228,7 @@ def _in_float64(
     groups: list[Group],
     gradients: list[Tensor | None],
 ) -> Tally:
-    """Leaves the anchors of some groups to float64 blocks, which sort the negatives of each."""
+    """Computes the anchors of some groups in float64 blocks, which sort the negatives of each."""
     tally, distances = Tally(), Float64Distances(batch.x, batch.y, objective.distance)
     extra = distances.gradients(*(g is not None for g in gradients))
     places = torch.cat([batch.layout.order[group.start : group.stop] for group in groups])

@@ -24,8 +24,7 @@ class PairObjective:
         distance: The name of the distance.
         squared: ½d² and ½max(0, m − d)², or d and max(0, m − d).
         reduction: `mean`, `sum` or `active`.
-        join: From the sums and numbers of these anchors to those of all, where other processes have the
-            others.
+        join: Maps the sums and counts of these anchors to those of all processes.
     """
 
     margin: float
@@ -40,7 +39,7 @@ def pair_loss(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Returns the loss of all pairs and the gradients needed; see `EarlyLoss`."""
     distances = Float64Distances(x, y, objective.distance)
-    # Positives and negatives are divided by numbers of their own where the reduction is `active`.
+    # With the reduction `active`, positives and negatives are averaged separately.
     gradients = [distances.gradients(grad_x, grad_y) for _ in range(2)]
     # Of positives and negatives each: Σ, how many pairs, how many of them above 0.
     sums, numbers, active = [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]
@@ -64,7 +63,7 @@ def pair_loss(
     elif objective.reduction == "mean":
         divisors = [max(1.0, sum(numbers))] * 2
     else:
-        # A pair of a set with itself is seen from both ends, and counts once.
+        # A pair within one set appears twice, and counts once.
         divisors = [2.0 if relations.own or relations.offset is not None else 1.0] * 2
     loss = sum(total / divisor for total, divisor in zip(sums, divisors, strict=True))
     combined: list[Tensor | None] = []

@@ -12,10 +12,10 @@ class Plan:
     Every plan gives the same results, so tests use small numbers to send small batches through every path.
 
     Attributes:
-        small: Rows up to which a batch that is its own reference is computed at once in float64.
+        small: The most rows of a batch, its own reference, that is computed at once in float64.
         tiled_from: Pairs of an anchor and a reference above which float32 tiles are used.
         numba: Whether tiles use numba kernels; `None` where numba is installed.
-        workers: How many threads share the tiles; `None` for those of torch.
+        workers: How many threads share the tiles; `None` uses torch's number.
         height: Anchors in a block at most; `None` for 256, or 512 in large square batches.
         tile_pairs: Distances in a tile, where anchors and references differ.
         positive_pairs: Positives held at once, where anchors and references differ.

@@ -1,4 +1,4 @@
-"""From one value per triplet to the loss."""
+"""Reductions: how the values of the triplets become the loss."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Which reference is a positive or a negative of which anchor: from labels, or given explicitly.
 
-Relations are computed for a few anchors at a time, so that no matrix of all pairs is ever needed.
+Relations are computed for a few anchors at a time: the full pair matrix is never materialised.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RelationRows:
 class Relations(ABC):
     """Which reference is a positive, and which a negative, of which anchor.
 
-    Made by `Relations.from_labels`, `Relations.from_masks` or `Relations.from_pairs`, and taken wherever
+    Made by `Relations.from_labels`, `Relations.from_masks` or `Relations.from_pairs`, and accepted wherever
     labels are.
 
     Attributes:
@@ -71,7 +71,7 @@ class Relations(ABC):
         """Returns the relations of these anchors."""
 
     def _without_itself(self, anchors: Tensor, positive: Tensor, negative: Tensor) -> RelationRows:
-        """Returns rows of masks, which it changes: no anchor is a reference of its own."""
+        """Clears, in place, the pairs of each anchor with itself, and returns the masks."""
         if self.own:
             positive.scatter_(1, anchors[:, None], False)
             negative.scatter_(1, anchors[:, None], False)
@@ -106,16 +106,16 @@ class Relations(ABC):
             reference_ids: Which item each reference is; given where `item_ids` are, and only there.
 
         Raises:
-            InputError: Labels or ids are no integers, or not as many as the rows they belong to.
+            InputError: Labels or ids are not integers, or do not match the rows in number.
         """
         check_labels(labels, "labels")
         own = reference_labels is None
         columns = labels if reference_labels is None else reference_labels
         check_labels(columns, "reference_labels")
         if own and reference_ids is not None:
-            raise InputError("reference_ids belong to references: give references and reference_labels too")
+            raise InputError("reference_ids need references: pass references and reference_labels too")
         if not own and (item_ids is None) != (reference_ids is None):
-            raise InputError("item_ids and reference_ids go together: give both, or neither")
+            raise InputError("item_ids and reference_ids must be passed together; pass both, or neither")
         if item_ids is not None:
             check_labels(item_ids, "item_ids", len(labels))
         if reference_ids is not None:
@@ -126,12 +126,12 @@ class Relations(ABC):
     def from_masks(
         positive: Bool[Tensor, "n m"], negative: Bool[Tensor, "n m"] | None = None, *, own: bool = False
     ) -> MaskRelations:
-        """Takes the relations as matrices, for sets small enough for one.
+        """Makes relations from masks, for sets small enough for a full matrix.
 
         Args:
             positive: Whether the column is a positive of the row.
-            negative: Whether it is a negative; everything that is no positive where left out.
-            own: Whether the anchors are their own references, and so no row is paired with itself.
+            negative: Whether it is a negative; default: everything that is not a positive.
+            own: Whether the anchors are their own references; then no row is paired with itself.
 
         Raises:
             InputError: The masks differ in shape, or a pair is both.
@@ -157,7 +157,7 @@ class Relations(ABC):
         anchors: int,
         references: int | None = None,
     ) -> PairRelations:
-        """Takes a list of positive pairs; every other reference is a negative.
+        """Makes relations from a list of positive pairs; every other reference is a negative.
 
         Args:
             anchor: Row of the anchor of each pair.
@@ -195,7 +195,7 @@ class LabelRelations(Relations):
     ) -> None:
         self.labels, self.reference_labels, self.own = labels, reference_labels, own
         self.offset = 0 if own else offset
-        # Where no id comes twice, a set to itself needs no ids to tell a row from itself.
+        # If no id repeats, a set paired with itself needs no ids to tell a row from itself.
         self.by_id = item_ids is not None and not (own and _all_differ(item_ids))
         self.ids_given = item_ids is not None
         self.anchor_ids = _numbered(labels) if item_ids is None else item_ids.long()

@@ -1,8 +1,7 @@
-"""The nearest negative beyond a bound, in plain torch: products propose, differences settle what is close.
+"""The nearest negative beyond a bound, in plain torch; near-ties are recomputed from differences.
 
-Two products of one row may be apart by rounding and stand for equal distances. A search for which that
-could matter (the winner's runner-up, or the bound, is within `SortedBatch.tolerance`) is unsure, and settled
-among the few rows that could have won.
+Products of equal distances can differ by rounding. A search where the runner-up, or the bound, is within
+`SortedBatch.tolerance` is unsure, and is decided from coordinate differences among the few candidates.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from trine.shapes import Float, Int64
 RUN = 64  # columns whose least value is found first
 _SEARCHES = 16  # searches of one tile that are finished together
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
-_PAIRS = 1 << 19  # distances held at once where searches are settled
+_PAIRS = 1 << 19  # distances held at once when unsure searches are decided
 
 
 @dataclass
@@ -30,7 +29,7 @@ class Best:
     Attributes:
         squared: Its squared distance; `FAR` where there is none.
         index: Its row.
-        unsure: Whether rounding could have decided.
+        unsure: Whether the result depends on rounding.
     """
 
     squared: Tensor
@@ -39,7 +38,7 @@ class Best:
 
     @classmethod
     def of(cls, bounds: Tensor) -> Best:
-        """Starts with nothing found."""
+        """Starts without any negative."""
         return cls(
             torch.full_like(bounds, FAR),
             torch.full(bounds.shape, -1, device=bounds.device),
@@ -47,7 +46,7 @@ class Best:
         )
 
     def take(self, squared: Tensor, index: Tensor, unsure: Tensor, tolerance: Tensor) -> None:
-        """Takes the nearest of another tile, where it is nearer."""
+        """Takes the nearest of another tile if it is nearer."""
         clear = squared < self.squared - tolerance
         close = ~clear & (squared <= self.squared + tolerance) & (squared < FAR)
         nearer = squared < self.squared
@@ -83,7 +82,7 @@ def search_tiles(batch: SortedBatch, part: Part, bounds: list[Tensor], workers: 
 
 
 def joined(batch: SortedBatch, part: Part, found: list[list[Best]]) -> list[Best]:
-    """Joins what the workers found."""
+    """Merges the workers' results."""
     for other in found[1:]:
         for block, mine, more in zip(part.blocks, found[0], other, strict=True):
             mine.take(more.squared, more.index, more.unsure, batch.tolerance[block.rows])
@@ -93,7 +92,7 @@ def joined(batch: SortedBatch, part: Part, found: list[list[Best]]) -> list[Best
 def settle(
     batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], found: list[Best]
 ) -> None:
-    """Decides the searches that rounding left open, by differences.
+    """Decides the unsure searches, from coordinate differences.
 
     Args:
         batch: The sorted batch.
@@ -212,7 +211,7 @@ def _improve(
 
 
 def _beyond(moved: Tensor, shift: Tensor) -> Tensor:
-    """Turns the least of moved bits into a squared distance; `FAR` where nothing is beyond the bound."""
+    """Turns the least shifted bits back into a squared distance; `FAR` if nothing is beyond the bound."""
     bits = moved + shift
     squared = bits.view(torch.float32)
     return torch.where((bits >= shift - _LOWEST) & (squared < FAR), squared, FAR)

@@ -1,8 +1,8 @@
-"""Semi-hard negatives for large classes: all positives of an anchor are served by one look at its negatives.
+"""Semi-hard negatives for large classes: for each anchor, one pass over its negatives serves all positives.
 
-A search for each positive takes time with the square of the class. Here the positives are sorted, and the
-rank of a negative among them says whose negative it may be. Distances are products in float64, as in the
-float64 blocks, so that two of them can be compared as they are.
+A search for each positive is quadratic in class size. Here the positives are sorted, and the rank of a
+negative among them shows whose negative it can be. Distances are products in float64, as in the float64
+blocks, so they can be compared directly.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trine.engine.sorted_batch import Accumulator
 from trine.engine.tiles import run_tiles
 
 _PAIRS = 1 << 19  # distances held at once
-_DENSE = 9  # of so many rows one is a positive: then a product is faster than touching single pairs
+_DENSE = 9  # if one of this many rows is a positive, a product is faster than single pairs
 
 
 class SortedPositives:
@@ -37,11 +37,11 @@ class SortedPositives:
         rows = batch.precise(slice(None))
         self.rows = rows - rows.mean(0).bfloat16().double()
         self.norms = self.rows.square().sum(1)
-        # Equal rows share their distances, so that a tie is a tie.
+        # Equal rows share their distances, so that ties are exact.
         self.copies, self.originals = duplicates(rows[self.references.rows])
 
     def run(self, groups: list[Group], state: Callable[[], Accumulator], workers: int) -> list[Accumulator]:
-        """Returns what each worker added up over the anchors of some groups."""
+        """Returns each worker's sums over the anchors of some groups."""
         return run_tiles(self._strips(groups), state, self._strip, workers)
 
     def _strips(self, groups: list[Group]) -> Iterator[tuple[int, int]]:
@@ -85,7 +85,7 @@ class SortedPositives:
         d[:, self.copies] = d[:, self.originals]
         mates = d[:, first - r0 : last - r0].clone()
         if layout.square:
-            mates.diagonal(start - first).fill_(-1)  # itself comes first, and is left out
+            mates.diagonal(start - first).fill_(-1)  # the anchor itself comes first, and is left out
         elif layout.items is not None:
             mates[layout.items[first:last] == layout.items[start:stop, None]] = torch.inf
         place = torch.from_numpy(mates.numpy().argsort(1)[:, int(layout.square) :])

@@ -91,7 +91,7 @@ def _places(n: int, device: str) -> Int64[Tensor, "n n"]:
 def _proposed(
     x: Tensor, related: RelationRows, objective: Objective, plan: Plan
 ) -> tuple[Tensor, Tensor] | None:
-    """(p, n) of each anchor for rules with one of each, where float32 is sure of all of them."""
+    """(p, n) of each anchor for rules with one of each; None unless float32 is sure of all of them."""
     rule = objective.mining
     if rule.positive not in ("hard", "easy") or rule.negative != "hard":
         return None
@@ -104,10 +104,10 @@ def _proposed(
     else:
         d_ap, p = torch.where(related.positive, d, torch.inf).min(1, keepdim=True)
     ends = torch.cat([d_ap, d_an])
-    # Beyond these the squares of float32 are not in range; and ±∞ is a side without a candidate.
+    # Beyond these, squares overflow or underflow in float32; ±∞ marks a side without a candidate.
     if not (float(ends.min()) > 1e-12 and float(ends.max()) < 1e12):
         return None
-    # A difference of two rows, its square and D sums are each off by at most a rounding of 2⁻²⁴.
+    # A difference of two rows, its square and D sums each have a rounding error of at most 2⁻²⁴.
     slack = (x.shape[1] + 8) * 2.0**-24
     close = (d <= d_an * (1 + slack)) & related.negative
     if rule.positive == "hard":
@@ -208,7 +208,7 @@ def _chosen(
             share = 1.0 / number.clamp(min=1)
             share = share[:, None] if values.ndim == 2 else share[a]
             values, weight = values * share, weight * share
-    # By anchor first: a long sum is cut by the number of threads.
+    # Sum by anchor first: torch splits a long sum by the number of threads.
     tally.value = float(_by_anchor(values, a, len(d)).sum())
     if not needs_grad:
         return tally, None

@@ -1,7 +1,7 @@
 """A sorted batch in float32: products for the many pairs, differences for the near ones.
 
-Everything is in squared distances between the rows as `Float64Distances` prepares them, so that thresholds
-are squared once and no tile takes a root before it has to.
+Everything is in squared distances between the rows as `Float64Distances` prepares them: thresholds are
+squared once, and tiles take roots only where necessary.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from trine.engine.objective import Tally
 from trine.engine.plan import DEFAULT_PLAN, Plan
 from trine.shapes import Float, Int64
 
-FAR = 1e30  # stands for ∞ in a tile: finite, so that 0 · FAR is 0
-_NEAR = 1e-2  # of the squared norms: below it a float32 product has lost too many digits
+FAR = 1e30  # represents ∞ in a tile: finite, so that 0 · FAR is 0
+_NEAR = 1e-2  # relative to the squared norms: below this a float32 product has lost too many digits
 _ROUNDING = 2.0**-24
 _CHUNK = 1 << 20  # coordinates handled at once in float64
 _BLOCK = 1 << 18  # pairs of class-mates handled at once in float64
@@ -28,7 +28,7 @@ _BLOCK = 1 << 18  # pairs of class-mates handled at once in float64
 
 @dataclass
 class Accumulator:
-    """What one worker adds up.
+    """The sums of one worker.
 
     Attributes:
         tally: The sums of the loss.
@@ -77,8 +77,8 @@ class SortedBatch:
         plain: The rows as the distance takes them, not centred; float64 where they were normalised.
         right: Rows [x, 1, ‖x‖²], x the centred row.
         norms: ‖x‖² of each row.
-        zero_rows: Whether any row is 0 where that has a meaning of its own, with cosine.
-        tolerance: By how much two products of a row may be apart and their distances equal.
+        zero_rows: With cosine, whether any row is 0, which is a special case.
+        tolerance: How much two products of a row can differ although their distances are equal.
     """
 
     ranks_from = 128  # positives above which a search for the rank of a distance beats comparing with each
@@ -120,11 +120,11 @@ class SortedBatch:
 
     def _plain(self) -> Tensor:
         rows = self.raw[self.layout.order]
-        # Unit rows are rounded to float64 only: near rows would lose what they differ in.
+        # Unit rows stay float64: float32 would lose the differences of near rows.
         return unit_rows(rows.double()) if self.distance == "cosine" else rows.float()
 
     def parts(self, workers: int, groups: list[Group] | None = None) -> list[Part]:
-        """Cuts the anchors, or those of some groups, into what is finished together."""
+        """Splits the anchors, or those of some groups, into parts that are finished together."""
         layout, plan = self.layout, self.plan
         height = plan.height or (256 if layout.rows <= 2048 or not layout.square else 512)
         if not layout.square:
@@ -158,7 +158,7 @@ class SortedBatch:
         return torch.cat([self.right[:, : self.width] * -2, self.norms[:, None], ones], 1)
 
     def chunks(self, start: int, stop: int, step: int = 1) -> list[slice]:
-        """Cuts places into parts, of whole classes of `step` rows, that fit in the memory of a pass."""
+        """Splits places into parts, of whole classes of `step` rows, that fit in the memory of a pass."""
         size = max(1, _CHUNK // max(1, self.width) // step) * step
         return [slice(i, min(i + size, stop)) for i in range(start, stop, size)]
 
@@ -323,7 +323,7 @@ class SortedBatch:
     def add_weights(
         self, weights: Float[Tensor, "h w"], i: Block, j: Block, total: Accumulator, *, sparse: bool
     ) -> None:
-        """Adds Σ w·[y, 1] of the pairs of a tile to both its ends; `sparse` where few may have a weight."""
+        """Adds Σ w·[y, 1] of a tile's pairs to its rows and columns; `sparse` if few may have a weight."""
         a = total.part(i.rows)
         b = a if i is j else total.part(j.rows)
         if sparse and self._added_one_by_one(weights, i, j, a, b):
@@ -340,7 +340,7 @@ class SortedBatch:
     def _added_one_by_one(
         self, weights: Tensor, i: Block, j: Block, a: Tensor | None, b: Tensor | None
     ) -> bool:
-        """Adds the pairs with a weight one by one, where they are few and this is faster."""
+        """Adds the pairs with a weight one by one, if few enough that this is faster."""
         return False
 
     def slope(self, squared: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -380,7 +380,7 @@ class SortedBatch:
         return laid
 
     def to_groups(self, part: Part, laid: list[Tensor], places: list[int]) -> list[Tensor]:
-        """Undoes `by_block`, for groups of so many places."""
+        """Undoes `by_block`, for groups of this many places."""
         parts: list[list[Tensor]] = [[] for _ in part.groups]
         for block, values in zip(part.blocks, laid, strict=True):
             for index, group in enumerate(part.groups):
@@ -414,7 +414,7 @@ class SortedBatch:
 
 
 def _rows_of(u: Tensor, v: Tensor) -> list[slice]:
-    """Cuts the rows of classes so that a block of all their pairs stays in the cache."""
+    """Splits the rows of classes so that a block of all their pairs stays in the cache."""
     classes, size, _ = u.shape
     step = max(1, _BLOCK // (classes * v.shape[1]))
     return [slice(i, min(i + step, size)) for i in range(0, size, step)]

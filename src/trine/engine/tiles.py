@@ -35,8 +35,8 @@ def run_tiles(
 ) -> list[State]:
     """Runs `work` on every tile and returns the states that it filled, one for each worker.
 
-    One thread does whole tiles with products of one thread: there is no barrier inside a tile. The
-    number of threads of torch, which belongs to the process, is restored.
+    Each tile is computed by one thread with single-threaded products: there is no barrier inside a tile.
+    torch's number of threads, which is global to the process, is restored.
     """
     waiting, lock = iter(tiles), threading.Lock()
     states: list[State] = []
@@ -57,7 +57,7 @@ def run_tiles(
         try:
             torch.set_num_threads(1)
             drain()
-        except BaseException as error:  # handed to the caller's thread below
+        except BaseException as error:  # raised again in the caller's thread below
             errors.append(error)
 
     if workers <= 1:

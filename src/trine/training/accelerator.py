@@ -1,4 +1,4 @@
-"""The mechanics of a run, from Accelerate: device, mixed precision, clipping, process group and trackers."""
+"""What Accelerate provides for a run: device, mixed precision, clipping, process group and trackers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from trine.training.run_dir import RunDir
 PRECISIONS = {"32": "no", "bf16": "bf16", "16": "fp16"}
 TRACKERS = "tensorboard"
 RANKS = ("LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-"""What Accelerate takes for a request to join a group of processes."""
+"""Environment variables that make Accelerate join a process group."""
 
 
 def device_of(recipe: TrainingRecipe) -> torch.device:
-    """Returns the kind of device that a recipe means on this machine."""
+    """Returns the kind of device that a recipe selects on this machine."""
     if recipe.device != "auto":
         return torch.device(recipe.device)
     if torch.cuda.is_available():
@@ -86,9 +86,9 @@ def accelerator(
 
 
 class _ProcessState:
-    """Accelerate's state, of which a Python process has one: the caller's is put aside while trine trains.
+    """Accelerate's state, one per Python process: the caller's is set aside while trine trains.
 
-    Runs that go on at the same time share it, and so need the same device and precision.
+    Concurrent runs share it, and so need the same device and precision.
     """
 
     def __init__(self) -> None:
@@ -130,7 +130,7 @@ _process_state = _ProcessState()
 
 @contextmanager
 def _ranks_hidden(hidden: bool) -> Iterator[None]:
-    """Hides from Accelerate that some launcher started this process, if the run is its own business."""
+    """Hides the launcher's variables from Accelerate if the run has a single process."""
     before = {name: os.environ.pop(name) for name in RANKS if hidden and name in os.environ}
     try:
         yield

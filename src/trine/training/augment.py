@@ -1,4 +1,4 @@
-"""Augmentation of whole batches: pictures that are turned, moved, lit and covered at random."""
+"""Augmentation of whole batches: random rotation, shift, scale, flip, brightness and erasing."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Chance = Annotated[float, Range(at_least=0, at_most=1)]
 
 @dataclass(frozen=True)
 class AugmentRecipe(Settings):
-    """How far training pictures are changed; 0 everywhere leaves them as they are.
+    """How much training images are changed; all 0 leaves them unchanged.
 
     Attributes:
-        rotate: Largest turn to either side, in degrees.
+        rotate: Largest rotation to either side, in degrees.
         scale: Largest change of size; 0.1 draws factors in [1/1.1, 1.1].
-        shift: Largest move in each direction, as a share of the side.
-        crop: How much a picture is enlarged before a window of its old size is cut out of it at random; 1
+        shift: Largest shift in each direction, as a share of the side.
+        crop: How much an image is enlarged before a window of its old size is cut out of it at random; 1
             cuts nothing, 1.125 is that of Hermans, Beyer, Leibe 2017.
-        flip: Chance that a picture is mirrored and still shows its identity; 0 for what has a left and a
-            right, such as faces and writing.
-        flip_identities: Chance that all pictures of an identity in a batch are mirrored alike: the mirrored
-            ones are compared among themselves, so that there are more identities to learn from.
+        flip: Chance that an image is mirrored and keeps its identity; 0 for what has a left and a right,
+            such as faces and writing.
+        flip_identities: Chance that all images of an identity in a batch are mirrored alike: mirrored images
+            are compared only with each other, as if they were further identities.
         brightness: Largest change of brightness, as a share of the full range.
         contrast: Largest change of contrast; 0.2 draws factors in [0.8, 1.2].
-        erase: Chance that a rectangle is covered with the picture's mean.
-        erase_area: Largest area of that rectangle, as a share of the picture.
+        erase: Chance that a rectangle is covered with the image's mean.
+        erase_area: Largest area of that rectangle, as a share of the image.
     """
 
     rotate: Annotated[float, Range(at_least=0, at_most=180)] = 10.0
@@ -49,36 +49,35 @@ class AugmentRecipe(Settings):
 
 
 def augment(
-    pictures: Shaped[Tensor, "b c h w"],
+    images: Shaped[Tensor, "b c h w"],
     labels: Int64[Tensor, " b"],
     *,
     recipe: AugmentRecipe,
     generator: torch.Generator,
 ) -> Float32[Tensor, "b c h w"]:
-    """Changes each picture of a batch at random.
+    """Changes each image of a batch at random.
 
-    All is drawn from the generator before anything is changed, so that a batch depends on its seed and
-    not on the device it is on.
+    All random numbers are drawn first, on the CPU, so that a batch depends on its seed and not on the device.
 
     Args:
-        pictures: Values in [0, 255], of any type.
+        images: Values in [0, 255], of any type.
         labels: The identity of each.
-        recipe: How far they may be changed.
+        recipe: How much they may be changed.
         generator: A generator on the CPU.
 
     Returns:
-        The changed pictures, in [0, 255].
+        The changed images, in [0, 255].
 
     Example:
-        >>> pictures = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
+        >>> images = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
         >>> generator = torch.Generator().manual_seed(0)
-        >>> changed = augment(pictures, torch.tensor([0, 1]), recipe=AugmentRecipe(), generator=generator)
+        >>> changed = augment(images, torch.tensor([0, 1]), recipe=AugmentRecipe(), generator=generator)
         >>> changed.shape
         torch.Size([2, 1, 8, 8])
     """
-    count, _, height, width = pictures.shape
+    count, _, height, width = images.shape
     drawn = torch.rand((count, 11), generator=generator)
-    values = pictures.float()
+    values = images.float()
     if recipe.flip_identities:
         identities, identity = torch.unique(labels.cpu(), return_inverse=True)
         mirrored = torch.rand(len(identities), generator=generator) < recipe.flip_identities
@@ -105,15 +104,15 @@ def augment(
 def affine_matrices(
     drawn: Float32[Tensor, "b 5"], *, recipe: AugmentRecipe, size: tuple[int, int]
 ) -> Float32[Tensor, "b 2 3"]:
-    """Turns uniform numbers into affine maps from places in the new picture to places in the old one.
+    """Turns uniform numbers into affine maps from positions in the new image to positions in the old one.
 
     Args:
-        drawn: Numbers in [0, 1): turn, size, move across, move down, mirror.
-        recipe: How far pictures may be changed.
-        size: Height and width: a turn is one in pixels, not in the unit square.
+        drawn: Numbers in [0, 1): rotation, scale, horizontal shift, vertical shift, mirroring.
+        recipe: How much images may be changed.
+        size: Height and width: the rotation is in pixels, not in the unit square.
 
     Returns:
-        One matrix per picture, in `affine_grid`'s coordinates, where a side is 2 long.
+        One matrix per image, in `affine_grid`'s coordinates, where a side is 2 long.
     """
     height, width = size
     turn = math.radians(recipe.rotate) * (2 * drawn[:, 0] - 1)
@@ -132,15 +131,15 @@ def affine_matrices(
 def cropped(
     matrices: Float32[Tensor, "b 2 3"], drawn: Float32[Tensor, "b 2"], *, crop: float
 ) -> Float32[Tensor, "b 2 3"]:
-    """Lets affine maps end in windows of enlarged pictures, and not in the pictures.
+    """Adds a random window of the enlarged image to each affine map.
 
     Args:
-        matrices: Maps from places in the new picture to places in the window.
-        drawn: Numbers in [0, 1): where the window lies, across and down.
-        crop: How much the pictures are enlarged, above 1.
+        matrices: Maps from positions in the new image to positions in the window.
+        drawn: Numbers in [0, 1): the window's horizontal and vertical position.
+        crop: How much the images are enlarged, above 1.
 
     Returns:
-        The maps to places in the old picture.
+        The maps to positions in the old image.
     """
     middles = (1 - 1 / crop) * (2 * drawn - 1)
     return torch.cat([matrices[:, :, :2] / crop, matrices[:, :, 2:] / crop + middles[:, :, None]], dim=2)
@@ -152,12 +151,12 @@ def erased(
     """Chooses the rectangle that is covered (random erasing: Zhong, Zheng, Kang, Li, Yang 2020).
 
     Args:
-        drawn: Numbers in [0, 1): whether, area, place across, place down.
+        drawn: Numbers in [0, 1): whether to erase, area, horizontal and vertical position.
         recipe: The chance and the largest area.
         size: Height and width.
 
     Returns:
-        True where a pixel is covered; the rectangle has the picture's proportions and lies inside.
+        True where a pixel is covered; the rectangle has the image's proportions and lies inside.
     """
     height, width = size
     side = (recipe.erase_area * drawn[:, 1]).sqrt()

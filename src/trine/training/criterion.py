@@ -19,11 +19,11 @@ from trine.training.schedule import loss_at, stream_seed
 from trine.triplets import Triplets
 
 References = tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]
-"""Embeddings, identities and items to compare a batch with, if not with itself."""
+"""Embeddings, identities and items that a batch is compared with instead of itself."""
 
 
 def seed_torch(seed: int, *, cuda: bool) -> None:
-    """Seeds torch's own generators; `torch.manual_seed` visits every device, and costs a small step."""
+    """Seeds torch's own generators; `torch.manual_seed` visits every device, as slow as a small step."""
     torch.default_generator.manual_seed(seed)
     if cuda:
         torch.cuda.manual_seed(seed)

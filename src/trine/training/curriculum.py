@@ -10,19 +10,19 @@ from trine.errors import SettingError
 from trine.settings import Range, Settings
 
 Number = Literal["margin", "identities", "items"]
-"""What of a stage can be reached little by little."""
+"""The fields of a stage that can change gradually."""
 
 NUMBERS: tuple[Number, ...] = ("margin", "identities", "items")
 
 
 @dataclass(frozen=True)
 class Stage(Settings):
-    """What changes at some moment of the training; null keeps what was there before.
+    """A change during training; null keeps the earlier value.
 
     Attributes:
-        at: The moment, as a share of all steps.
-        until: Where numbers change little by little: the later moment, as a share of all steps, at which
-            they reach their values, in a straight line from those of before; null changes them at once.
+        at: When the stage begins, as a share of all steps.
+        until: When numbers reach their new values, as a share of all steps; they change linearly from `at`
+            on. null changes them at once.
             A rule always changes at once.
         mining: The rule that chooses the triplets, by name.
         margin: The margin.
@@ -74,14 +74,14 @@ def number_at(share: float, name: Number, first: float, *, curriculum: Sequence[
 
 
 def check_curriculum(curriculum: Sequence[Stage], *, margin: float | None) -> None:
-    """Checks that stages follow one another, and that there is something for them to change.
+    """Checks that stages do not overlap, and that each changes something.
 
     Args:
         curriculum: The stages.
         margin: The margin before any stage.
 
     Raises:
-        SettingError: They do not, or there is nothing.
+        SettingError: They overlap, or one changes nothing.
     """
     before: Stage | None = None
     for position, stage in enumerate(curriculum):
@@ -92,8 +92,8 @@ def check_curriculum(curriculum: Sequence[Stage], *, margin: float | None) -> No
             )
         if before is not None and before.until is not None and stage.at < before.until:
             raise SettingError(
-                f"{key}.at is {stage.at:g}, but the stage before continues until {before.until:g}; let one "
-                "end before the next begins"
+                f"{key}.at is {stage.at:g}, but the stage before continues until {before.until:g}; make it "
+                "end before this one begins"
             )
         if stage.until is not None and stage.until <= stage.at:
             raise SettingError(f"{key}.until must be later than at, {stage.at:g}, given {stage.until:g}")

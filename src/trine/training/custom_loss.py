@@ -14,11 +14,11 @@ from trine.shapes import Float
 from trine.training.recipe import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From embeddings, one row per item, and the identity of each to one number."""
+"""Maps embeddings, one row per item, and the identity of each to one number."""
 
 
 def name_of_loss(loss: Loss) -> str:
-    """Returns the full name of a function, or of the class of an object that is called as one.
+    """Returns the full name of a function, or of the class of a callable object.
 
     Args:
         loss: The function or the object.
@@ -44,7 +44,7 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
         loss: The loss; None is the recipe's own.
 
     Returns:
-        The recipe with `loss.name` "given" and the name of the loss; as it is without one.
+        The recipe with `loss.name` "given" and the name of the loss; unchanged if `loss` is None.
 
     Raises:
         SettingError: The recipe has settings of another loss, or is the record of a run whose loss is
@@ -79,14 +79,14 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
 
 
 def one_number(value: object, *, name: str) -> Float[Tensor, ""]:
-    """Checks that a loss returned a number that can be learned from.
+    """Checks that a loss returned one number with a gradient to the embeddings.
 
     Args:
         value: What it returned.
         name: The name of the loss.
 
     Returns:
-        The same, without dimensions.
+        The same value as a scalar.
 
     Raises:
         InputError: It is not one number, or does not depend on the embeddings.
@@ -123,7 +123,7 @@ def check_nothing_hidden(
         name: The name of the loss.
 
     Raises:
-        InputError: It has: they would silently stay untrained.
+        InputError: It has some; they would silently stay untrained.
     """
     trained = {id(each) for each in known}
     stack: list[Any] = [value.grad_fn]

@@ -1,4 +1,4 @@
-"""From the training items to batches: in the sampler's order, and resumable at any step."""
+"""Batches of the training items, in the sampler's order and resumable at any step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
         inputs: What the encoder takes.
         labels: The identity of each item.
         positions: The position of each among the training items.
-        triplets: Rows of anchor, positive and negative, if the loss is that of listed triplets.
+        triplets: Rows of anchor, positive and negative, if the run trains on listed triplets.
     """
 
     inputs: Shaped[Tensor, "b ..."]
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where a run stands.
+    """The position of a run.
 
     Attributes:
         epoch: The epoch of the latest batch.
@@ -107,13 +107,13 @@ class BatchLoader:
     Args:
         items: The prepared items; None if there is nothing to prepare.
         labels: The identity of each.
-        sampler_at: From a step to the sampler that composes its batch: the same object until another one
+        sampler_at: Maps a step to the sampler that composes its batch: the same object until another one
             takes over.
         steps: The number of batches in the run.
         refresh: Finds new neighbour lists for the sampler; None uses none.
 
     Attributes:
-        position: Where the run stands.
+        position: The position of the run.
         neighbours: The lists that the epoch was composed by; None without.
     """
 
@@ -157,14 +157,14 @@ class BatchLoader:
                     self.position = position
                     yield self._batch(chosen)
                 continue
-            # The next batch is decoded while the network works on this one.
+            # Decode the next batch while the network processes this one.
             with ThreadPoolExecutor(max_workers=1) as ahead:
                 for (position, _), batch in _one_ahead(drawn, self._batch, ahead):
                     self.position = position
                     yield batch
 
     def _stretches(self) -> Iterator[Iterator[tuple[Position, list[int]]]]:
-        """The epochs between two refreshes: none draws a batch before all earlier ones are learned from."""
+        """The epochs between two refreshes: a batch is drawn only after all earlier ones are trained on."""
         epoch, done, step = self.position
         if step < self._steps and done and self._sampler_at(step - 1) is not self._sampler_at(step):
             epoch, done = epoch + 1, 0
@@ -189,7 +189,7 @@ class BatchLoader:
             batches = list(sampler)
             if not batches:
                 raise DataError(
-                    "the sampler makes no batch of the training items; add items, or lower "
+                    "the sampler cannot fill a batch from the training items; add items, or lower "
                     "sampler.identities or sampler.items"
                 )
             for number in range(done, len(batches)):
@@ -274,7 +274,7 @@ def default_steps(items: int, *, batch: int) -> int:
         batch: The number of items in a step.
 
     Returns:
-        As many as show every item five times; at least 300 and at most 2,400.
+        Enough to show every item five times; at least 300 and at most 2,400.
 
     Example:
         >>> default_steps(300, batch=128), default_steps(20_000, batch=128), default_steps(10**6, batch=128)

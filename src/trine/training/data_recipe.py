@@ -60,7 +60,7 @@ class DataRecipe(Settings):
 
     @property
     def has_validation(self) -> bool:
-        """Whether a validation part is asked for."""
+        """Whether the settings request a validation part."""
         return self.validation > 0 or bool(self.validation_identities or self.validation_folds)
 
     def check(self) -> None:
@@ -74,7 +74,7 @@ class DataRecipe(Settings):
         self._check_lists("folds", FOLDS, needed=("test_folds",), example="[5]")
         if (self.split == "open") != (self.unknown_identities is not None):
             raise SettingError(
-                "data.split open and data.unknown_identities need each other; set both, or neither"
+                "data.split open and data.unknown_identities must be set together; set both, or neither"
             )
 
     def _check_lists(

@@ -1,7 +1,7 @@
 """Training by several processes: which one this is, how the others start, and what they agree on.
 
-torchrun or SLURM start the processes; if neither did, the first process starts the others the way it was
-started itself. Each process draws a batch of its own, the loss is over all of them, and gradients are
+torchrun or SLURM start the processes; if neither did, the first process starts the others by running its own
+command again. Each process draws a batch of its own, the loss is over all of them, and gradients are
 averaged on their way through the encoder. Only the first process writes.
 """
 
@@ -67,7 +67,7 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def distributed_context(recipe: TrainingRecipe) -> DistributedContext:
-    """Finds out which process of a run this is, from what torchrun, SLURM or trine left in the environment.
+    """Reads which process of a run this is from the variables that torchrun, SLURM or trine set.
 
     Args:
         recipe: `devices` is the number of processes, on all machines together.
@@ -99,15 +99,15 @@ def distributed_context(recipe: TrainingRecipe) -> DistributedContext:
 
 
 def _started_by_slurm() -> bool:
-    # An interactive allocation sets the variables too, and starts nothing by itself.
+    # An interactive allocation sets the variables too, but starts no processes.
     return "SLURM_NTASKS" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
 
 
 @contextmanager
 def processes(context: DistributedContext) -> Iterator[None]:
-    """Starts the processes of a run, unless a launcher has, and explains the loss of one.
+    """Starts the processes of a run, unless a launcher has, and explains the failure of one.
 
-    Within the block the environment says what `torch.distributed` needs to know. If the block raises, the
+    Within the block the environment holds what `torch.distributed` needs. If the block raises, the
     started processes are ended; if one of them fails, so does this one.
 
     Args:
@@ -140,7 +140,7 @@ def processes(context: DistributedContext) -> Iterator[None]:
 
 
 def _start(context: DistributedContext) -> list[subprocess.Popen[bytes]]:
-    """Completes the environment of this process, and starts the others if that is still to be done."""
+    """Completes the environment of this process, and starts the others unless a launcher has."""
     env = os.environ
     # Processes of one machine share its cores.
     env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // context.per_node)))
@@ -184,18 +184,18 @@ def _first_host(nodes: str) -> str:
 
 
 def _watch(children: list[subprocess.Popen[bytes]], finished: threading.Event) -> None:
-    """Ends this process when another one fails: on GPUs it would wait for it in vain."""
+    """Ends this process when another one fails: on GPUs it would wait forever."""
     while not finished.wait(POLL):
         if any(child.poll() not in (None, 0) for child in children):
-            # The error that this process meets by itself says more than a signal.
+            # The error that this process raises itself is clearer than a signal.
             if not finished.wait(50 * POLL):
                 os.kill(os.getpid(), signal.SIGTERM)
             return
 
 
 def _leave() -> None:
-    # A thread of the group that releases a tensor after Python has ended aborts a process that was done. The
-    # group waits for its threads once nothing else refers to it.
+    # A group thread that releases a tensor after Python has shut down aborts a finished process. The group
+    # joins its threads once nothing else refers to it.
     gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -214,7 +214,7 @@ def limit_threads(count: int | None) -> Iterator[None]:
 
 
 def parallel(encoder: nn.Module, context: DistributedContext) -> nn.Module:
-    """Wraps an encoder so that its gradients are averaged over the processes; all of them have to call.
+    """Wraps an encoder so that its gradients are averaged over the processes; all must call it.
 
     Args:
         encoder: The encoder, on the device of this process.
@@ -229,7 +229,7 @@ def parallel(encoder: nn.Module, context: DistributedContext) -> nn.Module:
 
 
 def any_process(*flags: bool, context: DistributedContext, device: torch.device) -> list[bool]:
-    """Returns for each flag whether it is set in any process; all of them have to call.
+    """Returns for each flag whether it is set in any process; all must call it.
 
     Args:
         flags: The flags of this process.
@@ -248,8 +248,8 @@ def chunks_of(inputs: Shaped[Tensor, "b ..."], *, most: int, context: Distribute
         context: The processes.
 
     Returns:
-        As few as possible; on GPUs the same in all processes, since the batch statistics of every chunk are
-        taken over all of them.
+        As few as possible; on GPUs the same in all processes, because batch normalisation is synchronised
+        per chunk.
     """
     chunks = max(1, math.ceil(len(inputs) / most))
     return _maximum([chunks], context, inputs.device)[0] if inputs.is_cuda else chunks
@@ -266,7 +266,7 @@ def _maximum(values: list[int], context: DistributedContext, device: torch.devic
 
 @torch.no_grad()
 def copy_from_first(module: nn.Module, *, context: DistributedContext) -> None:
-    """Gives a module the weights and buffers that it has in the first process; all of them have to call.
+    """Copies a module's weights and buffers from the first process; all processes must call it.
 
     Args:
         module: The module, on any device.

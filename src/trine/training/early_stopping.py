@@ -18,17 +18,17 @@ from trine.shapes import Float32
 from trine.training.data_loader import PreparedItems
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
-"""From embeddings and labels to a number; larger is better."""
+"""Maps embeddings and labels to a metric; larger is better."""
 
 ROUNDS = 20
-"""Validation rounds in a run, if the recipe does not say how many steps lie between them."""
+"""The number of validation rounds, if the recipe does not set `evaluate_every`."""
 
 
 class Validator:
-    """Measures what is being trained every so often.
+    """Measures the encoder at intervals during training.
 
     Args:
-        measure: From the encoder to its metric, larger is better; leaves the encoder as it was.
+        measure: Maps the encoder to its metric, larger is better; must not change the encoder.
         patience: Rounds without improvement after which training stops; None never stops.
         best_weights: The file for the weights of the best round; None keeps them in memory.
 
@@ -64,7 +64,7 @@ class Validator:
             The metric.
         """
         self.last = float(self._measure(encoder))
-        # NaN is better than nothing, and worse than any number.
+        # NaN is worse than any number, but better than no round at all.
         if self.best is None or math.isnan(self.best) or self.last > self.best:
             self.best, self.since_best = self.last, 0
             self._keep(encoder)
@@ -73,7 +73,7 @@ class Validator:
         return self.last
 
     def restore_best(self, encoder: nn.Module) -> None:
-        """Gives an encoder the weights of the best round."""
+        """Loads the weights of the best round into an encoder."""
         if self._best_weights is not None:
             load_file = require("safetensors.torch", extra="train").load_file
             self._in_memory = load_file(self._best_weights)

@@ -1,4 +1,4 @@
-"""From labelled items and a recipe to a trained encoder, in a folder that can be resumed or in memory."""
+"""Trains an encoder from labelled items and a recipe, in a resumable folder or in memory."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def fit(
     """Trains an encoder.
 
     The run folder holds `recipe.yaml`, `metrics.csv`, TensorBoard's events, `checkpoints/` and, at the end,
-    `model/`. A run that was interrupted at any moment and resumed ends with the same weights as one that was
-    not.
+    `model/`. An interrupted and resumed run ends with the same weights as an
+    uninterrupted one.
 
     With `training.devices` above 1 the calling script is started once more for each further process, unless
     torchrun or SLURM started them; all return the same encoder, and only the first one writes.
@@ -67,14 +67,14 @@ def fit(
         triplets: Positions of anchor, positive and negative among the training items: the loss is that of
             these triplets, and nothing is mined. None learns from the identities.
         validation: Items to measure the encoder on during training; the weights of the best round are kept.
-        metric: From embeddings and labels to a number, larger is better, such as MAP@R; needed with
+        metric: Maps embeddings and labels to a number, larger is better, such as MAP@R; required with
             `validation`.
         loss: Replaces the recipe's loss: any function or module from embeddings, one row per item, and
             labels, positions in `dataset.identities`, to one number. The parameters of a module are trained
             with the encoder, at its learning rate and without decay, and are part of the checkpoint; its
             randomness comes from torch's own generators. With several processes each computes the loss of
             the rows of all. The settings of trine's losses stay at their defaults, except `loss.distance`,
-            which embeddings are compared by afterwards.
+            by which embeddings are compared afterwards.
         resume: Whether to resume the run in the folder.
         progress: Whether to show a progress line; shown in a terminal only.
 
@@ -116,7 +116,7 @@ def fit(
         if out is not None:
             digest = _digest(dataset, triplets)
             run = open_run(RunDir(Path(out)), recipe, digest=digest, resume=resume, context=context)
-        # What learns: the whole encoder, or its head, from features that are computed here once.
+        # Train the whole encoder, or only its head on features that are computed once here.
         learner, learned = encoder, dataset
         if recipe.encoder.frozen:
             learner, learned = head_only(encoder), _as_features(dataset, encoder)
@@ -124,7 +124,7 @@ def fit(
         parts = _Parts(learner, learned, recipe, steps, context, run)
         train(
             TrainingRun(
-                step=MetricStep(
+                training_step=MetricStep(
                     learner, recipe=recipe, steps=steps, names=dataset.names, context=context, loss=loss
                 ),
                 loader=parts.loader(samplers, triplets),
@@ -143,7 +143,7 @@ def fit(
 
 @dataclass(frozen=True)
 class _Parts:
-    """Makes the parts of a run from what they share."""
+    """Builds the parts of a run."""
 
     encoder: Encoder
     dataset: Dataset
@@ -207,7 +207,7 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, metric: Metric
             "validation items were passed without a metric; pass metric=, a function of embeddings and labels"
         )
     if validation is not None and len(validation) == 0:
-        raise InputError("validation holds no items; pass some, or validation=None")
+        raise InputError("validation is empty; pass some items, or validation=None")
     if validation is None and recipe.training.patience is not None:
         raise InputError(
             f"training.patience is {recipe.training.patience}, but there are no validation items; pass "

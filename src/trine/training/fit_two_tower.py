@@ -1,4 +1,4 @@
-"""From liked interactions and a recipe to two trained towers, in a folder that can be resumed."""
+"""Trains two towers from liked interactions and a recipe, in a resumable folder."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def fit_two_tower(
 ) -> TwoTower:
     """Trains two towers on the training part of some interactions.
 
-    The run folder is that of `fit`; a run that was interrupted at any moment and resumed ends with the same
-    weights as one that was not.
+    The run folder is that of `fit`; an interrupted and resumed run ends with the same weights as an
+    uninterrupted one.
 
     Args:
-        interactions: The interactions; the towers remember all of them.
-        held_out: Its parts; only `train` is learned from.
+        interactions: The interactions; the towers store all of them.
+        held_out: The split; only its `train` part is used for training.
         recipe: Every setting, with a section `interactions`.
         out: The run folder; a new one, unless `resume`.
         users: Features of the users.
         items: Features of the items.
-        metric: From the towers to a number, larger is better; the weights of the best validation round are
+        metric: Maps the towers to a number, larger is better; the weights of the best validation round are
             kept. None keeps the last weights.
         resume: Whether to resume the run in the folder.
         progress: Whether to show a progress line; shown in a terminal only.
@@ -94,7 +94,7 @@ def fit_two_tower(
             validator = Validator(metric, patience=settings.patience, best_weights=folder.best)
         facts = RunFacts(
             steps=steps,
-            # All embeddings begin in the middle of the ball, and may take half the run to leave it.
+            # All embeddings start near the origin, and may take half the run to leave it.
             warmup=max(round(settings.warmup * steps), steps // 2),
             distance=recipe.loss.distance,
             normalised=True,  # or shortened: neither can explode
@@ -102,7 +102,7 @@ def fit_two_tower(
         )
         train(
             TrainingRun(
-                step=TwoTowerStep(towers, recipe=recipe, steps=steps, met=met),
+                training_step=TwoTowerStep(towers, recipe=recipe, steps=steps, met=met),
                 loader=InteractionLoader(liked, sampler=sampler, steps=steps),
                 run=run,
                 validator=validator,

@@ -1,8 +1,7 @@
 """Gradient caching: batches of any size in the memory of a chunk, with the gradient of the whole batch.
 
-The encoder runs over the chunks without a graph; the loss sees all embeddings at once and leaves its
-gradient at them; then the encoder runs again, chunk by chunk, and takes that gradient through
-(Gao, Zhang, Han, Callan 2021).
+The encoder runs over the chunks without a graph; the loss computes its gradient at all embeddings at once;
+then the encoder runs again, chunk by chunk, and backpropagates that gradient (Gao, Zhang, Han, Callan 2021).
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from trine.errors import InputError
 from trine.shapes import Float
 
 Items = Any
-"""A tensor, or a tuple, list or mapping of such: what the encoder takes, one item to a row."""
+"""The encoder's input: a tensor, or a tuple, list or mapping of tensors, with one item per row."""
 
 
 @runtime_checkable
 class Scaler(Protocol):
-    """What of `torch.amp.GradScaler` is used."""
+    """The part of `torch.amp.GradScaler` that is used."""
 
     def scale(self, outputs: Any) -> Any:
         """Returns the loss, scaled."""
@@ -39,26 +38,26 @@ def cached_backward(
     chunk: int = 64,
     scaler: Scaler | None = None,
 ) -> Float[Tensor, ""]:
-    """Takes the gradient of a whole batch in the memory of a chunk of it (Gao et al. 2021).
+    """Computes the gradient of a whole batch in the memory of one chunk (Gao et al. 2021).
 
     The gradient is that of `loss(torch.cat([encoder(c) for c in chunks]), labels).backward()` from the
-    same random state, added to what `.grad` holds already: dropout draws alike in both passes, statistics
-    of batch normalisation are those of each chunk and move once, and parameters inside the loss get
-    theirs. The encoder runs forward twice, which costs about a third more than one graph would. A batch
-    of at most one chunk is an ordinary step.
+    same random state, added to `.grad`: both passes draw the same dropout, batch normalisation uses the
+    statistics of each chunk and updates them once, and parameters inside the loss get their gradients. The
+    encoder runs forward twice, which costs about a third more than one graph would. A batch of at most one
+    chunk is an ordinary step.
 
-    Clipping and the optimiser's step remain the caller's. Under `torch.autocast` both passes run as the
-    call finds it. Where the encoder is a `DistributedDataParallel`, only the last chunk synchronises;
+    Clipping and the optimiser's step are left to the caller. Both passes run under the caller's
+    `torch.autocast`. If the encoder is a `DistributedDataParallel`, only the last chunk synchronises;
     one with `SyncBatchNorm` needs as many chunks in every process.
 
     Args:
-        encoder: From the items of a chunk to one embedding a row. Its state is in parameters and buffers,
-            and what it draws comes from torch's own generators.
-        items: A tensor, or a tuple, list or mapping of such, each with one item to a row.
-        labels: Handed to the loss as they are.
-        loss: From the embeddings of the whole batch and the labels to a scalar, such as a `TripletLoss`.
-        chunk: Items that the encoder holds a graph of at once; at least 1.
-        scaler: Of mixed precision: the gradient is that of the scaled loss.
+        encoder: Maps the items of a chunk to one embedding per row. Its state must be in parameters and
+            buffers, and its randomness must come from torch's own generators.
+        items: A tensor, or a tuple, list or mapping of tensors, each with one item per row.
+        labels: Passed to the loss unchanged.
+        loss: Maps the embeddings of the whole batch and the labels to a scalar, such as a `TripletLoss`.
+        chunk: The most items whose graph is in memory at once; at least 1.
+        scaler: The gradient scaler of mixed precision; the gradient is then that of the scaled loss.
 
     Returns:
         The loss, unscaled and without a graph.
@@ -93,10 +92,10 @@ def cached_backward(
 
 
 class GradientCache:
-    """The two passes of gradient caching, for loops that take the loss's gradient themselves.
+    """The two passes of gradient caching, for loops that run the loss's backward pass themselves.
 
     Between `embed` and `backward` the caller runs the backward pass of the loss. For at most one chunk
-    `embed` leaves the graph attached, and there is nothing left for `backward` to do.
+    `embed` leaves the graph attached, and `backward` does nothing.
 
     Args:
         encoder: As for `cached_backward`.
@@ -104,7 +103,7 @@ class GradientCache:
         sizes: How many items each chunk takes, all items together.
 
     Raises:
-        InputError: The encoder is no module, or the items cannot be used.
+        InputError: The encoder is not a module, or the items cannot be used.
     """
 
     def __init__(self, encoder: nn.Module, items: Items, *, sizes: Sequence[int]) -> None:
@@ -139,11 +138,11 @@ class GradientCache:
         return self._leaf
 
     def backward(self) -> None:
-        """Takes the gradient that the loss left at the embeddings through the encoder."""
+        """Backpropagates the gradient at the embeddings through the encoder."""
         if self._leaf is None or not self._asks:
             return
         gradient = self._leaf.grad
-        if gradient is None:  # the loss does not look at the embeddings; other processes wait all the same
+        if gradient is None:  # The loss does not depend on the embeddings, but other processes still wait.
             gradient = torch.zeros_like(self._leaf)
         self._leaf = None
         after = _RandomState(self._devices)
@@ -159,7 +158,7 @@ class GradientCache:
 
     @contextmanager
     def precise(self) -> Iterator[None]:
-        """Switches autocast off, as backward passes want it."""
+        """Disables autocast for a backward pass."""
         with ExitStack() as stack:
             for kind, _, _ in self._autocast:
                 stack.enter_context(torch.autocast(kind, enabled=False))
@@ -175,7 +174,7 @@ class GradientCache:
                 torch.autograd.backward(embedded, gradient)
 
     def _embedded(self, start: int, rows: int) -> Tensor:
-        # Autocast would hand weights that it cast without a graph to the pass that needs one.
+        # Autocast would reuse weights that it cast without a graph in the pass that needs one.
         torch.clear_autocast_cache()
         whole = len(self._parts) == 1
         embedded = self._encoder(self._items if whole else _sliced(self._items, start, start + rows))
@@ -190,8 +189,8 @@ class GradientCache:
     def _most_parts(self) -> int:
         """Counts the chunks; of a `DistributedDataParallel` the most that any process has.
 
-        What it exchanges, it exchanges in its forward passes: all processes have to make them in the same
-        order, and so all make two, or all make one.
+        It communicates in its forward passes, so all processes must run the same number of them: all two, or
+        all one.
         """
         encoder = self._encoder
         if not isinstance(encoder, nn.parallel.DistributedDataParallel):
@@ -202,7 +201,7 @@ class GradientCache:
 
     @contextmanager
     def _buffers_kept(self) -> Iterator[None]:
-        """Keeps the buffers as the first chunk finds them."""
+        """Saves the buffers as they are before the first chunk."""
 
         def keep(module: nn.Module, inputs: Any) -> None:
             if self._buffers is None:
@@ -218,14 +217,14 @@ class GradientCache:
             handle.remove()
 
     def _alone(self) -> AbstractContextManager[Any]:
-        """Keeps `DistributedDataParallel` from averaging a gradient that is not whole yet."""
+        """Keeps `DistributedDataParallel` from averaging an incomplete gradient."""
         no_sync: Any = getattr(self._encoder, "no_sync", nullcontext)
         context: AbstractContextManager[Any] = no_sync()
         return context
 
 
 class _RandomState:
-    """Where torch's generators stand, on the CPU and on the devices in use."""
+    """The states of torch's generators, on the CPU and on the devices in use."""
 
     def __init__(self, devices: set[torch.device]) -> None:
         self._cpu = torch.get_rng_state()
@@ -245,7 +244,7 @@ def _generator_state(device: torch.device) -> Tensor:
 
 
 class _Buffers:
-    """The buffers of a module as they are now: which tensors, and what is in them."""
+    """The current buffers of a module: the tensors and their values."""
 
     def __init__(self, module: nn.Module) -> None:
         self._kept = [
@@ -293,10 +292,10 @@ def count_rows(items: Items) -> int:
     """Counts the items of a batch.
 
     Args:
-        items: A tensor, or a tuple, list or mapping of such.
+        items: A tensor, or a tuple, list or mapping of tensors.
 
     Returns:
-        How many rows all of them have.
+        The number of rows, the same in all of them.
 
     Raises:
         InputError: They are something else, or not equally long.
@@ -322,5 +321,5 @@ def _sliced(items: Items, start: int, stop: int) -> Items:
     parts = [_sliced(value, start, stop) for value in items]
     if isinstance(items, list):
         return parts
-    # A named tuple takes its fields one by one.
+    # A named tuple takes its fields as separate arguments.
     return type(items)(*parts) if hasattr(items, "_fields") else tuple(parts)

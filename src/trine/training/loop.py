@@ -38,16 +38,16 @@ class TrainingRun:
     """Everything that takes part in a run.
 
     Attributes:
-        step: What is done with each batch.
+        training_step: What is done with each batch.
         loader: The batches, from the first one on.
-        shape_at: From a step to P and K of its batch; None if there is no such thing.
+        shape_at: Maps a step to (P, K) of its batch; None if batches have no P and K.
         run: The folder and the checkpoint to resume from; a run without a folder keeps nothing.
-        validator: Measures the encoder on the validation items; None does not.
-        monitor: The doctor; None does not watch.
+        validator: Measures the encoder on the validation items; None: off.
+        monitor: The doctor; None: off.
         progress: Whether to draw a progress line in the terminal.
     """
 
-    step: TrainingStep
+    training_step: TrainingStep
     loader: BatchLoader
     shape_at: Callable[[int], tuple[int, int] | None] = lambda step: None
     run: OpenRun = field(default_factory=OpenRun)
@@ -69,8 +69,8 @@ def train(job: TrainingRun) -> None:
         TrineError: Another process of the run ended early.
         KeyboardInterrupt: Ctrl-C; the step was completed and a checkpoint saved before.
     """
-    step, loader, validator, steps = job.step, job.loader, job.validator, len(job.loader)
-    recipe, context = step.recipe.training, step.context
+    training_step, loader, validator, steps = job.training_step, job.loader, job.validator, len(job.loader)
+    recipe, context = training_step.recipe.training, training_step.context
     validate_every = recipe.evaluate_every or max(1, steps // ROUNDS)
     with (
         _disk_errors_explained(job.run),
@@ -89,10 +89,10 @@ def train(job: TrainingRun) -> None:
             batch = batch.to(mechanics.device)
             _set_rates(optimizer, job, done - 1)
             with mechanics.autocast():
-                embeddings = step.embed(batch, step=done - 1)
-            loss = step.loss(embeddings, batch, step=done - 1)
+                embeddings = training_step.embed(batch, step=done - 1)
+            loss = training_step.loss(embeddings, batch, step=done - 1)
             mechanics.backward(loss)
-            step.backward_chunks()
+            training_step.backward_chunks()
             if recipe.gradient_clip is not None:
                 mechanics.clip_grad_norm_(weights, recipe.gradient_clip)
             optimizer.step()
@@ -126,17 +126,18 @@ def train(job: TrainingRun) -> None:
 
 def _set_up(job: TrainingRun, mechanics: Any) -> Any:
     """Moves everything to the device, joins the processes, makes the optimiser, and restores a checkpoint."""
-    step, recipe = job.step, job.step.recipe.training
+    training_step = job.training_step
+    recipe = training_step.recipe.training
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
-    if step.context.size > 1 and mechanics.device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(step.encoder)  # type: ignore[no-untyped-call]
+    if training_step.context.size > 1 and mechanics.device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(training_step.encoder)  # type: ignore[no-untyped-call]
     for module in _modules(job).values():
         module.to(mechanics.device)
-    step.start()
+    training_step.start()
     optimizer = mechanics.prepare_optimizer(
         torch.optim.AdamW(
-            step.parameter_groups(),
+            training_step.parameter_groups(),
             lr=recipe.learning_rate,
             betas=recipe.betas,
             weight_decay=recipe.weight_decay,
@@ -149,8 +150,12 @@ def _set_up(job: TrainingRun, mechanics: Any) -> Any:
 
 
 def _modules(job: TrainingRun) -> dict[str, nn.Module]:
-    """What lies on the device."""
-    parts = {"encoder": job.step.encoder, "memory": job.step.memory, "loss": job.step.loss_module}
+    """The modules that are moved to the device."""
+    parts = {
+        "encoder": job.training_step.encoder,
+        "memory": job.training_step.memory,
+        "loss": job.training_step.loss_module,
+    }
     return {name: module for name, module in parts.items() if module is not None}
 
 
@@ -162,7 +167,7 @@ def _parts(job: TrainingRun, optimizer: Any, scaler: Any) -> dict[str, Any]:
 
 
 def _set_rates(optimizer: Any, job: TrainingRun, step: int) -> None:
-    recipe, steps = job.step.recipe.training, len(job.loader)
+    recipe, steps = job.training_step.recipe.training, len(job.loader)
     rate, betas = (of(step, steps=steps, recipe=recipe) for of in (learning_rate_at, betas_at))
     for group in optimizer.param_groups:
         group["lr"], group["betas"] = rate * group["share"], betas
@@ -175,18 +180,18 @@ def _log(
     loss: Float[Tensor, ""],
     batch: Batch,
 ) -> None:
-    """Shows a batch to the doctor, and logs it if it is its turn."""
+    """Passes the batch to the monitor, and logs every `LOG_EVERY`-th step."""
     step, position = job.loader.position.step - 1, job.loader.position
-    if job.monitor is not None and job.step.context.is_main:
+    if job.monitor is not None and job.training_step.context.is_main:
         job.monitor.observe(embeddings, batch, step=step)
     due = step % LOG_EVERY == 0 or position.step == len(job.loader)
     if job.run.dir is None or not due or not bool(torch.isfinite(loss)):
         return
-    values = job.step.statistics(embeddings, batch, step=step)  # by all processes together
+    values = job.training_step.statistics(embeddings, batch, step=step)  # by all processes together
     if log is None:
         return
     shape = zip(("identities", "items"), job.shape_at(step) or (), strict=False)
-    rate = learning_rate_at(step, steps=len(job.loader), recipe=job.step.recipe.training)
+    rate = learning_rate_at(step, steps=len(job.loader), recipe=job.training_step.recipe.training)
     values = {"epoch": position.epoch, **dict(shape), "loss": loss.item(), "learning_rate": rate, **values}
     log.write(values, step=step)
     if job.monitor is not None:
@@ -196,15 +201,15 @@ def _log(
 def _validate(job: TrainingRun, validator: Validator, log: RunLog | None) -> None:
     run = job.run.dir
     with nullcontext() if run is None else run.writing(run.best):
-        metric = validator.validate(job.step.encoder)
+        metric = validator.validate(job.training_step.encoder)
     if log is not None:
         log.write({"validation_metric": metric}, step=job.loader.position.step - 1)
 
 
 def _save_checkpoint(job: TrainingRun, optimizer: Any, scaler: Any) -> None:
     done = job.loader.position.step
-    check_finite(job.step.encoder, step=done)
-    if job.run.dir is None or not job.step.context.is_main:
+    check_finite(job.training_step.encoder, step=done)
+    if job.run.dir is None or not job.training_step.context.is_main:
         return
     parts = _parts(job, optimizer, scaler)
     job.run.save({"step": done, **{name: part.state_dict() for name, part in parts.items()}})
@@ -233,13 +238,15 @@ def check_finite(encoder: nn.Module, *, step: int) -> None:
 
 def _show_progress(line: ProgressLine, job: TrainingRun, loss: Float[Tensor, ""]) -> None:
     done, steps = job.loader.position.step, len(job.loader)
-    stage = describe_stage(done - 1, steps=steps, recipe=job.step.recipe, shape=job.shape_at(done - 1))
+    stage = describe_stage(
+        done - 1, steps=steps, recipe=job.training_step.recipe, shape=job.shape_at(done - 1)
+    )
     line.show(done, loss=loss.item(), metric=job.validator.last if job.validator else None, stage=stage)
 
 
 def _finish(job: TrainingRun) -> None:
-    """Leaves the encoder as `train` promises, and the doctor's findings in the folder."""
-    encoder, context, run = job.step.encoder, job.step.context, job.run.dir
+    """Restores the best weights, moves everything to the CPU, and writes the doctor's findings."""
+    encoder, context, run = job.training_step.encoder, job.training_step.context, job.run.dir
     for module in _modules(job).values():
         module.cpu()
     encoder.eval()
@@ -263,7 +270,7 @@ def _disk_errors_explained(run: OpenRun) -> Iterator[None]:
 
 
 class Interrupt:
-    """Holds the first Ctrl-C back until the step is completed; the second one does not wait.
+    """Defers the first Ctrl-C to the end of the step; a second one interrupts at once.
 
     Attributes:
         received: Whether this process was interrupted.

@@ -81,7 +81,7 @@ class LossRecipe(Settings):
         self.check_rule(self.mining, key="loss.mining")
 
     def check_rule(self, rule: str, *, key: str) -> None:
-        """Raises a `SettingError` if there is no such mining rule, or it needs a margin and there is none."""
+        """Raises a `SettingError` if the mining rule is unknown, or needs a margin that is null."""
         if rule not in PRESETS:
             raise SettingError(f"{key} is {rule!r}; {nearest(rule, PRESETS)}")
         if PRESETS[rule].needs_margin and self.margin is None:

@@ -64,7 +64,7 @@ class MetricStep(TrainingStep):
         self._cache: GradientCache | None = None
 
     def start(self) -> None:
-        """Joins the encoders of all processes, and their losses, once each is on its device."""
+        """Synchronises the encoders and losses of all processes, once each is on its device."""
         self._network = parallel(self.encoder, self.context)
         if self.loss_module is not None:
             self.loss_module.train()
@@ -102,7 +102,7 @@ class MetricStep(TrainingStep):
         if chunk is None:
             embedded: Tensor = self._network(inputs)
         else:
-            # Chunks of even size: batch normalisation cannot use the statistics of a row or two.
+            # Chunks of even size: batch normalisation needs more than a row or two.
             chunks = chunks_of(inputs, most=chunk, context=self.context)
             sizes = [len(part) for part in torch.arange(len(inputs)).tensor_split(chunks)]
             self._cache = GradientCache(self._network, inputs, sizes=sizes)
@@ -119,15 +119,14 @@ class MetricStep(TrainingStep):
         """Returns the loss of an embedded batch, and remembers the batch; see `TrainingStep.loss`.
 
         Raises:
-            SettingError: The loss is not finite; names the items, if they are to blame.
-            InputError: A loss that was passed does not return one number, or one that nothing can be learned
-                from.
+            SettingError: The loss is not finite; names the items that caused it, if any.
+            InputError: A loss that was passed does not return one number with a gradient.
         """
         warm = step >= self.recipe.loss.memory_warmup * self.steps
         memory = self.memory if warm else None
         rows = (embeddings, batch.labels, batch.positions)
         if memory is not None and self.context.size > 1:
-            rows = gathered(*rows)[:3]  # the same in all processes, and so is what they remember
+            rows = gathered(*rows)[:3]  # The same in all processes, so their memories stay equal.
         references: References = None, None, None
         if memory is not None and len(memory):
             references = memory.joined(*rows)

@@ -84,7 +84,7 @@ class RunLog:
 
 @contextmanager
 def open_log(run: OpenRun, accelerator: Any) -> Iterator[RunLog | None]:
-    """Opens the log of a run, and closes it; None if the run keeps nothing or another process writes.
+    """Opens and closes the log of a run; None if the run keeps nothing or another process writes.
 
     Args:
         run: The run.
@@ -98,7 +98,7 @@ def open_log(run: OpenRun, accelerator: Any) -> Iterator[RunLog | None]:
         try:
             yield log
         except BaseException:
-            with suppress(OSError):  # the full disk that ends the run is met again here
+            with suppress(OSError):  # closing raises the disk-full error again that ended the run
                 log.close()
             raise
         with run.dir.writing(run.dir.tensorboard):
@@ -107,7 +107,7 @@ def open_log(run: OpenRun, accelerator: Any) -> Iterator[RunLog | None]:
 
 @contextmanager
 def _quiet_threads() -> Iterator[None]:
-    """Does not print that TensorBoard's thread met a full disk: the error is raised again by its caller."""
+    """Suppresses the traceback of TensorBoard's thread on a full disk: its caller raises the error."""
     before = threading.excepthook
 
     def hook(met: threading.ExceptHookArgs) -> None:
@@ -148,13 +148,13 @@ class ProgressLine:
         self._progress.stop()
 
     def show(self, step: int, *, loss: float, metric: float | None, stage: str = "") -> None:
-        """Moves the line on.
+        """Updates the line.
 
         Args:
             step: How many steps are done.
             loss: The loss of the last one.
             metric: The latest validation metric, if there is one.
-            stage: What the curriculum has reached.
+            stage: The current stage of the curriculum.
         """
         parts = [f"loss {loss:.4f}", "" if metric is None else f"validation {metric:.3f}", stage]
         description = " · ".join(part for part in parts if part)
@@ -165,7 +165,7 @@ def read_metrics(path: Path) -> list[LoggedBatch]:
     """Reads the logged batches of a metrics.csv, without the rows of validation rounds.
 
     Args:
-        path: The file; a last line that was cut short is ignored.
+        path: The file; a truncated last line is ignored.
 
     Returns:
         The batches in the order of steps.
@@ -188,5 +188,5 @@ def _is_before(row: Mapping[str, str | None], step: int) -> bool:
 
 
 def _is_whole(row: Mapping[str, str | None]) -> bool:
-    # A kill in the middle of a line cuts it short.
+    # A kill can truncate the last line.
     return (row.get("step") or "").isdigit() and None not in row.values()

@@ -1,7 +1,7 @@
 """The recipe: every setting of a run, typed, with its default, its range and its meaning.
 
-A recipe is checked when it is made, from a file or in Python: each section checks itself, and `Recipe` what
-sections say together.
+A recipe is checked on construction, from a file or in Python: each section checks itself, and `Recipe` checks
+the sections against each other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class SamplerRecipe(Settings):
             at least 2 and at most the items of the largest identity.
         batch: The items in a batch, if `items` is null.
         repeat: What to do with an identity of fewer than K items: `never` takes the items it has; `fill`
-            repeats some, and a repeated item is no positive of itself.
+            repeats some, and a repeated item is not a positive of itself.
         confusable: The share of the identities of a batch that are drawn from the neighbour lists of others
             in it: those the encoder confuses with them. 0 draws all at random.
         refresh: The epochs between updates of these lists.
@@ -194,7 +194,7 @@ class Recipe(Settings):
                 self.loss.check_rule(stage.mining, key=f"curriculum[{position}].mining")
 
     def _check_frozen(self) -> None:
-        """Checks that nothing is asked of a frozen network that only training could give."""
+        """Checks that no setting needs a frozen network to be trained."""
         if not self.encoder.is_pretrained:
             raise SettingError(
                 f"encoder.frozen needs a pretrained network, but encoder.network {self.encoder.network!r} is "

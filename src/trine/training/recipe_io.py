@@ -28,7 +28,7 @@ class About:
         data: What it is for, or what its results were measured on.
         command: The command that runs it.
         takes: How long that takes, and on what machine.
-        expects: The results to expect, beside those of a baseline.
+        expects: The results to expect, next to those of a baseline.
     """
 
     title: str
@@ -56,7 +56,7 @@ def load_recipe(
         The recipe.
 
     Raises:
-        SettingError: There is no such recipe, a key is unknown, or a value does not fit.
+        SettingError: The recipe is not found, a key is unknown, or a value does not fit.
 
     Example:
         >>> load_recipe(overrides={"training.epochs": "20"}).training.epochs
@@ -84,7 +84,7 @@ def load_run_recipe(path: Path) -> Recipe:
         The recipe.
 
     Raises:
-        SettingError: There is no such file, a key is unknown, or a value does not fit.
+        SettingError: The file is not found, a key is unknown, or a value does not fit.
     """
     settings, _, source = _read(path)
     return parse(Recipe, upgrade_recipe(settings), source=source)
@@ -100,7 +100,7 @@ def about_recipe(name_or_file: str | Path | None = None) -> About | None:
         The description; None where the recipe has none.
 
     Raises:
-        SettingError: There is no such recipe, or a key of the section is missing or unknown.
+        SettingError: The recipe is not found, or a key of the section is missing or unknown.
 
     Example:
         >>> about_recipe("default").command
@@ -174,7 +174,7 @@ def _read_yaml(text: str, *, source: str) -> Any:
 
 
 def _override(settings: dict[str, Any], key: str, value: Any) -> None:
-    """Sets the value of a dotted key among nested settings; sections that are missing are made."""
+    """Sets the value of a dotted key among nested settings, creating missing sections."""
     *above, last = key.split(".")
     for name in above:
         section = settings.get(name)

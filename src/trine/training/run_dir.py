@@ -99,7 +99,7 @@ class RunDir:
         """Returns the error for a file that could not be written."""
         then = f"it continues from {self.last}, which is intact"
         if not self.last.is_file():
-            then = "it starts from the beginning, as it has no checkpoint yet"
+            then = "it starts over, because it has no checkpoint yet"
         reason = error.strerror or error
         return InputError(f"cannot write {path} ({reason}); free disk space, then resume the run: {then}")
 
@@ -202,7 +202,7 @@ def _prepare(run: RunDir, recipe: Recipe, digest: str, *, new: bool) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
     for folder in (run.path, run.checkpoints):
         remove_leftovers(folder)
-    # The recipe comes first: it makes the folder one that can be resumed, whatever happens next.
+    # Write the recipe first: with it, the folder can be resumed whatever happens next.
     if new:
         atomic_write(run.recipe, recipe_text(recipe))
     if not run.dataset.is_file():

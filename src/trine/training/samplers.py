@@ -1,4 +1,4 @@
-"""The samplers of a run: another one takes over when a curriculum changes P or K."""
+"""The samplers of a run: a curriculum that changes P or K switches to a new one."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from trine.training.recipe import Recipe
 from trine.training.schedule import batch_at, stream_seed
 
 MOMENTS = 1000
-"""At how many moments of a run its batches are counted, if they change during it."""
+"""How many points of a run are sampled to count its batches, if their size changes."""
 
 LISTED = 16
-"""Neighbours in the list of an identity: enough for some to be left when others have chosen."""
+"""Neighbours listed per identity: enough that some are left when other identities have taken theirs."""
 
 
 class SamplerSchedule:
@@ -34,7 +34,7 @@ class SamplerSchedule:
 
     Raises:
         DataError: There are too few identities, or none has two items.
-        SettingError: The recipe, or a stage of it, asks for more than the labels hold.
+        SettingError: The recipe, or a stage of it, needs more identities or items than the labels have.
 
     Example:
         >>> from trine.training import Stage
@@ -116,7 +116,7 @@ class SamplerSchedule:
 
 
 class FixedSampler:
-    """One sampler for the whole run: that of listed triplets, which have no P and no K.
+    """One sampler for the whole run: that of listed triplets, which have no P and K.
 
     Args:
         sampler: The sampler.
@@ -126,7 +126,7 @@ class FixedSampler:
         self._sampler = sampler
 
     def shape_at(self, share: float) -> None:
-        """Returns None: there is no P and no K."""
+        """Returns None: listed triplets have no P and K."""
         return
 
     def at(self, share: float) -> TripletSampler:
@@ -155,7 +155,7 @@ def steps_of(recipe: Recipe, samplers: SamplerSchedule | FixedSampler, *, places
 def make_triplet_sampler(
     triplets: Int64[np.ndarray, "t 3"], *, items: int, recipe: Recipe, seed: int
 ) -> TripletSampler:
-    """Makes the sampler of a run on listed triplets: a third as many in a batch as it may have items.
+    """Makes the sampler of a run on listed triplets, with a third as many triplets per batch as items.
 
     Args:
         triplets: Positions of anchor, positive and negative among the items.
@@ -164,7 +164,7 @@ def make_triplet_sampler(
         seed: The seed of its randomness.
 
     Raises:
-        DataError: There is no triplet, or a position is out of range.
+        DataError: The list is empty, or a position is out of range.
         SettingError: A setting chooses among pairs, although the triplets are listed.
     """
     _check_for_triplets(recipe)

@@ -1,4 +1,4 @@
-"""What changes during training, as pure functions of the step, so that a checkpoint need not keep it."""
+"""What changes during training, as pure functions of the step, so that checkpoints need not store it."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def batch_at(
         processes: How many draw a batch each, which share no identity.
 
     Returns:
-        P and K, rounded where they are on their way.
+        P and K, rounded while they change.
 
     Example:
         >>> growing = (Stage(at=0.0, until=1.0, identities=32),)
@@ -128,16 +128,16 @@ def batch_at(
 
 
 def describe_stage(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int] | None) -> str:
-    """Says what a curriculum has reached.
+    """Describes the current stage of a curriculum.
 
     Args:
         step: The step, from 0 to `steps` − 1.
         steps: All steps of the training.
         recipe: The recipe.
-        shape: P and K of the step; None if there is no such thing.
+        shape: P and K of the step; None if batches have no P and K.
 
     Returns:
-        What of rule, margin and P×K the step has; nothing where the recipe has no curriculum.
+        The rule, margin and P×K of the step, as far as it has them; empty if the recipe has no curriculum.
 
     Example:
         >>> recipe = Recipe(curriculum=(Stage(at=0.5, mining="hard"),))

@@ -1,4 +1,4 @@
-"""What the training loop asks of the thing that is trained: to embed a batch, and to say what it loses."""
+"""Interface of what the loop trains: embed a batch, compute its loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TrainingStep(ABC):
     """What is done with each batch.
 
     All randomness is seeded by the step it belongs to, and all that changes during a run is a function of the
-    step. So a checkpoint needs the weights, the optimiser's state, the step and the memory, and no more.
+    step, so a checkpoint needs only the weights, the optimiser's state, the step and the memory.
 
     Args:
         encoder: What is trained.
@@ -42,7 +42,7 @@ class TrainingStep(ABC):
         self.context = context
 
     def start(self) -> None:  # noqa: B027  # by default there is nothing to join
-        """Joins the encoders of all processes, once each is on its device."""
+        """Synchronises the encoders of all processes, once each is on its device."""
 
     @abstractmethod
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ class TrainingStep(ABC):
         """
 
     def backward_chunks(self) -> None:  # noqa: B027  # by default there are none
-        """Takes the gradient at the embeddings through the encoder, if they were embedded chunk by chunk."""
+        """Backpropagates from the embeddings through the encoder, if they were embedded in chunks."""
 
     @abstractmethod
     def statistics(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ APPLY = ("encoder.dimension", "encoder.normalise", "loss.margin", "loss.distance
 """The settings outside `training` that apply to a run on interactions."""
 
 DO_NOT_APPLY = ("training.devices", "training.chunk", "training.cache", "training.backbone_lr_scale")
-"""Those in `training` that do not."""
+"""The settings in `training` that do not apply."""
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def census_rows(s, i0, j0, rows, bands, positives, margin, kind, hard, active, s
         i0: The place of the first row.
         j0: The place of the first column.
         rows: What kernels know of a batch; see `NumbaBatch.arrays`.
-        bands: Squared distances, (4, positives, rows): surely hard below the first, surely not from the
-            second on; the same for active. What lies between is decided by differences.
+        bands: Squared distances, (4, positives, rows): certainly hard below the first, certainly
+            not from the second on; the same for active. Those in between are decided from differences.
         positives: The row of each positive; −1 in empty places.
         margin: α.
         kind: The distance.

@@ -1,4 +1,4 @@
-"""Batch-all by counting, compiled: one look at a tile serves the thresholds of both its sides."""
+"""Batch-all by counting, compiled: one pass over a tile serves the thresholds of both sides."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trine.engine.compiled.rows import COSINE, EUCLIDEAN, F32, FAR, I32, U32, ke
 
 @kernel
 def _row_side(d, c, t, n, r):  # type: ignore[no-untyped-def]
-    # c[j] = #{k: d[j] < t[k, r]}, n[k, r] += #{j: d[j] < t[k, r]}; four thresholds for one look at d.
+    # c[j] = #{k: d[j] < t[k, r]}, n[k, r] += #{j: d[j] < t[k, r]}; four thresholds per read of d.
     for k in range(0, t.shape[0], 4):
         t0, t1, t2, t3 = t[k, r], t[k + 1, r], t[k + 2, r], t[k + 3, r]
         if max(max(t0, t1), max(t2, t3)) < F32(0):
@@ -72,8 +72,8 @@ def count_tile(s, i0, j0, rows, few, many, columns, value, kind):  # type: ignor
     """Turns products into the weights of both sides, adds to the counts, and takes Σ c·d from `value`.
 
     Rows with few positives bring (thresholds, counts), in any order and padded to a multiple of four; rows
-    with many bring rising thresholds, and count the ranks of the negatives among them. Columns bring few; or
-    none, where they are references only or left to another call. `rows` is `NumbaBatch.arrays`.
+    with many bring rising thresholds, and count the ranks of the negatives among them. Columns
+    bring few; or none, if they are only references or handled by another call. `rows` is `NumbaBatch.arrays`.
     """
     h, w = s.shape
     (ti, ci), (rising, starts), (tj, cj) = few, many, columns

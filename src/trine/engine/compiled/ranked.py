@@ -6,7 +6,7 @@ import numpy as np
 
 from trine.engine.compiled.rows import U32, kernel, ranks
 
-NEAR = 1e-6  # of the squared norms: below it a product in float64 has lost half of its digits
+NEAR = 1e-6  # relative to the squared norms: below this a float64 product has lost half of its digits
 
 
 @kernel

@@ -1,7 +1,7 @@
 """What every compiled kernel starts from: the squared distances of one row of a tile.
 
-Habits that let the compiler use vectors, each worth 3 to 15×: `error_model="numpy"`, as a division that may
-raise is a branch; sums of 32-bit integers cast back to 32 bits; slices in place of index arithmetic.
+Idioms that let the compiler vectorise, each worth 3 to 15×: `error_model="numpy"`, because a division that
+may raise is a branch; sums of 32-bit integers cast back to 32 bits; slices in place of index arithmetic.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def ranks(d, t, r, ties):  # type: ignore[no-untyped-def]
 
     With `ties` those that equal d[j] count too. A binary search whose steps are the outer loop: each of
     them is the same for all of d, without a branch, and the compiler turns it into gathers. Places must be
-    unsigned, or it would look for negative ones.
+    unsigned, or the compiler adds checks for negative ones.
     """
     r[:] = U32(0)
     left = t.size

@@ -71,7 +71,7 @@ def _row(v, c, e, u0, u1, u2, u3, n, k, r):  # type: ignore[no-untyped-def]
         ia, ib = inverse * pb, inverse * pa
         s0, s1, s2, s3 = w0 * (ia * z1), w1 * (ia * z0), w2 * (ib * z3), w3 * (ib * z2)
         ea, eb = w0 + w1 + w0 * w1, w2 + w3 + w2 * w3
-        e[j] = ea + eb + ea * eb  # ∏(1 + w) − 1, without the 1 that would swallow it
+        e[j] = ea + eb + ea * eb  # ∏(1 + w) − 1, computed without adding the 1, which would absorb it
         n0 += s0
         n1 += s1
         n2 += s2

@@ -1,4 +1,4 @@
-"""The nearest negative beyond a bound, compiled: near-ties are settled on the spot, by differences."""
+"""The nearest negative beyond a bound, compiled: near-ties are recomputed from differences at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _within(d, upper, floor):  # type: ignore[no-untyped-def]
 
 @kernel
 def _settle(d, k, r, a, j0, rows, side):  # type: ignore[no-untyped-def]
-    """Decides by differences among all that rounding leaves open; equal distances go to the lowest index."""
+    """Decides from differences among all near-ties; equal distances go to the lowest index."""
     x, tolerance, order = rows[1], rows[4][a], rows[5]
     bounds, positives, best, index = side
     positive, at, nearest = positives[k, r], index[k, r], best[k, r]
@@ -57,7 +57,7 @@ def _settle(d, k, r, a, j0, rows, side):  # type: ignore[no-untyped-def]
                     if at < 0 or e < winner or (e == winner and order[j0 + j] < order[at]):
                         winner, nearest, at = e, d[j], j0 + j
         if found:
-            # Whose product is a little larger may be a little nearer.
+            # A slightly larger product can belong to a slightly nearer row.
             reach = nearest + tolerance
             for j in range(d.size):
                 if d[j] > upper and d[j] <= reach:
@@ -93,7 +93,7 @@ def _shift(bound, tolerance, one, floor):  # type: ignore[no-untyped-def]
 @kernel
 def _search_row(d, bits, r, a, j0, rows, side, four):  # type: ignore[no-untyped-def]
     # The least x > t is t + 1 and the least x − (t + 1) as an unsigned number: two instructions for eight
-    # triplets, and four bounds for one look at the distances.
+    # triplets, and four bounds per read of the distances.
     bounds, floors, tol = side[0], four.view(np.int32), rows[4][a]
     for k in range(0, bounds.shape[0], 4):
         t0, t1 = _shift(bounds[k, r], tol, four, floors), _shift(bounds[k + 1, r], tol, four, floors)

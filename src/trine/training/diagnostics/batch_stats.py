@@ -29,8 +29,8 @@ def batch_stats(embeddings: Float[Tensor, "b d"], labels: Int64[Tensor, " b"]) -
         `largest_identity`, the share of the batch that belongs to one identity, in (0, 1].
 
     Example:
-        >>> found = batch_stats(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
-        >>> found["norm_mean"], found["norm_max"], found["largest_identity"]
+        >>> stats = batch_stats(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), torch.tensor([0, 1]))
+        >>> stats["norm_mean"], stats["norm_max"], stats["largest_identity"]
         (3.0, 5.0, 0.5)
     """
     norms = embeddings.norm(dim=1)

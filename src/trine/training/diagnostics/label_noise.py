@@ -89,7 +89,7 @@ class LabelNoiseDetector:
         step: int,
         distance: Distance = "euclidean",
     ) -> None:
-        """Observes a batch, if it is its turn.
+        """Observes every `every`-th batch.
 
         Args:
             embeddings: One row per item.
@@ -110,7 +110,7 @@ class LabelNoiseDetector:
         seen = (wrong & ((other == known) | (known < 0))) * weight
         rate = ((step - looked) / self._horizon).clamp(max=QUICKEST) * judged
         suspicion = suspicion + rate * (seen - suspicion)
-        # Another identity takes the place of one that the item is hardly suspected of.
+        # Another identity replaces one with little suspicion.
         known = torch.where(wrong & (other != known) & (suspicion < QUICKEST), other, known)
         highest_other = torch.where(suspicion > highest, known, highest_other)
         highest = torch.maximum(suspicion, highest)

@@ -53,7 +53,7 @@ class Monitor:
         self._found: dict[str, Diagnosis] = {}
 
     def observe(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> None:
-        """Looks for wrong labels in a batch; if an item comes often, not every time.
+        """Looks for wrong labels in a batch; batches are skipped if items repeat often.
 
         Args:
             embeddings: One row per item.
@@ -65,7 +65,7 @@ class Monitor:
             self._labels.observe(embeddings, batch.labels, batch.positions, step=step, distance=distance)
 
     def log(self, values: Mapping[str, Any], *, step: int) -> None:
-        """Takes a logged batch, and reports what has become certain.
+        """Takes a logged batch, and reports new problems.
 
         Args:
             values: The batch, by column of metrics.csv.
@@ -90,14 +90,14 @@ class Monitor:
         atomic_write(self._path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def finish(self) -> None:
-        """Writes what was found in the end: noisy labels with all suspects."""
+        """Writes the final findings: noisy labels with all suspects."""
         early = self._found.get("label noise")
         if early is not None and (now := self._label_noise(early.step)) is not None:
             self._found["label noise"] = now
         self.write()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what a resumed run needs beside its log."""
+        """Returns what a resumed run needs besides its log."""
         return {
             "labels": None if self._labels is None else self._labels.state_dict(),
             "found": [asdict(found) for found in self._found.values()],
@@ -115,7 +115,7 @@ class Monitor:
         return self._labels.suspects(self._dataset.names, self._dataset.identities)
 
     def _label_noise(self, step: int) -> Diagnosis | None:
-        # Embeddings that have collapsed or exploded say nothing about labels.
+        # Collapsed or exploded embeddings carry no information about labels.
         if self._labels is None or {"collapsed", "exploding"} & set(self._found):
             return None
         return label_noise(

@@ -29,7 +29,7 @@ def nonfinite_error(
     learning_rate: float,
     context: DistributedContext,
 ) -> SettingError:
-    """Returns the error for a loss that is not finite; with several processes, all of them have to call.
+    """Returns the error for a loss that is not finite; with several processes, all must call it.
 
     Args:
         loss: The loss of the batch.
@@ -73,8 +73,8 @@ def _named(positions: Int64[Tensor, " n"], names: Sequence[str]) -> str:
 class OverflowCounter:
     """Counts the steps in a row that 16-bit precision skips because the gradient overflowed.
 
-    The first steps of a run are skipped now and then, until the scale of the gradient fits; a run that goes
-    on skipping learns nothing.
+    A few of the first steps are skipped until the gradient scale fits; a run that keeps skipping learns
+    nothing.
     """
 
     def __init__(self) -> None:

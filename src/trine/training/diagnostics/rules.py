@@ -16,31 +16,31 @@ from trine.distances import Distance
 from trine.training.diagnostics.label_noise import Suspect
 
 LEAST_BATCHES = 10
-"""Logged batches in a row that a diagnosis of something lasting takes."""
+"""Consecutive logged batches needed to diagnose a lasting problem."""
 
 STARVING = 0.02
 """Active triplets per item below which a batch teaches next to nothing."""
 
 STARVED_FOR, MOSTLY = 0.4, 0.75
-"""The share of a run that it must have starved for, and the share of starved batches in that time."""
+"""The share of a run that starvation must last, and the share of starved batches in that time."""
 
 LEFT_TO_LEARN = 1e-3
-"""The share of active triplets from which on a harder rule would find some."""
+"""The share of active triplets above which a harder rule would find some."""
 
 HARDEST = ("all", "hard", "semihard")
-"""Rules that find every active triplet there is to find."""
+"""Rules that find every active triplet."""
 
 COLLAPSED_FOR = 0.1
-"""The share of a run, after the warm-up, that its embeddings must have been collapsed for."""
+"""The share of a run, after the warm-up, that a collapse must last."""
 
 TIMES_LONGER = 30.0
 """How many times longer embeddings must have become to be called exploding."""
 
 TINY = 1e-12
-"""The shortest length that growth is measured from."""
+"""The smallest initial norm that growth is measured from."""
 
 TIMES_APART = 30.0
-"""How many margins apart they must be as well: growth that the margin asks for is no explosion."""
+"""How many margins apart they must also be: growth up to the margin is not an explosion."""
 
 NOISE = 0.007
 FEWEST_SUSPECTS = 3
@@ -54,7 +54,7 @@ class Diagnosis:
 
     Attributes:
         name: `collapsed`, `starved`, `exploding`, `dominated` or `label noise`.
-        step: The step at which it became certain.
+        step: The step at which it was diagnosed.
         sentence: What was observed, and what to try.
     """
 
@@ -153,7 +153,7 @@ class RunFacts:
 
 
 def diagnose(log: Sequence[LoggedBatch], facts: RunFacts) -> tuple[Diagnosis, ...]:
-    """Lists the problems of a run, each once, at the step where it became certain.
+    """Lists the problems of a run, each once, at the step where it was diagnosed.
 
     Args:
         log: The log, in the order of steps.
@@ -217,7 +217,7 @@ def label_noise(suspects: Sequence[Suspect], *, doubtful: int, observed: int, st
 
 
 def _recent(log: Sequence[LoggedBatch], steps: float) -> Sequence[LoggedBatch]:
-    """The batches of the last so many steps, and at least ten; none if the log is shorter."""
+    """The batches of the last steps, at least ten; none if the log is shorter."""
     begin = log[-1].step - steps
     count = max(LEAST_BATCHES, sum(batch.step > begin for batch in log))
     return log[-count:] if len(log) >= count and log[0].step <= max(begin, 0) else ()
@@ -241,7 +241,7 @@ def _collapsed(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
 
 
 def _at_one_point(batch: LoggedBatch, facts: RunFacts) -> bool:
-    """Whether a batch loses as much as one of equal embeddings, because its own are nearly equal."""
+    """Whether the loss is that of a batch of equal embeddings, because its own are nearly equal."""
     if not batch.gap < 0.25 * batch.unit or batch.loss < 0.9 * batch.unit:
         return False
     near = batch.negative_distance < batch.unit or (batch.active >= 0.95 and not math.isnan(batch.margin))
@@ -264,7 +264,7 @@ def _starved(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
     empty = sum(each < STARVING for each in taken)
     if len(taken) < LEAST_BATCHES or empty < MOSTLY * len(taken):
         return None
-    # With the soft margin, what a triplet teaches shows in the loss.
+    # With the soft margin, the loss shows how much triplets still teach.
     if math.isnan(last.margin) and fmean(batch.loss for batch in window) >= STARVING / 2:
         return None
     left = fmean(batch.active for batch in window)
@@ -277,18 +277,18 @@ def _starved(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
             "or fewer steps"
         )
     else:
-        return None  # the run has learned what these items can teach
+        return None  # nothing is left to learn from these items
     return Diagnosis(
         "starved",
         last.step,
-        f"since step {window[0].step} most batches have had next to nothing to learn from (in {empty} of "
+        f"since step {window[0].step} most batches have had almost nothing to learn from (in {empty} of "
         f"{len(taken)} logged batches, the rule {last.mining} found no active triplet for 49 of 50 anchors); "
         f"try {what}",
     )
 
 
 def _exploding(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
-    # Embeddings that are all zero, as those of a head that starts at zero, are no measure of growth.
+    # Growth is not measured from all-zero embeddings, such as those of a head initialised to zero.
     measured = [batch for batch in log if batch.norm_mean > 0]
     if facts.normalised or len(measured) < 3:
         return None
@@ -314,7 +314,7 @@ def _dominated(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
     if len(window) < LEAST_BATCHES:
         return None
     shares = [batch.largest_identity for batch in window]
-    # One of two identities always has at least half; more than twice an even share is too much.
+    # With two identities, one always has at least half; more than twice an even share is too much.
     limits = [max(0.5, 2 / batch.identities if batch.identities > 0 else 0.5) for batch in window]
     over = sum(share > limit for share, limit in zip(shares, limits, strict=True))
     if over <= LEAST_BATCHES // 2:
