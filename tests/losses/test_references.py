@@ -171,7 +171,7 @@ def test_the_census_comes_along_on_request():
                 "reference_labels": torch.tensor([0, 0, 1]),
                 "item_ids": torch.arange(4),
             },
-            "item_ids and reference_ids go together",
+            "item_ids and reference_ids must be passed together",
         ),
         ({"swap": True}, "swap=True needs given triplets"),
         ({"return_census": True, "margin": None}, "a census needs a margin"),

@@ -386,7 +386,7 @@ def test_validation_needs_items_and_a_figure(tmp_path: Path) -> None:
     )
     for message, recipe, arguments in (
         (r"^validation items were passed without a metric", RECIPE, {"validation": digits(9)}),
-        (r"^validation holds no items", RECIPE, {"validation": digits(0), "metric": recall}),
+        (r"^validation is empty", RECIPE, {"validation": digits(0), "metric": recall}),
         (r"^training.patience is 2, but there are no validation items", patient, {}),
     ):
         with pytest.raises(InputError, match=message):

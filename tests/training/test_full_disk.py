@@ -72,7 +72,7 @@ def test_a_full_disk_names_the_file_and_leaves_a_run_to_go_on_with(
         assert sentence.endswith(f"{then} continues from {last}, which is intact")
         assert 0 < torch.load(last, weights_only=True)["step"] < training_kills.STEPS
     else:
-        assert sentence.endswith(f"{then} starts from the beginning, as it has no checkpoint yet")
+        assert sentence.endswith(f"{then} starts over, because it has no checkpoint yet")
     resumed = fit(*training_kills.arguments_of_the_run(), out=out, resume=True, **training_kills.held_out())
     assert resumed.fingerprint == whole.fingerprint
 

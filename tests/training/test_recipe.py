@@ -129,7 +129,7 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ),
         (
             "curriculum: [{at: 0.2, until: 0.6, margin: 1}, {at: 0.5, items: 8}]",
-            r"curriculum\[1\].at is 0.5, but the stage before continues until 0.6; let one end",
+            r"curriculum\[1\].at is 0.5, but the stage before continues until 0.6; make it end",
         ),
         (
             "curriculum: [{at: 0.2, until: 0.2, margin: 1}]",

@@ -138,7 +138,7 @@ def test_a_file_that_may_not_be_that_large(start: Start, unbroken: Path, tmp_pat
     sentence = (tmp_path / "run.error").read_text()
     assert re.fullmatch(
         r"InputError: cannot write \S+/last\.ckpt \(File too large\); free disk space, then resume "
-        r"the run: it starts from the beginning, as it has no checkpoint yet",
+        r"the run: it starts over, because it has no checkpoint yet",
         sentence,
     )
     assert (tmp_path / "run.said").read_text() == ""
