@@ -97,7 +97,7 @@ def test_a_stratified_run_has_no_strangers(data, tmp_path):
 
 @pytest.mark.parametrize("given", [{"data.split": "open"}, {"data.unknown_identities": 2}])
 def test_unknown_identities_and_the_open_split_belong_together(given):
-    with pytest.raises(SettingError, match=r"data\.split open and data\.unknown_identities must be set together"):
+    with pytest.raises(SettingError, match=r"open and data\.unknown_identities must be set together"):
         load_recipe(overrides=given)
 
 
