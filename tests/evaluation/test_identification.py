@@ -235,7 +235,7 @@ def test_objects_that_are_no_labels_are_refused(missing):
 
 
 def test_objects_beyond_64_bits_are_refused():
-    with pytest.raises(InputError, match="probe_labels must be integers of 64 bits with a sign"):
+    with pytest.raises(InputError, match="probe_labels must be signed 64-bit integers"):
         identification(np.zeros((1, 1)), np.array([2**70], object), np.zeros((1, 1)), [7])
 
 
@@ -269,7 +269,7 @@ def test_what_cannot_be_used_is_named():
     x, labels = np.zeros((2, 1)), [1, 2]
     with pytest.raises(InputError, match="needs a probe with a match in the gallery, given 2 probes without"):
         identification(x, labels, x, [3, 4])
-    with pytest.raises(InputError, match=r"probe 1 carries the label 0, which stands for distractor rows"):
+    with pytest.raises(InputError, match=r"probe 1 carries the label 0, which marks distractor rows"):
         identification(x, [1, 0], x, [1, 0])
     assert identification(x, [1, 0], x, [1, 0], distractor=None).distractors == 0
     with pytest.raises(InputError, match="probe_cameras and gallery_cameras go together"):

@@ -150,7 +150,7 @@ def test_folds_without_labels_have_an_accuracy_and_no_interval():
     report = verification(x, pairs=pairs, same=same, fold=["a", "a", "b", "b"])
     assert (report.accuracy, report.accuracy_standard_error) == (0.75, 0.25)
     assert report.to_json()["intervals"] is None
-    with pytest.raises(InputError, match="the accuracy has an interval where pairs with fold and labels"):
+    with pytest.raises(InputError, match="an interval of the accuracy needs folds and labels"):
         report.interval("accuracy")
 
 

@@ -144,5 +144,5 @@ def test_what_cannot_be_used_is_named():
         report.dir_at_fpir(1.5)
     with pytest.raises(InputError, match="unknown metric 'dir': known: dir_at_fpir"):
         report.interval("dir")
-    with pytest.raises(InputError, match="dir_at_fpir takes a rate, and a rank unless it is 1, given"):
+    with pytest.raises(InputError, match="dir_at_fpir takes a rate and an optional rank"):
         report.interval("dir_at_fpir")

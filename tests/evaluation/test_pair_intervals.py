@@ -161,7 +161,7 @@ def test_what_has_no_interval_says_why():
     report = verification(x, [1, 1, 2])
     with pytest.raises(InputError, match="unknown metric 'roc_acu': did you mean 'roc_auc'"):
         report.interval("roc_acu")
-    with pytest.raises(InputError, match="the accuracy has an interval where pairs with fold and labels"):
+    with pytest.raises(InputError, match="an interval of the accuracy needs folds and labels"):
         report.interval("accuracy")
     with pytest.raises(InputError, match="needs resamples of at least 1, given 0"):
         verification(x, [1, 1, 2], resamples=0).interval("eer")

@@ -221,7 +221,7 @@ def test_blocks_of_any_size_list_the_same_references():
 def test_json_carries_counts_and_protocol():
     report = retrieval(np.array([[0.0], [1.0], [5.0]]), [1, 1, 2], at=(1, 2), resamples=0)
     assert json.loads(json.dumps(report.to_json())) == {
-        "protocol": "retrieval: each item against all others; without a positive excluded",
+        "protocol": "retrieval: each item against all others; queries without a positive are excluded",
         "distance": "euclidean",
         "queries": 2,
         "queries_without_positive": 1,
@@ -241,8 +241,14 @@ def test_json_carries_counts_and_protocol():
 
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_without_a_pair_there_is_no_figure(n):
-    with pytest.raises(InputError, match=f"two items of one identity, given {n} items of {n} identities"):
+    with pytest.raises(InputError, match=f"two items of one identity, got {n} items of {n} identities"):
         retrieval(np.zeros((n, 2)), np.arange(n))
+
+
+def test_references_of_other_identities_are_refused():
+    x = np.zeros((3, 2))
+    with pytest.raises(InputError, match="no query shares a label with a reference; check reference_labels"):
+        retrieval(x, ["a", "a", "b"], references=x, reference_labels=["c", "d", "e"])
 
 
 def test_what_cannot_be_used_is_named(as_in_production):
@@ -265,7 +271,7 @@ def test_what_cannot_be_used_is_named(as_in_production):
         retrieval(x, [1, 1, 2], references=x)
     with pytest.raises(InputError, match="labels and reference_labels must be labels of one kind"):
         retrieval(x, [1, 1, 2], references=x, reference_labels=["1", "1", "2"])
-    with pytest.raises(InputError, match="must be integers of 64 bits with a sign"):
+    with pytest.raises(InputError, match="must be signed 64-bit integers"):
         retrieval(x, np.array([1, 1, 2**63], np.uint64))
     report = retrieval(x, [1, 1, 2], resamples=0)
     with pytest.raises(InputError, match=r"unknown metric 'map_at_k': did you mean 'map_at_r'\?"):

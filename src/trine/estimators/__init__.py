@@ -1,4 +1,4 @@
-"""Estimators in scikit-learn's manner: arrays in, a learned distance out."""
+"""Estimators with the interface of scikit-learn: arrays in, a learned distance out."""
 
 from trine.estimators.lmnn import LMNN
 from trine.estimators.triplet_embedding import TripletEmbedding

@@ -18,8 +18,8 @@ class Neighbourhoods:
     Attributes:
         rows: One row per item.
         classes: The class of each, numbered from 0.
-        limits: The squared distance to each of its k nearest of its class plus one: how near an item of
-            another class may not come; minus infinity where there are fewer.
+        limits: The squared distance to each of its k nearest of its class plus one, which items of other
+            classes must exceed; minus infinity where there are fewer.
     """
 
     rows: Float[np.ndarray, "n e"]

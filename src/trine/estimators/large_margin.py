@@ -7,7 +7,7 @@ distances squared):
     ε(L) = (1 − μ) Σ_ij |z_i − z_j|²  +  μ Σ_ij Σ_l [1 + |z_i − z_j|² − |z_i − z_l|²]₊
 
 with j the targets of i and l the items of another class. Only impostors within the farthest target plus one
-have a part in it; `find_impostors` finds these, all of them, tile by tile.
+contribute; `find_impostors` finds all of these, tile by tile.
 """
 
 from __future__ import annotations
@@ -221,10 +221,10 @@ class Links:
 
 
 SLACK = 1.2
-"""Pairs up to this many times the reach are computed with: they may come to matter in the next steps."""
+"""Pairs up to this many times the reach are computed with: they may matter in the next steps."""
 
 Steps = Callable[[Float[np.ndarray, "e d"], Impostors, int], tuple[Float[np.ndarray, "e d"], int]]
-"""Some steps of an optimiser over known impostors: from a map to a better one, and how many were taken."""
+"""Some steps of an optimiser over known impostors: from a map to a better one and the number of steps."""
 
 
 def descend(
@@ -239,17 +239,17 @@ def descend(
 ) -> tuple[Float[np.ndarray, "e d"], float, int]:
     """Minimises ε, some steps at a time over known impostors.
 
-    Between these the impostors of the new map are found, all of them. Where some had been missing and the
-    true objective rose, the steps are taken back and tried again with them.
+    In between, all impostors of the new map are found. If some had been missing and the true objective rose,
+    the steps are undone and repeated with them.
 
     Args:
         goal: The objective.
         classes: The class of each item.
         start: The map to begin with.
         steps: `steps_of_map(goal)` or `steps_of_metric(goal)`.
-        every: How many steps are taken before the impostors are looked for again.
+        every: How many steps are taken before the impostors are searched again.
         max_iter: The most steps.
-        tol: The share by which so many steps must improve the objective for more to follow.
+        tol: The share by which this many steps must improve the objective to continue.
 
     Returns:
         The map, its objective and the number of steps.
@@ -335,7 +335,7 @@ def _both(a: Impostors, b: Impostors, n: int) -> Impostors:
 
 
 def _sorted(keys: Int64[np.ndarray, " q"], n: int) -> Impostors:
-    """The pairs of these keys, each once: np.unique would hash them, which takes several times as long."""
+    """The pairs of these keys, each once; np.unique would hash them, which is several times slower."""
     keys = np.sort(keys, kind="stable")
     keys = keys[np.diff(keys, prepend=-1) > 0]
     return Impostors(*np.divmod(keys, n))

@@ -25,7 +25,7 @@ Solver = Literal["linear", "convex"]
 
 
 EVERY: Mapping[Solver, int] = {"linear": 5, "convex": 20}
-"""How many steps are taken before the impostors are looked for again."""
+"""How many steps are taken before the impostors are searched again."""
 
 
 class LMNN(KnnMixin):
@@ -33,14 +33,16 @@ class LMNN(KnnMixin):
 
     Each item is pulled to its `n_neighbors` nearest of the same class, and every item of another class is
     pushed out of their reach, by a margin (Weinberger, Saul 2009, "Distance metric learning for large
-    margin nearest neighbor classification"). Impostors are found exactly, and only they are computed with.
+    margin nearest neighbor classification"). Impostors are found exactly, and only they enter the
+    computation.
 
     Args:
-        n_neighbors: How many targets each item has, and how many neighbours vote; at least 1. A class with
-            fewer other items has as many as it has.
-        n_components: The dimension of the output; that of the input where left out.
+        n_neighbors: How many targets each item has, and how many neighbours vote; at least 1. Smaller classes
+            have fewer.
+        n_components: The dimension of the output; by default that of the input.
         regularization: μ in (0, 1): how much pushing counts against pulling. An item has few targets and may
-            have hundreds of impostors, so that at the paper's ½ the pull has little say; a tenth errs less.
+            have hundreds of impostors, so that at the paper's ½ the pull has little effect; 0.1 is more
+            accurate.
         passes: How often targets are chosen: first among the input rows, then again under the learned map.
         solver: `"linear"` optimises the map by L-BFGS from principal components; `"convex"` its metric by
             projected gradients: slower, for tens of dimensions, and without local minima.
@@ -180,7 +182,7 @@ class LMNN(KnnMixin):
 
 
 def principal_components(x: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarray, "c d"]:
-    """The directions in which rows around 0 spread most, orthonormal, whatever their number."""
+    """The orthonormal directions in which rows around 0 spread most, for any number of rows."""
     _, vectors = np.linalg.eigh(x.T @ x)
     return np.ascontiguousarray(vectors[:, ::-1][:, :count].T)
 

@@ -30,15 +30,15 @@ def all_pairs(
 ) -> Pairs:
     """Measures every unordered pair of two items.
 
-    A kind of at most `held` pairs is held one by one. Of a larger one every distance is held once with its
-    count, so that every metric is exact, together with a random sample with the identities.
+    Up to `held` pairs of a kind are kept individually. Of more, each distinct distance is kept with its
+    count, so that every metric is exact, plus a random sample of pairs with their identities.
 
     Args:
         rows: One row per item.
         identity: The identity of each item, from 0.
         distance: What to measure.
         seed: The seed of the sample.
-        held: How many pairs of a kind are held one by one.
+        held: How many pairs of a kind are kept individually.
         tile: How many rows and columns of pairs are measured at once.
 
     Returns:
@@ -50,7 +50,7 @@ def all_pairs(
     total = n * (n - 1) // 2
     random = np.random.default_rng(seed)
     genuine, impostor = (Collected(kind, held, random) for kind in (count, total - count))
-    # Items of one identity side by side: then most tiles hold pairs of two identities alone.
+    # Sort items by identity, so that most tiles hold only impostor pairs.
     order = np.argsort(identity, kind="stable")
     own = identity[order].astype(np.int32)
     ends = np.searchsorted(own, own, side="right")
@@ -90,7 +90,7 @@ class PairTiles:
     def upper(self) -> Iterator[tuple[int, int, Float32[np.ndarray, "h w"]]]:
         """Yields the first row and the first column of each tile on or above the diagonal, and its distances.
 
-        The distances are good until the next tile.
+        The distances are valid until the next tile.
         """
         n, (height, width) = len(self.rows), self.tile
         for i in range(0, n, height):
@@ -137,7 +137,7 @@ class PairTiles:
 
 
 class Collected:
-    """The pairs of one kind, as they come: held one by one, or counted and a share of them held."""
+    """Collects the pairs of one kind: individually, or as counts with a random sample."""
 
     def __init__(self, expected: int, held: int, random: np.random.Generator) -> None:
         self._share = min(1.0, held / max(expected, 1))
@@ -183,7 +183,7 @@ class Collected:
 
 
 class Counted:
-    """How often each float32 distance occurs: one counter for each of them, an octave of them at a time."""
+    """Counts how often each float32 distance occurs; counters are allocated an octave at a time."""
 
     def __init__(self) -> None:
         self._octaves: dict[int, np.ndarray] = {}
@@ -205,7 +205,7 @@ class Counted:
             self._octaves[octave][bits[start:stop] - (octave << _FRACTION)] += times[start:stop]
 
     def distances(self) -> Distances:
-        """Each distance once, with the number of pairs up to it; the counters are given back."""
+        """Returns each distance once, with the number of pairs up to it, and frees the counters."""
         values, times = [], []
         for octave in sorted(self._octaves):
             counters = self._octaves.pop(octave)

@@ -19,7 +19,7 @@ from trine.neighbours import as_rows
 from trine.shapes import Float, Int64
 
 Support = Literal["required", "provisional"]
-"""What to do when the data cannot support the rate: refuse, or answer and say so."""
+"""What to do when the data cannot support the rate: raise an error, or return a provisional threshold."""
 
 LEAST_IDENTITIES = 30
 LEAST_FALSE_ACCEPTS = 3
@@ -46,16 +46,16 @@ def calibrate(
         embeddings: One row per item.
         labels: The identity of each item.
         far: The false-accept rate to aim for, in (0, 1).
-        distance: What the threshold is in.
-        support: `"required"` refuses where fewer than 30 identities, or a number of impostor pairs N with
-            FAR × N below 3, support the rate; `"provisional"` answers and marks the answer as a guess.
+        distance: The distance that the threshold applies to.
+        support: `"required"` raises an error with fewer than 30 identities, or if FAR × N is below 3 for N
+            impostor pairs; `"provisional"` returns a threshold marked as provisional.
         probability: `"isotonic"` or `"platt"` also fits from a distance to the probability that two items are
             the same; None does not.
         prior: The share of genuine pairs that this probability assumes, in (0, 1); by default that of the
             given pairs, which is rarely that of the pairs in use.
-        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
-        seed: Of the intervals, and of the sample that is measured where there are more pairs than
-            `verification` measures all of.
+        resamples: The number of bootstrap samples; 0 for no intervals.
+        seed: Seeds the bootstrap, and the sample of pairs if there are too many for `verification` to measure
+            all.
 
     Returns:
         The threshold, its support, and 95 % intervals of the threshold and of both rates at it.

@@ -35,7 +35,7 @@ class Clustering(MetricReport):
         assignment: The cluster of each item, numbered from 0.
         labels: The identity of each item, numbered from 0.
         table: How many items each identity and cluster share.
-        how: What made the clusters: method, threshold and distance; empty where they were given.
+        how: How the clusters were made: method, threshold and distance; empty if the assignment was given.
     """
 
     assignment: Int64[np.ndarray, " n"]
@@ -61,7 +61,7 @@ class Clustering(MetricReport):
 
     @property
     def pairwise_precision(self) -> float:
-        """The share of pairs in one cluster that are of one identity; NaN where no pair came together."""
+        """The share of pairs in one cluster that are of one identity; NaN if no two share a cluster."""
         return _ratio(self._pairs[0], self._pairs[1])
 
     @property
@@ -77,13 +77,13 @@ class Clustering(MetricReport):
 
     @property
     def bcubed_precision(self) -> float:
-        """The mean over items of the share of their cluster that is of their identity, they included."""
+        """The mean share of an item's cluster, itself included, that is of its identity."""
         sizes = self.table.cluster_sizes[self.table.cluster]
         return float((self.table.count**2 / sizes).sum() / self.table.items)
 
     @property
     def bcubed_recall(self) -> float:
-        """The mean over items of the share of their identity that is in their cluster, they included."""
+        """The mean share of an item's identity, itself included, that is in its cluster."""
         sizes = self.table.identity_sizes[self.table.identity]
         return float((self.table.count**2 / sizes).sum() / self.table.items)
 
@@ -198,25 +198,25 @@ def clustering(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Clustering:
-    """Clusters items at a distance threshold, and says how well the clusters agree with the identities.
+    """Clusters items at a distance threshold, and measures their agreement with the identities.
 
     Args:
         embeddings: One row per item.
         labels: The identity of each item: integers of up to 64 bits, or strings.
         threshold: As for `trine.clustering.cluster`: a model's calibrated threshold, chosen on other
-            identities than these.
+            identities.
         method: `"connected"` or `"average"`, as for `trine.clustering.cluster`.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         neighbours: As for `trine.clustering.cluster`.
         backend: As for `nearest_neighbours`.
-        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
+        resamples: The number of bootstrap samples; 0 for no intervals.
         seed: The seed of the bootstrap.
 
     Returns:
         The metrics and the clusters.
 
     Raises:
-        InputError: There are no items, they are too many for the method, a row is not finite, or an
+        InputError: There are no items, or too many for the method, a row is not finite, or an
             argument does not fit.
         MissingDependencyError: scipy is not installed.
 
@@ -244,13 +244,13 @@ def clustering_from_assignment(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Clustering:
-    """Says how well given clusters agree with the identities.
+    """Measures how well given clusters agree with the identities.
 
     Args:
-        assignment: The cluster of each item: integers or strings. A −1, which some programs write for
-            noise, is a cluster like any other: give each such item a number of its own first.
+        assignment: The cluster of each item: integers or strings. A −1, which some tools use for noise, is a
+            cluster like any other: give each such item a unique number first.
         labels: The identity of each item: integers of up to 64 bits, or strings.
-        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
+        resamples: The number of bootstrap samples; 0 for no intervals.
         seed: The seed of the bootstrap.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How many items each pair of an identity and a cluster shares, and what follows from these counts alone."""
+"""The contingency table of identities and clusters, and what can be computed from its counts alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Contingency:
 
     @classmethod
     def of(cls, identity: Int64[np.ndarray, " n"], cluster: Int64[np.ndarray, " n"]) -> Contingency:
-        """Counts.
+        """Counts the items of each identity and cluster.
 
         Args:
             identity: The identity of each item, numbered from 0 without a gap.
@@ -76,7 +76,7 @@ class Contingency:
 
     @cached_property
     def expected_mutual_information(self) -> float:
-        """E[I] over all ways to deal the items into clusters of these sizes (Vinh et al. 2010, eq. 24a).
+        """E[I] over all assignments of the items to clusters of these sizes (Vinh et al. 2010, eq. 24a).
 
         Exact, summed over the distinct sizes only: there are at most √(2N) of them on either side.
         """

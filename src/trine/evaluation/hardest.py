@@ -20,7 +20,7 @@ MOST_DISTANCES = 1 << 27
 """The most distances to compute: those among 11,585 items."""
 
 PER_ITEM, PER_IDENTITIES = 2, 3
-"""In how many pairs of one list an item may stand, and two identities: so that all of them have room."""
+"""How often an item, and two identities, may appear in one list, so that the list stays varied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +48,9 @@ class Hardest:
     Attributes:
         positives: Pairs of one identity that are farthest apart.
         negatives: Pairs of two identities that are nearest to each other.
-        anchors: How many items were asked for their hardest; all that have a pair of each kind, or a random
-            part of them.
-        sampled: Whether it is a part.
+        anchors: How many items served as anchors: all that have a pair of each kind, or a random sample of
+            them.
+        sampled: Whether the anchors are a sample.
     """
 
     positives: HardPairs
@@ -70,14 +70,14 @@ def hardest_pairs(
 ) -> Hardest:
     """Finds the pairs on which the embeddings fail worst: the first place to look for wrong labels.
 
-    Every item names its farthest positive and its nearest negative (the mining rule `hard`); the pairs are
-    ranked, each once, an item in at most two pairs of a list and the same two identities in at most three.
-    Where there are more than about 11,000 items, a random part of them is asked, each against all items.
+    Takes the farthest positive and the nearest negative of every item (the mining rule `hard`) and ranks
+    these pairs without duplicates; a list contains an item at most twice and the same two identities at most
+    three times. Above about 11,000 items, a random sample of anchors is compared with all items.
 
     Args:
         embeddings: One row per item.
         labels: The identity of each.
-        distance: What the distances are.
+        distance: The distance to compare by.
         count: How many pairs of each kind to return.
         seed: The seed of the sample of anchors.
         most_distances: The most distances to compute; anchors are sampled where there would be more.

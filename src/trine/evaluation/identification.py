@@ -23,7 +23,7 @@ from trine.shapes import Float, Int64
 __all__ = ["AveragePrecision", "Identification", "Unmatched", "identification"]
 
 AveragePrecision = Literal["stepwise", "market1501"]
-"""How the area under precision over recall is taken: by steps, or as the code of Market-1501 does it."""
+"""How average precision integrates precision over recall: stepwise, or as the code of Market-1501 does."""
 
 Unmatched = Literal["excluded", "zero"]
 """How to score a probe without a match in the gallery."""
@@ -43,10 +43,10 @@ class Identification(PerQueryReport):
         unmatched: How many probes had no match in the gallery.
         scored: How these are scored.
         gallery: How many gallery rows were ranked.
-        junk: How many gallery rows left every ranking.
+        junk: How many gallery rows were removed from every ranking.
         distractors: How many of the ranked are distractors.
-        cameras: Whether rows of the probe's camera and identity left its ranking.
-        multi_query: Whether all rows of a probe's identity and camera were pooled to one.
+        cameras: Whether rows of the probe's camera and identity were removed from its ranking.
+        multi_query: Whether all rows of a probe's identity and camera were averaged into one.
         average: The convention of average precision.
         distance: The distance that ranked the gallery.
     """
@@ -129,7 +129,7 @@ def identification(
 ) -> Identification:
     """Ranks the gallery for every probe, by the rules of person re-identification (Zheng et al. 2015).
 
-    Junk leaves every ranking, and so do the gallery rows that share both identity and camera with the
+    Junk is removed from every ranking, as are gallery rows that share both identity and camera with the
     probe; distractors stay and match no probe. Equal distances rank by index.
 
     Args:
@@ -139,14 +139,14 @@ def identification(
         gallery_labels: The identity of each.
         probe_cameras: The camera of each probe; with `gallery_cameras`, or neither.
         gallery_cameras: The camera of each row of the gallery.
-        multi_query: Pools all probes of one identity and camera to their mean: one probe for each.
+        multi_query: Averages all probes of one identity and camera into one.
         junk: The label of gallery rows that every ranking leaves out; a string where labels are strings.
-        distractor: The label of gallery rows that match no probe; None where 0 is an identity.
+        distractor: The label of gallery rows that match no probe; None if 0 is an identity.
         average_precision: `"stepwise"`, or `"market1501"`: trapezoids from a precision of 1 on.
         unmatched: `"excluded"` leaves out probes without a match, and counts them; `"zero"` scores them 0.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         at: The ranks to list in the report's JSON.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
 
     Returns:
@@ -223,6 +223,6 @@ def _check_probes(labels: np.ndarray, **special: int | str | None) -> None:
         carrying = matching(labels, label, name=name, labels_name="probe_labels")
         if carrying.any():
             raise InputError(
-                f"probe {int(carrying.argmax())} carries the label {label!r}, which stands for {name} rows "
-                f"of the gallery; give {name}=None where it is an identity"
+                f"probe {int(carrying.argmax())} carries the label {label!r}, which marks {name} rows "
+                f"of the gallery; set {name}=None if it is an identity"
             )

@@ -1,4 +1,4 @@
-"""Pairs and triplets that name rows: whatever they are given in, as whole numbers that point at an item."""
+"""Checks pairs and triplets of row numbers, and one boolean per row."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from trine.shapes import Bool, Int64
 
 
 def index_rows(given: object, *, columns: int, items: int, name: str) -> Int64[np.ndarray, "t c"]:
-    """Takes an array, a tensor or a list of rows.
+    """Returns row numbers from an array, a tensor or a list.
 
     Args:
-        given: One line for each pair or triplet.
-        columns: How many rows a line names.
-        items: How many there are to name.
-        name: What an error calls one line.
+        given: One row for each pair or triplet.
+        columns: How many items a row refers to.
+        items: How many items there are.
+        name: What an error calls one row.
 
     Returns:
         The rows, from 0.
 
     Raises:
-        InputError: They are no whole numbers, not so many in a line, or point at no item.
+        InputError: They are not integers, not this many in a row, or out of range.
 
     Example:
         >>> index_rows([[0, 1], [2, 0]], columns=2, items=3, name="pair").tolist()
@@ -31,8 +31,8 @@ def index_rows(given: object, *, columns: int, items: int, name: str) -> Int64[n
     listed = _array(given)
     if listed.ndim != 2 or listed.shape[1] != columns or (listed.dtype.kind not in "iu" and len(listed)):
         raise InputError(
-            f"{name}s must be integers, {columns} rows of items in each line, given {listed.dtype} of shape "
-            f"{listed.shape}"
+            f"{name}s must be an integer array of shape (N, {columns}) of row numbers, got {listed.dtype} of "
+            f"shape {listed.shape}"
         )
     rows = listed.astype(np.int64)
     outside = ((rows < 0) | (rows >= items)).any(1)
@@ -43,7 +43,7 @@ def index_rows(given: object, *, columns: int, items: int, name: str) -> Int64[n
 
 
 def boolean_flags(given: object, *, lines: int, name: str) -> Bool[np.ndarray, " t"]:
-    """Takes what is said of each line: true and false, or 1 and 0.
+    """Returns one boolean per row, from true and false or from 1 and 0.
 
     Args:
         given: An array, a tensor or a list.
@@ -51,13 +51,13 @@ def boolean_flags(given: object, *, lines: int, name: str) -> Bool[np.ndarray, "
         name: What an error calls it.
 
     Raises:
-        InputError: It holds anything else, or another number of them.
+        InputError: It holds anything else, or has another length.
     """
     said = _array(given)
     if said.shape != (lines,):
-        raise InputError(f"{name} must have one entry for each of {lines} pairs, given {said.shape}")
+        raise InputError(f"{name} must have one entry for each of {lines} pairs, got {said.shape}")
     if said.dtype.kind not in "biu" or not np.isin(said, (0, 1)).all():
-        raise InputError(f"{name} must hold true or false, or 1 or 0, given {said.dtype}; compare it first")
+        raise InputError(f"{name} must hold booleans, or 1 and 0, got {said.dtype}; convert it first")
     return said.astype(bool)
 
 

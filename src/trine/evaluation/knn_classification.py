@@ -21,7 +21,7 @@ __all__ = ["KnnClassification", "knn_classification"]
 
 @dataclass(frozen=True, eq=False)
 class KnnClassification(PerQueryReport):
-    """What `knn_classification` measured: one entry for each probe that counts, and their means.
+    """The result of `knn_classification`: one entry for each probe that counts, and their means.
 
     Attributes:
         probes: The rows of the probes.
@@ -107,7 +107,7 @@ def knn_classification(
         gallery_labels: The identity of each.
         k: How many neighbours vote, at least 1; all of a smaller gallery.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
 
     Returns:
@@ -124,7 +124,7 @@ def knn_classification(
         (0.5, {'ann': 0.0, 'cleo': 1.0})
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"k must be a number of neighbours of at least 1, given {k!r}")
+        raise InputError(f"k must be an integer of at least 1, got {k!r}")
     check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
@@ -152,7 +152,7 @@ def knn_classification(
 
 
 def majority_vote(votes: Int64[np.ndarray, "q k"]) -> Int64[np.ndarray, " q"]:
-    """Elects the label with the most votes in each row; of several, the one with the nearest vote.
+    """Returns the label with the most votes in each row; a tie goes to the nearest vote.
 
     Args:
         votes: The labels of the neighbours of each query, nearest first.

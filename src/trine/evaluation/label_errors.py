@@ -19,7 +19,7 @@ from trine.shapes import Float, Int64
 __all__ = ["LabelErrors", "SuspectLabel", "find_label_errors"]
 
 TWIN = 0.5
-"""Two items are nearly identical where their distance is less than this share of the usual one."""
+"""Two items are nearly identical if their distance is below this share of the usual one."""
 
 SHOWN = 5
 """How many neighbours a suspect is shown with."""
@@ -30,12 +30,12 @@ LISTED = 50
 
 @dataclass(frozen=True)
 class SuspectLabel:
-    """An item that probably carries a wrong label.
+    """An item that probably has a wrong label.
 
     Attributes:
         row: The item.
         item: Its name.
-        label: What it carries.
+        label: Its label.
         looks_like: The label of the items that it is most like.
         score: How strong the evidence is, in [0, 1]; from 0.5 on, the label is more likely wrong than right.
         evidence: The reasons, in words.
@@ -56,18 +56,18 @@ class SuspectLabel:
 
 @dataclass(frozen=True, eq=False)
 class LabelErrors:
-    """What `find_label_errors` found about every label.
+    """The result of `find_label_errors`: the evidence about every label.
 
     Attributes:
         labels: The identity of each item, numbered from 0.
         identities: The name of each identity.
         names: The name of each item.
         neighbours: The nearest other items of each.
-        votes: What they say about its label.
-        twins: Of each item, the nearest one under another identity that is nearly identical; -1 without any.
-        twin_distances: How far that is; infinite without any.
-        usual_distance: The distance of an item to its nearest other, in the middle of all items.
-        distance: What was compared.
+        votes: Their votes on its label.
+        twins: Of each item, the nearest one under another identity that is nearly identical; -1 without one.
+        twin_distances: The distance to it; infinite without one.
+        usual_distance: The median distance of an item to its nearest other item.
+        distance: The distance that was compared.
     """
 
     labels: Int64[np.ndarray, " n"]
@@ -109,13 +109,13 @@ class LabelErrors:
         return int((self.scores >= 0.5).sum())
 
     def suspects(self, top: int | None = None) -> tuple[SuspectLabel, ...]:
-        """The items that probably carry a wrong label, the most suspicious first.
+        """The items that probably have a wrong label, the most suspicious first.
 
         Args:
             top: How many; by default all whose label is probably wrong.
 
         Returns:
-            At most so many: items without any evidence are never listed.
+            At most this many: items without any evidence are never listed.
 
         Raises:
             InputError: `top` is negative.
@@ -180,13 +180,13 @@ def find_label_errors(
     """Ranks items by how likely their label is wrong.
 
     Two kinds of evidence count, the stronger of them for each item. Its neighbours disagree: without the
-    item itself, those nearest to it carry another label, and items of its own label do not usually look like
+    item itself, those nearest to it have another label, and items of its own label do not usually look like
     that one (see `label_scores`). Or it has a twin: an item under another identity at less than half the
-    distance that the nearest item usually has, such as one picture under two names. Both items of such a
-    pair are listed; which of the labels is wrong, if not both are right, a person must say.
+    distance that the nearest item usually has, such as one image under two names. Both items of such a pair
+    are listed; a person must decide which label is wrong, if either is.
 
-    An encoder that was trained on these very labels has moved wrong ones to where they say they belong, and
-    hides those that it has memorised: the audit sees most on items that it was not trained on.
+    An encoder trained on these very labels has moved mislabelled items towards their wrong identity and hides
+    those that it memorised: the audit works best on items it was not trained on.
 
     Args:
         embeddings: One row per item.
@@ -215,10 +215,12 @@ def find_label_errors(
     identity = codes(given, items=len(rows))
     _, first = np.unique(identity, return_index=True)
     if len(first) < 2:
-        raise InputError(f"label errors can only be found among at least two identities, given {len(first)}")
+        raise InputError(f"finding label errors needs at least two identities, got {len(first)}")
     called = tuple(f"row {row}" for row in range(len(identity))) if names is None else tuple(names)
     if len(called) != len(identity):
-        raise InputError(f"names must hold one for each of the {len(identity)} items, given {len(called)}")
+        raise InputError(
+            f"names must have one entry for each of the {len(identity)} items, got {len(called)}"
+        )
     found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
     usual = _usual(found)
     twins, away = _twins(found, identity, usual, distance)
@@ -236,7 +238,7 @@ def find_label_errors(
 
 
 def _usual(found: Neighbours) -> float:
-    """The median distance to the nearest other item; exact copies say nothing about what is usual."""
+    """The median distance to the nearest other item, ignoring exact copies."""
     nearest = found.distances[:, 0].astype(np.float64)
     apart = nearest[nearest > 0]
     return float(np.median(apart)) if len(apart) else 0.0

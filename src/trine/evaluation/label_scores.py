@@ -9,21 +9,21 @@ import numpy as np
 from trine.shapes import Float, Int64
 
 PRIOR = 0.003
-"""The share of wrong labels that the odds start from: an item needs strong evidence to be called wrong."""
+"""The prior share of wrong labels: an item needs strong evidence to be called wrong."""
 
 DOUBT = 0.04
-"""The vote that every label has beforehand, so that one neighbour alone proves little."""
+"""The pseudo-vote of every label, so that one neighbour alone proves little."""
 
 FLOOR = 0.005
-"""The least share of a look that a right label is taken to cause."""
+"""The smallest share of votes for another label that is assumed to be usual."""
 
 OTHERS = 10
-"""How many items the usual look of all identities counts as, beside the others of an item's own."""
+"""How many pseudo-items the mean over all identities counts as, besides the others of the item's identity."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelScores:
-    """How the neighbours vote on the label of each item, without the item itself.
+    """How the neighbours of each item vote on its label, without the item itself.
 
     Attributes:
         score: How likely the label is wrong, in [0, 1]; 0 for the only item of an identity.
@@ -43,8 +43,9 @@ class LabelScores:
 def label_scores(neighbours: Int64[np.ndarray, "n k"], labels: Int64[np.ndarray, " n"]) -> LabelScores:
     """Weighs the labels of the neighbours of each item against its own.
 
-    A neighbour's vote weighs one over its rank, and an identity of few items asks as many neighbours as it
-    has other items: more could not agree. The odds that the label y is wrong are those of the strongest
+    A neighbour's vote weighs one over its rank, and an item of a small identity asks only as many neighbours
+    as the identity has other items, since more could not agree. The odds that the label y is wrong are those
+    of the strongest
     other label t against it, over how usual it is that an item labelled y looks like t,
 
         odds = prior · (v_t + ε) / (v_y + ε) / (the mean share of t in the votes of the others labelled y),

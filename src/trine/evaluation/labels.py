@@ -1,4 +1,4 @@
-"""Labels as users have them: integers or strings, in an array, a tensor, a list or a pandas column."""
+"""Labels as users give them: integers or strings, in an array, a tensor, a list or a pandas column."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def joint_codes(
         The labels in the order of their numbers, and the number of each item of both sets.
 
     Raises:
-        InputError: One set has integers and the other strings, or ids beyond 64 bits with a sign.
+        InputError: One set has integers and the other strings, or ids that are not signed 64-bit integers.
     """
     kinds = ["integers" if side.dtype.kind in "iu" else "strings" for side in (first, second)]
     if len(first) and len(second) and kinds[0] != kinds[1]:
@@ -82,7 +82,7 @@ def checked(labels: Labels, *, items: int, name: str) -> Shaped[np.ndarray, " n"
 def matching(
     labels: Shaped[np.ndarray, " n"], special: int | str | None, *, name: str, labels_name: str
 ) -> Bool[np.ndarray, " n"]:
-    """Says which labels are a special one, such as the label of junk.
+    """Returns which labels equal a special one, such as the label of junk.
 
     Args:
         labels: Labels from `checked`.
@@ -109,13 +109,13 @@ def matching(
     if special < 0 and (labels.astype(str) == str(int(special))).any():  # type: ignore[operator]
         raise InputError(
             f"{labels_name} are strings and hold '{special}', given {name}={special}; "
-            f"give {name}='{special}' to match them, or {name}=None where it is an identity"
+            f"give {name}='{special}' to match them, or {name}=None if it is an identity"
         )
     return none
 
 
 def _of_objects(given: np.ndarray, name: str) -> Shaped[np.ndarray, " n"]:
-    """Objects, as pandas has them, as integers or strings."""
+    """Converts objects, as pandas stores strings, to integers or strings."""
     for item, one in enumerate(given):
         if isinstance(one, bool) or not isinstance(one, (int, np.integer, str)):
             raise InputError(
@@ -129,10 +129,10 @@ def _of_objects(given: np.ndarray, name: str) -> Shaped[np.ndarray, " n"]:
     try:
         return given.astype(np.int64)
     except OverflowError as error:
-        raise InputError(f"{name} must be integers of 64 bits with a sign") from error
+        raise InputError(f"{name} must be signed 64-bit integers") from error
 
 
 def _wide(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.dtype.kind == "u" and len(labels) and int(labels.max()) > np.iinfo(np.int64).max:
-        raise InputError(f"{name} must be integers of 64 bits with a sign, given {int(labels.max())}")
+        raise InputError(f"{name} must be signed 64-bit integers, got {int(labels.max())}")
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels

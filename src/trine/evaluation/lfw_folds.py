@@ -36,7 +36,7 @@ class Folds:
 
     @property
     def standard_error(self) -> float:
-        """Of that mean: the standard deviation of the folds (over F − 1) by the root of their number."""
+        """Its standard error: the deviation of the folds (over F − 1) by the root of their number."""
         return float(self.accuracies.std(ddof=1) / np.sqrt(len(self.accuracies)))
 
     def resampled(
@@ -77,11 +77,11 @@ def evaluate_folds(
 ) -> Folds:
     """Chooses for each fold the threshold with the highest accuracy on the other folds.
 
-    The thresholds are the observed distances of those other folds; of several that are as good, the smallest
-    is taken, which accepts the fewest.
+    Candidates are the observed distances of those other folds; ties take the smallest, which accepts the
+    fewest.
 
     Args:
-        distances: Of each pair.
+        distances: The distance of each pair.
         same: Whether it is genuine.
         fold: Its fold, numbered from 0.
 

@@ -22,7 +22,7 @@ class ListedPairs:
     Attributes:
         pairs: Rows of the two items of each.
         same: Whether they are of one identity.
-        fold: The fold of each; None where they are not of at least two.
+        fold: The fold of each; None with fewer than two folds.
         left_out: How many pairs of the list have an item that is not evaluated.
     """
 
@@ -107,7 +107,7 @@ def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n
         part: Positions of the part's items.
 
     Raises:
-        DataError: A name is no item of the data, or no pair of each kind lies within the part.
+        DataError: A name is not an item of the data, or no pair of each kind lies within the part.
     """
     found = pairs_within(table, dataset, part)
     if not found.both_kinds:
@@ -121,7 +121,7 @@ def listed_pairs(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n
 
 
 def pairs_within(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n"]) -> ListedPairs:
-    """As `listed_pairs`, with those pairs that there are, perhaps none.
+    """As `listed_pairs`, but may return no pairs.
 
     Args:
         table: The list.
@@ -129,12 +129,12 @@ def pairs_within(table: PairTable, dataset: Dataset, part: Int64[np.ndarray, " n
         part: Positions of the part's items.
 
     Raises:
-        DataError: A name is no item of the data.
+        DataError: A name is not an item of the data.
     """
     place = np.full(len(dataset), -1, dtype=np.int64)
     place[part] = np.arange(len(part))
     within = place[table.positions(dataset.names)]
     kept = (within >= 0).all(axis=1)
-    # Of one fold alone there are no others to choose its threshold on.
+    # With one fold, there is no other to choose its threshold on.
     fold = None if table.fold is None or len(np.unique(table.fold[kept])) < 2 else table.fold[kept]
     return ListedPairs(within[kept], table.same[kept], fold, int((~kept).sum()))

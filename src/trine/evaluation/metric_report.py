@@ -25,8 +25,8 @@ class MetricReport(ABC):
     """A frozen record of one measurement.
 
     Attributes:
-        at: The arguments of the metrics that take one, as far as JSON and the printed table list them.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        at: The arguments of the metrics that take one, that the JSON and the printed table list.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
     """
 
@@ -130,7 +130,7 @@ class MetricReport(ABC):
         return {"level": LEVEL, "resamples": self.resamples, **self._interval_facts(), **ends}
 
     def _interval_facts(self) -> dict[str, object]:
-        """What else the JSON says of the intervals."""
+        """Further entries of the JSON about the intervals."""
         return {}
 
 
@@ -145,7 +145,7 @@ class PerQueryReport(MetricReport):
     def _columns(self) -> Columns: ...
 
     def per_query(self, metric: str, *arguments: float) -> Float[np.ndarray, " q"]:
-        """Returns the value of every query, of which the metric is the mean.
+        """Returns the value of every query; the metric is their mean.
 
         Args:
             metric: The name of a metric of this report.

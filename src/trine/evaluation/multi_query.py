@@ -1,4 +1,4 @@
-"""Probes as they come: from cameras, and several of one person."""
+"""The cameras of probes, and pooling several probes of one person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trine.shapes import Bool, Float, Int64
 
 @dataclass(frozen=True, eq=False)
 class Cameras:
-    """Who was seen where.
+    """The cameras of both sides.
 
     Attributes:
         probes: The number of each probe's camera.
@@ -59,7 +59,7 @@ def pooled(
     """Takes the mean of the rows of each identity and camera.
 
     Args:
-        rows: One row per picture.
+        rows: One row per image.
         identity: Who it shows.
         cameras: Where it was taken; None for one camera.
 

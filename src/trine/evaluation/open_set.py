@@ -50,11 +50,11 @@ class OpenSet(MetricReport):
         ranks: The rank of its own identity among all, from 1; the largest 64-bit integer beyond `depth`.
         labels: Its identity, numbered from 0.
         unknowns: Of each probe whose identity is not in the gallery, the distance to the nearest identity.
-        unknown_labels: Its identity, numbered on.
+        unknown_labels: Its identity; the numbering continues.
         gallery: How many rows the gallery has.
         identities: How many identities.
-        depth: The largest rank that was looked for.
-        distance: What the distances are.
+        depth: The largest rank that was searched.
+        distance: The distance that was measured.
     """
 
     distances: Float[np.ndarray, " g"]
@@ -87,7 +87,8 @@ class OpenSet(MetricReport):
     def dir_at_fpir(self, rate: float, rank: int = 1) -> float:
         """The share of known probes that are detected and identified, at a rate of accepted unknown probes.
 
-        Detected: the own identity is within the largest threshold that accepts at most a share `rate` of
+        Detected: the probe's own identity is within the largest threshold that accepts at most a share `rate`
+            of
         the unknown probes. Identified: it is among the nearest `rank` identities. Nothing is interpolated
         (Phillips, Grother, Micheals 2011).
 
@@ -146,7 +147,7 @@ class OpenSet(MetricReport):
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
         check_choice("metric", metric, ("dir_at_fpir",))
         if len(arguments) not in (1, 2):
-            raise InputError(f"dir_at_fpir takes a rate, and a rank unless it is 1, given {arguments}")
+            raise InputError(f"dir_at_fpir takes a rate and an optional rank (default 1), got {arguments}")
         accepts_within(arguments[0], len(self.unknowns), name="rate")
         self._check_rank(*arguments[1:])
 
@@ -200,7 +201,7 @@ def open_set(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         depth: The largest rank of an identity to look for.
         at: The false-positive-identification rates to list in the report's JSON.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
 
     Returns:
@@ -267,7 +268,7 @@ def _identity_ranks(
     groups: Int64[np.ndarray, " m"],
     depth: int,
 ) -> Int64[np.ndarray, " n"]:
-    """How many identities are at least as near as the own one, itself counted; `NEVER` beyond `depth`."""
+    """How many identities are at least as near as the probe's own, counting it; `NEVER` beyond `depth`."""
     ranks = np.full(len(x), NEVER)
     rows, k = np.arange(len(x)), 2 * depth
     while len(rows):

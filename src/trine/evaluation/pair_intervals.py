@@ -35,7 +35,7 @@ class Resampled:
     Attributes:
         thresholds: Ascending; the last accepts everything.
         genuine: For each threshold and resample the weight of the genuine pairs it accepts.
-        impostor: As much for impostor pairs.
+        impostor: The same for impostor pairs.
         pairs: Which pairs were weighed: genuine, impostor.
     """
 
@@ -115,7 +115,7 @@ class Resampled:
 
 
 def resample(pairs: tuple[Owned, Owned], *, resamples: int, seed: int) -> Resampled:
-    """Draws identities again, and weighs the pairs up to each threshold.
+    """Resamples identities, and sums the weights of the pairs up to each threshold.
 
     Args:
         pairs: The genuine and the impostor pairs.
@@ -183,7 +183,7 @@ def _cuts(distances: Float32[np.ndarray, " p"], thresholds: Float32[np.ndarray, 
 
 
 def reported_thresholds(genuine: Distances, impostor: Distances) -> Float32[np.ndarray, " k"]:
-    """Some thousand observed distances, close together where FAR is small; see `Resampled`."""
+    """A few thousand observed distances, close together where FAR is small; see `Resampled`."""
     count = impostor.count
     steps = max(1, int(_GROWTH * np.log(max(count / _EXACT, 1))))
     growing = np.geomspace(min(_EXACT, count), count, steps + 1)

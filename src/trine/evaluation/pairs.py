@@ -13,7 +13,7 @@ from trine.neighbours.rows import TILE
 from trine.shapes import Bool, Float, Float32, Int, Int64
 
 HELD = 10_000_000
-"""The most pairs of a kind that are held one by one; of more, each distance is held with its count."""
+"""The most pairs of a kind that are kept individually; of more, each distance is kept with its count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Distances:
         return found
 
     def times(self) -> Int64[np.ndarray, " v"]:
-        """How many pairs stand at each value."""
+        """How many pairs have each value."""
         return np.ones(len(self.values), np.int64) if self.upto is None else np.diff(self.upto, prepend=0)
 
     def _counted(self, at: np.ndarray) -> Int64[np.ndarray, "*t"]:
@@ -60,10 +60,10 @@ class Distances:
 
 @dataclass(frozen=True, eq=False)
 class Owned:
-    """Pairs of one kind and whose they are, by ascending distance: what an interval is computed from.
+    """Pairs of one kind with their identities, by ascending distance: what an interval is computed from.
 
     Attributes:
-        distances: Of each pair.
+        distances: The distance of each pair.
         first: The identity of one item of each pair.
         second: The identity of the other.
     """
@@ -81,8 +81,8 @@ class Pairs:
     equally far apart equal to the bit: a tie is a tie.
 
     Attributes:
-        genuine: Of the pairs of one identity.
-        impostor: Of the pairs of two identities.
+        genuine: Distances of the pairs of one identity.
+        impostor: Distances of the pairs of two identities.
         total: How many pairs there are; more than were measured where they are a sample.
         owned: The genuine and the impostor pairs with their identities, or a random sample of them where
             there are more than `HELD`; None where the identities are not known.
@@ -164,7 +164,7 @@ def given_pairs(
 
 
 def held(genuine: Owned, impostor: Owned, *, total: int, owned: bool = True) -> Pairs:
-    """Pairs that are held one by one."""
+    """Pairs that are kept individually."""
     known = (genuine, impostor) if owned else None
     return Pairs(Distances(genuine.distances), Distances(impostor.distances), total, known)
 

@@ -11,7 +11,7 @@ from trine.evaluation.pairs import Distances
 from trine.shapes import Float
 
 EXACT = 20_000
-"""Up to this many distances the curve is fitted to each, of more to cells of them."""
+"""The curve is fitted to each of up to this many distances; more are first grouped into cells."""
 
 
 def probability_curve(
@@ -24,17 +24,17 @@ def probability_curve(
 ) -> ProbabilityCurve:
     """Fits the probability that a pair is genuine to its distance, by scikit-learn.
 
-    Of more than 20,000 distances the pairs are first gathered in some five thousand cells, narrow where
-    impostors are few. `"platt"` learns from the targets of Platt (1999, 2.2), which keep a perfect separation
-    from a step; `"isotonic"` is never surer than one in as many pairs as were measured.
+    More than 20,000 distances are first grouped into about five thousand cells, narrow where impostors are
+    few. `"platt"` uses the targets of Platt (1999, 2.2), so that separable pairs do not yield a step;
+    `"isotonic"` stays at least one in the number of measured pairs away from 0 and 1.
 
     Args:
         genuine: The distances of pairs of one identity.
         impostor: The distances of pairs of two.
-        method: `"isotonic"`, which assumes only that a larger distance is no more probable, or `"platt"`, a
+        method: `"isotonic"`, which assumes only that a larger distance is not more probable, or `"platt"`, a
             logistic curve of two coefficients, for few pairs.
-        prior: The share of genuine pairs to assume, in (0, 1); that of the given pairs where left out.
-        exact: Up to this many distances the curve is fitted to each, of more to cells of them.
+        prior: The share of genuine pairs to assume, in (0, 1); by default that of the given pairs.
+        exact: The curve is fitted to each of up to this many distances; more are first grouped into cells.
 
     Returns:
         The curve.
@@ -84,8 +84,8 @@ def _platt(
     slope = float(model.coef_[0, 0]) / scale
     if slope > 0:
         raise CalibrationError(
-            "genuine pairs are farther apart than impostor pairs, so no distance makes them probable; train "
-            "the encoder, or look at the labels"
+            "genuine pairs are farther apart than impostor pairs, so no probability can be fitted; train "
+            "the encoder, or check the labels"
         )
     return ProbabilityCurve(
         "platt", float(prior), intercept=float(model.intercept_[0]) - slope * float(mean), slope=slope

@@ -32,7 +32,7 @@ class Recommendation(PerQueryReport):
 
     Attributes:
         users: The users with a held-out item.
-        ranks: The ranks, from 1, of their held-out items, ascending; filled up with `NEVER`.
+        ranks: The ranks, from 1, of their held-out items, ascending; padded with `NEVER`.
         items: How many items there are.
         protocol: What was ranked.
     """
@@ -89,16 +89,16 @@ def recommendation(
 ) -> Recommendation:
     """Ranks all items that a user has not interacted with by their distance from the user, in tiles.
 
-    The ranking is of all items and not of a few drawn ones: metrics on sampled items order methods
-    differently than the full ranking (Krichene, Rendle 2020). An item ranks behind all that are as near, so
-    that a model that tells nothing apart finds nothing.
+    All items are ranked, not a sample: metrics on sampled items order methods differently than the full
+    ranking (Krichene, Rendle 2020). An item ranks behind all items at the same distance, so that a collapsed
+    model finds nothing.
 
     Args:
         users: One row per user.
         items: One row per item.
         held_out: User and item of each held-out interaction.
         seen: User and item of earlier interactions, which are not ranked.
-        distance: What ranks them, taken from differences in the precision of the embeddings.
+        distance: The distance to rank by, computed from differences in the precision of the embeddings.
         at: The k that the report's JSON lists.
         resamples: How many bootstrap samples of users an interval is made of; 0 for no interval.
         seed: The seed of the bootstrap.
@@ -121,7 +121,7 @@ def recommendation(
     rows, columns = as_rows(users, name="users"), as_rows(items, name="items")
     if rows.shape[1] != columns.shape[1]:
         raise InputError(
-            f"users have {rows.shape[1]} numbers each and items {columns.shape[1]}; give rows of one space"
+            f"users have width {rows.shape[1]} and items {columns.shape[1]}; give embeddings of one width"
         )
 
     def scores(some: Int64[np.ndarray, " b"]) -> Float[np.ndarray, "b m"]:
@@ -191,7 +191,7 @@ def recommendation_from_scores(
     known = np.isin(wanted @ [items, 1], met @ [items, 1])
     if known.any():
         user, item = wanted[int(known.argmax())]
-        raise InputError(f"item {item} is held out of user {user}, who has seen it; leave it out of one")
+        raise InputError(f"item {item} is held out for user {user} but is also in seen; remove it from one")
     asked = np.unique(wanted[:, 0])
     ranks = np.full((len(asked), int(np.bincount(wanted[:, 0]).max())), NEVER)
     rows = max(1, tile // max(1, items))
@@ -206,7 +206,8 @@ def _ranks(
 ) -> Int64[np.ndarray, "b w"]:
     if not np.isfinite(scores).all():
         raise InputError(
-            f"a score of user {some[int((~np.isfinite(scores)).any(1).argmax())]} is not finite; give numbers"
+            f"a score of user {some[int((~np.isfinite(scores)).any(1).argmax())]} is not finite; "
+            "return finite scores"
         )
     scores = scores.astype(np.float64)
     scores[_among(met, some)] = -np.inf
@@ -237,5 +238,5 @@ def _check_pairs(pairs: np.ndarray, users: int, items: int, name: str) -> None:
         if wrong.any():
             row = int(wrong.argmax())
             raise InputError(
-                f"{name}[{row}] names {what} {pairs[row, column]}, and there are {count} {what}s"
+                f"{name}[{row}] refers to {what} {pairs[row, column]}, expected 0 to {count - 1}"
             )

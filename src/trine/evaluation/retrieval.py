@@ -162,19 +162,19 @@ def retrieval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Retrieval:
-    """Ranks all other items for every item, and says how well its identity comes first.
+    """Ranks all other items for each item and measures how high those of its identity rank.
 
-    Nothing is normalised (give unit rows, or the cosine distance, for that); an item never finds itself,
-    and finds its exact duplicates; equal distances rank by index.
+    Embeddings are not normalised; pass unit rows or `distance="cosine"`. An item never retrieves itself, but
+    does retrieve exact duplicates; ties rank by index.
 
     Args:
         embeddings: One row per item.
         labels: The identity of each item: integers of up to 64 bits, or strings.
-        references: What the items search instead of each other, where these are two sets.
+        references: The set to search; by default the items themselves.
         reference_labels: The identity of each reference.
         distance: `"squared_euclidean"` (ranks as `"euclidean"`), `"euclidean"` or `"cosine"`.
         at: The k at which precision and NDCG are measured; the report's JSON lists the recall there, too.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
 
     Returns:
@@ -193,12 +193,12 @@ def retrieval(
     rows = as_rows(embeddings, name="embeddings")
     own = checked(labels, items=len(rows), name="labels")
     if references is None and reference_labels is None:
-        protocol = "retrieval: each item against all others; without a positive excluded"
+        protocol = "retrieval: each item against all others; queries without a positive are excluded"
         ranked, theirs = rows, own
     elif references is None or reference_labels is None:
         raise InputError("references and reference_labels go together; give both, or neither")
     else:
-        protocol = "retrieval: queries against references; without a positive excluded"
+        protocol = "retrieval: queries against references; queries without a positive are excluded"
         ranked = as_rows(references, name="references")
         theirs = checked(reference_labels, items=len(ranked), name="reference_labels")
     names, identity, groups = joint_codes(own, theirs, names=("labels", "reference_labels"))
@@ -210,8 +210,10 @@ def retrieval(
         left_out=(lambda query, listed: listed == query[:, None]) if references is None else None,
     )
     if not len(queries):
+        if references is not None:
+            raise InputError("no query shares a label with a reference; check reference_labels")
         raise InputError(
-            f"retrieval needs two items of one identity, given {len(rows)} items of "
+            f"retrieval needs two items of one identity, got {len(rows)} items of "
             f"{len(np.unique(identity))} identities; give labels that repeat"
         )
     return Retrieval(
@@ -230,7 +232,7 @@ def retrieval(
 
 
 def _rank_metrics(at: tuple[int, ...]) -> dict[str, RankMetric]:
-    """What is measured of the ranks of each query, by the field of the report."""
+    """The metrics of the ranks of each query, by field of the report."""
 
     def at_each(metric: Callable[..., np.ndarray]) -> RankMetric:
         return lambda ranks: np.array([metric(ranks, k=k) for k in at]).reshape(len(at), len(ranks)).T

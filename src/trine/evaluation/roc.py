@@ -1,4 +1,4 @@
-"""The ROC of two kinds of distances, from exact counts: a pair is accepted at most at a threshold."""
+"""The ROC of two kinds of distances, from exact counts: pairs at most at the threshold are accepted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Histogram:
     the first bin holds its left edge, too.
 
     Attributes:
-        edges: Of the bins, ascending.
+        edges: Edges of the bins, ascending.
         genuine: Pairs of one identity in each bin.
         impostor: Pairs of two identities in each bin.
     """
@@ -151,7 +151,7 @@ def threshold_at_rate(rate: float, genuine: Distances, impostor: Distances, *, n
 def largest_thresholds(
     genuine: Distances, impostor: Distances, allowed: Int64[np.ndarray, " k"]
 ) -> Float[np.ndarray, " k"]:
-    """The largest observed distance that accepts at most so many impostor pairs; NaN where none does."""
+    """The largest observed distance that accepts at most this many impostor pairs; NaN where none does."""
     count = impostor.count
     limits = impostor.ranked(np.minimum(allowed, count - 1)).astype(np.float64)
     found = _largest_below(genuine, impostor, limits)

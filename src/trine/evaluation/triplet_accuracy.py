@@ -31,8 +31,8 @@ class TripletConsistency:
     Attributes:
         triplets: How many there are.
         duplicates: How many repeat an earlier one.
-        contradictions: How many are also there with positive and negative exchanged.
-        ceiling: The most that any distances could agree with, where some say the opposite of others.
+        contradictions: How many also occur with positive and negative swapped.
+        ceiling: The highest accuracy that any distances could reach, given the contradictions.
     """
 
     triplets: int
@@ -42,7 +42,7 @@ class TripletConsistency:
 
 
 def triplet_consistency(triplets: Int64[np.ndarray, "t 3"]) -> TripletConsistency:
-    """Counts the judgements that repeat others, and those that contradict others.
+    """Counts the judgements that repeat or contradict others.
 
     Args:
         triplets: Rows of anchor, positive and negative; at least one.
@@ -86,8 +86,8 @@ class TripletAccuracy(PerQueryReport):
         margins: d_an − d_ap of each: above 0 where the embeddings agree, 0 where they tie.
         groups: What is resampled for the interval: a number for each triplet.
         grouped_by: What these are: `"anchors"`, or `"given groups"`.
-        distance: What was compared.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+        distance: The distance that was compared.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
     """
 
@@ -107,7 +107,7 @@ class TripletAccuracy(PerQueryReport):
 
     @property
     def ties(self) -> int:
-        """How many triplets have both equally far; they do not agree, though chance would settle half."""
+        """How many triplets tie; a tie counts as wrong, though chance would settle half of them."""
         return int((self.margins == 0).sum())
 
     @property
@@ -117,12 +117,12 @@ class TripletAccuracy(PerQueryReport):
 
     @property
     def contradictions(self) -> int:
-        """How many triplets are also there with positive and negative exchanged."""
+        """How many triplets also occur with positive and negative swapped."""
         return self._consistency.contradictions
 
     @property
     def ceiling(self) -> float:
-        """The most that any distances could agree with triplets of which some say the opposite of others."""
+        """The highest accuracy that any distances could reach, given the contradictions."""
         return self._consistency.ceiling
 
     def histogram(self, bins: int = 60) -> MarginHistogram:
@@ -141,7 +141,7 @@ class TripletAccuracy(PerQueryReport):
         step = (high - low) / bins or 1.0
         first, last = math.floor(low / step), max(math.ceil(high / step), math.floor(low / step) + 1)
         edges = step * np.arange(first, last + 1, dtype=float)
-        # What rounding left outside belongs to the last bins.
+        # Rounding may put values outside the edges; count them in the outer bins.
         margins = self.margins.clip(edges[0], edges[-1])
         agree, disagree = (
             np.histogram(margins[chosen], edges)[0].astype(np.int64)
@@ -181,9 +181,9 @@ def triplet_accuracy(
 ) -> TripletAccuracy:
     """Counts how many given triplets, such as people's judgements, the embeddings satisfy.
 
-    A triplet says: the positive is more like the anchor than the negative is. It is satisfied where
+    A triplet states that the positive is more like the anchor than the negative is. It is satisfied where
     d(anchor, positive) < d(anchor, negative); one minus the share is the generalisation error of the
-    literature (van der Maaten, Weinberger 2012). A tie is not satisfied, and is counted apart, so that
+    literature (van der Maaten, Weinberger 2012). A tie is not satisfied, and is counted separately, so that
     embeddings that collapse to a point score 0. Every triplet counts once, repeated and contradicting ones
     too; their numbers are in the report.
 
@@ -193,15 +193,15 @@ def triplet_accuracy(
             `trine.data.read_triplets(path).positions(names)`.
         distance: `"squared_euclidean"` (agrees as `"euclidean"`), `"euclidean"` or `"cosine"`.
         groups: What is resampled for the interval: one label per triplet, such as the person who judged
-            it; the anchors where left out.
-        resamples: How many bootstrap samples an interval is made of; 0 for no interval.
+            it; by default the anchors.
+        resamples: The number of bootstrap samples; 0 for no interval.
         seed: The seed of the bootstrap.
 
     Returns:
-        The share, its interval, and what stands behind them.
+        The share, its interval, and the counts behind them.
 
     Raises:
-        InputError: There are no triplets, one names an item twice or a row that is not there, a row is not
+        InputError: There are no triplets, one names an item twice or a row out of range, a row is not
             finite, or the groups do not fit.
 
     Example:

@@ -41,14 +41,14 @@ def verification(
     resamples: int = PAIR_RESAMPLES,
     seed: int = 0,
 ) -> Verification:
-    """Measures how well the distance of two items says whether they are the same.
+    """Measures how well the distance of two items tells whether they share an identity.
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each item; every unordered pair of items is a trial. May be left out where
-            `pairs` and `same` are given; then no metric has an interval.
+        labels: The identity of each item; every unordered pair of items is a trial. Optional with `pairs` and
+            `same`; then no metric has an interval.
         pairs: The pairs to measure, as rows of their two items; by default all pairs.
-        same: For each given pair whether it is genuine, as booleans or 1 and 0; left out, the labels say it.
+        same: For each given pair whether it is genuine, as booleans or 1 and 0; by default the labels decide.
         fold: For each given pair its fold, of at least two: then there is an accuracy, with the threshold of
             each fold chosen on the others (the protocol of Labeled Faces in the Wild).
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
@@ -57,8 +57,8 @@ def verification(
             random sample of ten million, or of `max_pairs` where that is less, is measured, and the report
             says so: all genuine pairs up to half of it, impostor pairs for the rest. None measures all pairs,
             however many: those of 50,000 items of 128 numbers in about a minute and in 1.5 GiB.
-        resamples: How many bootstrap samples an interval is made of; 0 for no intervals.
-        seed: Of the sample and of the intervals.
+        resamples: The number of bootstrap samples; 0 for no intervals.
+        seed: Seeds the sample and the bootstrap.
 
     Returns:
         The distances of both kinds of pairs and their metrics.
@@ -113,7 +113,7 @@ def verification(
 def load_pairs(
     dataset: Dataset, path: str | Path
 ) -> tuple[Int64[np.ndarray, "p 2"], Bool[np.ndarray, " p"], Int64[np.ndarray, " p"] | None]:
-    """Reads a list of pairs and finds its items in a data set: what `verification` takes.
+    """Reads a list of pairs and finds its items in a data set, as arguments of `verification`.
 
     Args:
         dataset: The items; the pairs go by their names.
@@ -122,10 +122,10 @@ def load_pairs(
 
     Returns:
         Rows of the two items of each pair, whether they are of one identity, and the fold of each pair; None
-        in its place where the list has no folds.
+        if the list has no folds.
 
     Raises:
-        DataError: The list cannot be read, or a name in it is no item of the data.
+        DataError: The list cannot be read, or a name in it is not an item of the data.
     """
     table = read_pairs(path)
     return table.positions(dataset.names), table.same, table.fold
@@ -141,11 +141,11 @@ def _genuine(pairs: np.ndarray, same: object, identity: np.ndarray | None) -> Bo
     flags: np.ndarray = identity[pairs[:, 0]] == identity[pairs[:, 1]]
     if said is not None and (said != flags).any():
         row = int((said != flags).argmax())
-        given = "the same, and its items have two labels"
+        marked = "same, but its items have different labels"
         if not said[row]:
-            given = "different, and its items have one label"
+            marked = "different, but its items share a label"
         advice = "correct one of the two, or give pairs and same alone"
-        raise InputError(f"pair {row} is called {given}; {advice}")
+        raise InputError(f"pair {row} is marked as {marked}; {advice}")
     return flags
 
 
@@ -155,4 +155,4 @@ def _check_both(pairs: Pairs) -> None:
         ("impostor", pairs.impostor.count, "items of two identities"),
     ):
         if not count:
-            raise InputError(f"verification needs a pair of each kind, given no {kind} one; add {advice}")
+            raise InputError(f"verification needs a pair of each kind, got no {kind} one; add {advice}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -119,10 +119,9 @@ class Verification(MetricReport):
     def best_threshold(self) -> float:
         """The threshold of the highest accuracy on these pairs, to be applied to others.
 
-        It lies midway between two neighbouring observed distances; it is the largest distance where it is
-        best to accept all pairs, and half of the smallest where it is best to accept none. Of several that
-        are as good, the smallest is taken, which accepts the fewest. On these very pairs it looks better
-        than it is.
+        It lies midway between two neighbouring observed distances; it is the largest distance if accepting
+        all pairs is best, and half of the smallest if accepting none is. Ties take the smallest, which
+        accepts the fewest. On these very pairs its accuracy is optimistic.
 
         Example:
             >>> from trine.evaluation import verification
@@ -197,7 +196,7 @@ class Verification(MetricReport):
             The points; every corner of the ROC where there are not more.
 
         Raises:
-            InputError: Fewer than 2 points are asked for.
+            InputError: `points` is below 2.
         """
         return roc_points(self.pairs.genuine, self.pairs.impostor, points)
 
@@ -211,7 +210,7 @@ class Verification(MetricReport):
             Edges and counts.
 
         Raises:
-            InputError: No bin is asked for.
+            InputError: `bins` is below 1.
         """
         return histogram_of(self.pairs.genuine, self.pairs.impostor, bins)
 
@@ -291,20 +290,27 @@ class Verification(MetricReport):
             share = self.genuine_pairs / (self.genuine_pairs + self.impostor_pairs)
             drawn = self._weights
             return share * drawn.tar_at(*arguments) + (1 - share) * (1 - drawn.far_at(*arguments))
-        found: np.ndarray = getattr(self._weights, metric)(*arguments)
-        return found
+        resampled: dict[str, Callable[..., Float[np.ndarray, " r"]]] = {
+            "roc_auc": self._weights.roc_auc,
+            "eer": self._weights.eer,
+            "tar_at_far": self._weights.tar_at_far,
+            "threshold_at_far": self._weights.threshold_at_far,
+            "far_at": self._weights.far_at,
+            "tar_at": self._weights.tar_at,
+        }
+        return resampled[metric](*arguments)
 
     @cached_property
     def _weights(self) -> Resampled:
         if self.pairs.owned is None:
             raise InputError(
-                "an interval needs the identities of the pairs, given pairs without labels; give labels, too"
+                "an interval needs the identities of the pairs, got pairs without labels; pass labels as well"
             )
         return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
 
     @cached_property
     def _accuracies(self) -> Float[np.ndarray, " r"]:
         if self.folds is None or self.owners is None:
-            raise InputError("the accuracy has an interval where pairs with fold and labels are given")
+            raise InputError("an interval of the accuracy needs folds and labels; pass both")
         first, second = self.owners[:, 0], self.owners[:, 1]
         return self.folds.resampled(first, second, resamples=self.resamples, seed=self.seed)

@@ -4,12 +4,12 @@ A fast search in single precision (a tiled matrix product, or FAISS where instal
 neighbours than were asked for; their distances are computed again from differences in float64 and rank
 them. Each proposal comes with a lower bound on the distance of everything it left out, so a row whose
 answer the rounding error could have changed is known, and searched again in double precision or, at last,
-over every reference. So the answer is that of a stable sort of all distances, whatever proposed it:
+over every reference. So the answer is that of a stable sort of all distances, whichever search proposed it:
 equal distances rank by index, and FAISS and torch agree to the last bit.
 
-At which ranks given references stand is counted, without ranking the others: `RankSearch`.
+`RankSearch` counts the ranks of given references without ranking the others.
 
-From a million rows on `make_search` gives up being exact for FAISS's inverted lists.
+From a million rows on, `make_search` trades exactness for FAISS's inverted lists.
 """
 
 from __future__ import annotations

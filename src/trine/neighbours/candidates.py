@@ -4,7 +4,7 @@ With u the unit roundoff, the error of ‖x‖² + ‖y‖² − 2⟨x, y⟩ as 
 γ(‖x‖² + ‖y‖²) with γ = 2(D + 16)u, whatever the order of summation. So
 L = (1 − γ)(‖x‖² + ‖y‖²) − 2⟨x, y⟩ is a lower bound, and its part that varies with y is one inner product:
 that of (x, −1) and (2y, (1 − γ)‖y‖²). For cosine the rows are unit rows, and a zero row, by the same
-formula with ‖y‖² = 1, stands at squared distance 2 as it should.
+formula with ‖y‖² = 1, has squared distance 2, as it should.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class TiledProduct:
             stop: Behind its last.
 
         Returns:
-            Below the first a product belongs to a reference beyond the limit, above the second to one nearer.
+            Two thresholds: a product below the first means a reference beyond the limit, above the second a
+            nearer one.
         """
         squares = self.frame.squares(queries[:, :-1].double())
         least, most = (float(end) for end in self._references[start:stop, -1].aminmax())
@@ -158,6 +159,6 @@ class FaissProduct:
         queries, squares = self._query(x)
         with one_thread(self._faiss):
             best, at = self._index.search(queries.numpy(), width)
-        # FAISS has no neighbour to give (-1) where a product overflowed: such a row promises no bound.
+        # FAISS returns no neighbour (-1) where a product overflowed: such a row has no bound.
         last = np.where((at < 0).any(1), np.inf, best[:, -1].astype(np.float64))
         return squares[:, 0].double() - torch.from_numpy(last) - FLOOR, torch.from_numpy(at).clamp_(min=0)

@@ -1,8 +1,8 @@
-"""Inverted lists: the approximate search for more rows than an exact one can look at in reasonable time.
+"""Inverted lists: the approximate search for more rows than an exact one can handle in reasonable time.
 
-The rows are put into lists by their nearest of some thousand centres, and a query looks into the lists of
-the centres nearest to it (Jégou, Douze, Schmid 2011, §IV). What it proposes is measured and ranked in
-float64 as the exact search does it; a row that the lists gave too little is searched exactly.
+Each row is in the list of its nearest centre, of some thousand, and a query searches the lists of the centres
+nearest to it (Jégou, Douze, Schmid 2011, §IV). Candidates are measured and ranked in float64 as in the exact
+search; a query that gets too few is searched exactly.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from trine.neighbours.search import ExactSearch, resolve_backend
 from trine.shapes import Float, Int64
 
 MANY = 1_000_000
-"""From so many rows on a search goes through inverted lists, where FAISS is installed."""
+"""From this many rows on, a search goes through inverted lists, where FAISS is installed."""
 
 _SAMPLE = 64  # rows a list from which its centre is learned
-_PROBED = 32  # one list in so many is looked into
+_PROBED = 32  # one list in this many is searched
 
 
 def make_search(references: References, *, distance: Distance = "euclidean", many: int = MANY) -> ExactSearch:
@@ -38,11 +38,10 @@ def make_search(references: References, *, distance: Distance = "euclidean", man
         many: The number of rows from which the search is approximate; without FAISS it stays exact.
 
     Returns:
-        The search; its distances are exact in either case, and so is which rows they belong to below
-        `many`.
+        The search; its distances are exact in either case, and so are the neighbours below `many` rows.
 
     Raises:
-        InputError: The rows are no finite matrix, or the distance is unknown.
+        InputError: The rows are not a finite matrix, or the distance is unknown.
 
     Example:
         >>> search = make_search(np.array([[0.0], [1.0], [1.2]]))
@@ -86,7 +85,7 @@ class InvertedLists:
         quantizer = self._faiss.IndexFlatL2(width)
         self._index = self._faiss.IndexIVFFlat(quantizer, width, lists)
         self._index.nprobe = max(8, lists // _PROBED)
-        self._index.cp.min_points_per_centroid = 1  # small sets are for tests, and need no advice
+        self._index.cp.min_points_per_centroid = 1  # only tests use small sets: silence the advice
         sampled = np.random.default_rng(0).permutation(len(rows))[: _SAMPLE * lists]
         with one_thread(self._faiss):
             self._index.train(self._placed(rows[torch.from_numpy(np.sort(sampled))]))
@@ -97,7 +96,7 @@ class InvertedLists:
         """Searches the lists; see `CandidateSearch`."""
         with one_thread(self._faiss):
             _, at = self._index.search(self._placed(x), width)
-        # What the lists left out is taken to be farther, unless they gave less than was asked for.
+        # Rows outside the searched lists count as farther, unless the lists held too few.
         bounds = np.where((at < 0).any(1), -np.inf, np.inf)
         return torch.from_numpy(bounds), torch.from_numpy(at).clamp_(min=0)
 

@@ -1,4 +1,4 @@
-"""At which ranks the relevant references of a query stand, without ranking all the others.
+"""The ranks of the relevant references of a query, without ranking all the others.
 
 Every metric of a ranked list follows from the ranks of its relevant items, and a rank is a count: how many
 references are nearer. A tile of a matrix product, sorted along its rows, gives the counts of all relevant
@@ -23,16 +23,16 @@ from trine.neighbours.rows import TILE, tiles
 from trine.shapes import Bool, Float, Int64
 
 NEVER = np.iinfo(np.int64).max
-"""The rank of what is not there: it fills up rows with fewer relevant references than others."""
+"""The rank of a missing reference: pads rows with fewer relevant references than others."""
 
 COLUMNS = 2048  # of a tile: a row of it is sorted in the cache
 ROWS = 2048
 MANY = 256
-_CROWDED = 16  # a row with more than one undecided reference in so many is counted again
+_CROWDED = 16  # a row with more than one undecided reference in this many is counted again
 
 
 class RankSearch:
-    """References that are prepared once, to count at which ranks given ones of them stand.
+    """References that are prepared once, to count the ranks of given ones.
 
     Args:
         references: One row per item.
@@ -43,7 +43,7 @@ class RankSearch:
         tile: The most numbers to hold at once.
 
     Raises:
-        InputError: The rows are no finite matrix, or the distance is unknown.
+        InputError: The rows are not a finite matrix, or the distance is unknown.
 
     Example:
         >>> search = RankSearch(np.array([[0.0], [1.0], [2.0], [3.0]]))
@@ -81,14 +81,14 @@ class RankSearch:
         Args:
             queries: One row per item.
             listed: For each query rows of the references, ascending; -1 where it has fewer than others.
-            counted: Which of them to rank; the others leave the ranking, as if they were not there. Left
-                out, all that are not -1.
+            counted: Which of them to rank; the others are ignored, as if they were not there. By default all
+                that are not -1.
 
         Returns:
-            Ascending ranks in each row, filled up with `NEVER`.
+            Ascending ranks in each row, padded with `NEVER`.
 
         Raises:
-            InputError: A row is not finite, the widths differ, or the list is no such list.
+            InputError: A row is not finite, the widths differ, or `listed` is malformed.
         """
         x = self._exact.check(queries)
         present = listed >= 0
@@ -124,7 +124,7 @@ class RankSearch:
     def _relevant(
         self, x: Tensor, listed: np.ndarray, counted: np.ndarray
     ) -> tuple[Float[np.ndarray, "n p"], Int64[np.ndarray, "n p"]]:
-        """Distances and rows of the listed references to rank, nearest first; infinite and -1 in the end."""
+        """Distances and rows of the listed references to rank, nearest first; padded with infinity and -1."""
         indices = torch.from_numpy(listed).to(x.device)
         if len(x) > 1 and listed.min() >= 0 and (listed == listed[0]).all():
             measured = self._exact.shared(x, indices[0])
@@ -175,7 +175,7 @@ class _Count:
         self.column = own[self.listed, slot]
         self.query, squares = product.query(x)
         self.nearer = torch.zeros_like(at)
-        # Beyond the range of the product's numbers nothing is known.
+        # Beyond the range of the product's dtype nothing is known.
         self.crowded = ~squares[:, 0].isfinite()
 
     def run(self) -> tuple[Int64[Tensor, "n p"], Bool[Tensor, " n"]]:

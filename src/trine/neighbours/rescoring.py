@@ -1,4 +1,4 @@
-"""The distances that rank: float64, from differences, the same to the last bit wherever they are asked."""
+"""The distances that rank: float64, from differences, the same to the last bit wherever they are computed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ExactDistances:
         tile: The most numbers in a tile; an eighth of them are gathered at once and stay in the cache.
 
     Raises:
-        InputError: The rows are no finite matrix, or the distance is unknown.
+        InputError: The rows are not a finite matrix, or the distance is unknown.
     """
 
     def __init__(self, references: References, distance: Distance, *, tile: int = TILE) -> None:
@@ -89,7 +89,7 @@ class ExactDistances:
         return self._settle(self._measured(x, self.rows.double()), x, self._zero)
 
     def squared(self, values: Tensor) -> Tensor:
-        """The squared Euclidean distance, in the frame's scale, that a distance stands for."""
+        """The squared Euclidean distance, in the frame's scale, that corresponds to a distance."""
         if self.distance == "cosine":
             return values * 2
         return (values.square() if self.distance == "euclidean" else values) * self.frame.scale**2
@@ -98,7 +98,7 @@ class ExactDistances:
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
     def _settle(self, d: Tensor, x: Tensor, zero: Tensor) -> Float[Tensor, "n c"]:
-        """From the Euclidean distance to the one that was asked for, in place."""
+        """Converts the Euclidean distance to the requested one, in place."""
         if self.distance == "euclidean":
             return d
         if self.distance == "squared_euclidean":

@@ -1,4 +1,4 @@
-"""Rows of embeddings as they are given: checked once, then cut into tiles."""
+"""Checks the embeddings that a user gives, and cuts them into tiles."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ FARTHEST = 1e150
 """The largest magnitude of a number: sums of squares stay finite in float64."""
 
 CACHED = 1 << 17
-"""How many numbers stay in the cache while several things are made of them: 1 MiB of float64."""
+"""How many numbers stay in the cache while several results are computed from them: 1 MiB of float64."""
 
 
 def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
-    """Takes an array or a tensor as a finite matrix of one row per item, without copying where possible.
+    """Returns an array or a tensor as a finite matrix of one row per item, without copying if possible.
 
     Args:
-        rows: What was given.
+        rows: The array or tensor.
         name: What the error calls it.
 
     Returns:
         A tensor without gradient, in its own precision or float32 for half precision.
 
     Raises:
-        InputError: It is no floating-point matrix, or a row is not finite.
+        InputError: It is not a floating-point matrix, or a row is not finite.
     """
     if isinstance(rows, np.ndarray):
         if not np.issubdtype(rows.dtype, np.floating):
@@ -55,7 +55,7 @@ def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
                 "divide all rows by one number"
             )
         raise InputError(
-            f"{name} must be finite, row {row} holds NaN or infinity; remove it or look at its item"
+            f"{name} must be finite, row {row} holds NaN or infinity; remove it or check its item"
         )
     return rows
 

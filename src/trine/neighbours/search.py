@@ -51,7 +51,7 @@ def nearest_neighbours(
 
     Args:
         queries: One row per item.
-        references: The rows to search; left out, the queries search each other and no row finds itself.
+        references: The rows to search; by default the queries search each other, and no row finds itself.
         k: How many to find, at least 1; a smaller set of references gives fewer columns.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`; smaller is closer.
         exclude: For each query the one reference that it must not find (itself, as a rule), or -1.
@@ -133,17 +133,17 @@ class ExactSearch:
         return Neighbours(indices, distances.astype(self._exact.narrow, copy=False))
 
     def distances(self, queries: Queries, indices: Int64[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
-        """Measures each query against references of its own, by the arithmetic of the search.
+        """Measures each query against its own list of references, exactly as the search does.
 
         Args:
             queries: One row per item.
             indices: For each query the rows of the references to measure.
 
         Returns:
-            The distances, to the last bit those that `nearest` gives.
+            The distances, identical to the last bit to those of `nearest`.
 
         Raises:
-            InputError: As for `nearest_neighbours`, or an index is no row of the references.
+            InputError: As for `nearest_neighbours`, or an index is out of range.
 
         Example:
             >>> search = ExactSearch(np.array([[0.0], [1.0], [2.0]]))
