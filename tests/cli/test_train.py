@@ -81,7 +81,7 @@ def test_mistakes_about_data(capsys, bars, tmp_path):
     shutil.copytree(bars, fake)
     (fake / "bar0/text.jpg").write_text("not a picture at all")
     assert "bar0/text.jpg" in (sentence := train(fake))
-    assert "picture" in sentence
+    assert "image" in sentence
     assert not run.exists()
 
 

@@ -115,16 +115,16 @@ def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
 
 def test_every_way_of_failing_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not at all")
-    with pytest.raises(DataError, match=r"text\.jpg: not a picture$"):
+    with pytest.raises(DataError, match=r"text\.jpg: not an image$"):
         decode(tmp_path / "text.jpg")
     with pytest.raises(DataError, match=r"gone\.jpg: no such file$"):
         decode(tmp_path / "gone.jpg")
-    with pytest.raises(DataError, match=r": a folder, not a picture$"):
+    with pytest.raises(DataError, match=r": a folder, not an image$"):
         decode(tmp_path)
     with pytest.raises(DataError, match=r"null.*damaged"):
         decode(tmp_path / "null\0.jpg")
     (tmp_path / "script.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-    with pytest.raises(DataError, match=r"script\.eps: not a picture$"):
+    with pytest.raises(DataError, match=r"script\.eps: not an image$"):
         decode(tmp_path / "script.eps")
 
 
@@ -134,7 +134,7 @@ def test_half_a_file_is_an_error(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(noise).save(tmp_path / f"whole.{suffix}")
     content = (tmp_path / f"whole.{suffix}").read_bytes()
     (tmp_path / f"half.{suffix}").write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=rf"half\.{suffix}: (truncated|damaged|not a picture)"):
+    with pytest.raises(DataError, match=rf"half\.{suffix}: (truncated|damaged|not an image)"):
         decode(tmp_path / f"half.{suffix}")
 
 

@@ -58,7 +58,9 @@ def test_the_columns_have_other_names_elsewhere(tmp_path: Path):
     with pytest.raises(DataError, match=r"has no column named negative, .* or head, close, far; its columns"):
         read_triplets(table)
     table.write_text("head,close,far\n0,1,2\n")
-    with pytest.raises(DataError, match=r"row 1: the anchor '0' may be '0.jpg' or '0.png'; add its suffix"):
+    with pytest.raises(
+        DataError, match=r"row 1: the anchor '0' is ambiguous: '0.jpg' or '0.png'; include the extension"
+    ):
         read_triplets(table).positions(["0.jpg", "0.png", "1.jpg", "2.jpg"])
 
 

@@ -48,7 +48,7 @@ class TestFolder:
         assert data.identities == ("ann", "bob")
         assert data.labels.tolist() == [0, 0, 1, 1]
         assert [int(data.items[i][0, 0, 0]) for i in range(4)] == [0, 1, 2, 3]
-        assert str(report) == f"{people}: 4 pictures of 2 identities, 2 each"
+        assert str(report) == f"{people}: 4 images of 2 identities, 2 each"
 
     def test_other_files_are_counted_and_hidden_ones_are_not(self, people: Path) -> None:
         (people / "README").write_text("x")
@@ -65,15 +65,15 @@ class TestFolder:
         (people / "bob" / "0.jpg").write_bytes(b"")
         with pytest.raises(
             DataError,
-            match=r"2 pictures that cannot be read: ann/11\.jpg \(not a picture\), "
-            r"bob/0\.jpg \(an empty file\); fix the data, or skip such pictures with unreadable='skip'",
+            match=r"2 images that cannot be read: ann/11\.jpg \(not an image\), "
+            r"bob/0\.jpg \(an empty file\); fix the data, or skip such images with unreadable='skip'",
         ):
             load(people)
         data, report = load(people, policy=LoadPolicy(unreadable="skip"))
         assert len(data) == 4
         assert data.labels.tolist() == [0, 0, 1, 1]
-        assert report.unreadable == ("ann/11.jpg (not a picture)", "bob/0.jpg (an empty file)")
-        assert "skipped: 2 pictures that cannot be read (ann/11.jpg" in str(report)
+        assert report.unreadable == ("ann/11.jpg (not an image)", "bob/0.jpg (an empty file)")
+        assert "skipped: 2 images that cannot be read (ann/11.jpg" in str(report)
 
     def test_an_identity_of_which_nothing_can_be_read_is_gone(self, people: Path) -> None:
         (people / "aaa").mkdir()
@@ -84,11 +84,11 @@ class TestFolder:
     def test_a_long_list_is_cut_and_counted(self, people: Path) -> None:
         for number in range(10):
             (people / "ann" / f"x{number}.jpg").write_text("hello")
-        with pytest.raises(DataError, match=r"10 pictures .*x0.*x1.*x2\.jpg \(not a picture\) and 7 more;"):
+        with pytest.raises(DataError, match=r"10 images .*x0.*x1.*x2\.jpg \(not an image\) and 7 more;"):
             load(people)
 
     def test_too_large_pictures(self, people: Path) -> None:
-        with pytest.raises(DataError, match=r"4 pictures .*\(larger than 11 pixels\)"):
+        with pytest.raises(DataError, match=r"4 images .*\(larger than 11 pixels\)"):
             load(people, policy=LoadPolicy(max_pixels=11))
         data, _ = load(people, policy=LoadPolicy(max_pixels=12))
         assert len(data) == 4
@@ -102,7 +102,7 @@ class TestFolder:
         assert report.duplicates == ("ann/link.png",)
         data, report = load(people, policy=LoadPolicy(duplicates="keep"))
         assert len(data) == 5
-        assert "kept: 1 picture listed more than once (ann/link.png)" in str(report)
+        assert "kept: 1 image listed more than once (ann/link.png)" in str(report)
 
     def test_one_file_under_two_identities_is_trusted_under_neither(self, people: Path) -> None:
         (people / "bob" / "link.png").symlink_to(people / "ann" / "2.png")
@@ -125,9 +125,7 @@ class TestFolder:
 
     def test_pictures_outside_of_the_folders_have_no_identity(self, people: Path) -> None:
         picture(people / "stray.png", 9)
-        with pytest.raises(
-            DataError, match=r"1 picture without an identity: stray\.png; .*unlabelled='skip'"
-        ):
+        with pytest.raises(DataError, match=r"1 image without an identity: stray\.png; .*unlabelled='skip'"):
             load(people)
         data, report = load(people, policy=LoadPolicy(unlabelled="skip"))
         assert len(data) == 4
@@ -137,11 +135,11 @@ class TestFolder:
         picture(people / "cid" / "1.png", 9)
         data, report = load(people)
         assert data.identities == ("ann", "bob", "cid")
-        assert "kept: 1 identity with only one picture (cid)" in str(report)
+        assert "kept: 1 identity with only one image (cid)" in str(report)
         data, report = load(people, policy=LoadPolicy(singletons="skip"))
         assert data.identities == ("ann", "bob")
         assert report.singletons == ("cid",)
-        with pytest.raises(DataError, match=r"1 identity with only one picture: cid; .*singletons='skip'"):
+        with pytest.raises(DataError, match=r"1 identity with only one image: cid; .*singletons='skip'"):
             load(people, policy=LoadPolicy(singletons="error"))
 
     def test_train_and_test_folders_are_parts(self, tmp_path: Path) -> None:
@@ -171,16 +169,16 @@ class TestFolder:
 
     def test_nothing_there(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("x")
-        with pytest.raises(DataError, match=r"holds no pictures .*; it has 1 other file \(1 .txt\)"):
+        with pytest.raises(DataError, match=r"holds no images .*; it has 1 other file \(1 .txt\)"):
             load(tmp_path)
         picture(tmp_path / "flat.png", 1)
-        with pytest.raises(DataError, match="none of the 1 pictures has an identity"):
+        with pytest.raises(DataError, match="none of the 1 images has an identity"):
             load(tmp_path)
 
     def test_nothing_left(self, tmp_path: Path) -> None:
         (tmp_path / "ann").mkdir()
         (tmp_path / "ann" / "1.jpg").write_text("x")
-        with pytest.raises(DataError, match=r"1 picture skipped; cannot be read: ann/1.jpg \(not a pict"):
+        with pytest.raises(DataError, match=r"1 image skipped; cannot be read: ann/1.jpg \(not an im"):
             load(tmp_path, policy=LoadPolicy(unreadable="skip"))
 
 
@@ -269,7 +267,7 @@ class TestArrays:
             ),
             (
                 {"x": np.zeros((2, 3, 3, 4), np.uint8), "y": np.zeros(2)},
-                r"or \(N, height, width, 1 or 3\) for pictures",
+                r"or \(N, height, width, 1 or 3\) for images",
             ),
             ({"x": np.eye(2), "y": np.array([0.5, 1])}, r"'y' has fractions"),
             ({"x": np.eye(2), "y": np.array([1j, 1])}, r"'y' is complex128, expected integers or strings"),
@@ -381,7 +379,7 @@ class TestDispatch:
         for name in ("t.csv", "t.TSV.gz", "t.parquet", "x.npz", "p.JPG", "data.xlsx"):
             (people / name).write_text("")
         kinds = [source_kind(people / name) for name in ("t.csv", "t.TSV.gz", "t.parquet", "x.npz", "p.JPG")]
-        assert kinds == ["table", "table", "table", "arrays", "picture"]
+        assert kinds == ["table", "table", "table", "arrays", "image"]
         assert (source_kind(people), source_kind(people / "data.xlsx")) == ("folder", "other")
         assert {source_kind(name) for name in ("", "x" * 10_000, people / "none.csv")} == {"missing"}
 
@@ -420,7 +418,7 @@ class TestUnlabelled:
         assert data.identities == ()
         assert data.labels.tolist() == [-1] * 5
         assert data.identity(0) == ""
-        assert str(report) == f"{people}: 5 pictures"
+        assert str(report) == f"{people}: 5 images"
 
     def test_one_picture_a_list_arrays_and_a_built_in_name(self, people: Path, tmp_path: Path) -> None:
         assert len(load(people / "ann" / "2.png", labelled=False)[0]) == 1

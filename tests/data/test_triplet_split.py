@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trine.data import (
     Split,
-    question_numbers,
+    query_numbers,
     split_triplets,
 )
 from trine.errors import DataError, SettingError
@@ -85,11 +85,11 @@ def test_the_same_seed_divides_alike():
 
 @given(listed)
 def test_questions_are_numbered_by_what_was_asked(triplets):
-    numbers = question_numbers(np.array(triplets, dtype=np.int64)).tolist()
+    numbers = query_numbers(np.array(triplets, dtype=np.int64)).tolist()
     for i, one in enumerate(triplets):
         for j, other in enumerate(triplets):
             assert (numbers[i] == numbers[j]) == (asked(one) == asked(other))
-    assert question_numbers(np.empty((0, 3), dtype=np.int64)).tolist() == []
+    assert query_numbers(np.empty((0, 3), dtype=np.int64)).tolist() == []
 
 
 def test_what_cannot_be_divided_is_said():

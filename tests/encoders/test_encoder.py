@@ -16,7 +16,7 @@ from support.paths import SHARED_DATA
 from trine.calibration import Calibration
 from trine.data import Dataset, ImageArray, ImageFiles, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
-from trine.encoders.build import picture_size
+from trine.encoders.build import resized_shape
 from trine.errors import DataError, InputError, SettingError
 
 ORL = SHARED_DATA / "faces_orl"
@@ -129,10 +129,10 @@ def test_pictures_are_standardised_by_channel_before_the_network() -> None:
         ((5, 6), [(28, 28)], (5, 6)),
     ],
 )
-def test_picture_size(
+def test_resized_shape(
     wanted: int | tuple[int, int] | None, sizes: list[tuple[int, int]], expected: tuple[int, int]
 ) -> None:
-    assert picture_size(wanted, np.array(sizes)) == expected
+    assert resized_shape(wanted, np.array(sizes)) == expected
 
 
 def test_what_the_recipe_leaves_open_is_derived() -> None:
@@ -227,7 +227,7 @@ def test_faces_are_halved_to_their_own_proportions_and_embedded() -> None:
 def test_unsuitable_pictures_are_refused() -> None:
     encoder = build_encoder(ImageArray(pictures(4)), recipe=SMALL)
     with pytest.raises(
-        InputError, match=r"^item 1 is an array of float64 with shape \(9, 7, 3\); a picture is uint8"
+        InputError, match=r"^item 1 is an array of float64 with shape \(9, 7, 3\); an image is uint8"
     ):
         encoder.embed([pictures(1)[0], pictures(1)[0] / 255])
     with pytest.raises(InputError, match=r"^item 0 is an array of uint8 with shape \(4,\)"):

@@ -77,7 +77,7 @@ def test_files_that_do_not_fit_are_refused(donor: torch.nn.Module, tmp_path: Pat
     torch.save(state, partial)
     torch.save(torch.zeros(3), alone)
     for path, message in (
-        (missing, r"^there is no file .*no.pth; set encoder.weights to a file with weights$"),
+        (missing, r"no.pth does not exist; set encoder.weights to a file with weights$"),
         (text, r"^.*text.safetensors cannot be read as weights \("),
         (partial, r"part.pth lacks 1 of the \d+ weights of 'test_resnet', first 'layer1.0.conv1.weight'"),
         (alone, r"one.pth holds a Tensor, expected a state dict$"),

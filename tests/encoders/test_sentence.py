@@ -179,7 +179,7 @@ def test_what_is_not_there_or_no_text(folder, tmp_path):
         SettingError, match=r"encoder.max_length is 8, which is for texts, but .* are images; set"
     ):
         build_encoder(ImageArray(np.zeros((2, 8, 8), dtype=np.uint8)), recipe=EncoderRecipe(max_length=8))
-    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for pictures, .* are texts"):
+    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for images, .* are texts"):
         encoder_of(folder, views="flip")
     with pytest.raises(SettingError, match=r"'sentence' takes texts, but the training items are images"):
         build_encoder(

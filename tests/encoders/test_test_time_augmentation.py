@@ -115,5 +115,5 @@ def test_views_are_saved_and_part_of_the_fingerprint(tmp_path: Path) -> None:
 
 def test_vectors_have_one_view() -> None:
     items = Vectors(np.eye(4, dtype=np.float32))
-    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for pictures, but the"):
+    with pytest.raises(SettingError, match=r"encoder.views is 'flip', which is for images, but the"):
         build_encoder(items, recipe=EncoderRecipe(views="flip"))

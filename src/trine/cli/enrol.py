@@ -49,7 +49,7 @@ def enrol(settings: Any) -> None:
     from trine import Gallery, load
     from trine.data import source_kind
 
-    if settings.identity is None and source_kind(settings.data) == "picture":
+    if settings.identity is None and source_kind(settings.data) == "image":
         raise SettingError(f"{settings.data} is a single image: name its identity with --identity")
     encoder = load(settings.run)
     data = load_data(settings) if settings.identity is None else _of_one_identity(settings)

@@ -19,7 +19,7 @@ from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
 from trine.data.subset import few_of_each, of_identities
 from trine.data.table import Row, Table
-from trine.data.triplet_split import question_numbers, split_triplets
+from trine.data.triplet_split import query_numbers, split_triplets
 
 __all__ = [
     "Dataset",
@@ -49,7 +49,7 @@ __all__ = [
     "leave_last_out",
     "load",
     "of_identities",
-    "question_numbers",
+    "query_numbers",
     "read_features",
     "read_interactions",
     "read_items",

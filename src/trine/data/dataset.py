@@ -16,7 +16,7 @@ from trine.errors import DataError, InputError
 from trine.shapes import Float32, Int64, UInt8
 
 Kind = Literal["images", "vectors", "texts"]
-"""The kind of items: pictures, rows of numbers and categories, or texts."""
+"""The kind of items: images, rows of numbers and categories, or texts."""
 
 Indices = Sequence[int] | NDArray[np.integer[Any]]
 """Positions of items, from 0."""
@@ -50,8 +50,8 @@ class ImageFiles:
 
     Args:
         paths: One file for each item.
-        max_pixels: The most pixels that a picture may have.
-        cache: Keeps decoded pictures in memory while they fit; subsets share it.
+        max_pixels: The most pixels that an image may have.
+        cache: Keeps decoded images in memory while they fit; subsets share it.
     """
 
     paths: tuple[Path, ...]
@@ -66,10 +66,10 @@ class ImageFiles:
         return self.decoded(index)
 
     def decoded(self, index: int, *, share: float = 1.0) -> UInt8[np.ndarray, "h w c"]:
-        """Returns a picture, from the cache or decoded.
+        """Returns an image, from the cache or decoded.
 
         Args:
-            index: The position of the picture.
+            index: The position of the image.
             share: Whether to keep it: the share of the cache that may be filled; see `PASS_SHARE`.
         """
         path = self.paths[int(index)]
@@ -80,7 +80,7 @@ class ImageFiles:
         return pixels
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """Returns height, width and channels of a picture; it is decoded only if it never was."""
+        """Returns height, width and channels of an image; it is decoded only if it never was."""
         return self.cache.shapes.get(self.paths[int(index)]) or self.decoded(index, share=PASS_SHARE).shape
 
     def subset(self, indices: Indices, /) -> ImageFiles:
@@ -103,7 +103,7 @@ class ImageArray:
         shape = self.pixels.shape
         if self.pixels.ndim not in (3, 4) or (self.pixels.ndim == 4 and shape[3] not in (1, 3)):
             raise InputError(
-                f"pictures have shape {shape}, expected (N, height, width) or "
+                f"images have shape {shape}, expected (N, height, width) or "
                 "(N, height, width, channels) with 1 or 3 channels: move the channels to the last axis"
             )
         if self.pixels.ndim == 3:
@@ -113,8 +113,8 @@ class ImageArray:
         return len(self.pixels)
 
     def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
-        picture: UInt8[np.ndarray, "h w c"] = self.pixels[int(index)]
-        return picture
+        image: UInt8[np.ndarray, "h w c"] = self.pixels[int(index)]
+        return image
 
     def subset(self, indices: Indices, /) -> ImageArray:
         """Returns some of the items, in the order given."""

@@ -1,4 +1,4 @@
-"""Pictures kept in memory, so that a training picture is not decoded again for every use."""
+"""Pictures kept in memory, so that a training image is not decoded again for every use."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MIB = 1 << 20
 DECODED_BYTES, PREPARED_BYTES = 512 * MIB, 2048 * MIB
 
 PASS_SHARE = 0.75
-"""The share of the decoded bytes for passes over all pictures; the rest is for those that a page shows."""
+"""The share of the decoded bytes for passes over all images; the rest is for images that a page shows."""
 
 
 class Budget:
     """Values by key until a number of bytes is reached; later ones are not kept.
 
-    Nothing is evicted: training visits its items in random order, where the most recent ones are no likelier
-    to be needed than the first. All methods may be called from several threads.
+    Nothing is evicted: training visits its items in random order, so recent ones are not more likely to be
+    needed than the first. All methods may be called from several threads.
 
     Args:
         most: How many bytes may be kept.
@@ -50,7 +50,7 @@ class Budget:
         return self._values.get(key)
 
     def put(self, key: Hashable, value: Any, size: int, *, share: float = 1.0) -> bool:
-        """Keeps a value if it fits into a share of the budget, and says whether it is kept."""
+        """Keeps a value if it fits into a share of the budget; returns whether it is kept."""
         with self._lock:
             if key not in self._values:
                 if self.used + size > share * self.most:
@@ -61,20 +61,21 @@ class Budget:
 
 
 class ImageCache:
-    """What is remembered of the pictures of one data set; all subsets of its items share it.
+    """What is kept in memory of the images of one data set; all subsets of its items share it.
 
-    Loading decodes every picture once to check it, and keeps the pixels that fit. An encoder keeps its
-    prepared pictures (`trine.encoders.preprocessing`). So a picture is decoded once where decoded pictures
-    fit, and twice, once for the check and once for the encoder, where only prepared ones do.
+    Loading decodes every image once to check it, and keeps the pixels that fit. An encoder keeps its
+    prepared images (`trine.encoders.preprocessing`). So an image is decoded once if decoded images fit;
+    twice, for the check and for the encoder, if only prepared ones fit; and again at every use if neither
+    fits.
 
     Args:
-        decoded_bytes: How many bytes of decoded pictures to keep.
-        prepared_bytes: How many bytes of pictures as encoders take them to keep.
+        decoded_bytes: How many bytes of decoded images to keep.
+        prepared_bytes: How many bytes of prepared images to keep.
 
     Attributes:
         decoded: Pixels, by path.
-        shapes: Height, width and channels of each picture that was decoded, by path.
-        prepared: Pictures as encoders take them, by path, channels and size.
+        shapes: Height, width and channels of each image that was decoded, by path.
+        prepared: Prepared images, by path, channels and size.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class ImageCache:
         self.shapes: dict[Path, tuple[int, ...]] = {}
 
     def keep(self, path: Path, pixels: UInt8[np.ndarray, "h w c"], *, share: float = 1.0) -> None:
-        """Remembers the shape of a decoded picture, and its pixels if they fit into a share of the budget."""
+        """Remembers the shape of a decoded image, and its pixels if they fit into a share of the budget."""
         self.shapes[path] = pixels.shape
         self.decoded.put(path, pixels, pixels.nbytes, share=share)
 

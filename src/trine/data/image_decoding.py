@@ -1,6 +1,6 @@
-"""One picture file to one array: the only place that decodes pictures.
+"""One image file to one array: the only place that decodes images.
 
-Whatever is wrong with a file becomes a `DataError` that names the file.
+Any problem with a file becomes a `DataError` that names the file.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from trine.errors import DataError, require
 from trine.shapes import UInt8
 
 MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
-"""The most pixels that a picture may have: Pillow's own limit, about 89 million."""
+"""The most pixels that an image may have: Pillow's own limit, about 89 million."""
 
 SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
     | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
 )
-"""The suffixes, in lower case, of the files of a folder that are read as pictures."""
+"""The suffixes, in lower case, of the files of a folder that are read as images."""
 
 # Pillow has formats that run other programs (EPS starts Ghostscript): only these are read.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
@@ -36,22 +36,22 @@ def _known_formats() -> tuple[str, ...]:
 
 
 def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h w c"]:
-    """Decodes one picture, upright, in grey or in colour.
+    """Decodes one image, upright, in grey or in colour.
 
-    The EXIF orientation is applied. Grey pictures keep one channel; palettes and other colour spaces
-    become RGB. Transparency is composited on white. Of 16-bit pictures the high 8 bits are kept, of an
+    The EXIF orientation is applied. Grey images keep one channel; palettes and other colour spaces
+    become RGB. Transparency is composited on white. Of 16-bit images the high 8 bits are kept, of an
     animation the first frame.
 
     Args:
         path: The file.
-        max_pixels: The most pixels that the picture may have; the header is checked before anything is
+        max_pixels: The most pixels that the image may have; the header is checked before anything is
             decoded.
 
     Returns:
         Height × width × channels, with 1 channel for grey and 3 for red, green, blue.
 
     Raises:
-        DataError: The file is missing, not a picture, damaged or too large.
+        DataError: The file is missing, not an image, damaged or too large.
     """
     require("PIL.Image", extra="images")
     try:
@@ -62,11 +62,11 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "h 
 
 
 def decode_stream(file: BinaryIO, *, max_pixels: int) -> UInt8[np.ndarray, "h w c"]:
-    """Decodes one picture from an open file, as `decode` does.
+    """Decodes one image from an open file, as `decode` does.
 
     Args:
         file: The open file, at its start.
-        max_pixels: The most pixels that the picture may have.
+        max_pixels: The most pixels that the image may have.
 
     Returns:
         Height × width × channels.
@@ -86,27 +86,27 @@ def decode_stream(file: BinaryIO, *, max_pixels: int) -> UInt8[np.ndarray, "h w 
 
 
 def reason(error: Exception, *, max_pixels: int) -> str:
-    """Describes in a few words why a picture cannot be used.
+    """Describes in a few words why an image cannot be used.
 
     Args:
         error: What opening or decoding it raised.
         max_pixels: The limit that was in force.
 
     Returns:
-        Words such as `"not a picture"` or `"truncated"`.
+        Words such as `"not an image"` or `"truncated"`.
     """
     image_module = require("PIL.Image", extra="images")
     bombs = (image_module.DecompressionBombError, image_module.DecompressionBombWarning)
     if isinstance(error, DataError):
         return str(error)
     if isinstance(error, image_module.UnidentifiedImageError):
-        return "not a picture"
+        return "not an image"
     if isinstance(error, bombs):
         return f"larger than {max_pixels:,} pixels"
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
-        return "a folder, not a picture"
+        return "a folder, not an image"
     if isinstance(error, PermissionError):
         return "no permission to read it"
     text = str(error).partition("\n")[0]
@@ -143,7 +143,7 @@ def _in_grey_or_colour(image: Any) -> Any:
     if image.mode == "1":
         return image.convert("L")
     if image.mode == "I":
-        # Pillow reads 16-bit grey pictures in this mode; true 32-bit pixels have no known range.
+        # Pillow reads 16-bit grey images in this mode; true 32-bit pixels have no known range.
         low, high = image.getextrema()
         if low >= 0 and high <= 0xFFFF:
             return image
@@ -151,7 +151,7 @@ def _in_grey_or_colour(image: Any) -> Any:
     if image.mode == "F":
         raise DataError("floating-point pixels of unknown range (save it with 8 or 16 bits)")
     if image.mode == "P" and "transparency" not in image.info:
-        # A GIF stores even grey pictures as a palette.
+        # A GIF stores even grey images as a palette.
         colours = np.reshape(image.getpalette(), (-1, 3))
         return image.convert("L" if (colours == colours[:, :1]).all() else "RGB")
     transparent = "transparency" in image.info or "A" in image.mode or "a" in image.mode

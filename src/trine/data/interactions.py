@@ -16,7 +16,7 @@ FEWEST_LIKED = 3
 
 @dataclass(frozen=True, eq=False)
 class Interactions:
-    """Users and the items that they interacted with, each pair once.
+    """Users and the items that they interacted with, without duplicates.
 
     Attributes:
         source: Where they come from, for errors.
@@ -24,7 +24,7 @@ class Interactions:
         items: The name of each item.
         user: The user of each interaction.
         item: The item of each interaction.
-        liked: Whether the user liked the item; an item that was not liked is no positive, and is neither
+        liked: Whether the user liked the item; an item that was not liked is not a positive, and is neither
             recommended nor used as a negative.
         time: The time, in any unit; None if the interactions are in the order of time.
         repeats: How many later interactions of the same user and item were skipped.
@@ -68,7 +68,7 @@ class HeldOut:
 
     Attributes:
         train: Training, and all that is known about the interactions of a user.
-        validation: The last but one liked item of each user who is evaluated.
+        validation: The second to last liked item of each user who is evaluated.
         test: The last liked item of each of them.
         left_out: Items not liked, after the validation item: too late to be used.
         unasked: How many users liked too few items to be evaluated; all their interactions are in `train`.

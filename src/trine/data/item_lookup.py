@@ -1,11 +1,11 @@
-"""How a table of pairs or of triplets refers to items: by the names that the data gives them."""
+"""Finds the items that a table of pairs or triplets names."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
 
-from trine.data.image_decoding import SUFFIXES as PICTURES
+from trine.data.image_decoding import SUFFIXES as IMAGE_SUFFIXES
 from trine.errors import DataError
 
 SEARCHED = 20_000
@@ -15,7 +15,7 @@ SEARCHED = 20_000
 class ItemLookup:
     """Finds items by name.
 
-    A name may leave out the suffix of a picture, and may be just the number of an item of an array.
+    A name may leave out the suffix of an image, and may be just the number of an item of an array.
 
     Args:
         names: The names of the items, as `Dataset.names` has them.
@@ -53,7 +53,7 @@ class ItemLookup:
             raise DataError(f"{where} {name!r} is not an item of the data; {self._nearest(name)}")
         if len(at) > 1:
             one, other = (self._names[place] for place in at[:2])
-            raise DataError(f"{where} {name!r} may be {one!r} or {other!r}; add its suffix")
+            raise DataError(f"{where} {name!r} is ambiguous: {one!r} or {other!r}; include the extension")
         return at[0]
 
     def _nearest(self, name: str) -> str:
@@ -64,9 +64,9 @@ class ItemLookup:
 
 
 def _short(name: str) -> str:
-    """A name without the suffix of a picture, or the number of an item alone."""
+    """A name without the suffix of an image, or the number of an item alone."""
     number = name.removeprefix("item ")
     if number != name and number.isdecimal():
         return number
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in PICTURES else name
+    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name

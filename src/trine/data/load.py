@@ -1,4 +1,4 @@
-"""From what a person names to a checked data set."""
+"""Loads a data set from a path or a name, and checks it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from trine.data.dataset import Dataset, ImageFiles, Texts
-from trine.data.image_decoding import SUFFIXES as PICTURES
+from trine.data.image_decoding import SUFFIXES as IMAGE_SUFFIXES
 from trine.data.load_report import STRICT, LoadPolicy, LoadReport
 from trine.data.sources.arrays import array_names, read_arrays
 from trine.data.sources.builtin import BUILTIN
@@ -20,12 +20,12 @@ from trine.data.table_file import TABLE_SUFFIXES, TableFile, is_table
 from trine.data.validation import Found, check
 from trine.errors import DataError, SettingError, nearest
 
-SourceKind = Literal["builtin", "folder", "table", "arrays", "picture", "other", "missing"]
+SourceKind = Literal["builtin", "folder", "table", "arrays", "image", "other", "missing"]
 """What a source is; see `source_kind`."""
 
 
 def source_kind(source: str | Path) -> SourceKind:
-    """Decides what a source is: everything that is given data by name asks here.
+    """Decides what a source is, for all callers that take data by path or name.
 
     The name of a built-in data set means that data set, even if a file or folder has the same name; write
     "./digits" for a folder.
@@ -35,7 +35,7 @@ def source_kind(source: str | Path) -> SourceKind:
 
     Returns:
         "builtin"; "folder"; "table" (.csv, .tsv, either also with .gz, or .parquet); "arrays" (.npz);
-        "picture"; "other" for any other file; or "missing".
+        "image"; "other" for any other file; or "missing".
 
     Example:
         >>> source_kind("digits"), source_kind("./digits")
@@ -52,7 +52,7 @@ def source_kind(source: str | Path) -> SourceKind:
     if is_table(path):
         return "table"
     suffix = path.suffix.lower()
-    return "arrays" if suffix == ".npz" else "picture" if suffix in PICTURES else "other"
+    return "arrays" if suffix == ".npz" else "image" if suffix in IMAGE_SUFFIXES else "other"
 
 
 def load(
@@ -69,19 +69,19 @@ def load(
 ) -> tuple[Dataset, LoadReport]:
     """Loads data and checks every item.
 
-    A source is a folder with one folder of pictures for each identity, or of pictures whose names hold
+    A source is a folder with one folder of images for each identity, or of images whose names hold
     identity and camera, by a pattern; a table (.csv, .tsv, either also with .gz, or .parquet) with a label
     column and a path column, a text column or feature columns; a folder with such tables named train and
     test (and validation); an `.npz` file with x and y; or the name of a built-in data set, "digits",
     "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
-    Without labels, a source may also be a folder with any layout, one picture, or a list of pictures.
+    Without labels, a source may also be a folder with any layout, one image, or a list of images.
 
     Args:
         source: The path or the name.
         labelled: Whether the items need identities; False loads items of unknown identity.
         label: The label column of a table, or the array of labels in an `.npz` file.
-        path_column: The column of a table with the paths of the pictures.
+        path_column: The column of a table with the paths of the images.
         text_column: The column of a table with the texts; None takes one named text, sentence or utterance.
         features: The feature columns of a table; None takes all columns of numbers.
         categories: Further feature columns: texts, or numbers that are codes.
@@ -96,14 +96,14 @@ def load(
         report of what was found.
 
     Raises:
-        DataError: There is no such source, or something in it cannot be used.
+        DataError: The source does not exist, or something in it cannot be used.
         SettingError: A column is named for a source without columns, or a pattern cannot be used.
         MissingDependencyError: A package that reads this source is not installed.
 
     Example:
         >>> data, report = load("digits")
         >>> print(report)
-        digits: 1,797 pictures of 10 identities, 174 to 183 each
+        digits: 1,797 images of 10 identities, 174 to 183 each
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
@@ -111,13 +111,13 @@ def load(
     if isinstance(source, str | Path):
         found = _find(source, columns, policy, labelled=labelled, pattern=pattern)
         return check(found, source=str(source), policy=policy)
-    found = _pictures([Path(path) for path in source], policy)
-    name = found.names[0] if len(found.names) == 1 else f"{len(found.names):,} pictures"
+    found = _images([Path(path) for path in source], policy)
+    name = found.names[0] if len(found.names) == 1 else f"{len(found.names):,} images"
     return check(found, source=name, policy=policy)
 
 
 def has_identities(source: str | Path, *, label: str | None = None) -> bool:
-    """Says whether a source knows the identities of its items, without reading the items.
+    """Whether a source has the identities of its items, without reading the items.
 
     Args:
         source: What `load` takes.
@@ -148,7 +148,7 @@ def has_identities(source: str | Path, *, label: str | None = None) -> bool:
 
 
 def texts_of(texts: Sequence[str]) -> Dataset:
-    """Makes a data set of texts of unknown identity, each named by itself.
+    """Makes a data set of texts of unknown identity; the name of each is its text.
 
     Args:
         texts: The texts.
@@ -169,17 +169,17 @@ def texts_of(texts: Sequence[str]) -> Dataset:
 
 
 def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixels) -> ImageFiles:
-    """Checks pictures and makes items of them, one for each path, in the same order.
+    """Checks images and makes items of them, one for each path, in the same order.
 
     Args:
-        paths: The pictures; one may be repeated.
-        max_pixels: The most pixels that a picture may have.
+        paths: The images; one may be repeated.
+        max_pixels: The most pixels that an image may have.
 
     Returns:
         The items.
 
     Raises:
-        DataError: A file is missing, not a picture, damaged or too large.
+        DataError: A file is missing, not an image, damaged or too large.
     """
     policy = LoadPolicy(duplicates="keep", max_pixels=max_pixels)
     data, _ = load(list(paths), labelled=False, policy=policy)
@@ -196,8 +196,8 @@ def _find(
     pattern: str | None = None,
 ) -> Found:
     kind, path = source_kind(source), Path(source)
-    if kind == "picture" and not labelled:
-        return _pictures([path], policy)
+    if kind == "image" and not labelled:
+        return _images([path], policy)
     by_pattern = None if pattern is None else Pattern(pattern)
     if kind == "missing":
         raise DataError(
@@ -226,17 +226,17 @@ def _find(
     if kind == "arrays":
         return read_arrays(path, label=columns.label or "y", labelled=labelled)
     raise DataError(
-        f"{source} is not a data set: expected a folder of folders of pictures, a table "
+        f"{source} is not a data set: expected a folder of folders of images, a table "
         f"({', '.join(TABLE_SUFFIXES)}) or an .npz file"
     )
 
 
-def _pictures(paths: Sequence[Path], policy: LoadPolicy) -> Found:
+def _images(paths: Sequence[Path], policy: LoadPolicy) -> Found:
     return Found(ImageFiles(tuple(paths), policy.max_pixels), [path.as_posix() for path in paths], None)
 
 
 def _check_no_columns(source: str | Path, columns: TableColumns, kind: SourceKind) -> None:
-    """Raises a `SettingError` where a column is named for a source that has none."""
+    """Raises a `SettingError` if a column is named for a source without columns."""
     for argument, given in vars(columns).items():
         if (given or given == "") and not (argument == "label" and kind == "arrays"):
             named = given if isinstance(given, str) else list(given)

@@ -11,10 +11,10 @@ from trine.data.image_decoding import MAX_PIXELS
 from trine.errors import SettingError, nearest
 
 Strictness = Literal["error", "skip"]
-"""Stop with an error that lists what was found, or skip it and say so in the report."""
+"""Stop with an error that lists the items, or skip them and list them in the report."""
 
 Tolerance = Literal["error", "skip", "keep"]
-"""As `Strictness`, or keep it and say so in the report."""
+"""As `Strictness`, or keep the items and list them in the report."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class LoadPolicy:
     """What to do with items that cannot, or perhaps should not, be used.
 
     Args:
-        unreadable: Pictures that are missing, not a picture, damaged or too large; rows with an infinite
+        unreadable: Images that are missing, not an image, damaged or too large; rows with an infinite
             feature.
         missing: Rows with an empty feature or NaN; if they are kept, the encoder imputes the training
             median.
@@ -32,7 +32,7 @@ class LoadPolicy:
             different identities it keeps none of them.
         unlabelled: Items without an identity.
         singletons: Identities with only one item, which has no positive.
-        max_pixels: The most pixels that a picture may have, at most 89,478,485 (Pillow's limit).
+        max_pixels: The most pixels that an image may have, at most 89,478,485 (Pillow's limit).
 
     Raises:
         SettingError: A value is unknown or out of range.
@@ -56,7 +56,7 @@ class LoadPolicy:
 
 
 NOUNS: dict[Kind, tuple[str, str]] = {
-    "images": ("picture", "pictures"),
+    "images": ("image", "images"),
     "vectors": ("row", "rows"),
     "texts": ("text", "texts"),
 }

@@ -1,4 +1,4 @@
-"""Work on pictures in threads: Pillow decodes and torch resizes without holding Python's lock."""
+"""Work on images in threads: Pillow decodes and torch resizes without holding Python's lock."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _limit: int | None = None
 
 
 def decoding_threads() -> int:
-    """Returns how many threads work on pictures: the cores this process may use, unless a limit is set."""
+    """Returns how many threads work on images: the cores this process may use, unless a limit is set."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     return cores if _limit is None else min(cores, _limit)
 
 
 def limit_decoding_threads(limit: int | None) -> int | None:
-    """Limits the threads of this process that work on pictures, as `torch.set_num_threads` limits torch's.
+    """Limits the threads of this process that work on images, as `torch.set_num_threads` limits torch's.
 
     Args:
         limit: The most threads; None removes the limit.

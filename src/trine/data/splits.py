@@ -74,11 +74,12 @@ def split(
     - "stratified": every identity is split by the fractions, to within one item, and has an item in
       training. Items with the same value in the column "group" (one film, one visit) stay together, and
       the fractions are met as closely as that allows.
-    - "column": the column "split" says train, validation or test. If it has no validation and
-      `validation` is not 0, that fraction of its training items is set apart: by identity if the
+    - "column": the column "split" holds train, validation or test. If it has no validation and
+      `validation` is not 0, that fraction of its training items becomes the validation part: by identity if
+      the
       identities of the test are not in training, else stratified.
     - "open": some identities are `unknown`: all their items are in the test. The others are split as by
-      "stratified". The metrics then also say how well unknown identities are rejected.
+      "stratified". The metrics then also show how well unknown identities are rejected.
     - "named": `named` lists the identities of each part; items of others are in none. If it lists none
       for validation and `validation` is not 0, that fraction of its training identities is set apart.
     - "auto": "column" if there is one, else "identity" with at least 20 identities, else "stratified".
@@ -144,8 +145,8 @@ def check_fractions(test: float, validation: float, seed: int) -> None:
     """Raises a `SettingError` where fractions or the seed of a split are out of range."""
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
         raise SettingError(
-            f"test={test}, validation={validation}, seed={seed} cannot be used: expected test above 0, "
-            "validation and seed of at least 0, and a remainder for training"
+            "test must be above 0, validation and seed at least 0, test + validation below 1, got "
+            f"test={test}, validation={validation}, seed={seed}"
         )
 
 

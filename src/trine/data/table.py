@@ -29,7 +29,7 @@ class Table:
         features: The feature columns. Those of texts are categories.
 
     Raises:
-        DataError: Columns differ in length, or a feature is no column.
+        DataError: Columns differ in length, or a feature is not a column.
 
     Example:
         >>> table = Table({"size": np.array([1.5, np.nan]), "packer": np.array(["upx", ""])}, ("size",))

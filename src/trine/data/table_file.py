@@ -1,4 +1,4 @@
-"""The one reader of table files, CSV or Parquet: it gives named columns, and each source interprets them."""
+"""Reads table files, CSV or Parquet, into named columns; each source interprets them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TableFile:
         names: The names of the columns.
 
     Raises:
-        DataError: There is no such file, it is not a table, it is damaged, or two columns have one name.
+        DataError: The file is missing, not a table or damaged, or two columns have one name.
         MissingDependencyError: pyarrow is not installed.
     """
 
@@ -72,7 +72,7 @@ class TableFile:
             how: What to do where no column has a usual name, for the error.
 
         Raises:
-            DataError: There is no such column.
+            DataError: The column is missing.
         """
         if given is not None:
             if given not in self.names:
@@ -183,7 +183,7 @@ class Columns:
         return int(self.table.num_rows)
 
     def texts(self, name: str) -> list[str]:
-        """Reads a column as text; whole floats, which pandas makes of integers with gaps, lose ".0"."""
+        """Reads a column as text; whole floats, as pandas writes integers with gaps, lose ".0"."""
         return [
             ""
             if value is None or value != value

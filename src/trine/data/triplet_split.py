@@ -23,8 +23,8 @@ def split_triplets(
 ) -> Split:
     """Splits triplet judgements into training, validation and test.
 
-    - "triplets": the fractions are of the questions "is a more like b or c?"; the metrics then hold for
-      unseen judgements of known items. All answers to one question are in one part, so that neither a copy
+    - "triplets": the fractions are of the queries "is a more like b or c?"; the metrics then hold for unseen
+      judgements of known items. All answers to one query are in one part, so that neither a copy
       of a judgement nor its opposite is in another part.
     - "items": the fractions are of the items; a judgement is in a part if all its items are, and left out
       if they are in several. The metrics then hold for items never seen in training. The test is then small:
@@ -39,7 +39,7 @@ def split_triplets(
         seed: The same seed gives the same split.
 
     Returns:
-        Rows of anchor, positive and negative of each part, in the order they came.
+        Rows of anchor, positive and negative of each part, in their original order.
 
     Raises:
         DataError: The judgements do not allow such a split.
@@ -62,7 +62,7 @@ def split_triplets(
         )
     generator = np.random.default_rng([seed, 13])
     if method == "triplets":
-        asked = question_numbers(triplets)
+        asked = query_numbers(triplets)
         part = _random_parts(int(asked.max(initial=-1)) + 1, test, validation, generator)[asked]
     else:
         corners = _random_parts(items, test, validation, generator)[triplets]
@@ -77,8 +77,8 @@ def split_triplets(
     return Split(parts[0], parts[1], parts[2], method, int((part < 0).sum()))
 
 
-def question_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " t"]:
-    """Numbers the questions: triplets with the same anchor and the same two other items share a number.
+def query_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " t"]:
+    """Numbers the queries: triplets with the same anchor and the same two other items share a number.
 
     Args:
         triplets: Rows of anchor, positive and negative.
@@ -87,7 +87,7 @@ def question_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " 
         A number from 0 for each triplet.
 
     Example:
-        >>> question_numbers(np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2]])).tolist()
+        >>> query_numbers(np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2]])).tolist()
         [0, 0, 1]
     """
     asked = np.concatenate([triplets[:, :1], np.sort(triplets[:, 1:], axis=1)], axis=1)

@@ -1,6 +1,6 @@
-"""From what a source found to a data set that training can rely on.
+"""Turns what a source found into a data set that training can rely on.
 
-Everything that could fail later is checked here, before training starts: every picture is decoded once,
+Everything that could fail later is checked here, before training starts: every image is decoded once,
 on all cores. Items that cannot be used are an error or are skipped, as the policy says, and are listed.
 """
 
@@ -89,7 +89,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         The data set, and the report of what was found.
 
     Raises:
-        DataError: The policy does not allow something that was found, or nothing is left.
+        DataError: The policy does not allow something that was found, or no items are left.
     """
     checks = _Checks(found, source, policy)
     unlabelled = checks.unlabelled()
@@ -253,7 +253,7 @@ def _contents(items: Items, max_pixels: int) -> list[tuple[bytes | None, str]]:
 
 
 def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, str]]:
-    """Decodes every picture into the cache: a digest of each file, or why it cannot be read."""
+    """Decodes every image into the cache: a digest of each file, or why it cannot be read."""
     image_module = require("PIL.Image", extra="images")
 
     def read(index: int) -> tuple[bytes | None, str]:

@@ -34,7 +34,7 @@ def build_encoder(
 ) -> Encoder:
     """Builds an untrained encoder whose preprocessing fits the training items.
 
-    Size, channels, mean and standard deviation of pictures come from at most 1,024 of the items, evenly
+    Size, channels, mean and standard deviation of images come from at most 1,024 of the items, evenly
     spaced. The statistics of vectors, the imputed values and the categories come from all items.
 
     Args:
@@ -72,7 +72,7 @@ def build_encoder(
     _check_kind(items.kind, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        builders = {"mlp": _for_vectors, "sentence": _for_texts, "small_resnet": _for_pictures}
+        builders = {"mlp": _for_vectors, "sentence": _for_texts, "small_resnet": _for_images}
         encoder = builders.get(network, _for_timm)(items, recipe, distance)
     if recipe.head == "principal":
         initialise_from_pca(encoder, encoder.features(items.subset(_spaced(items))))
@@ -88,7 +88,7 @@ def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
     """Raises a `SettingError` for a setting that is for items of another kind."""
     others = {
         "scaling": (recipe.scaling, "standard", kind == "vectors", "for numbers"),
-        "views": (recipe.views, "one", kind == "images", "for pictures"),
+        "views": (recipe.views, "one", kind == "images", "for images"),
         "max_length": (recipe.max_length, None, kind == "texts", "for texts"),
     }
     if kind == "images" and recipe.scaling == "length":  # the recipe for judgements serves both
@@ -127,25 +127,25 @@ def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enc
     return encoder
 
 
-def _for_pictures(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
+def _for_images(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     sampled = _spaced(items)
-    shapes = _picture_shapes(items, sampled)
+    shapes = _image_shapes(items, sampled)
     channels = int(shapes[:, 2].max())
     encoder = _built(
         recipe,
         distance,
         network="small_resnet",
-        shape=(channels, *picture_size(recipe.image_size, shapes[:, :2])),
+        shape=(channels, *resized_shape(recipe.image_size, shapes[:, :2])),
         views=recipe.views,
         small_resnet=recipe.small_resnet,
     )
-    pictures = encoder.prepare(items.subset(sampled))
+    images = encoder.prepare(items.subset(sampled))
     moments = np.zeros((2, channels))
     # In chunks: the whole sample in float64 would take eight times its memory.
-    for start in range(0, len(pictures), 64):
-        values = pictures[start : start + 64].numpy().astype(np.float64) / 255
+    for start in range(0, len(images), 64):
+        values = images[start : start + 64].numpy().astype(np.float64) / 255
         moments += [values.sum(axis=(0, 2, 3)), np.square(values).sum(axis=(0, 2, 3))]
-    first, second = moments * channels / pictures.numel()
+    first, second = moments * channels / images.numel()
     encoder.mean.copy_(torch.from_numpy(first))
     encoder.std.copy_(_without_zeros(np.sqrt(np.maximum(second - first**2, 0))))
     return encoder
@@ -174,7 +174,7 @@ def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
 def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     name, size = recipe.network, None
     if recipe.image_size is not None:
-        size = picture_size(recipe.image_size, _picture_shapes(items, _spaced(items))[:, :2])
+        size = resized_shape(recipe.image_size, _image_shapes(items, _spaced(items))[:, :2])
     weights = recipe.weights
     network = timm_network(name, size=size, pretrained=recipe.pretrained and weights is None)
     if weights is not None and weights.startswith(PREFIX):
@@ -197,21 +197,21 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
     return encoder
 
 
-def picture_size(wanted: int | tuple[int, int] | None, sizes: np.ndarray) -> tuple[int, int]:
-    """Chooses the height and width that pictures are resized to.
+def resized_shape(wanted: int | tuple[int, int] | None, sizes: np.ndarray) -> tuple[int, int]:
+    """Chooses the height and width that images are resized to.
 
     Args:
-        wanted: Height and width; or the longer side, with the pictures' median aspect ratio; or None for
+        wanted: Height and width; or the longer side, with the images' median aspect ratio; or None for
             their median size with the longer side at most 64.
-        sizes: Heights and widths of pictures, (n, 2).
+        sizes: Heights and widths of images, (n, 2).
 
     Returns:
         Height and width, each at least 1.
 
     Example:
-        >>> picture_size(None, np.array([[112, 92], [112, 92]]))
+        >>> resized_shape(None, np.array([[112, 92], [112, 92]]))
         (64, 53)
-        >>> picture_size(56, np.array([[112, 92], [112, 92]]))
+        >>> resized_shape(56, np.array([[112, 92], [112, 92]]))
         (56, 46)
     """
     if isinstance(wanted, tuple):
@@ -250,8 +250,8 @@ def _spaced(items: Items) -> Int64[np.ndarray, " k"]:
     return np.linspace(0, len(items) - 1, count).round().astype(np.int64)
 
 
-def _picture_shapes(items: Items, positions: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, "k 3"]:
-    """Height, width and channels of some pictures; those that loading decoded are not decoded again."""
+def _image_shapes(items: Items, positions: Int64[np.ndarray, " k"]) -> Int64[np.ndarray, "k 3"]:
+    """Height, width and channels of some images; those that loading decoded are not decoded again."""
     if isinstance(items, ImageFiles):
         return np.array([items.shape(at) for at in positions.tolist()])
     return np.array([grey_or_colour(items[at], position=at).shape for at in positions.tolist()])
@@ -265,7 +265,7 @@ def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:
     if output.ndim != 2:
         raise SettingError(
             f"the network {type(network).__name__} computes {output.ndim - 1}-dimensional features of a "
-            "picture, expected a vector; choose another encoder.network"
+            "image, expected a vector; choose another encoder.network"
         )
     return int(output.shape[1])
 

@@ -61,7 +61,7 @@ def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWe
         The file, or the folder of a sentence encoder.
 
     Raises:
-        SettingError: No such package is known, or its weights are for another network.
+        SettingError: The package is unknown, or its weights are for another network.
         MissingDependencyError: It is not installed.
     """
     package = weights.removeprefix(PREFIX)
@@ -98,7 +98,7 @@ def load_bundled(
         packages: The known packages.
 
     Raises:
-        SettingError: No such package is known, or its weights are for another model.
+        SettingError: The package is unknown, or its weights are for another model.
         MissingDependencyError: It is not installed.
         ModelError: The package does not hold the expected weights.
     """

@@ -17,7 +17,7 @@ from trine.data import Dataset, Items, Row, read_items
 from trine.distances import Distance
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
-from trine.encoders.preprocessing import prepare_pictures, prepare_vectors
+from trine.encoders.preprocessing import prepare_images, prepare_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.sentence import SentenceNetwork, prepare_texts
 from trine.encoders.settings import EncoderSettings
@@ -34,11 +34,11 @@ class Encoder(nn.Module):
 
     Args:
         settings: All settings, with the derived ones.
-        network: The network, if it is built already, such as one with pretrained weights.
+        network: The network, if already built, such as one with pretrained weights.
 
     Attributes:
         settings: All settings, with the derived ones.
-        calibration: The threshold for "the same", once it was calibrated.
+        calibration: The threshold for "the same", once calibrated.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
             table, which preprocessing scales.
         std: The standard deviation; 1 for rows of a table.
@@ -89,12 +89,12 @@ class Encoder(nn.Module):
     def prepare(
         self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items, *, first: int = 0
     ) -> Shaped[Tensor, "b ..."]:
-        """Preprocesses items into a batch: pictures resized, rows scaled, texts split into tokens.
+        """Preprocesses items into a batch: images resized, rows scaled, texts split into tokens.
 
-        Pictures are standardised later, in `forward`.
+        Images are standardised later, in `forward`.
 
         Args:
-            items: Pictures, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); rows
+            items: Images, uint8 (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; vectors (features,); rows
                 of a table, whose columns are found by name; or texts.
             first: The number of the first item, for errors.
 
@@ -111,13 +111,13 @@ class Encoder(nn.Module):
             return prepare_rows(items, table=self.settings.table, first=first)
         if self.settings.kind == "vectors":
             return prepare_vectors(items, features=shape[0], first=first)
-        return prepare_pictures(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
+        return prepare_images(items, channels=shape[0], size=(shape[1], shape[2]), first=first)
 
     def forward(self, batch: Shaped[Tensor, "b ..."]) -> Float[Tensor, "b d"]:
         """Embeds a prepared batch.
 
         Args:
-            batch: What `prepare` returns, on the encoder's device; pictures may also be floating-point,
+            batch: What `prepare` returns, on the encoder's device; images may also be floating-point,
                 in [0, 255].
 
         Returns:
@@ -151,11 +151,11 @@ class Encoder(nn.Module):
     ) -> Float32[np.ndarray, "n d"]:
         """Embeds any number of items, in evaluation mode; the mode of the encoder does not change.
 
-        With several `settings.views` of a picture, its embedding is the mean over them, scaled to length 1
+        With several `settings.views` of an image, its embedding is the mean over them, scaled to length 1
         again if `settings.normalise`.
 
         Args:
-            items: A dataset, its items, arrays as `prepare` takes them, paths of pictures, or, for an encoder
+            items: A dataset, its items, arrays as `prepare` takes them, paths of images, or, for an encoder
                 of texts, strings.
             batch_size: How many items go through the network at once.
             progress: Whether to show a progress bar.
@@ -165,7 +165,7 @@ class Encoder(nn.Module):
 
         Raises:
             InputError: An item does not fit this encoder.
-            DataError: A picture cannot be read.
+            DataError: An image cannot be read.
         """
         return self._rows(items, self._embedded, self.settings.dimension, batch_size, progress)
 
@@ -188,7 +188,7 @@ class Encoder(nn.Module):
 
         Raises:
             InputError: An item does not fit this encoder.
-            DataError: A picture cannot be read.
+            DataError: An image cannot be read.
         """
         return self._rows(items, self._features, self.settings.features, batch_size, progress)
 
@@ -247,7 +247,7 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
 
 
 def _items(items: Any, *, texts: bool) -> Any:
-    """A sequence of items; strings are texts, or else paths of pictures."""
+    """A sequence of items; strings are texts, or else paths of images."""
     if isinstance(items, Dataset):
         return items.items
     if isinstance(items, str | Path):

@@ -23,7 +23,7 @@ ARRAYS_PER_THREAD = 64
 """Pictures that are decoded already take so little time that fewer are not worth a thread."""
 
 
-def prepare_pictures(
+def prepare_images(
     items: Sequence[Any] | Items,
     *,
     channels: int,
@@ -31,13 +31,13 @@ def prepare_pictures(
     first: int = 0,
     threads: int | None = None,
 ) -> UInt8[Tensor, "n c h w"]:
-    """Resizes pictures and converts them to the network's number of channels.
+    """Resizes images and converts them to the network's number of channels.
 
     Args:
         items: uint8 arrays (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; sizes may differ. Those of
             `ImageFiles` that were prepared before come from their cache.
         channels: 1 (colours become grey) or 3 (grey is repeated).
-        size: Height and width that every picture is resized to, with antialiasing.
+        size: Height and width that every image is resized to, with antialiasing.
         first: The number of the first item, for errors.
         threads: How many threads decode and resize; None takes `decoding_threads()`.
 
@@ -47,26 +47,26 @@ def prepare_pictures(
     Raises:
         InputError: An item is not such an array.
     """
-    pictures = torch.empty((len(items), channels, *size), dtype=torch.uint8)
+    images = torch.empty((len(items), channels, *size), dtype=torch.uint8)
 
     def prepare(position: int) -> None:
-        pictures[position] = _prepared_picture(items[position], first + position, channels, size)
+        images[position] = _prepared_image(items[position], first + position, channels, size)
 
     def prepare_file(files: ImageFiles, position: int) -> None:
         key = (files.paths[position], channels, size)
         known = files.cache.prepared.get(key)
         if known is not None:
-            pictures[position] = known
+            images[position] = known
             return
         pixels = files.decoded(position, share=PASS_SHARE)
-        pictures[position] = _prepared_picture(pixels, first + position, channels, size)
-        files.cache.prepared.put(key, pictures[position], pictures[position].nbytes)
+        images[position] = _prepared_image(pixels, first + position, channels, size)
+        files.cache.prepared.put(key, images[position], images[position].nbytes)
 
     if isinstance(items, ImageFiles):
         in_threads(partial(prepare_file, items), len(items), threads=threads)
     else:
         in_threads(prepare, len(items), threads=threads, fewest=ARRAYS_PER_THREAD)
-    return pictures
+    return images
 
 
 def prepare_vectors(items: Sequence[Any] | Items, *, features: int, first: int = 0) -> Float32[Tensor, "n d"]:
@@ -115,28 +115,26 @@ def stacked_vectors(items: Any, *, features: int, first: int, dtype: type[Any]) 
     return vectors
 
 
-def grey_or_colour(picture: np.ndarray, *, position: int) -> Shaped[np.ndarray, "h w c"]:
-    """Checks the type and shape of a picture, and adds the channel axis if it has none."""
-    array = np.asarray(picture)
+def grey_or_colour(image: np.ndarray, *, position: int) -> Shaped[np.ndarray, "h w c"]:
+    """Checks the type and shape of an image, and adds the channel axis if it has none."""
+    array = np.asarray(image)
     if array.ndim == 2:
         array = array[:, :, None]
     fits = array.ndim == 3 and array.shape[2] in (1, 3) and array.dtype == np.uint8
     if not fits or 0 in array.shape:
         raise InputError(
-            f"item {position} is an array of {array.dtype} with shape {np.shape(picture)}; "
-            "a picture is uint8 with shape (height, width), (height, width, 1) or (height, width, 3)"
+            f"item {position} is an array of {array.dtype} with shape {np.shape(image)}; "
+            "an image is uint8 with shape (height, width), (height, width, 1) or (height, width, 3)"
         )
     return array
 
 
-def _prepared_picture(
-    item: Any, position: int, channels: int, size: tuple[int, int]
-) -> UInt8[Tensor, "c h w"]:
+def _prepared_image(item: Any, position: int, channels: int, size: tuple[int, int]) -> UInt8[Tensor, "c h w"]:
     array = grey_or_colour(item, position=position)
-    picture = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
-    if picture.shape[0] == 3 and channels == 1:
-        grey = torch.einsum("chw,c->hw", picture.float(), LUMINANCE)
-        picture = grey.round_().to(torch.uint8)[None]
-    if tuple(picture.shape[1:]) != size:
-        picture = F.interpolate(picture[None], size, mode="bilinear", antialias=True)[0]
-    return picture.expand(channels, *size)
+    image = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+    if image.shape[0] == 3 and channels == 1:
+        grey = torch.einsum("chw,c->hw", image.float(), LUMINANCE)
+        image = grey.round_().to(torch.uint8)[None]
+    if tuple(image.shape[1:]) != size:
+        image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+    return image.expand(channels, *size)

@@ -21,7 +21,7 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: 
 
     Args:
         name: The model's name, such as `"resnet18"` or, with weights, `"resnet18.a1_in1k"`.
-        size: Height and width of a picture, for models that are built for one size.
+        size: Height and width of an image, for models that are built for one size.
         pretrained: Whether to download its published weights; else they are random.
 
     Returns:
@@ -97,7 +97,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ModelError: The file is missing, damaged, or holds more than tensors.
     """
     if not path.is_file():
-        raise ModelError(f"there is no file {path}; set encoder.weights to a file with weights")
+        raise ModelError(f"{path} does not exist; set encoder.weights to a file with weights")
     try:
         if path.suffix == ".safetensors":
             content: Any = require("safetensors.torch", extra="train").load_file(path)

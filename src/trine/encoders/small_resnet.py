@@ -1,4 +1,4 @@
-"""A small residual network for small pictures (He, Zhang, Ren, Sun 2016, basic blocks)."""
+"""A small residual network for small images (He, Zhang, Ren, Sun 2016, basic blocks)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from trine.shapes import Float
 
 
 class Blur(nn.Module):
-    """The binomial low-pass 1-2-1 in both directions, in front of a layer that halves the picture.
+    """The binomial low-pass 1-2-1 in both directions, in front of a layer that halves the image.
 
-    Without it a move by one pixel changes what the halved picture shows (Zhang 2019, "Making
+    Without it a move by one pixel changes what the halved image shows (Zhang 2019, "Making
     Convolutional Networks Shift-Invariant Again").
 
     Args:
@@ -31,18 +31,18 @@ class Blur(nn.Module):
         kernel = torch.outer(row, row).expand(channels, 1, 3, 3).clone()
         self.register_buffer("kernel", kernel, persistent=False)
 
-    def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Applies the filter; the border is repeated."""
-        padded = F.pad(pictures, (1, 1, 1, 1), mode="replicate")
+        padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
         return F.conv2d(padded, self.kernel, groups=self.kernel.shape[0])
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions beside a shortcut.
+    """Two 3×3 convolutions with a shortcut.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
+        inputs: Input channels.
+        outputs: Output channels.
         stride: Step of the first convolution; 2 halves height and width.
     """
 
@@ -59,12 +59,12 @@ class ResidualBlock(nn.Module):
                 nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
             )
 
-    def forward(self, pictures: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """Applies the block to a batch of feature maps."""
-        pictures = self.blur(pictures)
-        inner = F.relu(self.first_norm(self.first(pictures)), inplace=True)
+        images = self.blur(images)
+        inner = F.relu(self.first_norm(self.first(images)), inplace=True)
         inner = self.second_norm(self.second(inner))
-        return F.relu(inner + self.shortcut(pictures), inplace=True)
+        return F.relu(inner + self.shortcut(images), inplace=True)
 
 
 def small_resnet(
@@ -73,8 +73,8 @@ def small_resnet(
     """Builds the network without its embedding head.
 
     Args:
-        channels: Channels of a picture: 1 or 3.
-        size: Height and width of a picture.
+        channels: Channels of an image: 1 or 3.
+        size: Height and width of an image.
         settings: The network's shape.
 
     Returns:
@@ -90,7 +90,7 @@ def small_resnet(
     halvings = max(0, math.ceil(math.log2(max(size) / settings.stem)))
     inputs = channels
     for step in range(max(1, halvings)):
-        # The widest maps have half the channels: they cost the most and say the least.
+        # The widest maps have half the channels: they cost the most and contribute the least.
         outputs = width if step + 1 >= halvings else max(1, width // 2)
         stride = 2 if halvings else 1
         if stride == 2:

@@ -36,7 +36,7 @@ class TwoTowerSettings:
         distance: The distance that the model was trained for.
         users: The name of each user.
         items: The name of each item.
-        known: How many interactions the model keeps, so that it does not recommend what a user knows.
+        known: How many interactions the model keeps, so that it does not recommend known items.
         user_features: The meaning of each feature of a user.
         item_features: The meaning of each feature of an item.
         titles: The title of each item; empty without titles.

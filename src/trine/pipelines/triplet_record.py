@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.data import Dataset, Split, question_numbers
+from trine.data import Dataset, Split, query_numbers
 from trine.data.sources.triplets import COLUMNS
 from trine.data.table_file import TableFile
 from trine.errors import Argument, DataError, ModelError, require
@@ -67,7 +67,7 @@ def judgements_part(
         ModelError: The record of the judgements is damaged.
     """
     recorded, kind = _recorded(run_folder(Path(run)), dataset)
-    asked = question_numbers(np.concatenate([recorded, triplets]))
+    asked = query_numbers(np.concatenate([recorded, triplets]))
     before, now = asked[: len(recorded)], asked[len(recorded) :]
     part_at = np.full(int(asked.max(initial=-1)) + 1, -1, dtype=np.int64)
     part_at[before] = kind

@@ -82,13 +82,13 @@ def test_a_name_that_does_not_fit_is_named_or_left_out(people: Path) -> None:
     picture(people / "thumbnail.png", 9)
     with pytest.raises(
         DataError,
-        match=r"1 picture whose name does not match the pattern '.*': thumbnail.png; .*='skip'",
+        match=r"1 image whose name does not match the pattern '.*': thumbnail.png; .*='skip'",
     ):
         load(people, pattern=RE_ID)
     data, report = load(people, pattern=RE_ID, policy=LoadPolicy(unlabelled="skip"))
     assert report.unlabelled == ("thumbnail.png",)
     assert len(data) == len(data.columns["camera"]) == 5
-    with pytest.raises(DataError, match=r"none of the 6 pictures of .* matches .*'0001_c1_1.png'"):
+    with pytest.raises(DataError, match=r"none of the 6 images of .* matches .*'0001_c1_1.png'"):
         load(people, pattern="{identity}/{camera}/{*}")
 
 

@@ -121,5 +121,7 @@ def test_names_that_are_no_items(tmp_path, data):
         load_pairs(data, path)
     table = tmp_path / "pairs.csv"
     table.write_text("a,b,same\nx,y,1\n")
-    with pytest.raises(DataError, match=r"row 1: 'x' may be 'x.png' or 'x.jpg'; add its suffix"):
+    with pytest.raises(
+        DataError, match=r"row 1: 'x' is ambiguous: 'x.png' or 'x.jpg'; include the extension"
+    ):
         read_pairs(table).positions(["x.png", "x.jpg", "y.png"])

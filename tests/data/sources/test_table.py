@@ -78,7 +78,7 @@ def test_a_column_called_file_may_hold_something_else(tmp_path: Path) -> None:
 def test_a_path_listed_twice(tmp_path: Path) -> None:
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     path = write(tmp_path / "t.csv", "path,label\na.png,x\n./a.png,x\na.png,x\n")
-    with pytest.raises(DataError, match=r"2 pictures listed more than once: \./a\.png, a\.png \(item 2\)"):
+    with pytest.raises(DataError, match=r"2 images listed more than once: \./a\.png, a\.png \(item 2\)"):
         load(path)
     assert len(load(path, policy=LoadPolicy(duplicates="skip"))[0]) == 1
     data, _ = load(path, policy=LoadPolicy(duplicates="keep"))

@@ -16,8 +16,8 @@ from trine.shapes import Bool, Int64
 class NeighbourSwaps:
     """Swaps groups between the batches of one epoch, in place.
 
-    The batches take turns and fetch one neighbour in each turn, so that it is not always the same batches
-    that come too late. They fetch the nearest neighbour on the list that is available: in the batch already,
+    The batches take turns and fetch one neighbour in each turn, so that the same batches are not always last.
+    They fetch the nearest neighbour on the list that is available: in the batch already,
     or in another one and not yet fetched for any identity.
 
     Args:

@@ -45,7 +45,7 @@ class EpochSampler(Sampler[list[int]]):
         """Makes all batches of an epoch, for this process."""
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Hands out the rest of the epoch, and then advances to the next epoch."""
+        """Yields the rest of the epoch, then advances to the next epoch."""
         epoch, start = self._epoch, self._start
         self._start = 0
         for number, batch in enumerate(self.batches_of(epoch)[start:], start=start + 1):
@@ -93,7 +93,7 @@ class EpochSampler(Sampler[list[int]]):
             state: What `state_dict` returned.
 
         Raises:
-            SettingError: It is not such a state, or one of other data or settings.
+            SettingError: The state is malformed, or comes from other data or settings.
         """
         if missing := [name for name in ("epoch", "batches", "fingerprint") if name not in state]:
             raise SettingError(f"the sampler's state lacks {missing[0]!r}: expected what state_dict returned")

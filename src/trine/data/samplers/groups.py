@@ -9,7 +9,7 @@ Group = list[int]
 
 
 def drop_groups(groups: list[list[Group]], number: int, generator: np.random.Generator) -> None:
-    """Drops groups at random; they wait for another epoch.
+    """Drops groups at random, leaving them for another epoch.
 
     Args:
         groups: The groups of each identity; shortened in place.
@@ -24,7 +24,7 @@ def drop_groups(groups: list[list[Group]], number: int, generator: np.random.Gen
 def take_short_batch(
     groups: list[list[Group]], number: int, full: int, generator: np.random.Generator
 ) -> list[Group]:
-    """Takes the groups of a short last batch, first of identities that the other batches cannot take.
+    """Takes the groups of a short last batch, starting with identities that the other batches cannot take.
 
     Args:
         groups: The groups of each identity; shortened in place.

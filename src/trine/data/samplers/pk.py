@@ -11,11 +11,10 @@ lists in three:
    with another one in it; the rest stays, so that outliers do not dominate. The sizes of the batches and
    the guarantees below do not change.
 
-So every item comes once in an epoch, with two exceptions, both of which would otherwise make batches
-with little to compare:
+So every item occurs once in an epoch, with two exceptions that avoid batches with little to compare:
 
-- *Skew.* An identity with more groups than there are batches is in every batch, and no more: of its
-  items, B·K come in an epoch. They take turns, so that over the epochs all come equally often.
+- *Skew.* An identity with more groups than there are batches is in every batch once: B·K of its items occur
+  in an epoch. They take turns, so that over the epochs all occur equally often.
 - *Singletons.* An identity with one item has no positive and serves as a negative only. Such items
   take no more than about half of the places of a batch (more only if too few other identities could fill
   the rest), spread evenly over the batches; if there are too many, they take turns.
@@ -40,7 +39,7 @@ from trine.errors import DataError, SettingError, nearest
 from trine.shapes import Int, Int64
 
 Repeat = Literal["never", "fill"]
-"""Whether an item may come more than once in an epoch; see `PKSampler`."""
+"""Whether an item may occur more than once in an epoch; see `PKSampler`."""
 
 Last = Literal["even", "short", "drop"]
 """What happens to the groups that do not make a full batch; see `PKSampler`."""
@@ -61,7 +60,7 @@ class PKSampler(EpochSampler):
         last: "even" spreads groups that are left over by making one more batch and all batches a
             little smaller, by no more than a half. "short" keeps full batches and makes the last one
             short. With both, groups wait for another epoch if a batch would get fewer than two identities
-            for each process. "drop" makes full batches only; each epoch draws anew which groups wait.
+            for each process. "drop" makes full batches only; each epoch chooses at random which groups wait.
         confusable: The share of the identities of a batch that come from the neighbour lists, in
             [0, 1), as far as they are available.
         neighbours: For each identity, in ascending order of the labels, the identities that it is
@@ -146,7 +145,7 @@ class PKSampler(EpochSampler):
 
         Returns:
             The number of batches; of groups in a short last one; of groups that each identity with a
-            positive gives; and of singletons that come.
+            positive gives; and of singletons that occur.
         """
         low, high = 0, int(self._groups.sum()) // self._p
         while low < high:  # The largest number of batches that can be full.
@@ -156,7 +155,7 @@ class PKSampler(EpochSampler):
             else:
                 high = middle - 1
         full, least, single = low, 2 * self._world_size, self._singletons(low)
-        # One more batch is for identities that it lets come completely, not for a skewed one.
+        # One more batch is for identities that then fit completely, not for a skewed one.
         through = np.where(self._groups <= full + 1, self._quota(full + 1), self._quota(full))
         left_over = int(through.sum()) + single - full * self._p
         more = self._quota(full + 1)
@@ -167,11 +166,11 @@ class PKSampler(EpochSampler):
         return full, 0, self._quota(full), single
 
     def _quota(self, batches: int) -> NDArray[np.int64]:
-        """Counts the groups of each identity with a positive that so many batches can take."""
+        """Counts the groups of each identity with a positive that this many batches can take."""
         return np.where(self._sizes > 1, np.minimum(self._groups, batches), 0)
 
     def _singletons(self, batches: int) -> int:
-        """Counts the identities with one item that so many batches can take."""
+        """Counts the identities with one item that this many batches can take."""
         single = int((self._sizes == 1).sum())
         places = max(self._p // 2, self._p - (len(self._sizes) - single))
         return min(single, places * batches)

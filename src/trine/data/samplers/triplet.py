@@ -11,7 +11,7 @@ from trine.errors import DataError
 
 
 class TripletSampler(EpochSampler):
-    """Splits the numbers of listed triplets into batches of nearly equal size; each comes once an epoch.
+    """Splits the numbers of listed triplets into batches of nearly equal size; each occurs once an epoch.
 
     Args:
         count: How many triplets there are.

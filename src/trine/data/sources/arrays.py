@@ -25,7 +25,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
     """Reads items and labels from an `.npz` file; nothing in it is ever unpickled.
 
     `x` is (N, D) numbers for vectors, or uint8 (N, height, width) or (N, height, width, channels)
-    for pictures. `y` is (N,) integers or strings. Arrays called camera, group and split, (N,), are
+    for images. `y` is (N,) integers or strings. Arrays called camera, group and split, (N,), are
     columns; one named names, name, item or id, (N,), names the items.
 
     Args:
@@ -100,7 +100,7 @@ def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int
         return ImageArray(x), {}, {}
     raise DataError(
         f"{path}: 'x' is {x.dtype} with shape {x.shape}, expected numbers (N, D) for vectors, or "
-        "uint8 (N, height, width) or (N, height, width, 1 or 3) for pictures"
+        "uint8 (N, height, width) or (N, height, width, 1 or 3) for images"
     )
 
 

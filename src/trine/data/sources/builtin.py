@@ -24,10 +24,10 @@ FASHION_MNIST_CLASSES = (
 
 
 def digits() -> Found:
-    """Reads scikit-learn's handwritten digits: 1,797 grey pictures of 8 × 8, brightest 255.
+    """Reads scikit-learn's handwritten digits: 1,797 grey images of 8 × 8, brightest 255.
 
     Returns:
-        The pictures, labelled "0" to "9".
+        The images, labelled "0" to "9".
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.
@@ -46,14 +46,14 @@ SHIFTS = (-2, -1, 0, 1, 2)
 
 
 def shifted_digits() -> Found:
-    """Makes pictures of shifted digits: the fours and nines of `digits`, moved sideways.
+    """Makes images of shifted digits: the fours and nines of `digits`, moved sideways.
 
-    Each digit appears five times in a picture of 8 × 12, shifted by up to two pixels to either side; the
+    Each digit appears five times in an image of 8 × 12, shifted by up to two pixels to either side; the
     identity is the scan, not its class. So only the labels say that a shift does not matter (Hadsell,
     Chopra, LeCun 2006, section 3.3).
 
     Returns:
-        1,805 pictures of 361 identities, such as "4 (item 12)".
+        1,805 images of 361 identities, such as "4 (item 12)".
 
     Raises:
         MissingDependencyError: scikit-learn is not installed.
@@ -74,7 +74,7 @@ def shifted_digits() -> Found:
 
 
 def fashion_mnist(package: Path = FASHION_MNIST_PACKAGE) -> Found:
-    """Reads Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 70,000 grey pictures of 28 × 28.
+    """Reads Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 70,000 grey images of 28 × 28.
 
     It is read from the Debian package if that is installed, else from the copy under `$TRINE_DATA` or
     ~/.cache/trine, which torchvision downloads if there is none.
@@ -83,11 +83,11 @@ def fashion_mnist(package: Path = FASHION_MNIST_PACKAGE) -> Found:
         package: Where the Debian package puts the files.
 
     Returns:
-        The pictures, labelled with the names of the classes; 60,000 are "train" and 10,000 "test" in
+        The images, labelled with the names of the classes; 60,000 are "train" and 10,000 "test" in
         the column "split".
 
     Raises:
-        DataError: There is no copy and none could be downloaded, or the copy is damaged.
+        DataError: No copy exists and none could be downloaded, or the copy is damaged.
     """
     folder = _fashion_mnist_folder(package)
     parts = [("train", "train"), ("t10k", "test")]
@@ -95,7 +95,7 @@ def fashion_mnist(package: Path = FASHION_MNIST_PACKAGE) -> Found:
     labels = [_idx(folder, f"{name}-labels-idx1-ubyte", dimensions=1) for name, _ in parts]
     for images, numbers in zip(pixels, labels, strict=True):
         if len(images) != len(numbers) or numbers.max(initial=0) >= len(FASHION_MNIST_CLASSES):
-            raise DataError(f"pictures and labels in {folder} do not match: delete it and load again")
+            raise DataError(f"images and labels in {folder} do not match: delete it and load again")
     both = np.concatenate(pixels)
     return Found(
         items=ImageArray(both),
@@ -142,7 +142,7 @@ def _idx(folder: Path, name: str, *, dimensions: int) -> UInt8[np.ndarray, "..."
     """Reads the idx format: magic 0, 0, 8 (uint8), dimensions, big-endian sizes, values."""
     path = _find(folder, name)
     if path is None:
-        raise DataError(f"{folder} has no {name}: delete the folder and load again")
+        raise DataError(f"{name} is missing from {folder}: delete the folder and load again")
     try:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content

@@ -65,7 +65,7 @@ def read_features(
         A row for each of the names; zeros for those that are not in the table.
 
     Raises:
-        DataError: There is no such table, it is damaged, a column is missing, an id is repeated, or none of
+        DataError: The table is missing or damaged, a column is missing, an id is repeated, or none of
             the names are in the table.
         MissingDependencyError: pyarrow is not installed.
     """

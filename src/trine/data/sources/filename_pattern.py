@@ -22,7 +22,7 @@ class Pattern:
         text: Text with the fields `{identity}`, `{camera}`, `{group}` and `{*}` (anything, even nothing). A
             field ends at the first occurrence of the text that follows it, and never spans two folders. A
             pattern with n slashes is matched against the last n + 1 parts of a path; without the suffix,
-            unless the pattern ends in that of a picture.
+            unless the pattern ends in that of an image.
 
     Raises:
         SettingError: The text has an unknown field, a repeated one, none for the identity, two side by side,

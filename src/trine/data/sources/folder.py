@@ -1,4 +1,4 @@
-"""A folder of pictures, with identities from its folders, or from file names by a pattern."""
+"""A folder of images, with identities from its folders, or from file names by a pattern."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ PARTS |= dict.fromkeys(("val", "valid", "validation"), "validation")
 def read_folder(
     root: Path, *, max_pixels: int, labelled: bool = True, pattern: Pattern | None = None
 ) -> Found:
-    """Lists the pictures of a folder; the folder right below `root` names the identity.
+    """Lists the images of a folder; the folder right below `root` names the identity.
 
-    Pictures may lie deeper. Hidden files are ignored; files without the suffix of a picture are skipped and
+    Images may lie deeper. Hidden files are ignored; files without the suffix of an image are skipped and
     counted. If the folders right below `root` are named train, test and optionally validation, they become
     the column "split", and the identity is the folder below them.
 
     Args:
         root: The folder.
-        max_pixels: The most pixels that a picture may have.
+        max_pixels: The most pixels that an image may have.
         labelled: Whether folders name identities.
         pattern: How to read identities and columns from the file names; None takes them from the folders.
 
     Returns:
-        The pictures, in the natural order of their paths.
+        The images, in the natural order of their paths.
 
     Raises:
-        DataError: There is no picture, or no name matches the pattern.
+        DataError: The folder has no images, or no name matches the pattern.
     """
-    pictures, others = _walk(root)
-    if not pictures:
+    images, others = _walk(root)
+    if not images:
         suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         seen = f"; it has {count(len(others), 'other file', 'other files')} ({_by_suffix(others)})"
-        raise DataError(f"{root} holds no pictures ({suffixes}){seen if others else ''}")
+        raise DataError(f"{root} holds no images ({suffixes}){seen if others else ''}")
     relative = sorted(
-        (path.relative_to(root).as_posix() for path in pictures),
+        (path.relative_to(root).as_posix() for path in images),
         key=lambda name: [natural_key(part) for part in name.split("/")],
     )
     names = [name.split("/") for name in relative]
@@ -75,8 +75,8 @@ def read_folder(
 
 
 def _walk(root: Path) -> tuple[list[Path], list[Path]]:
-    """Lists the pictures and the other files; links are followed, but never in a circle."""
-    pictures: list[Path] = []
+    """Lists the images and the other files; links are followed, but never in a circle."""
+    images: list[Path] = []
     others: list[Path] = []
     seen: set[str] = set()
     for folder, below, files in os.walk(root, followlinks=True, onerror=_refuse):
@@ -89,8 +89,8 @@ def _walk(root: Path) -> tuple[list[Path], list[Path]]:
         for name in files:
             if not name.startswith("."):
                 path = Path(folder, name)
-                (pictures if path.suffix.lower() in SUFFIXES else others).append(path)
-    return pictures, others
+                (images if path.suffix.lower() in SUFFIXES else others).append(path)
+    return images, others
 
 
 def _refuse(error: OSError) -> None:
@@ -104,7 +104,7 @@ def _from_names(
     read = [pattern.read(name) for name in names]
     if not any(read):
         raise DataError(
-            f"none of the {count(len(names), 'picture', 'pictures')} of {root} matches the pattern "
+            f"none of the {count(len(names), 'image', 'images')} of {root} matches the pattern "
             f"{pattern.text!r}: the first is {names[0]!r}"
         )
     matched = [fields or {} for fields in read]

@@ -59,7 +59,7 @@ def read_interactions(
         user interacts with an item again, the first time counts and the best rating.
 
     Raises:
-        DataError: There is no such table, it is damaged or empty, a column is missing, or a row has no user,
+        DataError: The table is missing, damaged or empty, a column is missing, or a row has no user,
             no item, or a time or rating that cannot be read.
         MissingDependencyError: pyarrow is not installed.
     """
@@ -139,7 +139,7 @@ def _seconds(text: str) -> float:
 def _first_of_each(
     user: Int64[np.ndarray, " n"], item: Int64[np.ndarray, " n"], time: Float[np.ndarray, " n"] | None
 ) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " n"]]:
-    """The first row of each pair of user and item; and for each row, which of those it repeats."""
+    """The first row of each pair of user and item, and for each row the first one that it repeats."""
     order = np.arange(len(user)) if time is None else np.argsort(time, kind="stable")
     pair = (user * (item.max(initial=0) + 1) + item)[order]
     _, start, same = np.unique(pair, return_index=True, return_inverse=True)

@@ -52,7 +52,7 @@ class PairTable:
 
         Args:
             names: The names of the items, as `Dataset.names` has them. A name of the list may leave out the
-                suffix of a picture, as the lists of Labeled Faces in the Wild do.
+                suffix of an image, as the lists of Labeled Faces in the Wild do.
 
         Returns:
             For each pair the positions of its two items among the names.
@@ -72,7 +72,7 @@ class PairTable:
         return found
 
     def where(self, row: int) -> str:
-        """Says where a pair stands, for errors; the row counts from 0."""
+        """Where a pair is in the source, for errors; the row counts from 0."""
         return f"{self.source}, {self.unit} {self.first + row}"
 
 
@@ -93,7 +93,7 @@ def read_pairs(path: str | Path) -> PairTable:
         The pairs.
 
     Raises:
-        DataError: There is no such file, it is damaged or empty, a column is missing, or a row cannot be
+        DataError: The file is missing, damaged or empty, a column is missing, or a row cannot be
             understood, pairs an item with itself, or contradicts another.
         MissingDependencyError: pyarrow is not installed, and the file is a table.
     """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import ImageFiles, Texts
-from trine.data.image_decoding import SUFFIXES as PICTURES
+from trine.data.image_decoding import SUFFIXES as IMAGE_SUFFIXES
 from trine.data.load_report import some
 from trine.data.sources.arrays import COLUMNS
 from trine.data.table import Table, is_infinite, is_missing, is_numeric
@@ -61,16 +61,16 @@ class TableColumns:
 def read_table(path: Path, columns: TableColumns, *, max_pixels: int, labelled: bool = True) -> Found:
     """Reads a table with one row for each item.
 
-    With a path column the items are pictures; paths are relative to the table's folder. With a text
+    With a path column the items are images; paths are relative to the table's folder. With a text
     column they are texts. Without either they are rows of a `Table` of all columns but the label, in
     which the feature columns are named; rows are named by the column called name, id or item, if there is
-    one and it is not a feature. Columns called camera, group and split are kept beside the items.
+    one and it is not a feature. Columns called camera, group and split are kept with the items.
     Labels are kept as they are written: "007" and "7" are two identities.
 
     Args:
         path: The table: .csv, .tsv (either also with .gz) or .parquet.
         columns: Which columns to use.
-        max_pixels: The most pixels that a picture may have.
+        max_pixels: The most pixels that an image may have.
         labelled: Whether a label column is needed.
 
     Returns:
@@ -142,7 +142,7 @@ def _items(file: TableFile, table: Columns, used: _UsedColumns, max_pixels: int)
         files = table.texts(used.path)
         # A column called "file" may hold something else, such as the hash of a program.
         if used.given.path_column is not None or any(
-            Path(each).suffix.lower() in PICTURES for each in files[:100]
+            Path(each).suffix.lower() in IMAGE_SUFFIXES for each in files[:100]
         ):
             return Found(
                 items=ImageFiles(tuple(file.path.parent / each for each in files), max_pixels),

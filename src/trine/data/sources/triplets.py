@@ -1,4 +1,4 @@
-"""A table of triplets: which item should be nearer to the anchor than which other."""
+"""A table of triplets: the positive should be nearer to the anchor than the negative."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TripletTable:
 
         Args:
             names: The names of the items, as `Dataset.names` has them. A name of the table may leave out
-                the suffix of a picture, and "17" is "item 17" of an array.
+                the suffix of an image, and "17" is "item 17" of an array.
 
         Returns:
             For each triplet the positions of its anchor, positive and negative among the names.
@@ -84,7 +84,7 @@ def read_triplets(path: str | Path) -> TripletTable:
         The triplets.
 
     Raises:
-        DataError: There is no such table, it is damaged or empty, a column is missing, or a row names an
+        DataError: The table is missing, damaged or empty, a column is missing, or a row names an
             item twice or not at all.
         MissingDependencyError: pyarrow is not installed.
     """
