@@ -79,7 +79,7 @@ def test_an_identity_in_two_parts_is_named() -> None:
 @pytest.mark.parametrize(
     ("test", "validation", "error", "message"),
     [
-        ([], [1], SettingError, r"there is no test fold"),
+        ([], [1], SettingError, r"the split has no test fold"),
         ([4], [], SettingError, r"pairs.csv has no fold 4 for test: .*known: 1, 2"),
         ([1], ["two"], SettingError, r"pairs.csv has no fold two for validation"),
         ([1], [1], SettingError, r"fold 1 is used for validation and for the test"),

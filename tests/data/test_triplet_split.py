@@ -92,11 +92,11 @@ def test_questions_are_numbered_by_what_was_asked(triplets):
     assert query_numbers(np.empty((0, 3), dtype=np.int64)).tolist() == []
 
 
-def test_what_cannot_be_divided_is_said():
+def test_what_cannot_be_split_is_named():
     few = np.array([[0, 1, 2], [3, 4, 5]])
     with pytest.raises(SettingError, match=r"is not a split of judgements: did you mean 'items'"):
         split_triplets(few, items=6, method="item")
-    with pytest.raises(SettingError, match=r"test=1.0, validation=0.0, seed=0 cannot be used"):
+    with pytest.raises(SettingError, match=r"got test=1.0, validation=0.0, seed=0"):
         split_triplets(few, items=6, test=1.0)
     with pytest.raises(DataError, match=r"positions from 0 to 5, expected those of the 4 items"):
         split_triplets(few, items=4)

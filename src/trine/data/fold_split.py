@@ -35,7 +35,7 @@ def split_by_folds(
         The positions of the items of each part.
 
     Raises:
-        SettingError: No fold is for the test, one is for both parts, or the list has no such fold.
+        SettingError: No fold is for the test, one is for both parts, or it is not in the list.
         DataError: The list has no folds, names an unknown item, or has an identity in folds of two parts; or
             fewer than two identities are left for training.
 
@@ -81,7 +81,7 @@ def _part_of_fold(
     if pairs.fold is None:
         raise DataError(f"{pairs.source} has no folds to split by: add a column fold, or use another split")
     if not test:
-        raise SettingError("there is no test fold; name at least one")
+        raise SettingError("the split has no test fold; name at least one")
     parts = np.zeros(len(pairs.fold_names), dtype=np.int64)
     for part, folds in ((1, validation), (2, test)):
         for fold in map(str, folds):

@@ -157,7 +157,7 @@ def texts_of(texts: Sequence[str]) -> Dataset:
         The data set, with label −1 everywhere and no identities.
 
     Raises:
-        DataError: There is no text, or one is empty.
+        DataError: `texts` is empty, or one of them is.
 
     Example:
         >>> texts_of(["where is my card?"]).names

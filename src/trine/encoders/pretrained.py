@@ -28,7 +28,7 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: 
         The module, from (b, 3, h, w) to (b, features).
 
     Raises:
-        SettingError: timm has no such model.
+        SettingError: timm does not have the model.
         ModelError: The weights cannot be downloaded.
     """
     timm = require("timm", extra="images")

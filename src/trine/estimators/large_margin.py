@@ -26,7 +26,7 @@ TILE = 1 << 22
 """The most distances in memory at once."""
 
 DENSE = 32
-"""Where more than one in so many pairs of rows are asked for, a matrix product measures all pairs."""
+"""If more than one in this many pairs of rows are needed, a matrix product measures all pairs."""
 
 
 @dataclass(frozen=True, eq=False)

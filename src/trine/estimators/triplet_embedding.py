@@ -116,7 +116,7 @@ class TripletEmbedding(KnnMixin):
 
         Raises:
             InputError: A setting is out of range, or no class has two items.
-            ValueError: The arrays do not fit, hold fewer than two classes, or what is no class.
+            ValueError: The arrays do not fit, hold fewer than two classes, or values that are not classes.
         """
         x, classes = self._labelled_rows(X, y)
         self._check()

@@ -86,7 +86,7 @@ def hardest_pairs(
         The pairs of both kinds.
 
     Raises:
-        InputError: There are no two items of one identity and a third of another.
+        InputError: No two items share an identity, or all items do.
 
     Example:
         >>> found = hardest_pairs(np.array([[0.0], [9.0], [8.5], [1.0]]), ["a", "a", "b", "b"], count=1)

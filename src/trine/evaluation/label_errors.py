@@ -200,7 +200,7 @@ def find_label_errors(
         Every item's score, and the suspects. The same input gives the same answer.
 
     Raises:
-        InputError: There are no two identities, a row is not finite, or an argument does not fit.
+        InputError: There are fewer than two identities, a row is not finite, or an argument does not fit.
 
     Example:
         >>> rows = np.concatenate([np.linspace(0, 1, 20), np.linspace(5, 6, 20), [-0.05]])[:, None]

@@ -58,7 +58,7 @@ def triplet_consistency(triplets: Int64[np.ndarray, "t 3"]) -> TripletConsistenc
         np.bincount(half, minlength=len(rows)) for half in (inverse.ravel()[:t], inverse.ravel()[t:])
     )
     counts, reverse = there[there > 0], opposite[there > 0]
-    # Each pair of opposites stands in the table twice.
+    # Each pair of opposites is in the table twice.
     best = np.where(reverse > 0, np.maximum(counts, reverse) / 2, counts)
     return TripletConsistency(t, t - len(counts), int(counts[reverse > 0].sum()), float(best.sum() / t))
 

@@ -139,7 +139,7 @@ class RankSearch:
         return ascending, members
 
     def _products(self, listed: int) -> Iterator[TiledProduct]:
-        # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here, and so
+        # If torch may round matrix products to TF32 or bfloat16, this uses double precision; so
         # do long lists: among many listed references, few others are clear of all of them.
         single = listed <= self._many and torch.get_float32_matmul_precision() == "highest"
         for dtype in (torch.float32, torch.float64) if single else (torch.float64,):

@@ -204,7 +204,7 @@ class ExactSearch:
         return values, candidates.gather(1, order), sure
 
     def _candidate_searches(self, width: int) -> Iterator[CandidateSearch]:
-        # A user who lets torch round matrix products to TF32 or bfloat16 gets double precision here.
+        # If torch may round matrix products to TF32 or bfloat16, this uses double precision.
         if width < len(self) and torch.get_float32_matmul_precision() == "highest":
             yield self._faiss if self._backend == "faiss" else self._exact.product(torch.float32)
         yield self._exact.product(torch.float64)
