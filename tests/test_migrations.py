@@ -139,7 +139,7 @@ def answers_of(gallery, probes):
         "clusters": gallery.cluster().to_json(),
         "verify": [
             *(decided(gallery.verify(embedding=probe, identity="Zoë")) for probe in probes),
-            decided(gallery.verify(embedding=probes[0], other=probes[1])),
+            decided(gallery.verify(embedding=probes[0], other_embedding=probes[1])),
         ],
         "search": [
             [found(hit) for hit in gallery.search(embedding=p, k=5, where={"year": (2003, 2017)}, offset=1)]

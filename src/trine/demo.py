@@ -26,7 +26,7 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Pat
 
     Args:
         out: The run folder; if it exists, the next free number is appended.
-        echo: Prints a piece of text.
+        echo: Prints text.
 
     Returns:
         The run folder.
@@ -34,7 +34,7 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Pat
     began = time.monotonic()
     folder = _free(Path(out))
     data, loaded = load("digits")
-    echo(f"{loaded}\ntraining on a part of the images ...")
+    echo(f"{loaded}\ntraining on part of the images ...")
     echo(f"\n{train_run(data, load_recipe('default', overrides=SETTINGS), out=folder)}")
 
     encoder = load_encoder(folder)
@@ -51,12 +51,12 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Pat
     for words, a, b in (("a 5 and another", "5", "5"), ("a 3 and an 8", "3", "8")):
         echo(f"  {words}:  {verify(encoder, probes[a][0], probes[b][1])}")
 
-    picture = folder / "probe.png"
-    require("PIL.Image", extra="images").fromarray(probes["3"][0][..., 0]).save(picture)
+    probe = folder / "probe.png"
+    require("PIL.Image", extra="images").fromarray(probes["3"][0][..., 0]).save(probe)
     echo(
         f"\n{folder} holds the model, metrics.json, report.html and picture.png "
         f"({time.monotonic() - began:.0f} s). Try next:\n"
-        f"  trine identify {picture} --gallery {folder / 'digits.db'}\n"
+        f"  trine identify {probe} --gallery {folder / 'digits.db'}\n"
         f"  trine evaluate {folder} digits --far 0.01\n"
         f"  trine train YOUR_IMAGES --out runs/mine     (a folder with one subfolder per identity)"
     )
@@ -82,7 +82,7 @@ def _two_of_each(data: Dataset) -> dict[str, list[np.ndarray]]:
 
 
 def _accuracy(gallery: Gallery, unseen: Dataset, encoder: Encoder) -> str:
-    """How many unseen images are identified, or rejected where their digit is not enrolled."""
+    """How many unseen images are identified, or rejected if their digit is not enrolled."""
     answers = gallery.identify_many(embeddings=encoder.embed(unseen))
     truth = [unseen.identity(i) for i in range(len(unseen))]
     known = [a.identity == t for a, t in zip(answers, truth, strict=True) if t != UNKNOWN]

@@ -36,7 +36,7 @@ def test_evaluate_writes_a_page_and_compares_runs(run, bars, capsys, tmp_path):
 def test_mistakes_about_runs_to_compare(run, bars, capsys, tmp_path):
     assert "required: data" in refused(capsys, "evaluate", run)
     assert "there is no model folder" in refused(capsys, "evaluate", run, tmp_path / "none", bars)
-    assert "is given twice" in refused(capsys, "evaluate", run, run, bars)
+    assert "is named twice" in refused(capsys, "evaluate", run, run, bars)
     assert "name a single run" in refused(capsys, "evaluate", run, run, bars, "--calibrate")
     assert "no list of pairs" in refused(capsys, "evaluate", run, bars, "--pairs", tmp_path / "none")
 
@@ -68,7 +68,7 @@ def test_evaluate_can_store_a_threshold(run, bars, capsys, tmp_path):
     refusal = refused(capsys, "evaluate", copy, bars, "--far", "0.1", "--calibrate")
     assert "needs at least 30 identities" in refusal
     learnt = refused(capsys, "evaluate", copy, bars, "--calibrate", "--provisional", "--part", "all")
-    assert "was trained on 24 of these 48 items, so a threshold would look better than it is" in learnt
+    assert "was trained on 24 of these 48 items, so a threshold would look too good" in learnt
     alone = refused(capsys, "evaluate", copy, bars, "--probability", "platt")
     assert "a probability is stored with the threshold; add --calibrate" in alone
     unknown = refused(capsys, "evaluate", copy, bars, "--calibrate", "--probability", "plat")

@@ -115,7 +115,7 @@ def test_a_dtype_is_chosen_when_a_gallery_is_made(bars, run, capsys, tmp_path):
     answered(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "int8")
     assert json.loads(answered(capsys, "gallery", "stats", small, "--json"))["dtype"] == "int8"
     said = refused(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "float16")
-    assert "keeps its embeddings as int8, got float16: leave --dtype out" in said
+    assert "stores embeddings as int8, got float16: omit --dtype" in said
     assert "did you mean 'int8'" in refused(
         capsys, "enrol", run, bars, "--gallery", tmp_path / "x", "--dtype", "int4"
     )
@@ -307,13 +307,13 @@ def test_a_gallery_goes_out_and_in_and_over(people, bars, capsys, tmp_path):
     assert "35 new" in answered(capsys, "gallery", "copy", people, tmp_path / "half", "--dtype", "float16")
     found = lines(answered(capsys, *probe, tmp_path / "half"))[0]
     assert found["nearest"] == lines(expected)[0]["nearest"]
-    assert "keeps its embeddings as float16" in refused(
+    assert "stores embeddings as float16" in refused(
         capsys, "gallery", "copy", people, tmp_path / "half", "--dtype", "int8"
     )
     assert "cannot be copied to itself" in refused(capsys, "gallery", "copy", people, people)
     assert "output must end in .parquet" in refused(capsys, "gallery", "export", people, tmp_path / "t.csv")
     assert "is not a Parquet table" in refused(capsys, "gallery", "import", again, people)
-    assert "unknown kind of gallery mysql://" in refused(capsys, "gallery", "copy", people, "mysql://h/d")
+    assert "unknown scheme mysql://" in refused(capsys, "gallery", "copy", people, "mysql://h/d")
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     people = tmp_path / "new"
     made = answered(capsys, "gallery", "create", people, "--encoder", run, "--dtype", "int8")
     assert made == f"created {people}.db: 128 numbers of int8, euclidean\n"
-    assert "exists already" in refused(capsys, "gallery", "create", people, "--encoder", run)
+    assert "already exists" in refused(capsys, "gallery", "create", people, "--encoder", run)
     assert "the gallery is empty" in answered(capsys, "identify", bars / "bar0/0.png", "--gallery", people)
     assert answered(capsys, "search", bars / "bar0/0.png", "--gallery", people) == "nothing found\n"
     stats = answered(capsys, "gallery", "stats", people).splitlines()

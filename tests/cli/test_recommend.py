@@ -86,7 +86,7 @@ def test_a_gallery_of_other_embeddings_is_refused(run, tmp_path):
 
     with (
         Gallery.open(tmp_path / "films.db", dimension=8, fingerprint="another") as gallery,
-        pytest.raises(GalleryError, match="is one of other embeddings"),
+        pytest.raises(GalleryError, match="holds embeddings of another model"),
     ):
         enrol_items(load_two_tower(run), gallery)
 

@@ -36,13 +36,16 @@ def test_filters_exclusions_and_pages(gallery):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ({"x": (1, 2, 3)}, r"the range of 'x' must be two numbers or two texts, .* to match one of several"),
-        ({"x": (1, "b")}, "the range of 'x' must be two numbers or two texts"),
-        ({"x": (None, None)}, "the range of 'x' must be two numbers or two texts"),
-        ({"x": (True, False)}, "the range of 'x' must be two numbers or two texts"),
+        (
+            {"x": (1, 2, 3)},
+            r"the range of 'x' must be two numbers or two strings, .* to match one of several",
+        ),
+        ({"x": (1, "b")}, "the range of 'x' must be two numbers or two strings"),
+        ({"x": (None, None)}, "the range of 'x' must be two numbers or two strings"),
+        ({"x": (True, False)}, "the range of 'x' must be two numbers or two strings"),
         ({"x": (2, 1)}, r"ends before it begins, got \(2, 1\): swap its ends"),
-        ({"x": (1, float("nan"))}, "must be of numbers, given NaN"),
-        ({"x": {"y": 1}}, "the condition on 'x' must be a text, a number, a boolean or None, a set"),
+        ({"x": (1, float("nan"))}, "must not contain NaN, got"),
+        ({"x": {"y": 1}}, "the condition on 'x' must be a string, a number, a boolean or None, a set"),
         ({"x": float("nan")}, "the condition on 'x' must be"),
         ({"x": [[1]]}, "the condition on 'x' must be"),
     ],

@@ -28,7 +28,7 @@ def test_a_write_on_a_full_disk(outcome, call):
     said, state, later = outcome[call]
     assert said.startswith("GalleryError: the gallery /"), said
     assert said.endswith(
-        "people.db is on a full disk: nothing of this call was written; make room and try again"
+        "people.db is on a full disk: nothing of this call was written; free space and try again"
     ), said
     assert state == outcome["before"]
     assert later == "done"
@@ -52,7 +52,7 @@ def test_reading_on_a_full_disk(outcome):
 def test_forgetting_on_a_disk_with_room_for_the_deletion_alone(outcome):
     said, identities, problems, done, afterwards = outcome["forget with little room"]
     assert said.startswith("GalleryError: the items are deleted, but traces of them may remain")
-    assert said.endswith("make room for a second copy of the file, then repair the gallery")
+    assert said.endswith("free space for a second copy of the file, then repair the gallery")
     assert identities == {"bob": 300}
     assert problems == ["traces of forgotten items may remain in the file"]
     assert done == ["traces of forgotten items were wiped"]
@@ -62,7 +62,7 @@ def test_forgetting_on_a_disk_with_room_for_the_deletion_alone(outcome):
 
 def test_a_rebuilding_with_room_for_what_is_staged_alone(outcome):
     said, state, problems, later = outcome["rebuild with little room"]
-    assert said.endswith(": nothing of this call was written; make room and try again")
+    assert said.endswith(": nothing of this call was written; free space and try again")
     assert state == outcome["before"]
     assert problems == []
     assert later == "done"

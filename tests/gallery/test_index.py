@@ -85,7 +85,7 @@ def test_what_is_struck_out_is_not_found_in_inverted_lists():
     gone = np.arange(0, 6000, 100)
     index.apply(changes(NOBODY, np.empty((0, 8), dtype="f4"), removed=gone))
     (segment,) = index._settled
-    assert segment.struck == 60
+    assert segment.deleted == 60
     assert isinstance(segment._lists, InvertedSearch)
     alive = np.ones(6000, dtype=bool)
     alive[gone] = False

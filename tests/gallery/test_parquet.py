@@ -74,7 +74,7 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
             "of the encoder 'another', got the encoder 'by hand'",
         ),
         ({"dimension": 5}, "holds embeddings of dimension 5, got 4"),
-        ({"distance": "euclidean"}, "compares by the distance euclidean, got cosine"),
+        ({"distance": "euclidean"}, "uses the distance euclidean, got cosine"),
     ]:
         with Gallery.open(tmp_path / f"{next(iter(other))}.db", **(OPENING | other)) as different:
             with pytest.raises(GalleryError, match=message):
@@ -100,7 +100,7 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
         gallery.import_parquet(path)
     with pytest.raises(DataError, match=r"nowhere\.parquet cannot be read"):
         gallery.import_parquet(tmp_path / "nowhere.parquet")
-    with pytest.raises(DataError, match="cannot be written: there is no folder"):
+    with pytest.raises(DataError, match="cannot be written: the folder"):
         gallery.export_parquet(tmp_path / "nowhere" / "g.parquet")
 
 
@@ -163,7 +163,7 @@ def test_a_copy_in_a_compact_dtype_says_what_it_keeps(gallery, place):
     fill(gallery, 300)
     with place() as address:
         gallery.copy_to(address, dtype="int8")
-        with pytest.raises(GalleryError, match="keeps its embeddings as int8, got float32"):
+        with pytest.raises(GalleryError, match="stores embeddings as int8, got float32"):
             gallery.copy_to(address, dtype="float32")
         with Gallery.open(address) as other, place() as third:
             kept = other.stats().recall
@@ -199,7 +199,7 @@ def test_a_table_whose_binding_cannot_be_read_makes_no_gallery(gallery, tmp_path
     table = parquet.read_table(tmp_path / "t.parquet")
     for wrong in ("[]", "{", '{"dimension": "two"}'):
         parquet.write_table(table.replace_schema_metadata({"trine": wrong}), tmp_path / "wrong.parquet")
-        with pytest.raises(DataError, match="has an unreadable entry for the encoder"):
+        with pytest.raises(DataError, match="has an unreadable binding"):
             Gallery.open_for_table(tmp_path / "wrong.parquet", tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
 

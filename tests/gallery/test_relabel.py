@@ -36,7 +36,7 @@ def test_two_become_one(gallery):
     for wrong, message in [
         (("ann", "bob"), "identity 'bob' is not in the gallery"),
         (("cid", "ann"), "identity 'cid' is not in the gallery"),
-        (("ann", "ann"), "cannot be merged with itself, given 'ann' twice"),
+        (("ann", "ann"), "cannot be merged with itself, got 'ann' twice"),
     ]:
         with pytest.raises(GalleryError, match=message):
             gallery.merge(*wrong)

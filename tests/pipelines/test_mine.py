@@ -97,7 +97,7 @@ def test_guards_keep_negatives_out(digits: str, trained: Path, tmp_path: Path) -
     assert ((d_an >= 0.2) & (d_an <= 1.0)).all()
     assert 0 < guarded.triplets < guarded.wanted == plain.wanted == plain.triplets == len(free)
     assert guarded.mean_negative_distance == pytest.approx(d_an.mean(), rel=1e-5)
-    assert "fewer than asked for: the candidates hold no other" in str(guarded)
+    assert "fewer than requested: the candidates include no other" in str(guarded)
     nothing = mine_run(trained, data, out=out, how=OfflineMining(min_distance=9.0))
     assert nothing.triplets == len(pq.read_table(out)) == 0
     assert np.isnan(nothing.mean_negative_distance)

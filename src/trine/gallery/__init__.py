@@ -1,7 +1,7 @@
-"""The gallery: known items and their embeddings, kept for good; who is this, what is like this?
+"""The gallery: a persistent set of known items and their embeddings; who is this, what is like this?
 
-A `Gallery` is bound to the encoder whose embeddings it holds, and answers with a `Decision` that carries
-its score, its threshold and the false-accept rate behind it.
+A `Gallery` is bound to the encoder whose embeddings it holds, and answers with a `Decision`: a score, the
+threshold, and the false-accept rate that the threshold was calibrated for.
 """
 
 from trine.gallery.bulk_write import QuantizationRecall

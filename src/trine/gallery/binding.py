@@ -1,4 +1,4 @@
-"""Opens a gallery, and compares what it is bound to with what the caller expects."""
+"""Opens the store of a gallery (`open_store`), and checks its binding against what the caller expects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trine.gallery.store import Binding, Store
 
 @dataclass(frozen=True)
 class ExpectedBinding:
-    """What a gallery is expected to be bound to; `None` for anything."""
+    """What a gallery is expected to be bound to; `None` accepts anything."""
 
     dimension: int | None = None
     fingerprint: str | None = None
@@ -37,11 +37,11 @@ class ExpectedBinding:
         distance: Distance | None = None,
         dtype: Dtype | None = None,
     ) -> Self:
-        """Expects what an encoder, or the arguments, say.
+        """Expects the binding of an encoder, or the one that the arguments describe.
 
         Raises:
-            SettingError: Both are given, the encoder is a folder that was not loaded, the dimension is no
-                whole number of at least 1, or the fingerprint is no text or empty.
+            SettingError: Both are given, the encoder is a folder that was not loaded, the dimension is not a
+                whole number of at least 1, or the fingerprint is not a non-empty string.
             InputError: The distance or the dtype is unknown.
         """
         by_hand = cls(dimension, fingerprint, distance, dtype)
@@ -53,20 +53,20 @@ class ExpectedBinding:
             if by_hand != cls(dtype=dtype):
                 raise SettingError(
                     *(Argument("dimension"), ", ", Argument("fingerprint"), " and ", Argument("distance")),
-                    " are for embeddings computed elsewhere; an encoder has its own: leave them out",
+                    " describe embeddings computed elsewhere; an encoder has its own: omit them",
                 )
             return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, dtype)
         if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
             raise SettingError(f"dimension must be a whole number of at least 1, got {dimension!r}")
         if fingerprint is not None and (not isinstance(fingerprint, str) or not fingerprint):
-            raise SettingError(f"fingerprint must be a non-empty text, got {fingerprint!r}")
+            raise SettingError(f"fingerprint must be a non-empty string, got {fingerprint!r}")
         if distance is not None:
             check_distance(distance)
         return by_hand
 
     @classmethod
     def like(cls, bound: Binding, *, dtype: Dtype | None = None) -> Self:
-        """Expects the encoder of another gallery, or of a table, and a dtype where one is given."""
+        """Expects the binding of another gallery or of a table, with another dtype if one is given."""
         return cls(bound.dimension, bound.fingerprint, bound.distance, dtype)
 
     def binding(
@@ -90,7 +90,7 @@ class ExpectedBinding:
         )
 
     def check(self, store: Store) -> None:
-        """Raises a `GalleryError` if a gallery is bound to something else."""
+        """Raises a `GalleryError` if a store has another binding."""
         bound, gallery = store.binding, f"the gallery {store.address}"
         if self.fingerprint not in (None, bound.fingerprint):
             ours, given = _short(bound.fingerprint), _short(str(self.fingerprint))
@@ -100,14 +100,12 @@ class ExpectedBinding:
             )
         for field, holds in (
             ("dimension", "holds embeddings of dimension"),
-            ("distance", "compares by the distance"),
-            ("dtype", "keeps its embeddings as"),
+            ("distance", "uses the distance"),
+            ("dtype", "stores embeddings as"),
         ):
             wanted, found = getattr(self, field), getattr(bound, field)
             if wanted not in (None, found):
-                raise GalleryError(
-                    f"{gallery} {holds} {found}, got {wanted}: leave ", Argument(field), " out"
-                )
+                raise GalleryError(f"{gallery} {holds} {found}, got {wanted}: omit ", Argument(field))
 
 
 def open_store(
@@ -120,14 +118,14 @@ def open_store(
     """Opens the store at an address, or creates a missing one.
 
     Args:
-        address: A path, or an address with a scheme.
+        address: A path, or a URL.
         binding: What a new gallery is bound to; `None` creates nothing.
         expected: What the gallery must be bound to.
         exist_ok: Whether the gallery may exist already.
 
     Raises:
-        GalleryError: The address has an unknown scheme, the store cannot be opened, is bound to something
-            else, or exists already.
+        GalleryError: The address has an unknown scheme, or the store cannot be opened, has another
+            binding, or exists already.
     """
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
     store: SqliteStore | PostgresStore
@@ -136,10 +134,10 @@ def open_store(
     elif scheme[1] in SCHEMES:
         store = PostgresStore(str(address), binding=binding)
     else:
-        raise GalleryError(f"unknown kind of gallery {scheme[1]}://, expected a path or postgresql://...")
+        raise GalleryError(f"unknown scheme {scheme[1]}://, expected a path or postgresql://...")
     try:
         if not (exist_ok or store.created):
-            raise GalleryError(f"the gallery {store.address} exists already: choose another name")
+            raise GalleryError(f"the gallery {store.address} already exists: choose another name")
         if expected is not None:
             expected.check(store)
     except BaseException:

@@ -1,4 +1,4 @@
-"""Writes a stream of records to a store in chunks, and measures what a compact dtype costs."""
+"""Writes a stream of records to a store in chunks, and measures the recall of a compact dtype."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from trine.gallery.store import Binding, Store
 from trine.neighbours import nearest_neighbours
 
 CHUNK = 1024
-"""How many items are written at once."""
+"""The number of items written at once."""
 
 NOTE = "recall"
-"""The note that holds how many of the nearest items a compact dtype keeps."""
+"""The note that stores the recall of a compact dtype."""
 
 SAMPLE = 2000
-"""On how many embeddings it is measured."""
+"""The largest number of embeddings to measure recall on."""
 
 ENOUGH = 100
-"""On how many at least."""
+"""The smallest number of embeddings to measure recall on."""
 
 T = TypeVar("T")
 
@@ -36,8 +36,8 @@ class QuantizationRecall:
 
     Attributes:
         recall: The share of the nearest items that are still among the nearest.
-        at: How many nearest items were compared.
-        items: Among how many items.
+        at: The number of nearest items compared.
+        items: The number of items searched.
 
     Example:
         >>> print(QuantizationRecall(0.987, 10, 2000))
@@ -70,13 +70,13 @@ def bulk_write(
     """Writes batches of records one after another.
 
     Args:
-        store: Where to.
-        batches: The records; read as they are needed.
-        progress: Called with the number of records so far, whenever a batch is on the disk.
-        full: Whether the embeddings are in full precision, so that it can be measured what rounding costs.
+        store: The destination.
+        batches: The records, read lazily.
+        progress: Called with the number of records so far, after each batch is on disk.
+        full: Whether the embeddings have full precision, so that the recall of the dtype can be measured.
 
     Returns:
-        How many were new, replaced and there already.
+        The number of new, replaced and unchanged records.
     """
     done, seen = Enrolment(), 0
     sample: list[Record] = []
@@ -96,7 +96,7 @@ def bulk_write(
 
 
 def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> QuantizationRecall:
-    """Measures a dtype on embeddings in full precision, each searched for among the others."""
+    """Measures the recall of a dtype: searches each full-precision embedding among the others."""
     own = np.arange(len(rows))
     found = [
         nearest_neighbours(rows, references, k=at, distance=binding.distance, exclude=own).indices
@@ -107,6 +107,6 @@ def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> Quantization
 
 
 def noted_recall(store: Store) -> QuantizationRecall | None:
-    """Returns what was measured for the dtype of a store; `None` for float32, or with too few items."""
+    """Returns the recall measured for a store's dtype; `None` for float32, or with too few items."""
     noted = store.notes().get(NOTE)
     return None if noted is None else QuantizationRecall(**json.loads(noted))

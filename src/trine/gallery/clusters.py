@@ -1,7 +1,7 @@
-"""Clusters that keep their numbers: new items join the old clusters, and nothing else moves.
+"""Clusters with stable numbers: new items join existing clusters, and no other item moves.
 
-A cluster is what a chain of links connects, and a link is a distance of at most the threshold to one of an
-item's nearest neighbours (single linkage, as `trine.clustering.cluster`).
+Two items are linked if one is among the nearest neighbours of the other and their distance is at most the
+threshold; chains of links form clusters (single linkage, as in `trine.clustering.cluster`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trine.gallery.entries import check_at_least
 from trine.gallery.store import Store
 
 NOTE = "clusters"
-"""The note that says by which threshold the clusters were made."""
+"""The note that stores the threshold of the clusters."""
 
 _AT_ONCE = 1024
 
@@ -28,16 +28,16 @@ class Clusters:
     """The cluster of every item of a gallery.
 
     Attributes:
-        of: From an item to the number of its cluster, from 1; a number is never given twice.
+        of: Maps each item to its cluster number, from 1; numbers are never reused.
         threshold: The longest link.
-        added: How many items had no cluster before this call.
-        joined: Pairs (number that stays, number that is gone) of clusters that new items connected.
+        added: The number of items that had no cluster before this call.
+        joined: Pairs (number kept, number dropped) of clusters that new items merged.
 
     Example:
-        >>> found = Clusters({"1": 1, "2": 1, "3": 2}, 0.5, 3)
-        >>> print(found)
+        >>> clusters = Clusters({"1": 1, "2": 1, "3": 2}, 0.5, 3)
+        >>> print(clusters)
         2 clusters of 3 items (3 new)
-        >>> found.members()
+        >>> clusters.members()
         {1: ['1', '2'], 2: ['3']}
     """
 
@@ -47,7 +47,7 @@ class Clusters:
     joined: tuple[tuple[int, int], ...] = ()
 
     def members(self) -> dict[int, list[str]]:
-        """Returns the items of each cluster: the largest cluster first, equals by their number."""
+        """Returns the items of each cluster: largest cluster first, ties by number."""
         found: dict[int, list[str]] = {}
         for item in sorted(self.of):
             found.setdefault(self.of[item], []).append(item)
@@ -73,7 +73,7 @@ class Clusters:
 
 
 def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool) -> Clusters:
-    """Gives every item of a store a cluster; see `Gallery.cluster`."""
+    """Assigns every item of a store to a cluster; see `Gallery.cluster`."""
     check_at_least(1, neighbours=neighbours)
     before = {} if recluster else store.clusters()
     if before:
@@ -93,22 +93,22 @@ def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool)
 
 
 def made_with(store: Store) -> float | None:
-    """Returns the threshold of the clusters that a store has, or `None`."""
+    """Returns the threshold of a store's clusters, or `None`."""
     noted = store.notes().get(NOTE)
     return None if noted is None else float(json.loads(noted))
 
 
 class Groups:
-    """Items that are linked: a forest whose trees are the groups (union by the older root)."""
+    """Linked items: a union-find forest in which the older root wins."""
 
     def __init__(self, numbers: Mapping[str, int]) -> None:
-        """Starts with clusters that have numbers."""
+        """Starts from the existing clusters."""
         self._numbers = numbers
-        # A cluster that is there already is one node, under its number.
+        # An existing cluster is one node, keyed by its number.
         self._parent: dict[str | int, str | int] = {number: number for number in numbers.values()}
 
     def link(self, item: str, others: Sequence[str]) -> None:
-        """Puts an item with others."""
+        """Links an item to others."""
         root = self._root(item)
         for other in others:
             root = self._join(root, self._root(other))
@@ -116,7 +116,7 @@ class Groups:
     def numbered(
         self, store: Store, fresh: Sequence[str]
     ) -> tuple[dict[str, int], tuple[tuple[int, int], ...]]:
-        """Returns the number of every item, new ones for new groups, and which old clusters became one."""
+        """Returns the cluster number of every item, and which existing clusters were merged."""
         roots = {item: self._root(item) for item in fresh}
         new: dict[str | int, list[str]] = {}
         for item, root in roots.items():
@@ -145,7 +145,7 @@ class Groups:
         return node
 
     def _join(self, one: str | int, other: str | int) -> str | int:
-        """Of two clusters with numbers the smaller, which is the older, stays."""
+        """Merges two trees; of two existing clusters, the smaller (older) number stays."""
         if one == other:
             return one
         first, second = sorted((one, other), key=lambda node: (isinstance(node, str), node))
@@ -157,9 +157,9 @@ def _check(store: Store, threshold: float) -> None:
     made = made_with(store)
     if made not in (None, threshold):
         raise GalleryError(
-            f"the clusters of the gallery {store.address} were made with the threshold {made}, given "
-            f"{threshold}: leave ",
+            f"the clusters of the gallery {store.address} were made with the threshold {made}, got "
+            f"{threshold}: omit ",
             Argument("threshold"),
-            " out, or start over with ",
+            ", or start over with ",
             Argument("recluster", True),
         )

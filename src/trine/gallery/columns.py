@@ -1,4 +1,4 @@
-"""The values under one key of metadata, as arrays that a condition is held against all at once."""
+"""The values of one metadata key as arrays, so that a condition is evaluated on all of them at once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _KINDS = {None: 0, "null": 1, "boolean": 2, "number": 3, "text": 4}
 
 
 class Column:
-    """The values of one key, of each item one or none.
+    """The values of one metadata key, at most one per item.
 
     Args:
-        values: For each item its value with its kind; `None` where it has none that can be compared.
+        values: The typed value of each item; `None` if it has no comparable value.
 
     Example:
         >>> column = Column([("number", 1.0), ("number", 3.0), None])
@@ -26,16 +26,16 @@ class Column:
     """
 
     def __init__(self, values: Sequence[Typed | None]) -> None:
-        """Sorts the values by their kinds."""
+        """Splits the values by type."""
         self._kinds = np.array([_KINDS[value[0] if value else None] for value in values], dtype=np.uint8)
-        # Texts are held by their rank, so that a range of texts is a range of ranks.
+        # Strings are stored as ranks, so that a range of strings is a range of ranks.
         texts = {value[1] for value in values if value and value[0] == "text"}
         self._texts: list[str] = sorted(texts)  # type: ignore[arg-type]
         ranks = {text: rank for rank, text in enumerate(self._texts)}
         self._numbers = np.array([_number(value, ranks) for value in values], dtype=np.float64)
 
     def matches(self, condition: Among | Between) -> Bool[np.ndarray, " n"]:
-        """Says for each item whether its value meets a condition."""
+        """Returns for each item whether its value meets a condition."""
         if isinstance(condition, Between):
             return self._between(condition)
         found = np.zeros(len(self._kinds), dtype=bool)

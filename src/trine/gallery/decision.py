@@ -1,7 +1,7 @@
-"""What a gallery answers: a decision with its score, its threshold and what the threshold promises.
+"""The decisions of a gallery: a score, the threshold, and the false-accept rate of the threshold.
 
-`Decision` has two final forms: `Verification` ("the same?") and `Identification` ("who?"). `str()` of
-either is a sentence a person understands.
+There are two kinds of `Decision`: `Verification` ("the same?") and `Identification` ("who?"). `str()` turns
+either into a readable sentence.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from trine.errors import Argument, CalibrationError, SettingError
 
 @dataclass(frozen=True)
 class Threshold:
-    """The largest distance that is accepted as the same identity, and what it promises.
+    """The largest distance that is accepted as the same identity, and its false-accept rate.
 
     Args:
         value: The largest accepted distance, in units of the gallery's distance; at least 0.
-        far: The false-accept rate of one comparison it was calibrated for, in (0, 1); `None` for a
+        far: The false-accept rate per comparison that it was calibrated for, in (0, 1); `None` for a
             threshold chosen by hand.
-        provisional: Whether too few identities or pairs stood behind the calibration.
-        far_interval: Both ends of the interval of that rate; `None` where there is none.
-        curve: From a distance to the probability that two items are the same; `None` where there is none.
+        provisional: Whether it was calibrated on too few identities or pairs.
+        far_interval: The confidence interval of that rate; `None` if unknown.
+        curve: Maps a distance to the probability that two items are the same; `None` if unknown.
 
     Raises:
         SettingError: The value is negative or not finite.
@@ -45,16 +45,16 @@ class Threshold:
     curve: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
-        # A gallery's file keeps a threshold as JSON, which has lists and objects.
+        # A gallery stores its threshold as JSON, which has only lists and objects.
         object.__setattr__(self, "far_interval", as_range(self.far_interval, "far_interval"))
         if isinstance(self.curve, Mapping):
             object.__setattr__(self, "curve", ProbabilityCurve.from_json(self.curve))
         if not (math.isfinite(self.value) and self.value >= 0):
-            raise SettingError(f"a threshold must be a finite number of at least 0, given {self.value!r}")
+            raise SettingError(f"a threshold must be a finite number of at least 0, got {self.value!r}")
 
     @classmethod
     def of(cls, calibration: Calibration) -> Threshold:
-        """Returns the threshold that a calibration found."""
+        """Returns the threshold of a calibration."""
         return cls(
             float(calibration.threshold),
             float(calibration.far),
@@ -64,7 +64,7 @@ class Threshold:
         )
 
     def decide(self, score: float) -> dict[str, Any]:
-        """The fields of a decision about a score that this threshold fills in."""
+        """Returns the fields of a `Decision` about a score."""
         return {
             "score": score,
             "threshold": self.value,
@@ -83,13 +83,13 @@ class Threshold:
         provisional = ", provisional: too little calibration data" if self.provisional else ""
         interval = ""
         if self.far_interval is not None:
-            # Two digits, and 100 % as such and not as 1e+02.
+            # Two significant digits, but 100 rather than 1e+02.
             low, high = (f"{float(f'{100 * end:.2g}'):g}" for end in self.far_interval)
             interval = f" ({low} to {high} %)"
         return f" at a false-accept rate of {100 * self.far:g} %{interval}{provisional}"
 
     def beside(self, score: float) -> tuple[str, str]:
-        """Writes the score and this threshold with as many digits as it takes to tell them apart."""
+        """Formats a score and this threshold with enough digits to tell them apart."""
         for digits in (2, 3, 4, 6, 9):
             left, right = f"{score:.{digits}f}", f"{self.value:.{digits}f}"
             if left != right or score == self.value:
@@ -102,16 +102,16 @@ class Decision(abc.ABC):
     """A score against a threshold, and the false-accept rate the threshold was calibrated for.
 
     Attributes:
-        score: The distance that decided; smaller is closer. Infinity where there was nothing to
-            measure against.
+        score: The distance compared with the threshold; smaller is closer. Infinity if there was nothing to
+            compare with.
         threshold: The largest distance that is accepted.
-        far: The false-accept rate of one comparison that the threshold was calibrated for; `None` for a
-            threshold chosen by hand. Against a gallery of many identities a stranger has as many
-            chances, so the rate of a whole identification is higher.
-        provisional: Whether too few identities or pairs stood behind the calibration.
-        far_interval: Both ends of the interval of that rate; `None` where there is none.
-        probability: How probable it is that the two are the same, before anything else is known of them,
-            where the calibration says it.
+        far: The false-accept rate per comparison that the threshold was calibrated for; `None` for a
+            threshold chosen by hand. An unknown person is compared with every identity of a gallery, so
+            the false-accept rate of an identification is higher.
+        provisional: Whether the threshold was calibrated on too few identities or pairs.
+        far_interval: The confidence interval of that rate; `None` if unknown.
+        probability: The probability that the two are the same; `None` if the calibration has no
+            probabilities.
     """
 
     score: float
@@ -144,7 +144,7 @@ class Verification(Decision):
     """The answer to "are these the same?", or to "is this who they claim to be?".
 
     Attributes:
-        claim: The identity that was claimed, where there was one.
+        claim: The claimed identity, if any.
 
     Example:
         >>> print(Verification(score=0.41, threshold=0.63, far=0.01))
@@ -157,7 +157,7 @@ class Verification(Decision):
 
     @property
     def same(self) -> bool:
-        """Whether the two are taken for the same identity."""
+        """Whether the two are accepted as the same identity."""
         return self.accepted
 
     def __str__(self) -> str:
@@ -170,12 +170,12 @@ class Verification(Decision):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An identity that a probe may be of.
+    """An identity that a probe may belong to.
 
     Attributes:
         identity: The identity.
         score: Its distance from the probe; smaller is closer.
-        item: Its nearest item; `None` where its centroid was compared.
+        item: Its nearest item; `None` if its centroid was compared.
     """
 
     identity: str
@@ -189,10 +189,10 @@ class Identification(Decision):
 
     Attributes:
         nearest: The nearest identity, accepted or not; `None` in an empty gallery.
-        item: The nearest item of `nearest`; `None` where its centroid decided.
-        runner_up: The nearest other identity; `None` where there is no other.
+        item: The nearest item of `nearest`; `None` if its centroid was compared.
+        runner_up: The second-nearest identity; `None` if there is only one.
         runner_up_score: The distance of the runner-up.
-        candidates: The nearest identities, `nearest` and the runner-up among them, nearest first.
+        candidates: The nearest identities, including `nearest` and the runner-up, nearest first.
 
     Example:
         >>> print(Identification(score=0.41, threshold=0.63, far=0.01, nearest="s12", item="s12/1.png"))
@@ -212,9 +212,9 @@ class Identification(Decision):
         """Compares the nearest candidate with the threshold.
 
         Args:
-            found: The nearest identities, nearest first, with the runner-up where there is one.
+            found: The nearest identities, nearest first, including the runner-up if there is one.
             limit: The threshold.
-            wanted: How many candidates to keep in the answer.
+            wanted: The number of candidates to return.
         """
         best, other = (*found[:2], None, None)[:2]
         return cls(
@@ -233,7 +233,7 @@ class Identification(Decision):
 
     @property
     def margin(self) -> float | None:
-        """How much farther the runner-up is than the nearest; `None` without a runner-up."""
+        """How much farther away the runner-up is than the nearest; `None` without a runner-up."""
         return None if self.runner_up_score is None else self.runner_up_score - self.score
 
     def to_json(self) -> dict[str, object]:
@@ -250,10 +250,10 @@ class Identification(Decision):
 
 
 def required_threshold(given: float | None, own: Threshold | None, owner: str) -> Threshold:
-    """Returns the threshold that was passed, else the owner's.
+    """Returns the given threshold, else the owner's.
 
     Raises:
-        CalibrationError: There is none.
+        CalibrationError: There is neither.
     """
     limit = own if given is None else Threshold(float(given))
     if limit is None:
@@ -265,7 +265,7 @@ def required_threshold(given: float | None, own: Threshold | None, owner: str) -
 
 
 def threshold_of(given: float | None, calibration: Calibration | None) -> Threshold | None:
-    """Returns the threshold that was passed, else the calibrated one, else `None`."""
+    """Returns the given threshold, else the calibrated one, else `None`."""
     if given is not None:
         return Threshold(float(given))
     return None if calibration is None else Threshold.of(calibration)

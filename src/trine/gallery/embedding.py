@@ -1,4 +1,4 @@
-"""Turns entries and probes into rows: checks names, embeds items."""
+"""Turns entries and probes into embeddings: checks names, embeds items."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trine.gallery.store import Store
 from trine.shapes import Float32
 
 TEXT = "text"
-"""The key of metadata under which a gallery keeps what its items say, where they are texts."""
+"""The metadata key under which the content of text items is stored."""
 
 
 @runtime_checkable
 class EmbeddingSettings(Protocol):
-    """What a gallery needs of an encoder's settings."""
+    """The settings of an encoder that a gallery needs."""
 
     @property
     def dimension(self) -> int:
@@ -31,11 +31,11 @@ class EmbeddingSettings(Protocol):
 
 @runtime_checkable
 class EmbeddingEncoder(Protocol):
-    """What a gallery needs of an encoder (`trine.encoders.Encoder` is one)."""
+    """The part of an encoder that a gallery needs (`trine.encoders.Encoder` satisfies it)."""
 
     @property
     def fingerprint(self) -> str:
-        """Which encoder this is: changes with its weights and its preprocessing."""
+        """Identifies the encoder; changes with its weights and its preprocessing."""
 
     @property
     def distance(self) -> Distance:
@@ -47,26 +47,26 @@ class EmbeddingEncoder(Protocol):
 
     @property
     def calibration(self) -> Calibration | None:
-        """The threshold it was calibrated to, where there is one."""
+        """Its calibration; `None` if it has none."""
 
     def embed(self, items: Any) -> Float32[np.ndarray, "n d"]:
-        """Returns one row per item; items are pictures, vectors, or paths."""
+        """Returns one row per item; items are images, vectors, or paths."""
 
 
 class Embedder:
-    """Makes the records and probes of one store, with its encoder if it has one."""
+    """Prepares the records and probes of a store, with its encoder if it has one."""
 
     def __init__(self, store: Store, encoder: EmbeddingEncoder | None) -> None:
-        """Takes the store that everything is for."""
+        """Takes the store and its encoder."""
         self._store = store
         self.encoder = encoder
 
     def records(self, batch: Sequence[Entry]) -> list[Record]:
-        """Checks entries and embeds those that bring no embedding.
+        """Checks entries and embeds those without an embedding.
 
         Raises:
             GalleryError: An embedding cannot be used, or one is missing and there is no encoder.
-            InputError: A name or the metadata cannot be kept.
+            InputError: A name or the metadata cannot be stored.
         """
         for entry in batch:
             if not isinstance(entry, Entry):
@@ -89,7 +89,7 @@ class Embedder:
     def entries(
         self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[Entry]:
-        """Embeds a dataset a chunk at a time; metadata: its columns, its texts, and what is said by name."""
+        """Embeds a dataset in chunks; stores its columns, its texts and the given metadata."""
         if not isinstance(dataset, Dataset):
             raise InputError(f"enrol_dataset takes a Dataset, got {dataset!r:.80}: use trine.data.load")
         for start in range(0, len(dataset), chunk):
@@ -106,18 +106,18 @@ class Embedder:
                 yield Entry(part.identity(i), name, row, metadata=about, source=source)
 
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
-        """Returns the one row to ask about, from an item or from its embedding."""
+        """Returns the embedding of one probe, given as an item or as its embedding."""
         if (item is None) == (embedding is None):
-            raise InputError("pass one probe: an item for the encoder, or its embedding")
+            raise InputError("pass one probe: either an item for the encoder, or its embedding")
         names = ["the probe"]
         return self._embed([item], names) if embedding is None else self._rows([embedding], names)
 
     def probes(
         self, items: Sequence[Any] | Items | None, embeddings: Vectors | None
     ) -> Float32[np.ndarray, "n d"]:
-        """Returns the rows to ask about, from items or from their embeddings."""
+        """Returns the embeddings of several probes, given as items or as embeddings."""
         if (items is None) == (embeddings is None):
-            raise InputError("pass the probes once: items for the encoder, or their embeddings")
+            raise InputError("pass either items for the encoder, or their embeddings")
         return self._rows(embeddings, []) if items is None else self._embed(items)  # type: ignore[arg-type]
 
     def _rows(self, vectors: Vectors, names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
@@ -135,7 +135,7 @@ def _content(entry: Entry) -> Any:
 
 
 def _source(entry: Entry) -> str | None:
-    """The file that a rebuild can read the item's content from again."""
+    """The file from which a rebuild can read the item again."""
     if entry.source is not None:
         return entry.source
     content = _content(entry) if entry.embedding is None else entry.content

@@ -1,4 +1,4 @@
-"""What goes into a gallery and comes out: entries, records, hits and the count of an enrolment."""
+"""The inputs and outputs of a gallery: entries, records, hits, and the counts of an enrolment."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ from trine.errors import GalleryError, InputError, SettingError
 from trine.shapes import Float32
 
 Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
-"""One embedding, as the caller has it."""
+"""One embedding, in any form that callers may pass."""
 
 Vectors = np.ndarray[Any, Any] | Tensor | Sequence[Any]
-"""Embeddings as the caller has them, one row per item."""
+"""Several embeddings, one row per item, in any form that callers may pass."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One item to enrol: whose it is, its name, and its embedding or what to embed.
+    """One item to enrol: its identity, its name, and its embedding or the content to embed.
 
     Args:
-        identity: The identity the item belongs to; any text of at least one character.
+        identity: The identity the item belongs to; a non-empty string.
         item: The item's name, unique in the gallery; enrolling the same name again replaces it.
-        embedding: (D,) finite numbers, where the embedding was made elsewhere.
-        content: What the gallery's encoder embeds: an image, a vector, a path. Where this is missing
-            too, the item's name is taken as a path.
-        metadata: What to keep with the item: text keys, values that JSON can hold.
-        source: The file of the item's content, where it is known: what a rebuild reads. A content that is
-            a path says it by itself.
+        embedding: (D,) finite numbers, if the embedding was computed elsewhere.
+        content: What the gallery's encoder embeds: an image, a vector, a path. If this is missing too, the
+            item's name is taken as a path.
+        metadata: Stored with the item: string keys, JSON values.
+        source: The file that a rebuild reads the item from, if known. Not needed if `content` is a path.
     """
 
     identity: str
@@ -46,14 +45,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """One enrolled item, checked and as a store holds it.
+    """One enrolled item, checked, as a store holds it.
 
     Attributes:
         identity: The identity the item belongs to.
         item: The item's name, unique in the gallery.
         embedding: (D,) float32, finite.
-        metadata: A JSON object, as text with sorted keys.
-        source: The file of its content, where it is known.
+        metadata: A JSON object as a string, with sorted keys.
+        source: The file of its content, if known.
     """
 
     identity: str
@@ -92,13 +91,13 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Hit:
-    """One item that a search found.
+    """One search result.
 
     Attributes:
         item: The item's name.
         identity: The identity it belongs to.
         score: Its distance from the probe; smaller is closer.
-        metadata: What was enrolled with it.
+        metadata: The metadata it was enrolled with.
     """
 
     item: str
@@ -108,7 +107,7 @@ class Hit:
 
 
 def unknown_identity(identity: str, known: Collection[str], address: str) -> GalleryError:
-    """Returns the refusal of an identity that is not in a gallery, with the one that may be meant.
+    """Returns the error for an identity that is not in a gallery; suggests a similar name.
 
     Example:
         >>> print(unknown_identity("anne", ["ann", "bob"], "people.db"))
@@ -121,7 +120,7 @@ def unknown_identity(identity: str, known: Collection[str], address: str) -> Gal
 
 
 def unknown_item(item: str, address: str) -> GalleryError:
-    """Returns the refusal of an item that is not in a gallery.
+    """Returns the error for an item that is not in a gallery.
 
     Example:
         >>> print(unknown_item("a.png", "people.db"))
@@ -138,26 +137,26 @@ def check_at_least(minimum: int, **numbers: int) -> None:
 
 
 def check_items(items: Iterable[str], argument: str) -> list[str]:
-    """Returns the names of items, or refuses one text, whose letters would be taken for names.
+    """Returns item names as a list; rejects a single string, whose characters would count as names.
 
     Example:
         >>> check_items("a.png", "like")
         Traceback (most recent call last):
-        trine.errors.InputError: like takes a list of item names, got the text 'a.png': write ['a.png']
+        trine.errors.InputError: like takes a list of item names, got the string 'a.png': write ['a.png']
     """
     if isinstance(items, str):
         raise InputError(
-            f"{argument} takes a list of item names, got the text {items[:80]!r}: write [{items[:80]!r}]"
+            f"{argument} takes a list of item names, got the string {items[:80]!r}: write [{items[:80]!r}]"
         )
     return [check_name(item, "item") for item in items]
 
 
 def check_name(name: str, kind: str) -> str:
-    """Returns the name of an identity or item, or refuses one that no store could keep."""
+    """Returns the name of an identity or item; rejects one that a store cannot hold."""
     if not isinstance(name, str) or not name:
-        raise InputError(f"the {kind} must be a non-empty text, got {name!r}")
+        raise InputError(f"the {kind} must be a non-empty string, got {name!r}")
     if "\0" in name:
-        raise InputError(f"the {kind} {name[:40]!r} has a NUL character: remove it")
+        raise InputError(f"the {kind} {name[:40]!r} contains a NUL character: remove it")
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -166,21 +165,21 @@ def check_name(name: str, kind: str) -> str:
 
 
 def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
-    """Writes metadata as a JSON object with sorted keys; numbers of numpy as plain ones.
+    """Writes metadata as a JSON object with sorted keys; NumPy scalars become plain numbers.
 
     Raises:
-        InputError: A key is no text, or a value is not a JSON value (NaN and infinity too).
+        InputError: A key is not a string, or a value is not valid JSON (NaN and infinity are not).
     """
     if not metadata:
         return "{}"
     wrong = next((key for key in metadata if not isinstance(key, str)), None)
     if wrong is not None:
-        raise InputError(f"the metadata of {item[:80]!r} has the key {wrong!r}: keys must be text")
+        raise InputError(f"the metadata of {item[:80]!r} has the key {wrong!r}: keys must be strings")
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True, default=_plain)
         text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        hint = "use text, finite numbers, booleans, lists and mappings"
+        hint = "use strings, finite numbers, booleans, lists and mappings"
         raise InputError(f"the metadata of {item[:80]!r} cannot be stored ({error}): {hint}") from None
     return text
 
@@ -191,14 +190,14 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
     Args:
         vectors: (N, D) numbers, as an array, a tensor or a sequence of vectors.
         dimension: The D that the gallery holds.
-        names: What the rows are called in a message; "row 17" where there are no names.
+        names: The names of the rows for messages; "row 17" if empty.
 
     Returns:
-        The rows; a copy, or the array itself where it is one already.
+        The rows; the array itself if it already is one, else a copy.
 
     Raises:
-        GalleryError: Another dimension, or a value that is not finite in float32.
-        InputError: No numbers at all.
+        GalleryError: The dimension is wrong, or a value is not finite in float32.
+        InputError: The values are not numbers.
 
     Example:
         >>> as_rows([[3.0, 4.0]], dimension=2, names=["ann/1.png"])
@@ -208,11 +207,11 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
     for row, array in enumerate(arrays):
         name = repr(names[row][:80]) if names else f"row {row}"
         if array.dtype.kind not in "fiub":
-            raise InputError(f"the embedding of {name} must be {dimension} numbers, given {array.dtype}")
+            raise InputError(f"the embedding of {name} must be {dimension} numbers, got {array.dtype}")
         if array.shape != (dimension,):
             shape = "x".join(map(str, array.shape)) or "a single number"
             raise GalleryError(
-                f"the embedding of {name} has dimension {shape}, not {dimension}: use its encoder"
+                f"the embedding of {name} must have dimension {dimension}, got {shape}: use its encoder"
             )
     rows = np.empty((len(arrays), dimension), dtype=np.float32)
     with np.errstate(over="ignore"):

@@ -1,8 +1,8 @@
 """Conditions on metadata: equality, membership and closed ranges, the same in every store.
 
-A value is a text, a number, a boolean or null, and only equals one of its own kind: `True` is not 1.
-Numbers compare as float64, texts by their code points (so dates as "2024-05-31" have ranges too). A key
-that an item does not have, or under which it has a list or a mapping, matches nothing.
+A value is a string, a number, a boolean or null, and only equals values of its own type: `True` is not 1.
+Numbers compare as float64, strings by code point (so dates such as "2024-05-31" have ranges too). A key that
+an item lacks, or whose value is a list or a mapping, matches nothing.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import numpy as np
 from trine.errors import InputError
 
 Kind = Literal["null", "boolean", "number", "text"]
-"""What a value of metadata may be, to be compared."""
+"""The type of a comparable metadata value."""
 
 Typed = tuple[Kind, str | float | bool | None]
-"""A value with its kind."""
+"""A value with its type."""
 
 
 @dataclass(frozen=True)
 class Among:
-    """The value of a key is one of several.
+    """The value of a key is one of several values.
 
     Attributes:
         key: The key.
-        values: What it may be, each with its kind.
+        values: The accepted values, each with its type.
     """
 
     key: str
     values: frozenset[Typed]
 
     def holds(self, value: Typed) -> bool:
-        """Says whether a value meets the condition."""
+        """Returns whether a value meets the condition."""
         return value in self.values
 
 
@@ -46,9 +46,9 @@ class Between:
 
     Attributes:
         key: The key.
-        kind: What is compared.
-        low: The least value; `None` for no bound.
-        high: The greatest value; `None` for no bound.
+        kind: The type of the values.
+        low: The smallest value; `None` for no bound.
+        high: The largest value; `None` for no bound.
     """
 
     key: str
@@ -57,7 +57,7 @@ class Between:
     high: str | float | None
 
     def holds(self, value: Typed) -> bool:
-        """Says whether a value meets the condition."""
+        """Returns whether a value meets the condition."""
         kind, given = value
         if kind != self.kind:
             return False
@@ -67,7 +67,7 @@ class Between:
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that the metadata of an item meets all; without conditions everything passes.
+    """Conditions that the metadata of an item must all meet; without conditions, every item passes.
 
     Example:
         >>> wanted = Filter.of({"year": (2020, 2024), "colour": {"red", "blue"}, "sold": False})
@@ -81,12 +81,12 @@ class Filter:
 
     @classmethod
     def of(cls, where: Mapping[str, Any] | Filter | None) -> Filter:
-        """Reads conditions as a mapping from keys to what their values must be.
+        """Builds a filter from a mapping of keys to required values.
 
         Args:
-            where: For each key a value that it equals (text, number, boolean, `None` for null), a set or a
-                list of values that it is one of, or a tuple (low, high) of two numbers or two texts that
-                it lies between, both included; `None` in place of either leaves that side open.
+            where: For each key either the value it must equal (string, number, boolean, `None` for null), a
+                set or list of accepted values, or a range (low, high) of two numbers or two strings, both
+                included; `None` leaves that side open.
 
         Raises:
             InputError: A condition is none of these.
@@ -101,7 +101,7 @@ class Filter:
         return bool(self.conditions)
 
     def matches(self, metadata: Mapping[str, Any]) -> bool:
-        """Says whether the metadata of an item meets every condition."""
+        """Returns whether the metadata of an item meets every condition."""
         for condition in self.conditions:
             value = typed(metadata[condition.key]) if condition.key in metadata else None
             if value is None or not condition.holds(value):
@@ -113,7 +113,7 @@ NO_FILTER = Filter()
 
 
 def typed(value: object) -> Typed | None:
-    """Returns a value with its kind; `None` for a list, a mapping or anything else without one."""
+    """Returns a value with its type; `None` for lists, mappings and other values that do not compare."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None:
@@ -143,12 +143,12 @@ def _range(key: str, value: Sequence[Any]) -> Between:
     kinds = {end[0] for end in ends if end is not None}
     if len(ends) != 2 or kinds not in ({"number"}, {"text"}):
         raise InputError(
-            f"the range of {key!r} must be two numbers or two texts, None for an open end, got {value!r}: "
+            f"the range of {key!r} must be two numbers or two strings, None for an open end, got {value!r}: "
             f"to match one of several values, pass a set"
         )
     low, high = (None if end is None else end[1] for end in ends)
     if (low is not None and low != low) or (high is not None and high != high):
-        raise InputError(f"the range of {key!r} must be of numbers, given NaN in {value!r}")
+        raise InputError(f"the range of {key!r} must not contain NaN, got {value!r}")
     if low is not None and high is not None and low > high:  # type: ignore[operator]
         raise InputError(f"the range of {key!r} ends before it begins, got {value!r}: swap its ends")
     return Between(key, kinds.pop(), low, high)  # type: ignore[arg-type]
@@ -157,6 +157,6 @@ def _range(key: str, value: Sequence[Any]) -> Between:
 def _comparable(key: str, value: Any) -> Typed:
     found = typed(value)
     if found is None or found[1] != found[1]:
-        expected = "a text, a number, a boolean or None, a set of these, or a range (low, high)"
+        expected = "a string, a number, a boolean or None, a set of these, or a range (low, high)"
         raise InputError(f"the condition on {key!r} must be {expected}, got {value!r}")
     return found

@@ -1,4 +1,4 @@
-"""The gallery: who is this, what is like this, what belongs together? Over a persistent set of embeddings."""
+"""The gallery: a persistent set of embeddings to identify, search, recommend and cluster."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ Progress = Callable[[int], None]
 class Gallery:
     """A persistent set of embeddings with identity, item and metadata, bound to one encoder.
 
-    A write is on the disk when its call returns. Several threads may use one gallery, and several processes
-    one file.
+    A write is on disk when its call returns. Several threads may share a gallery, and several processes a
+    file.
 
     Example:
         >>> import tempfile
@@ -109,10 +109,10 @@ class Gallery:
                 a database (extra `pgvector`). A file in a read-only folder is opened read-only.
             encoder: Embeds the items; without one, every call takes `embedding=`.
             dimension: The length of an embedding, for embeddings computed elsewhere; at least 1.
-            fingerprint: What computed those embeddings: any text that changes when it does.
+            fingerprint: Identifies the model behind those embeddings: any string that changes with the model.
             distance: How to compare those embeddings; Euclidean by default.
-            dtype: How a new gallery stores embeddings: `"float32"`, `"float16"` or `"int8"`, one byte
-                per number.
+            dtype: How a new gallery stores embeddings: `"float32"`, `"float16"` or `"int8"` (one byte per
+                number).
             threshold: The largest distance that is accepted as the same identity.
             model: The folder of the encoder, stored in a new gallery as `gallery.model`.
             create: Whether to create a missing gallery; otherwise it is an error.
@@ -122,8 +122,9 @@ class Gallery:
             The open gallery; a context manager that closes itself.
 
         Raises:
-            GalleryError: The gallery is missing and may not be created, or exists and must not; it is bound
-                to another encoder, dimension or distance; or the file is foreign, damaged or locked.
+            GalleryError: The gallery is missing and create=False, or exists and exist_ok=False; it is bound
+                to another encoder, dimension or distance; or the file is not a trine gallery, damaged or
+                locked.
             SettingError: The dimension or the threshold is out of range, the encoder is a folder that was not
                 loaded, or an encoder is passed together with a dimension, fingerprint or distance.
         """
@@ -139,7 +140,7 @@ class Gallery:
     def open_for_table(
         cls, table: str | Path, path: str | Path, *, encoder: EmbeddingEncoder | None = None
     ) -> Self:
-        """Opens a gallery to import a table into; a missing one is created with the binding of the table.
+        """Opens a gallery to import a table into; a missing gallery is created with the table's binding.
 
         Args:
             table: A Parquet file that `export_parquet` wrote; it is not imported yet.
@@ -163,7 +164,7 @@ class Gallery:
         return gallery
 
     def use_encoder(self, encoder: EmbeddingEncoder) -> None:
-        """Embeds items with an encoder from now on, and decides by its threshold where it has one.
+        """Embeds items with an encoder from now on, and decides by its threshold if it has one.
 
         Raises:
             GalleryError: The gallery is bound to another encoder.
@@ -174,7 +175,7 @@ class Gallery:
 
     @property
     def encoder(self) -> EmbeddingEncoder | None:
-        """Embeds the items; None where embeddings are passed."""
+        """The encoder that embeds items; None if the gallery was opened without one."""
         return self._embedder.encoder
 
     @property
@@ -189,7 +190,7 @@ class Gallery:
 
     @property
     def threshold(self) -> Threshold | None:
-        """The threshold for decisions: the one passed at opening, else the encoder's, else the stored one."""
+        """The threshold for decisions: the one passed to `open`, else the encoder's, else the stored one."""
         return self._threshold
 
     @property
@@ -213,12 +214,12 @@ class Gallery:
             item: Its name, unique in the gallery.
             embedding: (D,) finite numbers, if the embedding was computed elsewhere.
             content: What the encoder embeds; by default the item's name is taken as a path.
-            metadata: What to store with the item: text keys, JSON values.
+            metadata: What to store with the item: string keys, JSON values.
 
         Raises:
             GalleryError: The embedding has another dimension or is not finite; there is neither an encoder
                 nor an embedding; or the file cannot be written.
-            InputError: A name is empty or not valid text, or the metadata is not valid JSON.
+            InputError: A name is empty or not valid Unicode, or the metadata is not valid JSON.
         """
         self.enrol_many([Entry(identity, item, embedding, content, metadata or {})])
 
@@ -230,12 +231,12 @@ class Gallery:
         Enrolling an item again changes nothing, so an interrupted enrolment is resumed by repeating it.
 
         Args:
-            entries: The items, read as they are needed.
+            entries: The items, read lazily.
             chunk: How many items are embedded and written together, at least 1.
-            progress: Called with the number of items so far, after each chunk is on the disk.
+            progress: Called with the number of items so far, after each chunk is on disk.
 
         Returns:
-            How many items were new, replaced and unchanged.
+            The number of new, replaced and unchanged items.
 
         Raises:
             GalleryError: As for `enrol`; earlier chunks stay enrolled.
@@ -256,14 +257,14 @@ class Gallery:
         """Embeds and adds every item of a dataset, with its columns as metadata; see `enrol_many`.
 
         Args:
-            dataset: The items with their identities, read as they are needed.
+            dataset: The items with their identities, read lazily.
             metadata: More metadata by item name; `trine.data.read_metadata` reads a table.
             chunk: How many items are embedded and written together, at least 1.
-            progress: Called with the number of items so far, after each chunk is on the disk.
+            progress: Called with the number of items so far, after each chunk is on disk.
 
         Raises:
             GalleryError: There is no encoder, or the file cannot be written.
-            DataError: A picture cannot be read; earlier chunks stay enrolled.
+            DataError: An image cannot be read; earlier chunks stay enrolled.
         """
         entries = self._embedder.entries(dataset, chunk=max(chunk, 1), metadata=metadata or {})
         return self.enrol_many(entries, chunk=chunk, progress=progress)
@@ -280,7 +281,7 @@ class Gallery:
         return _entry(found[item])
 
     def entries(self, identity: str | None = None) -> Iterator[Entry]:
-        """Reads the items, of one identity or of all, with their embeddings and metadata, in any order.
+        """Yields the items of one identity or of all, with embeddings and metadata, in any order.
 
         Raises:
             GalleryError: The identity is not in the gallery.
@@ -302,19 +303,19 @@ class Gallery:
         b: Any = None,
         *,
         embedding: Vector | None = None,
-        other: Vector | None = None,
+        other_embedding: Vector | None = None,
         identity: str | None = None,
         threshold: float | None = None,
     ) -> Verification:
-        """Says whether two probes show the same identity, or whether one shows the identity it claims.
+        """Decides whether two probes show the same identity, or whether one shows a claimed identity.
 
         A claimed identity is scored by its nearest embedding.
 
         Args:
-            a: A probe for the encoder: a picture, a vector, a path.
+            a: A probe for the encoder: an image, a vector, a path.
             b: A second probe, unless an identity is claimed.
             embedding: (D,) the embedding of the first probe, in place of `a`.
-            other: (D,) the embedding of the second, in place of `b`.
+            other_embedding: (D,) the embedding of the second probe, in place of `b`.
             identity: The claimed identity.
             threshold: The largest distance that is accepted; the gallery's by default.
 
@@ -324,7 +325,7 @@ class Gallery:
         Raises:
             CalibrationError: There is no threshold.
             GalleryError: The claimed identity is not in the gallery, or a probe cannot be used.
-            InputError: Not exactly two things to compare.
+            InputError: There are not exactly two things to compare.
 
         Example:
             >>> import tempfile
@@ -336,7 +337,8 @@ class Gallery:
             the same: this is ann (distance 0.10, threshold 0.50)
         """
         limit = self._limit(threshold)
-        return verify_probes(self._store, self._embedder, limit, (a, embedding), (b, other), identity)
+        second = (b, other_embedding)
+        return verify_probes(self._store, self._embedder, limit, (a, embedding), second, identity)
 
     def identify(
         self,
@@ -349,13 +351,13 @@ class Gallery:
         top: int = 3,
         quality: str | None = None,
     ) -> Identification:
-        """Finds the nearest identity, and says whether it is near enough to be a match.
+        """Finds the nearest identity, and decides whether it is near enough to be a match.
 
         The threshold was calibrated on pairs of single embeddings, so its false-accept rate holds for one
-        comparison; the scores of a mean or a centroid vary less and differ slightly.
+        comparison; for `"mean"` and `"centroid"` it is only approximate.
 
         Args:
-            item: A probe for the encoder: a picture, a vector, a path.
+            item: A probe for the encoder: an image, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
             threshold: The largest distance that is accepted; the gallery's by default.
             candidates: How many of the nearest identities to return, at least 1.
@@ -405,7 +407,7 @@ class Gallery:
         """Finds the items most similar to a probe.
 
         Args:
-            item: A probe for the encoder: a picture, a vector, a path.
+            item: A probe for the encoder: an image, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
             k: How many to find, at least 1.
             where: What the metadata must match: `{"year": 2024}` is equality, `{"colour": {"red", "blue"}}`
@@ -416,11 +418,11 @@ class Gallery:
 
         Returns:
             Hits with item, identity, score and metadata: nearest first, ties by the item's name;
-            fewer than `k` if the gallery holds fewer.
+            fewer than `k` if fewer match.
 
         Raises:
             GalleryError: The embedding has another dimension or is not finite, or there is no encoder.
-            InputError: A condition cannot be compared, or `exclude` is a text rather than a list.
+            InputError: A condition cannot be compared, or `exclude` is a string rather than a list.
             SettingError: `k` is below 1, or `offset` below 0.
         """
         check_at_least(1, k=k)
@@ -439,7 +441,7 @@ class Gallery:
         diversity: float = 0.0,
         where: Mapping[str, Any] | Filter | None = None,
     ) -> list[Hit]:
-        """Finds items near to some of the gallery's items and away from others.
+        """Finds items near some of the gallery's items and away from others.
 
         The query is the mean of the wanted embeddings, moved away from the mean of the unwanted ones by a
         quarter of their distance (Rocchio 1971). With a diversity, ten times as many items are considered,
@@ -447,14 +449,14 @@ class Gallery:
         marginal relevance: Carbonell, Goldstein 1998).
 
         Args:
-            like: Names of items to be near to, at least one.
+            like: Names of items to be near, at least one.
             unlike: Names of items to keep away from.
             k: How many to find, at least 1.
             diversity: The weight of being unlike earlier choices, in [0, 1]; 0 for the nearest.
             where: As for `search`.
 
         Returns:
-            Hits, never one of those named, in the order of choice; the score is the distance from the query.
+            Hits, none of them a named item, in the order of choice; the score is the distance from the query.
 
         Raises:
             GalleryError: A named item is not in the gallery.
@@ -483,7 +485,7 @@ class Gallery:
         Two items are linked when their distance is at most the threshold, and a cluster is a chain of links.
         The gallery stores the clusters. A later call processes only items that are new or have a new
         embedding: each joins the cluster it is linked to, or starts one. A new item that connects two
-        clusters merges them under the older number. Removing items never splits a cluster, until `recluster`.
+        clusters merges them under the older number. Removing items never splits a cluster; `recluster` does.
 
         Args:
             threshold: The longest link; by default that of the existing clusters, or the gallery's.
@@ -504,22 +506,22 @@ class Gallery:
         return clusters.cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
 
     def remove(self, item: str) -> bool:
-        """Deletes one item and says whether it was there; an identity without items is deleted too."""
+        """Deletes one item and returns whether it existed; an identity without items is deleted too."""
         return self._store.remove([check_name(item, "item")]) > 0
 
     def forget(self, identity: str) -> int:
         """Deletes an identity with all its items, and every trace of them from the gallery's files.
 
-        Traces of items that were removed, moved or replaced before are wiped too, even if the identity has no
-        items left. The file is rewritten, which needs room for a second copy and, with a million items, some
-        seconds. Copies and backups are the responsibility of whoever keeps them.
+        Traces of items that were removed, moved or replaced earlier are wiped too, even if the identity has
+        no items left. The file is rewritten, which needs room for a second copy and takes some seconds for a
+        million items. Copies and backups are not touched.
 
         Returns:
             How many items were deleted.
 
         Raises:
             GalleryError: Another process kept the file busy, or the disk is full; the items are deleted, and
-                `repair` wipes what is left of them.
+                `repair` wipes their traces.
         """
         return self._store.forget(check_name(identity, "identity"))
 
@@ -527,7 +529,7 @@ class Gallery:
         """Gives an identity another name, and returns how many items it has.
 
         Raises:
-            GalleryError: The identity is not in the gallery, or the new name is.
+            GalleryError: The identity is not in the gallery, or the new name already is.
         """
         return relabel.rename(self._store, identity, to)
 
@@ -552,7 +554,7 @@ class Gallery:
     def export_parquet(self, path: str | Path, *, chunk: int = CHUNK) -> int:
         """Writes every item to a Parquet table: item, identity, embedding, metadata (JSON), source.
 
-        The table names its encoder. It is complete, or does not exist.
+        The table names its encoder. It is written completely or not at all.
 
         Returns:
             How many items were written.
@@ -570,7 +572,7 @@ class Gallery:
         """Enrols the items of a table that `export_parquet` wrote; repeating it changes nothing.
 
         Returns:
-            How many items were new, replaced and unchanged.
+            The number of new, replaced and unchanged items.
 
         Raises:
             DataError: The file cannot be read, lacks a column, or does not name its encoder.
@@ -596,10 +598,10 @@ class Gallery:
             address: The other gallery; created if it is missing.
             dtype: How a new gallery stores embeddings; like this one by default.
             chunk: How many items are written together, at least 1.
-            progress: Called with the number of items so far, after each chunk is on the disk.
+            progress: Called with the number of items so far, after each chunk is on disk.
 
         Returns:
-            How many items were new, replaced and unchanged.
+            The number of new, replaced and unchanged items.
 
         Raises:
             GalleryError: The other gallery is bound to another encoder, or has another dtype.
@@ -617,27 +619,27 @@ class Gallery:
         chunk: int = CHUNK,
         progress: Progress | None = None,
     ) -> RebuildResult:
-        """Embeds every item again with another encoder, then switches to the new embeddings at once.
+        """Embeds every item again with another encoder, then switches atomically to the new embeddings.
 
         An item is read from `data`, if it is there, or from the file it was enrolled from. New embeddings are
-        stored beside the old ones, which answer until all are there, so the gallery is always entirely bound
-        to one encoder. An interrupted rebuild is resumed by repeating it. Other processes that have the
-        gallery open are told to open it again. Clusters are discarded.
+        stored next to the old ones, which stay in use until all are ready, so the gallery always uses one
+        encoder. An interrupted rebuild is resumed by repeating it. Other processes that have the gallery open
+        get an error that asks them to reopen it. Clusters are discarded.
 
         Args:
             encoder: The new encoder; this object uses it, and its threshold, from then on.
             data: The items, by the names they were enrolled under.
-            drop_missing: Whether to delete items that cannot be read from anywhere.
+            drop_missing: Whether to delete items that can no longer be read.
             model: The folder of the encoder, stored as `gallery.model`.
             chunk: How many items are embedded together, at least 1.
             progress: Called with the number of items so far.
 
         Returns:
-            How many items were embedded, and which were deleted.
+            The number of items embedded, and the items deleted.
 
         Raises:
-            GalleryError: Items cannot be read from anywhere; the message names the first ones.
-            DataError: A picture is damaged.
+            GalleryError: Some items can no longer be read; the message names the first ones.
+            DataError: An image is damaged.
         """
         check_at_least(1, chunk=chunk)
         limit = threshold_of(None, encoder.calibration)
@@ -666,7 +668,7 @@ class Gallery:
         return self._store.repair()
 
     def close(self) -> None:
-        """Closes the store; closing twice is no error."""
+        """Closes the store; safe to call twice."""
         self._store.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""Which identities are nearest to a probe, where an identity may hold many embeddings.
+"""Finds the identities nearest to a probe, where an identity may have many embeddings.
 
-Three ways to score an identity, by name: its nearest embedding, the mean distance of its nearest few, or the
-distance of its centroid. All three are exact: no identity with a better score is missed.
+An identity is scored by its nearest embedding, by the mean distance of its nearest few, or by the distance of
+its centroid. All three are exact: no identity with a better score is missed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Scoring = Literal["best", "mean", "centroid"]
 """How an identity is scored: by its nearest embedding, its nearest few, or its centroid."""
 
 UNIT = 1e-3
-"""How far from 1 the length of an embedding may be that counts as 1."""
+"""The tolerance within which the length of an embedding counts as 1."""
 
 
 WIDTH = 16
-"""How many hits the first search returns for each requested identity; usually enough."""
+"""The number of hits of the first search per requested identity; usually enough."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Ranking:
     Args:
         scoring: `"best"`, `"mean"` of the nearest `top` embeddings, or `"centroid"`.
         top: How many embeddings the mean is taken over, at least 1; all of them if there are fewer.
-        quality: The key of metadata that says in [0, 1] how good an item is: the weight of its distance in
-            a mean, or of its embedding in a centroid.
+        quality: The metadata key of an item's quality in [0, 1], which weights its distance in a mean, or
+            its embedding in a centroid.
         candidates: How many identities to return, at least 1.
 
     Raises:
-        SettingError: A number is below 1, or qualities are given to a scoring that weighs nothing.
+        SettingError: A number is below 1, or `quality` is passed with `"best"`.
         InputError: The scoring is unknown.
     """
 
@@ -64,7 +64,7 @@ class Ranking:
 
 
 class Identifier:
-    """Ranks the identities of one store; keeps the centroids until something is written."""
+    """Ranks the identities of a store; caches the centroids until the next write."""
 
     def __init__(self, store: Store) -> None:
         """Takes the store whose identities are ranked."""
@@ -80,7 +80,7 @@ class Identifier:
         return [Identification.among(found, limit, ranking.candidates) for found in self.rank(probes, two)]
 
     def rank(self, probes: Float32[np.ndarray, "n d"], ranking: Ranking) -> list[list[Candidate]]:
-        """Returns the nearest identities of each probe, nearest first, then by the item or the name.
+        """Returns the nearest identities of each probe, nearest first, ties by item or name.
 
         Raises:
             GalleryError: An item lacks the requested quality.
@@ -96,7 +96,7 @@ class Identifier:
         return [Candidate(hit.identity, hit.score, hit.item) for hit in firsts]
 
     def _mean(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
-        """A mean is at least its smallest distance, so identities that begin farther away are skipped."""
+        """A mean is at least its smallest distance, so skips identities whose nearest item is too far."""
         found: list[Candidate] = []
         for first in self._by_nearest(probe, hits, WIDTH * ranking.candidates):
             found.sort(key=lambda candidate: (candidate.score, candidate.item))
@@ -105,14 +105,14 @@ class Identifier:
             scope = Scope(only=frozenset([first.identity]))
             weighed = ranking.quality is not None
             (theirs,) = self._store.search(probe[None], k=ranking.top, scope=scope, metadata=weighed)
-            if theirs:  # unless another process has just removed them
+            if theirs:  # another process may just have removed them
                 score = mean_score(theirs, quality=ranking.quality)
                 found.append(Candidate(first.identity, score, theirs[0].item))
         found.sort(key=lambda candidate: (candidate.score, candidate.item))
         return found[: ranking.candidates]
 
     def _by_nearest(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], asked: int) -> Iterator[Hit]:
-        """The nearest item of every identity, nearest first, searching on as far as they are taken."""
+        """Yields the nearest item of each identity, nearest first; searches further only as needed."""
         seen: set[str] = set()
         while True:
             for hit in hits:
@@ -138,7 +138,7 @@ class Centroids:
     """The mean embedding of every identity.
 
     Attributes:
-        revision: The state of the store they are of.
+        revision: The revision of the store that they were computed from.
         names: The identities, sorted.
         search: Their centroids, in the same order; `None` for an empty store.
     """
@@ -149,7 +149,7 @@ class Centroids:
 
     @classmethod
     def of(cls, store: Store, revision: str, quality: str | None) -> Centroids:
-        """Takes the means of all records; see `Sum.centroid`."""
+        """Computes the centroids of all records; see `Sum.centroid`."""
         distance = store.binding.distance
         sums: dict[str, Sum] = {}
         for record in store.scan():
@@ -161,7 +161,7 @@ class Centroids:
         return cls(revision, names, ExactSearch(rows, distance=distance) if names else None)
 
     def rank(self, probes: Float32[np.ndarray, "n d"], count: int) -> list[list[Candidate]]:
-        """Returns the nearest identities of each probe, nearest first, then by name."""
+        """Returns the nearest identities of each probe, nearest first, ties by name."""
         if self.search is None:
             return [[] for _ in probes]
         found = self.search.nearest(probes, k=count)
@@ -192,9 +192,9 @@ class Sum:
         self.weight, self.count = self.weight + weight, self.count + 1
 
     def centroid(self) -> Float[np.ndarray, " d"]:
-        """The mean, normalised if all rows have length 1, as an encoder does.
+        """The mean, normalised if all rows have length 1.
 
-        Where every weight is 0, all count alike.
+        If every weight is 0, all rows have equal weight.
         """
         mean = self.weighted / self.weight if self.weight > 0 else self.plain / self.count
         length = float(np.sqrt(mean @ mean))
@@ -203,12 +203,12 @@ class Sum:
 
 
 def mean_score(hits: Sequence[Hit], *, quality: str | None = None) -> float:
-    """Returns the mean distance of hits, weighted by their quality where its key is given.
+    """Returns the mean distance of hits, weighted by their quality if its key is given.
 
-    Where every quality is 0, all count alike.
+    If every quality is 0, all hits have equal weight.
 
     Raises:
-        GalleryError: A hit has no such quality.
+        GalleryError: A hit lacks the quality.
 
     Example:
         >>> hits = [Hit("1", "ann", 0.2, {"sharpness": 1.0}), Hit("2", "ann", 0.8, {"sharpness": 0.5})]
@@ -227,7 +227,7 @@ def quality_of(metadata: object, key: str, item: str) -> float:
     """Returns the quality of an item.
 
     Raises:
-        GalleryError: There is none, or it is no number in [0, 1].
+        GalleryError: It is missing, or not a number in [0, 1].
     """
     value = metadata.get(key) if isinstance(metadata, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:

@@ -1,10 +1,10 @@
-"""Search in memory over the records of a store, kept up to date by what changed.
+"""An in-memory search index over the records of a store, updated incrementally.
 
-The records lie in segments, each searched by `trine.neighbours`: large ones that stand still, and a small one
-that takes what is enrolled, so that one new record costs no new preparation of all the others. Segments of
-like size are merged, so that there are few of them. A record that was replaced or removed is struck out where
-it lies, until a merge. Answers are exact, but for unfiltered questions to a segment of a million records or
-more once there were many (`IndexSettings.patience`).
+The records are in segments, each searched by `trine.neighbours`: large ones that rarely change, and a small
+one for new records, so that one new record does not make the index prepare all others again. Segments of
+similar size are merged, so that there are few of them. A replaced or removed record is marked as deleted
+until a merge drops it. Answers are exact, except for unfiltered queries to a segment of a million records or
+more after many queries (`IndexSettings.patience`).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class IndexSettings:
     """When segments are merged, and how a segment is searched.
 
     Attributes:
-        recent: How many new records are searched apart from the others before they are merged.
-        growth: How many times as large as the next a segment is at least; merged with it otherwise.
-        few: So many records, or a sixteenth of a segment, are measured one by one rather than searched for.
-        patience: How many questions are answered exactly before inverted lists are learned for a million
-            records or more: learning takes about as long as a thousand exact answers, and most processes ask
-            for fewer.
-        make_search: Makes a search over rows, through inverted lists where there are enough of them.
+        recent: The largest number of new records in the small segment.
+        growth: A segment is at least this many times as large as the next one; otherwise they are merged.
+        few: Up to this many allowed records, or a sixteenth of a segment, are compared one by one.
+        patience: The number of queries answered exactly before inverted lists are trained for a segment of
+            a million records or more. Training takes about as long as a thousand exact answers, and most
+            processes have fewer queries.
+        make_search: Makes a search over rows, through inverted lists if there are enough rows.
     """
 
     recent: int = 4096
@@ -48,18 +48,18 @@ class IndexSettings:
 
 
 Metadata = Callable[[Int64[np.ndarray, " n"]], Iterable[tuple[int, str]]]
-"""Gives the metadata of records, as JSON, by their keys."""
+"""Yields the key and the metadata (JSON) of the records with these keys."""
 
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What a store wrote since a reader last looked.
+    """The changes of a store since the last read.
 
     Attributes:
-        removed: Keys that left.
-        keys: Keys of records that are new or replaced, in any order.
+        removed: Keys of removed records.
+        keys: Keys of new or replaced records, in any order.
         items: Their names.
-        identities: The identity of each.
+        identities: Their identities.
         embeddings: Their rows.
     """
 
@@ -75,7 +75,7 @@ Match = tuple[float, str, str, int]
 
 
 class Segment:
-    """Records that are searched together; fixed but for the ones struck out."""
+    """Records that are searched together; immutable except for deletions."""
 
     def __init__(
         self,
@@ -85,28 +85,28 @@ class Segment:
         rows: Float32[np.ndarray, "n d"],
         settings: IndexSettings,
     ) -> None:
-        """Takes records with ascending keys; `codes` stand for the identities."""
+        """Takes records with ascending keys; `codes` are the numbers of their identities."""
         self._settings = settings
         self.keys = keys
         self.items = items
         self.codes = codes
         self.rows = rows
         self.alive = np.ones(len(keys), dtype=bool)
-        self.struck = 0
+        self.deleted = 0
         self._exact: ExactSearch | None = None
         self._lists: ExactSearch | None = None
         self._asked = 0
         self._columns: dict[str, Column] = {}
 
-    def strike(self, keys: Int64[np.ndarray, " r"]) -> None:
-        """Strikes out the records of these keys, where they are here."""
+    def delete(self, keys: Int64[np.ndarray, " r"]) -> None:
+        """Marks the records with these keys as deleted, if they are in this segment."""
         if len(self.keys) and len(keys):
             at = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
             self.alive[at[self.keys[at] == keys]] = False
-            self.struck = len(self.keys) - int(np.count_nonzero(self.alive))
+            self.deleted = len(self.keys) - int(np.count_nonzero(self.alive))
 
     def matching(self, where: Filter, metadata: Metadata) -> Bool[np.ndarray, " n"]:
-        """Says which records match a filter; the values of a key are read once and kept."""
+        """Returns which records match a filter; the values of a key are read once and cached."""
         found = np.ones(len(self.keys), dtype=bool)
         missing = [c.key for c in where.conditions if c.key not in self._columns]
         if missing:
@@ -133,18 +133,18 @@ class Segment:
         allowed: Bool[np.ndarray, " n"] | None,
         distance: Distance,
     ) -> list[list[tuple[float, int]]]:
-        """Finds the `k` nearest allowed records of each query, with every further one as near as the last.
+        """Finds the `k` nearest allowed records of each query, and all that tie with the last.
 
         Args:
             queries: One row each.
-            k: How many, at least 1.
-            allowed: Which records may be found; `None` for all that are not struck out.
+            k: The number of records, at least 1.
+            allowed: Which records may be found; `None` for all that are not deleted.
             distance: How rows are compared.
         """
         whole = allowed is None
         if allowed is not None:
             allowed = allowed & self.alive
-        elif self.struck:
+        elif self.deleted:
             allowed = self.alive
         count = len(self.keys) if allowed is None else int(np.count_nonzero(allowed))
         if not count:
@@ -183,10 +183,10 @@ class Segment:
     ) -> list[list[tuple[float, int]]]:
         found: list[list[tuple[float, int]]] = [[] for _ in queries]
         unsettled = np.arange(len(queries))
-        # As many as it takes where the allowed ones lie evenly among the others.
+        # Enough if the allowed records are spread evenly.
         width = k if allowed is None else math.ceil(1.2 * k * len(self.keys) / count)
         while len(unsettled):
-            # One more than asked for shows whether a tie goes on; a multiple, whether struck ones hid some.
+            # One more shows whether a tie continues; each retry widens past records that are not allowed.
             width = min(width + 1, len(self.keys))
             hits = search.nearest(queries[unsettled], k=width)
             again = []
@@ -205,7 +205,7 @@ class Segment:
         return found
 
     def _search_of(self, distance: Distance, *, asked: int) -> ExactSearch:
-        """The exact search; or the one through lists, for questions to the whole that were many already."""
+        """Returns the exact search, or after many unfiltered queries the one through inverted lists."""
         if self._exact is None:
             self._exact = ExactSearch(self.rows, distance=distance)
         self._asked += asked
@@ -218,7 +218,7 @@ class Segment:
 
 
 class Index:
-    """All records of a gallery, searched exactly, but through inverted lists where a segment is very large.
+    """All records of a gallery, searched exactly except in very large segments (inverted lists).
 
     Args:
         dimension: The length of an embedding.
@@ -237,13 +237,13 @@ class Index:
         self._recent = self._segment([])
 
     def __len__(self) -> int:
-        return sum(len(part.keys) - part.struck for part in (*self._settled, self._recent))
+        return sum(len(part.keys) - part.deleted for part in (*self._settled, self._recent))
 
     def apply(self, changes: Changes) -> None:
-        """Takes in what changed: first what left, then what is new or replaced."""
+        """Applies changes: first deletions, then new and replaced records."""
         for segment in (*self._settled, self._recent):
-            segment.strike(changes.removed)
-            segment.strike(changes.keys)
+            segment.delete(changes.removed)
+            segment.delete(changes.keys)
         if len(changes.keys):
             arrived = Segment(
                 changes.keys, changes.items, self._code(changes.identities), changes.embeddings, self.settings
@@ -253,7 +253,7 @@ class Index:
             self._settled.append(self._recent)
             self._recent = self._segment([])
         self._settled = [
-            self._segment([part]) if part.struck > max(self.settings.recent, len(part.keys) // 8) else part
+            self._segment([part]) if part.deleted > max(self.settings.recent, len(part.keys) // 8) else part
             for part in self._settled
         ]
         while len(self._settled) > 1 and len(self._settled[-2].keys) < self.settings.growth * len(
@@ -271,15 +271,15 @@ class Index:
         read: Metadata,
         metadata: bool = False,
     ) -> list[list[Hit]]:
-        """Returns the nearest records of each query in the scope, nearest first, then by name.
+        """Returns the nearest records of each query in the scope, nearest first, ties by name.
 
         Args:
             queries: One row each.
-            k: How many, at least 1.
-            offset: How many of the nearest are passed over.
+            k: The number of hits, at least 1.
+            offset: The number of nearest records to skip.
             scope: Which records may be found.
-            read: Reads metadata by the keys of records, for a scope with a filter; it may give others.
-            metadata: Whether hits bring their metadata.
+            read: Reads the metadata of records by key; it may yield other records too.
+            metadata: Whether hits include their metadata.
         """
         found: list[list[Match]] = [[] for _ in queries]
         wanted = offset + k + len(scope.exclude)
@@ -331,7 +331,7 @@ class Index:
         return np.array(codes, dtype=np.int64)
 
     def _segment(self, parts: Sequence[Segment]) -> Segment:
-        """One segment of the records of several that are not struck out."""
+        """Merges the records of several segments that are not deleted."""
         kept = [np.flatnonzero(part.alive) for part in parts]
         keys = [part.keys[rows] for part, rows in zip(parts, kept, strict=True)]
         codes = [part.codes[rows] for part, rows in zip(parts, kept, strict=True)]
@@ -354,8 +354,8 @@ def scores_between(
 ) -> Float32[np.ndarray, "n m"]:
     """Returns the score of every row of `x` with every row of `y`, as a search would give it.
 
-    Computed in float64 and rounded to float32, so that a verification and an identification of the same
-    two embeddings agree to the last bit.
+    Computed in float64 and rounded to float32, so that verification and identification of the same two
+    embeddings agree to the last bit.
 
     Example:
         >>> scores_between(np.eye(2, dtype="f4"), np.eye(2, dtype="f4"), distance="cosine").tolist()

@@ -1,4 +1,4 @@
-"""Galleries as Parquet tables, and from one store to another."""
+"""Exports and imports galleries as Parquet tables, and copies them between stores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trine.gallery.store import Binding, Store
 from trine.io import atomic_file
 
 BOUND = b"trine"
-"""The key in a table's own metadata under which it says what its embeddings are bound to."""
+"""The key of the Parquet metadata that stores the binding of the embeddings."""
 
 COLUMNS = ("item", "identity", "embedding", "metadata")
 
@@ -31,14 +31,14 @@ Progress = Callable[[int], None]
 
 
 def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
-    """Writes every record as a table; see `Gallery.export_parquet`."""
+    """Writes every record to a table; see `Gallery.export_parquet`."""
     arrow, parquet = _arrow()
     bound = store.binding
     columns = dict.fromkeys((*COLUMNS, "source"), arrow.string())
     columns["embedding"] = arrow.list_(arrow.float32(), bound.dimension)
     schema = arrow.schema(columns.items(), metadata={BOUND: json.dumps(bound.to_texts())})
     if not path.parent.is_dir():
-        raise DataError(f"{path} cannot be written: there is no folder {path.parent}")
+        raise DataError(f"{path} cannot be written: the folder {path.parent} does not exist")
     count = 0
     try:
         with atomic_file(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
@@ -66,10 +66,10 @@ def import_parquet(
 
 
 def binding_of(path: Path) -> Binding:
-    """Returns what the gallery was bound to that a table was exported from.
+    """Returns the binding of the gallery that a table was exported from.
 
     Raises:
-        DataError: The file cannot be read, or lacks a column or the name of its encoder.
+        DataError: The file cannot be read, or lacks a column or its binding.
     """
     with _opened(path) as file:
         return _bound(file, path)
@@ -97,7 +97,7 @@ def _opened(path: Path) -> Any:
         return parquet.ParquetFile(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # pyarrow's own errors are of this kind
+    except ValueError as error:  # the base class of pyarrow's errors
         raise DataError(f"{path} is not a Parquet table: {str(error).partition('. ')[0]}") from error
 
 
@@ -112,7 +112,7 @@ def _bound(file: Any, path: Path) -> Binding:
     try:
         return Binding.from_texts(json.loads(texts), str(path))
     except (GalleryError, TypeError, ValueError) as error:
-        raise DataError(f"{path} has an unreadable entry for the encoder: export it again") from error
+        raise DataError(f"{path} has an unreadable binding: export it again") from error
 
 
 def _columns(arrow: Any, batch: Sequence[Record]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _entry(row: dict[str, Any], path: Path) -> Entry:
     try:
         metadata = json.loads(row["metadata"] or "{}")
         if not isinstance(metadata, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
     except (TypeError, ValueError) as error:
         raise DataError(f"{path} has unreadable metadata for the item {row['item']!r}: {error}") from error
     return Entry(row["identity"], row["item"], row["embedding"], metadata=metadata, source=row.get("source"))

@@ -1,8 +1,8 @@
-"""The dtype in which a gallery keeps its embeddings: float32, float16, or a byte for each number.
+"""The dtypes in which a gallery stores embeddings: float32, float16, or int8 (one byte per number).
 
-In "int8" a row is divided by its largest magnitude and rounded to whole numbers from -127 to 127. A row
-of length 1 needs nothing else, since its length is known: D bytes, the 128 of a face (Schroff, Kalenichenko,
-Philbin 2015, §4). Any other row is followed by its largest magnitude, a float32.
+For "int8", a row is divided by its largest magnitude and rounded to whole numbers from -127 to 127. A row of
+length 1 takes D bytes, such as the 128 of a face (Schroff, Kalenichenko, Philbin 2015, §4): its scale follows
+from its length. Any other row is followed by its largest magnitude as a float32.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Dtype = Literal["float32", "float16", "int8"]
 """How the numbers of an embedding are stored."""
 
 UNIT = 1e-3
-"""How far from 1 the length of a row may be that counts as 1: less than what rounding to bytes moves it."""
+"""The tolerance within which the length of a row counts as 1: less than the effect of rounding to bytes."""
 
 _STEPS = 127
 
 
 def check_dtype(dtype: str) -> None:
-    """Raises an `InputError` where the dtype is unknown."""
+    """Raises an `InputError` if the dtype is unknown."""
     check_choice("dtype", dtype, get_args(Dtype))
 
 
 def lengths(dtype: Dtype, dimension: int) -> tuple[int, ...]:
-    """Returns how many bytes a row may take."""
+    """Returns the possible sizes of a row in bytes."""
     if dtype == "int8":
         return dimension, dimension + 4
     return (dimension * (4 if dtype == "float32" else 2),)
@@ -58,8 +58,7 @@ def pack(rows: Float32[np.ndarray, "n d"], *, dtype: Dtype, names: Sequence[str]
             row = int(np.argmin(np.isfinite(halves).all(axis=1)))
             name = repr(names[row][:80]) if names else f"row {row}"
             raise GalleryError(
-                f"the embedding of {name} has numbers beyond 65504, the largest of float16: create the "
-                "gallery with ",
+                f"the embedding of {name} exceeds 65504, the largest float16: create the gallery with ",
                 Argument("dtype", "float32"),
             )
         return [row.tobytes() for row in halves]
@@ -77,7 +76,7 @@ def unpack(rows: Sequence[bytes], *, dtype: Dtype, dimension: int) -> Float32[np
     """Reads rows that `pack` wrote.
 
     Raises:
-        ValueError: A row has another length.
+        ValueError: A row has the wrong length.
     """
     if dtype != "int8":
         numbers = np.frombuffer(b"".join(rows), dtype="<f4" if dtype == "float32" else "<f2")
@@ -94,5 +93,5 @@ def unpack(rows: Sequence[bytes], *, dtype: Dtype, dimension: int) -> Float32[np
 
 
 def rounded(rows: Float32[np.ndarray, "n d"], *, dtype: Dtype) -> Float32[np.ndarray, "n d"]:
-    """Returns rows as they come back from a gallery with a dtype."""
+    """Returns rows as a gallery with this dtype returns them."""
     return unpack(pack(rows, dtype=dtype), dtype=dtype, dimension=rows.shape[1])

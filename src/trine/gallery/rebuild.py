@@ -1,4 +1,4 @@
-"""Rebuilds a gallery for a new encoder: embeds everything beside the old embeddings, then switches."""
+"""Rebuilds a gallery for a new encoder: stages the new embeddings, then switches atomically."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class RebuildResult:
-    """What a rebuild did.
+    """The result of a rebuild.
 
     Attributes:
-        embedded: How many items this call embedded.
-        dropped: The items that were deleted, since nothing was left to embed.
+        embedded: The number of items that this call embedded.
+        dropped: The items that were deleted because they could no longer be read.
 
     Example:
         >>> print(RebuildResult(120, ("ann/1.png",)))
@@ -42,12 +42,12 @@ class RebuildResult:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a rebuild reads items, and what embeds them.
+    """Where a rebuild reads items, and the encoder that embeds them.
 
     Attributes:
         encoder: The new encoder.
         data: The items, by the names they were enrolled under.
-        drop_missing: Whether to delete items that cannot be read from anywhere.
+        drop_missing: Whether to delete items that can no longer be read.
     """
 
     encoder: EmbeddingEncoder
@@ -56,17 +56,17 @@ class Source:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where each item stands in the data."""
+        """The position of each item in the data."""
         return {} if self.data is None else {name: place for place, name in enumerate(self.data.names)}
 
     def content(self, record: Record) -> Any:
-        """What the encoder embeds for an item; `None` where nothing is left of it."""
+        """The content of an item for the encoder; `None` if it can no longer be read."""
         if self.data is not None and record.item in self.places:
             return self.data.items[self.places[record.item]]
         return _path(record)
 
     def has(self, record: Record) -> bool:
-        """Says whether an item can still be read."""
+        """Returns whether an item can still be read."""
         return record.item in self.places or _path(record) is not None
 
 
@@ -87,7 +87,7 @@ def rebuild(
                     progress(embedded)
         if missing and not source.drop_missing:
             raise _lost(store, missing)
-        # Where others have enrolled in the meantime, their items are embedded first.
+        # If other processes have enrolled items in the meantime, embed these first.
         if store.switch(binding, drop=set(missing)):
             break
     for note in (CLUSTERS, RECALL):
@@ -102,15 +102,14 @@ def _stage(store: Store, source: Source, binding: Binding, records: Sequence[Rec
 
 
 def _path(record: Record) -> str | None:
-    """The file of an item: where it was enrolled from, or its own name where no source is known.
+    """The file of an item: its source, or its name if no source is known.
 
-    A name such as "1.png" may be that of any file in the current folder, so it counts for nothing where the
-    source is known.
+    A name such as "1.png" may match any file in the current folder, so it is ignored if the source is known.
     """
     path = Path(record.item if record.source is None else record.source)
     try:
         return str(path) if path.is_file() else None
-    except OSError:  # a name too long for a file
+    except OSError:  # the name is too long for a file
         return None
 
 

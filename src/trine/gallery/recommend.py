@@ -15,22 +15,22 @@ from trine.gallery.store import Scope, Store
 from trine.shapes import Float32
 
 AWAY = 0.25
-"""How far a query is moved away from unwanted items, as a share of their distance."""
+"""How far the query moves away from unwanted items, as a share of their distance."""
 
 POOL = 10
-"""Among how many times as many items diverse ones are chosen."""
+"""Diverse items are chosen among this many times as many candidates."""
 
 
 def recommend(
     store: Store, *, like: Sequence[str], unlike: Sequence[str], k: int, diversity: float, where: Filter
 ) -> list[Hit]:
-    """Finds items near to some and away from others; see `Gallery.recommend`."""
+    """Finds items near some and away from others; see `Gallery.recommend`."""
     check_at_least(1, k=k)
     if not 0 <= diversity <= 1:
         raise SettingError(f"diversity must be in [0, 1], got {diversity}")
     like, unlike = check_items(like, "like"), check_items(unlike, "unlike")
     if not like:
-        raise InputError("recommend needs at least one item to look for: name it in ", Argument("like"))
+        raise InputError("recommend needs at least one item: name it in ", Argument("like"))
     query = towards(_rows(store, like), _rows(store, unlike), distance=store.binding.distance)
     scope = Scope(where=where, exclude=frozenset([*like, *unlike]))
     wanted = k if diversity == 0 else POOL * k
@@ -52,7 +52,7 @@ def towards(
 ) -> Float32[np.ndarray, " d"]:
     """Returns the query m⁺ + w(m⁺ − m⁻) of the means of wanted and unwanted embeddings (Rocchio 1971).
 
-    For cosine the means are of directions.
+    For cosine, the means are of unit vectors.
 
     Example:
         >>> towards(np.array([[1.0, 0.0]], "f4"), np.array([[0.0, 0.0]], "f4"), distance="euclidean").tolist()
@@ -69,19 +69,19 @@ def towards(
 def diverse(
     scores: Float32[np.ndarray, " n"], between: Float32[np.ndarray, "n n"], *, k: int, diversity: float
 ) -> list[int]:
-    """Chooses one after another by maximal marginal relevance (Carbonell, Goldstein 1998).
+    """Chooses items greedily by maximal marginal relevance (Carbonell, Goldstein 1998).
 
-    With similarity the negative distance, each choice has the largest
+    With the negative distance as similarity, each choice maximises
     -(1 - λ) d(query, x) + λ min d(x, chosen); the first is the nearest.
 
     Args:
         scores: The distance of each item from the query.
         between: The distances of the items from each other.
-        k: How many to choose.
+        k: The number of items to choose.
         diversity: λ, in [0, 1].
 
     Returns:
-        Positions, in the order of choice; of equals the earlier.
+        Positions in the order of choice; ties go to the earlier position.
 
     Example:
         >>> scores = np.array([1.0, 1.1, 2.0], "f4")

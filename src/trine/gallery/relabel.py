@@ -1,4 +1,4 @@
-"""Which identity items belong to: renamed, merged and split."""
+"""Changes which identity items belong to: rename, merge and split."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trine.gallery.store import Store
 
 
 def check_known(store: Store, identity: str) -> None:
-    """Raises a `GalleryError` where an identity is not in a gallery."""
+    """Raises a `GalleryError` if an identity is not in a gallery."""
     known = store.identities()
     if check_name(identity, "identity") not in known:
         raise unknown_identity(identity, known, store.address)
 
 
 def check_new(store: Store, identity: str) -> None:
-    """Raises a `GalleryError` where an identity is in a gallery already."""
+    """Raises a `GalleryError` if an identity is already in a gallery."""
     if check_name(identity, "identity") in store.identities():
         raise GalleryError(
             f"identity {identity[:80]!r} is already in the gallery {store.address}: merge them"
@@ -36,7 +36,7 @@ def merge(store: Store, identity: str, other: str) -> int:
     check_known(store, identity)
     check_known(store, other)
     if identity == other:
-        raise GalleryError(f"an identity cannot be merged with itself, given {identity[:80]!r} twice")
+        raise GalleryError(f"an identity cannot be merged with itself, got {identity[:80]!r} twice")
     return store.rename(other, identity)
 
 

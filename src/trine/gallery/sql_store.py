@@ -1,4 +1,4 @@
-"""What the stores on SQL databases share: their tables are alike, and so are most calls."""
+"""The shared part of the SQL stores: their tables are alike, and so are most queries."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from trine.migrations import upgrade_gallery
 Answer = TypeVar("Answer")
 
 INTERNAL = "trine:"
-"""The prefix of a store's own notes, which its users do not see."""
+"""The prefix of internal notes, which users do not see."""
 
 TRACES = f"{INTERNAL}traces"
-"""The note that deleted items may have left traces."""
+"""The note that traces of deleted items may remain."""
 
 STAGED = f"{INTERNAL}staged"
-"""The note that says for which binding embeddings are staged."""
+"""The note that stores the binding of the staged embeddings."""
 
 AT_ONCE = 4096
-"""How many rows are read in one statement."""
+"""The number of rows read per statement."""
 
 RECORD = "name, item, embedding, metadata, source"
 ITEMS = "items JOIN identities ON identities.id = identity"
 EMPTY = "NOT EXISTS (SELECT 1 FROM items WHERE identity = identities.id)"
-"""Holds for identities without items."""
+"""The condition for identities without items."""
 
 _COUNTS = (
     "SELECT name, items FROM identities"
@@ -41,58 +41,58 @@ _NOTE = "INSERT INTO notes VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET valu
 
 
 class Session(Protocol):
-    """One transaction. Placeholders are written `%s` for every database."""
+    """One transaction. Placeholders are `%s` for every database."""
 
     @property
     def stamp(self) -> int:
-        """The state that is read, or that is being written."""
+        """The revision that is read or written."""
 
     @property
     def bound(self) -> int:
-        """How often the gallery was bound to another encoder."""
+        """The number of times the gallery was rebuilt with another encoder."""
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
         """Runs one statement and returns its cursor."""
 
     def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
-        """Runs one statement for each of many values and returns how many rows it changed."""
+        """Runs one statement for each row of values; returns the number of rows changed."""
 
 
 class Database(Protocol):
-    """Where sessions come from."""
+    """Opens sessions."""
 
     bound: int | None
-    """How often the gallery had been bound to another encoder when it was opened; `None` for no check."""
+    """`Session.bound` at the time of opening; `None` for no check."""
 
     def read(self, body: Callable[[Any], Answer]) -> Answer:
-        """Runs `body` on one state of the gallery."""
+        """Runs `body` on a consistent snapshot of the gallery."""
 
     def write(self, body: Callable[[Any], Answer]) -> Answer:
-        """Runs `body` in a transaction that is durable when it ends."""
+        """Runs `body` in a durable transaction."""
 
     def close(self) -> None:
-        """Closes the connections; closing twice is no error."""
+        """Closes the connections; safe to call twice."""
 
 
 class SqlStore(Store, abc.ABC):
-    """Keeps one gallery in the tables of a SQL database; subclasses say what differs between databases."""
+    """Stores a gallery in the tables of a SQL database; subclasses implement what differs."""
 
     AMONG: ClassVar[str]
-    """The condition that a column has one of the values of an `_array`."""
+    """The condition that a column is one of the values of an `_array`."""
 
     WRITTEN: ClassVar[str]
-    """The column of items that says when an item was last written."""
+    """The column of the revision in which an item was last written."""
 
     IS_STAGED: ClassVar[str]
-    """The condition that an embedding in the table `staged` is for the item as it is now."""
+    """The condition that a staged embedding belongs to the current version of an item."""
 
     STAGE: ClassVar[str]
-    """The statement that stages an embedding, given the item and when it was last written."""
+    """The statement that stages the embedding of an item, unless the item was written since."""
 
     _database: Database
 
     def __init__(self) -> None:
-        """Reads what the gallery is bound to; to be called with `_database` open."""
+        """Reads the binding; call with `_database` open."""
         self._offered: dict[str, int] = {}
         try:
             self._bind()
@@ -126,7 +126,7 @@ class SqlStore(Store, abc.ABC):
                 session, f"identity IN (SELECT id FROM identities WHERE name {self.AMONG})", name
             )
             session.run(f"DELETE FROM identities WHERE name {self.AMONG}", name)
-            # Even where nothing is left to delete: an item that was removed or replaced before left traces.
+            # Even if nothing is left to delete: items removed or replaced earlier may have left traces.
             session.run(_NOTE, (TRACES, ""))
             return len(deleted)
 
@@ -239,23 +239,23 @@ class SqlStore(Store, abc.ABC):
 
     @abc.abstractmethod
     def _array(self, values: Iterable[Any]) -> Any:
-        """Names or numbers as one value of a statement."""
+        """Passes names or numbers as one parameter."""
 
     @abc.abstractmethod
     def _packed(self, records: Sequence[Record], binding: Binding) -> Sequence[Any]:
-        """The embeddings of records as the database keeps them."""
+        """Encodes the embeddings of records for the database."""
 
     @abc.abstractmethod
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
-        """Records of rows that begin with the columns `RECORD`."""
+        """Reads records from rows that start with the columns `RECORD`."""
 
     @abc.abstractmethod
     def _put(self, session: Any, records: Mapping[str, Record], packed: Sequence[Any]) -> Enrolment:
-        """Writes records by their items."""
+        """Writes records, keyed by item."""
 
     @abc.abstractmethod
     def _delete(self, session: Any, where: str, values: tuple[Any, ...]) -> list[int]:
-        """Deletes items and returns the number of the identity of each."""
+        """Deletes items and returns the identity ids of each."""
 
     @abc.abstractmethod
     def _assign(self, session: Any, clusters: Mapping[str, int]) -> None:
@@ -263,14 +263,14 @@ class SqlStore(Store, abc.ABC):
 
     @abc.abstractmethod
     def _clear_staged(self, session: Any, binding: Binding) -> None:
-        """Empties the table `staged`, for embeddings of a binding."""
+        """Empties the table `staged` and prepares it for embeddings of a binding."""
 
     @abc.abstractmethod
     def _replace_items(self, session: Any, binding: Binding) -> None:
-        """Makes the table of items again, with the staged embeddings."""
+        """Rebuilds the items table with the staged embeddings."""
 
     def _move(self, session: Any, to: str, where: str, value: Any) -> None:
-        """Moves items to an identity, which is created if it is missing."""
+        """Moves items to an identity, created if missing."""
         session.run("INSERT INTO identities (name) VALUES (%s) ON CONFLICT DO NOTHING", (to,))
         session.run(
             f"UPDATE items SET identity = (SELECT id FROM identities WHERE name = %s) WHERE {where}",
@@ -278,7 +278,7 @@ class SqlStore(Store, abc.ABC):
         )
 
     def _drop_empty(self, session: Any, identities: set[int]) -> None:
-        """Deletes those of some identities that have no items left."""
+        """Deletes the identities among these that have no items left."""
         if identities:
             which = (self._array(identities),)
             session.run(f"DELETE FROM identities WHERE id {self.AMONG} AND {EMPTY}", which)
@@ -290,7 +290,7 @@ class SqlStore(Store, abc.ABC):
         if any(item not in drop for (item,) in session.run(f"SELECT item FROM items WHERE {bare}")):
             return False
         self._delete(session, bare, ())
-        # The type, or the length, of an embedding is part of the table, so it is made again.
+        # The table depends on the dtype and the dimension, so it is rebuilt.
         self._replace_items(session, binding)
         session.run(f"DELETE FROM identities WHERE {EMPTY}")
         session.run(_UNNOTE, (STAGED,))
@@ -310,7 +310,7 @@ class SqlStore(Store, abc.ABC):
         return self._database.read(partial(_fetched, query, values))
 
     def _pages(self, columns: str, *, where: str = "1 = 1") -> Iterator[list[tuple[Any, ...]]]:
-        """Rows of items in the order of their numbers, which are added as the last column."""
+        """Yields rows of items by ascending id; the id is appended as the last column."""
         query = (
             f"SELECT {columns}, items.id FROM {ITEMS} WHERE items.id > %s AND {where}"
             f" ORDER BY items.id LIMIT {AT_ONCE}"
@@ -325,13 +325,13 @@ _UNNOTE = "DELETE FROM notes WHERE name = %s"
 
 
 def counted(records: Collection[Any], before: Collection[Any], changed: int) -> Enrolment:
-    """Returns what writing records changed, of which some were there before."""
+    """Counts the new, replaced and unchanged records of a write."""
     new = len(records) - len(before)
     return Enrolment(new=new, replaced=changed - new, unchanged=len(records) - changed)
 
 
 def _is_staged(session: Session, binding: Binding) -> bool:
-    """Says whether embeddings are staged for this binding."""
+    """Returns whether embeddings are staged for this binding."""
     row = session.run("SELECT value FROM notes WHERE name = %s", (STAGED,)).fetchone()
     return row is not None and upgrade_gallery(json.loads(row[0])) == binding.to_texts()
 

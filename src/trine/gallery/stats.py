@@ -1,4 +1,4 @@
-"""Counts what a gallery holds."""
+"""Statistics of a gallery."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from trine.gallery.store import Store
 
 @dataclass(frozen=True)
 class Stats:
-    """What a gallery holds.
+    """The counts and the settings of a gallery.
 
     Attributes:
-        items: How many items.
-        identities: Of how many identities.
-        per_identity: The least, the median and the greatest number of items of an identity.
-        clusters: How many clusters the items were put into.
+        items: The number of items.
+        identities: The number of identities.
+        per_identity: The smallest, median and largest number of items per identity.
+        clusters: The number of clusters.
         dimension: The length of an embedding.
-        dtype: How embeddings are kept.
-        distance: How they are compared.
-        fingerprint: Which encoder made them.
-        bytes: What the gallery takes where it lies.
-        recall: How many of the nearest items the dtype keeps; `None` for float32, or where too few items
-            were enrolled at once to measure it.
+        dtype: How embeddings are stored.
+        distance: How embeddings are compared.
+        fingerprint: Identifies the encoder.
+        bytes: The size of the gallery on disk.
+        recall: The share of the nearest items that the dtype preserves; `None` for float32, or if too few
+            items were enrolled at once to measure it.
 
     Example:
         >>> print(Stats(2000, 100, (3, 20.0, 41), 0, 128, "float32", "cosine", "by hand", 2_500_000, None))
@@ -48,7 +48,7 @@ class Stats:
 
     @classmethod
     def of(cls, store: Store) -> Stats:
-        """Counts what is in a store."""
+        """Counts the contents of a store."""
         counts: Mapping[str, int] = store.identities()
         sizes = np.array(sorted(counts.values()) or [0])
         bound = store.binding

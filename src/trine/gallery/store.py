@@ -1,8 +1,8 @@
-"""Where a gallery keeps its embeddings: a protocol of a few methods, and what a gallery is bound to.
+"""The storage protocol of galleries, and the binding of a gallery.
 
-A store holds records (identity, item, embedding, metadata) and finds the nearest ones. Nothing in the
-protocol assumes a local file, an order of rows, or a transaction over several identities: a server can
-stand behind it as well as a file.
+A store holds records (identity, item, embedding, metadata) and finds the nearest ones. The protocol assumes
+neither a local file, nor an order of rows, nor transactions across identities, so a server can implement it
+as well as a file.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from trine.shapes import Float32
 
 @dataclass(frozen=True)
 class Binding:
-    """What a gallery is bound to when it is created, until it is rebuilt with another encoder.
+    """The encoder and settings of a gallery, fixed at creation until a rebuild with another encoder.
 
     Args:
         dimension: D, the length of every embedding; at least 1.
-        fingerprint: Which encoder made the embeddings.
+        fingerprint: Identifies the encoder of the embeddings.
         distance: How embeddings are compared; smaller is closer.
-        threshold: The threshold at creation; `None` where there was none.
-        calibration: The encoder's whole calibration at creation, where it had one.
-        model: The folder of the encoder, where the caller said it; so that a later opening finds it.
-        dtype: How embeddings are kept: `"float32"`, `"float16"` or `"int8"`.
+        threshold: The threshold at creation; `None` if there was none.
+        calibration: The encoder's calibration at creation; `None` if it had none.
+        model: The folder of the encoder, if known, so that it can be found later.
+        dtype: How embeddings are stored: `"float32"`, `"float16"` or `"int8"`.
     """
 
     dimension: int
@@ -48,7 +48,7 @@ class Binding:
     dtype: Dtype = "float32"
 
     def to_texts(self) -> dict[str, str]:
-        """Writes the binding as named texts that can be read in a store without trine."""
+        """Writes the binding as named strings that can be read without trine."""
         return {
             "dimension": str(self.dimension),
             "distance": self.distance,
@@ -64,7 +64,7 @@ class Binding:
         """Reads what `to_texts` wrote.
 
         Raises:
-            GalleryError: Something is missing or unreadable.
+            GalleryError: A value is missing or unreadable.
         """
         try:
             texts = upgrade_gallery(texts)
@@ -87,11 +87,11 @@ class Binding:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a search may answer with.
+    """The items that a search may return.
 
     Args:
-        only: Items of these identities alone; `None` for all.
-        without: All but the items of these identities.
+        only: Only items of these identities; `None` for all.
+        without: No items of these identities.
         where: What the metadata must match.
         exclude: Items to leave out.
     """
@@ -106,55 +106,55 @@ EVERYBODY = Scope()
 
 
 class Store(Protocol):
-    """Keeps the records of one gallery and finds the nearest ones.
+    """Holds the records of one gallery and finds the nearest ones.
 
-    A call that writes is durable when it returns, and a call that reads sees every write that was
-    acknowledged, by any process, before it began. The records of one identity in one call are written
-    together or not at all; those of several identities need not be. An embedding is kept in the form of
-    the binding, and comes back, and is searched, as `trine.gallery.quantization.rounded` gives it. An
-    identity is there as long as it has items. A gallery that was switched to another encoder (see `switch`)
-    refuses every further call of the stores that were open on it.
+    A write is durable when the call returns, and a read sees every write that any process had completed
+    before it began. The records of one identity in one call are written together or not at all; those of
+    several identities need not be. An embedding is stored in the dtype of the binding, and is returned and
+    searched as `trine.gallery.quantization.rounded` rounds it. An identity exists as long as it has items.
+    After a switch to another encoder (see `switch`), other stores open on the gallery raise an error on every
+    call.
     """
 
     @property
     def address(self) -> str:
-        """How messages name the store: a path, or an address without its password."""
+        """The name of the store for messages: a path, or a URL without its password."""
 
     @property
     def binding(self) -> Binding:
-        """What the gallery was bound to at its creation, or by the last `switch`."""
+        """The binding, set at creation or by the last `switch`."""
 
     def put(self, records: Sequence[Record]) -> Enrolment:
-        """Writes records by the names of their items; one that is there already is replaced.
+        """Writes records, replacing existing ones with the same item name.
 
-        Of two records of one item the later counts. A record with another embedding loses its cluster and
-        what was staged for it.
+        Of two records of one item, the last wins. A record whose embedding changes loses its cluster and its
+        staged embedding.
         """
 
     def remove(self, items: Sequence[str]) -> int:
-        """Deletes the named items and returns how many were there."""
+        """Deletes the named items and returns how many existed."""
 
     def forget(self, identity: str) -> int:
-        """Deletes an identity with all its items and returns how many there were.
+        """Deletes an identity with all its items and returns how many items it had.
 
-        A store whose files are its own leaves none of their bytes in them; for a server it is documented
-        how its leavings are purged.
+        A file-based store leaves none of their bytes in its files; a server store documents how to purge
+        the traces.
         """
 
     def relabel(self, items: Sequence[str], identity: str) -> int:
-        """Gives the named items that are there to an identity, and returns how many were of another."""
+        """Moves the named items that exist to an identity, and returns how many were moved."""
 
     def rename(self, identity: str, to: str) -> int:
-        """Gives all items of an identity to another, known or new, and returns how many there were."""
+        """Moves all items of an identity to another, existing or new, and returns how many were moved."""
 
     def get(self, items: Sequence[str]) -> dict[str, Record]:
-        """Returns the named items that are there."""
+        """Returns the named items that exist."""
 
     def scan(self) -> Iterator[Record]:
-        """Returns every record, in any order and in bounded memory, without keeping others from writing.
+        """Yields every record, in any order and in bounded memory, without blocking writers.
 
-        A record that is there from the first to the last comes once, each as it was at some moment in
-        between; one that is written meanwhile may come or not.
+        A record that exists throughout the scan is yielded once; records written during the scan may be
+        missing.
         """
 
     def search(
@@ -166,32 +166,32 @@ class Store(Protocol):
         scope: Scope = EVERYBODY,
         metadata: bool = False,
     ) -> list[list[Hit]]:
-        """Returns for each query `k` items in the scope, nearest first.
+        """Returns the `k` nearest items in the scope for each query, nearest first.
 
-        They are the nearest but for the `offset` nearer ones; fewer where there are fewer. Equal distances
-        are ordered by the item's name. Hits have their metadata if it is requested.
+        The `offset` nearest ones are skipped; there are fewer hits if fewer items match. Ties are ordered by
+        item name. Hits include their metadata if requested.
         """
 
     def identities(self) -> dict[str, int]:
-        """Returns the number of items of each identity, in the order of their names."""
+        """Returns the number of items of each identity, sorted by name."""
 
     def __len__(self) -> int:
         """The number of items."""
 
     def revision(self) -> str:
-        """Returns a text that is another one after any write; for what is computed from all records."""
+        """Returns a string that changes with every write; lets callers cache what depends on all records."""
 
     def size(self) -> int:
-        """The bytes that the gallery takes where it lies."""
+        """The size of the gallery on disk in bytes."""
 
     def clusters(self) -> dict[str, int]:
         """Returns the cluster of each item that has one."""
 
     def new_clusters(self, count: int) -> list[int]:
-        """Returns ascending numbers, from 1, that no cluster had before."""
+        """Returns ascending numbers, from 1, that no cluster has used before."""
 
     def assign(self, clusters: Mapping[str, int]) -> None:
-        """Sets the clusters of the named items that are there; their numbers count as used."""
+        """Sets the clusters of the named items that exist, and marks the numbers as used."""
 
     def notes(self) -> dict[str, str]:
         """Returns the notes about the gallery as a whole."""
@@ -200,7 +200,7 @@ class Store(Protocol):
         """Stores a note under a name and replaces an existing one; `None` deletes it."""
 
     def check(self) -> list[str]:
-        """Returns one sentence for each problem, none for a sound gallery."""
+        """Returns one sentence for each problem."""
 
     def repair(self) -> list[str]:
         """Fixes what `check` finds, and returns one sentence for each fix.
@@ -208,24 +208,24 @@ class Store(Protocol):
         A record that cannot be read is deleted.
 
         Raises:
-            GalleryError: It cannot be repaired.
+            GalleryError: The gallery cannot be repaired.
         """
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
-        """Returns, as `scan` does, the records without an embedding staged for another encoder.
+        """Yields, like `scan`, the records that have no embedding staged for another encoder.
 
-        What was staged for any third binding is given up.
+        Embeddings staged for any other binding are discarded.
         """
 
     def stage(self, binding: Binding, records: Sequence[Record]) -> None:
-        """Keeps embeddings for another encoder beside those in use; one of no item is passed over."""
+        """Stores embeddings for another encoder next to those in use; skips items that no longer exist."""
 
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
-        """Puts the staged embeddings in place of all others, at once.
+        """Replaces all embeddings by the staged ones, atomically.
 
-        The items in `drop` that have nothing staged are deleted. Where any other item has nothing staged,
-        nothing is changed and the answer is `False`. Clusters are dissolved, their numbers stay used.
+        Items in `drop` without a staged embedding are deleted. If any other item has no staged embedding,
+        nothing changes and the result is `False`. Clusters are discarded; their numbers are not reused.
         """
 
     def close(self) -> None:
-        """Closes the store; closing twice is no error."""
+        """Closes the store; safe to call twice."""

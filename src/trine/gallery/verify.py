@@ -1,4 +1,4 @@
-"""Are these two the same? An answer from an encoder alone, or about an identity of a gallery."""
+"""Are these two the same? Verification with an encoder alone, or against an identity of a gallery."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from trine.gallery.store import Scope, Store
 
 
 def verify(encoder: EmbeddingEncoder, a: Any, b: Any, *, threshold: float | None = None) -> Verification:
-    """Says whether two items are of the same identity.
+    """Decides whether two items show the same identity.
 
     Args:
-        encoder: What embeds them.
-        a: An item the encoder takes: a picture, a vector, a path.
-        b: Another.
+        encoder: Embeds the items.
+        a: An item for the encoder: an image, a vector, a path.
+        b: A second item.
         threshold: The largest distance that is accepted; the encoder's by default.
 
     Returns:
         The decision, with its score, threshold and false-accept rate.
 
     Raises:
-        CalibrationError: The encoder has no threshold and none is given.
+        CalibrationError: The encoder has no threshold and none is passed.
         GalleryError: An embedding is not finite.
 
     Example:
         >>> import numpy as np
         >>> from types import SimpleNamespace
-        >>> class Identity:  # any encoder of trine
+        >>> class Identity:  # in practice, a trine encoder
         ...     fingerprint, distance, calibration = "identity", "euclidean", None
         ...     settings = SimpleNamespace(dimension=2)
         ...     embed = staticmethod(lambda items: np.array(items, dtype=np.float32))
@@ -54,7 +54,7 @@ def verify_probes(
     other: tuple[Any, Vector | None],
     identity: str | None,
 ) -> Verification:
-    """Compares a probe with another, or with an identity of a gallery; see `Gallery.verify`.
+    """Compares a probe with another probe, or with an identity of a gallery; see `Gallery.verify`.
 
     Args:
         store: The gallery.
@@ -65,7 +65,7 @@ def verify_probes(
         identity: The claimed identity.
     """
     if sum(given is not None for given in (*other, identity)) != 1:
-        parts = ("verify compares a probe with one thing: pass b, ", Argument("other"), " or ")
+        parts = ("verify compares a probe with one thing: pass b, ", Argument("other_embedding"), " or ")
         raise InputError(*parts, Argument("identity"))
     row = embedder.probe(*probe)
     if identity is None:

@@ -1,4 +1,4 @@
-"""Find labels that are probably wrong, with the encoder of a run."""
+"""Find labels that are probably wrong, using the encoder of a run."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def audit_run(
     Args:
         run: The run folder, a model folder, or what `open_trained_run` returned for one.
         dataset: Labelled items.
-        part: Which items; an encoder memorises wrong labels that it was trained on, so items that it was
-            not trained on show most.
-        top: How many suspects to list.
+        part: Which items; an encoder memorises wrong labels that it was trained on, so audit items that it
+            was not trained on.
+        top: The number of suspects to list.
 
     Returns:
         The suspects.
@@ -35,11 +35,11 @@ def audit_run(
         ModelError: The model is missing or damaged.
         DataError: The data has no such part.
         SettingError: The part is unknown.
-        InputError: `top` is below 1, or the items are of one identity.
+        InputError: `top` is below 1, or there is only one identity.
     """
     check_part(part)
     if top < 1:
-        raise InputError(f"top must be at least 1, given {top}")
+        raise InputError(f"top must be at least 1, got {top}")
     opened = open_trained_run(run)
     encoder = opened.encoder
     positions, audited = part_of(opened.path, dataset, part)
@@ -53,7 +53,7 @@ def write_suspects(report: LabelErrorReport, *, out: str | Path) -> None:
     """Writes a CSV file with the columns item, label, looks_like, score and evidence.
 
     Args:
-        report: What was found.
+        report: The audit.
         out: The file.
 
     Raises:
@@ -65,10 +65,10 @@ def write_suspects(report: LabelErrorReport, *, out: str | Path) -> None:
 
 
 def write_audit_page(report: LabelErrorReport, *, out: str | Path) -> None:
-    """Writes an HTML page that shows the suspects beside the items they are most like.
+    """Writes an HTML page that shows each suspect next to the items most similar to it.
 
     Args:
-        report: What was found.
+        report: The audit.
         out: The file.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an encoder is compared with: raw pictures or features, or those of the pretrained network."""
+"""Baselines of an encoder: raw images or features, or the features of the pretrained network."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trine.report import Baseline, BaselineKind
 from trine.shapes import Float32, Int64
 
 RAW_VALUES = 1 << 28
-"""The most numbers that are compared raw: about a gigabyte."""
+"""The largest amount of raw numbers to compare: about a gigabyte."""
 
-RAW = Baseline(BaselineKind.RAW, "the raw pictures or features, compared directly")
+RAW = Baseline(BaselineKind.RAW, "the raw images or features, compared directly")
 PRETRAINED = Baseline(BaselineKind.PRETRAINED, "the features of the pretrained network, before training")
 
 Rows = Float32[np.ndarray, "n d"]
@@ -28,11 +28,11 @@ METRICS: tuple[tuple[str, Distance], ...] = (("cosine", "cosine"), ("Euclidean",
 
 @dataclass(frozen=True, eq=False)
 class BaselineEmbedding:
-    """Embeds items without what was trained.
+    """Embeds items without training.
 
     Attributes:
-        about: What it is.
-        embed: Gives one row per item; None where these are too many numbers.
+        about: Describes the baseline.
+        embed: Returns one row per item; None if they are too many numbers.
     """
 
     about: Baseline
@@ -40,16 +40,16 @@ class BaselineEmbedding:
 
 
 def baseline_of(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe | None) -> BaselineEmbedding | None:
-    """Finds what a trained encoder is compared with.
+    """Finds the baseline of a trained encoder.
 
     Args:
         encoder: The trained encoder.
-        dataset: Items of the kind that it takes.
+        dataset: Items of the kind that the encoder takes.
         recipe: The encoder's part of the run's recipe; None if it is not known.
 
     Returns:
-        The pretrained network if there was one, its features of length 1 if the embeddings are; else the
-        items as the encoder gets them. None if the pretrained weights can no longer be loaded.
+        The pretrained network if there was one, with features of unit length if the embeddings are; else
+        the items as the encoder receives them. None if the pretrained weights can no longer be loaded.
     """
     texts = encoder.settings.kind == "texts"
     if recipe is None or not (recipe.is_pretrained or (texts and recipe.pretrained)):
@@ -79,7 +79,7 @@ def best_baseline_on_triplets(
         recipe: As for `baseline_of`.
 
     Returns:
-        Its accuracy and what it is; None if there are too many numbers to compare.
+        Its accuracy and its description; None if there are too many numbers to compare.
     """
     representations = {}
     if (raw := prepared_rows(encoder, items)) is not None:
@@ -126,10 +126,10 @@ def _standardised(encoder: Encoder, dataset: Dataset) -> Rows | None:
 
 
 def prepared_rows(encoder: Encoder, dataset: Dataset) -> Rows | None:
-    """The items as the encoder prepares them, one per row; None for texts or too many numbers."""
+    """The items as the encoder prepares them, one per row; None for text or too many numbers."""
     shape = encoder.settings.shape
     if encoder.settings.kind == "texts":
-        return None  # distances between token numbers mean nothing
+        return None  # distances between token ids are meaningless
     if len(dataset) * int(np.prod(shape)) > RAW_VALUES:
         return None
     rows = np.empty((len(dataset), int(np.prod(shape))), dtype=np.float32)

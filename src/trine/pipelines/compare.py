@@ -34,18 +34,18 @@ def compare_runs(
         runs: Run folders, model folders, or what `open_trained_run` returned for them; at least two.
         dataset: Labelled items.
         part: Which items; with `auto`, if the runs were trained on different parts of this data, the items
-            that are in the test part of every run.
+            in the test part of every run.
         far: A false-accept rate to report in addition to the usual ones, in (0, 1).
         out: Where to write metrics and page; in the first run's folder by default.
         pairs: As for `evaluate_run`.
 
     Returns:
-        The reports and their differences from the first one, which are also written.
+        The reports and their differences from the first one; they are also written.
 
     Raises:
         InputError: There are fewer than two runs, or one is given twice.
         ModelError: A model is missing or damaged.
-        DataError: The data has no such part, or no item that is in it for every run.
+        DataError: The data has no such part, or no item is in that part of every run.
         SettingError: The part is unknown, or the rate is out of range.
     """
     check_asked(part, far)
@@ -73,12 +73,12 @@ def _names(runs: Sequence[str | Path | TrainedRun]) -> list[str]:
     folders = [run.folder if isinstance(run, TrainedRun) else run_folder(Path(run)) for run in runs]
     resolved = [folder.resolve() for folder in folders]
     if len(runs) < 2:
-        raise InputError(f"a comparison needs at least two runs, given {len(runs)}; name another one")
+        raise InputError(f"a comparison needs at least two runs, got {len(runs)}")
     twice = next(
         (each for each, path in zip(folders, resolved, strict=True) if resolved.count(path) > 1), None
     )
     if twice is not None:
-        raise InputError(f"{twice} is given twice; name each run once")
+        raise InputError(f"{twice} is named twice; name each run once")
     short = [path.name for path in resolved]
     return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
@@ -86,7 +86,7 @@ def _names(runs: Sequence[str | Path | TrainedRun]) -> list[str]:
 def _common(
     runs: Sequence[TrainedRun], names: Sequence[str], dataset: Dataset, part: Part
 ) -> tuple[Int64[np.ndarray, " n"], EvaluatedPart, tuple[str, ...]]:
-    """The items that are in the part of every run, what they are, and notes about them."""
+    """The items in the part of every run, their description, and notes about them."""
     parts = [part_of(run.path, dataset, part) for run in runs]
     positions = reduce(np.intersect1d, (each for each, _ in parts)).astype(np.int64)
     chosen = dataset.subset(positions)

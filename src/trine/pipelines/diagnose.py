@@ -1,4 +1,4 @@
-"""Diagnose a run by its log: a table, curves, and the problems that the doctor knows."""
+"""Diagnose a run from its log: a table, curves, and the problems that the doctor detects."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Examination:
 
     Attributes:
         folder: The run.
-        facts: What the doctor has to know about the run.
+        facts: The facts about the run that the doctor needs.
         log: Its log.
         diagnoses: The problems, in the order of steps.
-        suspects: Items whose labels may be wrong, the most consistent first; also if they are too few for a
-            diagnosis.
+        suspects: Items whose labels may be wrong, the most consistent first, even if there are too few for
+            a diagnosis.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Examination:
     def __str__(self) -> str:
         done = self.log[-1].step + 1 if self.log else 0
         lines = [f"{self.folder}: {done:,} of {self.facts.steps:,} steps", *_table(self.log)]
-        lines += [str(found) for found in self.diagnoses] or ["no problems detected"]
+        lines += [str(diagnosis) for diagnosis in self.diagnoses] or ["no problems detected"]
         if self.suspects:
             named = ", ".join(map(str, self.suspects[:SHOWN_SUSPECTS]))
             more = ", ..." if len(self.suspects) > SHOWN_SUSPECTS else ""
@@ -56,13 +56,13 @@ class Examination:
 
 
 def examine(run: str | Path) -> Examination:
-    """Reads the log of a run: running, interrupted or ended.
+    """Reads the log of a run, which may be running, interrupted or finished.
 
     Args:
         run: The run folder.
 
     Returns:
-        The problems; the curves are written to doctor.png in the run folder.
+        The problems; also draws the curves into doctor.png in the run folder.
 
     Raises:
         ModelError: It is not a run folder, or a file in it is damaged.

@@ -46,7 +46,7 @@ def evaluate_run(
     pairs: str | Path | None = None,
     triplets: TripletTable | None = None,
 ) -> Report:
-    """Evaluates the encoder of a run on data: on its test part, if it was trained on that data.
+    """Evaluates the encoder of a run on data, or on its test part if the run was trained on that data.
 
     Args:
         run: The run folder, a model folder, or what `open_trained_run` returned for one.
@@ -55,14 +55,14 @@ def evaluate_run(
             of other data.
         far: A false-accept rate to report in addition to the usual ones, in (0, 1).
         out: Where to write the report; `evaluation/<data>` in the run folder by default.
-        store_threshold: Whether to calibrate the threshold for `far` on these items, and to store it in the
+        store_threshold: Whether to calibrate the threshold for `far` on these items and store it in the
             model.
-        support: As for `calibrate`: whether too few items are an error, or make the threshold provisional.
-        probability: As for `calibrate`: also store how a distance becomes a probability.
+        support: As for `calibrate`: whether too few items raise an error or make the threshold provisional.
+        probability: As for `calibrate`: also store a mapping from distance to probability.
         prior: As for `calibrate`: the share of genuine pairs that this probability assumes.
-        pairs: A list of pairs to measure as well: a table with a, b, same and perhaps fold, or a list in the
-            format of Labeled Faces in the Wild.
-        triplets: Triplet judgements to measure as well, as far as their items are evaluated.
+        pairs: A list of pairs to measure as well: a table with a, b, same and optionally fold, or a list in
+            the format of Labeled Faces in the Wild.
+        triplets: Triplet judgements to measure as well, if all their items are evaluated.
 
     Returns:
         The report, which is also written.
@@ -70,8 +70,9 @@ def evaluate_run(
     Raises:
         ModelError: The model is missing or damaged.
         DataError: The data has no such part, or no two items of one identity in it.
-        SettingError: The part is unknown, the rate is out of range, or a probability comes without threshold.
-        CalibrationError: The items do not suffice for the rate, or the encoder was trained on some of them.
+        SettingError: The part is unknown, the rate is out of range, or a probability is requested without a
+            threshold.
+        CalibrationError: There are too few items for the rate, or the encoder was trained on some of them.
     """
     check_asked(part, far)
     if probability is not None and not store_threshold:
@@ -108,14 +109,14 @@ def evaluate_on_judgements(
     part: Part = "auto",
     out: str | Path | None = None,
 ) -> Report:
-    """Evaluates the encoder of a run on people's triplet judgements.
+    """Evaluates the encoder of a run on triplet judgements.
 
     Args:
         run: The run folder, a model folder, or what `open_trained_run` returned for one.
         dataset: The items; their identities are ignored.
         triplets: The judgements, by the names of the items.
-        part: Which judgements; `auto` takes the test part of those that the run was trained on, and all of
-            others.
+        part: Which judgements; `auto` takes the test part of judgements that the run was trained on, and all
+            of other judgements.
         out: Where to write the report; `evaluation/<data>` in the run folder by default.
 
     Returns:
@@ -123,7 +124,7 @@ def evaluate_on_judgements(
 
     Raises:
         ModelError: The model is missing, or the record of the judgements is damaged.
-        DataError: A judgement names no item, or there is no such part.
+        DataError: A judgement names an unknown item, or the part does not exist.
         SettingError: The part is unknown.
     """
     check_part(part)
@@ -139,17 +140,17 @@ def check_asked(part: str, far: float) -> None:
     """Raises a `SettingError` if the part is unknown or the rate is out of range."""
     check_part(part)
     if not 0 < far < 1:
-        raise SettingError(f"far must be a rate between 0 and 1, given {far}")
+        raise SettingError(f"far must be a rate between 0 and 1, got {far}")
 
 
 def measured_run(
     run: TrainedRun, evaluated: EvaluationSet, folder: Path, embed: Embed, *, name: str | None = None
 ) -> PageContext:
-    """Measures a trained run, and puts the report together with what its page shows.
+    """Measures a trained run, and combines the report with the items that its page shows.
 
     Args:
         run: The run.
-        evaluated: What it is evaluated on.
+        evaluated: What to evaluate it on.
         folder: Where the report will be written.
         embed: Embeds items.
         name: The run's name on the page; that of its folder by default.
@@ -172,7 +173,7 @@ def _calibrate(run: TrainedRun, items: Dataset, embed: Embed, **options: Any) ->
     if trained := trained_among(run.path, items):
         raise CalibrationError(
             f"{run.path} was trained on {trained:,} of these {len(items):,} items, so a threshold would look "
-            "better than it is; calibrate on its test part or on other data"
+            "too good; calibrate on its test part or on other data"
         )
     rows = embed(items)
     assert rows is not None, "an encoder embeds all items"

@@ -1,4 +1,4 @@
-"""Embeddings and clusters as tables for other programs."""
+"""Export embeddings and clusters as tables for other programs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> None:
     """Writes one row per item: its name, its identity, its columns and its embedding, as Parquet.
 
-    The metadata of the file holds the fingerprint of the encoder and its distance.
+    The file metadata holds the fingerprint of the encoder and its distance.
 
     Args:
-        encoder: What embeds the items.
+        encoder: Embeds the items.
         dataset: The items.
         out: The file.
 
@@ -67,12 +67,12 @@ def cluster_items(
     """Clusters items: two are in one cluster if a chain of near neighbours connects them.
 
     Args:
-        encoder: What embeds the items.
+        encoder: Embeds the items.
         dataset: The items; their identities are ignored.
         threshold: The largest distance that links two items; the calibrated one by default.
 
     Returns:
-        The cluster of each item, numbered from 0, the largest first.
+        The cluster of each item, numbered from 0 by decreasing size.
 
     Raises:
         CalibrationError: There is no threshold.
@@ -81,7 +81,7 @@ def cluster_items(
     if threshold is None:
         if encoder.calibration is None:
             raise CalibrationError(
-                "the model has no calibrated threshold: give one, or train with data.validation above 0"
+                "the model has no calibrated threshold: pass one, or train with data.validation above 0"
             )
         threshold = encoder.calibration.threshold
     return cluster(encoder.embed(dataset), threshold=threshold, distance=encoder.distance)

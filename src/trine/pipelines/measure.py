@@ -1,4 +1,4 @@
-"""From embeddings to a report: what every evaluation, comparison and training run measures."""
+"""Turns embeddings into a report: the measurements of every evaluation, comparison and training run."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ from trine.training import Diagnosis, LossRecipe, Recipe
 CENSUS_ITEMS = 2000
 
 Embed = Callable[[Dataset], Rows | None]
-"""Gives one row per item; None where these are too many numbers."""
+"""Returns one row per item; None if they are too many numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """What a model is evaluated on.
+    """The data that a model is evaluated on.
 
     Attributes:
         items: The items; without identities, only triplet judgements are measured.
         part: Which items these are.
         far: A false-accept rate to report in addition to the usual ones.
-        gallery: Training items, if some of these have an identity of `items`.
+        gallery: Training items, if some of them share an identity with `items`.
         listed: Pairs of a list to measure as well.
-        held_out: What chooses a threshold for these pairs; None for no threshold.
+        held_out: Pairs to choose a threshold for `listed` on; None for no threshold.
         triplets: Triplet judgements, as positions among the items.
-        judgements: How consistent all given judgements are.
-        notes: What else a reader has to know.
+        judgements: How consistent all judgements are.
+        notes: Further notes for the reader.
     """
 
     items: Dataset
@@ -71,7 +71,7 @@ class EvaluationSet:
 
 
 def gallery_for(items: Dataset, trained: Dataset) -> Dataset | None:
-    """The training items as a gallery for others; None if they have no identity in common."""
+    """The training items as a gallery for `items`; None if they share no identity."""
     return trained if np.isin(items.labels, trained.labels).any() else None
 
 
@@ -89,22 +89,22 @@ def measure(
 
     Args:
         encoder: The encoder.
-        evaluated: What it is evaluated on.
+        evaluated: What to evaluate it on.
         folder: Where the report will be written.
         recipe: The run's recipe, for the baseline, the clustering and the margin of the census; None if it
             is not known.
-        embed: Embeds items, if some were embedded already; `encoder.embed` by default.
+        embed: Embeds items, perhaps from a cache; `encoder.embed` by default.
         doctor: The problems of the training.
-        largest_average: The most items that average linkage clusters.
+        largest_average: The largest number of items to cluster by average linkage.
 
     Raises:
-        DataError: The items have identities, and no two are of the same one, or all are.
+        DataError: The items have identities, but no two share one, or all do.
     """
     items = evaluated.items
     if items.identities and not has_pair(items):
         raise DataError(
             f"{name_of(items)}, {evaluated.part}: metrics need two items of one identity and a second "
-            "identity; give more items of each identity"
+            "identity; evaluate more items"
         )
     embed = cache(encoder.embed) if embed is None else embed
     known, said = encoder.calibration, Recipe() if recipe is None else recipe
@@ -139,10 +139,10 @@ def measured(
     threshold: float | None = None,
     linkage: Linkage = "connected",
 ) -> Metrics | None:
-    """Measures whatever applies to an evaluation set.
+    """Measures everything that applies to an evaluation set.
 
     Args:
-        evaluated: What is evaluated.
+        evaluated: The data to evaluate.
         embed: Embeds items.
         distance: How embeddings are compared.
         threshold: Where to cluster the items; None for no clustering.
@@ -186,7 +186,7 @@ def measured(
 def _listed_pairs(
     rows: Rows, evaluated: EvaluationSet, embed: Embed, *, distance: Distance, at: tuple[float, ...]
 ) -> tuple[Verification | None, AtThreshold | None]:
-    """The pairs of the list, and the same at the threshold of the held-out pairs."""
+    """The listed pairs, and the same pairs at the threshold of the held-out pairs."""
     listed, held_out = evaluated.listed, evaluated.held_out
     if listed is None:
         return None, None
@@ -207,7 +207,7 @@ def _listed_pairs(
 
 
 def _across_cameras(rows: Rows, items: Dataset, distance: Distance) -> Identification | None:
-    """Identification with every item as probe and gallery; None if no identity was seen by two cameras."""
+    """Identification with every item as probe and gallery; None if no identity is on two cameras."""
     cameras = items.columns.get("camera")
     if cameras is None:
         return None
@@ -229,7 +229,7 @@ def _across_cameras(rows: Rows, items: Dataset, distance: Distance) -> Identific
 
 
 def _linkage(recipe: Recipe, items: Dataset, largest_average: int) -> tuple[Linkage, tuple[str, ...]]:
-    """How to cluster the items, and a note if these are too many for what the recipe says."""
+    """The linkage, and a note if there are too many items for the one in the recipe."""
     asked = recipe.evaluation.clustering
     if asked == "connected" or len(items) <= largest_average:
         return asked, ()
@@ -240,7 +240,7 @@ def _linkage(recipe: Recipe, items: Dataset, largest_average: int) -> tuple[Link
 def _before(
     encoder: Encoder, evaluated: EvaluationSet, recipe: Recipe | None
 ) -> tuple[Metrics | None, Baseline | None]:
-    """The metrics of the baseline, and what it is."""
+    """The baseline and its metrics."""
     items, triplets = evaluated.items, evaluated.triplets
     encoder_recipe = None if recipe is None else recipe.encoder
     if not items.identities and triplets is not None:

@@ -1,4 +1,4 @@
-"""Mine triplets of a whole data set with the encoder of a run, and read such triplets for training."""
+"""Mine triplets of a whole data set with the encoder of a run, and select mined triplets for training."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ALL = EvaluatedPart("all items")
 
 @dataclass(frozen=True)
 class MiningReport:
-    """What was mined.
+    """The result of mining.
 
     Attributes:
         items: The items that were mined.
-        triplets: How many triplets were written.
-        wanted: How many there would be if every pair of anchor and positive had all its negatives.
+        triplets: The number of triplets written.
+        wanted: Their number if every pair of anchor and positive had all the negatives asked for.
         mean_positive_distance: Mean d_ap of the written triplets; NaN without any.
         mean_negative_distance: Mean d_an of the written triplets; NaN without any.
     """
@@ -52,7 +52,7 @@ class MiningReport:
             )
         if self.triplets < self.wanted:
             lines.append(
-                f"{self.wanted - self.triplets:,} fewer than asked for: the candidates hold no other "
+                f"{self.wanted - self.triplets:,} fewer than requested: the candidates include no other "
                 "negative that the rule and the guards allow"
             )
         return "\n".join(lines)
@@ -78,7 +78,7 @@ def mine_run(
             items of other data.
 
     Returns:
-        What was mined.
+        Counts and mean distances of the triplets.
 
     Raises:
         ModelError: The model is missing or damaged.
@@ -105,7 +105,7 @@ def write_triplets(
     how: OfflineMining | None = None,
     items: EvaluatedPart = ALL,
 ) -> MiningReport:
-    """Writes the triplets that `mine_offline` lists, as they are found; see `mine_run`."""
+    """Writes the triplets of `mine_offline` as they are found; see `mine_run`."""
     check_output(out, *SUFFIXES)
     embeddings = encoder.embed(dataset)
     totals = np.zeros(4)
@@ -130,7 +130,7 @@ def write_triplets(
 def triplets_of_part(
     table: TripletTable, dataset: Dataset, positions: Int64[np.ndarray, " n"], *, part: str = "training part"
 ) -> tuple[Int64[np.ndarray, "t 3"], int]:
-    """Takes the triplets whose items are all in one part of the data.
+    """Selects the triplets whose items are all in one part of the data.
 
     Args:
         table: The triplets.
@@ -139,10 +139,10 @@ def triplets_of_part(
         part: Its name, for messages.
 
     Returns:
-        The triplets, as positions within the part; and how many were left out.
+        The triplets, as positions within the part, and the number of triplets left out.
 
     Raises:
-        DataError: A name is not in the data, or no triplet lies within the part.
+        DataError: A name is not in the data, or no triplet is within the part.
     """
     place = np.full(len(dataset), -1, dtype=np.int64)
     place[positions] = np.arange(len(positions))

@@ -47,8 +47,8 @@ def train_recommender(
     The last but one of each user chooses the weights that are kept.
 
     Args:
-        table: A table of interactions, or interactions that were read.
-        recipe: Every setting, with a section `interactions`.
+        table: A table of interactions, or interactions already read.
+        recipe: Every setting, including a section `interactions`.
         out: The run folder; a new one, unless `resume`.
         users: A table of features of the users.
         items: A table of features of the items.
@@ -56,13 +56,13 @@ def train_recommender(
         progress: Whether to show progress in a terminal.
 
     Returns:
-        The report on the last liked items; before training it has the most popular items as a baseline. The
-        folder holds it and the towers (`trine.encoders.load_two_tower`).
+        The report on the last liked items, with the most popular items as the baseline. The folder holds it
+        and the towers (`trine.encoders.load_two_tower`).
 
     Raises:
         DataError: A table cannot be used, or no user liked three items.
-        SettingError: The recipe has no section `interactions`, or a setting does not fit.
-        InputError: The folder holds a run already, or none to resume.
+        SettingError: The recipe has no section `interactions`, or a setting is invalid for this data.
+        InputError: The folder already holds a run, or none to resume.
     """
     how = recipe.interactions
     if how is None:
@@ -167,7 +167,7 @@ def measure_scores(
     """Evaluates any scores on the held-out items of a part, ranked as `measure_towers` does.
 
     Args:
-        scores: Larger is better: of each item for each user, or of each item for all users.
+        scores: Larger is better; one per user and item, or one per item for all users.
         interactions: The interactions.
         parts: The held-out items.
         part: As for `measure_towers`.
@@ -199,19 +199,19 @@ def enrol_items(
 
     Args:
         towers: The towers.
-        gallery: A gallery of their fingerprint, dimension and distance.
-        metadata: Metadata of the items, by name; their title is added.
+        gallery: A gallery with their fingerprint, dimension and distance.
+        metadata: Metadata of the items, by name; their titles are added.
 
     Returns:
-        How many were new, replaced and unchanged.
+        The number of new, replaced and unchanged items.
 
     Raises:
         GalleryError: The gallery holds embeddings of another model.
     """
     if gallery.binding.fingerprint != towers.fingerprint:
         raise GalleryError(
-            f"the gallery {gallery.address} is one of other embeddings than these towers make; open a new "
-            "one with the towers' ",
+            f"the gallery {gallery.address} holds embeddings of another model; open a new gallery with "
+            "this model's ",
             *(Argument("dimension"), ", ", Argument("fingerprint"), " and ", Argument("distance")),
         )
     names = towers.settings.items

@@ -1,4 +1,4 @@
-"""Which item of a run's data was in which part."""
+"""The record of which part of the data each item of a run is in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trine.report import EvaluatedPart
 from trine.shapes import Int64
 
 Part = Literal["auto", "train", "validation", "test", "all"]
-"""A part of the data; `auto` is the test part of the data that a run was trained on, else all of the data."""
+"""A part of the data; `auto` is the test part of the data that a run was trained on, or all other data."""
 
 
 def check_part(part: str) -> None:
@@ -32,12 +32,12 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
 
     Args:
         run: The run folder.
-        dataset: The data; it counts as the run's own if it holds every item of the run's split, with the
+        dataset: The data; it counts as the run's own if it contains every item of the run's split with the
             same identity.
         part: The part; `auto` is the test part of the run's own data, and all items of other data.
 
     Returns:
-        Their positions, ascending, and what they are.
+        Their positions, ascending, and a description of the part.
 
     Raises:
         DataError: The data has no such part.
@@ -98,7 +98,7 @@ def training_items(
         positions: The items that are the probes.
 
     Returns:
-        Their positions, ascending; None if some are not in the data, or are probes themselves.
+        Their positions, ascending; None if some are not in the data, or are probes.
 
     Raises:
         ModelError: The record of the split is damaged.
@@ -116,7 +116,7 @@ def training_items(
 def split_record(
     dataset: Dataset, parts: Mapping[str, Int64[np.ndarray, " n"]], *, method: str
 ) -> dict[str, Any]:
-    """The name and identity of every item of every part, as JSON values."""
+    """The name and identity of the items of each part, as JSON values."""
     keys = _keys(dataset)
     items = {part: [keys[i] for i in positions] for part, positions in parts.items()}
     return {"data": dataset.root, "method": method, "parts": items}
@@ -140,7 +140,7 @@ def _keys(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def has_pair(dataset: Dataset) -> bool:
-    """Whether there are two items of one identity, and a second identity: what metrics need."""
+    """Whether there are two items of one identity and a second identity, as metrics require."""
     counts = np.bincount(dataset.labels, minlength=1)
     return bool((counts >= 2).any() and (counts > 0).sum() >= 2)
 
@@ -154,5 +154,5 @@ def counted(dataset: Dataset) -> str:
 
 
 def name_of(dataset: Dataset) -> str:
-    """A short name of the data: of its file, its folder, or the built-in one."""
+    """A short name of the data: that of its file, its folder, or the built-in data set."""
     return Path(dataset.root).stem or "data"

@@ -59,7 +59,7 @@ def train_run(
         DataError: The data does not allow the split, or is too small for the sampler; the list cannot be
             read, or has no pairs in the test part.
         SettingError: A setting is invalid for this data.
-        InputError: The folder holds a run already, or none to resume, or the loss cannot be used.
+        InputError: The folder already holds a run, or none to resume, or the loss cannot be used.
     """
     recipe = with_loss(recipe, loss)
     listed = None if pairs is None else read_pairs(pairs)
@@ -97,7 +97,7 @@ def train_on_judgements(
     Raises:
         DataError: A judgement names an unknown item, or the judgements do not allow the split.
         SettingError: A setting is invalid for this data.
-        InputError: The folder holds a run already, or none to resume.
+        InputError: The folder already holds a run, or none to resume.
 
     Example:
         >>> import tempfile

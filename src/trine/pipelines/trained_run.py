@@ -1,4 +1,4 @@
-"""A trained run, read once: its model, its recipe and its folder."""
+"""A trained run, loaded once: its model, its recipe and its folder."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trine.model import SavedModel, read_model, write_model
 from trine.training import Recipe, RunDir, load_run_recipe
 
 SPLIT = "split.json"
-"""The file of a run that says which item was in which part."""
+"""The file of a run that records the part of each item."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A run, or a model folder, with the encoder that was read from it.
+    """A run, or a model folder, with its encoder loaded.
 
     Attributes:
-        path: The folder that was named.
-        model: What the model folder holds.
+        path: The folder as passed.
+        model: The content of the model folder.
         encoder: The encoder, on the CPU and in evaluation mode.
     """
 
@@ -32,7 +32,7 @@ class TrainedRun:
 
     @property
     def folder(self) -> Path:
-        """The run folder; of a model folder outside a run, that folder itself."""
+        """The run folder; for a model folder outside a run, that folder itself."""
         return run_folder(self.path)
 
     @property
@@ -47,10 +47,10 @@ class TrainedRun:
         return load_run_recipe(recipe) if recipe.is_file() else None
 
     def store(self, calibration: Calibration) -> None:
-        """Gives the encoder a calibration, and stores it in the model folder.
+        """Sets the calibration of the encoder, and stores it in the model folder.
 
         Args:
-            calibration: The threshold and what it is based on.
+            calibration: The threshold and its basis.
 
         Raises:
             ModelError: The folder cannot be written.
@@ -63,7 +63,7 @@ class TrainedRun:
 
 
 def open_trained_run(run: str | Path | TrainedRun) -> TrainedRun:
-    """Reads the model of a run; a run that was read already is returned as it is.
+    """Loads the model of a run; returns an already loaded run unchanged.
 
     Args:
         run: The run folder, a model folder, or what this function returned for one.
@@ -79,5 +79,5 @@ def open_trained_run(run: str | Path | TrainedRun) -> TrainedRun:
 
 
 def run_folder(folder: Path) -> Path:
-    """The run that a model folder belongs to; any other folder itself."""
+    """The run folder of a model folder; any other folder itself."""
     return folder.parent if folder.name == "model" and (folder.parent / SPLIT).is_file() else folder

@@ -1,4 +1,4 @@
-"""Which triplet judgement of a run was in which part, as a table that can be read and trained on again."""
+"""The record of which part each triplet judgement of a run is in: a table that can be trained on again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = ("train", "validation", "test")
 
 
 def counted_judgements(triplets: Int64[np.ndarray, "t 3"]) -> str:
-    """The number of judgements and of their items, in words."""
+    """Formats the number of judgements and of their items."""
     return f"{len(triplets):,} judgements of {len(np.unique(triplets)):,} items"
 
 
@@ -30,8 +30,8 @@ def write_judgements(run: Path, dataset: Dataset, parts: Split) -> None:
 
     Args:
         run: The run folder.
-        dataset: The items that the triplets are positions of.
-        parts: The judgements.
+        dataset: The items.
+        parts: The judgements of each part, as positions among the items.
 
     Raises:
         InputError: The table cannot be written.
@@ -50,20 +50,20 @@ def write_judgements(run: Path, dataset: Dataset, parts: Split) -> None:
 def judgements_part(
     run: str | Path, dataset: Dataset, triplets: Int64[np.ndarray, "t 3"], part: Part
 ) -> tuple[Int64[np.ndarray, "t 3"], EvaluatedPart]:
-    """Finds the judgements of a part of those that a run was trained on.
+    """Finds the judgements of one part of a run's judgements.
 
     Args:
         run: The run folder.
         dataset: The items.
-        triplets: The given judgements, as positions among the items. They count as the run's own if they
-            answer every question that the run's judgements answer.
-        part: The part; `auto` is the test part of the run's own judgements, and all of others.
+        triplets: The judgements, as positions among the items. They count as the run's own if they judge
+            every triplet that the run's judgements judge.
+        part: The part; `auto` is the test part of the run's own judgements, and all of other judgements.
 
     Returns:
-        The judgements, and what they are.
+        The judgements, and a description of the part.
 
     Raises:
-        DataError: There is no such part.
+        DataError: The part does not exist.
         ModelError: The record of the judgements is damaged.
     """
     recorded, kind = _recorded(run_folder(Path(run)), dataset)
@@ -94,7 +94,7 @@ def judgements_part(
 
 
 def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], Int64[np.ndarray, " t"]]:
-    """The judgements of a run and the numbers of their parts; −1 if an item is not in the data."""
+    """The judgements of a run and the numbers of their parts; −1 for items not in the data."""
     path = run / TABLE
     if not path.is_file():
         return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)

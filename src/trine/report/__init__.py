@@ -1,4 +1,4 @@
-"""Reports: what was measured as typed values, their tables, pages and pictures.
+"""Reports: measurements as typed values, and their tables, pages and images.
 
 Nothing here trains or embeds: `trine.pipelines` fills a report, and it is written as JSON, HTML and PNG.
 """

@@ -1,4 +1,4 @@
-"""Several runs on the same items, and their differences with paired bootstrap intervals."""
+"""Compares several runs on the same items: their differences with paired bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Difference:
 
     @property
     def better(self) -> bool | None:
-        """Whether the run is better; None if the interval contains 0 or is not known."""
+        """Whether the run is better; None if the interval contains 0 or is unknown."""
         if self.interval is None or not (self.interval.low > 0 or self.interval.high < 0):
             return None
         return (self.interval.low > 0) == self.larger_is_better
@@ -43,13 +43,13 @@ class Difference:
 def difference(line: MetricLine, first: Metrics, other: Metrics) -> Difference | None:
     """Subtracts a metric of one run from that of another on the same items.
 
-    Both are resampled with the same draws of identities. What an identity does to both cancels out, so the
-    interval is narrower than the two separate intervals suggest.
+    Both are resampled with the same draws of identities. The effect of an identity on both cancels out, so
+    the interval is narrower than the two separate intervals suggest.
 
     Args:
         line: The metric.
-        first: What is subtracted.
-        other: What it is subtracted from.
+        first: The metrics to subtract.
+        other: The metrics to subtract from.
 
     Returns:
         The difference; None if a run lacks the metric.
@@ -65,14 +65,14 @@ def difference(line: MetricLine, first: Metrics, other: Metrics) -> Difference |
 
 @dataclass(frozen=True)
 class Comparison:
-    """What several runs reach on the same items.
+    """The results of several runs on the same items.
 
     Attributes:
-        folder: Where it is written.
+        folder: The folder it is written to.
         data: The name of the data.
         part: The evaluated part of the data.
         reports: The report of each run, by its name, in the order given.
-        notes: What else a reader has to know.
+        notes: Further notes for the reader.
     """
 
     folder: Path

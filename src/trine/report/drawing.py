@@ -1,4 +1,4 @@
-"""What pictures share: figures, axes, colours, titles, and photographs reduced to tiles."""
+"""Shared drawing code: figures, axes, colours, titles, and images shrunk to tiles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def new_figure(width: float, height: float, *, dpi: int = 110) -> Any:
 
 
 def title(axes: Any, title: str, subtitle: str, *, sizes: tuple[float, float] = (13, 9)) -> None:
-    """Writes a title and a quieter line above axes."""
+    """Writes a title and a subtitle above axes."""
     lines = ((title, sizes[0], "bold", INK, sizes[0] + 9), (subtitle, sizes[1], "normal", QUIET, 8))
     for text, size, weight, colour, up in lines:
         axes.annotate(
@@ -36,7 +36,7 @@ def title(axes: Any, title: str, subtitle: str, *, sizes: tuple[float, float] = 
 
 
 def bare(axes: Any, *, size: float = 9) -> None:
-    """Leaves axes a thin line at the bottom and quiet labels."""
+    """Reduces axes to a thin bottom line and grey labels."""
     axes.tick_params(colors=QUIET, labelsize=size, length=0)
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
@@ -44,7 +44,7 @@ def bare(axes: Any, *, size: float = 9) -> None:
 
 
 def small_enough(item: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture in three channels, no side longer than a tile: dozens at full size would fill the memory."""
+    """The image in three channels, no larger than a tile: dozens at full size would use too much memory."""
     shown = np.repeat(item, 3, axis=2) if item.shape[2] == 1 else item
     if max(item.shape[:2]) > TILE_PIXELS:
         photograph = require("PIL.Image", extra="images").fromarray(shown)
@@ -54,5 +54,5 @@ def small_enough(item: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]
 
 
 def short(text: str, most: int) -> str:
-    """The text, cut where it is longer than `most`."""
+    """Truncates the text to `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -9,19 +9,19 @@ from trine.evaluation import LabelErrors, SuspectLabel
 from trine.report.report import EvaluatedPart
 
 SHOWN = 20
-"""How many suspects are printed."""
+"""The number of suspects printed."""
 
 
 @dataclass(frozen=True)
 class LabelErrorReport:
-    """What the audit of a data set's labels found.
+    """The result of auditing the labels of a data set.
 
     Attributes:
         data: The name of the data.
         part: The audited part of it.
         dataset: The audited items.
-        found: What was found about each label; its rows are positions in `dataset`.
-        suspects: The most suspicious labels, as many as were asked for.
+        found: The evidence for each label; its rows are positions in `dataset`.
+        suspects: The most suspicious labels, up to the requested number.
     """
 
     data: str

@@ -1,4 +1,4 @@
-"""What was measured of embeddings: one typed result for each protocol, all of them optional."""
+"""The measurements of embeddings: one optional typed result per protocol."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Metrics:
     """The results of an evaluation; None where a protocol does not apply.
 
     Attributes:
-        retrieval: Every item is a query for the others of its identity.
-        verification: All pairs of items, each of one identity or of two.
-        clustering: The items clustered at the model's threshold.
+        retrieval: Every item is a query for the other items of its identity.
+        verification: All pairs of items, genuine or impostor.
+        clustering: The items, clustered at the model's threshold.
         pairs: The pairs of a list.
-        pairs_at_threshold: The same pairs at the threshold that other pairs chose.
+        pairs_at_threshold: The same pairs at a threshold chosen on other pairs.
         identification: Every item is a probe for its identity on other cameras.
         open_set: Every item is a probe for a gallery of the training items, which lacks some identities.
-        knn_classification: The identity of every item by a vote of its nearest training items.
-        triplet_accuracy: Triplets that people judged.
-        recommendation: The held-out item of every user, ranked among all.
+        knn_classification: The nearest training items of every item vote on its identity.
+        triplet_accuracy: Agreement with the triplet judgements of people.
+        recommendation: The held-out item of every user, ranked among all items.
     """
 
     retrieval: Retrieval | None = None
@@ -48,7 +48,7 @@ class Metrics:
     recommendation: Recommendation | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Every result that there is, as JSON values."""
+        """The available results as JSON values."""
         results = {name: result for name, result in vars(self).items() if result is not None}
         return {name: result.to_json() for name, result in results.items()}
 
@@ -58,10 +58,10 @@ class TripletCensus:
     """The triplets among the evaluated items, counted by how hard they are.
 
     Attributes:
-        census: How many there are of each kind.
+        census: The number of triplets of each kind.
         margin: The margin α that separates the kinds.
-        items: The number of items they are made of.
-        sampled: Whether these are a random part of the evaluated items.
+        items: The number of items that form the triplets.
+        sampled: Whether these are a random sample of the evaluated items.
     """
 
     census: Census

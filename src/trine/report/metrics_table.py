@@ -1,4 +1,4 @@
-"""Which metrics are shown, grouped by protocol: their names, values and intervals."""
+"""The metrics that reports show, grouped by protocol: names, values and intervals."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ FPIR = (0.01, 0.05, 0.1)
 """The false-positive identification rates at which open-set identification is reported."""
 
 NEIGHBOURS = 5
-"""How many training items vote on the identity of an item."""
+"""The number of training items that vote on the identity of an item."""
 
 
 class Shown(IntEnum):
-    """Where a metric is shown; each place also shows those of the places below it."""
+    """Where a metric is shown; each place also shows the metrics of the places below it."""
 
     PAGE = 0
     CONSOLE = 1
@@ -46,11 +46,11 @@ PAGE, CONSOLE, HEADLINE = Shown
 
 @dataclass(frozen=True)
 class Source:
-    """Where metrics come from.
+    """The result that metrics come from.
 
     Attributes:
         key: The name of the result in `Metrics`.
-        of: Finds the result.
+        of: Gets the result.
     """
 
     key: str
@@ -64,7 +64,7 @@ class Source:
         shown: Shown = PAGE,
         larger_is_better: bool = True,
     ) -> MetricLine:
-        """One of its metrics, as a line of a table."""
+        """Returns one of its metrics as a line of a table."""
         return MetricLine(name, self, metric, arguments, shown, larger_is_better)
 
 
@@ -85,10 +85,10 @@ class MetricLine:
     """One metric as one line of a table; a value in [0, 1].
 
     Attributes:
-        name: What the metric is called.
+        name: The displayed name.
         source: The result that holds it.
-        metric: Its name there.
-        arguments: What it takes there.
+        metric: The name of its method or attribute.
+        arguments: The arguments of the method.
         shown: Where it is shown.
         larger_is_better: False for error rates.
     """
@@ -102,17 +102,17 @@ class MetricLine:
 
     @property
     def key(self) -> str:
-        """A name that no other metric has."""
+        """A unique name."""
         return f"{self.source.key}: {self.name}"
 
     def value(self, metrics: Metrics) -> float | None:
-        """The value; None where nothing was measured."""
+        """The value; None if it was not measured."""
         result = self.source.of(metrics)
         value = None if result is None else result.value(self.metric, *self.arguments)
         return None if value is None or math.isnan(value) else value
 
     def interval(self, metrics: Metrics) -> Interval | None:
-        """The interval; None where the result has none."""
+        """The interval; None if the metric has none."""
         result = self.source.of(metrics)
         if result is None or self.value(metrics) is None:
             return None
@@ -125,7 +125,7 @@ class MetricLine:
     def resampled(self, metrics: Metrics) -> Float[np.ndarray, " r"]:
         """The metric in each bootstrap sample; see `MetricReport.resampled`."""
         result = self.source.of(metrics)
-        assert result is not None, "a metric is resampled where it was measured"
+        assert result is not None, "only measured metrics are resampled"
         return result.resampled(self.metric, *self.arguments)
 
 
@@ -135,8 +135,8 @@ class MetricGroup:
 
     Attributes:
         source: The result.
-        prefix: What stands before a metric's name on the console; empty for none.
-        size: Says how many queries or pairs the result is based on.
+        prefix: The prefix of metric names on the console; empty for none.
+        size: Describes how many queries or pairs the result is based on.
         lines: The metrics.
     """
 
@@ -146,7 +146,7 @@ class MetricGroup:
     lines: tuple[MetricLine, ...]
 
     def title(self, metrics: Metrics) -> str | None:
-        """The protocol and the number of queries or pairs; None where nothing was measured."""
+        """The protocol and the number of queries or pairs; None if nothing was measured."""
         result: Any = self.source.of(metrics)
         if result is None:
             return None
@@ -159,7 +159,7 @@ def metric_groups(far: float, k: int = 10) -> tuple[MetricGroup, ...]:
 
     Args:
         far: A false-accept rate to report in addition to 0.1 %, 1 % and 10 %.
-        k: How many recommendations are counted.
+        k: The number of recommendations counted.
     """
     verification = _of_pairs(VERIFICATION, {0.1, 0.01, 0.001, far}, HEADLINE, shown_rates={0.01, far})
     at_threshold = "accuracy at the threshold of the validation pairs"
@@ -231,10 +231,10 @@ def _of_pairs(
 
 
 def headline_lines(metrics: Metrics, far: float, k: int = 10) -> list[MetricLine]:
-    """The few metrics that sum up a report: they head its page and stand on the model's card.
+    """The few metrics that sum up a report, for the top of its page and the model card.
 
     Args:
-        metrics: What was measured.
+        metrics: The results.
         far: As for `metric_groups`.
         k: As for `metric_groups`.
     """
@@ -247,7 +247,7 @@ def headline(metrics: Metrics, far: float = 0.01, k: int = 10) -> dict[str, floa
     """The values of `headline_lines` by name.
 
     Args:
-        metrics: What was measured.
+        metrics: The results.
         far: As for `metric_groups`.
         k: As for `metric_groups`.
     """
@@ -256,10 +256,10 @@ def headline(metrics: Metrics, far: float = 0.01, k: int = 10) -> dict[str, floa
 
 
 def console_lines(metrics: Metrics, far: float, k: int = 10) -> dict[str, MetricLine]:
-    """The metrics that are printed, by the names they have there.
+    """The metrics printed on the console, by their names there.
 
     Args:
-        metrics: What was measured.
+        metrics: The results.
         far: As for `metric_groups`.
         k: As for `metric_groups`.
     """
@@ -274,7 +274,7 @@ def console_lines(metrics: Metrics, far: float, k: int = 10) -> dict[str, Metric
 def _printable(metrics: Metrics, far: float, k: int) -> Iterator[tuple[MetricGroup, MetricLine]]:
     for group in metric_groups(far, k):
         for line in group.lines:
-            # Those of the page alone may take long to compute.
+            # Metrics shown only on the page may take long to compute.
             if line.shown > PAGE and line.value(metrics) is not None:
                 yield group, line
 

@@ -1,4 +1,4 @@
-"""An overview of an evaluation in one picture: neighbours, a 2-D map, the distances of pairs."""
+"""Draws an overview of an evaluation in one image: neighbours, a 2-D map, the distances of pairs."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def picture(
     look: View | None = None,
     judged: TripletAccuracy | None = None,
 ) -> Path:
-    """Draws nearest-neighbour rows (of pictures), the 2-D map and the distances of pairs into one PNG.
+    """Draws nearest-neighbour rows (of images), the 2-D map and the distances of pairs into one PNG.
 
-    Two-dimensional embeddings are drawn directly, with some of the pictures at their positions.
-    A neighbour of the query's identity carries a tick and a green frame, any other a cross and a red one.
-    `view` chooses what is shown; the histogram is of the items on the map. Without identities, nothing is
-    marked right or wrong, and the histogram shows the margins of triplet judgements, if there are any.
+    Two-dimensional embeddings are drawn directly, with some of the images at their positions. A neighbour of
+    the query's identity has a tick and a green frame, any other a cross and a red frame. `view` chooses the
+    items; the histogram is of the items on the map. Without identities, nothing is marked right or wrong, and
+    the histogram shows the margins of triplet judgements, if there are any.
 
     Args:
-        dataset: The items; pictures are shown, other items only mapped.
+        dataset: The items; images are shown, other items are only placed on the map.
         embeddings: One row per item of the data set.
         path: The PNG to write; its folder must exist.
-        distance: What ranks the neighbours.
+        distance: The distance that ranks the neighbours.
         threshold: A distance to mark in the histogram.
-        look: What to show; by default chosen by `view`.
+        look: The items to show; by default chosen by `view`.
         judged: The accuracy on triplet judgements.
 
     Returns:
@@ -73,7 +73,7 @@ def picture(
         plane = figure.add_axes((0.02, 0.04, 0.54, 0.85))
         histogram = figure.add_axes((0.6, 0.1, 0.375, 0.79))
     labels = dataset.labels[look.shown]
-    # Without identities, thumbnails say more than dots of one colour.
+    # Without identities, thumbnails are more informative than dots of one colour.
     looked_at = images and not dataset.identities
     draw = draw_map if look.projected and not looked_at else draw_embedding
     draw(plane, look.points, look.shown, dataset)
@@ -153,7 +153,7 @@ def _draw_histogram(
 ) -> None:
     try:
         report = verification(x, labels, distance=distance)
-    except InputError:  # there are not pairs of both kinds
+    except InputError:  # there are no pairs of one kind
         axes.axis("off")
         return
     edges = np.linspace(0, float(max(report.genuine[-1], report.impostor[-1])) * 1.02 or 1.0, 71)
@@ -193,11 +193,11 @@ def _histogram(
     words: str,
     threshold: float | None = None,
 ) -> None:
-    """Draws the height of each bin for each kind, with its colour and its name."""
+    """Draws one histogram per kind, with its colour and its name."""
     for heights, colour, name in kinds:
         axes.stairs(heights, edges, fill=True, color=colour, alpha=0.25)
         axes.stairs(heights, edges, color=colour, lw=1.6, label=name)
-    # The legend stands above the curves.
+    # Leave room for the legend above the curves.
     top: float = axes.get_ylim()[1]
     axes.set_ylim(0, top * (1 + 0.045 / axes.get_position().height))
     if threshold is not None:

@@ -1,4 +1,4 @@
-"""Items on a plane: a t-SNE map, or two-dimensional embeddings."""
+"""Draws items on a plane: a t-SNE map, or two-dimensional embeddings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MARKERS = ("o", "s", "^", "D")
 NAMED_IDENTITIES = len(PALETTE)
 THUMBNAILS = 60
 SIDE = 0.4
-"""How large a thumbnail is, in inches."""
+"""The size of a thumbnail in inches."""
 
 APART = 1.3
-"""How far apart two thumbnails are, in sides."""
+"""The smallest distance between two thumbnails, in thumbnail sizes."""
 
 
 def plane_picture(
@@ -34,11 +34,11 @@ def plane_picture(
 ) -> Path:
     """Draws two-dimensional embeddings with some of the items (Hadsell, Chopra, LeCun 2006).
 
-    Both axes have the same scale, so distances in the picture are those of the embedding. The items shown
-    are chosen at random, as many as there is room for.
+    Both axes have the same scale, so distances in the image are those of the embedding. The items shown
+    are chosen at random, as many as fit.
 
     Args:
-        dataset: The items; pictures are shown, vectors only placed.
+        dataset: The items; images are shown, vectors are only placed.
         embeddings: One row of two numbers per item of the data set.
         path: The PNG to write; its folder must exist.
         heading: The title.
@@ -119,7 +119,7 @@ def _one_scale(axes: Any, points: np.ndarray) -> float:
 
 
 def _with_room(points: np.ndarray, apart: float) -> list[int]:
-    """Random items that do not cover each other."""
+    """Random items whose thumbnails do not overlap."""
     chosen: list[int] = []
     for at in np.random.default_rng(0).permutation(len(points)).tolist():
         if all(np.abs(points[at] - points[other]).max() >= apart for other in chosen):
@@ -146,7 +146,7 @@ def _thumbnail(axes: Any, item: UInt8[np.ndarray, "h w c"], at: np.ndarray, side
 
 
 def _inked(item: UInt8[np.ndarray, "h w c"], colour: str) -> UInt8[np.ndarray, "h w k"]:
-    """The picture; bright strokes on black, such as digits, in the colour on a transparent background."""
+    """The image; bright strokes on black, such as digits, become coloured on a transparent background."""
     if item.shape[2] == 1:
         edge = np.concatenate([item[0], item[-1], item[:, 0], item[:, -1]])
         if np.median(edge) < 26:

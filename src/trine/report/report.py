@@ -1,4 +1,4 @@
-"""What a training run or an evaluation found, as one value: metrics, calibration, diagnoses and notes."""
+"""The result of a training run or an evaluation: metrics, calibration, diagnoses and notes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from trine.training import Diagnosis
 
 LEAK = (
     "Some of these items were trained on, so the metrics are too optimistic; evaluate the test part to see "
-    "how the encoder does on unseen items."
+    "how the encoder performs on unseen items."
 )
 
 
 @dataclass(frozen=True)
 class EvaluatedPart:
-    """Which items, or which triplet judgements, are evaluated.
+    """The items or triplet judgements that are evaluated.
 
     Attributes:
         description: The part with its size, such as `"test part (27 items of 5 identities)"`.
-        trained_on: How many of them the encoder was trained on.
+        trained_on: The number of them that the encoder was trained on.
     """
 
     description: str
@@ -44,7 +44,7 @@ class EvaluatedPart:
 
 
 class BaselineKind(Enum):
-    """What the metrics before training are measured of."""
+    """The kind of a baseline."""
 
     RAW = "raw"
     PRETRAINED = "pretrained"
@@ -54,11 +54,11 @@ class BaselineKind(Enum):
 
 @dataclass(frozen=True)
 class Baseline:
-    """What an encoder is compared with.
+    """The baseline that an encoder is compared with.
 
     Attributes:
-        kind: What it is.
-        description: The same for readers.
+        kind: Its kind.
+        description: A description for readers.
     """
 
     kind: BaselineKind
@@ -67,23 +67,23 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Report:
-    """What a training run, or an evaluation of one, found.
+    """The result of a training run, or of an evaluation of one.
 
     Attributes:
-        folder: Where it is written.
+        folder: The folder it is written to.
         data: The name of the data.
         part: The evaluated part of the data.
         after: The metrics of the trained model.
         before: The metrics of the baseline; None if there is none.
-        baseline: What the baseline is; None if there is none.
+        baseline: The baseline; None if there is none.
         far: A false-accept rate to report in addition to the usual ones.
-        k: How many recommendations are counted.
+        k: The number of recommendations counted.
         calibration: The model's threshold; None without one.
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
-        judgements: How consistent all given triplet judgements are; None without any.
+        judgements: How consistent all triplet judgements are; None without any.
         census: The triplets among the evaluated items.
         doctor: The problems of the training; empty for an evaluation.
-        notes: What else a reader has to know.
+        notes: Further notes for the reader.
     """
 
     folder: Path
@@ -103,7 +103,7 @@ class Report:
 
     @property
     def judged(self) -> TripletAccuracy | None:
-        """The triplet judgements, if these are all that was measured."""
+        """The triplet accuracy, if nothing else was measured."""
         return None if self.after.retrieval is not None else self.after.triplet_accuracy
 
     @property
@@ -123,7 +123,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What must not be overlooked: diagnoses, evaluation on training items, notes."""
+        """Warnings for the reader: diagnoses, evaluation on training items, notes."""
         leak = (LEAK,) if self.part.trained_on else ()
         return (*map(str, self.doctor), *leak, *self.notes)
 
@@ -145,7 +145,7 @@ class Report:
         }
 
     def threshold_sentence(self) -> str:
-        """The model's threshold, what it is based on and its effect here; empty without a threshold."""
+        """The model's threshold, its basis and its effect here; empty without a threshold."""
         known = self.calibration
         if known is None:
             return ""
@@ -200,5 +200,5 @@ class Report:
 
 
 def _percent(share: float) -> str:
-    """Two significant digits, never in scientific notation."""
+    """Formats a percentage with two significant digits, never in scientific notation."""
     return f"{np.format_float_positional(float(f'{100 * share:.2g}'), trim='-')} %"

@@ -1,4 +1,4 @@
-"""Which items a report shows: queries with their nearest neighbours, and the 2-D map."""
+"""Selects the items that a report shows: queries with their nearest neighbours, and the 2-D map."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class View:
 
     Attributes:
         queries: Rows of the queries; the last `failing` have a wrong nearest neighbour.
-        failing: How many these are.
+        failing: The number of queries with a wrong nearest neighbour.
         neighbours: The nearest other items of each query.
         shown: Rows of the items on the map, ascending.
-        points: The position of each.
-        projected: Whether these are t-SNE positions; false for two-dimensional embeddings.
+        points: Their positions on the map.
+        projected: Whether the positions come from t-SNE; false for two-dimensional embeddings.
     """
 
     queries: Int64[np.ndarray, " q"]
@@ -48,25 +48,25 @@ def view(
     nearest_is_wrong: Bool[np.ndarray, " n"] | None = None,
     seed: int = 0,
 ) -> View:
-    """Chooses queries, finds their neighbours, and places the items on a plane.
+    """Chooses queries, finds their neighbours, and maps the items to a plane.
 
-    Queries are drawn at random, one per identity as far as they go; up to a quarter of them, the last, are
-    queries whose nearest neighbour is wrong, because these teach the most. The map is t-SNE (van der
+    Queries are random, from different identities while there are enough; up to a quarter of them, the last,
+    have a wrong nearest neighbour, because these are the most informative. The map is t-SNE (van der
     Maaten, Hinton 2008) from a PCA start, over at most 2,000 random items; embeddings of two dimensions are
     shown directly.
 
     Args:
-        embeddings: One row per item; two at least.
+        embeddings: One row per item, at least two.
         labels: The identity of each.
-        distance: What ranks the neighbours.
-        queries: How many queries to choose.
-        neighbours: How many neighbours of each.
-        nearest_is_wrong: For each item whether its nearest neighbour is of another identity, where that is
-            known already; found by a search of all items where left out.
-        seed: Of the choice of queries and of the map.
+        distance: The distance that ranks the neighbours.
+        queries: The number of queries.
+        neighbours: The number of neighbours per query.
+        nearest_is_wrong: For each item whether its nearest neighbour has another identity; computed by a
+            search over all items if omitted.
+        seed: The seed for the queries and the map.
 
     Returns:
-        What to show.
+        The items to show.
 
     Raises:
         InputError: There are fewer than two items, or the labels do not fit.
@@ -91,7 +91,7 @@ def view(
 def _choose(
     identity: Int64[np.ndarray, " n"], nearest_is_wrong: Bool[np.ndarray, " n"], queries: int, seed: int
 ) -> tuple[Int64[np.ndarray, " q"], int]:
-    """The queries by identity, then those with a wrong nearest neighbour, and how many these are."""
+    """The queries by identity, then those with a wrong nearest neighbour, and the number of the latter."""
     random = np.random.default_rng([seed, 1])
     frequent = np.bincount(identity)[identity] > 1
     order = random.permutation(np.flatnonzero(frequent) if frequent.any() else len(identity))

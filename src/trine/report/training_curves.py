@@ -1,4 +1,4 @@
-"""The training log as curves in one picture."""
+"""Draws the training log as curves in one image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Curve = tuple[str, str, Callable[[LoggedBatch], float]]
 """The name of a curve, its colour, and its value at a logged batch."""
 
 PANELS: tuple[tuple[str, str, str, tuple[Curve, ...]], ...] = (
-    ("Loss", "dashed: of a collapsed batch", "linear", (("loss", INK, lambda batch: batch.loss),)),
+    ("Loss", "dashed: loss of a collapsed batch", "linear", (("loss", INK, lambda batch: batch.loss),)),
     (
         "Distances",
         "means over the pairs of a batch",
@@ -32,12 +32,12 @@ PANELS: tuple[tuple[str, str, str, tuple[Curve, ...]], ...] = (
     ),
     (
         "Active triplets",
-        "as a share of all valid ones",
+        "as a share of all valid triplets",
         "log",
         (("active", BLUE, lambda batch: max(batch.active, SMALLEST_SHARE)),),
     ),
     (
-        "Norms of the embeddings",
+        "Embedding norms",
         "1 if they are normalised",
         "linear",
         (("largest", QUIET, lambda batch: batch.norm_max), ("mean", BLUE, lambda batch: batch.norm_mean)),
@@ -50,7 +50,7 @@ PANELS: tuple[tuple[str, str, str, tuple[Curve, ...]], ...] = (
 def draw_curves(
     log: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis], *, steps: int, name: str, path: Path
 ) -> Path:
-    """Draws a training log, with marks where the mining rule changed and where a problem was diagnosed.
+    """Draws a training log, and marks changes of the mining rule and diagnosed problems.
 
     Args:
         log: The log.
@@ -107,7 +107,7 @@ def _draw_panel(
         axes.set_ylim(0, 1.1)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
     else:
-        # Leave room for the words beside the marks.
+        # Leave room for the text of the marks.
         axes.set_ylim(1.1 * lowest, 1.2 * highest or 1.0)
     axes.set_xlim(0, max(steps, 1))
     axes.grid(axis="y", color=PALE, lw=0.8)
@@ -121,12 +121,12 @@ def _draw_panel(
 
 
 def _mark(axes: Any, log: Sequence[LoggedBatch], diagnoses: Sequence[Diagnosis]) -> None:
-    """Where the rule changed, in grey; where a diagnosis was made, in red."""
+    """Marks changes of the rule in grey, and diagnoses in red."""
     changes = [(after.step, after.mining) for before, after in pairwise(log) if after.mining != before.mining]
     marks = sorted([(*change, QUIET) for change in changes] + [(f.step, f.name, WRONG) for f in diagnoses])
     width, taken, level = axes.get_xlim()[1], -math.inf, 0
     for step, name, colour in marks:
-        # Stagger words that would overlap.
+        # Stagger labels that would overlap.
         level = (level + 1) % 3 if step - taken < 0.2 * width else 0
         taken = step
         axes.axvline(step, color=colour, lw=0.9, ls=":")

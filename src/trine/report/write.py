@@ -14,10 +14,10 @@ METRICS, PAGE, PICTURE = "metrics.json", "report.html", "picture.png"
 
 
 def write_report(context: PageContext) -> None:
-    """Writes metrics, page and picture into the report's folder.
+    """Writes metrics, page and image into the report's folder.
 
     Args:
-        context: The report with what its page shows.
+        context: The report with the items that its page shows.
 
     Raises:
         InputError: A file cannot be written.
@@ -41,7 +41,7 @@ def write_comparison(contexts: Sequence[PageContext], comparison: Comparison) ->
     """Writes metrics and page of a comparison into its folder.
 
     Args:
-        contexts: The reports with what the page shows.
+        contexts: The reports with the items that the page shows.
         comparison: The same reports, compared.
 
     Raises:

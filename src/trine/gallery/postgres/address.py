@@ -1,4 +1,4 @@
-"""The address of a gallery on a PostgreSQL server: what of it is for the server, what is trine's."""
+"""The address of a gallery on a PostgreSQL server: parameters of the server and of trine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULTS = {
     "application_name": "trine",
     "client_encoding": "utf8",
     "connect_timeout": "10",
-    # A server that vanished without a word is given up after about a minute.
+    # Give up on an unresponsive server after about a minute.
     "keepalives_idle": "30",
     "keepalives_interval": "10",
     "keepalives_count": "3",
@@ -27,11 +27,11 @@ _DEFAULTS = {
 class Address:
     """Where a gallery is, read from `postgresql://user:password@host:port/database?gallery=people`.
 
-    Beside the parameters of PostgreSQL itself (sslmode, connect_timeout, ...) there are two of trine:
+    Besides the parameters of PostgreSQL itself (sslmode, connect_timeout, ...), trine has two:
     `gallery`, the name of the gallery in its database, and `search`, `"approximate"` or `"exact"`.
 
     Attributes:
-        connection: What the server is reached with; holds the password.
+        connection: The connection parameters, including the password.
         shown: The address for messages, without the password.
         gallery: The name of the gallery in its database.
         exact: Whether every search is exact.
@@ -52,7 +52,7 @@ class Address:
         """Reads an address.
 
         Raises:
-            InputError: It cannot be read, or a parameter is unknown.
+            InputError: It is malformed, or a parameter is unknown.
             MissingDependencyError: psycopg is not installed.
 
         Example:
@@ -65,7 +65,7 @@ class Address:
         given = dict(parse_qsl(query, keep_blank_values=True))
         ours = {name: given[name] for name in ("gallery", "search") if name in given}
         theirs = [pair for pair in query.split("&") if pair and pair.partition("=")[0] not in ours]
-        # No error is chained below, and nothing of the text is quoted: it may hold the password.
+        # Errors below neither chain nor quote the address, which may contain the password.
         if "@" in place.partition("://")[2].partition("/")[2]:
             raise InputError(_UNREADABLE)
         try:
@@ -86,8 +86,8 @@ class Address:
 
 
 _UNREADABLE = (
-    "the address of a gallery cannot be read: write postgresql://user:password@host:port/database"
-    "?gallery=name, with %40, %2F, %3A and %25 for the characters @ / : % of a name or a password"
+    "invalid gallery address: write postgresql://user:password@host:port/database"
+    "?gallery=name, and encode @ / : % in a name or a password as %40, %2F, %3A and %25"
 )
 
 

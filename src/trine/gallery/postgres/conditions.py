@@ -1,4 +1,4 @@
-"""The scope of a search as a condition of SQL, with the meaning that `trine.gallery.filters` gives it."""
+"""The scope of a search as a SQL condition, with the semantics of `trine.gallery.filters`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trine.errors import require
 from trine.gallery.filters import Among, Between, Typed
 from trine.gallery.store import Scope
 
-# A number of JSON may be larger than any float64, which as one would be infinite.
+# A JSON number may exceed float64; treat it as infinite.
 _NUMBER = (
     "CASE WHEN abs(({value})::numeric) < 2::numeric ^ 1024 - 2::numeric ^ 970 THEN ({value})::float8"
     " ELSE sign(({value})::numeric) * 'Infinity'::float8 END"
@@ -18,7 +18,7 @@ _NUMBER = (
 
 
 def condition(scope: Scope) -> tuple[str, dict[str, Any]]:
-    """Returns the condition that items in the scope meet, and its values by name."""
+    """Returns the condition for items in the scope, and its parameters by name."""
     parts: list[str] = []
     values: dict[str, Any] = {}
     whose = "(SELECT id FROM identities WHERE name = ANY(%({name})s))"
@@ -42,7 +42,7 @@ def condition(scope: Scope) -> tuple[str, dict[str, Any]]:
 
 
 def possible(values: Iterable[Any]) -> list[Any]:
-    """Returns those of some values that PostgreSQL could know: of texts, Unicode without NUL."""
+    """Returns the values that PostgreSQL can store: strings must be valid Unicode without NUL."""
     return [value for value in values if not isinstance(value, str) or _possible(value)]
 
 
@@ -69,7 +69,7 @@ def _between(one: Between, value: str, number: int) -> tuple[str, dict[str, Any]
     for name, sign, end in (("low", ">=", one.low), ("high", "<=", one.high)):
         if end is not None:
             if isinstance(end, str) and "\0" in end:
-                # No text has a NUL: those above such an end are those above what comes before the NUL.
+                # No stored string contains a NUL, so comparing with the part before the NUL is enough.
                 end, sign = end.partition("\0")[0], ">" if name == "low" else "<="
             parts.append(f"{given} {sign} %({name}{number})s")
             values[f"{name}{number}"] = end if isinstance(end, str) else float(end)
@@ -77,7 +77,7 @@ def _between(one: Between, value: str, number: int) -> tuple[str, dict[str, Any]
 
 
 def _of(kind: str, value: str, condition: str) -> str:
-    """A condition that is only looked at for values of its kind."""
+    """Evaluates a condition only for values of its type."""
     return f"CASE jsonb_typeof({value}) WHEN '{kind}' THEN {condition} ELSE false END"
 
 

@@ -20,8 +20,8 @@ from trine.gallery.store import Binding
 if TYPE_CHECKING:
     from psycopg import Connection, Cursor
 
-# The table is locked before the snapshot is taken, so that a switch to another encoder, which makes the
-# table anew, comes wholly before or wholly after. One message, one way to the server and back.
+# The table is locked before the snapshot is taken, so that a switch to another encoder, which recreates the
+# table, happens entirely before or after. All of it is one message, so one round trip.
 _READ = (
     b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE items IN ACCESS SHARE MODE;"
     b"SELECT changed, bound, indexed, 0 FROM state"
@@ -36,15 +36,15 @@ class Session:
     """One transaction.
 
     Attributes:
-        stamp: The state that is read, or that is being written.
-        bound: How often the gallery was bound to another encoder.
-        indexed: Whether there is an index for the search.
-        largest: In a write, the largest id of an item, before it.
-        changed: How many rows this transaction changed so far.
+        stamp: The revision that is read or written.
+        bound: The number of times the gallery was rebuilt with another encoder.
+        indexed: Whether there is a search index.
+        largest: In a write, the largest item id before it.
+        changed: The number of rows that this transaction has changed so far.
     """
 
     def __init__(self, connection: Connection[Any], state: Sequence[Any]) -> None:
-        """Takes a connection on which the transaction has begun."""
+        """Takes a connection with an open transaction."""
         self.connection = connection
         self.stamp, self.bound, self.indexed, self.largest = state
         self.changed = 0
@@ -57,12 +57,12 @@ class Session:
         return cursor
 
     def script(self, statements: str) -> None:
-        """Runs several statements that have no values."""
+        """Runs several statements without parameters."""
         self.connection.execute(statements.encode())
         self.changed += 1
 
     def many(self, statement: str, values: Iterable[Sequence[Any]]) -> int:
-        """Runs one statement for each of many values and returns how many rows it changed."""
+        """Runs one statement for each row of values; returns the number of rows changed."""
         with self.connection.cursor() as cursor:
             cursor.executemany(statement.encode(), values)
             count = max(cursor.rowcount, 0)
@@ -70,7 +70,7 @@ class Session:
         return count
 
     def each(self, statement: str, values: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
-        """Asks one question for each of many values, without waiting for one answer to ask the next."""
+        """Runs one query for each row of values, pipelined."""
         if len(values) == 1:
             return [self.run(statement, values[0]).fetchall()]
         with self.connection.pipeline():
@@ -81,21 +81,21 @@ class Session:
 class Database:
     """A pool of connections, shared by the threads of a process.
 
-    What was read on a connection that broke is read again on another. A write is begun on another, and
-    never repeated once it has begun.
+    If a connection breaks, a read is repeated on another one. A write starts over on another connection only
+    if it had not begun.
 
     Args:
-        address: Which gallery.
-        binding: What a new gallery is bound to; `None` opens one that is there.
-        settings: How long to wait, and what is expected of the server.
+        address: The gallery.
+        binding: What a new gallery is bound to; `None` opens an existing one.
+        settings: Timeouts, and the required versions.
 
     Raises:
-        GalleryError: The server cannot be reached or refuses, or the gallery is missing or foreign.
+        GalleryError: The server cannot be reached or refuses, or the gallery is missing or invalid.
         MissingDependencyError: psycopg or pgvector is not installed.
     """
 
     def __init__(self, address: Address, *, binding: Binding | None, settings: PostgresSettings) -> None:
-        """Looks at the server, and creates the gallery where it is missing and a binding is given."""
+        """Checks the server, and creates a missing gallery if a binding is given."""
         self.address = address
         self.bound: int | None = None
         self.settings = settings
@@ -105,7 +105,7 @@ class Database:
         self._closed = pools.PoolClosed
         with self._errors(), self.alone(settled=False) as connection:
             self.created = prepare(connection, address, binding, settings)
-        # What the pool has to say of a lost connection, the call that meets it says in one sentence.
+        # Silence the pool about lost connections: the failing call reports them.
         logging.getLogger("psycopg").addHandler(logging.NullHandler())
         self._pool = pools.ConnectionPool(
             address.connection,
@@ -120,25 +120,25 @@ class Database:
         )
 
     def close(self) -> None:
-        """Closes the connections; closing twice is no error."""
+        """Closes the connections; safe to call twice."""
         self._pool.close()
 
     def read(self, body: Callable[[Session], Answer]) -> Answer:
-        """Runs statements on one state of the gallery; on another connection again where one broke."""
+        """Runs statements on a consistent snapshot; retries on another connection if one breaks."""
         return self._run(_READ, body, again=True)
 
     def write(self, body: Callable[[Session], Answer]) -> Answer:
-        """Runs statements in a transaction that is on the server's disk when it ends.
+        """Runs statements in a durable transaction.
 
         Raises:
-            GalleryError: Nothing was written; or the connection broke at the very end, so that it is
-                unknown whether all of it was written or nothing.
+            GalleryError: Nothing was written; or the connection broke during the commit, so that either all
+                or nothing was written.
         """
         return self._run(_WRITE, body, again=False)
 
     @contextmanager
     def alone(self, *, settled: bool = True) -> Iterator[Connection[Any]]:
-        """A connection of its own, outside of any transaction."""
+        """A dedicated connection, outside of any transaction."""
         try:
             connection = self._psycopg.connect(self.address.connection, autocommit=True)
         except self._psycopg.Error as error:
@@ -151,7 +151,7 @@ class Database:
             yield connection
 
     def _run(self, begin: bytes, body: Callable[[Session], Answer], *, again: bool) -> Answer:
-        """Runs a transaction; on another connection where one broke before it began, or is to run again."""
+        """Runs a transaction; retries on another connection if one broke before it began, or if `again`."""
         with self._errors():
             for last in (False, True):
                 repeatable = not last
@@ -186,8 +186,8 @@ class Database:
         except self._psycopg.Error as error:
             if not lost(error):
                 raise
-            broke = f"the connection to the gallery {self.address.shown} broke while the last write was being"
-            raise GalleryError(f"{broke} confirmed: it was written or not; repeat it") from error
+            broke = f"the connection to the gallery {self.address.shown} broke before the last write was"
+            raise GalleryError(f"{broke} confirmed: it may or may not be written; repeat it") from error
 
     def _configure(self, connection: Connection[Any]) -> None:
         json = require("psycopg.types.json", extra="pgvector")
@@ -196,7 +196,7 @@ class Database:
         self._adapters.register_vector(connection)
         for name in ("vector", "halfvec"):
             connection.adapters.register_loader(name, _numbers_loader())
-        # Metadata is text on this side already.
+        # Metadata is already text on the client.
         json.set_json_dumps(str, connection)
         json.set_json_loads(_text, connection)
 
@@ -210,7 +210,7 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turns errors of the server into a `GalleryError`."""
+        """Turns server errors into a `GalleryError`."""
         try:
             yield
         except self._closed:
@@ -221,7 +221,7 @@ class Database:
             raise explain(error, self.address.shown, self.settings.wait) from error
 
     def _no_connection(self) -> GalleryError:
-        """Says why the pool had no connection to give, which only another attempt can tell."""
+        """Explains why the pool had no free connection, by connecting once more."""
         try:
             self._psycopg.connect(self.address.connection).close()
         except self._psycopg.Error as error:
@@ -235,7 +235,7 @@ def _text(data: bytes | str) -> str:
 
 
 def _numbers_loader() -> Any:
-    """Hands out the numbers of an embedding as the bytes they came in, to be read for many rows at once."""
+    """Returns embeddings as raw bytes, so that many rows can be decoded at once."""
     adapt = require("psycopg.adapt", extra="pgvector")
     pq = require("psycopg.pq", extra="pgvector")
 

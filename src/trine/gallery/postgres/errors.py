@@ -1,4 +1,4 @@
-"""What an error of a PostgreSQL server means for a gallery, in one sentence."""
+"""Explains errors of a PostgreSQL server in one sentence."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from trine.errors import GalleryError
 
 _CONNECTING = [
     (r"password authentication failed|no password supplied", "does not accept the user or the password"),
-    (r"no pg_hba\.conf entry", "does not let this user in from here (its pg_hba.conf)"),
+    (r"no pg_hba\.conf entry", "does not allow this user to connect from here (see its pg_hba.conf)"),
     (r'role ".*" does not exist', "has no such user"),
     (r'database ".*" does not exist', "has no database of that name; create it with: createdb"),
-    (r"permission denied for database", "does not let the user into this database"),
+    (r"permission denied for database", "does not allow the user to connect to this database"),
     (r"too many (clients|connections)|remaining connection slots", "has no connection left; try again"),
     (r"starting up|shutting down|recovery", "is starting or stopping; try again in a moment"),
-    (r"translate host name|name or service|name resolution", "is not found by its host name"),
-    (r"timeout|timed out", "does not answer in time"),
-    (r"SSL|certificate", "does not agree on how to encrypt the connection (sslmode=)"),
+    (r"translate host name|name or service|name resolution", "cannot be found by its host name"),
+    (r"timeout|timed out", "did not answer in time"),
+    (r"SSL|certificate", "cannot agree on the encryption of the connection (sslmode=)"),
     (
         r"refused|No such file|unreachable|closed the connection|reset by peer",
         "cannot be reached; check that it is running, and its host and port",
     ),
 ]
-"""What libpq writes, in English, when there is no connection; it hands out no code for it."""
+"""Messages of libpq for a failed connection, which has no error code."""
 
 _LOST = {"57P01", "57P02", "57P03"}
-"""The server stops, has crashed, or cannot be used yet."""
+"""The server is stopping, has crashed, or is not ready yet."""
 
 _UNWRITTEN = "nothing of this call was written"
 _BROKEN = "may be damaged ({error}): see the server's log, and restore it from a backup"
@@ -38,11 +38,11 @@ _MEANINGS = {
     "XX000": _BROKEN,
     "XX001": _BROKEN,
     "XX002": _BROKEN,
-    "53100": f"could not be used: the disk of its server is full; {_UNWRITTEN}; make room and try again",
+    "53100": f"could not be used: the disk of its server is full; {_UNWRITTEN}; free space and try again",
     "53200": f"could not be used: its server is out of memory; {_UNWRITTEN}; try fewer items at once",
     "57014": f"could not be used: a call took longer than the server's statement_timeout; {_UNWRITTEN}",
-    "42501": f"could not be used: its user lacks the permission; {_UNWRITTEN}; ask the owner for it",
-    "25006": f"is read-only, as a standby server is: {_UNWRITTEN}; give the address of the primary",
+    "42501": f"could not be used: its user lacks the privilege; {_UNWRITTEN}; ask the owner to grant it",
+    "25006": f"is read-only, like a standby server: {_UNWRITTEN}; use the address of the primary",
     "22P05": f"could not be used: PostgreSQL cannot store NUL characters; {_UNWRITTEN}",
     "22003": f"could not be used: a number is too large for its column or index; {_UNWRITTEN}",
     "54000": f"could not be used: a name or a value is too large for PostgreSQL; {_UNWRITTEN}",
@@ -52,12 +52,12 @@ _MEANINGS = {
 
 
 def explain(error: Exception, shown: str, wait: float) -> GalleryError:
-    """Says in one sentence what an error of the server means for the gallery and what to do.
+    """Explains an error of the server and what to do, in one sentence.
 
     Args:
         error: An error of psycopg.
         shown: The address of the gallery, without its password.
-        wait: Seconds that a call waits for a lock.
+        wait: The lock timeout in seconds.
     """
     code = _code(error)
     if code in _MEANINGS:
@@ -70,7 +70,7 @@ def explain(error: Exception, shown: str, wait: float) -> GalleryError:
 
 
 def unreachable(error: Exception, shown: str) -> GalleryError:
-    """Says why there is no connection to the server."""
+    """Explains why the server cannot be reached."""
     for pattern, meaning in _CONNECTING:
         if re.search(pattern, str(error), re.IGNORECASE):
             return GalleryError(f"the server of the gallery {shown} {meaning}")
@@ -80,7 +80,7 @@ def unreachable(error: Exception, shown: str) -> GalleryError:
 
 
 def lost(error: Exception) -> bool:
-    """Says whether an error means that the connection is gone, rather than that the server refused."""
+    """Returns whether an error means that the connection was lost, rather than a refusal."""
     code = _code(error)
     if code:
         return code in _LOST or code.startswith("08")

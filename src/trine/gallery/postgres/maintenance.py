@@ -1,4 +1,4 @@
-"""Checks and repairs a gallery on a server, builds its index, and wipes what was forgotten."""
+"""Checks and repairs a gallery on a server, builds its index, and purges forgotten items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trine.gallery.sql_store import EMPTY, TRACES
 from trine.gallery.store import Binding
 
 _BUILDING = 0x74726E66
-"""The advisory lock of who builds an index; with it goes the id of the table."""
+"""The advisory lock for building an index, together with the id of the table."""
 
 _INDICES = (
     "SELECT indexrelid::regclass::text, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
@@ -32,7 +32,7 @@ def check(session: Session, binding: Binding, *, large: int | None) -> list[str]
         if session.run("SELECT current_setting(%s)", (setting,)).fetchall() == [("off",)]:
             problems.append(f"the server runs with {setting} = off: {harm}")
     try:
-        # Every byte is read once, which is where a damaged page shows.
+        # Reads every byte, to detect damaged pages.
         session.run("SELECT count(l2_distance(embedding, embedding)), count(metadata::text) FROM items")
     except require("psycopg.errors", extra="pgvector").InternalError as error:
         return [*problems, f"the tables are damaged: {str(error).splitlines()[0]}"]
@@ -50,11 +50,11 @@ def repair(database: Database, binding: Binding, *, large: int | None) -> list[s
 
     Args:
         database: The gallery.
-        binding: What it is bound to.
-        large: Beyond how many items it has an index; `None` where every search is exact.
+        binding: Its binding.
+        large: Galleries with more items have an index; `None` if every search is exact.
 
     Raises:
-        GalleryError: Another transaction still sees what was forgotten, or a lock cannot be had.
+        GalleryError: Another transaction still sees forgotten items, or a lock is not available.
     """
     done = []
     gone = database.write(lambda session: session.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount)
@@ -75,11 +75,11 @@ def repair(database: Database, binding: Binding, *, large: int | None) -> list[s
 
 
 def purge(database: Database) -> bool:
-    """Rewrites the tables without what was deleted; returns whether that was needed.
+    """Rewrites the tables without deleted items; returns whether that was needed.
 
     Raises:
-        GalleryError: Another transaction still sees what was deleted, a lock cannot be had, or the user
-            does not own the tables.
+        GalleryError: Another transaction still sees deleted items, a lock is not available, or the user does
+            not own the tables.
     """
     if not database.read(lambda s: s.run("SELECT 1 FROM notes WHERE name = %s", (TRACES,)).fetchall()):
         return False
@@ -89,7 +89,7 @@ def purge(database: Database) -> bool:
     def listen(notice: Any) -> None:
         if notice.severity_nonlocalized == "WARNING":
             refused.append(notice.message_primary)
-        # "3 dead row versions cannot be removed yet.", in the language of the server.
+        # "3 dead row versions cannot be removed yet.", in the server's language.
         found = re.match(r"\s*(\d+)", notice.message_detail or "")
         kept.append(int(found[1]) if found else 0)
 
@@ -108,7 +108,7 @@ def purge(database: Database) -> bool:
 
 
 def build_index(database: Database, binding: Binding) -> bool:
-    """Builds the index for the search while others read and write, and says whether it stands now."""
+    """Builds the search index without blocking others; returns whether it is complete now."""
     of = index_kind(binding)
     if of is None:
         return False
@@ -116,13 +116,13 @@ def build_index(database: Database, binding: Binding) -> bool:
         key = "SELECT {}(%s, 'items'::regclass::oid::int)"
         row = connection.execute(key.format("pg_try_advisory_lock").encode(), (_BUILDING,)).fetchone()
         if row != (True,):
-            return False  # another process builds it
+            return False  # another process is building it
         for index, valid in connection.execute(_INDICES.encode()).fetchall():
             if valid:
                 _say_indexed(database)
                 return True
             connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}".encode())
-        # The graph is built fast while it fits into this memory.
+        # Building is fast if the graph fits into this memory.
         (items,) = connection.execute("SELECT count(*) FROM items").fetchone() or (0,)
         each = binding.dimension * (2 if of == "halfvec" else 4) + 400
         memory = min(max(64 << 10, items * each * 5 // 4 >> 10), 4 << 20)

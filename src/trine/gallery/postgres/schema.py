@@ -1,15 +1,15 @@
-"""The tables of a gallery in a PostgreSQL database, in a schema of their own, and how they come to be.
+"""The tables of a gallery in a PostgreSQL database, in a schema of their own, and their creation.
 
-gallery      what the gallery is bound to, as text
-notes        what was noted about it as a whole; names that begin with "trine:" are the store's own
+gallery      the binding, as text
+notes        notes about the whole gallery; names that start with "trine:" are internal
 identities   id, name
 items        id, item, identity, embedding (a vector or halfvec), metadata (jsonb), source (a path), cluster,
-             written (the state in which it was last enrolled)
-staged       embeddings for another encoder, until they take the place of those in use; each is for an item
-             as it was written then
-state        one row: the version of these tables, the counter that every write advances, the largest
-             number of a cluster, how often the gallery was bound to another encoder, and whether there is
-             an index for the search
+             written (the revision in which it was last enrolled)
+staged       embeddings for another encoder, until they replace those in use; each belongs to the version
+             of its item in `written`
+state        one row: the version of these tables, the revision (advanced by every write), the largest
+             cluster number, the number of rebuilds with another encoder, and whether there is a search
+             index
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 LOCK = 0x74726E65
-"""The advisory lock under which galleries of one database are created and brought up to date."""
+"""The advisory lock for creating and upgrading galleries in a database."""
 
 LONGEST = 16_000
-"""Numbers that a vector of pgvector may have."""
+"""The largest dimension of a pgvector vector."""
 
-# An exclusion constraint over a hash, since names may be longer than an entry of a unique index.
+# An exclusion constraint over a hash, because names may exceed the entry size of a unique index.
 TABLES = """
 CREATE TABLE gallery (name text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE notes (name text PRIMARY KEY, value text NOT NULL);
@@ -54,7 +54,7 @@ CREATE TABLE state (
 INSERT INTO state (version) VALUES ({version});
 """
 
-# Statistics of these columns would keep samples of what was deleted, and no plan depends on them.
+# Statistics of these columns would keep samples of deleted data, and no query plan needs them.
 ITEMS = """
 CREATE TABLE items (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -89,49 +89,49 @@ SELECT to_regnamespace(%(schema)s) IS NOT NULL, to_regclass(%(schema)s || '.stat
 
 
 def kind(dtype: Dtype) -> str:
-    """Returns the pgvector type of a dtype; int8 takes float32, as pgvector has no bytes."""
+    """Returns the pgvector type of a dtype; int8 uses float32, because pgvector has no byte type."""
     return "halfvec" if dtype == "float16" else "vector"
 
 
 def column(binding: Binding) -> str:
-    """Returns the type of the column of embeddings."""
+    """Returns the type of the embedding column."""
     return f"{kind(binding.dtype)}({binding.dimension})"
 
 
 def items_table(binding: Binding) -> str:
-    """Returns the script that makes the table of items."""
-    # A page holds 8 kB; what fits is read faster beside its row than from elsewhere.
+    """Returns the script that creates the items table."""
+    # A page holds 8 kB; embeddings that fit are read faster inline than from TOAST.
     plain = ", ALTER embedding SET STORAGE PLAIN"
     fits = binding.dimension * (2 if binding.dtype == "float16" else 4) <= 7000
     return ITEMS.format(type=column(binding), plain=plain if fits else "")
 
 
 def staged_table(binding: Binding) -> str:
-    """Returns the script that makes the table of embeddings for another encoder."""
+    """Returns the script that creates the table of staged embeddings."""
     return STAGED.format(type=column(binding))
 
 
 def prepare(
     connection: Connection[Any], address: Address, binding: Binding | None, settings: PostgresSettings
 ) -> bool:
-    """Brings a gallery to this version, or creates it where a binding is given, and says whether it did.
+    """Upgrades a gallery, or creates a missing one if a binding is given; returns whether it created it.
 
     Args:
         connection: A connection in autocommit mode.
-        address: Which gallery.
+        address: The gallery.
         binding: What a new gallery is bound to; `None` creates nothing.
-        settings: Which version of the tables and of pgvector is expected.
+        settings: The required versions of the tables and of pgvector.
 
     Raises:
-        GalleryError: There is none, a foreign schema in its place, one of a newer trine, or the server
-            lacks what it takes.
+        GalleryError: The gallery is missing, not a trine gallery, or of a newer trine; or the server does not
+            meet the requirements.
     """
     there = _check(connection, address, binding, settings)
     if there and _version(connection, address, settings) == settings.version:
         return False
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        # Another process may have been first.
+        # Another process may have created or upgraded it first.
         if _check(connection, address, binding, settings):
             _upgrade(connection, address, settings)
         elif binding is not None:
@@ -143,7 +143,7 @@ def prepare(
 def _check(
     connection: Connection[Any], address: Address, binding: Binding | None, settings: PostgresSettings
 ) -> bool:
-    """Says whether the gallery is there, and refuses what could never become one."""
+    """Returns whether the gallery exists; raises an error if it cannot be created."""
     row = connection.execute(
         _FIND, {"schema": f'"{address.schema}"', "extension": settings.extension}
     ).fetchone()
@@ -155,7 +155,7 @@ def _check(
         raise GalleryError(f"the schema {address.schema} is not a trine gallery: choose another ?gallery=")
     if encoding != "UTF8":
         hint = "create one with: createdb -E UTF8 -T template0"
-        raise GalleryError(f"{database} has the encoding {encoding}, which cannot hold every name: {hint}")
+        raise GalleryError(f"{database} has the encoding {encoding}, expected UTF8: {hint}")
     if version is None and not available:
         raise GalleryError(f"{database} has no pgvector: install it there (Debian: postgresql-18-pgvector)")
     if version is not None and tuple(int(part) for part in version.split(".")[:2]) < settings.pgvector:
@@ -181,19 +181,18 @@ def _upgrade(connection: Connection[Any], address: Address, settings: PostgresSe
 
 def _create(connection: Connection[Any], address: Address, binding: Binding, version: int) -> None:
     if binding.dimension > LONGEST:
-        hint = f"pgvector keeps up to {LONGEST} numbers; keep them in a file"
+        hint = f"pgvector stores up to {LONGEST} numbers; use a file instead"
         raise GalleryError(f"{address.shown} cannot hold dimension {binding.dimension}: {hint}")
     errors = require("psycopg.errors", extra="pgvector")
     try:
         connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     except errors.InsufficientPrivilege:
-        wish = "install pgvector in its database: ask an administrator for: CREATE EXTENSION vector"
-        raise GalleryError(f"the user of the gallery {address.shown} may not {wish}") from None
+        raise _denied(address, "CREATE EXTENSION vector") from None
     try:
         connection.execute(f'CREATE SCHEMA "{address.schema}"'.encode())
     except errors.InsufficientPrivilege:
-        wish = "create it: ask an administrator for: GRANT CREATE ON DATABASE"
-        raise GalleryError(f"the user of the gallery {address.shown} may not {wish}") from None
+        info = connection.info
+        raise _denied(address, f"GRANT CREATE ON DATABASE {info.dbname} TO {info.user}") from None
     settle(connection, address.schema)
     tables = TABLES.format(items=items_table(binding), staged=staged_table(binding), version=version)
     connection.execute(tables.encode())
@@ -201,8 +200,15 @@ def _create(connection: Connection[Any], address: Address, binding: Binding, ver
         connection.execute("INSERT INTO gallery VALUES (%s, %s)", (name, value))
 
 
+def _denied(address: Address, statement: str) -> GalleryError:
+    hint = f"ask an administrator to run: {statement}"
+    return GalleryError(
+        f"the gallery {address.shown} cannot be created, as the database user lacks the privilege: {hint}"
+    )
+
+
 def settle(connection: Connection[Any], schema: str) -> None:
-    """Has names on a connection mean the gallery's tables and pgvector's operators, wherever that lies."""
+    """Sets the search path to the gallery's schema and to that of pgvector."""
     connection.execute(
         "SELECT set_config('search_path', quote_ident(%s) || ', ' || quote_ident(nspname), false)"
         " FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'vector'",

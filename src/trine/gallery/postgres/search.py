@@ -1,10 +1,10 @@
-"""Finding the nearest items on a PostgreSQL server: every one of them exactly, or through an HNSW index.
+"""Nearest-neighbour search on a PostgreSQL server, exactly or through an HNSW index.
 
-The server measures in float32, in its own order of sums. So it is asked for some more than are wanted, and
-all of these are measured again as every store measures them. In an exact search it is asked for more until
-none that it did not name could be nearer than one it named.
+The server computes distances in float32, with a summation order of its own. So the query requests some more
+items than needed, and rescores all of them the way every store does. An exact search requests more until no
+other item could be nearer than those it returns.
 
-HNSW: Malkov and Yashunin, 2018. It answers approximately.
+HNSW (Malkov and Yashunin, 2018) is approximate.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32
 
 AT_ONCE = 64
-"""How many questions are on their way together."""
+"""The number of queries sent together."""
 
 WIDEST = 400
-"""How many hits an index is asked for at most; more are found exactly."""
+"""The largest number of hits requested from an index; more are found exactly."""
 
 EXPLORED = 200
-"""How many candidates the index keeps in view at least, `hnsw.ef_search`; more for many hits, up to 1000."""
+"""The smallest candidate list of the index, `hnsw.ef_search`; more for many hits, up to 1000."""
 
 SAMPLE = 2000
-"""In how many items it is looked which share of all is in a scope."""
+"""The sample size for estimating the share of items in a scope."""
 
 SCANNED = 40_000
-"""How many items the index goes through at most to find some that pass a filter, `hnsw.max_scan_tuples`."""
+"""The largest number of items that the index visits under a filter, `hnsw.max_scan_tuples`."""
 
 
 def index_kind(binding: Binding) -> str | None:
-    """Returns in which type the index holds embeddings; `None` where they are too long for any."""
+    """Returns the type of embeddings in the index; `None` if they are too long for an index."""
     if binding.dimension > 4000:
         return None
     return "halfvec" if binding.dtype == "float16" or binding.dimension > 2000 else "vector"
 
 
 def index_expression(binding: Binding) -> str:
-    """Returns what the index is over: rows among which the Euclidean distance has the order of the scores."""
+    """Returns the indexed expression: rows whose Euclidean distances are in the order of the scores."""
     rows = "l2_normalize(embedding)" if binding.distance == "cosine" else "embedding"
     if binding.distance != "cosine" and index_kind(binding) == kind(binding.dtype):
         return "embedding"
@@ -58,7 +58,7 @@ def index_expression(binding: Binding) -> str:
 
 
 def numbers(packed: Sequence[bytes], *, dtype: Dtype, dimension: int) -> Float32[np.ndarray, "n d"]:
-    """Reads embeddings from the bytes that the server sends."""
+    """Decodes embeddings sent by the server."""
     rows = np.frombuffer(b"".join(packed), dtype=">f2" if dtype == "float16" else ">f4")
     return rows.reshape(len(packed), dimension).astype(np.float32)
 
@@ -73,19 +73,19 @@ def search(
     price: int | None,
     metadata: bool = False,
 ) -> list[list[Hit]]:
-    """Returns the `k` nearest items of each query in the scope, nearest first, then by name.
+    """Returns the `k` nearest items of each query in the scope, nearest first, ties by name.
 
     Args:
-        session: A transaction that reads.
-        binding: What the gallery is bound to.
+        session: A read transaction.
+        binding: The binding of the gallery.
         queries: One row each.
-        k: How many, at least 1.
+        k: The number of hits, at least 1.
         scope: Which items may be found.
-        price: How many items are measured in a row in the time that the index takes for one candidate; `None`
-            to measure every item though there is an index.
-        metadata: Whether hits bring their metadata.
+        price: The number of items scanned in the time that the index takes per candidate; `None` to scan
+            every item although there is an index.
+        metadata: Whether hits include their metadata.
     """
-    question = _Question(session, binding, scope, metadata)
+    question = _Query(session, binding, scope, metadata)
     kept = np.arange(len(queries))
     found: list[list[Hit]] = [[] for _ in queries]
     if price is not None and session.indexed and k <= WIDEST and question.for_index(k, price):
@@ -94,8 +94,8 @@ def search(
     return found
 
 
-class _Question:
-    """One search: its statement and its values, without the rows that are asked about."""
+class _Query:
+    """One search: its statement and its parameters, without the query embeddings."""
 
     def __init__(self, session: Session, binding: Binding, scope: Scope, metadata: bool) -> None:
         self._session = session
@@ -105,7 +105,7 @@ class _Question:
         self._share = 1.0
 
     def for_index(self, k: int, price: int) -> bool:
-        """Says whether the index is asked: not where measuring every item in the scope is faster."""
+        """Returns whether to use the index: not if scanning every item in the scope is faster."""
         if self._condition == "true":
             return True
         run = self._session.run
@@ -122,13 +122,13 @@ class _Question:
         return bool(price * max(k / self._share, self._explored(k) / 2) <= items)
 
     def _explored(self, width: int) -> int:
-        """Candidates that the index keeps in view, of which only a share is in the scope."""
+        """The candidate list of the index, of which only a share is in the scope."""
         return min(1000, round(max(EXPLORED, 4 * width) / self._share))
 
     def approximately(
         self, queries: Float32[np.ndarray, "q d"], *, k: int, found: list[list[Hit]]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Asks the index, and returns which queries it could not answer."""
+        """Searches the index, and returns the queries that it could not answer."""
         expression, of = index_expression(self._binding), index_kind(self._binding)
         width = k + max(8, k // 4) if self._share > 0.5 else 2 * k + 8
         settings = {
@@ -145,7 +145,7 @@ class _Question:
         rows = self._ask(f"{expression} <-> %(probe)s::{of}", probes, np.flatnonzero(able), width=width)
         left = [np.flatnonzero(~able)]
         for query, candidates in rows:
-            # Fewer than were asked for: the rest may lie beyond what the index goes through.
+            # Fewer than requested: the rest may be beyond what the index visits.
             if len(candidates) < k:
                 left.append(np.array([query]))
             else:
@@ -161,7 +161,7 @@ class _Question:
         k: int,
         found: list[list[Hit]],
     ) -> None:
-        """Measures every item in the scope."""
+        """Compares every item in the scope."""
         probes, width = self._probes(queries), k + 8
         slack = (self._binding.dimension + 4) * 2.0**-23
         apart = 2.0**-21 if self._binding.distance == "cosine" else 1e-18
@@ -169,7 +169,7 @@ class _Question:
             again = []
             for query, candidates in self._ask(self._exact_order(), probes, wanted, width=width):
                 distances = [row[3] for row in candidates]
-                # Beyond float32's rounding, nothing that was not named is as near as the k-th.
+                # No other item is as near as the k-th, even after float32 rounding.
                 if len(candidates) < width or distances[-1] > distances[k - 1] * (1 + slack) + apart:
                     found[query] = self._measured(queries[query], candidates)[:k]
                 else:
@@ -184,8 +184,8 @@ class _Question:
             else "embedding"
         )
         if self._binding.distance != "cosine":
-            return f"({rows} <-> %(probe)s) + 0"  # which no index is over
-        # A zero row is at cosine distance 1, where unit rows are √2 apart.
+            return f"({rows} <-> %(probe)s) + 0"  # + 0 prevents the use of an index
+        # A zero row is at cosine distance 1, so at √2 from a unit row.
         distance = f"l2_normalize({rows}) <-> %(probe)s"
         return f"CASE vector_norm({rows}) WHEN 0 THEN sqrt(2::float8) ELSE {distance} END"
 

@@ -1,4 +1,4 @@
-"""What may be set about a gallery on a PostgreSQL server, with what holds where nothing is said."""
+"""Settings of a gallery on a PostgreSQL server, with their defaults."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 UPGRADES: dict[int, str] = {}
-"""From each older version of the tables to the next."""
+"""Scripts that upgrade each older version of the tables to the next."""
 
 
 @dataclass(frozen=True)
 class PostgresSettings:
-    """How long to wait, when there is an index, and which tables and server are expected.
+    """Timeouts, when to build an index, and the required versions.
 
     Attributes:
-        wait: Seconds that a call waits for a lock that another process holds.
-        reconnect: Seconds that a call waits for a connection, while a server starts again for one.
-        connections: How many connections a process keeps to one gallery: as many threads are served at once.
-        large: Up to so many items are measured one by one; from there on there is an index.
-        price: How many items are measured in a row in the time that the index takes for one candidate.
+        wait: Seconds to wait for a lock that another process holds.
+        reconnect: Seconds to wait for a connection, for example while the server restarts.
+        connections: The number of connections of a process to one gallery, so of threads served at once.
+        large: Up to this many items are scanned; galleries with more have an index.
+        price: The number of items scanned in the time that the index takes per candidate.
         index: The definition of the index.
         version: The version of the tables.
-        upgrades: From each older version of the tables to the next.
+        upgrades: Scripts that upgrade each older version of the tables to the next.
         pgvector: The first version of pgvector whose index keeps its recall under filters.
         extension: The name of pgvector on the server.
-        commit: What ends a transaction that writes.
+        commit: The statements that end a write transaction.
     """
 
     wait: float = 30.0

@@ -1,4 +1,4 @@
-"""A gallery in a PostgreSQL database, in tables that can be read without trine."""
+"""Stores a gallery in a PostgreSQL database, in tables that can be read without trine."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from trine.shapes import Float32
 
 
 class PostgresStore(SqlStore):
-    """Keeps one gallery in a schema of a PostgreSQL database; satisfies `trine.gallery.Store`.
+    """Stores one gallery in a schema of a PostgreSQL database; satisfies `trine.gallery.Store`.
 
-    Safe to use from several threads, and from several processes at once. Not to be carried over a fork.
+    Safe to share between threads and to open in several processes. Do not use an open store after a fork.
 
-    `put` builds the index for the search when the gallery outgrows what is searched exactly. With an index,
-    `search` is approximate: some of the nearest items may be missing, and all scores are exact. With
-    `?search=exact` in the address no item is missing. What was forgotten stays in the server's files until
-    `repair` writes the tables again, and in its write-ahead log and backups until those are overwritten.
+    `put` builds the search index once the gallery is too large for exact search. With an index, `search` is
+    approximate: some of the nearest items may be missing, but all scores are exact. With `?search=exact` in
+    the address, no item is missing. Forgotten data stays in the server's files until `repair` rewrites the
+    tables, and in its write-ahead log and backups until those are overwritten.
 
     Args:
         address: `postgresql://user:password@host:port/database?gallery=people`; see `Address`.
-        binding: What a new gallery is bound to; `None` opens one that is there.
-        settings: How long to wait, and when there is an index.
+        binding: What a new gallery is bound to; `None` opens an existing one.
+        settings: Timeouts, and when to build an index.
 
     Raises:
-        GalleryError: The server cannot be reached or refuses, or the gallery is missing, foreign or of a
-            newer trine.
-        InputError: The address cannot be read.
+        GalleryError: The server cannot be reached or refuses, or the gallery is missing, not a trine gallery,
+            or of a newer trine.
+        InputError: The address is malformed.
         MissingDependencyError: psycopg or pgvector is not installed.
     """
 
@@ -58,7 +58,7 @@ class PostgresStore(SqlStore):
     def __init__(
         self, address: str, *, binding: Binding | None = None, settings: PostgresSettings | None = None
     ) -> None:
-        """Opens the gallery, or creates it where it is missing and a binding is given."""
+        """Opens the gallery, or creates a missing one if a binding is given."""
         self._address = Address.parse(address)
         self._settings = settings or PostgresSettings()
         self._database: Database = Database(self._address, binding=binding, settings=self._settings)
@@ -117,7 +117,7 @@ class PostgresStore(SqlStore):
         return True
 
     def _index(self) -> None:
-        """Builds the index where there is none, or tries again when there are twice as many items."""
+        """Builds a missing index; after a failure, tries again at twice the number of items."""
         indexed, count = self._database.read(lambda session: (session.indexed, maintenance.count(session)))
         if not indexed and self._large is not None and count > self._large:
             maintenance.build_index(self._database, self.binding)
@@ -141,7 +141,7 @@ class PostgresStore(SqlStore):
             embeddings = numbers([row[2] for row in rows], dtype=bound.dtype, dimension=bound.dimension)
         except ValueError as error:
             raise unreadable(self.address, error) from error
-        # jsonb has an order of keys of its own; records have trine's.
+        # jsonb reorders keys; restore the sorted order of records.
         return [
             Record(name, item, row, "{}" if text == "{}" else metadata_text(json.loads(text), item), source)
             for (name, item, _, text, source, *_), row in zip(rows, embeddings, strict=True)
@@ -169,7 +169,7 @@ class PostgresStore(SqlStore):
                 for row in fresh:
                     copy.write_row(row)
             session.changed += len(fresh)
-        # Text, since jsonb takes 1 and 1.0 for equal.
+        # Compare as text, because jsonb treats 1 and 1.0 as equal.
         changed = session.many(
             "UPDATE items SET identity = given.identity, embedding = given.embedding,"
             " metadata = given.metadata, source = given.source, written = given.written,"

@@ -1,4 +1,4 @@
-"""A gallery in one SQLite file: the truth on the disk, an index of it in memory."""
+"""A gallery in one SQLite file, searched through an in-memory index."""
 
 from trine.gallery.sqlite.store import SqliteStore
 

@@ -1,4 +1,4 @@
-"""The connection to the SQLite file of a gallery: opened, brought up to date, and its transactions."""
+"""The connection to the SQLite file of a gallery: opening, upgrades and transactions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trine.gallery.sql_store import Answer
 from trine.gallery.sqlite.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
 
 WAIT = 30.0
-"""Seconds that a call waits for another process to finish writing."""
+"""Seconds to wait for another process to finish writing."""
 
 _UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _EFFECTIVE = os.access in os.supports_effective_ids
@@ -28,9 +28,9 @@ class Session:
     """One transaction on the file.
 
     Attributes:
-        connection: Where it has begun.
-        stamp: The state that is read, or that is being written.
-        bound: How often the gallery was bound to another encoder.
+        connection: The connection of the transaction.
+        stamp: The revision that is read or written.
+        bound: The number of times the gallery was rebuilt with another encoder.
     """
 
     connection: sqlite3.Connection
@@ -38,31 +38,31 @@ class Session:
     bound: int
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Runs one statement, with its placeholders written `%s`."""
+        """Runs one statement with `%s` placeholders."""
         return self.connection.execute(statement.replace("%s", "?"), values)
 
     def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
-        """Runs one statement for each of many values and returns how many rows it changed."""
+        """Runs one statement for each row of values; returns the number of rows changed."""
         return max(self.connection.executemany(statement.replace("%s", "?"), values).rowcount, 0)
 
 
 class Database:
-    """One connection, shared by the threads of a process that take turns.
+    """One connection, shared by the threads of a process, which take turns.
 
-    The file is in WAL mode with synchronous=FULL: what a transaction wrote has reached the disk when it
-    ends, and a killed process leaves the last acknowledged state.
+    The file is in WAL mode with synchronous=FULL: a transaction is on disk when it ends, and a killed process
+    loses no completed write.
 
     Args:
         path: The file.
-        wait: Seconds that a call waits for another process to finish writing.
+        wait: Seconds to wait for another process to finish writing.
 
     Raises:
-        GalleryError: The file is missing, foreign, damaged, of a newer trine, locked, or a folder; or of
-            an older one and cannot be written.
+        GalleryError: The file is missing, not a trine gallery, damaged, of a newer trine, locked, or a
+            folder; or of an older trine and read-only.
     """
 
     def __init__(self, path: Path, *, wait: float = WAIT) -> None:
-        """Opens the file, and upgrades one that an older trine wrote."""
+        """Opens the file, and upgrades it if an older trine wrote it."""
         self.path = path
         self.lock = threading.RLock()
         self._wait = wait
@@ -78,7 +78,7 @@ class Database:
                 raise
 
     def close(self) -> None:
-        """Closes the file; closing twice is no error."""
+        """Closes the file; safe to call twice."""
         with self.lock:
             if self._connection is not None:
                 self._connection.close()
@@ -89,18 +89,18 @@ class Database:
         return self._opened().execute(statement, values)
 
     def read(self, body: Callable[[Session], Answer]) -> Answer:
-        """Runs statements on one state of the file."""
+        """Runs statements on a consistent snapshot of the file."""
         with self.reading() as session:
             return body(session)
 
     def write(self, body: Callable[[Session], Answer]) -> Answer:
-        """Runs statements in a transaction that is on the disk when it ends."""
+        """Runs statements in a durable transaction."""
         with self.writing() as session:
             return body(session)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns errors of SQLite into a `GalleryError`."""
+        """Turns SQLite errors into a `GalleryError`."""
         try:
             yield
         except sqlite3.Error as error:
@@ -108,7 +108,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """One state of the file for several statements; its session has the stamp of the last write."""
+        """A consistent snapshot for several statements; its session has the stamp of the last write."""
         with self.lock, self.errors():
             self.run("BEGIN")
             try:
@@ -118,7 +118,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is on the disk when it ends; its session has the stamp of what it changes."""
+        """A durable transaction; its session has the stamp of this write."""
         with self.lock, self.errors():
             self.run("BEGIN IMMEDIATE")
             try:
@@ -154,7 +154,7 @@ class Database:
         try:
             return self._prepare(f"{address}?mode=rw")
         except sqlite3.OperationalError as error:
-            # Even reading a file in WAL mode writes beside it. If no process can, the file never changes.
+            # Even reading in WAL mode writes next to the file. If no process can, the file never changes.
             beside = self.path.with_name(self.path.name + "-wal")
             unwritable = not os.access(self.path.parent, os.W_OK, effective_ids=_EFFECTIVE)
             if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or beside.exists() or not unwritable:
@@ -180,7 +180,7 @@ class Database:
             return
         try:
             self.run("BEGIN IMMEDIATE")
-            # Another process may have been first.
+            # Another process may have upgraded it first.
             for version in range(_version(self._opened()), SCHEMA):
                 for statement in statements(UPGRADES[version]):
                     self.run(statement)

@@ -1,7 +1,7 @@
-"""The index in memory over a SQLite file, and how it keeps up with what any process writes there.
+"""Keeps the in-memory index in sync with a SQLite file.
 
 The index is never saved. It follows the file through a counter that every write advances, so that it also
-sees what other processes wrote.
+sees the writes of other processes.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from trine.shapes import Float32, Int64
 
 
 class IndexSync:
-    """The records of one file, in memory.
+    """The records of one file, indexed in memory.
 
     Args:
         database: The file.
-        binding: What its embeddings are.
+        binding: Its binding.
         settings: How the index is merged and searched.
     """
 
     def __init__(self, database: Database, binding: Binding, settings: IndexSettings) -> None:
-        """Has read nothing yet."""
+        """Starts without reading the file."""
         self._database = database
         self._binding = binding
         self._index = Index(dimension=binding.dimension, distance=binding.distance, settings=settings)
         self._seen = 0
 
     def follow(self, stamp: int) -> None:
-        """Brings the index up to date; to be called within one reading of the file, with its stamp."""
+        """Updates the index; call within a read transaction, with its stamp."""
         if stamp != self._seen:
             self._index.apply(self._changes())
             self._seen = stamp
@@ -46,16 +46,16 @@ class IndexSync:
     def search(
         self, queries: Float32[np.ndarray, "q d"], *, k: int, offset: int, scope: Scope, metadata: bool
     ) -> list[list[Hit]]:
-        """Searches the index; within the same reading of the file where metadata is needed."""
+        """Searches the index; call within the same read transaction if metadata is needed."""
         return self._index.search(
             queries, k=k, offset=offset, scope=scope, read=self._metadata, metadata=metadata
         )
 
     def rows(self, packed: Sequence[bytes]) -> Float32[np.ndarray, "n d"]:
-        """Reads embeddings as the file keeps them.
+        """Decodes embeddings of the file.
 
         Raises:
-            GalleryError: One cannot be read.
+            GalleryError: An embedding cannot be read.
         """
         try:
             return unpack(packed, dtype=self._binding.dtype, dimension=self._binding.dimension)
@@ -63,7 +63,7 @@ class IndexSync:
             raise unreadable(self._database.path, error) from error
 
     def _metadata(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, str]]:
-        """The metadata of records, and of others where that is faster."""
+        """Yields the metadata of the given records; may yield all if a full scan is faster."""
         if len(keys) > max(AT_ONCE, len(self._index) // 4):
             yield from self._database.run("SELECT id, metadata FROM items")
             return
@@ -73,7 +73,7 @@ class IndexSync:
             yield from self._database.run(query, (part,))
 
     def _changes(self) -> Changes:
-        # A first reading takes the tables as they lie; a later one goes by the index of what changed.
+        # The first read scans the tables; later ones use the index on `changed`.
         which = "changed > ?" if self._seen else "changed != ?"
         run = self._database.run
         removed = run("SELECT id FROM removed WHERE changed > ?", (self._seen,)).fetchall()

@@ -1,4 +1,4 @@
-"""Checks and repairs the SQLite file of a gallery, and wipes what was forgotten."""
+"""Checks and repairs the SQLite file of a gallery, and purges forgotten items."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from trine.gallery.store import Binding
 
 
 def purge(database: Database) -> bool:
-    """Rewrites the file without what was deleted and empties the log; returns whether that was needed.
+    """Rewrites the file without deleted items and empties the log; returns whether that was needed.
 
-    Deleted content is overwritten as it goes, but pages that were rearranged before, and the log, may
-    still hold copies.
+    SQLite overwrites deleted content, but pages that were moved earlier, and the log, may still hold copies.
 
     Raises:
         GalleryError: Another process kept the log busy, or the disk is full.
@@ -32,7 +31,7 @@ def purge(database: Database) -> bool:
             database.run("VACUUM")
             busy = database.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         except sqlite3.OperationalError as error:
-            hint = "make room for a second copy of the file, then repair the gallery"
+            hint = "free space for a second copy of the file, then repair the gallery"
             raise traces_left(database.path, f" ({error}): {hint}") from error
         if busy:
             raise traces_left(database.path, ", which another process is using: repair the gallery later")
@@ -65,7 +64,7 @@ def repair(database: Database, binding: Binding) -> list[str]:
     with database.writing() as session:
         if _damage(database):
             database.run("REINDEX")
-            # A transaction that changes no row is rolled back.
+            # A transaction that changes no row would be rolled back.
             database.run("UPDATE state SET changed = ?", (session.stamp,))
             done.append("the indexes of the file were rebuilt")
         if _damage(database):
@@ -90,7 +89,7 @@ def repair(database: Database, binding: Binding) -> list[str]:
 
 def _damage(database: Database) -> list[str]:
     try:
-        # A row that breaks a constraint is found below, and can be repaired.
+        # Rows that violate a constraint are found below, and can be repaired.
         database.run("PRAGMA ignore_check_constraints = ON")
         found = [row[0] for row in database.run("PRAGMA integrity_check(10)")]
         orphans = database.run("PRAGMA foreign_key_check").fetchall()
@@ -99,7 +98,7 @@ def _damage(database: Database) -> list[str]:
     finally:
         database.run("PRAGMA ignore_check_constraints = OFF")
     problems = [f"the file is damaged: {line}" for line in found if line != "ok"]
-    return problems + [f"the file is damaged: a row of {row[0]} refers to nothing" for row in orphans]
+    return problems + [f"the file is damaged: a row of {row[0]} refers to a missing row" for row in orphans]
 
 
 def _unreadable(database: Database, binding: Binding) -> Iterator[tuple[int, str, str]]:

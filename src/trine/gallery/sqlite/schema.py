@@ -1,16 +1,16 @@
-"""The SQLite file of a gallery: its tables, how it comes to be, and what its errors mean.
+"""The SQLite file of a gallery: its tables, its creation, and explanations of its errors.
 
 Application id 0x74726E65 ("trne"); user_version is the version of the schema:
 
-gallery      what the gallery is bound to, as text
-notes        what was noted about it as a whole; names that begin with "trine:" are the store's own
+gallery      the binding, as text
+notes        notes about the whole gallery; names that start with "trine:" are internal
 identities   id, name
 items        id, item, identity, embedding (see `trine.gallery.quantization`), metadata (JSON), changed,
              cluster, source (a path)
-staged       embeddings for another encoder, until they take the place of those in use
-removed      ids of items that left, so that other processes hear of it
-state        one row: the counter that every write advances, the largest number of a cluster, and how
-             often the gallery was bound to another encoder
+staged       embeddings for another encoder, until they replace those in use
+removed      ids of removed items, so that other processes notice
+state        one row: the revision (advanced by every write), the largest cluster number, and the number
+             of rebuilds with another encoder
 """
 
 from __future__ import annotations
@@ -78,40 +78,40 @@ INSERT INTO gallery (name, value) VALUES ('dtype', 'float32');
 {STAGED}
 """
 }
-"""From each older version of the schema to the next."""
+"""Scripts that upgrade each older version of the schema to the next."""
 
 
 def statements(script: str) -> list[str]:
-    """Cuts a script into its statements, to be run inside a transaction that is open already."""
+    """Splits a script into statements, to run them inside an open transaction."""
     return [part.strip() for part in script.split(";") if part.strip()]
 
 
 def items_tables(dtype: Dtype, dimension: int) -> str:
-    """Returns the script that makes the tables of embeddings."""
+    """Returns the script that creates the tables with embeddings."""
     widths = ", ".join(str(length) for length in lengths(dtype, dimension))
     return ITEMS.format(lengths=widths) + STAGED
 
 
 def is_new(path: Path) -> bool:
-    """Says whether nothing stands at the path yet."""
+    """Returns whether the path does not exist yet."""
     return not os.path.lexists(path)
 
 
 def create_file(path: Path, binding: Binding) -> bool:
-    """Creates the file of an empty gallery, whole or not at all, and says whether it did.
+    """Creates the file of an empty gallery atomically; returns whether it did.
 
-    It is made under another name and linked to its own when it has reached the disk, so that no other
-    process ever opens half a gallery. Where another process was first, its file stands.
+    The file is written under a temporary name and linked to its final name once it is on disk, so that no
+    process opens a partial gallery. If another process was first, its file is kept.
 
     Args:
-        path: Where; the folder must be there.
+        path: The file; its folder must exist.
         binding: What the gallery is bound to.
 
     Raises:
         GalleryError: The folder is missing or cannot be written.
     """
     if not path.parent.is_dir():
-        raise GalleryError(f"the gallery {path} cannot be created: there is no folder {path.parent}")
+        raise GalleryError(f"the gallery {path} cannot be created: the folder {path.parent} does not exist")
     unfinished = path.with_name(f".trine-{secrets.token_hex(8)}.unfinished")
     try:
         connection = sqlite3.connect(unfinished, isolation_level=None)
@@ -128,7 +128,7 @@ def create_file(path: Path, binding: Binding) -> bool:
             connection.close()
         return _link(unfinished, path)
     except (OSError, sqlite3.Error) as error:
-        hint = "choose a folder that can be written"
+        hint = "choose a writable folder"
         raise GalleryError(f"the gallery {path} cannot be created ({error}): {hint}") from error
     finally:
         for suffix in ("", "-wal", "-shm"):
@@ -140,21 +140,21 @@ def _link(unfinished: Path, path: Path) -> bool:
         os.link(unfinished, path)
     except FileExistsError:
         return False
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         if not is_new(path):
             return False
         unfinished.rename(path)
-    # The name itself must survive a power cut, not only what is under it.
+    # The directory entry must survive a power cut, not only the content.
     synchronise(path.parent)
     return True
 
 
 def check_file(path: Path) -> None:
-    """Refuses what is no gallery of this version, without changing a byte of it.
+    """Raises an error unless a file is a gallery of this version; never changes the file.
 
     Raises:
-        GalleryError: Nothing is there, a folder, an empty or a foreign file, one of a newer trine, or a
-            damaged one.
+        GalleryError: The path is missing, a folder, an empty file, not a trine gallery, of a newer trine, or
+            damaged.
     """
     if is_new(path):
         raise missing(path)
@@ -175,22 +175,22 @@ def check_file(path: Path) -> None:
     check_version(int.from_bytes(header[60:64], "big"), path)
     page = int.from_bytes(header[16:18], "big")
     promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
-    # SQLite itself does not miss a part of the last page. While there is a log, the rest may be in it.
+    # SQLite does not notice a truncated last page. While there is a log, the rest may be in it.
     if size < promised and not path.with_name(f"{path.name}-wal").exists():
         cut = f"{size} of {promised} bytes"
         raise GalleryError(f"the gallery {path} is damaged or cut short ({cut}): restore it from a backup")
 
 
 def check_version(version: int, path: Path) -> None:
-    """Refuses a gallery that a newer trine has written, which this one could only damage."""
+    """Raises an error for a gallery that a newer trine wrote."""
     if version > SCHEMA:
         raise newer(path, version, SCHEMA)
 
 
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: "was locked by another process for more than {wait:g} s: nothing was written",
-    sqlite3.SQLITE_READONLY: "is read-only: nothing was written; change the permissions of file and folder",
-    sqlite3.SQLITE_FULL: "is on a full disk: nothing of this call was written; make room and try again",
+    sqlite3.SQLITE_READONLY: "is read-only: nothing was written; make the file and its folder writable",
+    sqlite3.SQLITE_FULL: "is on a full disk: nothing of this call was written; free space and try again",
     sqlite3.SQLITE_CORRUPT: "is damaged or cut short ({error}): restore it from a backup",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: file and folder must be readable, and writable while in use",
 }
@@ -198,10 +198,10 @@ _SAME = {sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB: sqli
 
 
 def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
-    """Says in one sentence what an error of SQLite means for the gallery and what to do."""
+    """Explains a SQLite error and what to do, in one sentence."""
     extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     code = _SAME.get(extended & 0xFF, extended & 0xFF)
-    # Even reading needs 32 kB beside the file, for the index of the log.
+    # Even reading needs 32 kB next to the file, for the index of the log.
     if extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         code = sqlite3.SQLITE_FULL
     meaning = _MEANINGS.get(code, "could not be used ({error}): check the disk, then try again")

@@ -1,4 +1,4 @@
-"""The default store: one SQLite file is the truth, and an index in memory that follows it answers."""
+"""The default store: one SQLite file, searched through an in-memory index."""
 
 from __future__ import annotations
 
@@ -41,18 +41,19 @@ INSERT INTO items (item, identity, embedding, metadata, changed, source)
 
 
 class SqliteStore(SqlStore):
-    """Keeps one gallery in one SQLite file; satisfies `trine.gallery.Store`.
+    """Stores one gallery in one SQLite file; satisfies `trine.gallery.Store`.
 
-    Safe to use from several threads, and from several processes at once. Not to be carried over a fork.
+    Safe to share between threads and to open in several processes. Do not use an open store after a fork.
 
     Args:
         path: The file.
-        binding: What a new gallery is bound to; `None` opens one that is there.
-        wait: Seconds that a call waits for another process to finish writing.
-        index: When the index in memory is merged, and when it learns inverted lists.
+        binding: What a new gallery is bound to; `None` opens an existing one.
+        wait: Seconds to wait for another process to finish writing.
+        index: When index segments are merged, and when inverted lists are trained.
 
     Raises:
-        GalleryError: The file is missing, foreign, damaged, of a newer trine, locked, or a folder.
+        GalleryError: The file is missing, not a trine gallery, damaged, of a newer trine, locked, or a
+            folder.
     """
 
     AMONG = "IN (SELECT value FROM json_each(%s))"
@@ -71,7 +72,7 @@ class SqliteStore(SqlStore):
         wait: float = WAIT,
         index: IndexSettings | None = None,
     ) -> None:
-        """Opens the file, or creates it where it is missing and a binding is given."""
+        """Opens the file, or creates a missing one if a binding is given."""
         self.created = binding is not None and is_new(path) and create_file(path, binding)
         self._path = path
         self._index_settings = index or IndexSettings()
@@ -99,7 +100,7 @@ class SqliteStore(SqlStore):
         with self._database.lock, ExitStack() as stack:
             self._index_sync.follow(stack.enter_context(self._database.reading()).stamp)
             if not (metadata or scope.where):
-                stack.close()  # many queries take long, and others may want to empty the log
+                stack.close()  # many queries take long, and other processes may need to empty the log
             return self._index_sync.search(queries, k=k, offset=offset, scope=scope, metadata=metadata)
 
     def size(self) -> int:
@@ -113,7 +114,7 @@ class SqliteStore(SqlStore):
         return maintenance.repair(self._database, self.binding)
 
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
-        with self._database.lock:  # other threads of this process wait until it is bound to the new encoder
+        with self._database.lock:  # block other threads of this process until it uses the new encoder
             return super().switch(binding, drop=drop)
 
     def _bind(self) -> None:

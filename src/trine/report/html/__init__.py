@@ -1,5 +1,5 @@
-"""Pages: from metrics, curves and pictures to one HTML file that opens anywhere, light or dark.
+"""Pages: turns metrics, curves and images into one self-contained HTML file with a light and a dark scheme.
 
-`document` makes the page out of `Section`s; charts are inline SVG, pictures are inside the page, and every
-name is escaped where it is written. Nothing is computed here.
+`document` builds the page from `Section`s; charts are inline SVG, images are embedded, and all text is
+escaped. Nothing is computed here.
 """

@@ -15,7 +15,7 @@ from trine.shapes import Float, Int64
 WIDTH, HEIGHT = 480, 320
 LEFT, RIGHT, TOP, BOTTOM = 54, 14, 30, 46
 COLOURS = 6
-"""How many lines have different colours."""
+"""The number of distinct line colours."""
 LABEL_ROOM, HALF = 16, 4
 
 
@@ -138,7 +138,7 @@ def histogram_chart(
     about: str,
     counted: str = "pairs",
 ) -> Markup:
-    """Draws a histogram of each kind of values, as shares of the number of its kind.
+    """Draws a histogram for each kind of values, as shares of the values of that kind.
 
     Args:
         edges: The edges of the bins, ascending.
@@ -146,7 +146,7 @@ def histogram_chart(
         title: The label of the values.
         threshold: A value to mark.
         about: The alternative text.
-        counted: What is counted.
+        counted: The noun for what is counted.
 
     Returns:
         The chart with its legend.

@@ -1,4 +1,4 @@
-"""A page in one file: it opens from disk, needs no script, and loads nothing."""
+"""A page in one file that opens from disk without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Stat:
     """A value in large type.
 
     Attributes:
-        name: What it is.
+        name: Its name.
         value: The formatted value.
-        notes: A few words below it, one line each.
+        notes: Short notes below it, one line each.
     """
 
     name: str
@@ -51,7 +51,7 @@ def document(
     notes: Sequence[str] = (),
     foot: str = "",
 ) -> str:
-    """Makes a complete page.
+    """Builds a complete page.
 
     Args:
         title: The heading and the title in the browser.
@@ -59,10 +59,10 @@ def document(
         lead: The line below the heading.
         stats: The values in large type.
         notes: Warnings.
-        foot: The last line.
+        foot: The footer.
 
     Returns:
-        HTML with its style sheet and its pictures inside.
+        HTML with embedded style sheet and images.
     """
     inside = join(
         element("header", element("h1", title), element("p", lead, class_="lead") if lead else None),

@@ -1,4 +1,4 @@
-"""HTML as values: all other text is escaped, so a name cannot inject markup."""
+"""HTML as values: any other text is escaped, so a name cannot inject markup."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def join(*children: Child) -> Markup:
 
 
 def element(name: str, /, *children: Child, **attributes: str | float | bool | None) -> Markup:
-    """Makes an element.
+    """Builds an element.
 
     Args:
         name: The tag, such as `"p"`.

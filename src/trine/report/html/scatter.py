@@ -23,7 +23,7 @@ def map_chart(
     about: str,
     one_scale: bool = False,
 ) -> Markup:
-    """Draws points by identity; names are tooltips, and labels as well if there are few.
+    """Draws points by identity; names are shown as tooltips, and also as labels if there are few.
 
     Args:
         points: The positions of the items; any scale, finite.

@@ -10,12 +10,12 @@ from trine.report.html.markup import Child, Markup, element, join
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: int = 1) -> Markup:
-    """Makes a table that scrolls horizontally if the page is too narrow.
+    """Builds a table that scrolls horizontally if the page is too narrow.
 
     Args:
         head: The column headers.
         rows: The cells of each row, the first of which is its header; a string heads the rows below.
-        words: How many columns on the left hold text; the others hold numbers and are right-aligned.
+        words: The number of leading text columns; the others hold numbers and are right-aligned.
 
     Returns:
         The table.
@@ -48,7 +48,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: 
 
 
 def metric_cell(value: float | None, interval: Interval | None = None, *, signed: bool = False) -> Markup:
-    """Formats a value, with its interval in small type beside it.
+    """Formats a value, followed by its interval in small type.
 
     Args:
         value: The value; None and NaN give a dash.
@@ -71,7 +71,7 @@ def metric_cell(value: float | None, interval: Interval | None = None, *, signed
 
 
 def facts(entries: Sequence[tuple[str, Child]]) -> Markup:
-    """Makes a list of names with their values."""
+    """Builds a list of names with their values."""
     return element(
         "dl", *(join(element("dt", name), element("dd", said)) for name, said in entries), class_="facts"
     )

@@ -15,40 +15,40 @@ from trine.shapes import UInt8
 PIXELS = 112
 MOST_BYTES = 3_000_000
 SMALL = 48
-"""The number of pixels below which a picture is shown pixel by pixel."""
+"""The number of pixels below which an image is shown pixel by pixel."""
 
 
 class Thumbnails:
-    """Embeds pictures in a page as small data URIs until the page is full.
+    """Embeds images in a page as small data URIs until the page is full.
 
-    A picture is decoded once, wherever and however often the page shows it.
+    An image is decoded once, however often the page shows it.
 
     Args:
-        pictures: The pictures, of which the page shows some.
-        most_bytes: How many bytes of a page pictures may take.
+        images: The images to choose from.
+        most_bytes: The largest total size of the thumbnails in bytes.
 
     Attributes:
-        used: How many bytes they have taken.
+        used: Their total size so far in bytes.
     """
 
-    def __init__(self, pictures: Items, *, most_bytes: int = MOST_BYTES) -> None:
-        self._pictures = pictures
+    def __init__(self, images: Items, *, most_bytes: int = MOST_BYTES) -> None:
+        self._images = images
         self._most = most_bytes
         self._small: dict[int, tuple[str, tuple[int, int]]] = {}
         self.used = 0
 
     def show(self, at: int, *, about: str) -> Markup | None:
-        """Makes an image element of a picture.
+        """Makes an image element of an image.
 
         Args:
-            at: The position of the picture.
+            at: The position of the image.
             about: The alternative text.
 
         Returns:
-            The element; None where the page is full.
+            The element; None if the page is full.
         """
         if at not in self._small:
-            self._small[at] = _shrunk(self._pictures[at])
+            self._small[at] = _shrunk(self._images[at])
         source, (width, height) = self._small[at]
         if self.used + len(source) > self._most:
             return None
@@ -59,9 +59,9 @@ class Thumbnails:
         )  # fmt: skip
 
 
-def _shrunk(picture: UInt8[np.ndarray, "h w c"]) -> tuple[str, tuple[int, int]]:
+def _shrunk(image: UInt8[np.ndarray, "h w c"]) -> tuple[str, tuple[int, int]]:
     """A thumbnail as a data URI, and its width and height."""
-    pixels = picture[..., 0] if picture.shape[2] == 1 else picture
+    pixels = image[..., 0] if image.shape[2] == 1 else image
     small = require("PIL.Image", extra="images").fromarray(np.ascontiguousarray(pixels))
     small.thumbnail((PIXELS, PIXELS))
     written = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Items side by side: queries with their neighbours, and pairs; right and wrong by sign and colour."""
+"""Items side by side: queries with their neighbours, and pairs; a sign and a colour mark right and wrong."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Tile:
     Attributes:
         name: Its identity.
         item: The name of the item itself.
-        picture: Its picture; None shows only the names.
+        image: Its image; None shows only the names.
         note: The text below it, such as its distance.
         mark: `"right"`, `"wrong"`, or None for neither.
     """
 
     name: str
     item: str
-    picture: Markup | None = None
+    image: Markup | None = None
     note: str = ""
     mark: str | None = None
 
@@ -69,8 +69,8 @@ def _tile(tile: Tile, kind: str = "") -> Markup:
     if tile.mark is not None:
         drawn, word = SIGNS[tile.mark]
         sign = element("span", drawn, class_="sign", role="img", aria_label=word)
-    shown = tile.picture or element("span", tile.item, class_="words")
-    # With a picture, the item's own name is in the tooltip.
+    shown = tile.image or element("span", tile.item, class_="words")
+    # With an image, the item's own name is in the tooltip.
     return element(
         "div",
         element("div", shown, sign, class_="frame"),

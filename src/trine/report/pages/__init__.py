@@ -1,1 +1,1 @@
-"""The pages: a report, several reports side by side, and labels that are probably wrong."""
+"""The pages: a report, a comparison of reports, and labels that are probably wrong."""

@@ -1,4 +1,4 @@
-"""What a page shows beside the metrics: the model, and the items it was evaluated on."""
+"""What a page shows besides the metrics: the model, and the items it was evaluated on."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class ShownItems:
 
 @dataclass(frozen=True, eq=False)
 class PageContext:
-    """A report with what its page and its picture show.
+    """A report with the model and the items that its page and its image show.
 
     Attributes:
         name: The name of the run.
         run: The run folder.
-        report: What was found.
-        model: What was evaluated.
-        trained_on: What the model was trained on; empty if that is not known.
+        report: The report.
+        model: The evaluated model.
+        trained_on: Describes the training data; empty if unknown.
         items: The evaluated items; None for recommendations.
     """
 
@@ -64,7 +64,7 @@ def shown_items(
     Args:
         dataset: The items.
         embeddings: One row per item.
-        report: What was found.
+        report: The report.
         distance: How embeddings are compared.
     """
     wrong = None
@@ -76,7 +76,7 @@ def shown_items(
 
 
 class TileFactory:
-    """Makes tiles of items, with a thumbnail as long as the page has room for it.
+    """Builds tiles of items, with thumbnails until the page is full.
 
     Args:
         dataset: The items.
@@ -87,7 +87,7 @@ class TileFactory:
         self._thumbnails = Thumbnails(dataset.items)
 
     def tile(self, at: int, *, note: str = "", mark: str | None = None) -> Tile:
-        """Makes the tile of one item.
+        """Builds the tile of one item.
 
         Args:
             at: The position of the item.
@@ -103,7 +103,7 @@ class TileFactory:
         return Tile(name, text, shown, note, mark)
 
     def neighbours(self, query: int, positions: Sequence[int], distances: Sequence[float]) -> list[Tile]:
-        """Makes the tiles of the neighbours of an item, marked right or wrong if identities are known."""
+        """Builds the tiles of the neighbours of an item, marked right or wrong if identities are known."""
         data = self._dataset
         right = data.labels[list(positions)] == data.labels[query]
         marks = ["right" if each else "wrong" for each in right] if data.identities else [None] * len(right)
@@ -114,5 +114,5 @@ class TileFactory:
 
 
 def distance_note(distance: float) -> str:
-    """Writes a distance in three digits."""
+    """Formats a distance with three digits."""
     return f"{distance:#.3g}".rstrip(".")

@@ -69,7 +69,7 @@ def comparison_curves_section(reports: Mapping[str, Report]) -> Section:
 
 
 def margins_section(report: Report) -> Section | None:
-    """Shows by how much each triplet judgement is met or missed; None if judgements are not all there is."""
+    """Shows the margin of each triplet judgement; None unless only judgements were measured."""
     found = report.judged
     if found is None:
         return None
@@ -120,7 +120,7 @@ def _rank_chart(shown: Shown) -> Markup:
     ]
     last = max(2, min(RANKS, max(sizes)))
     heights = {name: _found(found, last) for name, (found, _) in measured.items() if found is not None}
-    # All curves end at 1: the rest is a flat line.
+    # Beyond this rank, all curves stay at 1.
     full = max(int((height < 1).sum()) + 2 for height in heights.values())
     most = min(max(full, FEWEST_RANKS), last)
     lowest = min(float(height[0]) for height in heights.values())
@@ -155,7 +155,7 @@ def _found(measured: Retrieval | Identification, last: int) -> Float[np.ndarray,
 
 
 def _roc(measured: Verification, low: float) -> tuple[np.ndarray, np.ndarray]:
-    """The curve from the edge of the axis on, which stands for all lower rates."""
+    """The curve from the start of the axis, whose first point represents all lower rates."""
     points = measured.roc()
     far, tar = np.append(0.0, points.far), np.append(0.0, points.tar)
     first = int(np.searchsorted(far, low, side="right")) - 1
@@ -163,5 +163,5 @@ def _roc(measured: Verification, low: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _coloured(curves: Mapping[str, tuple[T, bool]]) -> list[tuple[int, tuple[str, tuple[T, bool]]]]:
-    """Curves with the number of their colour: pale ones are grey."""
+    """Curves with the number of their colour; pale curves are grey."""
     return [(GREY if curve[1] else at, (name, curve)) for at, (name, curve) in enumerate(curves.items())]

@@ -48,13 +48,13 @@ def _failures(view: View) -> str:
 
 
 def contradicted_section(report: Report, tiles: TileFactory) -> Section | None:
-    """Shows the judgements that the encoder contradicts most; None if judgements are not all there is."""
+    """Shows the judgements that the encoder contradicts most; None unless only judgements were measured."""
     found = report.judged
     if found is None:
         return None
     order = np.argsort(found.margins, kind="stable")
     wrong = order[found.margins[order] <= 0]
-    # One of each anchor: otherwise a single item could fill the page.
+    # One per anchor: otherwise a single item could fill the page.
     first = np.sort(np.unique(found.triplets[wrong, 0], return_index=True)[1])[:JUDGEMENTS]
     if not len(first):
         return None
@@ -72,7 +72,7 @@ def contradicted_section(report: Report, tiles: TileFactory) -> Section | None:
 
 
 def hardest_section(items: ShownItems, calibration: Calibration | None, tiles: TileFactory) -> Section | None:
-    """Shows the pairs on which the encoder fails worst; None without identities."""
+    """Shows the worst failures among pairs; None without identities."""
     data = items.dataset
     if not data.identities:
         return None
@@ -133,7 +133,7 @@ def _cards(
 
 
 def _tail(name: str) -> str:
-    """The end of a long name, which tells items of one identity apart."""
+    """The end of a long name, which distinguishes items of one identity."""
     return name if len(name) <= NAME else f"…{name[1 - NAME :]}"
 
 

@@ -1,4 +1,4 @@
-"""Which sections a page has."""
+"""Assembles pages from their sections."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def report_page(context: PageContext) -> str:
     """Writes a report as one HTML page.
 
     Args:
-        context: The report with what the page shows beside it.
+        context: The report with the items that the page shows.
     """
     report, items = context.report, context.items
     sections = [metrics_section(report), curves_section(report), margins_section(report)]
@@ -54,7 +54,7 @@ def report_page(context: PageContext) -> str:
         lead=str(report.part),
         stats=[_stat(report, line) for line in report.headline_lines],
         notes=report.warnings,
-        foot=f"Made by trine. metrics.json beside this page in {report.folder} holds the same metrics.",
+        foot=f"Made by trine. metrics.json next to this page in {report.folder} holds the same metrics.",
     )
 
 
@@ -62,7 +62,7 @@ def comparison_page(contexts: Sequence[PageContext], comparison: Comparison) -> 
     """Writes the reports of several runs on the same items as one HTML page.
 
     Args:
-        contexts: The reports with what the page shows beside them.
+        contexts: The reports with the items that the page shows.
         comparison: The same reports, compared.
     """
     *most, last = comparison.reports
@@ -78,15 +78,15 @@ def comparison_page(contexts: Sequence[PageContext], comparison: Comparison) -> 
         sections,
         lead=str(comparison.part),
         notes=comparison.notes,
-        foot=f"Made by trine. metrics.json beside this page in {comparison.folder} holds the same metrics.",
+        foot=f"Made by trine. metrics.json next to this page in {comparison.folder} holds the same metrics.",
     )
 
 
 def label_error_page(report: LabelErrorReport) -> str:
-    """Writes the suspicious labels beside the items they are most like as one HTML page.
+    """Writes the suspicious labels next to the items most similar to them as one HTML page.
 
     Args:
-        report: What was found.
+        report: The audit.
     """
     found, tiles = report.found, TileFactory(report.dataset)
     rows = []

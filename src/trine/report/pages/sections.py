@@ -1,4 +1,4 @@
-"""The tables of a page: metrics with their intervals, identities, the census of triplets, the model."""
+"""The tables of a page: metrics with intervals, identities, the triplet census, the model."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _difference(found: Difference | None) -> Markup:
 
 
 def identities_section(report: Report, items: ShownItems) -> Section | None:
-    """Shows the identities with the worst metrics and what they are confused with; None below two."""
+    """Shows the identities with the worst metrics and their confusions; None below two identities."""
     data, retrieval = items.dataset, report.after.retrieval
     if retrieval is None:
         return None
@@ -130,7 +130,7 @@ def identities_section(report: Report, items: ShownItems) -> Section | None:
 
 
 def census_card(report: Report) -> Markup | None:
-    """Shows how many triplets are still hard."""
+    """Shows the triplet census."""
     counted = report.census
     if counted is None or not counted.census.triplets:
         return None
@@ -155,12 +155,12 @@ def census_card(report: Report) -> Markup | None:
 
 
 def model_section(context: PageContext) -> Section:
-    """Shows what the model is."""
+    """Describes the model."""
     return Section("model", "Model", "", model_facts(context))
 
 
 def model_facts(context: PageContext) -> Markup:
-    """Lists what a model is and what its threshold is based on."""
+    """Lists the properties of a model and the basis of its threshold."""
     model, report = context.model, context.report
     entries: list[tuple[str, Child]] = [
         ("folder", element("code", str(context.run))),
@@ -184,7 +184,7 @@ def _network(model: Encoder | TwoTower) -> str:
 
 def _threshold(report: Report) -> str:
     if report.after.retrieval is None:
-        return "none: triplet judgements compare similarities, they do not say what is the same"
+        return "none: triplet judgements compare similarities, not identities"
     return report.threshold_sentence() or "none: the model is not calibrated"
 
 
