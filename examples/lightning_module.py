@@ -16,7 +16,7 @@ from trine.evaluation import retrieval
 
 
 class DigitEmbedding(lightning.LightningModule):
-    """A small network that embeds a picture of a digit as 16 numbers."""
+    """A small network that embeds an image of a digit as 16 numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,12 +25,12 @@ class DigitEmbedding(lightning.LightningModule):
         )
         self.loss = TripletLoss(margin=0.2, mining="semihard")
 
-    def forward(self, pictures):
-        return torch.nn.functional.normalize(self.network(pictures))
+    def forward(self, images):
+        return torch.nn.functional.normalize(self.network(images))
 
     def training_step(self, batch):
-        pictures, labels = batch
-        return self.loss(self(pictures), labels)
+        images, labels = batch
+        return self.loss(self(images), labels)
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
@@ -39,11 +39,11 @@ class DigitEmbedding(lightning.LightningModule):
 def main() -> None:
     lightning.seed_everything(0)
     pixels, digits = load_digits(return_X_y=True)
-    pictures, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
+    images, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
     train, test = torch.arange(0, 1200), torch.arange(1200, len(labels))
     # PKSampler makes the batches itself; Lightning must not replace it.
     sampler = PKSampler(digits[train], identities=10, items=8, seed=0)
-    batches = DataLoader(TensorDataset(pictures[train], labels[train]), batch_sampler=sampler)
+    batches = DataLoader(TensorDataset(images[train], labels[train]), batch_sampler=sampler)
     model = DigitEmbedding()
     trainer = lightning.Trainer(
         max_epochs=10,
@@ -55,9 +55,9 @@ def main() -> None:
     )
     trainer.fit(model, batches)
     with torch.no_grad():
-        embeddings = model.eval()(pictures[test])
-    before, after = (retrieval(rows.numpy(), digits[test]) for rows in (pictures[test], embeddings))
-    print(f"MAP@R on unseen pictures: {before.map_at_r:.3f} as pixels, {after.map_at_r:.3f} as embeddings")
+        embeddings = model.eval()(images[test])
+    before, after = (retrieval(rows.numpy(), digits[test]) for rows in (images[test], embeddings))
+    print(f"MAP@R on unseen images: {before.map_at_r:.3f} as pixels, {after.map_at_r:.3f} as embeddings")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The package follows the data. Each part imports only what stands to its left::
 
 In your own training loop, `TripletLoss`, `mine`, `census`, `pairwise_distances` and `cached_backward` need
 only torch and numpy. `load` opens an encoder that `trine train` saved; `Gallery` stores known items and
-answers questions about new ones. Names are imported when first used, which keeps the command line fast.
+answers queries about new ones. Names are imported when first used, which keeps the command line fast.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class ProbabilityCurve:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, object]) -> ProbabilityCurve:
-        """Reads what `dataclasses.asdict` and JSON made of a curve.
+        """Reads a curve from the JSON of its `dataclasses.asdict`.
 
         Raises:
             ModelError: A field is missing, unknown or out of range.
@@ -165,7 +165,7 @@ class Calibration:
             prior: The share of genuine pairs in use, in (0, 1); by default that of the curve.
 
         Returns:
-            A probability in [0, 1]; None where no curve was fitted.
+            A probability in [0, 1]; None if no curve was fitted.
         """
         return None if self.curve is None else self.curve.at(distance, prior=prior)
 

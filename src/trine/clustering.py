@@ -14,7 +14,7 @@ from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int64, Shaped
 
 Method = Literal["connected", "average"]
-"""What joins clusters: the nearest pair of their items, or the mean over all pairs."""
+"""How clusters are joined: by their nearest pair of items, or by the mean over all pairs."""
 
 LARGEST_AVERAGE = 20_000
 """The most items for average linkage, whose distances of all pairs then take 3.2 GB."""
@@ -29,14 +29,14 @@ def cluster(
     neighbours: int = 32,
     backend: Backend = "auto",
 ) -> Int64[np.ndarray, " n"]:
-    """Puts items together whose distance is at most a threshold, however many clusters that makes.
+    """Clusters items whose distance is at most a threshold; the number of clusters need not be known.
 
     `"connected"` joins whatever a chain of near neighbours connects: single linkage, cut at the threshold. It
     is fast and has one trap, chaining: two identities become one cluster by a single item, or a single wrong
     pair, between them. At a false-accept rate of 1 in 1,000, items of 50 identities with 100 items each have
-    12,000 wrong links among them and are likely to end as one. `"average"` joins two clusters while the
-    *mean* distance between their items is at most the threshold, which a few wrong pairs do not move; choose
-    it where there are many items of an identity, or few items, or one cluster swallows the rest. With
+    12,000 wrong links among them and will probably end up as one cluster. `"average"` joins two clusters
+    while the *mean* distance between their items is at most the threshold, which a few wrong pairs do not
+    move; choose it for many items per identity, for few items, or if one cluster swallows the rest. With
     `"connected"`, choose a threshold of a far lower false-accept rate.
 
     Args:
@@ -46,13 +46,13 @@ def cluster(
             linkage, UPGMA: Sokal, Michener 1958), which holds the distances of all pairs.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         neighbours: For `"connected"`, how many of the nearest neighbours of each item may be linked to it.
-            It bounds memory, and only separates groups that are joined by nothing but an item outside
-            everybody's nearest.
+            It bounds memory; groups are separated only if none of the links between them is among the nearest
+            of either end.
         backend: For `"connected"`, as for `nearest_neighbours`.
 
     Returns:
         The cluster of each item, numbered from 0, the largest first and equal sizes by their first item. An
-        item that is linked to nothing is a cluster of its own.
+        unlinked item is a cluster by itself.
 
     Raises:
         InputError: The threshold is negative or NaN, `neighbours` is below 1, the method is unknown or the
@@ -113,7 +113,7 @@ def _averaged(
     if n > LARGEST_AVERAGE:
         raise InputError(
             f"average linkage holds the distances of all pairs, at most of {LARGEST_AVERAGE:,} items, and "
-            f'there are {n:,}: take method="connected" or fewer items'
+            f'there are {n:,}: use method="connected" or fewer items'
         )
     if n < 2:
         return np.zeros(n, dtype=np.int64)

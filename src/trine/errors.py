@@ -9,9 +9,9 @@
     ├── GalleryError            a gallery cannot be opened, or does not accept what it was given
     └── MissingDependencyError  an optional package is not installed (also an ImportError)
 
-Each message says what was given, what was expected and what to do. The command line prints it as one
-sentence and exits with code 2. A message that names an argument of a function holds it as an `Argument`, so
-that the command line can name the option instead.
+Each message states what was given, what was expected and what to do. The command line prints it as one
+sentence and exits with code 2. A message that names a function argument contains it as an `Argument`, so that
+the command line can name the option instead.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class TrineError(Exception):
         parts: The message, in one piece or in several; each is a text or an `Argument`.
 
     Example:
-        >>> error = TrineError("2 pictures are damaged; leave them out with ", Argument("unreadable", "skip"))
+        >>> error = TrineError("2 images are damaged; leave them out with ", Argument("unreadable", "skip"))
         >>> str(error)
-        "2 pictures are damaged; leave them out with unreadable='skip'"
+        "2 images are damaged; leave them out with unreadable='skip'"
         >>> error.with_options()
-        '2 pictures are damaged; leave them out with --unreadable skip'
+        '2 images are damaged; leave them out with --unreadable skip'
     """
 
     def __init__(self, *parts: str | Argument) -> None:
@@ -140,7 +140,7 @@ def check_choice(name: str, given: str, known: Iterable[str]) -> None:
     """Checks that a value is one of the known ones.
 
     Args:
-        name: What the error calls the value.
+        name: The value's name in the error.
         given: The value.
         known: The known values.
 

@@ -1,4 +1,4 @@
-"""Atomic writing: a file is complete or absent, whatever ends the process, and on the disk once written."""
+"""Atomic writing: a file is complete or absent even if the process is killed, and durable once written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEFTOVERS = (".unfinished", ".replaced")
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path to write to, and moves the file into place when the block ends.
+    """Yields a temporary path to write to, and moves the file into place when the block ends.
 
     The content reaches the disk before the file gets its name. If the block raises, `path` stays as it was
     and the temporary file is removed.
@@ -40,7 +40,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
-    # The new name is an entry of the folder, which has to reach the disk too; Windows opens no folders.
+    # The new name is an entry of the folder, which must be synced too; Windows cannot open folders.
     if os.name == "posix":
         synchronise(path.parent)
 
@@ -61,7 +61,7 @@ def atomic_write(path: Path, content: str | bytes | memoryview) -> None:
 
 @contextmanager
 def output_file(path: Path) -> Iterator[Path]:
-    """Does what `atomic_file` does for a file that the user named: makes its folder, explains a failure.
+    """Like `atomic_file`, for a path given by the user: creates its folder and explains a failure.
 
     Args:
         path: The final path.
@@ -93,7 +93,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def synchronise(path: Path) -> None:
-    """Waits until a file, or the list of names in a folder, is on the disk."""
+    """Syncs a file, or the entries of a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -102,12 +102,12 @@ def synchronise(path: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a path is named like what a killed process leaves behind."""
+    """Whether a path has the name of a file that a killed process left behind."""
     return path.name.startswith(".") and path.name.endswith(LEFTOVERS)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what a killed process left in a folder; does nothing if the folder does not exist."""
+    """Removes the files that a killed process left in a folder; does nothing if the folder does not exist."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if is_leftover(path) and path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

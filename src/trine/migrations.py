@@ -1,15 +1,15 @@
-"""Reads files that earlier versions wrote: the one place that still knows the names they used.
+"""Reads files that earlier versions wrote; the only module that knows their old names.
 
-Two things outlive a renaming: a model folder, with the recipe beside it, and a gallery. What was read from
-an old file passes through here first, so no other module knows two names for one thing.
-`tests/fixtures/<commit>` holds files that the commit of that name wrote, with the answers it gave.
+Model folders (with the recipe next to them) and galleries outlive a renaming. Whatever is read from an old
+file passes through here first, so no other module knows two names for the same thing.
+`tests/fixtures/<commit>` holds files written by that commit, with the answers it gave.
 
 To rename a key of a file, add its old path and its new name to the table of that file. Paths are dotted:
-`"encoder.views"` is the key `views` in the section `encoder`; the elements of a list go by the name of the
+`"encoder.views"` is the key `views` in the section `encoder`; the elements of a list have the path of the
 list.
 
 A fingerprint covers the names of settings and of tensors. Galleries are bound to it, so it is always computed
-over the names of version 1: the fingerprint of a model does not change because a name did.
+over the names of version 1: renaming does not change a model's fingerprint.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
     safetensors = require("safetensors.torch", extra="train")
     if folder.exists() and not (folder / SETTINGS).is_file() and any_inside(folder):
         raise ModelError(
-            f"{folder} holds files that are not a model, and saving would delete them; give a new folder"
+            f"{folder} holds files that are not a model, and saving would delete them; name a new folder"
         )
     settings = {
         "format_version": FORMAT_VERSION,
@@ -85,7 +85,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
     except OSError as error:
         raise ModelError(
             f"the model could not be written to {folder}: {error.strerror or error}; "
-            "free disk space or give another folder"
+            "free disk space or name another folder"
         ) from error
 
 
@@ -104,18 +104,18 @@ def read_model(folder: Path) -> SavedModel:
     """
     safetensors = require("safetensors.torch", extra="train")
     if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}; give one that training wrote")
+        raise ModelError(f"there is no model folder {folder}; name one that training wrote")
     if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
         folder = folder / "model"
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(
-                f"{folder} is not a model folder: it has no {name}; give the folder that training wrote"
+                f"{folder} is not a model folder: it has no {name}; name the folder that training wrote"
             )
     settings = _read_settings(folder / SETTINGS)
     try:
         weights = safetensors.load_file(folder / WEIGHTS)
-    except Exception as error:  # the exceptions of safetensors have no public base class
+    except Exception as error:  # safetensors' exceptions have no public base class
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
@@ -227,7 +227,7 @@ def _whole(folder: Path) -> Iterator[Path]:
         yield unfinished
         for path in unfinished.iterdir():
             synchronise(path)
-        # A folder cannot be renamed over one that is not empty, so the old one is moved away first.
+        # A folder cannot replace a non-empty one by renaming, so the old one is moved away first.
         if folder.exists():
             folder.rename(replaced)
         try:

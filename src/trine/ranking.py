@@ -1,8 +1,8 @@
 """Metrics of a ranked list: pure functions with one value per query, to be averaged or resampled.
 
-All of them follow from the ranks of a query's relevant items (those of its identity) in the whole ranking:
-`ranks[i]` holds them ascending from 1, filled up with `NEVER` where other queries have more. A query without
-a relevant item has no value: exclude and count it first.
+All are computed from the ranks of a query's relevant items (those of its identity) in the whole ranking:
+`ranks[i]` holds them ascending from 1, padded with `NEVER` if other queries have more. A query without a
+relevant item has no value: exclude and count it first.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def relevant_items(ranks: Int64[np.ndarray, "n w"]) -> Int64[np.ndarray, " n"]:
 
 
 def recall_at_k(ranks: Int64[np.ndarray, "n w"], *, k: int) -> Float[np.ndarray, " n"]:
-    """Says whether a relevant item is among the first `k`: metric learning's recall@k (Jégou et al. 2011).
+    """Whether a relevant item is among the first `k`: metric learning's recall@k (Jégou et al. 2011).
 
     Args:
         ranks: The ranks of the relevant items of each query.
@@ -172,7 +172,7 @@ def market1501_average_precision(ranks: Int64[np.ndarray, "n w"]) -> Float[np.nd
 
 
 def ndcg_at_k(ranks: Int64[np.ndarray, "n w"], *, k: int) -> Float[np.ndarray, " n"]:
-    """The discounted gain of the first `k` over the best there could be (Järvelin, Kekäläinen 2002).
+    """The discounted gain of the first `k`, relative to the best possible (Järvelin, Kekäläinen 2002).
 
     NDCG@k = Σ_{rank_j ≤ k} 1 / log₂(1 + rank_j) over Σ_{i=1..min(R, k)} 1 / log₂(1 + i): gains of 1 and 0.
 

@@ -1,4 +1,4 @@
-"""Typed settings: frozen dataclasses, filled and checked from what YAML and JSON can hold.
+"""Typed settings: frozen dataclasses, filled and checked from YAML or JSON values.
 
 A dataclass names each setting, its type and, with `Annotated[..., Range(...)]`, its range. `parse` fills one
 from nested mappings, and an error names the key; `plain` goes the other way. A dataclass that derives from
@@ -85,9 +85,9 @@ class Settings:
 
 
 class _MisfitError(Exception):
-    """Why a value does not fit: what was expected, or the problem in words; and its key.
+    """Why a value does not fit: what was expected, or a description of the problem; and its key.
 
-    Without a key it is the value at hand itself that does not fit.
+    Without a key, the current value itself does not fit.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class _MisfitError(Exception):
         self.problem, self.key, self.known = problem, key, known
 
     def within(self, section: str, value: Any = None) -> _MisfitError:
-        """The same, seen from outside a section, or a field that holds the value."""
+        """The same error with the key of the enclosing section or field in front."""
         if not self.key:
             problem = self.problem or f"must be {self.args[0]}, given {_shown(value)}"
             return _MisfitError(problem=problem, key=section)
@@ -118,7 +118,7 @@ def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
     Args:
         kind: The dataclass; a key that is missing keeps its default.
         given: Nested mappings, lists, numbers, strings and None, as YAML and JSON give them.
-        source: Where the values come from, such as a file name: the first words of every error.
+        source: The source of the values, such as a file name; every error starts with it.
         key: The dotted key of the section, where `given` is one.
 
     Returns:
@@ -148,7 +148,7 @@ def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
 
 
 def plain(settings: Any) -> Any:
-    """Turns settings into nested dicts, lists, numbers, strings and None: what YAML and JSON can hold.
+    """Turns settings into nested dicts, lists, numbers, strings and None, as in YAML and JSON.
 
     Args:
         settings: A dataclass of settings, or a value inside one.
@@ -239,7 +239,7 @@ def _filled(kind: type[T], given: Mapping[Any, Any]) -> T:
         try:
             return kind(**given)
         except SettingError as error:
-            # A section that checks itself does not know its key, which its error gets here.
+            # A section that checks itself does not know its key; add it to the error here.
             raise (error.__context__ if isinstance(error.__context__, _MisfitError) else error) from None
     return kind(**{name: _field(name, hints[name], value) for name, value in given.items()})
 
@@ -299,7 +299,7 @@ def _converted_union(hints: tuple[Any, ...], value: Any) -> Any:
         try:
             return _converted(hint, value)
         except _MisfitError as misfit:
-            if misfit.problem or misfit.key:  # It fits this type so far that what is wrong is inside it.
+            if misfit.problem or misfit.key:  # The value has this type; the problem is inside it.
                 raise
             expected.append(misfit.args[0])
     raise _MisfitError(" or ".join(expected))

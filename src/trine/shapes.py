@@ -1,7 +1,7 @@
 """Shapes in signatures: jaxtyping's names, which the test run checks and production ignores.
 
-`Float[Tensor, "n d"]` reads "a floating-point tensor of n rows and d columns". Where jaxtyping is not
-installed (it is a development tool, not a dependency), each name stands for the array type alone.
+`Float[Tensor, "n d"]` reads "a floating-point tensor of n rows and d columns". If jaxtyping is not installed
+(it is a development tool, not a dependency), each name means just the array type.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The words of triplet learning as value types.
+"""The concepts of triplet learning as value types.
 
-Which rule chooses (`Mining`), what was chosen (`Triplets`), what there was to choose from (`Census`).
+The rule (`Mining`), the chosen triplets (`Triplets`), and counts of all valid ones (`Census`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Mining:
     d_ap < d_an ≤ d_ap + α); `violating` (one at random with d_an < d_ap + α); `random` (one);
     `weighted` (one drawn ∝ 1/q(d_an), Wu et al. 2017).
 
-    Ties go to the lowest index. The names of the field are presets, to be given as strings wherever a
-    `Mining` is taken:
+    Ties go to the lowest index. The usual names are presets, accepted as strings wherever a `Mining`
+    is:
 
     ======================== ============ ================ ==========================================
     name                     positive     negative         source
@@ -62,8 +62,8 @@ class Mining:
     Attributes:
         positive: The rule for the positive.
         negative: The rule for the negative.
-        cutoffs: For `weighted`: distances below the first count as the first, negatives beyond the
-            second are drawn only where there is none nearer.
+        cutoffs: For `weighted`: distances below the first count as the first; negatives beyond the second are
+            drawn only if none is nearer.
 
     Raises:
         InputError: A rule is unknown, or the cut-offs are not 0 < first < second < 2.
@@ -88,7 +88,7 @@ class Mining:
 
     @classmethod
     def named(cls, mining: str | Mining) -> Mining:
-        """Returns the preset of that name; a `Mining` is returned as it is.
+        """Returns the preset of that name; a `Mining` is returned unchanged.
 
         Raises:
             InputError: No preset has that name; the message names the nearest.
@@ -134,7 +134,7 @@ PRESETS: Mapping[str, Mining] = MappingProxyType(
         "easy-positive-semihard": Mining("easy", "semihard"),
     }
 )
-"""The mining rules that have a name in the field."""
+"""The mining rules with an established name."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Triplets:
 
     Attributes:
         anchor: Row of each anchor among the embeddings.
-        positive: Row of each positive among the references (the embeddings, where none were given).
+        positive: Row of each positive among the references (by default the embeddings).
         negative: Row of each negative among the references.
     """
 
@@ -157,7 +157,7 @@ class Triplets:
 
 @dataclass(frozen=True)
 class Census:
-    """How many of all valid triplets are easy, semi-hard, hard and active, and how far apart the pairs.
+    """How many of all valid triplets are easy, semi-hard, hard and active, and the mean distances of pairs.
 
     Attributes:
         easy: Triplets with d_an ≥ d_ap + α.

@@ -481,7 +481,7 @@ def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     stats = answered(capsys, "gallery", "stats", tmp_path / "hand").splitlines()
     assert stats[1:] == ["threshold 0.5", "no encoder folder"]
     said = refused(capsys, "identify", bars / "bar0/0.png", "--gallery", tmp_path / "hand")
-    assert "does not name its encoder: name its run folder with --encoder" in said
+    assert "has no stored encoder; name its run folder with --encoder" in said
     assert "pass --encoder, or --dimension and" in refused(capsys, "gallery", "create", tmp_path / "x")
     assert "an encoder has its own" in refused(
         capsys, "gallery", "create", tmp_path / "x", "--encoder", run, "--dimension", "3"

@@ -131,7 +131,7 @@ def change_settings(folder: Path, **changes: object) -> None:
 
 def test_a_missing_or_foreign_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"^there is no model folder .*nowhere; give one that training wrote$"
+        ModelError, match=r"^there is no model folder .*nowhere; name one that training wrote$"
     ):
         load(tmp_path / "nowhere")
     with pytest.raises(ModelError, match=r"is not a model folder: it has no settings.json; give the folder"):

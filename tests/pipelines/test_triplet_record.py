@@ -217,7 +217,7 @@ def test_what_does_not_go_together(
     )
     evaluate = ("evaluate", trained, items, "--triplets", judged)
     assert "--calibrate needs identities" in refused(*evaluate, "--calibrate")
-    assert "--triplets evaluates one run" in refused(
+    assert "--triplets takes exactly one run" in refused(
         "evaluate", trained, trained, items, "--triplets", judged
     )
     wrong = tmp_path / "wrong.csv"

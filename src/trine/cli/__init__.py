@@ -1,4 +1,4 @@
-"""The command line, `trine VERB`: one file for each verb, `verbs` lists them, `parser` reads the words.
+"""The command line, `trine VERB`: one file for each verb; `verbs` lists them, `parser` parses the arguments.
 
 A verb imports what it needs when it runs, so that `trine --help` answers without torch.
 """
@@ -19,13 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
     Args:
-        arguments: The words after `trine`; None takes those of this process.
+        arguments: The arguments after `trine`; None takes those of this process.
 
     Returns:
-        The exit code: 0, 1 where a check found something, 2 after a mistake, 130 after Ctrl-C.
+        The exit code: 0; 1 if a check found problems; 2 for an error; 130 for Ctrl-C.
     """
-    # torch reads this when it is imported. Threads that spin while they wait take the core from the thread
-    # they wait for: on a machine that is busy with anything else, training is five times slower.
+    # torch reads this on import. Threads that spin while they wait take the core from the thread they
+    # wait for, which makes training five times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = sys.argv[1:] if arguments is None else arguments
     try:

@@ -36,9 +36,9 @@ DATA_HELP = (
     "file; or a built-in data set: digits, shifted-digits, fashion-mnist"
 )
 HOW_TO_READ = (
-    argument("--label", metavar="COLUMN", help="the table column that holds the identity"),
-    argument("--path-column", metavar="COLUMN", help="the table column that holds the paths of images"),
-    argument("--text-column", metavar="COLUMN", help="the table column that holds texts"),
+    argument("--label", metavar="COLUMN", help="the table column with the identity"),
+    argument("--path-column", metavar="COLUMN", help="the table column with the paths of images"),
+    argument("--text-column", metavar="COLUMN", help="the table column with texts"),
     argument("--features", metavar="COLUMN", nargs="+", help="numeric feature columns (default: all)"),
     argument("--categories", metavar="COLUMN", nargs="+", default=[], help="categorical feature columns"),
     argument("--pattern", help="how file names in a folder are built, such as '{identity}_c{camera}_{*}'"),
@@ -63,7 +63,7 @@ def echo_json(value: object) -> None:
 
 
 def items(count: int) -> str:
-    """Writes a number of items.
+    """Formats a number of items.
 
     Example:
         >>> items(1), items(1200)
@@ -74,14 +74,14 @@ def items(count: int) -> str:
 
 @contextmanager
 def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
-    """Shows a progress bar on standard error; none where that is not a terminal.
+    """Shows a progress bar on standard error if that is a terminal.
 
     Args:
         label: The word in front of the bar.
         total: The count at its end.
 
     Yields:
-        A function that moves the bar to a count; None where there is no bar.
+        A function that moves the bar to a count; None if there is no bar.
     """
     if not sys.stderr.isatty():
         yield None
@@ -95,7 +95,7 @@ def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | Non
 
 
 def chunk_size(total: int) -> int:
-    """Returns how many items to write between two moves of a progress bar.
+    """Returns how many items to write between two updates of a progress bar.
 
     Example:
         >>> chunk_size(50), chunk_size(20_000), chunk_size(1_000_000)
@@ -110,7 +110,7 @@ def pick(settings: Any, *names: str) -> dict[str, Any]:
 
 
 def options_of(settings: Any, *names: str) -> list[str]:
-    """Writes arguments of a command that are not left at their defaults, for a command that repeats them.
+    """Formats the arguments that are not at their defaults, for a command that repeats them.
 
     Args:
         settings: The parsed arguments.
@@ -124,7 +124,7 @@ def options_of(settings: Any, *names: str) -> list[str]:
 
 
 def data_command(settings: Any) -> str:
-    """Writes the data arguments of a command, for a command that repeats them."""
+    """Formats the data arguments, for a command that repeats them."""
     return shlex.join([settings.data, *options_of(settings, "label", *COLUMNS, "pattern", *POLICIES)])
 
 
@@ -153,7 +153,7 @@ def policy(settings: Any) -> LoadPolicy:
 
 
 def is_labelled(settings: Any) -> bool:
-    """Whether the data has identities: an argument says where they are, or the data itself does."""
+    """Whether the data has identities: an argument names them, or the data itself contains them."""
     from trine.data import has_identities
 
     return settings.label is not None or settings.pattern is not None or has_identities(settings.data)

@@ -1,4 +1,4 @@
-"""Which items belong together: `trine cluster` for data, `trine gallery clusters` for a gallery."""
+"""Clustering: `trine cluster` for data, `trine gallery clusters` for a gallery."""
 
 from __future__ import annotations
 

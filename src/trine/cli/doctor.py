@@ -1,4 +1,4 @@
-"""`trine doctor`: what is wrong with a run."""
+"""`trine doctor`: diagnoses a run."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _of_one_identity(settings: Any) -> Dataset:
 
 
 def _metadata(words: Sequence[str], data: Dataset) -> Metadata:
-    """Reads tables and pairs; a later value replaces an earlier one."""
+    """Reads tables and KEY=VALUE pairs; a later value replaces an earlier one."""
     from trine.data import read_metadata
 
     found: Metadata = {name: {} for name in data.names}

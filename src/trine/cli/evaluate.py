@@ -1,4 +1,4 @@
-"""`trine evaluate`: what a trained encoder reaches on data, or several side by side."""
+"""`trine evaluate`: the metrics of a trained encoder on data, or of several side by side."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def _compare(settings: Any, runs: list[TrainedRun]) -> None:
     from trine.pipelines import compare_runs
 
     if settings.calibrate or settings.probability is not None:
-        raise SettingError("--calibrate saves a threshold in one model: name a single run")
+        raise SettingError("--calibrate takes exactly one run, whose model stores the threshold")
     if settings.triplets is not None:
-        raise SettingError("--triplets evaluates one run: name a single run")
+        raise SettingError("--triplets takes exactly one run")
     report = compare_runs(runs, load_data(settings), **pick(settings, "part", "far", "out", "pairs"))
     echo(f"{report}\n\n{report.folder} holds metrics.json and report.html")
 
@@ -65,8 +65,8 @@ def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
     for name in ("pairs", "calibrate", "probability", "prior"):
         if getattr(settings, name):
             raise SettingError(
-                f"--{name} needs identities, and {settings.data} has none: leave it out, or name the column "
-                "that holds them with --label"
+                f"--{name} needs identities, and {settings.data} has none; leave it out, or name the column "
+                "that contains them with --label"
             )
     triplets, data = read_triplets(settings.triplets), load_data(settings, labelled=False)
     report = evaluate_on_judgements(run, data, triplets, part=settings.part, out=settings.out)

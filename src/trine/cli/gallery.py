@@ -15,8 +15,8 @@ from trine.errors import SettingError
     GALLERY_ARGUMENT,
     argument("--encoder", metavar="RUN", help="the run or model folder of the encoder"),
     argument("--dimension", type=int, help="the length of embeddings that are computed elsewhere"),
-    argument("--fingerprint", help="what computes them: any text that changes when it does"),
-    argument("--distance", help="how they are compared: euclidean or cosine"),
+    argument("--fingerprint", help="identifies the model behind them: any text that changes with the model"),
+    argument("--distance", help="the distance they are compared by: euclidean or cosine"),
     THRESHOLD,
     DTYPE,
 )
@@ -30,7 +30,7 @@ def create(settings: Any) -> None:
 
     if settings.encoder is None and None in (settings.dimension, settings.fingerprint):
         raise SettingError(
-            "a gallery is bound to what computes its embeddings: pass --encoder, or --dimension and "
+            "a gallery is bound to the model of its embeddings; pass --encoder, or --dimension and "
             "--fingerprint"
         )
     with Gallery.open(
@@ -198,7 +198,7 @@ def repair(settings: Any) -> None:
                 "nothing was repaired, because unreadable items would be deleted: export the gallery or copy "
                 "its file first, then add --yes"
             )
-        # A server may have traces to wipe, which are no problem of its tables.
+        # A server may have traces to wipe although its tables have no problems.
         echo(*(gallery.repair() or [f"{gallery.address} needs no repair"]))
 
 

@@ -17,12 +17,12 @@ GALLERY_ARGUMENT = argument("gallery", help=GALLERY)
 DTYPE = argument("--dtype", help="how a new gallery stores numbers: float32, float16 or int8")
 THRESHOLD = argument("--threshold", type=float, help="the largest distance that counts as the same identity")
 ENCODER = argument(
-    "--encoder", metavar="RUN", help="the folder of its encoder (default: as the gallery names it)"
+    "--encoder", metavar="RUN", help="the folder of its encoder (default: the one stored in the gallery)"
 )
 
 
 def address_of(name: str) -> str:
-    """Returns the address of a gallery: a name is that of a file that ends with .db.
+    """Returns the address of a gallery; a plain name means a file NAME.db.
 
     Example:
         >>> [address_of(name) for name in ("people", "people.db", "postgresql://host/people")]
@@ -47,7 +47,7 @@ def opened(name: str, encoder: str | None = None) -> Gallery:
 
     Args:
         name: The gallery.
-        encoder: The folder of its encoder; by default the one that the gallery names.
+        encoder: The folder of its encoder; by default the one stored in the gallery.
 
     Raises:
         GalleryError: It is missing, cannot be opened, is bound to another encoder, or names none.
@@ -60,7 +60,7 @@ def opened(name: str, encoder: str | None = None) -> Gallery:
         folder = encoder or gallery.model
         if folder is None:
             raise GalleryError(
-                f"the gallery {gallery.address} does not name its encoder: name its run folder with --encoder"
+                f"the gallery {gallery.address} has no stored encoder; name its run folder with --encoder"
             )
         try:
             gallery.use_encoder(load(folder))
@@ -68,7 +68,7 @@ def opened(name: str, encoder: str | None = None) -> Gallery:
             if encoder is not None:
                 raise
             raise ModelError(
-                f"the encoder of the gallery {gallery.address} cannot be loaded ({error}): name its current "
+                f"the encoder of the gallery {gallery.address} cannot be loaded ({error}); name its current "
                 f"folder with --encoder"
             ) from error
         stack.pop_all()
@@ -76,5 +76,5 @@ def opened(name: str, encoder: str | None = None) -> Gallery:
 
 
 def model_folder(run: str) -> Path:
-    """Returns the folder that a gallery stores as that of its encoder, wherever it is opened from."""
+    """Returns a gallery's stored encoder folder as a path valid from any working directory."""
     return Path(run).resolve()

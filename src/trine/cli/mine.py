@@ -18,14 +18,16 @@ def _number_or_all(text: str) -> int | None:
 
 
 LIMITS = (
-    argument("--skip", type=int, default=0, help="skip this many nearest negatives (default: 0)"),
+    argument("--skip", type=int, default=0, help="skip this many of the nearest negatives (default: 0)"),
     argument("--among", type=int, default=100, help="how many to consider after those (default: 100)"),
     argument("--absolute-margin", type=float, help="how much farther than the positive a negative must be"),
     argument("--relative-margin", type=float, help="the same, as a share of the positive's distance"),
     argument("--min-distance", type=float, help="the smallest distance of a negative"),
     argument("--max-distance", type=float, help="the largest distance of a negative"),
     argument(
-        "--choose", default="nearest", help="which of those left to take: nearest (the default) or random"
+        "--choose",
+        default="nearest",
+        help="which of the remaining ones to take: nearest (the default) or random",
     ),
 )
 RULE = ("rule", "positives", "negatives", "skip", "among", "absolute_margin", "relative_margin")

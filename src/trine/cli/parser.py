@@ -1,8 +1,8 @@
-"""How a command line is read: verbs with their arguments, and one sentence for a mistake.
+"""Parses the command line: verbs with their arguments, and one-sentence errors.
 
 A verb is a function under the decorator `verb`. The first paragraph of its docstring is its help, and the
-rest are its examples. Only the parser of the verb asked for is built, by argparse and with its messages. What
-changes is that a mistake is a `SettingError`, and that an unknown verb or option names the nearest one.
+rest are its examples. Only the parser of the requested verb is built, with argparse. Unlike in argparse, a
+mistake raises a `SettingError`, and the error for an unknown verb or option names the nearest one.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class Verb:
 
 @dataclass(frozen=True)
 class Group:
-    """Several verbs under one word, as in `trine gallery stats`.
+    """A group of verbs, as in `trine gallery stats`.
 
     Attributes:
-        name: The word.
+        name: The name of the group.
         help: One sentence.
         example: Lines that show how they are called.
         verbs: The verbs by name.
@@ -59,12 +59,12 @@ class Group:
 
 
 def argument(*names: str, **options: Any) -> Argument:
-    """Declares an argument; takes what `argparse.ArgumentParser.add_argument` takes."""
+    """Declares an argument, with the parameters of `argparse.ArgumentParser.add_argument`."""
     return lambda parser: parser.add_argument(*names, **options)
 
 
 def verb(*arguments: Argument) -> Callable[[Run], Verb]:
-    """Makes a verb of a function; a name that is a word of Python ends with an underscore."""
+    """Turns a function into a verb; if its name is a Python keyword, the function ends with an underscore."""
 
     def made(run: Run) -> Verb:
         text, _, example = inspect.cleandoc(run.__doc__ or "").partition("\n\n")
@@ -110,9 +110,9 @@ def parse(words: Sequence[str], node: Verb | Group, *, prog: str, version: str =
     """Reads a command line.
 
     Args:
-        words: The words after `prog`.
-        node: The verb that takes them, or the group of verbs whose names they begin with.
-        prog: What was read so far, such as `"trine gallery"`.
+        words: The arguments after `prog`.
+        node: The verb that takes them, or the group whose verb they begin with.
+        prog: The part parsed so far, such as `"trine gallery"`.
         version: What `--version` prints; empty leaves the option out.
 
     Returns:

@@ -26,7 +26,7 @@ SCORING = "by an identity's nearest item (best, the default), the mean of its ne
 
 
 def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
-    """Images by name, all items of one folder, table or .npz file, or texts as they are."""
+    """Images by name, all items of one folder, table or .npz file, or texts themselves."""
     import os
 
     from trine.data import LoadPolicy, load, texts_of
@@ -34,7 +34,7 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
 
     encoder = gallery.encoder
     reads = isinstance(encoder, Encoder) and encoder.settings.kind == "texts"
-    # A text may be empty, which as a path is the current folder, or longer than a file name can be.
+    # A text may be empty, which as a path is the current folder, or too long for a file name.
     if reads and not any(os.path.exists(word) for word in words):  # noqa: PTH110
         return texts_of(words)
     source = words[0] if len(words) == 1 else list(words)
@@ -167,12 +167,12 @@ def search(settings: Any) -> None:
 
 
 def as_json(hit: Hit) -> dict[str, Any]:
-    """Returns a found item as plain values."""
+    """Returns a hit as plain values."""
     return {"item": hit.item, "identity": hit.identity, "score": hit.score, "metadata": {**hit.metadata}}
 
 
 def list_hits(hits: Sequence[Hit], *, first: int = 1) -> None:
-    """Prints the found items, one on each line.
+    """Prints the hits, one per line.
 
     Args:
         hits: The items.

@@ -16,7 +16,7 @@ SET = argument(
 
 
 def overrides_of(pairs: Sequence[str]) -> dict[str, str]:
-    """Reads what `--set` was given.
+    """Parses the values of `--set`.
 
     Args:
         pairs: Texts such as `"training.epochs=20"`.
@@ -56,6 +56,6 @@ def recipe(settings: Any) -> None:
     chosen = load_recipe(settings.name, overrides=overrides_of(settings.set))
     about = about_recipe(settings.name)
     echo(f"# packaged recipes: {', '.join(recipe_names())}")
-    if about is not None and not settings.set:  # Its results are not those of other settings.
+    if about is not None and not settings.set:  # Its expected results do not apply to other settings.
         echo(indent(str(about), "# "))
     echo(recipe_text(chosen).rstrip())

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from trine.training import Recipe
 
 TABLES = ("item_table", "user_table")
-"""The arguments for a recipe for interactions alone."""
+"""The arguments that only a recipe for interactions takes."""
 
 LABELLED = ("label", *COLUMNS, "pattern", "triplets", "pairs")
-"""The arguments for every other recipe."""
+"""The arguments that every other recipe takes."""
 
 
 @verb(

@@ -45,7 +45,7 @@ def import_(settings: Any) -> None:
     DTYPE,
 )
 def copy(settings: Any) -> None:
-    """Copy a gallery to another, of any kind; nothing is deleted there.
+    """Copy a gallery to another, of any kind; nothing is deleted from the target.
 
     trine gallery copy people postgresql://host/database
     trine gallery copy people small --dtype int8
@@ -63,7 +63,7 @@ def copy(settings: Any) -> None:
     GALLERY_ARGUMENT,
     argument("--encoder", metavar="RUN", required=True, help="the run or model folder of the new encoder"),
     *OPTIONAL_DATA,
-    argument("--drop-missing", action="store_true", help="delete items that cannot be read from anywhere"),
+    argument("--drop-missing", action="store_true", help="delete items whose data cannot be read"),
 )
 def rebuild(settings: Any) -> None:
     """Embed every item again with another encoder, then switch to it at once.

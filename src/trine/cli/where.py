@@ -29,13 +29,13 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 def conditions(texts: Sequence[str]) -> Filter:
-    """Reads conditions, all of which must hold.
+    """Parses conditions, all of which must hold.
 
     Args:
         texts: One condition each.
 
     Raises:
-        InputError: One of them cannot be read, or two are about the same key.
+        InputError: A condition is invalid, or two have the same key.
 
     Example:
         >>> wanted = conditions(["year=2024", "price=10..20", "colour=red,blue"])
@@ -59,10 +59,10 @@ def conditions(texts: Sequence[str]) -> Filter:
 
 
 def value_of(text: str) -> Any:
-    """Reads one value: a number, true, false, null, or a text, which may stand between quotes.
+    """Parses one value: a number, true, false, null, or a text, which may be quoted.
 
     Raises:
-        ValueError: The quotes do not fit.
+        ValueError: The quotes are unbalanced.
 
     Example:
         >>> [value_of(text) for text in ("2024", "1.5", "true", "null", "red", '"2024"')]
