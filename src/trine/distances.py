@@ -6,11 +6,11 @@ Three distances, by name:
 - `"euclidean"`: ‖x − y‖ (Hermans, Beyer, Leibe 2017: a gradient of constant size, less collapse).
 - `"cosine"`: 1 − cos(x, y) = ½‖x/‖x‖ − y/‖y‖‖², in [0, 2]; a zero row is at distance 1 from everything.
 
-All of them are computed from differences of coordinates, never as ‖x‖² + ‖y‖² − 2⟨x, y⟩: with classes of
+All are computed from differences of coordinates, never as ‖x‖² + ‖y‖² − 2⟨x, y⟩: with classes of
 radius 1e-3 around unit-norm centres, which is what training aims for, that product is off by several per
-cent. So equal rows are at distance exactly 0, equal pairs of rows at exactly equal distances, and a tie
-is a tie. Half-precision rows are computed and returned in float32, under autocast too; float64 stays
-float64. The gradient at distance 0 is 0.
+cent. So equal rows are at distance exactly 0, equal pairs of rows at exactly equal distances, and ties are
+exact. Half-precision rows are computed and returned in float32, under autocast too; float64 stays float64.
+The gradient at distance 0 is 0.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trine.shapes import Float
 Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 """The name of a distance."""
 
-_BLOCK = 1 << 21  # differences of coordinates held at once on the way back
+_BLOCK = 1 << 21  # coordinate differences held at once in the backward pass
 
 DISTANCES: tuple[str, ...] = get_args(Distance)
 
@@ -57,12 +57,17 @@ def unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
         [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
-    # The largest coordinate is taken out first, so that the squares neither overflow nor vanish.
+    # Divide by the largest coordinate first, so that the squares neither overflow nor vanish.
     scale = rows.detach().abs().amax(1, keepdim=True) if rows.shape[1] else rows.new_zeros(len(rows), 1)
     zero = scale == 0
     scaled = rows / scale.masked_fill(zero, 1)
     norm = scaled.square().sum(1, keepdim=True).masked_fill(zero, 1).sqrt()
     return (scaled / norm).masked_fill(zero, 0)
+
+
+def _only_cosine_is_left(distance: Distance) -> None:
+    if distance != "cosine":
+        raise NotImplementedError(f"the distance {distance!r} has no implementation here")
 
 
 def _zero_rows(rows: Tensor) -> Tensor:
@@ -79,14 +84,14 @@ def pairwise_distances(
 
     Args:
         x: One row per item, of any norm.
-        y: The rows to measure against; `x` itself when left out.
+        y: The rows to measure against; by default `x` itself.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"` (in [0, 2]); smaller is closer.
 
     Returns:
         The distances, differentiable; float32 for half-precision rows, else of the dtype of `x`.
 
     Raises:
-        InputError: The name is unknown, or the rows are no floating-point matrices of equal width.
+        InputError: The name is unknown, or the rows are not floating-point matrices of equal width.
 
     Example:
         >>> x = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
@@ -102,9 +107,11 @@ def pairwise_distances(
     _check_width(x, y)
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x), full_precision(y)
-        if distance != "cosine":
-            d = _differences(x, y)
-            return d.square() if distance == "squared_euclidean" else d
+        if distance == "euclidean":
+            return _differences(x, y)
+        if distance == "squared_euclidean":
+            return _differences(x, y).square()
+        _only_cosine_is_left(distance)
         far = _zero_rows(x)[:, None] | _zero_rows(y)[None, :]
         halved = _differences(unit_rows(x), unit_rows(y)).square() / 2
         return halved.clamp(max=2).masked_fill(far, 1)
@@ -146,14 +153,14 @@ def paired_distances(
 
     Args:
         x: One row per item, of any norm.
-        y: As many rows, of the same width.
+        y: Rows of the same shape.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"` (in [0, 2]); smaller is closer.
 
     Returns:
         The distances, differentiable; float32 for half-precision rows, else of the dtype of `x`.
 
     Raises:
-        InputError: The name is unknown, or the rows are no floating-point matrices of equal shape.
+        InputError: The name is unknown, or the rows are not floating-point matrices of equal shape.
 
     Example:
         >>> paired_distances(torch.eye(2), torch.zeros(2, 2)).tolist()
@@ -164,7 +171,7 @@ def paired_distances(
     check_rows(y, "y")
     _check_width(x, y)
     if len(x) != len(y):
-        raise InputError(f"x and y must have as many rows, given {len(x)} and {len(y)}")
+        raise InputError(f"x and y must have equally many rows, got {len(x)} and {len(y)}")
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x), full_precision(y)
         if distance == "squared_euclidean":
@@ -172,6 +179,7 @@ def paired_distances(
         if distance == "euclidean":
             lengths: Tensor = torch.linalg.vector_norm(x - y, dim=1)
             return lengths
+        _only_cosine_is_left(distance)
         far = _zero_rows(x) | _zero_rows(y)
         halved = (unit_rows(x) - unit_rows(y)).square().sum(1) / 2
         return halved.clamp(max=2).masked_fill(far, 1)

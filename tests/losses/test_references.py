@@ -159,8 +159,8 @@ def test_the_census_comes_along_on_request():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"references": torch.randn(3, 2)}, "references and reference_labels go together"),
-        ({"reference_labels": torch.tensor([0])}, "references and reference_labels go together"),
+        ({"references": torch.randn(3, 2)}, "references and reference_labels must be passed together"),
+        ({"reference_labels": torch.tensor([0])}, "references and reference_labels must be passed together"),
         (
             {"references": torch.randn(3, 5), "reference_labels": torch.tensor([0, 0, 1])},
             "references must be as wide as embeddings, given 5 and 2 columns",
@@ -173,7 +173,7 @@ def test_the_census_comes_along_on_request():
             },
             "item_ids and reference_ids must be passed together",
         ),
-        ({"swap": True}, "swap=True needs given triplets"),
+        ({"swap": True}, "swap=True needs a Triplets object"),
         ({"return_census": True, "margin": None}, "a census needs a margin"),
         (
             {"labels": Relations.from_pairs(torch.tensor([0]), torch.tensor([1]), anchors=3)},

@@ -1,4 +1,4 @@
-"""Losses: what training makes small."""
+"""Losses: what training minimises."""
 
 from trine.losses.contrastive import ContrastiveLoss, contrastive_loss
 from trine.losses.cross_batch_memory import CrossBatchMemory, Memory

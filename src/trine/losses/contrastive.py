@@ -41,7 +41,7 @@ def contrastive_loss(
     """Returns the contrastive loss of all pairs of a batch (Hadsell, Chopra, LeCun 2006, eq. 4).
 
     ½·d² for a pair of one identity and ½·max(0, m − d)² for any other; in the form `"linear"` d and
-    max(0, m − d), as pytorch-metric-learning has it.
+    max(0, m − d), as in pytorch-metric-learning.
 
     Args:
         embeddings: One row per item.
@@ -52,17 +52,17 @@ def contrastive_loss(
         reduction: `"mean"` over all pairs; `"sum"`, each pair of a set with itself once; `"active"` =
             the mean of the positive pairs with a loss above 0 + that of such negative pairs.
         item_ids: Which item each row is; rows of equal id are never a pair.
-        references: The other end of the pairs; the embeddings where left out.
+        references: The other end of the pairs; by default the embeddings.
         reference_labels: The identity of each reference.
-        reference_ids: Which item each reference is; needed where `item_ids` are given.
-        across_processes: Whether every process of `torch.distributed` has a part of the batch; see
+        reference_ids: Which item each reference is; required with `item_ids`.
+        across_processes: Whether each process of `torch.distributed` holds a part of the batch; see
             `triplet_loss`.
 
     Returns:
-        A scalar attached to the graph; 0 with zero gradients where there is no pair.
+        A scalar attached to the graph; 0 with zero gradients if there are no pairs.
 
     Raises:
-        InputError: Shapes, dtypes, a name or the margin cannot be used.
+        InputError: A shape, a dtype, a name or the margin is invalid.
 
     Example:
         >>> import torch
@@ -91,7 +91,7 @@ class ContrastiveLoss(nn.Module):
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         form: `"squared"`, the paper's, or `"linear"`.
         reduction: `"mean"`, `"sum"` or `"active"`.
-        across_processes: Whether every process of `torch.distributed` has a part of the batch.
+        across_processes: Whether each process of `torch.distributed` holds a part of the batch.
 
     Example:
         >>> import torch

@@ -30,7 +30,7 @@ class Memory(nn.Module):
         rows: The embeddings, in float32 (`.double()` makes it float64); the first `len` are in use.
         labels: The identity of each.
         ids: The item of each.
-        seen: How many rows ever came in, which says where the next one goes.
+        seen: How many rows have been added, which determines where the next one goes.
 
     Raises:
         InputError: A number is below 1.
@@ -65,8 +65,8 @@ class Memory(nn.Module):
     def enqueue(self, rows: Float[Tensor, "n d"], labels: Int[Tensor, " n"], ids: Int[Tensor, " n"]) -> None:
         """Adds a batch, in its order; rows that are not finite are left out.
 
-        With several processes give every one the rows of all of them, in the order of their ranks: then
-        they hold the same memory.
+        With several processes, pass the rows of all of them to each, in rank order, so that all hold the same
+        memory.
 
         Args:
             rows: The embeddings; they are detached.
@@ -90,10 +90,10 @@ class Memory(nn.Module):
     def joined(
         self, rows: Float[Tensor, "n d"], labels: Int[Tensor, " n"], ids: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "m d"], Int64[Tensor, " m"], Int64[Tensor, " m"]]:
-        """Puts the memory behind a batch: the references of a loss.
+        """Appends the memory to a batch: the references of a loss.
 
         Args:
-            rows: The embeddings of the batch; they keep their place in the graph.
+            rows: The embeddings of the batch; they stay attached to the graph.
             labels: The identity of each.
             ids: The item of each.
 
@@ -134,12 +134,12 @@ class CrossBatchMemory(nn.Module):
     the memory (detached), and then puts the batch into the memory. Before the warm-up has passed, and in
     evaluation mode, it is the plain loss, and nothing is kept.
 
-    `item_ids` are needed: an item that comes again meets its own past embedding, which is neither a
-    positive nor a negative of it, and only its id tells. Give the position in the data set, as
-    trine's own training does; items that never come twice can be counted through.
+    `item_ids` are required: a repeated item meets its own past embedding, which is neither a positive nor a
+    negative of it, and only the id shows that. Pass the position in the data set, as trine's own training
+    does; items that never repeat can be numbered consecutively.
 
-    With several processes make the loss with `across_processes=True`: the memory then takes in the rows
-    of all of them, in the order of their ranks, and is the same in each.
+    With several processes, construct the loss with `across_processes=True`: the memory then stores the rows
+    of all of them, in rank order, and is the same in each.
 
     Args:
         loss: A `TripletLoss`, a `ContrastiveLoss`, or a module that takes `references=`,
@@ -191,14 +191,14 @@ class CrossBatchMemory(nn.Module):
         reference_labels: Int[Tensor, " m"] | None = None,
         reference_ids: Int[Tensor, " m"] | None = None,
     ) -> Float[Tensor, "..."]:
-        """Returns the loss of a batch, and remembers it.
+        """Returns the loss of a batch, and stores the batch.
 
         Args:
             embeddings: One row per item.
             labels: The identity of each.
             item_ids: Which item each row is.
-            references: The rows that are compared with and remembered: the embeddings where left out, or
-                those of all processes where the loss was made with `across_processes=True`.
+            references: The rows to compare with and to store: by default the embeddings, or those of all
+                processes if the loss has `across_processes=True`.
             reference_labels: The identity of each reference.
             reference_ids: Which item each reference is.
 
@@ -206,7 +206,7 @@ class CrossBatchMemory(nn.Module):
             What the loss returns.
 
         Raises:
-            InputError: The item ids are missing, labels are no integers, or shapes do not fit.
+            InputError: The item ids are missing, labels are not integers, or shapes do not fit.
         """
         if not isinstance(labels, Tensor):
             raise InputError(

@@ -1,4 +1,4 @@
-"""The triplet loss as plain torch, for what the tiled passes leave out: derivatives of any order."""
+"""The triplet loss in plain torch, for derivatives of any order, which the tiled passes do not support."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def differentiable_triplet_loss(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         mining: The name of a rule, or a `Mining`.
         reduction: As in `triplet_loss`.
-        seed: Where the random rules start.
+        seed: The seed of random rules.
 
     Raises:
-        InputError: Shapes, dtypes, a name or the margin cannot be used.
+        InputError: A shape, a dtype, a name or the margin is invalid.
 
     Example:
         >>> import torch

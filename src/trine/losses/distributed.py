@@ -1,4 +1,4 @@
-"""One loss over the batches of several processes: anchors from here, references from everywhere.
+"""One loss over the batches of several processes: local anchors, references from all processes.
 
 Each process takes its own anchors against the rows of all, and its gradient is W times its part of the
 gradient of the joined batch, W being the number of processes: averaged, as `DistributedDataParallel` does
@@ -46,13 +46,13 @@ def gathered(
     labels: Int[Tensor, " n"],
     item_ids: Int[Tensor, " n"] | None = None,
 ) -> Gathered:
-    """Gathers the rows of all processes; every process of the default group has to call it.
+    """Gathers the rows of all processes; every process of the default group must call it.
 
     Gradients at the rows are added up over the processes on the way back, where every process has to take
     part again. Without `torch.distributed` the rows of this process are all there are.
 
     Args:
-        embeddings: The rows of this process; as many as it has, none among them.
+        embeddings: The rows of this process: any number, possibly none.
         labels: The identity of each.
         item_ids: Which item each is; given by all processes, or by none.
 
@@ -85,7 +85,7 @@ def gathered(
 
 
 def processes() -> int:
-    """Returns how many processes there are: 1 where `torch.distributed` is not set up."""
+    """Returns the number of processes: 1 if `torch.distributed` is not initialised."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -105,7 +105,7 @@ def spread_batch(
         return checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     if references is not None:
         batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
-        if item_ids is None:  # what random rules draw from is a number in the batch of all
+        if item_ids is None:  # random rules draw by the number of a row in the joined batch
             first = sum(_sizes(embeddings, None)[: dist.get_rank()])
             batch = replace(batch, relations=batch.relations.numbered_from(first))
         return batch
@@ -130,7 +130,7 @@ def spread_batch(
 
 
 def join_tallies(device: torch.device) -> Callable[[Tally], Tally] | None:
-    """Returns what adds up the tallies of all processes; None where there is one."""
+    """Returns a function that sums the tallies of all processes; None for a single process."""
     if processes() == 1:
         return None
     add = join_sums(device)
@@ -144,7 +144,7 @@ def join_tallies(device: torch.device) -> Callable[[Tally], Tally] | None:
 
 
 def join_sums(device: torch.device) -> Callable[[list[float]], list[float]] | None:
-    """Returns what adds up the sums of all processes; None where there is one."""
+    """Returns a function that adds the sums of all processes; None for a single process."""
     if processes() == 1:
         return None
 
@@ -159,7 +159,7 @@ def join_sums(device: torch.device) -> Callable[[list[float]], list[float]] | No
 
 
 def times_processes(run: EarlyLoss) -> EarlyLoss:
-    """Returns a pass with W times the gradients: what averaging over W processes is to leave."""
+    """Returns a pass whose gradients are multiplied by W, to cancel averaging over W processes."""
     count = processes()
     if count == 1:
         return run
@@ -172,7 +172,7 @@ def times_processes(run: EarlyLoss) -> EarlyLoss:
 
 
 def _sizes(rows: Tensor, ids: Tensor | None) -> list[int]:
-    """How many rows each process has, once what they have is seen to fit together."""
+    """The number of rows of each process, after checking that they fit together."""
     mine = torch.tensor([len(rows), rows.shape[1], ids is not None], device=rows.device)
     found = [torch.empty_like(mine) for _ in range(processes())]
     dist.all_gather(found, mine)
@@ -188,7 +188,7 @@ def _sizes(rows: Tensor, ids: Tensor | None) -> list[int]:
 
 
 def _all_rows(mine: Tensor, sizes: list[int]) -> Tensor:
-    """The rows of all processes; backends exchange equal shapes, so that shorter ones are filled up."""
+    """The rows of all processes; backends exchange equal shapes, so shorter ones are padded."""
     padded = mine.new_zeros(max(sizes), *mine.shape[1:])
     padded[: len(mine)] = mine
     found = [torch.empty_like(padded) for _ in sizes]

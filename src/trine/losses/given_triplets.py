@@ -34,14 +34,14 @@ def triplet_values(
     Args:
         embeddings: One row per anchor.
         triplets: Which anchors, positives and negatives.
-        references: Where positives and negatives are taken from; the embeddings where left out.
+        references: Where positives and negatives are taken from; by default the embeddings.
         margin: α ≥ 0, or `None` for the soft margin.
         distance: The name of the distance.
         swap: Take min(d_an, d_pn) for d_an: the positive is the anchor where it is nearer to the
             negative (Balntas et al. 2016, §3.2).
 
     Raises:
-        InputError: The rows are no matrix, or an index is out of range.
+        InputError: The rows are not a matrix, or an index is out of range.
     """
     check_rows(embeddings, "embeddings")
     columns = embeddings if references is None else references

@@ -76,34 +76,33 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each row: any integers. `Relations` in their place say which rows
-            are positives and negatives of which, and `Triplets` are taken as given, without mining.
+        labels: The identity of each row: any integers. Or `Relations`, which list the positives and negatives
+            of each row, or `Triplets`, which are used without mining.
         margin: α ≥ 0, in units of the distance, or `None` for the soft margin.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         mining: The name of a rule, or a `Mining`.
         reduction: `"active"`, `"mean"`, `"anchor"`, `"sum"`, `"none"` (one value per row of `mine`), or
             `None`: `"active"` for the rule `all` with a hinge and `"mean"` otherwise.
-        mining_margin: α of the rule, where it is to differ from that of the loss.
-        seed: Where the random rules start.
+        mining_margin: α of the rule, if it differs from that of the loss.
+        seed: The seed of random rules.
         item_ids: Which item each row is; rows of equal id are never a pair.
-        references: Where positives and negatives are taken from, and which share in the gradient; the
-            embeddings where left out.
+        references: Where positives and negatives are taken from; they get gradients too. By default the
+            embeddings.
         reference_labels: The identity of each reference.
-        reference_ids: Which item each reference is; needed where `item_ids` are given.
+        reference_ids: Which item each reference is; required with `item_ids`.
         swap: For given triplets: min(d_an, d_pn) in place of d_an (Balntas et al. 2016, §3.2).
         return_census: Also return the `Census` of all valid triplets; needs a margin.
-        across_processes: Whether every process of `torch.distributed` has a part of the batch. Each takes
-            its own anchors; references are the embeddings of all, or as given: then the same in all
-            processes. All have to call, with any number of rows. The value is that of the joined batch,
-            the same everywhere, and its gradients, averaged as `DistributedDataParallel` does it, are
-            those of the joined batch.
+        across_processes: Whether each process of `torch.distributed` holds a part of the batch. Each uses its
+            own anchors; references are the embeddings of all, or those passed, which must be the same in all
+            processes. All must call it, with any number of rows. The value is that of the joined batch in
+            every process, and so are the gradients once `DistributedDataParallel` has averaged them.
 
     Returns:
         A scalar attached to the graph (one value per triplet for `"none"`); float32 for half-precision
         embeddings. With `return_census`, a pair of it and the census.
 
     Raises:
-        InputError: Shapes, dtypes, a name or a margin cannot be used.
+        InputError: A shape, a dtype, a name or a margin is invalid.
 
     Example:
         >>> embeddings = torch.tensor([[0.0], [1.0], [1.5], [3.5]], requires_grad=True)
@@ -119,11 +118,11 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         _check_across(labels, how, return_census)
     if isinstance(labels, Triplets):
         if return_census:
-            raise InputError("return_census=True needs labels or Relations, given Triplets")
+            raise InputError("return_census=True needs labels and cannot be used with Triplets")
         values = triplet_values(embeddings, labels, references, margin=alpha, distance=distance, swap=swap)
         return reduce_triplets(values, labels.anchor, how, len(embeddings))
     if swap:
-        raise InputError("swap=True needs given triplets: pass Triplets in place of labels")
+        raise InputError("swap=True needs a Triplets object instead of labels")
     checked = spread_batch if across_processes else checked_batch
     batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     check_weighted(batch.columns if across_processes else embeddings, distance, rule)
@@ -179,18 +178,18 @@ def _check_across(labels: object, how: str, return_census: bool) -> None:
 class TripletLoss(nn.Module):
     """The triplet loss as a module that keeps its settings; see `triplet_loss`.
 
-    Random rules draw again at every call in training mode: the number of calls so far is a buffer, part
-    of the state dict, so that a resumed run draws what an unbroken one would have drawn.
+    Random rules draw again at every call in training mode: the number of calls is a buffer in the state
+    dict, so that a resumed run draws the same as an uninterrupted one.
 
     Args:
         margin: α ≥ 0, in units of the distance, or `None` for the soft margin.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         mining: The name of a rule, or a `Mining`.
         reduction: `"active"`, `"mean"`, `"anchor"`, `"sum"`, `"none"` or `None` for the rule's own.
-        mining_margin: α of the rule, where it is to differ from that of the loss.
+        mining_margin: α of the rule, if it differs from that of the loss.
         swap: For given triplets: min(d_an, d_pn) in place of d_an.
-        seed: Where the random rules start.
-        across_processes: Whether every process of `torch.distributed` has a part of the batch; see
+        seed: The seed of random rules.
+        across_processes: Whether each process of `torch.distributed` holds a part of the batch; see
             `triplet_loss`. Parameters that the embeddings went through are to be averaged over the
             processes, such as by `DistributedDataParallel`.
 

@@ -1,4 +1,4 @@
-"""Confusable identities: those that belong in one batch.
+"""Confusable identities: those that should share a batch.
 
 Offline mining chooses which identities share a batch; online mining chooses the triplets among them.
 """
@@ -23,9 +23,9 @@ def confusable_identities(
 ) -> Int64[np.ndarray, "i k"]:
     """Finds the identities that each identity is most easily confused with.
 
-    An identity stands where the mean of its embeddings is (Suh, Han, Kim, Lee 2019, §3.2, "class
-    signatures"): a single item with a wrong label, or far from its own, moves it little. The search is
-    exact below a million identities, and approximate from there on where FAISS is installed.
+    Each identity is represented by the mean of its embeddings (Suh, Han, Kim, Lee 2019, §3.2, "class
+    signatures"), which a single mislabelled or outlying item moves little. The search is exact below a
+    million identities; above, it is approximate if FAISS is installed.
 
     Args:
         embeddings: One row per item.

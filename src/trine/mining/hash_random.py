@@ -1,7 +1,6 @@
 """Random numbers by hashing.
 
-What is drawn for a pair depends on the seed and the pair alone, so that tiles, threads and processes do
-not matter.
+The number drawn for a pair depends only on the seed and the pair, not on tiles, threads or processes.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def uniform(seed: int, *keys: Int64[Tensor, " r"]) -> Float[Tensor, " r"]:
 
     Args:
         seed: Any integer; the same seed and keys give the same numbers.
-        keys: Integers that name what is drawn for, such as the anchor's id and the positive's.
+        keys: Integers that identify each draw, such as the ids of the anchor and the positive.
 
     Returns:
         float64 numbers in [0, 1), multiples of 2⁻⁵³.

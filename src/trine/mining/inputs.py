@@ -58,7 +58,7 @@ def checked_batch(
         return Batch(embeddings, references, labels)
     check_labels(labels, "labels", len(embeddings))
     if (references is None) != (reference_labels is None):
-        raise InputError("references and reference_labels go together: give both, or neither")
+        raise InputError("references and reference_labels must be passed together; pass both, or neither")
     if references is not None and reference_labels is not None:
         check_labels(reference_labels, "reference_labels", len(references))
     relations = Relations.from_labels(

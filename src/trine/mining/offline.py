@@ -1,7 +1,7 @@
 """Offline mining: the triplets of a whole set, listed from its embeddings.
 
-The nearest items of "other" identities are the hardest negatives, and where labels are not to be trusted
-they are often no negatives at all: the guards of `OfflineMining` keep such out.
+The nearest items of "other" identities are the hardest negatives. If labels are unreliable, they are often
+not negatives at all; the guards of `OfflineMining` exclude them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Draw = Literal["nearest", "random"]
 """Which of the negatives that are allowed: the nearest, or some at random."""
 
 ANCHORS = 2048
-"""How many anchors are searched for at once; memory beside the embeddings grows with it."""
+"""How many anchors are searched for at once; memory besides the embeddings grows with it."""
 
 _CANDIDATES = 2048  # candidates for which as many pairs as anchors are compared at once
 _IN_THE_WAY = 32  # positives that may stand in the way before a second, wider search is needed
@@ -36,7 +36,7 @@ _IN_THE_WAY = 32  # positives that may stand in the way before a second, wider s
 
 @dataclass(frozen=True)
 class OfflineMining:
-    """Which triplets of a whole set are listed, and which negatives are too good to be true.
+    """Which triplets of a whole set are listed, and which are suspiciously close (likely label errors).
 
     Attributes:
         rule: `hard` takes the nearest items of other identities; `semihard` only those with d_an > d_ap.
@@ -44,15 +44,15 @@ class OfflineMining:
             are put into a random ring, and an anchor's positives are those that follow it, so that every
             item is a positive equally often.
         negatives: How many negatives each pair of anchor and positive gets, at least 1.
-        skip: How many of the nearest items of other identities are left out: where labels are not to be
-            trusted, those are the likeliest to be the same after all.
+        skip: How many of the nearest items of other identities are left out: with
+            unreliable labels, these are the likeliest to be of the same identity.
         among: How many after those are candidates, at least 1.
         absolute_margin: A negative must have d_an ≥ d_ap + this; None for no limit.
         relative_margin: A negative must have d_an ≥ (1 + this)·d_ap; None for no limit.
         min_distance: A negative must have d_an ≥ this; None for no limit.
         max_distance: A negative must have d_an ≤ this; None for no limit.
         choose: Of the negatives that remain, the `nearest` or some at `random`.
-        seed: Where everything random starts.
+        seed: The seed of all random choices.
 
     Raises:
         InputError: A value is unknown or out of range.
@@ -95,7 +95,7 @@ class MinedTriplets:
         negative: Row of each negative.
         d_ap: The distance of anchor and positive.
         d_an: The distance of anchor and negative.
-        wanted: How many there would be had every pair found all its negatives.
+        wanted: How many there would be if every pair had found all its negatives.
     """
 
     anchor: Int64[np.ndarray, " t"]
@@ -127,7 +127,7 @@ def mine_offline(
     Args:
         embeddings: One row per item.
         labels: The identity of each: any integers.
-        how: The rule and the guards; the defaults of `OfflineMining` where left out.
+        how: The rule and the guards; by default those of `OfflineMining`.
         distance: How embeddings are compared.
         search: Finds nearest rows among the embeddings; `None` makes one that suits their number.
         anchors_at_once: How many anchors are searched for together; memory grows with it.
@@ -140,8 +140,8 @@ def mine_offline(
 
     Example:
         >>> rows = np.array([[0.0], [1.0], [0.2], [1.5], [4.0]])
-        >>> found = mine_offline(rows, np.array([0, 0, 1, 1, 1]), how=OfflineMining(rule="hard"))
-        >>> found.anchor.tolist(), found.negative.tolist()
+        >>> triplets = mine_offline(rows, np.array([0, 0, 1, 1, 1]), how=OfflineMining(rule="hard"))
+        >>> triplets.anchor.tolist(), triplets.negative.tolist()
         ([0, 1, 2, 3, 4], [2, 3, 0, 1, 1])
     """
     parts = list(
@@ -163,7 +163,7 @@ def stream_triplets(
     search: ExactSearch | None = None,
     anchors_at_once: int = ANCHORS,
 ) -> Iterator[MinedTriplets]:
-    """Lists what `mine_offline` does, some anchors at a time: for sets whose triplets fill the memory.
+    """Like `mine_offline`, some anchors at a time, for sets whose triplets do not fit in memory.
 
     Args:
         embeddings: One row per item.
@@ -174,7 +174,7 @@ def stream_triplets(
         anchors_at_once: How many anchors are searched for together; memory grows with it.
 
     Yields:
-        The triplets of the next anchors; of none once, where there are no rows.
+        The triplets of the next anchors; one empty list if there are no rows.
 
     Raises:
         InputError: The rows are not finite, or labels and rows differ in number.
@@ -237,7 +237,7 @@ def _mined(
 def _candidates(
     mined: _MinedSet, anchors: Int64[np.ndarray, " b"]
 ) -> tuple[Int64[np.ndarray, "b c"], Float[np.ndarray, "b c"]]:
-    """The nearest items of other identities, -1 and infinitely far where there are no more."""
+    """The nearest items of other identities, padded with -1 at infinite distance."""
     rows, codes, how = mined.rows, mined.codes, mined.how
     last = how.skip + how.among
     others = np.full((len(anchors), min(how.among, len(rows))), -1, dtype=np.int64)
@@ -253,7 +253,7 @@ def _candidates(
         others[place], distances[place] = found.indices[row, column], found.distances[row, column]
         if width >= len(rows) - 1:
             break
-        # Their own identity stood in the way.
+        # These results were mostly items of their own identity.
         searching, width = searching[rank[:, -1] < last], 4 * width
     return others, distances
 

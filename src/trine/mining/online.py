@@ -1,4 +1,4 @@
-"""Online mining: the triplets of one batch, and the census of all that there were."""
+"""Online mining: the triplets of one batch, and the census of all valid ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mine(
     reference_labels: Int[Tensor, " m"] | None = None,
     reference_ids: Int[Tensor, " m"] | None = None,
 ) -> Triplets:
-    """Chooses the triplets of a batch by a rule of the field.
+    """Chooses the triplets of a batch by a mining rule.
 
     A triplet (a, p, n) is valid if a ≠ p, the labels of a and p are equal and those of a and n are not.
     An anchor without a positive or without a negative selects nothing.
@@ -38,18 +38,18 @@ def mine(
         labels: The identity of each row: any integers. Or `Relations` in place of labels.
         mining: The name of a rule, or a `Mining` of two; see `Mining` for all of them.
         distance: What the rule compares.
-        margin: α, for the rules that look at it (`semihard-band`, `violating`); ≥ 0.
-        seed: Where the random rules start; the same seed chooses the same.
+        margin: α, for the rules that use it (`semihard-band`, `violating`); ≥ 0.
+        seed: The seed of random rules; the same seed chooses the same triplets.
         item_ids: Which item each row is; rows of equal id are never a pair.
-        references: Where positives and negatives are taken from; the embeddings where left out.
+        references: Where positives and negatives are taken from; by default the embeddings.
         reference_labels: The identity of each reference.
-        reference_ids: Which item each reference is; needed where `item_ids` are given.
+        reference_ids: Which item each reference is; required with `item_ids`.
 
     Returns:
         The triplets, sorted by anchor, positive, negative.
 
     Raises:
-        InputError: Shapes, dtypes, a name or the margin cannot be used.
+        InputError: A shape, a dtype, a name or the margin is invalid.
 
     Example:
         >>> embeddings = torch.tensor([[0.0], [1.0], [3.0], [3.5]])
@@ -88,12 +88,12 @@ def census(
         margin: α; ≥ 0.
         distance: What is compared.
         item_ids: Which item each row is; rows of equal id are never a pair.
-        references: Where positives and negatives are taken from; the embeddings where left out.
+        references: Where positives and negatives are taken from; by default the embeddings.
         reference_labels: The identity of each reference.
-        reference_ids: Which item each reference is; needed where `item_ids` are given.
+        reference_ids: Which item each reference is; required with `item_ids`.
 
     Raises:
-        InputError: Shapes, dtypes, the name or the margin cannot be used.
+        InputError: A shape, a dtype, the name or the margin is invalid.
 
     Example:
         >>> embeddings = torch.tensor([[0.0], [1.0], [1.5], [3.5]])

@@ -19,20 +19,20 @@ from trine.shapes import Bool, Float, Int64
 from trine.triplets import Mining, Triplets
 
 _BLOCK = 1 << 20  # distances compared at once: about 4 MB of float32
-_MANY = 16  # positives from which one sorted row serves them sooner than a look at it for each
+_MANY = 16  # positives from which sorting the row once is faster than a pass for each
 _POSITIVE_STREAM, _NEGATIVE_STREAM = (
     1,
     2,
-)  # a positive and a negative are never drawn by the same number
+)  # positives and negatives are drawn from different streams
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a rule needs beside distances and relations.
+    """What a rule needs besides distances and relations.
 
     Attributes:
-        margin: α of the rules that look at it; `None` for the others.
-        seed: Where the random rules start.
+        margin: α of the rules that use it; `None` for the others.
+        seed: The seed of random rules.
         width: The number of columns of the embeddings, for `weighted`.
     """
 
@@ -181,7 +181,7 @@ def _by_distance(d: Tensor, allowed: Tensor, u: Tensor, width: int, cutoffs: tup
     clipped = d.double().clamp(min=nearest, max=farthest)
     log_q = (width - 2) * clipped.log() + (width - 3) / 2 * torch.log1p(-clipped.square() / 4)
     within = allowed & (d <= farthest)
-    # Where every negative is beyond the second cut-off, one of them is drawn evenly.
+    # If every negative is beyond the second cut-off, draw one of them uniformly.
     log_weight = torch.where(within.any(1, keepdim=True), -log_q.masked_fill(~within, math.inf), 0.0)
     log_weight = log_weight.masked_fill(~allowed, -math.inf)
     weight = (log_weight - log_weight.amax(1, keepdim=True)).exp()
@@ -191,7 +191,7 @@ def _by_distance(d: Tensor, allowed: Tensor, u: Tensor, width: int, cutoffs: tup
 
 
 def check_weighted(rows: Float[Tensor, "n d"], distance: str, mining: Mining) -> None:
-    """Raises an `InputError` where `weighted` is used with anything but Euclidean between unit rows."""
+    """Raises an `InputError` if `weighted` is not used with Euclidean distances between unit rows."""
     if mining.negative != "weighted":
         return
     if distance != "euclidean":
