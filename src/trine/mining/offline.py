@@ -36,7 +36,9 @@ _IN_THE_WAY = 32  # positives that may stand in the way before a second, wider s
 
 @dataclass(frozen=True)
 class OfflineMining:
-    """Which triplets of a whole set are listed; suspiciously close negatives (likely label errors) are skipped.
+    """Rules for listing the triplets of a whole set, and guards against suspiciously close negatives.
+
+    Such negatives are likely label errors.
 
     Attributes:
         rule: `hard` takes the nearest items of other identities; `semihard` only those with d_an > d_ap.
