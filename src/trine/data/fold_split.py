@@ -64,8 +64,8 @@ def split_by_folds(
     for part in (1, 2):
         part_of_identity[owners[part_of_pair == part]] = part
     _check_apart(dataset, pairs, owners, part_of_pair, part_of_identity)
-    found = part_of_identity[dataset.labels]
-    train, held_out, tested = (np.flatnonzero(found == part) for part in range(3))
+    parts = part_of_identity[dataset.labels]
+    train, held_out, tested = (np.flatnonzero(parts == part) for part in range(3))
     left = len(np.unique(dataset.labels[train]))
     if left < 2:
         raise DataError(

@@ -84,10 +84,10 @@ def _labels(entry: Name, names: Mapping[str, int], *, part: str, root: str) -> S
     low, high = (int(ends[3]),) * 2 if ends[3] else (int(ends[1]), int(ends[2]))
     if low > high:
         raise DataError(f"{part} has the range {text!r}, which ends before it starts: write '{high}-{low}'")
-    found = [label for name, label in names.items() if name.isdecimal() and low <= int(name) <= high]
-    if not found:
+    in_range = [label for name, label in names.items() if name.isdecimal() and low <= int(name) <= high]
+    if not in_range:
         raise DataError(
             f"{part} lists {text!r}, and {root or 'the data'} has no identity in that range: its identities "
             f"are {', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''}"
         )
-    return found
+    return in_range

@@ -77,8 +77,8 @@ def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWe
             f"set encoder.network to {known.network}"
         )
     # find_spec locates the folder without importing it.
-    found = importlib.util.find_spec(known.module)
-    places = None if found is None else found.submodule_search_locations
+    spec = importlib.util.find_spec(known.module)
+    places = None if spec is None else spec.submodule_search_locations
     if not places:
         raise MissingDependencyError(
             f"{package} is not installed; install it with: pip install 'trine[{known.extra}]'"

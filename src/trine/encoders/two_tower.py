@@ -162,8 +162,8 @@ class TwoTower(nn.Module):
         tower = self.users if of == "users" else self.items
         with torch.inference_mode():
             rows = tower(torch.arange(len(tower.table), device=tower.table.device))
-            found: np.ndarray = rows.float().cpu().numpy()
-        return found
+            embeddings: np.ndarray = rows.float().cpu().numpy()
+        return embeddings
 
     def recommend(self, user: str, *, k: int = 10, seen: bool = False) -> list[Recommendation]:
         """Recommends the items nearest to a user.

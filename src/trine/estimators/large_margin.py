@@ -65,8 +65,8 @@ def find_targets(
     targets = np.full((len(x), k), -1, dtype=np.int64)
     for members in members_of(classes):
         if len(members) > 1:
-            found = nearest_neighbours(x[members], k=min(k, len(members) - 1)).indices
-            targets[members[:, None], np.arange(found.shape[1])] = members[found]
+            neighbours = nearest_neighbours(x[members], k=min(k, len(members) - 1)).indices
+            targets[members[:, None], np.arange(neighbours.shape[1])] = members[neighbours]
     return targets
 
 
@@ -283,10 +283,10 @@ def steps_of_map(goal: LargeMargin) -> Steps:
             error, links = goal.evaluate(z, near)
             return error, (2 * links.laplacian(z).T @ goal.x).ravel()
 
-        found = optimize.minimize(
+        minimum = optimize.minimize(
             cost, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": count}
         )
-        return found.x.reshape(start.shape), int(found.nit)
+        return minimum.x.reshape(start.shape), int(minimum.nit)
 
     return steps
 

@@ -136,15 +136,15 @@ def knn_classification(
             f"kNN classification needs a probe whose identity is in the gallery, given {len(x)} probes and "
             f"{len(y)} gallery rows that share none; give a gallery of the probes' identities"
         )
-    found = nearest_neighbours(x[torch.from_numpy(rows)], y, k=k, distance=distance).indices
+    neighbours = nearest_neighbours(x[torch.from_numpy(rows)], y, k=k, distance=distance).indices
     return KnnClassification(
         rows,
         labels[rows],
-        majority_vote(known[found]),
+        majority_vote(known[neighbours]),
         identities,
         len(x) - len(rows),
         len(y),
-        found.shape[1],
+        neighbours.shape[1],
         distance,
         resamples=resamples,
         seed=seed,

@@ -273,10 +273,10 @@ def _identity_ranks(
     rows, k = np.arange(len(x)), 2 * depth
     while len(rows):
         k = min(k, len(search))
-        found = groups[search.nearest(x[torch.from_numpy(rows)], k=k).indices]
-        own = found == identity[rows, None]
+        identities = groups[search.nearest(x[torch.from_numpy(rows)], k=k).indices]
+        own = identities == identity[rows, None]
         first = np.where(own.any(1), own.argmax(1), k)
-        before = np.array([len(np.unique(row[:stop])) for row, stop in zip(found, first, strict=True)])
+        before = np.array([len(np.unique(row[:stop])) for row, stop in zip(identities, first, strict=True)])
         seen = own.any(1) & (before < depth)
         ranks[rows[seen]] = before[seen] + 1
         rows = rows[~own.any(1) & (before < depth)] if k < len(search) else rows[:0]

@@ -191,8 +191,8 @@ def _largest_below(
     genuine: Distances, impostor: Distances, limits: Float[np.ndarray, " k"]
 ) -> Float[np.ndarray, " k"]:
     """The largest observed distance below each limit; NaN where there is none."""
-    found = np.full(len(limits), -np.inf)
+    largest = np.full(len(limits), -np.inf)
     for kind in (genuine, impostor):
         at = np.searchsorted(kind.values, limits, side="left")
-        found = np.maximum(found, np.where(at > 0, kind.values[np.maximum(at - 1, 0)], -np.inf))
-    return np.where(np.isinf(found), np.nan, found)
+        largest = np.maximum(largest, np.where(at > 0, kind.values[np.maximum(at - 1, 0)], -np.inf))
+    return np.where(np.isinf(largest), np.nan, largest)

@@ -246,6 +246,6 @@ def _distances(
     """Measures each different pair once, in float64: many triplets are about few items."""
     different, inverse = np.unique(np.sort(pairs, axis=1), axis=0, return_inverse=True)
     first, second = different.T
-    found = measure_pairs(rows, first, second, distance, dtype=np.float64)
-    measured: Float[np.ndarray, " t"] = found[inverse.ravel()]
+    distances = measure_pairs(rows, first, second, distance, dtype=np.float64)
+    measured: Float[np.ndarray, " t"] = distances[inverse.ravel()]
     return measured

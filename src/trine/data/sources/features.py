@@ -164,13 +164,13 @@ def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
     table = file.read(text=[ITEM])
     items = table.texts(ITEM)
     _places(file, items)
-    found: dict[str, dict[str, Any]] = {item: {} for item in items}
+    by_item: dict[str, dict[str, Any]] = {item: {} for item in items}
     for name in file.names:
         if name != ITEM:
             for item, value in zip(items, table.values(name), strict=True):
                 if value is not None and value == value and value != "":
-                    found[item][name] = _plain(value)
-    return found
+                    by_item[item][name] = _plain(value)
+    return by_item
 
 
 def _plain(value: Any) -> Any:

@@ -75,8 +75,8 @@ class Pattern:
         whole = PurePosixPath(self.text).suffix.lower() in SUFFIXES
         name = path if whole else str(PurePosixPath(path).with_suffix(""))
         parts = name.split("/")[-1 - self.text.count("/") :]
-        found = re.fullmatch(self._expression, "/".join(parts))
-        return None if found is None else found.groupdict()
+        match = re.fullmatch(self._expression, "/".join(parts))
+        return None if match is None else match.groupdict()
 
     @property
     def _expression(self) -> str:
