@@ -14,7 +14,7 @@ from trine.report.html.charts import Axis, Line, histogram_chart, line_chart
 from trine.report.html.document import Section, side_by_side
 from trine.report.html.markup import Markup, element, join
 from trine.report.metrics import Metrics
-from trine.report.pages.sections import census_card
+from trine.report.pages.tables import census_card
 from trine.report.report import Report
 from trine.shapes import Float
 

@@ -20,7 +20,7 @@ from trine.report.pages.items import (
     map_section,
     neighbours_section,
 )
-from trine.report.pages.sections import (
+from trine.report.pages.tables import (
     comparison_metrics_section,
     identities_section,
     metrics_section,
