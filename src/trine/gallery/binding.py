@@ -103,9 +103,9 @@ class ExpectedBinding:
             ("distance", "uses the distance"),
             ("dtype", "stores embeddings as"),
         ):
-            wanted, found = getattr(self, field), getattr(bound, field)
-            if wanted not in (None, found):
-                raise GalleryError(f"{gallery} {holds} {found}, got {wanted}: omit ", Argument(field))
+            wanted, actual = getattr(self, field), getattr(bound, field)
+            if wanted not in (None, actual):
+                raise GalleryError(f"{gallery} {holds} {actual}, got {wanted}: omit ", Argument(field))
 
 
 def open_store(

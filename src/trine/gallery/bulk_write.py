@@ -98,12 +98,12 @@ def bulk_write(
 def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> QuantizationRecall:
     """Measures the recall of a dtype: searches each full-precision embedding among the others."""
     own = np.arange(len(rows))
-    found = [
+    nearest = [
         nearest_neighbours(rows, references, k=at, distance=binding.distance, exclude=own).indices
         for references in (rows, rounded(rows, dtype=binding.dtype))
     ]
-    same = [len(np.intersect1d(full, compact)) for full, compact in zip(*found, strict=True)]
-    return QuantizationRecall(float(np.mean(same)) / found[0].shape[1], found[0].shape[1], len(rows))
+    same = [len(np.intersect1d(full, compact)) for full, compact in zip(*nearest, strict=True)]
+    return QuantizationRecall(float(np.mean(same)) / nearest[0].shape[1], nearest[0].shape[1], len(rows))
 
 
 def noted_recall(store: Store) -> QuantizationRecall | None:

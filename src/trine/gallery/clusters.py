@@ -48,10 +48,10 @@ class Clusters:
 
     def members(self) -> dict[int, list[str]]:
         """Returns the items of each cluster: largest cluster first, ties by number."""
-        found: dict[int, list[str]] = {}
+        members: dict[int, list[str]] = {}
         for item in sorted(self.of):
-            found.setdefault(self.of[item], []).append(item)
-        return dict(sorted(found.items(), key=lambda entry: (-len(entry[1]), entry[0])))
+            members.setdefault(self.of[item], []).append(item)
+        return dict(sorted(members.items(), key=lambda entry: (-len(entry[1]), entry[0])))
 
     def to_json(self) -> dict[str, object]:
         """Returns the clusters as JSON values."""

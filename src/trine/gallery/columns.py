@@ -38,7 +38,7 @@ class Column:
         """Returns for each item whether its value meets a condition."""
         if isinstance(condition, Between):
             return self._between(condition)
-        found = np.zeros(len(self._kinds), dtype=bool)
+        matching = np.zeros(len(self._kinds), dtype=bool)
         for kind, value in condition.values:
             number = value
             if kind == "text":
@@ -46,17 +46,19 @@ class Column:
                 if rank == len(self._texts) or self._texts[rank] != value:
                     continue
                 number = rank
-            found |= (self._kinds == _KINDS[kind]) & (self._numbers == (number or 0.0))
-        return found
+            matching |= (self._kinds == _KINDS[kind]) & (self._numbers == (number or 0.0))
+        return matching
 
     def _between(self, condition: Between) -> Bool[np.ndarray, " n"]:
         low, high = condition.low, condition.high
-        found: Bool[np.ndarray, " n"] = self._kinds == _KINDS[condition.kind]
+        matching: Bool[np.ndarray, " n"] = self._kinds == _KINDS[condition.kind]
         if low is not None:
-            found &= self._numbers >= (bisect_left(self._texts, low) if isinstance(low, str) else low)
+            matching &= self._numbers >= (bisect_left(self._texts, low) if isinstance(low, str) else low)
         if high is not None:
-            found &= self._numbers <= (bisect_right(self._texts, high) - 1 if isinstance(high, str) else high)
-        return found
+            matching &= self._numbers <= (
+                bisect_right(self._texts, high) - 1 if isinstance(high, str) else high
+            )
+        return matching
 
 
 def _number(value: Typed | None, ranks: Mapping[str, int]) -> float:

@@ -208,22 +208,22 @@ class Identification(Decision):
     candidates: tuple[Candidate, ...] = ()
 
     @classmethod
-    def among(cls, found: Sequence[Candidate], limit: Threshold, wanted: int) -> Self:
+    def among(cls, ranked: Sequence[Candidate], limit: Threshold, wanted: int) -> Self:
         """Compares the nearest candidate with the threshold.
 
         Args:
-            found: The nearest identities, nearest first, including the runner-up if there is one.
+            ranked: The nearest identities, nearest first, including the runner-up if there is one.
             limit: The threshold.
             wanted: The number of candidates to return.
         """
-        best, other = (*found[:2], None, None)[:2]
+        best, other = (*ranked[:2], None, None)[:2]
         return cls(
             **limit.decide(best.score if best else math.inf),
             nearest=best.identity if best else None,
             item=best.item if best else None,
             runner_up=other.identity if other else None,
             runner_up_score=other.score if other else None,
-            candidates=tuple(found[:wanted]),
+            candidates=tuple(ranked[:wanted]),
         )
 
     @property

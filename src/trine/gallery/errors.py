@@ -16,8 +16,8 @@ def missing(gallery: object) -> GalleryError:
 
 def newer(gallery: object, version: int, known: int) -> GalleryError:
     """The gallery was written by a newer trine."""
-    found = f"schema version {version}, supported up to {known}"
-    text = f"was written by a newer trine ({found}): upgrade with: pip install -U trine"
+    versions = f"schema version {version}, supported up to {known}"
+    text = f"was written by a newer trine ({versions}): upgrade with: pip install -U trine"
     return GalleryError(f"the gallery {gallery} {text}")
 
 

@@ -155,8 +155,8 @@ def _range(key: str, value: Sequence[Any]) -> Between:
 
 
 def _comparable(key: str, value: Any) -> Typed:
-    found = typed(value)
-    if found is None or found[1] != found[1]:
+    comparable = typed(value)
+    if comparable is None or comparable[1] != comparable[1]:
         expected = "a string, a number, a boolean or None, a set of these, or a range (low, high)"
         raise InputError(f"the condition on {key!r} must be {expected}, got {value!r}")
-    return found
+    return comparable

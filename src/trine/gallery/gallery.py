@@ -275,10 +275,10 @@ class Gallery:
         Raises:
             GalleryError: The item is not in the gallery.
         """
-        found = self._store.get([check_name(item, "item")])
-        if item not in found:
+        records = self._store.get([check_name(item, "item")])
+        if item not in records:
             raise unknown_item(item, self.address)
-        return _entry(found[item])
+        return _entry(records[item])
 
     def entries(self, identity: str | None = None) -> Iterator[Entry]:
         """Yields the items of one identity or of all, with embeddings and metadata, in any order.

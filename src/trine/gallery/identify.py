@@ -77,7 +77,7 @@ class Identifier:
         """Decides for each probe whether the nearest identity is a match; see `Gallery.identify`."""
         # The margin needs the runner-up, even if one candidate is requested.
         two = replace(ranking, candidates=max(ranking.candidates, 2))
-        return [Identification.among(found, limit, ranking.candidates) for found in self.rank(probes, two)]
+        return [Identification.among(ranked, limit, ranking.candidates) for ranked in self.rank(probes, two)]
 
     def rank(self, probes: Float32[np.ndarray, "n d"], ranking: Ranking) -> list[list[Candidate]]:
         """Returns the nearest identities of each probe, nearest first, ties by item or name.
@@ -88,8 +88,8 @@ class Identifier:
         if ranking.scoring == "centroid":
             return self._of_centroids(ranking.quality).rank(probes, ranking.candidates)
         score = self._best if ranking.scoring == "best" else self._mean
-        found = self._store.search(probes, k=WIDTH * ranking.candidates)
-        return [score(probe, hits, ranking) for probe, hits in zip(probes, found, strict=True)]
+        results = self._store.search(probes, k=WIDTH * ranking.candidates)
+        return [score(probe, hits, ranking) for probe, hits in zip(probes, results, strict=True)]
 
     def _best(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
         firsts = islice(self._by_nearest(probe, hits, WIDTH * ranking.candidates), ranking.candidates)
@@ -97,19 +97,22 @@ class Identifier:
 
     def _mean(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], ranking: Ranking) -> list[Candidate]:
         """A mean is at least its smallest distance, so skips identities whose nearest item is too far."""
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         for first in self._by_nearest(probe, hits, WIDTH * ranking.candidates):
-            found.sort(key=lambda candidate: (candidate.score, candidate.item))
-            if len(found) >= ranking.candidates and found[ranking.candidates - 1].score < first.score:
+            candidates.sort(key=lambda candidate: (candidate.score, candidate.item))
+            if (
+                len(candidates) >= ranking.candidates
+                and candidates[ranking.candidates - 1].score < first.score
+            ):
                 break
             scope = Scope(only=frozenset([first.identity]))
             weighed = ranking.quality is not None
             (theirs,) = self._store.search(probe[None], k=ranking.top, scope=scope, metadata=weighed)
             if theirs:  # another process may just have removed them
                 score = mean_score(theirs, quality=ranking.quality)
-                found.append(Candidate(first.identity, score, theirs[0].item))
-        found.sort(key=lambda candidate: (candidate.score, candidate.item))
-        return found[: ranking.candidates]
+                candidates.append(Candidate(first.identity, score, theirs[0].item))
+        candidates.sort(key=lambda candidate: (candidate.score, candidate.item))
+        return candidates[: ranking.candidates]
 
     def _by_nearest(self, probe: Float32[np.ndarray, " d"], hits: list[Hit], asked: int) -> Iterator[Hit]:
         """Yields the nearest item of each identity, nearest first; searches further only as needed."""
@@ -164,10 +167,10 @@ class Centroids:
         """Returns the nearest identities of each probe, nearest first, ties by name."""
         if self.search is None:
             return [[] for _ in probes]
-        found = self.search.nearest(probes, k=count)
+        nearest = self.search.nearest(probes, k=count)
         return [
             [Candidate(self.names[i], float(score)) for score, i in zip(scores, indices, strict=True)]
-            for scores, indices in zip(found.distances.tolist(), found.indices.tolist(), strict=True)
+            for scores, indices in zip(nearest.distances.tolist(), nearest.indices.tolist(), strict=True)
         ]
 
 

@@ -107,7 +107,7 @@ class Segment:
 
     def matching(self, where: Filter, metadata: Metadata) -> Bool[np.ndarray, " n"]:
         """Returns which records match a filter; the values of a key are read once and cached."""
-        found = np.ones(len(self.keys), dtype=bool)
+        matching = np.ones(len(self.keys), dtype=bool)
         missing = [c.key for c in where.conditions if c.key not in self._columns]
         if missing:
             values: dict[str, list[Typed | None]] = {key: [None] * len(self.keys) for key in missing}
@@ -122,8 +122,8 @@ class Segment:
                         values[key][row] = typed(known[key])
             self._columns |= {key: Column(column) for key, column in values.items()}
         for condition in where.conditions:
-            found &= self._columns[condition.key].matches(condition)
-        return found
+            matching &= self._columns[condition.key].matches(condition)
+        return matching
 
     def nearest(
         self,
@@ -162,15 +162,15 @@ class Segment:
         k: int,
         distance: Distance,
     ) -> list[list[tuple[float, int]]]:
-        found = []
+        nearest = []
         taken = self.rows[rows]
         for query in queries:
             scores = scores_between(query[None], taken, distance=distance)[0]
             at = np.arange(len(rows))
             if k < len(rows):
                 at = np.flatnonzero(scores <= np.partition(scores, k - 1)[k - 1])
-            found.append(list(zip(scores[at].tolist(), rows[at].tolist(), strict=True)))
-        return found
+            nearest.append(list(zip(scores[at].tolist(), rows[at].tolist(), strict=True)))
+        return nearest
 
     def _searched(
         self,
@@ -181,7 +181,7 @@ class Segment:
         count: int,
         allowed: Bool[np.ndarray, " n"] | None,
     ) -> list[list[tuple[float, int]]]:
-        found: list[list[tuple[float, int]]] = [[] for _ in queries]
+        results: list[list[tuple[float, int]]] = [[] for _ in queries]
         unsettled = np.arange(len(queries))
         # Enough if the allowed records are spread evenly.
         width = k if allowed is None else math.ceil(1.2 * k * len(self.keys) / count)
@@ -197,12 +197,12 @@ class Segment:
                 else:
                     last = scores[-1]
                 if width == len(self.keys) or (len(scores) >= k and last > scores[k - 1]):
-                    found[query] = list(zip(scores.tolist(), rows.tolist(), strict=True))
+                    results[query] = list(zip(scores.tolist(), rows.tolist(), strict=True))
                 else:
                     again.append(query)
             unsettled = np.array(again, dtype=np.int64)
             width *= 4
-        return found
+        return results
 
     def _search_of(self, distance: Distance, *, asked: int) -> ExactSearch:
         """Returns the exact search, or after many unfiltered queries the one through inverted lists."""
@@ -281,26 +281,28 @@ class Index:
             read: Reads the metadata of records by key; it may yield other records too.
             metadata: Whether hits include their metadata.
         """
-        found: list[list[Match]] = [[] for _ in queries]
+        results: list[list[Match]] = [[] for _ in queries]
         wanted = offset + k + len(scope.exclude)
         for segment in (*self._settled, self._recent):
             if not len(segment.keys):
                 continue
             allowed = self._allowed(segment, scope, read)
             rows = segment.nearest(queries, k=wanted, allowed=allowed, distance=self.distance)
-            for matches, pairs in zip(found, rows, strict=True):
+            for matches, pairs in zip(results, rows, strict=True):
                 matches += [self._match(segment, score, row) for score, row in pairs]
         if scope.exclude:
-            found = [[match for match in matches if match[1] not in scope.exclude] for matches in found]
-        found = [sorted(matches)[offset : offset + k] for matches in found]
+            results = [[match for match in matches if match[1] not in scope.exclude] for matches in results]
+        results = [sorted(matches)[offset : offset + k] for matches in results]
         if not metadata:
-            return [[Hit(item, identity, score) for score, item, identity, _ in matches] for matches in found]
-        keys = {key for matches in found for *_, key in matches}
+            return [
+                [Hit(item, identity, score) for score, item, identity, _ in matches] for matches in results
+            ]
+        keys = {key for matches in results for *_, key in matches}
         texts = read(np.array(sorted(keys), dtype=np.int64))
         about = {key: json.loads(text) for key, text in texts if key in keys}
         return [
             [Hit(item, identity, score, about.get(key, {})) for score, item, identity, key in matches]
-            for matches in found
+            for matches in results
         ]
 
     def _match(self, segment: Segment, score: float, row: int) -> Match:

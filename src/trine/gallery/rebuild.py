@@ -78,11 +78,11 @@ def rebuild(
     while True:
         missing: list[str] = []
         for batch in batched(store.unstaged(binding), chunk):
-            found = [record for record in batch if source.has(record)]
+            readable = [record for record in batch if source.has(record)]
             missing += [record.item for record in batch if not source.has(record)]
-            if found:
-                _stage(store, source, binding, found)
-                embedded += len(found)
+            if readable:
+                _stage(store, source, binding, readable)
+                embedded += len(readable)
                 if progress is not None:
                     progress(embedded)
         if missing and not source.drop_missing:

@@ -45,14 +45,14 @@ def split(store: Store, items: Sequence[str], identity: str) -> int:
     items = check_items(items, "split")
     if not items:
         raise InputError("split needs at least one item to move to the new identity")
-    found = store.get(items)
-    missing = next((item for item in items if item not in found), None)
+    records = store.get(items)
+    missing = next((item for item in items if item not in records), None)
     if missing is not None:
         raise unknown_item(missing, store.address)
-    owners = sorted({record.identity for record in found.values()})
+    owners = sorted({record.identity for record in records.values()})
     if len(owners) > 1:
         raise GalleryError(
             f"split takes items of one identity, got {owners[0][:80]!r} and {owners[1][:80]!r}"
         )
     check_new(store, identity)
-    return store.relabel(list(found), identity)
+    return store.relabel(list(records), identity)

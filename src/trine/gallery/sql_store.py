@@ -157,8 +157,8 @@ class SqlStore(Store, abc.ABC):
         return self._database.write(body)
 
     def get(self, items: Sequence[str]) -> dict[str, Record]:
-        found = self._fetch(f"SELECT {RECORD} FROM {ITEMS} WHERE item {self.AMONG}", (self._array(items),))
-        return {record.item: record for record in self._records(found)}
+        rows = self._fetch(f"SELECT {RECORD} FROM {ITEMS} WHERE item {self.AMONG}", (self._array(items),))
+        return {record.item: record for record in self._records(rows)}
 
     def scan(self) -> Iterator[Record]:
         for rows in self._pages(RECORD):
@@ -194,8 +194,8 @@ class SqlStore(Store, abc.ABC):
             self._database.write(body)
 
     def notes(self) -> dict[str, str]:
-        found = self._fetch("SELECT name, value FROM notes")
-        return {name: text for name, text in found if not name.startswith(INTERNAL)}
+        rows = self._fetch("SELECT name, value FROM notes")
+        return {name: text for name, text in rows if not name.startswith(INTERNAL)}
 
     def note(self, name: str, text: str | None) -> None:
         statement, values = (_NOTE, (name, text)) if text is not None else (_UNNOTE, (name,))
@@ -337,5 +337,5 @@ def _is_staged(session: Session, binding: Binding) -> bool:
 
 
 def _fetched(query: str, values: tuple[Any, ...], session: Session) -> list[Any]:
-    found: list[Any] = session.run(query, values).fetchall()
-    return found
+    rows: list[Any] = session.run(query, values).fetchall()
+    return rows

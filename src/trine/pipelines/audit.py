@@ -45,8 +45,10 @@ def audit_run(
     positions, audited = part_of(opened.path, dataset, part)
     chosen = dataset.subset(positions)
     labels = [chosen.identity(at) for at in range(len(chosen))]
-    found = find_label_errors(encoder.embed(chosen), labels, names=chosen.names, distance=encoder.distance)
-    return LabelErrorReport(name_of(dataset), with_size(audited, chosen), chosen, found, found.suspects(top))
+    errors = find_label_errors(encoder.embed(chosen), labels, names=chosen.names, distance=encoder.distance)
+    return LabelErrorReport(
+        name_of(dataset), with_size(audited, chosen), chosen, errors, errors.suspects(top)
+    )
 
 
 def write_suspects(report: LabelErrorReport, *, out: str | Path) -> None:

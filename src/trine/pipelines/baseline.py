@@ -97,14 +97,14 @@ def best_baseline_on_triplets(
         representations["features of the pretrained network"] = rows
     if not representations:
         return None
-    found = {
+    accuracies = {
         f"{name}, {called} distance": triplet_accuracy(rows, triplets, distance=distance)
         for name, rows in representations.items()
         for called, distance in METRICS
     }
-    best = max(found, key=lambda name: found[name].accuracy)
-    about = f"{best}, the best of {len(found)} untrained representations on these judgements"
-    return found[best], Baseline(BaselineKind.BEST_RAW, about)
+    best = max(accuracies, key=lambda name: accuracies[name].accuracy)
+    about = f"{best}, the best of {len(accuracies)} untrained representations on these judgements"
+    return accuracies[best], Baseline(BaselineKind.BEST_RAW, about)
 
 
 def _untrained(encoder: Encoder, dataset: Dataset, recipe: EncoderRecipe) -> Encoder | None:

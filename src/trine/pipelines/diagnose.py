@@ -72,10 +72,10 @@ def examine(run: str | Path) -> Examination:
     folder = RunDir(run_folder(Path(run)))
     facts, said, suspects = read_findings(folder)
     log = tuple(read_metrics(folder.metrics))
-    found = {diagnosis.name: diagnosis for diagnosis in diagnose(log, facts)}
+    by_name = {diagnosis.name: diagnosis for diagnosis in diagnose(log, facts)}
     # Diagnoses of single items are not in the log.
-    found.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in found})
-    diagnoses = tuple(sorted(found.values(), key=lambda diagnosis: diagnosis.step))
+    by_name.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in by_name})
+    diagnoses = tuple(sorted(by_name.values(), key=lambda diagnosis: diagnosis.step))
     examination = Examination(folder.path, facts, log, diagnoses, suspects)
     with output_file(folder.path / CURVES) as partial:
         draw_curves(log, diagnoses, steps=facts.steps, name=folder.path.name, path=partial)

@@ -87,10 +87,10 @@ class Comparison:
         first, *others = self.reports.values()
         return {
             name: {
-                line.key: found
+                line.key: delta
                 for group in first.groups
                 for line in group.lines
-                if (found := difference(line, first.after, other.after)) is not None
+                if (delta := difference(line, first.after, other.after)) is not None
             }
             for name, other in zip(list(self.reports)[1:], others, strict=True)
         }
@@ -102,7 +102,7 @@ class Comparison:
             "part": str(self.part),
             "runs": {name: report.to_json() for name, report in self.reports.items()},
             "differences": {
-                name: {key: found.to_json() for key, found in of.items()}
+                name: {key: delta.to_json() for key, delta in of.items()}
                 for name, of in self.differences.items()
             },
             "notes": list(self.notes),
@@ -122,8 +122,8 @@ class Comparison:
         for other, differences in self.differences.items():
             rows.append(f"{other} minus {next(iter(self.reports))} (95 % paired bootstrap interval):")
             for name, line in lines.items():
-                found = differences[line.key]
-                ends = found.interval
+                delta = differences[line.key]
+                ends = delta.interval
                 interval = "" if ends is None else f"   ({ends.low:+.3f} to {ends.high:+.3f})"
-                rows.append(f"{name:{width}}   {found.value:+.3f}{interval}")
+                rows.append(f"{name:{width}}   {delta.value:+.3f}{interval}")
         return "\n".join([*rows, *self.notes])

@@ -32,13 +32,13 @@ class LabelErrorReport:
 
     def neighbours(self, suspect: SuspectLabel) -> list[tuple[int, float]]:
         """The positions and distances of the items nearest to a suspect; a near-duplicate comes first."""
-        found = self.found
-        near = list(zip(suspect.neighbours, found.neighbours.distances[suspect.row].tolist(), strict=False))
-        twin = int(found.twins[suspect.row])
+        errors = self.found
+        near = list(zip(suspect.neighbours, errors.neighbours.distances[suspect.row].tolist(), strict=False))
+        twin = int(errors.twins[suspect.row])
         if twin < 0:
             return near
         rest = [(at, distance) for at, distance in near if at != twin]
-        return [(twin, float(found.twin_distances[suspect.row])), *rest][: len(near)]
+        return [(twin, float(errors.twin_distances[suspect.row])), *rest][: len(near)]
 
     def __str__(self) -> str:
         likely = self.found.likely

@@ -117,10 +117,10 @@ class MetricLine:
         if result is None or self.value(metrics) is None:
             return None
         try:
-            found = result.interval(self.metric, *self.arguments)
+            interval = result.interval(self.metric, *self.arguments)
         except InputError:  # not every metric has an interval
             return None
-        return found if found.known else None
+        return interval if interval.known else None
 
     def resampled(self, metrics: Metrics) -> Float[np.ndarray, " r"]:
         """The metric in each bootstrap sample; see `MetricReport.resampled`."""
@@ -279,42 +279,44 @@ def _printable(metrics: Metrics, far: float, k: int) -> Iterator[tuple[MetricGro
                 yield group, line
 
 
-def _queries(found: Retrieval) -> str:
-    left_out = f", {found.excluded:,} without a positive left out" if found.excluded else ""
-    return f"{len(found.queries):,} queries among {found.references:,} items{left_out}"
+def _queries(result: Retrieval) -> str:
+    left_out = f", {result.excluded:,} without a positive left out" if result.excluded else ""
+    return f"{len(result.queries):,} queries among {result.references:,} items{left_out}"
 
 
-def _pairs(found: Verification) -> str:
-    pairs = f"{found.genuine_pairs:,} pairs of one identity, {found.impostor_pairs:,} of two"
-    if found.folds is None:
+def _pairs(result: Verification) -> str:
+    pairs = f"{result.genuine_pairs:,} pairs of one identity, {result.impostor_pairs:,} of two"
+    if result.folds is None:
         return pairs
-    spread = f"{found.accuracy:.4f} ± {found.accuracy_standard_error:.4f}"
-    return f"{pairs}; accuracy {spread} (standard error over {len(found.folds.accuracies)} folds)"
+    spread = f"{result.accuracy:.4f} ± {result.accuracy_standard_error:.4f}"
+    return f"{pairs}; accuracy {spread} (standard error over {len(result.folds.accuracies)} folds)"
 
 
-def _camera_probes(found: Identification) -> str:
-    alone = f", {found.unmatched:,} seen by one camera only left out" if found.unmatched else ""
-    return f"{len(found.probes):,} probes among {found.gallery:,} items{alone}"
+def _camera_probes(result: Identification) -> str:
+    alone = f", {result.unmatched:,} seen by one camera only left out" if result.unmatched else ""
+    return f"{len(result.probes):,} probes among {result.gallery:,} items{alone}"
 
 
-def _open_set_probes(found: OpenSet) -> str:
-    known = f"{len(found.distances):,} probes of {found.identities:,} known identities"
-    return f"{known} and {len(found.unknowns):,} of unknown ones, {found.gallery:,} items enrolled"
+def _open_set_probes(result: OpenSet) -> str:
+    known = f"{len(result.distances):,} probes of {result.identities:,} known identities"
+    return f"{known} and {len(result.unknowns):,} of unknown ones, {result.gallery:,} items enrolled"
 
 
-def _knn_probes(found: KnnClassification) -> str:
-    alone = f", {found.unmatched:,} of identities without training items left out" if found.unmatched else ""
-    return f"{len(found.probes):,} items among {found.gallery:,} training items{alone}"
+def _knn_probes(result: KnnClassification) -> str:
+    alone = (
+        f", {result.unmatched:,} of identities without training items left out" if result.unmatched else ""
+    )
+    return f"{len(result.probes):,} items among {result.gallery:,} training items{alone}"
 
 
-def _clusters(found: Clustering) -> str:
-    at = f" at distance {found.how['threshold']:.3f}" if found.how else ""
-    return f"{found.clusters:,} clusters of {found.identities:,} identities{at}"
+def _clusters(result: Clustering) -> str:
+    at = f" at distance {result.how['threshold']:.3f}" if result.how else ""
+    return f"{result.clusters:,} clusters of {result.identities:,} identities{at}"
 
 
-def _triplets(found: TripletAccuracy) -> str:
-    return f"{len(found.triplets):,} triplets, {found.contradictions:,} of which contradict others"
+def _triplets(result: TripletAccuracy) -> str:
+    return f"{len(result.triplets):,} triplets, {result.contradictions:,} of which contradict others"
 
 
-def _users(found: Recommendation) -> str:
-    return f"{len(found.users):,} users, {found.items:,} items"
+def _users(result: Recommendation) -> str:
+    return f"{len(result.users):,} users, {result.items:,} items"

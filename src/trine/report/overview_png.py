@@ -96,8 +96,8 @@ def _plane_words(look: View, items: int, identities: int) -> tuple[str, str]:
 
 
 def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
-    found = look.neighbours
-    rows, columns = found.indices.shape
+    neighbours = look.neighbours
+    rows, columns = neighbours.indices.shape
     failing = rows - look.failing
     step, gap = 1.29, 0.35
     for r, query in enumerate(look.queries.tolist()):
@@ -105,7 +105,9 @@ def _draw_rows(axes: Any, dataset: Dataset, look: View) -> None:
         _tile(axes, dataset.items[query], 0, top, INK)
         name = dataset.identity(query) or dataset.names[query]
         _say(axes, 0.5, top + 1.13, short(name, 9), INK, size=7.5, weight="bold")
-        for c, (at, d) in enumerate(zip(found.indices[r].tolist(), found.distances[r], strict=True)):
+        for c, (at, d) in enumerate(
+            zip(neighbours.indices[r].tolist(), neighbours.distances[r], strict=True)
+        ):
             left, note, frame, quiet = 1 + gap + c * 1.12, f"{d:#.3g}".rstrip("."), QUIET, QUIET
             if dataset.identities:
                 right = dataset.labels[at] == dataset.labels[query]

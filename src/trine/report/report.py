@@ -140,7 +140,7 @@ class Report:
             "realised_far": self.realised_far,
             "triplet_judgements": None if self.judgements is None else asdict(self.judgements),
             "census": None if self.census is None else self.census.to_json(),
-            "doctor": [asdict(found) for found in self.doctor],
+            "doctor": [asdict(diagnosis) for diagnosis in self.doctor],
             "notes": list(self.notes),
         }
 
@@ -196,7 +196,9 @@ class Report:
         if self.baseline is not None and self.baseline.kind is not BaselineKind.RAW:
             rows.append(f"before: {self.baseline.description}")
         sentences = filter(None, (self.threshold_sentence(), self.consistency_sentence()))
-        return "\n".join([*rows, *sentences, *(f"doctor: {found}" for found in self.doctor), *self.notes])
+        return "\n".join(
+            [*rows, *sentences, *(f"doctor: {diagnosis}" for diagnosis in self.doctor), *self.notes]
+        )
 
 
 def _percent(share: float) -> str:

@@ -80,12 +80,12 @@ def view(
         first = nearest_neighbours(x, k=1, distance=distance).indices[:, 0]
         nearest_is_wrong = identity[first] != identity
     chosen, failing = _choose(identity, nearest_is_wrong, queries, seed)
-    found = nearest_neighbours(
+    nearest = nearest_neighbours(
         x[torch.from_numpy(chosen)], x, k=neighbours, distance=distance, exclude=chosen
     )
     shown = np.sort(np.random.default_rng([seed, 0]).permutation(len(x))[:MAP_POINTS])
     points = _plane(x[torch.from_numpy(shown)], distance, seed)
-    return View(chosen, failing, found, shown, points, x.shape[1] != 2)
+    return View(chosen, failing, nearest, shown, points, x.shape[1] != 2)
 
 
 def _choose(

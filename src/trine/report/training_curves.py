@@ -65,7 +65,7 @@ def draw_curves(
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    words = [line for found in diagnoses for line in textwrap.wrap(str(found), 175)]
+    words = [line for diagnosis in diagnoses for line in textwrap.wrap(str(diagnosis), 175)]
     words = words or ["no problems detected"]
     height = 7.2 + 0.2 * len(words)
     figure = new_figure(14, height)

@@ -90,8 +90,8 @@ def purge(database: Database) -> bool:
         if notice.severity_nonlocalized == "WARNING":
             refused.append(notice.message_primary)
         # "3 dead row versions cannot be removed yet.", in the server's language.
-        found = re.match(r"\s*(\d+)", notice.message_detail or "")
-        kept.append(int(found[1]) if found else 0)
+        number = re.match(r"\s*(\d+)", notice.message_detail or "")
+        kept.append(int(number[1]) if number else 0)
 
     with database.alone() as connection:
         connection.add_notice_handler(listen)

@@ -85,13 +85,13 @@ def search(
             every item although there is an index.
         metadata: Whether hits include their metadata.
     """
-    question = _Query(session, binding, scope, metadata)
+    request = _Query(session, binding, scope, metadata)
     kept = np.arange(len(queries))
-    found: list[list[Hit]] = [[] for _ in queries]
-    if price is not None and session.indexed and k <= WIDEST and question.for_index(k, price):
-        kept = question.approximately(queries, k=k, found=found)
-    question.exactly(queries, kept, k=k, found=found)
-    return found
+    results: list[list[Hit]] = [[] for _ in queries]
+    if price is not None and session.indexed and k <= WIDEST and request.for_index(k, price):
+        kept = request.approximately(queries, k=k, results=results)
+    request.exactly(queries, kept, k=k, results=results)
+    return results
 
 
 class _Query:
@@ -126,7 +126,7 @@ class _Query:
         return min(1000, round(max(EXPLORED, 4 * width) / self._share))
 
     def approximately(
-        self, queries: Float32[np.ndarray, "q d"], *, k: int, found: list[list[Hit]]
+        self, queries: Float32[np.ndarray, "q d"], *, k: int, results: list[list[Hit]]
     ) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Searches the index, and returns the queries that it could not answer."""
         expression, of = index_expression(self._binding), index_kind(self._binding)
@@ -149,7 +149,7 @@ class _Query:
             if len(candidates) < k:
                 left.append(np.array([query]))
             else:
-                found[query] = self._measured(queries[query], candidates)[:k]
+                results[query] = self._measured(queries[query], candidates)[:k]
         self._session.run("SET LOCAL enable_seqscan = on")
         return np.concatenate(left)
 
@@ -159,7 +159,7 @@ class _Query:
         wanted: np.ndarray[Any, np.dtype[np.int64]],
         *,
         k: int,
-        found: list[list[Hit]],
+        results: list[list[Hit]],
     ) -> None:
         """Compares every item in the scope."""
         probes, width = self._probes(queries), k + 8
@@ -171,7 +171,7 @@ class _Query:
                 distances = [row[3] for row in candidates]
                 # No other item is as near as the k-th, even after float32 rounding.
                 if len(candidates) < width or distances[-1] > distances[k - 1] * (1 + slack) + apart:
-                    found[query] = self._measured(queries[query], candidates)[:k]
+                    results[query] = self._measured(queries[query], candidates)[:k]
                 else:
                     again.append(query)
             wanted = np.array(again, dtype=np.int64)

@@ -87,12 +87,12 @@ class PostgresStore(SqlStore):
         metadata: bool = False,
     ) -> list[list[Hit]]:
         price = None if self._address.exact else self._settings.price
-        found = self._database.read(
+        results = self._database.read(
             lambda session: search(
                 session, self.binding, queries, k=offset + k, scope=scope, price=price, metadata=metadata
             )
         )
-        return [hits[offset:] for hits in found]
+        return [hits[offset:] for hits in results]
 
     def size(self) -> int:
         query = (
@@ -198,9 +198,9 @@ class PostgresStore(SqlStore):
         return known
 
     def _delete(self, session: Session, where: str, values: tuple[Any, ...]) -> list[int]:
-        found = session.run(f"DELETE FROM items WHERE {where} RETURNING identity", values).fetchall()
-        session.changed += len(found)
-        return [identity for (identity,) in found]
+        rows = session.run(f"DELETE FROM items WHERE {where} RETURNING identity", values).fetchall()
+        session.changed += len(rows)
+        return [identity for (identity,) in rows]
 
     def _assign(self, session: Session, clusters: Mapping[str, int]) -> None:
         names = possible(clusters)

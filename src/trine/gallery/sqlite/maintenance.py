@@ -91,13 +91,13 @@ def _damage(database: Database) -> list[str]:
     try:
         # Rows that violate a constraint are found below, and can be repaired.
         database.run("PRAGMA ignore_check_constraints = ON")
-        found = [row[0] for row in database.run("PRAGMA integrity_check(10)")]
+        lines = [row[0] for row in database.run("PRAGMA integrity_check(10)")]
         orphans = database.run("PRAGMA foreign_key_check").fetchall()
     except sqlite3.DatabaseError as error:
         return [f"the file is damaged: {error}"]
     finally:
         database.run("PRAGMA ignore_check_constraints = OFF")
-    problems = [f"the file is damaged: {line}" for line in found if line != "ok"]
+    problems = [f"the file is damaged: {line}" for line in lines if line != "ok"]
     return problems + [f"the file is damaged: a row of {row[0]} refers to a missing row" for row in orphans]
 
 

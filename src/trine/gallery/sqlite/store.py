@@ -150,13 +150,13 @@ class SqliteStore(SqlStore):
         return counted(records, before, changed)
 
     def _delete(self, session: Session, where: str, values: tuple[Any, ...]) -> list[int]:
-        found = session.run(f"SELECT identity FROM items WHERE {where}", values).fetchall()
+        rows = session.run(f"SELECT identity FROM items WHERE {where}", values).fetchall()
         session.run(
             f"INSERT OR REPLACE INTO removed (id, changed) SELECT id, %s FROM items WHERE {where}",
             (session.stamp, *values),
         )
         session.run(f"DELETE FROM items WHERE {where}", values)
-        return [identity for (identity,) in found]
+        return [identity for (identity,) in rows]
 
     def _move(self, session: Session, to: str, where: str, value: Any) -> None:
         session.run(f"UPDATE items SET changed = %s WHERE {where}", (session.stamp, value))

@@ -285,9 +285,9 @@ def _heights(line: Line, x: Axis, y: Axis, places: np.ndarray) -> Float[np.ndarr
     at = np.array([x.place(float(value)) for value in line.x[known]])
     if not len(at):
         return np.full(len(places), np.nan)
-    found = np.searchsorted(at, places, side="right") - 1
+    before = np.searchsorted(at, places, side="right") - 1
     up = np.array([_up(y, float(value)) for value in line.y[known]])
-    return np.where(found >= 0, up[np.maximum(found, 0)], np.nan)
+    return np.where(before >= 0, up[np.maximum(before, 0)], np.nan)
 
 
 def _legend(entries: Sequence[tuple[str, str]]) -> Markup:

@@ -38,8 +38,8 @@ def neighbour_rows(rows: Sequence[tuple[Tile, Sequence[Tile]]]) -> Markup:
     return element(
         "div",
         *(
-            element("div", _tile(query, "query"), *(_tile(tile) for tile in found), class_="row")
-            for query, found in rows
+            element("div", _tile(query, "query"), *(_tile(tile) for tile in neighbours), class_="row")
+            for query, neighbours in rows
         ),
         class_="rows",
     )

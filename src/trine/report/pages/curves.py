@@ -70,14 +70,14 @@ def comparison_curves_section(reports: Mapping[str, Report]) -> Section:
 
 def margins_section(report: Report) -> Section | None:
     """Shows the margin of each triplet judgement; None unless only judgements were measured."""
-    found = report.judged
-    if found is None:
+    judged = report.judged
+    if judged is None:
         return None
-    counted = found.histogram(BINS)
+    counted = judged.histogram(BINS)
     chart = histogram_chart(
         counted.edges,
         [("agrees", "right", counted.agree), ("disagrees", "wrong", counted.disagree)],
-        title=f"margin ({found.distance.replace('_', ' ')} distance)",
+        title=f"margin ({judged.distance.replace('_', ' ')} distance)",
         threshold=None,
         about="Histogram of the margins of the judgements",
         counted="judgements",
@@ -93,12 +93,12 @@ def _card(title: str, chart: Markup, lead: str | None = None) -> Markup:
 def _roc_chart(shown: Shown) -> Markup:
     """ROC curves on a logarithmic axis of FAR."""
     measured = {name: (m.verification, pale) for name, (m, pale) in shown.items() if m.verification}
-    pairs = max(found.impostor_pairs for found, _ in measured.values())
+    pairs = max(result.impostor_pairs for result, _ in measured.values())
     low = max(LEAST_FAR, min(0.1, 10.0 ** math.floor(math.log10(1 / pairs))))
     return line_chart(
         [
-            Line(name, *_roc(found, low), colour=colour, stepped=True, dotted=pale)
-            for colour, (name, (found, pale)) in _coloured(measured)
+            Line(name, *_roc(result, low), colour=colour, stepped=True, dotted=pale)
+            for colour, (name, (result, pale)) in _coloured(measured)
         ],
         x=Axis("false-accept rate (FAR)", low, 1.0, log=True, percent=True),
         y=Axis("true-accept rate (TAR)", 0.0, 1.0, percent=True),
@@ -114,12 +114,12 @@ def _rank_chart(shown: Shown) -> Markup:
         if m.identification or m.retrieval
     }
     sizes = [
-        found.references - 1 if isinstance(found, Retrieval) else found.gallery
-        for found, _ in measured.values()
-        if found is not None
+        result.references - 1 if isinstance(result, Retrieval) else result.gallery
+        for result, _ in measured.values()
+        if result is not None
     ]
     last = max(2, min(RANKS, max(sizes)))
-    heights = {name: _found(found, last) for name, (found, _) in measured.items() if found is not None}
+    heights = {name: _found(result, last) for name, (result, _) in measured.items() if result is not None}
     # Beyond this rank, all curves stay at 1.
     full = max(int((height < 1).sum()) + 2 for height in heights.values())
     most = min(max(full, FEWEST_RANKS), last)

@@ -27,8 +27,8 @@ def neighbours_section(items: ShownItems, tiles: TileFactory) -> Section:
     """Shows queries with their neighbours, right or wrong where identities are known."""
     view = items.view
     rows = [
-        (tiles.tile(query, note="query"), tiles.neighbours(query, found.tolist(), distances.tolist()))
-        for query, found, distances in zip(
+        (tiles.tile(query, note="query"), tiles.neighbours(query, nearest.tolist(), distances.tolist()))
+        for query, nearest, distances in zip(
             view.queries.tolist(), view.neighbours.indices, view.neighbours.distances, strict=True
         )
     ]
@@ -49,19 +49,19 @@ def _failures(view: View) -> str:
 
 def contradicted_section(report: Report, tiles: TileFactory) -> Section | None:
     """Shows the judgements that the encoder contradicts most; None unless only judgements were measured."""
-    found = report.judged
-    if found is None:
+    judged = report.judged
+    if judged is None:
         return None
-    order = np.argsort(found.margins, kind="stable")
-    wrong = order[found.margins[order] <= 0]
+    order = np.argsort(judged.margins, kind="stable")
+    wrong = order[judged.margins[order] <= 0]
     # One per anchor: otherwise a single item could fill the page.
-    first = np.sort(np.unique(found.triplets[wrong, 0], return_index=True)[1])[:JUDGEMENTS]
+    first = np.sort(np.unique(judged.triplets[wrong, 0], return_index=True)[1])[:JUDGEMENTS]
     if not len(first):
         return None
     rows = []
     for at in wrong[first].tolist():
-        anchor, positive, negative = found.triplets[at].tolist()
-        farther = distance_note(-float(found.margins[at]))
+        anchor, positive, negative = judged.triplets[at].tolist()
+        farther = distance_note(-float(judged.margins[at]))
         pair = [
             tiles.tile(positive, note=f"positive: {farther} farther"),
             tiles.tile(negative, note="negative"),
@@ -76,14 +76,14 @@ def hardest_section(items: ShownItems, calibration: Calibration | None, tiles: T
     data = items.dataset
     if not data.identities:
         return None
-    found = hardest_pairs(items.embeddings, data.labels, distance=items.distance, count=PAIRS)
-    sampled = f" Searched among {found.anchors:,} random items." if found.sampled else ""
+    hardest = hardest_pairs(items.embeddings, data.labels, distance=items.distance, count=PAIRS)
+    sampled = f" Searched among {hardest.anchors:,} random items." if hardest.sampled else ""
     lead = f"Check these for wrong labels first: one thing with two names, or two with one name.{sampled}"
     body = join(
         element("h3", "Different identities, smallest distance"),
-        _cards(found.negatives, data.names, calibration, tiles, same=False),
+        _cards(hardest.negatives, data.names, calibration, tiles, same=False),
         element("h3", "Same identity, largest distance"),
-        _cards(found.positives, data.names, calibration, tiles, same=True),
+        _cards(hardest.positives, data.names, calibration, tiles, same=True),
     )
     return Section("hardest", "Hardest pairs", lead, body)
 
@@ -162,12 +162,14 @@ def disagreements_section(contexts: Sequence[PageContext]) -> Section:
 
 
 def _rows(queries: Int64[np.ndarray, " q"], contexts: Sequence[PageContext], tiles: TileFactory) -> Markup:
-    found = []
+    nearest = []
     for context in contexts:
         items = _items(context)
         rows = torch.from_numpy(items.embeddings)
         asked = rows[torch.from_numpy(queries)]
-        found.append(nearest_neighbours(asked, rows, k=NEIGHBOURS, distance=items.distance, exclude=queries))
+        nearest.append(
+            nearest_neighbours(asked, rows, k=NEIGHBOURS, distance=items.distance, exclude=queries)
+        )
     return neighbour_rows(
         [
             (
@@ -175,7 +177,7 @@ def _rows(queries: Int64[np.ndarray, " q"], contexts: Sequence[PageContext], til
                 tiles.neighbours(query, near.indices[row].tolist(), near.distances[row].tolist()),
             )
             for row, query in enumerate(queries.tolist())
-            for context, near in zip(contexts, found, strict=True)
+            for context, near in zip(contexts, nearest, strict=True)
         ]
     )
 
@@ -186,6 +188,6 @@ def _items(context: PageContext) -> ShownItems:
 
 
 def _retrieval(context: PageContext) -> Retrieval:
-    found = context.report.after.retrieval
-    assert found is not None, "runs are compared on items with identities"
-    return found
+    retrieval = context.report.after.retrieval
+    assert retrieval is not None, "runs are compared on items with identities"
+    return retrieval

@@ -88,7 +88,7 @@ def label_error_page(report: LabelErrorReport) -> str:
     Args:
         report: The audit.
     """
-    found, tiles = report.found, TileFactory(report.dataset)
+    errors, tiles = report.found, TileFactory(report.dataset)
     rows = []
     for suspect in report.suspects:
         positions, distances = zip(*report.neighbours(suspect), strict=True)
@@ -119,7 +119,7 @@ def label_error_page(report: LabelErrorReport) -> str:
         sections,
         lead=str(report.part),
         stats=[
-            Stat("probably wrong", f"{found.likely:,}", (f"of {len(found.labels):,} labels",)),
+            Stat("probably wrong", f"{errors.likely:,}", (f"of {len(errors.labels):,} labels",)),
             Stat("shown here", f"{len(report.suspects):,}", ("the most suspicious",)),
         ],
         notes=memorised if report.part.trained_on else (),

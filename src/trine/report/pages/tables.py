@@ -88,13 +88,13 @@ def _named(line: MetricLine) -> Child:
     return join(line.name, " ", element("small", "smaller is better"))
 
 
-def _difference(found: Difference | None) -> Markup:
-    if found is None:
+def _difference(difference: Difference | None) -> Markup:
+    if difference is None:
         return metric_cell(None)
-    written = metric_cell(found.value, found.interval, signed=True)
-    if found.better is None:
+    written = metric_cell(difference.value, difference.interval, signed=True)
+    if difference.better is None:
         return written
-    sign, kind, word = ("▲", "right", "better") if found.better else ("▼", "wrong", "worse")
+    sign, kind, word = ("▲", "right", "better") if difference.better else ("▼", "wrong", "worse")
     mark = element("span", sign, class_=f"verdict {kind}", role="img", aria_label=word, title=word)
     return join(mark, " ", written)
 
@@ -172,7 +172,7 @@ def model_facts(context: PageContext) -> Markup:
     if isinstance(model, Encoder):
         entries.append(("threshold", _threshold(report)))
     entries.append(("fingerprint", element("code", model.fingerprint)))
-    return facts([*entries, *(("doctor", str(found)) for found in report.doctor)])
+    return facts([*entries, *(("doctor", str(diagnosis)) for diagnosis in report.doctor)])
 
 
 def _network(model: Encoder | TwoTower) -> str:
@@ -210,7 +210,7 @@ def _confused_with(items: ShownItems, identities: np.ndarray) -> dict[int, Marku
     asked = np.flatnonzero(np.isin(data.labels, identities))[:ASKED]
     rows = torch.from_numpy(items.embeddings)
     others = np.bincount(data.labels)[data.labels[asked]] - 1
-    found = nearest_neighbours(
+    nearest = nearest_neighbours(
         rows[torch.from_numpy(asked)],
         rows,
         k=int(min(max(others.max(), 1), AMONG)),
@@ -218,7 +218,7 @@ def _confused_with(items: ShownItems, identities: np.ndarray) -> dict[int, Marku
         exclude=asked,
     )
     taken: dict[int, Counter[int]] = {}
-    for own, near, most in zip(data.labels[asked].tolist(), found.indices, others.tolist(), strict=True):
+    for own, near, most in zip(data.labels[asked].tolist(), nearest.indices, others.tolist(), strict=True):
         wrong = data.labels[near[:most]]
         taken.setdefault(own, Counter()).update(wrong[wrong != own].tolist())
     return {
