@@ -37,6 +37,7 @@ class NumbaBatch(SortedBatch):
     """A sorted batch whose work on listed pairs is compiled."""
 
     ranks_from = 80
+    search_pairs = 1 << 17
     census_positives = 256
 
     def positives(self, group: Group) -> Float[Tensor, "r p"]:

@@ -58,7 +58,8 @@ def one_negative_loss(
     """
     layout = batch.layout
     many = {group: None for group in layout.groups if _has_many(batch, group, objective)}
-    parts = batch.parts(workers, [group for group in layout.groups if group not in many])
+    few = [group for group in layout.groups if group not in many]
+    parts = batch.parts(workers, few, batch.search_pairs)
     outer, inner = (1, workers) if layout.square else (workers, 1)
 
     def state() -> Accumulator:

@@ -17,7 +17,7 @@ class Plan:
         numba: Whether tiles use numba kernels; `None` where numba is installed.
         workers: How many threads share the tiles; `None` uses torch's number.
         height: Anchors in a block at most; `None` for 256, or 512 in large square batches.
-        tile_pairs: Distances in a tile, where anchors and references differ.
+        tile_pairs: Distances in a tile, where anchors and references differ; `None` for the default.
         positive_pairs: Positives held at once, where anchors and references differ.
         ranks_from: Positives above which a negative looks up its rank among them; `None` for the default.
         sorted_from: References of a class above which semi-hard negatives are found from sorted positives.
@@ -31,7 +31,7 @@ class Plan:
     numba: bool | None = None
     workers: int | None = None
     height: int | None = None
-    tile_pairs: int = 1 << 17
+    tile_pairs: int | None = None
     positive_pairs: int = 1 << 17
     ranks_from: int | None = None
     sorted_from: int = 40

@@ -172,18 +172,23 @@ def search(tile: Tensor, bounds: Tensor, tolerance: Tensor, best: Best, offset: 
     h, w = tile.shape
     if w % RUN:
         tile = torch.nn.functional.pad(tile, (0, RUN - w % RUN), value=FAR)
-    bits, moved = tile.view(torch.int32), torch.empty_like(tile, dtype=torch.int32)
     floor = bounds - tolerance
+    unbounded = bool((floor < 0).all())
+    bits = tile.view(torch.int32)
+    moved = bits if unbounded else torch.empty_like(bits)
     shift = torch.where(floor >= 0, floor.clamp(min=0).view(torch.int32) + 1, 0) + _LOWEST
     row = torch.arange(h, device=tile.device)
     for start in range(0, len(bounds), _SEARCHES):
         some = slice(start, start + _SEARCHES)
         least, inside = [], []
         for k in range(len(bounds))[some]:
-            torch.sub(bits, shift[k, :, None], out=moved)
-            runs = moved.view(h, -1, RUN)
+            # Without a bound all are moved alike: it is enough to move what is found.
+            runs = (bits if unbounded else torch.sub(bits, shift[k, :, None], out=moved)).view(h, -1, RUN)
             least.append(runs.amin(2))
             inside.append(runs[row, least[-1].argmin(1)])
+            if unbounded:
+                least[-1] -= shift[k, :, None]
+                inside[-1] -= shift[k, :, None]
         _improve(best, some, torch.stack(least), torch.stack(inside), shift, bounds, tolerance, offset)
 
 

@@ -82,6 +82,7 @@ class SortedBatch:
     """
 
     ranks_from = 128  # positives above which a search for the rank of a distance beats comparing with each
+    search_pairs = 1 << 19  # distances in a tile that is searched, where anchors and references differ
     census_positives = 32  # positives of an anchor up to which comparing with each beats sorting its row
 
     def __init__(
@@ -123,14 +124,20 @@ class SortedBatch:
         # Unit rows stay float64: float32 would lose the differences of near rows.
         return unit_rows(rows.double()) if self.distance == "cosine" else rows.float()
 
-    def parts(self, workers: int, groups: list[Group] | None = None) -> list[Part]:
-        """Splits the anchors, or those of some groups, into parts that are finished together."""
+    def parts(self, workers: int, groups: list[Group] | None = None, tile_pairs: int = 1 << 17) -> list[Part]:
+        """Splits the anchors, or those of some groups, into parts that are finished together.
+
+        Args:
+            workers: How many threads share the parts.
+            groups: Which anchors; `None` for all.
+            tile_pairs: Distances in a tile, where anchors and references differ and the plan says nothing.
+        """
         layout, plan = self.layout, self.plan
         height = plan.height or (256 if layout.rows <= 2048 or not layout.square else 512)
         if not layout.square:
             height = min(height, -(-layout.anchors // workers))
         groups = layout.groups if groups is None else groups
-        return layout.parts(height, groups, plan.tile_pairs, plan.positive_pairs)
+        return layout.parts(height, groups, plan.tile_pairs or tile_pairs, plan.positive_pairs)
 
     def accumulator(
         self, needs_grad: tuple[bool, bool], columns: int, dtype: torch.dtype = torch.float32
@@ -236,6 +243,8 @@ class SortedBatch:
             for rows in _rows_of(u, v):
                 both = to_u[:, rows, None] + to_v[:, None, :]
                 squared = torch.baddbmm(both, u[:, rows], v.transpose(1, 2), alpha=-2)
+                if self.layout.square:  # left out below: nothing to compute again
+                    squared.diagonal(rows.start, 1, 2).fill_(torch.inf)
                 c, p, q = (squared < 1e-6 * both).nonzero(as_tuple=True)
                 self._recompute(squared, u[:, rows], v, c, p, q)
                 near = squared.clamp_(min=0).float()
@@ -402,7 +411,7 @@ class SortedBatch:
             if gradient.shape[1] > self.width:
                 gradient = gradient.float()
                 weight, gradient = gradient[:, self.width :], gradient[:, : self.width]
-                gradient = gradient - weight * self.right[places, : self.width]
+                gradient.addcmul_(weight, self.right[places, : self.width], value=-1)
             gradient = gradient.float()[self.layout.place[places] - places.start]
             if self.distance == "cosine":
                 gradient = through_unit_rows(gradient, self.raw[places])
