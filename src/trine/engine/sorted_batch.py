@@ -411,7 +411,7 @@ class SortedBatch:
             if gradient.shape[1] > self.width:
                 gradient = gradient.float()
                 weight, gradient = gradient[:, self.width :], gradient[:, : self.width]
-                gradient.addcmul_(weight, self.right[places, : self.width], value=-1)
+                gradient = gradient - weight * self.right[places, : self.width]
             gradient = gradient.float()[self.layout.place[places] - places.start]
             if self.distance == "cosine":
                 gradient = through_unit_rows(gradient, self.raw[places])
