@@ -134,7 +134,7 @@ def test_a_missing_or_foreign_folder_is_refused(tmp_path: Path) -> None:
         ModelError, match=r"^there is no model folder .*nowhere; name one that training wrote$"
     ):
         load(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match=r"is not a model folder: it has no settings.json; give the folder"):
+    with pytest.raises(ModelError, match=r"is not a model folder: it has no settings.json; name the folder"):
         load(tmp_path)
 
 
