@@ -37,7 +37,7 @@ def test_mistakes_about_runs_to_compare(run, bars, capsys, tmp_path):
     assert "required: data" in refused(capsys, "evaluate", run)
     assert "there is no model folder" in refused(capsys, "evaluate", run, tmp_path / "none", bars)
     assert "is named twice" in refused(capsys, "evaluate", run, run, bars)
-    assert "name a single run" in refused(capsys, "evaluate", run, run, bars, "--calibrate")
+    assert "takes exactly one run" in refused(capsys, "evaluate", run, run, bars, "--calibrate")
     assert "no list of pairs" in refused(capsys, "evaluate", run, bars, "--pairs", tmp_path / "none")
 
 

@@ -62,8 +62,8 @@ def test_an_address_shows_everything_but_the_password():
             "postgresql://ann:s3cr/et@host/vision",
             "invalid gallery address: write postgresql://user:password@host",
         ),
-        ("postgresql://ann:s3cr@et@host:x/vision", "cannot be read"),
-        ("postgresql://ann:s3cret%ZZ@host/vision", "cannot be read"),
+        ("postgresql://ann:s3cr@et@host:x/vision", "invalid gallery address"),
+        ("postgresql://ann:s3cret%ZZ@host/vision", "invalid gallery address"),
         (
             "postgresql://ann:s3cret@host/vision?galery=x",
             "unknown parameter 'galery': did you mean 'gallery'",
@@ -111,7 +111,7 @@ def test_what_is_wrong_at_the_door_is_said_in_one_sentence(tmp_path):
     for address, match in [
         (f"postgresql:///x?host={tmp_path}", "cannot be reached; check that it is running"),
         ("postgresql://ann:s3cret@127.0.0.1:9/x", r"//ann@127.0.0.1:9/x\?gallery=gallery cannot be reached"),
-        ("postgresql://nobody.invalid/x?connect_timeout=5", "is not found by its host name"),
+        ("postgresql://nobody.invalid/x?connect_timeout=5", "cannot be found by its host name"),
         (uri.replace("postgres:@", "stranger@"), "has no such user"),
         (uri.replace("/postgres?", "/nothing?"), "has no database of that name; create it with: createdb"),
         (secret, "does not accept the user or the password"),
@@ -404,9 +404,9 @@ def test_a_filter_that_few_items_pass_is_answered_exactly(address, monkeypatch):
     stores = [approximate(address, replace(SMALL, price=price), binding=BINDING) for price in (0, 1)]
     stores[0].put(records(400))
     asked = []
-    approximately = search._Question.approximately
+    approximately = search._Query.approximately
     monkeypatch.setattr(
-        search._Question,
+        search._Query,
         "approximately",
         lambda self, *given, **how: asked.append(self._share) or approximately(self, *given, **how),
     )
