@@ -19,8 +19,8 @@ def output_of(name):
 
 
 @pytest.mark.parametrize("name", ["torch_loop", "lightning_module"])
-def test_unseen_pictures_are_found_better_after_training(name):
-    found = re.search(r"MAP@R on unseen pictures: (\S+) as pixels, (\S+) as embeddings", output_of(name))
+def test_unseen_images_are_found_better_after_training(name):
+    found = re.search(r"MAP@R on unseen images: (\S+) as pixels, (\S+) as embeddings", output_of(name))
     before, after = map(float, found.groups())
     assert 0.5 < before < 0.65
     assert after > before + 0.15

@@ -192,6 +192,6 @@ def test_settings_of_the_other_loss_are_refused(settings: dict[str, Any], said: 
 
 def test_listed_triplets_are_of_the_triplet_loss(tmp_path: Path) -> None:
     with pytest.raises(
-        SettingError, match=r"loss\.name is contrastive, and the triplets of this run are listed"
+        SettingError, match=r"loss\.name is contrastive, but the triplets of this run are listed"
     ):
         fit(DATA, RECIPE, out=tmp_path, triplets=np.array([[0, 1, 20]]))
