@@ -227,7 +227,7 @@ def test_what_does_not_go_together(
     )
     assert not out.exists()
     labelled = rows([4] * 4, spread=0.5)
-    with pytest.raises(SettingError, match=r"data.split is items, which divides triplet judgements"):
+    with pytest.raises(SettingError, match=r"data.split is items, which splits triplet judgements"):
         train_run(labelled, load_recipe(None, overrides={"data.split": "items"}), out=out)
 
 

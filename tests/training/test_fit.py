@@ -397,7 +397,7 @@ def test_validation_needs_items_and_a_figure(tmp_path: Path) -> None:
 def test_data_that_does_not_suffice_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     data = digits(90)
     one = data.subset(np.flatnonzero(data.labels == 3))
-    with pytest.raises(DataError, match=r"1 identity only"):
+    with pytest.raises(DataError, match=r"only 1 identity"):
         fit(one, RECIPE, out=tmp_path / "run")
     many = replace(RECIPE, sampler=SamplerRecipe(identities=4, items=50))
     with pytest.raises(SettingError, match=r"items=50 is larger than any identity"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,7 @@ def test_it_learns_what_a_head_learns_from_features_computed_before(recipe: Reci
     by_hand = head_only(came)
     rows = replace(data, items=Vectors(came.features(data)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trine.training.fit.build_encoder", lambda *_, **__: by_hand)
+        patch.setattr(sys.modules[fit.__module__], "build_encoder", lambda *_, **__: by_hand)
         vectors = replace(recipe, encoder=EncoderRecipe(dimension=6))
         fit(rows, vectors, out=tmp_path / "rows", progress=False)
     found = load(tmp_path / "run")
