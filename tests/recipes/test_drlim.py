@@ -59,7 +59,7 @@ def test_moved_digits_are_found_again_on_a_plane_and_never_among_the_pixels(tmp_
     assert report.after.retrieval.recall_at(1) > 0.6
     assert report.after.knn_classification is None  # the digits of the test were never seen
     page = (tmp_path / "run/report.html").read_text(encoding="utf-8")
-    assert "the embedding has two numbers" in page
+    assert "The 2-D embeddings of" in page
     assert "t-SNE" not in page
 
 
