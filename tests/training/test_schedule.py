@@ -106,7 +106,7 @@ def curricula(draw: st.DrawFn) -> tuple[Stage, ...]:
         until = draw(st.none() | st.integers(at + 1, after))
         margin = draw(st.floats(0, 2) if until is not None else st.none() | st.floats(0, 2))
         stages.append(Stage(at=at / 100, until=None if until is None else until / 100, margin=margin))
-    check_curriculum(stages, margin=0.2, source="the test")
+    check_curriculum(stages, margin=0.2)
     return tuple(stages)
 
 
