@@ -60,7 +60,7 @@ def load(path: str | Path) -> Encoder:
     Example:
         >>> load("no/such/folder")
         Traceback (most recent call last):
-        trine.errors.ModelError: there is no model folder no/such/folder; give one that training wrote
+        trine.errors.ModelError: there is no model folder no/such/folder; name one that training wrote
     """
     return encoder_of(read_model(Path(path)), path)
 
