@@ -123,6 +123,16 @@ def test_results_depend_neither_on_the_tiles_nor_on_the_threads(backend, geometr
     assert torch.get_num_threads() == 1
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_gradient_of_any_worker_is_lost(backend):
+    """Which worker starts first is chance: the gradient is whole whichever it is."""
+    problem = problem_of("square", rows=600)
+    expected = computed(problem, tiles(backend, 64, tile_pairs=2560), mining="all", margin=0.2)
+    plan = tiles(backend, 37, tile_pairs=1480, workers=3)
+    for _ in range(25):
+        assert_close(computed(problem, plan, mining="all", margin=0.2), expected, gradient=5e-6)
+
+
 @pytest.mark.parametrize("rows", [57, 131, 192])
 @pytest.mark.parametrize("rule", ["all", "hard", "semihard", "semihard-band"])
 @pytest.mark.parametrize("margin", [0.2, None])

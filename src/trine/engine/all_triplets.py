@@ -183,8 +183,9 @@ def _add_part(
         whole.value += other.value
         for mine, more in zip(whole.counts, other.counts, strict=True):
             mine += more
-        if other.total is not total:
-            total.add(other.total)
+    for each in states:
+        if each.total is not total:  # any worker may have taken `total` to add to
+            total.add(each.total)
     counts = batch.to_groups(part, kernel.finished(whole.counts), [d.shape[1] for d in squared])
     _add_positives(batch, part, objective, squared, counts, share, total)
     total.tally.value += float((whole.value if share is None else whole.value * share).sum())

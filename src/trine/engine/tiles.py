@@ -43,8 +43,9 @@ def run_tiles(
     errors: list[BaseException] = []
 
     def drain() -> None:
-        mine = state()
-        states.append(mine)
+        with lock:
+            mine = state()
+            states.append(mine)
         with torch.no_grad():
             while not errors:
                 with lock:
