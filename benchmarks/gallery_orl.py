@@ -4,7 +4,7 @@ AT&T/ORL, 40 people with 10 pictures each, dealt out by chance five times: the d
 16, the threshold for a false-accept rate of 1 % is chosen on 8 others, and the last 16 stand before the
 gallery. 8 of these are enrolled with 5 pictures each; probes are their other pictures and all of the 8
 unknowns. Then the two halves change places. DIR at FPIR 1 %: the share of known probes that is taken for the
-right person, at the threshold that takes at most 1 % of the unknowns for somebody. The rate that the chosen
+right person, at the threshold that accepts at most 1 % of the unknowns. The rate that the chosen
 threshold promised is held against the one found among all impostor pairs of the last 16, with its 95 %
 interval over identities.
 

@@ -1,6 +1,6 @@
 """Is this tree fit for a release? Clean installations, kills, damage, load, many processes.
 
-`make test` shows that the code is right on the machine of whoever changed it. This takes hours
+`make test` checks the code on the contributor's machine. This takes hours
 where that takes minutes: it installs into empty environments, kills processes and servers hundreds of times,
 damages files, fills disks, and repeats the tests that need several processes.
 
