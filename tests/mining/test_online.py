@@ -9,6 +9,8 @@ from support import reference
 from support.batches import batches
 from trine import Mining, census, mine
 from trine.distances import DISTANCES, pairwise_distances
+from trine.engine.dispatch import distance_blocks
+from trine.engine.relations import Relations
 from trine.errors import InputError
 from trine.mining.hash_random import uniform
 from trine.triplets import PRESETS
@@ -22,12 +24,24 @@ def rows_of(triplets):
     )
 
 
+def distances_read(embeddings, distance):
+    """The very distances that the rules compare, so that a twin on them is a test of the choice.
+
+    `pairwise_distances` gives the same to rounding; rounding decides where two cosines are equal.
+    """
+    d = torch.zeros(len(embeddings), len(embeddings), dtype=torch.float64)
+    relations = Relations.from_labels(torch.zeros(len(embeddings), dtype=torch.int64))
+    for anchors, some, _ in distance_blocks(embeddings, None, relations, distance):
+        d[anchors] = some
+    torch.testing.assert_close(d, pairwise_distances(embeddings, distance=distance), rtol=1e-9, atol=1e-12)
+    return d.tolist()
+
+
 @pytest.mark.parametrize("name", RULES)
 @given(batch=batches(), distance=st.sampled_from(DISTANCES), seed=st.integers(0, 2**64))
 def test_every_rule_chooses_what_the_twin_chooses(name, batch, distance, seed):
     embeddings, labels = batch
-    # The twin reads the very distances that the rule read: what is tested is the choice.
-    d = pairwise_distances(embeddings, distance=distance).tolist()
+    d = distances_read(embeddings, distance)
     twin = reference.mine(
         d, labels.tolist(), Mining.named(name), margin=0.5, width=embeddings.shape[1], seed=seed
     )
@@ -41,7 +55,7 @@ def test_weighted_draws_by_inverse_density(batch, seed):
     embeddings = embeddings / embeddings.norm(dim=1, keepdim=True).clamp(min=1e-12)
     embeddings = embeddings[embeddings.norm(dim=1) > 0.5]
     labels = labels[: len(embeddings)]
-    d = pairwise_distances(embeddings).tolist()
+    d = distances_read(embeddings, "euclidean")
     twin = reference.mine(
         d, labels.tolist(), Mining.named("weighted"), margin=0.2, width=embeddings.shape[1], seed=seed
     )
@@ -52,7 +66,7 @@ def test_weighted_draws_by_inverse_density(batch, seed):
 def test_equal_item_ids_are_never_a_pair(batch):
     embeddings, labels = batch
     ids = torch.arange(len(labels)) // 2
-    d = pairwise_distances(embeddings).tolist()
+    d = distances_read(embeddings, "euclidean")
     for name in ("all", "hard", "random"):
         twin = reference.mine(d, labels.tolist(), Mining.named(name), margin=0.2, width=1, ids=ids.tolist())
         assert rows_of(mine(embeddings, labels, mining=name, item_ids=ids)) == twin
@@ -61,8 +75,8 @@ def test_equal_item_ids_are_never_a_pair(batch):
 @given(batches(), st.sampled_from(DISTANCES))
 def test_census_counts_what_the_twin_counts(batch, name):
     embeddings, labels = batch
-    d = pairwise_distances(embeddings, distance=name)
-    easy, semihard, hard, active, ap, an = reference.census(d.tolist(), labels.tolist(), 0.5)
+    d = distances_read(embeddings, name)
+    easy, semihard, hard, active, ap, an = reference.census(d, labels.tolist(), 0.5)
     got = census(embeddings, labels, margin=0.5, distance=name)
     assert (got.easy, got.semihard, got.hard, got.active) == (easy, semihard, hard, active)
     assert got.triplets == easy + semihard + hard
