@@ -16,8 +16,8 @@ from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
 from trine.evaluation import retrieval
 from trine.evaluation.intervals import mean_interval
-from trine.evaluation.labels import codes
 from trine.evaluation.relevance import BlockSize, relevant_blocks
+from trine.labels import codes
 
 ORL = SHARED_DATA / "faces_orl"
 

@@ -246,7 +246,7 @@ def test_mistakes_in_the_guards(arguments, message):
 @pytest.mark.usefixtures("as_in_production")
 def test_mistakes_in_the_set():
     rows, labels = np.zeros((3, 2)), np.arange(3)
-    with pytest.raises(InputError, match="labels must have one entry for each of the 3 rows, given 2"):
+    with pytest.raises(InputError, match=r"labels must hold one label for each of the 3 items, given \(2,\)"):
         mine_offline(rows, labels[:2])
     with pytest.raises(InputError, match="k must be at least 1, given 0"):
         confusable_identities(rows, labels, k=0)

@@ -4,8 +4,8 @@ import numpy as np
 
 from trine.evaluation import Verification
 from trine.evaluation.all_pairs import all_pairs
-from trine.evaluation.labels import codes
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
+from trine.labels import codes
 from trine.neighbours import as_rows
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from trine.distances import Distance
 from trine.errors import InputError, require
 from trine.evaluation.knn_classification import majority_vote
+from trine.labels import as_array, refuse_missing
 from trine.neighbours import nearest_neighbours
 from trine.shapes import Float, Int64, Shaped
 
@@ -55,6 +56,8 @@ class KnnMixin(_Base):
     ) -> tuple[Float[np.ndarray, "n d"], Int64[np.ndarray, " n"]]:
         """Checks the training items, and numbers their classes from 0."""
         validation = require("sklearn.utils.validation", extra="train")
+        if (given := as_array(y)).ndim:
+            refuse_missing(given, name="y")
         x, y = validation.validate_data(self, X, y, dtype=self.dtypes, ensure_min_samples=2)
         require("sklearn.utils.multiclass", extra="train").check_classification_targets(y)
         self.classes_, classes = np.unique(y, return_inverse=True)

@@ -11,10 +11,10 @@ from torch import Tensor
 from trine.calibration import Calibration, Method, Range
 from trine.distances import Distance
 from trine.errors import CalibrationError, InputError, check_choice
-from trine.evaluation.labels import Labels, codes
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.probability import probability_curve
 from trine.evaluation.verification import Verification, verification
+from trine.labels import Labels, codes
 from trine.neighbours import as_rows
 from trine.shapes import Float, Int64
 

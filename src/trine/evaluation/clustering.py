@@ -14,8 +14,8 @@ from trine.distances import Distance
 from trine.errors import InputError, check_choice
 from trine.evaluation.contingency import Contingency
 from trine.evaluation.intervals import RESAMPLES, multiplicities
-from trine.evaluation.labels import Labels, codes
 from trine.evaluation.metric_report import Asked, MetricReport, check_resamples
+from trine.labels import Labels, codes
 from trine.neighbours import Backend
 from trine.shapes import Float, Int64
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trine.distances import Distance, paired_distances
 from trine.errors import InputError
-from trine.evaluation.labels import Labels, codes
+from trine.labels import Labels, codes
 from trine.mining import mine
 from trine.neighbours import as_rows
 from trine.shapes import Float, Int64

@@ -13,10 +13,10 @@ from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError, check_choice
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.labels import Labels, checked, joint_codes, matching
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
 from trine.evaluation.multi_query import Cameras, joint_cameras, pooled
 from trine.evaluation.relevance import measure_ranks
+from trine.labels import Labels, checked, joint_codes, matching
 from trine.neighbours import NEVER, RankSearch, as_rows
 from trine.shapes import Float, Int64
 

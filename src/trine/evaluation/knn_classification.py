@@ -11,8 +11,8 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.labels import Labels, checked, joint_codes
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
+from trine.labels import Labels, checked, joint_codes
 from trine.neighbours import as_rows, nearest_neighbours
 from trine.shapes import Float, Int64, Shaped
 

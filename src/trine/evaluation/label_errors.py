@@ -12,7 +12,7 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.label_scores import LabelScores, label_scores
-from trine.evaluation.labels import Labels, checked, codes
+from trine.labels import Labels, checked, codes
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.shapes import Float, Int64
 

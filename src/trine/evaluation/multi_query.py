@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trine.errors import InputError
-from trine.evaluation.labels import Labels, checked, joint_codes
+from trine.labels import Labels, checked, joint_codes
 from trine.shapes import Bool, Float, Int64
 
 

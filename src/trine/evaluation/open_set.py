@@ -12,11 +12,11 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError, check_choice
 from trine.evaluation.intervals import RESAMPLES, multiplicities
-from trine.evaluation.labels import Labels, checked, joint_codes
 from trine.evaluation.metric_report import Asked, MetricReport, check_resamples, key
 from trine.evaluation.pairs import Distances
 from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
+from trine.labels import Labels, checked, joint_codes
 from trine.neighbours import NEVER, ExactSearch, as_rows
 from trine.shapes import Float, Int64
 

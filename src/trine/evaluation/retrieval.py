@@ -12,9 +12,9 @@ from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.labels import Labels, checked, joint_codes
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
 from trine.evaluation.relevance import RankMetric, measure_ranks
+from trine.labels import Labels, checked, joint_codes
 from trine.neighbours import RankSearch, as_rows
 from trine.shapes import Float, Int64, Shaped
 

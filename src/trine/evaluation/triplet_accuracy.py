@@ -15,9 +15,9 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.index_arrays import index_rows
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.labels import Labels, codes
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
 from trine.evaluation.pairs import measure_pairs
+from trine.labels import Labels, codes
 from trine.neighbours import as_rows
 from trine.shapes import Float, Int, Int64
 

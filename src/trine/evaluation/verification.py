@@ -13,12 +13,12 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.all_pairs import all_pairs
 from trine.evaluation.index_arrays import boolean_flags, index_rows
-from trine.evaluation.labels import Labels, codes
 from trine.evaluation.lfw_folds import evaluate_folds
 from trine.evaluation.metric_report import check_resamples
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
 from trine.evaluation.verification_report import Verification
+from trine.labels import Labels, codes
 from trine.neighbours import as_rows
 from trine.shapes import Bool, Float, Int, Int64, Shaped
 

@@ -9,14 +9,15 @@ import numpy as np
 
 from trine.distances import Distance, unit_rows
 from trine.errors import InputError
+from trine.labels import Labels
 from trine.mining.inputs import checked_set
 from trine.neighbours import make_search
-from trine.shapes import Float, Int, Int64
+from trine.shapes import Float, Int64
 
 
 def confusable_identities(
     embeddings: Float[np.ndarray, "n d"],
-    labels: Int[np.ndarray, " n"],
+    labels: Labels,
     *,
     k: int = 16,
     distance: Distance = "euclidean",
@@ -29,7 +30,7 @@ def confusable_identities(
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each: any integers.
+        labels: The identity of each: integers or strings.
         k: How many to find, at least 1.
         distance: How embeddings are compared; for `cosine` the mean is that of unit rows.
 

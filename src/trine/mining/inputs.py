@@ -10,8 +10,9 @@ from torch import Tensor
 from trine.distances import Distance, check_distance, check_rows
 from trine.engine.relations import Relations, check_labels
 from trine.errors import InputError
+from trine.labels import Labels, codes
 from trine.neighbours import as_rows
-from trine.shapes import Float, Int, Int64
+from trine.shapes import Float, Int64
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def checked_batch(
 
 
 def checked_set(
-    embeddings: object, labels: Int[np.ndarray, " n"], distance: Distance
+    embeddings: object, labels: Labels, distance: Distance
 ) -> tuple[Int64[np.ndarray, " n"], Float[Tensor, "n d"]]:
     """Returns the identity of each row, counted from 0 in the order of the labels, and the finite rows.
 
@@ -77,9 +78,7 @@ def checked_set(
     """
     check_distance(distance)
     rows = as_rows(embeddings, name="embeddings")
-    if len(labels) != len(rows):
-        raise InputError(f"labels must have one entry for each of the {len(rows)} rows, given {len(labels)}")
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64), rows
+    return codes(labels, items=len(rows)), rows
 
 
 def _check_relations(relations: Relations, embeddings: Tensor, references: Tensor | None) -> None:

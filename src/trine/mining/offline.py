@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from trine.distances import Distance
 from trine.errors import InputError, nearest
+from trine.labels import Labels
 from trine.mining.hash_random import uniform
 from trine.mining.inputs import checked_set
 from trine.neighbours import ExactSearch, make_search
-from trine.shapes import Bool, Float, Int, Int64
+from trine.shapes import Bool, Float, Int64
 
 OfflineRule = Literal["hard", "semihard"]
 """The negatives that an offline triplet may have: any, or those farther away than the positive."""
@@ -113,7 +114,7 @@ class MinedTriplets:
 
 def mine_offline(
     embeddings: Float[np.ndarray, "n d"],
-    labels: Int[np.ndarray, " n"],
+    labels: Labels,
     *,
     how: OfflineMining | None = None,
     distance: Distance = "euclidean",
@@ -128,7 +129,7 @@ def mine_offline(
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each: any integers.
+        labels: The identity of each: integers or strings.
         how: The rule and the guards; by default those of `OfflineMining`.
         distance: How embeddings are compared.
         search: Finds nearest rows among the embeddings; `None` makes one that suits their number.
@@ -158,7 +159,7 @@ def mine_offline(
 
 def stream_triplets(
     embeddings: Float[np.ndarray, "n d"],
-    labels: Int[np.ndarray, " n"],
+    labels: Labels,
     *,
     how: OfflineMining | None = None,
     distance: Distance = "euclidean",
@@ -169,7 +170,7 @@ def stream_triplets(
 
     Args:
         embeddings: One row per item.
-        labels: The identity of each: any integers.
+        labels: The identity of each: integers or strings.
         how: The rule and the guards.
         distance: How embeddings are compared.
         search: Finds nearest rows among the embeddings; `None` makes one that suits their number.

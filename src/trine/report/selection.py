@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trine.distances import Distance, unit_rows
 from trine.errors import InputError, require
-from trine.evaluation.labels import Labels, codes
+from trine.labels import Labels, codes
 from trine.neighbours import Neighbours, as_rows, nearest_neighbours
 from trine.shapes import Bool, Float, Int64
 

@@ -36,7 +36,8 @@ from trine.data.samplers.confusable import NeighbourSwaps, check_neighbours
 from trine.data.samplers.epochs import EpochSampler, check_at_least
 from trine.data.samplers.groups import Group, distribute, drop_groups, take_short_batch
 from trine.errors import DataError, SettingError, nearest
-from trine.shapes import Int, Int64
+from trine.labels import Labels, codes
+from trine.shapes import Int64
 
 Repeat = Literal["never", "fill"]
 """Whether an item may occur more than once in an epoch; see `PKSampler`."""
@@ -49,7 +50,7 @@ class PKSampler(EpochSampler):
     """Makes batches of P identities with up to K items of each, as positions of items.
 
     Args:
-        labels: The identity of each item, any integers.
+        labels: The identity of each item: integers or strings.
         identities: P, the most identities in a batch of one process; at least 2.
         items: K, the most items of one identity in a batch; at least 2.
         seed: With the epoch it decides every batch.
@@ -72,6 +73,7 @@ class PKSampler(EpochSampler):
 
     Raises:
         DataError: There are fewer than two identities.
+        InputError: A label is missing.
         SettingError: A setting is out of range for this data.
 
     Example:
@@ -85,7 +87,7 @@ class PKSampler(EpochSampler):
 
     def __init__(
         self,
-        labels: Int[np.ndarray, " n"],
+        labels: Labels,
         *,
         identities: int = 16,
         items: int = 4,
@@ -98,7 +100,8 @@ class PKSampler(EpochSampler):
         world_size: int = 1,
     ) -> None:
         super().__init__(seed=seed, rank=rank, world_size=world_size)
-        _, self._labels, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        self._labels = codes(labels)
+        sizes = np.bincount(self._labels)
         _check_settings(identities, items, repeat, last, confusable)
         _check_sizes(sizes, identities=identities, items=items, repeat=repeat, world_size=world_size)
         self._sizes = sizes
