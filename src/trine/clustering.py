@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.distances import Distance, pairwise_distances
-from trine.errors import InputError, check_choice, require
+from trine.errors import InputError, check_choice, check_count, require
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.neighbours.rows import TILE
 from trine.shapes import Float, Int64, Shaped
@@ -66,8 +66,7 @@ def cluster(
         >>> cluster(rows, threshold=0.5, method="average").tolist()
         [1, 0, 0, 2]
     """
-    if neighbours < 1:
-        raise InputError(f"neighbours must be at least 1, given {neighbours}")
+    check_count("neighbours", neighbours)
     check_choice("method", method, get_args(Method))
     _check(threshold)
     if method == "average":

@@ -31,13 +31,18 @@ _BLOCK = 1 << 21  # coordinate differences held at once in the backward pass
 DISTANCES: tuple[str, ...] = get_args(Distance)
 
 
-def check_distance(distance: str) -> None:
+def check_distance(distance: object) -> None:
     """Raises an `InputError` that names the nearest known distance, unless `distance` is one."""
     check_choice("distance", distance, DISTANCES)
 
 
-def check_rows(rows: Tensor, name: str) -> None:
+def check_rows(rows: object, name: str) -> None:
     """Raises an `InputError` unless `rows` is a floating-point matrix of one row per item."""
+    if not isinstance(rows, Tensor):
+        raise InputError(
+            f"{name} must be a floating-point torch tensor with one row per item, "
+            f"given {type(rows).__name__}: convert with torch.as_tensor"
+        )
     if rows.ndim != 2 or not rows.is_floating_point():
         raise InputError(
             f"{name} must be a floating-point matrix with one row per item, "

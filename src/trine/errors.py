@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -136,13 +137,14 @@ pip install 'trine[gallery]'
         ) from error
 
 
-def check_choice(name: str, given: str, known: Iterable[str]) -> None:
+def check_choice(name: str, given: object, known: Iterable[str], *, error: type[InputError] = InputError) -> None:
     """Checks that a value is one of the known ones.
 
     Args:
         name: The value's name in the error.
         given: The value.
         known: The known values.
+        error: The kind of error to raise.
 
     Raises:
         InputError: It is unknown; the message names the nearest known value.
@@ -153,8 +155,37 @@ def check_choice(name: str, given: str, known: Iterable[str]) -> None:
         trine.errors.InputError: unknown distance 'euclid': did you mean 'euclidean'? known: cosine, euclidean
     """
     names = tuple(known)
-    if given not in names:
-        raise InputError(f"unknown {name} {given!r}: {nearest(given, names)}")
+    if not isinstance(given, str) or given not in names:
+        raise error(f"unknown {name} {given!r}: {nearest(str(given), names)}")
+
+
+def check_count(name: str, given: object, *, at_least: int = 1, error: type[InputError] = InputError) -> int:
+    """Checks that a value is a whole number, in any integer type, and not below the least one.
+
+    Args:
+        name: The value's name in the error.
+        given: The value.
+        at_least: The least value allowed.
+        error: The kind of error to raise.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: It is no whole number, or too small.
+
+    Example:
+        >>> check_count("k", 2.0)
+        Traceback (most recent call last):
+        trine.errors.InputError: k must be a whole number, given 2.0
+    """
+    # bool subclasses int; reject it.
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise error(f"{name} must be a whole number, given {given!r}")
+    number = operator.index(given)
+    if number < at_least:
+        raise error(f"{name} must be at least {at_least}, given {number}")
+    return number
 
 
 def nearest(given: str, known: Iterable[str], *, most: int | None = None) -> str:
@@ -169,11 +200,47 @@ def nearest(given: str, known: Iterable[str], *, most: int | None = None) -> str
         A phrase such as `"did you mean 'hard'? known: all, hard"`.
 
     Example:
-        >>> nearest("semi-hard", ["all", "hard", "semihard"])
-        "did you mean 'semihard'? known: all, hard, semihard"
+        >>> nearest("batch_hard", ["all", "hard", "semihard"])
+        "did you mean 'hard'? known: all, hard, semihard"
     """
     names = list(known)
-    close = difflib.get_close_matches(given, names, n=1)
-    suggestion = f"did you mean {close[0]!r}? " if close else ""
+    close = closest(given, names)
+    suggestion = f"did you mean {close!r}? " if close is not None else ""
     listed = names if most is None or len(names) <= most else [*names[:most], "..."]
     return f"{suggestion}known: {', '.join(listed)}"
+
+
+def closest(given: str, known: Iterable[str]) -> str | None:
+    """Returns the known name that is most like an unknown one, or part of it; None if none is.
+
+    Case, hyphens and underscores do not count, and of a dotted name the last part is compared, too.
+
+    Args:
+        given: The unknown name.
+        known: The known names.
+
+    Example:
+        >>> closest("Semi_Hard", ["hard", "semihard"]), closest("steps", ["seed", "training.steps"])
+        ('semihard', 'training.steps')
+    """
+    best, most, wanted = None, _ALIKE, _letters(given)
+    matcher = difflib.SequenceMatcher(b=wanted)
+    for name in known:
+        whole = _letters(name)
+        for one in {whole, whole.rpartition(".")[2]}:
+            matcher.set_seq1(one)
+            # The first two are cheap upper bounds of the third.
+            if all(ratio() > most for ratio in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)):
+                best, most = name, matcher.ratio()
+            short, long = sorted((one, wanted), key=len)
+            if len(short) >= _PART and short in long and (1 + len(short) / len(long)) / 2 > most:
+                best, most = name, (1 + len(short) / len(long)) / 2
+    return best
+
+
+_ALIKE = 0.6  # the share of letters in common above which names are alike; difflib's own
+_PART = 3  # letters that a name needs to be recognised as a part of another
+
+
+def _letters(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "").replace(" ", "")

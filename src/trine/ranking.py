@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.neighbours import NEVER
 from trine.shapes import Float, Int64
 
@@ -215,9 +215,7 @@ def reciprocal_rank(first: Int64[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
 
 
 def _within(ranks: np.ndarray, k: int) -> np.ndarray:
-    if k < 1:
-        raise InputError(f"k must be at least 1, given {k}")
-    found: np.ndarray = ranks <= k
+    found: np.ndarray = ranks <= check_count("k", k)
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from trine.data.dataset import Dataset
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import DataError, SettingError, check_count, nearest
 from trine.shapes import Int64
 
 LISTED = 20
@@ -63,8 +63,7 @@ def few_of_each(labels: Int64[np.ndarray, " n"], *, most: int, seed: int = 0) ->
         >>> few_of_each(np.array([0, 0, 0, 1]), most=2, seed=0).tolist()
         [0, 2, 3]
     """
-    if most < 1:
-        raise SettingError(f"most must be at least 1, given {most}")
+    check_count("most", most, error=SettingError)
     order = np.random.default_rng([seed, 13]).permutation(len(labels))
     drawn = order[np.argsort(labels[order], kind="stable")]
     sizes = np.bincount(labels)

@@ -24,7 +24,7 @@ from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
 from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
-from trine.errors import InputError, require
+from trine.errors import InputError, check_count, require
 from trine.shapes import Float, Float32, Shaped
 
 
@@ -195,8 +195,7 @@ class Encoder(nn.Module):
     def _rows(
         self, items: Any, compute: Callable[[Tensor], Tensor], width: int, batch_size: int, progress: bool
     ) -> Float32[np.ndarray, "n w"]:
-        if batch_size < 1:
-            raise InputError(f"batch_size must be at least 1, given {batch_size}")
+        check_count("batch_size", batch_size)
         source = _items(items, texts=self.settings.kind == "texts")
         rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)

@@ -15,7 +15,7 @@ from trine.calibration import Calibration
 from trine.data import Features, Interactions
 from trine.distances import Distance, pairwise_distances
 from trine.encoders.fingerprint import fingerprint_of
-from trine.errors import InputError, nearest
+from trine.errors import InputError, check_count, nearest
 from trine.settings import Range
 from trine.shapes import Float, Float32, Int64
 
@@ -203,8 +203,7 @@ class TwoTower(nn.Module):
     def _nearest(
         self, tower: Tower, number: int, excluded: Int64[Tensor, " e"], k: int
     ) -> list[Recommendation]:
-        if k < 1:
-            raise InputError(f"k must be at least 1, given {k}")
+        k = check_count("k", k)
         with torch.inference_mode():
             row = tower(torch.tensor([number], device=self.known.device)).float().cpu()
         items = torch.from_numpy(self.embed("items"))

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from trine.errors import InputError, nearest
+from trine.errors import InputError, check_choice
 from trine.shapes import Float, Int64
 from trine.triplets import Mining
 
@@ -29,10 +29,9 @@ def resolve_reduction(reduction: str | None, mining: Mining, margin: float | Non
     known: tuple[Reduction, ...] = get_args(Reduction)
     if reduction is None:
         return "active" if mining.keeps_all and margin is not None else "mean"
-    for name in known:
-        if name == reduction:
-            return "mean" if name == "active" and margin is None else name
-    raise InputError(f"unknown reduction {reduction!r}: {nearest(reduction, known)}")
+    check_choice("reduction", reduction, known)
+    name = known[known.index(reduction)]  # type: ignore[arg-type]
+    return "mean" if name == "active" and margin is None else name
 
 
 def reduce_triplets(

@@ -268,11 +268,17 @@ def _numbered(rows: Tensor) -> Tensor:
     return torch.arange(len(rows), device=rows.device)
 
 
-def check_labels(labels: Tensor, name: str, length: int | None = None) -> None:
+def check_labels(labels: object, name: str, length: int | None = None) -> None:
     """Raises an `InputError` unless `labels` is a vector of integers (of that length)."""
     if not isinstance(labels, Tensor):
         raise InputError(
-            f"{name} must be a torch tensor of integers, given {type(labels).__name__}: use torch.as_tensor"
+            f"{name} must be a torch tensor of integers, given {type(labels).__name__}: "
+            "convert with torch.as_tensor"
+        )
+    if labels.ndim == 1 and labels.is_floating_point() and bool(labels.isnan().any()):
+        raise InputError(
+            f"{name}[{int(labels.isnan().nonzero()[0])}] is NaN, expected an integer for each row: "
+            "leave out rows without an identity"
         )
     integers = not labels.is_floating_point() and not labels.is_complex() and labels.dtype != torch.bool
     if labels.ndim != 1 or not integers:

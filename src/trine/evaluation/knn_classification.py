@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
 from trine.labels import Labels, checked, joint_codes
@@ -123,8 +123,7 @@ def knn_classification(
         >>> report.accuracy, report.by_identity()
         (0.5, {'ann': 0.0, 'cleo': 1.0})
     """
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InputError(f"k must be an integer of at least 1, got {k!r}")
+    k = check_count("k", k)
     check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.evaluation.label_scores import LabelScores, label_scores
 from trine.labels import Labels, checked, codes
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
@@ -120,8 +120,8 @@ class LabelErrors:
         Raises:
             InputError: `top` is negative.
         """
-        if top is not None and top < 0:
-            raise InputError(f"top must be at least 0, given {top}")
+        if top is not None:
+            top = check_count("top", top, at_least=0)
         scores = self.scores
         listed = self.ranking[: self.likely if top is None else top].tolist()
         return tuple(self._suspect(row, float(scores[row])) for row in listed if scores[row] > 0)
@@ -208,8 +208,7 @@ def find_label_errors(
         >>> print(found.suspects(1)[0])
         row 40: b, looks like a (0.92): nearest 10: 10 of a, none of b
     """
-    if neighbours < 1:
-        raise InputError(f"neighbours must be at least 1, given {neighbours}")
+    check_count("neighbours", neighbours)
     rows = as_rows(embeddings, name="embeddings")
     given = checked(labels, items=len(rows), name="labels")
     identity = codes(given, items=len(rows))

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from trine.errors import InputError, check_choice
+from trine.errors import InputError, check_choice, check_count
 from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, percentile_interval, resampled_means
 from trine.shapes import Float, Int64
 
@@ -159,7 +159,7 @@ class PerQueryReport(MetricReport):
         """
         self._check(metric, arguments)
         column = self._columns()[metric]
-        return column(int(arguments[0])) if callable(column) else column
+        return column(check_count("k", arguments[0])) if callable(column) else column
 
     def _mean(self, metric: str, *arguments: float) -> float:
         return float(self.per_query(metric, *arguments).mean())
@@ -204,15 +204,14 @@ def key(argument: float | None = None) -> str:
 
 
 def check_ranks(at: tuple[int, ...]) -> None:
-    """Raises an `InputError` unless every rank is at least 1."""
-    if any(rank < 1 for rank in at):
-        raise InputError(f"at must hold ranks of at least 1, given {at}")
+    """Raises an `InputError` unless every rank is a whole number of at least 1."""
+    for rank in at:
+        check_count("each rank of at", rank)
 
 
 def check_resamples(resamples: int) -> None:
     """Raises an `InputError` unless the number of bootstrap samples is 0 or more."""
-    if resamples < 0:
-        raise InputError(f"resamples must be at least 0, given {resamples}")
+    check_count("resamples", resamples, at_least=0)
 
 
 def _nested(asked: Sequence[Asked], values: Sequence[object]) -> dict[str, object]:

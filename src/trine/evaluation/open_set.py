@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError, check_choice
+from trine.errors import InputError, check_choice, check_count
 from trine.evaluation.intervals import RESAMPLES, multiplicities
 from trine.evaluation.metric_report import Asked, MetricReport, check_resamples, key
 from trine.evaluation.pairs import Distances
@@ -171,7 +171,7 @@ class OpenSet(MetricReport):
                 yield float(weight @ (named & (accepted[before] / accepted[-1] <= rate)) / weight.sum())
 
     def _check_rank(self, rank: float = 1) -> None:
-        if not 1 <= rank <= self.depth:
+        if check_count("rank", rank) > self.depth:
             raise InputError(
                 f"rank must be from 1 to {self.depth}, given {rank}; measure with a larger depth"
             )
@@ -217,8 +217,7 @@ def open_set(
         >>> report.dir_at_fpir(0.0), report.threshold_at_fpir(0.0)
         (1.0, 0.30000000000000004)
     """
-    if depth < 1:
-        raise InputError(f"depth must be at least 1, given {depth}")
+    check_count("depth", depth)
     check_resamples(resamples)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")

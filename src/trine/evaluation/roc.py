@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.evaluation.pairs import Distances
 from trine.shapes import Float, Int64
 
@@ -160,8 +160,7 @@ def largest_thresholds(
 
 def roc_points(genuine: Distances, impostor: Distances, points: int) -> Roc:
     """Points of the ROC at even steps of the logarithm of FAR; all of its corners where they are few."""
-    if points < 2:
-        raise InputError(f"points must be at least 2, given {points}")
+    points = check_count("points", points, at_least=2)
     steps = np.geomspace(1, impostor.count, points - 1)
     allowed = np.unique(np.concatenate([[0], np.round(steps).astype(np.int64)]))
     thresholds = np.unique(largest_thresholds(genuine, impostor, allowed))
@@ -174,8 +173,7 @@ def roc_points(genuine: Distances, impostor: Distances, points: int) -> Roc:
 
 def histogram_of(genuine: Distances, impostor: Distances, bins: int) -> Histogram:
     """Counts both kinds in bins of equal width, from the smallest distance to the largest."""
-    if bins < 1:
-        raise InputError(f"bins must be at least 1, given {bins}")
+    bins = check_count("bins", bins)
     low = float(min(genuine.values[0], impostor.values[0]))
     high = float(max(genuine.values[-1], impostor.values[-1]))
     edges = np.linspace(low, high, bins + 1)

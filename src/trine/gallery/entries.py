@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from trine.errors import GalleryError, InputError, SettingError
+from trine.errors import GalleryError, InputError, SettingError, check_count
 from trine.shapes import Float32
 
 Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
@@ -130,10 +130,9 @@ def unknown_item(item: str, address: str) -> GalleryError:
 
 
 def check_at_least(minimum: int, **numbers: int) -> None:
-    """Raises a `SettingError` if a number is too small."""
+    """Raises a `SettingError` if a number is too small, or not whole."""
     for name, number in numbers.items():
-        if not number >= minimum:
-            raise SettingError(f"{name} must be at least {minimum}, got {number}")
+        check_count(name, number, at_least=minimum, error=SettingError)
 
 
 def check_items(items: Iterable[str], argument: str) -> list[str]:

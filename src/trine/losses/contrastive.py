@@ -14,9 +14,8 @@ from trine.engine.relations import Relations
 from trine.errors import check_choice
 from trine.losses.distributed import join_sums, spread_batch, times_processes
 from trine.mining.inputs import checked_batch
-from trine.mining.online import check_margin
+from trine.mining.online import required_margin
 from trine.shapes import Float, Int
-from trine.triplets import Mining
 
 ContrastiveForm = Literal["squared", "linear"]
 """The hinge as in the paper, or without the squares."""
@@ -70,17 +69,20 @@ def contrastive_loss(
         >>> contrastive_loss(embeddings, torch.tensor([0, 0, 1]), reduction="sum").item()
         0.625
     """
-    check_distance(distance)
-    check_choice("form", form, get_args(ContrastiveForm))
-    check_choice("reduction", reduction, get_args(ContrastiveReduction))
-    alpha = check_margin(margin, Mining("all", "semihard-band"))
-    assert alpha is not None
+    alpha = _check_settings(margin, distance, form, reduction)
     checked = spread_batch if across_processes else checked_batch
     batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     join = join_sums(embeddings.device) if across_processes else None
     objective = PairObjective(alpha, distance, squared=form == "squared", reduction=reduction, join=join)
     run: EarlyLoss = partial(pair_loss, batch.anchors, batch.references, batch.relations, objective)
     return early_gradient(batch.anchors, batch.references, times_processes(run) if across_processes else run)
+
+
+def _check_settings(margin: object, distance: object, form: object, reduction: object) -> float:
+    check_distance(distance)
+    check_choice("form", form, get_args(ContrastiveForm))
+    check_choice("reduction", reduction, get_args(ContrastiveReduction))
+    return required_margin(margin)
 
 
 class ContrastiveLoss(nn.Module):
@@ -92,6 +94,9 @@ class ContrastiveLoss(nn.Module):
         form: `"squared"`, the paper's, or `"linear"`.
         reduction: `"mean"`, `"sum"` or `"active"`.
         across_processes: Whether each process of `torch.distributed` holds a part of the batch.
+
+    Raises:
+        InputError: A name or the margin cannot be used.
 
     Example:
         >>> import torch
@@ -111,7 +116,8 @@ class ContrastiveLoss(nn.Module):
         across_processes: bool = False,
     ) -> None:
         super().__init__()
-        self.margin, self.distance, self.form, self.reduction = margin, distance, form, reduction
+        self.margin = _check_settings(margin, distance, form, reduction)
+        self.distance, self.form, self.reduction = distance, form, reduction
         self.across_processes = across_processes
 
     def forward(

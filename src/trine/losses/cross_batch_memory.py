@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from trine.distances import check_rows
-from trine.engine.relations import check_labels
-from trine.errors import InputError
+from trine.engine.relations import Relations, check_labels
+from trine.errors import InputError, check_count
 from trine.losses.distributed import gathered
 from trine.shapes import Float, Int, Int64
+from trine.triplets import Triplets
 
 
 class Memory(nn.Module):
@@ -51,8 +52,7 @@ class Memory(nn.Module):
     def __init__(self, size: int, *, dimension: int) -> None:
         super().__init__()
         for name, value in (("size", size), ("dimension", dimension)):
-            if value < 1:
-                raise InputError(f"{name} of a memory must be at least 1, given {value}")
+            check_count(f"{name} of a memory", value)
         self.register_buffer("rows", torch.zeros(size, dimension))
         self.register_buffer("labels", torch.zeros(size, dtype=torch.int64))
         self.register_buffer("ids", torch.zeros(size, dtype=torch.int64))
@@ -174,8 +174,7 @@ class CrossBatchMemory(nn.Module):
 
     def __init__(self, loss: nn.Module, *, size: int, dimension: int, warmup: int = 0) -> None:
         super().__init__()
-        if warmup < 0:
-            raise InputError(f"warmup counts calls and must be at least 0, given {warmup}")
+        check_count("warmup", warmup, at_least=0)
         self.loss = loss
         self.memory = Memory(size, dimension=dimension)
         self.warmup = warmup
@@ -208,7 +207,7 @@ class CrossBatchMemory(nn.Module):
         Raises:
             InputError: The item ids are missing, labels are not integers, or shapes do not fit.
         """
-        if not isinstance(labels, Tensor):
+        if isinstance(labels, Relations | Triplets):
             raise InputError(
                 f"a memory keeps the identity of each row, and {type(labels).__name__} name none: give labels"
             )

@@ -122,7 +122,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
         values = triplet_values(embeddings, labels, references, margin=alpha, distance=distance, swap=swap)
         return reduce_triplets(values, labels.anchor, how, len(embeddings))
     if swap:
-        raise InputError("swap=True needs a Triplets object instead of labels")
+        raise InputError("swap=True needs Triplets in place of labels: leave it out, or list the triplets")
     checked = spread_batch if across_processes else checked_batch
     batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     check_weighted(batch.columns if across_processes else embeddings, distance, rule)
@@ -258,7 +258,7 @@ class TripletLoss(nn.Module):
             references=references,
             reference_labels=reference_labels,
             reference_ids=reference_ids,
-            swap=self.swap and isinstance(labels, Triplets),
+            swap=self.swap,
             across_processes=self.across_processes,
         )
 

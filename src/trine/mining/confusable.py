@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from trine.distances import Distance, unit_rows
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.labels import Labels
 from trine.mining.inputs import checked_set
 from trine.neighbours import make_search
@@ -47,8 +47,7 @@ def confusable_identities(
         [[2, 1], [2, 0], [0, 1]]
     """
     codes, rows = checked_set(embeddings, labels, distance)
-    if k < 1:
-        raise InputError(f"k must be at least 1, given {k}")
+    check_count("k", k)
     if not len(rows):
         return np.empty((0, 0), dtype=np.int64)
     values = unit_rows(rows.double()).numpy() if distance == "cosine" else rows.numpy()

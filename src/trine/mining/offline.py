@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from trine.distances import Distance
-from trine.errors import InputError, nearest
+from trine.errors import InputError, check_choice, check_count, nearest
 from trine.labels import Labels
 from trine.mining.hash_random import uniform
 from trine.mining.inputs import checked_set
@@ -75,13 +75,11 @@ class OfflineMining:
 
     def __post_init__(self) -> None:
         for name, known in (("rule", get_args(OfflineRule)), ("choose", get_args(Draw))):
-            if getattr(self, name) not in known:
-                given = str(getattr(self, name))
-                raise InputError(f"unknown {name} {given!r} of offline mining: {nearest(given, known)}")
+            check_choice(f"{name} of offline mining", getattr(self, name), known)
         for name, least in (("positives", 1), ("negatives", 1), ("skip", 0), ("among", 1), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} of offline mining must be at least {least}, given {value}")
+            if value is not None or name != "positives":
+                check_count(f"{name} of offline mining", value, at_least=least)
         for name in ("absolute_margin", "relative_margin", "min_distance", "max_distance"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):

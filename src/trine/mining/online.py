@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import SupportsFloat
+
 import torch
 from torch import Tensor
 
@@ -103,8 +105,7 @@ def census(
     """
     check_distance(distance)
     batch = checked_batch(embeddings, labels, references, reference_labels, item_ids, reference_ids)
-    alpha = check_margin(margin, Mining("all", "semihard-band"))
-    assert alpha is not None
+    alpha = required_margin(margin)
     return count_triplets(batch.anchors, batch.references, batch.relations, alpha, distance)
 
 
@@ -117,6 +118,12 @@ def check_margin(margin: float | None, rule: Mining) -> float | None:
                 "(a loss with margin=None has none of its own)"
             )
         return None
-    if not 0 <= margin < float("inf"):
-        raise InputError(f"margin must be a finite number of at least 0, or None, given {margin}")
-    return float(margin)
+    return required_margin(margin, or_else=", or None")
+
+
+def required_margin(margin: object, *, or_else: str = "") -> float:
+    """Returns the margin; an `InputError` unless it is a finite number of at least 0."""
+    number = isinstance(margin, SupportsFloat) and not isinstance(margin, bool)
+    if not (number and 0 <= float(margin) < float("inf")):  # type: ignore[arg-type]
+        raise InputError(f"margin must be a finite number of at least 0{or_else}, given {margin!r}")
+    return float(margin)  # type: ignore[arg-type]

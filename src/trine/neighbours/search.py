@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError, check_choice, require
+from trine.errors import InputError, check_choice, check_count, require
 from trine.neighbours.candidates import CandidateSearch, FaissProduct
 from trine.neighbours.rescoring import ExactDistances, Queries, References
 from trine.neighbours.rows import TILE, as_rows
@@ -116,8 +116,7 @@ class ExactSearch:
         self, queries: Queries, *, k: int, exclude: Int64[np.ndarray, " n"] | None = None
     ) -> Neighbours:
         """Finds the `k` nearest references of every query; see `nearest_neighbours`."""
-        if k < 1:
-            raise InputError(f"k must be at least 1, given {k}")
+        k = check_count("k", k)
         x, left_out = self._check(queries, exclude)
         everyone_excludes = exclude is not None and len(x) > 0 and bool((left_out >= 0).all())
         k = min(k, len(self) - everyone_excludes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trine.data import Dataset
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.evaluation import find_label_errors
 from trine.io import write_text
 from trine.pipelines.export import check_output, write_csv
@@ -38,8 +38,7 @@ def audit_run(
         InputError: `top` is below 1, or there is only one identity.
     """
     check_part(part)
-    if top < 1:
-        raise InputError(f"top must be at least 1, got {top}")
+    check_count("top", top)
     opened = open_trained_run(run)
     encoder = opened.encoder
     positions, audited = part_of(opened.path, dataset, part)

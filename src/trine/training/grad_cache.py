@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.shapes import Float
 
 Items = Any
@@ -75,8 +75,7 @@ def cached_backward(
     """
     if not torch.is_grad_enabled():
         raise InputError("cached_backward was called where gradients are off; call it outside of no_grad")
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise InputError(f"chunk must be a number of items of at least 1, given {chunk}")
+    chunk = check_count("chunk", chunk)
     rows = count_rows(items)
     sizes = [min(chunk, rows - start) for start in range(0, max(1, rows), chunk)]
     cache = GradientCache(encoder, items, sizes=sizes)

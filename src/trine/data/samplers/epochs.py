@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import Sampler
 
-from trine.errors import SettingError
+from trine.errors import SettingError, check_count
 
 
 class EpochSampler(Sampler[list[int]]):
@@ -114,5 +114,4 @@ class EpochSampler(Sampler[list[int]]):
 def check_at_least(**settings: tuple[int, int]) -> None:
     """Raises a `SettingError` for a setting below its least value; each is given as (value, least)."""
     for name, (value, least) in settings.items():
-        if value < least:
-            raise SettingError(f"{name}={value} is out of range: expected {least} or more")
+        check_count(name, value, at_least=least, error=SettingError)
