@@ -137,7 +137,9 @@ pip install 'trine[gallery]'
         ) from error
 
 
-def check_choice(name: str, given: object, known: Iterable[str], *, error: type[InputError] = InputError) -> None:
+def check_choice(
+    name: str, given: object, known: Iterable[str], *, error: type[InputError] = InputError
+) -> None:
     """Checks that a value is one of the known ones.
 
     Args:
@@ -179,10 +181,13 @@ def check_count(name: str, given: object, *, at_least: int = 1, error: type[Inpu
         Traceback (most recent call last):
         trine.errors.InputError: k must be a whole number, given 2.0
     """
+    try:
+        number = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
     # bool subclasses int; reject it.
-    if isinstance(given, bool) or not hasattr(given, "__index__"):
+    if number is None or isinstance(given, bool):
         raise error(f"{name} must be a whole number, given {given!r}")
-    number = operator.index(given)
     if number < at_least:
         raise error(f"{name} must be at least {at_least}, given {number}")
     return number
@@ -230,7 +235,9 @@ def closest(given: str, known: Iterable[str]) -> str | None:
         for one in {whole, whole.rpartition(".")[2]}:
             matcher.set_seq1(one)
             # The first two are cheap upper bounds of the third.
-            if all(ratio() > most for ratio in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)):
+            if all(
+                ratio() > most for ratio in (matcher.real_quick_ratio, matcher.quick_ratio, matcher.ratio)
+            ):
                 best, most = name, matcher.ratio()
             short, long = sorted((one, wanted), key=len)
             if len(short) >= _PART and short in long and (1 + len(short) / len(long)) / 2 > most:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import numbers
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from trine.errors import SettingError, nearest
+from trine.errors import SettingError, closest, nearest
 
 T = TypeVar("T")
 
@@ -52,6 +53,31 @@ class Range:
 
 Share = Annotated[float, Range(at_least=0, below=1)]
 """A share of a whole, which is never all of it."""
+
+
+def check_number(name: str, given: object, allowed: Range) -> float:
+    """Checks that a value is a finite number in a range.
+
+    Args:
+        name: The value's name in the error.
+        given: The value.
+        allowed: The range.
+
+    Returns:
+        The number.
+
+    Raises:
+        SettingError: It is no number, not finite, or out of range.
+
+    Example:
+        >>> check_number("tol", float("nan"), Range(at_least=0))
+        Traceback (most recent call last):
+        trine.errors.SettingError: tol must be a number >= 0, given nan
+    """
+    # bool subclasses int; reject it.
+    if not isinstance(given, numbers.Real) or isinstance(given, bool) or float(given) not in allowed:
+        raise SettingError(f"{name} must be a number {allowed}, given {given!r}")
+    return float(given)
 
 
 class Settings:
@@ -108,8 +134,15 @@ class _MisfitError(Exception):
     def __str__(self) -> str:
         if not self.known:
             return f"{self.key} {self.problem}"
-        meant = f"did you mean {self.known[0]!r}?" if len(self.known) == 1 else nearest(self.key, self.known)
-        return f"unknown setting {self.key!r}; {meant}"
+        return self.with_keys(())
+
+    def with_keys(self, every: Iterable[str]) -> str:
+        """The message; for an unknown key it names the nearest of these, or else the known ones beside it."""
+        if not self.known:
+            return str(self)
+        meant = closest(self.key, [*self.known, *every])
+        advice = nearest(self.key, self.known) if meant is None else f"did you mean {meant!r}?"
+        return f"unknown setting {self.key!r}; {advice}"
 
 
 def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
@@ -142,9 +175,11 @@ def parse(kind: type[T], given: Any, *, source: str, key: str = "") -> T:
         raise SettingError(f"{source}: {what} a section of keys, given {_shown(given)}")
     try:
         return _filled(kind, given)
-    except (_MisfitError, SettingError) as error:
-        named = error.within(key) if key and isinstance(error, _MisfitError) else error
-        raise SettingError(f"{source}: {named}") from None
+    except _MisfitError as error:
+        named = error.within(key) if key else error
+        raise SettingError(f"{source}: {named.with_keys(keys(kind, key=key))}") from None
+    except SettingError as error:
+        raise SettingError(f"{source}: {error}") from None
 
 
 def plain(settings: Any) -> Any:
@@ -228,8 +263,7 @@ def _filled(kind: type[T], given: Mapping[Any, Any]) -> T:
     hints = _hints(kind)
     for name in given:
         if name not in hints:
-            elsewhere = [key for key in keys(kind) if key.endswith(f".{name}")]
-            raise _MisfitError(key=str(name), known=elsewhere[:1] or list(hints))
+            raise _MisfitError(key=str(name), known=list(hints))
     assert dataclasses.is_dataclass(kind)
     for field in dataclasses.fields(kind):
         optional = (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
@@ -275,6 +309,8 @@ def _converted_scalar(hint: Any, value: Any) -> Any:
     if hint is float and isinstance(value, str):  # YAML reads 1e-3, without a point, as a string.
         with contextlib.suppress(ValueError):
             value = float(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool | int | float):  # a number of numpy
+        value = int(value) if isinstance(value, numbers.Integral) else float(value)
     kind = int | float if hint is float else hint
     # bool subclasses int; reject it.
     if not isinstance(value, kind) or (isinstance(value, bool) and hint is not bool):

@@ -82,7 +82,7 @@ class Mining:
             ("positive", get_args(PositiveRule)),
             ("negative", get_args(NegativeRule)),
         ):
-            check_choice(f"{part} rule", str(getattr(self, part)), known)
+            check_choice(f"{part} rule", getattr(self, part), known)
         if not 0 < self.cutoffs[0] < self.cutoffs[1] < 2:
             raise InputError(f"cutoffs must rise within (0, 2), given {self.cutoffs}")
 

@@ -35,5 +35,5 @@ def test_audit_lists_what_lies_among_others(run, bars, capsys, tmp_path):
     sentence = refused(capsys, "audit", run, bars, "--out", tmp_path / "suspects.txt")
     assert "output must end in .csv" in sentence
     assert "output must end in .html" in refused(capsys, "audit", run, bars, "--page", tmp_path / "page.txt")
-    assert "top must be at least 1, got 0" in refused(capsys, "audit", run, bars, "--top", "0")
+    assert "top must be at least 1, given 0" in refused(capsys, "audit", run, bars, "--top", "0")
     assert "unknown part 'tests'" in refused(capsys, "audit", run, bars, "--part", "tests")

@@ -395,7 +395,7 @@ class TestDispatch:
             load(people, label="who")
 
     def test_policies_are_checked(self) -> None:
-        with pytest.raises(SettingError, match=r"unreadable='skp' is not a policy: did you mean 'skip'\?"):
+        with pytest.raises(SettingError, match=r"unknown policy for unreadable 'skp': did you mean 'skip'\?"):
             LoadPolicy(unreadable="skp")  # type: ignore[arg-type]
         with pytest.raises(SettingError, match="max_pixels=0 is out of range"):
             LoadPolicy(max_pixels=0)

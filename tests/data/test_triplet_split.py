@@ -94,7 +94,7 @@ def test_questions_are_numbered_by_what_was_asked(triplets):
 
 def test_what_cannot_be_split_is_named():
     few = np.array([[0, 1, 2], [3, 4, 5]])
-    with pytest.raises(SettingError, match=r"is not a split of judgements: did you mean 'items'"):
+    with pytest.raises(SettingError, match=r"unknown split of judgements '.*': did you mean 'items'"):
         split_triplets(few, items=6, method="item")
     with pytest.raises(SettingError, match=r"got test=1.0, validation=0.0, seed=0"):
         split_triplets(few, items=6, test=1.0)

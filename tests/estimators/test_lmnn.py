@@ -91,9 +91,15 @@ def test_same_data_gives_the_same_map():
     [
         ({"n_neighbors": 0}, "n_neighbors must be at least 1, given 0"),
         ({"passes": 0}, "passes must be at least 1"),
-        ({"regularization": 1.0}, "regularization must be between 0 and 1"),
+        ({"regularization": 1.0}, "regularization must be a number > 0 and < 1, given 1.0"),
         ({"n_components": 5}, "n_components must be from 1 to 4, given 5"),
         ({"solver": "linaer"}, "did you mean 'linear'"),
+        ({"solver": None}, "unknown solver None: known: linear, convex"),
+        ({"tol": float("nan")}, "tol must be a number >= 0, given nan"),
+        ({"max_iter": float("nan")}, "max_iter must be a whole number, given nan"),
+        ({"n_neighbors": "3"}, "n_neighbors must be a whole number, given '3'"),
+        ({"n_components": 1.5}, "n_components must be a whole number, given 1.5"),
+        ({"passes": 1.5}, "passes must be a whole number, given 1.5"),
     ],
 )
 def test_refuses_settings_out_of_range(settings, message):

@@ -284,7 +284,7 @@ def test_what_cannot_be_used_is_named():
         identification(x, labels, x, labels, average_precision="step")
     with pytest.raises(InputError, match="unknown unmatched 'all'"):
         identification(x, labels, x, labels, unmatched="all")
-    with pytest.raises(InputError, match="at must hold ranks of at least 1"):
+    with pytest.raises(InputError, match="each rank of at must be at least 1, given 0"):
         identification(x, labels, x, labels, at=(0,))
     with pytest.raises(InputError, match="mean_average_precision takes no rank, given"):
         identification(x, labels, x, labels).interval("mean_average_precision", 3)

@@ -114,7 +114,7 @@ def test_other_distances(distance):
 
 def test_mistakes_have_their_sentence():
     rows = np.eye(3)
-    with pytest.raises(InputError, match="k must be an integer of at least 1, got 0"):
+    with pytest.raises(InputError, match="k must be at least 1, given 0"):
         knn_classification(rows, [0, 1, 2], rows, [0, 1, 2], k=0)
     with pytest.raises(InputError, match="3 probes and 3 gallery rows that share none"):
         knn_classification(rows, [0, 1, 2], rows, [3, 4, 5])

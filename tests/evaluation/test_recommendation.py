@@ -100,7 +100,7 @@ def test_what_tells_nothing_apart_finds_nothing():
         ({"held_out": as_pairs([(0, 1), (2, 0)])}, r"held_out\[1\] refers to user 2, expected 0 to 1"),
         ({"seen": as_pairs([(0, 3)])}, r"seen\[0\] refers to item 3"),
         ({"items": np.zeros((3, 5))}, "users have width 2 and items 5"),
-        ({"at": (0,)}, "ranks of at least 1"),
+        ({"at": (0,)}, "each rank of at must be at least 1, given 0"),
     ],
 )
 def test_bad_queries_are_refused(change, message):

@@ -265,7 +265,7 @@ def test_what_cannot_be_used_is_named(as_in_production):
         retrieval(x, np.array([True, True, False]))
     with pytest.raises(InputError, match="row 1 holds NaN"):
         retrieval(np.array([[0.0], [np.nan]]), [1, 1])
-    with pytest.raises(InputError, match="at must hold ranks of at least 1"):
+    with pytest.raises(InputError, match="each rank of at must be at least 1, given 0"):
         retrieval(x, [1, 1, 2], at=(0,))
     with pytest.raises(InputError, match="references and reference_labels go together"):
         retrieval(x, [1, 1, 2], references=x)

@@ -120,7 +120,7 @@ def test_what_cannot_be_clustered(tmp_path):
         gallery.cluster(threshold=1)
         with pytest.raises(GalleryError, match=r"made with the threshold 1.0, got 2.0: omit threshold="):
             gallery.cluster(threshold=2)
-        with pytest.raises(SettingError, match="neighbours must be at least 1, got 0"):
+        with pytest.raises(SettingError, match="neighbours must be at least 1, given 0"):
             gallery.cluster(neighbours=0)
         with pytest.raises(CalibrationError, match="no threshold"):
             gallery.cluster(recluster=True)

@@ -29,7 +29,7 @@ def test_filters_exclusions_and_pages(gallery):
     ]
     assert [hit.item for hit in gallery.search(**probe, exclude=["a1", "b1"], k=1)] == ["a2"]
     assert gallery.search(**probe, where={"unknown": 1}) == []
-    with pytest.raises(SettingError, match="offset must be at least 0, got -1"):
+    with pytest.raises(SettingError, match="offset must be at least 0, given -1"):
         gallery.search(**probe, offset=-1)
 
 

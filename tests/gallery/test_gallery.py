@@ -120,7 +120,7 @@ def test_a_stream_is_enrolled_chunk_by_chunk_and_stays_where_it_broke(gallery):
         gallery.enrol_many(stream(), chunk=3, progress=done.append)
     assert done == [3, 6]
     assert len(gallery) == 6
-    with pytest.raises(SettingError, match="chunk must be at least 1, got 0"):
+    with pytest.raises(SettingError, match="chunk must be at least 1, given 0"):
         gallery.enrol_many([], chunk=0)
 
 
@@ -277,7 +277,7 @@ def test_one_text_is_no_list_of_names(gallery):
 
 
 def test_k_is_at_least_one(gallery):
-    with pytest.raises(SettingError, match="k must be at least 1, got 0"):
+    with pytest.raises(SettingError, match="k must be at least 1, given 0"):
         gallery.search(embedding=[0.0, 0.0], k=0)
 
 

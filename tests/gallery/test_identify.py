@@ -157,8 +157,8 @@ def test_what_cannot_be_ranked(tmp_path):
     with opened(tmp_path / "g.db", [("ann", (0, 4), 1)]) as gallery:
         for wrong, message in [
             ({"scoring": "median"}, "unknown scoring 'median'"),
-            ({"scoring": "mean", "top": 0}, "top must be at least 1, got 0"),
-            ({"candidates": 0}, "candidates must be at least 1, got 0"),
+            ({"scoring": "mean", "top": 0}, "top must be at least 1, given 0"),
+            ({"candidates": 0}, "candidates must be at least 1, given 0"),
             ({"quality": "sharp"}, "quality= weights the embeddings of a mean or a centroid: pass scoring="),
         ]:
             with pytest.raises((InputError, SettingError), match=message):

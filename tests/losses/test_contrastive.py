@@ -78,10 +78,13 @@ def test_relations_stand_in_place_of_labels():
     [
         ({"form": "square"}, "unknown form 'square': did you mean 'squared'"),
         ({"reduction": "none"}, "unknown reduction 'none'"),
-        ({"margin": None}, "margin"),
+        ({"margin": None}, "margin must be a finite number of at least 0, given None"),
+        ({"distance": "euclid"}, "unknown distance 'euclid': did you mean 'euclidean'"),
     ],
 )
 @pytest.mark.usefixtures("as_in_production")
 def test_mistakes_are_named(settings, message):
     with pytest.raises(InputError, match=message):
-        ContrastiveLoss(**settings)(torch.randn(2, 2), torch.tensor([0, 1]))
+        ContrastiveLoss(**settings)
+    with pytest.raises(InputError, match=message):
+        contrastive_loss(torch.randn(2, 2), torch.tensor([0, 1]), **settings)

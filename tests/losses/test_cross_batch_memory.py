@@ -240,7 +240,7 @@ def test_mistakes_are_named():
     for arguments, message in (
         ({"size": 0, "dimension": 2}, "size of a memory must be at least 1, given 0"),
         ({"size": 2, "dimension": 0}, "dimension of a memory must be at least 1, given 0"),
-        ({"size": 2, "dimension": 2, "warmup": -1}, "warmup counts calls and must be at least 0, given -1"),
+        ({"size": 2, "dimension": 2, "warmup": -1}, "warmup must be at least 0, given -1"),
     ):
         with pytest.raises(InputError, match=message):
             CrossBatchMemory(TripletLoss(), **arguments)

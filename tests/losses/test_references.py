@@ -1,5 +1,8 @@
 """Anchors and references that are different sets, relations given outright, and finished triplets."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -173,7 +176,18 @@ def test_the_census_comes_along_on_request():
             },
             "item_ids and reference_ids must be passed together",
         ),
-        ({"swap": True}, "swap=True needs a Triplets object"),
+        ({"embeddings": None}, "embeddings must be a floating-point torch tensor .*given NoneType"),
+        ({"embeddings": [[0.0]]}, "given list: convert with torch.as_tensor"),
+        ({"embeddings": np.zeros((4, 2))}, "given ndarray: convert with torch.as_tensor"),
+        ({"labels": [0, 0, 1, 1]}, "labels must be a torch tensor of integers, given list"),
+        ({"labels": torch.tensor([0, 0, torch.nan, 1])}, r"labels\[2\] is NaN, expected an integer"),
+        ({"labels": torch.tensor([0.0, 0.0, 1.0, 1.0])}, "labels must be a vector of integers"),
+        ({"margin": "0.2"}, "margin must be a finite number of at least 0, or None, given '0.2'"),
+        ({"mining": "batch_hard"}, "unknown mining rule 'batch_hard': did you mean 'hard'"),
+        ({"mining": None}, "unknown mining rule None: known: all, hard"),
+        ({"distance": "cos"}, "unknown distance 'cos': did you mean 'cosine'"),
+        ({"reduction": "average"}, "unknown reduction 'average': known: active, mean"),
+        ({"swap": True}, "swap=True needs Triplets in place of labels"),
         ({"return_census": True, "margin": None}, "a census needs a margin"),
         (
             {"labels": Relations.from_pairs(torch.tensor([0]), torch.tensor([1]), anchors=3)},
@@ -191,9 +205,16 @@ def test_the_census_comes_along_on_request():
 )
 @pytest.mark.usefixtures("as_in_production")
 def test_mistakes_are_named(arguments, message):
+    embeddings = arguments.pop("embeddings", torch.randn(4, 2))
     labels = arguments.pop("labels", torch.tensor([0, 0, 1, 1]))
     with pytest.raises(InputError, match=message):
-        triplet_loss(torch.randn(4, 2), labels, **arguments)
+        triplet_loss(embeddings, labels, **arguments)
+
+
+def test_swap_with_labels_is_refused_in_both_forms():
+    for swapped in (partial(triplet_loss, swap=True), TripletLoss(swap=True)):
+        with pytest.raises(InputError, match="swap=True needs Triplets in place of labels"):
+            swapped(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]))
 
 
 @pytest.mark.usefixtures("as_in_production")

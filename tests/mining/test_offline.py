@@ -228,8 +228,8 @@ def test_sets_without_others():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rule": "semi-hard"}, "unknown rule 'semi-hard' of offline mining: did you mean 'semihard'"),
-        ({"choose": "first"}, "unknown choose 'first' of offline mining: .*known: nearest, random"),
+        ({"rule": "semi-hard"}, "unknown rule of offline mining 'semi-hard': did you mean 'semihard'"),
+        ({"choose": "first"}, "unknown choose of offline mining 'first': .*known: nearest, random"),
         ({"positives": 0}, "positives of offline mining must be at least 1, given 0"),
         ({"negatives": 0}, "negatives of offline mining must be at least 1, given 0"),
         ({"skip": -1}, "skip of offline mining must be at least 0, given -1"),

@@ -279,7 +279,7 @@ def bad(**changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"chunk": 0}, r"^chunk must be a number of items of at least 1, given 0$"),
+        ({"chunk": 0}, r"^chunk must be at least 1, given 0$"),
         ({"encoder": nn.Flatten(0)}, r"one row for each of the 3 items of a chunk, given \(15,\); wrap it"),
         ({"items": {}}, r"^items hold no tensor; give a tensor, or a tuple"),
         ({"items": torch.tensor(1.0)}, r"^items must have one item to a row, given a tensor of no dim"),

@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_type_hints
 
 from trine.data.dataset import Kind
 from trine.data.image_decoding import MAX_PIXELS
-from trine.errors import SettingError, nearest
+from trine.errors import SettingError, check_choice
 
 Strictness = Literal["error", "skip"]
 """Stop with an error that lists the items, or skip them and list them in the report."""
@@ -49,8 +49,8 @@ class LoadPolicy:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(LoadPolicy).items():
             given, known = getattr(self, name), get_args(kind)
-            if known and given not in known:
-                raise SettingError(f"{name}={given!r} is not a policy: {nearest(str(given), known)}")
+            if known:
+                check_choice(f"policy for {name}", given, known, error=SettingError)
         if not 1 <= self.max_pixels <= MAX_PIXELS:
             raise SettingError(f"max_pixels={self.max_pixels} is out of range: expected 1 to {MAX_PIXELS}")
 

@@ -14,7 +14,7 @@ from trine.data.dataset import Dataset
 from trine.data.identity_lists import IdentityLists, split_by_lists
 from trine.data.load_report import count
 from trine.data.sources.folder import PARTS
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import DataError, SettingError, check_choice, nearest
 from trine.shapes import Int64
 
 Method = Literal["auto", "identity", "stratified", "column", "named", "open"]
@@ -158,8 +158,7 @@ def _check_arguments(
     unknown: int | Sequence[str | int] | None,
     named: IdentityLists,
 ) -> None:
-    if method not in get_args(Method):
-        raise SettingError(f"method={method!r} is not a split: {nearest(method, get_args(Method))}")
+    check_choice("split", method, get_args(Method), error=SettingError)
     check_fractions(test, validation, seed)
     if (unknown is None) == (method == "open"):
         raise SettingError(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.splits import PART_NAMES, JudgementMethod, Split, check_fractions
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import DataError, SettingError, check_choice
 from trine.shapes import Int64
 
 
@@ -51,9 +51,7 @@ def split_triplets(
         >>> len(parts.train), len(parts.test), parts.left_out
         (4, 1, 0)
     """
-    if method not in get_args(JudgementMethod):
-        known = get_args(JudgementMethod)
-        raise SettingError(f"method={method!r} is not a split of judgements: {nearest(method, known)}")
+    check_choice("split of judgements", method, get_args(JudgementMethod), error=SettingError)
     check_fractions(test, validation, seed)
     if len(triplets) and not 0 <= triplets.min() <= triplets.max() < items:
         raise DataError(

@@ -24,7 +24,7 @@ from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
 from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
-from trine.errors import InputError, check_count, require
+from trine.errors import check_count, require
 from trine.shapes import Float, Float32, Shaped
 
 

@@ -15,7 +15,7 @@ from trine.calibration import Calibration
 from trine.data import Features, Interactions
 from trine.distances import Distance, pairwise_distances
 from trine.encoders.fingerprint import fingerprint_of
-from trine.errors import InputError, check_count, nearest
+from trine.errors import InputError, check_choice, check_count
 from trine.settings import Range
 from trine.shapes import Float, Float32, Int64
 
@@ -157,8 +157,7 @@ class TwoTower(nn.Module):
         Raises:
             InputError: `of` is neither.
         """
-        if of not in ("users", "items"):
-            raise InputError(f"of={of!r} is unknown: {nearest(of, ('users', 'items'))}")
+        check_choice("side", of, ("users", "items"))
         tower = self.users if of == "users" else self.items
         with torch.inference_mode():
             rows = tower(torch.arange(len(tower.table), device=tower.table.device))

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from trine.errors import InputError, check_choice
+from trine.errors import check_choice
 from trine.shapes import Float, Int64
 from trine.triplets import Mining
 
@@ -30,7 +30,7 @@ def resolve_reduction(reduction: str | None, mining: Mining, margin: float | Non
     if reduction is None:
         return "active" if mining.keeps_all and margin is not None else "mean"
     check_choice("reduction", reduction, known)
-    name = known[known.index(reduction)]  # type: ignore[arg-type]
+    name = known[known.index(reduction)]
     return "mean" if name == "active" and margin is None else name
 
 

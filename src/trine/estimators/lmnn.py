@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from trine.errors import InputError, check_choice
+from trine.errors import InputError, check_choice, check_count
 from trine.estimators.energy import Neighbourhoods, lowest_energy
 from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.estimators.large_margin import (
@@ -18,6 +18,7 @@ from trine.estimators.large_margin import (
     steps_of_map,
     steps_of_metric,
 )
+from trine.settings import Range, check_number
 from trine.shapes import Float, Shaped
 
 Solver = Literal["linear", "convex"]
@@ -172,11 +173,10 @@ class LMNN(KnnMixin):
 
     def _check(self, features: int) -> None:
         for name in ("n_neighbors", "passes", "max_iter"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, given {getattr(self, name)}")
-        if not 0 < self.regularization < 1:
-            raise InputError(f"regularization must be between 0 and 1, given {self.regularization}")
-        if self.n_components is not None and not 1 <= self.n_components <= features:
+            check_count(name, getattr(self, name))
+        check_number("regularization", self.regularization, Range(above=0, below=1))
+        check_number("tol", self.tol, Range(at_least=0))
+        if self.n_components is not None and check_count("n_components", self.n_components) > features:
             raise InputError(f"n_components must be from 1 to {features}, given {self.n_components}")
         check_choice("solver", self.solver, EVERY)
 

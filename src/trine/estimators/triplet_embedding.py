@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,8 +11,9 @@ from trine.data import Dataset, Vectors
 from trine.distances import Distance, check_distance
 from trine.encoders import Encoder, EncoderRecipe
 from trine.encoders.settings import MlpSettings
-from trine.errors import InputError, check_choice, require
+from trine.errors import InputError, check_choice, check_count, require
 from trine.estimators.knn_mixin import KnnMixin, knn_vote
+from trine.settings import Range, check_number
 from trine.shapes import Float, Shaped
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.triplets import Mining
@@ -24,10 +25,11 @@ AT_LEAST = {
     "identities": 2,
     "items": 2,
     "epochs": 1,
-    "margin": 0,
-    "weight_decay": 0,
 }
-"""The least value of each setting; None, where allowed, is chosen from the data."""
+"""The least value of each count; None, where allowed, is chosen from the data."""
+
+CHOSEN = ("identities", "items", "epochs")
+"""The counts that may be None."""
 
 
 class TripletEmbedding(KnnMixin):
@@ -186,12 +188,17 @@ class TripletEmbedding(KnnMixin):
     def _check(self) -> None:
         for name, least in AT_LEAST.items():
             given = getattr(self, name)
-            if given is not None and not given >= least:
-                raise InputError(f"{name} must be at least {least}, given {given}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate must be above 0, given {self.learning_rate}")
-        if any(width < 1 for width in self.hidden):
-            raise InputError(f"hidden must hold widths of at least 1, given {self.hidden}")
+            if given is not None or name not in CHOSEN:
+                check_count(name, given, at_least=least)
+        required = {"learning_rate": Range(above=0), "weight_decay": Range(at_least=0)}
+        if self.margin is not None:
+            required["margin"] = Range(at_least=0)
+        for name, allowed in required.items():
+            check_number(name, getattr(self, name), allowed)
+        if isinstance(self.hidden, str) or not isinstance(self.hidden, Iterable):
+            raise InputError(f"hidden must list the width of each layer, given {self.hidden!r}")
+        for width in self.hidden:
+            check_count("each width of hidden", width)
         Mining.named(self.mining)
         check_distance(self.distance)
         check_choice("device", self.device, ("auto", "cpu", "cuda", "mps"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from trine.distances import Distance, unit_rows
-from trine.errors import InputError, check_count
+from trine.errors import check_count
 from trine.labels import Labels
 from trine.mining.inputs import checked_set
 from trine.neighbours import make_search

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from trine.distances import Distance
-from trine.errors import InputError, check_choice, check_count, nearest
+from trine.errors import InputError, check_choice, check_count
 from trine.labels import Labels
 from trine.mining.hash_random import uniform
 from trine.mining.inputs import checked_set

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from trine.data import Dataset
-from trine.errors import InputError, check_count
+from trine.errors import check_count
 from trine.evaluation import find_label_errors
 from trine.io import write_text
 from trine.pipelines.export import check_output, write_csv

@@ -48,13 +48,13 @@ def test_seed_and_epoch_decide() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"triplets": 0}, "triplets=0 is out of range: expected 1 or more"),
-        ({"triplets": 2, "seed": -1}, "seed=-1 is out of range"),
+        ({"triplets": 0}, "triplets must be at least 1, given 0"),
+        ({"triplets": 2, "seed": -1}, "seed must be at least 0, given -1"),
         ({"triplets": 2, "rank": 1}, "rank=1 is out of range: expected below world_size=1"),
     ],
 )
 def test_bad_settings(settings: dict[str, int], message: str) -> None:
     with pytest.raises(SettingError, match=message):
         TripletSampler(5, **settings)
-    with pytest.raises(SettingError, match="epoch=-1 is out of range"):
+    with pytest.raises(SettingError, match="epoch must be at least 0, given -1"):
         TripletSampler(5, triplets=1).set_epoch(-1)

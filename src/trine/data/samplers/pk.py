@@ -35,7 +35,7 @@ from trine.data.load_report import count
 from trine.data.samplers.confusable import NeighbourSwaps, check_neighbours
 from trine.data.samplers.epochs import EpochSampler, check_at_least
 from trine.data.samplers.groups import Group, distribute, drop_groups, take_short_batch
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import DataError, SettingError, check_choice
 from trine.labels import Labels, codes
 from trine.shapes import Int64
 
@@ -237,8 +237,7 @@ class PKSampler(EpochSampler):
 
 def _check_settings(identities: int, items: int, repeat: str, last: str, confusable: float) -> None:
     for name, given, known in (("repeat", repeat, Repeat), ("last", last, Last)):
-        if given not in get_args(known):
-            raise SettingError(f"{name}={given!r} is unknown: {nearest(given, get_args(known))}")
+        check_choice(name, given, get_args(known), error=SettingError)
     check_at_least(identities=(identities, 2), items=(items, 2))
     if not 0 <= confusable < 1:
         raise SettingError(
