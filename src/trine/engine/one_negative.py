@@ -24,7 +24,7 @@ from trine.engine.layout import Group, Part
 from trine.engine.numba_backend import NumbaBatch, NumbaSearch
 from trine.engine.objective import Objective, Tally, reduce, triplet_weights
 from trine.engine.relations import Relations
-from trine.engine.search import Best, farthest, joined, search_tiles, settle
+from trine.engine.search import Best, farthest, joined, search_tiles
 from trine.engine.semihard_sorted import SortedPositives
 from trine.engine.sorted_batch import FAR, Accumulator, SortedBatch
 from trine.engine.tiles import run_tiles
@@ -142,7 +142,7 @@ def _negatives(
         searched = [(torch.full_like(d[:, :1], -FAR), torch.full_like(rows[:, :1], -1)) for d, rows in chosen]
     bounds = batch.by_block(part, [d for d, _ in searched], torch.inf)
     positives = batch.by_block(part, [rows for _, rows in searched], -1)
-    search: NegativeSearch = _numba_search if isinstance(batch, NumbaBatch) else _torch_search
+    search: NegativeSearch = _numba_search if isinstance(batch, NumbaBatch) else search_tiles
     best = search(batch, part, bounds, positives, workers)
     if rule.negative == "semihard":
         _fall_back(batch, part, bounds, best)
@@ -151,14 +151,6 @@ def _negatives(
     if batch.layout.items is None:
         return expanded
     return [n.masked_fill(d == torch.inf, -1) for n, (d, _) in zip(expanded, chosen, strict=True)]
-
-
-def _torch_search(
-    batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], workers: int
-) -> list[Best]:
-    best = search_tiles(batch, part, bounds, workers)
-    settle(batch, part, bounds, positives, best)
-    return best
 
 
 def _numba_search(

@@ -6,6 +6,7 @@ Products of equal distances can differ by rounding. A search where the runner-up
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,8 @@ from trine.shapes import Float, Int64
 
 RUN = 64  # columns whose least value is found first
 _SEARCHES = 16  # searches of one tile that are finished together
+_SORTED_FROM = 6  # searches from which sorting a tile is faster than a pass for each
+_COLUMN = 2**32 - 1
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 _PAIRS = 1 << 19  # distances held at once when unsure searches are decided
 
@@ -55,13 +58,48 @@ class Best:
         self.squared = torch.minimum(squared, self.squared)
 
 
-def search_tiles(batch: SortedBatch, part: Part, bounds: list[Tensor], workers: int) -> list[Best]:
-    """Returns the nearest negative beyond each bound.
+class SortedTile:
+    """The columns of a tile from near to far, row by row.
+
+    Args:
+        tile: Squared distances; they are not changed.
+    """
+
+    def __init__(self, tile: Float[Tensor, "h w"]) -> None:
+        # Distances of at least 0 are ordered as their bits are; below the bits, the column goes along.
+        self.keys = torch.bitwise_left_shift(tile.view(torch.int32).long(), 32)
+        self.keys += torch.arange(tile.shape[1], device=tile.device)
+        if tile.device.type == "cpu":
+            self.keys.numpy().sort(1)  # by vector instructions, which torch does without
+        else:
+            self.keys = self.keys.sort(1).values
+
+    def beyond(self, bounds: Float[Tensor, "h s"]) -> Int64[Tensor, "h s"]:
+        """Returns the place of the first distance above each bound."""
+        bits = torch.bitwise_left_shift(bounds.clamp(min=0).view(torch.int32).long(), 32) + _COLUMN
+        return torch.searchsorted(self.keys, torch.where(bounds < 0, -1, bits))
+
+    def squared(self, row: Int64[Tensor, "..."], at: Int64[Tensor, "..."]) -> Float[Tensor, "..."]:
+        """Returns the squared distances at these places; `FAR` after the last."""
+        keys = self.keys[row, at.clamp(max=self.keys.shape[1] - 1)]
+        squared = torch.bitwise_right_shift(keys, 32).int().view(torch.float32)
+        return squared.masked_fill_(at >= self.keys.shape[1], FAR)
+
+    def column(self, row: Int64[Tensor, "..."], at: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
+        """Returns the columns at these places; any one after the last."""
+        return self.keys[row, at.clamp(max=self.keys.shape[1] - 1)] & _COLUMN
+
+
+def search_tiles(
+    batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], workers: int
+) -> list[Best]:
+    """Returns the nearest negative beyond each bound; −1 where there is none.
 
     Args:
         batch: The sorted batch.
         part: The anchors.
         bounds: Squared distances, (searches, anchors) of each block; −`FAR` for no bound.
+        positives: The places that the bounds were measured to; −1 for no bound.
         workers: How many threads share the tiles.
     """
     size = max(len(side) for side in part.sides)
@@ -77,8 +115,11 @@ def search_tiles(batch: SortedBatch, part: Part, bounds: list[Tensor], workers: 
         if part.both_ends(i, j):
             search(tile.T.contiguous(), bounds[j], batch.tolerance[b.rows], best[j], a.start)
 
-    found = run_tiles(part.tiles(batch.layout), state, work, workers)
-    return joined(batch, part, [best for best, _ in found])
+    states = run_tiles(part.tiles(batch.layout), state, work, workers)
+    found = joined(batch, part, [best for best, _ in states])
+    for block, bound, positive, best in zip(part.blocks, bounds, positives, found, strict=True):
+        _settle(batch, block.start, bound, positive, best)
+    return found
 
 
 def joined(batch: SortedBatch, part: Part, found: list[list[Best]]) -> list[Best]:
@@ -89,39 +130,52 @@ def joined(batch: SortedBatch, part: Part, found: list[list[Best]]) -> list[Best
     return found[0]
 
 
-def settle(
-    batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], found: list[Best]
-) -> None:
-    """Decides the unsure searches, from coordinate differences.
-
-    Args:
-        batch: The sorted batch.
-        part: The anchors.
-        bounds: What negatives must be beyond, (searches, anchors) of each block.
-        positives: The places that the bounds were measured to; −1 for no bound.
-        found: What was found; −1 afterwards where no negative is beyond the bound.
-    """
+def _settle(batch: SortedBatch, start: int, bounds: Tensor, positives: Tensor, best: Best) -> None:
+    """Decides the unsure searches of the anchors from `start` on, from coordinate differences."""
+    row, k = best.unsure.T.nonzero(as_tuple=True)
+    rows, which = torch.unique(row, return_inverse=True)
     step = max(1, _PAIRS // len(batch.layout.references))
-    for block, bound, positive, best in zip(part.blocks, bounds, positives, found, strict=True):
-        k, row = best.unsure.nonzero(as_tuple=True)
-        for start in range(0, len(k), step):
-            some = (k[start : start + step], row[start : start + step])
-            best.index[some] = _settled(batch, some[1] + block.start, bound[some], positive[some])
+    for first in range(0, len(rows), step):
+        now = (which >= first) & (which < first + step)
+        at, a = (k[now], row[now]), row[now] + start
+        d = distances_to_negatives(batch, rows[first : first + step] + start)
+        candidates = _candidates if len(bounds) < _SORTED_FROM else _candidates_in_order
+        search, n = candidates(d, which[now] - first, bounds[at], 2 * batch.tolerance[a])
+        n += batch.layout.references.start
+        positive, d_an = positives[at], batch.exact_pairs(a[search], n)
+        d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
+        beyond = d_an > d_ap[search]
+        best.index[at] = _first(batch.layout.order, search[beyond], n[beyond], d_an[beyond], len(a))
 
 
-def _settled(batch: SortedBatch, a: Tensor, bound: Tensor, positive: Tensor) -> Tensor:
-    """Returns the nearest negative of each place beyond its bound; −1 for none."""
-    d = distances_to_negatives(batch, a)
-    slack = 2 * batch.tolerance[a]
+def _candidates(d: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Lists what may be the nearest beyond each bound, (search, column), given the distances of each row."""
+    d = d[row]
     surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
-    candidate = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
-    row, n = candidate.nonzero(as_tuple=True)
-    n = n + batch.layout.references.start
-    d_an = batch.exact_pairs(a[row], n)
-    d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
-    beyond = d_an > d_ap[row]
-    row, n, d_an = row[beyond], n[beyond], d_an[beyond]
-    return _first(batch.layout.order, row, n, d_an, len(a))
+    near = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
+    search, column = near.nonzero(as_tuple=True)
+    return search, column
+
+
+def _candidates_in_order(d: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Lists the same where rows have many bounds: each row is sorted once."""
+    ordered = SortedTile(d)
+    # The searches of one row stand side by side.
+    number = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
+
+    def beyond(limits: Tensor) -> Tensor:
+        side_by_side = limits.new_full((len(d), int(number.max()) + 1), FAR)
+        side_by_side[row, number] = limits
+        return ordered.beyond(side_by_side)[row, number]
+
+    surely = ordered.squared(row, beyond(bound + slack))
+    start, stop = beyond(bound - slack), beyond(surely + slack)
+    length = stop - start
+    search = torch.repeat_interleave(torch.arange(len(row), device=row.device), length)
+    at = torch.arange(len(search), device=row.device) - (length.cumsum(0) - length - start)[search]
+    negative = ordered.squared(row[search], at) < FAR
+    search, at = search[negative], at[negative]
+    return search, ordered.column(row[search], at)
 
 
 def farthest(batch: SortedBatch, a: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
@@ -143,7 +197,7 @@ def _farthest(batch: SortedBatch, a: Tensor) -> Tensor:
 def distances_to_negatives(batch: SortedBatch, a: Int64[Tensor, " r"]) -> Float[Tensor, "r n"]:
     """Returns the squared distances, by products, of anchors to references; to class-mates they are `FAR`."""
     layout = batch.layout
-    d = batch.left[a] @ batch.right[layout.references.rows].T
+    d = (batch.left[a] @ batch.right[layout.references.rows].T).clamp_(min=0)
     column = torch.arange(layout.references.start, layout.rows, device=d.device)
     mates = (column >= layout.first[a, None]) & (column < layout.last[a, None])
     return d.masked_fill_(mates, FAR)
@@ -165,54 +219,62 @@ def _first(order: Tensor, row: Tensor, n: Tensor, key: Tensor, rows: int) -> Ten
 def search(tile: Tensor, bounds: Tensor, tolerance: Tensor, best: Best, offset: int) -> None:
     """Finds the nearest negative beyond each bound in a tile.
 
-    Distances of at least 0 are ordered as their bits are, and integers wrap around: less the bits of the
-    bound, what is not beyond it is larger than all that is, and the least is the nearest beyond. The least
-    of each run of columns is found first: torch finds a least value much faster than its place.
+    Distances of at least 0 are ordered as their bits are. A few bounds are searched one by one; for many,
+    each row is sorted once.
+    """
+    floor = bounds - tolerance
+    way = _one_by_one if len(bounds) < _SORTED_FROM else _in_order
+    for some, nearest, index, runner_up in way(tile, floor):
+        unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
+        part = Best(best.squared[some], best.index[some], best.unsure[some])
+        part.take(nearest, index + offset, unsure & (nearest < FAR), tolerance)
+        best.squared[some], best.index[some], best.unsure[some] = part.squared, part.index, part.unsure
+
+
+def _in_order(tile: Tensor, floor: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Yields (searches, nearest, its column, runner-up), of all searches at once."""
+    ordered = SortedTile(tile)
+    at = ordered.beyond(floor.T.contiguous())
+    row = torch.arange(len(at), device=at.device)[:, None]
+    nearest, runner_up = ordered.squared(row, at), ordered.squared(row, at + 1)
+    yield slice(0, len(floor)), nearest.T, ordered.column(row, at).T, runner_up.T
+
+
+def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+    """Yields the same, some searches at a time.
+
+    Integers wrap around: less the bits of the bound, what is not beyond it is larger than all that is, and
+    the least is the nearest beyond. The least of each run of columns is found first: torch finds a least
+    value much faster than its place.
     """
     h, w = tile.shape
     if w % RUN:
         tile = torch.nn.functional.pad(tile, (0, RUN - w % RUN), value=FAR)
-    floor = bounds - tolerance
     unbounded = bool((floor < 0).all())
     bits = tile.view(torch.int32)
     moved = bits if unbounded else torch.empty_like(bits)
     shift = torch.where(floor >= 0, floor.clamp(min=0).view(torch.int32) + 1, 0) + _LOWEST
     row = torch.arange(h, device=tile.device)
-    for start in range(0, len(bounds), _SEARCHES):
+    for start in range(0, len(floor), _SEARCHES):
         some = slice(start, start + _SEARCHES)
-        least, inside = [], []
-        for k in range(len(bounds))[some]:
+        all_least, all_inside = [], []
+        for k in range(len(floor))[some]:
             # Without a bound all are moved alike: it is enough to move what is found.
             runs = (bits if unbounded else torch.sub(bits, shift[k, :, None], out=moved)).view(h, -1, RUN)
-            least.append(runs.amin(2))
-            inside.append(runs[row, least[-1].argmin(1)])
+            all_least.append(runs.amin(2))
+            all_inside.append(runs[row, all_least[-1].argmin(1)])
             if unbounded:
-                least[-1] -= shift[k, :, None]
-                inside[-1] -= shift[k, :, None]
-        _improve(best, some, torch.stack(least), torch.stack(inside), shift, bounds, tolerance, offset)
-
-
-def _improve(
-    best: Best,
-    some: slice,
-    least: Tensor,
-    inside: Tensor,
-    shift: Tensor,
-    bounds: Tensor,
-    tolerance: Tensor,
-    offset: int,
-) -> None:
-    """Takes what some searches found: the least of each run, and the whole run of the least."""
-    value, at = least.min(2)
-    first = inside.argmin(2)
-    inside.scatter_(2, first[..., None], _HIGHEST)
-    least.scatter_(2, at[..., None], _HIGHEST)
-    second = torch.minimum(inside.amin(2), least.amin(2))
-    nearest, runner_up = (_beyond(v, shift[some]) for v in (value, second))
-    unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
-    part = Best(best.squared[some], best.index[some], best.unsure[some])
-    part.take(nearest, at * RUN + first + offset, unsure & (nearest < FAR), tolerance)
-    best.squared[some], best.index[some], best.unsure[some] = part.squared, part.index, part.unsure
+                all_least[-1] -= shift[k, :, None]
+                all_inside[-1] -= shift[k, :, None]
+        # The least of each run, and the whole run of the least.
+        least, inside = torch.stack(all_least), torch.stack(all_inside)
+        value, at = least.min(2)
+        first = inside.argmin(2)
+        inside.scatter_(2, first[..., None], _HIGHEST)
+        least.scatter_(2, at[..., None], _HIGHEST)
+        second = torch.minimum(inside.amin(2), least.amin(2))
+        nearest, runner_up = (_beyond(v, shift[some]) for v in (value, second))
+        yield some, nearest, at * RUN + first, runner_up
 
 
 def _beyond(moved: Tensor, shift: Tensor) -> Tensor:

@@ -67,10 +67,11 @@ def census_rows(s, i0, j0, rows, bands, positives, margin, kind, hard, active, s
         sums: Σ d_an of each row.
     """
     h, w = s.shape
-    d, x = np.empty(w, F32), rows[1]
+    d = np.empty(w, F32)
+    norms, x, first, last = rows[:4]
     for r in range(h):
         a = i0 + r
-        lo, hi = tile_row(s[r], a, j0, rows, d)
+        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
         if lo < hi:
             sums[r] += np.float64(_sum(d[: max(lo, 0)], kind)) + np.float64(_sum(d[hi:], kind))
         else:

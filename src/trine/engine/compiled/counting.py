@@ -77,6 +77,7 @@ def count_tile(s, i0, j0, rows, few, many, columns, value, kind):  # type: ignor
     """
     h, w = s.shape
     (ti, ci), (rising, starts), (tj, cj) = few, many, columns
+    norms, x, first, last = rows[:4]
     d, c, places = np.empty((4, w), F32), np.empty((4, w), I32), np.empty(w, U32)
     scale = 0.5 if kind == COSINE else 1.0
     for r in range(0, h, 4):
@@ -87,7 +88,7 @@ def count_tile(s, i0, j0, rows, few, many, columns, value, kind):  # type: ignor
                 d[q] = FAR
                 continue
             a = r + q
-            tile_row(s[a], i0 + a, j0, rows, d[q])
+            tile_row(s[a], i0 + a, j0, norms, x, first, last, d[q])
             if rising.size > 0:
                 _ranks(d[q], c[q], rising[a], places, starts[a])
             else:

@@ -60,9 +60,8 @@ def squared_row(s, n, norms, x, y, lo, hi, d):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def tile_row(s, a, j0, rows, d):  # type: ignore[no-untyped-def]
+def tile_row(s, a, j0, norms, x, first, last, d):  # type: ignore[no-untyped-def]
     """The same for row a of a tile whose columns begin at j0; returns where its class-mates stand in it."""
-    norms, x, first, last = rows[0], rows[1], rows[2], rows[3]
     w = s.size
     lo = max(first[a] - j0, 0)
     hi = max(lo, min(last[a] - j0, w))

@@ -111,12 +111,13 @@ def soft_tile(s, i0, j0, rows, side, columns, value, kind):  # type: ignore[no-u
     """
     h, w = s.shape
     (ui, ci), (uj, cj) = side, columns
+    norms, x, first, last = rows[:4]
     d, v, c, e, m = np.empty(w, F32), np.empty(w, F32), np.empty(w, F32), np.empty(w, F32), np.empty(w, F32)
     power = np.empty(w, I32)
     scale, bits = power.view(np.float32), m.view(np.int32)
     for a in range(h):
         total = 0.0
-        lo, hi = tile_row(s[a], i0 + a, j0, rows, d)
+        lo, hi = tile_row(s[a], i0 + a, j0, norms, x, first, last, d)
         if kind == EUCLIDEAN:
             for j in range(w):
                 d[j] = np.sqrt(d[j])

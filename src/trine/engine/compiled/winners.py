@@ -73,8 +73,6 @@ def _settle(d, k, r, a, j0, rows, side):  # type: ignore[no-untyped-def]
 def _update(d, value, k, r, a, j0, rows, side):  # type: ignore[no-untyped-def]
     bounds, _, best, index = side
     tolerance = rows[4][a]
-    if value > best[k, r] + tolerance or value >= FAR:
-        return
     clear = value > bounds[k, r] + tolerance and value < best[k, r] - tolerance
     if clear and _within(d, value + tolerance, max(bounds[k, r] - tolerance, F32(-1))) == 1:
         best[k, r] = value
@@ -91,26 +89,26 @@ def _shift(bound, tolerance, one, floor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _search_row(d, bits, r, a, j0, rows, side, four):  # type: ignore[no-untyped-def]
+def _least_beyond(bits, bounds, k, r, tol, four):  # type: ignore[no-untyped-def]
+    """Writes the least distance beyond each of four bounds into `four`; `FAR` where there is none."""
     # The least x > t is t + 1 and the least x − (t + 1) as an unsigned number: two instructions for eight
     # triplets, and four bounds per read of the distances.
-    bounds, floors, tol = side[0], four.view(np.int32), rows[4][a]
-    for k in range(0, bounds.shape[0], 4):
-        t0, t1 = _shift(bounds[k, r], tol, four, floors), _shift(bounds[k + 1, r], tol, four, floors)
-        t2, t3 = _shift(bounds[k + 2, r], tol, four, floors), _shift(bounds[k + 3, r], tol, four, floors)
-        v0, v1, v2, v3 = MOST, MOST, MOST, MOST
-        if bounds[k + 1, r] >= FAR and bounds[k + 2, r] >= FAR and bounds[k + 3, r] >= FAR:
-            for j in range(d.size):
-                v0 = min(v0, U32(U32(bits[j]) - t0))
-        else:
-            for j in range(d.size):
-                b = U32(bits[j])
-                v0, v1 = min(v0, U32(b - t0)), min(v1, U32(b - t1))
-                v2, v3 = min(v2, U32(b - t2)), min(v3, U32(b - t3))
-        for q, v, t in ((0, v0, t0), (1, v1, t1), (2, v2, t2), (3, v3, t3)):
-            if v <= MOST - t and bounds[k + q, r] < FAR:
-                floors[0] = I32(U32(v + t))
-                _update(d, four[0], k + q, r, a, j0, rows, side)
+    floors = four.view(np.int32)
+    t0, t1 = _shift(bounds[k, r], tol, four, floors), _shift(bounds[k + 1, r], tol, four, floors)
+    t2, t3 = _shift(bounds[k + 2, r], tol, four, floors), _shift(bounds[k + 3, r], tol, four, floors)
+    v0, v1, v2, v3 = MOST, MOST, MOST, MOST
+    if bounds[k + 1, r] >= FAR and bounds[k + 2, r] >= FAR and bounds[k + 3, r] >= FAR:
+        for j in range(bits.size):
+            v0 = min(v0, U32(U32(bits[j]) - t0))
+    else:
+        for j in range(bits.size):
+            b = U32(bits[j])
+            v0, v1 = min(v0, U32(b - t0)), min(v1, U32(b - t1))
+            v2, v3 = min(v2, U32(b - t2)), min(v3, U32(b - t3))
+    for q, v, t in ((0, v0, t0), (1, v1, t1), (2, v2, t2), (3, v3, t3)):
+        floors[q] = I32(U32(min(v, MOST - t) + t))
+        if v > MOST - t or bounds[k + q, r] >= FAR:
+            four[q] = FAR
 
 
 @kernel
@@ -144,24 +142,31 @@ def nearest_tile(s, i0, j0, rows, side, column_side):  # type: ignore[no-untyped
         side: What the rows search.
         column_side: What the columns search.
     """
+    norms, x, first, last, tolerance = rows[:5]
     h, w = s.shape
     d, four = np.empty(w, F32), np.empty(4, F32)
     bits, floors = d.view(np.int32), four.view(np.int32)
+    row_bounds, row_best = side[0], side[2]
     bounds, _, best, index = column_side
     searches = bounds.shape[0]
     shifts, least = np.empty((searches, w), U32), np.full((searches, w), MOST)
     second, row = np.full((searches, w), MOST), np.full((searches, w), I32(-1))
     for k in range(searches):
         for j in range(w):
-            shifts[k, j] = _shift(bounds[k, j], rows[4][j0 + j], four, floors)
+            shifts[k, j] = _shift(bounds[k, j], tolerance[j0 + j], four, floors)
     for r in range(h):
-        tile_row(s[r], i0 + r, j0, rows, d)
-        _search_row(d, bits, r, i0 + r, j0, rows, side, four)
+        tile_row(s[r], i0 + r, j0, norms, x, first, last, d)
+        tol = tolerance[i0 + r]
+        for k in range(0, row_bounds.shape[0], 4):
+            _least_beyond(bits, row_bounds, k, r, tol, four)
+            for q in range(4):
+                if four[q] < FAR and four[q] <= row_best[k + q, r] + tol:
+                    _update(d, four[q], k + q, r, i0 + r, j0, rows, side)
         _search_columns(bits, r, shifts, least, second, row)
     column = np.empty(h, F32)
     for j in range(w if searches > 0 else 0):
         b, filled = j0 + j, False
-        tol = rows[4][b]
+        tol = tolerance[b]
         for k in range(searches):
             v, t = least[k, j], shifts[k, j]
             if v > MOST - t or bounds[k, j] >= FAR:
@@ -197,11 +202,11 @@ def _fill_column(s, j, b, i0, rows, column):  # type: ignore[no-untyped-def]
 @kernel
 def farthest_rows(s, anchors, j0, rows, out):  # type: ignore[no-untyped-def]
     """The farthest negative of each anchor, from its products with all references, which begin at `j0`."""
-    x, tolerance, order = rows[1], rows[4], rows[5]
+    norms, x, first, last, tolerance, order = rows
     d = np.empty(s.shape[1], F32)
     for r in range(anchors.size):
         a = anchors[r]
-        lo, hi = tile_row(s[r], a, j0, rows, d)
+        lo, hi = tile_row(s[r], a, j0, norms, x, first, last, d)
         d[lo:hi] = F32(-1)
         largest = d.max()
         winner, index = -1.0, -1
