@@ -154,6 +154,7 @@ def _test(*arguments: str) -> None:
 
 def _run(command: Sequence[str | Path], *, cwd: str | Path = ROOT) -> None:
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" or cwd == ROOT}
+    environment["TRINE_THOROUGH"] = "1"  # read by tests/support/effort.py
     subprocess.run(command, cwd=cwd, env=environment, check=True)
 
 

@@ -68,7 +68,6 @@ def test_float64_equals_the_twin(way, rule, problem, distance, reduction, margin
     hold_against_twin(got, problem, rule, **settings)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -84,29 +83,29 @@ def test_float64_equals_the_twin(way, rule, problem, distance, reduction, margin
         ("semihard-strict", 0.2, None),
     ],
 )
-def test_tiles_equal_float64(backend, shape, geometry, distance, rule, margin, reduction):
+def test_tiles_equal_float64(shape, geometry, distance, rule, margin, reduction):
     problem = problem_of(geometry, shape=shape)
     settings = {"mining": rule, "margin": margin, "distance": distance, "reduction": reduction}
     expected = computed(problem.double(), **settings)
     assert expected[0] > 0.01
-    plan = tiles(backend, 64, tile_pairs=1500, positive_pairs=600, ranks_from=8, dense_from=5)
-    assert takes_tiles(problem, plan, **settings)
-    # A triplet within rounding of the hinge may fall on either side of it.
-    assert_close(computed(problem, plan, **settings), expected, gradient=2e-4 if margin == 0.2 else 1e-5)
+    for backend in BACKENDS:
+        plan = tiles(backend, 64, tile_pairs=1500, positive_pairs=600, ranks_from=8, dense_from=5)
+        assert takes_tiles(problem, plan, **settings)
+        # A triplet within rounding of the hinge may fall on either side of it.
+        assert_close(computed(problem, plan, **settings), expected, gradient=2e-4 if margin == 0.2 else 1e-5)
 
 
-@pytest.mark.parametrize("way", [*FLOAT64, *BACKENDS])
 @pytest.mark.parametrize("geometry", ["square", "apart"])
 @pytest.mark.parametrize("kind", ["collapsed", "tight 1e-3", "tight 1e-4", "duplicated", "with zero rows"])
 @pytest.mark.parametrize("distance", DISTANCES)
 @pytest.mark.parametrize("rule", TILED)
-def test_accuracy_where_products_of_float32_lose_their_digits(way, geometry, kind, distance, rule):
+def test_accuracy_where_products_of_float32_lose_their_digits(geometry, kind, distance, rule):
     problem = problem_of(geometry, kind, "fours", rows=400)
     settings = {"mining": rule, "margin": 3.0, "distance": distance}
     expected = computed(problem.double(), **settings)
     assert all(gradient.norm() > 0 for gradient in expected[1:])
-    plan = FLOAT64.get(way) or tiles(way, 128, tile_pairs=1500)
-    assert_close(computed(problem, plan, **settings), expected, value=1e-6)
+    for plan in (*FLOAT64.values(), *(tiles(backend, 128, tile_pairs=1500) for backend in BACKENDS)):
+        assert_close(computed(problem, plan, **settings), expected, value=1e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

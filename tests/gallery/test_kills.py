@@ -1,14 +1,12 @@
 """A process is killed at any moment: all it acknowledged is there, and nothing is half there."""
 
-import os
-
 import pytest
 
 from support import fork_server, gallery_kills
+from support.effort import effort
 from support.gallery_workloads import WORKLOADS, state_of
 
-ROUNDS = int(os.environ.get("TRINE_KILLS", "8"))
-"""How often each workload is killed; `benchmarks/gallery_kills.py` does it 200 times."""
+ROUNDS = effort(8, 20)
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from support import fork_server, training_kills
+from support.effort import effort
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
@@ -66,7 +67,7 @@ def ended(process: Any) -> bool:
     return bool(process.exitcode == 0)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(effort(1, 4)))
 def test_killed_in_the_middle_of_writing(start: Start, unbroken: Path, tmp_path: Path, seed: int) -> None:
     """Each try dies at its so-many-th dealing with the disk; together they reach all kinds of moments."""
     draw = random.Random(seed)
@@ -83,7 +84,8 @@ def test_killed_at_random_moments(start: Start, unbroken: Path, tmp_path: Path) 
     began = time.monotonic()
     assert ended(start(tmp_path / "timed"))
     whole = time.monotonic() - began
-    for number in range(6):
+    runs = effort(2, 6)
+    for number in range(runs):
         out, tries = tmp_path / f"run {number}", 0
         while tries < 3:
             process, tries = start(out), tries + 1
@@ -93,7 +95,7 @@ def test_killed_at_random_moments(start: Start, unbroken: Path, tmp_path: Path) 
             kills += not ended(process)
         assert ended(start(out))
         assert_as_unbroken(out, unbroken)
-    assert kills >= 6
+    assert kills >= runs
 
 
 def test_killed_in_the_middle_of_its_first_checkpoint(start: Start, unbroken: Path, tmp_path: Path) -> None:

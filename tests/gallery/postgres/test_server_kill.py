@@ -1,11 +1,10 @@
 """A client of a PostgreSQL server is killed, and the server itself: all that was acknowledged is there."""
 
-import os
-
 import numpy as np
 import pytest
 
 from support import fork_server, postgres_server
+from support.effort import effort
 from support.gallery_processes import OPENING
 
 pytest.importorskip("psycopg", reason="needs psycopg: pip install 'trine[pgvector]'")
@@ -16,8 +15,7 @@ from trine.errors import GalleryError
 from trine.gallery import Gallery, PostgresStore
 from trine.gallery.postgres.settings import PostgresSettings
 
-ROUNDS = int(os.environ.get("TRINE_KILLS", "4"))
-"""How often each is killed; `benchmarks/gallery_server_kills.py` does it 20 times."""
+ROUNDS = effort(2, 20)
 
 
 @pytest.fixture(scope="module")

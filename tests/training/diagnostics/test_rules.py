@@ -15,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.effort import effort
 from support.runs import findings, mislabelled, rows
 from trine.data import load, split
 from trine.errors import ModelError
@@ -147,8 +148,8 @@ def test_other_settings_are_no_illness(tmp_path: Path, settings: dict[str, Any])
 @pytest.mark.parametrize(
     ("recipe", "settings"),
     [
-        (None, {}),
-        ("trinet", {"encoder__image_size": None, "augment__flip": 0, "training__steps": 300}),
+        (None, {"training__steps": effort(150, 400)}),
+        ("trinet", {"encoder__image_size": None, "augment__flip": 0, "training__steps": effort(100, 300)}),
     ],
     ids=["default", "trinet"],
 )

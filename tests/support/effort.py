@@ -1,0 +1,12 @@
+"""How much a test tries: a little in `make test`, all of it in `make release-check`."""
+
+from __future__ import annotations
+
+import os
+
+THOROUGH = bool(os.environ.get("TRINE_THOROUGH"))
+
+
+def effort(usual: int, thorough: int) -> int:
+    """Returns the number of things to try; the environment variable TRINE_THOROUGH asks for all."""
+    return thorough if THOROUGH else usual
