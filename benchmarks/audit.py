@@ -3,7 +3,7 @@
 Of the 60,000 training labels, 1,200 are changed to another one at random. The audit sees the raw pixels,
 and the embeddings of an encoder that the default recipe trained on nine tenths of the changed labels: all
 of them, and those of the tenth held out. Beside it stands the plain share of neighbours that carry another
-label. Fashion-MNIST has wrong labels of its own, which count against both.
+label. Fashion-MNIST has its own wrong labels, which count against both.
 
     python benchmarks/audit.py
 """

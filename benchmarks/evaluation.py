@@ -1,6 +1,6 @@
 """What does an exact evaluation cost, beside the bare search and beside what people use?
 
-Each contestant runs in a process of its own, on one core, and says its seconds (wall and processor, without
+Each contestant runs in its own process, on one core, and says its seconds (wall and processor, without
 making the data) and its peak memory: the largest resident set of that process, with the interpreter, the
 libraries and the embeddings themselves. On a busy machine compare processor seconds.
 
@@ -31,7 +31,7 @@ import torch
 
 from results import write
 
-LIMIT_S = 600  # a contestant that takes longer is stopped, and the result says so
+LIMIT_S = 600  # a contestant that takes longer is stopped, and the result records it
 AT = (1, 10, 100, 1000)
 
 
@@ -171,7 +171,7 @@ CONTESTANTS: dict[str, dict[str, Callable[[float], Callable[[], dict[str, float]
 
 
 def contest(part: str, name: str, scale: float) -> dict[str, object]:
-    """Runs one contestant in a process of its own."""
+    """Runs one contestant in its own process."""
     command = [sys.executable, __file__, "one", part, name, str(scale)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
     try:

@@ -218,7 +218,7 @@ def measure_imagenet(kept: Kept, faces: Faces) -> None:
 
 
 def measure_orl(kept: Kept, folder: Path) -> None:
-    """The recipe for AT&T/ORL, each seed with people of its own for the test."""
+    """The recipe for AT&T/ORL, each seed with its own test people."""
     data, report = load(folder)
     print(report, flush=True)
     for seed in ORL_SEEDS:

@@ -3,8 +3,8 @@
 Up to a million rows of 128 numbers, made like embeddings: 20 rows a person, each the person's random
 direction plus random noise 0.7 times as long, normalised. Queries are further rows of the same people. Bare
 FAISS (IndexFlatL2) is the limit: numbers in memory, no names, nothing kept. All have one thread on one core.
-FAISS and the galleries take turns query by query, in an order drawn anew for each; LanceDB does so after
-them, since its threads go on after an answer and would slow down whoever is next.
+FAISS and the galleries take turns query by query, in an order drawn again for each; LanceDB does so after
+them, since its threads go on after an answer and would slow down the next one.
 
     export OMP_WAIT_POLICY=passive PYTHONPATH=peers
     nice -n -15 taskset -c 1 python benchmarks/gallery.py [ADDRESS ...]

@@ -54,7 +54,7 @@ class Contender(Protocol):
         """The numbers of the ten nearest of one group."""
 
     def reopen(self) -> None:
-        """Opens anew what was closed, as another process would."""
+        """Opens again what was closed, as another process would."""
 
     def close(self) -> None:
         """Lets go."""

@@ -2,7 +2,7 @@
 
 A step is forward, semi-hard loss and backward of a ResNet-18 (torchvision's, 128 dimensions) on 112×112
 pictures, 40 of each identity; 64 synthetic pictures are repeated, and the pictures themselves are not
-counted. Memory is the growth of the peak, each case in a process of its own, from after a step of 8
+counted. Memory is the growth of the peak, each case in its own process, from after a step of 8
 pictures. Time is the median of interleaved steps in one process, in seconds of the processor, so that what
 else the machine does matters little; the ratio is what caching costs where the batch fits without.
 

@@ -113,7 +113,7 @@ def _work(method: Method, x: Rows, y: Rows, rows: Rows, patience: int, answer: o
 
 
 def within(patience: int, method: Method, x: Rows, y: Rows, rows: Rows) -> tuple[Rows, Rows, float] | None:
-    """Runs a method in a process of its own, which is stopped when it has used too much of the processor."""
+    """Runs a method in its own process, which is stopped when it has used too much of the processor."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
     worker = multiprocessing.Process(target=_work, args=(method, x, y, rows, patience, theirs))
     worker.start()

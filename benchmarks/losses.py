@@ -3,7 +3,7 @@
 Time is the median of interleaved calls, forward and backward, on one core, beside the same number of matrix
 products as the passes rest on ("unit": 2·N²·D operations as tiled products; 1½ units for `all` and the soft
 margin, ½ for `hard`, `semihard` and the census) and beside other libraries. Memory is the growth of the peak,
-each case in a process of its own. Accuracy is against float64. "all cores" is the same call with as many
+each case in its own process. Accuracy is against float64. "all cores" is the same call with as many
 threads as the machine has cores.
 
     taskset -c 0 python benchmarks/losses.py            # everything; a quiet machine, about 10 minutes
@@ -168,7 +168,7 @@ def time_case(rule: str, n: int, k: int) -> dict[str, Any]:
     for turn in range(101 if n <= 128 else 15 if n <= 2048 else 5):
         for name, run in ways.items():
             if first[name] < 0.1:
-                run()  # whoever comes after a way that fills memory would pay for finding it cold
+                run()  # a case after one that fills memory would start with cold caches
             if first[name] < 2 and (turn < 3 or first[name] < 0.2):
                 taken[name].append(seconds(run))
     medians = {name: statistics.median(values) for name, values in taken.items()}
@@ -222,7 +222,7 @@ def _status(name: str) -> int:
 
 
 def alone(*arguments: object) -> dict[str, Any]:
-    """Runs a case in a process of its own, which says what it took or that it took too much."""
+    """Runs a case in its own process, which says what it took or that it took too much."""
     command = [sys.executable, __file__, "case", *(json.dumps(a) for a in arguments)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS * 5, check=False)

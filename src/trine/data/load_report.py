@@ -81,7 +81,7 @@ class LoadReport:
         missing: Each item with a missing value, with its column; skipped, unless the policy keeps it.
         duplicates: Each item whose file was listed before; skipped, unless the policy keeps it.
         unlabelled: Each item that was skipped because it has no identity.
-        singletons: Each identity with only one item; skipped if the policy says so.
+        singletons: Each identity with only one item; skipped if the policy is to skip them.
         repeated: Pairs of items with the same content: a later one and the first; skipped if the policy says
             so.
         conflicting: Those of `repeated` whose two items have different identities; both are skipped if the

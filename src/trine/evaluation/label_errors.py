@@ -180,7 +180,7 @@ def find_label_errors(
     """Ranks items by how likely their label is wrong.
 
     Two kinds of evidence count, the stronger of them for each item. Its neighbours disagree: without the
-    item itself, those nearest to it have another label, and items of its own label do not usually look like
+    item itself, those nearest to it have another label, and items of its label do not usually look like
     that one (see `label_scores`). Or it has a twin: an item under another identity at less than half the
     distance that the nearest item usually has, such as one image under two names. Both items of such a pair
     are listed; a person must decide which label is wrong, if either is.

@@ -47,7 +47,7 @@ class OpenSet(MetricReport):
 
     Attributes:
         distances: Of each known probe, the distance to its own identity.
-        ranks: The rank of its own identity among all, from 1; the largest 64-bit integer beyond `depth`.
+        ranks: The rank of its true identity among all, from 1; the largest 64-bit integer beyond `depth`.
         labels: Its identity, numbered from 0.
         unknowns: Of each probe whose identity is not in the gallery, the distance to the nearest identity.
         unknown_labels: Its identity; the numbering continues.

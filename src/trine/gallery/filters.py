@@ -1,6 +1,6 @@
 """Conditions on metadata: equality, membership and closed ranges, the same in every store.
 
-A value is a string, a number, a boolean or null, and only equals values of its own type: `True` is not 1.
+A value is a string, a number, a boolean or null, and equals only values of the same type: `True` is not 1.
 Numbers compare as float64, strings by code point (so dates such as "2024-05-31" have ranges too). A key that
 an item lacks, or whose value is a list or a mapping, matches nothing.
 """

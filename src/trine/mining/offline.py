@@ -254,7 +254,7 @@ def _candidates(
         others[place], distances[place] = found.indices[row, column], found.distances[row, column]
         if width >= len(rows) - 1:
             break
-        # These results were mostly items of their own identity.
+        # These results were mostly items of the same identity.
         searching, width = searching[rank[:, -1] < last], 4 * width
     return others, distances
 

@@ -115,7 +115,7 @@ def check_margin(margin: float | None, rule: Mining) -> float | None:
         if rule.needs_margin:
             raise InputError(
                 f"the negative rule {rule.negative!r} needs a margin: pass mining_margin= "
-                "(a loss with margin=None has none of its own)"
+                "(a loss with margin=None has no margin)"
             )
         return None
     return required_margin(margin, or_else=", or None")

@@ -63,7 +63,7 @@ class ExactDistances:
         return unit_rows(x.double()) if self.distance == "cosine" else x.double()
 
     def listed(self, x: Tensor, indices: Int64[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-        """The distance of each query to each reference of its own list."""
+        """The distance of each query to each reference in its list."""
         count, width = indices.shape[1], self.rows.shape[1]
         step = max(1, min(len(x), self.tile // 8 // max(count * width, 1)))
         # Fresh memory for every gather would cost ten times the arithmetic.

@@ -1,7 +1,7 @@
 """Training by several processes: which one this is, how the others start, and what they agree on.
 
 torchrun or SLURM start the processes; if neither did, the first process starts the others by running its own
-command again. Each process draws a batch of its own, the loss is over all of them, and gradients are
+command again. Each process draws its own batch, the loss is over all of them, and gradients are
 averaged on their way through the encoder. Only the first process writes.
 """
 

@@ -30,7 +30,7 @@ class SamplerSchedule:
     Args:
         labels: The identity of each training item.
         recipe: What a batch is made of, and how that changes during training.
-        context: The processes, each of which draws a batch of its own.
+        context: The processes, each of which draws its own batch.
 
     Raises:
         DataError: There are too few identities, or none has two items.

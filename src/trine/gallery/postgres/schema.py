@@ -1,4 +1,4 @@
-"""The tables of a gallery in a PostgreSQL database, in a schema of their own, and their creation.
+"""The tables of a gallery in a PostgreSQL database, in their own schema, and their creation.
 
 gallery      the binding, as text
 notes        notes about the whole gallery; names that start with "trine:" are internal

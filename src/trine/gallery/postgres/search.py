@@ -1,6 +1,6 @@
 """Nearest-neighbour search on a PostgreSQL server, exactly or through an HNSW index.
 
-The server computes distances in float32, with a summation order of its own. So the query requests some more
+The server computes distances in float32, with its own order of summation. So the query requests some more
 items than needed, and rescores all of them the way every store does. An exact search requests more until no
 other item could be nearer than those it returns.
 

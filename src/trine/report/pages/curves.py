@@ -40,7 +40,7 @@ def curves_section(report: Report) -> Section | None:
         shown["before"] = (report.before, True)
     who = "queries" if after.identification is None else "probes, across cameras,"
     roc = "Share of genuine pairs accepted (TAR) over the share of impostor pairs accepted (FAR)."
-    threshold = "Each kind of pair as shares of its own number."
+    threshold = "Each kind of pair as shares of its total."
     if known is not None:
         shares = after.verification.tar_at(known.threshold), after.verification.far_at(known.threshold)
         threshold = "The threshold accepts {:.1%} of the same and {:.2%} of the different.".format(*shares)

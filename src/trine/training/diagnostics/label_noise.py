@@ -173,7 +173,7 @@ def nearest_other(
     Returns:
         The other identity whose mean is the nearest; and the distance to it, over that to the mean of the
         item's own identity without it: below 1 if the item lies nearer to the other. NaN if there is no
-        other item of its own identity, or no other identity.
+        other item of its identity, or no other identity.
 
     Example:
         >>> rows = torch.tensor([[0.0], [0.2], [5.0], [5.1], [4.9], [0.1]])
