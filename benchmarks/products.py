@@ -2,8 +2,8 @@
 
 The recipes `products` (products never seen) and `clothing` (kinds of clothes, all seen), three splits each,
 against the features of the same network without training; the same head started at random; and, with
-`--tuned`, the whole network trained at a tenth of the head's learning rate. The recipe `fashion` on 6,000 training and 2,000
-test pictures of Fashion-MNIST, against the default recipe on the same ones.
+`--tuned`, the whole network trained at a tenth of the head's learning rate. The recipe `fashion` on 6,000
+training and 2,000 test pictures of Fashion-MNIST, against the default recipe on the same ones.
 
     python benchmarks/products.py ../shared/data [--tuned]
 """
