@@ -155,7 +155,7 @@ def is_missing(labels: Shaped[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         return found
     if kind not in "OSU":
         return np.zeros(len(labels), dtype=np.bool_)
-    return np.fromiter(map(_is_missing, labels.tolist()), dtype=np.bool_, count=len(labels))
+    return np.fromiter(map(is_missing_value, labels.tolist()), dtype=np.bool_, count=len(labels))
 
 
 def refuse_missing(labels: Shaped[np.ndarray, " n"], *, name: str) -> None:
@@ -205,18 +205,17 @@ def matching(
     return none
 
 
-def _is_missing(label: object) -> bool:
+def is_missing_value(label: object) -> bool:
+    """Whether one value is missing; see `is_missing`."""
     if isinstance(label, str | bytes):
         text = label if isinstance(label, str) else label.decode("utf-8", "replace")
         return text in MISSING or not text.strip()
     try:
         return label is None or bool(label != label)
-    except (TypeError, ValueError, ArithmeticError):  # pandas.NA has no truth value; nor have arrays
-        return not _is_sequence(label)
-
-
-def _is_sequence(label: object) -> bool:
-    return isinstance(label, list | tuple | np.ndarray | Tensor)
+    except (TypeError, ValueError):  # neither pandas.NA nor an array is true or false
+        return type(label).__name__ == "NAType"
+    except ArithmeticError:  # a signalling NaN among decimals
+        return True
 
 
 def _of_objects(given: np.ndarray, name: str) -> Shaped[np.ndarray, " n"]:
@@ -248,5 +247,5 @@ def _text(label: str | bytes, name: str, item: int) -> str:
 
 def _wide(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.dtype.kind == "u" and len(labels) and int(labels.max()) > np.iinfo(np.int64).max:
-        raise InputError(f"{name} must be signed 64-bit integers, given {int(labels.max())}")
+        raise InputError(f"{name} must be signed 64-bit integers, got {int(labels.max())}")
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels

@@ -73,10 +73,6 @@ def test_mistakes_about_data(capsys, bars, tmp_path):
     shutil.copytree(bars / "bar0", one / "only")
     assert "has only 1 identity ('only')" in train(one)
 
-    odd = tmp_path / "odd.csv"
-    odd.write_bytes(b"kind,a\rx,1\ry,2\r")
-    assert "the header line of" in train(odd, "--label", "kind")
-
     fake = tmp_path / "fake"
     shutil.copytree(bars, fake)
     (fake / "bar0/text.jpg").write_text("not a picture at all")

@@ -54,7 +54,7 @@ def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
         gallery.enrol("more", "more", embedding=[0, 0, 0])
     with Gallery.open(address, encoder=new) as gallery:
         assert len(gallery) == 27
-    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'new', given the encoder 'old'"):
+    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'new', got the encoder 'old'"):
         Gallery.open(address, encoder=old)
 
 

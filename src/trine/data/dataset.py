@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from trine.data.image_cache import PASS_SHARE, ImageCache
 from trine.data.image_decoding import MAX_PIXELS, decode
 from trine.errors import DataError, InputError
-from trine.shapes import Float32, Int64, UInt8
+from trine.shapes import Int64, Shaped, UInt8
 
 Kind = Literal["images", "vectors", "texts"]
 """The kind of items: images, rows of numbers and categories, or texts."""
@@ -27,7 +27,7 @@ class Items(Protocol):
     """A sequence of items with subsets.
 
     `items[i]` is one item. By `kind` it is: "images": uint8 (height, width, channels) with 1 or 3 channels;
-    "vectors": float32 (dimensions,), or a mapping from column to value; "texts": a string.
+    "vectors": numbers (dimensions,), or a mapping from column to value; "texts": a string.
     """
 
     @property
@@ -126,17 +126,17 @@ class Vectors:
     """Rows of numbers, one for each item.
 
     Args:
-        rows: float32, N × dimensions.
+        rows: N × dimensions: float32, or float64 or whole numbers where float32 does not hold every digit.
     """
 
-    rows: Float32[np.ndarray, "n d"]
+    rows: Shaped[np.ndarray, "n d"]
     kind: Literal["vectors"] = field(default="vectors", init=False)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int, /) -> Float32[np.ndarray, " d"]:
-        row: Float32[np.ndarray, " d"] = self.rows[int(index)]
+    def __getitem__(self, index: int, /) -> Shaped[np.ndarray, " d"]:
+        row: Shaped[np.ndarray, " d"] = self.rows[int(index)]
         return row
 
     def subset(self, indices: Indices, /) -> Vectors:

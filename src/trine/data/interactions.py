@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trine.errors import DataError
-from trine.shapes import Bool, Float, Int64
+from trine.shapes import Bool, Int64, Shaped
 
 FEWEST_LIKED = 3
 """The fewest liked items of a user who is evaluated: one each for training, validation and test."""
@@ -36,7 +36,7 @@ class Interactions:
     user: Int64[np.ndarray, " n"]
     item: Int64[np.ndarray, " n"]
     liked: Bool[np.ndarray, " n"]
-    time: Float[np.ndarray, " n"] | None = None
+    time: Shaped[np.ndarray, " n"] | None = None
     repeats: int = 0
 
     def __len__(self) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from trine.data.dataset import Dataset, ImageFiles, Texts
+from trine.data.dataset import Dataset, ImageFiles, Items, Kind, Texts
+from trine.data.frames import are_rows, as_row, is_frame
 from trine.data.image_decoding import SUFFIXES as IMAGE_SUFFIXES
 from trine.data.load_report import STRICT, LoadPolicy, LoadReport
 from trine.data.sources.arrays import array_names, read_arrays
@@ -15,23 +16,25 @@ from trine.data.sources.builtin import BUILTIN
 from trine.data.sources.filename_pattern import Pattern
 from trine.data.sources.folder import read_folder
 from trine.data.sources.split_tables import find_split_tables, read_split_tables
-from trine.data.sources.table import LABELS, TableColumns, read_table
-from trine.data.table_file import TABLE_SUFFIXES, TableFile, is_table
+from trine.data.sources.table import TableColumns, label_columns, read_rows, read_table
+from trine.data.table import Row, table_of
+from trine.data.table_file import TABLE_SUFFIXES, is_table, open_table
+from trine.data.table_reader import TableReader
 from trine.data.validation import Found, check
-from trine.errors import DataError, SettingError, nearest
+from trine.errors import DataError, InputError, SettingError, nearest
 
 SourceKind = Literal["builtin", "folder", "table", "arrays", "image", "other", "missing"]
 """What a source is; see `source_kind`."""
 
 
-def source_kind(source: str | Path) -> SourceKind:
+def source_kind(source: Any) -> SourceKind:
     """Decides what a source is, for all callers that take data by path or name.
 
     The name of a built-in data set means that data set, even if a file or folder has the same name; write
     "./digits" for a folder.
 
     Args:
-        source: A path or a name.
+        source: A path, a name, or a table in memory.
 
     Returns:
         "builtin"; "folder"; "table" (.csv, .tsv, either also with .gz, or .parquet); "arrays" (.npz);
@@ -41,6 +44,8 @@ def source_kind(source: str | Path) -> SourceKind:
         >>> source_kind("digits"), source_kind("./digits")
         ('builtin', 'missing')
     """
+    if is_frame(source) or are_rows(source):
+        return "table"
     if isinstance(source, str) and source in BUILTIN:
         return "builtin"
     # os.path answers for empty and overlong names, too, where a Path is "." or an error.
@@ -56,7 +61,7 @@ def source_kind(source: str | Path) -> SourceKind:
 
 
 def load(
-    source: str | Path | Sequence[str | Path],
+    source: Any,
     *,
     labelled: bool = True,
     label: str | None = None,
@@ -75,12 +80,16 @@ def load(
     test (and validation); an `.npz` file with x and y; or the name of a built-in data set, "digits",
     "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
+    A table may also be in memory: a DataFrame of pandas or polars, a mapping from column to values, or a list
+    of rows.
+
     Without labels, a source may also be a folder with any layout, one image, or a list of images.
 
     Args:
-        source: The path or the name.
+        source: The path or the name, or a table in memory.
         labelled: Whether the items need identities; False loads items of unknown identity.
-        label: The label column of a table, or the array of labels in an `.npz` file.
+        label: The label column of a table, or the array of labels in an `.npz` file; None takes a column
+            named label, identity, person, class, target or y, if only one may be meant.
         path_column: The column of a table with the paths of the images.
         text_column: The column of a table with the texts; None takes one named text, sentence or utterance.
         features: The feature columns of a table; None takes all columns of numbers.
@@ -108,6 +117,10 @@ def load(
         ((8, 8, 1), '0')
     """
     columns = TableColumns(label, path_column, text_column, features, categories)
+    if is_frame(source) or are_rows(source):
+        table = open_table(source)
+        found = _find(table, columns, policy, labelled=labelled, pattern=pattern)
+        return check(found, source=table.source, policy=policy)
     if isinstance(source, str | Path):
         found = _find(source, columns, policy, labelled=labelled, pattern=pattern)
         return check(found, source=str(source), policy=policy)
@@ -116,7 +129,7 @@ def load(
     return check(found, source=name, policy=policy)
 
 
-def has_identities(source: str | Path, *, label: str | None = None) -> bool:
+def has_identities(source: Any, *, label: str | None = None) -> bool:
     """Whether a source has the identities of its items, without reading the items.
 
     Args:
@@ -135,15 +148,16 @@ def has_identities(source: str | Path, *, label: str | None = None) -> bool:
         >>> has_identities("digits")
         True
     """
-    kind, path = source_kind(source), Path(source)
+    kind = source_kind(source)
     if label is not None:
         return True
+    if kind == "table":
+        return bool(label_columns(open_table(source)))
+    path = Path(source)
     if kind == "folder":
         if tables := find_split_tables(path):
             return has_identities(tables["train"])
         return any(each.is_dir() and not each.name.startswith(".") for each in path.iterdir())
-    if kind == "table":
-        return TableFile(path).known_as(LABELS) is not None
     return kind != "arrays" or "y" in array_names(path)
 
 
@@ -168,6 +182,74 @@ def texts_of(texts: Sequence[str]) -> Dataset:
     return check(found, source=f"{len(texts):,} texts", policy=STRICT)[0]
 
 
+def as_dataset(data: Any, taker: str, *, labelled: bool | None = True) -> Dataset:
+    """Returns a data set as it is, and loads a table in memory.
+
+    Args:
+        data: A data set, or a table in memory.
+        taker: The function that takes it, for the error.
+        labelled: Whether the items need identities; None takes those that there are.
+
+    Returns:
+        The data set.
+
+    Raises:
+        InputError: It is neither.
+        DataError: Something in the table cannot be used.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if not (is_frame(data) or are_rows(data)):
+        raise InputError(f"{taker} takes a Dataset, got {data!r:.80}: use trine.data.load")
+    return load(data, labelled=has_identities(data) if labelled is None else labelled)[0]
+
+
+def frame_items(frame: Any, *, kind: Kind) -> Items:
+    """Takes the items of a table in memory, for an encoder; labels and gaps do not matter.
+
+    Args:
+        frame: The table, as `is_frame` says; or one row of it, as `as_row` says.
+        kind: The kind of items: texts are in a text column, images in a path column.
+
+    Returns:
+        The items, in the order of the table.
+
+    Raises:
+        DataError: The table has no such column, or an image cannot be read.
+    """
+    row = as_row(frame) if kind == "vectors" else None
+    if row is not None:
+        return table_of([row], list(row))
+    table = open_table(frame)
+    if kind == "vectors":
+        return read_rows(table)
+    found = read_table(table, TableColumns(), max_pixels=STRICT.max_pixels, labelled=False)
+    if found.items.kind != kind:
+        column = "text" if kind == "texts" else "path"
+        raise DataError(
+            f"{table.source} has no {column} column, but this encoder takes {kind}: name it {column!r}"
+        )
+    return read_items(found.items.paths) if isinstance(found.items, ImageFiles) else found.items
+
+
+def single_item(frame: Any) -> Row:
+    """Takes the row of a table in memory that has only one.
+
+    Raises:
+        InputError: It has another number of rows.
+    """
+    row = as_row(frame)
+    if row is not None:
+        return row
+    table = read_rows(open_table(frame))
+    if len(table) != 1:
+        raise InputError(
+            f"a table of {len(table):,} rows is not one item: pass one of its rows, or the table itself to a "
+            "function that takes several items"
+        )
+    return table[0]
+
+
 def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixels) -> ImageFiles:
     """Checks images and makes items of them, one for each path, in the same order.
 
@@ -188,14 +270,15 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
 
 
 def _find(
-    source: str | Path,
+    source: Any,
     columns: TableColumns,
     policy: LoadPolicy,
     *,
     labelled: bool,
     pattern: str | None = None,
 ) -> Found:
-    kind, path = source_kind(source), Path(source)
+    kind = "table" if isinstance(source, TableReader) else source_kind(source)
+    path = Path() if kind == "table" else Path(source)
     if kind == "image" and not labelled:
         return _images([path], policy)
     by_pattern = None if pattern is None else Pattern(pattern)
@@ -210,11 +293,11 @@ def _find(
             "leave pattern out"
         )
 
-    def table(file: Path) -> Found:
+    def table(file: Any) -> Found:
         return read_table(file, columns, max_pixels=policy.max_pixels, labelled=labelled)
 
     if kind == "table":
-        return table(path)
+        return table(source)
     if kind == "folder" and by_pattern is None and (tables := find_split_tables(path)):
         return read_split_tables(tables, read=table)
     _check_no_columns(source, columns, kind)

@@ -88,6 +88,7 @@ class LoadReport:
             policy says so.
         policy: The policy.
         notes: What else to tell the user, such as files and columns that were skipped.
+        label: Where the identities come from, such as "column 'class'"; empty if no column was chosen.
     """
 
     source: str
@@ -105,13 +106,14 @@ class LoadReport:
     conflicting: tuple[tuple[str, str], ...] = ()
     policy: LoadPolicy = STRICT
     notes: tuple[str, ...] = ()
+    label: str = ""
 
     def __str__(self) -> str:
         items, identities = NOUNS[self.kind], ("identity", "identities")
         head = f"{self.source}: {self.items:,} {items[1]}"
         if self.identities:
             size = f"{self.fewest:,}" + (f" to {self.most:,}" if self.most > self.fewest else "")
-            known = count(self.identities, *identities)
+            known = count(self.identities, *identities) + (f" in {self.label}" if self.label else "")
             head += f" of {known}, {size} {'each' if self.identities > 1 else 'in all'}"
         copies = [f"{later} = {first}" for later, first in self.repeated]
         crossing = [f"{later} = {first}" for later, first in self.conflicting]

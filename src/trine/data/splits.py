@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import Dataset
+from trine.data.frames import Tabular
 from trine.data.identity_lists import IdentityLists, split_by_lists
+from trine.data.load import as_dataset
 from trine.data.load_report import count
 from trine.data.sources.folder import PARTS
 from trine.errors import DataError, SettingError, check_choice, nearest
@@ -58,7 +60,7 @@ class Split:
 
 
 def split(
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     *,
     method: Method = "auto",
     test: float = 0.25,
@@ -107,6 +109,7 @@ def split(
         >>> parts.method, len(parts.train), len(parts.test)
         ('stratified', 1437, 360)
     """
+    dataset = as_dataset(dataset, "split")
     _check_arguments(method, test, validation, seed, unknown, named)
     present = np.unique(dataset.labels)
     if len(present) < 2 or not dataset.identities:
@@ -145,7 +148,7 @@ def check_fractions(test: float, validation: float, seed: int) -> None:
     """Raises a `SettingError` where fractions or the seed of a split are out of range."""
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
         raise SettingError(
-            "test must be above 0, validation and seed at least 0, test + validation below 1, given "
+            "test must be above 0, validation and seed at least 0, test + validation below 1, got "
             f"test={test}, validation={validation}, seed={seed}"
         )
 

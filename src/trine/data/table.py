@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trine.errors import DataError, InputError, nearest
-from trine.shapes import Float32
+from trine.labels import is_missing_value
+from trine.shapes import Float, Shaped
+
+EXACT, EXACT32 = 2**53, 2**24
+"""Up to here float64, and float32, hold every whole number."""
 
 Row = Mapping[str, float | str | None]
 """One row: a number or a text for each column; None, NaN and the empty text are missing values."""
@@ -24,8 +30,8 @@ class Table:
     order and whatever other columns there are.
 
     Args:
-        columns: The values of each column: float64, NaN where one is missing; or texts, empty where one is
-            missing.
+        columns: The values of each column: float64, NaN where one is missing; whole numbers, where float64
+            does not hold all of their digits; or texts, empty where one is missing.
         features: The feature columns. Those of texts are categories.
 
     Raises:
@@ -60,7 +66,8 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def __getitem__(self, index: int, /) -> dict[str, float | str]:
-        return {name: values[int(index)].item() for name, values in self.columns.items()}
+        row = {name: values[int(index)] for name, values in self.columns.items()}
+        return {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -68,8 +75,8 @@ class Table:
         return tuple(name for name in self.features if not is_numeric(self.columns[name]))
 
     @property
-    def rows(self) -> Float32[np.ndarray, "n d"]:
-        """The features as float32, where all of them are numbers.
+    def rows(self) -> Float[np.ndarray, "n d"]:
+        """The features as float64, where all of them are numbers.
 
         Raises:
             InputError: A feature holds texts.
@@ -78,8 +85,10 @@ class Table:
             raise InputError(
                 f"column {self.categories[0]!r} holds texts, and rows are numbers: use columns instead"
             )
-        with np.errstate(over="ignore"):
-            return np.stack([self.columns[name] for name in self.features], axis=1).astype(np.float32)
+        rows = np.empty((len(self), len(self.features)))
+        for place, name in enumerate(self.features):
+            rows[:, place] = self.columns[name]
+        return rows
 
     def subset(self, indices: Sequence[int] | NDArray[np.integer[Any]], /) -> Table:
         """Takes a part of the rows, in the order given."""
@@ -109,6 +118,12 @@ def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Ta
                 known = nearest(name, [str(key) for key in row])
                 raise InputError(f"item {first + position} has no column {name!r}: {known}")
             value = row[name]
+            if not isinstance(value, str) and is_missing_value(value):
+                value = None
+            elif isinstance(value, Decimal):
+                value = float(value)
+            elif isinstance(value, datetime.date | datetime.time):
+                value = value.isoformat()
             if not isinstance(value, str | float | int | np.number | np.bool_ | None):
                 raise InputError(
                     f"item {first + position} has a {type(value).__name__} in column {name!r}, expected a "
@@ -134,7 +149,43 @@ def is_infinite(values: NDArray[Any]) -> NDArray[np.bool_]:
     return np.isinf(values) if is_numeric(values) else np.zeros(len(values), dtype=np.bool_)
 
 
+def narrowest(numbers: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Returns numbers as float32 if that holds every digit of them, else as float64 or whole numbers.
+
+    Example:
+        >>> [narrowest(np.array([number])).dtype.name for number in (0.5, 0.1, 2**53 + 1)]
+        ['float32', 'float64', 'int64']
+    """
+    if numbers.dtype.kind in "iu":
+        most = (
+            max((abs(int(end)) for end in (numbers.min(), numbers.max())), default=0) if numbers.size else 0
+        )
+        return numbers.astype(np.float32 if most <= EXACT32 else np.float64) if most <= EXACT else numbers
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(np.float32, copy=False)
+    if numbers.dtype.kind == "b" or np.array_equal(narrow, numbers, equal_nan=True):
+        return narrow
+    return numbers.astype(np.float64, copy=False)
+
+
+def differences(values: Shaped[np.ndarray, " n"], origin: int) -> Float[np.ndarray, " n"]:
+    """Returns numbers minus a whole number, as float64; of whole numbers small differences are exact.
+
+    Example:
+        >>> differences(np.array([2**60, 2**60 + 1]), 2**60).tolist()
+        [0.0, 1.0]
+    """
+    if values.dtype.kind not in "iu":
+        return values.astype(np.float64) - float(origin)
+    high, low = divmod(origin, 2**32)
+    return ((values >> 32).astype(np.int64) - high) * 2.0**32 + ((values & 0xFFFFFFFF).astype(np.int64) - low)
+
+
 def _column(values: Sequence[Any]) -> NDArray[Any]:
     if any(isinstance(value, str) for value in values):
-        return np.array(["" if v is None or v != v else str(v) for v in values], dtype=np.str_)
+        return np.array(["" if v is None or v != v else str(v) for v in values], dtype=object)
+    if all(isinstance(value, int | np.integer) and abs(int(value)) < 2**63 for value in values):
+        whole = np.array(values, dtype=np.int64)
+        if np.abs(whole).max() > EXACT:
+            return whole
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

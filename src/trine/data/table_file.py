@@ -1,28 +1,28 @@
-"""Reads table files, CSV or Parquet, into named columns; each source interprets them."""
+"""Opens tables - CSV, Parquet, data frames, mappings of columns - and reads their columns by name."""
 
 from __future__ import annotations
 
-import csv
 import gzip
+import os
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trine.data.load_report import some
-from trine.errors import DataError, nearest, require
-from trine.shapes import Float, Int64
+from trine.data.columns import Columns
+from trine.data.csv_layout import CsvLayout, decode, detect_encoding, is_utf8, read_layout
+from trine.data.frames import Frame
+from trine.data.table_reader import TableReader
+from trine.errors import DataError, require
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 """The endings, in lower case, of the files that are read as tables."""
 
-LISTED = 12
-"""How many columns an error names."""
+SAMPLE = 1 << 18
+"""How many bytes of a CSV file are read first; more only if its header is longer."""
+
+UNPACKED, MOST_TIMES = 1 << 28, 200
+"""A packed file may unpack to so many bytes, and to more if it grows by no more than this factor."""
 
 
 def is_table(path: Path) -> bool:
@@ -30,220 +30,155 @@ def is_table(path: Path) -> bool:
     return path.name.lower().endswith(TABLE_SUFFIXES)
 
 
-class TableFile:
-    """A table file; only its header is read until `read` is called.
+def open_table(source: object, *, of: str = "item") -> TableReader:
+    """Opens a table; of a file only the header is read until `read` is called.
 
     Args:
-        path: The file: .csv, .tsv (either also with .gz) or .parquet.
+        source: A file: .csv, .tsv (either also with .gz) or .parquet; or a table in memory, as `Frame` takes
+            it; or one that is open.
         of: What a row is about, such as "item" or "pair"; for errors.
 
-    Attributes:
-        path: The file.
-        of: What a row is about.
-        names: The names of the columns.
+    Returns:
+        The table.
 
     Raises:
         DataError: The file is missing, not a table or damaged, or two columns have one name.
         MissingDependencyError: pyarrow is not installed.
     """
+    if isinstance(source, TableReader):
+        return source
+    if not isinstance(source, str | Path):
+        return Frame(source, of=of)
+    path = Path(source)
+    if not is_table(path):
+        raise DataError(
+            f"{path} is not a table of {of}s: expected a file that ends in {', '.join(TABLE_SUFFIXES)}"
+        )
+    if not os.path.isfile(path):  # noqa: PTH113 - which answers for any name
+        raise DataError(f"there is no table of {of}s at {path}: give the path of an existing file")
+    return _ParquetFile(path, of) if path.suffix.lower() == ".parquet" else _CsvFile(path, of)
 
-    def __init__(self, path: str | Path, *, of: str = "item") -> None:
-        self.path, self.of = Path(path), of
-        if not is_table(self.path):
-            raise DataError(
-                f"{path} is not a table of {of}s: expected a file that ends in {', '.join(TABLE_SUFFIXES)}"
-            )
-        if not self.path.is_file():
-            raise DataError(f"there is no table of {of}s at {path}: give the path of an existing file")
-        self.names = self._parquet_names() if self._is_parquet else self._csv_names()
-        if repeats := sorted({name for name in self.names if self.names.count(name) > 1}):
-            raise DataError(f"{path} has two columns named {repeats[0]!r}: rename one")
 
-    def known_as(self, usual: Sequence[str]) -> str | None:
-        """Returns the column that has one of the usual names, the first of these first; case is ignored."""
-        return next((held for name in usual for held in self.names if held.lower() == name), None)
+class _ParquetFile(TableReader):
+    def __init__(self, path: Path, of: str) -> None:
+        parquet = require("pyarrow.parquet", extra="train")
+        self._path = path
+        try:
+            with parquet.ParquetFile(path) as file:
+                names, rows = file.schema_arrow.names, file.metadata.num_rows
+        except (ValueError, OSError, NotImplementedError) as error:
+            raise DataError(f"{path} is not a Parquet file, or it is damaged: write it again") from error
+        names = [name for name in names if not name.startswith("__index_level")]
+        super().__init__(str(path), of=of, names=names, folder=path.parent)
+        _check_growth(path, rows * len(names) * 8)
 
-    def column(self, given: str | None, usual: Sequence[str] = (), *, how: str = "") -> str:
-        """Finds a column: the one that is named, or the one that has a usual name.
-
-        Args:
-            given: The name; None takes a usual one.
-            usual: The usual names, in lower case.
-            how: What to do where no column has a usual name, for the error.
-
-        Raises:
-            DataError: The column is missing.
-        """
-        if given is not None:
-            if given not in self.names:
-                raise DataError(
-                    f"{self.path} has no column {given!r}: {nearest(given, self.names, most=LISTED)}"
-                )
-            return given
-        found = self.known_as(usual)
-        if found is None:
-            *others, last = usual
-            named = f"{', '.join(others)} or {last}" if others else last
-            raise DataError(
-                f"{self.path} has no column named {named}: {how}; its columns are "
-                f"{some(self.names, limit=LISTED)}"
-            )
-        return found
-
-    def read(self, *, text: Iterable[str] = ()) -> Columns:
-        """Reads all rows.
-
-        Args:
-            text: The columns of a CSV file that are read as they are written: "007" stays "007".
-
-        Raises:
-            DataError: The file is damaged, or has no rows.
-        """
+    def _columns(self, text: Iterable[str]) -> Columns:
         arrow = require("pyarrow", extra="train")
         try:
-            if self._is_parquet:
-                table = require("pyarrow.parquet", extra="train").read_table(self.path)
-            else:
-                table = self._read_csv(arrow, text)
-        except (ValueError, OSError, EOFError, zlib.error) as error:
-            why = str(error).partition("\n")[0]
-            raise DataError(f"{self.path} cannot be read as a table: {why}") from error
-        if table.num_rows == 0:
-            raise DataError(f"{self.path} has no rows below its header, expected one for each {self.of}")
-        return Columns(self.path, table)
+            # A folder named "key=value" is no column of the file.
+            table = require("pyarrow.parquet", extra="train").read_table(self._path, partitioning=None)
+        except (arrow.ArrowException, ValueError, OSError) as error:
+            raise _unreadable(self.source, error) from error
+        columns = {name: table.column(at) for at, name in enumerate(table.column_names)}
+        return Columns(self.source, columns, rows=table.num_rows)
 
-    @property
-    def _is_parquet(self) -> bool:
-        return self.path.suffix.lower() == ".parquet"
+
+class _CsvFile(TableReader):
+    def __init__(self, path: Path, of: str) -> None:
+        self._path = path
+        self._layout = self._read_layout()
+        # Spreadsheets and data frames number the rows in a column without a name.
+        names = [name for name in self._layout.names if _is_named(name)]
+        super().__init__(str(path), of=of, names=names, folder=path.parent)
 
     def _open(self) -> Any:
-        return gzip.open(self.path) if self.path.suffix.lower() == ".gz" else self.path.open("rb")
+        return gzip.open(self._path) if self._path.suffix.lower() == ".gz" else self._path.open("rb")
 
-    @cached_property
-    def _first_line(self) -> str:
+    def _read_layout(self) -> CsvLayout:
+        sample = b""
         try:
             with self._open() as file:
-                line: bytes = file.readline()
-        except (OSError, EOFError) as error:
-            raise DataError(f"{self.path} cannot be read: {error}") from error
-        return line.lstrip(b"\xef\xbb\xbf").decode("utf-8", "replace").strip("\r\n")
+                while True:
+                    more = file.read(SAMPLE + len(sample))
+                    sample += more
+                    layout = read_layout(sample, whole=not more, name=str(self._path))
+                    if layout is not None:
+                        return layout
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{self._path} cannot be read: {error}") from error
 
-    @property
-    def _separator(self) -> str:
-        # A comma wins: in a header line the others are part of a name more often than not.
-        return next((mark for mark in ",;\t" if mark in self._first_line), ",")
-
-    def _parquet_names(self) -> list[str]:
-        parquet = require("pyarrow.parquet", extra="train")
+    def _columns(self, text: Iterable[str]) -> Columns:
+        arrow, reader = require("pyarrow", extra="train"), require("pyarrow.csv", extra="train")
+        layout, as_text = self._layout, set(text)
+        places = [name if _is_named(name) else f"\0{at}" for at, name in enumerate(layout.names)]
         try:
-            names = parquet.read_schema(self.path).names
-        except (ValueError, OSError) as error:
-            raise DataError(f"{self.path} is not a Parquet file, or it is damaged: write it again") from error
-        return [name for name in names if not name.startswith("__index_level")]
+            content, notes = self._content()
+            if not content.strip(b"\r\n"):
+                return Columns(self.source, {}, rows=0)
+            table = reader.read_csv(
+                arrow.BufferReader(content),
+                # One thread: a reading thread that outlives an error aborts the process when it ends.
+                read_options=reader.ReadOptions(
+                    column_names=places, block_size=min(len(content) + 1, 2**31 - 1), use_threads=False
+                ),
+                parse_options=reader.ParseOptions(delimiter=layout.separator, newlines_in_values=True),
+                convert_options=reader.ConvertOptions(
+                    column_types=dict.fromkeys(places, arrow.string()),
+                    include_columns=list(self.names),
+                    strings_can_be_null=False,
+                ),
+            )
+        except (ValueError, OSError, EOFError, zlib.error) as error:
+            if isinstance(error, DataError):
+                raise
+            raise _unreadable(self.source, error) from error
+        columns = {name: table.column(at) for at, name in enumerate(self.names)}
+        return Columns(
+            self.source,
+            columns,
+            rows=table.num_rows,
+            written=[name for name in self.names if name not in as_text],
+            separator=layout.separator,
+            notes=notes,
+        )
 
-    def _csv_names(self) -> list[str]:
-        if not self._first_line:
-            raise DataError(f"{self.path} is empty, expected a header line and one row for each {self.of}")
-        try:
-            return next(csv.reader([self._first_line], delimiter=self._separator))
-        except csv.Error as error:
-            raise DataError(
-                f"the header line of {self.path} cannot be read ({error}): save the table as CSV in UTF-8"
-            ) from error
-
-    def _read_csv(self, arrow: Any, text: Iterable[str]) -> Any:
-        reader = require("pyarrow.csv", extra="train")
+    def _content(self) -> tuple[bytes, tuple[str, ...]]:
+        """The rows in UTF-8, without the header, and what to tell the user about their encoding."""
+        packed = self._path.suffix.lower() == ".gz"
         with self._open() as file:
-            content = file.read()
-        return reader.read_csv(
-            arrow.BufferReader(content),
-            # One block: types are inferred from the first, and a later one that differs is an error.
-            # One thread: a reading thread that outlives an error aborts the process when it ends.
-            read_options=reader.ReadOptions(block_size=min(len(content) + 1, 2**31 - 1), use_threads=False),
-            parse_options=reader.ParseOptions(delimiter=self._separator, newlines_in_values=True),
-            convert_options=reader.ConvertOptions(
-                column_types={name: arrow.string() for name in text}, strings_can_be_null=False
-            ),
+            parts = []
+            while part := file.read(1 << 24):
+                parts.append(part)
+                if packed:
+                    _check_growth(self._path, sum(map(len, parts)))
+            content = b"".join(parts)
+        encoding, start = self._layout.encoding, self._layout.start
+        if encoding == "utf-8":
+            header = content[: 4 * start].decode("utf-8", "replace")[:start].encode()
+            if is_utf8(content, whole=True):
+                return content[len(header) :], ()
+            if not header.isascii():
+                raise DataError(
+                    f"{self.source}: the header is UTF-8 and some rows are not: save all as UTF-8"
+                )
+            encoding = detect_encoding(content)
+        text = decode(content, encoding, whole=True, name=self.source)
+        note = f"read as {encoding}, since it is not UTF-8: save it as UTF-8 if letters look wrong"
+        return text[start:].encode(), () if encoding.startswith("utf") else (note,)
+
+
+def _is_named(name: str) -> bool:
+    return bool(name) and not name.startswith("Unnamed: ")
+
+
+def _check_growth(path: Path, size: int) -> None:
+    """Raises a `DataError` for a packed file that unpacks to far more than tables do."""
+    if size > max(UNPACKED, MOST_TIMES * path.stat().st_size):
+        raise DataError(
+            f"{path} unpacks to more than {MOST_TIMES} times its size: it is damaged, or made to fill the "
+            "memory; unpack it yourself if it is neither"
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """The columns of a table that was read, by name.
-
-    Args:
-        path: Where the table is from, for errors.
-        table: The table, as Arrow holds it.
-    """
-
-    path: Path
-    table: Any
-
-    def __len__(self) -> int:
-        return int(self.table.num_rows)
-
-    def texts(self, name: str) -> list[str]:
-        """Reads a column as text; whole floats, as pandas writes integers with gaps, lose ".0"."""
-        return [
-            ""
-            if value is None or value != value
-            else str(int(value))
-            if isinstance(value, float) and value.is_integer()
-            else str(value).strip()
-            for value in self.values(name)
-        ]
-
-    def filled(self, name: str) -> list[str]:
-        """Reads a column as text in which no cell may be empty.
-
-        Raises:
-            DataError: One is.
-        """
-        texts = self.texts(name)
-        if "" in texts:
-            raise self.empty(name, texts.index(""))
-        return texts
-
-    def numbered(self, name: str) -> tuple[tuple[str, ...], Int64[np.ndarray, " n"]]:
-        """Reads a column without empty cells: its distinct texts as they appear, and each row's number."""
-        cells = self.filled(name)
-        number = {text: at for at, text in enumerate(dict.fromkeys(cells))}
-        return tuple(number), np.array([number[text] for text in cells], dtype=np.int64)
-
-    def empty(self, name: str, row: int) -> DataError:
-        """The error for an empty cell, its row counted from 0."""
-        return DataError(f"{self.path}, row {row + 1} has no {name}: fill it in, or remove the row")
-
-    def numbers(self, name: str) -> Float[np.ndarray, " n"] | None:
-        """Reads a column as numbers, NaN where one is missing; None if it holds anything else."""
-        arrow = require("pyarrow", extra="train")
-        types, column = arrow.types, self.table.column(name)
-        if types.is_boolean(column.type):
-            column = column.cast(arrow.int8())
-        elif types.is_decimal(column.type):
-            column = column.cast(arrow.float64())
-        elif not (types.is_integer(column.type) or types.is_floating(column.type)):
-            return None
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-    def times(self, name: str) -> Float[np.ndarray, " n"] | None:
-        """Reads a column of numbers, or of dates as microseconds; None if it holds anything else."""
-        arrow = require("pyarrow", extra="train")
-        column = self.table.column(name)
-        if not arrow.types.is_temporal(column.type):
-            return self.numbers(name)
-        moments = column.cast(arrow.timestamp("us")).cast(arrow.int64()).cast(arrow.float64())
-        return np.asarray(moments.to_numpy(zero_copy_only=False))
-
-    def array(self, name: str, *, text: bool = False) -> NDArray[Any] | None:
-        """Reads a column as float64, NaN where a number is missing, or as strings; None if it is neither."""
-        types = require("pyarrow", extra="train").types
-        kind = self.table.schema.field(name).type
-        if text or types.is_string(kind) or types.is_large_string(kind) or types.is_dictionary(kind):
-            return np.array(self.texts(name), dtype=np.str_)
-        return np.full(len(self), np.nan) if types.is_null(kind) else self.numbers(name)
-
-    def values(self, name: str) -> list[Any]:
-        """Reads a column as plain Python values, None where one is missing."""
-        values: list[Any] = self.table.column(name).to_pylist()
-        return values
+def _unreadable(source: str, error: BaseException) -> DataError:
+    return DataError(f"{source} cannot be read as a table: {str(error).partition(chr(10))[0]}")

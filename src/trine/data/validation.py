@@ -43,6 +43,7 @@ class Found:
         missing: Items with a missing value, with the reason.
         notes: What else to tell the user.
         unlabelled: What is wrong with an item without an identity.
+        label: Where the identities come from, such as "column 'class'".
     """
 
     items: Items
@@ -53,6 +54,7 @@ class Found:
     missing: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unlabelled: str = "without an identity"
+    label: str = ""
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
@@ -126,6 +128,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         conflicting=tuple((names[later], names[first]) for later, first, crosses in repeated if crosses),
         policy=policy,
         notes=found.notes,
+        label=found.label,
     )
 
 
@@ -246,7 +249,7 @@ def _contents(items: Items, max_pixels: int) -> list[tuple[bytes | None, str]]:
     if isinstance(items, Table):
         return [(digest, "") for digest in _row_digests(items)]
     if isinstance(items, Texts):
-        return [(_hash(text.encode()).digest(), "") for text in items.texts]
+        return [(_hash(text.encode("utf-8", "surrogatepass")).digest(), "") for text in items.texts]
     assert isinstance(items, ImageArray | Vectors)
     rows = items.rows if isinstance(items, Vectors) else items.pixels
     return [(_hash(np.ascontiguousarray(row).data).digest() if row.size else None, "") for row in rows]
@@ -278,12 +281,17 @@ def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | Non
 
 def _row_digests(table: Table) -> Iterator[bytes]:
     """Digests of the features only: rows may differ in columns that are not features."""
-    numbers = [table.columns[name] for name in table.features if name not in table.categories]
+    categories = set(table.categories)
     texts = [table.columns[name] for name in table.categories]
-    # Adding 0 turns -0.0 into 0.0.
-    rows = np.stack(numbers, axis=1) + 0.0 if numbers else np.empty((len(table), 0))
-    for row, *words in zip(np.ascontiguousarray(rows), *texts, strict=True):
-        yield _hash(row.tobytes() + "\0".join(words).encode()).digest()
+    # Whole numbers that float64 does not hold stay apart. Adding 0 turns -0.0 into 0.0.
+    numbers: dict[np.dtype[Any], list[NDArray[Any]]] = {}
+    for name in table.features:
+        if name not in categories:
+            numbers.setdefault(table.columns[name].dtype, []).append(table.columns[name] + 0)
+    rows = [np.ascontiguousarray(np.stack(alike, axis=1)).view(np.uint8) for alike in numbers.values()]
+    joined = np.concatenate(rows, axis=1) if rows else np.empty((len(table), 0), dtype=np.uint8)
+    for row, *words in zip(joined, *texts, strict=True):
+        yield _hash(row.tobytes() + "\0".join(words).encode("utf-8", "surrogatepass")).digest()
 
 
 def _assemble(found: Found, names: Sequence[str], keep: NDArray[np.bool_], source: str) -> Dataset:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trine.data import ImageFiles, Items, Kind, Table, Vectors
+from trine.data.table import narrowest
 from trine.distances import Distance
 from trine.encoders.bundled_weights import PREFIX, bundled_path, load_bundled
 from trine.encoders.encoder import Encoder, build_network
@@ -103,8 +104,10 @@ def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
 
 def _for_vectors(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     if not isinstance(items, Vectors | Table):
-        items = Vectors(np.stack([np.asarray(items[at], dtype=np.float32) for at in range(len(items))]))
+        items = Vectors(np.stack([np.asarray(items[at]) for at in range(len(items))]))
+    # Numbers that float32 holds are standardised by the network's own buffers, all others in float64 before.
     plain = isinstance(items, Vectors) and recipe.scaling in ("standard", "length")
+    plain = plain and narrowest(items.rows).dtype == np.float32
     table = None if plain and not np.isnan(items.rows).any() else learn_table(items, scaling=recipe.scaling)
     encoder = _built(
         recipe,

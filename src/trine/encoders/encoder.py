@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from trine.calibration import Calibration
-from trine.data import Dataset, Items, Row, read_items
+from trine.data import Dataset, Items, Kind, Row, read_items
+from trine.data.frames import is_frame
+from trine.data.load import frame_items, single_item
 from trine.distances import Distance
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
@@ -144,7 +146,7 @@ class Encoder(nn.Module):
 
     def embed(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
+        items: Any,
         *,
         batch_size: int = 256,
         progress: bool = False,
@@ -155,8 +157,8 @@ class Encoder(nn.Module):
         again if `settings.normalise`.
 
         Args:
-            items: A dataset, its items, arrays as `prepare` takes them, paths of images, or, for an encoder
-                of texts, strings.
+            items: A dataset, its items, arrays as `prepare` takes them, paths of images, a DataFrame or a
+                mapping of columns, or, for an encoder of texts, strings.
             batch_size: How many items go through the network at once.
             progress: Whether to show a progress bar.
 
@@ -171,7 +173,7 @@ class Encoder(nn.Module):
 
     def features(
         self,
-        items: Dataset | Items | np.ndarray | Sequence[np.ndarray] | Sequence[Row] | Sequence[str | Path],
+        items: Any,
         *,
         batch_size: int = 256,
         progress: bool = False,
@@ -196,7 +198,7 @@ class Encoder(nn.Module):
         self, items: Any, compute: Callable[[Tensor], Tensor], width: int, batch_size: int, progress: bool
     ) -> Float32[np.ndarray, "n w"]:
         check_count("batch_size", batch_size)
-        source = _items(items, texts=self.settings.kind == "texts")
+        source = _items(items, kind=self.settings.kind)
         rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
         if progress:
@@ -245,13 +247,17 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
     return timm_network(name, size=(size[0], size[1])), settings.features
 
 
-def _items(items: Any, *, texts: bool) -> Any:
+def _items(items: Any, *, kind: Kind) -> Any:
     """A sequence of items; strings are texts, or else paths of images."""
     if isinstance(items, Dataset):
         return items.items
+    if is_frame(items) or isinstance(items, Mapping):
+        return frame_items(items, kind=kind)
+    if isinstance(items, list | tuple):
+        items = [single_item(item) if is_frame(item) else item for item in items]
     if isinstance(items, str | Path):
         items = [items]
-    if texts:
+    if kind == "texts":
         return items
     if isinstance(items, Sequence) and len(items) and isinstance(items[0], str | Path):
         return read_items([Path(path) for path in items])

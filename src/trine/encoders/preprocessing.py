@@ -15,7 +15,7 @@ from trine.data import ImageFiles, Items, Table, Vectors
 from trine.data.image_cache import PASS_SHARE
 from trine.data.parallel import in_threads
 from trine.errors import InputError
-from trine.shapes import Float, Float32, Shaped, UInt8
+from trine.shapes import Float32, Shaped, UInt8
 
 # ITU-R BT.601, as in Pillow's conversion to grey.
 LUMINANCE = torch.tensor([0.299, 0.587, 0.114])
@@ -83,9 +83,8 @@ def prepare_vectors(items: Sequence[Any] | Items, *, features: int, first: int =
     Raises:
         InputError: An item has another shape, or holds NaN or infinity.
     """
-    if isinstance(items, Table):
-        items = Vectors(items.rows)
-    vectors = stacked_vectors(items, features=features, first=first, dtype=np.float32)
+    with np.errstate(over="ignore"):
+        vectors = stacked_vectors(items, features=features, first=first).astype(np.float32)
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         raise InputError(
@@ -95,9 +94,13 @@ def prepare_vectors(items: Sequence[Any] | Items, *, features: int, first: int =
     return torch.from_numpy(vectors)
 
 
-def stacked_vectors(items: Any, *, features: int, first: int, dtype: type[Any]) -> Float[np.ndarray, "n d"]:
-    """Stacks vectors, in a type of numbers; an `InputError` where one has names or another shape."""
-    vectors = np.empty((len(items), features), dtype=dtype)
+def stacked_vectors(items: Any, *, features: int, first: int) -> Shaped[np.ndarray, "n d"]:
+    """Stacks vectors of numbers; an `InputError` where one has names, texts, or another shape."""
+    if isinstance(items, Table | Vectors):
+        items = items.rows
+    if isinstance(items, np.ndarray) and items.shape[1:] == (features,) and items.dtype.kind in "fiub":
+        return items
+    vectors = []
     for position in range(len(items)):
         if isinstance(items[position], Mapping):
             raise InputError(
@@ -106,13 +109,13 @@ def stacked_vectors(items: Any, *, features: int, first: int, dtype: type[Any]) 
             )
         vector = np.asarray(items[position])
         # Of the columns of a table, only texts are read as categories: an array must hold numbers.
-        if vector.shape != (features,) or (dtype is np.float64 and vector.dtype.kind not in "fiub"):
+        if vector.shape != (features,) or vector.dtype.kind not in "fiub":
             raise InputError(
                 f"item {first + position} has shape {vector.shape}, but this encoder takes vectors of "
                 f"{features} features; give the columns that it was trained on"
             )
-        vectors[position] = vector
-    return vectors
+        vectors.append(vector)
+    return np.stack(vectors) if vectors else np.empty((0, features), dtype=np.float32)
 
 
 def grey_or_colour(image: np.ndarray, *, position: int) -> Shaped[np.ndarray, "h w c"]:

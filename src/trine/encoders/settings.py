@@ -75,6 +75,7 @@ class ColumnSettings:
         fill: The value imputed for a missing number: the median.
         missing: Whether a feature marks missing numbers, because some were missing in training.
         categories: The texts that are distinguished; null for numbers, empty if all are equal.
+        origin: A whole number that is subtracted first, where float64 does not hold the numbers themselves.
     """
 
     name: str
@@ -82,6 +83,7 @@ class ColumnSettings:
     fill: float = 0.0
     missing: bool = False
     categories: tuple[str, ...] | None = None
+    origin: int = 0
 
     @property
     def features(self) -> int:

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trine.data import Items, Table, Vectors
-from trine.data.table import is_numeric, table_of
+from trine.data.table import EXACT, differences, is_numeric, table_of
 from trine.encoders.preprocessing import stacked_vectors
 from trine.encoders.scaling import Scaling, learn_scale, scale
 from trine.encoders.settings import ColumnSettings, TableSettings
 from trine.errors import DataError, InputError, nearest
-from trine.shapes import Float, Float32
+from trine.shapes import Float, Float32, Shaped
 
 MOST_CATEGORIES, FEWEST_ROWS = 64, 2
-EXACT = 2**53
 
 
 def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
@@ -48,7 +47,7 @@ def learn_table(items: Table | Vectors, *, scaling: Scaling) -> TableSettings:
     if isinstance(items, Table):
         held = {name: items.columns[name] for name in items.features}
     else:
-        held = {str(place): column.astype(np.float64) for place, column in enumerate(items.rows.T)}
+        held = {str(place): column for place, column in enumerate(items.rows.T)}
     columns = tuple(
         _learn_numbers(name, values, scaling) if is_numeric(values) else _learn_categories(name, values)
         for name, values in held.items()
@@ -82,18 +81,23 @@ def prepare_rows(
         InputError: A column is missing, or a value does not suit its column.
     """
     columns = _columns_of(items, table, first)
-    batch = np.empty((len(items), table.features), dtype=np.float32)
+    # Rows that are divided by their length may be beyond float32 before that.
+    dtype = np.float64 if table.scaling == "length" else np.float32
+    batch = np.empty((len(items), table.features), dtype=dtype)
     place = 0
     for column in table.columns:
         if column.features == 0:
             continue
         values, stop = columns[column.name], place + column.features
         if column.categories is None:
-            numbers = _as_numbers(values, column.name, first)
+            numbers = differences(_as_numbers(values, column.name, first), column.origin)
             batch[:, place:stop] = _from_numbers(numbers, column, table.scaling)
         else:
             batch[:, place:stop] = _from_categories(values, column.categories)
         place = stop
+    if table.scaling == "length":
+        _, exponents = np.frexp(np.abs(batch).max(axis=1, keepdims=True))
+        batch = np.ldexp(batch, -exponents).astype(np.float32)
     return torch.from_numpy(batch)
 
 
@@ -101,10 +105,12 @@ def _learn_numbers(name: str, values: NDArray[Any], scaling: Scaling) -> ColumnS
     if np.isinf(values).any():
         row = int(np.argmax(np.isinf(values)))
         raise DataError(f"training item {row} holds infinity in column {name!r}; fix or drop it first")
-    known = values[~np.isnan(values)].astype(np.float64)
+    origin = 0 if values.dtype.kind not in "iu" or scaling == "length" else int(values[len(values) // 2])
+    origin = origin if abs(origin) > EXACT else 0
+    known = differences(values[~np.isnan(values)], origin)
     missing = 0 < len(known) < len(values)
     fill = float(np.median(known)) if len(known) else 0.0
-    return ColumnSettings(name, learn_scale(known, scaling=scaling), fill, missing)
+    return ColumnSettings(name, learn_scale(known, scaling=scaling), fill, missing, origin=origin)
 
 
 def _learn_categories(name: str, values: NDArray[Any]) -> ColumnSettings:
@@ -126,12 +132,11 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
                 )
         return items.columns
     if isinstance(items, Table | Vectors):
-        rows: Any = items.rows
+        array = items.rows
     elif len(items) and table.named and isinstance(items[0], Mapping):
         return table_of(items, wanted, first=first).columns
     else:
-        rows = stacked_vectors(items, features=len(names), first=first, dtype=np.float64)
-    array = np.asarray(rows, dtype=np.float64).reshape(len(items), -1)
+        array = stacked_vectors(items, features=len(names), first=first)
     if array.shape[1] != len(names):
         raise InputError(
             f"items have {array.shape[1]} numbers, but this encoder takes {len(names)}; give the columns "
@@ -146,9 +151,9 @@ def _columns_of(items: Any, table: TableSettings, first: int) -> Mapping[str, ND
     return dict(zip(names, array.T, strict=True))
 
 
-def _as_numbers(values: NDArray[Any], name: str, first: int) -> Float[np.ndarray, " n"]:
+def _as_numbers(values: NDArray[Any], name: str, first: int) -> Shaped[np.ndarray, " n"]:
     if is_numeric(values):
-        numbers = values.astype(np.float64)
+        numbers = values
     else:
         numbers = np.empty(len(values))
         for position, text in enumerate(values.tolist()):

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from trine.data import Dataset, Vectors
+from trine.data.table import narrowest
 from trine.distances import Distance, check_distance
 from trine.encoders import Encoder, EncoderRecipe
 from trine.encoders.settings import MlpSettings
@@ -35,9 +36,9 @@ CHOSEN = ("identities", "items", "epochs")
 class TripletEmbedding(KnnMixin):
     """A multilayer perceptron that maps items of one class closer together than items of different classes.
 
-    Columns are standardised, then go through the hidden layers and a linear head. AdamW minimises the triplet
-    loss over triplets from batches of some classes with some items each, as `trine.training.fit` does, here
-    on arrays in memory. Computations are in float32.
+    Columns are standardised in float64, then go through the hidden layers and a linear head in float32. AdamW
+    minimises the triplet loss over triplets from batches of some classes with some items each, as
+    `trine.training.fit` does, here on arrays in memory.
 
     Args:
         n_components: The dimension of the output.
@@ -124,7 +125,7 @@ class TripletEmbedding(KnnMixin):
         self._check()
         names = tuple(f"row {row}" for row in range(len(x)))
         identities = tuple(str(name) for name in self.classes_)
-        data = Dataset(Vectors(x.astype(np.float32)), classes, identities, names)
+        data = Dataset(Vectors(narrowest(x)), classes, identities, names)
         self.encoder_: Encoder = fit(data, self._recipe(len(self.classes_)), out=None)
         self._known = self.encoder_.embed(data), data.labels
         return self
@@ -140,7 +141,7 @@ class TripletEmbedding(KnnMixin):
             distance, which ranks alike where `normalise` is true).
         """
         x = self._rows(X)
-        return self.encoder_.embed(x.astype(np.float32)).astype(x.dtype)
+        return self.encoder_.embed(Vectors(x)).astype(x.dtype)
 
     def predict(self, X: Float[np.ndarray, "m d"]) -> Shaped[np.ndarray, " m"]:  # noqa: N803
         """Predicts the class of new items by the vote of their `n_neighbors` nearest training items.

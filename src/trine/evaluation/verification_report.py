@@ -303,7 +303,9 @@ class Verification(MetricReport):
     @cached_property
     def _weights(self) -> Resampled:
         if self.pairs.owned is None:
-            raise InputError("an interval needs the identities of the pairs, given none; pass labels as well")
+            raise InputError(
+                "an interval needs the identities of the pairs, got pairs without labels; pass labels as well"
+            )
         return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
 
     @cached_property

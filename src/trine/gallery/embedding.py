@@ -70,9 +70,7 @@ class Embedder:
         """
         for entry in batch:
             if not isinstance(entry, Entry):
-                raise InputError(
-                    f"enrol_many takes trine.gallery.Entry objects, given {type(entry).__name__}"
-                )
+                raise InputError(f"enrol_many takes trine.gallery.Entry objects, got {type(entry).__name__}")
             check_name(entry.identity, "identity")
             check_name(entry.item, "item")
         metadata = [metadata_text(entry.metadata, entry.item) for entry in batch]
@@ -92,8 +90,6 @@ class Embedder:
         self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
     ) -> Iterator[Entry]:
         """Embeds a dataset in chunks; stores its columns, its texts and the given metadata."""
-        if not isinstance(dataset, Dataset):
-            raise InputError(f"enrol_dataset takes a Dataset, given {dataset!r:.80}: use trine.data.load")
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
             columns = {name: values.tolist() for name, values in part.columns.items()}

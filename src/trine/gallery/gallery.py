@@ -8,7 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
-from trine.data import Dataset, Items
+from trine.data import Dataset, Items, read_metadata
+from trine.data.frames import DataFrame, Tabular
+from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.gallery import clusters, parquet, rebuild, relabel
@@ -248,17 +250,18 @@ class Gallery:
 
     def enrol_dataset(
         self,
-        dataset: Dataset,
+        dataset: Dataset | Tabular,
         *,
-        metadata: Mapping[str, Mapping[str, Any]] | None = None,
+        metadata: Mapping[str, Mapping[str, Any]] | DataFrame | None = None,
         chunk: int = CHUNK,
         progress: Progress | None = None,
     ) -> Enrolment:
         """Embeds and adds every item of a dataset, with its columns as metadata; see `enrol_many`.
 
         Args:
-            dataset: The items with their identities, read lazily.
-            metadata: More metadata by item name; `trine.data.read_metadata` reads a table.
+            dataset: The items with their identities, read lazily; a table in memory is loaded first.
+            metadata: More metadata by item name; `trine.data.read_metadata` reads a table. A DataFrame has a
+                column "item".
             chunk: How many items are embedded and written together, at least 1.
             progress: Called with the number of items so far, after each chunk is on disk.
 
@@ -266,7 +269,9 @@ class Gallery:
             GalleryError: There is no encoder, or the file cannot be written.
             DataError: An image cannot be read; earlier chunks stay enrolled.
         """
-        entries = self._embedder.entries(dataset, chunk=max(chunk, 1), metadata=metadata or {})
+        items = as_dataset(dataset, "enrol_dataset")
+        about = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
+        entries = self._embedder.entries(items, chunk=max(chunk, 1), metadata=about)
         return self.enrol_many(entries, chunk=chunk, progress=progress)
 
     def get(self, item: str) -> Entry:
@@ -613,7 +618,7 @@ class Gallery:
         self,
         encoder: EmbeddingEncoder,
         *,
-        data: Dataset | None = None,
+        data: Dataset | Tabular | None = None,
         drop_missing: bool = False,
         model: str | Path | None = None,
         chunk: int = CHUNK,
@@ -644,7 +649,8 @@ class Gallery:
         check_at_least(1, chunk=chunk)
         limit = threshold_of(None, encoder.calibration)
         expected = ExpectedBinding.of(encoder, dtype=self.binding.dtype)
-        source = rebuild.Source(encoder, data, drop_missing)
+        items = None if data is None else as_dataset(data, "rebuild", labelled=None)
+        source = rebuild.Source(encoder, items, drop_missing)
         binding = expected.binding(limit, encoder, model)
         assert binding is not None, "an encoder has a dimension and a fingerprint"
         done = rebuild.rebuild(self._store, source, binding, chunk=chunk, progress=progress)

@@ -26,7 +26,7 @@ def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
     """Returns an array or a tensor as a finite matrix of one row per item, without copying if possible.
 
     Args:
-        rows: The array or tensor.
+        rows: The array or tensor, or a data frame of numbers.
         name: What the error calls it.
 
     Returns:
@@ -35,6 +35,8 @@ def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
     Raises:
         InputError: It is not a floating-point matrix, or a row is not finite.
     """
+    if not isinstance(rows, Tensor | np.ndarray) and hasattr(rows, "columns") and hasattr(rows, "__array__"):
+        rows = np.asarray(rows)
     if isinstance(rows, np.ndarray):
         if not np.issubdtype(rows.dtype, np.floating):
             raise InputError(

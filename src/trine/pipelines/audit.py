@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from trine.data import Dataset
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.errors import check_count
 from trine.evaluation import find_label_errors
 from trine.io import write_text
@@ -17,7 +19,7 @@ COLUMNS = ("item", "label", "looks_like", "score", "evidence")
 
 
 def audit_run(
-    run: str | Path | TrainedRun, dataset: Dataset, *, part: Part = "all", top: int = 50
+    run: str | Path | TrainedRun, dataset: Dataset | Tabular, *, part: Part = "all", top: int = 50
 ) -> LabelErrorReport:
     """Ranks the items of a data set by how likely their label is wrong.
 
@@ -37,6 +39,7 @@ def audit_run(
         SettingError: The part is unknown.
         InputError: `top` is below 1, or there is only one identity.
     """
+    dataset = as_dataset(dataset, "audit_run")
     check_part(part)
     check_count("top", top)
     opened = open_trained_run(run)

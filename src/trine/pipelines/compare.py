@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from trine.data import Dataset, read_pairs
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.errors import Argument, DataError, InputError
 from trine.evaluation.listed_pairs import listed_pairs
 from trine.pipelines.evaluate import check_asked, measured_run
@@ -21,7 +23,7 @@ from trine.shapes import Int64
 
 def compare_runs(
     runs: Sequence[str | Path | TrainedRun],
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     *,
     part: Part = "auto",
     far: float = 0.01,
@@ -48,6 +50,7 @@ def compare_runs(
         DataError: The data has no such part, or no item is in that part of every run.
         SettingError: The part is unknown, or the rate is out of range.
     """
+    dataset = as_dataset(dataset, "compare_runs")
     check_asked(part, far)
     names = _names(runs)
     opened = [open_trained_run(run) for run in runs]
@@ -73,7 +76,7 @@ def _names(runs: Sequence[str | Path | TrainedRun]) -> list[str]:
     folders = [run.folder if isinstance(run, TrainedRun) else run_folder(Path(run)) for run in runs]
     resolved = [folder.resolve() for folder in folders]
     if len(runs) < 2:
-        raise InputError(f"a comparison needs at least two runs, given {len(runs)}")
+        raise InputError(f"a comparison needs at least two runs, got {len(runs)}")
     twice = next(
         (each for each, path in zip(folders, resolved, strict=True) if resolved.count(path) > 1), None
     )

@@ -10,6 +10,8 @@ import numpy as np
 
 from trine.calibration import Method
 from trine.data import Dataset, TripletTable, read_pairs
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.errors import CalibrationError, SettingError
 from trine.evaluation import calibrate, triplet_consistency
 from trine.evaluation.calibration import Support
@@ -34,7 +36,7 @@ from trine.shapes import Int64
 
 def evaluate_run(
     run: str | Path | TrainedRun,
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     *,
     part: Part = "auto",
     far: float = 0.01,
@@ -74,6 +76,7 @@ def evaluate_run(
             threshold.
         CalibrationError: There are too few items for the rate, or the encoder was trained on some of them.
     """
+    dataset = as_dataset(dataset, "evaluate_run")
     check_asked(part, far)
     if probability is not None and not store_threshold:
         raise SettingError("a probability is stored with the threshold; add --calibrate")
@@ -103,7 +106,7 @@ def evaluate_run(
 
 def evaluate_on_judgements(
     run: str | Path | TrainedRun,
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     triplets: TripletTable,
     *,
     part: Part = "auto",
@@ -127,6 +130,7 @@ def evaluate_on_judgements(
         DataError: A judgement names an unknown item, or the part does not exist.
         SettingError: The part is unknown.
     """
+    dataset = as_dataset(dataset, "evaluate_on_judgements", labelled=None)
     check_part(part)
     opened = open_trained_run(run)
     listed = triplets.positions(dataset.names)
@@ -140,7 +144,7 @@ def check_asked(part: str, far: float) -> None:
     """Raises a `SettingError` if the part is unknown or the rate is out of range."""
     check_part(part)
     if not 0 < far < 1:
-        raise SettingError(f"far must be a rate between 0 and 1, given {far}")
+        raise SettingError(f"far must be a rate between 0 and 1, got {far}")
 
 
 def measured_run(

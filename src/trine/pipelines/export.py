@@ -10,6 +10,8 @@ import numpy as np
 
 from trine.clustering import cluster
 from trine.data import Dataset
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.encoders import Encoder
 from trine.errors import CalibrationError, InputError, require
 from trine.io import output_file
@@ -19,7 +21,7 @@ from trine.shapes import Int64
 def check_output(out: str | Path, *suffixes: str) -> None:
     """Raises an `InputError` unless a file name ends in one of the suffixes."""
     if Path(out).suffix.lower() not in suffixes:
-        raise InputError(f"output must end in {' or '.join(suffixes)}, given {out}")
+        raise InputError(f"output must end in {' or '.join(suffixes)}, got {out}")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -30,7 +32,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         table.writerows(rows)
 
 
-def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> None:
+def write_embeddings(encoder: Encoder, dataset: Dataset | Tabular, *, out: str | Path) -> None:
     """Writes one row per item: its name, its identity, its columns and its embedding, as Parquet.
 
     The file metadata holds the fingerprint of the encoder and its distance.
@@ -43,6 +45,7 @@ def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> 
     Raises:
         InputError: The file is not .parquet, or cannot be written.
     """
+    dataset = as_dataset(dataset, "write_embeddings", labelled=None)
     check_output(out, ".parquet")
     pa = require("pyarrow", extra="train")
     parquet = require("pyarrow.parquet", extra="train")
@@ -62,7 +65,7 @@ def write_embeddings(encoder: Encoder, dataset: Dataset, *, out: str | Path) -> 
 
 
 def cluster_items(
-    encoder: Encoder, dataset: Dataset, *, threshold: float | None = None
+    encoder: Encoder, dataset: Dataset | Tabular, *, threshold: float | None = None
 ) -> Int64[np.ndarray, " n"]:
     """Clusters items: two are in one cluster if a chain of near neighbours connects them.
 
@@ -78,6 +81,7 @@ def cluster_items(
         CalibrationError: There is no threshold.
         InputError: The threshold is negative.
     """
+    dataset = as_dataset(dataset, "cluster_items", labelled=None)
     if threshold is None:
         if encoder.calibration is None:
             raise CalibrationError(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from trine.data import Dataset, TripletTable
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.encoders import Encoder
 from trine.errors import DataError, require
 from trine.io import output_file
@@ -60,7 +62,7 @@ class MiningReport:
 
 def mine_run(
     run: str | Path | TrainedRun,
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     *,
     out: str | Path,
     how: OfflineMining | None = None,
@@ -86,6 +88,7 @@ def mine_run(
         SettingError: The part is unknown.
         InputError: The file is neither .parquet nor .csv, or cannot be written.
     """
+    dataset = as_dataset(dataset, "mine_run")
     check_part(part)
     check_output(out, *SUFFIXES)
     opened = open_trained_run(run)
@@ -99,13 +102,14 @@ def mine_run(
 
 def write_triplets(
     encoder: Encoder,
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     *,
     out: str | Path,
     how: OfflineMining | None = None,
     items: EvaluatedPart = ALL,
 ) -> MiningReport:
     """Writes the triplets of `mine_offline` as they are found; see `mine_run`."""
+    dataset = as_dataset(dataset, "write_triplets")
     check_output(out, *SUFFIXES)
     embeddings = encoder.embed(dataset)
     totals = np.zeros(4)

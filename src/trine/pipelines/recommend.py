@@ -72,7 +72,7 @@ def train_recommender(
     interactions = table
     if not isinstance(interactions, Interactions):
         columns = InteractionColumns(user=how.user, item=how.item, time=how.time, rating=how.rating)
-        interactions = read_interactions(table, columns=columns, at_least=how.at_least)  # type: ignore[arg-type]
+        interactions = read_interactions(table, columns=columns, at_least=how.at_least)
     parts = leave_last_out(interactions)
     tables = (
         ("user", users, interactions.users, how.user_features),

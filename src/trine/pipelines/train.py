@@ -9,6 +9,8 @@ import numpy as np
 
 from trine.calibration import Calibration
 from trine.data import Dataset, TripletTable, read_pairs
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.encoders import Encoder, TwoTower, save
 from trine.errors import CalibrationError
@@ -21,7 +23,7 @@ from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_
 
 
 def train_run(
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     recipe: Recipe,
     *,
     out: str | Path,
@@ -61,6 +63,7 @@ def train_run(
         SettingError: A setting is invalid for this data.
         InputError: The folder already holds a run, or none to resume, or the loss cannot be used.
     """
+    dataset = as_dataset(dataset, "train_run")
     recipe = with_loss(recipe, loss)
     listed = None if pairs is None else read_pairs(pairs)
     data = split_by_identity(dataset, recipe, triplets=triplets, pairs=listed)
@@ -68,7 +71,7 @@ def train_run(
 
 
 def train_on_judgements(
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     triplets: TripletTable,
     recipe: Recipe,
     *,
@@ -116,6 +119,7 @@ def train_on_judgements(
         >>> report.after.triplet_accuracy.accuracy > report.before.triplet_accuracy.accuracy
         True
     """
+    dataset = as_dataset(dataset, "train_on_judgements", labelled=None)
     data = split_by_judgements(dataset, triplets, recipe)
     return _train(data, recipe, out=Path(out), resume=resume, progress=progress)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from trine.data import Dataset, Split, query_numbers
 from trine.data.sources.triplets import COLUMNS
-from trine.data.table_file import TableFile
+from trine.data.table_file import open_table
 from trine.errors import Argument, DataError, ModelError, require
 from trine.io import output_file
 from trine.pipelines.split_record import Part, name_of, trained_among
@@ -99,7 +99,7 @@ def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], In
     if not path.is_file():
         return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)
     try:
-        table = TableFile(path, of="triplet").read()
+        table = open_table(path, of="triplet").read()
         columns = [table.texts(name) for name in (*COLUMNS, "part")]
         kind = np.array([PARTS.index(part) for part in columns[3]], dtype=np.int64)
     except (DataError, KeyError, ValueError) as error:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 from trine.data import Dataset, PKSampler, TripletSampler, Vectors
+from trine.data.frames import Tabular
+from trine.data.load import as_dataset
 from trine.encoders import Encoder, build_encoder, head_only, save
 from trine.errors import InputError, SettingError
 from trine.shapes import Int64
@@ -39,7 +41,7 @@ GIB = 2**30
 
 
 def fit(
-    dataset: Dataset,
+    dataset: Dataset | Tabular,
     recipe: Recipe,
     *,
     out: str | Path | None,
@@ -96,6 +98,7 @@ def fit(
         >>> fit(data, Recipe(training=TrainingRecipe(steps=3)), out=None).embed(data).shape
         (20, 128)
     """
+    dataset = as_dataset(dataset, "fit")
     recipe = with_loss(recipe, loss)
     _check_validation(recipe, validation, metric)
     check_device(recipe.training)

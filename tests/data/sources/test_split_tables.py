@@ -28,7 +28,9 @@ def test_a_column_called_text_makes_texts(tmp_path):
     assert data.names[2] == "row 3"
     assert data.columns["camera"].tolist() == ["1", "2", "1", "1"]
     assert data.items.subset([2, 0]) == Texts(("top, up", "where is my card?"))
-    assert str(report).splitlines()[0].endswith("rows.csv: 4 texts of 2 identities, 2 each")
+    assert (
+        str(report).splitlines()[0].endswith("rows.csv: 4 texts of 2 identities in column 'intent', 2 each")
+    )
     assert "1 text with the same content under another identity (row 4 = row 1)" in str(report)
     few, _ = load(tmp_path / "rows.csv", label="intent", policy=LoadPolicy(repeated="skip"))
     assert list(few.items) == ["'tis lost", "top, up"]

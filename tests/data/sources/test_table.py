@@ -212,7 +212,7 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
     data, report = load(path)
     assert data.items.features == ("size", "code")
     assert report.notes == ("skipped: columns without numbers (packer, empty, when)",)
-    assert set(data.items.columns) == {"size", "packer", "code", "empty"}
+    assert set(data.items.columns) == {"size", "packer", "code", "empty", "when"}
     with pytest.raises(DataError, match=r"1 row with missing values: row 2 \(column 'packer' is empty\)"):
         load(path, categories=["packer", "code"])
     data, _ = load(path, categories=["packer", "code"], policy=LoadPolicy(missing="keep"))
@@ -222,6 +222,7 @@ def test_categories_and_columns_that_are_carried_along(tmp_path: Path) -> None:
         "size": 1.0,
         "packer": "upx",
         "code": "007",
+        "when": "2020-01-01",
         "empty": pytest.approx(np.nan, nan_ok=True),
     }
     assert data.items.subset([2, 0]).columns["code"].tolist() == ["7", "007"]

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.dataset import ImageArray, Items, Vectors
+from trine.data.table import narrowest
 from trine.data.validation import Found
 from trine.errors import DataError, nearest
+from trine.labels import MISSING
 
 COLUMNS = ("camera", "group", "split")
 """The optional columns that trine knows."""
@@ -92,8 +94,7 @@ def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int, str]]:
     if x.ndim == 2 and x.dtype.kind in "fiub":
-        with np.errstate(over="ignore"):
-            rows = np.ascontiguousarray(x, dtype=np.float32)
+        rows = np.ascontiguousarray(narrowest(x))
         infinite, empty = np.isinf(rows), np.isnan(rows)
         return Vectors(rows), _first(infinite, "is not finite"), _first(empty, "is NaN")
     if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[3] in (1, 3))):
@@ -114,10 +115,10 @@ def _labels(path: Path, name: str, y: NDArray[Any]) -> list[str]:
     if y.dtype.kind == "f":
         missing = np.isnan(y)
         whole = np.where(missing, 0, y)
-        if not np.array_equal(whole, np.round(whole)):
+        if np.isinf(whole).any() or not np.array_equal(whole, np.round(whole)):
             raise DataError(f"{path}: {name!r} has fractions, expected integers or strings")
         return ["" if gap else str(int(v)) for gap, v in zip(missing, whole, strict=True)]
-    return _texts(path, name, y)
+    return ["" if text in MISSING else text for text in _texts(path, name, y)]
 
 
 def _texts(path: Path, name: str, given: NDArray[Any]) -> list[str]:
@@ -126,7 +127,10 @@ def _texts(path: Path, name: str, given: NDArray[Any]) -> list[str]:
 
 def _column(path: Path, name: str, column: NDArray[Any]) -> NDArray[Any]:
     if column.dtype.kind == "S":
-        return np.char.decode(column, "utf-8")
+        try:
+            return np.char.decode(column, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: {name!r} holds bytes that are not UTF-8: save texts") from error
     if column.dtype.kind not in "iubU":
         raise DataError(f"{path}: {name!r} is {column.dtype}, expected integers or strings")
     return column

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import decimal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trine.data.columns import Columns
 from trine.data.load_report import some
 from trine.data.sources.interactions import ITEMS, USERS
-from trine.data.table_file import Columns, TableFile
+from trine.data.table import differences
+from trine.data.table_file import open_table
+from trine.data.table_reader import TableReader
 from trine.errors import DataError
-from trine.shapes import Float32, Int64
+from trine.shapes import Float32, Int64, Shaped
 
 ITEM = "item"
 """The column of a table of metadata that names the items."""
@@ -49,14 +49,14 @@ class Features:
 
 
 def read_features(
-    path: str | Path, names: Sequence[str], *, of: str = "item", only: Sequence[str] | None = None
+    path: object, names: Sequence[str], *, of: str = "item", only: Sequence[str] | None = None
 ) -> Features:
     """Reads the features of some users or items.
 
     Args:
-        path: The table: .csv, .tsv (either also with .gz) or .parquet, with one row for each, and the id
-            in a column named as in a table of interactions. Several values of a cell are written
-            `Comedy|Drama`.
+        path: The table: .csv, .tsv (either also with .gz) or .parquet, a DataFrame or a mapping of columns,
+            with one row for each, and the id in a column named as in a table of interactions. Several values
+            of a cell are written `Comedy|Drama`, or are a list.
         names: The ids, in the order of the result; other rows of the table are ignored.
         of: `"item"` or `"user"`.
         only: The columns to take; None takes all but id and title, and skips text that hardly repeats.
@@ -69,9 +69,9 @@ def read_features(
             the names are in the table.
         MissingDependencyError: pyarrow is not installed.
     """
-    file = TableFile(path, of=of)
+    file = open_table(path, of=of)
     key = file.column(None, ITEMS if of == "item" else USERS, how=f"rename the column of {of} ids")
-    title = file.known_as(TITLES) if of == "item" else None
+    title = next(iter(file.known_as(TITLES)), None) if of == "item" else None
     wanted = [name for name in file.names if name not in (key, title)] if only is None else list(only)
     for name in wanted:
         file.column(name)
@@ -81,7 +81,8 @@ def read_features(
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise DataError(
-            f"{path} has none of the {len(names):,} {of}s, such as {names[0]!r}: check its column {key!r}"
+            f"{file.source} has none of the {len(names):,} {of}s, such as {names[0]!r}: check its column "
+            f"{key!r}"
         )
     encoded = {name: _encoded(table, name, rows[known], always=only is not None) for name in wanted}
     parts = [part for part in encoded.values() if part is not None]
@@ -92,20 +93,22 @@ def read_features(
     titles = None if texts is None else tuple(texts[row] if row >= 0 else "" for row in rows)
     notes = []
     if len(known) < len(names):
-        notes.append(f"{path} lacks {len(names) - len(known):,} of the {len(names):,} {of}s")
+        notes.append(f"{file.source} lacks {len(names) - len(known):,} of the {len(names):,} {of}s")
     if skipped := [name for name, part in encoded.items() if part is None]:
-        notes.append(f"skipped: columns of {path} whose text hardly repeats ({some(skipped, limit=6)})")
+        notes.append(
+            f"skipped: columns of {file.source} whose text hardly repeats ({some(skipped, limit=6)})"
+        )
     return Features(tuple(each for columns, _ in parts for each in columns), values, titles, tuple(notes))
 
 
-def _places(file: TableFile, ids: list[str]) -> dict[str, int]:
+def _places(file: TableReader, ids: list[str]) -> dict[str, int]:
     """The row of each id, counted from 0; a `DataError` where one is repeated."""
     place: dict[str, int] = {}
     for row, name in enumerate(ids):
         before = place.setdefault(name, row)
         if before != row:
             raise DataError(
-                f"{file.path}, row {row + 1} repeats the {file.of} {name[:80]!r} of row {before + 1}: "
+                f"{file.source}, row {row + 1} repeats the {file.of} {name[:80]!r} of row {before + 1}: "
                 "remove one of the two"
             )
     return place
@@ -115,15 +118,15 @@ def _encoded(
     table: Columns, name: str, rows: Int64[np.ndarray, " n"], *, always: bool
 ) -> tuple[list[str], Float32[np.ndarray, "n f"]] | None:
     """Names and values of the features that a column becomes; None for text that hardly repeats."""
-    given = table.numbers(name)
+    given = table.vectors(name)
     if given is not None:
-        taken = given[rows]
-        finite = np.isfinite(taken)
-        mean, deviation = (taken[finite].mean(), taken[finite].std()) if finite.any() else (0.0, 0.0)
-        scaled = np.where(finite, taken - mean, 0.0) / (deviation if deviation > 0 else 1.0)
-        return [name], scaled[:, None].astype(np.float32)
-    cells = table.texts(name)
-    several = [sorted({part for part in cells[row].split(SEPARATOR) if part}) for row in rows]
+        columns = [_standardised(numbers[rows]) for numbers in given.T]
+        return [f"{name}[{place}]" for place in range(len(columns))], np.stack(columns, axis=1)
+    numbers = table.numbers(name)
+    if numbers is not None:
+        return [name], _standardised(numbers[rows])[:, None]
+    cells = table.several(name, SEPARATOR)
+    several = [sorted(set(cells[row])) for row in rows.tolist()]
     values = sorted({part for parts in several for part in parts})
     if not always and (len(values) > MOST_VALUES or 2 * len(values) > len(rows)):
         return None
@@ -135,14 +138,30 @@ def _encoded(
     return [f"{name}={value}" for value in values], made
 
 
-def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
+def _standardised(numbers: Shaped[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
+    """Numbers minus their mean, by their standard deviation; 0 where one is missing."""
+    finite = np.isfinite(numbers)
+    if not finite.any():
+        return np.zeros(len(numbers), dtype=np.float32)
+    origin = int(numbers[finite][0]) if numbers.dtype.kind in "iu" else 0
+    apart = differences(np.where(finite, numbers, numbers[finite][0]), origin)
+    largest = np.abs(apart).max() or 1.0  # squares of huge numbers would overflow
+    apart = apart / largest
+    mean, deviation = apart[finite].mean(), apart[finite].std()
+    scaled: np.ndarray = np.where(finite, apart - mean, 0.0) / (deviation if deviation > 0 else 1.0)
+    return scaled.astype(np.float32)
+
+
+def read_metadata(path: object) -> dict[str, dict[str, Any]]:
     r"""Reads the metadata of items, by their names: for `Gallery.enrol_dataset`.
 
-    Numbers and booleans are kept as they are; dates become texts such as "2024-05-31", which sort in the
-    order of time. An empty cell sets nothing.
+    Numbers and booleans are kept as they are, and codes of a CSV file such as "007" as texts; times become
+    texts such as "2024-05-31", which sort in the order of time, and durations become seconds. An empty cell
+    sets nothing.
 
     Args:
-        path: A table (.csv, .tsv, either also with .gz, or .parquet) with a column "item".
+        path: A table (.csv, .tsv, either also with .gz, or .parquet, a DataFrame, or a mapping of columns)
+            with a column "item".
 
     Returns:
         For each item its values by column.
@@ -159,7 +178,7 @@ def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
         ...     read_metadata(path)
         {'ann/1.png': {'year': 2024, 'day': '2024-05-31'}, 'bob/1.png': {'year': 2023}}
     """
-    file = TableFile(path)
+    file = open_table(path)
     file.column(ITEM)
     table = file.read(text=[ITEM])
     items = table.texts(ITEM)
@@ -168,12 +187,6 @@ def read_metadata(path: str | Path) -> dict[str, dict[str, Any]]:
     for name in file.names:
         if name != ITEM:
             for item, value in zip(items, table.values(name), strict=True):
-                if value is not None and value == value and value != "":
-                    by_item[item][name] = _plain(value)
+                if value is not None:
+                    by_item[item][name] = value
     return by_item
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return float(value) if isinstance(value, decimal.Decimal) else value

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
+from trine.data.columns import Columns
 from trine.data.interactions import Interactions
-from trine.data.table_file import Columns, TableFile
-from trine.errors import DataError
-from trine.shapes import Float, Int64
+from trine.data.table_file import open_table
+from trine.data.table_reader import TableReader
+from trine.errors import DataError, require
+from trine.shapes import Int64, Shaped
 
 USERS = ("user", "user_id", "userid", "customer", "customer_id", "session", "session_id")
 """The usual names of a user column; case is ignored."""
@@ -44,13 +46,13 @@ class InteractionColumns:
 
 
 def read_interactions(
-    path: str | Path, *, columns: InteractionColumns | None = None, at_least: float | None = None
+    path: object, *, columns: InteractionColumns | None = None, at_least: float | None = None
 ) -> Interactions:
     """Reads a table with one interaction a row.
 
     Args:
-        path: The table: .csv, .tsv (either also with .gz) or .parquet. Times are numbers, dates, or text such
-            as 2024-05-31T12:00:00.
+        path: The table: .csv, .tsv (either also with .gz) or .parquet, a DataFrame or a mapping of columns.
+            Times are numbers, dates, or text such as 2024-05-31T12:00:00.
         columns: Which columns to use, where their names are not the usual ones.
         at_least: The lowest rating that counts as liked; None counts every interaction as liked.
 
@@ -64,7 +66,7 @@ def read_interactions(
         MissingDependencyError: pyarrow is not installed.
     """
     columns = columns or InteractionColumns()
-    file = TableFile(path, of="interaction")
+    file = open_table(path, of="interaction")
     user, item, time, rating = _used_columns(file, columns, rated=at_least is not None)
     table = file.read(text=[user, item])
     users, user_of = table.numbered(user)
@@ -76,7 +78,7 @@ def read_interactions(
     best = np.zeros(len(first), dtype=bool)
     np.logical_or.at(best, again, liked)
     return Interactions(
-        source=str(path),
+        source=file.source,
         users=users,
         items=items,
         user=user_of[first],
@@ -88,40 +90,52 @@ def read_interactions(
 
 
 def _used_columns(
-    file: TableFile, given: InteractionColumns, *, rated: bool
+    file: TableReader, given: InteractionColumns, *, rated: bool
 ) -> tuple[str, str, str | None, str | None]:
     user = file.column(given.user, USERS, how="name the user column with interactions.user")
     item = file.column(given.item, ITEMS, how="name the item column with interactions.item")
-    time = file.known_as(TIMES) if given.time is None else file.column(given.time)
+    time = next(iter(file.known_as(TIMES)), None) if given.time is None else file.column(given.time)
     if given.rating is None and not rated:
-        return user, item, time, file.known_as(RATINGS)
+        return user, item, time, next(iter(file.known_as(RATINGS)), None)
     how = "interactions.at_least needs ratings; set it to null, or name their column with interactions.rating"
     return user, item, time, file.column(given.rating, RATINGS, how=how)
 
 
-def _ratings(table: Columns, column: str) -> Float[np.ndarray, " n"]:
+def _ratings(table: Columns, column: str) -> Shaped[np.ndarray, " n"]:
     given = table.numbers(column)
     if given is None:
-        raise DataError(f"{table.path}: the rating column {column!r} has no numbers: name another one")
+        raise DataError(f"{table.source}: the rating column {column!r} has no numbers: name another one")
     wrong = np.flatnonzero(~np.isfinite(given))
     if len(wrong):
         raise table.empty(column, int(wrong[0]))
     return given
 
 
-def _times(table: Columns, column: str) -> Float[np.ndarray, " n"]:
+def _times(table: Columns, column: str) -> Shaped[np.ndarray, " n"]:
     given = table.times(column)
     texts = table.texts(column) if given is None else []
-    times = np.array([_seconds(text) for text in texts]) if given is None else given
+    times = _read_times(texts) if given is None else given
     wrong = np.flatnonzero(~np.isfinite(times))
     if len(wrong):
         row = int(wrong[0])
         said = repr(texts[row]) if texts and texts[row] else "empty"
         raise DataError(
-            f"{table.path}, row {row + 1}: the {column} is {said}, expected a number or a date such as "
+            f"{table.source}, row {row + 1}: the {column} is {said}, expected a number or a date such as "
             "2024-05-31"
         )
-    return times.astype(np.float64)
+    return times
+
+
+def _read_times(texts: Sequence[str]) -> Shaped[np.ndarray, " n"]:
+    """Reads texts as times: whole nanoseconds if all are ISO 8601, else seconds, NaN where one is no time."""
+    arrow = require("pyarrow", extra="train")
+    for zone in (None, "UTC"):
+        try:
+            moments = arrow.array(texts).cast(arrow.timestamp("ns", zone))
+        except arrow.ArrowInvalid:
+            continue
+        return np.asarray(moments.cast(arrow.int64()).to_numpy())
+    return np.array([_seconds(text) for text in texts])
 
 
 def _seconds(text: str) -> float:
@@ -137,7 +151,7 @@ def _seconds(text: str) -> float:
 
 
 def _first_of_each(
-    user: Int64[np.ndarray, " n"], item: Int64[np.ndarray, " n"], time: Float[np.ndarray, " n"] | None
+    user: Int64[np.ndarray, " n"], item: Int64[np.ndarray, " n"], time: Shaped[np.ndarray, " n"] | None
 ) -> tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " n"]]:
     """The first row of each pair of user and item, and for each row the first one that it repeats."""
     order = np.arange(len(user)) if time is None else np.argsort(time, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.data.item_lookup import ItemLookup
-from trine.data.table_file import TableFile, is_table
+from trine.data.table_file import is_table, open_table
 from trine.errors import DataError
 from trine.shapes import Bool, Int64
 
@@ -76,7 +77,7 @@ class PairTable:
         return f"{self.source}, {self.unit} {self.first + row}"
 
 
-def read_pairs(path: str | Path) -> PairTable:
+def read_pairs(path: object) -> PairTable:
     """Reads a list of pairs.
 
     A table has the columns a, b and same (1 or 0, true or false), and may have a column fold. Any other file
@@ -85,9 +86,9 @@ def read_pairs(path: str | Path) -> PairTable:
     person and lines `name1 n1 name2 n2` of two; `Ann_Lee 3` is the item `Ann_Lee/Ann_Lee_0003`.
 
     Args:
-        path: The table (.csv, .tsv, either also with .gz, or .parquet), or the list. A table names items as
-            the data names them: paths relative to its folder, "row 17" of a table, "item 17" of an array. A
-            pair that is listed twice counts twice.
+        path: The table (.csv, .tsv, either also with .gz, or .parquet; a DataFrame or a mapping of columns),
+            or the list. A table names items as the data names them: paths relative to its folder, "row 17" of
+            a table, "item 17" of an array. A pair that is listed twice counts twice.
 
     Returns:
         The pairs.
@@ -97,18 +98,20 @@ def read_pairs(path: str | Path) -> PairTable:
             understood, pairs an item with itself, or contradicts another.
         MissingDependencyError: pyarrow is not installed, and the file is a table.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not isinstance(path, str | Path) or is_table(Path(path)):
+        table = _read_table(path)
+    elif not os.path.isfile(path):  # noqa: PTH113 - which answers for any name
         raise DataError(
             f"there is no list of pairs at {path}: give a table with columns a, b and same, or a pairs.txt"
         )
-    table = _read_table(path) if is_table(path) else _read_list(path)
+    else:
+        table = _read_list(Path(path))
     _check(table)
     return table
 
 
-def _read_table(path: Path) -> PairTable:
-    file = TableFile(path, of="pair")
+def _read_table(path: object) -> PairTable:
+    file = open_table(path, of="pair")
     how = "a table of pairs has the columns a, b and same, and optionally fold"
     wanted = [file.column(None, (name,), how=how) for name in COLUMNS]
     fold = "fold" if "fold" in file.names else None
@@ -116,10 +119,10 @@ def _read_table(path: Path) -> PairTable:
     a, b, written = (table.filled(name) for name in wanted)
     for row, text in enumerate(written, start=1):
         if text.lower() not in _VERDICTS:
-            raise DataError(f"{path}, row {row}: same is {text!r}, expected 1 or 0, true or false")
+            raise DataError(f"{file.source}, row {row}: same is {text!r}, expected 1 or 0, true or false")
     same = np.array([_VERDICTS[text.lower()] for text in written])
     fold_names, fold_of = ((), None) if fold is None else table.numbered(fold)
-    return PairTable(str(path), tuple(a), tuple(b), same, fold_of, fold_names=fold_names)
+    return PairTable(file.source, tuple(a), tuple(b), same, fold_of, fold_names=fold_names)
 
 
 def _read_list(path: Path) -> PairTable:

@@ -85,6 +85,7 @@ def read_split_tables(tables: Mapping[str, Path], *, read: Callable[[Path], Foun
             for name in other.names
         ],
         labels=None if parts[0].labels is None else [*chain(*(other.labels or () for other in parts))],
+        label=parts[0].label,
         columns={**columns, "split": np.repeat(list(found), lengths)},
         unreadable=moved([other.unreadable for other in parts]),
         missing=moved([other.missing for other in parts]),

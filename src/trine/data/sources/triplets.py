@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from trine.data.item_lookup import ItemLookup
-from trine.data.table_file import TableFile
+from trine.data.table_file import open_table
 from trine.errors import DataError
 from trine.shapes import Int64
 
@@ -69,16 +68,16 @@ class TripletTable:
         return found
 
 
-def read_triplets(path: str | Path) -> TripletTable:
+def read_triplets(path: object) -> TripletTable:
     """Reads a table with the columns anchor, positive and negative, as `trine mine` writes it.
 
     Tables of human judgements name these columns head, close and far, or target, winner and loser;
     these names and similar ones are understood as well.
 
     Args:
-        path: The table: .csv, .tsv (either also with .gz) or .parquet. Items are named as the data names
-            them: paths relative to its folder, the name column or "row 17" of a table, the names or
-            "item 17" of an array.
+        path: The table: .csv, .tsv (either also with .gz) or .parquet, a DataFrame or a mapping of columns.
+            Items are named as the data names them: paths relative to its folder, the name column or "row 17"
+            of a table, the names or "item 17" of an array.
 
     Returns:
         The triplets.
@@ -88,7 +87,7 @@ def read_triplets(path: str | Path) -> TripletTable:
             item twice or not at all.
         MissingDependencyError: pyarrow is not installed.
     """
-    file = TableFile(path, of="triplet")
+    file = open_table(path, of="triplet")
     how = f"a table of triplets has the columns {', '.join(COLUMNS)}, or head, close, far"
     wanted = [file.column(None, (name, *ALSO_NAMED[name]), how=how) for name in COLUMNS]
     table = file.read(text=wanted)
@@ -96,6 +95,7 @@ def read_triplets(path: str | Path) -> TripletTable:
     for row, names in enumerate(zip(*columns, strict=True), start=1):
         if len(set(names)) < 3:
             raise DataError(
-                f"{path}, row {row} names one item twice ({', '.join(names)}): expected three different ones"
+                f"{file.source}, row {row} names one item twice ({', '.join(names)}): expected three "
+                "different ones"
             )
-    return TripletTable(str(path), *columns)
+    return TripletTable(file.source, *columns)
