@@ -12,7 +12,7 @@ from trine.demo import demo
 def test_the_demo_goes_the_whole_way(tmp_path):
     (tmp_path / "demo").mkdir()
     said = []
-    folder = demo(tmp_path / "demo", echo=said.append)
+    folder = demo(tmp_path / "demo", echo=lambda line: said.append(str(line)))
     text = "\n".join(said)
     assert folder == tmp_path / "demo-2", "what was there before is left alone"
 
@@ -35,5 +35,5 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     identified, enrolled, rejected, unknown = map(int, found.groups())
     assert identified > 0.95 * enrolled
     assert rejected > 0.5 * unknown
-    commands = re.findall(r"^  (trine .+)$", said[-1], re.MULTILINE)
+    commands = re.findall(r"^  (trine .+)$", "\n".join(said), re.MULTILINE)
     assert [command.split()[1] for command in commands] == ["identify", "evaluate", "train"]

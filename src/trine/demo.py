@@ -21,12 +21,12 @@ UNKNOWN = "9"
 """The digit that is not enrolled."""
 
 
-def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Path:
+def demo(out: str | Path = "runs/demo", *, echo: Callable[[object], object]) -> Path:
     """Trains on scikit-learn's digits, evaluates, enrols, identifies and verifies.
 
     Args:
         out: The run folder; if it exists, the next free number is appended.
-        echo: Prints text.
+        echo: Prints a line, or a report of several.
 
     Returns:
         The run folder.
@@ -34,8 +34,11 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Pat
     began = time.monotonic()
     folder = _free(Path(out))
     data, loaded = load("digits")
-    echo(f"{loaded}\ntraining on part of the images ...")
-    echo(f"\n{train_run(data, load_recipe('default', overrides=SETTINGS), out=folder)}")
+    echo(loaded)
+    echo("training on part of the images ...")
+    report = train_run(data, load_recipe("default", overrides=SETTINGS), out=folder)
+    echo("")
+    echo(report)
 
     encoder = load_encoder(folder)
     train, unseen = (data.subset(part_of(folder, data, part)[0]) for part in ("train", "test"))
@@ -43,23 +46,26 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[str], object]) -> Pat
     with Gallery.open(folder / "digits.db", encoder=encoder, model=folder.resolve()) as gallery:
         enrolled = [i for i in range(len(train)) if train.identity(i) != UNKNOWN]
         gallery.enrol_dataset(train.subset(enrolled))
-        echo(f"\na gallery of {len(gallery):,} images of the digits 0 to 8; {UNKNOWN} is not enrolled")
+        echo("")
+        echo(f"a gallery of {len(gallery):,} images of the digits 0 to 8; {UNKNOWN} is not enrolled")
         for identity in ("3", "7", UNKNOWN):
             echo(f"  who is this {identity}?  {gallery.identify(probes[identity][0])}")
         echo(_accuracy(gallery, unseen, encoder))
-    echo("\nare these two the same?")
+    echo("")
+    echo("are these two the same?")
     for words, a, b in (("a 5 and another", "5", "5"), ("a 3 and an 8", "3", "8")):
         echo(f"  {words}:  {verify(encoder, probes[a][0], probes[b][1])}")
 
     probe = folder / "probe.png"
     require("PIL.Image", extra="images").fromarray(probes["3"][0][..., 0]).save(probe)
+    echo("")
     echo(
-        f"\n{folder} holds the model, metrics.json, report.html and picture.png "
-        f"({time.monotonic() - began:.0f} s). Try next:\n"
-        f"  trine identify {probe} --gallery {folder / 'digits.db'}\n"
-        f"  trine evaluate {folder} digits --far 0.01\n"
-        f"  trine train YOUR_IMAGES --out runs/mine     (a folder with one subfolder per identity)"
+        f"{folder} holds the model, metrics.json, report.html and picture.png "
+        f"({time.monotonic() - began:.0f} s). Try next:"
     )
+    echo(f"  trine identify {probe} --gallery {folder / 'digits.db'}")
+    echo(f"  trine evaluate {folder} digits --far 0.01")
+    echo("  trine train YOUR_IMAGES --out runs/mine     (a folder with one subfolder per identity)")
     return folder
 
 

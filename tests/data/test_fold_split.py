@@ -79,6 +79,7 @@ def test_an_identity_in_two_parts_is_named() -> None:
 @pytest.mark.parametrize(
     ("test", "validation", "error", "message"),
     [
+        ([], [1], SettingError, r"the split has no test fold"),
         ([4], [], SettingError, r"pairs.csv has no fold 4 for test: .*known: 1, 2"),
         ([1], ["two"], SettingError, r"pairs.csv has no fold two for validation"),
         ([1], [1], SettingError, r"fold 1 is used for validation and for the test"),
@@ -91,12 +92,6 @@ def test_folds_that_do_not_fit(
     listed = table([("1", "p0/0", "p1/0"), ("2", "p2/0", "p3/0")], ("1", "2"))
     with pytest.raises(error, match=message):
         split_by_folds(people([1, 1, 1, 1, 1]), listed, test=test, validation=validation)
-
-
-def test_without_a_test_fold_all_but_the_validation_folds_is_for_training() -> None:
-    listed = table([("1", "p0/0", "p1/0"), ("2", "p2/0", "p3/0")], ("1", "2"))
-    parts = split_by_folds(people([1, 1, 1, 1, 1]), listed, test=[], validation=[2])
-    assert [part.tolist() for part in (parts.train, parts.validation, parts.test)] == [[0, 1, 4], [2, 3], []]
 
 
 def test_a_list_without_folds() -> None:

@@ -56,9 +56,13 @@ class TestFolder:
         (people / ".cache").mkdir()
         (people / ".cache" / "a.png").write_text("x")
         for number in range(2):
-            (people / "ann" / f"{number}.heic").write_text("x")
-        _, report = load(people)
-        assert report.notes == ("skipped: 3 files that are not images (2 .heic, 1 README)",)
+            (people / "ann" / f"{number}.txt").write_text("x")
+        for name in ("Thumbs.db", "ann/.DS_Store", "ann/desktop.ini", "__MACOSX/ann/._2.png", "@eaDir/2.png"):
+            (people / name).parent.mkdir(parents=True, exist_ok=True)
+            (people / name).write_text("x")
+        data, report = load(people)
+        assert report.notes == ("skipped: 3 files that are not images (2 .txt, 1 README)",)
+        assert len(data) == 4
 
     def test_a_text_file_named_jpg_is_named(self, people: Path) -> None:
         (people / "ann" / "11.jpg").write_text("hello")

@@ -66,7 +66,7 @@ def test_is_the_training_of_a_recipe():
     learned = TripletEmbedding(4, hidden=(8,), epochs=2, random_state=3, batch_size=32, device="cpu").fit(
         x, y
     )
-    assert isinstance(learned._recipe(), Recipe)
+    assert isinstance(learned._recipe(3), Recipe)
     recipe = load_recipe(
         None,
         overrides={

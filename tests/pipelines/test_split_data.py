@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from support.commands import answered, refused
-from support.runs import rows
 from trine.cli import main
 from trine.data import Dataset, Vectors, read_pairs
 from trine.encoders import load as load_encoder
@@ -19,7 +18,7 @@ from trine.evaluation import clustering
 from trine.evaluation.listed_pairs import HeldOut, pairs_within
 from trine.pipelines import evaluate_run, listed_pairs, open_trained_run, part_of, train_run
 from trine.pipelines.measure import EvaluationSet, measure
-from trine.report import EvaluatedPart, Report
+from trine.report import EvaluatedPart
 from trine.training import load_recipe
 
 PEOPLE, EACH, FOLDS = 18, 6, ("1", "2", "3")
@@ -204,7 +203,7 @@ def test_folds_need_a_list(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"data.test_folds": None}, r"data.split folds needs data.test_folds; set it to a list such as"),
+        ({"data.test_folds": []}, r"data.split folds needs data.test_folds; set it to a list such as"),
         (
             {"data.split": "identity"},
             r"data.test_folds needs data.split folds, given identity; set data.split",
@@ -235,43 +234,3 @@ def test_the_verb(tmp_path, capsys):
     sentence = refused(capsys, *run[:-1], tmp_path / "other", "--pairs", pairs, "--set", *wrong)
     assert "has no fold 7 for test" in sentence
     assert main(["recipe", "facenet-lfw"]) == 0
-
-
-def small(changed: dict[str, object], sizes: list[int], out: Path) -> Report:
-    overrides = {"training.steps": 2, "encoder.dimension": 4, "encoder.mlp.hidden": [8], **changed}
-    return train_run(rows(sizes, spread=0.5), load_recipe(overrides=overrides), out=out, progress=False)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"data.test": 0.2}, r"^rows, test part \(3 items of 3 identities; .* choose a larger test part"),
-        ({"data.test": 0.5, "data.validation": 0.2}, r"^rows, validation part \(\d items.* or none"),
-    ],
-)
-def test_parts_too_small_to_measure_are_refused_before_anything_is_written(tmp_path, changed, message):
-    with pytest.raises(DataError, match=message):
-        small({"data.split": "stratified", **changed}, [3] * 5, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("all_of_it", [{"data.test": 0}, {"data.split": "folds", "data.test_folds": []}])
-def test_without_a_test_part_all_items_are_trained_on_and_the_report_says_so(tmp_path, all_of_it):
-    report = small({**all_of_it, "sampler.identities": 9, "sampler.items": 2}, [4] * 5, tmp_path / "run")
-    assert report.part.trained_on == 20
-    assert str(report.part) == "training part (20 items of 5 identities), as there is no test part"
-    assert report.calibration is None
-    assert report.notes[0].endswith("batches take 5 identities instead of 9")
-    assert report.notes[1].startswith("these items were trained on")
-    parts = json.loads((tmp_path / "run" / "split.json").read_text())["parts"]
-    assert [len(parts[part]) for part in ("train", "validation", "test")] == [20, 0, 0]
-
-
-def test_without_a_test_part_the_validation_part_is_measured(tmp_path):
-    report = small({"data.test": 0, "data.validation": 0.5}, [6] * 4, tmp_path / "run")
-    assert str(report.part) == "validation part (12 items of 4 identities), as there is no test part"
-    assert report.part.trained_on == 0
-    assert report.calibration is not None
-    assert report.notes == (
-        "these items chose the weights and the threshold, so the metrics are too optimistic",
-    )

@@ -10,8 +10,8 @@ import torch
 
 from trine.data import Dataset, ImageArray, PKSampler, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
-from trine.errors import DataError
-from trine.training import DistributedContext, Recipe, SamplerRecipe, Stage, smaller_batch
+from trine.errors import DataError, SettingError
+from trine.training import Recipe, SamplerRecipe, Stage
 from trine.training.data_loader import BatchLoader, PreparedItems
 from trine.training.samplers import SamplerSchedule
 
@@ -199,37 +199,15 @@ def test_epochs_are_counted_while_batches_grow() -> None:
     assert passes == pytest.approx(7, abs=1 / 10)
 
 
-def test_a_batch_takes_no_more_than_the_data_has() -> None:
+def test_a_stage_that_the_data_does_not_allow_is_refused_at_the_start() -> None:
     labels = np.repeat(np.arange(5), 6)
-    for stage, shape in (
-        (Stage(at=0.9, identities=6), (5, 2)),
-        (Stage(at=0.1, until=0.9, items=7), (2, 6)),
+    for stage, message in (
+        (Stage(at=0.9, identities=6), r"^identities=6 exceeds the 5 identities"),
+        (Stage(at=0.1, until=0.9, items=7), r"^items=7 is larger than any identity"),
     ):
         recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=(stage,))
-        samplers = SamplerSchedule(labels, recipe=recipe)
-        assert [samplers.shape_at(share) for share in (0.0, 0.95)] == [(2, 2), shape]
-        assert max(map(len, samplers.at(0.95))) == shape[0] * shape[1]
-    wide = SamplerRecipe(identities=9, items=9, repeat="fill")
-    assert SamplerSchedule(labels, recipe=Recipe(sampler=wide)).shape_at(0.0) == (5, 9)
-    two = DistributedContext(rank=0, size=2)
-    assert SamplerSchedule(labels, recipe=Recipe(sampler=wide), context=two).shape_at(0.0) == (2, 9)
-
-
-def test_the_reader_is_told_what_a_batch_takes_less() -> None:
-    sizes = np.array([6, 6, 4])
-    for sampler, said in (
-        (SamplerRecipe(identities=3, items=6), ""),
-        (SamplerRecipe(), ""),
-        (SamplerRecipe(items=9), "of at most 6 items: batches take 6 items of each instead of 9"),
-        (SamplerRecipe(identities=9, items=9), "take 3 identities instead of 9 and 6 items of each instead"),
-        (SamplerRecipe(identities=9, items=9, repeat="fill"), "batches take 3 identities instead of 9"),
-    ):
-        assert said in smaller_batch(sizes, recipe=sampler)
-        assert bool(said) == bool(smaller_batch(sizes, recipe=sampler))
-    rising = [Stage(at=0.5, identities=4)]
-    assert smaller_batch(sizes, recipe=SamplerRecipe(identities=2, items=2), curriculum=rising).endswith(
-        "batches take 3 identities instead of 4"
-    )
+        with pytest.raises(SettingError, match=message):
+            SamplerSchedule(labels, recipe=recipe)
 
 
 def test_too_little_to_compare_is_refused() -> None:
@@ -237,3 +215,7 @@ def test_too_little_to_compare_is_refused() -> None:
         SamplerSchedule(np.zeros(9, dtype=np.int64), recipe=Recipe())
     with pytest.raises(DataError, match=r"only one item"):
         SamplerSchedule(np.arange(9), recipe=Recipe())
+    with pytest.raises(SettingError, match=r"items=5 is larger than any identity: the largest has 3 items"):
+        SamplerSchedule(
+            np.repeat(np.arange(4), 3), recipe=Recipe(sampler=SamplerRecipe(identities=4, items=5))
+        )

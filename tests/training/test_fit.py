@@ -399,6 +399,9 @@ def test_data_that_does_not_suffice_is_refused_before_anything_is_written(tmp_pa
     one = data.subset(np.flatnonzero(data.labels == 3))
     with pytest.raises(DataError, match=r"only 1 identity"):
         fit(one, RECIPE, out=tmp_path / "run")
+    many = replace(RECIPE, sampler=SamplerRecipe(identities=4, items=50))
+    with pytest.raises(SettingError, match=r"items=50 is larger than any identity"):
+        fit(data, many, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

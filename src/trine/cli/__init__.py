@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from trine import __version__
 from trine.cli.parser import parse
 from trine.cli.verbs import TRINE
 from trine.errors import TrineError
+from trine.io import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,10 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # wait for, which makes training five times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # Names may hold letters that the terminal's encoding lacks.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return parse(words, TRINE, prog="trine", version=f"trine {__version__}")()
     except TrineError as error:
-        print(f"trine: {error.with_options()}", file=sys.stderr)  # noqa: T201
+        print(f"trine: {printable(error.with_options())}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("trine: interrupted", file=sys.stderr)  # noqa: T201

@@ -7,10 +7,11 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from trine.cli.parser import argument
+from trine.cli.parser import Argument, argument
 from trine.errors import require
+from trine.io import printable
 
 if TYPE_CHECKING:
     from trine.data import Dataset, LoadPolicy
@@ -31,6 +32,13 @@ POLICIES = {
 }
 """The arguments that say what to do with unusable items: each with its default and its help."""
 
+
+def policy_argument(name: str) -> Argument:
+    """Declares one of the arguments that say what to do with unusable items."""
+    default, text = POLICIES[name]
+    return argument(f"--{name}", metavar="POLICY", default=default, help=f"{text} (default: {default})")
+
+
 DATA_HELP = (
     "a folder with a subfolder for each identity, or with train.csv and test.csv; a .csv, .parquet or .npz "
     "file; or a built-in data set: digits, shifted-digits, fashion-mnist"
@@ -42,24 +50,28 @@ HOW_TO_READ = (
     argument("--features", metavar="COLUMN", nargs="+", help="numeric feature columns (default: all)"),
     argument("--categories", metavar="COLUMN", nargs="+", default=[], help="categorical feature columns"),
     argument("--pattern", help="how file names in a folder are built, such as '{identity}_c{camera}_{*}'"),
-    *(
-        argument(f"--{policy}", metavar="POLICY", default=default, help=f"{text} (default: {default})")
-        for policy, (default, text) in POLICIES.items()
-    ),
+    *map(policy_argument, POLICIES),
 )
 DATA = (argument("data", help=DATA_HELP), *HOW_TO_READ)
 OPTIONAL_DATA = (argument("--data", help=DATA_HELP), *HOW_TO_READ)
 
 
-def echo(*lines: object) -> None:
-    """Prints lines."""
+def echo(*lines: object, file: TextIO | None = None) -> None:
+    """Prints lines, or reports of several lines; what would act on a terminal is escaped.
+
+    Args:
+        lines: Each is a text, which becomes one line whatever names are in it, or a report.
+        file: Where to; None is standard output.
+    """
     for line in lines:
-        print(line)  # noqa: T201
+        parts = [line] if isinstance(line, str) else str(line).split("\n")
+        print("\n".join(map(printable, parts)), file=file)
 
 
 def echo_json(value: object) -> None:
-    """Prints plain values as one line of JSON."""
-    echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Prints plain values as one line of JSON; what would act on a terminal is escaped as JSON does."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    print(printable(text, escape="\\u{:04x}"))  # noqa: T201
 
 
 def items(count: int) -> str:

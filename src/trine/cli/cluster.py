@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trine.cli.arguments import JSON, RUN, echo, echo_json, items, pick
+from trine.cli.arguments import JSON, RUN, echo, echo_json, items, pick, policy_argument
 from trine.cli.gallery_address import GALLERY_ARGUMENT, existing
 from trine.cli.parser import argument, verb
 
 SHOWN = 20
 """The most clusters that are printed."""
 
+
+UNLABELLED = ("unreadable", "missing", "duplicates", "repeated")
+"""The policies that matter for items without identities."""
 
 OUT = argument("--out", help="a .csv file to write, with the columns item and cluster")
 
@@ -22,7 +25,7 @@ OUT = argument("--out", help="a .csv file to write, with the columns item and cl
     argument(
         "--threshold", type=float, help="the largest distance of a link (default: the model's threshold)"
     ),
-    argument("--unreadable", metavar="POLICY", default="error", help="unreadable images: error or skip"),
+    *map(policy_argument, UNLABELLED),
     OUT,
 )
 def cluster(settings: Any) -> None:
@@ -36,7 +39,7 @@ def cluster(settings: Any) -> None:
     from trine.pipelines import cluster_items, write_clusters
 
     encoder = load(settings.run)
-    data, report = load_data(settings.data, policy=LoadPolicy(unreadable=settings.unreadable), labelled=False)
+    data, report = load_data(settings.data, policy=LoadPolicy(**pick(settings, *UNLABELLED)), labelled=False)
     echo(report)
     numbers = cluster_items(encoder, data, threshold=settings.threshold).tolist()
     members: dict[int, list[str]] = {}

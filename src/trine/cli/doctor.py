@@ -17,4 +17,4 @@ def doctor(settings: Any) -> None:
     from trine.pipelines import examine
 
     found = examine(settings.run)
-    echo(f"{found}\n\n{found.folder} holds the training curves: doctor.png")
+    echo(found, "", f"{found.folder} holds the training curves: doctor.png")

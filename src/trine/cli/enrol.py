@@ -64,7 +64,7 @@ def enrol(settings: Any) -> None:
             echo("interrupted; enrolled items are kept, and the same command enrols the rest")
             raise
         identities = len(gallery.identities())
-        echo(f"{done}\n{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
+        echo(done, f"{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
 
 
 def _of_one_identity(settings: Any) -> Dataset:

@@ -55,7 +55,7 @@ def _compare(settings: Any, runs: list[TrainedRun]) -> None:
     if settings.triplets is not None:
         raise SettingError("--triplets takes exactly one run")
     report = compare_runs(runs, load_data(settings), **pick(settings, "part", "far", "out", "pairs"))
-    echo(f"{report}\n\n{report.folder} holds metrics.json and report.html")
+    echo(report, "", f"{report.folder} holds metrics.json and report.html")
 
 
 def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
@@ -70,7 +70,7 @@ def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
             )
     triplets, data = read_triplets(settings.triplets), load_data(settings, labelled=False)
     report = evaluate_on_judgements(run, data, triplets, part=settings.part, out=settings.out)
-    echo(f"{report}\n\n{report.folder} holds metrics.json, report.html and picture.png")
+    echo(report, "", f"{report.folder} holds metrics.json, report.html and picture.png")
 
 
 def _evaluate(settings: Any, run: TrainedRun) -> None:
@@ -85,4 +85,4 @@ def _evaluate(settings: Any, run: TrainedRun) -> None:
         triplets=None if settings.triplets is None else read_triplets(settings.triplets),
         **pick(settings, "part", "far", "out", "probability", "prior", "pairs"),
     )
-    echo(f"{report}\n\n{report.folder} holds metrics.json, report.html and picture.png")
+    echo(report, "", f"{report.folder} holds metrics.json, report.html and picture.png")

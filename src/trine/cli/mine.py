@@ -58,4 +58,4 @@ def mine(settings: Any) -> None:
     how = OfflineMining(**pick(settings, *RULE, "min_distance", "max_distance", "choose", "seed"))
     report = mine_run(run, load_data(settings), out=settings.out, how=how, part=settings.part)
     data = data_command(settings)
-    echo(f"{report}\ntrain on them with: trine train {data} --triplets {settings.out} --out RUN")
+    echo(report, f"train on them with: trine train {data} --triplets {settings.out} --out RUN")

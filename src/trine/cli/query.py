@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import JSON, echo, echo_json, pick
+from trine.cli.arguments import JSON, echo, echo_json, pick, policy_argument
 from trine.cli.gallery_address import ENCODER, GALLERY, THRESHOLD, opened
 from trine.cli.parser import argument, verb
 from trine.cli.where import HELP, conditions
@@ -13,7 +14,7 @@ from trine.errors import SettingError
 
 if TYPE_CHECKING:
     from trine.data import Dataset
-    from trine.gallery import Gallery, Hit, Identification, Verification
+    from trine.gallery import Hit, Identification, Verification
 
 AT_ONCE = 256
 """How many probes are read, embedded and answered together."""
@@ -22,23 +23,26 @@ HITS = (
     argument("-k", type=int, default=10, help="how many items to find (default: 10)"),
     argument("--where", action="append", default=[], metavar="CONDITION", help=HELP),
 )
+UNREADABLE = policy_argument("unreadable")
 SCORING = "by an identity's nearest item (best, the default), the mean of its nearest, or its centroid"
 
 
-def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
+def _probes(words: Sequence[str], encoder: object, settings: Any) -> Dataset:
     """Images by name, all items of one folder, table or .npz file, or texts themselves."""
     import os
 
     from trine.data import LoadPolicy, load, texts_of
     from trine.encoders import Encoder
 
-    encoder = gallery.encoder
+    policy = LoadPolicy(missing="keep", duplicates="keep", unreadable=settings.unreadable)
     reads = isinstance(encoder, Encoder) and encoder.settings.kind == "texts"
     # A text may be empty, which as a path is the current folder, or too long for a file name.
     if reads and not any(os.path.exists(word) for word in words):  # noqa: PTH110
         return texts_of(words)
     source = words[0] if len(words) == 1 else list(words)
-    data, _ = load(source, policy=LoadPolicy(missing="keep", duplicates="keep"), labelled=False)
+    data, report = load(source, policy=policy, labelled=False)
+    for skipped in report.unreadable:
+        echo(f"skipped: {skipped}", file=sys.stderr)
     return data
 
 
@@ -50,6 +54,7 @@ def _probes(words: Sequence[str], gallery: Gallery) -> Dataset:
     argument("--identity", help="the identity that the image claims to show"),
     ENCODER,
     THRESHOLD,
+    UNREADABLE,
     JSON,
 )
 def verify(settings: Any) -> None:
@@ -60,13 +65,15 @@ def verify(settings: Any) -> None:
     trine verify photo.jpg --identity ann --gallery people
     """
     found = _by_encoder(settings) if settings.gallery is None else _by_gallery(settings)
+    if found is None:  # the skipped image is named on standard error
+        return
     if settings.json:
         echo_json(found.to_json())
     else:
-        echo(found)
+        echo(str(found))
 
 
-def _by_encoder(settings: Any) -> Verification:
+def _by_encoder(settings: Any) -> Verification | None:
     from trine import load
     from trine.gallery import verify
 
@@ -78,18 +85,25 @@ def _by_encoder(settings: Any) -> Verification:
             f"verify takes a run folder and two images, or --gallery and one or two images, got {len(words)} "
             f"arguments; see trine verify --help"
         )
-    return verify(load(words[0]), words[1], words[2], threshold=settings.threshold)
+    encoder = load(words[0])
+    probes = _probes(words[1:], encoder, settings)
+    if len(probes) < 2:
+        return None
+    return verify(encoder, probes.items[0], probes.items[1], threshold=settings.threshold)
 
 
-def _by_gallery(settings: Any) -> Verification:
+def _by_gallery(settings: Any) -> Verification | None:
     wanted = 2 if settings.identity is None else 1
     if len(settings.images) != wanted:
         raise SettingError(
             f"verify with --gallery takes two images, or one with --identity, got {len(settings.images)}; "
             f"see trine verify --help"
         )
-    a, b = (*settings.images, None)[:2]
     with opened(settings.gallery, settings.encoder) as gallery:
+        probes = _probes(settings.images, gallery.encoder, settings)
+        if len(probes) < wanted:
+            return None
+        a, b = (*(probes.items[at] for at in range(wanted)), None)[:2]
         return gallery.verify(a, b, identity=settings.identity, threshold=settings.threshold)
 
 
@@ -102,6 +116,7 @@ def _by_gallery(settings: Any) -> Verification:
     argument("--top", type=int, default=3, help="how many nearest items the mean is taken over (default: 3)"),
     argument("--quality", help="the metadata key of an item's weight from 0 to 1"),
     argument("--candidates", type=int, help="how many of the nearest identities to list"),
+    UNREADABLE,
     JSON,
 )
 def identify(settings: Any) -> None:
@@ -111,7 +126,7 @@ def identify(settings: Any) -> None:
     trine identify unknown/ --gallery people --scoring mean --top 3 --json
     """
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes(settings.probes, gallery)
+        probes = _probes(settings.probes, gallery.encoder, settings)
         for start in range(0, len(probes), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(probes)))
             answers = gallery.identify_many(
@@ -141,6 +156,7 @@ def _echo_identification(name: str, answer: Identification, settings: Any) -> No
     *HITS,
     argument("--exclude", nargs="+", action="extend", default=[], help="items to leave out"),
     argument("--offset", type=int, default=0, help="how many of the nearest items to skip (default: 0)"),
+    UNREADABLE,
     JSON,
 )
 def search(settings: Any) -> None:
@@ -153,7 +169,7 @@ def search(settings: Any) -> None:
     """
     where = conditions(settings.where)
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes([settings.probe], gallery)
+        probes = _probes([settings.probe], gallery.encoder, settings)
         for place, name in enumerate(probes.names):
             hits = gallery.search(
                 probes.items[place], where=where, **pick(settings, "k", "exclude", "offset")

@@ -51,11 +51,12 @@ def recipe(settings: Any) -> None:
     from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
 
     if settings.list:
-        echo("\n\n".join(f"{name}\n{indent(str(about_recipe(name)), '  ')}" for name in recipe_names()))
+        for at, name in enumerate(recipe_names()):
+            echo(*([""] if at else []), name, *indent(str(about_recipe(name)), "  ").split("\n"))
         return
     chosen = load_recipe(settings.name, overrides=overrides_of(settings.set))
     about = about_recipe(settings.name)
     echo(f"# packaged recipes: {', '.join(recipe_names())}")
     if about is not None and not settings.set:  # Its expected results do not apply to other settings.
-        echo(indent(str(about), "# "))
-    echo(recipe_text(chosen).rstrip())
+        echo(*indent(str(about), "# ").split("\n"))
+    echo(*recipe_text(chosen).rstrip().split("\n"))

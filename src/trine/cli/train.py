@@ -88,7 +88,7 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     else:
         report = train_run(data, recipe, triplets=triplets, **pick(settings, "pairs", "out", "resume"))
     if first:
-        echo(f"\n{report}\n\n{settings.out} holds the model, metrics.json, report.html and picture.png")
+        echo("", report, "", f"{settings.out} holds the model, metrics.json, report.html and picture.png")
 
 
 def _on_interactions(settings: Any, recipe: Recipe) -> None:
@@ -100,8 +100,10 @@ def _on_interactions(settings: Any, recipe: Recipe) -> None:
     report = train_recommender(settings.data, recipe, **tables, **pick(settings, "out", "resume"))
     user = load_two_tower(settings.out).settings.users[0]
     echo(
-        f"{report}\n\n{settings.out} holds the model, metrics.json and report.html; get recommendations "
-        f"with: trine recommend {settings.out} --user {user}"
+        report,
+        "",
+        f"{settings.out} holds the model, metrics.json and report.html; get recommendations "
+        f"with: trine recommend {settings.out} --user {user}",
     )
 
 

@@ -36,7 +36,7 @@ def import_(settings: Any) -> None:
 
     with Gallery.open_for_table(settings.file, address_of(settings.gallery)) as gallery:
         done = gallery.import_parquet(settings.file)
-        echo(f"{done}\n{gallery.address} holds {items(len(gallery))}")
+        echo(done, f"{gallery.address} holds {items(len(gallery))}")
 
 
 @verb(
@@ -85,6 +85,6 @@ def rebuild(settings: Any) -> None:
                 chunk=chunk_size(len(gallery)),
                 progress=progress,
             )
-        echo(f"{done}\n{gallery.address} holds {items(len(gallery))} and uses the encoder {gallery.model}")
+        echo(done, f"{gallery.address} holds {items(len(gallery))} and uses the encoder {gallery.model}")
         if gallery.threshold is None:
             echo("no threshold: calibrate the encoder with trine evaluate --calibrate, or pass --threshold")

@@ -3,7 +3,7 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
-from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Kind, Texts, Vectors
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, ImageObjects, Items, Kind, Texts, Vectors
 from trine.data.fold_split import split_by_folds
 from trine.data.identity_lists import IdentityLists
 from trine.data.image_decoding import decode
@@ -28,6 +28,7 @@ __all__ = [
     "IdentityLists",
     "ImageArray",
     "ImageFiles",
+    "ImageObjects",
     "InteractionColumns",
     "Interactions",
     "Items",

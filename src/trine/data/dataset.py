@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trine.data.image_cache import PASS_SHARE, ImageCache
 from trine.data.image_decoding import MAX_PIXELS, decode
+from trine.data.pixels import as_pixels
 from trine.errors import DataError, InputError
 from trine.shapes import Int64, Shaped, UInt8
 
@@ -119,6 +120,39 @@ class ImageArray:
     def subset(self, indices: Indices, /) -> ImageArray:
         """Returns some of the items, in the order given."""
         return ImageArray(self.pixels[np.asarray(indices, dtype=np.int64)])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageObjects:
+    """Images that Python holds, made arrays on access, such as those of Pillow or of a data set of torch.
+
+    Args:
+        images: What `as_pixels` takes, by position.
+        positions: The position of each item.
+        cache: Keeps the arrays while they fit; subsets share it.
+    """
+
+    images: Sequence[Any]
+    positions: tuple[int, ...]
+    cache: ImageCache = field(default_factory=ImageCache, repr=False)
+    kind: Literal["images"] = field(default="images", init=False)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int, /) -> UInt8[np.ndarray, "h w c"]:
+        at = self.positions[int(index)]
+        kept: UInt8[np.ndarray, "h w c"] | None = self.cache.decoded.get(at)
+        return as_pixels(self.images[at], name=f"item {at}") if kept is None else kept
+
+    def keep(self, position: int, image: Any) -> None:
+        """Makes an array of an image that was just read, and keeps it if it fits."""
+        pixels = as_pixels(image, name=f"item {position}")
+        self.cache.decoded.put(position, pixels, pixels.nbytes)
+
+    def subset(self, indices: Indices, /) -> ImageObjects:
+        """Returns some of the items, in the order given."""
+        return replace(self, positions=tuple(self.positions[int(index)] for index in indices))
 
 
 @dataclass(frozen=True, eq=False)

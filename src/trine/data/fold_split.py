@@ -28,14 +28,14 @@ def split_by_folds(
     Args:
         dataset: The labelled items.
         pairs: The list.
-        test: The names of the test folds; none makes no test part.
+        test: The names of the test folds; at least one.
         validation: The names of the validation folds.
 
     Returns:
         The positions of the items of each part.
 
     Raises:
-        SettingError: A fold is for both parts, or it is not in the list.
+        SettingError: No fold is for the test, one is for both parts, or it is not in the list.
         DataError: The list has no folds, names an unknown item, or has an identity in folds of two parts; or
             fewer than two identities are left for training.
 
@@ -80,6 +80,8 @@ def _part_of_fold(
 ) -> Int64[np.ndarray, " f"]:
     if pairs.fold is None:
         raise DataError(f"{pairs.source} has no folds to split by: add a column fold, or use another split")
+    if not test:
+        raise SettingError("the split has no test fold; name at least one")
     parts = np.zeros(len(pairs.fold_names), dtype=np.int64)
     for part, folds in ((1, validation), (2, test)):
         for fold in map(str, folds):

@@ -88,7 +88,6 @@ def _labels(entry: Name, names: Mapping[str, int], *, part: str, root: str) -> S
     if not in_range:
         raise DataError(
             f"{part} lists {text!r}, and {root or 'the data'} has no identity in that range: its identities "
-            f"are {', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''}; list some of them, or use "
-            "another split"
+            f"are {', '.join(list(names)[:5])}{', ...' if len(names) > 5 else ''}"
         )
     return in_range

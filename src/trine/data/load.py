@@ -11,10 +11,11 @@ from trine.data.dataset import Dataset, ImageFiles, Items, Kind, Texts
 from trine.data.frames import are_rows, as_row, is_frame
 from trine.data.image_decoding import SUFFIXES as IMAGE_SUFFIXES
 from trine.data.load_report import STRICT, LoadPolicy, LoadReport
+from trine.data.objects import has_labels, read_objects
 from trine.data.sources.arrays import array_names, read_arrays
 from trine.data.sources.builtin import BUILTIN
 from trine.data.sources.filename_pattern import Pattern
-from trine.data.sources.folder import read_folder
+from trine.data.sources.folder import inside, read_folder
 from trine.data.sources.split_tables import find_split_tables, read_split_tables
 from trine.data.sources.table import TableColumns, label_columns, read_rows, read_table
 from trine.data.table import Row, table_of
@@ -23,7 +24,7 @@ from trine.data.table_reader import TableReader
 from trine.data.validation import Found, check
 from trine.errors import DataError, InputError, SettingError, nearest
 
-SourceKind = Literal["builtin", "folder", "table", "arrays", "image", "other", "missing"]
+SourceKind = Literal["builtin", "folder", "table", "arrays", "image", "objects", "other", "missing"]
 """What a source is; see `source_kind`."""
 
 
@@ -34,11 +35,12 @@ def source_kind(source: Any) -> SourceKind:
     "./digits" for a folder.
 
     Args:
-        source: A path, a name, or a table in memory.
+        source: A path, a name, or what Python holds.
 
     Returns:
         "builtin"; "folder"; "table" (.csv, .tsv, either also with .gz, or .parquet); "arrays" (.npz);
-        "image"; "other" for any other file; or "missing".
+        "image"; "objects" for images, arrays and data sets of torch; "other" for any other file; or
+        "missing".
 
     Example:
         >>> source_kind("digits"), source_kind("./digits")
@@ -46,6 +48,8 @@ def source_kind(source: Any) -> SourceKind:
     """
     if is_frame(source) or are_rows(source):
         return "table"
+    if not isinstance(source, str | Path):
+        return "objects"
     if isinstance(source, str) and source in BUILTIN:
         return "builtin"
     # os.path answers for empty and overlong names, too, where a Path is "." or an error.
@@ -81,12 +85,14 @@ def load(
     "shifted-digits" or "fashion-mnist" (write "./digits" for a folder of that name).
 
     A table may also be in memory: a DataFrame of pandas or polars, a mapping from column to values, or a list
-    of rows.
+    of rows. Other data that Python holds is a data set of torch, a list of pairs (item, label), or two arrays
+    (items, labels). An item is an image of Pillow, an array or a tensor (an image, or a vector), or the path
+    of an image.
 
-    Without labels, a source may also be a folder with any layout, one image, or a list of images.
+    Without labels, a source may also be a folder with any layout, one image, or a list of items.
 
     Args:
-        source: The path or the name, or a table in memory.
+        source: The path, the name, or the data.
         labelled: Whether the items need identities; False loads items of unknown identity.
         label: The label column of a table, or the array of labels in an `.npz` file; None takes a column
             named label, identity, person, class, target or y, if only one may be meant.
@@ -124,9 +130,11 @@ def load(
     if isinstance(source, str | Path):
         found = _find(source, columns, policy, labelled=labelled, pattern=pattern)
         return check(found, source=str(source), policy=policy)
-    found = _images([Path(path) for path in source], policy)
-    name = found.names[0] if len(found.names) == 1 else f"{len(found.names):,} images"
-    return check(found, source=name, policy=policy)
+    _check_no_columns(f"a {type(source).__name__}", columns, "other")
+    if pattern is not None:
+        raise SettingError(f"pattern={pattern!r} reads the names of files: leave it out")
+    found = read_objects(source, max_pixels=policy.max_pixels, labelled=labelled)
+    return check(found, source=_name(source, found), policy=policy)
 
 
 def has_identities(source: Any, *, label: str | None = None) -> bool:
@@ -138,8 +146,8 @@ def has_identities(source: Any, *, label: str | None = None) -> bool:
 
     Returns:
         Whether a label is named; else whether a table has a column with a usual name for labels, an `.npz`
-        file has an array y, or a folder has folders or such tables in it. True for a source that is
-        missing: `load` reports it.
+        file has an array y, a folder has folders or such tables in it, or a sequence holds pairs. True for
+        a source that is missing: `load` reports it.
 
     Raises:
         DataError: A table or an `.npz` file is damaged.
@@ -153,11 +161,13 @@ def has_identities(source: Any, *, label: str | None = None) -> bool:
         return True
     if kind == "table":
         return bool(label_columns(open_table(source)))
+    if kind == "objects":
+        return has_labels(source)
     path = Path(source)
     if kind == "folder":
         if tables := find_split_tables(path):
             return has_identities(tables["train"])
-        return any(each.is_dir() and not each.name.startswith(".") for each in path.iterdir())
+        return any(each.is_dir() for each in inside(path))
     return kind != "arrays" or "y" in array_names(path)
 
 
@@ -179,14 +189,14 @@ def texts_of(texts: Sequence[str]) -> Dataset:
     """
     empty = {at: "an empty text" for at, text in enumerate(texts) if not text.strip()}
     found = Found(Texts(tuple(texts)), list(texts), None, unreadable=empty)
-    return check(found, source=f"{len(texts):,} texts", policy=STRICT)[0]
+    return check(found, source=f"{len(texts):,} texts", policy=STRICT, advise=False)[0]
 
 
 def as_dataset(data: Any, taker: str, *, labelled: bool | None = True) -> Dataset:
-    """Returns a data set as it is, and loads a table in memory.
+    """Returns a data set as it is, and loads what else Python holds.
 
     Args:
-        data: A data set, or a table in memory.
+        data: A data set, or what `load` takes but for paths and names.
         taker: The function that takes it, for the error.
         labelled: Whether the items need identities; None takes those that there are.
 
@@ -194,12 +204,12 @@ def as_dataset(data: Any, taker: str, *, labelled: bool | None = True) -> Datase
         The data set.
 
     Raises:
-        InputError: It is neither.
-        DataError: Something in the table cannot be used.
+        InputError: It is no data.
+        DataError: Something in it cannot be used.
     """
     if isinstance(data, Dataset):
         return data
-    if not (is_frame(data) or are_rows(data)):
+    if isinstance(data, str | Path):
         raise InputError(f"{taker} takes a Dataset, got {data!r:.80}: use trine.data.load")
     return load(data, labelled=has_identities(data) if labelled is None else labelled)[0]
 
@@ -264,7 +274,8 @@ def read_items(paths: Sequence[str | Path], *, max_pixels: int = STRICT.max_pixe
         DataError: A file is missing, not an image, damaged or too large.
     """
     policy = LoadPolicy(duplicates="keep", max_pixels=max_pixels)
-    data, _ = load(list(paths), labelled=False, policy=policy)
+    found = _images([Path(path) for path in paths], policy)
+    data, _ = check(found, source=_name(paths, found), policy=policy, advise=False)
     assert isinstance(data.items, ImageFiles)
     return data.items
 
@@ -316,6 +327,13 @@ def _find(
 
 def _images(paths: Sequence[Path], policy: LoadPolicy) -> Found:
     return Found(ImageFiles(tuple(paths), policy.max_pixels), [path.as_posix() for path in paths], None)
+
+
+def _name(source: Any, found: Found) -> str:
+    """What a report calls data that Python holds."""
+    if not isinstance(found.items, ImageFiles):
+        return f"a {type(source).__name__}"
+    return found.names[0] if len(found.names) == 1 else f"{len(found.names):,} images"
 
 
 def _check_no_columns(source: str | Path, columns: TableColumns, kind: SourceKind) -> None:

@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_type_hints
 from trine.data.dataset import Kind
 from trine.data.image_decoding import MAX_PIXELS
 from trine.errors import SettingError, check_choice
+from trine.io import printable
 
 Strictness = Literal["error", "skip"]
 """Stop with an error that lists the items, or skip them and list them in the report."""
@@ -152,7 +153,7 @@ def count(number: int, one: str, many: str) -> str:
 
 
 def some(names: Sequence[str], *, limit: int = 3) -> str:
-    """Lists the first names and counts the rest.
+    """Lists the first names, safe to print, and counts the rest.
 
     Args:
         names: The names.
@@ -162,4 +163,4 @@ def some(names: Sequence[str], *, limit: int = 3) -> str:
         Such as "a, b, c and 10 more".
     """
     rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(map(printable, names[:limit])) + (f" and {rest:,} more" if rest > 0 else "")

@@ -89,7 +89,7 @@ def split(
     Args:
         dataset: The labelled items.
         method: How to split.
-        test: The fraction for the test, in [0, 1), 0 for no test part; not used by "column" and "named".
+        test: The fraction for the test, in (0, 1); not used by "column" and "named".
         validation: The fraction for validation, in [0, 1).
         seed: The same seed gives the same split.
         unknown: For "open", the names of the identities that only the test has, or how many to draw.
@@ -146,9 +146,9 @@ def split(
 
 def check_fractions(test: float, validation: float, seed: int) -> None:
     """Raises a `SettingError` where fractions or the seed of a split are out of range."""
-    if not (0 <= test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
+    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
         raise SettingError(
-            "test, validation and seed must be at least 0, test + validation below 1, got "
+            "test must be above 0, validation and seed at least 0, test + validation below 1, got "
             f"test={test}, validation={validation}, seed={seed}"
         )
 

@@ -66,7 +66,7 @@ def split_triplets(
         corners = _random_parts(items, test, validation, generator)[triplets]
         part = np.where((corners == corners[:, :1]).all(axis=1), corners[:, 0], -1)
     parts = [triplets[part == number] for number in range(3)]
-    for rows, name, wanted in zip(parts, PART_NAMES, (1.0, validation, 1.0), strict=True):
+    for rows, name, wanted in zip(parts, PART_NAMES, (1.0, validation, test), strict=True):
         if not len(rows) and wanted > 0:
             raise DataError(
                 f"splitting {len(triplets):,} judgements by {method} leaves none for {name}: expected more "

@@ -14,18 +14,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.dataset import Dataset, ImageArray, ImageFiles, Items, Texts, Vectors
+from trine.data.dataset import Dataset, ImageArray, ImageFiles, ImageObjects, Items, Texts, Vectors
 from trine.data.image_cache import PASS_SHARE
 from trine.data.image_decoding import decode_stream, reason
 from trine.data.load_report import NOUNS, LoadPolicy, LoadReport, count, some
 from trine.data.parallel import in_threads
 from trine.data.table import Table
 from trine.errors import Argument, DataError, require
+from trine.io import open_regular, printable
 
 _hash = partial(hashlib.blake2b, digest_size=16)
 
@@ -79,28 +80,34 @@ def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     )
 
 
-def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, LoadReport]:
+def check(
+    found: Found, *, source: str, policy: LoadPolicy, advise: bool = True
+) -> tuple[Dataset, LoadReport]:
     """Checks every item, and keeps those that can be used.
 
     Args:
         found: What the source found.
         source: What the user named.
         policy: What to do with items that cannot be used.
+        advise: Whether an error names the policies that allow what was found.
 
     Returns:
         The data set, and the report of what was found.
 
     Raises:
-        DataError: The policy does not allow something that was found, or no items are left.
+        DataError: The policy does not allow something that was found, of which the error names all; or no
+            items are left.
     """
+    source = printable(source)
     checks = _Checks(found, source, policy)
     unlabelled = checks.unlabelled()
     duplicates = checks.copies("duplicates", checks.files(), "listed more than once")
-    unreadable, digests = checks.unreadable()
+    unreadable, digests, remarks = checks.unreadable()
     missing = checks.with_reasons("missing", found.missing, "with missing values")
     repeated = checks.copies("repeated", digests, "with the same content as another")
     singletons = checks.singletons()
     names, keep = checks.names, checks.keep
+    checks.raise_problems(advise=advise)
     if not keep.any():
         why = f": {count(len(keep), *NOUNS[found.items.kind])} skipped" if len(keep) else ""
         first = f"; cannot be read: {some(unreadable)}" if unreadable else ""
@@ -127,7 +134,7 @@ def check(found: Found, *, source: str, policy: LoadPolicy) -> tuple[Dataset, Lo
         repeated=tuple((names[later], names[first]) for later, first, _ in repeated),
         conflicting=tuple((names[later], names[first]) for later, first, crosses in repeated if crosses),
         policy=policy,
-        notes=found.notes,
+        notes=(*found.notes, *_notes(remarks, names, keep, NOUNS[data.kind])),
         label=found.label,
     )
 
@@ -136,8 +143,17 @@ Copy = tuple[int, int, bool]
 """An item, the first item that it is a copy of, and whether the two have different identities."""
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """What the policy does not allow: the setting, what was found, and how several of it are called."""
+
+    setting: str
+    found: str
+    many: str
+
+
 class _Checks:
-    """The checks of one load; each sees only the items that the ones before it kept.
+    """The checks of one load; each sees only the items in which the ones before it found nothing.
 
     Attributes:
         names: A unique name of each item.
@@ -150,9 +166,12 @@ class _Checks:
         times = Counter(found.names)
         self.names = [f"{name} (item {i})" if times[name] > 1 else name for i, name in enumerate(found.names)]
         self.keep = np.ones(len(found.items), dtype=np.bool_)
+        self._problems: list[_Problem] = []
 
     def unlabelled(self) -> list[int]:
-        unlabelled = [i for i, label in enumerate(self._found.labels or ()) if not label]
+        unreadable = self._found.unreadable
+        labels = enumerate(self._found.labels or ())
+        unlabelled = [i for i, label in labels if not label and i not in unreadable]
         if unlabelled and len(unlabelled) == len(self.keep):
             raise DataError(
                 f"{self._source}: none of the {len(self.keep):,} {self._nouns[1]} has an identity, expected "
@@ -176,20 +195,23 @@ class _Checks:
         self._obey(setting, later + contradicted, [self.names[i] for i in later], what)
         return copies
 
-    def unreadable(self) -> tuple[list[str], list[bytes | None]]:
-        """Reads every item once: those that cannot be read, and a digest of each of the others."""
+    def unreadable(self) -> tuple[list[str], list[bytes | None], dict[int, str]]:
+        """Reads every item once: those that cannot be read; a digest of each of the others; and remarks."""
         reasons = {i: why for i, why in self._found.unreadable.items() if self.keep[i]}
         digests: list[bytes | None] = [None] * len(self.keep)
+        remarks = {}
         wanted = [i for i in np.flatnonzero(self.keep).tolist() if i not in reasons]
         items = self._found.items
         read = _contents(
             items if len(wanted) == len(items) else items.subset(wanted), self._policy.max_pixels
         )
-        for i, (digest, why) in zip(wanted, read, strict=True):
-            digests[i] = digest
-            if why:
-                reasons[i] = why
-        return self.with_reasons("unreadable", reasons, "that cannot be read"), digests
+        for i, each in zip(wanted, read, strict=True):
+            digests[i] = each.digest
+            if each.failed:
+                reasons[i] = each.failed
+            if each.remark:
+                remarks[i] = each.remark
+        return self.with_reasons("unreadable", reasons, "that cannot be read"), digests, remarks
 
     def with_reasons(self, setting: str, reasons: Mapping[int, str], what: str) -> list[str]:
         reasons = {i: why for i, why in sorted(reasons.items()) if self.keep[i]}
@@ -215,19 +237,30 @@ class _Checks:
         what: str,
         nouns: tuple[str, str] | None = None,
     ) -> None:
-        """Stops at items that cannot be used, or skips them, or keeps them, as the policy says."""
+        """Skips or keeps items that cannot be used, as the policy says; notes what it does not allow."""
         chosen = getattr(self._policy, setting)
-        if named and chosen == "error":
+        if not named or chosen == "keep":
+            return
+        self.keep[list(positions)] = False
+        if chosen == "error":
             one, many = nouns or self._nouns
-            kept = (", or keep them with ", Argument(setting, "keep")) if setting == "missing" else ()
-            raise DataError(
-                f"{self._source}: {count(len(named), one, many)} {what}: {some(named)}; fix the data, or "
-                f"skip such {many} with ",
-                Argument(setting, "skip"),
-                *kept,
-            )
-        if chosen == "skip":
-            self.keep[list(positions)] = False
+            found = f"{count(len(named), one, many)} {what}: {some(named)}"
+            self._problems.append(_Problem(setting, found, many))
+
+    def raise_problems(self, *, advise: bool) -> None:
+        """Raises one error with all that the policy does not allow."""
+        if not self._problems:
+            return
+        parts: list[str | Argument] = [f"{self._source}: {'; '.join(each.found for each in self._problems)}"]
+        if advise:
+            many = f"such {self._problems[0].many}" if len(self._problems) == 1 else "them"
+            parts.append(f"; fix the data, or skip {many} with ")
+            for at, each in enumerate(self._problems):
+                parts += [", " if at else "", Argument(each.setting, "skip")]
+            if any(each.setting == "missing" for each in self._problems):
+                what = "them" if len(self._problems) == 1 else "missing values"
+                parts += [f", or keep {what} with ", Argument("missing", "keep")]
+        raise DataError(*parts)
 
 
 def _copies(found: Found, keys: Sequence[Any], keep: NDArray[np.bool_]) -> list[Copy]:
@@ -242,41 +275,59 @@ def _copies(found: Found, keys: Sequence[Any], keep: NDArray[np.bool_]) -> list[
     return pairs
 
 
-def _contents(items: Items, max_pixels: int) -> list[tuple[bytes | None, str]]:
-    """A digest of each item, or why it cannot be read."""
+class _Read(NamedTuple):
+    """What reading an item found: a digest, or why it cannot be read; and a remark on how it was read."""
+
+    digest: bytes | None
+    failed: str = ""
+    remark: str = ""
+
+
+def _contents(items: Items, max_pixels: int) -> list[_Read]:
+    """Reads each item."""
     if isinstance(items, ImageFiles):
         return _file_contents(items, max_pixels)
     if isinstance(items, Table):
-        return [(digest, "") for digest in _row_digests(items)]
+        return [_Read(digest) for digest in _row_digests(items)]
     if isinstance(items, Texts):
-        return [(_hash(text.encode("utf-8", "surrogatepass")).digest(), "") for text in items.texts]
+        return [_Read(_hash(text.encode("utf-8", "surrogatepass")).digest()) for text in items.texts]
+    if isinstance(items, ImageObjects):
+        return [_Read(_hash(np.ascontiguousarray(items[at]).data).digest()) for at in range(len(items))]
     assert isinstance(items, ImageArray | Vectors)
     rows = items.rows if isinstance(items, Vectors) else items.pixels
-    return [(_hash(np.ascontiguousarray(row).data).digest() if row.size else None, "") for row in rows]
+    return [_Read(_hash(np.ascontiguousarray(row).data).digest() if row.size else None) for row in rows]
 
 
-def _file_contents(files: ImageFiles, max_pixels: int) -> list[tuple[bytes | None, str]]:
-    """Decodes every image into the cache: a digest of each file, or why it cannot be read."""
-    image_module = require("PIL.Image", extra="images")
+def _file_contents(files: ImageFiles, max_pixels: int) -> list[_Read]:
+    """Decodes every image into the cache."""
+    require("PIL.Image", extra="images")
 
-    def read(index: int) -> tuple[bytes | None, str]:
+    def read(index: int) -> _Read:
         path = files.paths[index]
         try:
-            with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size == 0:
-                    return None, "an empty file"
-                pixels = decode_stream(file, max_pixels=max_pixels)
+            with open_regular(path) as file:
+                pixels, remark = decode_stream(file, max_pixels=max_pixels)
                 files.cache.keep(path, pixels, share=PASS_SHARE)
                 file.seek(0)
-                return hashlib.file_digest(file, _hash).digest(), ""
+                return _Read(hashlib.file_digest(file, _hash).digest(), remark=remark)
         except Exception as error:
-            return None, reason(error, max_pixels=max_pixels)
+            return _Read(None, reason(error))
 
     # Warning filters are global to the process, so they are set around the threads, not in them.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", image_module.DecompressionBombWarning)
         return in_threads(read, len(files))
+
+
+def _notes(
+    remarks: Mapping[int, str], names: Sequence[str], keep: NDArray[np.bool_], nouns: tuple[str, str]
+) -> list[str]:
+    """One line for each remark, with the items that it is about."""
+    about: dict[str, list[str]] = {}
+    for i, remark in sorted(remarks.items()):
+        if keep[i]:
+            about.setdefault(remark, []).append(names[i])
+    return [f"{count(len(items), *nouns)} {remark} ({some(items)})" for remark, items in about.items()]
 
 
 def _row_digests(table: Table) -> Iterator[bytes]:

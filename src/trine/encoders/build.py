@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from trine.data import ImageFiles, Items, Kind, Table, Vectors
+from trine.data.pixels import as_pixels
 from trine.data.table import narrowest
 from trine.distances import Distance
 from trine.encoders.bundled_weights import PREFIX, bundled_path, load_bundled
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.head import initialise_from_pca
-from trine.encoders.preprocessing import grey_or_colour
 from trine.encoders.pretrained import load_weights, timm_network
 from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
@@ -257,7 +257,7 @@ def _image_shapes(items: Items, positions: Int64[np.ndarray, " k"]) -> Int64[np.
     """Height, width and channels of some images; those that loading decoded are not decoded again."""
     if isinstance(items, ImageFiles):
         return np.array([items.shape(at) for at in positions.tolist()])
-    return np.array([grey_or_colour(items[at], position=at).shape for at in positions.tolist()])
+    return np.array([as_pixels(items[at], name=f"item {at}").shape for at in positions.tolist()])
 
 
 def _features(network: nn.Module, shape: tuple[int, int, int]) -> int:

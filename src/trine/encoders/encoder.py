@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from trine.calibration import Calibration
-from trine.data import Dataset, Items, Kind, Row, read_items
+from trine.data import Dataset, ImageObjects, Items, Kind, Row, read_items
 from trine.data.frames import is_frame
+from trine.data.image_cache import ImageCache
 from trine.data.load import frame_items, single_item
+from trine.data.objects import sequence_of, without_labels
 from trine.distances import Distance
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
@@ -157,8 +159,10 @@ class Encoder(nn.Module):
         again if `settings.normalise`.
 
         Args:
-            items: A dataset, its items, arrays as `prepare` takes them, paths of images, a DataFrame or a
-                mapping of columns, or, for an encoder of texts, strings.
+            items: A dataset, its items, a DataFrame or a mapping of columns, or what else Python holds:
+                arrays, tensors, images of Pillow, paths of images, rows, or, for an encoder of texts,
+                strings; one image, or a sequence of items, or of pairs (item, label), such as a data set of
+                torch.
             batch_size: How many items go through the network at once.
             progress: Whether to show a progress bar.
 
@@ -248,17 +252,19 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
 
 
 def _items(items: Any, *, kind: Kind) -> Any:
-    """A sequence of items; strings are texts, or else paths of images."""
+    """A sequence of items; of an encoder of images, paths are read."""
     if isinstance(items, Dataset):
         return items.items
+    if isinstance(items, Items):
+        return items
     if is_frame(items) or isinstance(items, Mapping):
         return frame_items(items, kind=kind)
-    if isinstance(items, list | tuple):
+    if isinstance(items, list | tuple) and any(map(is_frame, items)):
         items = [single_item(item) if is_frame(item) else item for item in items]
-    if isinstance(items, str | Path):
-        items = [items]
-    if kind == "texts":
+    items = without_labels(sequence_of(items, images=kind == "images"))
+    if kind != "images" or len(items) == 0:
         return items
-    if isinstance(items, Sequence) and len(items) and isinstance(items[0], str | Path):
-        return read_items([Path(path) for path in items])
-    return items
+    if isinstance(items, list | tuple | np.ndarray | Tensor):
+        paths = [Path(item) for item in items if isinstance(item, str | Path)]
+        return read_items(paths) if len(paths) == len(items) else items
+    return ImageObjects(items, tuple(range(len(items))), ImageCache(decoded_bytes=0))

@@ -11,14 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trine.data import ImageFiles, Items, Table, Vectors
+from trine.data import ImageFiles, ImageObjects, Items, Table, Vectors
 from trine.data.image_cache import PASS_SHARE
 from trine.data.parallel import in_threads
+from trine.data.pixels import as_pixels
 from trine.errors import InputError
 from trine.shapes import Float32, Shaped, UInt8
 
 # ITU-R BT.601, as in Pillow's conversion to grey.
 LUMINANCE = torch.tensor([0.299, 0.587, 0.114])
+STRIP = 1 << 22
+"""Pixels of a large picture that become grey at one time: as floats they take twelve times their memory."""
+
 ARRAYS_PER_THREAD = 64
 """Pictures that are decoded already take so little time that fewer are not worth a thread."""
 
@@ -34,8 +38,8 @@ def prepare_images(
     """Resizes images and converts them to the network's number of channels.
 
     Args:
-        items: uint8 arrays (h, w), (h, w, 1) or (h, w, 3), in [0, 255]; sizes may differ. Those of
-            `ImageFiles` that were prepared before come from their cache.
+        items: What `as_pixels` takes, such as uint8 arrays (h, w), (h, w, 1) or (h, w, 3); sizes may differ.
+            Those of `ImageFiles` that were prepared before come from their cache.
         channels: 1 (colours become grey) or 3 (grey is repeated).
         size: Height and width that every image is resized to, with antialiasing.
         first: The number of the first item, for errors.
@@ -45,7 +49,7 @@ def prepare_images(
         One batch.
 
     Raises:
-        InputError: An item is not such an array.
+        InputError: An item is no image.
     """
     images = torch.empty((len(items), channels, *size), dtype=torch.uint8)
 
@@ -65,6 +69,8 @@ def prepare_images(
     if isinstance(items, ImageFiles):
         in_threads(partial(prepare_file, items), len(items), threads=threads)
     else:
+        # A data set of torch may not be read by several threads at once.
+        threads = 1 if isinstance(items, ImageObjects) else threads
         in_threads(prepare, len(items), threads=threads, fewest=ARRAYS_PER_THREAD)
     return images
 
@@ -118,26 +124,18 @@ def stacked_vectors(items: Any, *, features: int, first: int) -> Shaped[np.ndarr
     return np.stack(vectors) if vectors else np.empty((0, features), dtype=np.float32)
 
 
-def grey_or_colour(image: np.ndarray, *, position: int) -> Shaped[np.ndarray, "h w c"]:
-    """Checks the type and shape of an image, and adds the channel axis if it has none."""
-    array = np.asarray(image)
-    if array.ndim == 2:
-        array = array[:, :, None]
-    fits = array.ndim == 3 and array.shape[2] in (1, 3) and array.dtype == np.uint8
-    if not fits or 0 in array.shape:
-        raise InputError(
-            f"item {position} is an array of {array.dtype} with shape {np.shape(image)}; "
-            "an image is uint8 with shape (height, width), (height, width, 1) or (height, width, 3)"
-        )
-    return array
-
-
 def _prepared_image(item: Any, position: int, channels: int, size: tuple[int, int]) -> UInt8[Tensor, "c h w"]:
-    array = grey_or_colour(item, position=position)
+    array = as_pixels(item, name=f"item {position}")
     image = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
     if image.shape[0] == 3 and channels == 1:
-        grey = torch.einsum("chw,c->hw", image.float(), LUMINANCE)
-        image = grey.round_().to(torch.uint8)[None]
+        rows = STRIP // image.shape[2] + 1
+        starts = range(0, image.shape[1], rows)
+        image = torch.cat([_grey(image[:, start : start + rows]) for start in starts], dim=1)
     if tuple(image.shape[1:]) != size:
         image = F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
     return image.expand(channels, *size)
+
+
+def _grey(image: UInt8[Tensor, "3 h w"]) -> UInt8[Tensor, "1 h w"]:
+    grey = torch.einsum("chw,c->hw", image.float(), LUMINANCE)
+    return grey.round_().to(torch.uint8)[None]

@@ -126,7 +126,7 @@ class TripletEmbedding(KnnMixin):
         names = tuple(f"row {row}" for row in range(len(x)))
         identities = tuple(str(name) for name in self.classes_)
         data = Dataset(Vectors(narrowest(x)), classes, identities, names)
-        self.encoder_: Encoder = fit(data, self._recipe(), out=None)
+        self.encoder_: Encoder = fit(data, self._recipe(len(self.classes_)), out=None)
         self._known = self.encoder_.embed(data), data.labels
         return self
 
@@ -166,8 +166,9 @@ class TripletEmbedding(KnnMixin):
     def _n_features_out(self) -> int:
         return self.encoder_.settings.dimension
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self, classes: int) -> Recipe:
         seed = require("sklearn.utils", extra="train").check_random_state(self.random_state)
+        identities = None if self.identities is None else min(self.identities, classes)
         return Recipe(
             seed=int(seed.randint(2**31 - 1)),
             encoder=EncoderRecipe(
@@ -175,7 +176,7 @@ class TripletEmbedding(KnnMixin):
                 normalise=self.normalise,
                 mlp=MlpSettings(hidden=tuple(self.hidden)),
             ),
-            sampler=SamplerRecipe(identities=self.identities, items=self.items, batch=self.batch_size),
+            sampler=SamplerRecipe(identities=identities, items=self.items, batch=self.batch_size),
             loss=LossRecipe(margin=self.margin, distance=self.distance, mining=self.mining, reduction=None),
             training=TrainingRecipe(
                 epochs=self.epochs,

@@ -12,6 +12,7 @@ from trine.distances import Distance, check_distance
 from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.decision import Threshold
 from trine.gallery.embedding import EmbeddingEncoder
+from trine.gallery.entries import stored_path
 from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.quantization import Dtype, check_dtype
 from trine.gallery.sqlite import SqliteStore
@@ -85,7 +86,7 @@ class ExpectedBinding:
             self.distance or "euclidean",
             threshold,
             calibration,
-            None if model is None else str(Path(model).absolute()),
+            None if model is None else stored_path(model),
             self.dtype or "float32",
         )
 

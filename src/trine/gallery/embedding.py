@@ -12,7 +12,16 @@ from trine.calibration import Calibration
 from trine.data import Dataset, ImageFiles, Items, Texts
 from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError
-from trine.gallery.entries import Entry, Record, Vector, Vectors, as_rows, check_name, metadata_text
+from trine.gallery.entries import (
+    Entry,
+    Record,
+    Vector,
+    Vectors,
+    as_rows,
+    check_name,
+    metadata_text,
+    stored_path,
+)
 from trine.gallery.store import Store
 from trine.shapes import Float32
 
@@ -100,7 +109,7 @@ class Embedder:
                 if isinstance(part.items, Texts):
                     about = {TEXT: part.items[i]} | about
                 about |= metadata.get(name, {})
-                source = None if path is None else str(Path(path).absolute())
+                source = None if path is None else stored_path(path)
                 yield Entry(part.identity(i), name, row, metadata=about, source=source)
 
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
@@ -137,4 +146,4 @@ def _source(entry: Entry) -> str | None:
     if entry.source is not None:
         return entry.source
     content = _content(entry) if entry.embedding is None else entry.content
-    return str(Path(content).absolute()) if isinstance(content, str | Path) else None
+    return stored_path(content) if isinstance(content, str | Path) else None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,12 @@ def check_name(name: str, kind: str) -> str:
     except UnicodeEncodeError:
         raise InputError(f"the {kind} {name[:40]!r} is not valid Unicode: rename it") from None
     return name
+
+
+def stored_path(path: str | Path) -> str | None:
+    """Returns the absolute path of a file as a store can hold it; None if it is not valid Unicode."""
+    absolute = str(Path(path).absolute())
+    return absolute if absolute == absolute.encode(errors="ignore").decode() else None
 
 
 def metadata_text(metadata: Mapping[str, Any], item: str) -> str:

@@ -250,7 +250,7 @@ class Gallery:
 
     def enrol_dataset(
         self,
-        dataset: Dataset | Tabular,
+        dataset: Any,
         *,
         metadata: Mapping[str, Mapping[str, Any]] | DataFrame | None = None,
         chunk: int = CHUNK,
@@ -259,7 +259,8 @@ class Gallery:
         """Embeds and adds every item of a dataset, with its columns as metadata; see `enrol_many`.
 
         Args:
-            dataset: The items with their identities, read lazily; a table in memory is loaded first.
+            dataset: The items with their identities, read lazily: a `Dataset`, or data that Python holds,
+                which `trine.data.load` loads first.
             metadata: More metadata by item name; `trine.data.read_metadata` reads a table. A DataFrame has a
                 column "item".
             chunk: How many items are embedded and written together, at least 1.

@@ -20,7 +20,7 @@ from trine.gallery.embedding import Embedder
 from trine.gallery.entries import Enrolment, Entry, Record
 from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding, Store
-from trine.io import atomic_file
+from trine.io import atomic_file, open_regular
 
 BOUND = b"trine"
 """The key of the Parquet metadata that stores the binding of the embeddings."""
@@ -94,6 +94,7 @@ def copy_gallery(
 def _opened(path: Path) -> Any:
     _, parquet = _arrow()
     try:
+        open_regular(path).close()
         return parquet.ParquetFile(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -101,7 +101,11 @@ def measure(
         DataError: The items have identities, but no two share one, or all do.
     """
     items = evaluated.items
-    check_has_pair(items, evaluated.part)
+    if items.identities and not has_pair(items):
+        raise DataError(
+            f"{name_of(items)}, {evaluated.part}: metrics need two items of one identity and a second "
+            "identity; evaluate more items"
+        )
     embed = cache(encoder.embed) if embed is None else embed
     known, said = encoder.calibration, Recipe() if recipe is None else recipe
     threshold = None if known is None or not items.identities else known.threshold
@@ -125,24 +129,6 @@ def measure(
         doctor=doctor,
         notes=(*(() if evaluated.listed is None else evaluated.listed.notes()), *notes, *evaluated.notes),
     )
-
-
-def check_has_pair(items: Dataset, part: object, *, advice: str = "evaluate more items") -> None:
-    """Checks that items with identities can be measured.
-
-    Args:
-        items: The items.
-        part: Describes them.
-        advice: What to do if not.
-
-    Raises:
-        DataError: No two items share an identity, or all do.
-    """
-    if items.identities and not has_pair(items):
-        raise DataError(
-            f"{name_of(items)}, {part}: metrics need two items of one identity and a second "
-            f"identity; {advice}"
-        )
 
 
 def measured(

@@ -25,25 +25,16 @@ from trine.errors import Argument, SettingError
 from trine.evaluation import retrieval, triplet_accuracy, triplet_consistency
 from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
 from trine.io import write_json
-from trine.pipelines.measure import EvaluationSet, check_has_pair, gallery_for
+from trine.pipelines.measure import EvaluationSet, gallery_for
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
-from trine.pipelines.split_record import counted, name_of, split_record
+from trine.pipelines.split_record import counted, has_pair, name_of, split_record
 from trine.pipelines.trained_run import SPLIT
 from trine.pipelines.triplet_record import counted_judgements, write_judgements
 from trine.report import EvaluatedPart
 from trine.shapes import Float32, Int64
-from trine.training import Recipe, smaller_batch
+from trine.training import Recipe
 
 Metric = Callable[[Float32[np.ndarray, "n d"], Int64[np.ndarray, " n"]], float]
-
-SEEN = (
-    "these items chose the weights and the threshold, so the metrics are too optimistic",
-    "these items were trained on, so the metrics are too optimistic, and there is no threshold; calibrate "
-    "one on other items with trine evaluate --calibrate",
-)
-"""Notes about what is measured without a test part: validation items, and training items."""
-
-NO_ITEMS = np.zeros(0, dtype=np.int64)
 
 OPEN = "unseen items of seen identities, and unknown identities"
 """What the test part of an open split holds."""
@@ -100,27 +91,11 @@ def split_by_identity(
             f"{how}, at most {recipe.data.shots} per identity",
         )
     own_triplets = None
-    sizes = np.unique(dataset.labels[parts.train], return_counts=True)[1]
-    if triplets is None and (
-        said := smaller_batch(
-            sizes, recipe=recipe.sampler, curriculum=recipe.curriculum, processes=recipe.training.devices
-        )
-    ):
-        notes += (said,)
     if triplets is not None:
         own_triplets, left_out = triplets_of_part(triplets, dataset, parts.train)
         notes += (triplets_left_out(left_out, "training part"),) if left_out else ()
-    train, test, validation = (dataset.subset(rows) for rows in (parts.train, parts.test, parts.validation))
-    measured, part, gallery = _measured_part(parts, train, validation, test)
-    positions = next(rows for rows in (parts.test, parts.validation, parts.train) if len(rows))
-    if not len(test):
-        notes += (SEEN[0] if len(validation) else SEEN[1],)
-    if len(validation):
-        advice = "choose a larger validation part (data.validation), or none"
-        check_has_pair(validation, f"validation part ({counted(validation)})", advice=advice)
-    check_has_pair(
-        measured, part, advice="choose a larger test part (data.test), or none to train on all items"
-    )
+    train, test = dataset.subset(parts.train), dataset.subset(parts.test)
+    validation = dataset.subset(parts.validation) if len(parts.validation) else None
     distance = recipe.loss.distance
 
     def map_at_r(embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float:
@@ -128,39 +103,26 @@ def split_by_identity(
 
     listed = held_out = None
     if pairs is not None:
-        listed = listed_pairs(pairs, dataset, positions)
-        if len(validation) and len(test):
+        listed = listed_pairs(pairs, dataset, parts.test)
+        if validation is not None:
             held_out = HeldOut(validation, pairs_within(pairs, dataset, parts.validation))
+    gallery = gallery_for(test, train)
+    kind = "unseen identities" if gallery is None else "seen identities, unseen items"
+    part = f"test part ({counted(test)}; {OPEN if parts.method == 'open' else kind})"
+    chooses = validation is not None and has_pair(validation)
     record = split_record(dataset, parts.parts, method=parts.method)
     return SplitData(
         train,
         own_triplets,
-        validation if len(validation) else None,
-        map_at_r if len(validation) else None,
-        next((items for items in (validation, test) if len(items)), None),
-        EvaluationSet(measured, part, recipe.evaluation.far, gallery, listed, held_out, notes=notes),
+        validation if chooses else None,
+        map_at_r if chooses else None,
+        test if validation is None else validation,
+        EvaluationSet(
+            test, EvaluatedPart(part), recipe.evaluation.far, gallery, listed, held_out, notes=notes
+        ),
         f"{counted(train)} of {name_of(dataset)}, split by {how}",
         lambda run: write_json(run / SPLIT, record),
     )
-
-
-def _measured_part(
-    parts: Split, train: Dataset, validation: Dataset, test: Dataset
-) -> tuple[Dataset, EvaluatedPart, Dataset | None]:
-    """The items to measure, their description, and the training items if these share an identity with them.
-
-    Without a test part these are the validation items, and without either the training items.
-    """
-    if len(test):
-        gallery = gallery_for(test, train)
-        kind = "unseen identities" if gallery is None else "seen identities, unseen items"
-        words = f"test part ({counted(test)}; {OPEN if parts.method == 'open' else kind})"
-        return test, EvaluatedPart(words), gallery
-    if len(validation):
-        words = f"validation part ({counted(validation)}), as there is no test part"
-        return validation, EvaluatedPart(words), gallery_for(validation, train)
-    words = f"training part ({counted(train)}), as there is no test part"
-    return train, EvaluatedPart(words, trained_on=len(train)), None
 
 
 def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
@@ -173,17 +135,14 @@ def _split(dataset: Dataset, recipe: Recipe, pairs: PairTable | None) -> tuple[S
     """The parts, and how they were made."""
     asked = recipe.data
     if asked.split == "folds":
-        folds = asked.test_folds or (), asked.validation_folds
-        if not any(folds):
-            return Split(np.arange(len(dataset)), NO_ITEMS, NO_ITEMS, "folds"), "folds (all for training)"
         if pairs is None:
             raise SettingError(
                 "data.split folds needs a list of pairs with folds; give one with ", Argument("pairs")
             )
-        words = f"folds ({', '.join(map(str, folds[0])) or 'none'} for test"
-        if folds[1]:
-            words += f", {', '.join(map(str, folds[1]))} for validation"
-        parts = split_by_folds(dataset, pairs, test=folds[0], validation=folds[1])
+        words = f"folds ({', '.join(map(str, asked.test_folds))} for test"
+        if asked.validation_folds:
+            words += f", {', '.join(map(str, asked.validation_folds))} for validation"
+        parts = split_by_folds(dataset, pairs, test=asked.test_folds, validation=asked.validation_folds)
         return parts, f"{words})"
     if asked.split == "triplets" or asked.split == "items":
         raise SettingError(

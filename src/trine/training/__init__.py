@@ -25,7 +25,6 @@ from trine.training.recipe_io import (
     recipe_text,
 )
 from trine.training.run_dir import RunDir, check_run_dir
-from trine.training.schedule import smaller_batch
 from trine.training.two_tower_recipe import InteractionsRecipe
 
 __all__ = [
@@ -60,6 +59,5 @@ __all__ = [
     "read_metrics",
     "recipe_names",
     "recipe_text",
-    "smaller_batch",
     "with_loss",
 ]

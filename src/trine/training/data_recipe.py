@@ -28,10 +28,10 @@ class DataRecipe(Settings):
             `column` where the data has such a column, else `identity` from 20 identities on, else
             `stratified`. For triplet judgements about items without identities: `triplets` tests on unseen
             judgements about known items, `items` on judgements about unseen items, and `auto` is `triplets`.
-        test: The share of the data for the test part; 0 makes none, and trains on all the rest.
+        test: The share of the data for the test part.
         validation: The share for the validation part, which decides when to stop; 0 leaves it out.
         shots: The most training items of each identity, drawn by the seed; null uses all of them.
-        test_folds: With `folds`: the folds of the test part; [] makes none, and trains on all the rest.
+        test_folds: With `folds`: the folds of the test part.
         validation_folds: With `folds`: the folds of the validation part, which also sets the threshold.
         seed: The seed of the split; null takes the seed of the run. Runs with different seeds but the same
             `data.seed` are tested on the same items, so that they can be compared.
@@ -50,7 +50,7 @@ class DataRecipe(Settings):
     test: Share = 0.25
     validation: Share = 0.0
     shots: Annotated[int, Range(at_least=2)] | None = None
-    test_folds: tuple[int | str, ...] | None = None
+    test_folds: tuple[int | str, ...] = ()
     validation_folds: tuple[int | str, ...] = ()
     seed: Annotated[int, Range(at_least=0)] | None = None
     train_identities: tuple[str | int, ...] = ()
@@ -87,11 +87,7 @@ class DataRecipe(Settings):
                 f"data.{given[0]} needs data.split {split}, given {self.split}; set data.split to {split}, "
                 f"or {' and '.join(f'data.{name}' for name in given)} to []"
             )
-        missing = [
-            name
-            for name in needed
-            if getattr(self, name) is None or (name in LISTS and not getattr(self, name))
-        ]
+        missing = [name for name in needed if name not in given]
         if self.split == split and missing:
             raise SettingError(
                 f"data.split {split} needs data.{missing[0]}; set it to a list such as {example}"

@@ -22,7 +22,7 @@ from trine.training.two_tower_recipe import InteractionsRecipe, check_interactio
 
 @dataclass(frozen=True)
 class SamplerRecipe(Settings):
-    """The composition of a batch: P identities, K items of each, as far as the training part has them.
+    """The composition of a batch: P identities, K items of each.
 
     Attributes:
         identities: P, the identities in a batch; null takes as many as there are, at most 32.

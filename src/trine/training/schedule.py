@@ -102,7 +102,6 @@ def batch_at(
     """Returns what a batch is made of at some moment: P identities, K items of each.
 
     What the recipe leaves open is derived: P from the number of identities, K from the P of the moment.
-    Neither exceeds what the data has.
 
     Args:
         share: The moment, from 0 to 1.
@@ -125,57 +124,7 @@ def batch_at(
     identities = round(number_at(share, "identities", first, curriculum=curriculum))
     largest = int(sizes.max(initial=2))
     items = recipe.items or max(2, min(math.ceil(recipe.batch / identities), largest))
-    items = round(number_at(share, "items", items, curriculum=curriculum))
-    return _within(identities, items, sizes=sizes, recipe=recipe, processes=processes)
-
-
-def _within(
-    identities: int,
-    items: int,
-    *,
-    sizes: Int64[np.ndarray, " identities"],
-    recipe: SamplerRecipe,
-    processes: int,
-) -> tuple[int, int]:
-    """P and K, limited to the identities of the data and, unless items are repeated, its largest one."""
-    most = items if recipe.repeat == "fill" else int(sizes.max(initial=2))
-    return max(2, min(identities, len(sizes) // processes)), max(2, min(items, most))
-
-
-def smaller_batch(
-    sizes: Int64[np.ndarray, " identities"],
-    *,
-    recipe: SamplerRecipe,
-    curriculum: Sequence[Stage] = (),
-    processes: int = 1,
-) -> str:
-    """Says which P or K the data is too small for; empty where it is not.
-
-    Args:
-        sizes: How many items each identity has.
-        recipe: P and K.
-        curriculum: The stages.
-        processes: How many processes draw a batch each.
-
-    Example:
-        >>> smaller_batch(np.array([8, 5, 3]), recipe=SamplerRecipe(identities=45, items=4))
-        'the training part has 3 identities of at most 8 items: batches take 3 identities instead of 45'
-    """
-    asked = {
-        name: max(getattr(each, name) or 2 for each in (recipe, *curriculum))
-        for name in ("identities", "items")
-    }
-    taken = _within(*asked.values(), sizes=sizes, recipe=recipe, processes=processes)
-    words = {"identities": "identities", "items": "items of each"}
-    changed = [
-        f"{k} {words[name]} instead of {most}"
-        for (name, most), k in zip(asked.items(), taken, strict=True)
-        if k != most
-    ]
-    if not changed:
-        return ""
-    has = f"{len(sizes):,} identities of at most {int(sizes.max(initial=0)):,} items"
-    return f"the training part has {has}: batches take {' and '.join(changed)}"
+    return identities, round(number_at(share, "items", items, curriculum=curriculum))
 
 
 def describe_stage(step: int, *, steps: int, recipe: Recipe, shape: tuple[int, int] | None) -> str:

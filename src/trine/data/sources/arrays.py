@@ -14,6 +14,7 @@ from trine.data.dataset import ImageArray, Items, Vectors
 from trine.data.table import narrowest
 from trine.data.validation import Found
 from trine.errors import DataError, nearest
+from trine.io import open_regular
 from trine.labels import MISSING
 
 COLUMNS = ("camera", "group", "split")
@@ -47,7 +48,7 @@ def read_arrays(path: Path, *, label: str = "y", labelled: bool = True) -> Found
         if name not in arrays:
             raise DataError(f"{path} has no array {name!r}: {nearest(name, arrays)}")
     x = arrays["x"]
-    items, unreadable, missing = _items(path, x)
+    items, unreadable, missing = array_items(str(path), x)
     # An array of another length names something else, such as the identities.
     naming = next((n for n in NAMES if n != label and n in arrays and arrays[n].shape == (len(x),)), None)
     beside = [name for name in COLUMNS if name in arrays]
@@ -76,7 +77,7 @@ def array_names(path: Path) -> list[str]:
 def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Reads the wanted arrays; the others are listed with an empty array in their place."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             held = np.load(file, allow_pickle=False)
             if isinstance(held, np.ndarray):
                 raise DataError(f"{path} holds a single array: save it with np.savez(x=..., y=...)")
@@ -92,7 +93,8 @@ def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} is not an .npz file, or it is damaged: write it again") from error
 
 
-def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int, str]]:
+def array_items(source: str, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int, str]]:
+    """Makes items of an array: those that cannot be read, and those with a missing value, with the reason."""
     if x.ndim == 2 and x.dtype.kind in "fiub":
         rows = np.ascontiguousarray(narrowest(x))
         infinite, empty = np.isinf(rows), np.isnan(rows)
@@ -100,7 +102,7 @@ def _items(path: Path, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int
     if x.dtype == np.uint8 and (x.ndim == 3 or (x.ndim == 4 and x.shape[3] in (1, 3))):
         return ImageArray(x), {}, {}
     raise DataError(
-        f"{path}: 'x' is {x.dtype} with shape {x.shape}, expected numbers (N, D) for vectors, or "
+        f"{source}: 'x' is {x.dtype} with shape {x.shape}, expected numbers (N, D) for vectors, or "
         "uint8 (N, height, width) or (N, height, width, 1 or 3) for images"
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trine.data.dataset import ImageFiles, Items, Texts
-from trine.data.sources.folder import PARTS
+from trine.data.sources.folder import PARTS, inside
 from trine.data.table import Table
 from trine.data.table_file import TABLE_SUFFIXES
 from trine.data.validation import Found
@@ -26,10 +26,10 @@ def find_split_tables(folder: Path) -> dict[str, Path]:
         The table of each part, training first; empty unless there is one for training and another one.
 
     Raises:
-        DataError: Two tables have the name of one part.
+        DataError: Two tables have the name of one part, or the folder cannot be read.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in inside(folder):
         suffix = next((end for end in TABLE_SUFFIXES if path.name.lower().endswith(end)), None)
         part = None if suffix is None else PARTS.get(path.name[: -len(suffix)].lower())
         if part is None or not path.is_file():

@@ -24,7 +24,7 @@ from trine.errors import GalleryError
 from trine.gallery.errors import missing, newer
 from trine.gallery.quantization import Dtype, lengths
 from trine.gallery.store import Binding
-from trine.io import synchronise
+from trine.io import open_regular, synchronise
 
 APPLICATION = 0x74726E65
 SCHEMA = 2
@@ -161,7 +161,7 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             header = file.read(100)
             size = file.seek(0, os.SEEK_END)
     except OSError as error:
