@@ -197,9 +197,15 @@ def test_a_gallery_is_made_as_a_table_says(gallery, tmp_path):
 def test_a_table_whose_binding_cannot_be_read_makes_no_gallery(gallery, tmp_path):
     gallery.export_parquet(tmp_path / "t.parquet")
     table = parquet.read_table(tmp_path / "t.parquet")
-    for wrong in ("[]", "{", '{"dimension": "two"}'):
+    bound = json.loads(table.schema.metadata[b"trine"])
+    unknown = json.dumps(bound | {"dtype": "float8"})  # as a newer trine might write
+    for wrong, why in (
+        ("[]", ""), ("{", ""), ('{"dimension": "two"}', ""), (unknown, "unknown dtype 'float8'"),
+        (json.dumps(bound | {"distance": "hamming"}), "unknown distance 'hamming'"),
+        (json.dumps(bound | {"dimension": "0"}), "dimension must be at least 1, given 0"),
+    ):  # fmt: skip
         parquet.write_table(table.replace_schema_metadata({"trine": wrong}), tmp_path / "wrong.parquet")
-        with pytest.raises(DataError, match="has an unreadable binding"):
+        with pytest.raises(DataError, match=rf"has an unreadable binding \(.*{why}"):
             Gallery.open_for_table(tmp_path / "wrong.parquet", tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
 

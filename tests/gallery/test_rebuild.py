@@ -34,7 +34,7 @@ def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
     with Gallery.open(address, encoder=old) as gallery:
         gallery.enrol_many(Entry(path.stem[:3], str(path), metadata={"n": 1}) for path in photos)
         gallery.enrol("named", "by another name", content=str(photos[0]))
-        gallery.cluster(threshold=1)
+        clusters = gallery.cluster(threshold=1).of
         seen = []
         done = gallery.rebuild(new, chunk=10, progress=seen.append, model=tmp_path)
         assert (done.embedded, done.dropped) == (26, ())
@@ -49,9 +49,12 @@ def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
         assert gallery.search(str(photos[3]), k=1)[0].score == 0
         assert gallery.get(str(photos[3])).metadata == {"n": 1}
         assert gallery.identities()["named"] == 1
-        assert gallery.stats().clusters == 0
         assert gallery.check() == []
         gallery.enrol("more", "more", embedding=[0, 0, 0])
+        # Clusters keep their numbers; what is new is linked by the new threshold, 0.7.
+        found = gallery.cluster()
+        assert found.threshold == 0.7
+        assert found.of == {**clusters, "more": max(clusters.values()) + 1}
     with Gallery.open(address, encoder=new) as gallery:
         assert len(gallery) == 27
     with pytest.raises(GalleryError, match="holds embeddings of the encoder 'new', got the encoder 'old'"):

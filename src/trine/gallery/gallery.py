@@ -630,7 +630,8 @@ class Gallery:
         An item is read from `data`, if it is there, or from the file it was enrolled from. New embeddings are
         stored next to the old ones, which stay in use until all are ready, so the gallery always uses one
         encoder. An interrupted rebuild is resumed by repeating it. Other processes that have the gallery open
-        get an error that asks them to reopen it. Clusters are discarded.
+        get an error that asks them to reopen it. Items keep their clusters; later items are linked to them
+        by the new encoder's distances.
 
         Args:
             encoder: The new encoder; this object uses it, and its threshold, from then on.

@@ -113,7 +113,8 @@ def _bound(file: Any, path: Path) -> Binding:
     try:
         return Binding.from_texts(json.loads(texts), str(path))
     except (GalleryError, TypeError, ValueError) as error:
-        raise DataError(f"{path} has an unreadable binding: export it again") from error
+        hint = "export it again, or upgrade trine if a newer one wrote it"
+        raise DataError(f"{path} has an unreadable binding ({error.__cause__ or error}): {hint}") from error
 
 
 def _columns(arrow: Any, batch: Sequence[Record]) -> dict[str, Any]:

@@ -238,6 +238,10 @@ class SqlStore(Store, abc.ABC):
         self._database.close()
 
     @abc.abstractmethod
+    def _fits(self, session: Any, binding: Binding) -> bool:
+        """Returns whether the items table holds embeddings of a binding."""
+
+    @abc.abstractmethod
     def _array(self, values: Iterable[Any]) -> Any:
         """Passes names or numbers as one parameter."""
 
@@ -300,11 +304,19 @@ class SqlStore(Store, abc.ABC):
         return True
 
     def _bind(self) -> None:
+        def body(session: Session) -> tuple[int, Binding]:
+            texts = dict(session.run("SELECT name, value FROM gallery").fetchall())
+            binding = Binding.from_texts(texts, self.address)
+            if not self._fits(session, binding):
+                wrong = f"its table 'gallery' says {binding.dtype} of {binding.dimension} numbers"
+                raise GalleryError(
+                    f"the gallery {self.address} is damaged: {wrong}, but its embeddings have another size; "
+                    "restore it from a backup"
+                )
+            return session.bound, binding
+
         self._database.bound = None
-        self._database.bound, texts = self._database.read(
-            lambda session: (session.bound, dict(session.run("SELECT name, value FROM gallery").fetchall()))
-        )
-        self._binding = Binding.from_texts(texts, self.address)
+        self._database.bound, self._binding = self._database.read(body)
 
     def _fetch(self, query: str, values: tuple[Any, ...] = ()) -> list[Any]:
         return self._database.read(partial(_fetched, query, values))

@@ -15,12 +15,12 @@ from typing import Protocol, Self
 import numpy as np
 
 from trine.calibration import Calibration
-from trine.distances import Distance
-from trine.errors import GalleryError, ModelError
+from trine.distances import Distance, check_distance
+from trine.errors import GalleryError, ModelError, check_count
 from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.filters import NO_FILTER, Filter
-from trine.gallery.quantization import Dtype
+from trine.gallery.quantization import Dtype, check_dtype
 from trine.migrations import upgrade_gallery
 from trine.shapes import Float32
 
@@ -64,19 +64,22 @@ class Binding:
         """Reads what `to_texts` wrote.
 
         Raises:
-            GalleryError: A value is missing or unreadable.
+            GalleryError: A value is missing, unreadable or unknown.
         """
         try:
             texts = upgrade_gallery(texts)
             threshold, calibration = json.loads(texts["threshold"]), json.loads(texts["calibration"])
+            distance, dtype = texts["distance"], texts["dtype"]
+            check_distance(distance)
+            check_dtype(dtype)
             return cls(
-                dimension=int(texts["dimension"]),
-                distance=texts["distance"],  # type: ignore[arg-type]
+                dimension=check_count("dimension", int(texts["dimension"])),
+                distance=distance,  # type: ignore[arg-type]
                 fingerprint=texts["fingerprint"],
                 threshold=Threshold(**threshold) if threshold else None,
                 calibration=Calibration.from_json(calibration) if calibration else None,
                 model=texts["model"] or None,
-                dtype=texts["dtype"],  # type: ignore[arg-type]
+                dtype=dtype,  # type: ignore[arg-type]
             )
         except (AttributeError, KeyError, TypeError, ValueError, ModelError) as error:
             damage = f"its table 'gallery' cannot be read ({error})"
@@ -224,7 +227,7 @@ class Store(Protocol):
         """Replaces all embeddings by the staged ones, atomically.
 
         Items in `drop` without a staged embedding are deleted. If any other item has no staged embedding,
-        nothing changes and the result is `False`. Clusters are discarded; their numbers are not reused.
+        nothing changes and the result is `False`. Items keep their clusters.
         """
 
     def close(self) -> None:

@@ -184,6 +184,12 @@ def test_a_gallery_of_a_newer_trine_is_refused(address, opened):
         PostgresStore(address)
 
 
+def test_a_binding_that_does_not_fit_the_embeddings_is_refused(address, opened):
+    server.run(f"UPDATE {server.schema_of(address)}.gallery SET value = '3' WHERE name = 'dimension'")
+    with pytest.raises(GalleryError, match="says float32 of 3 numbers, but its embeddings have another size"):
+        PostgresStore(address)
+
+
 def test_a_gallery_of_an_older_trine_is_brought_up_to_date(address, opened):
     newer = PostgresSettings(version=2, upgrades={1: "ALTER TABLE items ADD COLUMN news text"})
     PostgresStore(address, settings=newer).close()

@@ -1,6 +1,7 @@
 """The file behind a gallery: what it refuses, and what it promises the disk."""
 
 import os
+import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from support.gallery_stores import without_privileges
 from trine.errors import GalleryError
-from trine.gallery import Binding, Gallery, SqliteStore, Store
+from trine.gallery import Binding, Entry, Gallery, SqliteStore, Store
 from trine.gallery.entries import Record
 
 OPENING = {"dimension": 2, "fingerprint": "by hand", "threshold": 1.0}
@@ -144,6 +145,53 @@ def test_a_damaged_binding(path):
         GalleryError, match=r"is damaged: its table 'gallery' cannot be read .* from a backup"
     ):
         Gallery.open(path, **OPENING)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("dtype", "float16", "says float16 of 2 numbers, but its embeddings have another size"),
+        ("dimension", "3", "says float32 of 3 numbers, but its embeddings have another size"),
+        ("dtype", "float33", "unknown dtype 'float33': did you mean 'float32'"),
+        ("distance", "euclidian", "unknown distance 'euclidian': did you mean 'euclidean'"),
+    ],
+)
+def test_a_binding_that_does_not_fit_the_embeddings_deletes_none(path, name, value, why):
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE gallery SET value = ? WHERE name = ?", (value, name))
+    connection.close()
+    with pytest.raises(GalleryError, match=why):
+        Gallery.open(path, create=False)  # before check and repair, which would take all items for damaged
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM items").fetchone() == (3,)
+    connection.close()
+
+
+def test_through_a_link_the_log_beside_the_file_is_read(path, tmp_path):
+    (tmp_path / "home").mkdir()
+    link = tmp_path / "home" / "people.db"
+    link.symlink_to(path)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with Gallery.open(path, dimension=64, fingerprint="f") as gallery:
+        gallery._store._database.run("PRAGMA wal_autocheckpoint = 0")
+        gallery.enrol_many(Entry("ann", str(i), np.ones(64)) for i in range(300))
+        size = gallery.stats().bytes
+        for file in (path, path.with_name("people.db-wal")):
+            shutil.copy(file, copy)
+    link.unlink()
+    link.symlink_to(copy / "people.db")
+    # A checkpoint that was killed after it wrote the first page: the file promises more than it holds.
+    log = (copy / "people.db-wal").read_bytes()
+    page = int.from_bytes(log[8:12], "big")
+    frames = range(32, len(log) - page, 24 + page)
+    first = [log[at + 24 : at + 24 + page] for at in frames if log[at : at + 4] == b"\0\0\0\1"][-1]
+    with (copy / "people.db").open("r+b") as file:
+        file.write(first)
+    with Gallery.open(link, create=False) as gallery:
+        assert len(gallery) == 300
+        assert gallery.stats().bytes >= size
 
 
 def test_a_locked_file(path):

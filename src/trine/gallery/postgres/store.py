@@ -15,7 +15,7 @@ from trine.gallery.postgres import maintenance
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.conditions import possible
 from trine.gallery.postgres.database import Database, Session
-from trine.gallery.postgres.schema import items_table, staged_table
+from trine.gallery.postgres.schema import column, items_table, staged_table
 from trine.gallery.postgres.search import numbers, search
 from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import pack, unpack
@@ -123,6 +123,13 @@ class PostgresStore(SqlStore):
             maintenance.build_index(self._database, self.binding)
         self._unindexed = 2 * count
 
+    def _fits(self, session: Session, binding: Binding) -> bool:
+        query = (
+            "SELECT format_type(atttypid, atttypmod) FROM pg_attribute"
+            " WHERE attrelid = 'items'::regclass AND attname = 'embedding'"
+        )
+        return [str(kind).rpartition(".")[2] for (kind,) in session.run(query)] == [column(binding)]
+
     def _array(self, values: Iterable[Any]) -> list[Any]:
         return possible(values)
 
@@ -219,9 +226,9 @@ class PostgresStore(SqlStore):
             f"ALTER TABLE items RENAME TO items_before; {items_table(binding)}"
         )
         session.run(
-            "INSERT INTO items (id, item, identity, embedding, metadata, source, written)"
+            "INSERT INTO items (id, item, identity, embedding, metadata, source, cluster, written)"
             " OVERRIDING SYSTEM VALUE"
-            " SELECT id, item, identity, staged.embedding, metadata, source, %s"
+            " SELECT id, item, identity, staged.embedding, metadata, source, cluster, %s"
             " FROM items_before JOIN staged USING (id) ORDER BY id",
             (session.stamp,),
         )

@@ -14,7 +14,15 @@ from typing import Any
 from trine.errors import GalleryError
 from trine.gallery.errors import rebuilt_since
 from trine.gallery.sql_store import Answer
-from trine.gallery.sqlite.schema import SCHEMA, UPGRADES, check_file, check_version, explain, statements
+from trine.gallery.sqlite.schema import (
+    SCHEMA,
+    UPGRADES,
+    check_file,
+    check_version,
+    explain,
+    log_of,
+    statements,
+)
 
 WAIT = 30.0
 """Seconds to wait for another process to finish writing."""
@@ -155,9 +163,9 @@ class Database:
             return self._prepare(f"{address}?mode=rw")
         except sqlite3.OperationalError as error:
             # Even reading in WAL mode writes next to the file. If no process can, the file never changes.
-            beside = self.path.with_name(self.path.name + "-wal")
-            unwritable = not os.access(self.path.parent, os.W_OK, effective_ids=_EFFECTIVE)
-            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or beside.exists() or not unwritable:
+            log = log_of(self.path)
+            unwritable = not os.access(log.parent, os.W_OK, effective_ids=_EFFECTIVE)
+            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or log.exists() or not unwritable:
                 raise
             return self._prepare(f"{address}?immutable=1")
 

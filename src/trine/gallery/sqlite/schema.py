@@ -16,6 +16,7 @@ state        one row: the revision (advanced by every write), the largest cluste
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sqlite3
 from pathlib import Path
@@ -90,6 +91,18 @@ def items_tables(dtype: Dtype, dimension: int) -> str:
     """Returns the script that creates the tables with embeddings."""
     widths = ", ".join(str(length) for length in lengths(dtype, dimension))
     return ITEMS.format(lengths=widths) + STAGED
+
+
+def fits(sql: str, dtype: Dtype, dimension: int) -> bool:
+    """Returns whether an items table, made by this statement, holds embeddings of a binding."""
+    widths = re.search(r"length\(embedding\) (?:IN \(|= )([0-9, ]+)", sql)
+    return widths is None or tuple(map(int, widths[1].split(","))) == lengths(dtype, dimension)
+
+
+def log_of(path: Path) -> Path:
+    """Returns the path of a gallery's log; for a symbolic link, SQLite keeps it next to the file itself."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f"{real.name}-wal")
 
 
 def is_new(path: Path) -> bool:
@@ -176,7 +189,7 @@ def check_file(path: Path) -> None:
     page = int.from_bytes(header[16:18], "big")
     promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
     # SQLite does not notice a truncated last page. While there is a log, the rest may be in it.
-    if size < promised and not path.with_name(f"{path.name}-wal").exists():
+    if size < promised and not log_of(path).exists():
         cut = f"{size} of {promised} bytes"
         raise GalleryError(f"the gallery {path} is damaged or cut short ({cut}): restore it from a backup")
 

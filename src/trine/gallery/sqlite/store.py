@@ -17,7 +17,7 @@ from trine.gallery.sql_store import ITEMS, SqlStore, counted
 from trine.gallery.sqlite import maintenance
 from trine.gallery.sqlite.database import WAIT, Database, Session
 from trine.gallery.sqlite.index_sync import IndexSync
-from trine.gallery.sqlite.schema import create_file, is_new, items_tables, statements
+from trine.gallery.sqlite.schema import create_file, fits, is_new, items_tables, log_of, statements
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
@@ -104,7 +104,7 @@ class SqliteStore(SqlStore):
             return self._index_sync.search(queries, k=k, offset=offset, scope=scope, metadata=metadata)
 
     def size(self) -> int:
-        files = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        files = (self._path, log_of(self._path))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def check(self) -> list[str]:
@@ -120,6 +120,10 @@ class SqliteStore(SqlStore):
     def _bind(self) -> None:
         super()._bind()
         self._index_sync = IndexSync(self._database, self._binding, self._index_settings)
+
+    def _fits(self, session: Session, binding: Binding) -> bool:
+        sql = session.run("SELECT sql FROM sqlite_master WHERE name = 'items'").fetchone()[0]
+        return fits(sql, binding.dtype, binding.dimension)
 
     def _array(self, values: Iterable[Any]) -> str:
         return json.dumps(list(values))
@@ -175,8 +179,8 @@ class SqliteStore(SqlStore):
         for statement in statements(f"{_SET_ASIDE} {items_tables(binding.dtype, binding.dimension)}"):
             session.run(statement)
         session.run(
-            "INSERT INTO items (id, item, identity, embedding, metadata, changed, source)"
-            " SELECT id, item, identity, staged_before.embedding, metadata, ?, source"
+            "INSERT INTO items (id, item, identity, embedding, metadata, changed, cluster, source)"
+            " SELECT id, item, identity, staged_before.embedding, metadata, ?, cluster, source"
             " FROM items_before JOIN staged_before USING (id) ORDER BY id",
             (session.stamp,),
         )
