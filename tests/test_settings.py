@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,3 +153,26 @@ def test_settings_are_converted_and_checked_when_they_are_made() -> None:
 def test_what_does_not_fit_settings_is_refused_with_its_key(plain_values: object, message: str) -> None:
     with pytest.raises(SettingError, match=message):
         parse(Spans, plain_values, source="s")
+
+
+@dataclass(frozen=True)
+class Anything(Settings):
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def test_a_section_of_any_keys_holds_plain_values() -> None:
+    given = {"a": np.float32(0.5), "b": (1, "1e-3"), "c": {"on": True, "none": None}, "d": "word"}
+    found = parse(Anything, {"values": given}, source="s")
+    assert found.values == {"a": 0.5, "b": [1, 0.001], "c": {"on": True, "none": None}, "d": "word"}
+    assert parse(Anything, plain(found), source="s") == found
+    assert differences(found, Anything({**found.values, "a": 1})) == ["values.a"]
+    for values, message in (
+        (3, r"^s: values must be a section of keys, given 3$"),
+        ({1: 2}, r"^s: values must be a section of keys"),
+        (
+            {"a": object()},
+            r"^s: values\.a must be a number, a string, true, false, null, a list or a section",
+        ),
+    ):
+        with pytest.raises(SettingError, match=message):
+            parse(Anything, {"values": values}, source="s")

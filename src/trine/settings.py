@@ -203,6 +203,8 @@ def plain(settings: Any) -> Any:
         }
     if isinstance(settings, tuple | list):
         return [plain(value) for value in settings]
+    if isinstance(settings, dict):
+        return {name: plain(value) for name, value in settings.items()}
     return settings
 
 
@@ -288,6 +290,8 @@ def _field(name: str, hint: Any, value: Any) -> Any:
 
 def _converted(hint: Any, value: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return _converted_plain(value)
     if origin is Annotated:
         converted = _converted(arguments[0], value)
         for allowed in arguments[1:]:
@@ -300,6 +304,8 @@ def _converted(hint: Any, value: Any) -> Any:
         return _converted_choice(hint, arguments, value)
     if origin is tuple:
         return _converted_tuple(hint, arguments, value)
+    if origin is dict:
+        return _converted_mapping(value)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return _filled(hint, value)  # type: ignore[arg-type]
     return _converted_scalar(hint, value)
@@ -318,6 +324,26 @@ def _converted_scalar(hint: Any, value: Any) -> Any:
     if hint is float and not math.isfinite(value):
         raise _MisfitError(_expected(hint))
     return float(value) if hint is float else value
+
+
+def _converted_mapping(value: Any) -> dict[str, Any]:
+    """Converts a section of any keys, whose values are plain."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise _MisfitError(_expected(dict[str, Any]))
+    return {name: _field(name, Any, item) for name, item in value.items()}
+
+
+def _converted_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _converted_mapping(value)
+    if isinstance(value, list | tuple):
+        return [_converted_plain(item) for item in value]
+    for hint in (bool, int, float, str):
+        with contextlib.suppress(_MisfitError):
+            return _converted_scalar(hint, value)
+    if value is None:
+        return None
+    raise _MisfitError("a number, a string, true, false, null, a list or a section of keys")
 
 
 def _converted_choice(hint: Any, choices: tuple[Any, ...], value: Any) -> Any:
@@ -366,7 +392,7 @@ def _expected(hint: Any) -> str:
     if origin is tuple:
         count = "" if arguments[-1] is Ellipsis else f" of {len(arguments)}"
         return f"a list{count}"
-    if dataclasses.is_dataclass(hint):
+    if dataclasses.is_dataclass(hint) or origin is dict:
         return "a section of keys"
     names = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
     return names.get(hint, "null")

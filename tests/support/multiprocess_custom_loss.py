@@ -6,6 +6,7 @@ import torch
 
 from trine.training import Recipe, with_loss
 from trine.training.criterion import Criterion
+from trine.training.custom_loss import loss_terms
 from trine.training.data_loader import Batch
 from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 
@@ -37,7 +38,9 @@ def learned(
     embeddings, labels = rows()
     embeddings, labels = embeddings[first:stop].requires_grad_(), labels[first:stop]
     loss = Centres()
-    criterion = Criterion(with_loss(Recipe(seed=3), loss), steps=9, context=world, given=loss)
+    recipe = with_loss(Recipe(seed=3), loss)
+    terms = loss_terms(recipe, loss, labels=labels, dimension=3)
+    criterion = Criterion(recipe, steps=9, context=world, terms=terms)
     batch = Batch(embeddings.detach(), labels, torch.arange(first, stop))
     torch.manual_seed(world.rank)  # what the encoder of this process has drawn
     value = criterion.value(embeddings, batch, step=4, references=NOTHING)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from support import multiprocess_custom_loss
 from support.multiprocess import run_processes
 from support.runs import rows
+from trine.cli import main
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings
 from trine.errors import InputError, SettingError
 from trine.evaluation import retrieval
@@ -32,6 +35,10 @@ from trine.training import (
     read_findings,
     with_loss,
 )
+from trine.training.criterion import Criterion
+from trine.training.custom_loss import loss_terms
+from trine.training.data_loader import Batch
+from trine.training.loss_recipe import AddedLossRecipe
 from trine.training.metric_step import MetricStep
 from trine.training.run_dir import RunDir
 
@@ -132,6 +139,76 @@ def test_the_parameters_of_a_loss_are_trained_and_resumed_to_the_same_bits(
     resumed = fit(DATA, recipe, out=tmp_path / "cut", loss=after, resume=True, progress=False)
     assert same(resumed, expected)
     assert torch.equal(after.proxies, whole.proxies)
+
+
+SUM = LossRecipe(
+    margin=0.3,
+    added=AddedLossRecipe("pml:ProxyAnchorLoss", weight=0.5, arguments={"margin": 0.2}),
+)
+"""Proxies beside the triplet loss."""
+
+
+@pytest.mark.parametrize("loss", [SUM, LossRecipe("classification", arguments={"label_smoothing": 0.1})])
+def test_losses_of_a_recipe_are_resumed_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: LossRecipe
+) -> None:
+    recipe = replace(RECIPE, loss=loss, training=replace(RECIPE.training, chunk=9, loss_lr_scale=10))
+    expected = fit(DATA, recipe, out=tmp_path / "whole", progress=False)
+    original = MetricStep.loss
+
+    def killed(self: Any, *arguments: Any, step: int) -> Tensor:
+        if step >= 13:
+            raise Killed
+        return original(self, *arguments, step=step)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MetricStep, "loss", killed)
+        with pytest.raises(Killed):
+            fit(DATA, recipe, out=tmp_path / "cut", progress=False)
+    kept = load_recipe(tmp_path / "cut" / "recipe.yaml")
+    assert kept == recipe
+    assert same(fit(DATA, kept, out=tmp_path / "cut", resume=True, progress=False), expected)
+    weights = [torch.load(RunDir(tmp_path / run).last)["loss"] for run in ("whole", "cut")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_sum_of_losses_is_their_weighted_sum_with_numbers_from_0_as_labels() -> None:
+    embeddings = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.tensor([2, 2, 5, 5, 9, 9])
+    recipe = Recipe(loss=replace(SUM, reduction="mean"))
+    terms = loss_terms(recipe, None, labels=labels, dimension=4)
+    batch = Batch(embeddings.detach(), labels, torch.arange(6))
+    criterion = Criterion(recipe, steps=9, terms=terms)
+    found = criterion.value(embeddings, batch, step=0, references=(None, None, None))
+    proxies = terms[0].loss
+    assert isinstance(proxies, losses.ProxyAnchorLoss)
+    assert (proxies.proxies.shape, proxies.margin) == ((3, 4), 0.2)
+    own = triplet_loss(embeddings, labels, margin=0.3, mining="semihard", reduction="mean")
+    expected = own + 0.5 * proxies(embeddings, torch.tensor([0, 0, 1, 1, 2, 2]))
+    torch.testing.assert_close(found, expected)
+    gradient, wanted = (
+        torch.autograd.grad(each, embeddings, retain_graph=True)[0] for each in (found, expected)
+    )
+    torch.testing.assert_close(gradient, wanted)
+    assert [each.shape for each in criterion.parameters()] == [(3, 4)]
+
+
+def test_a_loss_named_on_the_command_line_trains_and_the_model_does_without_it(tmp_path: Path) -> None:
+    data, run = tmp_path / "rows.npz", tmp_path / "run"
+    np.savez(data, x=DATA.items.rows, y=DATA.labels)  # type: ignore[attr-defined]
+    settings = ["loss.name=pml:ProxyAnchorLoss", "loss.arguments.margin=0.2", "loss.distance=cosine"]
+    settings += ["training.steps=3", "encoder.dimension=4", "encoder.mlp.hidden=[8]"]
+    assert main(["train", str(data), "--out", str(run), "--set", *settings]) == 0
+    assert load_recipe(run / "recipe.yaml").loss.arguments == {"margin": 0.2}
+    checkpoint = torch.load(RunDir(run).last)
+    assert checkpoint["loss"]["proxies"].shape == (8, 4)
+    again = (
+        "import sys; from trine.data import load; from trine.pipelines import evaluate_run; "
+        f"evaluate_run({str(run)!r}, load({str(data)!r})[0]); "
+        "assert 'pytorch_metric_learning' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", again], check=True)
 
 
 def test_a_run_is_resumed_with_its_own_loss_alone(tmp_path: Path) -> None:

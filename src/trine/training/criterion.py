@@ -1,7 +1,8 @@
-"""The loss of a batch: the one that the recipe names, or one that was passed."""
+"""The loss of a batch: trine's own, others that the recipe names or that were passed, or their sum."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from trine.losses import contrastive_loss, gathered, triplet_loss
 from trine.mining import census
 from trine.shapes import Float, Int64
-from trine.training.custom_loss import Loss, check_nothing_hidden, one_number
+from trine.training.custom_loss import LossTerm, check_nothing_hidden
 from trine.training.data_loader import Batch
 from trine.training.diagnostics.batch_stats import active_per_item, listed_triplet_stats
 from trine.training.distributed import SINGLE_PROCESS, DistributedContext
+from trine.training.loss_recipe import BOTH
 from trine.training.recipe import Recipe
 from trine.training.schedule import loss_at, stream_seed
 from trine.triplets import Triplets
@@ -36,10 +38,10 @@ class Criterion:
         recipe: The run's settings.
         steps: The number of steps in the run.
         context: The processes that share a batch.
-        given: The loss, if it is not the recipe's.
+        terms: The losses beside trine's own, see `loss_terms`; they are added up.
 
     Attributes:
-        module: The loss that was passed, if it is a module: its parameters are trained, and they and its
+        module: These losses, as far as they are modules: their parameters are trained, and they and their
             buffers are part of a checkpoint.
     """
 
@@ -49,14 +51,15 @@ class Criterion:
         *,
         steps: int,
         context: DistributedContext = SINGLE_PROCESS,
-        given: Loss | None = None,
+        terms: Sequence[LossTerm] = (),
     ) -> None:
         self._recipe = recipe
         self._steps = steps
         self._context = context
-        self._given = given
+        self._terms = terms
         self._looked_into = False
-        self.module = given if isinstance(given, nn.Module) else None
+        modules = [each.loss for each in terms if isinstance(each.loss, nn.Module)]
+        self.module = (modules[0] if len(modules) == 1 else nn.ModuleList(modules)) if modules else None
 
     def parameters(self) -> list[nn.Parameter]:
         """Returns what is trained with the encoder."""
@@ -79,10 +82,17 @@ class Criterion:
             A scalar, attached to the graph.
 
         Raises:
-            InputError: A loss that was passed returns something else.
+            InputError: A loss of another library returns something else.
         """
-        if self._given is not None:
-            return self._given_loss(self._given, embeddings, batch, step=step)
+        values = [self._term(each, embeddings, batch, step=step) for each in self._terms]
+        self._looked_into = True
+        if self._recipe.loss.name in BOTH:
+            values.append(self._own(embeddings, batch, step=step, references=references))
+        return sum(values[1:], values[0])
+
+    def _own(
+        self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int, references: References
+    ) -> Float[Tensor, ""]:
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         recipe = self._recipe.loss
         rows, labels, ids = references
@@ -137,7 +147,7 @@ class Criterion:
         mining, margin = loss_at(step, steps=self._steps, recipe=self._recipe)
         distance, name = self._recipe.loss.distance, self._recipe.loss.name
         found: dict[str, float | str] = {"mining": mining} if name == "triplet" else {}
-        if margin is not None and name != "given":
+        if margin is not None and name in BOTH:
             found["margin"] = margin
         if listed is not None and name == "triplet":
             return {**found, **listed_triplet_stats(rows, listed, margin=margin or 0.0, distance=distance)}
@@ -154,17 +164,15 @@ class Criterion:
         )  # fmt: skip
         return found
 
-    def _given_loss(
-        self, loss: Loss, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int
+    def _term(
+        self, term: LossTerm, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int
     ) -> Float[Tensor, ""]:
         # Every process computes the loss of the whole batch, which need not be a sum over anchors.
         rows, labels = embeddings, batch.labels
         if self._context.size > 1:
             rows, labels, _, _ = gathered(embeddings, batch.labels, batch.positions)
-        seed_torch(stream_seed(self._recipe.seed, "loss", step), cuda=rows.is_cuda)
-        name = str(self._recipe.loss.given)
-        value = one_number(loss(rows, labels), name=name)
+        seed_torch(stream_seed(self._recipe.seed, term.stream, step), cuda=rows.is_cuda)
+        value = term.value(rows, labels)
         if not self._looked_into:
-            check_nothing_hidden(value, rows, known=self.parameters(), name=name)
-            self._looked_into = True
+            check_nothing_hidden(value, rows, known=self.parameters(), name=term.name)
         return value

@@ -1,20 +1,98 @@
-"""Losses passed in Python: anything from embeddings and labels to one number trains an encoder."""
+"""Losses beside trine's own: anything from embeddings and labels to one number trains an encoder.
+
+They are passed in Python, or named in the recipe.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from trine.errors import InputError, SettingError
-from trine.shapes import Float
+from trine.shapes import Float, Int64
+from trine.training.loss_recipe import GIVEN, AddedLossRecipe, LossRecipe
+from trine.training.named_loss import build_loss
 from trine.training.recipe import Recipe
+from trine.training.schedule import stream_seed
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Maps embeddings, one row per item, and the identity of each to one number."""
+
+
+@dataclass(frozen=True, eq=False)
+class LossTerm:
+    """A loss of a sum.
+
+    Attributes:
+        loss: The loss.
+        name: Its name.
+        stream: The name of its stream of randomness.
+        weight: What it is multiplied by.
+        classes: The training identities, ascending, if the loss takes their numbers from 0 as labels; None
+            gives it the labels themselves.
+    """
+
+    loss: Loss
+    name: str
+    stream: str = "loss"
+    weight: float = 1.0
+    classes: Int64[Tensor, " c"] | None = None
+
+    def value(self, embeddings: Float[Tensor, "n d"], labels: Int64[Tensor, " n"]) -> Float[Tensor, ""]:
+        """Returns the loss times its weight.
+
+        Args:
+            embeddings: One row per item.
+            labels: The identity of each.
+
+        Raises:
+            InputError: It is not one number with a gradient, or a loss of the recipe cannot be computed.
+        """
+        if self.classes is None:
+            return one_number(self.loss(embeddings, labels), name=self.name) * self.weight
+        numbers = torch.searchsorted(self.classes.to(labels.device), labels)
+        try:
+            found = self.loss(embeddings, numbers)
+        except Exception as error:  # whatever another library raises
+            raise InputError(
+                f"the loss {self.name} cannot be computed of {len(embeddings)} embeddings and their labels "
+                f"({error}); change its arguments, or choose another loss"
+            ) from error
+        return one_number(found, name=self.name) * self.weight
+
+
+def loss_terms(
+    recipe: Recipe, loss: Loss | None, *, labels: Int64[Tensor, " n"], dimension: int
+) -> tuple[LossTerm, ...]:
+    """Lists the losses of a run beside trine's own, with new weights where they have some.
+
+    Args:
+        recipe: The recipe, as `with_loss` returns it.
+        loss: The loss that was passed in Python; None without one.
+        labels: The identity of each training item.
+        dimension: The dimension of embeddings.
+
+    Raises:
+        SettingError: The name or an argument of a loss is unknown.
+        MissingDependencyError: The library of a loss is not installed.
+    """
+    settings, classes = recipe.loss, torch.unique(labels)
+    named: list[tuple[LossRecipe | AddedLossRecipe, str, str, float]] = []
+    if settings.is_built:
+        named.append((settings, "loss", "loss", 1.0))
+    if settings.added is not None:
+        named.append((settings.added, "loss.added", "added loss", settings.added.weight))
+    terms = [] if loss is None else [LossTerm(loss, str(settings.given))]
+    for section, key, stream, weight in named:
+        torch.default_generator.manual_seed(stream_seed(recipe.seed, f"weights of {stream}"))
+        made = build_loss(section.name, section.arguments, classes=len(classes), dimension=dimension, key=key)
+        terms.append(LossTerm(made, section.name, stream, weight, classes))
+    return tuple(terms)
 
 
 def name_of_loss(loss: Loss) -> str:
@@ -58,7 +136,7 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
     """
     settings = recipe.loss
     if loss is None:
-        if settings.name == "given":
+        if settings.name == GIVEN:
             raise SettingError(
                 f"the recipe's loss is {settings.given}, which was passed in Python; pass it again as loss=, "
                 "or set loss.name to triplet and loss.given to null"
@@ -70,12 +148,12 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
             "or a module"
         )
     given = name_of_loss(loss)
-    if settings.name == "contrastive" or settings.given not in (None, given):
+    if settings.name not in ("triplet", GIVEN) or settings.given not in (None, given):
         raise SettingError(
             f"the recipe's loss is {settings.given or settings.name}, but {given} was passed as loss=; leave "
             "loss.name at its default, or omit loss="
         )
-    return replace(recipe, loss=replace(settings, name="given", given=given))
+    return replace(recipe, loss=replace(settings, name=GIVEN, given=given))
 
 
 def one_number(value: object, *, name: str) -> Float[Tensor, ""]:

@@ -18,7 +18,7 @@ from trine.encoders import Encoder, build_encoder, head_only, save
 from trine.errors import InputError, SettingError
 from trine.shapes import Int64
 from trine.training.accelerator import check_device
-from trine.training.custom_loss import Loss, with_loss
+from trine.training.custom_loss import Loss, loss_terms, with_loss
 from trine.training.data_loader import BatchLoader, PreparedItems, TripletLoader
 from trine.training.diagnostics.monitor import Monitor
 from trine.training.diagnostics.rules import RunFacts
@@ -73,10 +73,10 @@ def fit(
             `validation`.
         loss: Replaces the recipe's loss: any function or module from embeddings, one row per item, and
             labels, positions in `dataset.identities`, to one number. The parameters of a module are trained
-            with the encoder, at its learning rate and without decay, and are part of the checkpoint; its
-            randomness comes from torch's own generators. With several processes each computes the loss of
-            the rows of all. The settings of trine's losses stay at their defaults, except `loss.distance`,
-            by which embeddings are compared afterwards.
+            with the encoder, without decay, at its learning rate times `training.loss_lr_scale`, and are part
+            of the checkpoint; its randomness comes from torch's own generators. With several processes each
+            computes the loss of the rows of all. The settings of trine's losses stay at their
+            defaults, except `loss.distance`, by which embeddings are compared afterwards.
         resume: Whether to resume the run in the folder.
         progress: Whether to show a progress line; shown in a terminal only.
 
@@ -109,6 +109,8 @@ def fit(
         samplers = _samplers(dataset, triplets, recipe, context)
         places = len(dataset) if triplets is None else triplets.size
         steps = steps_of(recipe, samplers, places=places, batch=recipe.sampler.batch * context.size)
+        dimension = recipe.encoder.dimension
+        terms = loss_terms(recipe, loss, labels=torch.as_tensor(dataset.labels), dimension=dimension)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
@@ -128,7 +130,7 @@ def fit(
         train(
             TrainingRun(
                 training_step=MetricStep(
-                    learner, recipe=recipe, steps=steps, names=dataset.names, context=context, loss=loss
+                    learner, recipe=recipe, steps=steps, names=dataset.names, context=context, terms=terms
                 ),
                 loader=parts.loader(samplers, triplets),
                 shape_at=lambda step: samplers.shape_at(step / steps),

@@ -13,7 +13,7 @@ from trine.losses import Memory, gathered
 from trine.shapes import Float
 from trine.training.augment import augment
 from trine.training.criterion import Criterion, References, seed_torch
-from trine.training.custom_loss import Loss
+from trine.training.custom_loss import LossTerm
 from trine.training.data_loader import Batch
 from trine.training.diagnostics.batch_stats import batch_stats
 from trine.training.diagnostics.nonfinite import nonfinite_error
@@ -39,7 +39,7 @@ class MetricStep(TrainingStep):
         steps: The number of steps in the run.
         names: The name of each training item, for errors.
         context: The processes that share a batch.
-        loss: The loss, if it is not the recipe's.
+        terms: The losses beside trine's own, see `loss_terms`.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class MetricStep(TrainingStep):
         steps: int,
         names: Sequence[str],
         context: DistributedContext = SINGLE_PROCESS,
-        loss: Loss | None = None,
+        terms: Sequence[LossTerm] = (),
     ) -> None:
         super().__init__(encoder, recipe=recipe, steps=steps, context=context)
-        self.criterion = Criterion(recipe, steps=steps, context=context, given=loss)
+        self.criterion = Criterion(recipe, steps=steps, context=context, terms=terms)
         self.loss_module = self.criterion.module
         size = recipe.loss.memory
         self.memory: Memory | None = (
@@ -88,7 +88,7 @@ class MetricStep(TrainingStep):
                 },
             ]
         if own := self.criterion.parameters():
-            groups.append({"params": own, "share": 1.0, "weight_decay": 0.0})
+            groups.append({"params": own, "share": recipe.loss_lr_scale, "weight_decay": 0.0})
         return groups
 
     def embed(self, batch: Batch, *, step: int) -> Float[Tensor, "b d"]:

@@ -59,6 +59,8 @@ class TrainingRecipe(Settings):
         learning_rate: The peak learning rate of AdamW.
         backbone_lr_scale: The learning rate of the network as a share of that of the embedding head; below 1,
             a pretrained network changes little while its head is trained.
+        loss_lr_scale: The learning rate of a loss's own parameters, such as proxies, as a multiple of
+            that of the encoder.
         weight_decay: Decoupled weight decay of AdamW, for matrices and kernels only.
         betas: AdamW's β₁ and β₂, the decay rates of its averages of gradients and their squares. β₂ is below
             the usual 0.999, which averages over a thousand steps and is too slow for a run of some hundred.
@@ -89,6 +91,7 @@ class TrainingRecipe(Settings):
     steps: Annotated[int, Range(at_least=1)] | None = None
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     backbone_lr_scale: Annotated[float, Range(above=0, at_most=1)] = 1.0
+    loss_lr_scale: Annotated[float, Range(above=0)] = 1.0
     weight_decay: Annotated[float, Range(at_least=0)] = 0.05
     betas: tuple[Share, Share] = (0.9, 0.99)
     late_beta1: Share | None = None

@@ -186,6 +186,7 @@ def _check_for_triplets(recipe: Recipe) -> None:
         )
     unusable = {
         "loss.memory": (recipe.loss.memory, None),
+        "loss.added": (recipe.loss.added, None),
         "sampler.confusable": (recipe.sampler.confusable, 0),
         "training.devices": (recipe.training.devices, 1),
         **{

@@ -188,7 +188,9 @@ def latest_diagnoses(log: Sequence[LoggedBatch], facts: RunFacts) -> tuple[Diagn
     """
     if not log:
         return ()
-    return tuple(found for sign in SIGNS[facts.loss] if (found := sign(log, facts)) is not None)
+    return tuple(
+        found for sign in SIGNS.get(facts.loss, (_dominated,)) if (found := sign(log, facts)) is not None
+    )
 
 
 def label_noise(suspects: Sequence[Suspect], *, doubtful: int, observed: int, step: int) -> Diagnosis | None:
@@ -330,6 +332,5 @@ def _dominated(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
 SIGNS: dict[str, tuple[Callable[[Sequence[LoggedBatch], RunFacts], Diagnosis | None], ...]] = {
     "triplet": (_collapsed, _starved, _exploding, _dominated),
     "contrastive": (_exploding, _dominated),
-    "given": (_dominated,),
 }
-"""The rules of each loss: the others need the margin or the triplets of a loss that has them."""
+"""The rules of trine's losses; others have no margin or triplets that a rule could compare with."""
