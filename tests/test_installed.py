@@ -144,8 +144,9 @@ def test_a_frame_in_a_notebook(wheel: Path, tmp_path: Path) -> None:
     script.write_text(f"CELLS = {NOTEBOOK!r}\n{KERNEL}", encoding="utf-8")
     said = run(wheel, tmp_path, script)
     assert "178 rows of 3 identities" in said
+    assert "<Dataset: 178 vectors, 3 identities>" in said
     assert "(178, 8)" in said
-    recall = re.search(r"recall@1 +(\S+)", said)
+    recall = re.search(r"recall_at 1 +(\S+)", said)
     assert recall is not None
     assert float(recall[1]) > 0.9
     assert "'targte'" in said

@@ -55,3 +55,7 @@ def test_parts_must_fit(changes: dict[str, object], message: str) -> None:
 def test_pictures_have_one_or_three_channels() -> None:
     with pytest.raises(InputError, match=r"shape \(2, 3, 8, 8\), .* move the channels to the last axis"):
         ImageArray(np.zeros((2, 3, 8, 8), dtype=np.uint8))
+
+
+def test_a_dataset_is_shown_in_one_line() -> None:
+    assert repr(dataset()) == "<Dataset: 5 vectors, 2 identities>"

@@ -252,6 +252,9 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __repr__(self) -> str:
+        return f"<Dataset: {len(self):,} {self.kind}, {len(self.identities):,} identities>"
+
     @property
     def kind(self) -> Kind:
         """The kind of the items: "images", "vectors" or "texts"."""
