@@ -272,9 +272,7 @@ def test_one_text_is_no_list_of_names(gallery):
         gallery.search(embedding=[0.0, 0.0], where="year=2024")
     with pytest.raises(InputError, match=r"enrol_many takes trine\.gallery\.Entry objects, got tuple"):
         gallery.enrol_many([("ann", "a2", [0.0, 0.0])])
-    with pytest.raises(
-        InputError, match=r"enrol_dataset takes a Dataset, given 'known': use trine.data.load"
-    ):
+    with pytest.raises(InputError, match=r"enrol_dataset takes a Dataset, got 'known': use trine.data.load"):
         gallery.enrol_dataset("known")
 
 

@@ -74,6 +74,11 @@ def echo_json(value: object) -> None:
     print(printable(text, escape="\\u{:04x}"))  # noqa: T201
 
 
+def agreed(question: str) -> bool:
+    """Asks a question on the terminal; no, if there is no terminal to ask on."""
+    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
 def items(count: int) -> str:
     """Formats a number of items.
 

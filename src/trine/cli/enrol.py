@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ from trine.cli.arguments import (
     COLUMNS,
     DATA,
     RUN,
+    agreed,
     chunk_size,
     echo,
+    echo_json,
     items,
-    load_data,
     pick,
     policy,
     progress_bar,
@@ -24,7 +26,9 @@ from trine.cli.where import value_of
 from trine.errors import InputError, SettingError
 
 if TYPE_CHECKING:
-    from trine.data import Dataset
+    from trine import Gallery
+    from trine.data import Dataset, LoadPolicy, LoadReport
+    from trine.gallery import Enrolment, SyncResult
 
 Metadata = dict[str, dict[str, Any]]
 
@@ -38,36 +42,91 @@ METADATA = "what to store with items: a table with a column 'item', or KEY=VALUE
     argument("--identity", help="assign all items to this identity; the data may then be a single image"),
     argument("--metadata", nargs="+", default=[], help=METADATA),
     DTYPE,
+    argument("--origin", help="where the items come from (default: the path of the data)"),
+    argument("--sync", action="store_true", help="also change, move and remove what did so in the data"),
+    argument("--dry-run", action="store_true", help="with --sync: say what would change, and change nothing"),
+    argument("--yes", action="store_true", help="with --sync: do not ask before removing many items"),
+    argument("--undo-renames", action="store_true", help="with --sync: take all identities from the data"),
+    argument("--json", action="store_true", help="with --sync: print what changed as JSON, with all names"),
 )
 def enrol(settings: Any) -> None:
-    """Add labelled items to a gallery.
+    """Add labelled items to a gallery, or make it agree with a folder or table.
 
     trine enrol runs/faces known/ --gallery people
+    trine enrol runs/faces known/ --gallery people --sync --dry-run
     trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people
     trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small
     """
     from trine import Gallery, load
     from trine.data import source_kind
+    from trine.gallery import SyncResult
+    from trine.gallery.provenance import origin_of
 
     if settings.identity is None and source_kind(settings.data) == "image":
         raise SettingError(f"{settings.data} is a single image: name its identity with --identity")
+    for option in ("dry_run", "yes", "undo_renames", "json"):
+        if getattr(settings, option) and not settings.sync:
+            raise SettingError(f"--{option.replace('_', '-')} needs --sync")
     encoder = load(settings.run)
-    data = load_data(settings) if settings.identity is None else _of_one_identity(settings)
-    metadata = _metadata(settings.metadata, data)
+    data, report = _loaded(settings)
+    if not settings.json and (settings.identity is None or len(data) > 1):
+        echo(report)
+    metadata = _metadata(settings.metadata, data, quiet=settings.json)
     address, model = address_of(settings.gallery), model_folder(settings.run)
-    with Gallery.open(address, encoder=encoder, dtype=settings.dtype, model=model) as gallery:
+    fixed: Any = {"encoder": encoder, "dtype": settings.dtype, "model": model}
+    with Gallery.open(address, create=not settings.dry_run, **fixed) as gallery:
         try:
             with progress_bar("enrolling", len(data)) as progress:
-                chunk = chunk_size(len(data))
-                done = gallery.enrol_dataset(data, metadata=metadata, chunk=chunk, progress=progress)
+                given: Any = {"metadata": metadata, "chunk": chunk_size(len(data)), "progress": progress}
+                given["origin"] = settings.origin or origin_of(settings.data)
+                done: Enrolment | SyncResult
+                if settings.sync:
+                    done = _sync(settings, gallery, data, unreadable=report.skipped, **given)
+                else:
+                    done = gallery.enrol_dataset(data, **given)
         except KeyboardInterrupt:
             echo("interrupted; enrolled items are kept, and the same command enrols the rest")
             raise
-        identities = len(gallery.identities())
-        echo(done, f"{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
+        if isinstance(done, SyncResult) and settings.json:
+            echo_json(done.to_json())
+        else:
+            identities = len(gallery.identities())
+            echo(done, f"{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
+            if isinstance(done, SyncResult) and done.taken and not done.before:
+                echo("if the data was moved since it was enrolled, name its old path with --origin")
 
 
-def _of_one_identity(settings: Any) -> Dataset:
+def _sync(settings: Any, gallery: Gallery, data: Dataset, **given: Any) -> SyncResult:
+    from trine.gallery.sync import removal
+
+    def confirm(result: SyncResult) -> bool:
+        if sys.stdin.isatty() and not settings.json:
+            echo(result)
+        if not agreed(f"{removal(result)}; continue?"):
+            raise SettingError(
+                f"{removal(result)}, and nothing was changed: check that {settings.data} is complete, then "
+                "add --yes"
+            )
+        return True
+
+    given |= pick(settings, "dry_run", "undo_renames")
+    return gallery.sync_dataset(data, confirm=(lambda _: True) if settings.yes else confirm, **given)
+
+
+def _loaded(settings: Any) -> tuple[Dataset, LoadReport]:
+    """Loads the data; for a sync, images that cannot be read are left out, and stay as they are."""
+    from trine.data import load
+
+    rules = policy(settings)
+    if settings.sync:
+        rules = replace(rules, unreadable="skip")
+    if settings.identity is not None:
+        return _of_one_identity(settings, rules)
+    names = pick(settings, *COLUMNS, "label", "pattern")
+    return load(settings.data, **names, policy=rules)
+
+
+def _of_one_identity(settings: Any, rules: LoadPolicy) -> tuple[Dataset, LoadReport]:
     """Loads items that all belong to the identity of the arguments."""
     import numpy as np
 
@@ -77,14 +136,12 @@ def _of_one_identity(settings: Any) -> Dataset:
     for option, given in (("--label", settings.label), ("--pattern", settings.pattern)):
         if given is not None:
             raise SettingError(f"--identity assigns all items to one identity: leave {option} out")
-    data, report = load(settings.data, **pick(settings, *COLUMNS), policy=policy(settings), labelled=False)
-    if len(data) > 1:
-        echo(report)
+    data, report = load(settings.data, **pick(settings, *COLUMNS), policy=rules, labelled=False)
     identity = check_name(settings.identity, "identity")
-    return replace(data, labels=np.zeros(len(data), dtype=np.int64), identities=(identity,))
+    return replace(data, labels=np.zeros(len(data), dtype=np.int64), identities=(identity,)), report
 
 
-def _metadata(words: Sequence[str], data: Dataset) -> Metadata:
+def _metadata(words: Sequence[str], data: Dataset, *, quiet: bool) -> Metadata:
     """Reads tables and KEY=VALUE pairs; a later value replaces an earlier one."""
     from trine.data import read_metadata
 
@@ -102,7 +159,7 @@ def _metadata(words: Sequence[str], data: Dataset) -> Metadata:
                 f"{word} has no row for any of the items: its column 'item' must hold names such as "
                 f"{data.names[0][:80]!r}"
             )
-        if len(known) < len(data):
+        if len(known) < len(data) and not quiet:
             echo(f"{word} describes {len(known):,} of {items(len(data))}")
         for name in known:
             found[name] |= said[name]

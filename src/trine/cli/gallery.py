@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from trine.cli.arguments import JSON, echo, echo_json, items, pick
+from trine.cli.arguments import JSON, agreed, echo, echo_json, items, pick
 from trine.cli.gallery_address import DTYPE, GALLERY_ARGUMENT, THRESHOLD, address_of, existing, model_folder
 from trine.cli.parser import argument, verb
 from trine.errors import SettingError
@@ -193,14 +192,10 @@ def repair(settings: Any) -> None:
     with existing(settings.gallery) as gallery:
         problems = gallery.check()
         echo(*problems)
-        if problems and not (settings.yes or _agreed("unreadable items are deleted; continue?")):
+        if problems and not (settings.yes or agreed("unreadable items are deleted; continue?")):
             raise SettingError(
                 "nothing was repaired, because unreadable items would be deleted: export the gallery or copy "
                 "its file first, then add --yes"
             )
         # A server may have traces to wipe although its tables have no problems.
         echo(*(gallery.repair() or [f"{gallery.address} needs no repair"]))
-
-
-def _agreed(question: str) -> bool:
-    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

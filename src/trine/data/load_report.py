@@ -82,6 +82,8 @@ class LoadReport:
         missing: Each item with a missing value, with its column; skipped, unless the policy keeps it.
         duplicates: Each item whose file was listed before; skipped, unless the policy keeps it.
         unlabelled: Each item that was skipped because it has no identity.
+        skipped: The name of each item that was skipped, whatever the reason; a folder that cannot be listed
+            has a slash at the end.
         singletons: Each identity with only one item; skipped if the policy is to skip them.
         repeated: Pairs of items with the same content: a later one and the first; skipped if the policy says
             so.
@@ -102,6 +104,7 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     duplicates: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     singletons: tuple[str, ...] = ()
     repeated: tuple[tuple[str, str], ...] = ()
     conflicting: tuple[tuple[str, str], ...] = ()

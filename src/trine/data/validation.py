@@ -130,6 +130,7 @@ def check(
         missing=tuple(missing),
         duplicates=tuple(names[i] for i in sorted(listed_twice)),
         unlabelled=tuple(names[i] for i in unlabelled),
+        skipped=tuple(name for name, kept in zip(names, keep, strict=True) if not kept),
         singletons=tuple(singletons),
         repeated=tuple((names[later], names[first]) for later, first, _ in repeated),
         conflicting=tuple((names[later], names[first]) for later, first, crosses in repeated if crosses),

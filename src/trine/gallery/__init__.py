@@ -12,11 +12,13 @@ from trine.gallery.filters import Filter
 from trine.gallery.gallery import Gallery
 from trine.gallery.identify import Scoring
 from trine.gallery.postgres import PostgresStore
+from trine.gallery.provenance import Provenance
 from trine.gallery.quantization import Dtype
 from trine.gallery.rebuild import RebuildResult
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
+from trine.gallery.sync import Kept, Moved, SyncResult, Taken
 from trine.gallery.verify import verify
 
 __all__ = [
@@ -31,7 +33,10 @@ __all__ = [
     "Gallery",
     "Hit",
     "Identification",
+    "Kept",
+    "Moved",
     "PostgresStore",
+    "Provenance",
     "QuantizationRecall",
     "RebuildResult",
     "Record",
@@ -40,6 +45,8 @@ __all__ = [
     "SqliteStore",
     "Stats",
     "Store",
+    "SyncResult",
+    "Taken",
     "Threshold",
     "Verification",
     "verify",

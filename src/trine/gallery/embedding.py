@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ from trine.gallery.entries import (
     metadata_text,
     stored_path,
 )
+from trine.gallery.provenance import Provenance, digest_of, to_source
 from trine.gallery.store import Store
 from trine.shapes import Float32
 
@@ -88,29 +90,27 @@ class Embedder:
         rows[given] = self._rows([batch[i].embedding for i in given], [batch[i].item for i in given])
         others = [i for i, entry in enumerate(batch) if entry.embedding is None]
         if others:
-            contents = [_content(batch[i]) for i in others]
+            contents = [content_of(batch[i]) for i in others]
             rows[others] = self._embed(contents, [batch[i].item for i in others])
         return [
-            Record(entry.identity, entry.item, row, text, _source(entry))
+            Record(entry.identity, entry.item, row, text, to_source(path_of(entry), entry.provenance))
             for entry, row, text in zip(batch, rows, metadata, strict=True)
         ]
 
     def entries(
-        self, dataset: Dataset, *, chunk: int, metadata: Mapping[str, Mapping[str, Any]]
+        self,
+        dataset: Dataset,
+        *,
+        chunk: int,
+        metadata: Mapping[str, Mapping[str, Any]],
+        origin: str | None,
     ) -> Iterator[Entry]:
         """Embeds a dataset in chunks; stores its columns, its texts and the given metadata."""
         for start in range(0, len(dataset), chunk):
             part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
-            columns = {name: values.tolist() for name, values in part.columns.items()}
             rows = self._embed(part.items, part.names)
-            paths = part.items.paths if isinstance(part.items, ImageFiles) else [None] * len(part)
-            for i, (name, row, path) in enumerate(zip(part.names, rows, paths, strict=True)):
-                about = {column: values[i] for column, values in columns.items()}
-                if isinstance(part.items, Texts):
-                    about = {TEXT: part.items[i]} | about
-                about |= metadata.get(name, {})
-                source = None if path is None else stored_path(path)
-                yield Entry(part.identity(i), name, row, metadata=about, source=source)
+            for entry, row in zip(entries_of(part, metadata, origin), rows, strict=True):
+                yield replace(entry, embedding=row)
 
     def probe(self, item: Any, embedding: Vector | None) -> Float32[np.ndarray, "1 d"]:
         """Returns the embedding of one probe, given as an item or as its embedding."""
@@ -137,13 +137,32 @@ class Embedder:
         return self._rows(self.encoder.embed(items), names)
 
 
-def _content(entry: Entry) -> Any:
+def entries_of(
+    dataset: Dataset, metadata: Mapping[str, Mapping[str, Any]], origin: str | None
+) -> Iterator[Entry]:
+    """Yields the items of a dataset without embeddings; columns, texts and what is given are metadata."""
+    columns = {name: values.tolist() for name, values in dataset.columns.items()}
+    for i, name in enumerate(dataset.names):
+        about = {column: values[i] for column, values in columns.items()}
+        if isinstance(dataset.items, Texts):
+            about = {TEXT: dataset.items[i]} | about
+        about |= metadata.get(name, {})
+        content = dataset.items.paths[i] if isinstance(dataset.items, ImageFiles) else dataset.items[i]
+        source = stored_path(content) if isinstance(content, Path) else None
+        came = None if origin is None else Provenance(origin, dataset.identity(i), digest_of(content))
+        if isinstance(content, Path):
+            content = str(content)
+        yield Entry(dataset.identity(i), name, None, content, about, source, came)
+
+
+def content_of(entry: Entry) -> Any:
+    """Returns what the encoder embeds; the name of an item without content is taken as a path."""
     return entry.item if entry.content is None else entry.content
 
 
-def _source(entry: Entry) -> str | None:
-    """The file from which a rebuild can read the item again."""
+def path_of(entry: Entry) -> str | None:
+    """Returns the file from which an item can be read again."""
     if entry.source is not None:
         return entry.source
-    content = _content(entry) if entry.embedding is None else entry.content
+    content = content_of(entry) if entry.embedding is None else entry.content
     return stored_path(content) if isinstance(content, str | Path) else None

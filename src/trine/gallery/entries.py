@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.errors import GalleryError, InputError, SettingError, check_count
+from trine.gallery.provenance import Provenance
 from trine.shapes import Float32
 
 Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
@@ -34,6 +35,7 @@ class Entry:
             item's name is taken as a path.
         metadata: Stored with the item: string keys, JSON values.
         source: The file that a rebuild reads the item from, if known. Not needed if `content` is a path.
+        provenance: Where the item came from, if a data set holds it; see `Gallery.sync`.
     """
 
     identity: str
@@ -42,6 +44,7 @@ class Entry:
     content: Any = field(default=None, compare=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     source: str | None = None
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Record:
         item: The item's name, unique in the gallery.
         embedding: (D,) float32, finite.
         metadata: A JSON object as a string, with sorted keys.
-        source: The file of its content, if known.
+        source: The file of its content and its provenance, if known; see `trine.gallery.provenance`.
     """
 
     identity: str

@@ -12,7 +12,7 @@ from trine.data import Dataset, Items, read_metadata
 from trine.data.frames import DataFrame, Tabular
 from trine.data.load import as_dataset
 from trine.distances import Distance
-from trine.errors import InputError
+from trine.errors import InputError, SettingError
 from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
@@ -24,7 +24,7 @@ from trine.gallery.decision import (
     required_threshold,
     threshold_of,
 )
-from trine.gallery.embedding import Embedder, EmbeddingEncoder
+from trine.gallery.embedding import Embedder, EmbeddingEncoder, entries_of
 from trine.gallery.entries import (
     Enrolment,
     Entry,
@@ -39,11 +39,13 @@ from trine.gallery.entries import (
 )
 from trine.gallery.filters import Filter
 from trine.gallery.identify import Identifier, Ranking, Scoring
+from trine.gallery.provenance import from_source, origin_of
 from trine.gallery.quantization import Dtype
 from trine.gallery.rebuild import RebuildResult
 from trine.gallery.recommend import recommend
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
+from trine.gallery.sync import Sync, SyncResult, refused
 from trine.gallery.verify import verify_probes
 
 Progress = Callable[[int], None]
@@ -253,6 +255,7 @@ class Gallery:
         dataset: Any,
         *,
         metadata: Mapping[str, Mapping[str, Any]] | DataFrame | None = None,
+        origin: str | None = None,
         chunk: int = CHUNK,
         progress: Progress | None = None,
     ) -> Enrolment:
@@ -263,6 +266,7 @@ class Gallery:
                 which `trine.data.load` loads first.
             metadata: More metadata by item name; `trine.data.read_metadata` reads a table. A DataFrame has a
                 column "item".
+            origin: Where the items come from, as for `sync`.
             chunk: How many items are embedded and written together, at least 1.
             progress: Called with the number of items so far, after each chunk is on disk.
 
@@ -272,8 +276,124 @@ class Gallery:
         """
         items = as_dataset(dataset, "enrol_dataset")
         about = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
-        entries = self._embedder.entries(items, chunk=max(chunk, 1), metadata=about)
+        came = origin or origin_of(items.root)
+        entries = self._embedder.entries(items, chunk=max(chunk, 1), metadata=about, origin=came)
         return self.enrol_many(entries, chunk=chunk, progress=progress)
+
+    def sync(
+        self,
+        entries: Iterable[Entry],
+        *,
+        origin: str,
+        unreadable: Iterable[str] = (),
+        undo_renames: bool = False,
+        max_removed: float = 0.2,
+        confirm: Callable[[SyncResult], bool] | None = None,
+        dry_run: bool = False,
+        chunk: int = CHUNK,
+        progress: Progress | None = None,
+    ) -> SyncResult:
+        """Makes the gallery agree with a folder, a table or another origin of items.
+
+        Items that are new there are enrolled, those with another content are embedded again, those with
+        another name, identity or metadata get it, and those that are gone are removed. Only items that came
+        from this origin are touched: those that an earlier call, or `enrol_dataset`, enrolled from there.
+
+        The gallery keeps with each item the identity that it had at the origin. So an identity that was
+        renamed, merged or split in the gallery stays as it is there, and new items of a renamed identity get
+        its new name; the result lists them as `kept`. An item that moves to another identity at the origin
+        follows, unless the gallery moved it, too.
+
+        Content is compared by digests, and only new content is embedded. Metadata is replaced, unless no
+        entry has any. Each chunk is written completely or not at all, and what is gone is removed last; an
+        interrupted call is finished by repeating it.
+
+        Args:
+            entries: All items of the origin.
+            origin: Its name: an absolute path, or any string that stays the same.
+            unreadable: Names of items that are there but cannot be read now: they are neither removed nor
+                changed. A name with a slash at its end stands for all items whose name begins with it.
+            undo_renames: Whether to give items the identity that they have at the origin, in any case.
+            max_removed: The largest share of the items from there, in [0, 1], that may be removed without
+                `confirm`: an empty folder does not empty a gallery.
+            confirm: Asked with the planned result whether to remove more than that.
+            dry_run: Whether to return what would change, and to change nothing.
+            chunk: How many items are embedded and written together, at least 1.
+            progress: Called with the number of items written so far, after each chunk is on disk.
+
+        Returns:
+            What changed, with the names of the items.
+
+        Raises:
+            GalleryError: More than `max_removed` would be removed; or as for `enrol`.
+            InputError: An item is listed twice; or as for `enrol`.
+            SettingError: A number is out of range.
+
+        Example:
+            >>> import tempfile
+            >>> folder = tempfile.TemporaryDirectory()
+            >>> gallery = Gallery.open(f"{folder.name}/g.db", dimension=1, fingerprint="by hand")
+            >>> people = [Entry("anne", "1", [0.0]), Entry("anne", "2", [0.1]), Entry("bob", "3", [5.0])]
+            >>> print(gallery.sync(people, origin="people"))
+            people: 3 new, 0 unchanged
+              new: 1, 2, 3
+            >>> gallery.rename("anne", "ann")
+            2
+            >>> print(gallery.sync(people[:2], origin="people", max_removed=0.5))
+            people: 1 gone, 2 unchanged
+              gone: 3
+              2 with the identity given in the gallery: anne is ann
+            >>> gallery.close()
+            >>> folder.cleanup()
+        """
+        check_at_least(1, chunk=chunk)
+        if not 0 <= max_removed <= 1:
+            raise SettingError(f"max_removed must be from 0 to 1, got {max_removed}")
+        check_name(origin, "origin")
+        plan = Sync(
+            self._store,
+            self._embedder,
+            entries,
+            origin=origin,
+            unreadable=unreadable,
+            undo_renames=undo_renames,
+            chunk=chunk,
+        )
+        if dry_run:
+            return plan.result
+        too_many = plan.result.share_lost > max_removed
+        if too_many and not (confirm is not None and confirm(plan.result)):
+            raise refused(plan.result, max_removed)
+        return plan.apply(chunk=chunk, progress=progress)
+
+    def sync_dataset(
+        self,
+        dataset: Any,
+        *,
+        metadata: Mapping[str, Mapping[str, Any]] | DataFrame | None = None,
+        origin: str | None = None,
+        **settings: Any,
+    ) -> SyncResult:
+        """Makes the gallery agree with a dataset; see `sync` and `enrol_dataset`.
+
+        Args:
+            dataset: All items of the folder or table, with their identities.
+            metadata: More metadata by item name.
+            origin: Where the items come from; by default the path that the dataset was loaded from. Name the
+                old path after you moved a folder.
+            settings: The further arguments of `sync`; for `unreadable`, pass `report.skipped` of the report
+                of `trine.data.load`.
+
+        Raises:
+            GalleryError: As for `sync`.
+            InputError: The dataset was not loaded from a path, and no origin is named.
+        """
+        items = as_dataset(dataset, "sync_dataset")
+        about = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
+        came = origin or origin_of(items.root)
+        if came is None:
+            raise InputError("the data has no path that a later sync would find again: name it with origin=")
+        return self.sync(entries_of(items, about, came), origin=came, **settings)
 
     def get(self, item: str) -> Entry:
         """Returns one item with its embedding and metadata.
@@ -695,5 +815,6 @@ class Gallery:
 
 
 def _entry(record: Record) -> Entry:
+    path, came = from_source(record.source)
     metadata = json.loads(record.metadata)
-    return Entry(record.identity, record.item, record.embedding, metadata=metadata, source=record.source)
+    return Entry(record.identity, record.item, record.embedding, None, metadata, path, came)

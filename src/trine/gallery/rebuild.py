@@ -15,6 +15,7 @@ from trine.gallery.bulk_write import batched
 from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.entries import Record, as_rows
+from trine.gallery.provenance import from_source
 from trine.gallery.store import Binding, Store
 
 _SHOWN = 5
@@ -106,7 +107,8 @@ def _path(record: Record) -> str | None:
 
     A name such as "1.png" may match any file in the current folder, so it is ignored if the source is known.
     """
-    path = Path(record.item if record.source is None else record.source)
+    known, _ = from_source(record.source)
+    path = Path(record.item if known is None else known)
     try:
         return str(path) if path.is_file() else None
     except OSError:  # the name is too long for a file
