@@ -218,6 +218,8 @@ CROSS_CUTTING = {
     *("gallery/test_conformance", "gallery/test_full_disk", "gallery/test_kills", "gallery/test_limits"),
     *("gallery/test_open_world", "gallery/test_power_loss", "gallery/test_processes"),
     "gallery/postgres/test_server_kill",
+    # what users do with an installed wheel
+    "test_installed",
     # what a backup by SQLite's own means holds
     "gallery/test_backups",
     # what must hold for a training run, whatever happens to it
