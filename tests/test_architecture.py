@@ -15,9 +15,10 @@ from support.paths import FIXTURES, ROOT
 
 SOURCE = Path(trine.__file__).parent
 ORDER = [
-    *("errors", "migrations", "settings", "shapes", "labels", "distances", "triplets", "calibration"),
-    *("neighbours", "ranking", "clustering", "io", "model", "data", "encoders", "engine", "mining", "losses"),
-    *("training", "evaluation", "report", "gallery", "estimators", "pipelines", "demo", "cli", "__main__"),
+    *("errors", "migrations", "settings", "shapes", "labels", "cosine", "distances", "triplets"),
+    *("calibration", "neighbours", "ranking", "clustering", "io", "model", "data", "encoders", "engine"),
+    *("mining", "losses", "training", "evaluation", "report", "gallery", "estimators", "pipelines"),
+    *("demo", "cli", "__main__"),
 ]
 CORE = {"torch", "numpy", "trine"}
 OPTIONAL_EVERYWHERE = {"jaxtyping"}  # tried by trine.shapes, and not needed

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from support import reference
 from support.batches import batches
-from trine.distances import DISTANCES, paired_distances, pairwise_distances, unit_rows
+from trine.cosine import unit_rows
+from trine.distances import DISTANCES, paired_distances, pairwise_distances
 from trine.errors import InputError
 
 

@@ -11,15 +11,19 @@ radius 1e-3 around unit-norm centres, which is what training aims for, that prod
 cent. So equal rows are at distance exactly 0, equal pairs of rows at exactly equal distances, and ties are
 exact. Half-precision rows are computed and returned in float32, under autocast too; float64 stays float64.
 The gradient at distance 0 is 0.
+
+Unit rows are rounded, which must not break the ties of cosine distances; see `trine.cosine`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from trine.cosine import directions, settle_cosine, unit_rows
 from trine.errors import InputError, check_choice
 from trine.shapes import Float
 
@@ -53,21 +57,6 @@ def check_rows(rows: object, name: str) -> None:
 def full_precision(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Returns the rows in the precision distances are computed in: float32 for halves, else their own."""
     return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-
-
-def unit_rows(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Divides each row by its Euclidean norm; a zero row stays zero and has gradient 0.
-
-    Example:
-        >>> unit_rows(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
-        [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
-    """
-    # Divide by the largest coordinate first, so that the squares neither overflow nor vanish.
-    scale = rows.detach().abs().amax(1, keepdim=True) if rows.shape[1] else rows.new_zeros(len(rows), 1)
-    zero = scale == 0
-    scaled = rows / scale.masked_fill(zero, 1)
-    norm = scaled.square().sum(1, keepdim=True).masked_fill(zero, 1).sqrt()
-    return (scaled / norm).masked_fill(zero, 0)
 
 
 def _only_cosine_is_left(distance: Distance) -> None:
@@ -118,8 +107,7 @@ def pairwise_distances(
             return _differences(x, y).square()
         _only_cosine_is_left(distance)
         far = _zero_rows(x)[:, None] | _zero_rows(y)[None, :]
-        halved = _differences(unit_rows(x), unit_rows(y)).square() / 2
-        return halved.clamp(max=2).masked_fill(far, 1)
+        return _cosine(x, y, far, lambda u, v: _differences(u, v).square())
 
 
 class _Euclidean(torch.autograd.Function):
@@ -186,8 +174,40 @@ def paired_distances(
             return lengths
         _only_cosine_is_left(distance)
         far = _zero_rows(x) | _zero_rows(y)
-        halved = (unit_rows(x) - unit_rows(y)).square().sum(1) / 2
-        return halved.clamp(max=2).masked_fill(far, 1)
+        return _cosine(x, y, far, lambda u, v: (u - v).square().sum(1))
+
+
+def _cosine(x: Tensor, y: Tensor, far: Tensor, squares: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Cosine distances from the squared ones of unit rows; `far` are those of rows of zeros."""
+    d = (squares(unit_rows(x), unit_rows(y)) / 2).clamp(max=2).masked_fill(far, 1)
+    if x.device.type == "mps":  # which has no float64
+        return d
+    left = directions(x)
+    right = left if y is x else directions(y)
+    slack = min(left.slack, right.slack)
+    if slack < 0 and (left.whole is None or right.whole is None):
+        return d
+    value = d.detach().clone()
+    if slack >= 0 and x.dtype == torch.float32:
+        # Their rounding is too large to tell; but rows without a common coordinate are at right angles.
+        a, b = left.unit.abs().float(), right.unit.abs().float()
+        value[(a @ b.T if d.ndim == 2 else (a * b).sum(1)) == 0] = 1
+        slack = -1.0
+    value = settle_cosine(value.double(), slack, left.whole, right.whole).to(d.dtype)
+    settled: Tensor = _Settled.apply(d, value)
+    return settled
+
+
+class _Settled(torch.autograd.Function):
+    """Replaces values; gradients pass."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor, settled: Tensor) -> Tensor:
+        return settled.view_as(settled)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream[0], None
 
 
 def _check_width(x: Tensor, y: Tensor) -> None:

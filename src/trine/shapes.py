@@ -9,22 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool as Bool
-    from jaxtyping import Float as Float
-    from jaxtyping import Float32 as Float32
-    from jaxtyping import Int as Int
-    from jaxtyping import Int64 as Int64
-    from jaxtyping import Shaped as Shaped
-    from jaxtyping import UInt8 as UInt8
+    # The type checker sees the array type, whether or not jaxtyping is installed.
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Float32
+    from typing import Annotated as Float64
+    from typing import Annotated as Int
+    from typing import Annotated as Int64
+    from typing import Annotated as Shaped
+    from typing import Annotated as UInt8
 else:
     try:
-        from jaxtyping import Bool, Float, Float32, Int, Int64, Shaped, UInt8
+        from jaxtyping import Bool, Float, Float32, Float64, Int, Int64, Shaped, UInt8
     except ImportError:
 
         class _Unchecked:
             def __class_getitem__(cls, item: tuple[type, str]) -> Any:
                 return item[0]
 
-        Bool = Float = Float32 = Int = Int64 = Shaped = UInt8 = _Unchecked
+        Bool = Float = Float32 = Float64 = Int = Int64 = Shaped = UInt8 = _Unchecked
 
-__all__ = ["Bool", "Float", "Float32", "Int", "Int64", "Shaped", "UInt8"]
+__all__ = ["Bool", "Float", "Float32", "Float64", "Int", "Int64", "Shaped", "UInt8"]

@@ -24,6 +24,23 @@ NegativeRule = Literal[
 """How the negative is chosen, for an anchor and one of its positives."""
 
 
+MiningRule = Literal[
+    "all",
+    "hard",
+    "semihard",
+    "semihard-strict",
+    "semihard-band",
+    "violating",
+    "random",
+    "random-negative",
+    "moderate",
+    "weighted",
+    "easy-positive-hard",
+    "easy-positive-semihard",
+]
+"""The name of a preset of `Mining`."""
+
+
 @dataclass(frozen=True)
 class Mining:
     """A rule for the positive and a rule for the negative: which triplets a batch contributes.
@@ -87,7 +104,7 @@ class Mining:
             raise InputError(f"cutoffs must rise within (0, 2), given {self.cutoffs}")
 
     @classmethod
-    def named(cls, mining: str | Mining) -> Mining:
+    def named(cls, mining: MiningRule | Mining) -> Mining:
         """Returns the preset of that name; a `Mining` is returned unchanged.
 
         Raises:
@@ -118,7 +135,7 @@ class Mining:
         return self.positive == "all" and self.negative == "all"
 
 
-PRESETS: Mapping[str, Mining] = MappingProxyType(
+PRESETS: Mapping[MiningRule, Mining] = MappingProxyType(
     {
         "all": Mining("all", "all"),
         "hard": Mining("hard", "hard"),

@@ -241,7 +241,7 @@ def test_objects_beyond_64_bits_are_refused():
 
 def test_unsigned_labels_know_no_junk():
     labels = np.array([1, 2], np.uint8)
-    assert identification(np.eye(2), labels, np.eye(2), labels).junk == 0
+    assert identification(np.eye(2), labels, np.eye(2) + 0.1, labels).junk == 0
 
 
 def test_no_camera_leaves_every_match_in():
@@ -271,7 +271,7 @@ def test_what_cannot_be_used_is_named():
         identification(x, labels, x, [3, 4])
     with pytest.raises(InputError, match=r"probe 1 carries the label 0, which marks distractor rows"):
         identification(x, [1, 0], x, [1, 0])
-    assert identification(x, [1, 0], x, [1, 0], distractor=None).distractors == 0
+    assert identification(x, [1, 0], x + 1, [1, 0], distractor=None).distractors == 0
     with pytest.raises(InputError, match="probe_cameras and gallery_cameras go together"):
         identification(x, labels, x, labels, probe_cameras=[1, 1])
     with pytest.raises(InputError, match="gallery_cameras must hold one label for each of the 2 items"):
@@ -286,7 +286,9 @@ def test_what_cannot_be_used_is_named():
         identification(x, labels, x, labels, unmatched="all")
     with pytest.raises(InputError, match="each rank of at must be at least 1, given 0"):
         identification(x, labels, x, labels, at=(0,))
+    with pytest.raises(InputError, match="the probes are the gallery, so that each finds itself first"):
+        identification(x, labels, x, labels)
     with pytest.raises(InputError, match="mean_average_precision takes no rank, given"):
-        identification(x, labels, x, labels).interval("mean_average_precision", 3)
+        identification(x, labels, x + 1, labels).interval("mean_average_precision", 3)
     with pytest.raises(InputError, match="k must be at least 1, given 0"):
-        identification(x, labels, x, labels).cmc(0)
+        identification(x, labels, x + 1, labels).cmc(0)

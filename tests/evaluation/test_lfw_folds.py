@@ -21,8 +21,9 @@ def twin(distances, same, fold):
     accuracies, thresholds = [], []
     for f in sorted(set(fold)):
         others = [(d, s) for d, s, own in zip(distances, same, fold, strict=True) if own != f]
+        observed = sorted({d for d, _ in others})
         best, most = None, -1
-        for t in sorted({d for d, _ in others}):
+        for t in [observed[0] / 2 or -1.0, *observed]:
             right = sum((d <= t) == s for d, s in others)
             if right > most:
                 best, most = t, right
@@ -50,6 +51,17 @@ def test_equals_the_twin(pairs):
     assert report.accuracy_standard_error == pytest.approx(error, abs=1e-12)
     assert report.fold_accuracies == pytest.approx(accuracies, abs=1e-12)
     assert list(report.fold_thresholds) == thresholds
+
+
+def test_a_fold_may_accept_no_pair():
+    rows = np.array([[0.0], [0.1], [0.2], [9.0]])
+    pairs, same, fold = [[0, 1], [1, 2], [0, 3]] * 2, [0, 0, 1] * 2, [0] * 3 + [1] * 3
+    report = verification(rows, pairs=pairs, same=same, fold=fold, resamples=0)
+    assert report.fold_thresholds == pytest.approx([0.05, 0.05])
+    assert report.fold_accuracies == pytest.approx([2 / 3, 2 / 3])
+    copies = verification(rows * 0, pairs=pairs, same=same, fold=fold, resamples=0)
+    assert copies.fold_thresholds == (-1.0, -1.0)
+    assert copies.fold_accuracies == pytest.approx([2 / 3, 2 / 3])
 
 
 @pytest.fixture(scope="module")

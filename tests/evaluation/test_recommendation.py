@@ -12,13 +12,14 @@ from trine.neighbours import NEVER
 
 
 def twin(scores, held_out, seen):
-    """For each user the ranks of the held-out items among all not seen, ties behind."""
+    """For each user the ranks of the held-out items in an order of all not seen, ties behind."""
     found = {}
     for user in sorted({u for u, _ in held_out}):
         met = {i for u, i in seen if u == user}
         left = [i for i in range(scores.shape[1]) if i not in met]
-        ranks = [sum(scores[user, j] >= scores[user, i] for j in left) for u, i in set(held_out) if u == user]
-        found[user] = sorted(ranks)
+        wanted = {i for u, i in held_out if u == user}
+        order = sorted(left, key=lambda i: (-scores[user, i], i in wanted))
+        found[user] = [rank for rank, i in enumerate(order, 1) if i in wanted]
     return found
 
 
@@ -87,6 +88,19 @@ def test_what_tells_nothing_apart_finds_nothing():
     held_out = as_pairs([(u, u) for u in range(30)])
     report = recommendation(same, same, held_out=held_out, seen=as_pairs([]), resamples=0)
     assert report.ranks.ravel().tolist() == [30] * 30
+
+
+def test_held_out_items_of_equal_scores_take_a_rank_each():
+    scores = np.array([[3.0, 3.0, 3.0, 1.0, 5.0]])
+    report = recommendation_from_scores(
+        lambda some: scores[some],
+        users=1,
+        items=5,
+        held_out=as_pairs([(0, 0), (0, 2), (0, 3)]),
+        seen=as_pairs([(0, 4)]),
+        resamples=0,
+    )
+    assert report.ranks.tolist() == [[2, 3, 4]]  # behind item 1, and not both at 3
 
 
 @pytest.mark.parametrize(

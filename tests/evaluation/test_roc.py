@@ -21,7 +21,7 @@ def accuracy(genuine, impostor, threshold):
 def twin(genuine, impostor):
     """Every threshold that judges the pairs in its own way, the smallest of several that are best."""
     observed = sorted({*genuine, *impostor})
-    candidates = [observed[0] / 2] if observed[0] > 0 else []
+    candidates = [observed[0] / 2 or -1.0]
     candidates += [(low + high) / 2 for low, high in itertools.pairwise(observed)]
     candidates.append(observed[-1])
     best, most = None, -1.0
@@ -59,7 +59,8 @@ def test_equals_the_twin(genuine, impostor):
         ([1.0, 2.0], [3.0, 4.0], 2.5),
         ([3.0, 4.0], [1.0], 4.0),  # better to accept all
         ([3.0], [1.0, 2.0], 0.5),  # better to accept none
-        ([3.0], [0.0, 0.0], 3.0),  # nothing lies below a distance of 0
+        ([3.0], [0.0, 0.0], -1.0),  # the same, and nothing is half of 0
+        ([3.0], [0.0], -1.0),  # as good as 3, and accepts fewer
         ([1.0, 3.0], [2.0, 4.0], 1.5),  # as good as 3.5, and accepts fewer
     ],
 )

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support import reference
 from support.batches import batches
 from trine import Mining, TripletLoss, mine, triplet_loss
-from trine.distances import DISTANCES, pairwise_distances, unit_rows
+from trine.cosine import unit_rows
+from trine.distances import DISTANCES, pairwise_distances
 from trine.errors import InputError
 from trine.triplets import PRESETS
 

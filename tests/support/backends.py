@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import reference
 from support.batches import batches
 from trine import Mining
-from trine.distances import unit_rows
+from trine.cosine import unit_rows
 from trine.engine.autograd import early_gradient
 from trine.engine.dispatch import all_pairs_loss, sorted_batch
 from trine.engine.numba_backend import installed

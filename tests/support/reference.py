@@ -1,16 +1,34 @@
 """Naive references: the mathematics of trine in plain float64 loops, as written in the papers."""
 
 import math
+from fractions import Fraction
+from functools import lru_cache
 
 from trine.mining.hash_random import uniform
 
 
+@lru_cache(maxsize=1 << 12)
+def whole(row):
+    """The row times a power of two, as whole numbers."""
+    ratios = [float(value).as_integer_ratio() for value in row]
+    most = max((below for _, below in ratios), default=1)
+    return [above * (most // below) for above, below in ratios]
+
+
+def dot(x, y):
+    return sum(a * b for a, b in zip(x, y, strict=True))
+
+
 def distance(x, y, name):
     if name == "cosine":
-        nx, ny = math.hypot(*x), math.hypot(*y)
-        if nx == 0 or ny == 0:
+        x, y = whole(tuple(x)), whole(tuple(y))
+        product, both = dot(x, y), dot(x, x) * dot(y, y)
+        if not both:
             return 1.0
-        return sum((a / nx - b / ny) ** 2 for a, b in zip(x, y, strict=True)) / 2
+        # Every number is whole until the last line: equal angles are at equal distances.
+        square = product * product
+        cosine = math.sqrt(Fraction(square, both))
+        return float(Fraction(both - square, both)) / (1 + cosine) if product > 0 else 1 + cosine
     squared = sum((a - b) ** 2 for a, b in zip(x, y, strict=True))
     return squared if name == "squared_euclidean" else math.sqrt(squared)
 

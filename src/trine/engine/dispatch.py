@@ -96,7 +96,7 @@ def _prepared(
 ) -> SortedBatch | None:
     numba = x.device.type == "cpu" and (installed() if plan.numba is None else plan.numba)
     batch = (NumbaBatch if numba else SortedBatch)(x, y, layout, distance, plan)
-    if numba and batch.zero_rows:
+    if numba and batch.cosine is not None and (batch.zero_rows or batch.cosine.whole is not None):
         batch = SortedBatch(x, y, layout, distance, plan)
     return batch if _EXTREME**-2 < batch.largest < _EXTREME**2 else None
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, unit_rows
+from trine.cosine import Directions, directions, settle_cosine, unit_rows
+from trine.distances import Distance
 from trine.shapes import Float, Int64
 
 _NEAR = 1e-6  # relative to the squared norms: below this a product has lost half of its digits
@@ -32,8 +33,14 @@ class Float64Distances:
         self.own = y is None
         self.by_differences = x.dtype == torch.float64
         self._raw_x, self._raw_y = x, x if y is None else y
-        self.x = self._prepared(x)
-        self.y = self.x if y is None else self._prepared(y)
+        self._cosine: tuple[Directions, Directions] | None = None
+        if distance == "cosine":
+            left = directions(x)
+            self._cosine = left, left if y is None else directions(y)
+            self.x, self.y = self._cosine[0].unit, self._cosine[1].unit
+        else:
+            self.x = x.double()
+            self.y = self.x if y is None else y.double()
         if len(self.y):
             # A centre of few digits is subtracted without rounding, so exact rows stay exact. Rows around 0
             # are not centred: nothing would be gained, and tiny differences would be lost.
@@ -42,18 +49,12 @@ class Float64Distances:
                 self.x = self.x - centre
                 self.y = self.x if y is None else self.y - centre
         self._norms_x, self._norms_y = (rows.square().sum(1) for rows in (self.x, self.y))
-        # A zero row has cosine 0 with every row.
-        self._zero_x, self._zero_y = ((rows == 0).all(1) for rows in (x, self._raw_y))
         self._copies, self._originals = duplicates(self._raw_y)
-
-    def _prepared(self, rows: Tensor) -> Tensor:
-        rows = rows.double()
-        return unit_rows(rows) if self.distance == "cosine" else rows
 
     def distances(self, anchors: Int64[Tensor, " h"]) -> Float[Tensor, "h m"]:
         """Returns the float64 distances of these anchors to every reference."""
         if self.by_differences:
-            return self._measured(self._by_differences(anchors))
+            return self._measured(self._by_differences(anchors), anchors)
         x, norms = self.x[anchors], self._norms_x[anchors]
         squared = torch.addmm(self._norms_y[None, :], x, self.y.T, alpha=-2).add_(norms[:, None])
         near = squared < _NEAR * (norms[:, None] + self._norms_y[None, :])
@@ -62,18 +63,15 @@ class Float64Distances:
             squared = self._by_differences(anchors)
         else:
             squared[pairs] = self._squared_pairs(anchors[pairs[0]], pairs[1])
-        if self.distance == "cosine":
-            squared.masked_fill_(self._zero_x[anchors, None] | self._zero_y, 2)
         if len(self._copies):
             squared[:, self._copies] = squared[:, self._originals]
-        return self._measured(squared)
+        return self._measured(squared, anchors)
 
     def _by_differences(self, anchors: Tensor) -> Tensor:
-        x = self._prepared(self._raw_x[anchors])
-        y = self._prepared(self._raw_y)
-        squared: Tensor = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        x, y = self._raw_x[anchors].double(), self._raw_y.double()
         if self.distance == "cosine":
-            squared.masked_fill_(self._zero_x[anchors, None] | self._zero_y, 2)
+            x, y = unit_rows(x), unit_rows(y)
+        squared: Tensor = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square_()
         return squared
 
     def _squared_pairs(self, a: Tensor, b: Tensor) -> Tensor:
@@ -84,10 +82,15 @@ class Float64Distances:
         ]
         return torch.cat(parts) if parts else self.x.new_zeros(0)
 
-    def _measured(self, squared: Tensor) -> Tensor:
+    def _measured(self, squared: Tensor, anchors: Tensor) -> Tensor:
+        if self._cosine is not None:
+            left, right = self._cosine
+            d = squared.clamp_(0, 4).div_(2)
+            slack = min(left.slack, right.slack)
+            if slack >= 0:  # a zero row has cosine 0 with every row
+                d.masked_fill_(left.zero[anchors, None] | right.zero, 1)
+            return settle_cosine(d, slack, None if left.whole is None else left.whole[anchors], right.whole)
         squared = squared.clamp_(min=0)
-        if self.distance == "cosine":
-            return squared.div_(2).clamp_(max=2)
         return squared.sqrt_() if self.distance == "euclidean" else squared
 
     def slope(self, d: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -150,10 +153,18 @@ def duplicates(rows: Float[Tensor, "n d"]) -> tuple[Int64[Tensor, " c"], Int64[T
     return order[same], first[same]
 
 
-def through_unit_rows(gradient: Float[Tensor, "n d"], raw: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Multiplies by the Jacobian of x ↦ x/‖x‖, which is (I − ûûᵀ)/‖x‖, and 0 at a zero row."""
+def through_unit_rows(
+    gradient: Float[Tensor, "n d"], raw: Float[Tensor, "n d"], unit: Float[Tensor, "n d"] | None = None
+) -> Float[Tensor, "n d"]:
+    """Multiplies by the Jacobian of x ↦ x/‖x‖, which is (I − ûûᵀ)/‖x‖, and 0 at a zero row.
+
+    Args:
+        gradient: The gradient at the unit rows.
+        raw: The rows as given.
+        unit: The unit rows, if they are known.
+    """
     rows = raw.to(gradient.dtype)
-    unit = unit_rows(rows)
+    unit = unit_rows(rows) if unit is None else unit
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     tangent = gradient - unit * (unit * gradient).sum(1, keepdim=True)
     return torch.where(norms > 0, tangent / norms, 0.0)

@@ -15,7 +15,7 @@ Reduction = Literal["active", "mean", "anchor", "sum", "none"]
 """How the values of the triplets become one."""
 
 
-def resolve_reduction(reduction: str | None, mining: Mining, margin: float | None) -> Reduction:
+def resolve_reduction(reduction: Reduction | None, mining: Mining, margin: float | None) -> Reduction:
     """Returns the reduction of that name; `None` stands for the usual one.
 
     Args:

@@ -37,6 +37,8 @@ class SortedPositives:
         rows = batch.precise(slice(None))
         self.rows = rows - rows.mean(0).bfloat16().double()
         self.norms = self.rows.square().sum(1)
+        # Unit rows at right angles, to rounding, are at squared distance 2 exactly.
+        self.slack = -1.0 if batch.cosine is None else 2 * batch.cosine.slack
         # Equal rows share their distances, so that ties are exact.
         self.copies, self.originals = duplicates(rows[self.references.rows])
 
@@ -80,7 +82,7 @@ class SortedPositives:
 
         layout, r0 = self.batch.layout, self.references.start
         d = self.rows[start:stop] @ self.rows[self.references.rows].T
-        squares(d.numpy(), start, r0, self.norms.numpy(), self.rows.numpy())
+        squares(d.numpy(), start, r0, self.norms.numpy(), self.rows.numpy(), self.slack)
         d.clamp_(min=0)
         d[:, self.copies] = d[:, self.originals]
         mates = d[:, first - r0 : last - r0].clone()

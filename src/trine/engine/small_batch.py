@@ -12,7 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, unit_rows
+from trine.cosine import directions, settle_cosine
+from trine.distances import Distance
 from trine.engine.exact import hinge_counts, soft_margin
 from trine.engine.float64_distances import through_unit_rows
 from trine.engine.objective import Objective, Tally, loss_dtype, values_and_weights
@@ -40,9 +41,7 @@ def small_batch_loss(
         divisor = tally.divisor(objective.reduction)
         loss = torch.tensor(tally.value / divisor, dtype=loss_dtype(x), device=x.device)
         return loss, gradient.div_(divisor).to(loss.dtype) if needs_grad else None, None
-    if objective.distance == "cosine":
-        rows = unit_rows(rows)
-    d = _between(rows, x, objective.distance)
+    rows, d = _measured(rows, objective.distance)
     compute = _all_triplets if objective.mining.keeps_all else _chosen
     tally, weights = compute(d, related, objective, needs_grad)
     divisor = tally.divisor(objective.reduction)
@@ -52,27 +51,25 @@ def small_batch_loss(
     weights = weights + weights.T
     gradient = torch.addmm(rows * weights.sum(1, keepdim=True), weights, rows, alpha=-1).div_(divisor)
     if objective.distance == "cosine":
-        gradient = through_unit_rows(gradient, x)
+        gradient = through_unit_rows(gradient, x, rows)
     return loss, gradient.to(loss.dtype), None
 
 
 def all_distances(x: Float[Tensor, "n d"], distance: Distance) -> Float[Tensor, "n n"]:
     """Returns the float64 distances of a small batch, as `small_batch_loss` compares them."""
-    rows = x.double()
-    return _between(unit_rows(rows) if distance == "cosine" else rows, x, distance)
+    return _measured(x.double(), distance)[1]
 
 
-def _between(rows: Tensor, raw: Tensor, distance: Distance) -> Tensor:
-    pairs = torch.pdist(rows)
-    if distance != "euclidean":
-        pairs.square_()
-    if distance == "cosine":
-        pairs.div_(2).clamp_(max=2)
-    d = _square(pairs, len(rows))
-    if distance == "cosine":
-        zero = (raw == 0).all(1)
+def _measured(rows: Tensor, distance: Distance) -> tuple[Tensor, Tensor]:
+    """The rows that the distance is between, and the distances."""
+    if distance != "cosine":
+        pairs = torch.pdist(rows)
+        return rows, _square(pairs.square_() if distance == "squared_euclidean" else pairs, len(rows))
+    unit, zero, whole, slack = directions(rows)
+    d = _square(torch.pdist(unit).square_().div_(2).clamp_(max=2), len(rows))
+    if slack >= 0:
         d.masked_fill_(zero | zero[:, None], 1)
-    return d
+    return unit, settle_cosine(d, slack, whole, whole)
 
 
 def _square(pairs: Tensor, n: int) -> Float[Tensor, "n n"]:

@@ -12,7 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, unit_rows
+from trine.cosine import directions, settle_cosine
+from trine.distances import Distance
 from trine.engine.float64_distances import through_unit_rows
 from trine.engine.layout import Block, Group, Layout, Part
 from trine.engine.objective import Tally
@@ -78,6 +79,7 @@ class SortedBatch:
         right: Rows [x, 1, ‖x‖²], x the centred row.
         norms: ‖x‖² of each row.
         zero_rows: With cosine, whether any row is 0, which is a special case.
+        cosine: With cosine, the directions of the rows.
         tolerance: How much two products of a row can differ although their distances are equal.
     """
 
@@ -97,7 +99,9 @@ class SortedBatch:
         self.raw = raw = x if layout.square else torch.cat([x, x if y is None else y])
         n, width = raw.shape
         self.width = width
-        self.plain = self._plain()
+        # Unit rows stay float64: float32 would lose the differences of near rows.
+        self.cosine = directions(raw[layout.order]) if distance == "cosine" else None
+        self.plain = raw[layout.order].float() if self.cosine is None else self.cosine.unit
         # A centre of few digits is subtracted from most rows without rounding.
         centre = torch.zeros(width, dtype=torch.float64, device=raw.device)
         for places in self.chunks(0, n):
@@ -109,20 +113,14 @@ class SortedBatch:
             rows[places] = self.plain[places] - centre
         self.norms = torch.linalg.vector_norm(rows, dim=1).square_()
         self.zero_rows = False
-        if distance == "cosine":
-            zero = (self.plain == 0).all(1)
-            self.zero_rows = bool(zero.any())
+        if self.cosine is not None:
+            self.zero_rows = bool(self.cosine.zero.any())
             # A zero row is at squared distance 2 from every row.
-            self.norms += zero
+            self.norms += self.cosine.zero
         self.right[:, width] = 1
         self.right[:, width + 1] = self.norms
         self.largest = float(self.norms.max())
         self.tolerance = (12 + width**0.5) * _ROUNDING * (self.norms + self.largest)
-
-    def _plain(self) -> Tensor:
-        rows = self.raw[self.layout.order]
-        # Unit rows stay float64: float32 would lose the differences of near rows.
-        return unit_rows(rows.double()) if self.distance == "cosine" else rows.float()
 
     def parts(self, workers: int, groups: list[Group] | None = None, tile_pairs: int = 1 << 17) -> list[Part]:
         """Splits the anchors, or those of some groups, into parts that are finished together.
@@ -217,16 +215,15 @@ class SortedBatch:
         out = torch.empty(len(a), dtype=torch.float64, device=a.device)
         size = max(1, _CHUNK // max(1, self.width))
         for start in range(0, len(a), size):
-            part = slice(start, start + size)
-            out[part] = (self.precise(a[part]) - self.precise(b[part])).square_().sum(1)
-        if self.distance == "cosine":
-            zero = self._zero
-            out.masked_fill_(zero[a] | zero[b], 2.0)
+            i, j = a[start : start + size], b[start : start + size]
+            squared = (self.precise(i) - self.precise(j)).square_().sum(1)
+            if self.cosine is not None:
+                _, zero, whole, slack = self.cosine
+                squared.masked_fill_(zero[i] | zero[j], 2.0)
+                ends = (None, None) if whole is None else (whole[i], whole[j])
+                squared = settle_cosine(squared.div_(2), slack, *ends).mul_(2)
+            out[start : start + size] = squared
         return out
-
-    @cached_property
-    def _zero(self) -> Tensor:
-        return (self.raw == 0).all(1)[self.layout.order]
 
     def positives(self, group: Group) -> Float[Tensor, "r p"]:
         """Returns the squared distances of each anchor of a group to its class-mates, itself left out.
@@ -236,6 +233,10 @@ class SortedBatch:
         out = torch.empty(group.stop - group.start, group.positives, device=self.raw.device)
         if not group.positives:
             return out
+        if self.cosine is not None and self.cosine.whole is not None:
+            mates = self.layout.mates(group)
+            anchors = torch.arange(group.start, group.stop, device=mates.device)[:, None].expand_as(mates)
+            return self.squared_pairs(anchors.flatten(), mates.flatten()).view_as(out)
         for piece in self._class_chunks(group):
             u, v = self._centred_classes(piece)
             to_u, to_v = u.square().sum(2), v.square().sum(2)
@@ -249,8 +250,8 @@ class SortedBatch:
                 self._recompute(squared, u[:, rows], v, c, p, q)
                 near = squared.clamp_(min=0).float()
                 part[:, rows] = without_diagonal(near, rows.start) if self.layout.square else near
-        if self.distance == "cosine" and self.zero_rows:
-            zero = self._zero
+        if self.cosine is not None and self.zero_rows:
+            zero = self.cosine.zero
             out[zero[group.start : group.stop, None] | zero[self.layout.mates(group)]] = 2.0
         return out
 

@@ -17,7 +17,7 @@ from trine.estimators.knn_mixin import KnnMixin, knn_vote
 from trine.settings import Range, check_number
 from trine.shapes import Float, Shaped
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
-from trine.triplets import Mining
+from trine.triplets import Mining, MiningRule
 
 AT_LEAST = {
     "n_components": 1,
@@ -78,7 +78,7 @@ class TripletEmbedding(KnnMixin):
         *,
         hidden: Sequence[int] = (128,),
         margin: float | None = 0.2,
-        mining: str = "semihard",
+        mining: MiningRule = "semihard",
         distance: Distance = "euclidean",
         normalise: bool = True,
         batch_size: int = 128,

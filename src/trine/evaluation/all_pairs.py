@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, paired_distances, pairwise_distances, unit_rows
+from trine.cosine import unit_rows
+from trine.distances import Distance, paired_distances, pairwise_distances
 from trine.evaluation.pairs import HELD, Distances, Owned, Pairs, ascending
 from trine.neighbours.candidates import Frame
 from trine.shapes import Float, Float32, Int, Int64

@@ -154,7 +154,7 @@ def identification(
 
     Raises:
         InputError: No probe has a match, a probe carries the label of junk or distractors, a row is not
-            finite, or the arguments do not fit.
+            finite, the probes are the gallery and there are no cameras, or the arguments do not fit.
 
     Example:
         >>> report = identification(
@@ -177,6 +177,11 @@ def identification(
     distractors = matching(theirs, distractor, name="distractor", labels_name="gallery_labels")[kept]
     _, identity, groups = joint_codes(own, theirs, names=("probe_labels", "gallery_labels"))
     groups = np.where(distractors, -1, groups[kept])
+    if cameras is None and x.dtype == y.dtype and torch.equal(x, y) and np.array_equal(own, theirs):
+        raise InputError(
+            "the probes are the gallery, so that each finds itself first; give cameras, or measure with "
+            "trine.evaluation.retrieval, where no item finds itself"
+        )
     rows = np.arange(len(x))
     if multi_query:
         x, rows = pooled(x, identity, None if cameras is None else cameras.probes)

@@ -8,6 +8,7 @@ import numpy as np
 
 from trine.errors import InputError
 from trine.evaluation.pair_intervals import Drawn
+from trine.evaluation.roc import accepts_none
 from trine.shapes import Bool, Float, Float32, Int64
 
 
@@ -77,8 +78,8 @@ def evaluate_folds(
 ) -> Folds:
     """Chooses for each fold the threshold with the highest accuracy on the other folds.
 
-    Candidates are the observed distances of those other folds; ties take the smallest, which accepts the
-    fewest.
+    Candidates are the observed distances of those other folds, and one below them that accepts no pair; ties
+    take the smallest, which accepts the fewest.
 
     Args:
         distances: The distance of each pair.
@@ -107,4 +108,5 @@ def _best(distances: Float32[np.ndarray, " p"], same: Bool[np.ndarray, " p"]) ->
     ascending = distances[order]
     last = np.append(ascending[1:] != ascending[:-1], True)  # of equal distances: all are accepted, or none
     gained = np.cumsum(np.where(same[order], 1, -1))[last]
-    return float(ascending[last][gained.argmax()])
+    best = int(gained.argmax())
+    return float(ascending[last][best]) if gained[best] > 0 else accepts_none(ascending[0])

@@ -215,7 +215,11 @@ def _ranks(
     within = np.arange(len(place)) - np.searchsorted(place, place)
     ranks = np.full((len(some), width), NEVER)
     ranks[place, within] = (scores[place] >= scores[place, item][:, None]).sum(1)
-    return np.sort(ranks, axis=1)
+    ranks.sort(axis=1)
+    # Held-out items of equal scores got the last of their ranks, each; the others come right before it.
+    slots = np.arange(width)
+    before = slots + np.minimum.accumulate((ranks - slots)[:, ::-1], axis=1)[:, ::-1]
+    return np.where(ranks < NEVER, before, NEVER)
 
 
 def _each_once(pairs: np.ndarray, items: int) -> np.ndarray:

@@ -103,10 +103,14 @@ def best_threshold(genuine: Distances, impostor: Distances) -> float:
     """The threshold with the highest accuracy; see `Verification.best_threshold`."""
     observed = np.union1d(genuine.values, impostor.values).astype(np.float64)
     between = (observed[:-1] + observed[1:]) / 2
-    none = observed[:1] / 2 if observed[0] > 0 else observed[:0]
-    candidates = np.concatenate([none, between, observed[-1:]])
+    candidates = np.concatenate([[accepts_none(observed[0])], between, observed[-1:]])
     gained = genuine.within(candidates) - impostor.within(candidates)
     return float(candidates[gained.argmax()])
+
+
+def accepts_none(smallest: float) -> float:
+    """A threshold below the smallest distance: half of it, and −1 where it is 0."""
+    return float(smallest) / 2 if smallest > 0 else -1.0
 
 
 def accepts_within(rate: float, count: int, *, name: str) -> int:

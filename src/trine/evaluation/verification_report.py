@@ -120,8 +120,8 @@ class Verification(MetricReport):
         """The threshold of the highest accuracy on these pairs, to be applied to others.
 
         It lies midway between two neighbouring observed distances; it is the largest distance if accepting
-        all pairs is best, and half of the smallest if accepting none is. Ties take the smallest, which
-        accepts the fewest. On these very pairs its accuracy is optimistic.
+        all pairs is best; if accepting none is, it is half of the smallest distance, or −1 where that is 0.
+        Ties take the smallest, which accepts the fewest. On these very pairs its accuracy is optimistic.
 
         Example:
             >>> from trine.evaluation import verification

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -29,8 +29,8 @@ def contrastive_loss(
     *,
     margin: float = 1.0,
     distance: Distance = "euclidean",
-    form: str = "squared",
-    reduction: str = "mean",
+    form: ContrastiveForm = "squared",
+    reduction: ContrastiveReduction = "mean",
     item_ids: Int[Tensor, " n"] | None = None,
     references: Float[Tensor, "m d"] | None = None,
     reference_labels: Int[Tensor, " m"] | None = None,
@@ -110,8 +110,8 @@ class ContrastiveLoss(nn.Module):
         self,
         margin: float = 1.0,
         distance: Distance = "euclidean",
-        form: str = "squared",
-        reduction: str = "mean",
+        form: ContrastiveForm = "squared",
+        reduction: ContrastiveReduction = "mean",
         *,
         across_processes: bool = False,
     ) -> None:
@@ -144,6 +144,9 @@ class ContrastiveLoss(nn.Module):
             reference_ids=reference_ids,
             across_processes=self.across_processes,
         )
+
+    if TYPE_CHECKING:  # torch's own is of any type
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Returns the settings, for `repr`."""

@@ -7,6 +7,8 @@ of them costs no forward and no backward pass, and lets a small batch choose amo
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
@@ -230,6 +232,9 @@ class CrossBatchMemory(nn.Module):
         if self.training:
             self.calls += 1
         return loss
+
+    if TYPE_CHECKING:  # torch's own is of any type
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Returns the settings, for `repr`."""

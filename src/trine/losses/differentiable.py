@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trine.distances import Distance, check_distance, full_precision, unit_rows
-from trine.engine.reduction import reduce_triplets, resolve_reduction
+from trine.cosine import unit_rows
+from trine.distances import Distance, check_distance, full_precision
+from trine.engine.reduction import Reduction, reduce_triplets, resolve_reduction
 from trine.losses.given_triplets import hinge
 from trine.mining.online import check_margin, mine
 from trine.shapes import Float, Int
-from trine.triplets import Mining
+from trine.triplets import Mining, MiningRule
 
 
 def differentiable_triplet_loss(
@@ -18,8 +19,8 @@ def differentiable_triplet_loss(
     *,
     margin: float | None = 0.2,
     distance: Distance = "euclidean",
-    mining: str | Mining = "semihard",
-    reduction: str | None = None,
+    mining: MiningRule | Mining = "semihard",
+    reduction: Reduction | None = None,
     seed: int = 0,
 ) -> Float[Tensor, ""] | Float[Tensor, " t"]:
     """Returns what `triplet_loss` returns, differentiable any number of times, in N²·D memory.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from trine.distances import Distance, check_distance
 from trine.engine.autograd import EarlyLoss, early_gradient
 from trine.engine.dispatch import all_pairs_loss
 from trine.engine.objective import CensusRequest, Objective
-from trine.engine.reduction import reduce_triplets, resolve_reduction
+from trine.engine.reduction import Reduction, reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
 from trine.errors import InputError
 from trine.losses.distributed import join_tallies, spread_batch, times_processes
@@ -21,19 +21,24 @@ from trine.mining.inputs import checked_batch
 from trine.mining.online import census, check_margin, mine
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
-from trine.triplets import Census, Mining, Triplets
-
-Loss = Float[Tensor, ""] | Float[Tensor, " t"]
+from trine.triplets import Census, Mining, MiningRule, Triplets
 
 
-@overload
-def triplet_loss(
-    embeddings: Tensor,
-    labels: Tensor | Relations | Triplets,
-    *,
-    return_census: Literal[True],
-    **settings: Any,
-) -> tuple[Tensor, Census]: ...
+class TripletSettings(TypedDict, total=False):
+    """The settings of `triplet_loss`, for type checkers."""
+
+    margin: float | None
+    distance: Distance
+    mining: MiningRule | Mining
+    reduction: Reduction | None
+    mining_margin: float | None
+    seed: int
+    item_ids: Tensor | None
+    references: Tensor | None
+    reference_labels: Tensor | None
+    reference_ids: Tensor | None
+    swap: bool
+    across_processes: bool
 
 
 @overload
@@ -42,18 +47,28 @@ def triplet_loss(
     labels: Tensor | Relations | Triplets,
     *,
     return_census: Literal[False] = False,
-    **settings: Any,
+    **settings: Unpack[TripletSettings],
 ) -> Tensor: ...
 
 
-def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are those written out here
+@overload
+def triplet_loss(
+    embeddings: Tensor,
+    labels: Tensor | Relations | Triplets,
+    *,
+    return_census: Literal[True],
+    **settings: Unpack[TripletSettings],
+) -> tuple[Tensor, Census]: ...
+
+
+def triplet_loss(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"] | Relations | Triplets,
     *,
     margin: float | None = 0.2,
     distance: Distance = "euclidean",
-    mining: str | Mining = "semihard",
-    reduction: str | None = None,
+    mining: MiningRule | Mining = "semihard",
+    reduction: Reduction | None = None,
     mining_margin: float | None = None,
     seed: int = 0,
     item_ids: Int[Tensor, " n"] | None = None,
@@ -63,7 +78,7 @@ def triplet_loss(  # type: ignore[misc]  # the settings of the overloads are tho
     swap: bool = False,
     return_census: bool = False,
     across_processes: bool = False,
-) -> Loss | tuple[Loss, Census]:
+) -> Float[Tensor, "..."] | tuple[Float[Tensor, "..."], Census]:
     """Returns the triplet loss of a batch, over the triplets that a mining rule chooses in it.
 
     ℓ(a, p, n) = max(0, d_ap − d_an + α), or with `margin=None` the soft margin
@@ -210,8 +225,8 @@ class TripletLoss(nn.Module):
         self,
         margin: float | None = 0.2,
         distance: Distance = "euclidean",
-        mining: str | Mining = "semihard",
-        reduction: str | None = None,
+        mining: MiningRule | Mining = "semihard",
+        reduction: Reduction | None = None,
         *,
         mining_margin: float | None = None,
         swap: bool = False,
@@ -239,7 +254,7 @@ class TripletLoss(nn.Module):
         references: Float[Tensor, "m d"] | None = None,
         reference_labels: Int[Tensor, " m"] | None = None,
         reference_ids: Int[Tensor, " m"] | None = None,
-    ) -> Loss:
+    ) -> Float[Tensor, "..."]:
         """Returns the loss of a batch; see `triplet_loss` for shapes and errors."""
         seed = self.seed
         if self.mining.draws and self.training:
@@ -261,6 +276,9 @@ class TripletLoss(nn.Module):
             swap=self.swap,
             across_processes=self.across_processes,
         )
+
+    if TYPE_CHECKING:  # torch's own is of any type
+        __call__ = forward
 
     def extra_repr(self) -> str:
         """Returns the settings, for `repr`."""

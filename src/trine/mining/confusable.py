@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trine.distances import Distance, unit_rows
+from trine.cosine import unit_rows
+from trine.distances import Distance
 from trine.errors import check_count
 from trine.labels import Labels
 from trine.mining.inputs import checked_set

@@ -14,14 +14,14 @@ from trine.errors import InputError
 from trine.mining.inputs import checked_batch
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
-from trine.triplets import Census, Mining, Triplets
+from trine.triplets import Census, Mining, MiningRule, Triplets
 
 
 def mine(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"] | Relations,
     *,
-    mining: str | Mining = "semihard",
+    mining: MiningRule | Mining = "semihard",
     distance: Distance = "euclidean",
     margin: float | None = 0.2,
     seed: int = 0,

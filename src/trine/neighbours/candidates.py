@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trine.cosine import right_angle
 from trine.errors import require
 from trine.neighbours.rows import CACHED, TILE, tiles
 from trine.shapes import Float, Int64
@@ -31,6 +32,8 @@ class Frame:
 
     def __init__(self, rows: Float[Tensor, "n d"], *, unit: bool) -> None:
         self.unit = unit
+        # A distance of exactly 1 may stand for one that differs by rounding, from either side.
+        self.floor = FLOOR + 4 * right_angle(rows.shape[1]) if unit else FLOOR
         self.centre = rows.new_zeros(rows.shape[1], dtype=torch.float64)
         self.scale = 1.0
         if not unit and rows.numel():
@@ -94,7 +97,7 @@ class TiledProduct:
             best, at = torch.cat([best, values], 1), torch.cat([at, columns + start], 1)
             best, order = best.topk(min(width, best.shape[1]), dim=1)
             at = at.gather(1, order)
-        return (squares[:, 0] - best[:, -1]).double() - FLOOR, at
+        return (squares[:, 0] - best[:, -1]).double() - self.frame.floor, at
 
     def product(self, queries: Tensor, start: int, stop: int, out: Tensor) -> Float[Tensor, "n w"]:
         """The inner products of queries from `query` with the references of a tile: larger is nearer."""
@@ -149,6 +152,7 @@ class FaissProduct:
 
     def __init__(self, rows: Float[Tensor, "n d"], frame: Frame) -> None:
         self._faiss = require("faiss", extra="gallery")
+        self._floor = frame.floor
         tiled = TiledProduct(rows, frame, torch.float32)
         self._query = tiled.query
         self._index = self._faiss.IndexFlatIP(rows.shape[1] + 1)
@@ -161,4 +165,5 @@ class FaissProduct:
             best, at = self._index.search(queries.numpy(), width)
         # FAISS returns no neighbour (-1) where a product overflowed: such a row has no bound.
         last = np.where((at < 0).any(1), np.inf, best[:, -1].astype(np.float64))
-        return squares[:, 0].double() - torch.from_numpy(last) - FLOOR, torch.from_numpy(at).clamp_(min=0)
+        bounds = squares[:, 0].double() - torch.from_numpy(last) - self._floor
+        return bounds, torch.from_numpy(at).clamp_(min=0)

@@ -18,7 +18,7 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.neighbours.candidates import TiledProduct
-from trine.neighbours.rescoring import ExactDistances, Queries, References
+from trine.neighbours.rescoring import ExactDistances, Prepared, Queries, References
 from trine.neighbours.rows import TILE, tiles
 from trine.shapes import Bool, Float, Int64
 
@@ -102,7 +102,7 @@ class RankSearch:
             ranks[part] = self._block(self._exact.query(x[part]), listed[part], counted[part], width)
         return ranks
 
-    def _block(self, x: Tensor, listed: np.ndarray, counted: np.ndarray, width: int) -> np.ndarray:
+    def _block(self, x: Prepared, listed: np.ndarray, counted: np.ndarray, width: int) -> np.ndarray:
         device = x.device
         values, members = self._relevant(x, listed, counted)
         limits, at = torch.from_numpy(values).to(device), torch.from_numpy(members).to(device)
@@ -122,7 +122,7 @@ class RankSearch:
         return np.where(members >= 0, places + nearer.cpu().numpy(), NEVER)
 
     def _relevant(
-        self, x: Tensor, listed: np.ndarray, counted: np.ndarray
+        self, x: Prepared, listed: np.ndarray, counted: np.ndarray
     ) -> tuple[Float[np.ndarray, "n p"], Int64[np.ndarray, "n p"]]:
         """Distances and rows of the listed references to rank, nearest first; padded with infinity and -1."""
         indices = torch.from_numpy(listed).to(x.device)
@@ -145,7 +145,7 @@ class RankSearch:
         for dtype in (torch.float32, torch.float64) if single else (torch.float64,):
             yield self._exact.product(dtype)
 
-    def _in_full(self, x: Tensor, limits: Tensor, at: Tensor, own: Tensor) -> Int64[Tensor, "n p"]:
+    def _in_full(self, x: Prepared, limits: Tensor, at: Tensor, own: Tensor) -> Int64[Tensor, "n p"]:
         """Counts by ranking every reference."""
         order = self._exact.everything(x).argsort(dim=1, stable=True)
         others = torch.ones(len(x), len(self), dtype=torch.bool, device=x.device)
@@ -163,7 +163,7 @@ class _Count:
         self,
         measure: ExactDistances,
         product: TiledProduct,
-        x: Float[Tensor, "n d"],
+        x: Prepared,
         limits: Float[Tensor, "n p"],
         at: Int64[Tensor, "n p"],
         own: Int64[Tensor, "n p"],
@@ -173,7 +173,7 @@ class _Count:
         self.limits, self.at = limits, at
         self.listed, slot = (own >= 0).nonzero().unbind(1)
         self.column = own[self.listed, slot]
-        self.query, squares = product.query(x)
+        self.query, squares = product.query(x.rows)
         self.nearer = torch.zeros_like(at)
         # Beyond the range of the product's dtype nothing is known.
         self.crowded = ~squares[:, 0].isfinite()
@@ -214,7 +214,7 @@ class _Count:
             self._settle(r[pair], p[pair], column + start)
 
     def _settle(self, row: Tensor, slot: Tensor, column: Tensor) -> None:
-        for part in tiles(torch.stack([row, slot, column], 1), width=self.x.shape[1]):
+        for part in tiles(torch.stack([row, slot, column], 1), width=self.x.rows.shape[1]):
             r, p, j = part.unbind(1)
             value, limit = self.measure.listed(self.x[r], j[:, None])[:, 0], self.limits[r, p]
             near = (value < limit) | ((value == limit) & (j < self.at[r, p]))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, check_distance, unit_rows
+from trine.cosine import directions, settle_cosine
+from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.neighbours.candidates import Frame, TiledProduct
 from trine.neighbours.rows import TILE, as_rows
@@ -14,6 +17,31 @@ from trine.shapes import Float, Int64
 
 Queries = Float[np.ndarray, "n d"] | Float[Tensor, "n d"]
 References = Float[np.ndarray, "m d"] | Float[Tensor, "m d"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Queries as they are measured.
+
+    Attributes:
+        rows: One row per query, in float64; unit rows for cosine.
+        whole: For cosine the rows that are whole, as in `trine.cosine.Directions`; None where none is.
+    """
+
+    rows: Float[Tensor, "n d"]
+    whole: Float[Tensor, "n d"] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are."""
+        return self.rows.device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, some: Tensor | slice) -> Prepared:
+        """Some of them."""
+        return Prepared(self.rows[some], None if self.whole is None else self.whole[some])
 
 
 class ExactDistances:
@@ -34,8 +62,8 @@ class ExactDistances:
         self.distance = distance
         self.tile = tile
         self.narrow = np.float64 if rows.dtype == torch.float64 else np.float32
-        self._zero = ~rows.any(1)
-        self.rows = unit_rows(rows.double()) if distance == "cosine" else rows
+        self._cosine = directions(rows) if distance == "cosine" else None
+        self.rows = rows if self._cosine is None else self._cosine.unit
         self.frame = Frame(self.rows, unit=distance == "cosine")
         self._products: dict[torch.dtype, TiledProduct] = {}
 
@@ -58,12 +86,16 @@ class ExactDistances:
             )
         return x
 
-    def query(self, x: Tensor) -> Float[Tensor, "n d"]:
+    def query(self, x: Tensor) -> Prepared:
         """Prepares checked queries for measuring."""
-        return unit_rows(x.double()) if self.distance == "cosine" else x.double()
+        if self._cosine is None:
+            return Prepared(x.double())
+        found = directions(x)
+        return Prepared(found.unit, found.whole)
 
-    def listed(self, x: Tensor, indices: Int64[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    def listed(self, queries: Prepared, indices: Int64[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """The distance of each query to each reference in its list."""
+        x = queries.rows
         count, width = indices.shape[1], self.rows.shape[1]
         step = max(1, min(len(x), self.tile // 8 // max(count * width, 1)))
         # Fresh memory for every gather would cost ten times the arithmetic.
@@ -77,16 +109,17 @@ class ExactDistances:
             if y is not taken:
                 y[:size].copy_(taken[:size])
             near = self._measured(part[:, None], y[:size].view(len(part), count, width))
-            values[start : start + step] = near[:, 0]
-        return self._settle(values, x, self._zero[indices])
+            some = slice(start, start + step)
+            values[some] = self._settle(near[:, 0], queries[some], indices[some])
+        return values
 
-    def shared(self, x: Tensor, indices: Int64[Tensor, " c"]) -> Float[Tensor, "n c"]:
+    def shared(self, queries: Prepared, indices: Int64[Tensor, " c"]) -> Float[Tensor, "n c"]:
         """The distance of each query to each reference of one list."""
-        return self._settle(self._measured(x, self.rows[indices].double()), x, self._zero[indices])
+        return self._settle(self._measured(queries.rows, self.rows[indices].double()), queries, indices)
 
-    def everything(self, x: Tensor) -> Float[Tensor, "n m"]:
+    def everything(self, queries: Prepared) -> Float[Tensor, "n m"]:
         """The distance of each query to all references."""
-        return self._settle(self._measured(x, self.rows.double()), x, self._zero)
+        return self._settle(self._measured(queries.rows, self.rows.double()), queries, slice(None))
 
     def squared(self, values: Tensor) -> Tensor:
         """The squared Euclidean distance, in the frame's scale, that corresponds to a distance."""
@@ -97,10 +130,20 @@ class ExactDistances:
     def _measured(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
-    def _settle(self, d: Tensor, x: Tensor, zero: Tensor) -> Float[Tensor, "n c"]:
-        """Converts the Euclidean distance to the requested one, in place."""
+    def _settle(self, d: Tensor, queries: Prepared, indices: Tensor | slice) -> Float[Tensor, "n c"]:
+        """Converts the Euclidean distance, to references listed for all queries or for each, in place."""
         if self.distance == "euclidean":
             return d
         if self.distance == "squared_euclidean":
             return d.square_()
-        return d.square_().div_(2).clamp_(max=2).masked_fill_(~x.any(1)[:, None] | zero, 1)
+        assert self._cosine is not None
+        _, zero, whole, slack = self._cosine
+        d = d.square_().div_(2).clamp_(max=2)
+        d.masked_fill_(~queries.rows.any(1)[:, None] | zero[indices], 1)
+        if queries.whole is None or whole is None:
+            return settle_cosine(d, slack, None, None)
+        x, y = queries.whole, whole[indices]
+        if y.ndim == 3:  # a list for each query
+            x = x.repeat_interleave(y.shape[1], dim=0)
+            return settle_cosine(d.flatten(), slack, x, y.flatten(0, 1)).view(d.shape)
+        return settle_cosine(d, slack, x, y)

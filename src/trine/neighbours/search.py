@@ -14,7 +14,7 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError, check_choice, check_count, require
 from trine.neighbours.candidates import CandidateSearch, FaissProduct
-from trine.neighbours.rescoring import ExactDistances, Queries, References
+from trine.neighbours.rescoring import ExactDistances, Prepared, Queries, References
 from trine.neighbours.rows import TILE, as_rows
 from trine.shapes import Bool, Float, Int64
 
@@ -164,7 +164,7 @@ class ExactSearch:
         return x, torch.as_tensor(exclude, device=x.device)
 
     def _block(
-        self, x: Tensor, left_out: Tensor, k: int, width: int
+        self, x: Prepared, left_out: Tensor, k: int, width: int
     ) -> tuple[Float[Tensor, "n k"], Int64[Tensor, "n k"]]:
         searches = self._candidate_searches(width)
         values, candidates, sure = self._rescored(next(searches), x, left_out, k, width)
@@ -190,10 +190,10 @@ class ExactSearch:
         return distances, indices
 
     def _rescored(
-        self, search: CandidateSearch, x: Tensor, left_out: Tensor, k: int, width: int
+        self, search: CandidateSearch, x: Prepared, left_out: Tensor, k: int, width: int
     ) -> tuple[Float[Tensor, "n w"], Int64[Tensor, "n w"], Bool[Tensor, " n"]]:
         """Candidates measured and ranked, and for which queries nothing else can be among the `k` nearest."""
-        bounds, candidates = search.propose(x, width)
+        bounds, candidates = search.propose(x.rows, width)
         # By index first: the stable sort by distance then leaves equal distances in that order.
         candidates = candidates.sort(dim=1).values
         values = self._exact.listed(x, candidates)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, unit_rows
+from trine.cosine import unit_rows
+from trine.distances import Distance
 from trine.errors import InputError, require
 from trine.labels import Labels, codes
 from trine.neighbours import Neighbours, as_rows, nearest_neighbours

@@ -105,8 +105,9 @@ class Criterion:
             "across_processes": self._context.size > 1,
         }
         if recipe.name == "contrastive":
-            assert margin is not None
             reduction = recipe.reduction or "mean"
+            assert margin is not None
+            assert reduction != "anchor"  # as the recipe has checked
             return contrastive_loss(
                 embeddings, batch.labels, margin=margin, form=recipe.form, reduction=reduction, **shared
             )

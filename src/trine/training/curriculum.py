@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from trine.errors import SettingError
 from trine.settings import Range, Settings
+from trine.triplets import MiningRule
 
 Number = Literal["margin", "identities", "items"]
 """The fields of a stage that can change gradually."""
@@ -38,7 +39,7 @@ class Stage(Settings):
 
     at: Annotated[float, Range(at_least=0, below=1)]
     until: Annotated[float, Range(above=0, at_most=1)] | None = None
-    mining: str | None = None
+    mining: MiningRule | None = None
     margin: Annotated[float, Range(at_least=0)] | None = None
     identities: Annotated[int, Range(at_least=2)] | None = None
     items: Annotated[int, Range(at_least=2)] | None = None

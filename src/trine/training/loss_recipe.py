@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from trine.distances import Distance
-from trine.errors import SettingError, nearest
+from trine.errors import SettingError
 from trine.losses.contrastive import ContrastiveForm
 from trine.settings import Range, Settings, Share
-from trine.triplets import PRESETS
+from trine.triplets import PRESETS, MiningRule
 
 Reduction = Literal["active", "mean", "anchor", "sum"]
 
@@ -77,7 +77,7 @@ class LossRecipe(Settings):
     given: str | None = None
     margin: Annotated[float, Range(at_least=0)] | None = 0.2
     distance: Distance = "euclidean"
-    mining: str = "semihard"
+    mining: MiningRule = "semihard"
     form: ContrastiveForm = "squared"
     reduction: Reduction | None = "active"
     memory: Annotated[int, Range(at_least=1)] | None = None
@@ -119,10 +119,8 @@ class LossRecipe(Settings):
             )
         self.check_rule(self.mining, key="loss.mining")
 
-    def check_rule(self, rule: str, *, key: str) -> None:
-        """Raises a `SettingError` if the mining rule is unknown, or needs a margin that is null."""
-        if rule not in PRESETS:
-            raise SettingError(f"{key} is {rule!r}; {nearest(rule, PRESETS)}")
+    def check_rule(self, rule: MiningRule, *, key: str) -> None:
+        """Raises a `SettingError` if the mining rule needs a margin that is null."""
         if PRESETS[rule].needs_margin and self.margin is None:
             raise SettingError(f"{key} is {rule}, which needs a margin; set loss.margin to a number")
 

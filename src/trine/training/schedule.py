@@ -11,6 +11,7 @@ from trine.shapes import Int64
 from trine.training.curriculum import Stage, number_at
 from trine.training.loss_recipe import LOSSES_OF
 from trine.training.recipe import Recipe, SamplerRecipe, TrainingRecipe
+from trine.triplets import MiningRule
 
 MOST_IDENTITIES = 32
 LOWEST = 1e-3  # of the highest rate: where the exponential schedule ends
@@ -66,7 +67,7 @@ def betas_at(step: int, *, steps: int, recipe: TrainingRecipe) -> tuple[float, f
     return (recipe.late_beta1 if late and recipe.late_beta1 is not None else first), second
 
 
-def loss_at(step: int, *, steps: int, recipe: Recipe) -> tuple[str, float | None]:
+def loss_at(step: int, *, steps: int, recipe: Recipe) -> tuple[MiningRule, float | None]:
     """Returns the mining rule and the margin of a step.
 
     Args:

@@ -10,15 +10,19 @@ NEAR = 1e-6  # relative to the squared norms: below this a float64 product has l
 
 
 @kernel
-def squares(s, i0, j0, norms, x):  # type: ignore[no-untyped-def]
-    """Turns float64 products of the rows from `i0` with those from `j0` into squared distances, in place."""
+def squares(s, i0, j0, norms, x, slack):  # type: ignore[no-untyped-def]
+    """Turns float64 products of the rows from `i0` with those from `j0` into squared distances, in place.
+
+    Those within `slack` of 2 become 2; −1 leaves all as they are.
+    """
     h, w = s.shape
     for r in range(h):
         d, n = s[r], norms[i0 + r]
         near = 0
         for j in range(w):
             both = n + norms[j0 + j]
-            d[j] = both - 2 * d[j]
+            squared = both - 2 * d[j]
+            d[j] = 2.0 if abs(squared - 2.0) <= slack else squared
             near += d[j] < NEAR * both
         if near:
             for j in range(w):

@@ -33,6 +33,9 @@ def exact(x, y):  # type: ignore[no-untyped-def]
     for q in range(x.size):
         t = np.float64(x[q]) - np.float64(y[q])
         total += t * t
+    # Only unit rows are in float64: those at right angles, to rounding, are at squared distance 2 exactly.
+    if x.itemsize == 8 and abs(total - 2.0) <= (x.size + 16) * 2.0**-51:
+        return 2.0
     return total
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from trine.distances import Distance, paired_distances
 from trine.mining import mine
 from trine.shapes import Float, Int64
-from trine.triplets import Census
+from trine.triplets import Census, MiningRule
 
 MOST_ROWS = 512
 """How many rows of a large batch the effective rank is computed from."""
@@ -108,7 +108,7 @@ def active_per_item(
     embeddings: Float[Tensor, "b d"],
     labels: Int64[Tensor, " b"],
     *,
-    mining: str,
+    mining: MiningRule,
     margin: float | None,
     distance: Distance,
     seed: int,

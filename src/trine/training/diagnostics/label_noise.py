@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, unit_rows
+from trine.cosine import unit_rows
+from trine.distances import Distance
 from trine.shapes import Float, Int64
 
 OBSERVATIONS = 13
