@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from trine.cosine import directions, settle_cosine, unit_rows
+from trine.eager import eager
 from trine.errors import InputError, check_choice
 from trine.shapes import Float
 
@@ -68,6 +69,7 @@ def _zero_rows(rows: Tensor) -> Tensor:
     return (rows == 0).all(1)
 
 
+@eager
 def pairwise_distances(
     x: Float[Tensor, "n d"],
     y: Float[Tensor, "m d"] | None = None,
@@ -139,6 +141,7 @@ def _differences(x: Tensor, y: Tensor) -> Tensor:
     return distances
 
 
+@eager
 def paired_distances(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], *, distance: Distance = "euclidean"
 ) -> Float[Tensor, " n"]:

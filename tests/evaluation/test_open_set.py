@@ -142,7 +142,7 @@ def test_what_cannot_be_used_is_named():
         report.dir_at_fpir(0.1, 3)
     with pytest.raises(InputError, match=r"rate must be a rate from 0 to 1, given 1\.5"):
         report.dir_at_fpir(1.5)
-    with pytest.raises(InputError, match="unknown metric 'dir': known: dir_at_fpir"):
+    with pytest.raises(InputError, match="unknown metric 'dir': did you mean 'dir_at_fpir'"):
         report.interval("dir")
     with pytest.raises(InputError, match="dir_at_fpir takes a rate and an optional rank"):
         report.interval("dir_at_fpir")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
+from trine.eager import eager
 from trine.engine.autograd import EarlyLoss, early_gradient
 from trine.engine.pair_losses import PairObjective, pair_loss
 from trine.engine.relations import Relations
@@ -23,6 +24,7 @@ ContrastiveForm = Literal["squared", "linear"]
 ContrastiveReduction = Literal["mean", "sum", "active"]
 
 
+@eager
 def contrastive_loss(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"] | Relations,
@@ -120,6 +122,7 @@ class ContrastiveLoss(nn.Module):
         self.distance, self.form, self.reduction = distance, form, reduction
         self.across_processes = across_processes
 
+    @eager
     def forward(
         self,
         embeddings: Float[Tensor, "n d"],

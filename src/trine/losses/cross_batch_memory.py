@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trine.distances import check_rows
+from trine.eager import eager
 from trine.engine.relations import Relations, check_labels
 from trine.errors import InputError, check_count
 from trine.losses.distributed import gathered
@@ -182,6 +183,7 @@ class CrossBatchMemory(nn.Module):
         self.warmup = warmup
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
+    @eager
     def forward(
         self,
         embeddings: Float[Tensor, "n d"],

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from trine.cosine import unit_rows
 from trine.distances import Distance, check_distance, full_precision
+from trine.eager import eager
 from trine.engine.reduction import Reduction, reduce_triplets, resolve_reduction
 from trine.losses.given_triplets import hinge
 from trine.mining.online import check_margin, mine
@@ -13,6 +14,7 @@ from trine.shapes import Float, Int
 from trine.triplets import Mining, MiningRule
 
 
+@eager
 def differentiable_triplet_loss(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],

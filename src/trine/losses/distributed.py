@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trine.distances import check_rows
+from trine.eager import eager
 from trine.engine.autograd import EarlyLoss
 from trine.engine.objective import Tally
 from trine.engine.relations import LabelRelations, Relations, check_labels
@@ -41,6 +42,7 @@ class Gathered(NamedTuple):
     first: int
 
 
+@eager
 def gathered(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trine.distances import Distance, check_distance
+from trine.eager import eager
 from trine.engine.autograd import EarlyLoss, early_gradient
 from trine.engine.dispatch import all_pairs_loss
 from trine.engine.objective import CensusRequest, Objective
@@ -61,6 +62,7 @@ def triplet_loss(
 ) -> tuple[Tensor, Census]: ...
 
 
+@eager
 def triplet_loss(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"] | Relations | Triplets,
@@ -245,6 +247,7 @@ class TripletLoss(nn.Module):
         self.across_processes = across_processes
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 
+    @eager
     def forward(
         self,
         embeddings: Float[Tensor, "n d"],

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance, check_distance
+from trine.eager import eager
 from trine.engine.dispatch import count_triplets, distance_blocks
 from trine.engine.relations import Relations
 from trine.errors import InputError
@@ -17,6 +18,7 @@ from trine.shapes import Float, Int
 from trine.triplets import Census, Mining, MiningRule, Triplets
 
 
+@eager
 def mine(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"] | Relations,
@@ -71,6 +73,7 @@ def mine(
     return Triplets(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
+@eager
 def census(
     embeddings: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"] | Relations,

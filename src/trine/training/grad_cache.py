@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from trine.eager import eager
 from trine.errors import InputError, check_count
 from trine.shapes import Float
 
@@ -29,6 +30,7 @@ class Scaler(Protocol):
         """Returns the loss, scaled."""
 
 
+@eager
 def cached_backward(
     encoder: nn.Module,
     items: Items,
