@@ -214,7 +214,14 @@ def test_the_command_line_answers_without_torch():
 
 CROSS_CUTTING = {
     # the project as a whole
-    *("test_architecture", "test_benchmarks", "test_documentation", "test_examples", "test_project"),
+    *(
+        "test_architecture",
+        "test_benchmarks",
+        "test_documentation",
+        "test_examples",
+        "test_project",
+        "test_types",
+    ),
     # what must hold for every store, whatever happens to the process, the disk or the machine
     *("gallery/test_conformance", "gallery/test_full_disk", "gallery/test_kills", "gallery/test_limits"),
     *("gallery/test_open_world", "gallery/test_power_loss", "gallery/test_processes"),

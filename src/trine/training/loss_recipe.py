@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from trine.distances import Distance
-from trine.errors import SettingError
+from trine.errors import SettingError, nearest
 from trine.losses.contrastive import ContrastiveForm
 from trine.settings import Range, Settings, Share
 from trine.triplets import PRESETS, MiningRule
