@@ -403,6 +403,8 @@ def test_contradictory_arguments(tmp_path):
         Gallery("people.db")
     with pytest.raises(SettingError, match="fingerprint must be a non-empty string"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="")
+    with pytest.raises(GalleryError, match="':memory:' names no file: name one"):
+        Gallery.open(":memory:", dimension=2, fingerprint="x")
     with pytest.raises(GalleryError, match="unknown scheme mysql://"):
         Gallery.open("mysql://localhost/people", dimension=2, fingerprint="x")
     assert list(tmp_path.iterdir()) == []

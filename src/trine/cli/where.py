@@ -59,20 +59,20 @@ def conditions(texts: Sequence[str]) -> Filter:
 
 
 def value_of(text: str) -> Any:
-    """Parses one value: a number, true, false, null, or a text, which may be quoted.
+    """Parses one value: a number, true, false, null, or a text, which may be quoted; "007" is a text.
 
     Raises:
         ValueError: The quotes are unbalanced.
 
     Example:
-        >>> [value_of(text) for text in ("2024", "1.5", "true", "null", "red", '"2024"')]
-        [2024, 1.5, True, None, 'red', '2024']
+        >>> [value_of(text) for text in ("2024", "1.5", "true", "null", "red", '"2024"', "007")]
+        [2024, 1.5, True, None, 'red', '2024', '007']
     """
     if text.startswith('"'):
         return json.loads(text)
     if text in _WORDS:
         return _WORDS[text]
-    if _NUMBER.fullmatch(text):
+    if _NUMBER.fullmatch(text) and not re.match(r"[+-]?0\d", text):
         return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
     return text
 

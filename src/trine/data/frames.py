@@ -133,6 +133,8 @@ def arrow_column(values: Any, *, name: str) -> Any:
         DataError: The values are no numbers, texts, times or lists of them.
     """
     arrow = require("pyarrow", extra="train")
+    if isinstance(values, arrow.Array | arrow.ChunkedArray):
+        return values if isinstance(values, arrow.ChunkedArray) else arrow.chunked_array([values])
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         values = (

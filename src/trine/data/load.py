@@ -187,9 +187,12 @@ def texts_of(texts: Sequence[str]) -> Dataset:
         >>> texts_of(["where is my card?"]).names
         ('where is my card?',)
     """
-    empty = {at: "an empty text" for at, text in enumerate(texts) if not text.strip()}
-    found = Found(Texts(tuple(texts)), list(texts), None, unreadable=empty)
-    return check(found, source=f"{len(texts):,} texts", policy=STRICT, advise=False)[0]
+    empty = next((at for at, text in enumerate(texts) if not text.strip()), None)
+    if empty is not None:
+        which = "it" if len(texts) == 1 else f"text {empty + 1} of {len(texts):,}"
+        raise DataError(f"an empty text cannot be embedded: write something in {which}")
+    found = Found(Texts(tuple(texts)), list(texts), None)
+    return check(found, source=f"{len(texts):,} texts", policy=STRICT)[0]
 
 
 def as_dataset(data: Any, taker: str, *, labelled: bool | None = True) -> Dataset:

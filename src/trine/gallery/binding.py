@@ -125,9 +125,13 @@ def open_store(
         exist_ok: Whether the gallery may exist already.
 
     Raises:
-        GalleryError: The address has an unknown scheme, or the store cannot be opened, has another
-            binding, or exists already.
+        GalleryError: The address has an unknown scheme or is ":memory:", or the store cannot be opened, has
+            another binding, or exists already.
     """
+    if str(address) == ":memory:":
+        raise GalleryError(
+            "a gallery is kept on disk, and ':memory:' names no file: name one, such as people.db"
+        )
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
     store: SqliteStore | PostgresStore
     if scheme is None:
