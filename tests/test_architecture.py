@@ -222,6 +222,8 @@ CROSS_CUTTING = {
         "test_project",
         "test_types",
     ),
+    # what must hold for every table and label column
+    "data/test_generated_tables",
     # what must hold for every store, whatever happens to the process, the disk or the machine
     *("gallery/test_conformance", "gallery/test_full_disk", "gallery/test_kills", "gallery/test_limits"),
     *("gallery/test_open_world", "gallery/test_power_loss", "gallery/test_processes"),

@@ -131,6 +131,17 @@ def test_texts_and_pictures_in_frames(tmp_path):
     assert load({"sentence": ["a", "b"], "label": [1, 2]})[0].kind == "texts"
 
 
+def test_features_and_labels_may_be_apart():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    for labels in (pd.Series(["x", "y"], index=[7, 8]), ["x", "y"], np.array(["x", "y"])):
+        data, _ = load((frame, labels))
+        assert (data.identities, data.items.features) == (("x", "y"), ("a", "b"))
+    with pytest.raises(DataError, match=r"1 row without an identity: row 2;"):
+        load((frame, ["x", None]))
+    with pytest.raises(DataError, match=r"column 'label' has 3 values and column 'a' has 2"):
+        load((frame, ["x", "y", "z"]))
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
@@ -226,8 +237,8 @@ def test_other_tables_may_be_frames():
 def test_a_frame_is_split_as_a_data_set():
     frame = pd.DataFrame({"label": ["a", "b"] * 10, "x": range(20)})
     assert len(split(frame, method="stratified", test=0.5, validation=0.0).test) == 10
-    with pytest.raises(InputError, match=r"split takes a Dataset, got \[1, 2\]: use trine.data.load"):
-        split([1, 2])
+    with pytest.raises(InputError, match=r"split takes a Dataset, got 'digits': use trine.data.load"):
+        split("digits")
 
 
 def test_a_column_of_three_dimensions_is_named():

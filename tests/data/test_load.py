@@ -235,6 +235,22 @@ class TestArrays:
         with pytest.raises(DataError, match=r"1 row that cannot be read: item 2 \(x\[2, 1\] is not finite\)"):
             load(self.save(tmp_path, x=x, y=np.ones(4)))
 
+    def test_numbers_are_kept_as_they_are(self, tmp_path: Path) -> None:
+        for x in ([[1.7e9], [1.7e9 + 20]], [[1e39], [1e-200]], [[2**60], [2**60 + 1]], [[2**64 - 1], [1]]):
+            array = np.array(x, dtype=np.uint64) if x[0][0] == 2**64 - 1 else np.array(x)
+            data, report = load(self.save(tmp_path, x=array, y=np.arange(2)))
+            assert [row.tolist() for row in data.items.rows] == x
+            assert report.repeated == ()
+
+    def test_missing_labels(self, tmp_path: Path) -> None:
+        for y in (np.array(["a", "nan", ""]), np.array([b"a", b"NaT", b" "]), np.array([1, np.nan, np.nan])):
+            with pytest.raises(DataError, match=r"2 rows without an identity: item 1, item 2;"):
+                load(self.save(tmp_path, x=np.eye(3), y=y))
+        with pytest.raises(DataError, match=r"'y' has fractions"):
+            load(self.save(tmp_path, x=np.eye(2), y=np.array([1, np.inf])))
+        with pytest.raises(DataError, match=r"'y' holds bytes that are not UTF-8"):
+            load(self.save(tmp_path, x=np.eye(2), y=np.array([b"\xff", b"a"])))
+
     def test_repeated_rows(self, tmp_path: Path) -> None:
         path = self.save(tmp_path, x=np.ones((3, 2)), y=np.array([0, 0, 1]))
         _, report = load(path)

@@ -112,6 +112,36 @@ def test_a_large_number_keeps_the_digits_that_float32_would_lose():
     assert len(np.unique(batch.numpy())) == 8
 
 
+def test_whole_numbers_that_float64_does_not_hold_are_standardised_by_their_digits():
+    for first in (2**60, -(2**60), 2**63 - 8, 1_700_000_000_000_000_000):
+        moments = table(a=np.array([first + at for at in range(8)]))
+        learned = learn_table(moments, scaling="standard")
+        batch = prepare_rows(moments, table=learned).numpy()[:, 0]
+        np.testing.assert_allclose(batch, (np.arange(8) - 3.5) / np.arange(8).std(), rtol=1e-6)
+        rows = prepare_rows([{"a": first + at} for at in range(8)], table=learned).numpy()[:, 0]
+        np.testing.assert_array_equal(rows, batch)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-200, 1e39, 1e300])
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile", "length"])
+def test_the_scale_of_numbers_does_not_matter(scaling, scale):
+    rows = np.random.default_rng(3).normal(size=(20, 3))
+    recipe = EncoderRecipe(dimension=2, scaling=scaling)
+    usual = build_encoder(Vectors(rows), recipe=recipe).embed(rows)
+    found = build_encoder(Vectors(rows * scale), recipe=recipe).embed(rows * scale)
+    np.testing.assert_allclose(found, usual, atol=1e-5)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
+def test_numbers_far_from_zero_are_standardised_before_they_become_float32(offset):
+    rows = np.random.default_rng(4).normal(size=(20, 3)).round(3)
+    recipe = EncoderRecipe(dimension=2)
+    usual = build_encoder(Vectors(rows), recipe=recipe).embed(rows)
+    np.testing.assert_allclose(
+        build_encoder(Vectors(rows + offset), recipe=recipe).embed(rows + offset), usual, atol=2e-3
+    )
+
+
 def test_features_of_each_kind_of_column():
     items = training()
     learned = learn_table(items, scaling="robust")

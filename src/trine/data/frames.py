@@ -42,11 +42,16 @@ SCALARS = (
 
 
 def is_frame(source: object) -> bool:
-    """Whether an object is a data frame, a series, a structured array, or a mapping of columns."""
+    """Whether an object is a data frame, a series, a structured array, or a mapping of columns.
+
+    It may also be a pair of one of these and the labels of its rows.
+    """
     if isinstance(source, Mapping):
         return bool(source) and not any(_is_scalar(values) for values in source.values())
     if isinstance(source, np.ndarray):
         return source.dtype.names is not None
+    if isinstance(source, tuple):
+        return len(source) == 2 and is_frame(source[0]) and not hasattr(source[1], "columns")
     return _is_series(source) or _is_data_frame(source)
 
 
@@ -199,10 +204,13 @@ def _is_data_frame(source: object) -> bool:
 
 def _columns_of(source: Any) -> tuple[str, list[tuple[str, Any]]]:
     """What to call a table in memory, and its columns."""
+    if isinstance(source, tuple) and is_frame(source):
+        name, columns = _columns_of(source[0])
+        return name, [*columns, ("label", source[1])]
     if isinstance(source, Mapping):
         # As pandas' to_dict() makes them, the columns are mappings from row to value.
-        columns = {name: [*v.values()] if isinstance(v, Mapping) else v for name, v in source.items()}
-        return "the mapping of columns", [(str(name), values) for name, values in columns.items()]
+        held = {name: [*v.values()] if isinstance(v, Mapping) else v for name, v in source.items()}
+        return "the mapping of columns", [(str(name), values) for name, values in held.items()]
     if isinstance(source, list | tuple):
         names = dict.fromkeys(name for row in source for name in row)
         return "the list of rows", [(str(name), [row.get(name) for row in source]) for name in names]

@@ -23,7 +23,7 @@ from trine.labels import as_array, is_missing
 
 EXPECTED = (
     "expected a path or a name; an image of Pillow, an array or a tensor; a list of images or of paths; "
-    "pairs (item, label); or a data set of torch that has a length"
+    "pairs (item, label); a data set of torch that has a length; or a DataFrame or a mapping of columns"
 )
 """The end of the error about an argument that is no data."""
 

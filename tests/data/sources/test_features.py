@@ -77,6 +77,35 @@ def test_features_are_numbers_categories_and_several_at_once(tmp_path):
     assert chosen.values.tolist() == [[1, 0], [0, 1]]
 
 
+def test_numbers_beyond_float32_and_float64_are_standardised_by_their_digits(tmp_path):
+    names, large = ["1", "2", "3"], [2**60, 2**60 + 2, 2**60 + 4]
+    text = "item,large,huge,tiny\n" + "".join(
+        f"{name},{whole},{huge}e300,{tiny}e-200\n"
+        for name, whole, huge, tiny in zip(names, large, (1, 2, 3), (3, 2, 1), strict=True)
+    )
+    found = read_features(table(tmp_path, text), names)
+    unit = np.sqrt(1.5)
+    np.testing.assert_allclose(
+        found.values, [[-unit, -unit, unit], [0, 0, 0], [unit, unit, -unit]], atol=1e-6
+    )
+
+
+def test_lists_of_texts_and_of_numbers(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"item": ["1", "2"], "genres": [["Comedy", "Drama"], ["Drama"]], "e": [[1.0, 5.0], [3.0, 5.0]]}
+    parquet.write_table(arrow.table(columns), tmp_path / "t.parquet")
+    found = read_features(tmp_path / "t.parquet", ["1", "2"], only=["genres", "e"])
+    assert found.columns == ("genres=Comedy", "genres=Drama", "e[0]", "e[1]")
+    np.testing.assert_allclose(found.values, [[0.5, 0.5, -1, 0], [0, 1, 1, 0]])
+
+
+def test_metadata_keeps_codes_durations_and_whole_numbers(tmp_path):
+    path = table(tmp_path, "item,zip,hash,share,when\n007,01234,18446744073709551615,1e39,2024-05-31 12:00\n")
+    assert read_metadata(path) == {
+        "007": {"zip": "01234", "hash": 2**64 - 1, "share": 1e39, "when": "2024-05-31 12:00"}
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "names", "only", "message"),
     [

@@ -63,6 +63,25 @@ def test_times_may_be_numbers_texts_and_dates(tmp_path, kind):
     assert found.time[0] > found.time[1]
 
 
+def test_times_that_differ_by_nanoseconds_are_in_order(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    ticks = [1700000000000000001, 1700000000000000000]
+    for name, times in {
+        "moments": arrow.array(ticks, arrow.timestamp("ns")),
+        "numbers": arrow.array(ticks),
+        "texts": arrow.array(["2024-05-31T12:00:00.000000001", "2024-05-31T12:00:00"]),
+        "zoned": arrow.array(["2024-05-31T12:00:00.000000001+02:00", "2024-05-31T10:00:00Z"]),
+    }.items():
+        table = arrow.table({"user": ["u", "u"], "item": ["a", "b"], "time": times})
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+        import pyarrow.csv as write
+
+        write.write_csv(table, tmp_path / f"{name}.csv")
+        for suffix in ("parquet", "csv"):
+            found = read_interactions(tmp_path / f"{name}.{suffix}")
+            assert found.time[0] == found.time[1] + 1
+
+
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from support.paths import SHARED_DATA
-from trine.data import LoadPolicy, Table, load
+from trine.data import LoadPolicy, Table, has_identities, load
 from trine.errors import DataError, InputError, SettingError
 
 
@@ -262,6 +262,86 @@ def test_tables_that_do_not_fit_together() -> None:
         Table({"a": np.zeros(2)}, ("c",))
     with pytest.raises(DataError, match=r"a table without columns"):
         Table({}, ())
+
+
+def test_the_report_names_the_column_of_the_labels(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "Class,a\n0,1\n1,2\n")
+    _, report = load(path)
+    assert report.label == "column 'Class'"
+    assert str(report).startswith(f"{path}: 2 rows of 2 identities in column 'Class', 1 each")
+    assert load(path, label="a", features=["Class"])[1].label == "column 'a'"
+    assert load(path, labelled=False)[1].label == ""
+
+
+def test_where_two_columns_may_be_the_label_one_must_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "two.csv", "class,target,a\n1,0,1.5\n3,0,2.5\n1,1,3.5\n3,1,4.5\n")
+    with pytest.raises(
+        DataError,
+        match=r"two\.csv has the columns 'class' and 'target', and each may be the label: name one with",
+    ) as refused:
+        load(path)
+    assert refused.value.with_options().endswith("name one with --label class")
+    data, report = load(path, label="class")
+    assert data.identities == ("1", "3")
+    assert data.items.features == ("a",)
+    assert report.notes == ("skipped: columns that may be other labels (target)",)
+    assert load(path, label="class", features=["target"])[0].items.features == ("target",)
+    assert load(path, labelled=False)[0].items.features == ("a",)
+    assert has_identities(path)
+
+
+def test_a_coordinate_y_is_no_label(tmp_path: Path) -> None:
+    rows = "1,2,3,walk\n1,2,4,walk\n5,3,1,sit\n"
+    path = write(tmp_path / "xyz.csv", f"x,y,z,activity\n{rows}")
+    with pytest.raises(DataError, match=r"its column 'y' may be a coordinate beside 'x': name .* label='y'"):
+        load(path)
+    assert not has_identities(path)
+    assert load(path, label="activity")[0].items.features == ("x", "y", "z")
+    assert load(path, label="y")[0].identities == ("2", "3")
+    data, _ = load(write(tmp_path / "xyl.csv", f"x,y,z,label\n{rows}"))
+    assert data.items.features == ("x", "y", "z")
+
+
+def test_missing_labels_of_every_spelling_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "label,v\nx,1\nnan,2\nNaT,3\n <NA>,4\n,5\nNA,6\n")
+    with pytest.raises(
+        DataError, match=r"4 rows without an identity: row 2, row 3, row 4 and 1 more; .*skip"
+    ):
+        load(path)
+    assert load(path, policy=LoadPolicy(unlabelled="skip"))[0].identities == ("NA", "x")
+
+
+def test_rows_with_whole_numbers_beyond_float64_are_not_the_same(tmp_path: Path) -> None:
+    numbers = [2**53, 2**53 + 1, 2**63, 2**63 + 1]
+    write(tmp_path / "t.csv", "label,v,w\n" + "".join(f"x,{n},0.5\n" for n in numbers))
+    pq.write_table(
+        pa.table({"label": ["x"] * 4, "v": pa.array(numbers, pa.uint64()), "w": [0.5] * 4}),
+        tmp_path / "t.parquet",
+    )
+    for name in ("t.csv", "t.parquet"):
+        data, report = load(tmp_path / name)
+        assert report.repeated == ()
+        assert data.items.columns["v"].tolist() == numbers
+
+
+def test_numbers_in_the_format_of_another_country(tmp_path: Path) -> None:
+    data, report = load(write(tmp_path / "t.csv", "label;a;b\nx;1,5;1.234\ny;2,25;5.678\n"))
+    assert data.items.rows.tolist() == [[1.5, 1234.0], [2.25, 5678.0]]
+    assert report.notes == ("numbers with a decimal comma: a", "numbers in groups of thousands: b")
+
+
+def test_a_column_of_lists_is_read_as_trine_embed_writes_it(tmp_path: Path) -> None:
+    rows = np.arange(12, dtype=np.float32).reshape(4, 3)
+    width = pa.list_(pa.float32(), 3)
+    table = {"item": list("abcd"), "identity": ["x", "x", "y", "y"]}
+    table["embedding"] = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=width)
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    data, _ = load(tmp_path / "t.parquet")
+    assert data.items.features == ("embedding[0]", "embedding[1]", "embedding[2]")
+    assert data.items.rows.tolist() == rows.tolist()
+    assert data.names == ("a", "b", "c", "d")
+    chosen, _ = load(tmp_path / "t.parquet", features=["embedding"])
+    assert chosen.items.features == data.items.features
 
 
 def test_rows_that_differ_after_the_seventh_digit_are_not_the_same(tmp_path: Path) -> None:
