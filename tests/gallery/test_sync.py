@@ -408,3 +408,11 @@ def test_provenance_is_given_back():
     with STORES["sqlite"]() as address, Gallery.open(address, encoder=FakeEncoder()) as gallery:
         gallery.enrol_many([Entry("Anna", "a", [1.0, 2.0], source="/known/a.png", provenance=came)])
         assert (gallery.get("a").source, gallery.get("a").provenance) == ("/known/a.png", came)
+
+
+def test_the_texts_of_a_dataset_are_no_paths(tmp_path):
+    data = Dataset(Texts(("hello", "bye")), np.array([0, 1]), ("a", "b"), ("1", "2"))
+    with Gallery.open(tmp_path / "g.db", encoder=FakeEncoder(pictures={"hello": (1, 2), "bye": (3, 4)})) as g:
+        g.enrol_dataset(data, origin="texts")
+        assert g.sync_dataset(data, origin="texts").unchanged == 2
+        assert (g.get("1").source, g.get("1").metadata) == (None, {"text": "hello"})

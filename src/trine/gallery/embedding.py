@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -90,7 +90,9 @@ class Embedder:
         rows[given] = self._rows([batch[i].embedding for i in given], [batch[i].item for i in given])
         others = [i for i, entry in enumerate(batch) if entry.embedding is None]
         if others:
-            contents = [content_of(batch[i]) for i in others]
+            contents: Any = [content_of(batch[i]) for i in others]
+            if all(isinstance(content, Place) for content in contents):
+                contents = contents[0].items.subset([content.index for content in contents])
             rows[others] = self._embed(contents, [batch[i].item for i in others])
         return [
             Record(entry.identity, entry.item, row, text, to_source(path_of(entry), entry.provenance))
@@ -137,6 +139,14 @@ class Embedder:
         return self._rows(self.encoder.embed(items), names)
 
 
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The content of an item of a dataset, which is read when it is embedded."""
+
+    items: Items
+    index: int
+
+
 def entries_of(
     dataset: Dataset, metadata: Mapping[str, Mapping[str, Any]], origin: str | None
 ) -> Iterator[Entry]:
@@ -150,9 +160,7 @@ def entries_of(
         content = dataset.items.paths[i] if isinstance(dataset.items, ImageFiles) else dataset.items[i]
         source = stored_path(content) if isinstance(content, Path) else None
         came = None if origin is None else Provenance(origin, dataset.identity(i), digest_of(content))
-        if isinstance(content, Path):
-            content = str(content)
-        yield Entry(dataset.identity(i), name, None, content, about, source, came)
+        yield Entry(dataset.identity(i), name, None, Place(dataset.items, i), about, source, came)
 
 
 def content_of(entry: Entry) -> Any:
