@@ -92,7 +92,9 @@ def test_tiles_equal_float64(shape, geometry, distance, rule, margin, reduction)
         plan = tiles(backend, 64, tile_pairs=1500, positive_pairs=600, ranks_from=8, dense_from=5)
         assert takes_tiles(problem, plan, **settings)
         # A triplet within rounding of the hinge may fall on either side of it.
-        assert_close(computed(problem, plan, **settings), expected, gradient=2e-4 if margin == 0.2 else 1e-5)
+        # Without fused multiply-add, float32 values are 6e-6 apart.
+        gradient = 1e-3 if margin == 0.2 else 1e-5
+        assert_close(computed(problem, plan, **settings), expected, value=2e-5, gradient=gradient)
 
 
 @pytest.mark.parametrize("geometry", ["square", "apart"])
