@@ -237,6 +237,8 @@ CROSS_CUTTING = {
     # settings and callers that change a whole run
     *("training/test_confusable", "training/test_cross_batch_memory", "training/test_other_trainers"),
     *("training/test_pretrained", "training/test_triplet_loader"),
+    # pictures and folders of every kind
+    "data/test_generated_pictures",
     # two sides of one loss, and the losses of other libraries
     *("losses/test_coming_from", "losses/test_references"),
 }
