@@ -1,5 +1,7 @@
 """Every kind of source, what is found in it, and the sentences about what is wrong."""
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -299,6 +301,17 @@ class TestArrays:
         with pytest.raises(DataError, match=message):
             load(self.save(tmp_path, **arrays))
 
+    def test_a_small_file_with_a_huge_array_is_not_read(self, tmp_path: Path) -> None:
+        path = self.save(tmp_path, x=np.zeros((2, 3)), y=np.zeros(2))
+        content = bytearray(path.read_bytes())
+        at = content.find(b"PK\1\2") + 24  # where the archive says how long an array is
+        content[at : at + 4] = (3 << 30).to_bytes(4, "little")
+        path.write_bytes(content)
+        with pytest.raises(
+            DataError, match=r"data\.npz: x\.npy is 3\.0 GiB of numbers in 0\.0 MiB of the file"
+        ):
+            load(path)
+
     def test_damaged_files(self, tmp_path: Path) -> None:
         path = self.save(tmp_path, x=np.eye(2), y=np.zeros(2))
         content = path.read_bytes()
@@ -306,6 +319,21 @@ class TestArrays:
             path.write_bytes(damaged)
             with pytest.raises(DataError, match=r"is not an .npz file, or it is damaged"):
                 load(path)
+        for claimed in ((10**12, 10**6), (3, 2)):
+            header = io.BytesIO()
+            np.lib.format.write_array_header_1_0(
+                header, {"descr": "<f4", "fortran_order": False, "shape": claimed}
+            )
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("x.npy", header.getvalue())
+                archive.writestr("y.npy", header.getvalue())
+            with pytest.raises(DataError, match=r"is not an .npz file, or it is damaged"):
+                load(path)
+        unknown = bytearray(content)
+        unknown[content.find(b"PK\1\2") + 10] = 99  # a way of compression that no program knows
+        path.write_bytes(unknown)
+        with pytest.raises(DataError, match=r"is not an .npz file, or it is damaged"):
+            load(path)
         with path.open("wb") as file:
             np.save(file, np.eye(2))
         with pytest.raises(DataError, match="holds a single array"):

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -186,7 +187,7 @@ class _Checks:
         items, unreadable = self._found.items, self._found.unreadable
         if not isinstance(items, ImageFiles):
             return [None] * len(self.keep)
-        return [None if i in unreadable else os.path.realpath(path) for i, path in enumerate(items.paths)]
+        return [None if i in unreadable else _real(path) for i, path in enumerate(items.paths)]
 
     def copies(self, setting: str, keys: Sequence[Any], what: str) -> list[Copy]:
         """Checks for items with the key of another one; where identities differ, both are wrong."""
@@ -252,7 +253,8 @@ class _Checks:
         """Raises one error with all that the policy does not allow."""
         if not self._problems:
             return
-        parts: list[str | Argument] = [f"{self._source}: {'; '.join(each.found for each in self._problems)}"]
+        source = "" if self.names == [self._source] else f"{self._source}: "
+        parts: list[str | Argument] = [source + "; ".join(each.found for each in self._problems)]
         if advise:
             many = f"such {self._problems[0].many}" if len(self._problems) == 1 else "them"
             parts.append(f"; fix the data, or skip {many} with ")
@@ -262,6 +264,13 @@ class _Checks:
                 what = "them" if len(self._problems) == 1 else "missing values"
                 parts += [f", or keep {what} with ", Argument("missing", "keep")]
         raise DataError(*parts)
+
+
+def _real(path: Path) -> str | None:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # reading it will say why
+        return None
 
 
 def _copies(found: Found, keys: Sequence[Any], keep: NDArray[np.bool_]) -> list[Copy]:

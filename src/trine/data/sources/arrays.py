@@ -20,6 +20,9 @@ from trine.labels import MISSING
 COLUMNS = ("camera", "group", "split")
 """The optional columns that trine knows."""
 
+# A header may claim any size, and an archive any compression.
+_DAMAGED = (ValueError, OSError, EOFError, MemoryError, NotImplementedError, RuntimeError)
+
 NAMES = ("names", "name", "item", "id")
 """The usual names of an array that names the items."""
 
@@ -81,8 +84,9 @@ def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
             held = np.load(file, allow_pickle=False)
             if isinstance(held, np.ndarray):
                 raise DataError(f"{path} holds a single array: save it with np.savez(x=..., y=...)")
+            _refuse_bombs(path, held.zip)
             return {name: held[name] if name in wanted else np.empty(0) for name in list(held.files)}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, DataError):
             raise
         if "allow_pickle" in str(error) and zipfile.is_zipfile(path):
@@ -91,6 +95,16 @@ def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
                 "save numbers or fixed-length strings"
             ) from error
         raise DataError(f"{path} is not an .npz file, or it is damaged: write it again") from error
+
+
+def _refuse_bombs(path: Path, archive: zipfile.ZipFile) -> None:
+    """Raises a `DataError` if an array of a small file would fill the memory."""
+    for member in archive.infolist():
+        if member.file_size > max(1 << 30, 100 * member.compress_size):
+            raise DataError(
+                f"{path}: {member.filename} is {member.file_size / 2**30:,.1f} GiB of numbers in "
+                f"{member.compress_size / 2**20:,.1f} MiB of the file: save it with np.savez if that is right"
+            )
 
 
 def array_items(source: str, x: NDArray[Any]) -> tuple[Items, dict[int, str], dict[int, str]]:
