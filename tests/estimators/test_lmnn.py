@@ -66,6 +66,13 @@ def test_learns_nothing_wrong_where_there_is_no_impostor():
     assert learned.score(x, y) == 1.0
 
 
+def test_classes_far_apart_do_not_shrink_the_map_to_0():
+    x, y = np.array([[0.0], [1], [10], [11], [20], [21]]), np.arange(6) // 2
+    learned, convex = (LMNN(1, solver=solver, tol=1e-4).fit(x, y) for solver in ("linear", "convex"))
+    assert learned.score(x, y) == 1.0
+    assert learned.objective_ == pytest.approx(convex.objective_, rel=0.01)
+
+
 def test_classes_of_one_item_and_rows_that_are_equal():
     x = np.array([[0.0, 0], [0, 0], [0, 0], [5, 5], [9, 1]])
     learned = LMNN(n_neighbors=3).fit(x, np.array([0, 0, 0, 1, 2]))

@@ -16,7 +16,8 @@ from trine import TripletEmbedding
 from trine.data import Dataset, Vectors
 from trine.encoders import load, save
 from trine.errors import InputError
-from trine.estimators.knn_mixin import knn_vote
+from trine.estimators.knn_mixin import neighbour_classes
+from trine.evaluation.knn_classification import majority_vote
 from trine.training import Recipe, fit, load_recipe
 
 
@@ -137,7 +138,7 @@ def test_vote_equals_loops(seed, k, distance):
     random = np.random.default_rng(seed)
     rows, classes = random.normal(size=(12, 3)), random.integers(0, 3, 12)
     probes = random.normal(size=(4, 3))
-    found = knn_vote(probes, rows, classes, k=k, distance=distance)
+    found = majority_vote(neighbour_classes(probes, rows, classes, k=k, distance=distance))
     for probe, chosen in zip(probes, found, strict=True):
         if distance == "cosine":
             far = 1 - rows @ probe / np.linalg.norm(rows, axis=1) / np.linalg.norm(probe)

@@ -18,15 +18,22 @@ if TYPE_CHECKING:
     class _Base:
         def __sklearn_tags__(self) -> Any: ...
 
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...  # noqa: N803
+
 else:
     _sklearn = require("sklearn.base", extra="train")
 
-    class _Base(_sklearn.ClassNamePrefixFeaturesOutMixin, _sklearn.TransformerMixin, _sklearn.BaseEstimator):
-        """What scikit-learn expects of a transformer."""
+    class _Base(
+        _sklearn.ClassNamePrefixFeaturesOutMixin,
+        _sklearn.ClassifierMixin,
+        _sklearn.TransformerMixin,
+        _sklearn.BaseEstimator,
+    ):
+        """What scikit-learn expects of a classifier that also transforms."""
 
 
 class KnnMixin(_Base):
-    """A transformer that learns from classes and predicts the class of new items."""
+    """A transformer that learns from classes and predicts the class of new items by their neighbours."""
 
     dtypes: ClassVar[tuple[type, ...]] = (np.float64, np.float32)
     """The precisions in which rows are taken as they are; others are converted to the first."""
@@ -34,20 +41,38 @@ class KnnMixin(_Base):
     classes_: Shaped[np.ndarray, " c"]
 
     def predict(self, X: Float[np.ndarray, "m d"]) -> Shaped[np.ndarray, " m"]:  # noqa: N803
-        """Predicts the class of new items."""
-        raise NotImplementedError
-
-    def score(self, X: Float[np.ndarray, "m d"], y: Shaped[np.ndarray, " m"]) -> float:  # noqa: N803
-        """Computes the share of items whose class is predicted correctly.
+        """Predicts the class of new items by the vote of their `n_neighbors` nearest training items.
 
         Args:
             X: One row per item.
-            y: The class of each.
 
         Returns:
-            The accuracy, in [0, 1].
+            A class for each; a tie goes to the class of the nearest item.
         """
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        found = majority_vote(self._neighbour_classes(X))
+        predicted: np.ndarray = self.classes_[found]
+        return predicted
+
+    def predict_proba(self, X: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m c"]:  # noqa: N803
+        """Estimates the probability of each class: its share of the votes of the nearest training items.
+
+        Args:
+            X: One row per item.
+
+        Returns:
+            One row per item and one column per class of `classes_`; rows sum to 1. Where classes have equally
+            many votes, the one with the nearer items has a billionth more.
+        """
+        classes = self._neighbour_classes(X)
+        # Each vote outweighs all later ones together, so the largest share is the choice of `predict`.
+        votes = 1 + 1e-9 * 0.5 ** np.arange(classes.shape[1])
+        share = np.zeros((len(classes), len(self.classes_)))
+        np.add.at(share, (np.arange(len(classes))[:, None], classes), votes / votes.sum())
+        return share
+
+    def _neighbour_classes(self, X: Float[np.ndarray, "m d"]) -> Int64[np.ndarray, "m k"]:  # noqa: N803
+        """The classes of the training items nearest to each new item, nearest first."""
+        raise NotImplementedError
 
     def _labelled_rows(
         self,
@@ -79,30 +104,31 @@ class KnnMixin(_Base):
         return tags
 
 
-def knn_vote(
+def neighbour_classes(
     z: Float[np.ndarray, "m e"],
     rows: Float[np.ndarray, "n e"],
     classes: Int64[np.ndarray, " n"],
     *,
     k: int,
     distance: Distance = "euclidean",
-) -> Int64[np.ndarray, " m"]:
-    """Predicts a class by the vote of the nearest items; a tie goes to the class of the nearest item.
+) -> Int64[np.ndarray, "m k"]:
+    """Finds the classes of the nearest items, nearest first.
 
     Args:
         z: One row per new item.
         rows: One row per known item.
         classes: The class of each known item.
-        k: How many neighbours vote.
+        k: How many neighbours, at most all.
         distance: The distance that ranks the known items.
 
     Returns:
-        A class for each.
+        One row per new item.
 
     Example:
         >>> known = np.array([[0.0], [1.0], [2.0]])
-        >>> knn_vote(np.array([[0.1], [2.2]]), known, np.array([0, 1, 1]), k=1).tolist()
-        [0, 1]
+        >>> neighbour_classes(np.array([[0.1], [2.2]]), known, np.array([0, 1, 1]), k=2).tolist()
+        [[0, 1], [1, 1]]
     """
-    near = nearest_neighbours(z, rows, k=k, distance=distance).indices
-    return majority_vote(classes[near])
+    near = nearest_neighbours(z, rows, k=min(k, len(rows)), distance=distance).indices
+    found: np.ndarray = classes[near]
+    return found

@@ -223,6 +223,9 @@ class Links:
 SLACK = 1.2
 """Pairs up to this many times the reach are computed with: they may matter in the next steps."""
 
+SHRUNK = 1e-4
+"""A map of at most this share of the earlier one's size has shrunk to 0: nothing pushed."""
+
 Steps = Callable[[Float[np.ndarray, "e d"], Impostors, int], tuple[Float[np.ndarray, "e d"], int]]
 """Some steps of an optimiser over known impostors: from a map to a better one and the number of steps."""
 
@@ -236,11 +239,11 @@ def descend(
     every: int,
     max_iter: int,
     tol: float,
-) -> tuple[Float[np.ndarray, "e d"], float, int]:
+) -> tuple[Float[np.ndarray, "e d"], float, int, bool]:
     """Minimises ε, some steps at a time over known impostors.
 
     In between, all impostors of the new map are found. If some had been missing and the true objective rose,
-    the steps are undone and repeated with them.
+    or the map shrank to 0, which it would not leave again, the steps are undone and repeated with them.
 
     Args:
         goal: The objective.
@@ -252,7 +255,7 @@ def descend(
         tol: The share by which this many steps must improve the objective to continue.
 
     Returns:
-        The map, its objective and the number of steps.
+        The map, its objective, the number of steps, and whether it ended before the most steps.
     """
     best, (value, near) = start, _look(goal, classes, start)
     done = 0
@@ -260,17 +263,17 @@ def descend(
         tried, taken = steps(best, near, min(every, max_iter - done))
         done += max(taken, 1)
         error, seen = _look(goal, classes, tried)
-        if error >= value:
+        if error >= value or _shrunk(tried, best):
             known = len(near)
             near = _both(near, seen, len(goal.x))
             if len(near) == known:
-                break
+                return best, value, done, True
             continue
         enough = value - error <= tol * value
         best, value, near = tried, error, seen
         if enough:
-            break
-    return best, value, done
+            return best, value, done, True
+    return best, value, done, False
 
 
 def steps_of_map(goal: LargeMargin) -> Steps:
@@ -283,9 +286,11 @@ def steps_of_map(goal: LargeMargin) -> Steps:
             error, links = goal.evaluate(z, near)
             return error, (2 * links.laplacian(z).T @ goal.x).ravel()
 
-        minimum = optimize.minimize(
-            cost, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": count}
-        )
+        options = {"maxiter": count}
+        minimum = optimize.minimize(cost, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        if len(near) and _shrunk(minimum.x, start):
+            # The first step has length 1 and may end at 0, where there is no gradient to leave by.
+            minimum = optimize.minimize(cost, start.ravel() / 2, jac=True, method="L-BFGS-B", options=options)
         return minimum.x.reshape(start.shape), int(minimum.nit)
 
     return steps
@@ -318,6 +323,10 @@ def root_of(metric: Float[np.ndarray, "d d"], rank: int) -> Float[np.ndarray, "e
     order = np.argsort(values)[::-1][:rank]
     root: np.ndarray = np.sqrt(np.maximum(values[order], 0))[:, None] * vectors[:, order].T
     return root
+
+
+def _shrunk(tried: Float[np.ndarray, "..."], start: Float[np.ndarray, "..."]) -> bool:
+    return bool(np.linalg.norm(tried) <= SHRUNK * np.linalg.norm(start))
 
 
 def _look(

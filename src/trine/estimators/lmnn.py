@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Literal, Self
 
 import numpy as np
 
-from trine.errors import InputError, check_choice, check_count
+from trine.errors import InputError, check_choice, check_count, require
 from trine.estimators.energy import Neighbourhoods, lowest_energy
-from trine.estimators.knn_mixin import KnnMixin, knn_vote
+from trine.estimators.knn_mixin import KnnMixin, neighbour_classes
 from trine.estimators.large_margin import (
     LargeMargin,
     descend,
@@ -19,7 +20,7 @@ from trine.estimators.large_margin import (
     steps_of_metric,
 )
 from trine.settings import Range, check_number
-from trine.shapes import Float, Shaped
+from trine.shapes import Float, Int64, Shaped
 
 Solver = Literal["linear", "convex"]
 """What is optimised: the map itself, or its metric, which is convex."""
@@ -27,6 +28,13 @@ Solver = Literal["linear", "convex"]
 
 EVERY: Mapping[Solver, int] = {"linear": 5, "convex": 20}
 """How many steps are taken before the impostors are searched again."""
+
+
+SQUARED = (1e-100, 1e100)
+"""Between these the squares of numbers, and sums of them, are exact enough."""
+
+SMALLEST = 1e-290
+"""The smallest number whose inverse can be multiplied further."""
 
 
 class LMNN(KnnMixin):
@@ -100,11 +108,16 @@ class LMNN(KnnMixin):
         Raises:
             InputError: A setting is out of range.
             ValueError: The arrays do not fit, or hold fewer than two classes.
+
+        Warns:
+            ConvergenceWarning: A pass took `max_iter` steps.
         """
         x, classes = self._labelled_rows(X, y)
         self._check(x.shape[1])
-        self.mean_ = x.mean(0)
-        x = x - self.mean_
+        scale = _scale(x)
+        x = x * scale
+        mean = x.mean(0)
+        x = x - mean
         self.components_ = principal_components(x, self.n_components or x.shape[1])
         self.n_iter_, self.objective_ = 0, 0.0
         for _ in range(self.passes):
@@ -114,7 +127,7 @@ class LMNN(KnnMixin):
                 break  # every class has one item: there are no targets
             goal = LargeMargin(x, item, targets[item, rank], self.regularization)
             start = self.components_ / _spread(goal, self.components_)
-            self.components_, self.objective_, taken = descend(
+            self.components_, self.objective_, taken, converged = descend(
                 goal,
                 classes,
                 start=start,
@@ -124,7 +137,15 @@ class LMNN(KnnMixin):
                 tol=self.tol,
             )
             self.n_iter_ += taken
+            if not converged:
+                warnings.warn(
+                    f"LMNN stopped after max_iter={self.max_iter} steps, before its objective improved by "
+                    f"less than tol={self.tol:g}; raise max_iter or tol, or standardise the columns",
+                    require("sklearn.exceptions", extra="train").ConvergenceWarning,
+                    stacklevel=2,
+                )
         self._known = Neighbourhoods.of(x @ self.components_.T, classes, k=self.n_neighbors)
+        self.mean_, self.components_ = mean / scale, self.components_ * scale
         return self
 
     def transform(self, X: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m e"]:  # noqa: N803
@@ -159,13 +180,14 @@ class LMNN(KnnMixin):
             InputError: `by` is unknown.
         """
         check_choice("by", by, ("neighbours", "energy"))
-        z = self.transform(X)
         if by == "energy":
-            found = lowest_energy(z, self._known, regularization=self.regularization)
-        else:
-            found = knn_vote(z, self._known.rows, self._known.classes, k=self.n_neighbors)
-        predicted: np.ndarray = self.classes_[found]
-        return predicted
+            found = lowest_energy(self.transform(X), self._known, regularization=self.regularization)
+            predicted: np.ndarray = self.classes_[found]
+            return predicted
+        return super().predict(X)
+
+    def _neighbour_classes(self, X: Float[np.ndarray, "m d"]) -> Int64[np.ndarray, "m k"]:  # noqa: N803
+        return neighbour_classes(self.transform(X), self._known.rows, self._known.classes, k=self.n_neighbors)
 
     @property
     def _n_features_out(self) -> int:
@@ -179,6 +201,16 @@ class LMNN(KnnMixin):
         if self.n_components is not None and check_count("n_components", self.n_components) > features:
             raise InputError(f"n_components must be from 1 to {features}, given {self.n_components}")
         check_choice("solver", self.solver, EVERY)
+
+
+def _scale(x: Float[np.ndarray, "n d"]) -> float:
+    """A factor that gives numbers a square; a power of two, so that no digit changes."""
+    size = float(np.abs(x).max())
+    if size == 0 or SQUARED[0] < size < SQUARED[1]:
+        return 1.0
+    if size < SMALLEST:
+        raise InputError(f"LMNN needs a number of at least {SMALLEST:g} in X, given {size:g}; scale it")
+    return float(2.0 ** -np.frexp(size)[1])
 
 
 def principal_components(x: Float[np.ndarray, "n d"], count: int) -> Float[np.ndarray, "c d"]:

@@ -13,9 +13,9 @@ from trine.distances import Distance, check_distance
 from trine.encoders import Encoder, EncoderRecipe
 from trine.encoders.settings import MlpSettings
 from trine.errors import InputError, check_choice, check_count, require
-from trine.estimators.knn_mixin import KnnMixin, knn_vote
+from trine.estimators.knn_mixin import KnnMixin, neighbour_classes
 from trine.settings import Range, check_number
-from trine.shapes import Float, Shaped
+from trine.shapes import Float, Int64, Shaped
 from trine.training import LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.triplets import Mining, MiningRule
 
@@ -143,19 +143,9 @@ class TripletEmbedding(KnnMixin):
         x = self._rows(X)
         return self.encoder_.embed(Vectors(x)).astype(x.dtype)
 
-    def predict(self, X: Float[np.ndarray, "m d"]) -> Shaped[np.ndarray, " m"]:  # noqa: N803
-        """Predicts the class of new items by the vote of their `n_neighbors` nearest training items.
-
-        Args:
-            X: One row per item.
-
-        Returns:
-            A class for each.
-        """
+    def _neighbour_classes(self, X: Float[np.ndarray, "m d"]) -> Int64[np.ndarray, "m k"]:  # noqa: N803
         z = self.transform(X).astype(np.float32)
-        found = knn_vote(z, *self._known, k=self.n_neighbors, distance=self.distance)
-        predicted: np.ndarray = self.classes_[found]
-        return predicted
+        return neighbour_classes(z, *self._known, k=self.n_neighbors, distance=self.distance)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
