@@ -323,6 +323,7 @@ def test_a_gallery_goes_out_and_in_and_over(people, bars, capsys, tmp_path):
         ["search", "@", "--gallery", "*"],
         ["verify", "@", "--identity", "bar1", "--gallery", "*"],
         ["enrol", "RUN", "@", "--identity", "new", "--gallery", "*"],
+        ["enrol", "RUN", "DATA", "--sync", "--gallery", "*"],
         ["gallery", "create", "new", "--encoder", "RUN"],
         ["gallery", "import", "new", "TABLE"],
         ["gallery", "rebuild", "*", "--encoder", "RUN", "--data", "DATA"],

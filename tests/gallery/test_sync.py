@@ -286,7 +286,7 @@ def test_a_gallery_of_an_earlier_version_knows_its_folder_by_the_paths(tmp_path)
         assert len(gallery) == 39  # the last one was not listed, and nothing says that it came from there
     with Gallery.open(tmp_path / "paths.db", dimension=1, fingerprint="x") as gallery:
         for name in ("ann/1.png", "ann/2.png"):
-            gallery.enrol("ann", name, embedding=[1], content=f"/photos/{name}")
+            gallery.enrol("ann", name, embedding=[1], content=f"/work/../photos/{name}")
         gallery.enrol("ann", "3.png", embedding=[1], content="/photos/ann/3.png")  # not by its folder
         done = gallery.sync([Entry("ann", "ann/1.png", [1.0])], origin="/photos", max_removed=1)
         assert (done.removed, done.unchanged, len(gallery)) == (("ann/2.png",), 1, 2)

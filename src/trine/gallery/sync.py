@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -270,10 +271,11 @@ class Sync:
     ) -> bool:
         if provenance is not None:
             return provenance.origin == self._origin
-        # An earlier version kept only the path.
-        if wanted is not None and path in (None, path_of(wanted)):
-            return True
-        return path is not None and Path(path) == Path(self._origin, item)
+        # An earlier version kept only the path, or nothing.
+        if path is None:
+            return wanted is not None
+        expected = None if wanted is None else path_of(wanted)
+        return _is_at(path, self._origin, item) or (expected is not None and _is_at(path, expected))
 
     def _metadata_wanted(self) -> dict[str, str]:
         """The metadata of each item; none if the origin has no metadata at all, so that it stays."""
@@ -464,6 +466,10 @@ def refused(result: SyncResult, most: float) -> GalleryError:
 def removal(result: SyncResult) -> str:
     """Says how many of how many items a sync would remove."""
     return f"{result.lost:,} of {result.before:,} items that came from {result.origin} would be removed"
+
+
+def _is_at(path: str, *parts: str) -> bool:
+    return os.path.normpath(path) == os.path.normpath(Path(*parts))
 
 
 def _digest(entry: Entry) -> str | None:

@@ -3,8 +3,8 @@
 gallery      the binding, as text
 notes        notes about the whole gallery; names that start with "trine:" are internal
 identities   id, name
-items        id, item, identity, embedding (a vector or halfvec), metadata (jsonb), source (a path), cluster,
-             written (the revision in which it was last enrolled)
+items        id, item, identity, embedding (a vector or halfvec), metadata (jsonb), source (a path
+             or JSON), cluster, written (the revision in which it was last enrolled)
 staged       embeddings for another encoder, until they replace those in use; each belongs to the version
              of its item in `written`
 state        one row: the version of these tables, the revision (advanced by every write), the largest

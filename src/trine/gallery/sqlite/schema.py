@@ -6,7 +6,7 @@ gallery      the binding, as text
 notes        notes about the whole gallery; names that start with "trine:" are internal
 identities   id, name
 items        id, item, identity, embedding (see `trine.gallery.quantization`), metadata (JSON), changed,
-             cluster, source (a path)
+             cluster, source (a path, or JSON)
 staged       embeddings for another encoder, until they replace those in use
 removed      ids of removed items, so that other processes notice
 state        one row: the revision (advanced by every write), the largest cluster number, and the number
