@@ -1,6 +1,7 @@
 """A gallery that agrees with a folder: whatever happened there, and whatever happened in the gallery."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -401,6 +402,16 @@ def test_after_a_sync_the_gallery_is_the_folder(store):
                 assert (gallery._store.revision(), gallery.encoder.embedded) == (revision, embedded)
 
     tried()
+
+
+def test_entries_of_the_gallery_itself_may_be_changed_and_passed(gallery):
+    sync(gallery, FOLDER)
+    entries = [
+        replace(entry, embedding=entry.embedding + (entry.item == "ann/1")) for entry in gallery.entries()
+    ]
+    done = gallery.sync(entries, origin=HERE)
+    assert contents(gallery)["ann/1"] == ("ann", 2)
+    assert (done.new, done.removed, len(gallery)) == ((), (), 5)
 
 
 def test_provenance_is_given_back():

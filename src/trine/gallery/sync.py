@@ -13,7 +13,7 @@ import numpy as np
 
 from trine.errors import DataError, GalleryError, InputError
 from trine.gallery.bulk_write import batched, bulk_write
-from trine.gallery.embedding import Embedder, content_of, path_of
+from trine.gallery.embedding import Embedder, Place, content_of, path_of
 from trine.gallery.entries import Entry, Record, as_rows, check_name, metadata_text
 from trine.gallery.provenance import Provenance, digest_of, from_source, to_source
 from trine.gallery.quantization import rounded
@@ -243,9 +243,8 @@ class Sync:
         return wanted
 
     def _provenance(self, entry: Entry) -> Provenance:
-        given = entry.provenance
-        if given is not None and (given.origin, given.identity) == (self._origin, entry.identity):
-            return given
+        if isinstance(entry.content, Place) and entry.provenance is not None:
+            return entry.provenance
         if entry.embedding is None:
             return Provenance(self._origin, entry.identity, digest_of(content_of(entry)))
         dimension = self._store.binding.dimension
