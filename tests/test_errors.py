@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trine.errors import InputError, check_choice, check_count, closest
+from trine.errors import Argument, InputError, check_choice, check_count, closest
 from trine.evaluation import retrieval
 from trine.neighbours import nearest_neighbours
 from trine.settings import keys
@@ -69,3 +69,9 @@ def test_ranks_and_neighbours_are_whole_numbers():
         retrieval(x, [0, 0, 1], at=(2.0,))
     with pytest.raises(InputError, match=r"^k must be a whole number, given 1\.5$"):
         retrieval(x, [0, 0, 1]).recall_at(1.5)
+
+
+def test_a_message_can_be_printed_whatever_file_it_names():
+    error = InputError("caf\udce9.png: ", Argument("unreadable", "skip"))
+    assert str(error) == r"caf\udce9.png: unreadable='skip'"
+    assert error.with_options() == r"caf\udce9.png: --unreadable skip"

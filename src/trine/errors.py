@@ -70,11 +70,17 @@ class TrineError(Exception):
         super().__init__(*parts)
 
     def __str__(self) -> str:
-        return "".join(map(str, self.args))
+        return _encodable("".join(map(str, self.args)))
 
     def with_options(self) -> str:
         """The message with each argument written as an option of the command line."""
-        return "".join(part.option if isinstance(part, Argument) else str(part) for part in self.args)
+        parts = (part.option if isinstance(part, Argument) else str(part) for part in self.args)
+        return _encodable("".join(parts))
+
+
+def _encodable(text: str) -> str:
+    """A message with the bytes of file names that are not UTF-8 as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class InputError(TrineError, ValueError):

@@ -85,9 +85,10 @@ def test_a_palette_becomes_colour_and_its_transparent_entry_white(tmp_path: Path
 def test_black_and_white_and_cmyk(tmp_path: Path) -> None:
     Image.fromarray(GREY > 100).save(tmp_path / "bit.png")
     np.testing.assert_array_equal(decode(tmp_path / "bit.png")[:, :, 0], (GREY > 100) * 255)
-    Image.new("CMYK", (4, 4), (0, 0, 0, 255)).save(tmp_path / "ink.tif")
-    assert decode(tmp_path / "ink.tif").shape == (4, 4, 3)
-    assert decode(tmp_path / "ink.tif").max() == 0
+    for name in ("ink.tif", "ink.jpg"):
+        Image.new("CMYK", (4, 4), (0, 0, 0, 255)).save(tmp_path / name)
+        assert decode(tmp_path / name).shape == (4, 4, 3)
+        assert decode(tmp_path / name).max() == 0
 
 
 @pytest.mark.parametrize("orientation", [1, 6, 7])
@@ -182,8 +183,9 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path) -> None:
 
 def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
     first, second = (Image.new("L", (2, 2), value) for value in (10, 200))
-    first.save(tmp_path / "two.gif", save_all=True, append_images=[second])
-    assert set(decode(tmp_path / "two.gif").ravel().tolist()) == {10}
+    for suffix, options in (("gif", {}), ("png", {}), ("tif", {}), ("webp", {"lossless": True})):
+        first.save(tmp_path / f"two.{suffix}", save_all=True, append_images=[second], **options)
+        assert set(decode(tmp_path / f"two.{suffix}").ravel().tolist()) == {10}
 
 
 def test_every_way_of_failing_names_the_file(tmp_path: Path) -> None:
