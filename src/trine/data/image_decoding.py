@@ -289,6 +289,8 @@ def _conversion(image: Any) -> tuple[Callable[[Any], Any], str]:
 
     def on_white(part: Any) -> Any:
         over = part.convert("RGBA")
+        if over.getextrema()[3][0] == 255:
+            return over.convert(kind)
         white = image_module.new("RGBA", over.size, "white")
         return image_module.alpha_composite(white, over).convert(kind)
 
