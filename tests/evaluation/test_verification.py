@@ -328,3 +328,28 @@ def test_an_interval_takes_what_its_figure_takes():
         report.interval("far_at", 1, 2)
     with pytest.raises(InputError, match="far must be a rate from 0 to 1, given 2"):
         report.interval("threshold_at_far", 2)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean", "cosine"])
+def test_embeddings_of_any_scale_are_measured_or_refused(distance):
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(6), 6)
+    rows = random.normal(size=(6, 3))[labels] + 0.5 * random.normal(size=(36, 3))
+    whole = verification(rows, labels, distance=distance, resamples=0).roc_auc
+    refused = []
+    for scale in (1e-200, 1e-140, 1e-46, 1e-20, 1e-10, 1e10, 1e30, 1e39, 1e100):
+        try:
+            found = verification(rows * scale, labels, distance=distance, resamples=0).roc_auc
+        except InputError as error:
+            assert "multiply all rows by one number" in str(error)
+            refused.append(scale)
+        else:
+            assert found == pytest.approx(whole, abs=1e-6)
+    assert (
+        refused
+        == {
+            "euclidean": [1e-200, 1e-140, 1e-46, 1e39, 1e100],
+            "squared_euclidean": [1e-200, 1e-140, 1e-46, 1e-20, 1e30, 1e39, 1e100],
+            "cosine": [1e-200],
+        }[distance]
+    )

@@ -158,6 +158,10 @@ def test_what_cannot_be_used_is_named():
         nearest_neighbours(bad, x, k=1)
     with pytest.raises(InputError, match=r"within ±1e\+150, beyond which squares overflow, row 0 is not"):
         nearest_neighbours(np.array([[1e200], [0.0]]), k=1)
+    with pytest.raises(
+        InputError, match="queries must reach 1e-150, below which squares vanish, given 1e-200"
+    ):
+        nearest_neighbours(np.array([[1e-200], [0.0]]), k=1)
     with pytest.raises(InputError, match=r"unknown backend 'fais': did you mean 'faiss'\?"):
         resolve_backend("fais", torch.device("cpu"))
     with pytest.raises(InputError, match="k must be at least 1, given 0"):

@@ -24,6 +24,9 @@ from trine.shapes import Bool, Float, Int, Int64, Shaped
 
 __all__ = ["Verification", "load_pairs", "verification"]
 
+NEAREST, FARTHEST = 1e-30, 1e38
+"""The range of the largest distance: those a million times smaller are still normal numbers in float32."""
+
 MAX_PAIRS = 200_000_000
 """Up to this many pairs, all are measured by default: those of 20,000 items, in a few seconds."""
 
@@ -74,6 +77,7 @@ def verification(
     check_distance(distance)
     check_resamples(resamples)
     rows = as_rows(embeddings, name="embeddings")
+    _check_range(rows, distance)
     identity = None if labels is None else codes(labels, items=len(rows))
     folds = None
     if pairs is not None:
@@ -129,6 +133,18 @@ def load_pairs(
     """
     table = read_pairs(path)
     return table.positions(dataset.names), table.same, table.fold
+
+
+def _check_range(rows: Tensor, distance: Distance) -> None:
+    """Raises an `InputError` unless float32, in which distances are kept, can hold those of the rows."""
+    largest = float(rows.abs().amax()) if rows.numel() else 0.0
+    reach = 2 * rows.shape[1] ** 0.5 * largest
+    reach = {"euclidean": reach, "squared_euclidean": reach**2, "cosine": 0.0}[distance]
+    if reach and not NEAREST <= reach <= FARTHEST:
+        raise InputError(
+            f"verification keeps distances in float32: they must reach from {NEAREST:g} to {FARTHEST:g}, and "
+            f"embeddings of at most {largest:g} are up to {reach:g} apart; multiply all rows by one number"
+        )
 
 
 def _genuine(pairs: np.ndarray, same: object, identity: np.ndarray | None) -> Bool[np.ndarray, " p"]:

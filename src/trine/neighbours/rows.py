@@ -49,8 +49,15 @@ def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
     rows = full_precision(rows.detach())
     if rows.device.type == "mps":  # which has no float64
         rows = rows.cpu()
-    if not all(_within(part) for part in tiles(rows, numbers=CACHED)):
-        row = next(i for i, part in enumerate(rows) if not _within(part))
+    parts = [float(part.abs().amax()) for part in tiles(rows, numbers=CACHED) if part.numel()]
+    largest = max(parts, default=0.0)
+    if 0 < largest < 1 / FARTHEST:
+        raise InputError(
+            f"{name} must reach {1 / FARTHEST:g}, below which squares vanish, given {largest:g} at most; "
+            "multiply all rows by one number"
+        )
+    if not all(part <= FARTHEST for part in parts):  # NaN is not
+        row = next(i for i, part in enumerate(rows) if not bool(part.abs().amax() <= FARTHEST))
         if rows[row].isfinite().all():
             raise InputError(
                 f"{name} must be within ±{FARTHEST:g}, beyond which squares overflow, row {row} is not; "
@@ -60,11 +67,6 @@ def as_rows(rows: object, *, name: str) -> Float[Tensor, "n d"]:
             f"{name} must be finite, row {row} holds NaN or infinity; remove it or check its item"
         )
     return rows
-
-
-def _within(part: Tensor) -> bool:
-    """Whether all numbers are finite and of finite squares; NaN is not."""
-    return not part.numel() or bool(part.abs().amax() <= FARTHEST)
 
 
 def tiles(rows: Tensor, *, width: int | None = None, numbers: int | None = None) -> Iterator[Tensor]:
