@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import UserDict
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -216,6 +218,96 @@ def test_items_of_several_tensors_are_cut_together(kind):
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
 
 
+class Weighed(nn.Module):
+    """Takes several inputs, as networks of texts do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map, self.norm = nn.Linear(5, 3), nn.BatchNorm1d(3)
+
+    def forward(self, rows: Tensor, mask: Tensor | None = None, *, scale: float = 1.0) -> Tensor:
+        out = self.norm(self.map(rows)) * scale
+        return out if mask is None else out * mask[:, None]
+
+    def pooled(self, rows: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        return {"pooled": self(rows, mask)}
+
+
+class Tokens(UserDict):
+    """A mapping that is no dict, such as a tokenizer returns."""
+
+
+@pytest.mark.parametrize("way", ["tuple", "mapping", "keywords", "partial", "function", "method"])
+def test_modules_of_several_inputs_and_functions(way):
+    rows, labels = batch(14)
+    mask = 1.0 + torch.arange(14).double() % 3
+
+    def run(how, encoder, loss):
+        if how is plain:
+            parts = [encoder(r, m, scale=2.0) for r, m in zip(rows.split(4), mask.split(4), strict=True)]
+            value = loss(torch.cat(parts), labels)
+            value.backward()
+            return value.detach()
+        doubled = partial(encoder, scale=2.0)
+        scaled = {"rows": rows, "mask": mask, "scale": 2.0}
+        pooled = lambda some: encoder.pooled(some["rows"], some["mask"])["pooled"] * 2  # noqa: E731
+        encode, items, modules = {
+            "tuple": (doubled, (rows, mask), None),
+            "mapping": (encoder, Tokens(scaled), None),
+            "keywords": (encoder, scaled, None),
+            "partial": (doubled, {"rows": rows, "mask": mask}, None),
+            "function": (pooled, Tokens(rows=rows, mask=mask, names=None), encoder),
+            "method": (encoder.forward, (rows, mask * 2), None),
+        }[way]
+        return cached_backward(encode, items, labels, loss, chunk=4, modules=modules)
+
+    make = lambda: (Weighed().double(), TripletLoss(mining="all"))  # noqa: E731
+    one, other = both(make, run)
+    assert any(g is not None and bool(g.any()) for g in one[1])
+    assert_alike(one, other)
+
+
+def test_a_function_of_several_modules_and_a_parameter():
+    rows, labels = batch(13)
+    found: list[tuple[Tensor, ...]] = []
+
+    def run(how, encoder, loss):
+        temperature = nn.Parameter(torch.tensor(0.7).double())
+        head = nn.BatchNorm1d(3).double()
+        encode = lambda x: head(encoder(x)) * temperature  # noqa: E731
+        if how is plain:
+            value = plain(encode, rows, labels, loss, 5)
+        else:
+            used = [encoder, head, temperature, encoder]
+            value = cached_backward(encode, rows, labels, loss, chunk=5, modules=used)
+        found.append((temperature.grad, *(each.grad for each in head.parameters()), *head.buffers()))
+        return value
+
+    assert_alike(*both(lambda: (Moody().double(), TripletLoss(mining="all")), run))
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
+    assert bool(found[0][0].abs() > 0)
+
+
+@pytest.mark.slow
+def test_what_a_tokenizer_returns():
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    settings = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    encoder = transformers.BertModel(transformers.BertConfig(vocab_size=30, **settings)).double().eval()
+    ids, mask = torch.randint(0, 30, (9, 6)), torch.ones(9, 6)
+    texts = transformers.BatchEncoding({"input_ids": ids, "attention_mask": mask})
+    labels, loss = torch.arange(9) // 3, TripletLoss(mining="all")
+    encode = lambda some: encoder(**some).last_hidden_state[:, 0]  # noqa: E731
+    loss(encode(texts), labels).backward()
+    expected = encoder.embeddings.word_embeddings.weight.grad.clone()
+    encoder.zero_grad()
+    cached_backward(encode, texts, labels, loss, chunk=4, modules=encoder)
+    assert bool(expected.any())
+    found = encoder.embeddings.word_embeddings.weight.grad
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_items_that_ask_get_a_gradient_too():
     items, labels = batch(9)
     encoder = nn.Linear(5, 2).double().requires_grad_(False)
@@ -299,9 +391,13 @@ def test_each_mistake_has_its_sentence(changes, message):
         bad(**changes)
 
 
-def test_a_bare_function_is_refused_because_its_buffers_cannot_be_found(as_in_production):
-    with pytest.raises(InputError, match=r"^the encoder must be a torch.nn.Module, .* given function; wrap"):
+def test_a_function_whose_modules_are_not_known_is_refused(as_in_production):
+    with pytest.raises(InputError, match=r"^the encoder must be a torch.nn.Module, or a function .*; pass"):
         bad(encoder=lambda items: items)
+    with pytest.raises(InputError, match=r"given NoneType; pass modules="):
+        bad(encoder=None)
+    with pytest.raises(InputError, match=r"^modules must list modules and parameters, given str$"):
+        cached_backward(lambda items: items, *batch(8), TripletLoss(), chunk=3, modules=["net"])
 
 
 def test_a_call_without_gradients_is_refused():

@@ -6,20 +6,34 @@ then the encoder runs again, chunk by chunk, and backpropagates that gradient (G
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from itertools import accumulate
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from trine.eager import eager
 from trine.errors import InputError, check_count
 from trine.shapes import Float
 
 Items = Any
-"""The encoder's input: a tensor, or a tuple, list or mapping of tensors, with one item per row."""
+"""The encoder's input: a tensor, or a tuple, list or mapping of tensors, with one item per row.
+
+A mapping may also hold numbers, texts and None, which every chunk gets as they are.
+"""
+
+_SAME = bool | int | float | str | None
+
+Encoder = nn.Module | Callable[..., Tensor]
+"""A module, or a function that uses modules."""
+
+Used = nn.Module | nn.Parameter | Iterable[nn.Module | nn.Parameter]
+"""What a function uses: modules and parameters."""
 
 
 @runtime_checkable
@@ -32,12 +46,13 @@ class Scaler(Protocol):
 
 @eager
 def cached_backward(
-    encoder: nn.Module,
+    encoder: Encoder,
     items: Items,
     labels: Any,
     loss: Callable[[Tensor, Any], Tensor],
     *,
     chunk: int = 64,
+    modules: Used | None = None,
     scaler: Scaler | None = None,
 ) -> Float[Tensor, ""]:
     """Computes the gradient of a whole batch in the memory of one chunk (Gao et al. 2021).
@@ -53,12 +68,16 @@ def cached_backward(
     one with `SyncBatchNorm` needs as many chunks in every process.
 
     Args:
-        encoder: Maps the items of a chunk to one embedding per row. Its state must be in parameters and
-            buffers, and its randomness must come from torch's own generators.
-        items: A tensor, or a tuple, list or mapping of tensors, each with one item per row.
+        encoder: Maps the items of a chunk to one embedding per row: a module, a method of one, or a function
+            with its `modules`. Its state must be in parameters and buffers, and its randomness must come from
+            torch's own generators.
+        items: A tensor, or a tuple, list or mapping of tensors, each with one item per row. A tuple is passed
+            as separate arguments and a mapping (such as what a tokenizer returns) by keyword, if the encoder
+            takes them so; else as one argument.
         labels: Passed to the loss unchanged.
         loss: Maps the embeddings of the whole batch and the labels to a scalar, such as a `TripletLoss`.
         chunk: The most items whose graph is in memory at once; at least 1.
+        modules: For a function: the modules it uses, and parameters outside of them.
         scaler: The gradient scaler of mixed precision; the gradient is then that of the scaled loss.
 
     Returns:
@@ -74,13 +93,19 @@ def cached_backward(
         >>> value = cached_backward(encoder, items, labels, TripletLoss(), chunk=3)
         >>> encoder.weight.grad.shape
         torch.Size([2, 2])
+
+        A function of several modules:
+
+        >>> head = nn.Linear(2, 3)
+        >>> both = lambda x: head(encoder(x).relu())
+        >>> value = cached_backward(both, items, labels, TripletLoss(), chunk=3, modules=[encoder, head])
     """
     if not torch.is_grad_enabled():
         raise InputError("cached_backward was called where gradients are off; call it outside of no_grad")
     chunk = check_count("chunk", chunk)
     rows = count_rows(items)
     sizes = [min(chunk, rows - start) for start in range(0, max(1, rows), chunk)]
-    cache = GradientCache(encoder, items, sizes=sizes)
+    cache = GradientCache(encoder, items, sizes=sizes, modules=modules)
     value = loss(cache.embed(), labels)
     if not isinstance(value, Tensor) or value.numel() != 1:
         given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
@@ -102,27 +127,30 @@ class GradientCache:
         encoder: As for `cached_backward`.
         items: As for `cached_backward`.
         sizes: How many items each chunk takes, all items together.
+        modules: As for `cached_backward`.
 
     Raises:
-        InputError: The encoder is not a module, or the items cannot be used.
+        InputError: The modules of the encoder are not known, or the items cannot be used.
     """
 
-    def __init__(self, encoder: nn.Module, items: Items, *, sizes: Sequence[int]) -> None:
-        if not isinstance(encoder, nn.Module):
-            raise InputError(
-                f"the encoder must be a torch.nn.Module, whose buffers can be found, "
-                f"given {type(encoder).__name__}; wrap it in one"
-            )
-        self._encoder, self._items = encoder, items
+    def __init__(
+        self, encoder: Encoder, items: Items, *, sizes: Sequence[int], modules: Used | None = None
+    ) -> None:
+        used = _used(encoder, modules)
+        self._encoder, self._items = _passed_on(encoder, items), items
+        self._modules = [each for each in used if isinstance(each, nn.Module)]
+        self._parallel = [each for each in self._modules if isinstance(each, DistributedDataParallel)]
         tensors = dict(_tensors(items, "items"))
         stops = list(accumulate(sizes))
         self._parts = [(stop - size, size) for size, stop in zip(sizes, stops, strict=True)]
-        parameters = list(encoder.parameters())
+        parameters = [each for each in used if isinstance(each, nn.Parameter)]
+        parameters += [each for module in self._modules for each in module.parameters()]
+        buffers = [each for module in self._modules for each in module.buffers()]
         self._asks = any(each.requires_grad for each in (*parameters, *tensors.values()))
-        self._devices = {each.device for each in (*parameters, *encoder.buffers(), *tensors.values())}
+        self._devices = {each.device for each in (*parameters, *buffers, *tensors.values())}
         self._autocast = _autocast_states({device.type for device in self._devices} | {"cpu"})
         self._random: list[_RandomState] = []
-        self._buffers: _Buffers | None = None
+        self._kept: dict[nn.Module, _Buffers] = {}
         self._leaf: Tensor | None = None
 
     def embed(self) -> Tensor:
@@ -147,8 +175,8 @@ class GradientCache:
             gradient = torch.zeros_like(self._leaf)
         self._leaf = None
         after = _RandomState(self._devices)
-        assert self._buffers is not None
-        self._buffers.restore()
+        for buffers in self._kept.values():
+            buffers.restore()
         try:
             for number, ((start, rows), state) in enumerate(zip(self._parts, self._random, strict=True), 1):
                 state.restore()
@@ -178,12 +206,13 @@ class GradientCache:
         # Autocast would reuse weights that it cast without a graph in the pass that needs one.
         torch.clear_autocast_cache()
         whole = len(self._parts) == 1
-        embedded = self._encoder(self._items if whole else _sliced(self._items, start, start + rows))
+        items = self._items if whole else _sliced(self._items, start, start + rows)
+        embedded = self._encoder(items)
         if not isinstance(embedded, Tensor) or embedded.ndim == 0 or len(embedded) != rows:
             given = tuple(embedded.shape) if isinstance(embedded, Tensor) else type(embedded).__name__
             raise InputError(
                 f"the encoder must return a tensor with one row for each of the {rows} items of a chunk, "
-                f"given {given}; wrap it in a module that does"
+                f"given {given}; wrap it in a module or function that does"
             )
         return embedded
 
@@ -193,35 +222,74 @@ class GradientCache:
         It communicates in its forward passes, so all processes must run the same number of them: all two, or
         all one.
         """
-        encoder = self._encoder
-        if not isinstance(encoder, nn.parallel.DistributedDataParallel):
-            return len(self._parts)
-        most = torch.tensor([len(self._parts)], device=encoder.device)
-        torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX, group=encoder.process_group)
-        return int(most)
+        most = len(self._parts)
+        for parallel in self._parallel:
+            of_all = torch.tensor([most], device=parallel.device)
+            torch.distributed.all_reduce(of_all, torch.distributed.ReduceOp.MAX, group=parallel.process_group)
+            most = int(of_all)
+        return most
 
     @contextmanager
     def _buffers_kept(self) -> Iterator[None]:
         """Saves the buffers as they are before the first chunk."""
+        # DistributedDataParallel may set them to those of the first process before its module runs.
+        kept = self._kept = {each: _Buffers(each) for each in self._modules if each not in self._parallel}
 
         def keep(module: nn.Module, inputs: Any) -> None:
-            if self._buffers is None:
-                self._buffers = _Buffers(module)
+            if module not in kept:
+                kept[module] = _Buffers(module)
 
-        # DistributedDataParallel may set them to those of the first process before the module runs.
-        parallel = isinstance(self._encoder, nn.parallel.DistributedDataParallel)
-        module: Any = self._encoder.module if parallel else self._encoder
-        handle = module.register_forward_pre_hook(keep)
+        handles = [each.module.register_forward_pre_hook(keep) for each in self._parallel]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
-    def _alone(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
         """Keeps `DistributedDataParallel` from averaging an incomplete gradient."""
-        no_sync: Any = getattr(self._encoder, "no_sync", nullcontext)
-        context: AbstractContextManager[Any] = no_sync()
-        return context
+        with ExitStack() as stack:
+            for parallel in self._parallel:
+                stack.enter_context(parallel.no_sync())
+            yield
+
+
+def _used(encoder: Encoder, modules: Used | None) -> list[nn.Module | nn.Parameter]:
+    """The modules and parameters of an encoder."""
+    behind = encoder
+    while isinstance(behind, partial):
+        behind = behind.func
+    behind = getattr(behind, "__self__", behind)
+    used: list[Any] = [behind] if isinstance(behind, nn.Module) else []
+    if modules is not None:
+        used += [modules] if isinstance(modules, nn.Module | nn.Parameter) else list(modules)
+    for each in used:
+        if not isinstance(each, nn.Module | nn.Parameter):
+            raise InputError(f"modules must list modules and parameters, given {type(each).__name__}")
+    if not used or not callable(encoder):
+        raise InputError(
+            "the encoder must be a torch.nn.Module, or a function together with the modules it uses, "
+            f"given {type(encoder).__name__}; pass modules=[...]"
+        )
+    return list(dict.fromkeys(used))
+
+
+def _passed_on(encoder: Encoder, items: Items) -> Callable[[Items], Tensor]:
+    """The encoder as a function of one argument: a tuple or a mapping is spread out if it is taken so."""
+    call: Any = encoder
+    inner: Any = encoder.module if isinstance(encoder, DistributedDataParallel) else encoder
+    try:
+        signature = inspect.signature(inner.forward if isinstance(inner, nn.Module) else inner)
+        if isinstance(items, Mapping):
+            signature.bind(**items)
+            return lambda some: call(**some)
+        if isinstance(items, tuple):
+            signature.bind(*items)
+            return lambda some: call(*some)
+    except (TypeError, ValueError):  # it takes them otherwise, or does not say
+        pass
+    return lambda some: call(some)
 
 
 class _RandomState:
@@ -272,13 +340,15 @@ def _autocast_states(kinds: set[str]) -> list[tuple[str, torch.dtype, bool]]:
 
 
 def _tensors(items: Items, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors, with the name of each."""
     if isinstance(items, Tensor):
         if items.ndim == 0:
             raise InputError(f"{name} must have one item to a row, given a tensor of no dimension")
         yield name, items
     elif isinstance(items, Mapping):
         for key, value in items.items():
-            yield from _tensors(value, f"{name}[{key!r}]")
+            if not isinstance(value, _SAME):
+                yield from _tensors(value, f"{name}[{key!r}]")
     elif isinstance(items, tuple | list):
         for key, value in enumerate(items):
             yield from _tensors(value, f"{name}[{key}]")
@@ -318,7 +388,10 @@ def _sliced(items: Items, start: int, stop: int) -> Items:
     if isinstance(items, Tensor):
         return items[start:stop]
     if isinstance(items, Mapping):
-        return {key: _sliced(value, start, stop) for key, value in items.items()}
+        return {
+            key: value if isinstance(value, _SAME) else _sliced(value, start, stop)
+            for key, value in items.items()
+        }
     parts = [_sliced(value, start, stop) for value in items]
     if isinstance(items, list):
         return parts
