@@ -41,7 +41,6 @@ def main() -> None:
     pixels, digits = load_digits(return_X_y=True)
     images, labels = torch.tensor(pixels / 16, dtype=torch.float32), torch.tensor(digits)
     train, test = torch.arange(0, 1200), torch.arange(1200, len(labels))
-    # PKSampler makes the batches itself; Lightning must not replace it.
     sampler = PKSampler(digits[train], identities=10, items=8, seed=0)
     batches = DataLoader(TensorDataset(images[train], labels[train]), batch_sampler=sampler)
     model = DigitEmbedding()
@@ -51,7 +50,6 @@ def main() -> None:
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        use_distributed_sampler=False,
     )
     trainer.fit(model, batches)
     with torch.no_grad():

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import trine
+from support.multiprocess import run_processes
+from support.multiprocess_loaders import LABELS
 from support.runs import rows
+from trine.data import PKSampler
 
 DATA = rows([20] * 4, spread=0.6)
 X = torch.from_numpy(DATA.items.rows).float()
@@ -95,3 +98,23 @@ def test_inside_a_hugging_face_trainer(tmp_path: Path) -> None:
     expected, losses = by_hand(5, 0.1)
     assert losses[0] > losses[-1] > 0
     torch.testing.assert_close(model.network.weight, expected.weight, rtol=1e-3, atol=1e-4)
+
+
+def test_a_sampler_in_distributed_loaders(tmp_path: Path) -> None:
+    """With the settings of Lightning and Accelerate as they are, each item comes once in an epoch."""
+    pytest.importorskip("lightning.pytorch")
+    pytest.importorskip("accelerate")
+    found = run_processes(2, "support.multiprocess_loaders:everything", str(tmp_path))
+    settings = {"identities": 3, "items": 2, "seed": 1}
+    alone = PKSampler(LABELS, **settings)
+    for way in ("accelerate", "lightning, given", "lightning, hook"):
+        for epoch in range(2):
+            mine, theirs = (each[way][epoch] for each in found)
+            if way == "accelerate":
+                batches = alone.batches_of(epoch)
+                assert (mine, theirs) == (batches[::2], batches[1::2])
+            else:
+                for rank, batches in enumerate((mine, theirs)):
+                    assert batches == PKSampler(LABELS, **settings, rank=rank, world_size=2).batches_of(epoch)
+            assert sorted(item for batch in mine + theirs for item in batch) == list(range(len(LABELS)))
+        assert found[0][way][0] != found[0][way][1]

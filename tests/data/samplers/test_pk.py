@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from torch.utils.data import DistributedSampler
 
 from support.paths import SHARED_DATA
 from trine.data import PKSampler
@@ -287,3 +288,13 @@ def test_real_faces_with_many_singletons() -> None:
         assert len(held) >= 8
         pairs.append(sum(number > 1 for number in held.values()))
     assert min(pairs) >= 4
+
+
+def test_rank_and_world_size_come_from_a_distributed_sampler():
+    labels = np.repeat(np.arange(8), 4)
+    other = DistributedSampler(range(32), num_replicas=2, rank=1)
+    sampler = PKSampler(labels, identities=2, items=2, sampler=other)
+    assert sampler.batches_of(3) == PKSampler(labels, identities=2, items=2, rank=1, world_size=2).batches_of(
+        3
+    )
+    assert sampler.sampler is sampler

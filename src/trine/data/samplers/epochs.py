@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch.utils.data import Sampler
 
@@ -35,6 +35,11 @@ class EpochSampler(Sampler[list[int]]):
             raise SettingError(f"rank={rank} is out of range: expected below world_size={world_size}")
         self._seed, self._rank, self._world_size = seed, rank, world_size
         self._epoch = self._handed_out = self._start = 0
+
+    @property
+    def sampler(self) -> Self:
+        """The sampler itself: trainers tell the `sampler` of a batch sampler which epoch begins."""
+        return self
 
     def __len__(self) -> int:
         """Returns the number of batches in an epoch, for each process; it is the same in every epoch."""

@@ -69,7 +69,10 @@ class PKSampler(EpochSampler):
             `trine.mining.confusable_identities` finds them; None swaps no groups.
         rank: The number of this process, from 0.
         world_size: The number of processes. The batches of all processes that belong together
-            share no identity, and have equally many, to within one.
+            share no identity, and have equally many, to within one. Leave both out with Lightning, which sets
+            them itself, and with Accelerate, which gives each process other batches of one sampler.
+        sampler: A sampler with `rank` and `num_replicas`, such as a `DistributedSampler`, to take both from;
+            Lightning passes it.
 
     Raises:
         DataError: There are fewer than two identities.
@@ -98,8 +101,25 @@ class PKSampler(EpochSampler):
         neighbours: Int64[np.ndarray, "i k"] | None = None,
         rank: int = 0,
         world_size: int = 1,
+        sampler: object = None,
     ) -> None:
+        rank, world_size = getattr(sampler, "rank", rank), getattr(sampler, "num_replicas", world_size)
         super().__init__(seed=seed, rank=rank, world_size=world_size)
+        # Lightning makes a batch sampler again, for its processes, from the arguments under these names.
+        self._arguments: dict[str, object] = {
+            "labels": labels,
+            "identities": identities,
+            "items": items,
+            "seed": seed,
+            "repeat": repeat,
+            "last": last,
+            "confusable": confusable,
+            "neighbours": neighbours,
+            "sampler": None,
+        }
+        saved = {"args": (), "kwargs": self._arguments, "default_kwargs": {}, "arg_names": ()}
+        for name, value in saved.items():
+            setattr(self, f"__pl_saved_{name}", value)
         self._labels = codes(labels)
         sizes = np.bincount(self._labels)
         _check_settings(identities, items, repeat, last, confusable)
@@ -135,6 +155,7 @@ class PKSampler(EpochSampler):
             digest.update(repr(neighbours.shape).encode())
             digest.update(neighbours.astype("<i8").tobytes())
         self._neighbours, self.fingerprint = neighbours, digest.hexdigest()
+        self._arguments["neighbours"] = neighbours
 
     def batches_of(self, epoch: int) -> list[list[int]]:
         """Makes all batches of an epoch, for this process."""
