@@ -74,6 +74,17 @@ def test_each_kind_of_report_has_a_headline_of_its_own() -> None:
     assert "triplet judgements: triplet accuracy" in str(both)
 
 
+def test_a_notebook_shows_what_print_does() -> None:
+    class Printer:
+        text = staticmethod(lambda words: shown.append(words))
+
+    for each in (report(), report().after.retrieval):
+        shown: list[str] = []
+        each._repr_pretty_(Printer(), cycle=False)  # type: ignore[union-attr]
+        assert shown == [str(each)]
+        assert len(shown[0].splitlines()) <= 30
+
+
 def test_a_comparison_subtracts_the_first_run_from_each_other() -> None:
     first, other = report(), report()
     compared = Comparison(Path("out"), "photos", MISLEADING, {"a": first, "b": other})

@@ -39,7 +39,7 @@ def learned(
     embeddings, labels = embeddings[first:stop].requires_grad_(), labels[first:stop]
     loss = Centres()
     recipe = with_loss(Recipe(seed=3), loss)
-    terms = loss_terms(recipe, loss, labels=labels, dimension=3)
+    terms = loss_terms(recipe, loss, labels=labels.numpy(), dimension=3)
     criterion = Criterion(recipe, steps=9, context=world, terms=terms)
     batch = Batch(embeddings.detach(), labels, torch.arange(first, stop))
     torch.manual_seed(world.rank)  # what the encoder of this process has drawn

@@ -177,7 +177,7 @@ def test_a_sum_of_losses_is_their_weighted_sum_with_numbers_from_0_as_labels() -
     embeddings = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     labels = torch.tensor([2, 2, 5, 5, 9, 9])
     recipe = Recipe(loss=replace(SUM, reduction="mean"))
-    terms = loss_terms(recipe, None, labels=labels, dimension=4)
+    terms = loss_terms(recipe, None, labels=labels.numpy(), dimension=4)
     batch = Batch(embeddings.detach(), labels, torch.arange(6))
     criterion = Criterion(recipe, steps=9, terms=terms)
     found = criterion.value(embeddings, batch, step=0, references=(None, None, None))

@@ -11,7 +11,13 @@ import torch
 from trine.data import Dataset, ImageArray, PKSampler, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
 from trine.errors import DataError, SettingError
-from trine.training import Recipe, SamplerRecipe, Stage
+from trine.training import (
+    Recipe,
+    SamplerRecipe,
+    Stage,
+    TrainingRecipe,
+    fit,
+)
 from trine.training.data_loader import BatchLoader, PreparedItems
 from trine.training.samplers import SamplerSchedule
 
@@ -208,6 +214,15 @@ def test_a_stage_that_the_data_does_not_allow_is_refused_at_the_start() -> None:
         recipe = Recipe(sampler=SamplerRecipe(identities=2, items=2), curriculum=(stage,))
         with pytest.raises(SettingError, match=message):
             SamplerSchedule(labels, recipe=recipe)
+
+
+def test_labels_that_must_not_be_written_to_are_taken_without_a_warning() -> None:
+    rows, labels = np.eye(8, dtype=np.float32), np.arange(8) // 2
+    rows.flags.writeable = labels.flags.writeable = False
+    data = Dataset(Vectors(rows), labels, tuple("abcd"), tuple("abcdefgh"))
+    recipe = Recipe(encoder=EncoderRecipe(mlp=MlpSettings((8,))), training=TrainingRecipe(steps=2))
+    for triplets in (None, np.array([[0, 1, 2], [2, 3, 4]])):
+        assert fit(data, recipe, out=None, triplets=triplets).embed(data).shape == (8, 128)
 
 
 def test_too_little_to_compare_is_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pytorch_metric_learning import distances, losses
@@ -19,7 +20,7 @@ def terms(**settings: Any) -> Any:
     recipe = load_recipe(
         overrides={f"loss.{name.replace('__', '.')}": value for name, value in settings.items()}
     )
-    return loss_terms(recipe, None, labels=torch.tensor([4, 4, 7, 7]), dimension=3)
+    return loss_terms(recipe, None, labels=np.array([4, 4, 7, 7]), dimension=3)
 
 
 def test_a_classification_head_is_the_cross_entropy_of_a_linear_layer() -> None:
@@ -67,7 +68,7 @@ def test_the_weights_of_a_loss_follow_from_the_seed() -> None:
         loss_terms(
             Recipe(seed=seed, loss=load_recipe(overrides={"loss.name": "pml:ProxyAnchorLoss"}).loss),
             None,
-            labels=torch.arange(4),
+            labels=np.arange(4),
             dimension=3,
         )[0].loss.proxies  # type: ignore[attr-defined]
         for seed in (0, 0, 1)

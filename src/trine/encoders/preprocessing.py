@@ -126,7 +126,9 @@ def stacked_vectors(items: Any, *, features: int, first: int) -> Shaped[np.ndarr
 
 def _prepared_image(item: Any, position: int, channels: int, size: tuple[int, int]) -> UInt8[Tensor, "c h w"]:
     array = as_pixels(item, name=f"item {position}")
-    image = torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+    # torch takes no array that must not be written to.
+    array = np.ascontiguousarray(array) if array.flags.writeable else array.copy()
+    image = torch.from_numpy(array).permute(2, 0, 1)
     if image.shape[0] == 3 and channels == 1:
         rows = STRIP // image.shape[2] + 1
         starts = range(0, image.shape[1], rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -94,6 +94,10 @@ class MetricReport(ABC):
             interval = f"  ({ends[asked]})" if asked in ends and ends[asked].known else ""
             lines.append(f"{words:{max(map(len, table))}}  {_number(self._value(*asked))}{interval}")
         return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows: the metrics, not the arrays that they come from."""
+        printer.text(str(self))
 
     @abstractmethod
     def _facts(self) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trine.evaluation.intervals import Interval, percentile_interval
 from trine.report.metrics import Metrics
-from trine.report.metrics_table import MetricLine, console_lines
+from trine.report.metrics_table import MetricLine, Shown, console_lines
 from trine.report.report import EvaluatedPart, Report
 
 
@@ -122,6 +122,8 @@ class Comparison:
         for other, differences in self.differences.items():
             rows.append(f"{other} minus {next(iter(self.reports))} (95 % paired bootstrap interval):")
             for name, line in lines.items():
+                if len(self.differences) > 1 and line.shown < Shown.HEADLINE:
+                    continue  # Several runs take more than a screen otherwise.
                 delta = differences[line.key]
                 ends = delta.interval
                 interval = "" if ends is None else f"   ({ends.low:+.3f} to {ends.high:+.3f})"

@@ -16,6 +16,13 @@ PALETTE = (
 )  # fmt: skip
 TILE_PIXELS = 256
 
+FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Source Han Sans", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Microsoft YaHei",
+    "Yu Gothic", "Malgun Gothic", "Arial Unicode MS", "Noto Sans Devanagari", "Nirmala UI", "Noto Sans Thai",
+)  # fmt: skip
+"""Fonts for letters that the usual one lacks, where they are installed."""
+
 
 def new_figure(width: float, height: float, *, dpi: int = 110) -> Any:
     """An empty white figure of this many inches, drawn without a display."""
@@ -23,6 +30,30 @@ def new_figure(width: float, height: float, *, dpi: int = 110) -> Any:
     figure = figures.Figure(figsize=(width, height), dpi=dpi, facecolor="white")
     require("matplotlib.backends.backend_agg", extra="train").FigureCanvasAgg(figure)
     return figure
+
+
+def save_figure(figure: Any, path: Any) -> None:
+    """Writes a figure as PNG, in fonts that have its letters; a letter that no font has becomes a box.
+
+    Args:
+        figure: The figure.
+        path: The file, or its name.
+    """
+    fonts = require("matplotlib.font_manager", extra="train")
+    installed = {font.name for font in fonts.fontManager.ttflist}
+    families = [
+        *require("matplotlib", extra="train").rcParams["font.family"],
+        *(name for name in FONTS if name in installed),
+    ]
+    drawn = {
+        code
+        for family in families
+        for code in fonts.get_font(fonts.findfont(fonts.FontProperties(family=[family]))).get_charmap()
+    } | {ord("\n")}
+    for text in figure.findobj(require("matplotlib.text", extra="train").Text):
+        text.set_fontfamily(families)
+        text.set_text("".join(letter if ord(letter) in drawn else "□" for letter in text.get_text()))
+    figure.savefig(path, format="png", facecolor="white")
 
 
 def title(axes: Any, title: str, subtitle: str, *, sizes: tuple[float, float] = (13, 9)) -> None:

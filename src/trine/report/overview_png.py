@@ -16,7 +16,18 @@ from trine.errors import InputError, require
 from trine.evaluation.triplet_accuracy import TripletAccuracy
 from trine.evaluation.verification import verification
 from trine.neighbours import as_rows
-from trine.report.drawing import INK, QUIET, RIGHT, WRONG, bare, new_figure, short, small_enough, title
+from trine.report.drawing import (
+    INK,
+    QUIET,
+    RIGHT,
+    WRONG,
+    bare,
+    new_figure,
+    save_figure,
+    short,
+    small_enough,
+    title,
+)
 from trine.report.projection import draw_embedding, draw_map
 from trine.report.selection import View, view
 from trine.shapes import Float
@@ -83,7 +94,7 @@ def picture(
         _draw_margins(histogram, judged)
     else:
         _draw_histogram(histogram, x[torch.from_numpy(look.shown)], labels, distance, threshold)
-    figure.savefig(path, format="png", facecolor="white")
+    save_figure(figure, path)
     return Path(path)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.errors import InputError, require
 from trine.neighbours import as_rows
-from trine.report.drawing import PALETTE, new_figure, short, small_enough, title
+from trine.report.drawing import PALETTE, new_figure, save_figure, short, small_enough, title
 from trine.shapes import Float, Int64, UInt8
 
 MARKERS = ("o", "s", "^", "D")
@@ -62,7 +62,7 @@ def plane_picture(
     draw_embedding(axes, x, np.arange(len(x)), dataset)
     present = len(np.unique(dataset.labels))
     title(axes, heading, subheading or f"{len(x):,} items, coloured by identity ({present})")
-    figure.savefig(path, format="png", facecolor="white")
+    save_figure(figure, path)
     return Path(path)
 
 

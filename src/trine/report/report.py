@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -182,6 +183,10 @@ class Report:
             return False
         counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
         return counts and known.threshold == pairs.threshold_at_far(known.far)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook shows: the metrics, not the arrays that they come from."""
+        printer.text(str(self))
 
     def __str__(self) -> str:
         lines = console_lines(self.after, self.far, self.k)

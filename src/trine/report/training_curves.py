@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from trine.report.drawing import INK, QUIET, RIGHT, WRONG, bare, new_figure, title
+from trine.report.drawing import INK, QUIET, RIGHT, WRONG, bare, new_figure, save_figure, title
 from trine.training import Diagnosis, LoggedBatch
 
 BLUE, PALE = "#3b6fb6", "#e3e5ea"
@@ -81,7 +81,7 @@ def draw_curves(
         _draw_panel(panel, log, curves, scale=scale, steps=steps)
         _mark(panel, log, diagnoses)
         title(panel, heading, subtitle, sizes=(12, 8.5))
-    figure.savefig(path, format="png", facecolor="white")
+    save_figure(figure, path)
     return path
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -67,7 +68,7 @@ class LossTerm:
 
 
 def loss_terms(
-    recipe: Recipe, loss: Loss | None, *, labels: Int64[Tensor, " n"], dimension: int
+    recipe: Recipe, loss: Loss | None, *, labels: Int64[np.ndarray, " n"], dimension: int
 ) -> tuple[LossTerm, ...]:
     """Lists the losses of a run beside trine's own, with new weights where they have some.
 
@@ -81,7 +82,7 @@ def loss_terms(
         SettingError: The name or an argument of a loss is unknown.
         MissingDependencyError: The library of a loss is not installed.
     """
-    settings, classes = recipe.loss, torch.unique(labels)
+    settings, classes = recipe.loss, torch.from_numpy(np.unique(labels))
     named: list[tuple[LossRecipe | AddedLossRecipe, str, str, float]] = []
     if settings.is_built:
         named.append((settings, "loss", "loss", 1.0))

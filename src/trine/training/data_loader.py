@@ -127,7 +127,7 @@ class BatchLoader:
         refresh: Refresh | None = None,
     ) -> None:
         self._items = items
-        self._labels = torch.from_numpy(np.ascontiguousarray(labels))
+        self._labels = torch.tensor(labels)
         self._sampler_at = sampler_at
         self._steps = steps
         self._refresh = refresh

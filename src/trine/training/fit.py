@@ -110,7 +110,7 @@ def fit(
         places = len(dataset) if triplets is None else triplets.size
         steps = steps_of(recipe, samplers, places=places, batch=recipe.sampler.batch * context.size)
         dimension = recipe.encoder.dimension
-        terms = loss_terms(recipe, loss, labels=torch.as_tensor(dataset.labels), dimension=dimension)
+        terms = loss_terms(recipe, loss, labels=dataset.labels, dimension=dimension)
         encoder = build_encoder(
             dataset.items,
             recipe=recipe.encoder,
