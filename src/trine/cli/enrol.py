@@ -97,7 +97,7 @@ def enrol(settings: Any) -> None:
 
 
 def _sync(settings: Any, gallery: Gallery, data: Dataset, **given: Any) -> SyncResult:
-    from trine.gallery.sync import removal
+    from trine.gallery.sync_result import removal
 
     def confirm(result: SyncResult) -> bool:
         if sys.stdin.isatty() and not settings.json:

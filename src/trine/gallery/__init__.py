@@ -18,7 +18,7 @@ from trine.gallery.rebuild import RebuildResult
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
-from trine.gallery.sync import Kept, Moved, SyncResult, Taken
+from trine.gallery.sync_result import Kept, Moved, SyncResult, Taken
 from trine.gallery.verify import verify
 
 __all__ = [

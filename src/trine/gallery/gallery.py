@@ -45,7 +45,8 @@ from trine.gallery.rebuild import RebuildResult
 from trine.gallery.recommend import recommend
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
-from trine.gallery.sync import Sync, SyncResult, refused
+from trine.gallery.sync import Sync
+from trine.gallery.sync_result import SyncResult, refused
 from trine.gallery.verify import verify_probes
 
 Progress = Callable[[int], None]
