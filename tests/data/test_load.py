@@ -178,7 +178,7 @@ class TestFolder:
         with pytest.raises(DataError, match=r"holds no images .*; it has 1 other file \(1 .txt\)"):
             load(tmp_path)
         picture(tmp_path / "flat.png", 1)
-        with pytest.raises(DataError, match="none of the 1 images has an identity"):
+        with pytest.raises(DataError, match="1 image but no identity: expected a label for each"):
             load(tmp_path)
 
     def test_nothing_left(self, tmp_path: Path) -> None:

@@ -22,6 +22,6 @@ def test_columns_that_are_missing_are_named():
     ):
         table.column("sise")
     with pytest.raises(DataError, match=r"has no column named a or b: name it; its columns are size$"):
-        table.column(None, ("a", "b"), how="name it")
+        table.column(None, ("a", "b"), "name it")
     with pytest.raises(DataError, match=r"has two columns named 'size': rename one"):
         Frame(pd.DataFrame([[1, 2]], columns=["size", "size"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trine.data.columns import Columns
 from trine.data.load_report import some
-from trine.errors import DataError, nearest
+from trine.errors import Argument, DataError, nearest
 
 LISTED = 12
 """How many columns an error names."""
@@ -44,7 +44,7 @@ class TableReader(ABC):
         """Returns the columns that have a usual name, in the order of these names; case is ignored."""
         return [held for name in usual for held in self.names if held.lower() == name]
 
-    def column(self, given: str | None, usual: Sequence[str] = (), *, how: str = "") -> str:
+    def column(self, given: str | None, usual: Sequence[str] = (), *how: str | Argument) -> str:
         """Finds a column: the one that is named, or the first one that has a usual name.
 
         Args:
@@ -66,8 +66,9 @@ class TableReader(ABC):
             *others, last = usual
             named = f"{', '.join(others)} or {last}" if others else last
             raise DataError(
-                f"{self.source} has no column named {named}: {how}; its columns are "
-                f"{some(self.names, limit=LISTED)}"
+                f"{self.source} has no column named {named}: ",
+                *how,
+                f"; its columns are {some(self.names, limit=LISTED)}",
             )
         return found[0]
 

@@ -176,7 +176,7 @@ class _Checks:
         unlabelled = [i for i, label in labels if not label and i not in unreadable]
         if unlabelled and len(unlabelled) == len(self.keep):
             raise DataError(
-                f"{self._source}: none of the {len(self.keep):,} {self._nouns[1]} has an identity, expected "
+                f"{self._source}: {count(len(self.keep), *self._nouns)} but no identity: expected "
                 "a label for each, or one folder for each identity"
             )
         self._obey("unlabelled", unlabelled, [self.names[i] for i in unlabelled], self._found.unlabelled)

@@ -70,7 +70,7 @@ def read_features(
         MissingDependencyError: pyarrow is not installed.
     """
     file = open_table(path, of=of)
-    key = file.column(None, ITEMS if of == "item" else USERS, how=f"rename the column of {of} ids")
+    key = file.column(None, ITEMS if of == "item" else USERS, f"rename the column of {of} ids")
     title = next(iter(file.known_as(TITLES)), None) if of == "item" else None
     wanted = [name for name in file.names if name not in (key, title)] if only is None else list(only)
     for name in wanted:

@@ -92,13 +92,13 @@ def read_interactions(
 def _used_columns(
     file: TableReader, given: InteractionColumns, *, rated: bool
 ) -> tuple[str, str, str | None, str | None]:
-    user = file.column(given.user, USERS, how="name the user column with interactions.user")
-    item = file.column(given.item, ITEMS, how="name the item column with interactions.item")
+    user = file.column(given.user, USERS, "name the user column with interactions.user")
+    item = file.column(given.item, ITEMS, "name the item column with interactions.item")
     time = next(iter(file.known_as(TIMES)), None) if given.time is None else file.column(given.time)
     if given.rating is None and not rated:
         return user, item, time, next(iter(file.known_as(RATINGS)), None)
     how = "interactions.at_least needs ratings; set it to null, or name their column with interactions.rating"
-    return user, item, time, file.column(given.rating, RATINGS, how=how)
+    return user, item, time, file.column(given.rating, RATINGS, how)
 
 
 def _ratings(table: Columns, column: str) -> Shaped[np.ndarray, " n"]:

@@ -113,7 +113,7 @@ def read_pairs(path: object) -> PairTable:
 def _read_table(path: object) -> PairTable:
     file = open_table(path, of="pair")
     how = "a table of pairs has the columns a, b and same, and optionally fold"
-    wanted = [file.column(None, (name,), how=how) for name in COLUMNS]
+    wanted = [file.column(None, (name,), how) for name in COLUMNS]
     fold = "fold" if "fold" in file.names else None
     table = file.read(text=wanted if fold is None else [*wanted, fold])
     a, b, written = (table.filled(name) for name in wanted)

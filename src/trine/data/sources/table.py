@@ -139,7 +139,7 @@ def _label_column(file: TableReader, given: str | None) -> str:
             "coordinate beside 'x': name the label column with ",
             Argument("label", "y"),
         )
-    return file.column(None, LABELS, how="name the label column with label")
+    return file.column(None, LABELS, "name the label column with ", Argument("label"))
 
 
 @dataclass(frozen=True)

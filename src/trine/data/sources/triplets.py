@@ -89,7 +89,7 @@ def read_triplets(path: object) -> TripletTable:
     """
     file = open_table(path, of="triplet")
     how = f"a table of triplets has the columns {', '.join(COLUMNS)}, or head, close, far"
-    wanted = [file.column(None, (name, *ALSO_NAMED[name]), how=how) for name in COLUMNS]
+    wanted = [file.column(None, (name, *ALSO_NAMED[name]), how) for name in COLUMNS]
     table = file.read(text=wanted)
     columns = [tuple(table.filled(name)) for name in wanted]
     for row, names in enumerate(zip(*columns, strict=True), start=1):
