@@ -70,7 +70,7 @@ def test_an_item_is_prepared_alike_alone_and_among_others() -> None:
 def test_arrays_that_must_not_be_written_to_are_embedded_without_a_warning() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 9, 9, 3), dtype=np.uint8)
     numbers = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
-    recipe = EncoderRecipe(dimension=4, network="mlp", mlp=MlpSettings((8,)))
+    recipe = EncoderRecipe(dimension=4, small_resnet=SmallResNetSettings(width=8))
     for items, data in ((pixels, ImageArray(pixels)), (numbers, Vectors(numbers))):
         encoder = build_encoder(data, recipe=recipe)
         expected = encoder.embed(items)
