@@ -183,3 +183,54 @@ def test_a_positive_that_is_a_copy_is_treated_alike():
             ours, got = graded(OURS.format(rule), x, y), graded(expression, x, y)
             assert got[0] == pytest.approx(ours[0])
             torch.testing.assert_close(got[1], ours[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_miners_of_the_library_take_ties():
+    from pytorch_metric_learning import distances, miners
+
+    l2 = distances.LpDistance(normalize_embeddings=False)
+    # From the anchor 0: its positive at 1, negatives at 1 and 2.
+    x, y = torch.tensor([[0.0], [1.0], [-1.0], [2.0]]), torch.tensor([0, 0, 1, 2])
+    for kind, negatives in (("hard", [2]), ("all", [2, 3]), ("semihard", [3])):
+        a, _, n = miners.TripletMarginMiner(margin=1.0, type_of_triplets=kind, distance=l2)(x, y)
+        assert sorted(n[a == 0].tolist()) == negatives
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_full_memory_of_the_library_holds_the_batch_too():
+    from pytorch_metric_learning import distances, losses, reducers
+
+    l2 = distances.LpDistance(normalize_embeddings=False)
+    generator = torch.Generator().manual_seed(0)
+    plain = losses.TripletMarginLoss(margin=0.5, distance=l2, reducer=reducers.MeanReducer())
+    theirs = losses.CrossBatchMemory(plain, embedding_size=4, memory_size=12)
+    loss = trine.TripletLoss(margin=0.5, mining="all", reduction="mean")
+    smaller, equal = (trine.CrossBatchMemory(loss, size=size, dimension=4) for size in (6, 12))
+    y = torch.arange(6) % 3
+    for step in range(5):
+        x = torch.randn(6, 4, generator=generator)
+        value, ids = theirs(x, y), torch.arange(6) + 6 * step
+        assert smaller(x, y, ids).item() == pytest.approx(value.item(), rel=1e-5)
+        assert (equal(x, y, ids).item() == pytest.approx(value.item(), rel=1e-5)) == (step < 2)
+
+
+def tfa_hard(embeddings, labels, margin=1.0):
+    """TensorFlow Addons' triplet_hard_loss, written down from its source: a maximum over nothing is 0."""
+    d, same = torch.cdist(embeddings, embeddings), labels[:, None] == labels
+    others = same & ~torch.eye(len(labels), dtype=torch.bool)
+    return F.relu((d * others).amax(1) - d.where(~same, torch.inf).amin(1) + margin).mean()
+
+
+def test_anchors_without_a_positive_count_in_one_loss_of_tensorflow_addons():
+    x, _ = batch()
+    x, y = x[:6].detach(), torch.tensor([0, 0, 1, 1, 1, 2])
+    hard = trine.triplet_loss(x, y, margin=0.5, mining="hard").item()
+    nearest = torch.cdist(x, x)[5, :5].min().item()
+    assert tfa_hard(x, y, margin=0.5).item() == pytest.approx((5 * hard + max(0.0, 0.5 - nearest)) / 6)
+    semihard = {"margin": 0.5, "mining": "semihard", "distance": "squared_euclidean"}
+    expected = trine.triplet_loss(x, y, **semihard).item()
+    assert tfa_semihard(x, y, margin=0.5).item() == pytest.approx(expected)
+    alone = torch.arange(6)
+    assert tfa_semihard(x, alone, margin=0.5).isnan()
+    assert trine.triplet_loss(x, alone, **semihard).item() == 0
