@@ -132,6 +132,16 @@ def test_the_scale_of_numbers_does_not_matter(scaling, scale):
     np.testing.assert_allclose(found, usual, atol=1e-5)
 
 
+def test_rows_too_far_from_the_training_rows_are_named():
+    rows = np.random.default_rng(5).normal(size=(20, 3))
+    far = rows.copy()
+    far[3, 1] = 1e200
+    with pytest.raises(
+        InputError, match=r"item 3 is too far from the training items to have a finite embedding"
+    ):
+        build_encoder(Vectors(rows), recipe=EncoderRecipe(dimension=2)).embed(far)
+
+
 @pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
 def test_numbers_far_from_zero_are_standardised_before_they_become_float32(offset):
     rows = np.random.default_rng(4).normal(size=(20, 3)).round(3)

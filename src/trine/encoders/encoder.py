@@ -28,7 +28,7 @@ from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
 from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
-from trine.errors import check_count, require
+from trine.errors import InputError, check_count, require
 from trine.shapes import Float, Float32, Shaped
 
 
@@ -217,9 +217,19 @@ class Encoder(nn.Module):
                 batch = self.prepare(part, first=start).to(self.device)
                 with torch.inference_mode():
                     rows[start : positions.stop] = compute(batch).float().cpu().numpy()
+                self._check_finite(rows[start : positions.stop], first=start)
         finally:
             self.train(training)
         return rows
+
+    def _check_finite(self, rows: Float32[np.ndarray, "b w"], *, first: int) -> None:
+        """Raises an `InputError` for an item whose numbers overflow in a network that is finite itself."""
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all() and all(bool(weight.isfinite().all()) for weight in self.parameters()):
+            raise InputError(
+                f"item {first + int(np.argmin(finite))} is too far from the training items to have a finite "
+                "embedding; check its values"
+            )
 
     def _embedded(self, batch: Shaped[Tensor, "b ..."]) -> Float32[Tensor, "b d"]:
         parts: list[Tensor] = [self(view).float() for view in augmented_views(batch, self.settings.views)]

@@ -91,7 +91,8 @@ def prepare_rows(
         values, stop = columns[column.name], place + column.features
         if column.categories is None:
             numbers = differences(_as_numbers(values, column.name, first), column.origin)
-            batch[:, place:stop] = _from_numbers(numbers, column, table.scaling)
+            with np.errstate(over="ignore"):
+                batch[:, place:stop] = _from_numbers(numbers, column, table.scaling)
         else:
             batch[:, place:stop] = _from_categories(values, column.categories)
         place = stop
