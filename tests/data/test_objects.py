@@ -142,7 +142,7 @@ def test_vectors() -> None:
 
 def test_missing_labels_are_named() -> None:
     pairs = list(zip(COLOURS, ["ann", "ann", None, float("nan"), "bob", "bob"], strict=True))
-    with pytest.raises(DataError, match=r"a list: 2 images without an identity: item 2, item 3; fix"):
+    with pytest.raises(DataError, match=r"the list: 2 images without an identity: item 2, item 3; fix"):
         load(pairs)
     with pytest.raises(DataError, match=r"the label 0\.5 has a fraction, expected integers or strings"):
         load((COLOURS, [0.5, 1, 1, 0, 0, 0]))
@@ -169,14 +169,14 @@ class Stream(IterableDataset[Any]):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (iter([]), r"a list_iterator is not data: expected a path or a name; an image of Pillow"),
-        (None, r"a NoneType is not data"),
-        (3, r"an? int is not data"),
-        ({1, 2}, r"a set is not data"),
-        (Stream(), r"a Stream is not data"),
-        (DataLoader(Photos()), r"a DataLoader gives batches: pass the data set that it reads"),
-        (np.zeros((1, 2, 3, 4, 5)), r"an array of shape \(1, 2, 3, 4, 5\) is not data"),
-        (np.float32(3), r"a float32 is not data"),
+        (iter([]), r"data cannot be of type list_iterator: expected a path or a name; an image of Pillow"),
+        (None, r"data cannot be of type NoneType"),
+        (3, r"data cannot be of type int"),
+        ({1, 2}, r"data cannot be of type set"),
+        (Stream(), r"data cannot be of type Stream"),
+        (DataLoader(Photos()), r"data cannot be of type DataLoader, which gives batches: pass its"),
+        (np.zeros((1, 2, 3, 4, 5)), r"data cannot be an array of shape \(1, 2, 3, 4, 5\), expected"),
+        (np.float32(3), r"data cannot be of type float32"),
         (COLOURS[0].transpose(2, 0, 1), r"shape \(3, 9, 8\) may be one image, its channels first, or 3 grey"),
         ([], r"the list is empty, expected at least one item"),
         ([3, "a.png"], r"the list holds items that are not of one kind of data \(int, str\): e"),
@@ -193,7 +193,7 @@ def test_labels_are_asked_for_and_columns_refused() -> None:
     ):
         load([*COLOURS])
     with pytest.raises(
-        SettingError, match=r"label='who' names a column of a table, but a Photos is not a table"
+        SettingError, match=r"label='who' names a column of a table, but the Photos is not a table"
     ):
         load(Photos(), label="who")
     with pytest.raises(SettingError, match=r"pattern='\{identity\}' reads the names of files"):
@@ -230,9 +230,9 @@ class TestEmbed:
     def test_what_it_cannot_take(self, encoder: Encoder) -> None:
         with pytest.raises(InputError, match="may be one image, its channels first, or 3 grey images"):
             encoder.embed(COLOURS[0].transpose(2, 0, 1))
-        with pytest.raises(InputError, match="a set is not data"):
+        with pytest.raises(InputError, match="data cannot be of type set"):
             encoder.embed({1, 2})
-        with pytest.raises(InputError, match="a generator is not data"):
+        with pytest.raises(InputError, match="data cannot be of type generator"):
             encoder.embed(each for each in COLOURS)
         with pytest.raises(InputError, match=r"^item 1 is an array of int64 with shape \(\)"):
             encoder.embed([COLOURS[0], 7])
@@ -251,7 +251,7 @@ def test_galleries_take_them_too(encoder: Encoder, tmp_path: Path) -> None:
             assert gallery.verify(probe, COLOURS[2]).same
         answers = gallery.identify_many(Photos())
         assert [answer.identity for answer in answers] == ["ann", "ann", "bob", "bob", "cid", "cid"]
-        with pytest.raises(InputError, match="a set is not data"):
+        with pytest.raises(InputError, match="data cannot be of type set"):
             gallery.enrol_dataset({1, 2})
 
 

@@ -130,7 +130,7 @@ def load(
     if isinstance(source, str | Path):
         found = _find(source, columns, policy, labelled=labelled, pattern=pattern)
         return check(found, source=str(source), policy=policy)
-    _check_no_columns(f"a {type(source).__name__}", columns, "other")
+    _check_no_columns(f"the {type(source).__name__}", columns, "other")
     if pattern is not None:
         raise SettingError(f"pattern={pattern!r} reads the names of files: leave it out")
     found = read_objects(source, max_pixels=policy.max_pixels, labelled=labelled)
@@ -335,7 +335,7 @@ def _images(paths: Sequence[Path], policy: LoadPolicy) -> Found:
 def _name(source: Any, found: Found) -> str:
     """What a report calls data that Python holds."""
     if not isinstance(found.items, ImageFiles):
-        return f"a {type(source).__name__}"
+        return f"the {type(source).__name__}"
     return found.names[0] if len(found.names) == 1 else f"{len(found.names):,} images"
 
 

@@ -53,8 +53,10 @@ def sequence_of(given: Any, *, images: bool = False) -> Any:
         if not (hasattr(given, "keys") or hasattr(given, "columns")):
             return given
     elif hasattr(given, "dataset"):
-        raise InputError(f"a {kind.__name__} gives batches: pass the data set that it reads, its dataset")
-    raise InputError(f"a {kind.__name__} is not data: {EXPECTED}")
+        raise InputError(
+            f"data cannot be of type {kind.__name__}, which gives batches: pass its attribute dataset"
+        )
+    raise InputError(f"data cannot be of type {kind.__name__}: {EXPECTED}")
 
 
 def without_labels(sequence: Any) -> Any:
@@ -146,7 +148,7 @@ def _of_array(array: Any, *, images: bool) -> Any:
     if array.ndim in (1, 2, 3, 4):
         return list(array) if array.dtype == object else array
     raise InputError(
-        f"an array of shape {shape} is not data, expected (N, D) for vectors, or (N, height, width) or "
+        f"data cannot be an array of shape {shape}, expected (N, D) for vectors, or (N, height, width) or "
         "(N, height, width, channels) for images"
     )
 
