@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 
 from support.commands import answered, refused
 from trine.cli import main
-from trine.data import load
+from trine.data import image_decoding, load, validation
 from trine.evaluation import identification
 from trine.pipelines import evaluate_run, train_run
 from trine.training import load_recipe
@@ -37,13 +38,14 @@ def test_a_run_decodes_each_picture_at_most_twice(tmp_path: Path, monkeypatch: p
             pixels = (40 * identity + random.normal(20, 15, (12, 10, 3))).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / f"id {identity}" / f"{number}.png")
     decoded: Counter[str] = Counter()
-    opened = Image.open
+    decode = image_decoding.decode_stream
 
-    def counting(file: object, *arguments: object, **settings: object) -> object:
-        decoded[str(getattr(file, "name", file))] += 1
-        return opened(file, *arguments, **settings)  # type: ignore[arg-type]
+    def counting(file: BinaryIO, **settings: Any) -> Any:
+        decoded[str(file.name)] += 1
+        return decode(file, **settings)
 
-    monkeypatch.setattr("PIL.Image.open", counting)
+    for module in (image_decoding, validation):
+        monkeypatch.setattr(module, "decode_stream", counting)
     run = tmp_path / "run"
     settings = ["training.steps=4", "data.split=stratified", "data.test=0.4", "data.validation=0.2"]
     assert main(["train", str(tmp_path / "data"), "--out", str(run), "--set", *settings]) == 0
