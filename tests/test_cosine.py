@@ -173,3 +173,23 @@ def test_near_rows_keep_their_distances():
             cosine = reference.dot(a, b) / (reference.dot(a, a) * reference.dot(b, b)).sqrt()
             got = paired_distances(x.double(), y.double(), distance="cosine")
             assert float(got) == pytest.approx(float(1 - cosine), rel=1e-12 if scale == 1 else 1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_zero_row_is_at_distance_one_from_dense_rows(dtype):
+    dense, others = torch.rand(5, 3, dtype=dtype) + 0.1, torch.tensor([[0.0, 0, 0], [1, 2, 3.5]], dtype=dtype)
+    labels, theirs = torch.arange(5), torch.arange(2)
+    batch = checked_batch(dense, labels, others, theirs)
+    blocks = distance_blocks(batch.anchors, batch.references, batch.relations, "cosine")
+    for d in (
+        pairwise_distances(dense, others, distance="cosine"),
+        pairwise_distances(dense.requires_grad_(), others, distance="cosine"),
+        pairwise_distances(others, dense, distance="cosine").T,
+        torch.cat([block for _, block, _ in blocks]),
+        torch.from_numpy(nearest_neighbours(dense.detach(), others, k=2, distance="cosine").distances).flip(
+            1
+        ),
+    ):
+        assert d[:, 0].tolist() == [1.0] * 5
+        assert bool((d[:, 1] < 0.5).all())
+    assert paired_distances(dense[:1], others[:1], distance="cosine").tolist() == [1.0]

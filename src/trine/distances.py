@@ -65,10 +65,6 @@ def _only_cosine_is_left(distance: Distance) -> None:
         raise NotImplementedError(f"the distance {distance!r} has no implementation here")
 
 
-def _zero_rows(rows: Tensor) -> Tensor:
-    return (rows == 0).all(1)
-
-
 @eager
 def pairwise_distances(
     x: Float[Tensor, "n d"],
@@ -108,8 +104,7 @@ def pairwise_distances(
         if distance == "squared_euclidean":
             return _differences(x, y).square()
         _only_cosine_is_left(distance)
-        far = _zero_rows(x)[:, None] | _zero_rows(y)[None, :]
-        return _cosine(x, y, far, lambda u, v: _differences(u, v).square())
+        return _cosine(x, y, lambda u, v: _differences(u, v).square(), lambda a, b: a[:, None] | b)
 
 
 class _Euclidean(torch.autograd.Function):
@@ -176,17 +171,28 @@ def paired_distances(
             lengths: Tensor = torch.linalg.vector_norm(x - y, dim=1)
             return lengths
         _only_cosine_is_left(distance)
-        far = _zero_rows(x) | _zero_rows(y)
-        return _cosine(x, y, far, lambda u, v: (u - v).square().sum(1))
+        return _cosine(x, y, lambda u, v: (u - v).square().sum(1), torch.logical_or)
 
 
-def _cosine(x: Tensor, y: Tensor, far: Tensor, squares: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """Cosine distances from the squared ones of unit rows; `far` are those of rows of zeros."""
-    d = (squares(unit_rows(x), unit_rows(y)) / 2).clamp(max=2).masked_fill(far, 1)
+def _cosine(
+    x: Tensor,
+    y: Tensor,
+    squares: Callable[[Tensor, Tensor], Tensor],
+    either: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Cosine distances, from functions that measure unit rows and that combine flags of the rows."""
     if x.device.type == "mps":  # which has no float64
-        return d
+        far = either(*((rows == 0).all(1) for rows in (x, y)))
+        return (squares(unit_rows(x), unit_rows(y)) / 2).clamp(max=2).masked_fill(far, 1)
     left = directions(x)
     right = left if y is x else directions(y)
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        u, v = unit_rows(x), unit_rows(y)
+    else:
+        u, v = (side.unit.to(x.dtype) for side in (left, right))
+    d = (squares(u, v) / 2).clamp(max=2)
+    if max(left.slack, right.slack) >= 0:
+        d = d.masked_fill(either(left.zero, right.zero), 1)
     slack = min(left.slack, right.slack)
     if slack < 0 and (left.whole is None or right.whole is None):
         return d

@@ -86,9 +86,9 @@ class Float64Distances:
         if self._cosine is not None:
             left, right = self._cosine
             d = squared.clamp_(0, 4).div_(2)
-            slack = min(left.slack, right.slack)
-            if slack >= 0:  # a zero row has cosine 0 with every row
+            if max(left.slack, right.slack) >= 0:  # a zero row has cosine 0 with every row
                 d.masked_fill_(left.zero[anchors, None] | right.zero, 1)
+            slack = min(left.slack, right.slack)
             return settle_cosine(d, slack, None if left.whole is None else left.whole[anchors], right.whole)
         squared = squared.clamp_(min=0)
         return squared.sqrt_() if self.distance == "euclidean" else squared
