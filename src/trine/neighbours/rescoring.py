@@ -13,7 +13,7 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.neighbours.candidates import Frame, TiledProduct
 from trine.neighbours.rows import TILE, as_rows
-from trine.shapes import Float, Int64
+from trine.shapes import Bool, Float, Int64
 
 Queries = Float[np.ndarray, "n d"] | Float[Tensor, "n d"]
 References = Float[np.ndarray, "m d"] | Float[Tensor, "m d"]
@@ -25,10 +25,12 @@ class Prepared:
 
     Attributes:
         rows: One row per query, in float64; unit rows for cosine.
+        zero: For cosine which of them are zero.
         whole: For cosine the rows that are whole, as in `trine.cosine.Directions`; None where none is.
     """
 
     rows: Float[Tensor, "n d"]
+    zero: Bool[Tensor, " n"] | None = None
     whole: Float[Tensor, "n d"] | None = None
 
     @property
@@ -41,7 +43,9 @@ class Prepared:
 
     def __getitem__(self, some: Tensor | slice) -> Prepared:
         """Some of them."""
-        return Prepared(self.rows[some], None if self.whole is None else self.whole[some])
+        return Prepared(
+            *(None if side is None else side[some] for side in (self.rows, self.zero, self.whole))
+        )
 
 
 class ExactDistances:
@@ -91,7 +95,7 @@ class ExactDistances:
         if self._cosine is None:
             return Prepared(x.double())
         found = directions(x)
-        return Prepared(found.unit, found.whole)
+        return Prepared(found.unit, found.zero, found.whole)
 
     def listed(self, queries: Prepared, indices: Int64[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """The distance of each query to each reference in its list."""
@@ -137,9 +141,10 @@ class ExactDistances:
         if self.distance == "squared_euclidean":
             return d.square_()
         assert self._cosine is not None
+        assert queries.zero is not None
         _, zero, whole, slack = self._cosine
         d = d.square_().div_(2).clamp_(max=2)
-        d.masked_fill_(~queries.rows.any(1)[:, None] | zero[indices], 1)
+        d.masked_fill_(queries.zero[:, None] | zero[indices], 1)
         if queries.whole is None or whole is None:
             return settle_cosine(d, slack, None, None)
         x, y = queries.whole, whole[indices]
