@@ -43,9 +43,8 @@ class Prepared:
 
     def __getitem__(self, some: Tensor | slice) -> Prepared:
         """Some of them."""
-        return Prepared(
-            *(None if side is None else side[some] for side in (self.rows, self.zero, self.whole))
-        )
+        zero, whole = (None if side is None else side[some] for side in (self.zero, self.whole))
+        return Prepared(self.rows[some], zero, whole)
 
 
 class ExactDistances:
