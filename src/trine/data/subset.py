@@ -8,6 +8,7 @@ import numpy as np
 
 from trine.data.dataset import Dataset
 from trine.errors import DataError, SettingError, check_count, nearest
+from trine.labels import Labels, codes
 from trine.shapes import Int64
 
 LISTED = 20
@@ -45,7 +46,7 @@ def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
     return dataset.subset(np.flatnonzero(np.isin(dataset.labels, numbers)))
 
 
-def few_of_each(labels: Int64[np.ndarray, " n"], *, most: int, seed: int = 0) -> Int64[np.ndarray, " m"]:
+def few_of_each(labels: Labels, *, most: int, seed: int = 0) -> Int64[np.ndarray, " m"]:
     """Draws a few items of each identity, for few-shot learning.
 
     Args:
@@ -58,14 +59,16 @@ def few_of_each(labels: Int64[np.ndarray, " n"], *, most: int, seed: int = 0) ->
 
     Raises:
         SettingError: `most` is below 1.
+        InputError: A label is missing.
 
     Example:
         >>> few_of_each(np.array([0, 0, 0, 1]), most=2, seed=0).tolist()
         [0, 2, 3]
     """
     check_count("most", most, error=SettingError)
-    order = np.random.default_rng([seed, 13]).permutation(len(labels))
-    drawn = order[np.argsort(labels[order], kind="stable")]
-    sizes = np.bincount(labels)
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    identity = codes(labels)
+    order = np.random.default_rng([seed, 13]).permutation(len(identity))
+    drawn = order[np.argsort(identity[order], kind="stable")]
+    sizes = np.bincount(identity)
+    rank = np.arange(len(identity)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(drawn[rank < most])

@@ -91,3 +91,21 @@ def test_tables_of_numbers_are_joined_by_name_and_must_agree(tmp_path):
     written(folder, val="y,a,b\n1,1,1\n")
     with pytest.raises(DataError, match=r"val.csv and .*valid.csv are both the validation part"):
         load(folder)
+
+
+def test_the_labels_of_all_parts_are_in_one_column(tmp_path):
+    (tmp_path / "train.csv").write_text("label,a\nx,1\ny,2\n")
+    (tmp_path / "test.csv").write_text("class,label,a\nx,1,1\ny,1,2\n".replace("class,label", "class,b"))
+    with pytest.raises(
+        DataError, match=r"test\.csv are in column 'class', and those of .* in column 'label': name"
+    ):
+        load(tmp_path)
+
+
+def test_whole_numbers_stay_whole_beside_smaller_ones_of_another_part(tmp_path):
+    (tmp_path / "train.csv").write_text(f"label,a\nx,{2**53 + 1}\nx,{2**53}\n")
+    (tmp_path / "test.csv").write_text("label,a\nx,1\nx,2\n")
+    data, report = load(tmp_path)
+    assert data.items.columns["a"].tolist() == [2**53 + 1, 2**53, 1, 2]
+    assert report.repeated == ()
+    assert report.label == "column 'label'"

@@ -311,6 +311,13 @@ def test_missing_labels_of_every_spelling_are_named(tmp_path: Path) -> None:
     assert load(path, policy=LoadPolicy(unlabelled="skip"))[0].identities == ("NA", "x")
 
 
+def test_a_missing_camera_or_group_is_none_of_its_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "label,v,camera\nx,1,1\nx,2,\ny,3,2\n")
+    with pytest.raises(DataError, match=r"t\.csv, row 2 has no camera: fill it in, or remove the row"):
+        load(path)
+    assert load(path, labelled=False)[0].columns["camera"].tolist() == ["1", "", "2"]
+
+
 def test_rows_with_whole_numbers_beyond_float64_are_not_the_same(tmp_path: Path) -> None:
     numbers = [2**53, 2**53 + 1, 2**63, 2**63 + 1]
     write(tmp_path / "t.csv", "label,v,w\n" + "".join(f"x,{n},0.5\n" for n in numbers))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trine.data.dataset import ImageFiles, Items, Texts
 from trine.data.sources.folder import PARTS, inside
 from trine.data.table import Table
 from trine.data.table_file import TABLE_SUFFIXES
 from trine.data.validation import Found
-from trine.errors import DataError
+from trine.errors import Argument, DataError
 
 
 def find_split_tables(folder: Path) -> dict[str, Path]:
@@ -60,6 +62,12 @@ def read_split_tables(tables: Mapping[str, Path], *, read: Callable[[Path], Foun
     parts, first = list(found.values()), next(iter(tables.values()))
     for part, other in found.items():
         # The name of a table decides its part, not a column "split" in it.
+        if other.label != parts[0].label:
+            raise DataError(
+                f"the labels of {tables[part]} are in {other.label}, and those of {first} in "
+                f"{parts[0].label}: name one with ",
+                Argument("label"),
+            )
         if set(other.columns) - {"split"} != set(parts[0].columns) - {"split"}:
             raise DataError(f"{tables[part]} has other columns than {first}: give both the same")
     lengths = [len(other.items) for other in parts]
@@ -111,5 +119,15 @@ def _joined(items: Sequence[Items], *, tables: Sequence[Path]) -> Items:
     for at, part in enumerate(parts):
         if (set(part.columns), set(part.features)) != (set(parts[0].columns), set(parts[0].features)):
             raise DataError(f"{tables[at]} has other feature columns than {tables[0]}: give both the same")
-    values = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    values = {name: _joined_column([part.columns[name] for part in parts]) for name in parts[0].columns}
     return Table(values, parts[0].features)
+
+
+def _joined_column(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One column of several; whole numbers that float64 does not hold stay whole beside others."""
+    whole = any(part.dtype.kind in "iu" for part in parts)
+    if whole and all(np.array_equal(part, np.floor(part)) for part in parts if part.dtype.kind == "f"):
+        numbers = [int(number) for part in parts for number in part.tolist()]
+        joined = np.array(numbers)
+        return joined if joined.dtype.kind in "iu" else np.array(numbers, dtype=np.float64)
+    return np.concatenate(parts)

@@ -81,18 +81,20 @@ def read_table(source: object, columns: TableColumns, *, max_pixels: int, labell
         counted.
 
     Raises:
-        DataError: The table is damaged, a column is missing or of the wrong type, or several columns may be
-            the label.
+        DataError: The table is damaged, a column is missing or of the wrong type, several columns may be the
+            label, or a camera, a group or a part is missing.
         MissingDependencyError: pyarrow is not installed.
     """
     file = open_table(source)
     used = _used_columns(file, columns, labelled=labelled)
     table = file.read(text=used.as_text)
     found = _items(file, table, used, max_pixels)
+    # A missing camera or group is none that all these items share.
+    read = table.filled if labelled else table.texts
     return replace(
         found,
         labels=table.labels(used.label) if used.label else None,
-        columns={name: np.array(table.texts(name), dtype=np.str_) for name in used.beside},
+        columns={name: np.array(read(name), dtype=np.str_) for name in used.beside},
         label=f"column {used.label!r}" if used.label else "",
     )
 
