@@ -24,7 +24,7 @@ def test_the_items_of_the_named_are_taken_as_they_are():
 
 def test_a_name_that_is_not_there_has_its_sentence():
     data = rows([3, 3, 3], spread=1)
-    with pytest.raises(DataError, match="identity 'id 3' is not in rows; did you mean 'id 2'"):
+    with pytest.raises(DataError, match="identity 'id 3' is not in rows; did you mean 'id 0'"):
         of_identities(data, ["id 1", "id 3"])
     with pytest.raises(DataError, match="identity 'id 1' is not in"):
         of_identities(data.subset(np.array([0, 1])), ["id 1"])
