@@ -251,8 +251,8 @@ def _pixels(image: Any) -> Decoded:
     upright = np.empty(0, dtype=np.uint8)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        strip = np.asarray(convert(image.crop((0, top, width, bottom))), dtype=np.uint8)
-        strip = strip.reshape(bottom - top, width, -1)
+        part = image if rows >= height else image.crop((0, top, width, bottom))
+        strip = np.asarray(convert(part), dtype=np.uint8).reshape(bottom - top, width, -1)
         if top == 0:
             sides = (width, height) if turned in (5, 6, 7, 8) else (height, width)
             upright = np.empty((*sides, strip.shape[2]), dtype=np.uint8)

@@ -155,14 +155,12 @@ def _of_array(array: Any, *, images: bool) -> Any:
 
 def _are_columns(items: Any, labels: Any) -> bool:
     """Whether two values are items and their labels, as in `load((x, y))`."""
+    if isinstance(items, str) or isinstance(labels, str):
+        return False
     try:
-        return (
-            not isinstance(items, str)
-            and not isinstance(labels, str)
-            and len(items) == len(labels) > 0
-            and _is_pair((items[0], labels[0]))
-        )
-    except (TypeError, KeyError, IndexError):  # no length, or no positions
+        array = as_array(labels)
+        return array.ndim == 1 and len(items) == len(array) > 0 and _is_pair((items[0], array[0]))
+    except (TypeError, ValueError, KeyError, IndexError):  # no length, or no positions
         return False
 
 
