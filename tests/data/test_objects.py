@@ -156,7 +156,7 @@ def test_an_item_that_fails_is_named() -> None:
     bad = [Image.fromarray(COLOURS[0]), Image.new("F", (3, 3)), "nowhere.png", 7]
     with pytest.raises(
         DataError,
-        match=r"3 images that cannot be read: item 1 \(item 1: floating-point.*item 2 \(nowhere.png: no s",
+        match=r"3 images that cannot be read: item 1 \(floating-point.*item 2 \(nowhere.png: no s",
     ):
         load(bad, labelled=False)
 

@@ -105,7 +105,7 @@ def read_objects(given: Any, *, max_pixels: int, labelled: bool) -> Found:
             if is_image(first):
                 images.keep(at, item)
         except Exception as error:
-            failed[at] = reason(error)
+            failed[at] = reason(error).removeprefix(f"item {at}").removeprefix(":").strip()
         kept.append(item)
         labels.append(label)
     names = [f"item {at}" for at in range(len(sequence))]
