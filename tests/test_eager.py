@@ -4,12 +4,9 @@ import ast
 import subprocess
 import sys
 
-import pytest
-
 from support.paths import ROOT
 
 
-@pytest.mark.slow
 def test_compiled_steps_are_plain_ones_without_warnings():
     script = ROOT / "tests/support/compiled_steps.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)

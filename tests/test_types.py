@@ -18,7 +18,6 @@ def test_rules_are_the_presets():
     assert set(get_args(MiningRule)) == set(PRESETS)
 
 
-@pytest.mark.slow
 def test_a_script_of_a_user_is_checked():
     pytest.importorskip("mypy")
     command = [sys.executable, "-m", "mypy", "--config-file", "pyproject.toml", SCRIPT]

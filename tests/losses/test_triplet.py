@@ -133,6 +133,7 @@ def test_module_keeps_its_settings_and_travels_between_processes():
     ("settings", "message"),
     [
         ({"reduction": "average"}, "unknown reduction 'average'"),
+        ({"seed": "a"}, "seed must be a whole number, given 'a'"),
         ({"distance": "cosin"}, "unknown distance 'cosin': did you mean 'cosine'"),
         ({"mining": "violating", "margin": None}, "pass mining_margin="),
         ({"margin": float("nan")}, "margin must be a finite number"),

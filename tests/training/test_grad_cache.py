@@ -289,7 +289,6 @@ def test_a_function_of_several_modules_and_a_parameter():
     assert bool(found[0][0].abs() > 0)
 
 
-@pytest.mark.slow
 def test_what_a_tokenizer_returns():
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)

@@ -15,7 +15,7 @@ from trine.engine.dispatch import all_pairs_loss
 from trine.engine.objective import CensusRequest, Objective
 from trine.engine.reduction import Reduction, reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.losses.distributed import join_tallies, spread_batch, times_processes
 from trine.losses.given_triplets import triplet_values
 from trine.mining.inputs import checked_batch
@@ -243,7 +243,7 @@ class TripletLoss(nn.Module):
         self.reduction = resolve_reduction(reduction, self.mining, margin)
         self.mining_margin = check_margin(margin if mining_margin is None else mining_margin, self.mining)
         self.swap = swap
-        self.seed = seed
+        self.seed = check_count("seed", seed, at_least=-(2**63))
         self.across_processes = across_processes
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import SupportsFloat
-
 import torch
 from torch import Tensor
 
@@ -126,7 +124,12 @@ def check_margin(margin: float | None, rule: Mining) -> float | None:
 
 def required_margin(margin: object, *, or_else: str = "") -> float:
     """Returns the margin; an `InputError` unless it is a finite number of at least 0."""
-    number = isinstance(margin, SupportsFloat) and not isinstance(margin, bool)
-    if not (number and 0 <= float(margin) < float("inf")):  # type: ignore[arg-type]
+    number = margin
+    if not isinstance(number, float) and not isinstance(number, bool | str):
+        try:
+            number = float(number)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            number = None
+    if not isinstance(number, float) or not 0 <= number < float("inf"):
         raise InputError(f"margin must be a finite number of at least 0{or_else}, given {margin!r}")
-    return float(margin)  # type: ignore[arg-type]
+    return float(number)
