@@ -190,6 +190,18 @@ def test_an_encoder_finds_the_columns_of_a_frame():
         encoder.embed(frame[["code"]])
 
 
+def test_a_row_may_hold_the_list_that_the_columns_came_from():
+    frame = pd.DataFrame(
+        {"identity": list("aabb"), "embedding": [[1.0, 2.0], [2.0, 1.0], [5.0, 6.0], [7.0, 5.0]]}
+    )
+    encoder = build_encoder(load(frame)[0].items, recipe=EncoderRecipe(dimension=2))
+    rows = encoder.embed(frame)
+    np.testing.assert_allclose(encoder.embed(frame.iloc[2]), rows[2:3], atol=1e-6)
+    np.testing.assert_allclose(encoder.embed([{"embedding": np.array([7.0, 5.0])}]), rows[3:], atol=1e-6)
+    with pytest.raises(InputError, match=r"item 0 has no column 'embedding\[1\]': .*known: embedding"):
+        encoder.embed([{"embedding": [7.0]}])
+
+
 def test_an_encoder_of_arrays_takes_the_numbers_of_a_frame():
     x = np.random.default_rng(0).normal(size=(6, 3))
     encoder = build_encoder(Vectors(x), recipe=EncoderRecipe(dimension=2))

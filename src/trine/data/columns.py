@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trine.data.number_formats import read_numbers
+from trine.data.number_formats import read_numbers, text_cells
 from trine.data.table import EXACT
 from trine.errors import DataError, require
 from trine.labels import MISSING
@@ -131,6 +131,14 @@ class Columns:
         """
         column = self._numeric(name)
         return None if column is None else as_numbers(column)
+
+    def odd_cell(self, name: str) -> tuple[int, str] | None:
+        """The first cell that is no number, and its row from 0, in a column of mostly numbers."""
+        if name not in self._written or name in self._read_numbers[0]:
+            return None
+        odd = np.asarray(text_cells(self.column(name)).to_numpy(), dtype=bool)
+        row = int(np.argmax(odd))
+        return None if 2 * odd.sum() > len(odd) else (row, self.texts(name)[row])
 
     def vectors(self, name: str) -> Float[np.ndarray, "n d"] | None:
         """Reads a column of lists of numbers, all of one length; None if it holds anything else."""

@@ -18,7 +18,7 @@ from trine.data.sources.filename_pattern import Pattern
 from trine.data.sources.folder import inside, read_folder
 from trine.data.sources.split_tables import find_split_tables, read_split_tables
 from trine.data.sources.table import TableColumns, label_columns, read_rows, read_table
-from trine.data.table import Row, table_of
+from trine.data.table import Row
 from trine.data.table_file import TABLE_SUFFIXES, is_table, open_table
 from trine.data.table_reader import TableReader
 from trine.data.validation import Found, check
@@ -221,7 +221,7 @@ def frame_items(frame: Any, *, kind: Kind) -> Items:
     """Takes the items of a table in memory, for an encoder; labels and gaps do not matter.
 
     Args:
-        frame: The table, as `is_frame` says; or one row of it, as `as_row` says.
+        frame: The table, as `is_frame` says.
         kind: The kind of items: texts are in a text column, images in a path column.
 
     Returns:
@@ -230,9 +230,6 @@ def frame_items(frame: Any, *, kind: Kind) -> Items:
     Raises:
         DataError: The table has no such column, or an image cannot be read.
     """
-    row = as_row(frame) if kind == "vectors" else None
-    if row is not None:
-        return table_of([row], list(row))
     table = open_table(frame)
     if kind == "vectors":
         return read_rows(table)

@@ -129,6 +129,14 @@ def read_numbers(columns: Mapping[str, Any], *, separator: str) -> tuple[dict[st
     )
 
 
+def text_cells(cells: Any) -> Any:
+    """Which cells of a column of strings are neither numbers in any format nor missing."""
+    _, compute = _arrow()
+    known = without_gaps(cells)
+    numbers = [compute.match_substring_regex(known, pattern) for pattern in _FORMATS.values()]
+    return compute.fill_null(compute.invert(compute.or_(*numbers)), False)
+
+
 def _suiting(cells: Any) -> tuple[DecimalMark, ...]:
     """The formats in which all cells are numbers; none where all are missing."""
     if cells.null_count == len(cells):

@@ -114,10 +114,11 @@ def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Ta
     for name in names:
         values = []
         for position, row in enumerate(rows):
-            if name not in row:
+            try:
+                value = _value(row, name)
+            except LookupError:
                 known = nearest(name, [str(key) for key in row])
-                raise InputError(f"item {first + position} has no column {name!r}: {known}")
-            value = row[name]
+                raise InputError(f"item {first + position} has no column {name!r}: {known}") from None
             if not isinstance(value, str) and is_missing_value(value):
                 value = None
             elif isinstance(value, Decimal):
@@ -132,6 +133,15 @@ def table_of(rows: Sequence[Row], names: Sequence[str], *, first: int = 0) -> Ta
             values.append(value)
         columns[name] = _column(values)
     return Table(columns, tuple(names))
+
+
+def _value(row: Row, name: str) -> Any:
+    """The value of a column of a row, which may be a place of a list: `embedding[3]`."""
+    listed, _, place = name.removesuffix("]").rpartition("[")
+    if name in row or not place.isdecimal():
+        return row[name]
+    values: Any = row[listed]
+    return values[int(place)]
 
 
 def is_numeric(values: NDArray[Any]) -> bool:

@@ -65,10 +65,12 @@ class TableReader(ABC):
         if not found:
             *others, last = usual
             named = f"{', '.join(others)} or {last}" if others else last
+            numbers = sum(name.replace(".", "").isdecimal() for name in self.names)
+            header = "; its first line must name the columns" if 2 * numbers > len(self.names) else ""
             raise DataError(
                 f"{self.source} has no column named {named}: ",
                 *how,
-                f"; its columns are {some(self.names, limit=LISTED)}",
+                f"; its columns are {some(self.names, limit=LISTED)}{header}",
             )
         return found[0]
 

@@ -14,7 +14,7 @@ from torch.utils.data import Subset
 
 from trine.calibration import Calibration
 from trine.data import Dataset, ImageObjects, Items, Kind, Row, read_items
-from trine.data.frames import is_frame
+from trine.data.frames import as_row, is_frame
 from trine.data.image_cache import ImageCache
 from trine.data.load import frame_items, single_item
 from trine.data.objects import sequence_of, without_labels
@@ -267,10 +267,13 @@ def _items(items: Any, *, kind: Kind) -> Any:
         return items.items
     if isinstance(items, Items):
         return items
-    if is_frame(items) or isinstance(items, Mapping):
+    row = as_row(items) if kind == "vectors" else None
+    if row is not None:
+        items = [row]
+    elif is_frame(items):
         return frame_items(items, kind=kind)
-    if isinstance(items, list | tuple) and any(map(is_frame, items)):
-        items = [single_item(item) if is_frame(item) else item for item in items]
+    if isinstance(items, list | tuple) and items and is_frame(items[0]) and not isinstance(items[0], Mapping):
+        items = [single_item(item) for item in items]
     items = without_labels(sequence_of(items, images=kind == "images"))
     if kind != "images" or len(items) == 0:
         return items

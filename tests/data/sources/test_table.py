@@ -331,6 +331,22 @@ def test_rows_with_whole_numbers_beyond_float64_are_not_the_same(tmp_path: Path)
         assert data.items.columns["v"].tolist() == numbers
 
 
+def test_the_cell_that_makes_a_column_of_numbers_one_of_texts_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "label,age,a,note\nx,31,1,x\nx,?,2,1\ny,40,3,y\n")
+    _, report = load(path)
+    assert report.notes == ("skipped: columns without numbers (age: row 2 is '?', note)",)
+    with pytest.raises(DataError, match=r"the column 'age' has no numbers"):
+        load(path, features=["age"])
+
+
+def test_a_table_without_a_header_is_told_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "iris.csv", "5.1,3.5,1.4,setosa\n4.9,3.0,1.4,setosa\n")
+    with pytest.raises(
+        DataError, match=r"columns are 5\.1, 3\.5, 1\.4, setosa; its first line must name the col"
+    ):
+        load(path)
+
+
 def test_numbers_in_the_format_of_another_country(tmp_path: Path) -> None:
     data, report = load(write(tmp_path / "t.csv", "label;a;b\nx;1,5;1.234\ny;2,25;5.678\n"))
     assert data.items.rows.tolist() == [[1.5, 1234.0], [2.25, 5678.0]]

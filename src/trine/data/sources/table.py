@@ -17,7 +17,7 @@ from trine.data.load_report import some
 from trine.data.sources.arrays import COLUMNS
 from trine.data.table import Table, is_infinite, is_missing, is_numeric
 from trine.data.table_file import open_table
-from trine.data.table_reader import TableReader
+from trine.data.table_reader import LISTED, TableReader
 from trine.data.validation import Found
 from trine.errors import Argument, DataError
 
@@ -250,6 +250,8 @@ def _rows(file: TableReader, table: Columns, used: _UsedColumns) -> Found:
         tuple(name for column in used.values if column in features for name in read[column]),
     )
     others = [name for name in used.others if _has_numbers(read[name]) and used.label is not None]
+    odd = {name: table.odd_cell(name) for name in left[:LISTED]}
+    left = [f"{name}: row {cell[0] + 1} is {cell[1]!r}" if (cell := odd.get(name)) else name for name in left]
     notes = (
         ("skipped: columns without numbers", left),
         ("skipped: columns that may be other labels", others if used.given.features is None else []),
