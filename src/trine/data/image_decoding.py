@@ -51,7 +51,7 @@ _AS_STORED: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 # Bytes that decoding takes for each pixel, the array that is returned included; JPEG 2000 takes less, but
 # half a second for each million pixels.
-_BYTES = {"AVIF": 11, "HEIF": 11, "JPEG2000": 40, "WEBP": 17}
+_BYTES = {"AVIF": 14, "HEIF": 11, "JPEG2000": 40, "WEBP": 17}
 _USUAL_BYTES, _MOST = 8, 1000 << 20
 # Pillow decodes these in Python.
 _PNM_CODECS = ("ppm", "ppm_plain")
