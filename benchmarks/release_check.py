@@ -127,11 +127,17 @@ def kernels() -> None:
     _run([sys.executable, "tests/support/simd.py"])
 
 
+def inputs() -> None:
+    """Thousands of generated tables and label columns are read rightly or refused in one sentence."""
+    _test("tests/data", "-k", "generated")
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "distributions": distributions,
     "core-alone": core_alone,
     "demo": demo_in_a_clean_environment,
     "kernels": kernels,
+    "inputs": inputs,
     "processes": clusters_of_processes,
     "damage": damage,
     "kills": kills,

@@ -1,4 +1,7 @@
-"""Whatever table or label column comes in: the right value or one sentence, soon, and in little memory."""
+"""Whatever table or label column comes in: the right value or one sentence, soon, and in little memory.
+
+`TRINE_THOROUGH=1 python -m pytest tests/data/test_generated_tables.py` tries 2,000 of each kind.
+"""
 
 import resource
 import time
@@ -7,7 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 
-from support.tables import EXAMPLES, Drawn, label_columns, tables, written_tables
+from support.effort import THOROUGH, effort
+from support.tables import Drawn, label_columns, tables, written_tables
 from trine.data import Dataset, LoadPolicy, load, read_features, read_interactions, read_metadata
 from trine.encoders import EncoderRecipe, build_encoder
 from trine.errors import InputError
@@ -16,8 +20,8 @@ from trine.labels import codes
 ALL = LoadPolicy("skip", "keep", "keep", "keep", "skip", "keep")
 # The same hundred at every run; of more, others each time.
 tried = settings(
-    max_examples=EXAMPLES,
-    derandomize=EXAMPLES <= 100,
+    max_examples=effort(100, 2000),
+    derandomize=not THOROUGH,
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )

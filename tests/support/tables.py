@@ -1,12 +1,8 @@
-"""Generated tables, as files and in memory, and label columns: all that people have, right and wrong.
-
-`TRINE_EXAMPLES=2000 python -m pytest tests/data/test_generated_tables.py` tries more than a test run does.
-"""
+"""Generated tables, as files and in memory, and label columns: all that people have, right and wrong."""
 
 import datetime
 import gzip
 import io
-import os
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -19,9 +15,6 @@ import pyarrow.csv
 import pyarrow.parquet
 import torch
 from hypothesis import strategies as st
-
-EXAMPLES = int(os.environ.get("TRINE_EXAMPLES", "100"))
-"""How many tables and label columns are tried."""
 
 ROWS = st.integers(0, 9)
 NAMES = st.sampled_from(

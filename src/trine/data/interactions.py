@@ -28,6 +28,7 @@ class Interactions:
             recommended nor used as a negative.
         time: The time, in any unit; None if the interactions are in the order of time.
         repeats: How many later interactions of the same user and item were skipped.
+        columns: The columns that they were read from: users, items, times and ratings, if there are such.
     """
 
     source: str
@@ -38,15 +39,17 @@ class Interactions:
     liked: Bool[np.ndarray, " n"]
     time: Shaped[np.ndarray, " n"] | None = None
     repeats: int = 0
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.user)
 
     def __str__(self) -> str:
         repeated = f", {self.repeats:,} repeated ones skipped" if self.repeats else ""
+        columns = f" (columns {', '.join(self.columns)})" if self.columns else ""
         return (
             f"{self.source}: {len(self):,} interactions of {len(self.users):,} users with "
-            f"{len(self.items):,} items, {int(self.liked.sum()):,} liked{repeated}"
+            f"{len(self.items):,} items, {int(self.liked.sum()):,} liked{repeated}{columns}"
         )
 
     @property

@@ -31,7 +31,10 @@ def test_a_table_is_read_with_its_usual_names_and_repeats_count_once(tmp_path):
     assert found.liked.tolist() == [True, True, False, False, True]
     assert found.time.tolist() == [50, 40, 10, 60, 20]
     assert found.repeats == 1
-    assert "5 interactions of 2 users with 3 items, 3 liked, 1 repeated" in str(found)
+    assert str(found).endswith(
+        "5 interactions of 2 users with 3 items, 3 liked, 1 repeated ones skipped "
+        "(columns userId, movieId, timestamp, rating)"
+    )
 
 
 def test_all_counts_as_liked_without_a_limit_and_rows_are_in_order_without_a_time(tmp_path):

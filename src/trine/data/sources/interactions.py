@@ -86,6 +86,7 @@ def read_interactions(
         liked=best,
         time=None if times is None else times[first],
         repeats=len(again) - len(first),
+        columns=tuple(name for name in (user, item, time, rating) if name is not None),
     )
 
 
