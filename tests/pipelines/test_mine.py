@@ -146,7 +146,7 @@ def test_mistakes_are_one_sentence(
     out = tmp_path / "t.parquet"
     mine = lambda *words: refused(capsys, "mine", trained, digits, *words)  # noqa: E731
     assert "output must end in .parquet or .csv" in mine("--out", tmp_path / "t.txt")
-    assert "unknown rule 'semi-hard' of offline mining: did you mean 'semihard'" in mine(
+    assert "unknown rule of offline mining 'semi-hard': did you mean 'semihard'" in mine(
         "--out", out, "--rule", "semi-hard"
     )
     assert "--positives: expected a number or all, given 'some'" in mine("--out", out, "--positives", "some")
