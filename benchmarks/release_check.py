@@ -128,7 +128,7 @@ def kernels() -> None:
 
 
 def inputs() -> None:
-    """Thousands of generated tables and label columns are read rightly or refused in one sentence."""
+    """Thousands of generated tables, labels, pictures and folders are read or refused in one sentence."""
     _test("tests/data", "-k", "generated")
 
 

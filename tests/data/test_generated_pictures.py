@@ -12,13 +12,14 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from support.pictures import EXAMPLES, Layout, Picture, layouts, pictures
+from support.effort import effort
+from support.pictures import Layout, Picture, layouts, pictures
 from trine.data import ImageArray, ImageFiles, LoadPolicy, decode, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.errors import DataError
 from trine.io import printable
 
-tried = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+tried = settings(max_examples=effort(60, 2000), suppress_health_check=list(HealthCheck))
 SKIP = LoadPolicy("skip", "skip", "skip", "skip", "skip", "skip")
 KEEP = LoadPolicy("skip", "keep", "keep", "keep", "skip", "keep")
 

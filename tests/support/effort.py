@@ -1,4 +1,4 @@
-"""How much a test tries: a little in `make test`, all of it in `make release-check`."""
+"""How much a test tries: a little usually, all with TRINE_THOROUGH=1, as in `make release-check`."""
 
 from __future__ import annotations
 

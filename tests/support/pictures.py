@@ -1,7 +1,6 @@
 """Generated pictures, as files of every kind, whole and damaged, and folders of them as people keep them.
 
-`TRINE_EXAMPLES=2000 python -m pytest tests/data/test_generated_pictures.py -n 0` tries many more than a test
-run does.
+`TRINE_THOROUGH=1 python -m pytest tests/data/test_generated_pictures.py -n 0` tries 2,000 of each.
 """
 
 from __future__ import annotations
@@ -23,11 +22,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-EXAMPLES = int(os.environ.get("TRINE_EXAMPLES", "60"))
-"""How many pictures and folders are tried."""
-
-THOROUGH = EXAMPLES > 500
-"""Whether bombs are as large as pictures may be, which takes seconds to make and to read."""
+from support.effort import THOROUGH
 
 MODES = {
     "png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
