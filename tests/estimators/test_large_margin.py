@@ -95,7 +95,7 @@ def test_descent_lowers_the_objective_and_both_ways_meet(steps):
     classes = np.repeat([0, 1, 2], 20)
     x = random.normal(size=(60, 2)) * [0.3, 3] + classes[:, None] * [1, 0]
     goal = goal_of(x, classes, mu=0.5)
-    found, value, _ = descend(
+    found, value, _, _ = descend(
         goal, classes, start=np.eye(2), steps=steps(goal), every=20, max_iter=2000, tol=1e-7
     )
     assert value == pytest.approx(loss(goal, classes, x @ found.T))

@@ -172,6 +172,7 @@ def read_metadata(path: object) -> dict[str, dict[str, Any]]:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "about.csv"
         ...     _ = path.write_text("item,year,day\nann/1.png,2024,2024-05-31\nbob/1.png,2023,\n")
