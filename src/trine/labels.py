@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, bfloat16
 
 from trine.errors import InputError
 from trine.shapes import Bool, Int64, Shaped
@@ -102,7 +102,8 @@ def checked(labels: Labels, *, items: int | None = None, name: str = "labels") -
     given = as_array(labels)
     if given.ndim != 1 or items not in (None, len(given)):
         wanted = "item" if items is None else f"of the {items} items"
-        raise InputError(f"{name} must hold one label for each {wanted}, given {given.shape}")
+        what = given.shape if given.ndim else f"a {type(labels).__name__}"
+        raise InputError(f"{name} must hold one label for each {wanted}, given {what}")
     refuse_missing(given, name=name)
     if given.dtype.kind == "O":
         given = _of_objects(given, name)
@@ -123,7 +124,8 @@ def as_array(labels: object) -> Shaped[np.ndarray, "..."]:
     drops the mask of a masked array.
     """
     if isinstance(labels, Tensor):
-        return labels.detach().cpu().numpy()
+        given = labels.detach().cpu()
+        return (given.float() if given.dtype == bfloat16 else given).numpy()
     if isinstance(labels, np.ma.MaskedArray):
         objects: np.ndarray = labels.data.astype(object)
         objects[np.ma.getmaskarray(labels)] = None
@@ -135,8 +137,7 @@ def as_array(labels: object) -> Shaped[np.ndarray, "..."]:
         kinds = {type(label) for label in labels}
         array = np.asarray(labels) if kinds in ({int}, {float}, {str}) else None
         if array is None or (kinds == {int} and array.dtype.kind == "f"):
-            array = np.empty(len(labels), dtype=object)
-            array[:] = labels
+            array = np.fromiter(labels, dtype=object, count=len(labels))
     else:
         array = np.asarray(labels)
     return array.astype(object) if array.dtype.kind == "T" else array

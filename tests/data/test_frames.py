@@ -163,6 +163,10 @@ def test_features_and_labels_may_be_apart():
             "the column 'label' holds a object in row 1, expected a num",
         ),
         ({"label": [1, 2], "x": np.zeros((2, 2, 2))}, "neither a path column"),
+        (
+            {"label": [[1, "a"], [2, "b"]], "x": [1, 2]},
+            "the column 'label' holds a list in row 1, expected a number",
+        ),
     ],
 )
 def test_frames_that_cannot_be_used_get_a_sentence(frame, message):

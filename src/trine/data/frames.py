@@ -142,9 +142,8 @@ def arrow_column(values: Any, *, name: str) -> Any:
         return values if isinstance(values, arrow.ChunkedArray) else arrow.chunked_array([values])
     if isinstance(values, Tensor):
         values = values.detach().cpu()
-        values = (
-            values.float() if values.dtype.itemsize < 4 and values.is_floating_point() else values
-        ).numpy()
+        halves = values.is_floating_point() and values.dtype.itemsize < 4
+        values = (values.float() if halves else values).numpy()
     if isinstance(values, np.ma.MaskedArray):
         values = as_array(values)
     kind = str(getattr(values, "dtype", "")).lower()
@@ -172,8 +171,7 @@ def arrow_column(values: Any, *, name: str) -> Any:
 
 def _mixed_texts(values: Sequence[Any], name: str) -> list[str | None]:
     """Values of several types as texts; a `DataError` where one is an object of another kind."""
-    objects = np.empty(len(values), dtype=object)
-    objects[:] = values
+    objects = np.fromiter(values, dtype=object, count=len(values))
     texts: list[str | None] = []
     for row, (value, missing) in enumerate(zip(values, is_missing(objects).tolist(), strict=True)):
         if not (missing or _is_scalar(value)):
