@@ -32,7 +32,9 @@ def durations(report: Path) -> dict[str, float]:
     """Returns the seconds of each test function, all parameters together, from a report in JUnit's format."""
     found: dict[str, float] = defaultdict(float)
     for case in ElementTree.parse(report).iter("testcase"):
-        path = case.get("classname", "").replace(".", "/") + ".py"
+        *folders, last = case.get("classname", "").split(".")
+        in_class = last[:1].isupper()
+        path = "/".join(folders if in_class else [*folders, last]) + ".py" + f"::{last}" * in_class
         found[f"{path}::{case.get('name', '').partition('[')[0]}"] += float(case.get("time", 0))
     return found
 
