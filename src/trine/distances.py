@@ -162,7 +162,7 @@ def paired_distances(
     check_rows(y, "y")
     _check_width(x, y)
     if len(x) != len(y):
-        raise InputError(f"x and y must have equally many rows, got {len(x)} and {len(y)}")
+        raise InputError(f"x and y must have equally many rows, given {len(x)} and {len(y)}")
     with torch.autocast(x.device.type, enabled=False):
         x, y = full_precision(x), full_precision(y)
         if distance == "squared_euclidean":

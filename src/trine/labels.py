@@ -248,5 +248,5 @@ def _text(label: str | bytes, name: str, item: int) -> str:
 
 def _wide(labels: np.ndarray, name: str) -> np.ndarray:
     if labels.dtype.kind == "u" and len(labels) and int(labels.max()) > np.iinfo(np.int64).max:
-        raise InputError(f"{name} must be signed 64-bit integers, got {int(labels.max())}")
+        raise InputError(f"{name} must be signed 64-bit integers, given {int(labels.max())}")
     return labels.astype(np.int64) if labels.dtype.kind in "iu" else labels

@@ -115,7 +115,7 @@ def test_a_dtype_is_chosen_when_a_gallery_is_made(bars, run, capsys, tmp_path):
     answered(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "int8")
     assert json.loads(answered(capsys, "gallery", "stats", small, "--json"))["dtype"] == "int8"
     said = refused(capsys, "enrol", run, bars, "--gallery", small, "--dtype", "float16")
-    assert "stores embeddings as int8, got float16: omit --dtype" in said
+    assert "stores embeddings as int8, given float16: omit --dtype" in said
     assert "did you mean 'int8'" in refused(
         capsys, "enrol", run, bars, "--gallery", tmp_path / "x", "--dtype", "int4"
     )
@@ -519,9 +519,9 @@ def test_a_missing_gallery_is_not_made(words, capsys, tmp_path):
         (["search", "@", "-k", "0"], "k must be at least 1, given 0"),
         (["search", "@", "--offset", "-1"], "offset must be at least 0, given -1"),
         (["recommend", "--like", "none.png"], "item 'none.png' is not in the gallery"),
-        (["recommend", "--like", "bar1/0.png", "--diversity", "2"], "diversity must be in [0, 1], got 2"),
+        (["recommend", "--like", "bar1/0.png", "--diversity", "2"], "diversity must be in [0, 1], given 2"),
         (["verify", "@", "--identity", "bar11"], "did you mean 'bar1'?"),
-        (["verify", "@"], "takes two images, or one with --identity, got 1"),
+        (["verify", "@"], "takes two images, or one with --identity, given 1"),
         (["identify", "@", "--scoring", "average"], "unknown scoring 'average'"),
         (["identify", "@", "--quality", "quality"], "pass --scoring mean or --scoring centroid"),
         (["identify", "@", "--scoring", "mean", "--quality", "none"], "has no quality between 0 and 1 under"),
@@ -576,4 +576,4 @@ def test_mistakes_about_metadata(people, bars, run, capsys, tmp_path):
     table.write_text("item,year\nbar0/0.png,2024\n")
     assert "about.csv describes 1 of 48 items" in answered(capsys, *enrol, table)
     assert "--identity needs a gallery" in refused(capsys, "verify", "a", "b", "--identity", "x")
-    assert "got 2 arguments" in refused(capsys, "verify", "a", "b")
+    assert "given 2 arguments" in refused(capsys, "verify", "a", "b")

@@ -253,7 +253,7 @@ def test_other_tables_may_be_frames():
 def test_a_frame_is_split_as_a_data_set():
     frame = pd.DataFrame({"label": ["a", "b"] * 10, "x": range(20)})
     assert len(split(frame, method="stratified", test=0.5, validation=0.0).test) == 10
-    with pytest.raises(InputError, match=r"split takes a Dataset, got 'digits': use trine.data.load"):
+    with pytest.raises(InputError, match=r"split takes a Dataset, given 'digits': use trine.data.load"):
         split("digits")
 
 

@@ -153,7 +153,7 @@ def test_the_seed_decides() -> None:
         ([0, 1], {"split": ["test"] * 2}, {}, DataError, r"column split leaves no items for training"),
         ([0, 1], {}, {"method": "identities"}, SettingError, r"did you mean 'identity'\?"),
         ([0, 1], {}, {"test": 0.6, "validation": 0.4}, SettingError, r"test \+ validation below 1"),
-        ([0, 1], {}, {"seed": -1}, SettingError, r"got .*seed=-1"),
+        ([0, 1], {}, {"seed": -1}, SettingError, r"given .*seed=-1"),
     ],
 )
 def test_bad_requests(

@@ -208,11 +208,11 @@ def test_json_carries_the_suspects():
 
 def test_what_cannot_be_used_is_named():
     rows = np.zeros((3, 2))
-    with pytest.raises(InputError, match="at least two identities, got 1"):
+    with pytest.raises(InputError, match="at least two identities, given 1"):
         find_label_errors(rows, [1, 1, 1])
     with pytest.raises(InputError, match="labels must hold one label for each of the 3 items"):
         find_label_errors(rows, [1, 2])
-    with pytest.raises(InputError, match="names must have one entry for each of the 3 items, got 1"):
+    with pytest.raises(InputError, match="names must have one entry for each of the 3 items, given 1"):
         find_label_errors(rows, [1, 1, 2], names=["a"])
     with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
         find_label_errors(rows, [1, 1, 2], neighbours=0)

@@ -241,7 +241,7 @@ def test_json_carries_counts_and_protocol():
 
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_without_a_pair_there_is_no_figure(n):
-    with pytest.raises(InputError, match=f"two items of one identity, got {n} items of {n} identities"):
+    with pytest.raises(InputError, match=f"two items of one identity, given {n} items of {n} identities"):
         retrieval(np.zeros((n, 2)), np.arange(n))
 
 

@@ -148,5 +148,5 @@ def test_triplets_may_come_as_lists_and_as_any_integers(as_in_production):
         assert triplet_accuracy(rows, triplets).accuracy == 0.5
     with pytest.raises(InputError, match="triplets must be an integer array of shape"):
         triplet_accuracy(rows, np.array(listed, float))
-    with pytest.raises(InputError, match=r"got int64 of shape \(2, 2\)"):
+    with pytest.raises(InputError, match=r"given int64 of shape \(2, 2\)"):
         triplet_accuracy(rows, np.array(listed)[:, :2])

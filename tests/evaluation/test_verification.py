@@ -266,11 +266,11 @@ def test_json_carries_counts_and_protocol():
 
 def test_what_cannot_be_used_is_named():
     x = np.zeros((4, 2))
-    with pytest.raises(InputError, match="got no genuine one; add two items of one identity"):
+    with pytest.raises(InputError, match="given no genuine one; add two items of one identity"):
         verification(x, [0, 1, 2, 3])
-    with pytest.raises(InputError, match="got no impostor one; add items of two identities"):
+    with pytest.raises(InputError, match="given no impostor one; add items of two identities"):
         verification(x, [0, 0, 0, 0])
-    with pytest.raises(InputError, match="got no genuine one"):
+    with pytest.raises(InputError, match="given no genuine one"):
         verification(x[:0], [])
     with pytest.raises(InputError, match="needs labels, or pairs together with same"):
         verification(x)
@@ -294,7 +294,7 @@ def test_what_cannot_be_used_is_named():
 
 
 def test_flags_of_another_length_are_named(as_in_production):
-    with pytest.raises(InputError, match=r"same must have one entry for each of 2 pairs, got \(1,\)"):
+    with pytest.raises(InputError, match=r"same must have one entry for each of 2 pairs, given \(1,\)"):
         verification(np.zeros((4, 2)), pairs=np.array([[0, 1], [1, 2]]), same=np.array([True]))
 
 
@@ -304,13 +304,13 @@ def test_flags_of_another_length_are_named(as_in_production):
         (
             [[0.0, 1.0]],
             [True],
-            r"pairs must be an integer array of shape \(N, 2\) of row numbers, got float64",
+            r"pairs must be an integer array of shape \(N, 2\) of row numbers, given float64",
         ),
-        ([0, 1], [True], r"got int64 of shape \(2,\)"),
-        ([[0, 1, 2]], [True], r"got int64 of shape \(1, 3\)"),
+        ([0, 1], [True], r"given int64 of shape \(2,\)"),
+        ([[0, 1, 2]], [True], r"given int64 of shape \(1, 3\)"),
         ([[-1, 1]], [True], r"pair 0 is \[-1, 1\], expected rows from 0 to 3"),
-        ([[0, 1], [1, 2]], [1, 2], "same must hold booleans, or 1 and 0, got int64"),
-        ([[0, 1], [1, 2]], ["yes", "no"], "same must hold booleans, or 1 and 0, got <U3"),
+        ([[0, 1], [1, 2]], [1, 2], "same must hold booleans, or 1 and 0, given int64"),
+        ([[0, 1], [1, 2]], ["yes", "no"], "same must hold booleans, or 1 and 0, given <U3"),
     ],
 )
 def test_pairs_that_name_no_rows_are_named(as_in_production, pairs, same, match):

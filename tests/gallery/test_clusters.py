@@ -118,7 +118,7 @@ def test_what_cannot_be_clustered(tmp_path):
     with opened(tmp_path / "g.db", threshold=None) as gallery:
         enrol(gallery, {1: 0})
         gallery.cluster(threshold=1)
-        with pytest.raises(GalleryError, match=r"made with the threshold 1.0, got 2.0: omit threshold="):
+        with pytest.raises(GalleryError, match=r"made with the threshold 1.0, given 2.0: omit threshold="):
             gallery.cluster(threshold=2)
         with pytest.raises(SettingError, match="neighbours must be at least 1, given 0"):
             gallery.cluster(neighbours=0)

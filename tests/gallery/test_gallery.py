@@ -187,15 +187,15 @@ def test_identify_says_how_to_come_by_a_threshold(tmp_path):
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [
-        ([1.0, 2.0, 3.0], "'the probe' must have dimension 2, got 3: use its encoder"),
-        (np.zeros((2, 2)), "'the probe' must have dimension 2, got 2x2"),
-        (np.float32(3), "'the probe' must have dimension 2, got a single number"),
+        ([1.0, 2.0, 3.0], "'the probe' must have dimension 2, given 3: use its encoder"),
+        (np.zeros((2, 2)), "'the probe' must have dimension 2, given 2x2"),
+        (np.float32(3), "'the probe' must have dimension 2, given a single number"),
         ([math.nan, 0.0], "'the probe' is not finite"),
         ([1e300, 0.0], "'the probe' is not finite"),
         (torch.tensor([math.inf, 0.0]), "'the probe' is not finite"),
-        (np.array(["a", "b"]), "'the probe' must be 2 numbers, got <U1"),
-        ([[1.0], [1.0, 2.0]], "'the probe' must be 2 numbers, got object"),
-        (np.array([1j, 0]), "'the probe' must be 2 numbers, got complex128"),
+        (np.array(["a", "b"]), "'the probe' must be 2 numbers, given <U1"),
+        ([[1.0], [1.0, 2.0]], "'the probe' must be 2 numbers, given object"),
+        (np.array([1j, 0]), "'the probe' must be 2 numbers, given complex128"),
     ],
 )
 @pytest.mark.usefixtures("as_in_production")
@@ -219,9 +219,9 @@ def test_vectors_come_in_many_forms(gallery, vector):
 @pytest.mark.parametrize(
     ("identity", "item", "metadata", "message"),
     [
-        ("", "1", {}, "the identity must be a non-empty string, got ''"),
-        ("ann", "", {}, "the item must be a non-empty string, got ''"),
-        ("ann", 7, {}, "the item must be a non-empty string, got 7"),
+        ("", "1", {}, "the identity must be a non-empty string, given ''"),
+        ("ann", "", {}, "the item must be a non-empty string, given ''"),
+        ("ann", 7, {}, "the item must be a non-empty string, given 7"),
         ("ann", "a\0b", {}, r"the item 'a\\x00b' contains a NUL character: remove it"),
         ("ann", "caf\udce9.jpg", {}, "is not valid Unicode: rename it"),
         ("ann", "1", {7: 1}, "the metadata of '1' has the key 7: keys must be strings"),
@@ -268,11 +268,12 @@ def test_one_text_is_no_list_of_names(gallery):
     ):
         with pytest.raises(InputError, match=rf"^{name} takes a list .* string 'a1': write \['a1'\]"):
             ask()
-    with pytest.raises(InputError, match=r"where takes a mapping such as .*, got 'year=2024'"):
+    with pytest.raises(InputError, match=r"where takes a mapping such as .*, given 'year=2024'"):
         gallery.search(embedding=[0.0, 0.0], where="year=2024")
-    with pytest.raises(InputError, match=r"enrol_many takes trine\.gallery\.Entry objects, got tuple"):
+    with pytest.raises(InputError, match=r"enrol_many takes trine\.gallery\.Entry objects, given tuple"):
         gallery.enrol_many([("ann", "a2", [0.0, 0.0])])
-    with pytest.raises(InputError, match=r"enrol_dataset takes a Dataset, got 'known': use trine.data.load"):
+    wanted = r"enrol_dataset takes a Dataset, given 'known': use trine.data.load"
+    with pytest.raises(InputError, match=wanted):
         gallery.enrol_dataset("known")
 
 
@@ -358,10 +359,10 @@ def test_a_dataset_is_enrolled_by_its_names(tmp_path):
         (
             {},
             {"fingerprint": "g" * 64},
-            "of the encoder ffffffffffff…, got the encoder gggggggggggg…: open it with its own encoder",
+            "of the encoder ffffffffffff…, given the encoder gggggggggggg…: open it with its own encoder",
         ),
-        ({}, {"dimension": 3}, "holds embeddings of dimension 2, got 3"),
-        ({}, {"distance": "cosine"}, "uses the distance euclidean, got cosine"),
+        ({}, {"dimension": 3}, "holds embeddings of dimension 2, given 3"),
+        ({}, {"distance": "cosine"}, "uses the distance euclidean, given cosine"),
     ],
 )
 def test_a_gallery_of_another_encoder_is_refused(tmp_path, first, second, message):
@@ -393,9 +394,9 @@ def test_contradictory_arguments(tmp_path):
     with pytest.raises(SettingError, match="an encoder has its own: omit them"):
         Gallery.open(tmp_path / "g.db", encoder=FakeEncoder(), dimension=2)
     for dimension in (0, 3.0, "3"):
-        with pytest.raises(SettingError, match=f"a whole number of at least 1, got {dimension!r}"):
+        with pytest.raises(SettingError, match=f"a whole number of at least 1, given {dimension!r}"):
             Gallery.open(tmp_path / "g.db", dimension=dimension, fingerprint="x")
-    with pytest.raises(SettingError, match="fingerprint must be a non-empty string, got 7"):
+    with pytest.raises(SettingError, match="fingerprint must be a non-empty string, given 7"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint=7)
     with pytest.raises(SettingError, match=r"encoder must be loaded: pass trine\.load\('runs/a'\)"):
         Gallery.open(tmp_path / "g.db", encoder="runs/a")

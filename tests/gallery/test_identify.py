@@ -167,6 +167,6 @@ def test_what_cannot_be_ranked(tmp_path):
             gallery.enrol("ann", "00", embedding=(0, 4), metadata=metadata)
             for scoring in ("mean", "centroid"):
                 with pytest.raises(
-                    GalleryError, match=f"'00' has no quality between 0 and 1 under 'blur' .* got {given}"
+                    GalleryError, match=f"'00' has no quality between 0 and 1 under 'blur' .* given {given}"
                 ):
                     gallery.identify(embedding=(0, 0), scoring=scoring, quality="blur")

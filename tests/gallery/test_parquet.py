@@ -71,10 +71,10 @@ def test_tables_of_another_encoder_or_make_are_refused(gallery, tmp_path):
     for other, message in [
         (
             {"fingerprint": "another"},
-            "of the encoder 'another', got the encoder 'by hand'",
+            "of the encoder 'another', given the encoder 'by hand'",
         ),
-        ({"dimension": 5}, "holds embeddings of dimension 5, got 4"),
-        ({"distance": "euclidean"}, "uses the distance euclidean, got cosine"),
+        ({"dimension": 5}, "holds embeddings of dimension 5, given 4"),
+        ({"distance": "euclidean"}, "uses the distance euclidean, given cosine"),
     ]:
         with Gallery.open(tmp_path / f"{next(iter(other))}.db", **(OPENING | other)) as different:
             with pytest.raises(GalleryError, match=message):
@@ -163,7 +163,7 @@ def test_a_copy_in_a_compact_dtype_says_what_it_keeps(gallery, place):
     fill(gallery, 300)
     with place() as address:
         gallery.copy_to(address, dtype="int8")
-        with pytest.raises(GalleryError, match="stores embeddings as int8, got float32"):
+        with pytest.raises(GalleryError, match="stores embeddings as int8, given float32"):
             gallery.copy_to(address, dtype="float32")
         with Gallery.open(address) as other, place() as third:
             kept = other.stats().recall
@@ -177,7 +177,7 @@ def test_a_copy_in_a_compact_dtype_says_what_it_keeps(gallery, place):
 
 def test_a_copy_into_a_gallery_of_another_encoder_is_refused(gallery, tmp_path):
     Gallery.open(tmp_path / "other.db", **(OPENING | {"fingerprint": "another"})).close()
-    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'another', got"):
+    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'another', given"):
         gallery.copy_to(tmp_path / "other.db")
 
 

@@ -114,7 +114,7 @@ def test_what_a_form_keeps_is_measured_and_stated(dtype, least, width):
 def test_a_dtype_is_for_good():
     with sqlite() as path:
         Gallery.open(path, dimension=2, fingerprint="x", dtype="int8").close()
-        with pytest.raises(GalleryError, match="embeddings as int8, got float32: omit dtype="):
+        with pytest.raises(GalleryError, match="embeddings as int8, given float32: omit dtype="):
             Gallery.open(path, dimension=2, fingerprint="x", dtype="float32")
         with pytest.raises(InputError, match="unknown dtype 'int4': did you mean 'int8'"):
             Gallery.open(path, dimension=2, fingerprint="x", dtype="int4")

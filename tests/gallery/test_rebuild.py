@@ -57,7 +57,7 @@ def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
         assert found.of == {**clusters, "more": max(clusters.values()) + 1}
     with Gallery.open(address, encoder=new) as gallery:
         assert len(gallery) == 27
-    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'new', got the encoder 'old'"):
+    with pytest.raises(GalleryError, match="holds embeddings of the encoder 'new', given the encoder 'old'"):
         Gallery.open(address, encoder=old)
 
 

@@ -100,7 +100,7 @@ def test_what_cannot_be_recommended(gallery):
         gallery.recommend([], unlike=["000"])
     with pytest.raises(GalleryError, match="item 'nothing' is not in the gallery"):
         gallery.recommend(["000"], unlike=["nothing"])
-    with pytest.raises(SettingError, match=r"diversity must be in \[0, 1\], got 1\.5"):
+    with pytest.raises(SettingError, match=r"diversity must be in \[0, 1\], given 1\.5"):
         gallery.recommend(["000"], diversity=1.5)
     with pytest.raises(SettingError, match="k must be at least 1, given 0"):
         gallery.recommend(["000"], k=0)

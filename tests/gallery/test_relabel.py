@@ -36,7 +36,7 @@ def test_two_become_one(gallery):
     for wrong, message in [
         (("ann", "bob"), "identity 'bob' is not in the gallery"),
         (("cid", "ann"), "identity 'cid' is not in the gallery"),
-        (("ann", "ann"), "cannot be merged with itself, got 'ann' twice"),
+        (("ann", "ann"), "cannot be merged with itself, given 'ann' twice"),
     ]:
         with pytest.raises(GalleryError, match=message):
             gallery.merge(*wrong)
@@ -50,7 +50,7 @@ def test_one_becomes_two(gallery):
         (["a1", "none"], "item 'none' is not in the gallery"),
         (
             ["a1", "b1"],
-            "takes items of one identity, got 'ann' and 'bob'",
+            "takes items of one identity, given 'ann' and 'bob'",
         ),
     ]:
         with pytest.raises(GalleryError, match=message):

@@ -334,11 +334,11 @@ def test_wrong_arguments(gallery):
     row = Entry("ann", "a", [1.0, 1.0])
     with pytest.raises(InputError, match="the item 'a' is listed twice"):
         gallery.sync([row, row], origin="x")
-    with pytest.raises(InputError, match=r"sync takes trine\.gallery\.Entry objects, got str"):
+    with pytest.raises(InputError, match=r"sync takes trine\.gallery\.Entry objects, given str"):
         gallery.sync(["a"], origin="x")
     with pytest.raises(InputError, match="the origin must be a non-empty string"):
         gallery.sync([row], origin="")
-    with pytest.raises(SettingError, match=r"max_removed must be from 0 to 1, got 20"):
+    with pytest.raises(SettingError, match=r"max_removed must be from 0 to 1, given 20"):
         gallery.sync([row], origin="x", max_removed=20)
     assert len(gallery) == 0
 

@@ -120,7 +120,7 @@ def test_another_seed_can_be_tested_on_the_same_items(two, tmp_path):
 
 def test_what_cannot_be_compared_is_named(two, tmp_path):
     root, data = two
-    with pytest.raises(InputError, match="needs at least two runs, got 1"):
+    with pytest.raises(InputError, match="needs at least two runs, given 1"):
         compare_runs([root / "a"], data)
     with pytest.raises(InputError, match="is named twice"):
         compare_runs([root / "a", root / "a/model"], data)

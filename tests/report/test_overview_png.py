@@ -80,7 +80,7 @@ def test_a_collapsed_encoder_is_one_point(tmp_path):
 
 def test_what_cannot_be_used_is_named(tmp_path):
     dataset, x = digits()
-    with pytest.raises(InputError, match="got 59 embeddings of 60 items"):
+    with pytest.raises(InputError, match="given 59 embeddings of 60 items"):
         picture(dataset, x[:59], path=tmp_path / "a.png")
     with pytest.raises(InputError, match="at least two items"):
         picture(dataset.subset([0]), x[:1], path=tmp_path / "a.png")

@@ -67,5 +67,5 @@ def test_identities_of_one_item_can_be_shown():
 
 
 def test_one_item_cannot_be_viewed():
-    with pytest.raises(InputError, match="at least two items to show, got 1"):
+    with pytest.raises(InputError, match="at least two items to show, given 1"):
         view(np.zeros((1, 3)), ["a"])

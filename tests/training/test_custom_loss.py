@@ -280,7 +280,7 @@ def test_settings_of_another_loss_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(SettingError, match=said):
             fit(DATA, replace(RECIPE, loss=settings), out=tmp_path, loss=hard)
-    with pytest.raises(InputError, match="loss must be callable with embeddings and labels, got str"):
+    with pytest.raises(InputError, match="loss must be callable with embeddings and labels, given str"):
         fit(DATA, RECIPE, out=tmp_path, loss="hard")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match=r"loss\.name is given, and loss\.given is null"):
         load_recipe(overrides={"loss.name": "given"})

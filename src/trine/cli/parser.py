@@ -139,4 +139,4 @@ def parse(words: Sequence[str], node: Verb | Group, *, prog: str, version: str =
     for name, each in node.verbs.items():
         verbs.add_parser(name, help=each.help, prog=f"{prog} {name}", node=each)
     parser.parse_all([word])
-    return parser.error(f"expected a verb, got {word!r}")
+    return parser.error(f"expected a verb, given {word!r}")

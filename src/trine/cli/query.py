@@ -82,8 +82,8 @@ def _by_encoder(settings: Any) -> Verification | None:
     words = [*([] if settings.encoder is None else [settings.encoder]), *settings.images]
     if len(words) != 3:
         raise SettingError(
-            f"verify takes a run folder and two images, or --gallery and one or two images, got {len(words)} "
-            f"arguments; see trine verify --help"
+            f"verify takes a run folder and two images, or --gallery and one or two images, given "
+            f"{len(words)} arguments; see trine verify --help"
         )
     encoder = load(words[0])
     probes = _probes(words[1:], encoder, settings)
@@ -96,7 +96,7 @@ def _by_gallery(settings: Any) -> Verification | None:
     wanted = 2 if settings.identity is None else 1
     if len(settings.images) != wanted:
         raise SettingError(
-            f"verify with --gallery takes two images, or one with --identity, got {len(settings.images)}; "
+            f"verify with --gallery takes two images, or one with --identity, given {len(settings.images)}; "
             f"see trine verify --help"
         )
     with opened(settings.gallery, settings.encoder) as gallery:

@@ -17,7 +17,7 @@ def export(settings: Any) -> None:
     trine gallery export people people.parquet
     """
     if not settings.file.lower().endswith(".parquet"):
-        raise InputError(f"output must end in .parquet, got {settings.file}")
+        raise InputError(f"output must end in .parquet, given {settings.file}")
     with existing(settings.gallery) as gallery:
         count = gallery.export_parquet(settings.file)
     echo(f"{settings.file} holds {items(count)} with their embeddings")

@@ -213,7 +213,7 @@ def as_dataset(data: Any, taker: str, *, labelled: bool | None = True) -> Datase
     if isinstance(data, Dataset):
         return data
     if isinstance(data, str | Path):
-        raise InputError(f"{taker} takes a Dataset, got {data!r:.80}: use trine.data.load")
+        raise InputError(f"{taker} takes a Dataset, given {data!r:.80}: use trine.data.load")
     return load(data, labelled=has_identities(data) if labelled is None else labelled)[0]
 
 

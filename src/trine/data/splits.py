@@ -148,7 +148,7 @@ def check_fractions(test: float, validation: float, seed: int) -> None:
     """Raises a `SettingError` where fractions or the seed of a split are out of range."""
     if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
         raise SettingError(
-            "test must be above 0, validation and seed at least 0, test + validation below 1, got "
+            "test must be above 0, validation and seed at least 0, test + validation below 1, given "
             f"test={test}, validation={validation}, seed={seed}"
         )
 

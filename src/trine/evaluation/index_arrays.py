@@ -31,8 +31,8 @@ def index_rows(given: object, *, columns: int, items: int, name: str) -> Int64[n
     listed = _array(given)
     if listed.ndim != 2 or listed.shape[1] != columns or (listed.dtype.kind not in "iu" and len(listed)):
         raise InputError(
-            f"{name}s must be an integer array of shape (N, {columns}) of row numbers, got {listed.dtype} of "
-            f"shape {listed.shape}"
+            f"{name}s must be an integer array of shape (N, {columns}) of row numbers, given "
+            f"{listed.dtype} of shape {listed.shape}"
         )
     rows = listed.astype(np.int64)
     outside = ((rows < 0) | (rows >= items)).any(1)
@@ -55,9 +55,9 @@ def boolean_flags(given: object, *, lines: int, name: str) -> Bool[np.ndarray, "
     """
     said = _array(given)
     if said.shape != (lines,):
-        raise InputError(f"{name} must have one entry for each of {lines} pairs, got {said.shape}")
+        raise InputError(f"{name} must have one entry for each of {lines} pairs, given {said.shape}")
     if said.dtype.kind not in "biu" or not np.isin(said, (0, 1)).all():
-        raise InputError(f"{name} must hold booleans, or 1 and 0, got {said.dtype}; convert it first")
+        raise InputError(f"{name} must hold booleans, or 1 and 0, given {said.dtype}; convert it first")
     return said.astype(bool)
 
 

@@ -214,11 +214,11 @@ def find_label_errors(
     identity = codes(given, items=len(rows))
     _, first = np.unique(identity, return_index=True)
     if len(first) < 2:
-        raise InputError(f"finding label errors needs at least two identities, got {len(first)}")
+        raise InputError(f"finding label errors needs at least two identities, given {len(first)}")
     called = tuple(f"row {row}" for row in range(len(identity))) if names is None else tuple(names)
     if len(called) != len(identity):
         raise InputError(
-            f"names must have one entry for each of the {len(identity)} items, got {len(called)}"
+            f"names must have one entry for each of the {len(identity)} items, given {len(called)}"
         )
     found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
     usual = _usual(found)

@@ -147,7 +147,7 @@ class OpenSet(MetricReport):
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
         check_choice("metric", metric, ("dir_at_fpir",))
         if len(arguments) not in (1, 2):
-            raise InputError(f"dir_at_fpir takes a rate and an optional rank (default 1), got {arguments}")
+            raise InputError(f"dir_at_fpir takes a rate and an optional rank (default 1), given {arguments}")
         accepts_within(arguments[0], len(self.unknowns), name="rate")
         self._check_rank(*arguments[1:])
 

@@ -213,7 +213,7 @@ def retrieval(
         if references is not None:
             raise InputError("no query shares a label with a reference; check reference_labels")
         raise InputError(
-            f"retrieval needs two items of one identity, got {len(rows)} items of "
+            f"retrieval needs two items of one identity, given {len(rows)} items of "
             f"{len(np.unique(identity))} identities; give labels that repeat"
         )
     return Retrieval(

@@ -171,4 +171,4 @@ def _check_both(pairs: Pairs) -> None:
         ("impostor", pairs.impostor.count, "items of two identities"),
     ):
         if not count:
-            raise InputError(f"verification needs a pair of each kind, got no {kind} one; add {advice}")
+            raise InputError(f"verification needs a pair of each kind, given no {kind} one; add {advice}")

@@ -304,7 +304,8 @@ class Verification(MetricReport):
     def _weights(self) -> Resampled:
         if self.pairs.owned is None:
             raise InputError(
-                "an interval needs the identities of the pairs, got pairs without labels; pass labels as well"
+                "an interval needs the identities of the pairs, given pairs without labels; "
+                "pass labels as well"
             )
         return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
 

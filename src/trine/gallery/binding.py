@@ -58,9 +58,9 @@ class ExpectedBinding:
                 )
             return cls(encoder.settings.dimension, encoder.fingerprint, encoder.distance, dtype)
         if dimension is not None and (not isinstance(dimension, Integral) or dimension < 1):
-            raise SettingError(f"dimension must be a whole number of at least 1, got {dimension!r}")
+            raise SettingError(f"dimension must be a whole number of at least 1, given {dimension!r}")
         if fingerprint is not None and (not isinstance(fingerprint, str) or not fingerprint):
-            raise SettingError(f"fingerprint must be a non-empty string, got {fingerprint!r}")
+            raise SettingError(f"fingerprint must be a non-empty string, given {fingerprint!r}")
         if distance is not None:
             check_distance(distance)
         return by_hand
@@ -97,7 +97,7 @@ class ExpectedBinding:
             ours, given = _short(bound.fingerprint), _short(str(self.fingerprint))
             hint = "open it with its own encoder, or rebuild it for this one"
             raise GalleryError(
-                f"{gallery} holds embeddings of the encoder {ours}, got the encoder {given}: {hint}"
+                f"{gallery} holds embeddings of the encoder {ours}, given the encoder {given}: {hint}"
             )
         for field, holds in (
             ("dimension", "holds embeddings of dimension"),
@@ -106,7 +106,7 @@ class ExpectedBinding:
         ):
             wanted, actual = getattr(self, field), getattr(bound, field)
             if wanted not in (None, actual):
-                raise GalleryError(f"{gallery} {holds} {actual}, got {wanted}: omit ", Argument(field))
+                raise GalleryError(f"{gallery} {holds} {actual}, given {wanted}: omit ", Argument(field))
 
 
 def open_store(

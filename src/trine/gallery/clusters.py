@@ -157,7 +157,7 @@ def _check(store: Store, threshold: float) -> None:
     made = made_with(store)
     if made not in (None, threshold):
         raise GalleryError(
-            f"the clusters of the gallery {store.address} were made with the threshold {made}, got "
+            f"the clusters of the gallery {store.address} were made with the threshold {made}, given "
             f"{threshold}: omit ",
             Argument("threshold"),
             ", or start over with ",

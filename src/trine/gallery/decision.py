@@ -50,7 +50,7 @@ class Threshold:
         if isinstance(self.curve, Mapping):
             object.__setattr__(self, "curve", ProbabilityCurve.from_json(self.curve))
         if not (math.isfinite(self.value) and self.value >= 0):
-            raise SettingError(f"a threshold must be a finite number of at least 0, got {self.value!r}")
+            raise SettingError(f"a threshold must be a finite number of at least 0, given {self.value!r}")
 
     @classmethod
     def of(cls, calibration: Calibration) -> Threshold:

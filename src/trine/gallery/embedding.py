@@ -81,7 +81,8 @@ class Embedder:
         """
         for entry in batch:
             if not isinstance(entry, Entry):
-                raise InputError(f"enrol_many takes trine.gallery.Entry objects, got {type(entry).__name__}")
+                kind = type(entry).__name__
+                raise InputError(f"enrol_many takes trine.gallery.Entry objects, given {kind}")
             check_name(entry.identity, "identity")
             check_name(entry.item, "item")
         metadata = [metadata_text(entry.metadata, entry.item) for entry in batch]

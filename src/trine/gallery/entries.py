@@ -145,11 +145,11 @@ def check_items(items: Iterable[str], argument: str) -> list[str]:
     Example:
         >>> check_items("a.png", "like")
         Traceback (most recent call last):
-        trine.errors.InputError: like takes a list of item names, got the string 'a.png': write ['a.png']
+        trine.errors.InputError: like takes a list of item names, given the string 'a.png': write ['a.png']
     """
     if isinstance(items, str):
         raise InputError(
-            f"{argument} takes a list of item names, got the string {items[:80]!r}: write [{items[:80]!r}]"
+            f"{argument} takes a list of item names, given the string {items[:80]!r}: write [{items[:80]!r}]"
         )
     return [check_name(item, "item") for item in items]
 
@@ -157,7 +157,7 @@ def check_items(items: Iterable[str], argument: str) -> list[str]:
 def check_name(name: str, kind: str) -> str:
     """Returns the name of an identity or item; rejects one that a store cannot hold."""
     if not isinstance(name, str) or not name:
-        raise InputError(f"the {kind} must be a non-empty string, got {name!r}")
+        raise InputError(f"the {kind} must be a non-empty string, given {name!r}")
     if "\0" in name:
         raise InputError(f"the {kind} {name[:40]!r} contains a NUL character: remove it")
     try:
@@ -216,11 +216,11 @@ def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float3
     for row, array in enumerate(arrays):
         name = repr(names[row][:80]) if names else f"row {row}"
         if array.dtype.kind not in "fiub":
-            raise InputError(f"the embedding of {name} must be {dimension} numbers, got {array.dtype}")
+            raise InputError(f"the embedding of {name} must be {dimension} numbers, given {array.dtype}")
         if array.shape != (dimension,):
             shape = "x".join(map(str, array.shape)) or "a single number"
             raise GalleryError(
-                f"the embedding of {name} must have dimension {dimension}, got {shape}: use its encoder"
+                f"the embedding of {name} must have dimension {dimension}, given {shape}: use its encoder"
             )
     rows = np.empty((len(arrays), dimension), dtype=np.float32)
     with np.errstate(over="ignore"):

@@ -94,7 +94,7 @@ class Filter:
         if isinstance(where, Filter):
             return where
         if where is not None and not isinstance(where, Mapping):
-            raise InputError(f"where takes a mapping such as {{'year': 2024}}, got {where!r}")
+            raise InputError(f"where takes a mapping such as {{'year': 2024}}, given {where!r}")
         return cls(tuple(_condition(key, value) for key, value in sorted((where or {}).items())))
 
     def __bool__(self) -> bool:
@@ -143,14 +143,14 @@ def _range(key: str, value: Sequence[Any]) -> Between:
     kinds = {end[0] for end in ends if end is not None}
     if len(ends) != 2 or kinds not in ({"number"}, {"text"}):
         raise InputError(
-            f"the range of {key!r} must be two numbers or two strings, None for an open end, got {value!r}: "
-            f"to match one of several values, pass a set"
+            f"the range of {key!r} must be two numbers or two strings, None for an open end, given "
+            f"{value!r}: to match one of several values, pass a set"
         )
     low, high = (None if end is None else end[1] for end in ends)
     if (low is not None and low != low) or (high is not None and high != high):
-        raise InputError(f"the range of {key!r} must not contain NaN, got {value!r}")
+        raise InputError(f"the range of {key!r} must not contain NaN, given {value!r}")
     if low is not None and high is not None and low > high:  # type: ignore[operator]
-        raise InputError(f"the range of {key!r} ends before it begins, got {value!r}: swap its ends")
+        raise InputError(f"the range of {key!r} ends before it begins, given {value!r}: swap its ends")
     return Between(key, kinds.pop(), low, high)  # type: ignore[arg-type]
 
 
@@ -158,5 +158,5 @@ def _comparable(key: str, value: Any) -> Typed:
     comparable = typed(value)
     if comparable is None or comparable[1] != comparable[1]:
         expected = "a string, a number, a boolean or None, a set of these, or a range (low, high)"
-        raise InputError(f"the condition on {key!r} must be {expected}, got {value!r}")
+        raise InputError(f"the condition on {key!r} must be {expected}, given {value!r}")
     return comparable

@@ -349,7 +349,7 @@ class Gallery:
         """
         check_at_least(1, chunk=chunk)
         if not 0 <= max_removed <= 1:
-            raise SettingError(f"max_removed must be from 0 to 1, got {max_removed}")
+            raise SettingError(f"max_removed must be from 0 to 1, given {max_removed}")
         check_name(origin, "origin")
         plan = Sync(
             self._store,

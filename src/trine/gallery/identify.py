@@ -234,6 +234,6 @@ def quality_of(metadata: object, key: str, item: str) -> float:
     """
     value = metadata.get(key) if isinstance(metadata, dict) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        where = f"under {key!r} in its metadata, got {value!r}"
+        where = f"under {key!r} in its metadata, given {value!r}"
         raise GalleryError(f"the item {item[:80]!r} has no quality between 0 and 1 {where}")
     return float(value)

@@ -27,7 +27,7 @@ def recommend(
     """Finds items near some and away from others; see `Gallery.recommend`."""
     check_at_least(1, k=k)
     if not 0 <= diversity <= 1:
-        raise SettingError(f"diversity must be in [0, 1], got {diversity}")
+        raise SettingError(f"diversity must be in [0, 1], given {diversity}")
     like, unlike = check_items(like, "like"), check_items(unlike, "unlike")
     if not like:
         raise InputError("recommend needs at least one item: name it in ", Argument("like"))

@@ -36,7 +36,7 @@ def merge(store: Store, identity: str, other: str) -> int:
     check_known(store, identity)
     check_known(store, other)
     if identity == other:
-        raise GalleryError(f"an identity cannot be merged with itself, got {identity[:80]!r} twice")
+        raise GalleryError(f"an identity cannot be merged with itself, given {identity[:80]!r} twice")
     return store.rename(other, identity)
 
 
@@ -52,7 +52,7 @@ def split(store: Store, items: Sequence[str], identity: str) -> int:
     owners = sorted({record.identity for record in records.values()})
     if len(owners) > 1:
         raise GalleryError(
-            f"split takes items of one identity, got {owners[0][:80]!r} and {owners[1][:80]!r}"
+            f"split takes items of one identity, given {owners[0][:80]!r} and {owners[1][:80]!r}"
         )
     check_new(store, identity)
     return store.relabel(list(records), identity)

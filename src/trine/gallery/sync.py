@@ -110,7 +110,7 @@ class Sync:
         wanted: dict[str, Entry] = {}
         for entry in entries:
             if not isinstance(entry, Entry):
-                raise InputError(f"sync takes trine.gallery.Entry objects, got {type(entry).__name__}")
+                raise InputError(f"sync takes trine.gallery.Entry objects, given {type(entry).__name__}")
             check_name(entry.identity, "identity")
             if check_name(entry.item, "item") in wanted:
                 raise InputError(f"the item {entry.item[:80]!r} is listed twice: names must be unique")

@@ -76,7 +76,7 @@ def _names(runs: Sequence[str | Path | TrainedRun]) -> list[str]:
     folders = [run.folder if isinstance(run, TrainedRun) else run_folder(Path(run)) for run in runs]
     resolved = [folder.resolve() for folder in folders]
     if len(runs) < 2:
-        raise InputError(f"a comparison needs at least two runs, got {len(runs)}")
+        raise InputError(f"a comparison needs at least two runs, given {len(runs)}")
     twice = next(
         (each for each, path in zip(folders, resolved, strict=True) if resolved.count(path) > 1), None
     )

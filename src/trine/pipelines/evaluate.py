@@ -144,7 +144,7 @@ def check_asked(part: str, far: float) -> None:
     """Raises a `SettingError` if the part is unknown or the rate is out of range."""
     check_part(part)
     if not 0 < far < 1:
-        raise SettingError(f"far must be a rate between 0 and 1, got {far}")
+        raise SettingError(f"far must be a rate between 0 and 1, given {far}")
 
 
 def measured_run(

@@ -21,7 +21,7 @@ from trine.shapes import Int64
 def check_output(out: str | Path, *suffixes: str) -> None:
     """Raises an `InputError` unless a file name ends in one of the suffixes."""
     if Path(out).suffix.lower() not in suffixes:
-        raise InputError(f"output must end in {' or '.join(suffixes)}, got {out}")
+        raise InputError(f"output must end in {' or '.join(suffixes)}, given {out}")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -69,7 +69,7 @@ def picture(
     x = as_rows(embeddings, name="embeddings").cpu()
     if len(x) != len(dataset) or len(x) < 2:
         raise InputError(
-            f"picture needs at least two items and one embedding for each, got {len(x)} embeddings of "
+            f"picture needs at least two items and one embedding for each, given {len(x)} embeddings of "
             f"{len(dataset)} items"
         )
     look = view(x, dataset.labels, distance=distance) if look is None else look

@@ -54,7 +54,7 @@ def plane_picture(
     x = as_rows(embeddings, name="embeddings").cpu().double().numpy()
     if len(x) != len(dataset) or not len(x) or x.shape[1] != 2:
         raise InputError(
-            f"plane_picture needs one two-dimensional embedding per item, got shape {x.shape} for "
+            f"plane_picture needs one two-dimensional embedding per item, given shape {x.shape} for "
             f"{len(dataset)} items; train with encoder.dimension=2, or use picture()"
         )
     figure = new_figure(9, 8, dpi=100)

@@ -75,7 +75,7 @@ def view(
     """
     x = as_rows(embeddings, name="embeddings").cpu()
     if len(x) < 2:
-        raise InputError(f"a report needs at least two items to show, got {len(x)}")
+        raise InputError(f"a report needs at least two items to show, given {len(x)}")
     identity = codes(labels, items=len(x))
     if nearest_is_wrong is None:
         first = nearest_neighbours(x, k=1, distance=distance).indices[:, 0]

@@ -145,7 +145,7 @@ def with_loss(recipe: Recipe, loss: Loss | None) -> Recipe:
         return recipe
     if not callable(loss):
         raise InputError(
-            f"loss must be callable with embeddings and labels, got {type(loss).__name__}; pass a function "
+            f"loss must be callable with embeddings and labels, given {type(loss).__name__}; pass a function "
             "or a module"
         )
     given = name_of_loss(loss)

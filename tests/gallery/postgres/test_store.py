@@ -68,7 +68,7 @@ def test_an_address_shows_everything_but_the_password():
             "postgresql://ann:s3cret@host/vision?galery=x",
             "unknown parameter 'galery': did you mean 'gallery'",
         ),
-        ("postgresql://ann:s3cret@host/vision?gallery=a b", "1 to 57 letters, digits, - or _, got 'a b'"),
+        ("postgresql://ann:s3cret@host/vision?gallery=a b", "1 to 57 letters, digits, - or _, given 'a b'"),
         ("postgresql://ann:s3cret@host/vision?search=exakt", "unknown search 'exakt'.*'exact'"),
     ],
 )

@@ -93,7 +93,9 @@ _UNREADABLE = (
 
 def _gallery(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,57}", name):
-        raise InputError(f"the name of a gallery must be 1 to 57 letters, digits, - or _, got {name[:80]!r}")
+        raise InputError(
+            f"the name of a gallery must be 1 to 57 letters, digits, - or _, given {name[:80]!r}"
+        )
     return name
 
 

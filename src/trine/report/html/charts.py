@@ -49,9 +49,9 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"an axis needs low < high, both finite, got {self.low} and {self.high}")
+            raise ValueError(f"an axis needs low < high, both finite, given {self.low} and {self.high}")
         if self.log and self.low <= 0:
-            raise ValueError(f"a logarithmic axis needs low > 0, got {self.low}")
+            raise ValueError(f"a logarithmic axis needs low > 0, given {self.low}")
 
     def place(self, value: float) -> float:
         """The position of a value from 0 to 1, clipped to the axis."""

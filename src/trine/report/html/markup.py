@@ -68,7 +68,7 @@ def number(value: float) -> str:
         ('3', '0.13', '0')
     """
     if not math.isfinite(value):
-        raise ValueError(f"a coordinate must be finite, got {value}")
+        raise ValueError(f"a coordinate must be finite, given {value}")
     return f"{round(float(value), 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
