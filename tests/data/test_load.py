@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from support.paths import SHARED_DATA
+from support.pictures import grey_file
 from trine.data import (
     ImageArray,
     ImageFiles,
@@ -30,16 +30,10 @@ def real(name: str) -> Path:
     return SHARED_DATA / name
 
 
-def picture(path: Path, value: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (4, 3), value).save(path)
-    return path
-
-
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     for place, name in enumerate(["ann/2.png", "ann/10.png", "bob/1.png", "bob/film/3.png"]):
-        picture(tmp_path / "people" / name, place)
+        grey_file(tmp_path / "people" / name, place)
     return tmp_path / "people"
 
 
@@ -121,8 +115,8 @@ class TestFolder:
         assert len(load(people)[0]) == 4
 
     def test_repeated_content_is_named_and_kept(self, people: Path) -> None:
-        picture(people / "ann" / "twin.png", 0)
-        picture(people / "bob" / "twin.png", 0)
+        grey_file(people / "ann" / "twin.png", 0)
+        grey_file(people / "bob" / "twin.png", 0)
         data, report = load(people)
         assert len(data) == 6
         assert report.repeated == (("ann/twin.png", "ann/2.png"), ("bob/twin.png", "ann/2.png"))
@@ -130,7 +124,7 @@ class TestFolder:
         assert "same content under another identity (bob/twin.png = ann/2.png)" in str(report)
 
     def test_pictures_outside_of_the_folders_have_no_identity(self, people: Path) -> None:
-        picture(people / "stray.png", 9)
+        grey_file(people / "stray.png", 9)
         with pytest.raises(DataError, match=r"1 image without an identity: stray\.png; .*unlabelled='skip'"):
             load(people)
         data, report = load(people, policy=LoadPolicy(unlabelled="skip"))
@@ -138,7 +132,7 @@ class TestFolder:
         assert report.unlabelled == ("stray.png",)
 
     def test_identities_with_one_item(self, people: Path) -> None:
-        picture(people / "cid" / "1.png", 9)
+        grey_file(people / "cid" / "1.png", 9)
         data, report = load(people)
         assert data.identities == ("ann", "bob", "cid")
         assert "kept: 1 identity with only one image (cid)" in str(report)
@@ -150,7 +144,7 @@ class TestFolder:
 
     def test_train_and_test_folders_are_parts(self, tmp_path: Path) -> None:
         for place, name in enumerate(["Train/ann/1.png", "Train/bob/1.png", "test/ann/2.png"]):
-            picture(tmp_path / name, place)
+            grey_file(tmp_path / name, place)
         data, report = load(tmp_path)
         assert data.identities == ("ann", "bob")
         assert data.columns["split"].tolist() == ["train", "train", "test"]
@@ -159,14 +153,14 @@ class TestFolder:
 
     def test_an_identity_called_test_is_no_part(self, tmp_path: Path) -> None:
         for place, name in enumerate(["train/1.png", "train/2.png", "test/1.png", "test/2.png"]):
-            picture(tmp_path / name, place)
+            grey_file(tmp_path / name, place)
         assert load(tmp_path)[0].identities == ("test", "train")
 
     def test_a_folder_too_high_is_noticed(self, people: Path) -> None:
         for name in ("1.png", "film/3.png"):
             (people / "bob" / name).unlink()
         (people / "bob" / "film").rmdir()
-        picture(people / "ann" / "deep" / "1.png", 7)
+        grey_file(people / "ann" / "deep" / "1.png", 7)
         for name in ("2.png", "10.png"):
             (people / "ann" / name).unlink()
         _, report = load(people)
@@ -177,7 +171,7 @@ class TestFolder:
         (tmp_path / "notes.txt").write_text("x")
         with pytest.raises(DataError, match=r"holds no images .*; it has 1 other file \(1 .txt\)"):
             load(tmp_path)
-        picture(tmp_path / "flat.png", 1)
+        grey_file(tmp_path / "flat.png", 1)
         with pytest.raises(DataError, match="1 image but no identity: expected a label for each"):
             load(tmp_path)
 
@@ -460,7 +454,7 @@ class TestDispatch:
 
 class TestUnlabelled:
     def test_a_folder_in_any_shape(self, people: Path) -> None:
-        picture(people / "stray.png", 9)
+        grey_file(people / "stray.png", 9)
         data, report = load(people, labelled=False)
         assert len(data) == 5
         assert data.identities == ()

@@ -42,6 +42,13 @@ FORMATS = {"tif": "TIFF", "jpg": "JPEG", "jp2": "JPEG2000", "heic": "HEIF"}
 LOSSLESS = ("png", "tif", "bmp", "ppm")
 
 
+def grey_file(path: Path, value: int) -> Path:
+    """Writes a small image of one shade, and makes its folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (4, 3), value).save(path)
+    return path
+
+
 @dataclass(frozen=True)
 class Picture:
     """A file, and what it should be read as.

@@ -40,7 +40,7 @@ def as_pixels(image: Any, *, name: str) -> UInt8[np.ndarray, "h w c"]:
         Height × width × channels, with 1 channel for grey and 3 for red, green, blue.
 
     Raises:
-        InputError: It is no such image.
+        InputError: It is none of these, or has another shape or range.
 
     Example:
         >>> as_pixels(np.ones((3, 4, 5), dtype=np.float32), name="a tensor").shape

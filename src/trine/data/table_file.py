@@ -146,11 +146,12 @@ class _CsvFile(TableReader):
         """The rows in UTF-8, without the header, and what to tell the user about their encoding."""
         packed = self._path.suffix.lower() == ".gz"
         with self._open() as file:
-            parts = []
+            parts, size = [], 0
             while part := file.read(1 << 24):
                 parts.append(part)
+                size += len(part)
                 if packed:
-                    _check_growth(self._path, sum(map(len, parts)))
+                    _check_growth(self._path, size)
             content = b"".join(parts)
         encoding, start = self._layout.encoding, self._layout.start
         if encoding == "utf-8":

@@ -4,22 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from support.pictures import grey_file
 from trine.data import LoadPolicy, load, read_items
 from trine.errors import DataError
-
-
-def picture(path: Path, value: int) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (4, 3), value).save(path)
-    return path
 
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     for place, name in enumerate(["ann/1.png", "ann/2.png", "bob/1.png", "bob/2.png"]):
-        picture(tmp_path / "people" / name, place)
+        grey_file(tmp_path / "people" / name, place)
     return tmp_path / "people"
 
 
@@ -36,9 +30,9 @@ class TestLinks:
         assert set(data.identities) == {"ann", "bob", alias}
 
     def test_what_lies_elsewhere_is_read(self, people: Path, tmp_path: Path) -> None:
-        picture(tmp_path / "elsewhere" / "film" / "1.png", 7)
+        grey_file(tmp_path / "elsewhere" / "film" / "1.png", 7)
         (people / "cid").symlink_to(tmp_path / "elsewhere")
-        (people / "ann" / "3.png").symlink_to(picture(tmp_path / "other.png", 8))
+        (people / "ann" / "3.png").symlink_to(grey_file(tmp_path / "other.png", 8))
         data, report = load(people)
         assert data.names[2::3] == ("ann/3.png", "cid/film/1.png")
         assert report.notes == ()
@@ -58,7 +52,7 @@ class TestLinks:
     def test_folders_full_of_links_to_each_other_end(self, tmp_path: Path) -> None:
         names = [f"p{number}" for number in range(12)]
         for value, name in enumerate(names):
-            picture(tmp_path / name / "1.png", value)
+            grey_file(tmp_path / name / "1.png", value)
             for other in names:
                 if other != name:
                     (tmp_path / name / other).symlink_to(tmp_path / other)
@@ -87,8 +81,8 @@ def test_pipes_are_named_and_not_waited_for(people: Path) -> None:
 def test_all_problems_are_in_one_error(people: Path) -> None:
     (people / "ann" / "0.png").write_text("no picture")
     (people / "bob" / "3.png").symlink_to(people / "bob" / "1.png")
-    picture(people / "stray.png", 9)
-    picture(people / "cid" / "1.png", 5)
+    grey_file(people / "stray.png", 9)
+    grey_file(people / "cid" / "1.png", 5)
     strict = LoadPolicy(singletons="error")
     with pytest.raises(DataError) as caught:
         load(people, policy=strict)
@@ -103,7 +97,7 @@ def test_all_problems_are_in_one_error(people: Path) -> None:
 
 
 def test_names_that_are_not_utf8_are_read_and_shown(people: Path) -> None:
-    picture(Path(os.fsdecode(os.fsencode(people) + b"/caf\xe9/1.png")), 5)
+    grey_file(Path(os.fsdecode(os.fsencode(people) + b"/caf\xe9/1.png")), 5)
     data, report = load(people)
     assert data.names[-1] == "caf\\xe9/1.png"
     assert data.identities == ("ann", "bob", "caf\\xe9")
@@ -114,7 +108,7 @@ def test_names_that_are_not_utf8_are_read_and_shown(people: Path) -> None:
 
 def test_a_source_that_is_not_utf8(tmp_path: Path) -> None:
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/p\xff"))
-    picture(folder / "ann" / "1.png", 1)
+    grey_file(folder / "ann" / "1.png", 1)
     data, report = load(folder)
     assert data.root == report.source == f"{tmp_path}/p\\xff"
     assert data.items[0][0, 0, 0] == 1
@@ -128,7 +122,7 @@ def test_a_folder_that_may_not_be_read(people: Path) -> None:
 
 
 def test_a_folder_whose_path_is_too_long_is_named(tmp_path: Path) -> None:
-    picture(tmp_path / "ann" / "1.png", 1)
+    grey_file(tmp_path / "ann" / "1.png", 1)
     here = os.open(tmp_path / "ann", os.O_RDONLY)
     for _ in range(20):
         os.mkdir("x" * 250, dir_fd=here)

@@ -161,7 +161,7 @@ def _listed(root: Path) -> _Listed:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: reading it will say so
+    except OSError:  # a link to itself: reading it reports the error
         return False
 
 
