@@ -24,10 +24,10 @@ def test_accepts_up_to_and_at_the_threshold():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("threshold", -0.1, "threshold must be a finite distance of at least 0, given -0.1"),
-        ("threshold", float("nan"), "threshold must be a finite distance"),
-        ("far", 1.0, "far must be a rate between 0 and 1, given 1.0"),
-        ("tar", 1.5, "tar must be a rate from 0 to 1, given 1.5"),
+        ("threshold", -0.1, "threshold must be a number >= 0, given -0.1"),
+        ("threshold", float("nan"), "threshold must be a number >= 0, given nan"),
+        ("far", 1.0, "far must be a number > 0 and < 1, given 1.0"),
+        ("tar", 1.5, "tar must be a number >= 0 and <= 1, given 1.5"),
         ("identities", 0, "identities must be at least 1, given 0"),
         ("distance", "euclid", "unknown distance 'euclid': did you mean 'euclidean'"),
     ],
@@ -83,7 +83,7 @@ def test_a_prior_moves_the_odds():
             assert curve.at(distance, prior=0.25) == pytest.approx(own)
             odds = own / (1 - own) * (0.01 / 0.99) / (0.25 / 0.75)
             assert curve.at(distance, prior=0.01) == pytest.approx(odds / (1 + odds))
-    with pytest.raises(InputError, match="prior must be a share of genuine pairs between 0 and 1, given 0"):
+    with pytest.raises(InputError, match="prior must be a number > 0 and < 1, given 0"):
         CURVE.at(0.1, prior=0)
 
 
@@ -105,7 +105,7 @@ def test_a_platt_curve_far_out_is_a_number():
         ),
         ({"curve": {"method": "isotonic", "prior": 0.5, "knots": []}}, "knots must be pairs of a finite"),
         ({"curve": {"method": "isotonic", "prior": 0.5, "knots": [[0, 0.2], [1, 0.3]]}}, "that never rises"),
-        ({"curve": {"method": "platt", "prior": 2, "knots": []}}, "prior must be a share of genuine pairs"),
+        ({"curve": {"method": "platt", "prior": 2, "knots": []}}, "prior must be a number > 0 and < 1"),
         (
             {"curve": {"method": "platt", "prior": 0.5, "knots": [], "slope": 1.0}},
             "the slope at most 0, given",

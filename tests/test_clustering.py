@@ -115,9 +115,9 @@ def test_nothing_to_join(n, method):
 
 def test_what_cannot_be_used_is_named(monkeypatch):
     rows = np.zeros((3, 2))
-    with pytest.raises(InputError, match="threshold must be a distance of at least 0, given -1"):
+    with pytest.raises(InputError, match="threshold must be a number >= 0, given -1"):
         cluster(rows, threshold=-1.0)
-    with pytest.raises(InputError, match="threshold must be a distance of at least 0, given nan"):
+    with pytest.raises(InputError, match="threshold must be a number >= 0, given nan"):
         cluster(rows, threshold=float("nan"))
     with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
         cluster(rows, threshold=1.0, neighbours=0)

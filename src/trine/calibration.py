@@ -11,7 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from trine.distances import Distance, check_distance
-from trine.errors import InputError, ModelError, check_choice, nearest
+from trine.errors import InputError, ModelError, check_choice, check_count, nearest
+from trine.settings import INNER_RATE, NOT_NEGATIVE, RATE, check_number
 
 Method = Literal["isotonic", "platt"]
 """How the curve from distances to probabilities is fitted."""
@@ -142,15 +143,11 @@ class Calibration:
     curve: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.threshold) and self.threshold >= 0):
-            raise InputError(f"threshold must be a finite distance of at least 0, given {self.threshold}")
-        if not 0 < self.far < 1:
-            raise InputError(f"far must be a rate between 0 and 1, given {self.far}")
-        if not 0 <= self.tar <= 1:
-            raise InputError(f"tar must be a rate from 0 to 1, given {self.tar}")
+        check_number("threshold", self.threshold, NOT_NEGATIVE)
+        check_number("far", self.far, INNER_RATE)
+        check_number("tar", self.tar, RATE)
         for name in ("identities", "impostor_pairs", "genuine_pairs"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, given {getattr(self, name)}")
+            check_count(name, getattr(self, name))
         check_distance(self.distance)
 
     def accepts(self, distance: float) -> bool:
@@ -226,8 +223,7 @@ def as_range(given: object, name: str) -> Range | None:
 
 def check_prior(prior: float) -> None:
     """Raises an `InputError` unless a share of genuine pairs is between 0 and 1."""
-    if not 0 < prior < 1:
-        raise InputError(f"prior must be a share of genuine pairs between 0 and 1, given {prior}")
+    check_number("prior", prior, INNER_RATE)
 
 
 def _log_odds(probability: float) -> float:

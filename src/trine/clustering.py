@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from trine.distances import Distance, pairwise_distances
 from trine.errors import InputError, check_choice, check_count, require
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.neighbours.rows import TILE
+from trine.settings import NOT_NEGATIVE, check_number
 from trine.shapes import Float, Int64, Shaped
 
 Method = Literal["connected", "average"]
@@ -138,5 +140,5 @@ def _numbered(component: Shaped[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
 
 
 def _check(threshold: float) -> None:
-    if not threshold >= 0:
-        raise InputError(f"threshold must be a distance of at least 0, given {threshold}")
+    if not (isinstance(threshold, float) and threshold == math.inf):
+        check_number("threshold", threshold, NOT_NEGATIVE)

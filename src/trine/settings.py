@@ -55,6 +55,13 @@ Share = Annotated[float, Range(at_least=0, below=1)]
 """A share of a whole, which is never all of it."""
 
 
+RATE, INNER_RATE = Range(at_least=0, at_most=1), Range(above=0, below=1)
+"""The ranges of a rate: with its ends, and without."""
+
+NOT_NEGATIVE = Range(at_least=0)
+"""The range of a distance, a margin or a weight."""
+
+
 def check_number(name: str, given: object, allowed: Range) -> float:
     """Checks that a value is a finite number in a range.
 

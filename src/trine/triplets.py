@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from trine.errors import InputError, check_choice
+from trine.settings import Range, check_number
 from trine.shapes import Int64
 
 PositiveRule = Literal["all", "unordered", "hard", "easy", "moderate", "random"]
@@ -100,8 +101,12 @@ class Mining:
             ("negative", get_args(NegativeRule)),
         ):
             check_choice(f"{part} rule", getattr(self, part), known)
-        if not 0 < self.cutoffs[0] < self.cutoffs[1] < 2:
-            raise InputError(f"cutoffs must rise within (0, 2), given {self.cutoffs}")
+        if not isinstance(self.cutoffs, tuple | list) or len(self.cutoffs) != 2:
+            raise InputError(f"cutoffs must be two distances, given {self.cutoffs!r}")
+        for cutoff in self.cutoffs:
+            check_number("each of cutoffs", cutoff, Range(above=0, below=2))
+        if self.cutoffs[0] >= self.cutoffs[1]:
+            raise InputError(f"cutoffs must rise, given {self.cutoffs}")
 
     @classmethod
     def named(cls, mining: MiningRule | Mining) -> Mining:

@@ -103,9 +103,9 @@ def test_what_cannot_be_used_is_named(as_in_production):
         calibrate(x, y, probability="plat")
     with pytest.raises(InputError, match="prior needs a probability"):
         calibrate(x, y, prior=0.5)
-    with pytest.raises(InputError, match="prior must be a share of genuine pairs between 0 and 1, given 1"):
+    with pytest.raises(InputError, match="prior must be a number > 0 and < 1, given 1"):
         calibrate(x, y, probability="platt", prior=1.0)
-    with pytest.raises(InputError, match="far must be a rate between 0 and 1, given 0"):
+    with pytest.raises(InputError, match="far must be a number > 0 and < 1, given 0"):
         calibrate(x, y, far=0)
     with pytest.raises(InputError, match="unknown support 'provisonal': did you mean 'provisional'"):
         calibrate(x, y, support="provisonal")

@@ -140,7 +140,7 @@ def test_what_cannot_be_used_is_named():
     report = open_set(x, [1, 2], x, [1, 1], depth=2)
     with pytest.raises(InputError, match="rank must be from 1 to 2, given 3"):
         report.dir_at_fpir(0.1, 3)
-    with pytest.raises(InputError, match=r"rate must be a rate from 0 to 1, given 1\.5"):
+    with pytest.raises(InputError, match=r"rate must be a number >= 0 and <= 1, given 1\.5"):
         report.dir_at_fpir(1.5)
     with pytest.raises(InputError, match="unknown metric 'dir': did you mean 'dir_at_fpir'"):
         report.interval("dir")

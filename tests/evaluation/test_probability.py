@@ -103,7 +103,7 @@ def test_an_encoder_that_is_the_wrong_way_round_is_refused():
     genuine, impostor = kinds(6)
     with pytest.raises(CalibrationError, match="genuine pairs are farther apart than impostor pairs"):
         probability_curve(impostor, genuine, method="platt")
-    with pytest.raises(InputError, match="prior must be a share of genuine pairs"):
+    with pytest.raises(InputError, match="prior must be a number > 0 and < 1"):
         probability_curve(genuine, impostor, prior=0.0)
 
 

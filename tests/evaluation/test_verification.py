@@ -289,7 +289,7 @@ def test_what_cannot_be_used_is_named():
     with pytest.raises(InputError, match="pairs need same"):
         verification(x, pairs=np.array([[0, 1]]))
     report = verification(x, [0, 0, 1, 1])
-    with pytest.raises(InputError, match="far must be a rate from 0 to 1, given 2"):
+    with pytest.raises(InputError, match="far must be a number >= 0 and <= 1, given 2"):
         report.tar_at_far(2.0)
 
 
@@ -326,7 +326,7 @@ def test_an_interval_takes_what_its_figure_takes():
         report.interval("roc_auc", 0.1)
     with pytest.raises(InputError, match=r"far_at takes one threshold, given \(1, 2\)"):
         report.interval("far_at", 1, 2)
-    with pytest.raises(InputError, match="far must be a rate from 0 to 1, given 2"):
+    with pytest.raises(InputError, match="far must be a number >= 0 and <= 1, given 2"):
         report.interval("threshold_at_far", 2)
 
 

@@ -234,8 +234,8 @@ def test_sets_without_others():
         ({"negatives": 0}, "negatives of offline mining must be at least 1, given 0"),
         ({"skip": -1}, "skip of offline mining must be at least 0, given -1"),
         ({"among": 0}, "among of offline mining must be at least 1, given 0"),
-        ({"relative_margin": -0.1}, "relative_margin must be a finite number of at least 0, or None"),
-        ({"max_distance": float("nan")}, "max_distance must be a finite number .* given nan"),
+        ({"relative_margin": -0.1}, "relative_margin must be a number >= 0, given -0.1"),
+        ({"max_distance": float("nan")}, "max_distance must be a number >= 0, given nan"),
     ],
 )
 def test_mistakes_in_the_guards(arguments, message):

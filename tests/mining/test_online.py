@@ -133,5 +133,7 @@ def test_mistakes_are_named(arguments, message):
 def test_unknown_rules_and_cutoffs_are_named():
     with pytest.raises(InputError, match="unknown positive rule 'harder': did you mean 'hard'"):
         Mining(positive="harder")
-    with pytest.raises(InputError, match="cutoffs must rise within"):
+    with pytest.raises(InputError, match=r"each of cutoffs must be a number > 0 and < 2, given 2\.5"):
+        Mining(cutoffs=(1.4, 2.5))
+    with pytest.raises(InputError, match=r"cutoffs must rise, given \(1.4, 0.5\)"):
         Mining(cutoffs=(1.4, 0.5))

@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.shapes import Bool, Int, Int64
 
 
@@ -136,6 +136,9 @@ class Relations(ABC):
         Raises:
             InputError: The masks differ in shape, or a pair is both.
         """
+        _check_mask("positive", positive)
+        if negative is not None:
+            _check_mask("negative", negative)
         negative = ~positive if negative is None else negative
         if positive.shape != negative.shape:
             raise InputError(
@@ -172,7 +175,8 @@ class Relations(ABC):
         check_labels(anchor, "anchor")
         check_labels(positive, "positive", len(anchor))
         own = references is None
-        columns = anchors if references is None else references
+        check_count("anchors", anchors, at_least=0)
+        columns = anchors if references is None else check_count("references", references, at_least=0)
         for name, index, limit in (("anchor", anchor, anchors), ("positive", positive, columns)):
             wrong = ((index < 0) | (index >= limit)).nonzero()
             if len(wrong):
@@ -266,6 +270,14 @@ def _all_differ(ids: Tensor) -> bool:
 
 def _numbered(rows: Tensor) -> Tensor:
     return torch.arange(len(rows), device=rows.device)
+
+
+def _check_mask(name: str, mask: object) -> None:
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim != 2:
+        given = f"{tuple(mask.shape)} of {mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise InputError(
+            f"{name} must be a Boolean tensor with anchors in rows and references in columns, given {given}"
+        )
 
 
 def check_labels(labels: object, name: str, length: int | None = None) -> None:

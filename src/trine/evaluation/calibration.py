@@ -16,6 +16,7 @@ from trine.evaluation.probability import probability_curve
 from trine.evaluation.verification import Verification, verification
 from trine.labels import Labels, codes
 from trine.neighbours import as_rows
+from trine.settings import INNER_RATE, check_number
 from trine.shapes import Float, Int64
 
 Support = Literal["required", "provisional"]
@@ -101,8 +102,7 @@ def calibrate(
 
 
 def _check(far: float, support: str, probability: str | None, prior: float | None) -> None:
-    if not 0 < far < 1:
-        raise InputError(f"far must be a rate between 0 and 1, given {far}")
+    check_number("far", far, INNER_RATE)
     check_choice("support", support, get_args(Support))
     if probability is not None:
         check_choice("probability", probability, get_args(Method))

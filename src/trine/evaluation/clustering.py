@@ -14,7 +14,7 @@ from trine.distances import Distance
 from trine.errors import InputError, check_choice
 from trine.evaluation.contingency import Contingency
 from trine.evaluation.intervals import RESAMPLES, multiplicities
-from trine.evaluation.metric_report import Asked, MetricReport, check_resamples
+from trine.evaluation.metric_report import Asked, MetricReport, check_bootstrap
 from trine.labels import Labels, codes
 from trine.neighbours import Backend
 from trine.shapes import Float, Int64
@@ -269,7 +269,7 @@ def clustering_from_assignment(
 def _report(
     assignment: Int64[np.ndarray, " n"], labels: Labels, how: dict[str, object], resamples: int, seed: int
 ) -> Clustering:
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
     identity = codes(labels, items=len(assignment))
     if not len(identity):
         raise InputError("clustering needs at least one item, given none")

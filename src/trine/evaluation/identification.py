@@ -13,7 +13,7 @@ from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError, check_choice
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap, check_ranks
 from trine.evaluation.multi_query import Cameras, joint_cameras, pooled
 from trine.evaluation.relevance import measure_ranks
 from trine.labels import Labels, checked, joint_codes, matching
@@ -167,7 +167,7 @@ def identification(
     check_choice("average_precision", average_precision, get_args(AveragePrecision))
     check_choice("unmatched", unmatched, get_args(Unmatched))
     check_ranks(at)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")

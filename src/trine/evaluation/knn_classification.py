@@ -11,7 +11,7 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError, check_count
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap
 from trine.labels import Labels, checked, joint_codes
 from trine.neighbours import as_rows, nearest_neighbours
 from trine.shapes import Float, Int64, Shaped
@@ -124,7 +124,7 @@ def knn_classification(
         (0.5, {'ann': 0.0, 'cleo': 1.0})
     """
     k = check_count("k", k)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")

@@ -11,6 +11,7 @@ import numpy as np
 
 from trine.errors import InputError, check_choice, check_count
 from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, percentile_interval, resampled_means
+from trine.settings import RATE, check_number
 from trine.shapes import Float, Int64
 
 Asked = tuple[str, tuple[float, ...]]
@@ -209,13 +210,24 @@ def key(argument: float | None = None) -> str:
 
 def check_ranks(at: tuple[int, ...]) -> None:
     """Raises an `InputError` unless every rank is a whole number of at least 1."""
+    if not isinstance(at, Sequence):
+        raise InputError(f"at must list ranks, given {at!r}")
     for rank in at:
         check_count("each rank of at", rank)
 
 
-def check_resamples(resamples: int) -> None:
-    """Raises an `InputError` unless the number of bootstrap samples is 0 or more."""
+def check_rates(at: tuple[float, ...]) -> None:
+    """Raises an `InputError` unless every rate is a number from 0 to 1."""
+    if not isinstance(at, Sequence):
+        raise InputError(f"at must list rates, given {at!r}")
+    for rate in at:
+        check_number("each rate of at", rate, RATE)
+
+
+def check_bootstrap(resamples: int, seed: int) -> None:
+    """Raises an `InputError` unless the number of bootstrap samples and their seed are 0 or more."""
     check_count("resamples", resamples, at_least=0)
+    check_count("seed", seed, at_least=0)
 
 
 def _nested(asked: Sequence[Asked], values: Sequence[object]) -> dict[str, object]:

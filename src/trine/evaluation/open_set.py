@@ -12,7 +12,7 @@ from torch import Tensor
 from trine.distances import Distance
 from trine.errors import InputError, check_choice, check_count
 from trine.evaluation.intervals import RESAMPLES, multiplicities
-from trine.evaluation.metric_report import Asked, MetricReport, check_resamples, key
+from trine.evaluation.metric_report import Asked, MetricReport, check_bootstrap, check_rates, key
 from trine.evaluation.pairs import Distances
 from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
@@ -218,7 +218,8 @@ def open_set(
         (1.0, 0.30000000000000004)
     """
     check_count("depth", depth)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
+    check_rates(at)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")
     own = checked(probe_labels, items=len(x), name="probe_labels")
     theirs = checked(gallery_labels, items=len(y), name="gallery_labels")

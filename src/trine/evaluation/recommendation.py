@@ -13,7 +13,7 @@ from trine import ranking
 from trine.distances import Distance, check_distance, pairwise_distances
 from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap, check_ranks
 from trine.neighbours import NEVER, as_rows
 from trine.shapes import Float, Int64
 
@@ -182,7 +182,7 @@ def recommendation_from_scores(
         1.0
     """
     check_ranks(at)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
     _check_pairs(held_out, users, items, "held_out")
     _check_pairs(seen, users, items, "seen")
     if not len(held_out):

@@ -12,7 +12,7 @@ from trine import ranking
 from trine.distances import Distance
 from trine.errors import InputError
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.metric_report import Columns, PerQueryReport, check_ranks, check_resamples
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap, check_ranks
 from trine.evaluation.relevance import RankMetric, measure_ranks
 from trine.labels import Labels, checked, joint_codes
 from trine.neighbours import RankSearch, as_rows
@@ -189,7 +189,7 @@ def retrieval(
         (0.0, 1.0, 2)
     """
     check_ranks(at)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
     rows = as_rows(embeddings, name="embeddings")
     own = checked(labels, items=len(rows), name="labels")
     if references is None and reference_labels is None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import InputError, check_count
+from trine.errors import check_count
 from trine.evaluation.pairs import Distances
+from trine.settings import RATE, check_number
 from trine.shapes import Float, Int64
 
 _CHUNK = 1 << 20  # values looked up at once
@@ -124,8 +125,7 @@ def accepts_within(rate: float, count: int, *, name: str) -> int:
     Raises:
         InputError: The rate is not in [0, 1].
     """
-    if not 0 <= rate <= 1:
-        raise InputError(f"{name} must be a rate from 0 to 1, given {rate}")
+    check_number(name, rate, RATE)
     allowed = min(int(rate * count) + 1, count)
     while allowed and allowed / count > rate:
         allowed -= 1

@@ -15,7 +15,7 @@ from trine.distances import Distance, check_distance
 from trine.errors import InputError
 from trine.evaluation.index_arrays import index_rows
 from trine.evaluation.intervals import RESAMPLES
-from trine.evaluation.metric_report import Columns, PerQueryReport, check_resamples
+from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap
 from trine.evaluation.pairs import measure_pairs
 from trine.labels import Labels, codes
 from trine.neighbours import as_rows
@@ -211,7 +211,7 @@ def triplet_accuracy(
         (0.75, 0, 2, 0.75)
     """
     check_distance(distance)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
     rows = as_rows(embeddings, name="embeddings")
     listed = index_rows(triplets, columns=3, items=len(rows), name="triplet")
     _check(listed)

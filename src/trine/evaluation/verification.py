@@ -10,11 +10,11 @@ from torch import Tensor
 
 from trine.data import Dataset, read_pairs
 from trine.distances import Distance, check_distance
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.evaluation.all_pairs import all_pairs
 from trine.evaluation.index_arrays import boolean_flags, index_rows
 from trine.evaluation.lfw_folds import evaluate_folds
-from trine.evaluation.metric_report import check_resamples
+from trine.evaluation.metric_report import check_bootstrap, check_rates
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES
 from trine.evaluation.pairs import HELD, Pairs, given_pairs, sampled_pairs
 from trine.evaluation.verification_report import Verification
@@ -75,7 +75,10 @@ def verification(
         (1.0, 1.0, 4)
     """
     check_distance(distance)
-    check_resamples(resamples)
+    check_bootstrap(resamples, seed)
+    check_rates(at)
+    if max_pairs is not None:
+        check_count("max_pairs", max_pairs, at_least=2)
     rows = as_rows(embeddings, name="embeddings")
     _check_range(rows, distance)
     identity = None if labels is None else codes(labels, items=len(rows))

@@ -177,6 +177,8 @@ class CrossBatchMemory(nn.Module):
 
     def __init__(self, loss: nn.Module, *, size: int, dimension: int, warmup: int = 0) -> None:
         super().__init__()
+        if not isinstance(loss, nn.Module):
+            raise InputError(f"loss must be a module such as TripletLoss(), given {type(loss).__name__}")
         check_count("warmup", warmup, at_least=0)
         self.loss = loss
         self.memory = Memory(size, dimension=dimension)

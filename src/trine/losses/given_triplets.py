@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trine.distances import Distance, check_rows, paired_distances
+from trine.engine.relations import check_labels
 from trine.errors import InputError
 from trine.shapes import Float
 from trine.triplets import Triplets
@@ -46,11 +47,13 @@ def triplet_values(
     check_rows(embeddings, "embeddings")
     columns = embeddings if references is None else references
     check_rows(columns, "references")
+    check_labels(triplets.anchor, "anchor")
     for name, index, limit in (
         ("anchor", triplets.anchor, len(embeddings)),
         ("positive", triplets.positive, len(columns)),
         ("negative", triplets.negative, len(columns)),
     ):
+        check_labels(index, name, len(triplets))
         wrong = ((index < 0) | (index >= limit)).nonzero()
         if len(wrong):
             row = int(wrong[0, 0])

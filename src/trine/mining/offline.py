@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from trine.distances import Distance
-from trine.errors import InputError, check_choice, check_count
+from trine.errors import check_choice, check_count
 from trine.labels import Labels
 from trine.mining.hash_random import uniform
 from trine.mining.inputs import checked_set
 from trine.neighbours import ExactSearch, make_search
+from trine.settings import NOT_NEGATIVE, check_number
 from trine.shapes import Bool, Float, Int64
 
 OfflineRule = Literal["hard", "semihard"]
@@ -82,8 +83,8 @@ class OfflineMining:
                 check_count(f"{name} of offline mining", value, at_least=least)
         for name in ("absolute_margin", "relative_margin", "min_distance", "max_distance"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise InputError(f"{name} must be a finite number of at least 0, or None, given {value}")
+            if value is not None:
+                check_number(name, value, NOT_NEGATIVE)
 
 
 @dataclass(frozen=True, eq=False)

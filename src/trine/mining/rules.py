@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from trine.engine.relations import RelationRows
-from trine.errors import InputError
+from trine.errors import InputError, check_count
 from trine.mining.hash_random import choose, uniform
 from trine.shapes import Bool, Float, Int64
 from trine.triplets import Mining, Triplets
@@ -39,6 +39,9 @@ class Draw:
     margin: float | None
     seed: int
     width: int
+
+    def __post_init__(self) -> None:
+        check_count("seed", self.seed, at_least=-(2**63))
 
 
 def select(distances: Float[Tensor, "n m"], relations: RelationRows, mining: Mining, draw: Draw) -> Triplets:

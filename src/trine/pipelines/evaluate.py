@@ -31,6 +31,7 @@ from trine.pipelines.split_record import (
 from trine.pipelines.trained_run import TrainedRun, open_trained_run
 from trine.pipelines.triplet_record import judgements_part
 from trine.report import PageContext, Report, shown_items, write_report
+from trine.settings import INNER_RATE, check_number
 from trine.shapes import Int64
 
 
@@ -143,8 +144,7 @@ def evaluate_on_judgements(
 def check_asked(part: str, far: float) -> None:
     """Raises a `SettingError` if the part is unknown or the rate is out of range."""
     check_part(part)
-    if not 0 < far < 1:
-        raise SettingError(f"far must be a rate between 0 and 1, given {far}")
+    check_number("far", far, INNER_RATE)
 
 
 def measured_run(

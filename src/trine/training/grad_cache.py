@@ -103,6 +103,10 @@ def cached_backward(
     if not torch.is_grad_enabled():
         raise InputError("cached_backward was called where gradients are off; call it outside of no_grad")
     chunk = check_count("chunk", chunk)
+    if not callable(loss):
+        raise InputError(f"the loss must be a function of embeddings and labels, given {type(loss).__name__}")
+    if scaler is not None and not isinstance(scaler, Scaler):
+        raise InputError(f"scaler must be a gradient scaler, given {type(scaler).__name__}")
     rows = count_rows(items)
     sizes = [min(chunk, rows - start) for start in range(0, max(1, rows), chunk)]
     cache = GradientCache(encoder, items, sizes=sizes, modules=modules)
@@ -263,7 +267,7 @@ def _used(encoder: Encoder, modules: Used | None) -> list[nn.Module | nn.Paramet
     behind = getattr(behind, "__self__", behind)
     used: list[Any] = [behind] if isinstance(behind, nn.Module) else []
     if modules is not None:
-        used += [modules] if isinstance(modules, nn.Module | nn.Parameter) else list(modules)
+        used += list(modules) if isinstance(modules, list | tuple | set | Iterator) else [modules]
     for each in used:
         if not isinstance(each, nn.Module | nn.Parameter):
             raise InputError(f"modules must list modules and parameters, given {type(each).__name__}")

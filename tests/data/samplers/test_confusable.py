@@ -202,7 +202,7 @@ def test_batches_of_digits_are_harder_than_uniform_ones() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"confusable": 1.0}, r"confusable=1.0 is out of range: expected a share of at least 0, below 1"),
+        ({"confusable": 1.0}, r"confusable must be a number >= 0 and < 1, given 1.0"),
         (
             {"neighbours": np.zeros((3, 1), dtype=np.int64)},
             r"neighbours has shape \(3, 1\), expected one row for each of the 2 identities",

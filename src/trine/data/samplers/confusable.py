@@ -137,6 +137,8 @@ def check_neighbours(neighbours: Int64[np.ndarray, "i k"], identities: int) -> I
     Raises:
         SettingError: There is not one row for each identity, or an entry is out of range.
     """
+    if not isinstance(neighbours, np.ndarray):
+        raise SettingError(f"neighbours must be an array, given {type(neighbours).__name__}")
     if neighbours.ndim != 2 or len(neighbours) != identities:
         raise SettingError(
             f"neighbours has shape {neighbours.shape}, expected one row for each of the {identities} "

@@ -37,6 +37,7 @@ from trine.data.samplers.epochs import EpochSampler, check_at_least
 from trine.data.samplers.groups import Group, distribute, drop_groups, take_short_batch
 from trine.errors import DataError, SettingError, check_choice
 from trine.labels import Labels, codes
+from trine.settings import Range, check_number
 from trine.shapes import Int64
 
 Repeat = Literal["never", "fill"]
@@ -260,10 +261,7 @@ def _check_settings(identities: int, items: int, repeat: str, last: str, confusa
     for name, given, known in (("repeat", repeat, Repeat), ("last", last, Last)):
         check_choice(name, given, get_args(known), error=SettingError)
     check_at_least(identities=(identities, 2), items=(items, 2))
-    if not 0 <= confusable < 1:
-        raise SettingError(
-            f"confusable={confusable} is out of range: expected a share of at least 0, below 1"
-        )
+    check_number("confusable", confusable, Range(at_least=0, below=1))
 
 
 def _check_sizes(
