@@ -1,8 +1,9 @@
 """The saved model: a folder that can be read without trine and never holds a pickle.
 
-weights.safetensors   every parameter and buffer, by name
-settings.json         the format's version, the encoder's settings, its fingerprint, the calibration
-README.md             the card: what it was trained on, and metrics
+weights.safetensors     every parameter and buffer, by name
+settings.json           the format's version, the encoder's settings, its fingerprint, the calibration
+trained_on.safetensors  digests of the training items, and the names of their identities; may be missing
+README.md               the card: what it was trained on, and metrics
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from trine.calibration import Calibration
+from trine.data import TrainedOn
 from trine.errors import ModelError, require
 from trine.io import synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
@@ -26,6 +30,7 @@ from trine.migrations import upgrade_model, upgrade_tensors
 FORMAT_VERSION = 2
 WEIGHTS = "weights.safetensors"
 SETTINGS = "settings.json"
+TRAINED_ON = "trained_on.safetensors"
 CARD = "README.md"
 
 
@@ -40,6 +45,7 @@ class SavedModel:
         calibration: The calibrated threshold, if there is one.
         metrics: Named metrics for the card, such as `{"MAP@R": 0.78}`.
         trained_on: One line about the training data, for the card.
+        trained: The items and identities that were trained on; None if they are unknown.
     """
 
     weights: Mapping[str, Tensor]
@@ -48,6 +54,7 @@ class SavedModel:
     calibration: Calibration | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = ""
+    trained: TrainedOn | None = None
 
 
 def write_model(model: SavedModel, *, folder: Path) -> None:
@@ -80,6 +87,8 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
         with _whole(folder) as unfinished:
             weights = {name: tensor.contiguous() for name, tensor in model.weights.items()}
             (unfinished / WEIGHTS).write_bytes(safetensors.save(weights))
+            if model.trained is not None:
+                (unfinished / TRAINED_ON).write_bytes(_trained_on_file(model.trained))
             (unfinished / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
             (unfinished / CARD).write_text(card(model), "utf-8")
     except OSError as error:
@@ -119,7 +128,51 @@ def read_model(folder: Path) -> SavedModel:
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
-    return SavedModel(weights=upgrade_tensors(weights), **settings)
+    return SavedModel(weights=upgrade_tensors(weights), trained=read_trained_on(folder), **settings)
+
+
+def read_trained_on(folder: Path) -> TrainedOn | None:
+    """Reads which items and identities a model was trained on, without its weights.
+
+    Args:
+        folder: The model folder, or a run folder with a folder `model` inside.
+
+    Returns:
+        They; None if the folder does not hold them, as of a model that an earlier version wrote.
+
+    Raises:
+        ModelError: The file is damaged.
+    """
+    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
+        folder = folder / "model"
+    path = folder / TRAINED_ON
+    if not path.is_file():
+        return None
+    try:
+        with require("safetensors", extra="train").safe_open(path, framework="pt") as file:
+            digests, known = file.get_tensor("digests").numpy(), json.loads(file.metadata()["trained_on"])
+        columns = known["columns"]
+        identities = frozenset(map(str, known["identities"]))
+        return TrainedOn(known["kind"], digests, identities, None if columns is None else tuple(columns))
+    except Exception as error:  # safetensors' exceptions have no public base class
+        raise ModelError(
+            f"{path} is damaged ({error}); copy the folder again, or delete this file: the model then no "
+            "longer knows its training items"
+        ) from error
+
+
+def _trained_on_file(trained: TrainedOn) -> bytes:
+    known = {
+        "kind": trained.kind,
+        "columns": trained.columns,
+        "identities": sorted(trained.identities),
+        "digest": "BLAKE2b, 128 bits, of the content of each item",
+    }
+    tensors = {"digests": torch.from_numpy(np.ascontiguousarray(trained.digests))}
+    written: bytes = require("safetensors.torch", extra="train").save(
+        tensors, {"trained_on": json.dumps(known, ensure_ascii=False)}
+    )
+    return written
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trine.calibration import Calibration
-from trine.data import ImageArray, Vectors
+from trine.data import Dataset, ImageArray, Table, TrainedOn, Vectors
 from trine.encoders import (
     Encoder,
     EncoderRecipe,
@@ -64,6 +64,45 @@ def test_a_loaded_encoder_gives_the_same_embeddings_to_the_bit(encoder: Encoder,
         assert loaded.calibration == CALIBRATION
         assert not loaded.training
     assert not list((tmp_path / "run").glob(".*")), "nothing unfinished is left behind"
+
+
+def test_what_an_encoder_was_trained_on_is_saved_with_it(tmp_path: Path) -> None:
+    encoder = build_encoder(Vectors(ROWS), recipe=RECIPE)
+    data = Dataset(Vectors(ROWS), np.arange(9) // 3, ("ann", "bob", "Zoë"), tuple("abcdefghi"))
+    fingerprint = encoder.fingerprint
+    encoder.trained = TrainedOn.of(data.subset([0, 1, 8]))
+    save(encoder, tmp_path / "model")
+    assert encoder.fingerprint == fingerprint
+    trained = load(tmp_path / "model").trained
+    assert trained is not None
+    assert trained.items(data).tolist() == [at in (0, 1, 8) for at in range(9)]
+    assert trained.identities == {"ann", "Zoë"}
+    assert (trained.kind, trained.columns) == ("vectors", None)
+    # A model of an earlier version has no such file.
+    (tmp_path / "model" / "trained_on.safetensors").unlink()
+    assert load(tmp_path / "model").trained is None
+
+
+def test_a_table_is_known_by_its_columns(tmp_path: Path) -> None:
+    columns = {name: ROWS[:, at].astype(float) for at, name in enumerate("abcd")}
+    items = Table(columns, ("a", "b", "c"))
+    encoder = build_encoder(items, recipe=RECIPE)
+    assert encoder.columns == ("a", "b", "c")
+    encoder.trained = TrainedOn.of(
+        Dataset(items, np.zeros(9, dtype=np.int64), ("x",), tuple("abcdefghi")), columns=encoder.columns
+    )
+    save(encoder, tmp_path / "model")
+    trained = load(tmp_path / "model").trained
+    assert trained is not None
+    assert trained.columns == ("a", "b", "c")
+    assert trained.items(Table(dict(reversed(columns.items())), ("d",))).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_damaged_list_of_training_items_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "trained_on.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"trained_on.safetensors is damaged .*, or delete this file"):
+        load(folder)
 
 
 def test_the_card_says_what_it_is_and_how_good(encoder: Encoder, tmp_path: Path) -> None:

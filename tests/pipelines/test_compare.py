@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -128,7 +127,7 @@ def test_what_cannot_be_compared_is_named(two, tmp_path):
         compare_runs([root / "a", tmp_path / "none"], data)
     with pytest.raises(SettingError, match="unknown part"):
         compare_runs([root / "a", root / "b"], data, part="tests")
-    foreign = replace(data, names=tuple(f"foreign {name}" for name in data.names))
+    foreign = data.subset(range(len(data) // 2))
     with pytest.raises(DataError, match="it has no test part"):
         compare_runs([root / "a", root / "b"], foreign, part="test")
     other = tmp_path / "other"

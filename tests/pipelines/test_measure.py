@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from support.runs import rows
-from trine.data import load, split
+from trine.data import Vectors, load, split
 from trine.errors import SettingError
 from trine.evaluation import open_set
 from trine.pipelines import evaluate_run, train_run
@@ -79,7 +79,7 @@ def test_evaluate_finds_the_same_figures_on_the_test_part_alone(data, run):
     np.testing.assert_allclose(again.after.open_set.distances, report.after.open_set.distances, atol=1e-5)
     assert evaluate_run(folder, data, part="train", out=folder / "t").after.open_set is None
     assert evaluate_run(folder, data, part="all", out=folder / "a").after.open_set is None
-    other = dataclasses.replace(data, names=tuple(f"other {name}" for name in data.names))
+    other = dataclasses.replace(data, items=Vectors(data.items.rows + 1))
     assert evaluate_run(folder, other, out=folder / "o").after.open_set is None
 
 

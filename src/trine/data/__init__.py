@@ -3,6 +3,7 @@
 source ──load──▶ Dataset, LoadReport ──split──▶ Split ──PKSampler──▶ batches of positions
 """
 
+from trine.data.content import content_digests
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, ImageObjects, Items, Kind, Texts, Vectors
 from trine.data.fold_split import split_by_folds
 from trine.data.identity_lists import IdentityLists
@@ -19,6 +20,7 @@ from trine.data.sources.triplets import TripletTable, read_triplets
 from trine.data.splits import Split, split
 from trine.data.subset import few_of_each, of_identities
 from trine.data.table import Row, Table
+from trine.data.trained_on import TrainedOn
 from trine.data.triplet_split import query_numbers, split_triplets
 
 __all__ = [
@@ -41,9 +43,11 @@ __all__ = [
     "Split",
     "Table",
     "Texts",
+    "TrainedOn",
     "TripletSampler",
     "TripletTable",
     "Vectors",
+    "content_digests",
     "decode",
     "few_of_each",
     "has_identities",

@@ -75,6 +75,7 @@ class ImageCache:
     Attributes:
         decoded: Pixels, by path.
         shapes: Height, width and channels of each image that was decoded, by path.
+        digests: The digest of the pixels of each image, by path; see `trine.data.content`.
         prepared: Prepared images, by path, channels and size.
     """
 
@@ -84,6 +85,7 @@ class ImageCache:
         self.prepared = Budget(prepared_bytes)
         self.decoded = Budget(decoded_bytes)
         self.shapes: dict[Path, tuple[int, ...]] = {}
+        self.digests: dict[Path, bytes] = {}
 
     def keep(self, path: Path, pixels: UInt8[np.ndarray, "h w c"], *, share: float = 1.0) -> None:
         """Remembers the shape of a decoded image, and its pixels if they fit into a share of the budget."""

@@ -13,13 +13,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trine.data.content import blake, picture_digest
 from trine.data.dataset import Dataset, ImageArray, ImageFiles, ImageObjects, Items, Texts, Vectors
 from trine.data.image_cache import PASS_SHARE
 from trine.data.image_decoding import decode_stream, reason
@@ -28,8 +28,6 @@ from trine.data.parallel import in_threads
 from trine.data.table import Table
 from trine.errors import Argument, DataError, require
 from trine.io import open_regular, printable
-
-_hash = partial(hashlib.blake2b, digest_size=16)
 
 
 @dataclass(frozen=True)
@@ -300,12 +298,12 @@ def _contents(items: Items, max_pixels: int) -> list[_Read]:
     if isinstance(items, Table):
         return [_Read(digest) for digest in _row_digests(items)]
     if isinstance(items, Texts):
-        return [_Read(_hash(text.encode("utf-8", "surrogatepass")).digest()) for text in items.texts]
+        return [_Read(blake(text.encode("utf-8", "surrogatepass")).digest()) for text in items.texts]
     if isinstance(items, ImageObjects):
-        return [_Read(_hash(np.ascontiguousarray(items[at]).data).digest()) for at in range(len(items))]
+        return [_Read(blake(np.ascontiguousarray(items[at]).data).digest()) for at in range(len(items))]
     assert isinstance(items, ImageArray | Vectors)
     rows = items.rows if isinstance(items, Vectors) else items.pixels
-    return [_Read(_hash(np.ascontiguousarray(row).data).digest() if row.size else None) for row in rows]
+    return [_Read(blake(np.ascontiguousarray(row).data).digest() if row.size else None) for row in rows]
 
 
 def _file_contents(files: ImageFiles, max_pixels: int) -> list[_Read]:
@@ -318,8 +316,9 @@ def _file_contents(files: ImageFiles, max_pixels: int) -> list[_Read]:
             with open_regular(path) as file:
                 pixels, remark = decode_stream(file, max_pixels=max_pixels)
                 files.cache.keep(path, pixels, share=PASS_SHARE)
+                files.cache.digests[path] = picture_digest(pixels)
                 file.seek(0)
-                return _Read(hashlib.file_digest(file, _hash).digest(), remark=remark)
+                return _Read(hashlib.file_digest(file, blake).digest(), remark=remark)
         except Exception as error:
             return _Read(None, reason(error))
 
@@ -352,7 +351,7 @@ def _row_digests(table: Table) -> Iterator[bytes]:
     rows = [np.ascontiguousarray(np.stack(alike, axis=1)).view(np.uint8) for alike in numbers.values()]
     joined = np.concatenate(rows, axis=1) if rows else np.empty((len(table), 0), dtype=np.uint8)
     for row, *words in zip(joined, *texts, strict=True):
-        yield _hash(row.tobytes() + "\0".join(words).encode("utf-8", "surrogatepass")).digest()
+        yield blake(row.tobytes() + "\0".join(words).encode("utf-8", "surrogatepass")).digest()
 
 
 def _assemble(found: Found, names: Sequence[str], keep: NDArray[np.bool_], source: str) -> Dataset:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from trine.calibration import Calibration
-from trine.data import Dataset, ImageObjects, Items, Kind, Row, read_items
+from trine.data import Dataset, ImageObjects, Items, Kind, Row, TrainedOn, read_items
 from trine.data.frames import as_row, is_frame
 from trine.data.image_cache import ImageCache
 from trine.data.load import frame_items, single_item
@@ -43,6 +43,7 @@ class Encoder(nn.Module):
     Attributes:
         settings: All settings, with the derived ones.
         calibration: The threshold for "the same", once calibrated.
+        trained: The items and identities that it was trained on; None if they are unknown.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
             table, which preprocessing scales.
         std: The standard deviation; 1 for rows of a table.
@@ -63,6 +64,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.calibration: Calibration | None = None
+        self.trained: TrainedOn | None = None
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("std", torch.ones(statistics))
@@ -89,6 +91,14 @@ class Encoder(nn.Module):
         Two encoders with the same fingerprint give the same embeddings; galleries are bound to it.
         """
         return fingerprint_of(self, self.settings)
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns of a table that it sees; None if items have no named columns."""
+        table = self.settings.table
+        if table is None or not table.named:
+            return None
+        return tuple(column.name for column in table.columns if column.features)
 
     def prepare(
         self, items: Sequence[np.ndarray] | Sequence[Row] | Sequence[str] | Items, *, first: int = 0

@@ -23,7 +23,7 @@ def save(
     metrics: Mapping[str, float] | None = None,
     trained_on: str = "",
 ) -> None:
-    """Saves an encoder as a folder: weights, settings, calibration and a card.
+    """Saves an encoder as a folder: weights, settings, calibration, what it was trained on, and a card.
 
     Args:
         encoder: The encoder; its calibration is saved with it, if it has one.
@@ -41,6 +41,7 @@ def save(
         calibration=encoder.calibration,
         metrics=metrics or {},
         trained_on=trained_on,
+        trained=encoder.trained if isinstance(encoder, Encoder) else None,
     )
     write_model(model, folder=Path(folder))
 
@@ -83,7 +84,9 @@ def encoder_of(model: SavedModel, path: str | Path) -> Encoder:
             f"{path} holds a two-tower model of users and items, not an encoder of single items; use it with "
             "trine recommend, or open it with trine.encoders.load_two_tower"
         )
-    return _restored(Encoder, EncoderSettings, model, path)
+    encoder = _restored(Encoder, EncoderSettings, model, path)
+    encoder.trained = model.trained
+    return encoder
 
 
 def load_two_tower(path: str | Path) -> TwoTower:

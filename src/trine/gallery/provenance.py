@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.data import source_kind
-
-_hash = partial(hashlib.blake2b, digest_size=16)
+from trine.data.content import blake
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,10 @@ def origin_of(source: str | Path) -> str | None:
 
 
 def digest_of(content: Any) -> str | None:
-    """Returns a digest of an item's content: a file, a text, numbers, or a row of a table.
+    """Returns a digest of an item's content: the bytes of a file, a text, numbers, or a row of a table.
+
+    It tells whether a source changed, and stores keep it. Whether an encoder was trained on an item is
+    another question, which `trine.data.content` answers.
 
     `None` if a file cannot be read, and for other content, such as an object of another library.
 
@@ -97,22 +98,22 @@ def digest_of(content: Any) -> str | None:
                 return _of_file(Path(content))
         except (OSError, ValueError):  # a text that is too long for the name of a file
             pass
-        return None if isinstance(content, Path) else _hash(content.encode(errors="replace")).hexdigest()
+        return None if isinstance(content, Path) else blake(content.encode(errors="replace")).hexdigest()
     if isinstance(content, Tensor):
         content = content.detach().to("cpu", copy=False).numpy()
     if isinstance(content, np.ndarray) and content.dtype.kind in "fiub":
         head = f"{content.dtype.str} {content.shape} ".encode()
-        return _hash(head + np.ascontiguousarray(content).tobytes()).hexdigest()
+        return blake(head + np.ascontiguousarray(content).tobytes()).hexdigest()
     if isinstance(content, Mapping):
         text = json.dumps([[str(name), _plain(value)] for name, value in content.items()])
-        return _hash(text.encode()).hexdigest()
+        return blake(text.encode()).hexdigest()
     return None
 
 
 def _of_file(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, _hash).hexdigest()
+            return hashlib.file_digest(file, blake).hexdigest()
     except OSError:
         return None
 

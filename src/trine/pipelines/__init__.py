@@ -4,11 +4,11 @@ A training run splits the data, fits, calibrates, evaluates and writes:
 
 runs/faces/
   recipe.yaml     every setting
-  split.json      the part of each item; triplets.parquet: the part of each triplet judgement
+  split.json      the part of each item, known by name and content; triplets.parquet: that of each judgement
   metrics.csv     the training log, also for TensorBoard
   doctor.json     the problems of the run, and items whose labels may be wrong
   checkpoints/    to resume the run from
-  model/          the encoder: weights, settings, calibration, card
+  model/          the encoder: weights, settings, calibration, what it was trained on, card
   metrics.json    the metrics on the test part, before and after training
   report.html     the same as a page, with curves, neighbours, hardest pairs and the map
   picture.png     nearest neighbours and the map of the test part

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from trine.data import Dataset
+from trine.data import Dataset, Table, content_digests
 from trine.data.load_report import count
-from trine.errors import Argument, DataError, ModelError, SettingError, nearest
+from trine.errors import Argument, DataError, InputError, ModelError, SettingError, nearest
+from trine.model import read_trained_on
 from trine.pipelines.trained_run import SPLIT, run_folder
 from trine.report import EvaluatedPart
 from trine.shapes import Int64
@@ -27,39 +28,115 @@ def check_part(part: str) -> None:
         raise SettingError(f"unknown part {part!r}: {nearest(part, get_args(Part))}")
 
 
+@dataclass(frozen=True)
+class SplitRecord:
+    """Which item was in which part of a run's data.
+
+    Attributes:
+        parts: Name and identity of the items of each part.
+        digests: The digest of the content of each item in hexadecimal, by its name; None in a record that an
+            earlier version wrote, by which items are known by name.
+        columns: The columns of a table that these digests are of.
+    """
+
+    parts: Mapping[str, list[tuple[str, str]]]
+    digests: Mapping[str, str] | None = None
+    columns: tuple[str, ...] | None = None
+
+    def positions(
+        self, dataset: Dataset, parts: Sequence[str] | None = None
+    ) -> dict[str, Int64[np.ndarray, " n"]] | None:
+        """Finds the items of some parts, or of all of them, in a data set.
+
+        Returns:
+            The positions of the items of each part, ascending; None if the data does not contain all of them
+            with the same identities.
+
+        Raises:
+            DataError: A picture cannot be read.
+        """
+        wanted = list(self.parts) if parts is None else parts
+        recorded = [key for part in wanted for key in self.parts[part]]
+        identities = [dataset.identity(i) for i in range(len(dataset))]
+        found = self._found(dataset, recorded, identities)
+        if found is None or None in found:
+            return None
+        of_part = np.repeat(np.arange(len(wanted)), [len(self.parts[part]) for part in wanted])
+        places = np.array(found, dtype=np.int64)
+        return {part: np.sort(places[of_part == at]) for at, part in enumerate(wanted)}
+
+    def places(self, dataset: Dataset) -> dict[str, int]:
+        """Finds the items that are in a data set, whatever their identities: positions by recorded name.
+
+        Raises:
+            DataError: A picture cannot be read.
+        """
+        recorded = [(name, "") for keys in self.parts.values() for name, _ in keys]
+        found = self._found(dataset, recorded, [""] * len(dataset)) or [None] * len(recorded)
+        return {name: at for (name, _), at in zip(recorded, found, strict=True) if at is not None}
+
+    def _found(
+        self, dataset: Dataset, recorded: Sequence[tuple[str, str]], identities: Sequence[str]
+    ) -> list[int | None] | None:
+        """The position of each recorded item; None if the data has no such columns."""
+        place = {name: i for i, name in enumerate(dataset.names)}
+        contents: Sequence[str] = dataset.names
+        if self.digests is not None:
+            try:
+                contents = _hexadecimal(dataset, self.columns)
+            except InputError:  # a table without these columns
+                return None
+        keys = list(zip(contents, identities, strict=True))
+        sought = [
+            (name if self.digests is None else self.digests[name], identity) for name, identity in recorded
+        ]
+        # Of several items with the same content, the one with the recorded name is preferred.
+        found = [
+            at if (at := place.get(name)) is not None and keys[at] == key else None
+            for (name, _), key in zip(recorded, sought, strict=True)
+        ]
+        free: dict[tuple[str, str], list[int]] = {}
+        for at in sorted(set(range(len(keys))) - set(found), reverse=True):
+            free.setdefault(keys[at], []).append(at)
+        return [
+            at if at is not None else free[key].pop() if free.get(key) else None
+            for at, key in zip(found, sought, strict=True)
+        ]
+
+
 def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.ndarray, " n"], EvaluatedPart]:
     """Finds the items of a part of the data that a run was trained on.
 
     Args:
         run: The run folder.
         dataset: The data; it counts as the run's own if it contains every item of the run's split with the
-            same identity.
+            same identity. Items are known by their content: their names and their order may differ.
         part: The part; `auto` is the test part of the run's own data, and all items of other data.
 
     Returns:
         Their positions, ascending, and a description of the part.
 
     Raises:
-        DataError: The data has no such part.
+        DataError: The data has no such part, or a picture cannot be read.
         ModelError: The record of the split is damaged.
     """
     record = _read_split(run_folder(Path(run)))
-    names = {key: i for i, key in enumerate(_keys(dataset))}
-    own_data = record is not None and all(key in names for keys in record.values() for key in keys)
-    whole = part == "all" or (part == "auto" and not own_data)
+    parts = None if record is None else record.positions(dataset)
+    whole = part == "all" or (part == "auto" and parts is None)
     if whole:
         positions, words = np.arange(len(dataset), dtype=np.int64), "all items"
-    elif record is None or not own_data:
+    elif parts is None:
         raise DataError(
             f"{name_of(dataset)} is not the data that {run} was trained on, so it has no {part} part; use ",
             Argument("part", "all"),
         )
     else:
         wanted = "test" if part == "auto" else part
-        words = f"{wanted} part"
-        positions = np.array(sorted(names[key] for key in record[wanted]), dtype=np.int64)
+        words, positions = f"{wanted} part", parts[wanted]
         if not len(positions):
             raise DataError(f"the {wanted} part of {run} is empty; choose another ", Argument("part"))
+        if wanted != "train":
+            return positions, EvaluatedPart(words)
     trained = trained_among(run, dataset.subset(positions))
     if trained and whole:
         words += f", {trained:,} of them trained on"
@@ -75,14 +152,19 @@ def trained_among(run: str | Path, dataset: Dataset) -> int:
     """Counts the items of a data set that a run was trained on.
 
     Args:
-        run: The run folder.
-        dataset: Any items; one counts as trained on if its name and its identity are in the record.
+        run: The run folder, or a model folder.
+        dataset: Any items; one counts as trained on if the model knows its content. A model that an earlier
+            version wrote knows none: then the names and identities that the run recorded decide.
 
     Raises:
-        ModelError: The record of the split is damaged.
+        ModelError: The record of the split, or of the training items, is damaged.
+        DataError: A picture cannot be read.
     """
+    known = read_trained_on(Path(run))
+    if known is not None:
+        return int(known.items(dataset).sum())
     record = _read_split(run_folder(Path(run)))
-    trained = set() if record is None else set(record["train"])
+    trained = set() if record is None else set(record.parts["train"])
     # Runs on triplet judgements record items without identities, so compare these by name only.
     return sum(key in trained or (key[0], "") in trained for key in _keys(dataset))
 
@@ -102,34 +184,71 @@ def training_items(
 
     Raises:
         ModelError: The record of the split is damaged.
+        DataError: A picture cannot be read.
+    """
+    record = _read_split(run_folder(Path(run)))
+    parts = None if record is None else record.positions(dataset, ("train",))
+    if parts is None:
+        return None
+    trained = parts["train"]
+    return None if np.isin(trained, positions).any() else trained
+
+
+def recorded_places(run: str | Path, dataset: Dataset) -> Mapping[str, int]:
+    """Finds the items of a run in a data set, whatever they are called there.
+
+    Args:
+        run: The run folder.
+        dataset: The data.
+
+    Returns:
+        The position of each item of the run that is in the data, by its name in the run.
+
+    Raises:
+        ModelError: The record of the split is damaged.
+        DataError: A picture cannot be read.
     """
     record = _read_split(run_folder(Path(run)))
     if record is None:
-        return None
-    places = {key: i for i, key in enumerate(_keys(dataset))}
-    if not all(key in places for key in record["train"]):
-        return None
-    trained = np.array(sorted(places[key] for key in record["train"]), dtype=np.int64)
-    return None if np.isin(trained, positions).any() else trained
+        return {name: at for at, name in enumerate(dataset.names)}
+    return record.places(dataset)
 
 
 def split_record(
     dataset: Dataset, parts: Mapping[str, Int64[np.ndarray, " n"]], *, method: str
 ) -> dict[str, Any]:
-    """The name and identity of the items of each part, as JSON values."""
+    """The name, identity and content of the items of each part, as JSON values."""
     keys = _keys(dataset)
-    items = {part: [keys[i] for i in positions] for part, positions in parts.items()}
-    return {"data": dataset.root, "method": method, "parts": items}
+    columns = dataset.items.features if isinstance(dataset.items, Table) else None
+    digests = _hexadecimal(dataset, columns)
+    return {
+        "data": dataset.root,
+        "method": method,
+        "parts": {part: [keys[i] for i in positions] for part, positions in parts.items()},
+        "content": {
+            "columns": columns,
+            "digests": {dataset.names[i]: digests[i] for each in parts.values() for i in each},
+        },
+    }
 
 
-def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
+def _read_split(run: Path) -> SplitRecord | None:
     path = run / SPLIT
     if not path.is_file():
         return None
     try:
-        parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
-        return {part: [(str(name), str(identity)) for name, identity in parts[part]] for part in parts}
-    except (ValueError, KeyError, TypeError) as error:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        parts = {
+            part: [(str(name), str(identity)) for name, identity in keys]
+            for part, keys in written["parts"].items()
+        }
+        content = written.get("content")
+        if content is None:
+            return SplitRecord(parts)
+        digests = {name: str(content["digests"][name]) for keys in parts.values() for name, _ in keys}
+        columns = content["columns"]
+        return SplitRecord(parts, digests, None if columns is None else tuple(map(str, columns)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{path} is damaged ({error}): delete it and use ", Argument("part", "all")
         ) from error
@@ -137,6 +256,10 @@ def _read_split(run: Path) -> Mapping[str, list[tuple[str, str]]] | None:
 
 def _keys(dataset: Dataset) -> list[tuple[str, str]]:
     return [(name, dataset.identity(i)) for i, name in enumerate(dataset.names)]
+
+
+def _hexadecimal(dataset: Dataset, columns: Sequence[str] | None) -> list[str]:
+    return [row.tobytes().hex() for row in content_digests(dataset, columns=columns)]
 
 
 def has_pair(dataset: Dataset) -> bool:

@@ -11,7 +11,7 @@ from trine.data.sources.triplets import COLUMNS
 from trine.data.table_file import open_table
 from trine.errors import Argument, DataError, ModelError, require
 from trine.io import output_file
-from trine.pipelines.split_record import Part, name_of, trained_among
+from trine.pipelines.split_record import Part, name_of, recorded_places, trained_among
 from trine.pipelines.trained_run import run_folder
 from trine.report import EvaluatedPart
 from trine.shapes import Int64
@@ -56,7 +56,7 @@ def judgements_part(
         run: The run folder.
         dataset: The items.
         triplets: The judgements, as positions among the items. They count as the run's own if they judge
-            every triplet that the run's judgements judge.
+            every triplet that the run's judgements judge; items are known by their content.
         part: The part; `auto` is the test part of the run's own judgements, and all of other judgements.
 
     Returns:
@@ -106,7 +106,7 @@ def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], In
         raise ModelError(
             f"{path} is damaged ({error}): delete it and use ", Argument("part", "all")
         ) from error
-    place = {name: at for at, name in enumerate(dataset.names)}
+    place = recorded_places(run, dataset)
     rows = np.array([[place.get(name, -1) for name in names] for names in columns[:3]], dtype=np.int64).T
     kind[(rows < 0).any(axis=1)] = -1
     return np.ascontiguousarray(rows), kind

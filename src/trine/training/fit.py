@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trine.data import Dataset, PKSampler, TripletSampler, Vectors
+from trine.data import Dataset, PKSampler, TrainedOn, TripletSampler, Vectors
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.encoders import Encoder, build_encoder, head_only, save
@@ -141,6 +141,7 @@ def fit(
             )
         )
     encoder.cpu().eval()
+    encoder.trained = TrainedOn.of(dataset, columns=encoder.columns)
     if run.dir is not None and context.is_main:
         save(encoder, run.dir.model, trained_on=_described(dataset))
     return encoder
