@@ -19,9 +19,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, UnionType
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,117 @@ def check_choice(
     """
     names = tuple(known)
     if not isinstance(given, str) or given not in names:
-        raise error(f"unknown {name} {given!r}: {nearest(str(given), names)}")
+        raise error(f"unknown {name} {shown(given)}: {nearest(str(given), names)}")
+
+
+def check_flags(**flags: object) -> None:
+    """Checks that arguments are True or False, in Python or numpy.
+
+    Args:
+        flags: The arguments by name.
+
+    Raises:
+        InputError: One is anything else.
+
+    Example:
+        >>> check_flags(swap="no")
+        Traceback (most recent call last):
+        trine.errors.InputError: swap must be True or False, given 'no'
+    """
+    for name, given in flags.items():
+        # numpy's own booleans, without importing numpy
+        numpys = str(getattr(given, "dtype", "")) == "bool" and getattr(given, "shape", None) == ()
+        if not isinstance(given, bool) and not numpys:
+            raise InputError(f"{name} must be True or False, given {shown(given)}")
+
+
+def check_type(
+    name: str,
+    given: object,
+    kind: type | tuple[type, ...] | UnionType,
+    expected: str,
+    *,
+    error: type[InputError] = InputError,
+) -> None:
+    """Checks that a value is of a type.
+
+    Args:
+        name: The value's name in the error.
+        given: The value.
+        kind: The type, or several.
+        expected: What the error says that was expected.
+        error: The kind of error to raise.
+
+    Raises:
+        InputError: It is of another type.
+
+    Example:
+        >>> check_type("pattern", 3, str, "a text")
+        Traceback (most recent call last):
+        trine.errors.InputError: pattern must be a text, given 3
+    """
+    if not isinstance(given, kind):
+        raise error(f"{name} must be {expected}, given {shown(given)}")
+
+
+def check_list(
+    name: str, given: object, expected: str, *, error: type[InputError] = InputError
+) -> tuple[Any, ...]:
+    """Checks that a value lists something; a text is no list of letters.
+
+    Args:
+        name: The value's name in the error.
+        given: The value.
+        expected: What it lists, for the error.
+        error: The kind of error to raise.
+
+    Returns:
+        The list.
+
+    Raises:
+        InputError: It is no list.
+    """
+    try:
+        return tuple(None if isinstance(given, str | bytes) else given)  # type: ignore[arg-type]
+    except TypeError:
+        raise error(f"{name} must list {expected}, given {shown(given)}") from None
+
+
+def check_texts(
+    name: str, given: object, expected: str, *, error: type[InputError] = InputError
+) -> tuple[str, ...]:
+    """Checks that a value lists texts; see `check_list`.
+
+    Example:
+        >>> check_texts("features", "age", "names of columns")
+        Traceback (most recent call last):
+        trine.errors.InputError: features must list names of columns, given 'age'
+    """
+    texts = check_list(name, given, expected, error=error)
+    if not all(isinstance(text, str) for text in texts):
+        raise error(f"{name} must list {expected}, given {shown(given)}")
+    return texts
+
+
+def shown(given: object) -> str:
+    """Writes a value into an error message; of an array or a long value only what it is.
+
+    Example:
+        >>> shown(2.5), shown([0] * 100)
+        ('2.5', 'a list of 100')
+    """
+    text = repr(given)
+    if len(text) <= _SHOWN and "\n" not in text and getattr(given, "shape", ()) == ():
+        return text
+    what = type(given).__name__
+    article = "an" if what[0] in "aeiouAEIOU" or what == "ndarray" else "a"
+    shape = getattr(given, "shape", None)
+    if shape is not None:
+        return f"{article} {what} of shape {tuple(shape)}"
+    return f"{article} {what} of {len(given)}" if isinstance(given, Sized) else f"{article} {what}"
+
+
+_SHOWN = 120  # characters of a value that an error message shows
 
 
 def check_count(name: str, given: object, *, at_least: int = 1, error: type[InputError] = InputError) -> int:
@@ -193,7 +304,7 @@ def check_count(name: str, given: object, *, at_least: int = 1, error: type[Inpu
         number = None
     # bool subclasses int; reject it.
     if number is None or isinstance(given, bool):
-        raise error(f"{name} must be a whole number, given {given!r}")
+        raise error(f"{name} must be a whole number, given {shown(given)}")
     if number < at_least:
         raise error(f"{name} must be at least {at_least}, given {number}")
     return number

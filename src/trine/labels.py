@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, bfloat16
 
-from trine.errors import InputError
+from trine.errors import InputError, shown
 from trine.shapes import Bool, Int64, Shaped
 
 MISSING = frozenset({"nan", "NaN", "-nan", "NaT", "<NA>"})
@@ -183,11 +184,16 @@ def matching(
         labels_name: What an error calls the labels.
 
     Raises:
-        InputError: The special label is a string and the labels are integers, or it is a negative integer
-            and the labels are strings that spell it.
+        InputError: The special label is neither an integer nor a string, it is a string and the labels are
+            integers, or it is a negative integer and the labels are strings that spell it.
     """
     none = np.zeros(len(labels), bool)
-    if special is None or not len(labels):
+    if special is None:
+        return none
+    whole = isinstance(special, numbers.Real) and not isinstance(special, bool) and special % 1 == 0
+    if not isinstance(special, str) and not whole:
+        raise InputError(f"{name} must be one label, an integer or a string, or None, given {shown(special)}")
+    if not len(labels):
         return none
     integers = labels.dtype.kind in "iu"
     if isinstance(special, str) and integers:
@@ -198,7 +204,7 @@ def matching(
         found: np.ndarray = labels == special
         return found
     # A string such as "-1" is hardly an identity: ranking it as one would drop the rule silently.
-    if special < 0 and (labels.astype(str) == str(int(special))).any():  # type: ignore[operator]
+    if int(special) < 0 and (labels.astype(str) == str(int(special))).any():
         raise InputError(
             f"{labels_name} are strings and hold '{special}', given {name}={special}; "
             f"give {name}='{special}' to match them, or {name}=None if it is an identity"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from trine.errors import SettingError, closest, nearest
+from trine.errors import SettingError, closest, nearest, shown
 
 T = TypeVar("T")
 
@@ -83,7 +83,7 @@ def check_number(name: str, given: object, allowed: Range) -> float:
     """
     # bool subclasses int; reject it.
     if not isinstance(given, numbers.Real) or isinstance(given, bool) or float(given) not in allowed:
-        raise SettingError(f"{name} must be a number {allowed}, given {given!r}")
+        raise SettingError(f"{name} must be a number {allowed}, given {shown(given)}")
     return float(given)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from trine.errors import InputError, check_choice
+from trine.errors import InputError, check_choice, shown
 from trine.settings import Range, check_number
 from trine.shapes import Int64
 
@@ -102,7 +102,7 @@ class Mining:
         ):
             check_choice(f"{part} rule", getattr(self, part), known)
         if not isinstance(self.cutoffs, tuple | list) or len(self.cutoffs) != 2:
-            raise InputError(f"cutoffs must be two distances, given {self.cutoffs!r}")
+            raise InputError(f"cutoffs must be two distances, given {shown(self.cutoffs)}")
         for cutoff in self.cutoffs:
             check_number("each of cutoffs", cutoff, Range(above=0, below=2))
         if self.cutoffs[0] >= self.cutoffs[1]:

@@ -152,8 +152,14 @@ def test_the_seed_decides() -> None:
         ([0, 1], {"split": ["train"] * 2}, {}, DataError, r"column split leaves no items for test"),
         ([0, 1], {"split": ["test"] * 2}, {}, DataError, r"column split leaves no items for training"),
         ([0, 1], {}, {"method": "identities"}, SettingError, r"did you mean 'identity'\?"),
-        ([0, 1], {}, {"test": 0.6, "validation": 0.4}, SettingError, r"test \+ validation below 1"),
-        ([0, 1], {}, {"seed": -1}, SettingError, r"given .*seed=-1"),
+        (
+            [0, 1],
+            {},
+            {"test": 0.6, "validation": 0.4},
+            SettingError,
+            r"must be below 1, given 0.6 \+ 0.4",
+        ),
+        ([0, 1], {}, {"seed": -1}, SettingError, "seed must be at least 0, given -1"),
     ],
 )
 def test_bad_requests(

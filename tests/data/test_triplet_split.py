@@ -96,7 +96,7 @@ def test_what_cannot_be_split_is_named():
     few = np.array([[0, 1, 2], [3, 4, 5]])
     with pytest.raises(SettingError, match=r"unknown split of judgements '.*': did you mean 'items'"):
         split_triplets(few, items=6, method="item")
-    with pytest.raises(SettingError, match=r"given test=1.0, validation=0.0, seed=0"):
+    with pytest.raises(SettingError, match=r"test must be a number > 0 and < 1, given 1\.0"):
         split_triplets(few, items=6, test=1.0)
     with pytest.raises(DataError, match=r"positions from 0 to 5, expected those of the 4 items"):
         split_triplets(few, items=4)

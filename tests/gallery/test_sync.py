@@ -338,7 +338,7 @@ def test_wrong_arguments(gallery):
         gallery.sync(["a"], origin="x")
     with pytest.raises(InputError, match="the origin must be a non-empty string"):
         gallery.sync([row], origin="")
-    with pytest.raises(SettingError, match=r"max_removed must be from 0 to 1, given 20"):
+    with pytest.raises(SettingError, match=r"max_removed must be a number >= 0 and <= 1, given 20"):
         gallery.sync([row], origin="x", max_removed=20)
     assert len(gallery) == 0
 

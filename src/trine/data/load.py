@@ -22,7 +22,16 @@ from trine.data.table import Row
 from trine.data.table_file import TABLE_SUFFIXES, is_table, open_table
 from trine.data.table_reader import TableReader
 from trine.data.validation import Found, check
-from trine.errors import DataError, InputError, SettingError, nearest
+from trine.errors import (
+    DataError,
+    InputError,
+    SettingError,
+    check_flags,
+    check_texts,
+    check_type,
+    nearest,
+    shown,
+)
 
 SourceKind = Literal["builtin", "folder", "table", "arrays", "image", "objects", "other", "missing"]
 """What a source is; see `source_kind`."""
@@ -122,6 +131,8 @@ def load(
         >>> data.items[0].shape, data.identity(0)
         ((8, 8, 1), '0')
     """
+    check_flags(labelled=labelled)
+    check_type("policy", policy, LoadPolicy, "a LoadPolicy", error=SettingError)
     columns = TableColumns(label, path_column, text_column, features, categories)
     if is_frame(source) or are_rows(source):
         table = open_table(source)
@@ -132,7 +143,7 @@ def load(
         return check(found, source=str(source), policy=policy)
     _check_no_columns(f"the {type(source).__name__}", columns, "other")
     if pattern is not None:
-        raise SettingError(f"pattern={pattern!r} reads the names of files: leave it out")
+        raise SettingError(f"pattern={shown(pattern)} reads the names of files: leave it out")
     found = read_objects(source, max_pixels=policy.max_pixels, labelled=labelled)
     return check(found, source=_name(source, found), policy=policy)
 
@@ -187,6 +198,7 @@ def texts_of(texts: Sequence[str]) -> Dataset:
         >>> texts_of(["where is my card?"]).names
         ('where is my card?',)
     """
+    texts = check_texts("texts", texts, "texts", error=DataError)
     empty = next((at for at, text in enumerate(texts) if not text.strip()), None)
     if empty is not None:
         which = "it" if len(texts) == 1 else f"text {empty + 1} of {len(texts):,}"

@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_type_hints
 
 from trine.data.dataset import Kind
 from trine.data.image_decoding import MAX_PIXELS
-from trine.errors import SettingError, check_choice
+from trine.errors import SettingError, check_choice, check_count
 from trine.io import printable
 
 Strictness = Literal["error", "skip"]
@@ -52,7 +52,7 @@ class LoadPolicy:
             given, known = getattr(self, name), get_args(kind)
             if known:
                 check_choice(f"policy for {name}", given, known, error=SettingError)
-        if not 1 <= self.max_pixels <= MAX_PIXELS:
+        if not 1 <= check_count("max_pixels", self.max_pixels, at_least=0, error=SettingError) <= MAX_PIXELS:
             raise SettingError(f"max_pixels={self.max_pixels} is out of range: expected 1 to {MAX_PIXELS}")
 
 

@@ -16,7 +16,8 @@ from trine.data.identity_lists import IdentityLists, split_by_lists
 from trine.data.load import as_dataset
 from trine.data.load_report import count
 from trine.data.sources.folder import PARTS
-from trine.errors import DataError, SettingError, check_choice, nearest
+from trine.errors import DataError, SettingError, check_choice, check_count, nearest, shown
+from trine.settings import INNER_RATE, Range, check_number
 from trine.shapes import Int64
 
 Method = Literal["auto", "identity", "stratified", "column", "named", "open"]
@@ -146,11 +147,11 @@ def split(
 
 def check_fractions(test: float, validation: float, seed: int) -> None:
     """Raises a `SettingError` where fractions or the seed of a split are out of range."""
-    if not (0 < test < 1 and 0 <= validation < 1 and test + validation < 1) or seed < 0:
-        raise SettingError(
-            "test must be above 0, validation and seed at least 0, test + validation below 1, given "
-            f"test={test}, validation={validation}, seed={seed}"
-        )
+    check_number("test", test, INNER_RATE)
+    check_number("validation", validation, Range(at_least=0, below=1))
+    check_count("seed", seed, at_least=0, error=SettingError)
+    if test + validation >= 1:
+        raise SettingError(f"test + validation must be below 1, given {test} + {validation}")
 
 
 def _check_arguments(
@@ -165,8 +166,8 @@ def _check_arguments(
     check_fractions(test, validation, seed)
     if (unknown is None) == (method == "open"):
         raise SettingError(
-            f"the {method} split does not go with unknown={unknown!r}: give unknown identities, or how many "
-            "to draw, with the open split only"
+            f"the {method} split does not go with unknown={shown(unknown)}: give unknown identities, or "
+            "how many to draw, with the open split only"
         )
     if bool(named) != (method == "named") or bool(named.train) != bool(named.test):
         raise SettingError(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from trine.data.dataset import Dataset
-from trine.errors import DataError, SettingError, check_count, nearest
+from trine.errors import DataError, SettingError, check_count, check_list, check_type, nearest
 from trine.labels import Labels, codes
 from trine.shapes import Int64
 
@@ -33,7 +33,8 @@ def of_identities(dataset: Dataset, identities: Iterable[str | int]) -> Dataset:
         >>> len(of_identities(data, ["4", "9"]))
         361
     """
-    wanted = [str(name) for name in identities]
+    check_type("dataset", dataset, Dataset, "a Dataset, as load returns it")
+    wanted = [str(name) for name in check_list("identities", identities, "names of identities")]
     there = {dataset.identity(at) for at in np.unique(dataset.labels, return_index=True)[1]} - {""}
     for name in wanted:
         if name not in there:
@@ -66,6 +67,7 @@ def few_of_each(labels: Labels, *, most: int, seed: int = 0) -> Int64[np.ndarray
         [0, 2, 3]
     """
     check_count("most", most, error=SettingError)
+    check_count("seed", seed, at_least=0, error=SettingError)
     identity = codes(labels)
     order = np.random.default_rng([seed, 13]).permutation(len(identity))
     drawn = order[np.argsort(identity[order], kind="stable")]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.splits import PART_NAMES, JudgementMethod, Split, check_fractions
-from trine.errors import DataError, SettingError, check_choice
+from trine.errors import DataError, SettingError, check_choice, check_count, shown
+from trine.labels import as_array
 from trine.shapes import Int64
 
 
@@ -53,6 +54,8 @@ def split_triplets(
     """
     check_choice("split of judgements", method, get_args(JudgementMethod), error=SettingError)
     check_fractions(test, validation, seed)
+    triplets = _checked(triplets)
+    check_count("items", items, at_least=0)
     if len(triplets) and not 0 <= triplets.min() <= triplets.max() < items:
         raise DataError(
             f"triplets hold positions from {triplets.min()} to {triplets.max()}, expected those of the "
@@ -88,9 +91,19 @@ def query_numbers(triplets: Int64[np.ndarray, "t 3"]) -> Int64[np.ndarray, " t"]
         >>> query_numbers(np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2]])).tolist()
         [0, 0, 1]
     """
+    triplets = _checked(triplets)
     asked = np.concatenate([triplets[:, :1], np.sort(triplets[:, 1:], axis=1)], axis=1)
     numbers: NDArray[np.int64] = np.unique(asked, axis=0, return_inverse=True)[1]
     return numbers.ravel().astype(np.int64)
+
+
+def _checked(triplets: object) -> Int64[np.ndarray, "t 3"]:
+    rows: Int64[np.ndarray, "t 3"] = as_array(triplets)
+    if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
+        raise DataError(
+            f"triplets must be a matrix of whole numbers, three in a row, given {shown(triplets)}"
+        )
+    return rows
 
 
 def _random_parts(

@@ -28,7 +28,7 @@ from trine.encoders.settings import EncoderSettings
 from trine.encoders.small_resnet import small_resnet
 from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
-from trine.errors import InputError, check_count, require
+from trine.errors import InputError, check_count, check_flags, require
 from trine.shapes import Float, Float32, Shaped
 
 
@@ -215,6 +215,7 @@ class Encoder(nn.Module):
         source = _items(items, kind=self.settings.kind)
         rows = np.empty((len(source), width), dtype=np.float32)
         starts: Iterable[int] = range(0, len(source), batch_size)
+        check_flags(progress=progress)
         if progress:
             starts = require("rich.progress", extra="train").track(starts, "embedding")
         training = self.training

@@ -15,7 +15,7 @@ from trine.calibration import Calibration
 from trine.data import Features, Interactions
 from trine.distances import Distance, pairwise_distances
 from trine.encoders.fingerprint import fingerprint_of
-from trine.errors import InputError, check_choice, check_count
+from trine.errors import InputError, check_choice, check_count, check_flags
 from trine.settings import Range
 from trine.shapes import Float, Float32, Int64
 
@@ -180,6 +180,7 @@ class TwoTower(nn.Module):
         """
         number = self._number_of(user, "users")
         known = self.known.cpu()
+        check_flags(seen=seen)
         excluded = known[:0, 1] if seen else known[known[:, 0] == number, 1]
         return self._nearest(self.users, number, excluded, k)
 

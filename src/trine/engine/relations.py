@@ -13,7 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from trine.errors import InputError, check_count
+from trine.errors import InputError, check_count, check_flags
 from trine.shapes import Bool, Int, Int64
 
 
@@ -139,6 +139,7 @@ class Relations(ABC):
         _check_mask("positive", positive)
         if negative is not None:
             _check_mask("negative", negative)
+        check_flags(own=own)
         negative = ~positive if negative is None else negative
         if positive.shape != negative.shape:
             raise InputError(

@@ -263,7 +263,7 @@ def clustering_from_assignment(
         >>> clustering_from_assignment([0, 0, 1, 1], ["a", "a", "b", "b"]).bcubed_f
         1.0
     """
-    return _report(codes(assignment, items=len(assignment), name="assignment"), labels, {}, resamples, seed)
+    return _report(codes(assignment, name="assignment"), labels, {}, resamples, seed)
 
 
 def _report(

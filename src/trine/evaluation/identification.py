@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trine import ranking
 from trine.distances import Distance
-from trine.errors import InputError, check_choice
+from trine.errors import InputError, check_choice, check_flags
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap, check_ranks
 from trine.evaluation.multi_query import Cameras, joint_cameras, pooled
@@ -166,6 +166,7 @@ def identification(
     """
     check_choice("average_precision", average_precision, get_args(AveragePrecision))
     check_choice("unmatched", unmatched, get_args(Unmatched))
+    check_flags(multi_query=multi_query)
     check_ranks(at)
     check_bootstrap(resamples, seed)
     x, y = as_rows(probes, name="probes"), as_rows(gallery, name="gallery")

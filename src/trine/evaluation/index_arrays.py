@@ -28,18 +28,27 @@ def index_rows(given: object, *, columns: int, items: int, name: str) -> Int64[n
         >>> index_rows([[0, 1], [2, 0]], columns=2, items=3, name="pair").tolist()
         [[0, 1], [2, 0]]
     """
+    rows = integer_rows(given, columns=columns, name=name)
+    outside = ((rows < 0) | (rows >= items)).any(1)
+    if outside.any():
+        line = int(outside.argmax())
+        raise InputError(f"{name} {line} is {rows[line].tolist()}, expected rows from 0 to {items - 1}")
+    return rows
+
+
+def integer_rows(given: object, *, columns: int, name: str) -> Int64[np.ndarray, "t c"]:
+    """Returns rows of whole numbers from an array, a tensor or a list; see `index_rows`.
+
+    Raises:
+        InputError: They are not integers, or not this many in a row.
+    """
     listed = _array(given)
     if listed.ndim != 2 or listed.shape[1] != columns or (listed.dtype.kind not in "iu" and len(listed)):
         raise InputError(
             f"{name}s must be an integer array of shape (N, {columns}) of row numbers, given "
             f"{listed.dtype} of shape {listed.shape}"
         )
-    rows = listed.astype(np.int64)
-    outside = ((rows < 0) | (rows >= items)).any(1)
-    if outside.any():
-        line = int(outside.argmax())
-        raise InputError(f"{name} {line} is {rows[line].tolist()}, expected rows from 0 to {items - 1}")
-    return rows
+    return listed.astype(np.int64)
 
 
 def boolean_flags(given: object, *, lines: int, name: str) -> Bool[np.ndarray, " t"]:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError, check_count
+from trine.errors import InputError, check_count, check_list
 from trine.evaluation.label_scores import LabelScores, label_scores
 from trine.labels import Labels, checked, codes
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
@@ -215,7 +215,9 @@ def find_label_errors(
     _, first = np.unique(identity, return_index=True)
     if len(first) < 2:
         raise InputError(f"finding label errors needs at least two identities, given {len(first)}")
-    called = tuple(f"row {row}" for row in range(len(identity))) if names is None else tuple(names)
+    called = tuple(f"row {row}" for row in range(len(identity)))
+    if names is not None:
+        called = check_list("names", names, "a name for each item")
     if len(called) != len(identity):
         raise InputError(
             f"names must have one entry for each of the {len(identity)} items, given {len(called)}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from trine.errors import InputError, check_choice, check_count
+from trine.errors import InputError, check_choice, check_count, shown
 from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, percentile_interval, resampled_means
 from trine.settings import RATE, check_number
 from trine.shapes import Float, Int64
@@ -211,7 +211,7 @@ def key(argument: float | None = None) -> str:
 def check_ranks(at: tuple[int, ...]) -> None:
     """Raises an `InputError` unless every rank is a whole number of at least 1."""
     if not isinstance(at, Sequence):
-        raise InputError(f"at must list ranks, given {at!r}")
+        raise InputError(f"at must list ranks, given {shown(at)}")
     for rank in at:
         check_count("each rank of at", rank)
 
@@ -219,7 +219,7 @@ def check_ranks(at: tuple[int, ...]) -> None:
 def check_rates(at: tuple[float, ...]) -> None:
     """Raises an `InputError` unless every rate is a number from 0 to 1."""
     if not isinstance(at, Sequence):
-        raise InputError(f"at must list rates, given {at!r}")
+        raise InputError(f"at must list rates, given {shown(at)}")
     for rate in at:
         check_number("each rate of at", rate, RATE)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from trine import ranking
 from trine.distances import Distance, check_distance, pairwise_distances
-from trine.errors import InputError
+from trine.errors import InputError, check_count, check_type
+from trine.evaluation.index_arrays import integer_rows
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap, check_ranks
 from trine.neighbours import NEVER, as_rows
@@ -183,8 +184,11 @@ def recommendation_from_scores(
     """
     check_ranks(at)
     check_bootstrap(resamples, seed)
-    _check_pairs(held_out, users, items, "held_out")
-    _check_pairs(seen, users, items, "seen")
+    check_type("scores", scores, Callable, "a function from users to scores")  # type: ignore[arg-type]
+    users, items = check_count("users", users, at_least=0), check_count("items", items, at_least=0)
+    check_count("tile", tile)
+    held_out = _checked_pairs(held_out, users, items, "held_out")
+    seen = _checked_pairs(seen, users, items, "seen")
     if not len(held_out):
         raise InputError("nothing is held out; give user and item of at least one interaction")
     wanted, met = _each_once(held_out, items), _each_once(seen, items)
@@ -236,7 +240,8 @@ def _among(pairs: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.searchsorted(some, chosen[:, 0]), chosen[:, 1]
 
 
-def _check_pairs(pairs: np.ndarray, users: int, items: int, name: str) -> None:
+def _checked_pairs(given: object, users: int, items: int, name: str) -> Int64[np.ndarray, "r 2"]:
+    pairs = integer_rows(given, columns=2, name=f"{name} pair")
     for column, (what, count) in enumerate((("user", users), ("item", items))):
         wrong = (pairs[:, column] < 0) | (pairs[:, column] >= count)
         if wrong.any():
@@ -244,3 +249,4 @@ def _check_pairs(pairs: np.ndarray, users: int, items: int, name: str) -> None:
             raise InputError(
                 f"{name}[{row}] refers to {what} {pairs[row, column]}, expected 0 to {count - 1}"
             )
+    return pairs

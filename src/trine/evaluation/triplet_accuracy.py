@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trine.distances import Distance, check_distance
 from trine.errors import InputError
-from trine.evaluation.index_arrays import index_rows
+from trine.evaluation.index_arrays import index_rows, integer_rows
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.metric_report import Columns, PerQueryReport, check_bootstrap
 from trine.evaluation.pairs import measure_pairs
@@ -51,6 +51,7 @@ def triplet_consistency(triplets: Int64[np.ndarray, "t 3"]) -> TripletConsistenc
         >>> triplet_consistency(np.array([[0, 1, 2], [0, 1, 2], [0, 2, 1], [1, 0, 2]]))
         TripletConsistency(triplets=4, duplicates=1, contradictions=3, ceiling=0.75)
     """
+    triplets = integer_rows(triplets, columns=3, name="triplet")
     both = np.concatenate([triplets, triplets[:, [0, 2, 1]]])
     rows, inverse = np.unique(both, axis=0, return_inverse=True)
     t = len(triplets)

@@ -12,7 +12,7 @@ from trine.data import Dataset, Items, read_metadata
 from trine.data.frames import DataFrame, Tabular
 from trine.data.load import as_dataset
 from trine.distances import Distance
-from trine.errors import InputError, SettingError
+from trine.errors import InputError, check_flags
 from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
@@ -48,6 +48,7 @@ from trine.gallery.store import Binding, Scope, Store
 from trine.gallery.sync import Sync
 from trine.gallery.sync_result import SyncResult, refused
 from trine.gallery.verify import verify_probes
+from trine.settings import RATE, check_number
 
 Progress = Callable[[int], None]
 
@@ -137,6 +138,7 @@ class Gallery:
             encoder, dimension=dimension, fingerprint=fingerprint, distance=distance, dtype=dtype
         )
         given = threshold_of(threshold, encoder.calibration if encoder is not None else None)
+        check_flags(create=create, exist_ok=exist_ok)
         binding = expected.binding(given, encoder, model) if create else None
         store = open_store(path, binding=binding, expected=expected, exist_ok=exist_ok)
         return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
@@ -348,8 +350,8 @@ class Gallery:
             >>> folder.cleanup()
         """
         check_at_least(1, chunk=chunk)
-        if not 0 <= max_removed <= 1:
-            raise SettingError(f"max_removed must be from 0 to 1, given {max_removed}")
+        check_number("max_removed", max_removed, RATE)
+        check_flags(undo_renames=undo_renames, dry_run=dry_run)
         check_name(origin, "origin")
         plan = Sync(
             self._store,
@@ -627,6 +629,7 @@ class Gallery:
             GalleryError: The clusters were made with another threshold.
             SettingError: A number is out of range.
         """
+        check_flags(recluster=recluster)
         if threshold is None and not recluster:
             threshold = clusters.made_with(self._store)
         limit = self._limit(threshold).value
@@ -773,6 +776,7 @@ class Gallery:
         limit = threshold_of(None, encoder.calibration)
         expected = ExpectedBinding.of(encoder, dtype=self.binding.dtype)
         items = None if data is None else as_dataset(data, "rebuild", labelled=None)
+        check_flags(drop_missing=drop_missing)
         source = rebuild.Source(encoder, items, drop_missing)
         binding = expected.binding(limit, encoder, model)
         assert binding is not None, "an encoder has a dimension and a fingerprint"

@@ -12,7 +12,7 @@ from trine.eager import eager
 from trine.engine.autograd import EarlyLoss, early_gradient
 from trine.engine.pair_losses import PairObjective, pair_loss
 from trine.engine.relations import Relations
-from trine.errors import check_choice
+from trine.errors import check_choice, check_flags
 from trine.losses.distributed import join_sums, spread_batch, times_processes
 from trine.mining.inputs import checked_batch
 from trine.mining.online import required_margin
@@ -72,6 +72,7 @@ def contrastive_loss(
         0.625
     """
     alpha = _check_settings(margin, distance, form, reduction)
+    check_flags(across_processes=across_processes)
     checked = spread_batch if across_processes else checked_batch
     batch = checked(embeddings, labels, references, reference_labels, item_ids, reference_ids)
     join = join_sums(embeddings.device) if across_processes else None
@@ -119,6 +120,7 @@ class ContrastiveLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.margin = _check_settings(margin, distance, form, reduction)
+        check_flags(across_processes=across_processes)
         self.distance, self.form, self.reduction = distance, form, reduction
         self.across_processes = across_processes
 

@@ -15,7 +15,7 @@ from trine.engine.dispatch import all_pairs_loss
 from trine.engine.objective import CensusRequest, Objective
 from trine.engine.reduction import Reduction, reduce_triplets, resolve_reduction
 from trine.engine.relations import Relations
-from trine.errors import InputError, check_count
+from trine.errors import InputError, check_count, check_flags
 from trine.losses.distributed import join_tallies, spread_batch, times_processes
 from trine.losses.given_triplets import triplet_values
 from trine.mining.inputs import checked_batch
@@ -129,6 +129,7 @@ def triplet_loss(
     """
     rule = Mining.named(mining)
     check_distance(distance)
+    check_flags(swap=swap, return_census=return_census, across_processes=across_processes)
     alpha = check_margin(margin, Mining())
     how = resolve_reduction(reduction, rule, alpha)
     if across_processes:
@@ -237,6 +238,7 @@ class TripletLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_distance(distance)
+        check_flags(swap=swap, across_processes=across_processes)
         self.margin = check_margin(margin, Mining())
         self.distance = distance
         self.mining = Mining.named(mining)

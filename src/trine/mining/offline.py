@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from trine.distances import Distance
-from trine.errors import check_choice, check_count
+from trine.errors import check_choice, check_count, check_type
 from trine.labels import Labels
 from trine.mining.hash_random import uniform
 from trine.mining.inputs import checked_set
@@ -182,6 +182,9 @@ def stream_triplets(
         InputError: The rows are not finite, or labels and rows differ in number.
     """
     how = OfflineMining() if how is None else how
+    check_type("how", how, OfflineMining, "an OfflineMining")
+    check_type("search", search, ExactSearch | None, "a search made by make_search, or None")
+    check_count("anchors_at_once", anchors_at_once)
     codes, rows = checked_set(embeddings, labels, distance)
     search = make_search(rows, distance=distance) if search is None else search
     mined = _MinedSet(search, rows.numpy(), codes, how, anchors_at_once)

@@ -9,7 +9,7 @@ from trine.distances import Distance, check_distance
 from trine.eager import eager
 from trine.engine.dispatch import count_triplets, distance_blocks
 from trine.engine.relations import Relations
-from trine.errors import InputError
+from trine.errors import InputError, shown
 from trine.mining.inputs import checked_batch
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
@@ -131,5 +131,5 @@ def required_margin(margin: object, *, or_else: str = "") -> float:
         except (TypeError, ValueError):
             number = None
     if not isinstance(number, float) or not 0 <= number < float("inf"):
-        raise InputError(f"margin must be a finite number of at least 0{or_else}, given {margin!r}")
+        raise InputError(f"margin must be a finite number of at least 0{or_else}, given {shown(margin)}")
     return float(number)

@@ -41,7 +41,7 @@ class Draw:
     width: int
 
     def __post_init__(self) -> None:
-        check_count("seed", self.seed, at_least=-(2**63))
+        object.__setattr__(self, "seed", check_count("seed", self.seed, at_least=-(2**63)))
 
 
 def select(distances: Float[Tensor, "n m"], relations: RelationRows, mining: Mining, draw: Draw) -> Triplets:

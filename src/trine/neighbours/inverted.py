@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import require
+from trine.errors import check_count, require
 from trine.neighbours.candidates import CandidateSearch, Frame, one_thread
 from trine.neighbours.rescoring import References
-from trine.neighbours.rows import tiles
+from trine.neighbours.rows import as_rows, tiles
 from trine.neighbours.search import ExactSearch, resolve_backend
 from trine.shapes import Float, Int64
 
@@ -49,7 +49,8 @@ def make_search(references: References, *, distance: Distance = "euclidean", man
         [[1, 2]]
     """
     device = references.device if isinstance(references, Tensor) else torch.device("cpu")
-    if len(references) >= many and resolve_backend("auto", device) == "faiss":
+    check_count("many", many, at_least=0)
+    if len(as_rows(references, name="references")) >= many and resolve_backend("auto", device) == "faiss":
         return InvertedSearch(references, distance=distance)
     return ExactSearch(references, distance=distance)
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from trine.distances import Distance
-from trine.errors import InputError, check_choice, check_count, require
+from trine.errors import InputError, check_choice, check_count, require, shown
+from trine.labels import as_array
 from trine.neighbours.candidates import CandidateSearch, FaissProduct
 from trine.neighbours.rescoring import ExactDistances, Prepared, Queries, References
 from trine.neighbours.rows import TILE, as_rows
@@ -159,9 +160,12 @@ class ExactSearch:
         x = self._exact.check(queries)
         if exclude is None:
             return x, torch.full((len(x),), -1, device=x.device)
-        if len(exclude) and (exclude.min() < -1 or exclude.max() >= len(self)):
+        rows = as_array(exclude)
+        if rows.shape != (len(x),) or rows.dtype.kind not in "iu":
+            raise InputError(f"exclude must hold a whole number for each query, given {shown(exclude)}")
+        if len(rows) and (rows.min() < -1 or rows.max() >= len(self)):
             raise InputError(f"exclude must hold rows of the {len(self)} references, or -1")
-        return x, torch.as_tensor(exclude, device=x.device)
+        return x, torch.as_tensor(rows.astype(np.int64), device=x.device)
 
     def _block(
         self, x: Prepared, left_out: Tensor, k: int, width: int

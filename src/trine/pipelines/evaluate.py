@@ -12,7 +12,7 @@ from trine.calibration import Method
 from trine.data import Dataset, TripletTable, read_pairs
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
-from trine.errors import CalibrationError, SettingError
+from trine.errors import CalibrationError, SettingError, check_flags
 from trine.evaluation import calibrate, triplet_consistency
 from trine.evaluation.calibration import Support
 from trine.evaluation.listed_pairs import listed_pairs
@@ -79,6 +79,7 @@ def evaluate_run(
     """
     dataset = as_dataset(dataset, "evaluate_run")
     check_asked(part, far)
+    check_flags(store_threshold=store_threshold)
     if probability is not None and not store_threshold:
         raise SettingError("a probability is stored with the threshold; add --calibrate")
     opened = open_trained_run(run)

@@ -15,7 +15,7 @@ from trine.data import Dataset, PKSampler, TrainedOn, TripletSampler, Vectors
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.encoders import Encoder, build_encoder, head_only, save
-from trine.errors import InputError, SettingError
+from trine.errors import InputError, SettingError, check_flags
 from trine.shapes import Int64
 from trine.training.accelerator import check_device
 from trine.training.custom_loss import Loss, loss_terms, with_loss
@@ -103,6 +103,7 @@ def fit(
     _check_validation(recipe, validation, metric)
     check_device(recipe.training)
     context = distributed_context(recipe.training)
+    check_flags(resume=resume, progress=progress)
     if out is None and (resume or context.size > 1):
         raise SettingError("a run without a folder cannot be resumed or shared by processes; pass out=")
     with limit_threads(recipe.training.threads), torch.random.fork_rng(devices=[]):

@@ -11,7 +11,7 @@ import torch
 
 from trine.data import Features, HeldOut, Interactions, TripletSampler
 from trine.encoders import TwoTower, build_two_tower, save
-from trine.errors import SettingError
+from trine.errors import SettingError, check_flags
 from trine.training.accelerator import check_device
 from trine.training.data_loader import InteractionLoader
 from trine.training.diagnostics.monitor import Monitor
@@ -65,6 +65,7 @@ def fit_two_tower(
         ModelError: A checkpoint is damaged.
         KeyboardInterrupt: Ctrl-C; the step was completed and a checkpoint saved before.
     """
+    check_flags(resume=resume, progress=progress)
     settings, about = recipe.training, recipe.interactions
     if about is None:
         raise SettingError(

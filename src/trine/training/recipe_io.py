@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from trine.errors import SettingError, nearest, require
+from trine.errors import SettingError, check_type, nearest, require
 from trine.migrations import upgrade_recipe
 from trine.settings import parse, plain
 from trine.training.recipe import Recipe
@@ -67,6 +67,8 @@ def load_recipe(
 'training.epochs'?
     """
     settings, _, source = _read(name_or_file)
+    if overrides is not None:
+        check_type("overrides", overrides, Mapping, "a mapping from keys to values", error=SettingError)
     if overrides:
         source = f"{source} with overrides"
         for key, value in overrides.items():

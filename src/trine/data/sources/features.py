@@ -14,7 +14,7 @@ from trine.data.sources.interactions import ITEMS, USERS
 from trine.data.table import differences
 from trine.data.table_file import open_table
 from trine.data.table_reader import TableReader
-from trine.errors import DataError
+from trine.errors import DataError, check_choice, check_texts
 from trine.shapes import Float32, Int64, Shaped
 
 ITEM = "item"
@@ -69,10 +69,13 @@ def read_features(
             the names are in the table.
         MissingDependencyError: pyarrow is not installed.
     """
+    check_choice("of", of, ("item", "user"))
+    names = check_texts("names", names, "ids")
+    only = None if only is None else check_texts("only", only, "names of columns")
     file = open_table(path, of=of)
     key = file.column(None, ITEMS if of == "item" else USERS, f"rename the column of {of} ids")
     title = next(iter(file.known_as(TITLES)), None) if of == "item" else None
-    wanted = [name for name in file.names if name not in (key, title)] if only is None else list(only)
+    wanted = [name for name in file.names if name not in (key, title)] if only is None else only
     for name in wanted:
         file.column(name)
     table = file.read(text=[name for name in (key, title) if name is not None])
@@ -80,9 +83,9 @@ def read_features(
     rows = np.array([place.get(name, -1) for name in names], dtype=np.int64)
     known = np.flatnonzero(rows >= 0)
     if not len(known):
+        example = f", such as {names[0]!r}" if names else ""
         raise DataError(
-            f"{file.source} has none of the {len(names):,} {of}s, such as {names[0]!r}: check its column "
-            f"{key!r}"
+            f"{file.source} has none of the {len(names):,} {of}s{example}: check its column {key!r}"
         )
     encoded = {name: _encoded(table, name, rows[known], always=only is not None) for name in wanted}
     parts = [part for part in encoded.values() if part is not None]

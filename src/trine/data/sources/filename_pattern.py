@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from trine.data.image_decoding import SUFFIXES
-from trine.errors import SettingError, nearest
+from trine.errors import SettingError, check_type, nearest
 
 IDENTITY, ANYTHING = "identity", "*"
 COLUMNS = ("camera", "group")
@@ -38,6 +38,7 @@ class Pattern:
     text: str
 
     def __post_init__(self) -> None:
+        check_type("pattern", self.text, str, "a text such as '{identity}_c{camera}_{*}'", error=SettingError)
         fields = re.findall(r"\{([^{}]*)\}", self.text)
         start = f"the pattern {self.text!r}"
         for field in fields:

@@ -12,7 +12,7 @@ from trine.data.columns import Columns
 from trine.data.interactions import Interactions
 from trine.data.table_file import open_table
 from trine.data.table_reader import TableReader
-from trine.errors import DataError, require
+from trine.errors import DataError, SettingError, check_type, require
 from trine.shapes import Int64, Shaped
 
 USERS = ("user", "user_id", "userid", "customer", "customer_id", "session", "session_id")
@@ -65,7 +65,8 @@ def read_interactions(
             no item, or a time or rating that cannot be read.
         MissingDependencyError: pyarrow is not installed.
     """
-    columns = columns or InteractionColumns()
+    columns = InteractionColumns() if columns is None else columns
+    check_type("columns", columns, InteractionColumns, "InteractionColumns", error=SettingError)
     file = open_table(path, of="interaction")
     user, item, time, rating = _used_columns(file, columns, rated=at_least is not None)
     table = file.read(text=[user, item])

@@ -19,7 +19,7 @@ from trine.data.table import Table, is_infinite, is_missing, is_numeric
 from trine.data.table_file import open_table
 from trine.data.table_reader import LISTED, TableReader
 from trine.data.validation import Found
-from trine.errors import Argument, DataError
+from trine.errors import Argument, DataError, SettingError, check_texts, check_type
 
 LABELS = ("label", "identity", "person", "class", "target", "y")
 """The usual names of a label column; case is ignored."""
@@ -54,6 +54,16 @@ class TableColumns:
     text_column: str | None = None
     features: Sequence[str] | None = None
     categories: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("label", "path_column", "text_column"):
+            check_type(
+                name, getattr(self, name), str | None, "the name of a column, or None", error=SettingError
+            )
+        for name in ("features", "categories"):
+            if (given := getattr(self, name)) is not None or name == "categories":
+                names = check_texts(name, given, "names of columns", error=SettingError)
+                object.__setattr__(self, name, names)
 
     @property
     def all_features(self) -> tuple[str, ...]:

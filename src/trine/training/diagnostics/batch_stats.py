@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trine.distances import Distance, paired_distances
+from trine.distances import Distance, check_rows, paired_distances
 from trine.mining import mine
 from trine.shapes import Float, Int64
 from trine.triplets import Census, MiningRule
@@ -92,6 +92,7 @@ def effective_rank(embeddings: Float[Tensor, "b d"]) -> float:
         >>> round(effective_rank(torch.eye(4)), 6), round(effective_rank(torch.ones(4, 4)), 6)
         (4.0, 1.0)
     """
+    check_rows(embeddings, "embeddings")
     # In float64 for the squares of the singular values, and on the CPU, as some devices lack float64.
     rows = embeddings.detach()[:: -(-len(embeddings) // MOST_ROWS) or 1].cpu().double()
     scale = float(rows.abs().max()) if rows.numel() else 0.0
