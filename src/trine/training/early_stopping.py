@@ -1,4 +1,4 @@
-"""Validation during training: the best weights are kept, and training may stop early."""
+"""Validation during training: the best weights are kept, perhaps those before it; it may stop early."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from trine.errors import require
 from trine.io import atomic_write
 from trine.shapes import Float32
 from trine.training.data_loader import PreparedItems
+from trine.training.recipe import Keep
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 """Maps embeddings and labels to a metric; larger is better."""
@@ -31,20 +32,29 @@ class Validator:
         measure: Maps the encoder to its metric, larger is better; must not change the encoder.
         patience: Rounds without improvement after which training stops; None never stops.
         best_weights: The file for the weights of the best round; None keeps them in memory.
+        keep: Which weights are restored in the end. With `best` the start is measured, too.
 
     Attributes:
-        best: The best metric so far.
+        start: The metric before training; None if it was not measured.
+        best: The best metric of training so far.
         last: The latest metric.
-        since_best: The number of rounds since the best one.
+        since_best: The number of rounds since the best one of training.
     """
 
     def __init__(
-        self, measure: Callable[[Any], float], *, patience: int | None, best_weights: Path | None
+        self,
+        measure: Callable[[Any], float],
+        *,
+        patience: int | None,
+        best_weights: Path | None,
+        keep: Keep = "trained",
     ) -> None:
         self._measure = measure
         self._patience = patience
+        self.keep = keep
         self._best_weights = best_weights
         self._in_memory: dict[str, torch.Tensor] = {}
+        self.start: float | None = None
         self.best: float | None = None
         self.last: float | None = None
         self.since_best = 0
@@ -53,6 +63,24 @@ class Validator:
     def exhausted(self) -> bool:
         """Whether training should stop."""
         return self._patience is not None and self.since_best >= self._patience
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether no round of training was better than the start, whose weights are therefore kept."""
+        return self.start is not None and not _is_better(self.best, self.start)
+
+    def measure_start(self, encoder: nn.Module) -> float:
+        """Measures the encoder before training, and keeps its weights.
+
+        Args:
+            encoder: What will be trained; left as it was.
+
+        Returns:
+            The metric.
+        """
+        self.start = float(self._measure(encoder))
+        self._keep(encoder)
+        return self.start
 
     def validate(self, encoder: nn.Module) -> float:
         """Measures the encoder now, and keeps its weights if they are the best so far.
@@ -64,16 +92,18 @@ class Validator:
             The metric.
         """
         self.last = float(self._measure(encoder))
-        # NaN is worse than any number, but better than no round at all.
-        if self.best is None or math.isnan(self.best) or self.last > self.best:
+        if self.best is None or _is_better(self.last, self.best):
             self.best, self.since_best = self.last, 0
-            self._keep(encoder)
+            if not self.keeps_start:
+                self._keep(encoder)
         else:
             self.since_best += 1
         return self.last
 
     def restore_best(self, encoder: nn.Module) -> None:
-        """Loads the weights of the best round into an encoder."""
+        """Loads the weights that are kept into an encoder."""
+        if self.keep == "last":
+            return
         if self._best_weights is not None:
             load_file = require("safetensors.torch", extra="train").load_file
             self._in_memory = load_file(self._best_weights)
@@ -89,11 +119,17 @@ class Validator:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a resumed run needs."""
-        return {"best": self.best, "last": self.last, "since_best": self.since_best}
+        return {"start": self.start, "best": self.best, "last": self.last, "since_best": self.since_best}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` returned."""
-        self.best, self.last, self.since_best = state["best"], state["last"], state["since_best"]
+        self.start, self.best = state["start"], state["best"]
+        self.last, self.since_best = state["last"], state["since_best"]
+
+
+def _is_better(metric: float | None, than: float) -> bool:
+    """Whether a metric is larger; NaN is worse than any number, but better than no round at all."""
+    return metric is not None and (metric > than or math.isnan(than))
 
 
 def embed_prepared(

@@ -68,7 +68,8 @@ def fit(
             no checkpoint, no log and no doctor.
         triplets: Positions of anchor, positive and negative among the training items: the loss is that of
             these triplets, and nothing is mined. None learns from the identities.
-        validation: Items to measure the encoder on during training; the weights of the best round are kept.
+        validation: Items to measure the encoder on during training; `training.keep` says which weights are
+            kept: by default the best, where a pretrained network before training counts as well.
         metric: Maps embeddings and labels to a number, larger is better, such as MAP@R; required with
             `validation`.
         loss: Replaces the recipe's loss: any function or module from embeddings, one row per item, and
@@ -187,6 +188,7 @@ class _Parts:
             lambda encoder: metric(embed_prepared(encoder, prepared), labels),
             patience=self.recipe.training.patience,
             best_weights=None if self.run.dir is None else self.run.dir.best,
+            keep=self.recipe.keep,
         )
 
     def monitor(self, batch: int) -> Monitor | None:
@@ -215,11 +217,13 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, metric: Metric
         )
     if validation is not None and len(validation) == 0:
         raise InputError("validation is empty; pass some items, or validation=None")
-    if validation is None and recipe.training.patience is not None:
-        raise InputError(
-            f"training.patience is {recipe.training.patience}, but there are no validation items; pass "
-            "validation=, or set training.patience to null"
-        )
+    needed = {"patience": recipe.training.patience, "keep": recipe.training.keep}
+    for name, value in needed.items():
+        if validation is None and value not in (None, "last"):
+            raise InputError(
+                f"training.{name} is {value}, but there are no validation items; pass validation=, set "
+                f"data.validation to a share such as 0.15, or set training.{name} to null"
+            )
 
 
 def _samplers(

@@ -92,7 +92,9 @@ def fit_two_tower(
         run = open_run(folder, recipe, digest=digest, resume=resume, context=SINGLE_PROCESS)
         validator = None
         if metric is not None:
-            validator = Validator(metric, patience=settings.patience, best_weights=folder.best)
+            validator = Validator(
+                metric, patience=settings.patience, best_weights=folder.best, keep=recipe.keep
+            )
         facts = RunFacts(
             steps=steps,
             # All embeddings start near the origin, and may take half the run to leave it.

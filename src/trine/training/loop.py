@@ -6,6 +6,7 @@ that a resumed run ends with the same bits.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -23,12 +24,15 @@ from trine.training.accelerator import accelerator
 from trine.training.data_loader import Batch, BatchLoader
 from trine.training.diagnostics.monitor import Monitor
 from trine.training.diagnostics.nonfinite import OverflowCounter
+from trine.training.diagnostics.rules import no_gain
 from trine.training.distributed import any_process, copy_from_first, processes
 from trine.training.early_stopping import ROUNDS, Validator
 from trine.training.metrics_log import ProgressLine, RunLog, open_log
 from trine.training.run_dir import DISK_FULL, OpenRun
 from trine.training.schedule import betas_at, describe_stage, learning_rate_at
 from trine.training.step import TrainingStep
+
+logger = logging.getLogger("trine.training")
 
 LOG_EVERY = 10
 
@@ -61,7 +65,7 @@ def train(job: TrainingRun) -> None:
 
     Args:
         job: Everything that takes part. Its encoder is changed in place, and ends on the CPU, in evaluation
-            mode, with the weights of the best validation round, the same in all processes.
+            mode, with the weights that `training.keep` asks for, the same in all processes.
 
     Raises:
         SettingError: The loss or a weight is not finite.
@@ -82,6 +86,9 @@ def train(job: TrainingRun) -> None:
         torch.enable_grad(),
     ):
         optimizer = _set_up(job, mechanics)
+        starts = job.run.checkpoint is None and context.is_main
+        if starts and validator is not None and validator.keep == "best":
+            _measure_start(job, validator, log)
         weights = [each for group in optimizer.param_groups for each in group["params"]]
         overflows, interrupted = OverflowCounter(), False
         for batch in loader:
@@ -198,6 +205,15 @@ def _log(
         job.monitor.log(values, step=step)
 
 
+def _measure_start(job: TrainingRun, validator: Validator, log: RunLog | None) -> None:
+    """Measures the encoder before the first step; in the log it is a row of step 0 without a loss."""
+    run = job.run.dir
+    with nullcontext() if run is None else run.writing(run.best):
+        metric = validator.measure_start(job.training_step.encoder)
+    if log is not None:
+        log.write({"validation_metric": metric}, step=0)
+
+
 def _validate(job: TrainingRun, validator: Validator, log: RunLog | None) -> None:
     run = job.run.dir
     with nullcontext() if run is None else run.writing(run.best):
@@ -250,13 +266,17 @@ def _finish(job: TrainingRun) -> None:
     for module in _modules(job).values():
         module.cpu()
     encoder.eval()
+    gained = None
     if job.validator is not None and context.is_main:
         job.validator.restore_best(encoder)
+        gained = no_gain(job.validator.start, job.validator.best, step=job.loader.position.step)
+        if gained is not None and job.monitor is None:
+            logger.warning("doctor: %s", gained)
     copy_from_first(encoder, context=context)
     check_finite(encoder, step=job.loader.position.step)
     if job.monitor is not None and run is not None and context.is_main:
         with run.writing(run.doctor):
-            job.monitor.finish()
+            job.monitor.finish(gained)
 
 
 @contextmanager

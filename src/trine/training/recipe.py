@@ -19,6 +19,9 @@ from trine.training.data_recipe import DataRecipe
 from trine.training.loss_recipe import LOSSES_OF, LossRecipe
 from trine.training.two_tower_recipe import InteractionsRecipe, check_interactions
 
+Keep = Literal["best", "trained", "last"]
+"""The weights that a run with validation items ends with; see `TrainingRecipe`."""
+
 
 @dataclass(frozen=True)
 class SamplerRecipe(Settings):
@@ -82,8 +85,12 @@ class TrainingRecipe(Settings):
         threads: CPU threads of torch; null leaves torch's own number.
         cache: GiB of preprocessed images to keep in memory; larger sets are decoded again each time.
         evaluate_every: Steps between validation rounds; null makes twenty rounds.
-        patience: Stop after this many validation rounds without a better metric; null never stops early. With
-            validation items, the weights of the best round are kept.
+        patience: Stop after this many validation rounds without a better metric; null never stops early.
+        keep: The weights that a run with validation items ends with: `best`, those of the best round, with
+            the weights before training as the first one, so that training which does not help on the
+            validation items is undone; `trained`, those of the best round of training; `last`, those of the
+            last step. null is `best` where training starts from a pretrained network, else `trained`, since
+            random weights are no answer. Without validation items it is the last step.
         checkpoint_every: Steps between checkpoints; there is always one after the last step.
     """
 
@@ -107,6 +114,7 @@ class TrainingRecipe(Settings):
     cache: Annotated[float, Range(at_least=0)] = 2.0
     evaluate_every: Annotated[int, Range(at_least=1)] | None = None
     patience: Annotated[int, Range(at_least=1)] | None = None
+    keep: Keep | None = None
     checkpoint_every: Annotated[int, Range(at_least=1)] = 100
 
 
@@ -158,6 +166,11 @@ class Recipe(Settings):
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
     curriculum: tuple[Stage, ...] = ()
     interactions: InteractionsRecipe | None = None
+
+    @property
+    def keep(self) -> Keep:
+        """The weights that a run with validation items ends with: `training.keep`, or its default."""
+        return self.training.keep or ("best" if self.encoder.is_pretrained else "trained")
 
     def check(self) -> None:
         """Raises a `SettingError` if sections contradict each other."""

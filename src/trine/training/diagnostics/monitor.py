@@ -89,8 +89,15 @@ class Monitor:
         }
         atomic_write(self._path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
-    def finish(self) -> None:
-        """Writes the final findings: noisy labels with all suspects."""
+    def finish(self, found: Diagnosis | None = None) -> None:
+        """Writes the final findings: noisy labels with all suspects.
+
+        Args:
+            found: A problem that was found at the end of the run.
+        """
+        if found is not None and found.name not in self._found:
+            self._found[found.name] = found
+            logger.warning("doctor: %s", found)
         early = self._found.get("label noise")
         if early is not None and (now := self._label_noise(early.step)) is not None:
             self._found["label noise"] = now

@@ -53,7 +53,7 @@ class Diagnosis:
     """A problem of a run.
 
     Attributes:
-        name: `collapsed`, `starved`, `exploding`, `dominated` or `label noise`.
+        name: `collapsed`, `starved`, `exploding`, `dominated`, `label noise` or `no gain`.
         step: The step at which it was diagnosed.
         sentence: What was observed, and what to try.
     """
@@ -215,6 +215,32 @@ def label_noise(suspects: Sequence[Suspect], *, doubtful: int, observed: int, st
         step,
         f"{len(suspects)} of {observed:,} items stay among one other identity, while the rest do not: "
         f"their labels are probably wrong; check {named}{more}",
+    )
+
+
+def no_gain(start: float | None, best: float | None, *, step: int) -> Diagnosis | None:
+    """Diagnoses a run whose validation was never better than before training.
+
+    Args:
+        start: The validation metric before training; None if it was not measured.
+        best: The best one of training; None without a round.
+        step: The number of steps done.
+
+    Returns:
+        The diagnosis; None if training helped, or if that is unknown.
+
+    Example:
+        >>> print(no_gain(0.61, 0.58, step=100).sentence.partition(":")[0])
+        on the validation items the metric was 0.610 before training and at most 0.580 in it
+        >>> no_gain(0.61, 0.62, step=100)
+    """
+    if start is None or best is None or best > start or math.isnan(start):
+        return None
+    return Diagnosis(
+        "no gain",
+        step,
+        f"on the validation items the metric was {start:.3f} before training and at most {best:.3f} in it: "
+        "the weights before training are kept; lower training.learning_rate, or train on more identities",
     )
 
 
