@@ -11,6 +11,7 @@ from trine.evaluation.clustering import Clustering, clustering, clustering_from_
 from trine.evaluation.identification import Identification, identification
 from trine.evaluation.knn_classification import KnnClassification, knn_classification
 from trine.evaluation.label_errors import LabelErrors, SuspectLabel, find_label_errors
+from trine.evaluation.leave_one_out import leave_one_out
 from trine.evaluation.open_set import OpenSet, OpenSetCurve, open_set
 from trine.evaluation.recommendation import Recommendation, recommendation, recommendation_from_scores
 from trine.evaluation.retrieval import Retrieval, retrieval
@@ -41,6 +42,7 @@ __all__ = [
     "find_label_errors",
     "identification",
     "knn_classification",
+    "leave_one_out",
     "load_pairs",
     "open_set",
     "recommendation",

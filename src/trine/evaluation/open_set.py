@@ -55,6 +55,7 @@ class OpenSet(MetricReport):
         identities: How many identities.
         depth: The largest rank that was searched.
         distance: The distance that was measured.
+        protocol: How it was measured.
     """
 
     distances: Float[np.ndarray, " g"]
@@ -66,8 +67,7 @@ class OpenSet(MetricReport):
     identities: int
     depth: int
     distance: Distance
-
-    protocol = "open-set identification: an identity scored by its nearest embedding"
+    protocol: str = "open-set identification: an identity scored by its nearest embedding"
 
     def threshold_at_fpir(self, rate: float) -> float | None:
         """The largest observed distance that accepts at most a share `rate` of the unknown probes.
