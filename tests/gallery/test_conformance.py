@@ -413,6 +413,21 @@ def test_many_records_are_filtered_exactly(store):
         assert [hit.item for hit in hits] == [records[i].item for i in order[:20]], where
 
 
+def test_whole_numbers_are_filtered_with_all_their_digits(store):
+    first = 2**53  # float64 holds no odd number from here on
+    numbers = [first - 1, first, first + 1, first + 2, -first - 1, 2**64 + 1, 0.5, 10**400]
+    store.put([record(str(i), metadata=f'{{"id": {number}}}') for i, number in enumerate(numbers)])
+    for where in (
+        first + 1, first, float(first), [first - 1, first + 2, 0.5], (first + 1, None), (None, first), -first,
+        (0.5, first + 1), (float(first), 2**64), (-first - 1, -first), 2**64, 2**64 + 1, (1e308, None), 10**9,
+    ):  # fmt: skip
+        condition = Filter.of({"id": where})
+        (hits,) = store.search(np.zeros((1, 4), dtype="f4"), k=9, scope=Scope(where=condition))
+        passing = {str(i) for i, number in enumerate(numbers) if passes({"id": number}, {"id": where})}
+        assert {hit.item for hit in hits} == passing, where
+        assert {str(i) for i, number in enumerate(numbers) if condition.matches({"id": number})} == passing
+
+
 def test_a_scan_goes_on_while_others_write(address):
     reader, writer = (open_store(address, binding=BINDING) for _ in range(2))
     reader.put([record(f"{i:05}") for i in range(9000)])

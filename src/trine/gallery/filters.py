@@ -1,13 +1,13 @@
 """Conditions on metadata: equality, membership and closed ranges, the same in every store.
 
 A value is a string, a number, a boolean or null, and equals only values of the same type: `True` is not 1.
-Numbers compare as float64, strings by code point (so dates such as "2024-05-31" have ranges too). A key that
-an item lacks, or whose value is a list or a mapping, matches nothing.
+Numbers compare exactly, whole ones with all their digits, and strings by code point (so dates such as
+"2024-05-31" have ranges too). A key that an item lacks, or whose value is a list or a mapping, matches
+nothing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -122,12 +122,7 @@ def typed(value: object) -> Typed | None:
         return "boolean", value
     if isinstance(value, str):
         return "text", value
-    if isinstance(value, int | float):
-        try:
-            return "number", float(value)
-        except OverflowError:
-            return "number", math.inf if value > 0 else -math.inf
-    return None
+    return ("number", value) if isinstance(value, int | float) else None
 
 
 def _condition(key: str, value: Any) -> Among | Between:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from trine.errors import require
 from trine.gallery.filters import Among, Between, Typed
 from trine.gallery.store import Scope
-
-# A JSON number may exceed float64; treat it as infinite.
-_NUMBER = (
-    "CASE WHEN abs(({value})::numeric) < 2::numeric ^ 1024 - 2::numeric ^ 970 THEN ({value})::float8"
-    " ELSE sign(({value})::numeric) * 'Infinity'::float8 END"
-)
 
 
 def condition(scope: Scope) -> tuple[str, dict[str, Any]]:
@@ -51,20 +46,20 @@ def _possible(text: str) -> bool:
 
 
 def _among(one: Among, value: str, number: int) -> tuple[str, dict[str, Any]]:
-    numbers = [float(wanted) for kind, wanted in one.values if kind == "number" and wanted is not None]
+    numbers = [_exact(wanted) for kind, wanted in one.values if kind == "number"]
     others = [_json(typed) for typed in one.values if typed[0] != "number" and _possible(str(typed[1]))]
     parts, values = ["false"], {}
     if others:
         parts.append(f"{value} = ANY(%(others{number})s)")
         values[f"others{number}"] = others
     if numbers:
-        parts.append(_of("number", value, f"{_NUMBER.format(value=value)} = ANY(%(numbers{number})s)"))
+        parts.append(_of("number", value, f"({value})::numeric = ANY(%(numbers{number})s)"))
         values[f"numbers{number}"] = numbers
     return " OR ".join(parts), values
 
 
 def _between(one: Between, value: str, number: int) -> tuple[str, dict[str, Any]]:
-    given = _NUMBER.format(value=value) if one.kind == "number" else f"({value} #>> '{{}}') COLLATE \"C\""
+    given = f"({value})::numeric" if one.kind == "number" else f"({value} #>> '{{}}') COLLATE \"C\""
     parts, values = [], {}
     for name, sign, end in (("low", ">=", one.low), ("high", "<=", one.high)):
         if end is not None:
@@ -72,13 +67,18 @@ def _between(one: Between, value: str, number: int) -> tuple[str, dict[str, Any]
                 # No stored string contains a NUL, so comparing with the part before the NUL is enough.
                 end, sign = end.partition("\0")[0], ">" if name == "low" else "<="
             parts.append(f"{given} {sign} %({name}{number})s")
-            values[f"{name}{number}"] = end if isinstance(end, str) else float(end)
+            values[f"{name}{number}"] = end if isinstance(end, str) else _exact(end)
     return _of("number" if one.kind == "number" else "string", value, " AND ".join(parts)), values
 
 
 def _of(kind: str, value: str, condition: str) -> str:
     """Evaluates a condition only for values of its type."""
     return f"CASE jsonb_typeof({value}) WHEN '{kind}' THEN {condition} ELSE false END"
+
+
+def _exact(number: Any) -> Decimal:
+    """A number with all its digits; of a float those that JSON writes."""
+    return Decimal(number) if isinstance(number, int) else Decimal(repr(number))
 
 
 def _json(typed: Typed) -> Any:
