@@ -122,7 +122,7 @@ def test_what_cannot_be_used_is_named(monkeypatch):
     with pytest.raises(InputError, match="neighbours must be at least 1, given 0"):
         cluster(rows, threshold=1.0, neighbours=0)
     with pytest.raises(
-        InputError, match="average linkage holds the distances of all pairs, at most of 20,000"
+        InputError, match="average and complete linkage hold the distances of all pairs, at most of 20,000"
     ):
         cluster(np.zeros((20_001, 1)), threshold=1.0, method="average")
     monkeypatch.setitem(sys.modules, "scipy", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,13 +14,13 @@ from trine.errors import InputError, check_choice, check_count, require
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.neighbours.rows import TILE
 from trine.settings import NOT_NEGATIVE, check_number
-from trine.shapes import Float, Int64, Shaped
+from trine.shapes import Float, Float64, Int64, Shaped
 
-Method = Literal["connected", "average"]
-"""How clusters are joined: by their nearest pair of items, or by the mean over all pairs."""
+Method = Literal["connected", "average", "complete"]
+"""How clusters are joined: by their nearest pair of items, the mean over all pairs, or the farthest pair."""
 
-LARGEST_AVERAGE = 20_000
-"""The most items for average linkage, whose distances of all pairs then take 3.2 GB."""
+LARGEST_ALL_PAIRS = 20_000
+"""The most items for average and complete linkage, whose distances of all pairs then take 3.2 GB."""
 
 
 def cluster(
@@ -35,17 +36,19 @@ def cluster(
 
     `"connected"` joins whatever a chain of near neighbours connects: single linkage, cut at the threshold. It
     is fast and has one trap, chaining: two identities become one cluster by a single item, or a single wrong
-    pair, between them. At a false-accept rate of 1 in 1,000, items of 50 identities with 100 items each have
-    12,000 wrong links among them and will probably end up as one cluster. `"average"` joins two clusters
-    while the *mean* distance between their items is at most the threshold, which a few wrong pairs do not
-    move; choose it for many items per identity, for few items, or if one cluster swallows the rest. With
-    `"connected"`, choose a threshold of a far lower false-accept rate.
+    pair, between them. `"average"` joins two clusters while the *mean* distance between their items is at
+    most the threshold, which a few wrong pairs do not move; `"complete"` while *every* distance is.
+
+    The threshold of a verification rate is the wrong one: at a false-accept rate of 1 in 1,000, items of 50
+    identities with 100 items each have 12,000 wrong links among them. Choose threshold and method with
+    `trine.evaluation.choose_cluster_threshold`; a trained model brings its own.
 
     Args:
         embeddings: One row per item.
-        threshold: The largest distance that joins: a model's calibrated threshold.
-        method: `"connected"` (single linkage over the graph of nearest neighbours) or `"average"` (average
-            linkage, UPGMA: Sokal, Michener 1958), which holds the distances of all pairs.
+        threshold: The largest distance that joins, such as `ClusterThreshold.at` gives.
+        method: `"connected"` (single linkage over the graph of nearest neighbours), `"average"` (average
+            linkage, UPGMA: Sokal, Michener 1958) or `"complete"` (complete linkage: Sørensen 1948); the last
+            two hold the distances of all pairs.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         neighbours: For `"connected"`, how many of the nearest neighbours of each item may be linked to it.
             It bounds memory; groups are separated only if none of the links between them is among the nearest
@@ -71,11 +74,13 @@ def cluster(
     check_count("neighbours", neighbours)
     check_choice("method", method, get_args(Method))
     _check(threshold)
-    if method == "average":
-        return _averaged(embeddings, threshold, distance)
     rows = as_rows(embeddings, name="embeddings")
-    found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
-    return connected(found, threshold=threshold)
+    if method == "connected":
+        found = nearest_neighbours(rows, k=neighbours, distance=distance, backend=backend)
+        return connected(found, threshold=threshold)
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    return merges_of_all_pairs(distances_of_all_pairs(rows, distance=distance), method=method).cut(threshold)
 
 
 def connected(neighbours: Neighbours, *, threshold: float) -> Int64[np.ndarray, " n"]:
@@ -105,28 +110,131 @@ def connected(neighbours: Neighbours, *, threshold: float) -> Int64[np.ndarray, 
     return _numbered(component)
 
 
-def _averaged(
-    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"], threshold: float, distance: Distance
-) -> Int64[np.ndarray, " n"]:
+@dataclass(frozen=True, eq=False)
+class Merges:
+    """Which clusters join, from the nearest to the farthest: a dendrogram, or a forest of several.
+
+    Attributes:
+        items: The number of items, which are the first clusters, 0 to n − 1; merge i makes cluster n + i.
+        pairs: The two clusters that each merge joins.
+        heights: The distance at which they join, ascending.
+
+    Example:
+        >>> merges = merges_of_all_pairs(np.array([1.0, 5.0, 4.0]), method="average")
+        >>> merges.pairs.tolist(), merges.heights.tolist()
+        ([[0, 1], [2, 3]], [1.0, 4.5])
+        >>> merges.cut(2.0).tolist()
+        [0, 0, 1]
+    """
+
+    items: int
+    pairs: Int64[np.ndarray, "m 2"]
+    heights: Float64[np.ndarray, " m"]
+
+    def cut(self, threshold: float) -> Int64[np.ndarray, " n"]:
+        """Returns the cluster of each item after all merges at a distance of at most the threshold.
+
+        Args:
+            threshold: The largest distance that joins.
+
+        Returns:
+            The clusters, numbered as `cluster` does.
+        """
+        done = int(np.searchsorted(self.heights, threshold, side="right"))
+        root = np.arange(self.items + done)
+        for merge in range(done - 1, -1, -1):
+            root[self.pairs[merge]] = root[self.items + merge]
+        return _numbered(root[: self.items])
+
+
+def merges_of_all_pairs(distances: Float64[np.ndarray, " p"], *, method: Method) -> Merges:
+    """Joins clusters by the distances of all pairs until one is left.
+
+    Args:
+        distances: Of the pairs (0, 1), (0, 2), ..., (1, 2), ...: as `distances_of_all_pairs` returns them.
+        method: How the distance of two clusters follows from those of their items.
+
+    Returns:
+        The n − 1 merges.
+
+    Raises:
+        MissingDependencyError: scipy is not installed.
+    """
     hierarchy = require("scipy.cluster.hierarchy", extra="gallery")
+    items = (1 + math.isqrt(1 + 8 * len(distances))) // 2
+    if items < 2:
+        return Merges(items, np.empty((0, 2), dtype=np.int64), np.empty(0))
+    tree = hierarchy.linkage(distances, method="single" if method == "connected" else method)
+    return Merges(items, tree[:, :2].astype(np.int64), tree[:, 2].astype(np.float64))
+
+
+def merges_of_neighbours(neighbours: Neighbours) -> Merges:
+    """Joins clusters by the links of a neighbour graph, the shortest first (Kruskal 1956).
+
+    Args:
+        neighbours: The neighbours of every item among the items themselves.
+
+    Returns:
+        One merge for each link that connects two clusters; cut at a threshold, they give the clusters of
+        `connected`.
+    """
+    n, k = neighbours.indices.shape
+    order = np.argsort(neighbours.distances, axis=None, kind="stable")
+    parent, name = list(range(n)), list(range(n))
+    pairs: list[tuple[int, int]] = []
+    heights: list[float] = []
+
+    def root(item: int) -> int:
+        while parent[item] != item:
+            parent[item] = item = parent[parent[item]]
+        return item
+
+    for link in order.tolist():
+        item, other = link // k, int(neighbours.indices[link // k, link % k])
+        if other < 0:
+            break  # Missing neighbours are infinitely far, so they come last.
+        one, two = root(item), root(other)
+        if one != two:
+            pairs.append((name[one], name[two]))
+            heights.append(float(neighbours.distances[link // k, link % k]))
+            parent[two], name[one] = one, n + len(pairs) - 1
+    return Merges(n, np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(heights))
+
+
+def distances_of_all_pairs(
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"], *, distance: Distance
+) -> Float64[np.ndarray, " p"]:
+    """Computes the distances of all pairs of items, each once.
+
+    Args:
+        embeddings: One row per item.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+
+    Returns:
+        The distances of the pairs (0, 1), (0, 2), ..., (1, 2), ...: n (n − 1) / 2 of them.
+
+    Raises:
+        InputError: There are more than 20,000 items, or a row is not finite.
+
+    Example:
+        >>> distances_of_all_pairs(np.array([[0.0], [1.0], [3.0]]), distance="euclidean").tolist()
+        [1.0, 3.0, 2.0]
+    """
     rows = as_rows(embeddings, name="embeddings").double()
     n = len(rows)
-    if n > LARGEST_AVERAGE:
+    if n > LARGEST_ALL_PAIRS:
         raise InputError(
-            f"average linkage holds the distances of all pairs, at most of {LARGEST_AVERAGE:,} items, and "
-            f'there are {n:,}: use method="connected" or fewer items'
+            "average and complete linkage hold the distances of all pairs, at most of "
+            f'{LARGEST_ALL_PAIRS:,} items, and there are {n:,}: use method="connected" or fewer items'
         )
-    if n < 2:
-        return np.zeros(n, dtype=np.int64)
     pairs, at = np.empty(n * (n - 1) // 2), 0
-    step = max(1, TILE // n)
+    step = max(1, TILE // max(n, 1))
     for start in range(0, n, step):
         tile = pairwise_distances(rows[start : start + step], rows[start:], distance=distance).cpu().numpy()
         for i, line in enumerate(tile):
             pairs[at : at + len(line) - i - 1] = line[i + 1 :]
             at += len(line) - i - 1
-    tree = hierarchy.linkage(pairs, method="average")
-    return _numbered(hierarchy.fcluster(tree, threshold, criterion="distance"))
+    return pairs
 
 
 def _numbered(component: Shaped[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:

@@ -1,7 +1,7 @@
 """The saved model: a folder that can be read without trine and never holds a pickle.
 
 weights.safetensors     every parameter and buffer, by name
-settings.json           the format's version, the encoder's settings, its fingerprint, the calibration
+settings.json           the format's version, the encoder's settings, its fingerprint, both thresholds
 trained_on.safetensors  digests of the training items, and the names of their identities; may be missing
 README.md               the card: what it was trained on, and metrics
 """
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.errors import ModelError, require
 from trine.io import synchronise
@@ -43,6 +44,7 @@ class SavedModel:
         settings: The encoder's settings as plain values.
         fingerprint: The encoder's fingerprint: a SHA-256 in hexadecimal.
         calibration: The calibrated threshold, if there is one.
+        cluster_threshold: How to cluster its embeddings; None in models of earlier versions.
         metrics: Named metrics for the card, such as `{"MAP@R": 0.78}`.
         trained_on: One line about the training data, for the card.
         trained: The items and identities that were trained on; None if they are unknown.
@@ -52,6 +54,7 @@ class SavedModel:
     settings: Mapping[str, Any]
     fingerprint: str
     calibration: Calibration | None = None
+    cluster_threshold: ClusterThreshold | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = ""
     trained: TrainedOn | None = None
@@ -80,6 +83,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
         "fingerprint": model.fingerprint,
         "encoder": dict(model.settings),
         "calibration": model.calibration.to_json() if model.calibration is not None else None,
+        "cluster_threshold": None if model.cluster_threshold is None else model.cluster_threshold.to_json(),
         "metrics": dict(model.metrics),
         "trained_on": model.trained_on,
     }
@@ -197,10 +201,14 @@ def _read_settings(path: Path) -> dict[str, Any]:
     calibration = settings.get("calibration")
     if calibration is not None and not isinstance(calibration, dict):
         raise ModelError(damaged.format("the calibration is not a JSON object"))
+    clusters = settings.get("cluster_threshold")
+    if clusters is not None and not isinstance(clusters, dict):
+        raise ModelError(damaged.format("the cluster threshold is not a JSON object"))
     return {
         "settings": encoder,
         "fingerprint": fingerprint,
         "calibration": Calibration.from_json(calibration) if calibration is not None else None,
+        "cluster_threshold": None if clusters is None else ClusterThreshold.from_json(clusters),
         "metrics": settings.get("metrics") or {},
         "trained_on": settings.get("trained_on") or "",
     }
@@ -234,6 +242,8 @@ def card(model: SavedModel) -> str:
             f"{calibration.identities} identities"
             + (" (provisional: too little calibration data)" if calibration.provisional else "")
         ]
+    if model.cluster_threshold is not None:
+        lines.append(f"- clusters: {model.cluster_threshold}")
     if model.metrics:
         lines += ["", "| metric | value |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in model.metrics.items()]

@@ -146,7 +146,7 @@ def test_more_items_than_average_linkage_takes_are_clustered_all_the_same(traine
     assert not any(note.startswith("clustered") for note in report.notes)
     run, data = open_trained_run(path), people()
     evaluated = EvaluationSet(data.subset(part_of(path, data, "test")[0]), EvaluatedPart("test part"), 0.05)
-    found = measure(run.encoder, evaluated, folder=tmp_path, recipe=run.recipe, largest_average=35)
+    found = measure(run.encoder, evaluated, folder=tmp_path, recipe=run.recipe, largest_all_pairs=35)
     assert found.after.clustering.how["method"] == "connected"
     assert found.notes == ("clustered 36 items with connected: average takes at most 35",)
 

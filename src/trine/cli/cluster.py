@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trine.cli.arguments import JSON, RUN, echo, echo_json, items, pick, policy_argument
-from trine.cli.gallery_address import GALLERY_ARGUMENT, existing
+from trine.cli.gallery_address import ENCODER, GALLERY_ARGUMENT, existing, opened
 from trine.cli.parser import argument, verb
 
 SHOWN = 20
@@ -22,9 +22,8 @@ OUT = argument("--out", help="a .csv file to write, with the columns item and cl
 @verb(
     RUN,
     argument("data", help="a folder of any layout, a table or an .npz file"),
-    argument(
-        "--threshold", type=float, help="the largest distance of a link (default: the model's threshold)"
-    ),
+    argument("--threshold", type=float, help="the largest distance that joins (default: the model's)"),
+    argument("--linkage", help="connected, average or complete (default: the model's best one)"),
     *map(policy_argument, UNLABELLED),
     OUT,
 )
@@ -41,7 +40,7 @@ def cluster(settings: Any) -> None:
     encoder = load(settings.run)
     data, report = load_data(settings.data, policy=LoadPolicy(**pick(settings, *UNLABELLED)), labelled=False)
     echo(report)
-    numbers = cluster_items(encoder, data, threshold=settings.threshold).tolist()
+    numbers = cluster_items(encoder, data, threshold=settings.threshold, linkage=settings.linkage).tolist()
     members: dict[int, list[str]] = {}
     for name, number in zip(data.names, numbers, strict=True):
         members.setdefault(number, []).append(name)
@@ -55,8 +54,11 @@ def cluster(settings: Any) -> None:
 @verb(
     GALLERY_ARGUMENT,
     argument(
-        "--threshold", type=float, help="the largest distance of a link (default: the gallery's threshold)"
+        "--threshold",
+        type=float,
+        help="the largest distance of a link (default: its encoder's, for clusters)",
     ),
+    ENCODER,
     argument(
         "--neighbours", type=int, default=32, help="how many neighbours a new item may link to (default: 32)"
     ),
@@ -72,7 +74,8 @@ def clusters(settings: Any) -> None:
     """
     from trine.pipelines import write_clusters
 
-    with existing(settings.gallery) as gallery:
+    encoder = settings.encoder
+    with existing(settings.gallery) if encoder is None else opened(settings.gallery, encoder) as gallery:
         found = gallery.cluster(**pick(settings, "threshold", "neighbours", "recluster"))
     if settings.json:
         echo_json(found.to_json())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Subset
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.data import Dataset, ImageObjects, Items, Kind, Row, TrainedOn, read_items
 from trine.data.frames import as_row, is_frame
 from trine.data.image_cache import ImageCache
@@ -43,6 +44,7 @@ class Encoder(nn.Module):
     Attributes:
         settings: All settings, with the derived ones.
         calibration: The threshold for "the same", once calibrated.
+        cluster_threshold: How to cluster the embeddings, once chosen.
         trained: The items and identities that it was trained on; None if they are unknown.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
             table, which preprocessing scales.
@@ -64,6 +66,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.settings = settings
         self.calibration: Calibration | None = None
+        self.cluster_threshold: ClusterThreshold | None = None
         self.trained: TrainedOn | None = None
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))

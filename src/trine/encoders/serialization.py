@@ -23,10 +23,10 @@ def save(
     metrics: Mapping[str, float] | None = None,
     trained_on: str = "",
 ) -> None:
-    """Saves an encoder as a folder: weights, settings, calibration, what it was trained on, and a card.
+    """Saves an encoder as a folder: weights, settings, thresholds, what it was trained on, and a card.
 
     Args:
-        encoder: The encoder; its calibration is saved with it, if it has one.
+        encoder: The encoder; its calibration and its cluster threshold are saved with it, if it has them.
         folder: The folder; a model in it is replaced, whole or not at all.
         metrics: Named metrics for the card.
         trained_on: A phrase for the card, such as `"30 identities of faces_orl"`.
@@ -39,6 +39,7 @@ def save(
         settings=plain(encoder.settings),
         fingerprint=encoder.fingerprint,
         calibration=encoder.calibration,
+        cluster_threshold=encoder.cluster_threshold,
         metrics=metrics or {},
         trained_on=trained_on,
         trained=encoder.trained if isinstance(encoder, Encoder) else None,
@@ -131,5 +132,5 @@ def _restored(kind: type[E], settings: type, model: SavedModel, path: str | Path
             f"{path} is damaged: its weights or settings were changed after saving (the fingerprint differs)"
             "; copy the folder again or train again"
         )
-    encoder.calibration = model.calibration
+    encoder.calibration, encoder.cluster_threshold = model.calibration, model.cluster_threshold
     return encoder.eval()

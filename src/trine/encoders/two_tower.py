@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.data import Features, Interactions
 from trine.distances import Distance, pairwise_distances
 from trine.encoders.fingerprint import fingerprint_of
@@ -113,6 +114,7 @@ class TwoTower(nn.Module):
     Attributes:
         settings: All settings.
         calibration: None; distances between users and items have no threshold.
+        cluster_threshold: None, likewise.
         users: Embeds users by their numbers.
         items: Embeds items by their numbers.
         known: User and item of every known interaction.
@@ -124,6 +126,7 @@ class TwoTower(nn.Module):
         super().__init__()
         self.settings = settings
         self.calibration: Calibration | None = None
+        self.cluster_threshold: ClusterThreshold | None = None
         shape: dict[str, Any] = {"dimension": settings.dimension, "normalise": settings.normalise}
         self.users = Tower(len(settings.users), features=len(settings.user_features), **shape)
         self.items = Tower(len(settings.items), features=len(settings.item_features), **shape)

@@ -7,6 +7,7 @@ Each report holds its metrics, the number of queries or pairs behind them, and t
 from __future__ import annotations
 
 from trine.evaluation.calibration import calibrate
+from trine.evaluation.cluster_threshold import choose_cluster_threshold
 from trine.evaluation.clustering import Clustering, clustering, clustering_from_assignment
 from trine.evaluation.identification import Identification, identification
 from trine.evaluation.knn_classification import KnnClassification, knn_classification
@@ -37,6 +38,7 @@ __all__ = [
     "TripletConsistency",
     "Verification",
     "calibrate",
+    "choose_cluster_threshold",
     "clustering",
     "clustering_from_assignment",
     "find_label_errors",

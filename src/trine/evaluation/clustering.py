@@ -14,6 +14,7 @@ from trine.distances import Distance
 from trine.errors import InputError, check_choice
 from trine.evaluation.contingency import Contingency
 from trine.evaluation.intervals import RESAMPLES, multiplicities
+from trine.evaluation.merge_scores import trivial_scores
 from trine.evaluation.metric_report import Asked, MetricReport, check_bootstrap
 from trine.labels import Labels, codes
 from trine.neighbours import Backend
@@ -25,6 +26,10 @@ PAIRWISE = ("pairwise_precision", "pairwise_recall", "pairwise_f")
 BCUBED = ("bcubed_precision", "bcubed_recall", "bcubed_f")
 INTERVALS = (*PAIRWISE, *BCUBED, "ari")
 ENTROPIES = ("nmi", "ami")
+TRIVIAL = tuple(
+    f"{metric}_{what}" for metric in ("bcubed_f", "pairwise_f") for what in ("alone", "all_in_one")
+)
+NOT_ABOVE = "not better than both, so these embeddings cannot be clustered usefully"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +98,42 @@ class Clustering(MetricReport):
         return _harmonic(self.bcubed_precision, self.bcubed_recall)
 
     @property
+    def bcubed_f_alone(self) -> float:
+        """BCubed F with every item alone."""
+        return trivial_scores(self.table.identity_sizes, "bcubed_f")[0]
+
+    @property
+    def bcubed_f_all_in_one(self) -> float:
+        """BCubed F with all items in one cluster."""
+        return trivial_scores(self.table.identity_sizes, "bcubed_f")[1]
+
+    @property
+    def pairwise_f_alone(self) -> float:
+        """Pairwise F with every item alone: 0."""
+        return trivial_scores(self.table.identity_sizes, "pairwise_f")[0]
+
+    @property
+    def pairwise_f_all_in_one(self) -> float:
+        """Pairwise F with all items in one cluster."""
+        return trivial_scores(self.table.identity_sizes, "pairwise_f")[1]
+
+    @property
+    def above_both(self) -> bool:
+        """Whether BCubed F is above that of every item alone and that of all items in one cluster."""
+        return self.bcubed_f > max(self.bcubed_f_alone, self.bcubed_f_all_in_one)
+
+    def sentence(self) -> str:
+        """The clusters in one sentence, beside what takes no embedding: every item alone, and all in one."""
+        interval = f" ({self.interval('bcubed_f')})" if self.resamples else ""
+        how = f", {self.how['method']} linkage at {self.how['threshold']:.3f}" if self.how else ""
+        words = (
+            f"{self.clusters:,} clusters of {self.identities:,} identities{how}: BCubed F "
+            f"{self.bcubed_f:.3f}{interval}; every item alone {self.bcubed_f_alone:.3f}, all in one "
+            f"{self.bcubed_f_all_in_one:.3f}"
+        )
+        return words if self.above_both else f"{words}; {NOT_ABOVE}"
+
+    @property
     def nmi(self) -> float:
         """The mutual information over the arithmetic mean of both entropies, in [0, 1]."""
         if self.table.same:
@@ -124,13 +165,13 @@ class Clustering(MetricReport):
         }
 
     def _listed(self) -> list[Asked]:
-        return [(name, ()) for name in (*INTERVALS, *ENTROPIES)]
+        return [(name, ()) for name in (*INTERVALS, *ENTROPIES, *TRIVIAL)]
 
     def _with_interval(self) -> list[Asked]:
         return [(name, ()) for name in INTERVALS if self.resamples]
 
     def _interval_facts(self) -> dict[str, object]:
-        return dict.fromkeys(ENTROPIES)
+        return dict.fromkeys((*ENTROPIES, *TRIVIAL))
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
         if metric in ENTROPIES:
@@ -138,6 +179,8 @@ class Clustering(MetricReport):
                 f"{metric} has no interval: entropies grow with the number of identities, and a bootstrap "
                 "sample has fewer different ones; use the interval of ari or bcubed_f"
             )
+        if metric in TRIVIAL:
+            raise InputError(f"{metric} has no interval: it follows from the sizes of the identities alone")
         check_choice("metric", metric, INTERVALS)
         if arguments:
             raise InputError(f"{metric} takes no argument, given {arguments}")
@@ -203,9 +246,9 @@ def clustering(
     Args:
         embeddings: One row per item.
         labels: The identity of each item: integers of up to 64 bits, or strings.
-        threshold: As for `trine.clustering.cluster`: a model's calibrated threshold, chosen on other
-            identities.
-        method: `"connected"` or `"average"`, as for `trine.clustering.cluster`.
+        threshold: As for `trine.clustering.cluster`: chosen on other identities with
+            `choose_cluster_threshold`. That of a verification rate is the wrong one.
+        method: `"connected"`, `"average"` or `"complete"`, as for `trine.clustering.cluster`.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         neighbours: As for `trine.clustering.cluster`.
         backend: As for `nearest_neighbours`.

@@ -11,7 +11,7 @@ from typing import Self
 from trine.distances import Distance, check_distance
 from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.decision import Threshold
-from trine.gallery.embedding import EmbeddingEncoder
+from trine.gallery.embedding import EmbeddingEncoder, cluster_threshold_of
 from trine.gallery.entries import stored_path
 from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.quantization import Dtype, check_dtype
@@ -88,6 +88,7 @@ class ExpectedBinding:
             calibration,
             None if model is None else stored_path(model),
             self.dtype or "float32",
+            cluster_threshold_of(encoder),
         )
 
     def check(self, store: Store) -> None:

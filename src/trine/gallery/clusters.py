@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trine.errors import Argument, GalleryError
+from trine.cluster_threshold import ClusterThreshold
+from trine.errors import Argument, CalibrationError, GalleryError
 from trine.gallery.bulk_write import batched
 from trine.gallery.entries import check_at_least
 from trine.gallery.store import Store
@@ -96,6 +97,26 @@ def made_with(store: Store) -> float | None:
     """Returns the threshold of a store's clusters, or `None`."""
     noted = store.notes().get(NOTE)
     return None if noted is None else float(json.loads(noted))
+
+
+def threshold_for(store: Store, chosen: ClusterThreshold | None) -> float:
+    """Returns the threshold for single linkage over all items of a store.
+
+    Args:
+        store: The store.
+        chosen: How its encoder clusters.
+
+    Raises:
+        CalibrationError: That is not known.
+    """
+    if chosen is None or "connected" not in chosen.linkages:
+        raise CalibrationError(
+            f"the gallery {store.address} has no threshold for clusters: choose one with `trine evaluate "
+            "--calibrate` on labelled items that were not trained on and open the gallery with that encoder, "
+            "or pass ",
+            Argument("threshold"),
+        )
+    return chosen.at(max(len(store), 1), "connected")
 
 
 class Groups:

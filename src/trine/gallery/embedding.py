@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.data import Dataset, ImageFiles, Items, Texts
 from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError
@@ -62,6 +63,11 @@ class EmbeddingEncoder(Protocol):
 
     def embed(self, items: Any) -> Float32[np.ndarray, "n d"]:
         """Returns one row per item; items are images, vectors, or paths."""
+
+
+def cluster_threshold_of(encoder: EmbeddingEncoder | None) -> ClusterThreshold | None:
+    """How an encoder clusters; `None` if it does not say, as encoders of other programs need not."""
+    return getattr(encoder, "cluster_threshold", None)
 
 
 class Embedder:

@@ -24,7 +24,7 @@ from trine.gallery.decision import (
     required_threshold,
     threshold_of,
 )
-from trine.gallery.embedding import Embedder, EmbeddingEncoder, entries_of
+from trine.gallery.embedding import Embedder, EmbeddingEncoder, cluster_threshold_of, entries_of
 from trine.gallery.entries import (
     Enrolment,
     Entry,
@@ -617,7 +617,9 @@ class Gallery:
         clusters merges them under the older number. Removing items never splits a cluster; `recluster` does.
 
         Args:
-            threshold: The longest link; by default that of the existing clusters, or the gallery's.
+            threshold: The longest link; by default that of the existing clusters, else the one chosen for
+                single linkage over as many items: the encoder's, or the one stored in the gallery. The
+                threshold for decisions is never used.
             neighbours: How many nearest neighbours of a new item it may be linked to, at least 1.
             recluster: Whether to discard all clusters and start over, with new numbers.
 
@@ -625,14 +627,17 @@ class Gallery:
             The cluster of every item, and which clusters were merged.
 
         Raises:
-            CalibrationError: There is no threshold.
+            CalibrationError: There is no threshold for clusters.
             GalleryError: The clusters were made with another threshold.
             SettingError: A number is out of range.
         """
         check_flags(recluster=recluster)
         if threshold is None and not recluster:
             threshold = clusters.made_with(self._store)
-        limit = self._limit(threshold).value
+        if threshold is None:
+            chosen = cluster_threshold_of(self.encoder) or self.binding.cluster_threshold
+            threshold = clusters.threshold_for(self._store, chosen)
+        limit = Threshold(float(threshold)).value
         return clusters.cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
 
     def remove(self, item: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.distances import Distance, check_distance
 from trine.errors import GalleryError, ModelError, check_count
 from trine.gallery.decision import Threshold
@@ -37,6 +38,7 @@ class Binding:
         calibration: The encoder's calibration at creation; `None` if it had none.
         model: The folder of the encoder, if known, so that it can be found later.
         dtype: How embeddings are stored: `"float32"`, `"float16"` or `"int8"`.
+        cluster_threshold: How the encoder clustered at creation; `None` if it was not known.
     """
 
     dimension: int
@@ -46,6 +48,7 @@ class Binding:
     calibration: Calibration | None = None
     model: str | None = None
     dtype: Dtype = "float32"
+    cluster_threshold: ClusterThreshold | None = None
 
     def to_texts(self) -> dict[str, str]:
         """Writes the binding as named strings that can be read without trine."""
@@ -55,6 +58,7 @@ class Binding:
             "fingerprint": self.fingerprint,
             "threshold": json.dumps(self.threshold and asdict(self.threshold)),
             "calibration": json.dumps(self.calibration and self.calibration.to_json()),
+            "cluster_threshold": json.dumps(self.cluster_threshold and self.cluster_threshold.to_json()),
             "model": self.model or "",
             "dtype": self.dtype,
         }
@@ -69,6 +73,7 @@ class Binding:
         try:
             texts = upgrade_gallery(texts)
             threshold, calibration = json.loads(texts["threshold"]), json.loads(texts["calibration"])
+            clusters = json.loads(texts.get("cluster_threshold", "null"))
             distance, dtype = texts["distance"], texts["dtype"]
             check_distance(distance)
             check_dtype(dtype)
@@ -78,6 +83,7 @@ class Binding:
                 fingerprint=texts["fingerprint"],
                 threshold=Threshold(**threshold) if threshold else None,
                 calibration=Calibration.from_json(calibration) if calibration else None,
+                cluster_threshold=ClusterThreshold.from_json(clusters) if clusters else None,
                 model=texts["model"] or None,
                 dtype=dtype,  # type: ignore[arg-type]
             )

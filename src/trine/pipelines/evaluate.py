@@ -16,7 +16,7 @@ from trine.errors import CalibrationError, SettingError, check_flags
 from trine.evaluation import calibrate, triplet_consistency
 from trine.evaluation.calibration import Support
 from trine.evaluation.listed_pairs import listed_pairs
-from trine.pipelines.measure import Embed, EvaluationSet, gallery_for, measure
+from trine.pipelines.measure import Embed, EvaluationSet, cluster_threshold_of, gallery_for, measure
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
 from trine.pipelines.split_data import items_of_judgements
 from trine.pipelines.split_record import (
@@ -58,8 +58,8 @@ def evaluate_run(
             of other data.
         far: A false-accept rate to report in addition to the usual ones, in (0, 1).
         out: Where to write the report; `evaluation/<data>` in the run folder by default.
-        store_threshold: Whether to calibrate the threshold for `far` on these items and store it in the
-            model.
+        store_threshold: Whether to calibrate the threshold for `far` on these items, to choose how to cluster
+            on them as well, and to store both in the model.
         support: As for `calibrate`: whether too few items raise an error or make the threshold provisional.
         probability: As for `calibrate`: also store a mapping from distance to probability.
         prior: As for `calibrate`: the share of genuine pairs that this probability assumes.
@@ -182,7 +182,11 @@ def _calibrate(run: TrainedRun, items: Dataset, embed: Embed, **options: Any) ->
         )
     rows = embed(items)
     assert rows is not None, "an encoder embeds all items"
-    run.store(calibrate(rows, items.labels, distance=run.encoder.distance, **options))
+    distance = run.encoder.distance
+    run.store(
+        calibrate(rows, items.labels, distance=distance, **options),
+        cluster_threshold_of(rows, items.labels, distance=distance),
+    )
 
 
 def _folder(run: TrainedRun, dataset: Dataset, part: Part, out: str | Path | None) -> Path:

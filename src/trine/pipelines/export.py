@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trine.clustering import cluster
+from trine.clustering import Method, cluster
 from trine.data import Dataset
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.encoders import Encoder
-from trine.errors import CalibrationError, InputError, require
+from trine.errors import Argument, CalibrationError, InputError, require
 from trine.io import output_file
 from trine.shapes import Int64
 
@@ -65,30 +65,41 @@ def write_embeddings(encoder: Encoder, dataset: Dataset | Tabular, *, out: str |
 
 
 def cluster_items(
-    encoder: Encoder, dataset: Dataset | Tabular, *, threshold: float | None = None
+    encoder: Encoder,
+    dataset: Dataset | Tabular,
+    *,
+    threshold: float | None = None,
+    linkage: Method | None = None,
 ) -> Int64[np.ndarray, " n"]:
-    """Clusters items: two are in one cluster if a chain of near neighbours connects them.
+    """Clusters items by the model's cluster threshold for as many items, or by a given one.
 
     Args:
         encoder: Embeds the items.
         dataset: The items; their identities are ignored.
-        threshold: The largest distance that links two items; the calibrated one by default.
+        threshold: The largest distance that joins; the model's for this linkage and as many items by default.
+        linkage: How clusters are joined, as for `trine.clustering.cluster`; by default the model's best one
+            (`"connected"` for more than 10,000 items), or `"connected"` with a given threshold.
 
     Returns:
         The cluster of each item, numbered from 0 by decreasing size.
 
     Raises:
-        CalibrationError: There is no threshold.
-        InputError: The threshold is negative.
+        CalibrationError: No threshold is given, and the model has none for clusters.
+        InputError: The threshold is negative, or the linkage is unknown.
     """
     dataset = as_dataset(dataset, "cluster_items", labelled=None)
     if threshold is None:
-        if encoder.calibration is None:
+        chosen = encoder.cluster_threshold
+        if chosen is None:
             raise CalibrationError(
-                "the model has no calibrated threshold: pass one, or train with data.validation above 0"
+                "the model has no cluster threshold: choose one with `trine evaluate --calibrate` on items "
+                "with identities that it was not trained on, or pass ",
+                Argument("threshold"),
             )
-        threshold = encoder.calibration.threshold
-    return cluster(encoder.embed(dataset), threshold=threshold, distance=encoder.distance)
+        linkage = linkage or chosen.linkage_for(len(dataset))
+        threshold = chosen.at(max(len(dataset), 1), linkage)
+    rows = encoder.embed(dataset)
+    return cluster(rows, threshold=threshold, method=linkage or "connected", distance=encoder.distance)
 
 
 def write_clusters(names: Sequence[str], clusters: Sequence[int], *, out: str | Path) -> None:

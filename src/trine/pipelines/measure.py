@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trine.clustering import LARGEST_AVERAGE
+from trine.cluster_threshold import ClusterThreshold
+from trine.clustering import LARGEST_ALL_PAIRS
 from trine.clustering import Method as Linkage
 from trine.data import Dataset
 from trine.distances import Distance
 from trine.encoders import Encoder
-from trine.errors import DataError
+from trine.errors import CalibrationError, DataError
 from trine.evaluation import (
     Identification,
     TripletConsistency,
     Verification,
+    choose_cluster_threshold,
     clustering,
     identification,
     knn_classification,
@@ -70,6 +72,19 @@ class EvaluationSet:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How to cluster items.
+
+    Attributes:
+        linkage: As for `trine.clustering.cluster`.
+        threshold: The largest distance that joins.
+    """
+
+    linkage: Linkage
+    threshold: float
+
+
 def gallery_for(items: Dataset, trained: Dataset) -> Dataset | None:
     """The training items as a gallery for `items`; None if they share no identity."""
     return trained if np.isin(items.labels, trained.labels).any() else None
@@ -83,7 +98,7 @@ def measure(
     recipe: Recipe | None,
     embed: Embed | None = None,
     doctor: tuple[Diagnosis, ...] = (),
-    largest_average: int = LARGEST_AVERAGE,
+    largest_all_pairs: int = LARGEST_ALL_PAIRS,
 ) -> Report:
     """Measures an encoder and its baseline.
 
@@ -95,7 +110,7 @@ def measure(
             is not known.
         embed: Embeds items, perhaps from a cache; `encoder.embed` by default.
         doctor: The problems of the training.
-        largest_average: The largest number of items to cluster by average linkage.
+        largest_all_pairs: The largest number of items to cluster by average or complete linkage.
 
     Raises:
         DataError: The items have identities, but no two share one, or all do.
@@ -109,8 +124,8 @@ def measure(
     embed = cache(encoder.embed) if embed is None else embed
     known, said = encoder.calibration, Recipe() if recipe is None else recipe
     threshold = None if known is None or not items.identities else known.threshold
-    linkage, notes = _linkage(said, items, largest_average)
-    after = measured(evaluated, embed, distance=encoder.distance, threshold=threshold, linkage=linkage)
+    cut, notes = _cut(encoder, said, items, largest_all_pairs)
+    after = measured(evaluated, embed, distance=encoder.distance, cut=cut)
     assert after is not None, "an encoder embeds all items"
     before, baseline = _before(encoder, evaluated, recipe)
     pairs = after.verification
@@ -123,6 +138,7 @@ def measure(
         baseline,
         evaluated.far,
         calibration=None if threshold is None else known,
+        cluster_threshold=encoder.cluster_threshold if items.identities else None,
         realised_far=None if threshold is None or pairs is None else pairs.far_at(threshold),
         judgements=evaluated.judgements,
         census=_census(embed, items, said.loss, distance=encoder.distance),
@@ -136,8 +152,7 @@ def measured(
     embed: Embed,
     *,
     distance: Distance,
-    threshold: float | None = None,
-    linkage: Linkage = "connected",
+    cut: Cut | None = None,
 ) -> Metrics | None:
     """Measures everything that applies to an evaluation set.
 
@@ -145,8 +160,7 @@ def measured(
         evaluated: The data to evaluate.
         embed: Embeds items.
         distance: How embeddings are compared.
-        threshold: Where to cluster the items; None for no clustering.
-        linkage: How to cluster them, as for `trine.clustering.cluster`.
+        cut: How to cluster the items; None for no clustering.
 
     Returns:
         The metrics; None if `embed` has no rows for the items.
@@ -161,8 +175,8 @@ def measured(
     at = tuple(sorted({0.001, 0.01, 0.1, evaluated.far}))
     pairs, pairs_at_threshold = _listed_pairs(rows, evaluated, embed, distance=distance, at=at)
     clusters = None
-    if threshold is not None:
-        clusters = clustering(rows, labels, threshold=threshold, method=linkage, distance=distance)
+    if cut is not None:
+        clusters = clustering(rows, labels, threshold=cut.threshold, method=cut.linkage, distance=distance)
     unknowns = recognised = None
     known = None if evaluated.gallery is None else embed(evaluated.gallery)
     if evaluated.gallery is not None and known is not None:
@@ -228,13 +242,45 @@ def _across_cameras(rows: Rows, items: Dataset, distance: Distance) -> Identific
     )
 
 
-def _linkage(recipe: Recipe, items: Dataset, largest_average: int) -> tuple[Linkage, tuple[str, ...]]:
-    """The linkage, and a note if there are too many items for the one in the recipe."""
-    asked = recipe.evaluation.clustering
-    if asked == "connected" or len(items) <= largest_average:
-        return asked, ()
-    note = f"clustered {len(items):,} items with connected: {asked} takes at most {largest_average:,}"
-    return "connected", (note,)
+def cluster_threshold_of(
+    embeddings: Rows, labels: Int64[np.ndarray, " n"], *, distance: Distance
+) -> ClusterThreshold | None:
+    """Chooses how to cluster on items that were not trained on.
+
+    Args:
+        embeddings: One row per item.
+        labels: The identity of each item.
+        distance: How embeddings are compared.
+
+    Returns:
+        The choice; None if no two items share an identity, or all do.
+    """
+    try:
+        return choose_cluster_threshold(embeddings, labels, distance=distance)
+    except CalibrationError:
+        return None
+
+
+def _cut(
+    encoder: Encoder, recipe: Recipe, items: Dataset, largest_all_pairs: int
+) -> tuple[Cut | None, tuple[str, ...]]:
+    """How to cluster items; with a note if that is not what the recipe asks for, or if it is not known."""
+    chosen, asked = encoder.cluster_threshold, recipe.evaluation.clustering
+    if not items.identities or (chosen is None and encoder.calibration is None):
+        return None, ()
+    if chosen is None:
+        return None, (
+            "no clusters: the model has no cluster threshold, and that of a false-accept rate is not one; "
+            "trine evaluate --calibrate chooses it, on items that were not trained on",
+        )
+    linkage = chosen.linkage_for(len(items)) if asked == "auto" else asked
+    notes: tuple[str, ...] = ()
+    if linkage != "connected" and len(items) > largest_all_pairs:
+        notes = (
+            f"clustered {len(items):,} items with connected: {linkage} takes at most {largest_all_pairs:,}",
+        )
+        linkage = "connected"
+    return Cut(linkage, chosen.at(len(items), linkage)), notes
 
 
 def _before(

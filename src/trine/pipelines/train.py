@@ -15,7 +15,7 @@ from trine.distances import Distance
 from trine.encoders import Encoder, TwoTower, save
 from trine.errors import CalibrationError
 from trine.evaluation import calibrate
-from trine.pipelines.measure import measure
+from trine.pipelines.measure import cluster_threshold_of, measure
 from trine.pipelines.split_data import SplitData, split_by_identity, split_by_judgements
 from trine.report import PageContext, Report, shown_items, write_report
 from trine.shapes import Float32, Int64
@@ -141,6 +141,9 @@ def _train(
     embed, far = cache(encoder.embed), recipe.evaluation.far
     if (items := data.calibrate_on) is not None:
         encoder.calibration = _calibration(embed(items), items.labels, distance=encoder.distance, far=far)
+        encoder.cluster_threshold = cluster_threshold_of(
+            embed(items), items.labels, distance=encoder.distance
+        )
     is_main = distributed_context(recipe.training).is_main
     if is_main:
         data.write(out)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.encoders import Encoder
 from trine.encoders.serialization import encoder_of
 from trine.model import SavedModel, read_model, write_model
@@ -46,19 +47,21 @@ class TrainedRun:
         recipe = RunDir(self.folder).recipe
         return load_run_recipe(recipe) if recipe.is_file() else None
 
-    def store(self, calibration: Calibration) -> None:
-        """Sets the calibration of the encoder, and stores it in the model folder.
+    def store(self, calibration: Calibration, cluster_threshold: ClusterThreshold | None) -> None:
+        """Sets both thresholds of the encoder, and stores them in the model folder.
 
         Args:
-            calibration: The threshold and its basis.
+            calibration: The threshold of "the same", and its basis.
+            cluster_threshold: How to cluster; None for no clusters.
 
         Raises:
             ModelError: The folder cannot be written.
         """
-        self.encoder.calibration = calibration
+        self.encoder.calibration, self.encoder.cluster_threshold = calibration, cluster_threshold
         inner = RunDir(self.path).model
         write_model(
-            replace(self.model, calibration=calibration), folder=inner if inner.is_dir() else self.path
+            replace(self.model, calibration=calibration, cluster_threshold=cluster_threshold),
+            folder=inner if inner.is_dir() else self.path,
         )
 
 

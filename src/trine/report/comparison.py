@@ -128,4 +128,7 @@ class Comparison:
                 ends = delta.interval
                 interval = "" if ends is None else f"   ({ends.low:+.3f} to {ends.high:+.3f})"
                 rows.append(f"{name:{width}}   {delta.value:+.3f}{interval}")
+        for name, report in self.reports.items():
+            if sentence := report.cluster_sentence():
+                rows.append(f"{name}: {sentence}")
         return "\n".join([*rows, *self.notes])

@@ -26,7 +26,7 @@ class Metrics:
     Attributes:
         retrieval: Every item is a query for the other items of its identity.
         verification: All pairs of items, genuine or impostor.
-        clustering: The items, clustered at the model's threshold.
+        clustering: The items, clustered by the model's cluster threshold.
         pairs: The pairs of a list.
         pairs_at_threshold: The same pairs at a threshold chosen on other pairs.
         identification: Every item is a probe for its identity on other cameras.

@@ -212,6 +212,11 @@ _CLUSTERING = (
         for part in ("precision", "recall", "F")
     ),
     *(CLUSTERING.line(name, name.lower()) for name in ("ARI", "NMI", "AMI")),
+    *(
+        CLUSTERING.line(f"{name} F of {words}", f"{name.lower()}_f_{what}")
+        for name in ("BCubed", "pairwise")
+        for what, words in (("alone", "every item alone"), ("all_in_one", "all items in one cluster"))
+    ),
 )
 _TRIPLETS = (TRIPLETS.line("triplet accuracy", "accuracy", shown=CONSOLE),)
 
@@ -310,8 +315,7 @@ def _knn_probes(result: KnnClassification) -> str:
 
 
 def _clusters(result: Clustering) -> str:
-    at = f" at distance {result.how['threshold']:.3f}" if result.how else ""
-    return f"{result.clusters:,} clusters of {result.identities:,} identities{at}"
+    return result.sentence()
 
 
 def _triplets(result: TripletAccuracy) -> str:

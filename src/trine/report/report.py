@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold
 from trine.evaluation import TripletAccuracy, TripletConsistency
 from trine.report.metrics import Metrics, TripletCensus
 from trine.report.metrics_table import (
@@ -80,6 +81,7 @@ class Report:
         far: A false-accept rate to report in addition to the usual ones.
         k: The number of recommendations counted.
         calibration: The model's threshold; None without one.
+        cluster_threshold: How the model clusters; None if that was not chosen.
         realised_far: The share of the evaluated impostor pairs that this threshold accepts.
         judgements: How consistent all triplet judgements are; None without any.
         census: The triplets among the evaluated items.
@@ -96,6 +98,7 @@ class Report:
     far: float = 0.01
     k: int = 10
     calibration: Calibration | None = None
+    cluster_threshold: ClusterThreshold | None = None
     realised_far: float | None = None
     judgements: TripletConsistency | None = None
     census: TripletCensus | None = None
@@ -126,10 +129,13 @@ class Report:
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the reader: diagnoses, evaluation on training items, notes."""
         leak = (LEAK,) if self.part.trained_on else ()
-        return (*map(str, self.doctor), *leak, *self.notes)
+        clusters = self.after.clustering
+        unusable = () if clusters is None or clusters.above_both else (clusters.sentence(),)
+        return (*map(str, self.doctor), *leak, *unusable, *self.notes)
 
     def to_json(self) -> dict[str, object]:
         """Everything as JSON values."""
+        clusters = self.after.clustering
         return {
             "data": self.data,
             "part": str(self.part),
@@ -138,6 +144,8 @@ class Report:
             "before_training": None if self.before is None else self.before.to_json(),
             "after_training": self.after.to_json(),
             "calibration": None if self.calibration is None else self.calibration.to_json(),
+            "cluster_threshold": None if self.cluster_threshold is None else self.cluster_threshold.to_json(),
+            "clusters_above_alone_and_all_in_one": None if clusters is None else clusters.above_both,
             "realised_far": self.realised_far,
             "triplet_judgements": None if self.judgements is None else asdict(self.judgements),
             "census": None if self.census is None else self.census.to_json(),
@@ -162,6 +170,17 @@ class Report:
             else f"; accepts {_percent(self.realised_far)} of impostor pairs here"
         )
         return f"{words}, calibrated on {basis}{here}"
+
+    def cluster_sentence(self) -> str:
+        """The clusters, beside every item alone and all in one, and their basis; empty without any."""
+        clusters, chosen = self.after.clustering, self.cluster_threshold
+        if clusters is None or chosen is None:
+            return ""
+        here = (chosen.items, chosen.identities) == (len(clusters.assignment), clusters.identities)
+        basis = f"{chosen.items:,} items of {chosen.identities:,} identities"
+        if here and chosen.linkages[chosen.linkage].threshold == clusters.how["threshold"]:
+            return f"{clusters.sentence()} (chosen on these very items; expect less on new data)"
+        return f"{clusters.sentence()} (chosen on {basis})"
 
     def consistency_sentence(self) -> str:
         """How consistent the triplet judgements are; empty without any."""
@@ -200,7 +219,9 @@ class Report:
             rows.append(row if interval is None else f"{row}   ({interval})")
         if self.baseline is not None and self.baseline.kind is not BaselineKind.RAW:
             rows.append(f"before: {self.baseline.description}")
-        sentences = filter(None, (self.threshold_sentence(), self.consistency_sentence()))
+        sentences = filter(
+            None, (self.threshold_sentence(), self.cluster_sentence(), self.consistency_sentence())
+        )
         return "\n".join(
             [*rows, *sentences, *(f"doctor: {diagnosis}" for diagnosis in self.doctor), *self.notes]
         )

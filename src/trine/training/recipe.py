@@ -124,12 +124,13 @@ class EvaluationRecipe(Settings):
 
     Attributes:
         far: The false-accept rate that the threshold is chosen for.
-        clustering: How items are clustered at this threshold: `connected` joins all that a chain of near
-            items connects, `average` joins two clusters while the mean distance of their items is within it.
+        clustering: The linkage of the clusters: `connected` joins all that a chain of near items connects,
+            `average` joins two clusters while the mean distance of their items is within the threshold,
+            `complete` while their largest is; `auto` takes the best one. The threshold is chosen for it.
     """
 
     far: Annotated[float, Range(above=0, below=1)] = 0.01
-    clustering: Linkage = "connected"
+    clustering: Literal["auto"] | Linkage = "auto"
 
 
 @dataclass(frozen=True)
