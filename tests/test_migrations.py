@@ -86,6 +86,9 @@ def test_an_old_run_is_evaluated_on_its_test_part(name, tmp_path):
     run = shutil.copytree(OLD / name, tmp_path / name)
     report = evaluate_run(run, dataset(name), far=0.05)
     assert "test part" in str(report.part)
+    # Its one threshold was chosen for verification, and is never used for clusters.
+    assert report.after.clustering is None
+    assert any("trine evaluate --calibrate chooses it" in note for note in report.notes)
     found, expected = headline(report.after, 0.05), ANSWERS[name]["evaluation"]
     for metric, value in expected.items():
         # A near tie may go either way with another order of summation.

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold, LinkageThreshold
 from trine.data import Dataset, ImageArray, Table, TrainedOn, Vectors
 from trine.encoders import (
     Encoder,
@@ -36,6 +37,12 @@ CALIBRATION = Calibration(
 )  # fmt: skip
 
 
+CLUSTERS = ClusterThreshold(
+    linkage="average", linkages={"average": LinkageThreshold(1 / 3, 0.8, 9, ((40, 1 / 3), (80, 0.3)))},
+    metric="bcubed_f", distance="euclidean", items=40, identities=8, alone=0.3, all_in_one=0.2,
+)  # fmt: skip
+
+
 @pytest.fixture(params=["images", "vectors", "timm"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     torch.manual_seed(0)
@@ -54,7 +61,7 @@ def items_of(encoder: Encoder) -> np.ndarray:
 
 
 def test_a_loaded_encoder_gives_the_same_embeddings_to_the_bit(encoder: Encoder, tmp_path: Path) -> None:
-    encoder.calibration = CALIBRATION
+    encoder.calibration, encoder.cluster_threshold = CALIBRATION, CLUSTERS
     save(encoder, tmp_path / "run" / "model", metrics={"MAP@R": 0.78}, trained_on="9 items")
     for path in (tmp_path / "run" / "model", tmp_path / "run", str(tmp_path / "run")):
         loaded = load(path)
@@ -62,6 +69,7 @@ def test_a_loaded_encoder_gives_the_same_embeddings_to_the_bit(encoder: Encoder,
         assert loaded.fingerprint == encoder.fingerprint
         assert loaded.settings == encoder.settings
         assert loaded.calibration == CALIBRATION
+        assert loaded.cluster_threshold == CLUSTERS
         assert not loaded.training
     assert not list((tmp_path / "run").glob(".*")), "nothing unfinished is left behind"
 

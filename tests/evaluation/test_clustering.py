@@ -225,11 +225,37 @@ def test_json_carries_counts_intervals_and_protocol():
     assert plain["intervals"]["resamples"] == 50
     assert plain["intervals"]["nmi"] is plain["intervals"]["ami"] is None
     assert plain["intervals"]["bcubed_recall"] == [1, 1]
+    alone, together = plain["bcubed_f_alone"], plain["bcubed_f_all_in_one"]
+    assert (alone, together) == (pytest.approx(6 / 7), pytest.approx(6 / 11))
+    assert (plain["pairwise_f_alone"], plain["pairwise_f_all_in_one"]) == (0, pytest.approx(2 / 7))
+    assert plain["intervals"]["bcubed_f_alone"] is None
     given_clusters = clustering_from_assignment([0, 1], [0, 1], resamples=0)
     assert given_clusters.protocol == "clustering: given clusters, over all items"
     plain = given_clusters.to_json()
     assert plain["pairwise_f"] is None
     assert plain["intervals"] is None
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=20))
+def test_the_trivial_clusterings_are_those_of_their_assignments(labels):
+    report = clustering_from_assignment([0] * len(labels), labels, resamples=0)
+    alone = clustering_from_assignment(range(len(labels)), labels, resamples=0)
+    assert report.bcubed_f_alone == pytest.approx(alone.bcubed_f)
+    assert report.bcubed_f_all_in_one == pytest.approx(report.bcubed_f)
+    assert report.pairwise_f_alone == (0 if np.isnan(alone.pairwise_f) else alone.pairwise_f)
+    if not np.isnan(report.pairwise_f):
+        assert report.pairwise_f_all_in_one == pytest.approx(report.pairwise_f)
+    assert not report.above_both or report.bcubed_f > alone.bcubed_f
+
+
+def test_the_sentence_says_where_clusters_are_not_better_than_the_trivial_ones():
+    labels = ["a", "a", "b", "b", "c"]
+    good = clustering_from_assignment([0, 0, 1, 1, 2], labels, resamples=0)
+    assert good.sentence() == (
+        "3 clusters of 3 identities: BCubed F 1.000; every item alone 0.750, all in one 0.529"
+    )
+    bad = clustering_from_assignment([0, 1, 0, 1, 1], labels, resamples=0)
+    assert bad.sentence().endswith("; not better than both, so these embeddings cannot be clustered usefully")
 
 
 def test_what_cannot_be_used_is_named():

@@ -1,10 +1,13 @@
 """Clusters that are kept: the same partition as one made at once, under numbers that stay."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.fake_encoder import FakeEncoder, calibration, cluster_threshold
 from support.gallery_stores import sqlite
 from trine.clustering import cluster
 from trine.errors import CalibrationError, GalleryError, SettingError
@@ -39,7 +42,7 @@ def test_a_few_at_a_time_gives_the_partition_of_all_at_once(batches):
             added = {len(known) + i: x for i, x in enumerate(batch)}
             known |= added
             enrol(gallery, added)
-            found = gallery.cluster(neighbours=99)
+            found = gallery.cluster(threshold=1.0, neighbours=99)
             assert found.added == len(added)
             assert set(found.of) == {f"{i:03}" for i in known}
             gone = {lost: stays for stays, lost in found.joined}
@@ -60,7 +63,7 @@ def test_a_few_at_a_time_gives_the_partition_of_all_at_once(batches):
 def test_a_new_item_joins_starts_or_connects(tmp_path):
     with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {1: 0, 2: 1, 3: 2, 10: 10, 11: 11, 20: 30})
-        found = gallery.cluster()
+        found = gallery.cluster(threshold=1.0)
         assert found.of == {"001": 1, "002": 1, "003": 1, "010": 2, "011": 2, "020": 3}
         assert str(found) == "3 clusters of 6 items (6 new)"
         assert found.members() == {1: ["001", "002", "003"], 2: ["010", "011"], 3: ["020"]}
@@ -79,7 +82,7 @@ def test_a_new_item_joins_starts_or_connects(tmp_path):
 def test_clusters_outlive_the_process_and_what_changes_loses_its_place(tmp_path):
     with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {1: 0, 2: 1, 3: 9})
-        gallery.cluster()
+        gallery.cluster(threshold=1.0)
     with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {2: 9})
         gallery.enrol("named", "001", embedding=[0.0], metadata={"new": True})
@@ -94,20 +97,20 @@ def test_clusters_outlive_the_process_and_what_changes_loses_its_place(tmp_path)
 def test_starting_anew_divides_what_a_removed_item_connected(tmp_path):
     with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, {1: 0, 2: 1, 3: 2})
-        gallery.cluster()
+        gallery.cluster(threshold=1.0)
         gallery.remove("002")
         assert gallery.cluster().of == {"001": 1, "003": 1}
-        anew = gallery.cluster(recluster=True)
+        anew = gallery.cluster(threshold=1.0, recluster=True)
         assert anew.of == {"001": 2, "003": 3}
         assert gallery.cluster(threshold=5, recluster=True).of == {"001": 4, "003": 4}
-        assert gallery.cluster().threshold == 5  # that of the clusters goes before that of the gallery
+        assert gallery.cluster().threshold == 5  # that of the clusters goes before any other
         assert gallery.stats().clusters == 1
 
 
 def test_only_so_many_neighbours_are_linked(tmp_path):
     with opened(tmp_path / "g.db") as gallery:
         enrol(gallery, dict.fromkeys(range(10), 0))
-        gallery.cluster()
+        gallery.cluster(threshold=1.0)
         enrol(gallery, dict.fromkeys(range(10, 20), 0))
         assert set(gallery.cluster(neighbours=1).of.values()) == {1}
 
@@ -122,7 +125,40 @@ def test_what_cannot_be_clustered(tmp_path):
             gallery.cluster(threshold=2)
         with pytest.raises(SettingError, match="neighbours must be at least 1, given 0"):
             gallery.cluster(neighbours=0)
-        with pytest.raises(CalibrationError, match="no threshold"):
+        with pytest.raises(CalibrationError, match="no threshold for clusters: choose one with `trine eval"):
             gallery.cluster(recluster=True)
         with pytest.raises(SettingError, match="must be a finite number of at least 0"):
             gallery.cluster(threshold=-1, recluster=True)
+
+
+def test_the_threshold_was_chosen_for_clusters_of_as_many_items(tmp_path):
+    chosen = cluster_threshold(0.9, by_items={2: 2.0, 8: 1.0})
+    encoder = FakeEncoder(1, calibration=calibration(30.0), cluster_threshold=chosen)
+    with Gallery.open(tmp_path / "g.db", encoder=encoder) as gallery:
+        enrol(gallery, {1: 0, 2: 1.9})
+        assert gallery.cluster().of == {"001": 1, "002": 1}
+        enrol(gallery, {i: 100 * i for i in range(3, 9)})
+        # The clusters keep their threshold; started over, they take that of eight items, and never 30.
+        assert gallery.cluster().threshold == 2.0
+        anew = gallery.cluster(recluster=True)
+        assert (anew.threshold, len(anew)) == (1.0, 8)
+    with Gallery.open(tmp_path / "g.db", create=False) as gallery:
+        assert gallery.binding.cluster_threshold == chosen
+        assert gallery.cluster(recluster=True).threshold == 1.0
+        gallery.use_encoder(FakeEncoder(1, cluster_threshold=cluster_threshold(0.3)))
+        assert gallery.cluster(recluster=True).threshold == 0.3
+
+
+def test_an_encoder_of_another_program_need_not_know_clusters(tmp_path):
+    class Encoder:
+        fingerprint, distance, calibration = "theirs", "euclidean", calibration(1.0)
+        settings = SimpleNamespace(dimension=1)
+
+        def embed(self, items):
+            return np.array(items, dtype=np.float32).reshape(-1, 1)
+
+    with Gallery.open(tmp_path / "g.db", encoder=Encoder()) as gallery:
+        enrol(gallery, {1: 0})
+        with pytest.raises(CalibrationError, match="or pass threshold="):
+            gallery.cluster()
+        assert gallery.cluster(threshold=1).of == {"001": 1}

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from support.fake_encoder import FakeEncoder, FileEncoder, calibration, write_number_files
+from support.fake_encoder import FakeEncoder, FileEncoder, calibration, cluster_threshold, write_number_files
 from support.gallery_processes import rebuild_from_files
 from support.gallery_stores import STORES
 from trine.data import Dataset, Vectors
@@ -30,7 +30,8 @@ def contents(gallery):
 
 
 def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
-    old, new = FileEncoder("old", 2), FileEncoder("new", 3, calibration=calibration(0.7))
+    old = FileEncoder("old", 2)
+    new = FileEncoder("new", 3, calibration=calibration(0.7), cluster_threshold=cluster_threshold(0.6))
     with Gallery.open(address, encoder=old) as gallery:
         gallery.enrol_many(Entry(path.stem[:3], str(path), metadata={"n": 1}) for path in photos)
         gallery.enrol("named", "by another name", content=str(photos[0]))
@@ -51,9 +52,9 @@ def test_everything_is_of_the_new_encoder_at_once(address, photos, tmp_path):
         assert gallery.identities()["named"] == 1
         assert gallery.check() == []
         gallery.enrol("more", "more", embedding=[0, 0, 0])
-        # Clusters keep their numbers; what is new is linked by the new threshold, 0.7.
+        # Clusters keep their numbers; what is new is linked by the new threshold for clusters, 0.6.
         found = gallery.cluster()
-        assert found.threshold == 0.7
+        assert found.threshold == 0.6
         assert found.of == {**clusters, "more": max(clusters.values()) + 1}
     with Gallery.open(address, encoder=new) as gallery:
         assert len(gallery) == 27

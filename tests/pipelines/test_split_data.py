@@ -14,7 +14,7 @@ from trine.cli import main
 from trine.data import Dataset, Vectors, read_pairs
 from trine.encoders import load as load_encoder
 from trine.errors import DataError, SettingError
-from trine.evaluation import clustering
+from trine.evaluation import choose_cluster_threshold, clustering
 from trine.evaluation.listed_pairs import HeldOut, pairs_within
 from trine.pipelines import evaluate_run, listed_pairs, open_trained_run, part_of, train_run
 from trine.pipelines.measure import EvaluationSet, measure
@@ -131,12 +131,24 @@ def test_clusters_are_made_as_the_recipe_says(trained):
     run, _, report = trained
     data, encoder = people(), load_encoder(run)
     tested = data.subset(part_of(run, data, "test")[0])
-    how = {"threshold": encoder.calibration.threshold, "distance": encoder.distance}
+    validation = data.subset(part_of(run, data, "validation")[0])
+    chosen = choose_cluster_threshold(encoder.embed(validation), validation.labels, distance=encoder.distance)
+    assert encoder.cluster_threshold.items == len(validation)
+    assert encoder.cluster_threshold.at(36, "average") == pytest.approx(chosen.at(36, "average"), rel=1e-5)
+    how = {"threshold": chosen.at(len(tested), "average"), "distance": encoder.distance}
     rows = encoder.embed(tested)
     found = report.after.clustering
     assert found.how["method"] == "average"
     expected = clustering(rows, tested.labels, method="average", **how)
     np.testing.assert_array_equal(found.assignment, expected.assignment)
+    assert f"{found.sentence()} (chosen on 36 items of 6 identities)" in str(report)
+    kept = json.loads((run / "metrics.json").read_text())
+    assert kept["clusters_above_alone_and_all_in_one"] is True
+    assert kept["cluster_threshold"] == json.loads(json.dumps(encoder.cluster_threshold.to_json()))
+    assert kept["after_training"]["clustering"]["bcubed_f_alone"] == found.bcubed_f_alone
+    page = (run / "report.html").read_text()
+    assert all(words in page for words in (found.sentence(), "BCubed F of every item alone"))
+
     evaluated = evaluate_run(run, data, part="test", far=0.05)
     assert evaluated.after.clustering.how["method"] == "average"
 

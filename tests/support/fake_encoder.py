@@ -7,12 +7,22 @@ from types import SimpleNamespace
 import numpy as np
 
 from trine.calibration import Calibration
+from trine.cluster_threshold import ClusterThreshold, LinkageThreshold
 
 
 def calibration(threshold=0.63, *, far=0.01, provisional=False, distance="euclidean"):
     return Calibration(
         threshold=threshold, far=far, tar=0.9, identities=40, impostor_pairs=900, genuine_pairs=90,
         provisional=provisional, distance=distance,
+    )  # fmt: skip
+
+
+def cluster_threshold(threshold=0.5, *, by_items=None, distance="euclidean"):
+    """One for single linkage; `by_items` maps numbers of items to thresholds."""
+    knots = tuple((by_items or {100: threshold}).items())
+    return ClusterThreshold(
+        linkage="connected", linkages={"connected": LinkageThreshold(threshold, 0.8, 25, knots)},
+        metric="bcubed_f", distance=distance, items=100, identities=20, alone=0.3, all_in_one=0.1,
     )  # fmt: skip
 
 
@@ -26,6 +36,7 @@ class FakeEncoder:
     calibration: Calibration | None = None
     pictures: dict = field(default_factory=dict)
     embedded: int = 0
+    cluster_threshold: ClusterThreshold | None = None
 
     @property
     def settings(self):
@@ -46,6 +57,7 @@ class FileEncoder:
     calibration: Calibration | None = None
     distance: str = "euclidean"
     embedded: int = 0
+    cluster_threshold: ClusterThreshold | None = None
 
     @property
     def settings(self):

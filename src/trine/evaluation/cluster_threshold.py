@@ -216,7 +216,7 @@ def by_items(
         impostors: The distances of their pairs of different identities, ascending.
         items: The number of items.
         growth: The share of impostor pairs within the threshold falls as the number of items to the minus
-            this.
+            this; 0 keeps the threshold.
 
     Returns:
         Numbers of items, ascending, each with its threshold. It ends where fewer than 4 impostor pairs would
@@ -227,6 +227,8 @@ def by_items(
         >>> [(items, round(at, 2)) for items, at in by_items(0.4, apart, items=80, growth=1.0)]
         [(10.0, 1.0), (20.0, 1.0), (40.0, 0.8), (80.0, 0.4), (160.0, 0.2), (320.0, 0.1), (640.0, 0.05)]
     """
+    if not growth:
+        return ((float(items), threshold),)
     within = int(np.searchsorted(impostors, threshold, side="right"))
     found: list[Knot] = []
     for doublings in range(DOUBLINGS[0], DOUBLINGS[1] + 1):

@@ -131,4 +131,4 @@ def trivial_scores(sizes: Int64[np.ndarray, " c"], metric: ClusterMetric) -> tup
         recall, precision = len(sizes) / n, float((sizes.astype(float) ** 2).sum()) / n**2
         return 2 * recall / (1 + recall), 2 * precision / (1 + precision)
     alike, pairs = int((sizes * (sizes - 1) // 2).sum()), n * (n - 1) // 2
-    return 0.0, 2 * alike / (pairs + alike)
+    return 0.0, 2 * alike / (pairs + alike) if pairs else 0.0

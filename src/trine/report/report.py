@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -176,9 +177,10 @@ class Report:
         clusters, chosen = self.after.clustering, self.cluster_threshold
         if clusters is None or chosen is None:
             return ""
-        here = (chosen.items, chosen.identities) == (len(clusters.assignment), clusters.identities)
+        (cut,) = (each for name, each in chosen.linkages.items() if name == clusters.how["method"])
+        here = (chosen.items, cut.threshold) == (len(clusters.assignment), clusters.how["threshold"])
         basis = f"{chosen.items:,} items of {chosen.identities:,} identities"
-        if here and chosen.linkages[chosen.linkage].threshold == clusters.how["threshold"]:
+        if here and math.isclose(cut.score, clusters.value(chosen.metric) or 0.0):
             return f"{clusters.sentence()} (chosen on these very items; expect less on new data)"
         return f"{clusters.sentence()} (chosen on {basis})"
 

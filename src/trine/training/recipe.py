@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Annotated, Literal
 
-from trine.clustering import Method as Linkage
 from trine.encoders import EncoderRecipe
 from trine.errors import SettingError
 from trine.settings import Range, Settings, Share, differences
@@ -130,7 +129,7 @@ class EvaluationRecipe(Settings):
     """
 
     far: Annotated[float, Range(above=0, below=1)] = 0.01
-    clustering: Literal["auto"] | Linkage = "auto"
+    clustering: Literal["auto", "connected", "average", "complete"] = "auto"
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def test_forgetting_wipes_what_had_left_before(gallery, tmp_path, gone):
             embedding=SECRET,
             metadata={"about": "secret metadata"},
         )
-    gallery.cluster()
+    gallery.cluster(threshold=1.5)
     assert traces_of(tmp_path, b"secret metadata", SECRET.tobytes())
     gone(gallery)
     assert gallery.forget("secret name") == 0
