@@ -291,6 +291,8 @@ def test_clusters_keep_their_numbers(people, capsys, tmp_path):
         answered(capsys, "gallery", "clusters", people, "--threshold", "0.1", "--recluster", "--json")
     )
     assert min(anew["clusters"].values()) > max(found["clusters"].values())
+    own = json.loads(answered(capsys, "gallery", "clusters", people, "--choose", "--recluster", "--json"))
+    assert own["threshold"] not in (0.5, 0.1)
 
 
 def test_a_gallery_goes_out_and_in_and_over(people, bars, capsys, tmp_path):

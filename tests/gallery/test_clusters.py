@@ -162,3 +162,36 @@ def test_an_encoder_of_another_program_need_not_know_clusters(tmp_path):
         with pytest.raises(CalibrationError, match="or pass threshold="):
             gallery.cluster()
         assert gallery.cluster(threshold=1).of == {"001": 1}
+
+
+def people_of(gallery, names, each=4):
+    """Enrols people on a line, 10 apart, with items 1 apart."""
+    gallery.enrol_many(
+        Entry(name, f"{name}/{i}", [10.0 * at + i]) for at, name in enumerate(names) for i in range(each)
+    )
+
+
+def test_the_threshold_may_be_chosen_on_the_gallerys_own_identities(tmp_path):
+    with opened(tmp_path / "g.db", threshold=50.0) as gallery:
+        people_of(gallery, [f"p{i}" for i in range(6)])
+        found = gallery.cluster(choose=True)
+        assert 1 < found.threshold < 7
+        assert len(found) == 6
+        assert all(len({item.split("/")[0] for item in items}) == 1 for items in found.members().values())
+        assert gallery.cluster().threshold == found.threshold
+        with pytest.raises(SettingError, match="choose=True chooses the threshold: omit threshold="):
+            gallery.cluster(choose=True, threshold=1.0)
+
+
+def test_identities_that_were_trained_on_do_not_choose(tmp_path):
+    encoder = FakeEncoder(1)
+    encoder.trained = SimpleNamespace(identities=frozenset({"near", "beside"}))
+    with Gallery.open(tmp_path / "g.db", encoder=encoder) as gallery:
+        people_of(gallery, [f"p{i}" for i in range(6)])
+        # Trained on, these two are apart by 0.1 only; they would make the threshold smaller.
+        gallery.enrol_many(Entry("near", f"n{i}", [500 + 0.2 * i]) for i in range(30))
+        gallery.enrol_many(Entry("beside", f"b{i}", [500.1 + 0.2 * i]) for i in range(30))
+        assert gallery.cluster(choose=True).threshold > 1
+        encoder.trained = SimpleNamespace(identities=frozenset(gallery.identities()))
+        with pytest.raises(CalibrationError, match="the encoder was trained on all 8 of them; pass"):
+            gallery.cluster(choose=True, recluster=True)

@@ -62,6 +62,7 @@ def cluster(settings: Any) -> None:
     argument(
         "--neighbours", type=int, default=32, help="how many neighbours a new item may link to (default: 32)"
     ),
+    argument("--choose", action="store_true", help="choose the threshold on the gallery's own identities"),
     argument("--recluster", action="store_true", help="discard the existing clusters and start over"),
     OUT,
     JSON,
@@ -76,7 +77,7 @@ def clusters(settings: Any) -> None:
 
     encoder = settings.encoder
     with existing(settings.gallery) if encoder is None else opened(settings.gallery, encoder) as gallery:
-        found = gallery.cluster(**pick(settings, "threshold", "neighbours", "recluster"))
+        found = gallery.cluster(**pick(settings, "threshold", "neighbours", "recluster", "choose"))
     if settings.json:
         echo_json(found.to_json())
     else:

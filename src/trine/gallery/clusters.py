@@ -7,13 +7,15 @@ threshold; chains of links form clusters (single linkage, as in `trine.clusterin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trine.cluster_threshold import ClusterThreshold
 from trine.errors import Argument, CalibrationError, GalleryError
+from trine.evaluation import choose_cluster_threshold
+from trine.evaluation.cluster_threshold import FEWEST_IDENTITIES, MOST_ITEMS
 from trine.gallery.bulk_write import batched
 from trine.gallery.entries import check_at_least
 from trine.gallery.store import Store
@@ -113,10 +115,43 @@ def threshold_for(store: Store, chosen: ClusterThreshold | None) -> float:
         raise CalibrationError(
             f"the gallery {store.address} has no threshold for clusters: choose one with `trine evaluate "
             "--calibrate` on labelled items that were not trained on and open the gallery with that encoder, "
-            "or pass ",
+            "choose one on the gallery's own identities with ",
+            Argument("choose", True),
+            ", or pass ",
             Argument("threshold"),
         )
     return chosen.at(max(len(store), 1), "connected")
+
+
+def chosen_on(store: Store, *, without: Collection[str], seed: int = 0) -> ClusterThreshold:
+    """Chooses the threshold for single linkage on the identities of a store.
+
+    Args:
+        store: The store; of more than 5,000 items, some identities are drawn.
+        without: Identities to leave out: those that the encoder was trained on.
+        seed: The seed of the draw.
+
+    Raises:
+        CalibrationError: No two items share an identity, or all do.
+    """
+    sizes = {name: count for name, count in sorted(store.identities().items()) if name not in without}
+    names = np.array(list(sizes), dtype=object)
+    order = np.random.default_rng(seed).permutation(len(names))
+    totals = np.cumsum([sizes[name] for name in names[order]])
+    drawn = set(names[order[: max(int(np.searchsorted(totals, MOST_ITEMS)), FEWEST_IDENTITIES)]])
+    taken = [record for record in store.scan() if record.identity in drawn]
+    if not taken:
+        raise CalibrationError(
+            f"the gallery {store.address} has no identities to choose on: the encoder was trained on all "
+            f"{len(store.identities()):,} of them; pass ",
+            Argument("threshold"),
+        )
+    return choose_cluster_threshold(
+        np.stack([record.embedding for record in taken]),
+        [record.identity for record in taken],
+        distance=store.binding.distance,
+        linkages=["connected"],
+    )
 
 
 class Groups:

@@ -12,7 +12,7 @@ from trine.data import Dataset, Items, read_metadata
 from trine.data.frames import DataFrame, Tabular
 from trine.data.load import as_dataset
 from trine.distances import Distance
-from trine.errors import InputError, check_flags
+from trine.errors import Argument, InputError, SettingError, check_flags
 from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
@@ -607,7 +607,12 @@ class Gallery:
         return recommend(self._store, like=like, unlike=unlike, k=k, diversity=diversity, where=wanted)
 
     def cluster(
-        self, *, threshold: float | None = None, neighbours: int = 32, recluster: bool = False
+        self,
+        *,
+        threshold: float | None = None,
+        neighbours: int = 32,
+        recluster: bool = False,
+        choose: bool = False,
     ) -> Clusters:
         """Assigns every item to a cluster; items that have one keep its number.
 
@@ -622,22 +627,30 @@ class Gallery:
                 threshold for decisions is never used.
             neighbours: How many nearest neighbours of a new item it may be linked to, at least 1.
             recluster: Whether to discard all clusters and start over, with new numbers.
+            choose: Whether to choose the threshold on the gallery's own identities: the one whose clusters
+                agree best with them. Those that the encoder was trained on are left out, if it knows.
 
         Returns:
             The cluster of every item, and which clusters were merged.
 
         Raises:
-            CalibrationError: There is no threshold for clusters.
+            CalibrationError: There is no threshold for clusters, or no identities to choose it on.
             GalleryError: The clusters were made with another threshold.
-            SettingError: A number is out of range.
+            SettingError: A number is out of range, or a threshold is passed and to be chosen as well.
         """
-        check_flags(recluster=recluster)
-        if threshold is None and not recluster:
+        check_flags(recluster=recluster, choose=choose)
+        if choose and threshold is not None:
+            given = Argument("threshold")
+            raise SettingError(Argument("choose", True), " chooses the threshold: omit ", given)
+        if threshold is None and not recluster and not choose:
             threshold = clusters.made_with(self._store)
         if threshold is None:
-            chosen = cluster_threshold_of(self.encoder) or self.binding.cluster_threshold
-            threshold = clusters.threshold_for(self._store, chosen)
-        limit = Threshold(float(threshold)).value
+            found = cluster_threshold_of(self.encoder) or self.binding.cluster_threshold
+            if choose:
+                trained = getattr(self.encoder, "trained", None)
+                found = clusters.chosen_on(self._store, without=trained.identities if trained else ())
+            threshold = clusters.threshold_for(self._store, found)
+        limit = self._limit(threshold).value
         return clusters.cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
 
     def remove(self, item: str) -> bool:

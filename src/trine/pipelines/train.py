@@ -36,7 +36,7 @@ def train_run(
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
     If the recipe has no validation part, the threshold is calibrated on the test part, whose items were not
-    trained on either. Clustering at this threshold and the share of impostor pairs it accepts are then
+    trained on either. The clusters and the share of impostor pairs that the threshold accepts are then
     optimistic; no other metric depends on it. If identities of the test part were trained on, its items are
     also classified by their nearest neighbours in the training part.
 
