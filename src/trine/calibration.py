@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -12,13 +12,12 @@ import numpy as np
 
 from trine.distances import Distance, check_distance
 from trine.errors import InputError, ModelError, check_choice, check_count, nearest
+from trine.migrations import upgrade_calibration
+from trine.rates import Promise, Range, as_range
 from trine.settings import INNER_RATE, NOT_NEGATIVE, RATE, check_number
 
 Method = Literal["isotonic", "platt"]
 """How the curve from distances to probabilities is fitted."""
-
-Range = tuple[float, float]
-"""The lower and the upper end of an interval."""
 
 
 @dataclass(frozen=True)
@@ -106,47 +105,45 @@ class Calibration:
 
     Attributes:
         threshold: Accept two items as the same when their distance is at most this.
-        far: The requested false-accept rate, in (0, 1): the share of impostor pairs to accept.
+        promise: The false-accept rate that was asked for, whether it is firm, its estimate and its interval,
+            and how many identities the pairs came from.
         tar: The measured true-accept rate, in [0, 1]: the share of genuine pairs that it accepts.
-        identities: How many identities the pairs came from.
         impostor_pairs: How many pairs of different identities were measured.
         genuine_pairs: How many pairs of one identity were measured.
-        provisional: Whether there was too little calibration data: fewer than 30 identities, or fewer than 3
-            impostor pairs expected to be accepted. Then expect a different rate on new data.
         distance: The distance that the threshold applies to.
-        far_interval: The 95 % bootstrap confidence interval of the false-accept rate at this threshold
-            (identities resampled); None where it was not computed.
-        tar_interval: The same for the true-accept rate.
+        tar_interval: The 95 % confidence interval of the true-accept rate at this threshold; None where it
+            was not computed.
         threshold_interval: The same for the threshold itself.
         curve: The curve from a distance to a probability; None where none was fitted.
 
     Example:
+        >>> promise = Promise("far", 0.01, "firm", estimate=0.008, interval=(0.006, 0.0098), identities=300)
         >>> calibration = Calibration(
-        ...     threshold=0.9, far=0.01, tar=0.8, identities=40, impostor_pairs=900, genuine_pairs=100,
-        ...     provisional=False, distance="euclidean", far_interval=(0.006, 0.015),
+        ...     threshold=0.9, promise=promise, tar=0.8, impostor_pairs=90_000, genuine_pairs=900,
+        ...     distance="euclidean",
         ... )
         >>> Calibration.from_json(calibration.to_json()) == calibration
         True
     """
 
     threshold: float
-    far: float
+    promise: Promise
     tar: float
-    identities: int
     impostor_pairs: int
     genuine_pairs: int
-    provisional: bool
     distance: Distance
-    far_interval: Range | None = None
     tar_interval: Range | None = None
     threshold_interval: Range | None = None
     curve: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
         check_number("threshold", self.threshold, NOT_NEGATIVE)
-        check_number("far", self.far, INNER_RATE)
+        if self.promise.name != "far":
+            raise InputError(
+                f"a calibration of pairs has a false-accept rate (far), given {self.promise.name}"
+            )
         check_number("tar", self.tar, RATE)
-        for name in ("identities", "impostor_pairs", "genuine_pairs"):
+        for name in ("impostor_pairs", "genuine_pairs"):
             check_count(name, getattr(self, name))
         check_distance(self.distance)
 
@@ -183,8 +180,9 @@ class Calibration:
         Raises:
             ModelError: A field is missing, unknown, of another type or out of range.
         """
+        fields = upgrade_calibration(fields)
         for name in fields:
-            if name not in (*_TYPES, *_INTERVALS, "curve"):
+            if name not in (*_TYPES, *_INTERVALS, "promise", "curve"):
                 raise ModelError(f"unknown field {name!r} in a calibration: {nearest(name, _TYPES)}")
         for name, expected in _TYPES.items():
             if name not in fields:
@@ -193,32 +191,27 @@ class Calibration:
             fits = type(given) is expected or (expected is float and type(given) is int)
             if not fits:
                 raise ModelError(f"calibration field {name!r} must be {expected.__name__}, given {given!r}")
-        optional: dict[str, object] = {name: as_range(fields.get(name), name) for name in _INTERVALS}
-        curve = fields.get("curve")
-        if curve is not None and not isinstance(curve, Mapping):
-            raise ModelError(f"calibration field 'curve' must be an object, given {curve!r}")
-        optional["curve"] = None if curve is None else ProbabilityCurve.from_json(curve)
+        read: dict[str, object] = {name: as_range(fields.get(name), name) for name in _INTERVALS}
+        read["promise"] = Promise.from_json(_mapping(fields, "promise"))
+        if fields.get("curve") is not None:
+            read["curve"] = ProbabilityCurve.from_json(_mapping(fields, "curve"))
         try:
-            return cls(**{**fields, **optional})  # type: ignore[arg-type]
+            return cls(**{**fields, **read})  # type: ignore[arg-type]
         except InputError as error:
             raise ModelError(f"the calibration is invalid: {error}") from error
 
 
 _TYPES: dict[str, type] = {
-    "threshold": float, "far": float, "tar": float, "identities": int, "impostor_pairs": int,
-    "genuine_pairs": int, "provisional": bool, "distance": str,
+    "threshold": float, "tar": float, "impostor_pairs": int, "genuine_pairs": int, "distance": str,
 }  # fmt: skip
-_INTERVALS = ("far_interval", "tar_interval", "threshold_interval")
+_INTERVALS = ("tar_interval", "threshold_interval")
 
 
-def as_range(given: object, name: str) -> Range | None:
-    """Converts a JSON list of two numbers to an interval; raises a `ModelError` for anything else."""
-    if given is None:
-        return None
-    numbers = isinstance(given, Sequence) and all(type(end) in (int, float) for end in given)
-    if not isinstance(given, Sequence) or not numbers or len(given) != 2:
-        raise ModelError(f"calibration field {name!r} must be a list of two numbers, given {given!r}")
-    return float(given[0]), float(given[1])
+def _mapping(fields: Mapping[str, object], name: str) -> Mapping[str, object]:
+    given = fields.get(name)
+    if not isinstance(given, Mapping):
+        raise ModelError(f"calibration field {name!r} must be an object, given {given!r}")
+    return given
 
 
 def check_prior(prior: float) -> None:

@@ -105,3 +105,31 @@ def _renamed(content: Any, names: Mapping[str, str], path: str = "") -> Any:
         names.get(f"{path}{key}", key): _renamed(value, names, f"{path}{key}.")
         for key, value in content.items()
     }
+
+
+def upgrade_calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a stored calibration, or the threshold of a gallery, in today's form.
+
+    Before there were promises it held the rate in `far` and its interval in `far_interval`. Such a rate was
+    measured over pairs and never bounded over identities, so it is provisional.
+
+    Example:
+        >>> old = {"threshold": 0.9, "far": 0.01, "identities": 40, "provisional": False}
+        >>> upgrade_calibration(old)["promise"]["state"]
+        'provisional'
+    """
+    fields = dict(calibration)
+    if "promise" in fields or "far" not in fields:
+        return fields
+    far, interval = fields.pop("far"), fields.pop("far_interval", None)
+    identities = fields.pop("identities", 1)
+    fields.pop("provisional", None)
+    fields["promise"] = far and {
+        "name": "far",
+        "rate": far,
+        "state": "provisional",
+        "estimate": far,
+        "interval": [min(far, interval[0]), max(far, interval[1])] if interval else [0.0, 1.0],
+        "identities": identities,
+    }
+    return fields

@@ -1,4 +1,4 @@
-"""The decisions of a gallery: a score, the threshold, and the false-accept rate of the threshold.
+"""The decisions of a gallery: a score, the threshold, and the error rate of the threshold.
 
 There are two kinds of `Decision`: `Verification` ("the same?") and `Identification` ("who?"). `str()` turns
 either into a readable sentence.
@@ -12,41 +12,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from trine.calibration import Calibration, ProbabilityCurve, Range, as_range
+from trine.calibration import Calibration, ProbabilityCurve
 from trine.errors import Argument, CalibrationError, SettingError
+from trine.rates import Promise, State
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The largest distance that is accepted as the same identity, and its false-accept rate.
+    """The largest distance that is accepted as the same identity, and the error rate that belongs to it.
 
     Args:
         value: The largest accepted distance, in units of the gallery's distance; at least 0.
-        far: The false-accept rate per comparison that it was calibrated for, in (0, 1); `None` for a
-            threshold chosen by hand.
-        provisional: Whether it was calibrated on too few identities or pairs.
-        far_interval: The confidence interval of that rate; `None` if unknown.
+        promise: Its error rate; `None` for a threshold chosen by hand.
         curve: Maps a distance to the probability that two items are the same; `None` if unknown.
 
     Raises:
         SettingError: The value is negative or not finite.
 
     Example:
-        >>> print(Threshold(0.63, far=0.01))
-        threshold 0.63 at a false-accept rate of 1 %
-        >>> print(Threshold(0.63, far=0.01, far_interval=(0.0061, 0.0152)))
-        threshold 0.63 at a false-accept rate of 1 % (0.61 to 1.5 %)
+        >>> print(Threshold(0.63))
+        threshold 0.63
+        >>> print(Threshold(0.63, Promise("far", 0.01, "firm", 0.007, (0.0061, 0.0098), 310)))
+        threshold 0.63: at most 1 % of impostor pairs are accepted, firm
     """
 
     value: float
-    far: float | None = None
-    provisional: bool = False
-    far_interval: Range | None = None
+    promise: Promise | None = None
     curve: ProbabilityCurve | None = None
 
     def __post_init__(self) -> None:
         # A gallery stores its threshold as JSON, which has only lists and objects.
-        object.__setattr__(self, "far_interval", as_range(self.far_interval, "far_interval"))
+        if isinstance(self.promise, Mapping):
+            object.__setattr__(self, "promise", Promise.from_json(self.promise))
         if isinstance(self.curve, Mapping):
             object.__setattr__(self, "curve", ProbabilityCurve.from_json(self.curve))
         if not (math.isfinite(self.value) and self.value >= 0):
@@ -55,38 +52,19 @@ class Threshold:
     @classmethod
     def of(cls, calibration: Calibration) -> Threshold:
         """Returns the threshold of a calibration."""
-        return cls(
-            float(calibration.threshold),
-            float(calibration.far),
-            calibration.provisional,
-            calibration.far_interval,
-            calibration.curve,
-        )
+        return cls(float(calibration.threshold), calibration.promise, calibration.curve)
 
     def decide(self, score: float) -> dict[str, Any]:
         """Returns the fields of a `Decision` about a score."""
         return {
             "score": score,
             "threshold": self.value,
-            "far": self.far,
-            "provisional": self.provisional,
-            "far_interval": self.far_interval,
+            "promise": self.promise,
             "probability": self.curve.at(score) if self.curve is not None and math.isfinite(score) else None,
         }
 
     def __str__(self) -> str:
-        return f"threshold {self.value:.3g}{self._promise()}"
-
-    def _promise(self) -> str:
-        if self.far is None:
-            return ""
-        provisional = ", provisional: too little calibration data" if self.provisional else ""
-        interval = ""
-        if self.far_interval is not None:
-            # Two significant digits, but 100 rather than 1e+02.
-            low, high = (f"{float(f'{100 * end:.2g}'):g}" for end in self.far_interval)
-            interval = f" ({low} to {high} %)"
-        return f" at a false-accept rate of {100 * self.far:g} %{interval}{provisional}"
+        return f"threshold {self.value:.3g}" + ("" if self.promise is None else f": {self.promise}")
 
     def beside(self, score: float) -> tuple[str, str]:
         """Formats a score and this threshold with enough digits to tell them apart."""
@@ -94,46 +72,51 @@ class Threshold:
             left, right = f"{score:.{digits}f}", f"{self.value:.{digits}f}"
             if left != right or score == self.value:
                 break
-        return left, f"threshold {right}{self._promise()}"
+        return left, f"threshold {right}" + ("" if self.promise is None else f"; {self.promise}")
+
+
+UNDECIDED: Mapping[str, Any] = {"threshold": None, "promise": None, "probability": None}
+"""The fields of a `Decision` without a threshold, apart from its score."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision(abc.ABC):
-    """A score against a threshold, and the false-accept rate the threshold was calibrated for.
+    """A score against a threshold, and the error rate of the threshold.
 
     Attributes:
         score: The distance compared with the threshold; smaller is closer. Infinity if there was nothing to
             compare with.
-        threshold: The largest distance that is accepted.
-        far: The false-accept rate per comparison that the threshold was calibrated for; `None` for a
-            threshold chosen by hand. An unknown person is compared with every identity of a gallery, so
-            the false-accept rate of an identification is higher.
-        provisional: Whether the threshold was calibrated on too few identities or pairs.
-        far_interval: The confidence interval of that rate; `None` if unknown.
+        threshold: The largest distance that is accepted; `None` where no error rate can be estimated and no
+            threshold was passed.
+        promise: The error rate that belongs to the question: the false-accept rate of a pair for a
+            verification, the false-positive identification rate of this gallery for an identification;
+            `None` for a threshold chosen by hand, and without a threshold.
         probability: The probability that the two are the same; `None` if the calibration has no
             probabilities.
     """
 
     score: float
-    threshold: float
-    far: float | None = None
-    provisional: bool = False
-    far_interval: Range | None = None
+    threshold: float | None
+    promise: Promise | None = None
     probability: float | None = None
 
     @property
-    def accepted(self) -> bool:
-        """Whether the score is within the threshold."""
-        return self.score <= self.threshold
+    def state(self) -> State:
+        """Whether the error rate is firm, provisional, or not known."""
+        return State.UNCALIBRATED if self.promise is None else self.promise.state
+
+    @property
+    def accepted(self) -> bool | None:
+        """Whether the score is within the threshold; `None` without a threshold."""
+        return None if self.threshold is None else self.score <= self.threshold
 
     def to_json(self) -> dict[str, object]:
         """Returns the decision as JSON values; an infinite score is `None`."""
-        values = {**asdict(self), "accepted": self.accepted, "sentence": str(self)}
+        values = {**asdict(self), "state": self.state, "accepted": self.accepted, "sentence": str(self)}
         return {name: None if value == math.inf else value for name, value in values.items()}
 
-    def _beside(self) -> tuple[str, str]:
-        known = Threshold(self.threshold, self.far, self.provisional, self.far_interval)
-        return known.beside(self.score)
+    def _beside(self, threshold: float) -> tuple[str, str]:
+        return Threshold(threshold, self.promise).beside(self.score)
 
     @abc.abstractmethod
     def __str__(self) -> str: ...
@@ -147,8 +130,9 @@ class Verification(Decision):
         claim: The claimed identity, if any.
 
     Example:
-        >>> print(Verification(score=0.41, threshold=0.63, far=0.01))
-        the same (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)
+        >>> promise = Promise("far", 0.01, "provisional", 0.01, (0.004, 0.031), 120)
+        >>> print(Verification(score=0.41, threshold=0.63, promise=promise))
+        the same (distance 0.41, threshold 0.63; about 1 % of impostor pairs are accepted, at most 3.1 %, provisional)
         >>> print(Verification(score=0.81, threshold=0.63, claim="s12"))
         different: not s12 (distance 0.81, threshold 0.63)
     """
@@ -158,10 +142,11 @@ class Verification(Decision):
     @property
     def same(self) -> bool:
         """Whether the two are accepted as the same identity."""
-        return self.accepted
+        return bool(self.accepted)
 
     def __str__(self) -> str:
-        score, threshold = self._beside()
+        assert self.threshold is not None, "two items are verified by a threshold"
+        score, threshold = self._beside(self.threshold)
         answer = "the same" if self.same else "different"
         if self.claim is not None:
             answer += f": this is {self.claim}" if self.same else f": not {self.claim}"
@@ -195,10 +180,13 @@ class Identification(Decision):
         candidates: The nearest identities, including `nearest` and the runner-up, nearest first.
 
     Example:
-        >>> print(Identification(score=0.41, threshold=0.63, far=0.01, nearest="s12", item="s12/1.png"))
-        this is s12 (distance 0.41, threshold 0.63 at a false-accept rate of 1 %)
+        >>> promise = Promise("fpir", 0.01, "firm", 0.004, (0.0, 0.0097), 400)
+        >>> print(Identification(score=0.41, threshold=0.63, promise=promise, nearest="s12", item="s12/1.png"))
+        this is s12 (distance 0.41, threshold 0.63; at most 1 % of strangers are named, firm)
         >>> print(Identification(score=0.81, threshold=0.63, nearest="s03", item="s03/7.png"))
         no match: the nearest is s03 at 0.81, above the threshold 0.63
+        >>> print(Identification(score=0.81, threshold=None, nearest="s03", item="s03/7.png"))
+        no verdict: the nearest is s03 at 0.81; it is not known how often a stranger comes as near
     """
 
     nearest: str | None = None
@@ -208,17 +196,18 @@ class Identification(Decision):
     candidates: tuple[Candidate, ...] = ()
 
     @classmethod
-    def among(cls, ranked: Sequence[Candidate], limit: Threshold, wanted: int) -> Self:
+    def among(cls, ranked: Sequence[Candidate], limit: Threshold | None, wanted: int) -> Self:
         """Compares the nearest candidate with the threshold.
 
         Args:
             ranked: The nearest identities, nearest first, including the runner-up if there is one.
-            limit: The threshold.
+            limit: The threshold; `None` for no verdict.
             wanted: The number of candidates to return.
         """
         best, other = (*ranked[:2], None, None)[:2]
+        score = best.score if best else math.inf
         return cls(
-            **limit.decide(best.score if best else math.inf),
+            **({"score": score, **UNDECIDED} if limit is None else limit.decide(score)),
             nearest=best.identity if best else None,
             item=best.item if best else None,
             runner_up=other.identity if other else None,
@@ -243,7 +232,12 @@ class Identification(Decision):
     def __str__(self) -> str:
         if self.nearest is None:
             return "no match: the gallery is empty"
-        score, threshold = self._beside()
+        if self.threshold is None:
+            return (
+                f"no verdict: the nearest is {self.nearest} at {self.score:.2f}; it is not known how often a "
+                "stranger comes as near"
+            )
+        score, threshold = self._beside(self.threshold)
         if self.identity is None:
             return f"no match: the nearest is {self.nearest} at {score}, above the {threshold}"
         return f"this is {self.identity} (distance {score}, {threshold})"

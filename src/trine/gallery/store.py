@@ -22,7 +22,7 @@ from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.filters import NO_FILTER, Filter
 from trine.gallery.quantization import Dtype, check_dtype
-from trine.migrations import upgrade_gallery
+from trine.migrations import upgrade_calibration, upgrade_gallery
 from trine.shapes import Float32
 
 
@@ -81,7 +81,7 @@ class Binding:
                 dimension=check_count("dimension", int(texts["dimension"])),
                 distance=distance,  # type: ignore[arg-type]
                 fingerprint=texts["fingerprint"],
-                threshold=Threshold(**threshold) if threshold else None,
+                threshold=Threshold(**upgrade_calibration(threshold)) if threshold else None,
                 calibration=Calibration.from_json(calibration) if calibration else None,
                 cluster_threshold=ClusterThreshold.from_json(clusters) if clusters else None,
                 model=texts["model"] or None,

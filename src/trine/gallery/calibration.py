@@ -1,0 +1,227 @@
+"""The threshold of a gallery for its own false-positive identification rate, kept up to date.
+
+A stranger who is identified is compared with every identity of the gallery, so the rate of a threshold is
+that of this gallery: it rises with the number of people, and changes with how alike they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
+
+from trine.errors import GalleryError, ModelError
+from trine.gallery.decision import Threshold
+from trine.gallery.embedding import EmbeddingEncoder
+from trine.gallery.identify import Identifier, Ranking
+from trine.gallery.store import Store
+from trine.gallery.witness import Probes, outside_rates, own_rates
+from trine.rates import Promise, RateCurve, State, percent
+
+NOTE = "calibration"
+"""The note that stores the calibration of each scoring."""
+
+DEFAULT_FPIR = 0.01
+"""The false-positive identification rate that an identification asks for."""
+
+SMALL = 2000
+"""Up to this many items, a gallery is calibrated again after every change."""
+
+DRIFT = 0.1
+"""A larger gallery is calibrated again when this share of its identities or items came or went."""
+
+Source = Literal["gallery", "model", "strangers"]
+"""Who the strangers were: the gallery's own identities, those kept with the model, or data that was given."""
+
+WHO: Mapping[Source, str] = {
+    "gallery": "its own identities, each held against the others",
+    "model": "identities kept with the model",
+    "strangers": "the strangers given",
+}
+
+
+@dataclass(frozen=True)
+class GalleryCalibration:
+    """The threshold of a gallery, and its false-positive identification rate.
+
+    Attributes:
+        asked: The rate that was asked for, in (0, 1).
+        threshold: The largest accepted distance; None where no rate can be estimated.
+        promise: The rate that the threshold keeps, and how firm it is; None without a threshold. Where the
+            rate asked for is not possible, it is the smallest that is.
+        source: Who the strangers were.
+        items: How many items the gallery had.
+        identities: How many identities the gallery had.
+        content: A digest of what a small gallery held; "" for a large one.
+        warning: What contradicts the threshold that the model was calibrated to, and what to do; "" if
+            nothing does.
+
+    Example:
+        >>> promise = Promise("fpir", 0.01, "firm", 0.004, (0.0, 0.0098), 640)
+        >>> print(GalleryCalibration(0.01, 0.7, promise, "gallery", 3200, 640))
+        threshold 0.7: at most 1 % of strangers are named, firm (640 of its own identities, each held against the others)
+    """
+
+    asked: float
+    threshold: float | None
+    promise: Promise | None
+    source: Source
+    items: int
+    identities: int
+    content: str = ""
+    warning: str = ""
+
+    @property
+    def state(self) -> State:
+        """Whether the rate is firm, provisional, or not known."""
+        return State.UNCALIBRATED if self.promise is None else self.promise.state
+
+    @property
+    def limit(self) -> Threshold | None:
+        """The threshold of a decision; None where there is none."""
+        return None if self.threshold is None else Threshold(self.threshold, self.promise)
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the fields as JSON values."""
+        return {**asdict(self), "state": self.state}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Reads what `to_json` wrote."""
+        held = {name: value for name, value in fields.items() if name != "state"}
+        promise = held["promise"]
+        return cls(**{**held, "promise": None if promise is None else Promise.from_json(promise)})
+
+    def fits(self, store: Store) -> bool:
+        """Whether the gallery is still what it was; a large one, nearly so."""
+        items = len(store)
+        if min(items, self.items) <= SMALL:
+            return items == self.items and self.content == content_of(store)
+        counts = ((items, self.items), (len(store.identities()), self.identities))
+        return all(abs(now - then) <= DRIFT * then for now, then in counts)
+
+    def __str__(self) -> str:
+        if self.promise is None:
+            return (
+                f"uncalibrated: {self.identities} identities are too few to tell how often a stranger is "
+                "named; enrol more, or calibrate with strangers"
+            )
+        text = f"threshold {self.threshold:.3g}: {self.promise} ({self.promise.identities} of {WHO[self.source]})"
+        if self.promise.rate > self.asked:
+            text += f"; too few for {percent(self.asked)}"
+        return text
+
+
+class Calibrator:
+    """Calibrates a gallery, and keeps the threshold until the gallery changes."""
+
+    def __init__(self, store: Store, identifier: Identifier, encoder: EmbeddingEncoder | None) -> None:
+        """Takes the store, what ranks its identities, and the encoder with the strangers kept with it."""
+        self._store, self._identifier, self._encoder = store, identifier, encoder
+        self._seen: dict[str, tuple[str, GalleryCalibration]] = {}
+
+    def current(self, ranking: Ranking) -> GalleryCalibration:
+        """Returns the calibration of a scoring, made again if the gallery has changed since.
+
+        The rate is the one that was asked for last, at first 1 %. Strangers that were given are not kept, so
+        their calibration stays until the gallery is calibrated again.
+        """
+        key, revision = _key(ranking), self._store.revision()
+        if key in self._seen and self._seen[key][0] == revision:
+            return self._seen[key][1]
+        held = self._stored().get(key)
+        if held is None or not (held.source == "strangers" or held.fits(self._store)):
+            held = self.calibrate(DEFAULT_FPIR if held is None else held.asked, ranking)
+        self._seen[key] = (self._store.revision(), held)
+        return held
+
+    def calibrate(
+        self, fpir: float, ranking: Ranking, *, strangers: Probes | None = None
+    ) -> GalleryCalibration:
+        """Chooses the threshold for a rate, and stores it; see `Gallery.calibrate`."""
+        source, rates, warning = self._rates(fpir, ranking, strangers)
+        chosen = None if rates is None else rates.smallest(fpir)
+        threshold, promise = (None, None) if chosen is None else chosen
+        if promise is not None and source == "model" and warning is None:
+            promise = replace(promise, state=State.PROVISIONAL)
+        counts = self._store.identities()
+        found = GalleryCalibration(
+            fpir,
+            threshold,
+            promise,
+            source,
+            sum(counts.values()),
+            len(counts),
+            content_of(self._store) if len(self._store) <= SMALL else "",
+            warning or "",
+        )
+        stored = {**self._stored(), _key(ranking): found}
+        try:
+            self._store.note(NOTE, json.dumps({key: one.to_json() for key, one in stored.items()}))
+        except GalleryError:  # a gallery that cannot be written is calibrated by each process
+            pass
+        self._seen[_key(ranking)] = (self._store.revision(), found)
+        return found
+
+    def rates(self, ranking: Ranking) -> RateCurve | None:
+        """The false-positive identification rate of every threshold, by the same strangers."""
+        return self._rates(DEFAULT_FPIR, ranking, None)[1]
+
+    def _rates(
+        self, fpir: float, ranking: Ranking, given: Probes | None
+    ) -> tuple[Source, RateCurve | None, str]:
+        """Who the strangers are, their rates, and what contradicts the model."""
+        if given is not None:
+            rates = outside_rates(self._store, self._identifier, ranking, given)
+            if rates is None:
+                raise GalleryError(
+                    "no stranger is left: all of the data is of identities of the gallery, or the gallery is "
+                    "empty; give people who are not enrolled"
+                )
+            return "strangers", rates, ""
+        own = own_rates(self._store, self._identifier, ranking, self._trained)
+        kept: Probes | None = getattr(self._encoder, "strangers", None)
+        if kept is None or (own is not None and own.threshold(fpir) is not None):
+            return "gallery", own, ""
+        other = outside_rates(self._store, self._identifier, ranking, kept)
+        chosen = None if other is None else other.smallest(fpir)
+        if chosen is None or own is None:
+            return ("gallery", own, "") if chosen is None else ("model", other, "")
+        estimate, (low, _) = own.at(chosen[0])
+        if low <= chosen[1].bound:
+            return "model", other, ""
+        return "gallery", own, (
+            f"of the identities kept with the model {chosen[1]}, but of this gallery's own identities, held "
+            f"against each other, {percent(estimate)} are named (at least {percent(low)}): they are unlike "
+            "what the model was calibrated on; calibrate with strangers of the same kind, or train on such data"
+        )
+
+    @property
+    def _trained(self) -> Collection[str]:
+        trained = getattr(self._encoder, "trained", None)
+        return () if trained is None else trained.identities
+
+    def _stored(self) -> dict[str, GalleryCalibration]:
+        text = self._store.notes().get(NOTE)
+        try:
+            read = {} if text is None else json.loads(text)
+            return {key: GalleryCalibration.from_json(one) for key, one in read.items()}
+        except (ValueError, TypeError, KeyError, AttributeError, ModelError):
+            return {}  # of another version: made again
+
+
+def content_of(store: Store) -> str:
+    """A digest of the identities, items and embeddings of a gallery, in any order."""
+    total = 0
+    for record in store.scan():
+        text = json.dumps([record.identity, record.item, record.metadata]).encode()
+        one = hashlib.blake2b(text + record.embedding.tobytes(), digest_size=8).digest()
+        total += int.from_bytes(one)
+    return f"{total % 2**64:016x}"
+
+
+def _key(ranking: Ranking) -> str:
+    top = ranking.top if ranking.scoring == "mean" else None
+    return json.dumps([ranking.scoring, top, ranking.quality])
