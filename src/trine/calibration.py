@@ -196,7 +196,7 @@ class Calibration:
         if fields.get("curve") is not None:
             read["curve"] = ProbabilityCurve.from_json(_mapping(fields, "curve"))
         try:
-            return cls(**{**fields, **read})  # type: ignore[arg-type]
+            return cls(**{**fields, **read})
         except InputError as error:
             raise ModelError(f"the calibration is invalid: {error}") from error
 

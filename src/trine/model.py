@@ -25,13 +25,15 @@ from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.errors import ModelError, require
-from trine.io import synchronise
+from trine.io import atomic_write, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
+from trine.strangers import Strangers
 
 FORMAT_VERSION = 2
 WEIGHTS = "weights.safetensors"
 SETTINGS = "settings.json"
 TRAINED_ON = "trained_on.safetensors"
+STRANGERS = "strangers.safetensors"
 CARD = "README.md"
 
 
@@ -48,6 +50,7 @@ class SavedModel:
         metrics: Named metrics for the card, such as `{"MAP@R": 0.78}`.
         trained_on: One line about the training data, for the card.
         trained: The items and identities that were trained on; None if they are unknown.
+        strangers: Embeddings of identities that no training saw; None if none are kept.
     """
 
     weights: Mapping[str, Tensor]
@@ -58,6 +61,7 @@ class SavedModel:
     metrics: Mapping[str, float] = field(default_factory=dict)
     trained_on: str = ""
     trained: TrainedOn | None = None
+    strangers: Strangers | None = None
 
 
 def write_model(model: SavedModel, *, folder: Path) -> None:
@@ -93,6 +97,8 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
             (unfinished / WEIGHTS).write_bytes(safetensors.save(weights))
             if model.trained is not None:
                 (unfinished / TRAINED_ON).write_bytes(_trained_on_file(model.trained))
+            if model.strangers is not None:
+                (unfinished / STRANGERS).write_bytes(model.strangers.to_file())
             (unfinished / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
             (unfinished / CARD).write_text(card(model), "utf-8")
     except OSError as error:
@@ -132,7 +138,32 @@ def read_model(folder: Path) -> SavedModel:
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
-    return SavedModel(weights=upgrade_tensors(weights), trained=read_trained_on(folder), **settings)
+    strangers = Strangers.from_file(folder / STRANGERS) if (folder / STRANGERS).is_file() else None
+    trained = read_trained_on(folder)
+    return SavedModel(weights=upgrade_tensors(weights), trained=trained, strangers=strangers, **settings)
+
+
+def forget_stranger(folder: Path, name: str) -> int:
+    """Deletes an identity that is kept with a model as a stranger.
+
+    Args:
+        folder: The model folder.
+        name: The name of the identity.
+
+    Returns:
+        How many embeddings were deleted.
+
+    Raises:
+        ModelError: The file of the strangers is damaged, or cannot be written.
+    """
+    path = folder / STRANGERS
+    if not path.is_file():
+        return 0
+    held = Strangers.from_file(path)
+    kept = held.without({name})
+    if len(kept) < len(held):
+        atomic_write(path, kept.to_file())
+    return len(held) - len(kept)
 
 
 def read_trained_on(folder: Path) -> TrainedOn | None:
@@ -237,10 +268,8 @@ def card(model: SavedModel) -> str:
     if model.calibration is not None:
         calibration = model.calibration
         lines += [
-            f"- threshold: the same when the distance is at most {calibration.threshold:.4g}, "
-            f"calibrated for a false-accept rate of {calibration.far:g} on "
-            f"{calibration.identities} identities"
-            + (" (provisional: too little calibration data)" if calibration.provisional else "")
+            f"- threshold: the same when the distance is at most {calibration.threshold:.4g}: "
+            f"{calibration.promise}, measured on {calibration.promise.identities} identities"
         ]
     if model.cluster_threshold is not None:
         lines.append(f"- clusters: {model.cluster_threshold}")

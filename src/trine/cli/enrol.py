@@ -20,6 +20,7 @@ from trine.cli.arguments import (
     policy,
     progress_bar,
 )
+from trine.cli.gallery import warn
 from trine.cli.gallery_address import DTYPE, GALLERY, address_of, model_folder
 from trine.cli.parser import argument, verb
 from trine.cli.where import value_of
@@ -94,6 +95,8 @@ def enrol(settings: Any) -> None:
             echo(done, f"{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
             if isinstance(done, SyncResult) and done.taken and not done.before:
                 echo("if the data was moved since it was enrolled, name its old path with --origin")
+        if not settings.dry_run:
+            warn(gallery.calibration())
 
 
 def _sync(settings: Any, gallery: Gallery, data: Dataset, **given: Any) -> SyncResult:

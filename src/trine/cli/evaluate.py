@@ -23,7 +23,7 @@ PART = "all, train, validation, test, or auto for the unseen part of the run's o
     argument("--pairs", help="pairs to evaluate as well: a .csv of a, b, same, fold, or LFW's pairs.txt"),
     argument("--triplets", help="a table of triplet judgements to evaluate: anchor, positive and negative"),
     argument("--calibrate", action="store_true", help="save the threshold for --far in the model"),
-    argument("--provisional", action="store_true", help="calibrate even if the items are too few"),
+    argument("--too-few", help="raise (the default) or smallest: the smallest rate there are identities for"),
     argument("--probability", help="with --calibrate: also fit probabilities, by isotonic or platt"),
     argument("--prior", type=float, help="the share of genuine pairs it assumes (default: as in the data)"),
 )
@@ -81,8 +81,7 @@ def _evaluate(settings: Any, run: TrainedRun) -> None:
         run,
         load_data(settings),
         store_threshold=settings.calibrate,
-        support="provisional" if settings.provisional else "required",
         triplets=None if settings.triplets is None else read_triplets(settings.triplets),
-        **pick(settings, "part", "far", "out", "probability", "prior", "pairs"),
+        **pick(settings, "part", "far", "out", "too_few", "probability", "prior", "pairs"),
     )
     echo(report, "", f"{report.folder} holds metrics.json, report.html and picture.png")

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import JSON, agreed, echo, echo_json, items, pick
-from trine.cli.gallery_address import DTYPE, GALLERY_ARGUMENT, THRESHOLD, address_of, existing, model_folder
+from trine.cli.gallery_address import (
+    DTYPE,
+    ENCODER,
+    GALLERY_ARGUMENT,
+    THRESHOLD,
+    address_of,
+    existing,
+    model_folder,
+    opened,
+)
 from trine.cli.parser import argument, verb
-from trine.errors import SettingError
+from trine.errors import DataError, SettingError
+
+if TYPE_CHECKING:
+    from trine.data import Dataset
+    from trine.gallery import GalleryCalibration
+    from trine.rates import RateCurve
 
 
 @verb(
@@ -150,17 +165,81 @@ def split(settings: Any) -> None:
 
 @verb(GALLERY_ARGUMENT, JSON)
 def stats(settings: Any) -> None:
-    """Count items, identities and bytes.
+    """Count items, identities and bytes, and show how often strangers would be named.
 
     trine gallery stats people --json
     """
     with existing(settings.gallery) as gallery:
         found, threshold, model = gallery.stats(), gallery.threshold, gallery.model
+        calibration, table = gallery.calibration(), gallery.rates()
     if settings.json:
-        echo_json({**found.to_json(), "threshold": threshold and threshold.value, "model": model})
+        curve = None if table is None else table.table(points=50).tolist()
+        values = {"threshold": threshold and threshold.value, "model": model}
+        echo_json({**found.to_json(), **values, "calibration": calibration.to_json(), "fpir_curve": curve})
         return
     encoder = "no encoder folder" if model is None else f"encoder {model}"
-    echo(found, "no threshold" if threshold is None else threshold, encoder)
+    echo(found, "no threshold to verify by" if threshold is None else f"to verify: {threshold}")
+    echo(f"to identify: {calibration}")
+    if table is not None:
+        echo(*curve_lines(table))
+    echo(encoder)
+    warn(calibration)
+
+
+def warn(calibration: GalleryCalibration) -> None:
+    """Prints what contradicts the model, if anything, on standard error."""
+    if calibration.warning:
+        echo(f"warning: {calibration.warning}", file=sys.stderr)
+
+
+def curve_lines(rates: RateCurve) -> list[str]:
+    """The threshold of each round rate that can be estimated, with its bound."""
+    from trine.rates import ROUND_RATES, percent
+
+    lines = ["  of strangers named   at most   state         threshold"]
+    for rate in ROUND_RATES:
+        if (chosen := rates.threshold(rate)) is not None:
+            value, promise = chosen
+            shares = f"{percent(promise.estimate):>18}   {percent(promise.bound):>7}"
+            lines.append(f"  {shares}   {promise.state:<11}   {value:.3g}")
+    return lines if len(lines) > 1 else []
+
+
+@verb(
+    GALLERY_ARGUMENT,
+    argument("--fpir", type=float, default=0.01, help="the share of strangers to name (default: 0.01)"),
+    argument("--strangers", metavar="DATA", help="measure with these people, who are not enrolled"),
+    ENCODER,
+    argument("--scoring", default="best", help="as for trine identify"),
+    argument("--top", type=int, default=3, help="as for trine identify"),
+    argument("--quality", help="as for trine identify"),
+    JSON,
+)
+def calibrate(settings: Any) -> None:
+    """Choose the threshold by how often strangers are named, and store it in the gallery.
+
+    trine gallery calibrate people --fpir 0.01
+    trine gallery calibrate people --fpir 0.001 --strangers visitors/
+    """
+    strangers = None if settings.strangers is None else _strangers(settings.strangers)
+    with opened(settings.gallery, settings.encoder) as gallery:
+        found = gallery.calibrate(**pick(settings, "fpir", "scoring", "top", "quality"), strangers=strangers)
+        address = gallery.address
+    if settings.json:
+        echo_json(found.to_json())
+    else:
+        echo(f"{address}: {found}")
+    warn(found)
+
+
+def _strangers(source: str) -> Dataset:
+    """People who are not enrolled; each item is another one where there are no identities."""
+    from trine.data import load
+
+    try:
+        return load(source)[0]
+    except DataError:
+        return load(source, labelled=False)[0]
 
 
 @verb(GALLERY_ARGUMENT, JSON)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import JSON, echo, echo_json, pick, policy_argument
+from trine.cli.gallery import warn
 from trine.cli.gallery_address import ENCODER, GALLERY, THRESHOLD, opened
 from trine.cli.parser import argument, verb
 from trine.cli.where import HELP, conditions
@@ -127,6 +128,8 @@ def identify(settings: Any) -> None:
     """
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes(settings.probes, gallery.encoder, settings)
+        if settings.threshold is None:
+            warn(gallery.calibration(**pick(settings, "scoring", "top", "quality")))
         for start in range(0, len(probes), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(probes)))
             answers = gallery.identify_many(

@@ -28,7 +28,15 @@ GALLERY = Group(
     "trine gallery copy people postgresql://host/database\n"
     "trine gallery forget --help",
     _by_name(
-        *(gallery.create, gallery.list_, gallery.stats, gallery.remove, gallery.forget, gallery.rename),
+        *(
+            gallery.create,
+            gallery.list_,
+            gallery.stats,
+            gallery.calibrate,
+            gallery.remove,
+            gallery.forget,
+            gallery.rename,
+        ),
         *(gallery.merge, gallery.split, cluster.clusters, gallery.check, gallery.repair),
         *(transfer.export, transfer.import_, transfer.copy, transfer.rebuild),
     ),

@@ -31,6 +31,7 @@ from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
 from trine.errors import InputError, check_count, check_flags, require
 from trine.shapes import Float, Float32, Shaped
+from trine.strangers import Strangers
 
 
 @final
@@ -46,6 +47,7 @@ class Encoder(nn.Module):
         calibration: The threshold for "the same", once calibrated.
         cluster_threshold: How to cluster the embeddings, once chosen.
         trained: The items and identities that it was trained on; None if they are unknown.
+        strangers: Embeddings of identities that no training saw; None if none are kept.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
             table, which preprocessing scales.
         std: The standard deviation; 1 for rows of a table.
@@ -68,6 +70,7 @@ class Encoder(nn.Module):
         self.calibration: Calibration | None = None
         self.cluster_threshold: ClusterThreshold | None = None
         self.trained: TrainedOn | None = None
+        self.strangers: Strangers | None = None
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("std", torch.ones(statistics))

@@ -43,6 +43,7 @@ def save(
         metrics=metrics or {},
         trained_on=trained_on,
         trained=encoder.trained if isinstance(encoder, Encoder) else None,
+        strangers=encoder.strangers if isinstance(encoder, Encoder) else None,
     )
     write_model(model, folder=Path(folder))
 
@@ -86,7 +87,7 @@ def encoder_of(model: SavedModel, path: str | Path) -> Encoder:
             "trine recommend, or open it with trine.encoders.load_two_tower"
         )
     encoder = _restored(Encoder, EncoderSettings, model, path)
-    encoder.trained = model.trained
+    encoder.trained, encoder.strangers = model.trained, model.strangers
     return encoder
 
 

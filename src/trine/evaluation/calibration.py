@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trine.calibration import Calibration, Method
 from trine.distances import Distance
-from trine.errors import CalibrationError, InputError, check_choice
+from trine.errors import Argument, CalibrationError, InputError, check_choice
 from trine.evaluation.pair_intervals import PAIR_RESAMPLES, reported_thresholds
 from trine.evaluation.pairs import Distances, Pairs
 from trine.evaluation.probability import probability_curve
@@ -76,7 +76,7 @@ def calibrate(
     Example:
         >>> embeddings = np.arange(200)[:, None] // 2 + np.tile([[0.0], [0.1]], (100, 1))
         >>> found = calibrate(embeddings, np.arange(200) // 2, far=0.02)
-        >>> found.threshold < 1.0, str(found.promise.state)
+        >>> found.threshold < 2.0, str(found.promise.state)
         (True, 'provisional')
     """
     _check(far, too_few, probability, prior)
@@ -167,7 +167,8 @@ def _refusal(far: float, identities: int, report: Verification) -> CalibrationEr
         return CalibrationError(
             f"a false-accept rate of {percent(far)} needs at least {needed} identities (and "
             f"{least_identities(far)} to be firm), given {identities}; add identities that were not trained "
-            'on, raise far, or set too_few="smallest"'
+            "on, raise far, or take the smallest rate possible with ",
+            Argument("too_few", "smallest"),
         )
     return CalibrationError(
         f"no threshold keeps the false-accept rate at {percent(far)}: too many of the "

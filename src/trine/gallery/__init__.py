@@ -1,10 +1,11 @@
 """The gallery: a persistent set of known items and their embeddings; who is this, what is like this?
 
 A `Gallery` is bound to the encoder whose embeddings it holds, and answers with a `Decision`: a score, the
-threshold, and the false-accept rate that the threshold was calibrated for.
+threshold, and the error rate that holds for the question and for this gallery.
 """
 
 from trine.gallery.bulk_write import QuantizationRecall
+from trine.gallery.calibration import GalleryCalibration
 from trine.gallery.clusters import Clusters
 from trine.gallery.decision import Candidate, Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
@@ -31,6 +32,7 @@ __all__ = [
     "Entry",
     "Filter",
     "Gallery",
+    "GalleryCalibration",
     "Hit",
     "Identification",
     "Kept",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
@@ -17,8 +18,9 @@ from trine.gallery.decision import Threshold
 from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.identify import Identifier, Ranking
 from trine.gallery.store import Store
-from trine.gallery.witness import Probes, outside_rates, own_rates
-from trine.rates import Promise, RateCurve, State, percent
+from trine.gallery.witness import outside_rates, own_pairs, own_rates
+from trine.rates import SENTENCES, Promise, RateCurve, State, percent
+from trine.strangers import Strangers
 
 NOTE = "calibration"
 """The note that stores the calibration of each scoring."""
@@ -36,8 +38,8 @@ Source = Literal["gallery", "model", "strangers"]
 """Who the strangers were: the gallery's own identities, those kept with the model, or data that was given."""
 
 WHO: Mapping[Source, str] = {
-    "gallery": "its own identities, each held against the others",
-    "model": "identities kept with the model",
+    "gallery": "its own identities",
+    "model": "the identities kept with the model",
     "strangers": "the strangers given",
 }
 
@@ -61,7 +63,7 @@ class GalleryCalibration:
     Example:
         >>> promise = Promise("fpir", 0.01, "firm", 0.004, (0.0, 0.0098), 640)
         >>> print(GalleryCalibration(0.01, 0.7, promise, "gallery", 3200, 640))
-        threshold 0.7: at most 1 % of strangers are named, firm (640 of its own identities, each held against the others)
+        threshold 0.7: at most 1 % of strangers are named, firm; by 640 of its own identities
     """
 
     asked: float
@@ -108,10 +110,38 @@ class GalleryCalibration:
                 f"uncalibrated: {self.identities} identities are too few to tell how often a stranger is "
                 "named; enrol more, or calibrate with strangers"
             )
-        text = f"threshold {self.threshold:.3g}: {self.promise} ({self.promise.identities} of {WHO[self.source]})"
+        who = f"{self.promise.identities} of {WHO[self.source]}"
         if self.promise.rate > self.asked:
-            text += f"; too few for {percent(self.asked)}"
-        return text
+            who += f", too few for {percent(self.asked)}"
+        return f"threshold {self.threshold:.3g}: {self.promise}; by {who}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How often strangers are named by a gallery.
+
+    Attributes:
+        source: Who the strangers are.
+        rates: The rate of every threshold; None with too few strangers.
+        warning: What contradicts the model; "" if nothing does.
+        alike: Whether the strangers are known to be like the people of the gallery, or there is nothing to
+            compare them with. Otherwise no rate is firm.
+    """
+
+    source: Source
+    rates: RateCurve | None
+    warning: str = ""
+    alike: bool = True
+
+
+def contradiction(promise: Promise, estimate: float, low: float) -> str:
+    """The warning that a gallery's own identities contradict the rate that the model was calibrated for."""
+    verb = SENTENCES[promise.name]
+    return (
+        f"the model was calibrated so that {promise}; among this gallery's own identities "
+        f"{percent(estimate)} {verb} (at least {percent(low)}): these data are unlike those of the "
+        "calibration. Calibrate the model on such data, or train on some"
+    )
 
 
 class Calibrator:
@@ -138,41 +168,37 @@ class Calibrator:
         return held
 
     def calibrate(
-        self, fpir: float, ranking: Ranking, *, strangers: Probes | None = None
+        self, fpir: float, ranking: Ranking, *, strangers: Strangers | None = None
     ) -> GalleryCalibration:
         """Chooses the threshold for a rate, and stores it; see `Gallery.calibrate`."""
-        source, rates, warning = self._rates(fpir, ranking, strangers)
-        chosen = None if rates is None else rates.smallest(fpir)
+        evidence = self._evidence(fpir, ranking, strangers)
+        chosen = None if evidence.rates is None else evidence.rates.smallest(fpir)
         threshold, promise = (None, None) if chosen is None else chosen
-        if promise is not None and source == "model" and warning is None:
+        if promise is not None and not evidence.alike:
             promise = replace(promise, state=State.PROVISIONAL)
         counts = self._store.identities()
         found = GalleryCalibration(
             fpir,
             threshold,
             promise,
-            source,
+            evidence.source,
             sum(counts.values()),
             len(counts),
             content_of(self._store) if len(self._store) <= SMALL else "",
-            warning or "",
+            evidence.warning,
         )
         stored = {**self._stored(), _key(ranking): found}
-        try:
+        with suppress(GalleryError):  # a gallery that cannot be written is calibrated by each process
             self._store.note(NOTE, json.dumps({key: one.to_json() for key, one in stored.items()}))
-        except GalleryError:  # a gallery that cannot be written is calibrated by each process
-            pass
         self._seen[_key(ranking)] = (self._store.revision(), found)
         return found
 
     def rates(self, ranking: Ranking) -> RateCurve | None:
-        """The false-positive identification rate of every threshold, by the same strangers."""
-        return self._rates(DEFAULT_FPIR, ranking, None)[1]
+        """The false-positive identification rate of every threshold; None with too few strangers."""
+        return self._evidence(DEFAULT_FPIR, ranking, None).rates
 
-    def _rates(
-        self, fpir: float, ranking: Ranking, given: Probes | None
-    ) -> tuple[Source, RateCurve | None, str]:
-        """Who the strangers are, their rates, and what contradicts the model."""
+    def _evidence(self, fpir: float, ranking: Ranking, given: Strangers | None) -> Evidence:
+        """Who the strangers are: those given, the gallery's own, or, if these are too few, the model's."""
         if given is not None:
             rates = outside_rates(self._store, self._identifier, ranking, given)
             if rates is None:
@@ -180,23 +206,31 @@ class Calibrator:
                     "no stranger is left: all of the data is of identities of the gallery, or the gallery is "
                     "empty; give people who are not enrolled"
                 )
-            return "strangers", rates, ""
+            return Evidence("strangers", rates)
         own = own_rates(self._store, self._identifier, ranking, self._trained)
-        kept: Probes | None = getattr(self._encoder, "strangers", None)
+        of_pairs = self._contradicted_pairs()
+        kept: Strangers | None = getattr(self._encoder, "strangers", None)
         if kept is None or (own is not None and own.threshold(fpir) is not None):
-            return "gallery", own, ""
+            return Evidence("gallery", own, of_pairs)
         other = outside_rates(self._store, self._identifier, ranking, kept)
         chosen = None if other is None else other.smallest(fpir)
-        if chosen is None or own is None:
-            return ("gallery", own, "") if chosen is None else ("model", other, "")
+        if chosen is None:
+            return Evidence("gallery", own, of_pairs)
+        if own is None:
+            return Evidence("model", other, of_pairs)
         estimate, (low, _) = own.at(chosen[0])
         if low <= chosen[1].bound:
-            return "model", other, ""
-        return "gallery", own, (
-            f"of the identities kept with the model {chosen[1]}, but of this gallery's own identities, held "
-            f"against each other, {percent(estimate)} are named (at least {percent(low)}): they are unlike "
-            "what the model was calibrated on; calibrate with strangers of the same kind, or train on such data"
-        )
+            return Evidence("model", other, of_pairs, alike=False)
+        return Evidence("gallery", own, contradiction(chosen[1], estimate, low))
+
+    def _contradicted_pairs(self) -> str:
+        """What the gallery's own identities say against the false-accept rate of the encoder."""
+        known = None if self._encoder is None else self._encoder.calibration
+        pairs = None if known is None else own_pairs(self._store, self._trained)
+        if known is None or pairs is None:
+            return ""
+        estimate, (low, _) = pairs.at(known.threshold)
+        return contradiction(known.promise, estimate, low) if low > known.promise.bound else ""
 
     @property
     def _trained(self) -> Collection[str]:

@@ -130,9 +130,9 @@ class Verification(Decision):
         claim: The claimed identity, if any.
 
     Example:
-        >>> promise = Promise("far", 0.01, "provisional", 0.01, (0.004, 0.031), 120)
+        >>> promise = Promise("far", 0.01, "firm", 0.007, (0.004, 0.0094), 320)
         >>> print(Verification(score=0.41, threshold=0.63, promise=promise))
-        the same (distance 0.41, threshold 0.63; about 1 % of impostor pairs are accepted, at most 3.1 %, provisional)
+        the same (distance 0.41, threshold 0.63; at most 1 % of impostor pairs are accepted, firm)
         >>> print(Verification(score=0.81, threshold=0.63, claim="s12"))
         different: not s12 (distance 0.81, threshold 0.63)
     """
@@ -181,7 +181,7 @@ class Identification(Decision):
 
     Example:
         >>> promise = Promise("fpir", 0.01, "firm", 0.004, (0.0, 0.0097), 400)
-        >>> print(Identification(score=0.41, threshold=0.63, promise=promise, nearest="s12", item="s12/1.png"))
+        >>> print(Identification(score=0.41, threshold=0.63, promise=promise, nearest="s12"))
         this is s12 (distance 0.41, threshold 0.63; at most 1 % of strangers are named, firm)
         >>> print(Identification(score=0.81, threshold=0.63, nearest="s03", item="s03/7.png"))
         no match: the nearest is s03 at 0.81, above the threshold 0.63

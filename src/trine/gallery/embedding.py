@@ -12,6 +12,7 @@ import numpy as np
 from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
 from trine.data import Dataset, ImageFiles, Items, Texts
+from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError
 from trine.gallery.entries import (
@@ -27,6 +28,7 @@ from trine.gallery.entries import (
 from trine.gallery.provenance import Provenance, digest_of, to_source
 from trine.gallery.store import Store
 from trine.shapes import Float32
+from trine.strangers import Strangers
 
 TEXT = "text"
 """The metadata key under which the content of text items is stored."""
@@ -135,6 +137,30 @@ class Embedder:
         if (items is None) == (embeddings is None):
             raise InputError("pass either items for the encoder, or their embeddings")
         return self._rows(embeddings, []) if items is None else self._embed(items)  # type: ignore[arg-type]
+
+    def strangers(
+        self, dataset: Any, embeddings: Vectors | None, identities: Sequence[str] | None
+    ) -> Strangers | None:
+        """Returns people outside the gallery, given as data or as embeddings; None if neither is given.
+
+        Without identities each item is another person.
+        """
+        if dataset is not None:
+            if embeddings is not None or identities is not None:
+                raise InputError("pass strangers either as data, or as embeddings and identities")
+            items = as_dataset(dataset, "calibrate", labelled=None)
+            rows = self._embed(items.items, items.names)
+            names = [items.identity(i) for i in range(len(items))] if items.identities else None
+        elif embeddings is not None:
+            rows, names = self._rows(embeddings, []), None if identities is None else list(identities)
+        elif identities is not None:
+            raise InputError("identities name the embeddings of strangers: pass ", Argument("embeddings"))
+        else:
+            return None
+        if names is None:
+            # No identity of a gallery has an empty name, so that none of these is taken for one.
+            return Strangers(rows, np.arange(len(rows)), ("",) * len(rows))
+        return Strangers.of(rows, names)
 
     def _rows(self, vectors: Vectors, names: Sequence[str]) -> Float32[np.ndarray, "n d"]:
         return as_rows(vectors, dimension=self._store.binding.dimension, names=names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
@@ -16,6 +17,7 @@ from trine.errors import Argument, InputError, SettingError, check_flags
 from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
+from trine.gallery.calibration import DEFAULT_FPIR, Calibrator, GalleryCalibration
 from trine.gallery.clusters import Clusters
 from trine.gallery.decision import (
     Identification,
@@ -48,7 +50,10 @@ from trine.gallery.store import Binding, Scope, Store
 from trine.gallery.sync import Sync
 from trine.gallery.sync_result import SyncResult, refused
 from trine.gallery.verify import verify_probes
-from trine.settings import RATE, check_number
+from trine.model import forget_stranger
+from trine.rates import RateCurve
+from trine.settings import INNER_RATE, RATE, check_number
+from trine.strangers import Strangers
 
 Progress = Callable[[int], None]
 
@@ -87,6 +92,7 @@ class Gallery:
         self._store = store
         self._embedder = Embedder(store, encoder)
         self._identifier = Identifier(store)
+        self._calibrator = Calibrator(store, self._identifier, encoder)
         self._threshold = threshold
 
     @classmethod
@@ -178,6 +184,7 @@ class Gallery:
         """
         ExpectedBinding.of(encoder).check(self._store)
         self._embedder = Embedder(self._store, encoder)
+        self._calibrator = Calibrator(self._store, self._identifier, encoder)
         self._threshold = threshold_of(None, encoder.calibration) or self._threshold
 
     @property
@@ -482,13 +489,14 @@ class Gallery:
     ) -> Identification:
         """Finds the nearest identity, and decides whether it is near enough to be a match.
 
-        The threshold was calibrated on pairs of single embeddings, so its false-accept rate holds for one
-        comparison; for `"mean"` and `"centroid"` it is only approximate.
+        The threshold is that of `calibrate`, for this way of scoring; by default for a false-positive
+        identification rate of 1 %, or the smallest rate that the gallery has strangers enough for. With fewer
+        than two the nearest identities are ranked without a verdict.
 
         Args:
             item: A probe for the encoder: an image, a vector, a path.
             embedding: (D,) its embedding, in place of `item`.
-            threshold: The largest distance that is accepted; the gallery's by default.
+            threshold: The largest distance that is accepted; by default that of the calibration.
             candidates: How many of the nearest identities to return, at least 1.
             scoring: How an identity is scored: by its nearest embedding (`"best"`), by the mean distance of
                 its nearest `top` embeddings (`"mean"`), or by the distance of the mean of its embeddings
@@ -497,16 +505,17 @@ class Gallery:
             quality: The metadata key of an item's quality in [0, 1], its weight in a mean or a centroid.
 
         Returns:
-            The decision, with its score, threshold and false-accept rate, and the nearest identities.
+            The decision, with its score, its threshold and the rate that holds for this gallery, and the
+            nearest identities.
 
         Raises:
-            CalibrationError: There is no threshold.
             GalleryError: The embedding has another dimension or is not finite, there is no encoder, or an
                 item lacks the requested quality.
             SettingError: A number is below 1, or `quality` is passed with `"best"`.
         """
-        limit, ranking = self._limit(threshold), Ranking(scoring, top, quality, candidates)
-        return self._identifier.identify(self._embedder.probe(item, embedding), limit, ranking)[0]
+        ranking = Ranking(scoring, top, quality, candidates)
+        probe, limit = self._embedder.probe(item, embedding), self._limit_of(ranking, threshold)
+        return self._identifier.identify(probe, limit, ranking)[0]
 
     def identify_many(
         self,
@@ -520,8 +529,79 @@ class Gallery:
         quality: str | None = None,
     ) -> list[Identification]:
         """Identifies several probes at once; see `identify`."""
-        limit, ranking = self._limit(threshold), Ranking(scoring, top, quality, candidates)
-        return self._identifier.identify(self._embedder.probes(items, embeddings), limit, ranking)
+        ranking = Ranking(scoring, top, quality, candidates)
+        probes, limit = self._embedder.probes(items, embeddings), self._limit_of(ranking, threshold)
+        return self._identifier.identify(probes, limit, ranking)
+
+    def calibrate(
+        self,
+        fpir: float = DEFAULT_FPIR,
+        *,
+        strangers: Any = None,
+        embeddings: Vectors | None = None,
+        identities: Sequence[str] | None = None,
+        scoring: Scoring = "best",
+        top: int = 3,
+        quality: str | None = None,
+    ) -> GalleryCalibration:
+        """Chooses the threshold of `identify` for a false-positive identification rate, and stores it.
+
+        The gallery is its own witness: each enrolled identity is a stranger to the others, so it is left out
+        in turn, and the nearest other tells how near a stranger comes. Identities that the encoder was
+        trained on are no strangers to it; in their place, and where there are too few others, those kept with
+        the model are held against this gallery.
+
+        It is made again when the gallery has changed: after every change up to 2,000 items, then when a tenth
+        of the items or identities came or went. At most 1,000 identities with 5 items each are looked up.
+
+        Args:
+            fpir: The share of strangers that may be named, in (0, 1).
+            strangers: Items of people who are not enrolled, with their identities, as for `enrol_dataset`:
+                measures with these instead. Without labels each item is another person.
+            embeddings: (N, D) their embeddings, in place of `strangers`.
+            identities: The identity of each embedding; by default each is another person.
+            scoring: As for `identify`.
+            top: As for `identify`.
+            quality: As for `identify`.
+
+        Returns:
+            The threshold, its rate with its bound, who the strangers were, and a warning where the gallery
+            contradicts the model.
+
+        Raises:
+            GalleryError: All strangers are enrolled, or the gallery is empty or has no encoder to embed them.
+            InputError: The rate is not in (0, 1).
+
+        Example:
+            >>> import tempfile
+            >>> import numpy as np
+            >>> rows = np.random.default_rng(0).normal(size=(700, 64))
+            >>> folder = tempfile.TemporaryDirectory()
+            >>> gallery = Gallery.open(f"{folder.name}/g.db", dimension=64, fingerprint="by hand")
+            >>> _ = gallery.enrol_many(Entry(f"person {i}", str(i), row) for i, row in enumerate(rows))
+            >>> str(gallery.calibrate(fpir=0.01).state)
+            'firm'
+            >>> gallery.close()
+            >>> folder.cleanup()
+        """
+        check_number("fpir", fpir, INNER_RATE)
+        probes = self._embedder.strangers(strangers, embeddings, identities)
+        return self._calibrator.calibrate(fpir, Ranking(scoring, top, quality), strangers=probes)
+
+    def calibration(
+        self, *, scoring: Scoring = "best", top: int = 3, quality: str | None = None
+    ) -> GalleryCalibration:
+        """Returns the calibration that `identify` decides by, made again if the gallery has changed since."""
+        return self._calibrator.current(Ranking(scoring, top, quality))
+
+    def rates(
+        self, *, scoring: Scoring = "best", top: int = 3, quality: str | None = None
+    ) -> RateCurve | None:
+        """Returns the false-positive identification rate of every threshold; see `calibrate`.
+
+        None with fewer than two strangers.
+        """
+        return self._calibrator.rates(Ranking(scoring, top, quality))
 
     def search(
         self,
@@ -662,7 +742,8 @@ class Gallery:
 
         Traces of items that were removed, moved or replaced earlier are wiped too, even if the identity has
         no items left. The file is rewritten, which needs room for a second copy and takes some seconds for a
-        million items. Copies and backups are not touched.
+        million items. If the model of the gallery keeps the identity as a stranger, it is deleted there, too.
+        Copies and backups are not touched.
 
         Returns:
             How many items were deleted.
@@ -671,7 +752,13 @@ class Gallery:
             GalleryError: Another process kept the file busy, or the disk is full; the items are deleted, and
                 `repair` wipes their traces.
         """
-        return self._store.forget(check_name(identity, "identity"))
+        name = check_name(identity, "identity")
+        if self.model is not None and (folder := Path(self.model)).is_dir():
+            forget_stranger(folder, name)
+        encoder = self.encoder
+        if isinstance(kept := getattr(encoder, "strangers", None), Strangers):
+            encoder.strangers = kept.without({name})  # type: ignore[union-attr]
+        return self._store.forget(name)
 
     def rename(self, identity: str, to: str) -> int:
         """Gives an identity another name, and returns how many items it has.
@@ -800,6 +887,7 @@ class Gallery:
         assert binding is not None, "an encoder has a dimension and a fingerprint"
         done = rebuild.rebuild(self._store, source, binding, chunk=chunk, progress=progress)
         self._embedder, self._threshold = Embedder(self._store, encoder), limit
+        self._calibrator = Calibrator(self._store, self._identifier, encoder)
         return done
 
     def stats(self) -> Stats:
@@ -832,6 +920,16 @@ class Gallery:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"
+
+    def _limit_of(self, ranking: Ranking, given: float | None) -> Threshold | None:
+        """The threshold of an identification; None for no verdict."""
+        if given is not None:
+            return Threshold(float(given))
+        own = self._threshold
+        if own is not None and own.promise is None:  # chosen by hand when the gallery was opened
+            return own
+        limit = self._calibrator.current(ranking).limit
+        return limit if limit is None or own is None else replace(limit, curve=own.curve)
 
     def _limit(self, given: float | None) -> Threshold:
         return required_threshold(given, self._threshold, f"the gallery {self.address}")

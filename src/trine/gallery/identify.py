@@ -72,7 +72,7 @@ class Identifier:
         self._centroids: dict[str | None, Centroids] = {}
 
     def identify(
-        self, probes: Float32[np.ndarray, "n d"], limit: Threshold, ranking: Ranking
+        self, probes: Float32[np.ndarray, "n d"], limit: Threshold | None, ranking: Ranking
     ) -> list[Identification]:
         """Decides for each probe whether the nearest identity is a match; see `Gallery.identify`."""
         # The margin needs the runner-up, even if one candidate is requested.

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
+import torch
 
+from trine.evaluation.all_pairs import all_pairs
+from trine.evaluation.calibration import impostor_rates
 from trine.gallery.bulk_write import batched
-from trine.gallery.entries import Record
 from trine.gallery.identify import Identifier, Ranking
 from trine.gallery.store import Store
 from trine.rates import RateCurve, stranger_rates
 from trine.shapes import Float32
+from trine.strangers import Strangers
 
 MOST_IDENTITIES = 1000
 """At most this many identities are left out in turn: enough for a firm rate of 1 %, at a bounded cost."""
@@ -27,23 +30,15 @@ MOST_IDENTITIES = 1000
 MOST_ITEMS = 5
 """At most this many items of each."""
 
+MOST_IN_PAIRS = 300
+"""The pairs of at most this many identities are compared with what the model promises."""
+
 _AT_ONCE = 256
 
 
-@dataclass(frozen=True, eq=False)
-class Probes:
-    """Embeddings of strangers, with the identity of each.
-
-    Attributes:
-        embeddings: One row per item.
-        names: The identity of each row.
-    """
-
-    embeddings: Float32[np.ndarray, "n d"]
-    names: Sequence[str]
-
-
-def own_rates(store: Store, identifier: Identifier, ranking: Ranking, trained: Collection[str]) -> RateCurve | None:
+def own_rates(
+    store: Store, identifier: Identifier, ranking: Ranking, trained: Collection[str]
+) -> RateCurve | None:
     """Measures how often the identities of a gallery are named as one another.
 
     At most 1,000 identities with at most 5 items each are left out; they are drawn by hashes of their names,
@@ -65,7 +60,9 @@ def own_rates(store: Store, identifier: Identifier, ranking: Ranking, trained: C
     return _rates(_drawn(store, set(usable)), identifier, ranking, scale=len(known) / (len(known) - 1))
 
 
-def outside_rates(store: Store, identifier: Identifier, ranking: Ranking, strangers: Probes) -> RateCurve | None:
+def outside_rates(
+    store: Store, identifier: Identifier, ranking: Ranking, strangers: Strangers
+) -> RateCurve | None:
     """Measures how often strangers are named by a gallery.
 
     Args:
@@ -78,47 +75,64 @@ def outside_rates(store: Store, identifier: Identifier, ranking: Ranking, strang
         The rates; None without a stranger, and for an empty gallery.
     """
     known = store.identities()
-    outside = [i for i, name in enumerate(strangers.names) if name not in known]
-    if not outside or not known:
+    outside = strangers.without(known)
+    if not len(outside) or not known:
         return None
-    rows = strangers.embeddings[outside]
-    return _rates(Probes(rows, [strangers.names[i] for i in outside]), identifier, ranking)
+    return _rates(outside, identifier, ranking)
 
 
-def _rates(probes: Probes, identifier: Identifier, ranking: Ranking, scale: float | None = None) -> RateCurve:
-    """The rates of probes; `scale` is given for identities of the gallery itself."""
-    codes = {name: code for code, name in enumerate(dict.fromkeys(probes.names))}
-    distances, nearest = [], []
+def own_pairs(store: Store, trained: Collection[str]) -> RateCurve | None:
+    """Measures how often pairs of a gallery's identities are accepted as the same.
+
+    Args:
+        store: The gallery.
+        trained: As for `own_rates`.
+
+    Returns:
+        The rates, over one item of each of at most 300 identities; None with fewer than three.
+    """
+    usable = sorted(store.identities().keys() - set(trained), key=_place)[:MOST_IN_PAIRS]
+    if len(usable) < 3:
+        return None
+    rows = torch.from_numpy(_drawn(store, set(usable), items=1).embeddings)
+    return impostor_rates(all_pairs(rows, np.arange(len(rows)), distance=store.binding.distance))
+
+
+def _rates(
+    strangers: Strangers, identifier: Identifier, ranking: Ranking, scale: float | None = None
+) -> RateCurve:
+    """The rates of strangers; `scale` is given for identities of the gallery itself."""
+    codes = {name: code for code, name in enumerate(strangers.names)}
     two = replace(ranking, candidates=2)
-    for part in batched(iter(range(len(probes.names))), _AT_ONCE):
-        for place, ranked in zip(part, identifier.rank(probes.embeddings[part], two), strict=True):
-            other = next(found for found in ranked if scale is None or found.identity != probes.names[place])
+    distances, nearest = [], []
+    for part in batched(iter(range(len(strangers))), _AT_ONCE):
+        for place, ranked in zip(part, identifier.rank(strangers.embeddings[part], two), strict=True):
+            own = None if scale is None else strangers.names[strangers.identity[place]]
+            other = next(found for found in ranked if found.identity != own)
             distances.append(other.score)
             nearest.append(codes.get(other.identity, -1))
     return stranger_rates(
         np.array(distances),
-        np.array([codes[name] for name in probes.names]),
+        strangers.identity,
         nearest=None if scale is None else np.array(nearest),
         scale=1.0 if scale is None else scale,
     )
 
 
-def _drawn(store: Store, identities: Collection[str]) -> Probes:
+def _drawn(store: Store, identities: Collection[str], *, items: int = MOST_ITEMS) -> Strangers:
     """The first items of some identities, by the hashes of their names."""
     held: dict[str, list[tuple[int, str, Float32[np.ndarray, " d"]]]] = {name: [] for name in identities}
-    for record in _of(store.scan(), identities):
+    for record in store.scan():
+        if record.identity not in held:
+            continue
         # The heap keeps the smallest hashes: its first entry is the largest of them.
         entry = (-_place(record.item), record.item, record.embedding)
-        if len(items := held[record.identity]) < MOST_ITEMS:
-            heapq.heappush(items, entry)
-        elif entry[0] > items[0][0]:
-            heapq.heapreplace(items, entry)
+        if len(best := held[record.identity]) < items:
+            heapq.heappush(best, entry)
+        elif entry[:2] > best[0][:2]:
+            heapq.heapreplace(best, entry)
     rows = [(name, row) for name in sorted(held) for _, _, row in sorted(held[name], key=lambda one: one[:2])]
-    return Probes(np.array([row for _, row in rows], dtype=np.float32), [name for name, _ in rows])
-
-
-def _of(records: Iterator[Record], identities: Collection[str]) -> Iterator[Record]:
-    return (record for record in records if record.identity in identities)
+    return Strangers.of(np.array([row for _, row in rows], dtype=np.float32), [name for name, _ in rows])
 
 
 def _place(name: str) -> int:

@@ -14,7 +14,7 @@ from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.errors import CalibrationError, SettingError, check_flags
 from trine.evaluation import calibrate, triplet_consistency
-from trine.evaluation.calibration import Support
+from trine.evaluation.calibration import TooFew
 from trine.evaluation.listed_pairs import listed_pairs
 from trine.pipelines.measure import Embed, EvaluationSet, cluster_threshold_of, gallery_for, measure
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
@@ -43,7 +43,7 @@ def evaluate_run(
     far: float = 0.01,
     out: str | Path | None = None,
     store_threshold: bool = False,
-    support: Support = "required",
+    too_few: TooFew = "raise",
     probability: Method | None = None,
     prior: float | None = None,
     pairs: str | Path | None = None,
@@ -60,7 +60,8 @@ def evaluate_run(
         out: Where to write the report; `evaluation/<data>` in the run folder by default.
         store_threshold: Whether to calibrate the threshold for `far` on these items, to choose how to cluster
             on them as well, and to store both in the model.
-        support: As for `calibrate`: whether too few items raise an error or make the threshold provisional.
+        too_few: As for `calibrate`: whether too few identities raise an error, or the rate is the smallest
+            that they are enough for.
         probability: As for `calibrate`: also store a mapping from distance to probability.
         prior: As for `calibrate`: the share of genuine pairs that this probability assumes.
         pairs: A list of pairs to measure as well: a table with a, b, same and optionally fold, or a list in
@@ -92,7 +93,7 @@ def evaluate_run(
         notes = (triplets_left_out(left_out, evaluated_part.description),) if left_out else ()
     embed = cache(opened.encoder.embed)
     if store_threshold:
-        _calibrate(opened, chosen, embed, far=far, support=support, probability=probability, prior=prior)
+        _calibrate(opened, chosen, embed, far=far, too_few=too_few, probability=probability, prior=prior)
     gallery = training_items(opened.path, dataset, positions)
     evaluated = EvaluationSet(
         chosen,

@@ -183,6 +183,6 @@ def _calibration(
 ) -> Calibration | None:
     """Calibrates on items that were not trained on; None without both genuine and impostor pairs."""
     try:
-        return calibrate(embeddings, labels, far=far, distance=distance, support="provisional")
+        return calibrate(embeddings, labels, far=far, distance=distance, too_few="smallest")
     except CalibrationError:
         return None

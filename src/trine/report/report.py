@@ -159,18 +159,16 @@ class Report:
         known = self.calibration
         if known is None:
             return ""
-        basis = f"{known.identities} identities, {known.impostor_pairs:,} impostor pairs"
-        words = f"threshold {known.threshold:.3f} for a false-accept rate of {100 * known.far:g} %"
-        if known.provisional:
-            words += " (provisional: too little calibration data)"
+        basis = f"{known.promise.identities} identities, {known.impostor_pairs:,} impostor pairs"
+        words = f"threshold {known.threshold:.3f}: {known.promise}"
         if self._calibrated_here(known):
-            return f"{words}, calibrated on this test set ({basis}); expect a different rate on new data"
+            return f"{words}; calibrated on this test set ({basis}); expect a different rate on new data"
         here = (
             ""
             if self.realised_far is None
             else f"; accepts {_percent(self.realised_far)} of impostor pairs here"
         )
-        return f"{words}, calibrated on {basis}{here}"
+        return f"{words}; calibrated on {basis}{here}"
 
     def cluster_sentence(self) -> str:
         """The clusters, beside every item alone and all in one, and their basis; empty without any."""
@@ -203,7 +201,7 @@ class Report:
         if pairs is None:
             return False
         counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
-        return counts and known.threshold == pairs.threshold_at_far(known.far)
+        return counts and known.tar == pairs.tar_at(known.threshold)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook shows: the metrics, not the arrays that they come from."""
