@@ -5,10 +5,11 @@ import json
 
 import pytest
 
+from support.promises import promise
 from trine.calibration import Calibration, ProbabilityCurve
 from trine.errors import InputError, ModelError
 
-GOOD = Calibration(0.5, 0.01, 0.8, 40, 900, 100, False, "cosine")
+GOOD = Calibration(0.5, promise(), 0.8, 900, 100, "cosine")
 
 
 def test_survives_json():

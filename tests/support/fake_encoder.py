@@ -6,14 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from support.promises import promise
 from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold, LinkageThreshold
 
 
-def calibration(threshold=0.63, *, far=0.01, provisional=False, distance="euclidean"):
+def calibration(threshold=0.63, *, far=0.01, state="firm", distance="euclidean"):
     return Calibration(
-        threshold=threshold, far=far, tar=0.9, identities=40, impostor_pairs=900, genuine_pairs=90,
-        provisional=provisional, distance=distance,
+        threshold=threshold, promise=promise(far, state=state), tar=0.9, impostor_pairs=900, genuine_pairs=90,
+        distance=distance,
     )  # fmt: skip
 
 
