@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -31,6 +31,12 @@ PART_NAMES = ("training", "validation", "test")
 
 NO_LISTS = IdentityLists()
 
+KEPT_OUT = 0.2
+"""The share of identities to keep out of training for the threshold, by default."""
+
+ENOUGH_TO_KEEP_OUT = 50
+"""With at least this many training identities some are kept out by default."""
+
 ENOUGH_IDENTITIES = 20
 """With at least this many identities, "auto" puts no identity into two parts."""
 
@@ -46,6 +52,7 @@ class Split:
         method: How they were split: "identity", "stratified", "column", "named", "open", "folds" (see
             `split_by_folds`), or "triplets" or "items" (see `split_triplets`).
         left_out: How many judgements are in no part, because their items are in several.
+        calibration: For the threshold: items of identities that are in no other part; may be empty.
     """
 
     train: Int64[np.ndarray, "a ..."]
@@ -53,11 +60,13 @@ class Split:
     test: Int64[np.ndarray, "c ..."]
     method: Method | Literal["folds"] | JudgementMethod
     left_out: int = 0
+    calibration: Int64[np.ndarray, " d"] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def parts(self) -> dict[str, Int64[np.ndarray, "..."]]:
         """What is in each part, by its name."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {**parts, "calibration": self.calibration} if len(self.calibration) else parts
 
 
 def split(
@@ -143,6 +152,51 @@ def split(
                 "or another method"
             )
     return Split(parts[0], parts[1], parts[2], method)
+
+
+def keep_out(parts: Split, labels: Int64[np.ndarray, " n"], *, share: float | None, seed: int) -> Split:
+    """Keeps identities out of all parts of a split, to calibrate a threshold on, if no part has unseen ones.
+
+    Args:
+        parts: The split.
+        labels: The identity of each item.
+        share: The share of the training identities, in [0, 1); None keeps out a fifth of 50 identities or
+            more, and none of fewer.
+        seed: The same seed keeps out the same identities.
+
+    Returns:
+        The split, with those items in its part for calibration; as it was where two identities of the
+        validation part, or of the test part, are not in training.
+
+    Raises:
+        DataError: Fewer than two identities would be left to train on.
+
+    Example:
+        >>> labels = np.repeat(np.arange(50), 4)
+        >>> even, odd = np.arange(0, 200, 2), np.arange(1, 200, 2)
+        >>> parts = keep_out(Split(even, odd[:0], odd, "stratified"), labels, share=None, seed=0)
+        >>> len(parts.train), len(parts.test), len(parts.calibration)
+        (80, 80, 40)
+    """
+    trained = np.unique(labels[parts.train])
+    for part in (parts.validation, parts.test):
+        if len(np.setdiff1d(labels[part], trained)) >= 2:
+            return parts
+    if share is None:
+        share = KEPT_OUT if len(trained) >= ENOUGH_TO_KEEP_OUT else 0.0
+    if share == 0:
+        return parts
+    count = max(2, round(share * len(trained)))
+    if len(trained) - count < 2:
+        raise DataError(
+            f"data.calibration {share:g} keeps {count} of {len(trained)} identities out of training, and at "
+            "least two must be left: set it to a smaller share, or to 0"
+        )
+    kept = np.random.default_rng([seed, 14]).permutation(trained)[:count]
+    out = np.flatnonzero(np.isin(labels, kept)).astype(np.int64)
+    rest = (np.setdiff1d(part, out) for part in (parts.train, parts.validation, parts.test))
+    train, validation, test = rest
+    return replace(parts, train=train, validation=validation, test=test, calibration=out)
 
 
 def check_fractions(test: float, validation: float, seed: int) -> None:

@@ -15,6 +15,7 @@ from trine.data import (
     Split,
     TripletTable,
     few_of_each,
+    keep_out,
     of_identities,
     split,
     split_by_folds,
@@ -49,7 +50,8 @@ class SplitData:
         triplets: Triplets to train on, as positions among `train`; None trains on identities.
         validation: The items that select the weights; None keeps the last weights.
         metric: Scores embeddings and labels to select the weights; None without validation items.
-        calibrate_on: The items to calibrate the threshold on; None for no threshold.
+        calibrate_on: Items of identities that no training sees, to calibrate the threshold on; None where
+            there are none.
         evaluated: What to evaluate.
         trained_on: Describes the training data for the model's card.
         write: Records in the run folder which part each item is in.
@@ -83,6 +85,9 @@ def split_by_identity(
     if recipe.data.identities is not None:
         dataset = of_identities(dataset, recipe.data.identities)
     parts, how = _split(dataset, recipe, pairs)
+    if pairs is None and triplets is None:
+        seed = recipe.seed if recipe.data.seed is None else recipe.data.seed
+        parts = keep_out(parts, dataset.labels, share=recipe.data.calibration, seed=seed)
     notes = _left_out(dataset, parts)
     if recipe.data.shots is not None:
         few = few_of_each(dataset.labels[parts.train], most=recipe.data.shots, seed=recipe.seed)
@@ -116,7 +121,7 @@ def split_by_identity(
         own_triplets,
         validation if chooses else None,
         map_at_r if chooses else None,
-        test if validation is None else validation,
+        _unseen(dataset, parts),
         EvaluationSet(
             test, EvaluatedPart(part), recipe.evaluation.far, gallery, listed, held_out, notes=notes
         ),
@@ -125,9 +130,19 @@ def split_by_identity(
     )
 
 
+def _unseen(dataset: Dataset, parts: Split) -> Dataset | None:
+    """The items of identities that were not trained on, of the first part that has two of them."""
+    trained = np.unique(dataset.labels[parts.train])
+    for part in (parts.calibration, parts.validation, parts.test):
+        unseen = part[~np.isin(dataset.labels[part], trained)]
+        if len(np.unique(dataset.labels[unseen])) >= 2:
+            return dataset.subset(unseen)
+    return None
+
+
 def _left_out(dataset: Dataset, parts: Split) -> tuple[str, ...]:
     """Notes the items that are in no part, if any."""
-    rest = np.setdiff1d(np.arange(len(dataset)), np.concatenate([parts.train, parts.validation, parts.test]))
+    rest = np.setdiff1d(np.arange(len(dataset)), np.concatenate(list(parts.parts.values())))
     return (f"left out {counted(dataset.subset(rest))} that no part names",) if len(rest) else ()
 
 

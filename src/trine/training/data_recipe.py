@@ -30,6 +30,11 @@ class DataRecipe(Settings):
             judgements about known items, `items` on judgements about unseen items, and `auto` is `triplets`.
         test: The share of the data for the test part.
         validation: The share for the validation part, which decides when to stop; 0 leaves it out.
+        calibration: The share of the identities that is kept out of all other parts, to calibrate the threshold
+            on people that no training saw, where neither validation nor test has such; null keeps out a fifth
+            of 50 identities or more, and none of fewer. They stay with the model as its strangers.
+        keep_strangers: Whether the embeddings of identities that no training saw stay with the model, so that
+            a gallery can be calibrated with them.
         shots: The most training items of each identity, drawn by the seed; null uses all of them.
         test_folds: With `folds`: the folds of the test part.
         validation_folds: With `folds`: the folds of the validation part, which also sets the threshold.
@@ -49,6 +54,8 @@ class DataRecipe(Settings):
     ] = "auto"
     test: Share = 0.25
     validation: Share = 0.0
+    calibration: Share | None = None
+    keep_strangers: bool = True
     shots: Annotated[int, Range(at_least=2)] | None = None
     test_folds: tuple[int | str, ...] = ()
     validation_folds: tuple[int | str, ...] = ()
