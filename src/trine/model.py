@@ -27,13 +27,14 @@ from trine.data import TrainedOn
 from trine.errors import ModelError, require
 from trine.io import atomic_write, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
-from trine.strangers import Strangers
+from trine.strangers import LeftOut, Strangers
 
 FORMAT_VERSION = 2
 WEIGHTS = "weights.safetensors"
 SETTINGS = "settings.json"
 TRAINED_ON = "trained_on.safetensors"
 STRANGERS = "strangers.safetensors"
+LEFT_OUT = "left_out.safetensors"
 CARD = "README.md"
 
 
@@ -51,6 +52,7 @@ class SavedModel:
         trained_on: One line about the training data, for the card.
         trained: The items and identities that were trained on; None if they are unknown.
         strangers: Embeddings of identities that no training saw; None if none are kept.
+        left_out: How near identities came that folds of the training left out; None if there were none.
     """
 
     weights: Mapping[str, Tensor]
@@ -62,6 +64,7 @@ class SavedModel:
     trained_on: str = ""
     trained: TrainedOn | None = None
     strangers: Strangers | None = None
+    left_out: LeftOut | None = None
 
 
 def write_model(model: SavedModel, *, folder: Path) -> None:
@@ -97,8 +100,9 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
             (unfinished / WEIGHTS).write_bytes(safetensors.save(weights))
             if model.trained is not None:
                 (unfinished / TRAINED_ON).write_bytes(_trained_on_file(model.trained))
-            if model.strangers is not None:
-                (unfinished / STRANGERS).write_bytes(model.strangers.to_file())
+            for name, held in ((STRANGERS, model.strangers), (LEFT_OUT, model.left_out)):
+                if held is not None:
+                    (unfinished / name).write_bytes(held.to_file())
             (unfinished / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
             (unfinished / CARD).write_text(card(model), "utf-8")
     except OSError as error:
@@ -138,32 +142,37 @@ def read_model(folder: Path) -> SavedModel:
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
-    strangers = Strangers.from_file(folder / STRANGERS) if (folder / STRANGERS).is_file() else None
-    trained = read_trained_on(folder)
-    return SavedModel(weights=upgrade_tensors(weights), trained=trained, strangers=strangers, **settings)
+    return SavedModel(
+        weights=upgrade_tensors(weights),
+        trained=read_trained_on(folder),
+        strangers=Strangers.from_file(folder / STRANGERS) if (folder / STRANGERS).is_file() else None,
+        left_out=LeftOut.from_file(folder / LEFT_OUT) if (folder / LEFT_OUT).is_file() else None,
+        **settings,
+    )
 
 
 def forget_stranger(folder: Path, name: str) -> int:
-    """Deletes an identity that is kept with a model as a stranger.
+    """Deletes an identity that is kept with a model as a stranger, and its distances.
 
     Args:
         folder: The model folder.
         name: The name of the identity.
 
     Returns:
-        How many embeddings were deleted.
+        How many of its embeddings and distances were deleted.
 
     Raises:
         ModelError: The file of the strangers is damaged, or cannot be written.
     """
-    path = folder / STRANGERS
-    if not path.is_file():
-        return 0
-    held = Strangers.from_file(path)
-    kept = held.without({name})
-    if len(kept) < len(held):
-        atomic_write(path, kept.to_file())
-    return len(held) - len(kept)
+    deleted = 0
+    for file, kind in ((STRANGERS, Strangers), (LEFT_OUT, LeftOut)):
+        if (path := folder / file).is_file():
+            held = kind.from_file(path)
+            kept = held.without({name})
+            if len(kept.identity) < len(held.identity):
+                atomic_write(path, kept.to_file())
+            deleted += len(held.identity) - len(kept.identity)
+    return deleted
 
 
 def read_trained_on(folder: Path) -> TrainedOn | None:

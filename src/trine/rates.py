@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Literal, get_args
 
@@ -93,6 +93,10 @@ class Promise:
     def bound(self) -> float:
         """The 95 % upper confidence bound of the rate."""
         return self.interval[1]
+
+    def provisional(self) -> Promise:
+        """The same rate where something speaks against calling it firm."""
+        return replace(self, state=State.PROVISIONAL)
 
     def to_json(self) -> dict[str, object]:
         """Returns the fields as JSON values."""

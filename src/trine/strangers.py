@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trine.errors import InputError, ModelError, require
+from trine.rates import RateCurve, stranger_rates
 from trine.shapes import Float32, Int64
 
 
@@ -62,10 +65,8 @@ class Strangers:
 
     def to_file(self) -> bytes:
         """Writes them as safetensors, with the names as JSON beside."""
-        save = require("safetensors.numpy", extra="train").save
-        tensors = {"embeddings": np.ascontiguousarray(self.embeddings), "identity": self.identity}
-        written: bytes = save(tensors, {"names": json.dumps(self.names, ensure_ascii=False)})
-        return written
+        about = json.dumps({"names": self.names}, ensure_ascii=False)
+        return _written({"embeddings": self.embeddings, "identity": self.identity}, about)
 
     @classmethod
     def from_file(cls, path: Path) -> Strangers:
@@ -74,15 +75,73 @@ class Strangers:
         Raises:
             ModelError: The file is damaged.
         """
-        try:
-            with require("safetensors", extra="train").safe_open(path, framework="numpy") as file:
-                names = json.loads(file.metadata()["names"])
-                return cls(file.get_tensor("embeddings"), file.get_tensor("identity"), tuple(map(str, names)))
-        except Exception as error:  # safetensors' exceptions have no public base class
-            raise ModelError(
-                f"{path} is damaged ({error}); copy the folder again, or delete this file: the model then "
-                "keeps no strangers"
-            ) from error
+        with _opened(path) as (tensor, about):
+            return cls(tensor("embeddings"), tensor("identity"), tuple(map(str, about["names"])))
 
     def __len__(self) -> int:
         return len(self.embeddings)
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """How near identities came to those that an encoder was trained on, each when it was left out of a fold.
+
+    Attributes:
+        distances: Of each item, the distance to the nearest item that its fold was trained on.
+        identity: The identity of each, as a position among the names.
+        names: The names of the identities.
+        met: How many identities a fold was trained on, on average.
+
+    Example:
+        >>> left_out = LeftOut(np.arange(1, 41, dtype=np.float32), np.arange(40), ("a",) * 40, met=30.0)
+        >>> left_out.rates(60).at(2.0)[0].round(3)
+        0.098
+    """
+
+    distances: Float32[np.ndarray, " n"]
+    identity: Int64[np.ndarray, " n"]
+    names: tuple[str, ...]
+    met: float
+
+    def rates(self, identities: int) -> RateCurve:
+        """The false-positive identification rates of a gallery of so many identities."""
+        return stranger_rates(self.distances.astype(np.float64), self.identity, scale=identities / self.met)
+
+    def without(self, names: Collection[str]) -> LeftOut:
+        """Leaves out some identities, by name."""
+        kept = np.array([self.names[place] not in names for place in self.identity.tolist()], bool)
+        return replace(self, distances=self.distances[kept], identity=self.identity[kept])
+
+    def to_file(self) -> bytes:
+        """Writes them as safetensors, with the names as JSON beside."""
+        about = json.dumps({"names": self.names, "met": self.met}, ensure_ascii=False)
+        return _written({"distances": self.distances, "identity": self.identity}, about)
+
+    @classmethod
+    def from_file(cls, path: Path) -> LeftOut:
+        """Reads what `to_file` wrote.
+
+        Raises:
+            ModelError: The file is damaged.
+        """
+        with _opened(path) as (tensor, about):
+            names = tuple(map(str, about["names"]))
+            return cls(tensor("distances"), tensor("identity"), names, float(about["met"]))
+
+
+def _written(tensors: dict[str, np.ndarray], about: str) -> bytes:
+    arrays = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    written: bytes = require("safetensors.numpy", extra="train").save(arrays, {"about": about})
+    return written
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Callable[[str], Any], Any]]:
+    try:
+        with require("safetensors", extra="train").safe_open(path, framework="numpy") as file:
+            yield file.get_tensor, json.loads(file.metadata()["about"])
+    except Exception as error:  # safetensors' exceptions have no public base class
+        raise ModelError(
+            f"{path} is damaged ({error}); copy the folder again, or delete this file: the model then keeps "
+            "no strangers"
+        ) from error

@@ -17,7 +17,7 @@ from trine.data.sources.features import Features, read_features, read_metadata
 from trine.data.sources.interactions import InteractionColumns, read_interactions
 from trine.data.sources.pairs import PairTable, read_pairs
 from trine.data.sources.triplets import TripletTable, read_triplets
-from trine.data.splits import Split, split
+from trine.data.splits import Split, keep_out, split
 from trine.data.subset import few_of_each, of_identities
 from trine.data.table import Row, Table
 from trine.data.trained_on import TrainedOn
@@ -51,6 +51,7 @@ __all__ = [
     "decode",
     "few_of_each",
     "has_identities",
+    "keep_out",
     "leave_last_out",
     "load",
     "of_identities",

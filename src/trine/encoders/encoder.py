@@ -31,7 +31,7 @@ from trine.encoders.tabular import prepare_rows
 from trine.encoders.test_time_augmentation import augmented_views
 from trine.errors import InputError, check_count, check_flags, require
 from trine.shapes import Float, Float32, Shaped
-from trine.strangers import Strangers
+from trine.strangers import LeftOut, Strangers
 
 
 @final
@@ -48,6 +48,7 @@ class Encoder(nn.Module):
         cluster_threshold: How to cluster the embeddings, once chosen.
         trained: The items and identities that it was trained on; None if they are unknown.
         strangers: Embeddings of identities that no training saw; None if none are kept.
+        left_out: How near identities came that folds of the training left out; None if there were none.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
             table, which preprocessing scales.
         std: The standard deviation; 1 for rows of a table.
@@ -71,6 +72,7 @@ class Encoder(nn.Module):
         self.cluster_threshold: ClusterThreshold | None = None
         self.trained: TrainedOn | None = None
         self.strangers: Strangers | None = None
+        self.left_out: LeftOut | None = None
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("std", torch.ones(statistics))

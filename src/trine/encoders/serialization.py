@@ -44,6 +44,7 @@ def save(
         trained_on=trained_on,
         trained=encoder.trained if isinstance(encoder, Encoder) else None,
         strangers=encoder.strangers if isinstance(encoder, Encoder) else None,
+        left_out=encoder.left_out if isinstance(encoder, Encoder) else None,
     )
     write_model(model, folder=Path(folder))
 
@@ -87,7 +88,8 @@ def encoder_of(model: SavedModel, path: str | Path) -> Encoder:
             "trine recommend, or open it with trine.encoders.load_two_tower"
         )
     encoder = _restored(Encoder, EncoderSettings, model, path)
-    encoder.trained, encoder.strangers = model.trained, model.strangers
+    encoder.trained = model.trained
+    encoder.strangers, encoder.left_out = model.strangers, model.left_out
     return encoder
 
 

@@ -32,6 +32,7 @@ def calibrate(
     *,
     far: float = 0.01,
     distance: Distance = "euclidean",
+    groups: Int64[np.ndarray, " n"] | None = None,
     too_few: TooFew = "raise",
     probability: Method | None = None,
     prior: float | None = None,
@@ -53,6 +54,8 @@ def calibrate(
         labels: The identity of each item.
         far: The false-accept rate to aim for, in (0, 1).
         distance: The distance that the threshold applies to.
+        groups: The group of each item, any integers: only items of one group are compared, such as those
+            that were embedded by the same encoder. None compares all.
         too_few: `"raise"` raises an error with too few identities for the rate; `"smallest"` takes the
             smallest round rate that they are enough for.
         probability: `"isotonic"` or `"platt"` also fits from a distance to the probability that two items are
@@ -83,7 +86,8 @@ def calibrate(
     rows = as_rows(embeddings, name="embeddings")
     sizes = np.bincount(codes(labels, items=len(rows)))
     _check_pairs(sizes)
-    report = verification(rows, labels, distance=distance, resamples=resamples, seed=seed)
+    pairs = None if groups is None else _pairs_within(groups, items=len(rows))
+    report = verification(rows, labels, pairs=pairs, distance=distance, resamples=resamples, seed=seed)
     rates = impostor_rates(report.pairs)
     found = rates.threshold(far) if too_few == "raise" else rates.smallest(far)
     if found is None:
@@ -101,6 +105,14 @@ def calibrate(
         curve=probability
         and probability_curve(report.pairs.genuine, report.pairs.impostor, method=probability, prior=prior),
     )
+
+
+def _pairs_within(groups: Int64[np.ndarray, " n"], *, items: int) -> Int64[np.ndarray, "p 2"]:
+    """All pairs of two items of one group."""
+    if len(groups) != items:
+        raise InputError(f"groups needs one entry per embedding, given {len(groups)} for {items} embeddings")
+    places = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+    return np.concatenate([some[np.stack(np.triu_indices(len(some), 1), 1)] for some in places])
 
 
 def impostor_rates(pairs: Pairs) -> RateCurve:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 from trine.errors import GalleryError, ModelError
@@ -20,7 +20,7 @@ from trine.gallery.identify import Identifier, Ranking
 from trine.gallery.store import Store
 from trine.gallery.witness import outside_rates, own_pairs, own_rates
 from trine.rates import SENTENCES, Promise, RateCurve, State, percent
-from trine.strangers import Strangers
+from trine.strangers import LeftOut, Strangers
 
 NOTE = "calibration"
 """The note that stores the calibration of each scoring."""
@@ -34,12 +34,17 @@ SMALL = 2000
 DRIFT = 0.1
 """A larger gallery is calibrated again when this share of its identities or items came or went."""
 
-Source = Literal["gallery", "model", "strangers"]
-"""Who the strangers were: the gallery's own identities, those kept with the model, or data that was given."""
+Source = Literal["gallery", "model", "folds", "strangers"]
+"""Who the strangers were.
+
+The gallery's own identities, those kept with the model, those that folds of its training left out, or data
+that was given.
+"""
 
 WHO: Mapping[Source, str] = {
     "gallery": "its own identities",
     "model": "the identities kept with the model",
+    "folds": "the identities that folds of the training left out",
     "strangers": "the strangers given",
 }
 
@@ -175,7 +180,7 @@ class Calibrator:
         chosen = None if evidence.rates is None else evidence.rates.smallest(fpir)
         threshold, promise = (None, None) if chosen is None else chosen
         if promise is not None and not evidence.alike:
-            promise = replace(promise, state=State.PROVISIONAL)
+            promise = promise.provisional()
         counts = self._store.identities()
         found = GalleryCalibration(
             fpir,
@@ -209,19 +214,28 @@ class Calibrator:
             return Evidence("strangers", rates)
         own = own_rates(self._store, self._identifier, ranking, self._trained)
         of_pairs = self._contradicted_pairs()
-        kept: Strangers | None = getattr(self._encoder, "strangers", None)
-        if kept is None or (own is not None and own.threshold(fpir) is not None):
+        if own is not None and own.threshold(fpir) is not None:
             return Evidence("gallery", own, of_pairs)
-        other = outside_rates(self._store, self._identifier, ranking, kept)
+        source, other = self._of_model(ranking)
         chosen = None if other is None else other.smallest(fpir)
         if chosen is None:
             return Evidence("gallery", own, of_pairs)
         if own is None:
-            return Evidence("model", other, of_pairs)
+            return Evidence(source, other, of_pairs, alike=source == "model")
         estimate, (low, _) = own.at(chosen[0])
         if low <= chosen[1].bound:
-            return Evidence("model", other, of_pairs, alike=False)
+            return Evidence(source, other, of_pairs, alike=False)
         return Evidence("gallery", own, contradiction(chosen[1], estimate, low))
+
+    def _of_model(self, ranking: Ranking) -> tuple[Source, RateCurve | None]:
+        """The rates by the strangers that the model brings."""
+        kept: Strangers | None = getattr(self._encoder, "strangers", None)
+        if kept is not None:
+            return "model", outside_rates(self._store, self._identifier, ranking, kept)
+        left_out: LeftOut | None = getattr(self._encoder, "left_out", None)
+        if left_out is None or ranking.scoring != "best":
+            return "model", None
+        return "folds", left_out.rates(len(self._store.identities()))
 
     def _contradicted_pairs(self) -> str:
         """What the gallery's own identities say against the false-accept rate of the encoder."""

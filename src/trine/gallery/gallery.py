@@ -53,7 +53,6 @@ from trine.gallery.verify import verify_probes
 from trine.model import forget_stranger
 from trine.rates import RateCurve
 from trine.settings import INNER_RATE, RATE, check_number
-from trine.strangers import Strangers
 
 Progress = Callable[[int], None]
 
@@ -755,9 +754,9 @@ class Gallery:
         name = check_name(identity, "identity")
         if self.model is not None and (folder := Path(self.model)).is_dir():
             forget_stranger(folder, name)
-        encoder = self.encoder
-        if isinstance(kept := getattr(encoder, "strangers", None), Strangers):
-            encoder.strangers = kept.without({name})  # type: ignore[union-attr]
+        for kept in ("strangers", "left_out"):
+            if (held := getattr(self.encoder, kept, None)) is not None:
+                setattr(self.encoder, kept, held.without({name}))
         return self._store.forget(name)
 
     def rename(self, identity: str, to: str) -> int:

@@ -18,7 +18,7 @@ from trine.pipelines.trained_run import SPLIT, run_folder
 from trine.report import EvaluatedPart
 from trine.shapes import Int64
 
-Part = Literal["auto", "train", "validation", "test", "all"]
+Part = Literal["auto", "train", "validation", "test", "calibration", "all"]
 """A part of the data; `auto` is the test part of the data that a run was trained on, or all other data."""
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-from trine.calibration import Calibration
 from trine.data import Dataset, TripletTable, read_pairs
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
-from trine.distances import Distance
 from trine.encoders import Encoder, TwoTower, save
-from trine.errors import CalibrationError
-from trine.evaluation import calibrate
+from trine.pipelines.held_out import calibrate_by_folds, calibrate_kept_out
 from trine.pipelines.measure import cluster_threshold_of, measure
 from trine.pipelines.split_data import SplitData, split_by_identity, split_by_judgements
 from trine.report import PageContext, Report, shown_items, write_report
-from trine.shapes import Float32, Int64
 from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_findings, with_loss
+
+FOLDS = 3
+"""How often a frozen network is trained again by default, where identities are too few to keep some out."""
 
 
 def train_run(
@@ -35,10 +32,11 @@ def train_run(
 ) -> Report:
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
-    If the recipe has no validation part, the threshold is calibrated on the test part, whose items were not
-    trained on either. The clusters and the share of impostor pairs that the threshold accepts are then
-    optimistic; no other metric depends on it. If identities of the test part were trained on, its items are
-    also classified by their nearest neighbours in the training part.
+    The threshold is calibrated on identities that no training saw: those of the validation part, or of the
+    test part if there are none (the clusters and the share of impostor pairs it accepts are then optimistic; no
+    other metric depends on it), or some that are kept out for it (`data.calibration`), or, in turn, those
+    that folds of the training leave out (`data.calibration_folds`). If identities of the test part were
+    trained on, its items are also classified by their nearest neighbours in the training part.
 
     Args:
         dataset: Labelled items.
@@ -138,12 +136,14 @@ def _train(
         resume=resume,
         progress=progress,
     )
-    embed, far = cache(encoder.embed), recipe.evaluation.far
+    embed = cache(encoder.embed)
     if (items := data.calibrate_on) is not None:
-        encoder.calibration = _calibration(embed(items), items.labels, distance=encoder.distance, far=far)
+        calibrate_kept_out(encoder, items, embed(items), recipe)
         encoder.cluster_threshold = cluster_threshold_of(
             embed(items), items.labels, distance=encoder.distance
         )
+    elif folds := folds_of(recipe, data):
+        calibrate_by_folds(encoder, data.train, recipe, folds=folds, loss=loss, progress=progress)
     is_main = distributed_context(recipe.training).is_main
     if is_main:
         data.write(out)
@@ -178,11 +178,11 @@ def write_run(context: PageContext) -> None:
     )
 
 
-def _calibration(
-    embeddings: Float32[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"], *, distance: Distance, far: float
-) -> Calibration | None:
-    """Calibrates on items that were not trained on; None without both genuine and impostor pairs."""
-    try:
-        return calibrate(embeddings, labels, far=far, distance=distance, too_few="smallest")
-    except CalibrationError:
-        return None
+def folds_of(recipe: Recipe, data: SplitData) -> int:
+    """How many folds of the training leave identities out in turn, to calibrate on them; 0 for none."""
+    if data.triplets is not None or not data.train.identities:
+        return 0
+    asked = recipe.data.calibration_folds
+    if asked is None:
+        return FOLDS if recipe.encoder.frozen and recipe.data.calibration is None else 0
+    return asked

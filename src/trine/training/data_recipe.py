@@ -30,9 +30,12 @@ class DataRecipe(Settings):
             judgements about known items, `items` on judgements about unseen items, and `auto` is `triplets`.
         test: The share of the data for the test part.
         validation: The share for the validation part, which decides when to stop; 0 leaves it out.
-        calibration: The share of the identities that is kept out of all other parts, to calibrate the threshold
-            on people that no training saw, where neither validation nor test has such; null keeps out a fifth
-            of 50 identities or more, and none of fewer. They stay with the model as its strangers.
+        calibration: The share of the identities that is kept out of all other parts, to calibrate the
+            threshold on people that no training saw, where neither validation nor test has such; null keeps
+            out a fifth of 50 identities or more, and none of fewer. They stay with the model as strangers.
+        calibration_folds: How many times the encoder is trained again, each time without some identities, to
+            calibrate the threshold on these where none are kept out: at least 2, or 0. null takes 3 where
+            the network is frozen, which is cheap, and 0 elsewhere.
         keep_strangers: Whether the embeddings of identities that no training saw stay with the model, so that
             a gallery can be calibrated with them.
         shots: The most training items of each identity, drawn by the seed; null uses all of them.
@@ -55,6 +58,7 @@ class DataRecipe(Settings):
     test: Share = 0.25
     validation: Share = 0.0
     calibration: Share | None = None
+    calibration_folds: Annotated[int, Range(at_least=0)] | None = None
     keep_strangers: bool = True
     shots: Annotated[int, Range(at_least=2)] | None = None
     test_folds: tuple[int | str, ...] = ()
@@ -76,6 +80,11 @@ class DataRecipe(Settings):
             raise SettingError(
                 f"data.test {self.test:g} and data.validation {self.validation:g} leave nothing to train on; "
                 "choose shares that add up to less than 1"
+            )
+        if self.calibration_folds == 1:
+            raise SettingError(
+                "data.calibration_folds is 1, and one fold would leave out every identity; set it to 2 or "
+                "more, or to 0"
             )
         self._check_lists("named", LISTS, needed=("train_identities", "test_identities"), example="[1-385]")
         self._check_lists("folds", FOLDS, needed=("test_folds",), example="[5]")
