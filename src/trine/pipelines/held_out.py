@@ -13,6 +13,7 @@ from trine.encoders import Encoder
 from trine.errors import CalibrationError, DataError
 from trine.evaluation import calibrate
 from trine.neighbours import ExactSearch
+from trine.pipelines.measure import cluster_threshold_of
 from trine.shapes import Float32, Int64
 from trine.strangers import LeftOut, Strangers
 from trine.training import Loss, Recipe, fit
@@ -86,6 +87,9 @@ def calibrate_by_folds(
         encoder.calibration = replace(found, promise=found.promise.provisional())
     except CalibrationError:
         encoder.calibration = None
+    # The identities of one fold, so that all are embedded alike.
+    largest = max(left_out, key=lambda fold: len(fold.labels))
+    encoder.cluster_threshold = cluster_threshold_of(largest.rows, largest.labels, distance=encoder.distance)
     encoder.left_out = LeftOut(
         np.concatenate([fold.nearest for fold in left_out]),
         labels,
