@@ -189,5 +189,5 @@ def reported_thresholds(genuine: Distances, impostor: Distances) -> Float32[np.n
     growing = np.geomspace(min(_EXACT, count), count, steps + 1)
     ranks = np.concatenate([np.arange(min(_EXACT, count)), np.round(growing).astype(np.int64) - 1])
     even = np.linspace(0, genuine.count - 1, min(_GENUINE, genuine.count)).astype(np.int64)
-    last = [max(genuine.values[-1], impostor.values[-1])]
-    return np.unique(np.concatenate([impostor.ranked(ranks), genuine.ranked(even), last]).astype(np.float32))
+    last = [genuine.values[-1:], impostor.values[-1:]]  # one item of each identity makes no genuine pair
+    return np.unique(np.concatenate([impostor.ranked(ranks), genuine.ranked(even), *last]).astype(np.float32))
