@@ -179,7 +179,7 @@ FUNCTIONS = {
     knn_classification: {"probes": ROWS, "probe_labels": LABELS, "gallery": ROWS, "gallery_labels": LABELS}
     | {"k": 1}
     | MEASURED,
-    calibrate: {"embeddings": ROWS, "labels": LABELS, "far": 0.1, "support": "provisional"} | MEASURED,
+    calibrate: {"embeddings": ROWS, "labels": LABELS, "far": 0.1, "too_few": "smallest"} | MEASURED,
     clustering: {"embeddings": ROWS, "labels": LABELS, "threshold": 1.0, "method": "connected"},
     clustering_from_assignment: {"assignment": LABELS, "labels": LABELS, "resamples": 5, "seed": 0},
     identification: {"probes": ROWS, "probe_labels": LABELS + 1, "gallery": -ROWS, "multi_query": False}

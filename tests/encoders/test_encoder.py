@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from support.paths import SHARED_DATA
+from support.promises import promise
 from trine.calibration import Calibration
 from trine.data import Dataset, ImageArray, ImageFiles, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, build_encoder
@@ -218,9 +219,8 @@ def test_the_fingerprint_changes_with_weights_statistics_and_settings_alone() ->
     prints.append(made(replace(SMALL, normalise=False)).fingerprint)
     assert len(set(prints)) == 4
     reference.calibration = Calibration(
-        threshold=0.5, far=0.01, tar=0.9, identities=40, impostor_pairs=900, genuine_pairs=90,
-        provisional=False, distance="euclidean",
-    )  # fmt: skip
+        threshold=0.5, promise=promise(), tar=0.9, impostor_pairs=900, genuine_pairs=90, distance="euclidean"
+    )
     assert reference.eval().fingerprint == prints[0]
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.fake_encoder import FakeEncoder, calibration
+from support.promises import promise
 from support.gallery_stores import open_with_small_segments
 from support.paths import SHARED_DATA
 from trine.data import Dataset, Vectors, read_items
@@ -293,18 +294,21 @@ def test_a_probe_is_given_once(gallery):
 
 
 def test_an_encoder_embeds_what_is_enrolled_and_asked(tmp_path):
-    encoder = FakeEncoder(calibration=calibration(0.63, provisional=True))
+    encoder = FakeEncoder(calibration=calibration(0.63, state="provisional"))
     encoder.pictures = {"a.jpg": (0.0, 0.0), "b.jpg": (0.0, 5.0), "c.jpg": (0.0, 0.5), "d.jpg": (9.0, 9.0)}
     with Gallery.open(tmp_path / "g.db", encoder=encoder, model=tmp_path / "run") as gallery:
         gallery.enrol("ann", "a.jpg")
         gallery.enrol("bob", "bob's first", content="b.jpg")
         gallery.enrol_many([Entry("cid", "vector", content=np.array([7.0, 7.0], dtype=np.float32))])
         known, stranger = gallery.identify_many(["c.jpg", "d.jpg"])
-        assert gallery.verify("a.jpg", "c.jpg").same
+        verified = gallery.verify("a.jpg", "c.jpg")
         assert not gallery.verify("a.jpg", identity="bob").same
         assert [hit.item for hit in gallery.search("b.jpg", k=2)] == ["bob's first", "a.jpg"]
-    assert (known.identity, known.threshold, known.far, known.provisional) == ("ann", 0.63, 0.01, True)
-    assert stranger.identity is None
+    assert (verified.same, verified.threshold, verified.promise) == (True, 0.63, encoder.calibration.promise)
+    # Of 3 people, each is 3 to 5 away from the nearest other; the encoder's rate of pairs decides nothing here.
+    assert (known.identity, known.nearest, known.promise.name, known.promise.rate) == ("ann", "ann", "fpir", 0.25)
+    assert known.threshold > 0.63
+    assert stranger.nearest == "cid"
     with Gallery.open(tmp_path / "g.db") as later:
         assert later.binding.calibration == encoder.calibration
         assert later.model == str(tmp_path / "run")
@@ -380,11 +384,11 @@ def test_the_threshold_given_wins_over_the_encoder_and_the_encoder_over_the_stor
     with Gallery.open(path, encoder=FakeEncoder(calibration=calibration(0.1))) as gallery:
         assert gallery.threshold.value == 0.1
     with Gallery.open(path) as gallery:
-        assert (gallery.threshold.value, gallery.threshold.far) == (0.1, 0.01)
+        assert (gallery.threshold.value, gallery.threshold.promise) == (0.1, promise())
     with Gallery.open(path, encoder=FakeEncoder(calibration=calibration(0.2))) as gallery:
         assert gallery.threshold.value == 0.2
     with Gallery.open(path, encoder=FakeEncoder(calibration=calibration(0.2)), threshold=0.3) as gallery:
-        assert (gallery.threshold.value, gallery.threshold.far) == (0.3, None)
+        assert (gallery.threshold.value, gallery.threshold.promise) == (0.3, None)
     with Gallery.open(path) as gallery:
         assert gallery.threshold.value == 0.1
 

@@ -36,11 +36,12 @@ def test_calibrating_reads_the_model_once(run: Path, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("safetensors.torch.load_file", counting)
     before = json.loads((run / "model/settings.json").read_text())["calibration"]
-    command = ["evaluate", run, tmp_path / "other.npz", "--calibrate", "--provisional", "--far", "0.05"]
+    command = ["evaluate", run, tmp_path / "other.npz", "--calibrate", "--far", "0.3"]
     assert main([str(word) for word in [*command, "--out", tmp_path / "out"]]) == 0
     assert len(reads) == 1
     after = json.loads((run / "model/settings.json").read_text())["calibration"]
-    assert after["far"] == 0.05 != before["far"]
+    assert after["promise"]["rate"] == 0.3
+    assert after["threshold"] != before["threshold"]
     assert open_trained_run(run).encoder.calibration.threshold == after["threshold"]
 
 

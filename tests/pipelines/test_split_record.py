@@ -64,7 +64,7 @@ def test_another_table_with_the_same_rows_and_labels_is_not_accused(run: Path, d
     assert training_items(run, other, positions) is None
     with pytest.raises(DataError, match="is not the data that"):
         part_of(run, other, "test")
-    evaluate_run(run, other, store_threshold=True, support="provisional", far=0.1, out=run / "other")
+    evaluate_run(run, other, store_threshold=True, too_few="smallest", far=0.1, out=run / "other")
 
 
 @pytest.mark.parametrize("part", ["train", "test", "auto"])
@@ -89,7 +89,7 @@ def test_renamed_rows_are_recognised(run: Path, data: Dataset, tmp_path: Path) -
     relabelled = replace(renamed, identities=tuple(reversed(data.identities)))
     assert str(part_of(run, relabelled, "auto")[1]) == "all items, 24 of them trained on"
     with pytest.raises(CalibrationError, match="was trained on 24 of these 48 items"):
-        evaluate_run(run, relabelled, store_threshold=True, support="provisional", out=tmp_path)
+        evaluate_run(run, relabelled, store_threshold=True, too_few="smallest", out=tmp_path)
 
 
 def test_a_part_of_the_data_and_a_model_without_its_run(run: Path, data: Dataset, tmp_path: Path) -> None:

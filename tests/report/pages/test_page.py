@@ -161,7 +161,7 @@ def test_listed_pairs_are_measured_where_both_items_are_there(two, tmp_path):
 def test_a_threshold_of_items_learnt_from_is_refused(two):
     root, data = two
     with pytest.raises(CalibrationError, match="was trained on 32 of these 64 items"):
-        evaluate_run(root / "a", data, part="all", store_threshold=True, support="provisional")
+        evaluate_run(root / "a", data, part="all", store_threshold=True, too_few="smallest")
 
 
 def test_shares_are_said_without_powers_of_ten(two):
@@ -183,7 +183,8 @@ def test_threshold_that_comes_from_these_items_promises_nothing(two):
     root, data = two
     report = evaluate_run(root / "a", data)  # trained without a validation part
     counts = (
-        f"{report.calibration.identities} identities, {report.calibration.impostor_pairs:,} impostor pairs"
+        f"{report.calibration.promise.identities} identities, {report.calibration.impostor_pairs:,} "
+        "impostor pairs"
     )
     assert f"calibrated on this test set ({counts})" in report.threshold_sentence()
     assert "impostor pairs here" not in report.threshold_sentence()
