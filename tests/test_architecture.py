@@ -16,9 +16,9 @@ from support.paths import FIXTURES, ROOT
 SOURCE = Path(trine.__file__).parent
 ORDER = [
     *("errors", "eager", "migrations", "settings", "shapes", "labels", "cosine", "distances", "triplets"),
-    *("calibration", "neighbours", "ranking", "clustering", "cluster_threshold", "io", "data", "model"),
-    *("encoders", "engine", "mining", "losses", "training", "evaluation", "report", "gallery"),
-    *("estimators", "pipelines"),
+    *("rates", "strangers", "calibration", "neighbours", "ranking", "clustering", "cluster_threshold", "io"),
+    *("data", "model", "encoders", "engine", "mining", "losses", "training", "evaluation", "report"),
+    *("gallery", "estimators", "pipelines"),
     *("demo", "cli", "__main__"),
 ]
 CORE = {"torch", "numpy", "trine"}

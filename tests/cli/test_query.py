@@ -15,8 +15,11 @@ def test_gallery_verbs_answer_in_words(run, bars, capsys, tmp_path):
     assert "48 items of 6 identities" in again
     probe = bars / "bar2/0.png"
     assert re.search(
-        r"0.png: this is bar2 \(distance 0\.0", answered(capsys, "identify", probe, "--gallery", people)
+        r"0.png: no verdict: the nearest is bar2 at 0\.0|0.png: this is bar2 \(distance 0\.0",
+        answered(capsys, "identify", probe, "--gallery", people),
     )
+    named = answered(capsys, "identify", probe, "--gallery", people, "--threshold", "0.5")
+    assert re.search(r"0.png: this is bar2 \(distance 0\.0", named)
     stranger = answered(capsys, "identify", bars / "bar1/0.png", "--gallery", people, "--threshold", "0")
     assert "bar1" in stranger
     hits = answered(capsys, "search", probe, "--gallery", people, "-k", "3").splitlines()
@@ -62,7 +65,9 @@ def test_rows_are_enrolled_and_asked_about(capsys, tmp_path):
     answered(capsys, "enrol", run, table, "--label", "kind", "--gallery", gallery)
     probes = tmp_path / "probes.csv"
     probes.write_text("a,b,c,d,e\n" + "\n".join(",".join(map(str, row)) for row in rows[[0, 30]]) + "\n")
-    first, second = answered(capsys, "identify", probes, "--gallery", gallery).splitlines()
+    asked = ["identify", probes, "--gallery", gallery]
+    assert "row 1: no verdict: the nearest is kind0 at 0." in answered(capsys, *asked)
+    first, second = answered(capsys, *asked, "--threshold", "0.5").splitlines()
     assert first.startswith("row 1: this is kind0")
     assert second.startswith("row 2: this is kind2")
     assert "kind0" in answered(capsys, "search", probes, "--gallery", gallery, "-k", "2").splitlines()[1]

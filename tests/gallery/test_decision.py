@@ -145,7 +145,7 @@ def test_a_calibrated_decision_says_its_rate_and_its_probability(tmp_path):
     with Gallery.open(tmp_path / "people.db", encoder=encoder) as gallery:
         assert gallery.identify([0.0, 0.0]).probability is None
         gallery.enrol("ann", "1", embedding=[0.0, 0.0])
-        gallery.enrol_many(Entry(f"person {x}", f"{x}", embedding=[0.0, -10.0 * x]) for x in range(1, 5))
+        gallery.enrol_many(Entry(f"p{x}", f"p{x}", embedding=[0.0, -10.0 * x]) for x in range(1, 5))
         assert gallery.identify([0.0, 1.0]).probability == 0.5
         assert gallery.verify([0.0, 1.0], identity="ann").probability == 0.5
     with Gallery.open(tmp_path / "people.db", fingerprint=encoder.fingerprint, create=False) as gallery:
