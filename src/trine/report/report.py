@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,8 @@ class Report:
             "cluster_threshold": None if self.cluster_threshold is None else self.cluster_threshold.to_json(),
             "clusters_above_alone_and_all_in_one": None if clusters is None else clusters.above_both,
             "realised_far": self.realised_far,
+            "realised_far_interval": self.realised_interval,
+            "contradiction": self.contradiction() or None,
             "triplet_judgements": None if self.judgements is None else asdict(self.judgements),
             "census": None if self.census is None else self.census.to_json(),
             "doctor": [asdict(diagnosis) for diagnosis in self.doctor],
@@ -163,12 +166,32 @@ class Report:
         words = f"threshold {known.threshold:.3f}: {known.promise}"
         if self._calibrated_here(known):
             return f"{words}; calibrated on this test set ({basis}); expect a different rate on new data"
-        here = (
-            ""
-            if self.realised_far is None
-            else f"; accepts {_percent(self.realised_far)} of impostor pairs here"
-        )
+        here = ""
+        if self.realised_far is not None:
+            here = f"; accepts {_percent(self.realised_far)} of impostor pairs here"
+            if (ends := self.realised_interval) is not None:
+                here += f" ({_percent(ends[0])} to {_percent(ends[1])})"
         return f"{words}; calibrated on {basis}{here}"
+
+    @cached_property
+    def realised_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the share of impostor pairs that the threshold accepts here."""
+        known, pairs = self.calibration, self.after.verification
+        if known is None or pairs is None or not pairs.resamples or pairs.pairs.owned is None:
+            return None
+        found = pairs.interval("far_at", known.threshold)
+        return (found.low, found.high) if found.known else None
+
+    def contradiction(self) -> str:
+        """What speaks against the false-accept rate of the model on these items; "" if nothing does."""
+        known, ends = self.calibration, self.realised_interval
+        if known is None or ends is None or self.realised_far is None or ends[0] <= known.promise.bound:
+            return ""
+        return (
+            f"the threshold does not hold here: it was calibrated so that {known.promise}, and it accepts "
+            f"{_percent(self.realised_far)} ({_percent(ends[0])} to {_percent(ends[1])}) of these: the items "
+            "are unlike those of the calibration. Calibrate on such items with --calibrate, or train on some"
+        )
 
     def cluster_sentence(self) -> str:
         """The clusters, beside every item alone and all in one, and their basis; empty without any."""
