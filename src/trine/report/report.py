@@ -129,11 +129,13 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for the reader: diagnoses, evaluation on training items, notes."""
+        """Warnings for the reader: diagnoses, items trained on, a threshold that does not hold, notes."""
         leak = (LEAK,) if self.part.trained_on else ()
         clusters = self.after.clustering
         unusable = () if clusters is None or clusters.above_both else (clusters.sentence(),)
-        return (*map(str, self.doctor), *leak, *unusable, *self.notes)
+        contradiction = self.contradiction()
+        against = (contradiction,) if contradiction else ()
+        return (*map(str, self.doctor), *leak, *against, *unusable, *self.notes)
 
     def to_json(self) -> dict[str, object]:
         """Everything as JSON values."""
