@@ -23,7 +23,11 @@ PART = "all, train, validation, test, or auto for the unseen part of the run's o
     argument("--pairs", help="pairs to evaluate as well: a .csv of a, b, same, fold, or LFW's pairs.txt"),
     argument("--triplets", help="a table of triplet judgements to evaluate: anchor, positive and negative"),
     argument("--calibrate", action="store_true", help="save the threshold for --far in the model"),
-    argument("--too-few", help="raise (the default) or smallest: the smallest rate there are identities for"),
+    argument(
+        "--too-few",
+        default="raise",
+        help="raise (the default) or smallest: the smallest rate there are identities for",
+    ),
     argument("--probability", help="with --calibrate: also fit probabilities, by isotonic or platt"),
     argument("--prior", type=float, help="the share of genuine pairs it assumes (default: as in the data)"),
 )
