@@ -55,19 +55,26 @@ def test_evaluate_can_store_a_threshold(run, bars, capsys, tmp_path):
         "--calibrate",
         "--out",
         tmp_path / "e",
-        "--provisional",
+        "--too-few",
+        "smallest",
         "--probability",
         "platt",
         "--prior",
         "0.5",
     )
-    assert "false-accept rate of 20 % (provisional" in out
+    assert "of impostor pairs are accepted, at most" in out
+    assert "provisional" in out
     settings = json.loads((copy / "model/settings.json").read_text())
-    assert settings["calibration"]["far"] == 0.2
+    promise = settings["calibration"]["promise"]
+    assert (promise["name"], promise["state"], promise["identities"]) == ("far", "provisional", 6)
+    assert promise["rate"] >= 0.2
     assert settings["calibration"]["curve"]["prior"] == 0.5
     refusal = refused(capsys, "evaluate", copy, bars, "--far", "0.1", "--calibrate")
-    assert "needs at least 30 identities" in refusal
-    learnt = refused(capsys, "evaluate", copy, bars, "--calibrate", "--provisional", "--part", "all")
+    assert "a false-accept rate of 10 % needs at least 9 identities (and 29 to be firm), given 6" in refusal
+    assert "take the smallest rate possible with --too-few smallest" in refusal
+    unknown = refused(capsys, "evaluate", copy, bars, "--calibrate", "--too-few", "smalest")
+    assert "unknown too_few 'smalest': did you mean 'smallest'" in unknown
+    learnt = refused(capsys, "evaluate", copy, bars, "--calibrate", "--too-few", "smallest", "--part", "all")
     assert "was trained on 24 of these 48 items, so a threshold would look too good" in learnt
     alone = refused(capsys, "evaluate", copy, bars, "--probability", "platt")
     assert "a probability is stored with the threshold; add --calibrate" in alone
