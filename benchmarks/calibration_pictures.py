@@ -1,6 +1,6 @@
 """Draws the pictures of docs/calibration.md from the embeddings and the results of promises.py.
 
-    python benchmarks/promises.py && python benchmarks/calibration_pictures.py
+python benchmarks/promises.py && python benchmarks/calibration_pictures.py
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from results import FOLDER
 from trine.rates import RateCurve, stranger_rates
 
 matplotlib.use("svg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SIZES = (5, 10, 20, 50, 100, 200)
@@ -39,7 +39,9 @@ def by_size(found: Embedded) -> None:
         for size in SIZES:
             named = [strangers_of(found, trial).at(threshold)[0] for trial in trials(labels, size, 10)]
             shares.append(100 * np.mean(named))
-        axes.plot(SIZES, shares, "o-", color=colour, label=f"threshold that accepts {100 * rate:g} % of pairs")
+        axes.plot(
+            SIZES, shares, "o-", color=colour, label=f"threshold that accepts {100 * rate:g} % of pairs"
+        )
     axes.set(xscale="log", xlabel="people in the gallery", ylabel="strangers named, %", ylim=(0, 100))
     axes.set_xticks(SIZES, [str(size) for size in SIZES])
     axes.legend(frameon=False)

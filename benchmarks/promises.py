@@ -2,9 +2,9 @@
 
 Each set is split by identity: an encoder is trained on some, the others are enrolled in random galleries or
 are strangers to them. A gallery is calibrated by its own identities alone, for a false-positive
-identification rate of 1, 5 and 10 %; then all strangers are asked about. "exceeded" is the share of galleries
-whose strangers were named more often than promised; "surely" counts those where the 95 % lower bound over the
-strangers' identities is above the promise. "shortfall" is how much of the detection-and-identification rate is
+identification rate of 1, 5 and 10 %; then all strangers are asked about. "exceeded" is the share of
+galleries whose strangers were named more often than promised; "surely" counts those where the 95 % lower bound
+over the strangers' identities is above the promise. "shortfall" is how much of the detection-and-identification rate is
 lost against the threshold whose rate among these very strangers is the one asked for. "ratio" is the median of
 the upper end of the interval over its lower end.
 
@@ -161,17 +161,19 @@ def check(found: Embedded, trial: Trial) -> None:
     labels = found.labels[trial.enrolled]
     if np.bincount(labels).max() > 5:
         return
-    with tempfile.TemporaryDirectory() as folder:
-        with Gallery.open(
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Gallery.open(
             f"{folder}/g.db", dimension=found.rows.shape[1], fingerprint="by hand", distance=found.distance
-        ) as gallery:
-            rows = zip(labels.tolist(), trial.enrolled.tolist(), strict=True)
-            gallery.enrol_many(Entry(str(label), str(row), found.rows[row]) for label, row in rows)
-            for rate in RATES:
-                ours, theirs = own_rates(found, trial).smallest(rate), gallery.calibrate(rate)
-                assert (ours is None) == (theirs.threshold is None)
-                if ours is not None:
-                    assert abs(ours[0] - theirs.threshold) < 1e-4 and ours[1].state == theirs.state
+        ) as gallery,
+    ):
+        rows = zip(labels.tolist(), trial.enrolled.tolist(), strict=True)
+        gallery.enrol_many(Entry(str(label), str(row), found.rows[row]) for label, row in rows)
+        for rate in RATES:
+            ours, theirs = own_rates(found, trial).smallest(rate), gallery.calibrate(rate)
+            assert (ours is None) == (theirs.threshold is None)
+            if ours is not None:
+                assert abs(ours[0] - theirs.threshold) < 1e-4 and ours[1].state == theirs.state
 
 
 def measured(found: Embedded, trial: Trial) -> Iterator[dict[str, object]]:
@@ -192,8 +194,8 @@ def measured(found: Embedded, trial: Trial) -> Iterator[dict[str, object]]:
             best = truth.limits[np.searchsorted(truth.estimate, rate, side="right") - 1]
             found_, best_ = (float((right & (nearest <= t)).mean()) for t in (threshold, best))
             row |= {
-                "state": str(promise.state), "realised": share, "exceeded": share > rate, "surely": low > rate,
-                "shortfall": best_ - found_, "dir": found_, "estimate": promise.estimate, "bound": promise.bound,
+                "state": str(promise.state), "realised": share, "exceeded": share > rate,
+                "surely": low > rate, "shortfall": best_ - found_, "dir": found_, "bound": promise.bound,
                 "ratio": promise.bound / promise.interval[0] if promise.interval[0] > 0 else np.inf,
             }  # fmt: skip
         yield row

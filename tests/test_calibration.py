@@ -56,7 +56,9 @@ def test_fields_that_do_not_fit_are_named():
 
 
 def test_it_holds_a_rate_of_pairs():
-    with pytest.raises(InputError, match=r"a calibration of pairs has a false-accept rate \(far\), given fpir"):
+    with pytest.raises(
+        InputError, match=r"a calibration of pairs has a false-accept rate \(far\), given fpir"
+    ):
         dataclasses.replace(GOOD, promise=promise(name="fpir"))
     with pytest.raises(ModelError, match="the calibration is invalid: a calibration of pairs"):
         Calibration.from_json({**GOOD.to_json(), "promise": promise(name="fpir").to_json()})
@@ -82,9 +84,7 @@ def test_an_error_rate_that_does_not_fit_is_named(change, message, as_in_product
 
 
 CURVE = ProbabilityCurve("isotonic", 0.25, ((0.1, 0.9), (0.5, 0.5), (0.7, 0.2)))
-WHOLE = dataclasses.replace(
-    GOOD, tar_interval=(0.7, 0.9), threshold_interval=(0.45, 0.55), curve=CURVE
-)
+WHOLE = dataclasses.replace(GOOD, tar_interval=(0.7, 0.9), threshold_interval=(0.45, 0.55), curve=CURVE)
 
 
 def test_intervals_and_probabilities_survive_json():

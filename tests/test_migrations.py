@@ -242,7 +242,11 @@ def test_a_gallery_answers_as_before(dtype, tmp_path):
         answer, calibration = gallery.identify(embedding=PROBES[0]), gallery.calibration()
         assert answer.nearest == expected[dtype]["identify"][0]["nearest"]
         assert answer.promise == calibration.promise
-        assert (calibration.source, calibration.identities, calibration.promise.name) == ("gallery", 21, "fpir")
+        assert (calibration.source, calibration.identities, calibration.promise.name) == (
+            "gallery",
+            21,
+            "fpir",
+        )
         assert gallery.check() == []
         gallery.enrol("new", "new.png", embedding=np.ones(8))
     with Gallery.open(path, create=False) as gallery:

@@ -81,7 +81,8 @@ def test_a_rate_needs_so_many_identities():
             assert calibrate(*people(identities, 2), far=far, resamples=0).promise.state == state
         fewer = provisional - 1
         with pytest.raises(
-            CalibrationError, match=rf"needs at least {provisional} identities \(and {firm} to be firm\), given "
+            CalibrationError,
+            match=rf"needs at least {provisional} identities \(and {firm} to be firm\), given ",
         ):
             calibrate(*people(fewer, 2), far=far)
 
@@ -144,7 +145,9 @@ def test_what_cannot_be_used_is_named(as_in_production):
         calibrate(x, y, far=0)
     with pytest.raises(InputError, match="unknown too_few 'smalest': did you mean 'smallest'"):
         calibrate(x, y, too_few="smalest")
-    with pytest.raises(InputError, match="a false-accept rate needs the identities of the pairs, given pairs"):
+    with pytest.raises(
+        InputError, match="a false-accept rate needs the identities of the pairs, given pairs"
+    ):
         impostor_rates(replace(verification(x, y, resamples=0).pairs, owned=None))
 
 

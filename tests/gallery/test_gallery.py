@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.fake_encoder import FakeEncoder, calibration
-from support.promises import promise
 from support.gallery_stores import open_with_small_segments
 from support.paths import SHARED_DATA
+from support.promises import promise
 from trine.data import Dataset, Vectors, read_items
 from trine.encoders import Encoder
 from trine.encoders.settings import EncoderSettings, MlpSettings
