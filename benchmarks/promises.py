@@ -3,10 +3,10 @@
 Each set is split by identity: an encoder is trained on some, the others are enrolled in random galleries or
 are strangers to them. A gallery is calibrated by its own identities alone, for a false-positive
 identification rate of 1, 5 and 10 %; then all strangers are asked about. "exceeded" is the share of
-galleries whose strangers were named more often than promised; "surely" counts those where the 95 % lower bound
-over the strangers' identities is above the promise. "shortfall" is how much of the detection-and-identification rate is
-lost against the threshold whose rate among these very strangers is the one asked for. "ratio" is the median of
-the upper end of the interval over its lower end.
+galleries whose strangers were named more often than promised; "surely" counts those where the 95 % lower
+bound over the strangers' identities is above the promise. "shortfall" is how much of the
+detection-and-identification rate is lost against the threshold whose rate among these very strangers is the
+one asked for. "ratio" is the median of the upper end of the interval over its lower end.
 
     python benchmarks/promises.py                    all sets
     python benchmarks/promises.py lions --galleries 20
@@ -173,7 +173,8 @@ def check(found: Embedded, trial: Trial) -> None:
             ours, theirs = own_rates(found, trial).smallest(rate), gallery.calibrate(rate)
             assert (ours is None) == (theirs.threshold is None)
             if ours is not None:
-                assert abs(ours[0] - theirs.threshold) < 1e-4 and ours[1].state == theirs.state
+                assert abs(ours[0] - theirs.threshold) < 1e-4
+                assert ours[1].state == theirs.state
 
 
 def measured(found: Embedded, trial: Trial) -> Iterator[dict[str, object]]:

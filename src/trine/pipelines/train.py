@@ -33,10 +33,11 @@ def train_run(
     """Trains on one part of the data, calibrates on another, and evaluates on a third.
 
     The threshold is calibrated on identities that no training saw: those of the validation part, or of the
-    test part if there are none (the clusters and the share of impostor pairs it accepts are then
-    optimistic; no other metric depends on it), or some that are kept out for it (`data.calibration`), or, in turn, those
-    that folds of the training leave out (`data.calibration_folds`). If identities of the test part were
-    trained on, its items are also classified by their nearest neighbours in the training part.
+    test part if there are none, or some that are kept out for it (`data.calibration`), or, in turn, those
+    that folds of the training leave out (`data.calibration_folds`). On the test part the clusters, and the
+    share of impostor pairs that the threshold accepts, are optimistic; no other metric depends on it. If
+    identities of the test part were trained on, its items are also classified by their nearest neighbours in
+    the training part.
 
     Args:
         dataset: Labelled items.
