@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trine.errors import InputError
 from trine.evaluation import leave_one_out, open_set
-from trine.evaluation.leave_one_out import _candidates
+from trine.evaluation.leave_one_out import _nearest
 
 
 def items(sizes, seed=0, spread=0.7, width=5):
@@ -96,12 +97,12 @@ def test_tight_classes_far_from_the_origin():
     np.testing.assert_allclose(report.unknowns, [1e-3, 9e-4, 9e-4, 1e-3], rtol=1e-6)
 
 
-def test_candidates_are_of_other_identities():
-    rows, labels = items([5, 5, 2])
-    import torch
-
-    for some, found in _candidates(torch.from_numpy(rows), np.arange(12), labels, count=2, unit=False):
-        assert (labels[found] != labels[some, None]).all()
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_many_items_are_measured_tile_by_tile(distance):
+    rows, labels = items([7] * 12)
+    given = (torch.from_numpy(rows), np.arange(84), labels)
+    whole, tiled = (_nearest(*given, distance=distance, tile=tile) for tile in (10**6, 500))
+    np.testing.assert_array_equal(tiled, whole)
 
 
 @pytest.mark.parametrize(

@@ -46,13 +46,15 @@ def test_the_verb_shows_a_table_a_diagnosis_and_where_the_curves_are(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["doctor", str(run)]) == 0
-    head, columns, *table, diagnosis, _, curves = capsys.readouterr().out.splitlines()
+    head, columns, *table, diagnosis, verdict, _, curves = capsys.readouterr().out.splitlines()
     assert head == f"{run}: 150 of 150 steps"
     assert columns.split() == ["step", "rule", "loss", "active", "d_ap", "d_an", "gap", "norm", "rank"]
     assert [line.split()[0] for line in table] == ["0", "20", "40", "60", "80", "90", "110", "130", "149"]
     assert all(len(line) == len(columns) for line in table)
     assert table[0].split()[1] == "hard"
     assert diagnosis.startswith("collapsed (step ")
+    assert verdict == f"verdict: {json.loads((run / 'metrics.json').read_text())['verdict']['sentence']}"
+    assert "not usable for" in verdict
     assert curves == f"{run} holds the training curves: doctor.png"
 
 
@@ -87,7 +89,7 @@ def test_suspicions_are_told_even_where_they_are_few(run: Path) -> None:
     suspect = {"item": "row 4", "identity": "id 1", "looks_like": "id 2", "suspicion": 0.8}
     noise = {"name": "label noise", "step": 40, "sentence": "look at row 4"}
     (run / "doctor.json").write_text(json.dumps({**content, "suspects": [suspect]}))
-    assert str(examine(run)).endswith("suspicious labels: row 4 (id 1, looks like id 2)")
+    assert "suspicious labels: row 4 (id 1, looks like id 2)" in str(examine(run)).splitlines()
     (run / "doctor.json").write_text(json.dumps({**content, "diagnoses": [noise], "suspects": [suspect]}))
     assert [found.name for found in examine(run).diagnoses] == ["label noise", "collapsed"]
 

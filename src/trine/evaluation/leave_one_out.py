@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trine.distances import Distance
@@ -13,7 +12,6 @@ from trine.errors import InputError, check_count
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.metric_report import check_bootstrap, check_rates
 from trine.evaluation.open_set import OpenSet
-from trine.evaluation.relevance import relevant_blocks
 from trine.labels import Labels, codes
 from trine.neighbours import ExactSearch, as_rows
 from trine.shapes import Float, Int64
@@ -75,16 +73,14 @@ def leave_one_out(
     probes = np.arange(len(rows))
     if len(rows) > most:
         probes = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
-    search = ExactSearch(rows, distance=distance)
-    other = _nearest_other(search, rows, probes, identity, unit=distance == "cosine")
-    known = probes[sizes[identity[probes]] > 1]
-    own = _nearest_own(search, rows, known, identity)
+    own, other = _nearest(rows, probes, identity, distance=distance)
+    known = sizes[identity[probes]] > 1
     # A tie names nobody with certainty.
-    ranks = np.where(own < other[np.searchsorted(probes, known)], 1, 2)
+    ranks = np.where(own < other, 1, 2)
     return OpenSet(
-        own,
-        ranks,
-        identity[known],
+        own[known],
+        ranks[known],
+        identity[probes[known]],
         other,
         identity[probes],
         gallery=len(rows) - 1,
@@ -98,54 +94,32 @@ def leave_one_out(
     )
 
 
-def _nearest_own(
-    search: ExactSearch, rows: Tensor, probes: Int64[np.ndarray, " p"], identity: Int64[np.ndarray, " n"]
-) -> Float[np.ndarray, " p"]:
-    """The distance of each probe to the nearest other item of its identity."""
-    nearest = np.full(len(probes), np.inf)
-    for block in relevant_blocks(identity[probes], identity):
-        asked = probes[block.queries]
-        found = search.distances(rows[torch.from_numpy(asked)], np.maximum(block.listed, 0))
-        listed = (block.listed >= 0) & (block.listed != asked[:, None])
-        nearest[block.queries] = np.where(listed, found, np.inf).min(1)
-    return nearest
-
-
-def _nearest_other(
-    search: ExactSearch,
-    rows: Tensor,
+def _nearest(
+    rows: Float[Tensor, "n d"],
     probes: Int64[np.ndarray, " p"],
     identity: Int64[np.ndarray, " n"],
     *,
-    unit: bool,
-) -> Float[np.ndarray, " p"]:
-    """The distance of each probe to the nearest item of another identity."""
-    count = min(PROPOSED, int((identity != np.bincount(identity).argmax()).sum()))
-    nearest = []
-    for some, candidates in _candidates(rows, probes, identity, count=count, unit=unit):
-        found = search.distances(rows[torch.from_numpy(some)], candidates)
-        # With few items of other identities, some candidates are of the probe's own.
-        nearest.append(np.where(identity[candidates] != identity[some, None], found, np.inf).min(1))
-    return np.concatenate(nearest)
+    distance: Distance,
+    tile: int = TILE,
+) -> tuple[Float[np.ndarray, " p"], Float[np.ndarray, " p"]]:
+    """The distance of each probe to the nearest other item of its identity, and to that of any other one.
 
-
-def _candidates(
-    rows: Tensor,
-    probes: Int64[np.ndarray, " p"],
-    identity: Int64[np.ndarray, " n"],
-    *,
-    count: int,
-    unit: bool,
-) -> Iterator[tuple[Int64[np.ndarray, " q"], Int64[np.ndarray, "q c"]]]:
-    """Some items of other identities that are nearest by a product, whose rounding exact distances settle."""
-    centred = rows.float() if unit else (rows - rows.mean(0)).float()
-    if unit:
-        centred = torch.nn.functional.normalize(centred, dim=1)
-    squares, labels = centred.square().sum(1), torch.from_numpy(identity)
-    size = max(1, TILE // len(rows))
+    A product proposes the nearest few of both kinds; exact distances settle what its rounding leaves open.
+    """
+    search = ExactSearch(rows, distance=distance)
+    cosine = distance == "cosine"
+    scaled = F.normalize(rows.float(), dim=1) if cosine else (rows - rows.mean(0)).float()
+    squares, labels = scaled.square().sum(1), torch.from_numpy(identity)
+    count, size = min(PROPOSED, len(rows)), max(1, tile // len(rows))
+    nearest: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for start in range(0, len(probes), size):
-        some = probes[start : start + size]
-        place = torch.from_numpy(some)
-        near = squares - 2 * centred[place] @ centred.T
-        near.masked_fill_(labels[place][:, None] == labels, torch.inf)
-        yield some, near.topk(count, dim=1, largest=False).indices.numpy()
+        some = torch.from_numpy(probes[start : start + size])
+        near = squares - 2 * scaled[some] @ scaled.T
+        same = labels[some][:, None] == labels
+        same_but_itself = same.clone()
+        same_but_itself[torch.arange(len(some)), some] = False
+        for kind, found in ((same_but_itself, nearest[0]), (~same, nearest[1])):
+            candidates = near.masked_fill(~kind, torch.inf).topk(count, dim=1, largest=False).indices
+            exact = search.distances(rows[some], candidates.numpy())
+            found.append(np.where(kind.gather(1, candidates).numpy(), exact, np.inf).min(1))
+    return np.concatenate(nearest[0]), np.concatenate(nearest[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from trine.io import output_file
 from trine.pipelines.trained_run import run_folder
 from trine.report.training_curves import draw_curves
+from trine.report.write import METRICS
 from trine.training import (
     Diagnosis,
     LoggedBatch,
@@ -36,6 +38,7 @@ class Examination:
         diagnoses: The problems, in the order of steps.
         suspects: Items whose labels may be wrong, the most consistent first, even if there are too few for
             a diagnosis.
+        verdict: What the evaluation of the finished run says the model is fit for; empty if there is none.
     """
 
     folder: Path
@@ -43,15 +46,18 @@ class Examination:
     log: tuple[LoggedBatch, ...]
     diagnoses: tuple[Diagnosis, ...]
     suspects: tuple[Suspect, ...]
+    verdict: str = ""
 
     def __str__(self) -> str:
         done = self.log[-1].step + 1 if self.log else 0
         lines = [f"{self.folder}: {done:,} of {self.facts.steps:,} steps", *_table(self.log)]
-        lines += [str(diagnosis) for diagnosis in self.diagnoses] or ["no problems detected"]
+        lines += [str(diagnosis) for diagnosis in self.diagnoses] or ["no problems detected in training"]
         if self.suspects:
             named = ", ".join(map(str, self.suspects[:SHOWN_SUSPECTS]))
             more = ", ..." if len(self.suspects) > SHOWN_SUSPECTS else ""
             lines.append(f"suspicious labels: {named}{more}")
+        if self.verdict:
+            lines.append(f"verdict: {self.verdict}")
         return "\n".join(lines)
 
 
@@ -76,10 +82,18 @@ def examine(run: str | Path) -> Examination:
     # Diagnoses of single items are not in the log.
     by_name.update({diagnosis.name: diagnosis for diagnosis in said if diagnosis.name not in by_name})
     diagnoses = tuple(sorted(by_name.values(), key=lambda diagnosis: diagnosis.step))
-    examination = Examination(folder.path, facts, log, diagnoses, suspects)
+    examination = Examination(folder.path, facts, log, diagnoses, suspects, _verdict(folder.path / METRICS))
     with output_file(folder.path / CURVES) as partial:
         draw_curves(log, diagnoses, steps=facts.steps, name=folder.path.name, path=partial)
     return examination
+
+
+def _verdict(path: Path) -> str:
+    """The verdict in the metrics of a finished run; empty if they have none."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"]["sentence"])
+    except (OSError, ValueError, KeyError, TypeError):  # the run is not finished, or has other metrics
+        return ""
 
 
 def _table(log: tuple[LoggedBatch, ...]) -> list[str]:

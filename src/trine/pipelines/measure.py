@@ -25,6 +25,7 @@ from trine.evaluation import (
     clustering,
     identification,
     knn_classification,
+    leave_one_out,
     open_set,
     retrieval,
     triplet_accuracy,
@@ -184,6 +185,7 @@ def measured(
         recognised = knn_classification(rows, labels, *gallery, k=NEIGHBOURS, distance=distance)
         if not np.isin(labels, evaluated.gallery.labels).all():
             unknowns = open_set(rows, labels, *gallery, distance=distance, at=FPIR)
+    left_out = leave_one_out(rows, labels, distance=distance, at=FPIR) if unknowns is None else None
     return Metrics(
         retrieval(rows, labels, distance=distance),
         verification(rows, labels, distance=distance, at=at),
@@ -194,6 +196,7 @@ def measured(
         unknowns,
         recognised,
         triplets,
+        left_out=left_out,
     )
 
 

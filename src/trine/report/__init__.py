@@ -12,6 +12,7 @@ from trine.report.pages.context import PageContext, shown_items
 from trine.report.pages.page import label_error_page
 from trine.report.projection import plane_picture
 from trine.report.report import Baseline, BaselineKind, EvaluatedPart, Report
+from trine.report.verdict import Fitness, Learning, Verdict
 from trine.report.write import write_comparison, write_report
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "BaselineKind",
     "Comparison",
     "EvaluatedPart",
+    "Fitness",
     "LabelErrorReport",
+    "Learning",
     "Metrics",
     "PageContext",
     "Report",
     "TripletCensus",
+    "Verdict",
     "headline",
     "label_error_page",
     "picture",

@@ -34,6 +34,7 @@ class Metrics:
         knn_classification: The nearest training items of every item vote on its identity.
         triplet_accuracy: Agreement with the triplet judgements of people.
         recommendation: The held-out item of every user, ranked among all items.
+        left_out: Every item is a probe for the others, once with its identity enrolled and once without.
     """
 
     retrieval: Retrieval | None = None
@@ -46,6 +47,7 @@ class Metrics:
     knn_classification: KnnClassification | None = None
     triplet_accuracy: TripletAccuracy | None = None
     recommendation: Recommendation | None = None
+    left_out: OpenSet | None = None
 
     def to_json(self) -> dict[str, object]:
         """The available results as JSON values."""

@@ -74,6 +74,7 @@ PAIRS = Source("pairs", lambda metrics: metrics.pairs)
 PAIRS_AT_THRESHOLD = Source("pairs_at_threshold", lambda metrics: metrics.pairs_at_threshold)
 IDENTIFICATION = Source("identification", lambda metrics: metrics.identification)
 OPEN_SET = Source("open_set", lambda metrics: metrics.open_set)
+LEFT_OUT = Source("left_out", lambda metrics: metrics.left_out)
 KNN = Source("knn_classification", lambda metrics: metrics.knn_classification)
 CLUSTERING = Source("clustering", lambda metrics: metrics.clustering)
 TRIPLETS = Source("triplet_accuracy", lambda metrics: metrics.triplet_accuracy)
@@ -178,6 +179,7 @@ def metric_groups(far: float, k: int = 10) -> tuple[MetricGroup, ...]:
         MetricGroup(VERIFICATION, "", _pairs, verification),
         MetricGroup(IDENTIFICATION, "across cameras", _camera_probes, _IDENTIFICATION),
         MetricGroup(OPEN_SET, "open set", _open_set_probes, _OPEN_SET),
+        MetricGroup(LEFT_OUT, "left out", _left_out_probes, _LEFT_OUT),
         MetricGroup(KNN, "", _knn_probes, _KNN),
         MetricGroup(PAIRS, "listed pairs", _pairs, pairs),
         MetricGroup(CLUSTERING, "", _clusters, _CLUSTERING),
@@ -201,6 +203,7 @@ _IDENTIFICATION = (
 _OPEN_SET = tuple(
     OPEN_SET.line(f"DIR at FPIR {100 * rate:g} %", "dir_at_fpir", rate, shown=CONSOLE) for rate in FPIR
 )
+_LEFT_OUT = tuple(LEFT_OUT.line(f"DIR at FPIR {100 * rate:g} %", "dir_at_fpir", rate) for rate in FPIR)
 _KNN = (
     KNN.line(f"kNN accuracy (k={NEIGHBOURS}, training part as gallery)", "accuracy", shown=HEADLINE),
     KNN.line("balanced kNN accuracy (mean over identities)", "balanced_accuracy"),
@@ -305,6 +308,11 @@ def _camera_probes(result: Identification) -> str:
 def _open_set_probes(result: OpenSet) -> str:
     known = f"{len(result.distances):,} probes of {result.identities:,} known identities"
     return f"{known} and {len(result.unknowns):,} of unknown ones, {result.gallery:,} items enrolled"
+
+
+def _left_out_probes(result: OpenSet) -> str:
+    known = f"{len(result.distances):,} probes of {result.identities:,} identities among {result.gallery:,}"
+    return f"{known} other items, {len(result.unknowns):,} probes as strangers"
 
 
 def _knn_probes(result: KnnClassification) -> str:

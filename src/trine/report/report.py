@@ -23,6 +23,7 @@ from trine.report.metrics_table import (
     headline_lines,
     metric_groups,
 )
+from trine.report.verdict import Verdict, verdict_of
 from trine.training import Diagnosis
 
 LEAK = (
@@ -127,6 +128,19 @@ class Report:
         """The values of the headline, for the model's card."""
         return headline(self.after, self.far, self.k)
 
+    @cached_property
+    def verdict(self) -> Verdict:
+        """What the model is fit for, and whether training helped."""
+        return verdict_of(
+            self.after,
+            self.before,
+            against="" if self.baseline is None else self.baseline.description,
+            pretrained=self.baseline is not None and self.baseline.kind is BaselineKind.PRETRAINED,
+            far=self.far,
+            k=self.k,
+            trained_on=self.part.trained_on,
+        )
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the reader: diagnoses, items trained on, a threshold that does not hold, notes."""
@@ -154,6 +168,7 @@ class Report:
             "realised_far_interval": self.realised_interval,
             "contradiction": self.contradiction() or None,
             "triplet_judgements": None if self.judgements is None else asdict(self.judgements),
+            "verdict": self.verdict.to_json(),
             "census": None if self.census is None else self.census.to_json(),
             "doctor": [asdict(diagnosis) for diagnosis in self.doctor],
             "notes": list(self.notes),
@@ -247,8 +262,9 @@ class Report:
         sentences = filter(
             None, (self.threshold_sentence(), self.cluster_sentence(), self.consistency_sentence())
         )
+        verdict = [f"verdict: {self.verdict}"] if str(self.verdict) else []
         return "\n".join(
-            [*rows, *sentences, *(f"doctor: {diagnosis}" for diagnosis in self.doctor), *self.notes]
+            [*rows, *sentences, *verdict, *(f"doctor: {diagnosis}" for diagnosis in self.doctor), *self.notes]
         )
 
 

@@ -66,7 +66,7 @@ def draw_curves(
         MissingDependencyError: matplotlib is not installed.
     """
     words = [line for diagnosis in diagnoses for line in textwrap.wrap(str(diagnosis), 175)]
-    words = words or ["no problems detected"]
+    words = words or ["no problems detected in training"]
     height = 7.2 + 0.2 * len(words)
     figure = new_figure(14, height)
     style = {"va": "center", "parse_math": False}

@@ -43,6 +43,7 @@ def test_training_leaves_a_page_whose_figures_are_those_of_the_json(two):
         "verification",
         "clustering",
         "knn_classification",
+        "left_out",
     }
     table = words[words.index("Metrics\nIntervals") : words.index("Curves\nROC")]
     for line in lines:
@@ -51,6 +52,13 @@ def test_training_leaves_a_page_whose_figures_are_those_of_the_json(two):
         assert row in table, row
         if ends is not None:
             assert f"{row}{ends[0]:.3f} to {ends[1]:.3f}" in table.replace("−", "-")
+    verdict = stored(root / "a")["verdict"]
+    shown = words[words.index("Verdict\nWhat these items") : words.index("Metrics\nIntervals")]
+    for use, found in verdict["uses"].items():
+        assert f"{use}\n{found['fitness']}\n{found['finding']}\n" in shown
+    assert "identities of these items were trained on" in verdict["caution"]
+    assert verdict["caution"][1:] in shown
+    assert "over the raw images" in shown.replace("−", "-")
     before = stored(root / "a")["before_training"]["retrieval"]["map_at_r"]
     assert f"before {before:.3f}" in words
     assert json.loads((root / "a/metrics.json").read_text())["census"]["items"] == 32

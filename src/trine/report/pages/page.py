@@ -26,6 +26,7 @@ from trine.report.pages.tables import (
     metrics_section,
     model_facts,
     model_section,
+    verdict_section,
 )
 from trine.report.report import Report
 
@@ -37,7 +38,12 @@ def report_page(context: PageContext) -> str:
         context: The report with the items that the page shows.
     """
     report, items = context.report, context.items
-    sections = [metrics_section(report), curves_section(report), margins_section(report)]
+    sections = [
+        verdict_section(report),
+        metrics_section(report),
+        curves_section(report),
+        margins_section(report),
+    ]
     if items is not None:
         tiles = TileFactory(items.dataset)
         sections += [

@@ -11,7 +11,8 @@ import torch
 from trine.encoders import Encoder, TwoTower
 from trine.evaluation import Retrieval
 from trine.neighbours import nearest_neighbours
-from trine.report.comparison import Comparison, Difference
+from trine.report.comparison import Comparison
+from trine.report.difference import Difference
 from trine.report.html.charts import range_bar
 from trine.report.html.document import Section
 from trine.report.html.markup import Child, Markup, element, join
@@ -49,6 +50,25 @@ def metrics_section(report: Report) -> Section:
         head.append("before")
         leads.append(f"Before: {report.baseline.description} (the ring on the bar).")
     return Section("metrics", "Metrics", " ".join(leads), table(head, _metric_rows(report, cells), words=2))
+
+
+def verdict_section(report: Report) -> Section | None:
+    """Shows what the model is fit for, and whether training helped; None if nothing can be said."""
+    verdict = report.verdict
+    if not str(verdict):
+        return None
+    rows: list[list[Child] | str] = [
+        [each.use, each.fitness.value, each.finding, metric_cell(each.value, each.interval)]
+        for each in verdict.uses
+    ]
+    sentences = [str(each) for each in (verdict.learning, verdict.caution, verdict.advice) if each]
+    said = [element("p", f"{each[:1].upper()}{each[1:]}.") for each in sentences]
+    shown = [table(["use", "verdict", "because", "share"], rows, words=3)] if rows else []
+    lead = (
+        "What these items show the model to be fit for. Fit: at least nine of ten answers are right. Unfit: "
+        "fewer than half are, or no more than without an embedding."
+    )
+    return Section("verdict", "Verdict", lead if rows else "", element("div", *shown, *said))
 
 
 def comparison_metrics_section(comparison: Comparison) -> Section:
