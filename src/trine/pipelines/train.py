@@ -12,6 +12,7 @@ from trine.encoders import Encoder, TwoTower, save
 from trine.pipelines.held_out import calibrate_by_folds, calibrate_kept_out
 from trine.pipelines.measure import cluster_threshold_of, measure
 from trine.pipelines.split_data import SplitData, split_by_identity, split_by_judgements
+from trine.pipelines.start import better_of, kept_out
 from trine.report import PageContext, Report, shown_items, write_report
 from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_findings, with_loss
 
@@ -137,6 +138,9 @@ def _train(
         resume=resume,
         progress=progress,
     )
+    is_main = distributed_context(recipe.training).is_main
+    if (apart := kept_out(data, recipe)) is not None:
+        encoder = better_of(encoder, apart, data.train, recipe, run=out if is_main else None)
     embed = cache(encoder.embed)
     if (items := data.calibrate_on) is not None:
         calibrate_kept_out(encoder, items, embed(items), recipe)
@@ -145,7 +149,6 @@ def _train(
         )
     elif folds := folds_of(recipe, data):
         calibrate_by_folds(encoder, data.train, recipe, folds=folds, loss=loss, progress=progress)
-    is_main = distributed_context(recipe.training).is_main
     if is_main:
         data.write(out)
     report = measure(

@@ -8,8 +8,8 @@ from trine.training.custom_loss import Loss, with_loss
 from trine.training.data_recipe import DataRecipe
 from trine.training.diagnostics.batch_stats import effective_rank
 from trine.training.diagnostics.label_noise import Suspect
-from trine.training.diagnostics.monitor import read_findings
-from trine.training.diagnostics.rules import Diagnosis, LoggedBatch, RunFacts, diagnose
+from trine.training.diagnostics.monitor import add_finding, read_findings
+from trine.training.diagnostics.rules import Diagnosis, LoggedBatch, RunFacts, diagnose, no_gain
 from trine.training.distributed import DistributedContext, distributed_context
 from trine.training.fit import fit
 from trine.training.fit_two_tower import fit_two_tower
@@ -46,6 +46,7 @@ __all__ = [
     "Suspect",
     "TrainingRecipe",
     "about_recipe",
+    "add_finding",
     "augment",
     "check_run_dir",
     "diagnose",
@@ -55,6 +56,7 @@ __all__ = [
     "fit_two_tower",
     "load_recipe",
     "load_run_recipe",
+    "no_gain",
     "read_findings",
     "read_metrics",
     "recipe_names",

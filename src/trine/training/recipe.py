@@ -89,7 +89,9 @@ class TrainingRecipe(Settings):
             the weights before training as the first one, so that training which does not help on the
             validation items is undone; `trained`, those of the best round of training; `last`, those of the
             last step. null is `best` where training starts from a pretrained network, else `trained`, since
-            random weights are no answer. Without validation items it is the last step.
+            random weights are no answer. Without validation items it is the last step, except that a
+            pretrained network is compared with it on the identities kept out for calibration, if there are
+            any.
         checkpoint_every: Steps between checkpoints; there is always one after the last step.
     """
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -81,13 +82,7 @@ class Monitor:
 
     def write(self) -> None:
         """Writes what was found so far to the run folder."""
-        content = {
-            "run": asdict(self._facts),
-            "diagnoses": [asdict(diagnosis) for diagnosis in self._found.values()],
-            # Suspects are listed even if they are too few to call the labels noisy.
-            "suspects": [asdict(suspect) for suspect in self._suspects()],
-        }
-        atomic_write(self._path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        _write(self._path, self._facts, self._found.values(), self._suspects())
 
     def finish(self, found: Diagnosis | None = None) -> None:
         """Writes the final findings: noisy labels with all suspects.
@@ -128,6 +123,32 @@ class Monitor:
         return label_noise(
             self._suspects(), doubtful=self._labels.doubtful(), observed=self._labels.observed(), step=step
         )
+
+
+def add_finding(run: RunDir, found: Diagnosis) -> None:
+    """Adds a problem that was found after the run to doctor.json.
+
+    Args:
+        run: The run folder.
+        found: The problem; it takes the place of one of the same name.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    facts, diagnoses, suspects = read_findings(run)
+    diagnoses = (*(each for each in diagnoses if each.name != found.name), found)
+    _write(run.doctor, facts, diagnoses, suspects)
+    logger.warning("doctor: %s", found)
+
+
+def _write(path: Path, facts: RunFacts, diagnoses: Iterable[Diagnosis], suspects: Iterable[Suspect]) -> None:
+    content = {
+        "run": asdict(facts),
+        "diagnoses": [asdict(diagnosis) for diagnosis in diagnoses],
+        # Suspects are listed even if they are too few to call the labels noisy.
+        "suspects": [asdict(suspect) for suspect in suspects],
+    }
+    atomic_write(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_findings(run: RunDir) -> tuple[RunFacts, tuple[Diagnosis, ...], tuple[Suspect, ...]]:

@@ -218,13 +218,20 @@ def label_noise(suspects: Sequence[Suspect], *, doubtful: int, observed: int, st
     )
 
 
-def no_gain(start: float | None, best: float | None, *, step: int) -> Diagnosis | None:
+def no_gain(
+    start: float | None,
+    best: float | None,
+    *,
+    step: int,
+    measured: str = "on the validation items the metric",
+) -> Diagnosis | None:
     """Diagnoses a run whose validation was never better than before training.
 
     Args:
         start: The validation metric before training; None if it was not measured.
         best: The best one of training; None without a round.
         step: The number of steps done.
+        measured: What was measured on which items.
 
     Returns:
         The diagnosis; None if training helped, or if that is unknown.
@@ -239,7 +246,7 @@ def no_gain(start: float | None, best: float | None, *, step: int) -> Diagnosis 
     return Diagnosis(
         "no gain",
         step,
-        f"on the validation items the metric was {start:.3f} before training and at most {best:.3f} in it: "
+        f"{measured} was {start:.3f} before training and at most {best:.3f} in it: "
         "the weights before training are kept; lower training.learning_rate, or train on more identities",
     )
 

@@ -1,0 +1,107 @@
+"""Training that did not help on the identities kept out for calibration is undone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from sklearn.datasets import load_digits
+
+from trine.data import Dataset, ImageArray
+from trine.encoders import EncoderRecipe, build_encoder, load
+from trine.evaluation import retrieval
+from trine.pipelines import examine, train_run
+from trine.pipelines.split_data import split_by_identity
+from trine.pipelines.start import better_of, kept_out
+from trine.training import DataRecipe, Recipe, RunDir, SamplerRecipe, TrainingRecipe, fit, read_findings
+from trine.training.schedule import stream_seed
+
+DIGITS = load_digits()
+
+
+def digits(count: int = 200) -> Dataset:
+    pixels = (DIGITS.images[:count] * 15.9375).astype(np.uint8)
+    names = tuple(f"item {at}" for at in range(count))
+    labels = DIGITS.target[:count].astype(np.int64)
+    return Dataset(ImageArray(pixels), labels, tuple("0123456789"), names, root="digits")
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    torch.manual_seed(5)
+    path = tmp_path_factory.mktemp("weights") / "weights.pth"
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    return Recipe(
+        data=DataRecipe(split="stratified", calibration=0.3, calibration_folds=0),
+        encoder=EncoderRecipe(
+            network="test_resnet",
+            weights=str(path),
+            dimension=16,
+            image_size=32,
+            frozen=True,
+            head="principal",
+        ),
+        sampler=SamplerRecipe(identities=4, items=3),
+        training=TrainingRecipe(steps=30, learning_rate=0.1),
+    )
+
+
+def test_the_better_one_is_kept_and_the_report_says_which(recipe: Recipe, tmp_path: Path) -> None:
+    data = split_by_identity(digits(), recipe, triplets=None, pairs=None)
+    items = kept_out(data, recipe)
+    assert items is not None
+    assert not set(np.unique(items.labels)) & set(np.unique(data.train.labels))
+    trained = fit(data.train, recipe, out=None)
+    start = build_encoder(
+        data.train.items, recipe=recipe.encoder, distance=trained.distance, seed=stream_seed(0, "weights")
+    )
+    before, after = (
+        retrieval(each.embed(items), items.labels, distance=trained.distance, resamples=0).map_at_r
+        for each in (start, trained)
+    )
+    assert before != after
+    report = train_run(digits(), recipe, out=tmp_path / "run", progress=False)
+    kept = load(tmp_path / "run")
+    assert kept.fingerprint == (trained if after > before else start).fingerprint
+    assert kept.trained is not None
+    assert kept.trained.items(data.train).all()
+    found = {each.name: each.sentence for each in read_findings(RunDir(tmp_path / "run"))[1]}
+    assert ("no gain" in found) == (after <= before)
+    # Of the two, the other one is undone where the roles are changed.
+    worse, better = sorted((start, trained), key=lambda each: before if each is start else after)
+    assert better_of(worse, items, data.train, recipe).fingerprint == start.fingerprint
+    assert better is not worse
+    if "no gain" in found:
+        said = (
+            f"kept out for calibration MAP@R was {before:.3f} before training and at most {after:.3f} in it"
+        )
+        assert said in found["no gain"]
+        assert said in str(report)
+        assert said in json.dumps(json.loads((tmp_path / "run/metrics.json").read_text())["doctor"])
+        assert examine(tmp_path / "run").diagnoses[-1].name == "no gain"
+
+
+def test_training_that_does_nothing_is_a_tie_and_the_start_stays(recipe: Recipe, tmp_path: Path) -> None:
+    still = replace(recipe, training=replace(recipe.training, steps=1, learning_rate=1e-30))
+    report = train_run(digits(), still, out=tmp_path / "run", progress=False)
+    assert "doctor: no gain (step 1): on the identities kept out for calibration MAP@R was" in str(report)
+
+
+def test_who_may_judge(recipe: Recipe) -> None:
+    def judged(recipe: Recipe) -> Dataset | None:
+        return kept_out(split_by_identity(digits(), recipe, triplets=None, pairs=None), recipe)
+
+    assert judged(recipe) is not None
+    assert judged(replace(recipe, training=replace(recipe.training, keep="last"))) is None
+    assert judged(replace(recipe, data=replace(recipe.data, calibration=0.0))) is None
+    # The identities of the test part, on which a threshold is calibrated then, must choose nothing.
+    by_identity = replace(recipe, data=DataRecipe(split="identity", test=0.3))
+    assert split_by_identity(digits(), by_identity, triplets=None, pairs=None).calibrate_on is not None
+    assert judged(by_identity) is None
+    validated = replace(recipe, data=replace(recipe.data, validation=0.2))
+    assert judged(validated) is None
