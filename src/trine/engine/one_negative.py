@@ -166,14 +166,12 @@ def _numba_search(
     parts = run_tiles(part.tiles(batch.layout), state, lambda mine, i, j: kernel.tile(*mine, i, j), workers)
     found = [
         [
-            Best(
-                torch.from_numpy(squared), torch.from_numpy(index), torch.zeros(index.shape, dtype=torch.bool)
-            )
-            for squared, index in tiles
+            Best(block.start, torch.from_numpy(squared), torch.from_numpy(index))
+            for block, (squared, index) in zip(part.blocks, tiles, strict=True)
         ]
         for tiles, _ in parts
     ]
-    return joined(batch, part, found)
+    return joined(batch, found)
 
 
 def _fall_back(batch: SortedBatch, part: Part, bounds: list[Tensor], best: list[Best]) -> None:

@@ -1,12 +1,13 @@
 """The nearest negative beyond a bound, in plain torch; near-ties are recomputed from differences.
 
 Products of equal distances can differ by rounding. A search where the runner-up, or the bound, is within
-`SortedBatch.tolerance` is unsure, and is decided from coordinate differences among the few candidates.
+`SortedBatch.tolerance` is unsure, and is decided from coordinate differences among the few candidates of
+the tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -30,32 +31,38 @@ class Best:
     """The nearest negative so far, for each place (positive, row) of a block.
 
     Attributes:
+        start: The first anchor of the block.
         squared: Its squared distance; `FAR` where there is none.
-        index: Its row.
-        unsure: Whether the result depends on rounding.
+        index: Its row; −1 where there is none.
     """
 
+    start: int
     squared: Tensor
     index: Int64[Tensor, "p h"]
-    unsure: Tensor
 
     @classmethod
-    def of(cls, bounds: Tensor) -> Best:
+    def of(cls, bounds: Tensor, start: int) -> Best:
         """Starts without any negative."""
-        return cls(
-            torch.full_like(bounds, FAR),
-            torch.full(bounds.shape, -1, device=bounds.device),
-            torch.zeros(bounds.shape, dtype=torch.bool, device=bounds.device),
-        )
+        return cls(start, torch.full_like(bounds, FAR), torch.full(bounds.shape, -1, device=bounds.device))
 
-    def take(self, squared: Tensor, index: Tensor, unsure: Tensor, tolerance: Tensor) -> None:
-        """Takes the nearest of another tile if it is nearer."""
-        clear = squared < self.squared - tolerance
-        close = ~clear & (squared <= self.squared + tolerance) & (squared < FAR)
+    def part(self, some: slice) -> Best:
+        """Returns some of the searches, which share their memory."""
+        return Best(self.start, self.squared[some], self.index[some])
+
+    def take(self, batch: SortedBatch, squared: Tensor, index: Tensor) -> None:
+        """Takes the nearest of another tile if it is nearer; differences decide what is close."""
+        tolerance = batch.tolerance[self.start : self.start + squared.shape[1]]
         nearer = squared < self.squared
-        self.unsure = torch.where(clear, unsure, self.unsure | close)
-        self.index = torch.where(nearer, index, self.index)
-        self.squared = torch.minimum(squared, self.squared)
+        close = (squared - self.squared).abs() <= tolerance
+        close &= (squared < FAR) & (self.squared < FAR)
+        k, row = close.nonzero(as_tuple=True)
+        if len(k):
+            a, mine, other = row + self.start, self.index[k, row], index[k, row]
+            d_mine, d_other = batch.exact_pairs(a, mine), batch.exact_pairs(a, other)
+            first = batch.layout.order[other] < batch.layout.order[mine]
+            nearer[k, row] = (d_other < d_mine) | ((d_other == d_mine) & first)
+        self.index[nearer] = index[nearer]
+        self.squared[nearer] = squared[nearer]
 
 
 class SortedTile:
@@ -89,6 +96,33 @@ class SortedTile:
         """Returns the columns at these places; any one after the last."""
         return self.keys[row, at.clamp(max=self.keys.shape[1] - 1)] & _COLUMN
 
+    def candidates(self, row: Tensor, at: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+        """Lists what may be the nearest beyond each bound, (which, column), up and down from a place."""
+        which = torch.arange(len(row), device=row.device)
+        surely, found, some, place = torch.full_like(bound, FAR), [], which, at
+        while len(some):
+            squared = self.squared(row[some], place)
+            beyond = squared > (bound + slack)[some]
+            surely[some] = torch.where(beyond, torch.minimum(squared, surely[some]), surely[some])
+            near = (squared < FAR) & (squared <= (surely + slack)[some])
+            some, place = some[near], place[near]
+            found.append((some, place))
+            place = place + 1
+        some, place = which, at - 1
+        while len(some):
+            near = (place >= 0) & (self.squared(row[some], place.clamp(min=0)) >= (bound - slack)[some])
+            some, place = some[near], place[near]
+            found.append((some, place))
+            place = place - 1
+        which, place = (torch.cat(part) for part in zip(*found, strict=True))
+        return which, self.column(row[which], place)
+
+
+_Candidates = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From (search, row, bound, slack) of some to what may be the nearest beyond: (which of them, column)."""
+
+_Searched = tuple[slice, Tensor, Tensor, Tensor, _Candidates]
+
 
 def search_tiles(
     batch: SortedBatch, part: Part, bounds: list[Tensor], positives: list[Tensor], workers: int
@@ -105,77 +139,26 @@ def search_tiles(
     size = max(len(side) for side in part.sides)
 
     def state() -> tuple[list[Best], Tensor]:
-        return [Best.of(b) for b in bounds], batch.right.new_empty(max(map(len, part.blocks)) * size)
+        best = [Best.of(b, block.start) for block, b in zip(part.blocks, bounds, strict=True)]
+        return best, batch.right.new_empty(max(map(len, part.blocks)) * size)
 
     def work(mine: tuple[list[Best], Tensor], i: int, j: int) -> None:
         best, buffer = mine
         a, b = part.sides[i], part.sides[j]
         tile = batch.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        search(tile, bounds[i], batch.tolerance[a.rows], best[i], b.start)
+        search(batch, tile, bounds[i], positives[i], best[i], b.start)
         if part.both_ends(i, j):
-            search(tile.T.contiguous(), bounds[j], batch.tolerance[b.rows], best[j], a.start)
+            search(batch, tile.T.contiguous(), bounds[j], positives[j], best[j], a.start)
 
-    states = run_tiles(part.tiles(batch.layout), state, work, workers)
-    found = joined(batch, part, [best for best, _ in states])
-    for block, bound, positive, best in zip(part.blocks, bounds, positives, found, strict=True):
-        _settle(batch, block.start, bound, positive, best)
-    return found
+    return joined(batch, [best for best, _ in run_tiles(part.tiles(batch.layout), state, work, workers)])
 
 
-def joined(batch: SortedBatch, part: Part, found: list[list[Best]]) -> list[Best]:
+def joined(batch: SortedBatch, found: list[list[Best]]) -> list[Best]:
     """Merges the workers' results."""
     for other in found[1:]:
-        for block, mine, more in zip(part.blocks, found[0], other, strict=True):
-            mine.take(more.squared, more.index, more.unsure, batch.tolerance[block.rows])
+        for mine, more in zip(found[0], other, strict=True):
+            mine.take(batch, more.squared, more.index)
     return found[0]
-
-
-def _settle(batch: SortedBatch, start: int, bounds: Tensor, positives: Tensor, best: Best) -> None:
-    """Decides the unsure searches of the anchors from `start` on, from coordinate differences."""
-    row, k = best.unsure.T.nonzero(as_tuple=True)
-    rows, which = torch.unique(row, return_inverse=True)
-    step = max(1, _PAIRS // len(batch.layout.references))
-    for first in range(0, len(rows), step):
-        now = (which >= first) & (which < first + step)
-        at, a = (k[now], row[now]), row[now] + start
-        d = distances_to_negatives(batch, rows[first : first + step] + start)
-        candidates = _candidates if len(bounds) < _SORTED_FROM else _candidates_in_order
-        search, n = candidates(d, which[now] - first, bounds[at], 2 * batch.tolerance[a])
-        n += batch.layout.references.start
-        positive, d_an = positives[at], batch.exact_pairs(a[search], n)
-        d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
-        beyond = d_an > d_ap[search]
-        best.index[at] = _first(batch.layout.order, search[beyond], n[beyond], d_an[beyond], len(a))
-
-
-def _candidates(d: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
-    """Lists what may be the nearest beyond each bound, (search, column), given the distances of each row."""
-    d = d[row]
-    surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
-    near = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
-    search, column = near.nonzero(as_tuple=True)
-    return search, column
-
-
-def _candidates_in_order(d: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
-    """Lists the same where rows have many bounds: each row is sorted once."""
-    ordered = SortedTile(d)
-    # The searches of one row stand side by side.
-    number = torch.arange(len(row), device=row.device) - torch.searchsorted(row, row)
-
-    def beyond(limits: Tensor) -> Tensor:
-        side_by_side = limits.new_full((len(d), int(number.max()) + 1), FAR)
-        side_by_side[row, number] = limits
-        return ordered.beyond(side_by_side)[row, number]
-
-    surely = ordered.squared(row, beyond(bound + slack))
-    start, stop = beyond(bound - slack), beyond(surely + slack)
-    length = stop - start
-    search = torch.repeat_interleave(torch.arange(len(row), device=row.device), length)
-    at = torch.arange(len(search), device=row.device) - (length.cumsum(0) - length - start)[search]
-    negative = ordered.squared(row[search], at) < FAR
-    search, at = search[negative], at[negative]
-    return search, ordered.column(row[search], at)
 
 
 def farthest(batch: SortedBatch, a: Int64[Tensor, " r"]) -> Int64[Tensor, " r"]:
@@ -216,31 +199,73 @@ def _first(order: Tensor, row: Tensor, n: Tensor, key: Tensor, rows: int) -> Ten
     return index
 
 
-def search(tile: Tensor, bounds: Tensor, tolerance: Tensor, best: Best, offset: int) -> None:
+def search(
+    batch: SortedBatch, tile: Tensor, bounds: Tensor, positives: Tensor, best: Best, offset: int
+) -> None:
     """Finds the nearest negative beyond each bound in a tile.
 
     Distances of at least 0 are ordered as their bits are. A few bounds are searched one by one; for many,
     each row is sorted once.
+
+    Args:
+        batch: The sorted batch.
+        tile: Squared distances of the anchors of a block.
+        bounds: Squared distances, (searches, anchors); −`FAR` for no bound.
+        positives: The places that the bounds were measured to; −1 for no bound.
+        best: The nearest so far.
+        offset: The place of the first column.
     """
-    floor = bounds - tolerance
+    tolerance = batch.tolerance[best.start : best.start + len(tile)]
     way = _one_by_one if len(bounds) < _SORTED_FROM else _in_order
-    for some, nearest, index, runner_up in way(tile, floor):
+    for some, nearest, column, runner_up, candidates in way(tile, bounds - tolerance):
+        mine = best.part(some)
         unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
-        part = Best(best.squared[some], best.index[some], best.unsure[some])
-        part.take(nearest, index + offset, unsure & (nearest < FAR), tolerance)
-        best.squared[some], best.index[some], best.unsure[some] = part.squared, part.index, part.unsure
+        unsure &= (nearest < FAR) & (nearest <= mine.squared + tolerance)
+        k, row = unsure.nonzero(as_tuple=True)
+        index = column + offset
+        step = max(1, _PAIRS // tile.shape[1])
+        for first in range(0, len(k), step):
+            at = k[first : first + step], row[first : first + step]
+            a = at[1] + best.start
+            which, n = candidates(*at, bounds[some][at], 2 * batch.tolerance[a])
+            found = _decided(batch, a, positives[some][at], which, n + offset)
+            squared = tile[at[1], (found - offset).clamp(min=0)]
+            nearest[at], index[at] = squared.masked_fill_(found < 0, FAR), found
+        mine.take(batch, nearest, index)
 
 
-def _in_order(tile: Tensor, floor: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
-    """Yields (searches, nearest, its column, runner-up), of all searches at once."""
+def _decided(
+    batch: SortedBatch, a: Tensor, positive: Tensor, which: Tensor, n: Tensor
+) -> Int64[Tensor, " r"]:
+    """Returns the place of the nearest negative beyond each positive, by differences; −1 for none.
+
+    Args:
+        batch: The sorted batch.
+        a: The place of the anchor of each search.
+        positive: The place of its positive; −1 for no bound.
+        which: The search of each candidate.
+        n: The place of each candidate.
+    """
+    d_an = batch.exact_pairs(a[which], n)
+    d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
+    beyond = d_an > d_ap[which]
+    return _first(batch.layout.order, which[beyond], n[beyond], d_an[beyond], len(a))
+
+
+def _in_order(tile: Tensor, floor: Tensor) -> Iterator[_Searched]:
+    """Yields (searches, nearest, its column, runner-up, their candidates), of all searches at once."""
     ordered = SortedTile(tile)
     at = ordered.beyond(floor.T.contiguous())
-    row = torch.arange(len(at), device=at.device)[:, None]
-    nearest, runner_up = ordered.squared(row, at), ordered.squared(row, at + 1)
-    yield slice(0, len(floor)), nearest.T, ordered.column(row, at).T, runner_up.T
+    rows = torch.arange(len(at), device=at.device)[:, None]
+    nearest, runner_up = ordered.squared(rows, at), ordered.squared(rows, at + 1)
+
+    def candidates(k: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+        return ordered.candidates(row, at[row, k], bound, slack)
+
+    yield slice(0, len(floor)), nearest.T, ordered.column(rows, at).T, runner_up.T, candidates
 
 
-def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
+def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[_Searched]:
     """Yields the same, some searches at a time.
 
     Integers wrap around: less the bits of the bound, what is not beyond it is larger than all that is, and
@@ -248,6 +273,14 @@ def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[tuple[slice, Tensor, Te
     value much faster than its place.
     """
     h, w = tile.shape
+
+    def candidates(_: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+        d = tile[row]
+        surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
+        near = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
+        which, column = near.nonzero(as_tuple=True)
+        return which, column
+
     if w % RUN:
         tile = torch.nn.functional.pad(tile, (0, RUN - w % RUN), value=FAR)
     unbounded = bool((floor < 0).all())
@@ -274,7 +307,7 @@ def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[tuple[slice, Tensor, Te
         least.scatter_(2, at[..., None], _HIGHEST)
         second = torch.minimum(inside.amin(2), least.amin(2))
         nearest, runner_up = (_beyond(v, shift[some]) for v in (value, second))
-        yield some, nearest, at * RUN + first, runner_up
+        yield some, nearest, at * RUN + first, runner_up, candidates
 
 
 def _beyond(moved: Tensor, shift: Tensor) -> Tensor:
