@@ -47,6 +47,15 @@ def test_differences_are_paired(two, tmp_path):
     drawn = other.verification.resampled("roc_auc") - first.verification.resampled("roc_auc")
     assert found.differences["b"][auc.key].interval == percentile_interval(drawn)
     assert np.ptp(drawn) > 0
+    page = (tmp_path / "both" / "report.html").read_text()
+    kept = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    for name, report in found.reports.items():
+        clusters = report.after.clustering
+        assert f"{name}: {clusters.sentence()}" in str(found)
+        assert f"Clusters of {name}: {clusters.sentence()}" in page
+        measured = kept["runs"][name]["after_training"]["clustering"]
+        assert measured["bcubed_f_all_in_one"] == clusters.bcubed_f_all_in_one
+        assert kept["runs"][name]["clusters_above_alone_and_all_in_one"] == clusters.above_both
 
 
 def test_pairing_takes_out_what_both_share(two, tmp_path):

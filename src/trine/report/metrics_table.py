@@ -323,7 +323,8 @@ def _knn_probes(result: KnnClassification) -> str:
 
 
 def _clusters(result: Clustering) -> str:
-    return result.sentence()
+    how = f", {result.how['method']} linkage at distance {result.how['threshold']:.3f}" if result.how else ""
+    return f"{result.clusters:,} clusters of {result.identities:,} identities{how}"
 
 
 def _triplets(result: TripletAccuracy) -> str:

@@ -46,6 +46,8 @@ def metrics_section(report: Report) -> Section:
         ]
     if report.after.recommendation is not None:
         leads = ["Intervals are 95 % bootstrap confidence intervals (users resampled)."]
+    if clusters := report.cluster_sentence():
+        leads.append(f"Clusters: {clusters}.")
     if before is not None and report.baseline is not None:
         head.append("before")
         leads.append(f"Before: {report.baseline.description} (the ring on the bar).")
@@ -85,6 +87,9 @@ def comparison_metrics_section(comparison: Comparison) -> Section:
         f"{INTERVALS} Differences are paired: both runs are resampled with the same draws. A run is better "
         "(▲) or worse (▼) if that interval excludes 0, even where the two separate intervals overlap."
     )
+    for name, report in comparison.reports.items():
+        if clusters := report.cluster_sentence():
+            lead += f" Clusters of {name}: {clusters}."
     rows = _metric_rows(comparison.reports[first], cells)
     return Section("metrics", "Metrics", lead, table(head, rows))
 
