@@ -28,7 +28,7 @@ from trine.cluster_threshold import LinkageThreshold
 from trine.clustering import distances_of_all_pairs, merges_of_all_pairs
 from trine.data import Dataset, ImageArray, load, split
 from trine.encoders import build_encoder
-from trine.evaluation import calibrate, choose_cluster_threshold, clustering
+from trine.evaluation import choose_cluster_threshold, clustering, verification
 from trine.evaluation.cluster_threshold import by_items
 from trine.evaluation.merge_scores import best_cut, merge_scores
 from trine.training import fit, load_recipe
@@ -172,7 +172,7 @@ def measured(name: str, root: Path) -> dict[str, Any]:
     took, n = time.perf_counter() - start, len(true)
     linkage, threshold = chosen.linkage, chosen.at(n)
     found = clustering(others, true, threshold=threshold, method=linkage, distance=parts.distance)
-    far = calibrate(rows, labels, far=FAR, distance=parts.distance, support="provisional").threshold
+    far = verification(rows, labels, distance=parts.distance, resamples=0).threshold_at_far(FAR)
     verified = clustering(others, true, threshold=far, distance=parts.distance, resamples=0)
     interval = found.interval("bcubed_f")
     better = max(found.bcubed_f_alone, found.bcubed_f_all_in_one)

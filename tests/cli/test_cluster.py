@@ -1,39 +1,43 @@
-"""`trine cluster`: every item in one cluster."""
+"""`trine cluster`: every item in one cluster, by the threshold that was chosen for clusters."""
 
-import json
 import shutil
 
+import pytest
+
 from support.commands import answered, refused
+from trine.cli import main
 
 
-def test_cluster_names_every_item_once(run, bars, capsys, tmp_path):
-    out = answered(capsys, "cluster", run, bars, "--out", tmp_path / "clusters.csv")
+@pytest.fixture(scope="module")
+def chosen(run, bars, tmp_path_factory):
+    """The run of few identities, after its threshold for clusters was chosen."""
+    folder = shutil.copytree(run, tmp_path_factory.mktemp("runs") / "chosen")
+    assert main(["evaluate", str(folder), str(bars), "--calibrate", "--too-few", "smallest"]) == 0
+    return folder
+
+
+def test_cluster_names_every_item_once(chosen, bars, capsys, tmp_path):
+    out = answered(capsys, "cluster", chosen, bars, "--out", tmp_path / "clusters.csv")
     assert "clusters" in out
     rows = (tmp_path / "clusters.csv").read_text().splitlines()
     assert rows[0] == "item,cluster"
     assert len({row.split(",")[0] for row in rows[1:]}) == 48
 
 
-def test_cluster_takes_the_threshold_that_was_chosen_for_clusters(run, bars, capsys):
+def test_cluster_takes_the_threshold_that_was_chosen_for_clusters(chosen, bars, capsys):
     from trine import load
 
-    chosen = load(run).cluster_threshold
-    for linkage in chosen.linkages:
-        by_default = answered(capsys, "cluster", run, bars, "--linkage", linkage)
-        threshold = f"{chosen.at(48, linkage):.17g}"
-        by_hand = answered(capsys, "cluster", run, bars, "--linkage", linkage, "--threshold", threshold)
+    known = load(chosen).cluster_threshold
+    for linkage in known.linkages:
+        by_default = answered(capsys, "cluster", chosen, bars, "--linkage", linkage)
+        threshold = f"{known.at(48, linkage):.17g}"
+        by_hand = answered(capsys, "cluster", chosen, bars, "--linkage", linkage, "--threshold", threshold)
         assert by_default == by_hand
-    said = refused(capsys, "cluster", run, bars, "--linkage", "averege")
+    said = refused(capsys, "cluster", chosen, bars, "--linkage", "averege")
     assert "there is no threshold for 'averege', only for connected, average, complete" in said
 
 
-def test_a_model_without_a_threshold_for_clusters_says_how_to_get_one(run, bars, capsys, tmp_path):
-    old = shutil.copytree(run, tmp_path / "old")
-    settings = json.loads((old / "model" / "settings.json").read_text())
-    del settings["cluster_threshold"]
-    (old / "model" / "settings.json").write_text(json.dumps(settings))
-    said = refused(capsys, "cluster", old, bars)
+def test_a_model_without_a_threshold_for_clusters_says_how_to_get_one(run, bars, capsys):
+    said = refused(capsys, "cluster", run, bars)
     assert "the model has no cluster threshold: choose one with `trine evaluate --calibrate`" in said
     assert "or pass --threshold" in said
-    answered(capsys, "evaluate", old, bars, "--calibrate", "--provisional")
-    assert "clusters" in answered(capsys, "cluster", old, bars)

@@ -8,8 +8,9 @@ import pytest
 
 from support.bars import read, stored, trained, two_runs
 from trine.errors import DataError, InputError, ModelError, SettingError
+from trine.evaluation import calibrate, choose_cluster_threshold
 from trine.evaluation.intervals import multiplicities, percentile_interval
-from trine.pipelines import compare_runs
+from trine.pipelines import compare_runs, open_trained_run
 from trine.report.metrics_table import metric_groups
 
 
@@ -47,6 +48,20 @@ def test_differences_are_paired(two, tmp_path):
     drawn = other.verification.resampled("roc_auc") - first.verification.resampled("roc_auc")
     assert found.differences["b"][auc.key].interval == percentile_interval(drawn)
     assert np.ptp(drawn) > 0
+
+
+def test_the_clusters_of_each_run_stand_beside_the_trivial_ones(two, tmp_path):
+    root, data = two
+    runs = []
+    for name in ("a", "b"):
+        run = open_trained_run(shutil.copytree(root / name, tmp_path / name))
+        rows, distance = run.encoder.embed(data), run.encoder.distance
+        run.store(
+            calibrate(rows, data.labels, far=0.5, distance=distance, too_few="smallest"),
+            choose_cluster_threshold(rows, data.labels, distance=distance),
+        )
+        runs.append(tmp_path / name)
+    found = compare_runs(runs, data, out=tmp_path / "both")
     page = (tmp_path / "both" / "report.html").read_text()
     kept = json.loads((tmp_path / "both" / "metrics.json").read_text())
     for name, report in found.reports.items():
