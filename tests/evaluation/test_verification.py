@@ -257,7 +257,7 @@ def test_json_carries_counts_and_protocol():
             "pairs": 3,
             "roc_auc": [1.0, 1.0],
             "eer": [0.0, 0.0],
-            "tar_at_far": {"0.01": [1.0, 1.0]},
+            "tar_at_far": {"0.01": [0.0, 1.0]},
         },
     }
     without = verification(np.array([[0.0], [1.0], [5.0]]), [1, 1, 2], resamples=0).to_json()

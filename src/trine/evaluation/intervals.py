@@ -1,7 +1,9 @@
-"""Bootstrap confidence intervals that resample identities.
+"""Confidence intervals, and bootstrap samples of identities.
 
 Items of one identity are alike, so items are not independent but identities are: the cluster bootstrap draws
-identities with replacement, and each brings all of its items (Field, Welsh 2007).
+identities with replacement, and each brings all of its items (Field, Welsh 2007). It compares two reports on
+the same items. For the interval of one rate see `trine.evaluation.rate_intervals`: with few identities, or
+uneven numbers of items, that of the bootstrap is too narrow.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class Interval:
 
     @property
     def known(self) -> bool:
-        """Whether some bootstrap sample had a value."""
+        """Whether there is one; not where no bootstrap sample has a value."""
         return not np.isnan(self.low)
 
     def to_json(self) -> list[float] | None:
@@ -85,38 +87,6 @@ def percentile_interval(values: Float[np.ndarray, " r"], *, level: float = LEVEL
     return Interval(float(low), float(high), level)
 
 
-def mean_interval(
-    values: Float[np.ndarray, " n"],
-    identity: Int64[np.ndarray, " n"],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
-    """Returns the bootstrap interval of a mean over queries (identities resampled).
-
-    Args:
-        values: The value of each query.
-        identity: The identity of each query, any integers.
-        resamples: How many bootstrap samples to draw.
-        seed: The seed of the samples.
-        level: The confidence, in (0, 1).
-
-    Returns:
-        The interval; of width 0 where all queries share one identity.
-
-    Raises:
-        InputError: There is no query, or the arguments do not fit.
-
-    Example:
-        >>> hits, people = np.array([1.0, 1.0, 0.0, 1.0, 0.0, 1.0]), np.array([0, 0, 1, 1, 2, 2])
-        >>> print(mean_interval(hits, people))
-        0.500 to 1.000
-    """
-    means = resampled_means(values[:, None], identity, resamples=resamples, seed=seed)
-    return percentile_interval(means[:, 0], level=level)
-
-
 def resampled_means(
     values: Float[np.ndarray, "n f"], identity: Int64[np.ndarray, " n"], *, resamples: int, seed: int
 ) -> Float[np.ndarray, "r f"]:
@@ -124,21 +94,26 @@ def resampled_means(
 
     Args:
         values: The values of each query, one column for each metric.
-        identity: As for `mean_interval`.
-        resamples: As for `mean_interval`.
-        seed: As for `mean_interval`.
+        identity: The identity of each query, any integers.
+        resamples: How many bootstrap samples to draw.
+        seed: The seed of the samples.
 
     Raises:
-        InputError: As for `mean_interval`.
+        InputError: There is no query, or the arguments do not fit.
     """
-    if not len(values) or len(values) != len(identity):
-        raise InputError(
-            f"an interval needs one identity for each of at least one value, given {len(values)} values and "
-            f"{len(identity)} identities"
-        )
+    check_queries(values, identity)
     _, own = np.unique(identity, return_inverse=True)
     counts = np.bincount(own)
     sums = [np.bincount(own, weights=column) for column in values.T]
     drawn = multiplicities(len(counts), resamples=resamples, seed=seed)
     # One product per column: a column of a larger product may differ in its last bit from that of a smaller.
     return np.array([[times @ column / (times @ counts) for column in sums] for times in drawn])
+
+
+def check_queries(values: Float[np.ndarray, "n ..."], identity: Int64[np.ndarray, " n"]) -> None:
+    """Raises an `InputError` unless there is at least one query, and one identity for each."""
+    if not len(values) or len(values) != len(identity):
+        raise InputError(
+            f"an interval needs one identity for each of at least one value, given {len(values)} values and "
+            f"{len(identity)} identities"
+        )

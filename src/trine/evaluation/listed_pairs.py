@@ -11,6 +11,7 @@ from trine.data import Dataset, PairTable
 from trine.distances import Distance
 from trine.errors import DataError, check_choice
 from trine.evaluation import Verification, verification
+from trine.evaluation.intervals import Interval
 from trine.evaluation.metric_report import Asked, MetricReport
 from trine.shapes import Bool, Float, Float32, Int64
 
@@ -74,7 +75,7 @@ class AtThreshold(MetricReport):
 
     Attributes:
         pairs: The verification report of the listed pairs.
-        threshold: The threshold, fixed in every bootstrap sample.
+        threshold: The threshold, the same for every sample of identities.
     """
 
     pairs: Verification
@@ -93,6 +94,9 @@ class AtThreshold(MetricReport):
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
         check_choice("metric", metric, ("accuracy",))
+
+    def _interval(self, metric: str, arguments: tuple[float, ...]) -> Interval:
+        return self.pairs.interval("accuracy_at", self.threshold)
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         return [self.pairs.resampled("accuracy_at", self.threshold) for _ in asked]

@@ -11,6 +11,7 @@ import numpy as np
 
 from trine.errors import InputError, check_choice, check_count, shown
 from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, percentile_interval, resampled_means
+from trine.evaluation.rate_intervals import mean_interval
 from trine.settings import RATE, check_number
 from trine.shapes import Float, Int64
 
@@ -36,20 +37,24 @@ class MetricReport(ABC):
     seed: int = 0
 
     def interval(self, metric: str, *arguments: float) -> Interval:
-        """Returns the 95 % bootstrap confidence interval of a metric (identities resampled).
+        """Returns the 95 % confidence interval of a metric over identities.
 
         Args:
             metric: The name of a metric of this report.
             *arguments: Its argument, where it takes one: a rank, a rate or a threshold.
 
         Returns:
-            The interval; NaN to NaN where no bootstrap sample has the metric.
+            The interval. Means over queries and rates: of as many independent trials as the identities are
+            worth (`trine.evaluation.rate_intervals`). Others: the percentiles of bootstrap samples of
+            identities, NaN to NaN where none has the metric.
 
         Raises:
             InputError: The metric is unknown or has no interval, an argument does not fit,
                 or `resamples` is 0.
         """
-        return percentile_interval(self.resampled(metric, *arguments))
+        self._check(metric, arguments)
+        self._check_resamples()
+        return self._interval(metric, arguments)
 
     def value(self, metric: str, *arguments: float) -> float | None:
         """Returns a metric by its name; None where it is not defined."""
@@ -74,8 +79,7 @@ class MetricReport(ABC):
             InputError: As for `interval`.
         """
         self._check(metric, arguments)
-        if self.resamples < 1:
-            raise InputError(f"an interval needs resamples of at least 1, given {self.resamples}")
+        self._check_resamples()
         return self._resampled([(metric, arguments)])[0]
 
     def to_json(self) -> dict[str, object]:
@@ -116,6 +120,14 @@ class MetricReport(ABC):
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         """The values of each metric in each bootstrap sample."""
 
+    def _interval(self, metric: str, arguments: tuple[float, ...]) -> Interval:
+        """The interval of one metric."""
+        return percentile_interval(self._resampled([(metric, arguments)])[0])
+
+    def _check_resamples(self) -> None:
+        if self.resamples < 1:
+            raise InputError(f"an interval needs resamples of at least 1, given {self.resamples}")
+
     def _value(self, metric: str, arguments: tuple[float, ...]) -> float | None:
         return self.value(metric, *arguments)
 
@@ -124,8 +136,7 @@ class MetricReport(ABC):
         return self._listed() if self.resamples else []
 
     def _intervals(self) -> list[Interval]:
-        asked = self._with_interval()
-        return [percentile_interval(drawn) for drawn in self._resampled(asked)] if asked else []
+        return [self._interval(metric, arguments) for metric, arguments in self._with_interval()]
 
     def _intervals_json(self) -> dict[str, object] | None:
         asked = self._with_interval()
@@ -141,7 +152,7 @@ class MetricReport(ABC):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PerQueryReport(MetricReport):
-    """A report whose metrics are means over queries; identities of queries are resampled for an interval."""
+    """A report whose metrics are means over queries, in [0, 1]; intervals are over their identities."""
 
     resampled_by: ClassVar[str] = "labels"
     """The field that holds the identity of each query."""
@@ -186,6 +197,9 @@ class PerQueryReport(MetricReport):
         if len(arguments) != ranked:
             takes = "takes one rank" if ranked else "takes no rank"
             raise InputError(f"{metric} {takes}, given {arguments}")
+
+    def _interval(self, metric: str, arguments: tuple[float, ...]) -> Interval:
+        return mean_interval(self.per_query(metric, *arguments), getattr(self, self.resampled_by))
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         values = np.stack([self.per_query(metric, *arguments) for metric, arguments in asked], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,16 +12,24 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError, check_choice, check_count
-from trine.evaluation.intervals import RESAMPLES, multiplicities
+from trine.evaluation.intervals import RESAMPLES, Interval, multiplicities
 from trine.evaluation.metric_report import Asked, MetricReport, check_bootstrap, check_rates, key
 from trine.evaluation.pairs import Distances
+from trine.evaluation.rate_intervals import ObservedRate, combined, compatible_counts, reach
 from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
 from trine.labels import Labels, checked, joint_codes
 from trine.neighbours import NEVER, ExactSearch, as_rows
-from trine.shapes import Float, Int64
+from trine.shapes import Bool, Float, Int64
 
 __all__ = ["OpenSet", "OpenSetCurve", "open_set"]
+
+_TAKES = {
+    "dir_at_fpir": ("a rate and an optional rank (default 1)", 2),
+    "fpir_at": ("one threshold", 1),
+    "dir_at": ("a threshold and an optional rank (default 1)", 2),
+}
+"""The metrics that have an interval, with what each takes, and how much of it at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +97,7 @@ class OpenSet(MetricReport):
         """The share of known probes that are detected and identified, at a rate of accepted unknown probes.
 
         Detected: the probe's own identity is within the largest threshold that accepts at most a share `rate`
-            of
-        the unknown probes. Identified: it is among the nearest `rank` identities. Nothing is interpolated
+        of the unknown probes. Identified: it is among the nearest `rank` identities. Nothing is interpolated
         (Phillips, Grother, Micheals 2011).
 
         Args:
@@ -104,8 +112,33 @@ class OpenSet(MetricReport):
         """
         self._check_rank(rank)
         threshold = self.threshold_at_fpir(rate)
-        if threshold is None:
-            return 0.0
+        return 0.0 if threshold is None else self.dir_at(threshold, rank)
+
+    def fpir_at(self, threshold: float) -> float:
+        """The share of unknown probes that a threshold accepts: its false-positive-identification rate.
+
+        Args:
+            threshold: The distance up to which a probe is accepted.
+
+        Returns:
+            The rate, in [0, 1].
+        """
+        return float((self.unknowns <= threshold).mean())
+
+    def dir_at(self, threshold: float, rank: int = 1) -> float:
+        """The share of known probes that a threshold accepts and that are identified.
+
+        Args:
+            threshold: The distance up to which a probe is accepted.
+            rank: Up to `depth`.
+
+        Returns:
+            The detection-and-identification rate, in [0, 1].
+
+        Raises:
+            InputError: The rank is not in 1 to `depth`.
+        """
+        self._check_rank(rank)
         return float(((self.distances <= threshold) & (self.ranks <= rank)).mean())
 
     def curve(self, rank: int = 1) -> OpenSetCurve:
@@ -145,36 +178,87 @@ class OpenSet(MetricReport):
         return [("dir_at_fpir", (rate,)) for rate in self.at]
 
     def _check(self, metric: str, arguments: tuple[float, ...]) -> None:
-        check_choice("metric", metric, ("dir_at_fpir",))
-        if len(arguments) not in (1, 2):
-            raise InputError(f"dir_at_fpir takes a rate and an optional rank (default 1), given {arguments}")
-        accepts_within(arguments[0], len(self.unknowns), name="rate")
+        check_choice("metric", metric, _TAKES)
+        takes, most = _TAKES[metric]
+        if not 1 <= len(arguments) <= most:
+            raise InputError(f"{metric} takes {takes}, given {arguments}")
+        if "rate" in takes:
+            accepts_within(arguments[0], len(self.unknowns), name="rate")
         self._check_rank(*arguments[1:])
 
-    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
-        return [np.fromiter(self._drawn(*arguments), np.float64) for _, arguments in asked]
+    def _interval(self, metric: str, arguments: tuple[float, ...]) -> Interval:
+        at, rank = arguments[0], int(arguments[1]) if len(arguments) > 1 else 1
+        if metric == "fpir_at":
+            return self._unknown_within(int((self.unknowns <= at).sum())).interval()
+        if metric == "dir_at":
+            return self._identified(at, rank).interval()
+        threshold = self.threshold_at_fpir(at)
+        named = self._identified(-1.0 if threshold is None else threshold, rank)
+        lowest, highest = self._compatible(at)
+        ends = 0.0 if lowest is None else self.dir_at(lowest, rank), self.dir_at(highest, rank)
+        # Known and unknown probes are of different identities, so their errors are independent.
+        return combined(
+            named.rate, reach(named.rate, named.interval()), reach(named.rate, Interval(*ends)), 0.0
+        )
 
-    def _drawn(self, rate: float, rank: float = 1) -> Iterator[float]:
+    def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
+        return [np.fromiter(self._drawn(metric, *arguments), np.float64) for metric, arguments in asked]
+
+    def _drawn(self, metric: str, at: float, rank: float = 1) -> Iterator[float]:
         owners = np.concatenate([self.labels, self.unknown_labels])
         count, owner = len(np.unique(owners)), np.unique(owners, return_inverse=True)[1]
         known, unknown = owner[: len(self.labels)], owner[len(self.labels) :]
         order = np.argsort(self.unknowns)
         # A known probe is found where its own distance, as a threshold, accepts few enough unknown probes.
         before = np.searchsorted(self.unknowns[order], self.distances, side="right")
-        named = self.ranks <= rank
+        named, accepts = self.ranks <= rank, self.unknowns <= at
         for times in multiplicities(count, resamples=self.resamples, seed=self.seed):
             accepted = np.concatenate([[0], np.cumsum(times[unknown[order]])])
             weight = times[known]
-            if not accepted[-1] or not weight.sum():
+            if metric == "fpir_at":
+                yield _share(times[unknown], accepts)
+            elif metric == "dir_at":
+                yield _share(weight, named & (self.distances <= at))
+            elif not accepted[-1]:
                 yield np.nan
             else:
-                yield float(weight @ (named & (accepted[before] / accepted[-1] <= rate)) / weight.sum())
+                yield _share(weight, named & (accepted[before] / accepted[-1] <= at))
+
+    def _identified(self, threshold: float, rank: float) -> ObservedRate:
+        found = (self.distances <= threshold) & (self.ranks <= rank)
+        own = np.unique(self.labels, return_inverse=True)[1]
+        trials = np.bincount(own).astype(np.float64)
+        return ObservedRate.of_identities(np.bincount(own, weights=found), trials)
+
+    def _unknown_within(self, count: int) -> ObservedRate:
+        """The FPIR of accepting the nearest so many unknown probes."""
+        own = self._unknown_owners
+        accepted, trials = np.bincount(own[:count], minlength=own.max() + 1), np.bincount(own)
+        return ObservedRate.of_identities(accepted.astype(np.float64), trials.astype(np.float64))
+
+    @cached_property
+    def _unknown_owners(self) -> Int64[np.ndarray, " i"]:
+        """The identity of each unknown probe, numbered from 0, the nearest probe first."""
+        own: np.ndarray = np.unique(self.unknown_labels, return_inverse=True)[1]
+        return own[np.argsort(self.unknowns, kind="stable")]
+
+    def _compatible(self, rate: float) -> tuple[float | None, float]:
+        """The thresholds whose interval of the FPIR holds a rate; None where accepting no probe does, too."""
+        ascending = np.sort(self.unknowns)
+        low, high = compatible_counts(rate, len(ascending), self._unknown_within)
+        highest = ascending[high] if high < len(ascending) else np.inf
+        return float(ascending[low - 1]) if low else None, float(highest)
 
     def _check_rank(self, rank: float = 1) -> None:
         if check_count("rank", rank) > self.depth:
             raise InputError(
                 f"rank must be from 1 to {self.depth}, given {rank}; measure with a larger depth"
             )
+
+
+def _share(weights: Int64[np.ndarray, " p"], marked: Bool[np.ndarray, " p"]) -> float:
+    whole = weights.sum()
+    return float(weights @ marked / whole) if whole else np.nan
 
 
 def open_set(
@@ -216,6 +300,8 @@ def open_set(
         ... )
         >>> report.dir_at_fpir(0.0), report.threshold_at_fpir(0.0)
         (1.0, 0.30000000000000004)
+        >>> report.fpir_at(0.5), report.dir_at(0.5)
+        (0.0, 1.0)
     """
     check_count("depth", depth)
     check_bootstrap(resamples, seed)

@@ -14,7 +14,8 @@ from trine.evaluation.intervals import Interval
 from trine.evaluation.lfw_folds import Folds
 from trine.evaluation.metric_report import Asked, MetricReport, key
 from trine.evaluation.pair_intervals import Resampled, resample
-from trine.evaluation.pairs import Pairs
+from trine.evaluation.pair_rates import PairRates
+from trine.evaluation.pairs import Owned, Pairs
 from trine.evaluation.roc import (
     Histogram,
     Roc,
@@ -215,12 +216,17 @@ class Verification(MetricReport):
         return histogram_of(self.pairs.genuine, self.pairs.impostor, bins)
 
     def interval(self, metric: str, *arguments: float) -> Interval:
-        """Returns the 95 % bootstrap confidence interval of a metric (identities resampled).
+        """Returns the 95 % confidence interval of a metric over identities.
 
-        A pair of two identities is weighted by the product of how often both occur in the bootstrap sample,
-        a pair within one identity by how often that one occurs; copies of one identity are never impostors.
-        Where there are more than ten million pairs of a kind, a random sample of ten million is weighted.
-        Computed on first use.
+        FAR and TAR are worth as many independent pairs as the identities make them; the thresholds of a FAR
+        are those whose interval of the FAR holds it, and the TAR at a FAR has the uncertainty of both. Where
+        the data cannot bear a FAR, since accepting no pair at all would not contradict it, its threshold and
+        the TAR there are bounded from above only: their lower end is 0.
+
+        The ROC AUC, the EER and the accuracy over folds have the percentiles of bootstrap samples of
+        identities: a pair of two identities is weighted by the product of how often both occur in a sample, a
+        pair within one identity by how often that one occurs; copies of one identity are never impostors.
+        Where there are more than ten million pairs of a kind, both use a random sample of ten million.
 
         Args:
             metric: `"roc_auc"`, `"eer"`, `"tar_at_far"`, `"threshold_at_far"`, `"far_at"`, `"tar_at"`,
@@ -280,6 +286,13 @@ class Verification(MetricReport):
         if TAKES[metric] == "one rate":
             accepts_within(arguments[0], 0, name="far")
 
+    def _interval(self, metric: str, arguments: tuple[float, ...]) -> Interval:
+        if TAKES[metric] == "nothing":
+            return super()._interval(metric, arguments)
+        if (metric, arguments) not in self._rate_intervals:
+            self._rate_intervals[metric, arguments] = getattr(self._rates, metric)(*arguments)
+        return self._rate_intervals[metric, arguments]
+
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         return [self._one_resampled(metric, *arguments) for metric, arguments in asked]
 
@@ -301,13 +314,25 @@ class Verification(MetricReport):
         return resampled[metric](*arguments)
 
     @cached_property
+    def _rate_intervals(self) -> dict[Asked, Interval]:
+        """Those computed so far: with ten million pairs one takes a moment."""
+        return {}
+
+    @cached_property
+    def _rates(self) -> PairRates:
+        return PairRates(self.pairs, self._check_owned())
+
+    @cached_property
     def _weights(self) -> Resampled:
+        return resample(self._check_owned(), resamples=self.resamples, seed=self.seed)
+
+    def _check_owned(self) -> tuple[Owned, Owned]:
         if self.pairs.owned is None:
             raise InputError(
                 "an interval needs the identities of the pairs, given pairs without labels; "
                 "pass labels as well"
             )
-        return resample(self.pairs.owned, resamples=self.resamples, seed=self.seed)
+        return self.pairs.owned
 
     @cached_property
     def _accuracies(self) -> Float[np.ndarray, " r"]:
