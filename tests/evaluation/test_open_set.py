@@ -139,7 +139,7 @@ def test_rates_of_a_threshold_equal_loops_and_their_intervals_hold_them():
             ("dir_at", found, report.labels),
         ):
             own = mean_interval(np.array(hits, float), labels)
-            assert report.interval(metric, threshold) == own
+            assert report.interval(metric, threshold).to_json() == pytest.approx(own.to_json())
             assert own.low <= getattr(report, metric)(threshold) <= own.high
             assert own.high > 0
             assert report.resampled(metric, threshold).shape == (report.resamples,)

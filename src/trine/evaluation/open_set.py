@@ -15,7 +15,7 @@ from trine.errors import InputError, check_choice, check_count
 from trine.evaluation.intervals import RESAMPLES, Interval, multiplicities
 from trine.evaluation.metric_report import Asked, MetricReport, check_bootstrap, check_rates, key
 from trine.evaluation.pairs import Distances
-from trine.evaluation.rate_intervals import ObservedRate, combined, compatible_counts, reach
+from trine.evaluation.rate_intervals import ObservedRate, combined, compatible_counts, correlation, reach
 from trine.evaluation.relevance import relevant_blocks
 from trine.evaluation.roc import accepts_within, threshold_at_rate
 from trine.labels import Labels, checked, joint_codes
@@ -193,21 +193,21 @@ class OpenSet(MetricReport):
         if metric == "dir_at":
             return self._identified(at, rank).interval()
         threshold = self.threshold_at_fpir(at)
+        accepted = 0 if threshold is None else int((self.unknowns <= threshold).sum())
         named = self._identified(-1.0 if threshold is None else threshold, rank)
         lowest, highest = self._compatible(at)
         ends = 0.0 if lowest is None else self.dir_at(lowest, rank), self.dir_at(highest, rank)
-        # Known and unknown probes are of different identities, so their errors are independent.
-        return combined(
-            named.rate, reach(named.rate, named.interval()), reach(named.rate, Interval(*ends)), 0.0
-        )
+        # An identity that is often accepted as a stranger lowers the threshold. Where no identity has probes
+        # of both kinds, this correlation is 0.
+        together = -correlation(named, self._unknown_within(accepted))
+        moved = reach(named.rate, Interval(*ends))
+        return combined(named.rate, reach(named.rate, named.interval()), moved, together)
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
         return [np.fromiter(self._drawn(metric, *arguments), np.float64) for metric, arguments in asked]
 
     def _drawn(self, metric: str, at: float, rank: float = 1) -> Iterator[float]:
-        owners = np.concatenate([self.labels, self.unknown_labels])
-        count, owner = len(np.unique(owners)), np.unique(owners, return_inverse=True)[1]
-        known, unknown = owner[: len(self.labels)], owner[len(self.labels) :]
+        count, known, unknown = self._owners
         order = np.argsort(self.unknowns)
         # A known probe is found where its own distance, as a threshold, accepts few enough unknown probes.
         before = np.searchsorted(self.unknowns[order], self.distances, side="right")
@@ -226,21 +226,24 @@ class OpenSet(MetricReport):
 
     def _identified(self, threshold: float, rank: float) -> ObservedRate:
         found = (self.distances <= threshold) & (self.ranks <= rank)
-        own = np.unique(self.labels, return_inverse=True)[1]
-        trials = np.bincount(own).astype(np.float64)
-        return ObservedRate.of_identities(np.bincount(own, weights=found), trials)
+        count, known, _ = self._owners
+        trials = np.bincount(known, minlength=count).astype(np.float64)
+        return ObservedRate.of_identities(np.bincount(known, weights=found, minlength=count), trials)
 
     def _unknown_within(self, count: int) -> ObservedRate:
         """The FPIR of accepting the nearest so many unknown probes."""
-        own = self._unknown_owners
-        accepted, trials = np.bincount(own[:count], minlength=own.max() + 1), np.bincount(own)
-        return ObservedRate.of_identities(accepted.astype(np.float64), trials.astype(np.float64))
+        identities, _, unknown = self._owners
+        nearest = unknown[np.argsort(self.unknowns, kind="stable")[:count]]
+        accepted, trials = (
+            np.bincount(owner, minlength=identities).astype(np.float64) for owner in (nearest, unknown)
+        )
+        return ObservedRate.of_identities(accepted, trials)
 
     @cached_property
-    def _unknown_owners(self) -> Int64[np.ndarray, " i"]:
-        """The identity of each unknown probe, numbered from 0, the nearest probe first."""
-        own: np.ndarray = np.unique(self.unknown_labels, return_inverse=True)[1]
-        return own[np.argsort(self.unknowns, kind="stable")]
+    def _owners(self) -> tuple[int, Int64[np.ndarray, " g"], Int64[np.ndarray, " i"]]:
+        """How many identities the probes have, and those of known and of unknown ones, numbered from 0."""
+        own, owner = np.unique(np.concatenate([self.labels, self.unknown_labels]), return_inverse=True)
+        return len(own), owner[: len(self.labels)], owner[len(self.labels) :]
 
     def _compatible(self, rate: float) -> tuple[float | None, float]:
         """The thresholds whose interval of the FPIR holds a rate; None where accepting no probe does, too."""

@@ -66,7 +66,7 @@ class PairRates:
         tar, limits = self._tar(at), self.threshold_at_far(far)
         lowest = self._tar_value(limits.low) if limits.low > 0 else 0.0
         moved = max(tar.rate - lowest, 0.0), max(self._tar_value(limits.high) - tar.rate, 0.0)
-        # Whoever is accepted as others too often lowers the threshold, and with it the TAR.
+        # An identity that is often accepted as others lowers the threshold, and with it the TAR.
         return combined(tar.rate, reach(tar.rate, tar.interval()), moved, -correlation(tar, self._far(at)))
 
     def _tar_value(self, threshold: float) -> float:

@@ -21,7 +21,7 @@ from trine.report.metrics_table import MetricLine
 from trine.report.pages.context import PageContext, ShownItems
 from trine.report.report import Report
 
-INTERVALS = "Intervals are 95 % bootstrap confidence intervals (identities resampled)."
+INTERVALS = "Intervals are 95 % confidence intervals over identities."
 IDENTITIES, ASKED, AMONG = 12, 2000, 10
 
 
@@ -41,11 +41,11 @@ def metrics_section(report: Report) -> Section:
     if report.after.retrieval is None and report.after.triplet_accuracy is not None:
         leads = [
             "The share of judgements whose positive is nearer to the anchor than the negative; chance is "
-            "0.5. The interval is a 95 % bootstrap confidence interval (anchors resampled).",
+            "0.5. The interval is a 95 % confidence interval over anchors.",
             f"{report.consistency_sentence()}.",
         ]
     if report.after.recommendation is not None:
-        leads = ["Intervals are 95 % bootstrap confidence intervals (users resampled)."]
+        leads = ["Intervals are 95 % confidence intervals over users."]
     if clusters := report.cluster_sentence():
         leads.append(f"Clusters: {clusters}.")
     if before is not None and report.baseline is not None:
