@@ -153,7 +153,7 @@ def sizes_of(kind: str, count: int) -> np.ndarray:
     return np.maximum(1, np.round(falling)).astype(int)
 
 
-class World:
+class Population:
     """Identities with a place and a spread of their own; in a world of hubs some lie near the centre."""
 
     def __init__(self, hubs: bool) -> None:
@@ -269,38 +269,38 @@ class Table:
 
 def simulated(table: Table, *, quick: bool) -> None:
     """FAR and TAR at a threshold."""
-    for world in (World(hubs=False), World(hubs=True)):
-        thresholds = [world.threshold(rate) for rate in RATES]
+    for people in (Population(hubs=False), Population(hubs=True)):
+        thresholds = [people.threshold(rate) for rate in RATES]
         for count in (30,) if quick else (30, 100, 400):
             for kind in ("equal", "uneven"):
                 sizes = sizes_of(kind, count)
-                for seed in range(4 if quick else 100 if count == 400 else 400):
+                for seed in range(4 if quick else 50 if count == 400 else 200):
                     random = np.random.default_rng((seed, count, kind == "equal"))
-                    rows, _ = world.rows(random, sizes)
+                    rows, _ = people.rows(random, sizes)
                     for study, rate, threshold in zip(
                         studied(rows, sizes, thresholds), RATES, thresholds, strict=True
                     ):
-                        far = Cell("FAR at a threshold", world.name, count, kind, rate)
+                        far = Cell("FAR at a threshold", people.name, count, kind, rate)
                         table.add(far, rate, pair_methods(study, random))
                         tar = far._replace(metric="TAR at a threshold")
                         genuine = cluster_methods(study.genuine, study.genuine_pairs, random)
-                        table.add(tar, world.tar(threshold), genuine)
+                        table.add(tar, people.tar(threshold), genuine)
 
 
 def of_thresholds(table: Table, *, quick: bool) -> None:
     """TAR at a FAR and the threshold of a FAR, by the reports themselves."""
-    for world in (World(hubs=False), World(hubs=True)):
-        for count in (30,) if quick else (30, 100, 400):
-            for kind in ("equal",) if count == 400 else ("equal", "uneven"):
+    for people in (Population(hubs=False), Population(hubs=True)):
+        for count in (30,) if quick else (30, 100):
+            for kind in ("equal", "uneven"):
                 sizes = sizes_of(kind, count)
-                for seed in range(2 if quick else 20 if count == 400 else 80):
+                for seed in range(2 if quick else 50):
                     random = np.random.default_rng((seed, count, kind == "equal"))
-                    report = verification(*world.rows(random, sizes), seed=seed, resamples=100)
+                    report = verification(*people.rows(random, sizes), seed=seed, resamples=100)
                     for rate in RATES:
-                        at = world.threshold(rate)
-                        for metric, truth in (("tar_at_far", world.tar(at)), ("threshold_at_far", at)):
+                        at = people.threshold(rate)
+                        for metric, truth in (("tar_at_far", people.tar(at)), ("threshold_at_far", at)):
                             name = metric.replace("tar", "TAR").replace("far", "FAR").replace("_", " ")
-                            cell = Cell(name, world.name, count, kind, rate)
+                            cell = Cell(name, people.name, count, kind, rate)
                             table.add(cell, truth, both(report, metric, rate))
 
 
@@ -310,7 +310,7 @@ def identification(table: Table, *, quick: bool) -> None:
         for count in (30,) if quick else (30, 100, 400):
             for kind in ("equal", "uneven"):
                 sizes = sizes_of(kind, count)
-                for seed in range(4 if quick else 400):
+                for seed in range(4 if quick else 200):
                     random = np.random.default_rng((seed, count))
                     for metric, rates in (("FPIR at a threshold", RATES), ("DIR at a threshold", (0.9, 0.6))):
                         for rate in rates:
@@ -333,12 +333,12 @@ def of_rates(table: Table, *, quick: bool) -> None:
             (places + away)[:, None], owner, 10.0 * np.arange(count)[:, None], np.arange(count), **how
         )
 
-    whole = studied_once(np.random.default_rng(10**6), np.full(300 if quick else 20_000, 3), resamples=0)
+    whole = studied_once(np.random.default_rng(10**6), np.full(300 if quick else 2_000, 3), resamples=0)
     for count in (30,) if quick else (30, 100, 400):
         for kind in ("equal", "uneven"):
             sizes = sizes_of(kind, count)
             sizes = np.minimum(sizes, 530)
-            for seed in range(2 if quick else 100):
+            for seed in range(2 if quick else 50):
                 random = np.random.default_rng((seed, count))
                 report = studied_once(random, random.permutation(sizes), resamples=100, seed=seed)
                 for rate in RATES[:2]:
@@ -365,7 +365,7 @@ def of_real_data(table: Table, *, quick: bool) -> None:
         thresholds = [report.threshold_at_far(rate) or 0.0 for rate in RATES]
         whole = studied(rows, sizes, thresholds)
         for count in (30,) if quick else (30, 100):
-            for seed in range(4 if quick else 400):
+            for seed in range(4 if quick else 200):
                 random = np.random.default_rng((seed, count))
                 chosen = random.permutation(len(sizes))[:count]
                 square = np.ix_(chosen, chosen)

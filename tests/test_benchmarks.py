@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from support.paths import ROOT
@@ -94,3 +95,41 @@ def test_every_packaged_recipe_has_a_kept_result_and_every_result_a_recipe():
         assert about_recipe(name).expects.startswith("see "), name
         assert set(others) & told
     assert {name for name in told if not name.startswith("trine.")} <= set(recipe_names())
+
+
+def test_coverage_is_counted_for_each_method(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import intervals
+
+    table = intervals.Table()
+    cell = intervals.Cell("FAR", "even", 30, "equal", 0.1)
+    for ends in ((0.0, 0.2), (0.05, 0.09), (0.11, 0.3), (float("nan"), float("nan"))):
+        table.add(cell, 0.1, {intervals.CHOSEN: ends, intervals.PERCENTILE: (0.1, 0.1)})
+    rows = {row["method"]: row for row in table.rows()}
+    chosen = rows[intervals.CHOSEN]
+    assert (chosen["studies"], chosen["coverage"]) == (4, 0.25)
+    assert (chosen["truth below"], chosen["truth above"], chosen["median width"]) == (0.25, 0.25, 0.19)
+    assert rows[intervals.PERCENTILE]["coverage"] == 1
+    told = intervals.summary(list(rows.values()))
+    assert told["chosen: at least 0.92 in"] == "0 of 1 cells; least 0.250, median 0.250"
+    assert "FAR, even, 30 identities, equal, rate 0.1" in told
+
+
+def test_the_world_of_the_intervals_has_the_rates_that_it_says(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import intervals
+
+    random = np.random.default_rng(0)
+    for hubs in (False, True):
+        people = intervals.Population(hubs)
+        rows, _ = people.rows(random, np.full(1500, 2))
+        thresholds = [people.threshold(rate) for rate in (0.05, 0.01)]
+        for study, rate, at in zip(
+            intervals.studied(rows, np.full(1500, 2), thresholds), (0.05, 0.01), thresholds, strict=True
+        ):
+            assert study.accepted.sum() / study.pairs.sum() == pytest.approx(rate, rel=0.15)
+            assert study.genuine.sum() / study.genuine_pairs.sum() == pytest.approx(people.tar(at), abs=0.03)
+            methods = intervals.pair_methods(study, random)
+            assert len(methods) == 9
+            low, high = methods[intervals.CHOSEN]
+            assert low < rate < high
