@@ -168,11 +168,6 @@ class Verification(MetricReport):
         return 0.0 if threshold is None else self.tar_at(threshold)
 
     @property
-    def has_intervals(self) -> bool:
-        """Whether the identities of the pairs are known, and bootstrap samples were asked for."""
-        return self.pairs.owned is not None and self.resamples > 0
-
-    @property
     def accuracy(self) -> float | None:
         """The mean over folds of the share of pairs classified correctly; None without folds."""
         return None if self.folds is None else self.folds.accuracy
