@@ -70,7 +70,8 @@ def test_a_report_prints_the_metrics_and_intervals_of_its_json(name, resamples):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_interval_holds_the_value_and_is_no_narrower_than_that_of_the_resampled_values(name):
     report = reports(20)[name]
-    for metric in {*report.to_json()["intervals"]} - {"level", "resamples", "pairs", "nmi", "ami"}:
+    listed = report.to_json()["intervals"]
+    for metric in (name for name, ends in listed.items() if isinstance(ends, (dict, list))):
         arguments = [report.at[0]] if isinstance(report.to_json()[metric], dict) else []
         drawn = report.resampled(metric, *arguments)
         assert drawn.shape == (20,)

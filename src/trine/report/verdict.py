@@ -255,8 +255,10 @@ def _identification(metrics: Metrics) -> UseVerdict:
     if not rates:
         few = f"{strangers} identities are too few to say how many strangers would be named"
         return UseVerdict("identification", Fitness.UNKNOWN, few)
-    line = source.line("", "dir_at_fpir", rates[0])
-    value, interval = found.dir_at_fpir(rates[0]), line.interval(metrics)
+    # Of the threshold that was found: so few strangers cannot bear the rate itself.
+    threshold = found.threshold_at_fpir(rates[0])
+    value = found.dir_at_fpir(rates[0])
+    interval = None if threshold is None else source.line("", "dir_at", threshold).interval(metrics)
     words = f"{_of_100(value)} are named rightly where {_percent(rates[0])} of strangers are named"
     fitness = _by_share(value, interval)
     if rates[0] > LARGEST_FPIR and fitness is Fitness.FIT:
@@ -269,7 +271,9 @@ def _verification(metrics: Metrics, far: float) -> UseVerdict:
     found = metrics.verification
     if found is None:
         return UseVerdict("verification", Fitness.UNKNOWN, "no pairs")
-    value, interval = found.tar_at_far(far), VERIFICATION.line("", "tar_at_far", far).interval(metrics)
+    # Of the threshold that was found: few identities cannot bear the rate itself.
+    threshold, value = found.threshold_at_far(far), found.tar_at_far(far)
+    interval = None if threshold is None else VERIFICATION.line("", "tar_at", threshold).interval(metrics)
     words = f"{_of_100(1 - value)} true matches are rejected at a false-accept rate of {_percent(far)}"
     return UseVerdict("verification", _by_share(value, interval), words, value, interval)
 
