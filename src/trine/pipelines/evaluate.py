@@ -16,6 +16,7 @@ from trine.errors import CalibrationError, SettingError, check_flags
 from trine.evaluation import calibrate, triplet_consistency
 from trine.evaluation.calibration import TooFew
 from trine.evaluation.listed_pairs import listed_pairs
+from trine.pipelines.held_out import strangers_of
 from trine.pipelines.measure import Embed, EvaluationSet, cluster_threshold_of, gallery_for, measure
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
 from trine.pipelines.split_data import items_of_judgements
@@ -32,7 +33,7 @@ from trine.pipelines.trained_run import TrainedRun, open_trained_run
 from trine.pipelines.triplet_record import judgements_part
 from trine.report import PageContext, Report, shown_items, write_report
 from trine.settings import INNER_RATE, check_number
-from trine.shapes import Int64
+from trine.shapes import Bool, Int64
 
 
 def evaluate_run(
@@ -93,7 +94,9 @@ def evaluate_run(
         notes = (triplets_left_out(left_out, evaluated_part.description),) if left_out else ()
     embed = cache(opened.encoder.embed)
     if store_threshold:
-        _calibrate(opened, chosen, embed, far=far, too_few=too_few, probability=probability, prior=prior)
+        _calibrate(
+            opened, chosen, dataset, embed, far=far, too_few=too_few, probability=probability, prior=prior
+        )
     gallery = training_items(opened.path, dataset, positions)
     evaluated = EvaluationSet(
         chosen,
@@ -174,8 +177,8 @@ def _evaluate(run: TrainedRun, evaluated: EvaluationSet, folder: Path, embed: Em
     return context.report
 
 
-def _calibrate(run: TrainedRun, items: Dataset, embed: Embed, **options: Any) -> None:
-    """Calibrates the threshold on items that were not trained on, and stores it; see `calibrate`."""
+def _calibrate(run: TrainedRun, items: Dataset, whole: Dataset, embed: Embed, **options: Any) -> None:
+    """Calibrates on the identities that were not trained on, and stores the result; see `calibrate`."""
     if trained := trained_among(run.path, items):
         raise CalibrationError(
             f"{run.path} was trained on {trained:,} of these {len(items):,} items, so a threshold would look "
@@ -183,11 +186,29 @@ def _calibrate(run: TrainedRun, items: Dataset, embed: Embed, **options: Any) ->
         )
     rows = embed(items)
     assert rows is not None, "an encoder embeds all items"
-    distance = run.encoder.distance
-    run.store(
-        calibrate(rows, items.labels, distance=distance, **options),
-        cluster_threshold_of(rows, items.labels, distance=distance),
-    )
+    unseen = np.flatnonzero(~_of_trained_identities(run, items, whole))
+    if len(np.unique(items.labels[unseen])) < 2:
+        raise CalibrationError(
+            f"{run.path} was trained on all identities of these items, which pushed them apart, so a "
+            "threshold would look too good; calibrate on people that it does not know, or train again with "
+            "data.calibration or data.calibration_folds"
+        )
+    rows, labels, distance = rows[unseen], items.labels[unseen], run.encoder.distance
+    found = calibrate(rows, labels, distance=distance, **options)
+    keep = run.recipe is None or run.recipe.data.keep_strangers
+    strangers = strangers_of(items.subset(unseen), rows) if keep else None
+    run.store(found, cluster_threshold_of(rows, labels, distance=distance), strangers)
+
+
+def _of_trained_identities(run: TrainedRun, items: Dataset, whole: Dataset) -> Bool[np.ndarray, " n"]:
+    """Which items are of an identity that was trained on, where the data is that of the training.
+
+    Other data may give the same names to others, so names count only if some of its items were trained on.
+    """
+    known = run.encoder.trained
+    if known is None or not known.items(whole).any():
+        return np.zeros(len(items), dtype=np.bool_)
+    return np.array([items.identity(i) in known.identities for i in range(len(items))], dtype=np.bool_)
 
 
 def _folder(run: TrainedRun, dataset: Dataset, part: Part, out: str | Path | None) -> Path:

@@ -46,9 +46,14 @@ def calibrate_kept_out(
     except CalibrationError:
         encoder.calibration = None
     if recipe.data.keep_strangers:
-        random = np.random.default_rng([recipe.seed, 15])
-        chosen = some_of_each(items.labels, most=MOST_ITEMS, identities=MOST_STRANGERS, random=random)
-        encoder.strangers = Strangers.of(rows[chosen], [items.identity(i) for i in chosen.tolist()])
+        encoder.strangers = strangers_of(items, rows)
+
+
+def strangers_of(items: Dataset, rows: Float32[np.ndarray, "n d"]) -> Strangers:
+    """The embeddings to keep with a model: at most 10 items of each of at most 1,000 identities."""
+    random = np.random.default_rng(0)
+    chosen = some_of_each(items.labels, most=MOST_ITEMS, identities=MOST_STRANGERS, random=random)
+    return Strangers.of(rows[chosen], [items.identity(i) for i in chosen.tolist()])
 
 
 def calibrate_by_folds(

@@ -11,6 +11,7 @@ from trine.cluster_threshold import ClusterThreshold
 from trine.encoders import Encoder
 from trine.encoders.serialization import encoder_of
 from trine.model import SavedModel, read_model, write_model
+from trine.strangers import Strangers
 from trine.training import Recipe, RunDir, load_run_recipe
 
 SPLIT = "split.json"
@@ -47,22 +48,33 @@ class TrainedRun:
         recipe = RunDir(self.folder).recipe
         return load_run_recipe(recipe) if recipe.is_file() else None
 
-    def store(self, calibration: Calibration, cluster_threshold: ClusterThreshold | None) -> None:
+    def store(
+        self,
+        calibration: Calibration,
+        cluster_threshold: ClusterThreshold | None,
+        strangers: Strangers | None,
+    ) -> None:
         """Sets both thresholds of the encoder, and stores them in the model folder.
 
         Args:
             calibration: The threshold of "the same", and its basis.
             cluster_threshold: How to cluster; None for no clusters.
+            strangers: The identities that they were chosen on, to keep with the model; None keeps none.
 
         Raises:
             ModelError: The folder cannot be written.
         """
         self.encoder.calibration, self.encoder.cluster_threshold = calibration, cluster_threshold
+        self.encoder.strangers, self.encoder.left_out = strangers, None
         inner = RunDir(self.path).model
-        write_model(
-            replace(self.model, calibration=calibration, cluster_threshold=cluster_threshold),
-            folder=inner if inner.is_dir() else self.path,
+        stored = replace(
+            self.model,
+            calibration=calibration,
+            cluster_threshold=cluster_threshold,
+            strangers=strangers,
+            left_out=None,
         )
+        write_model(stored, folder=inner if inner.is_dir() else self.path)
 
 
 def open_trained_run(run: str | Path | TrainedRun) -> TrainedRun:

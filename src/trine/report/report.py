@@ -26,6 +26,11 @@ from trine.report.metrics_table import (
 from trine.report.verdict import Verdict, verdict_of
 from trine.training import Diagnosis
 
+UNCALIBRATED = (
+    "uncalibrated: no threshold, because there were no people that no training saw; train with "
+    "data.calibration or data.calibration_folds, or calibrate on others with trine evaluate --calibrate"
+)
+
 LEAK = (
     "Some of these items were trained on, so the metrics are too optimistic; evaluate the test part to see "
     "how the encoder performs on unseen items."
@@ -175,10 +180,10 @@ class Report:
         }
 
     def threshold_sentence(self) -> str:
-        """The model's threshold, its basis and its effect here; empty without a threshold."""
+        """The model's threshold, its basis and its effect here; empty without pairs."""
         known = self.calibration
         if known is None:
-            return ""
+            return "" if self.after.verification is None else UNCALIBRATED
         basis = f"{known.promise.identities} identities, {known.impostor_pairs:,} impostor pairs"
         words = f"threshold {known.threshold:.3f}: {known.promise}"
         if self._calibrated_here(known):
