@@ -5,16 +5,18 @@ import re
 import shutil
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from support.commands import answered, draw_bars, refused, train_bars
 from support.gallery_stores import postgres
-from trine import Gallery
+from trine import Gallery, load
 from trine.cli.verbs import GALLERY
 from trine.data import image_decoding, validation
-from trine.gallery import SqliteStore
+from trine.gallery import Entry, SqliteStore
+from trine.rates import ROUND_RATES
 
 pytest.importorskip("PIL.Image")
 
@@ -583,3 +585,91 @@ def test_mistakes_about_metadata(people, bars, run, capsys, tmp_path):
     assert "about.csv describes 1 of 48 items" in answered(capsys, *enrol, table)
     assert "--identity needs a gallery" in refused(capsys, "verify", "a", "b", "--identity", "x")
     assert "given 2 arguments" in refused(capsys, "verify", "a", "b")
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """A gallery of forty people with embeddings that were computed elsewhere."""
+    path = tmp_path_factory.mktemp("crowd") / "crowd.db"
+    rows = np.random.default_rng(0).normal(size=(40, 8))
+    with Gallery.open(path, dimension=8, fingerprint="by hand") as gallery:
+        gallery.enrol_many(Entry(f"person {i}", f"{i}.png", row) for i, row in enumerate(rows))
+    return path
+
+
+def test_stats_show_the_rate_of_each_threshold(crowd, tmp_path, capsys):
+    path = shutil.copy(crowd, tmp_path / "crowd.db")
+    shown = answered(capsys, "gallery", "stats", path).splitlines()
+    assert shown[0].startswith("40 items of 40 identities")
+    assert shown[1] == "no threshold to verify by"
+    assert re.fullmatch(
+        r"to identify: threshold [\d.]+: about .* of strangers are named, at most .*, provisional; by 40 of its "
+        r"own identities, too few for 1 %",
+        shown[2],
+    )
+    assert shown[3].split() == ["of", "strangers", "named", "at", "most", "state", "threshold"]
+    with Gallery.open(path) as gallery:
+        curve, found = gallery.rates(), gallery.calibration()
+    chosen = [curve.threshold(rate) for rate in ROUND_RATES]
+    rows = [line.split() for line in shown[4:-1]]
+    assert [(row[-2], row[-1]) for row in rows] == [
+        (str(each[1].state), f"{each[0]:.3g}") for each in chosen if each is not None
+    ]
+    assert len(rows) > 5
+    assert shown[-1] == "no encoder folder"
+    values = json.loads(answered(capsys, "gallery", "stats", path, "--json"))
+    assert values["calibration"] == json.loads(json.dumps(found.to_json()))
+    assert (values["threshold"], values["identities"]) == (None, 40)
+    table = np.array(values["fpir_curve"])
+    np.testing.assert_allclose(table, curve.table(points=50))
+
+
+def test_a_gallery_is_calibrated_and_keeps_it(people, bars, run, capsys, tmp_path):
+    said = answered(capsys, "gallery", "calibrate", people, "--fpir", "0.3")
+    assert said.startswith(f"{people}: ")
+    # All of these people were trained on, so they are no strangers to the encoder.
+    with Gallery.open(people, create=False) as gallery:
+        gallery.use_encoder(load(run))
+        assert said == f"{people}: {gallery.calibration()}\n"
+    strangers = tmp_path / "strangers"
+    for i in range(4):
+        shutil.copytree(bars / f"bar{i}", strangers / f"stranger {i}")
+    made = json.loads(
+        answered(
+            capsys, "gallery", "calibrate", people, "--fpir", "0.3", "--strangers", strangers, "--json",
+            "--scoring", "mean", "--top", "2",
+        )
+    )  # fmt: skip
+    assert (made["asked"], made["source"], made["promise"]["identities"]) == (0.3, "strangers", 4)
+    with Gallery.open(people, create=False) as gallery:
+        kept = gallery.calibration(scoring="mean", top=2)
+        assert (kept.threshold, kept.asked) == (made["threshold"], 0.3)
+    asked = [bars / "bar1/7.png", "--gallery", people, "--scoring", "mean", "--top", "2", "--json"]
+    (answer,) = lines(answered(capsys, "identify", *asked))
+    assert answer["threshold"] == made["threshold"]
+    assert answer["promise"]["name"] == "fpir"
+
+
+def test_what_a_calibration_cannot_use_is_said(people, bars, capsys, tmp_path):
+    enrolled = tmp_path / "enrolled"
+    for i in range(2):
+        shutil.copytree(bars / f"bar{i}", enrolled / f"bar{i}")
+    said = refused(capsys, "gallery", "calibrate", people, "--strangers", enrolled)
+    assert "no stranger is left: all of the data is of identities of the gallery" in said
+    assert "fpir must be a number > 0 and < 1, given 2.0" in refused(
+        capsys, "gallery", "calibrate", people, "--fpir", "2"
+    )
+    assert "unknown scoring 'bst': did you mean 'best'" in refused(
+        capsys, "gallery", "calibrate", people, "--scoring", "bst"
+    )
+
+
+def test_what_contradicts_the_model_is_printed_as_a_warning(crowd, tmp_path, capsys):
+    from trine.cli.gallery import warn
+
+    with Gallery.open(shutil.copy(crowd, tmp_path / "crowd.db"), create=False) as gallery:
+        calm = gallery.calibration()
+    warn(calm)
+    assert capsys.readouterr().err == ""
+    warn(replace(calm, warning="the model was calibrated otherwise"))
+    assert capsys.readouterr().err == "warning: the model was calibrated otherwise\n"

@@ -80,13 +80,12 @@ def test_fewer_than_two_strangers_have_no_rate():
 
 def test_a_bounded_number_is_left_out_and_always_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(witness, "MOST_IDENTITIES", 5)
-    monkeypatch.setattr(witness, "MOST_ITEMS", 2)
     rows = people(12, items=4)
     with opened(tmp_path, rows) as gallery:
         store = gallery._store
         found = own_rates(store, Identifier(store), Ranking(), ())
         again = own_rates(store, Identifier(store), Ranking(), ())
-        drawn = witness._drawn(store, set(rows))
+        drawn = witness._drawn(store, set(rows), items=2)
     assert (found.identities, found.scale) == (5, 12 / 11)
     np.testing.assert_array_equal(found.limits, again.limits)
     counts = np.bincount(drawn.identity)
