@@ -319,6 +319,8 @@ def test_a_gallery_that_leaves_one_out_is_right_about_strangers():
 
 
 def test_a_curve_may_be_made_by_hand():
-    curve = RateCurve("fpir", np.array([0.5, 1.0]), np.array([0.0, 1.0]), np.array([400.0, 400.0]), 400.0, 400)
+    curve = RateCurve(
+        "fpir", np.array([0.5, 1.0]), np.array([0.0, 1.0]), np.array([400.0, 400.0]), 400.0, 400
+    )
     assert curve.threshold(0.01)[0] == 0.5
     assert str(curve.threshold(0.01)[1]) == "at most 1 % of strangers are named, firm"

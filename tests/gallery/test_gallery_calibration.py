@@ -126,7 +126,9 @@ def test_strangers_are_given_as_embeddings(path):
         # It stays until the gallery is calibrated again.
         gallery.enrol_many(entries(3, seed=9, name="new"))
         assert gallery.calibration() == two_each
-        with pytest.raises(GalleryError, match="no stranger is left: all of the data is of identities of the ga"):
+        with pytest.raises(
+            GalleryError, match="no stranger is left: all of the data is of identities of the ga"
+        ):
             gallery.calibrate(0.1, embeddings=rows, identities=["person 3"] * 30)
         assert gallery.calibration() == two_each
 
@@ -148,7 +150,9 @@ def test_what_cannot_be_used_is_named(path, as_in_production):
     with Gallery.open(path, **BY_HAND) as gallery:
         with pytest.raises(InputError, match="fpir must be a number > 0 and < 1, given 0"):
             gallery.calibrate(0)
-        with pytest.raises(InputError, match="pass strangers either as data, or as embeddings and identities"):
+        with pytest.raises(
+            InputError, match="pass strangers either as data, or as embeddings and identities"
+        ):
             gallery.calibrate(strangers=data, embeddings=rows)
         with pytest.raises(InputError, match="identities name the embeddings of strangers: pass embeddings="):
             gallery.calibrate(identities=["a"])
@@ -156,7 +160,7 @@ def test_what_cannot_be_used_is_named(path, as_in_production):
             gallery.calibrate(strangers=data)
         with pytest.raises(SettingError, match="weights the embeddings of a mean or a centroid"):
             gallery.calibrate(quality="sharp")
-        with pytest.raises(InputError, match="one identity|shorter|IndexError|given"):
+        with pytest.raises(InputError, match="one identity for each embedding, given 2"):
             gallery.calibrate(embeddings=rows, identities=["a"])
 
 

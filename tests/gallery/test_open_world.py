@@ -6,6 +6,7 @@ import pytest
 from support import open_set_trial
 from support.paths import SHARED_DATA
 from trine.data import load
+from trine.rates import State
 from trine.training import load_recipe
 
 FACES = SHARED_DATA / "faces_orl"
@@ -20,10 +21,15 @@ def test_a_gallery_knows_whom_it_knows(tmp_path):
     trial = open_set_trial.run_trial(data, recipe, learn=16, choose=8, seed=0, folder=tmp_path)
     assert len(trial.probes.known) == 16 * 5
     assert len(trial.probes.unknowns) == 16 * 10
-    assert trial.provisional  # 8 people are few
+    assert trial.promise.state is State.PROVISIONAL  # 8 people are few
+    for made, named in trial.galleries:
+        assert (made.source, made.identities, made.promise.identities) == ("gallery", 8, 8)
+        # The people who were not enrolled are named about as often as the gallery says of its own.
+        assert made.promise.interval[0] <= named <= made.promise.bound
     assert trial.probes.right.mean() > 0.9
     assert trial.probes.dir_at_fpir(0.1) > 0.5
-    assert trial.interval.low <= open_set_trial.FAR <= trial.interval.high
+    assert trial.interval.low <= trial.promise.bound
+    assert trial.promise.interval[0] <= trial.interval.high
     assert trial.same_as_evaluation
 
 

@@ -26,7 +26,9 @@ def people(count=9, items=3, seed=0):
 def opened(folder, rows):
     gallery = Gallery.open(Path(folder) / "g.db", dimension=2, fingerprint="by hand")
     gallery.enrol_many(
-        Entry(name, f"{name}/{i}", row) for name, embeddings in rows.items() for i, row in enumerate(embeddings)
+        Entry(name, f"{name}/{i}", row)
+        for name, embeddings in rows.items()
+        for i, row in enumerate(embeddings)
     )
     return gallery
 

@@ -16,7 +16,8 @@ import numpy as np
 from trine.data import Dataset
 from trine.evaluation import calibrate, open_set
 from trine.evaluation.intervals import Interval, multiplicities, percentile_interval
-from trine.gallery import Gallery
+from trine.gallery import Gallery, GalleryCalibration
+from trine.rates import Promise
 from trine.training import Recipe, fit
 
 FAR = 0.01
@@ -63,7 +64,9 @@ class Trial:
 
     probes: Probes
     threshold: float
-    provisional: bool
+    promise: Promise
+    galleries: list[tuple[GalleryCalibration, float]]
+    """The calibration of each gallery by its own people, and the share of real strangers that it names."""
     realised: float
     """The share of impostor pairs among the people at the gallery that the threshold accepts."""
     interval: Interval
@@ -79,17 +82,19 @@ def run_trial(data: Dataset, recipe: Recipe, *, learn: int, choose: int, seed: i
     encoder = fit(data.subset(of[0]), recipe, out=folder / "run", progress=False)
     held_out, before = data.subset(of[1]), data.subset(of[2])
     found = calibrate(
-        encoder.embed(held_out), held_out.labels, far=FAR, distance=encoder.distance, support="provisional"
+        encoder.embed(held_out), held_out.labels, far=FAR, distance=encoder.distance, too_few="smallest"
     )
     encoder.calibration = found
     embeddings = encoder.embed(before)
     halves = np.array_split(people[learn + choose :], 2)
-    probes = [
+    tried = [
         _probe(encoder, before, embeddings, half, folder / f"people {i}.db") for i, half in enumerate(halves)
     ]
+    probes = [each for each, _, _ in tried]
     realised, interval = far_of(embeddings, before.labels, found.threshold)
     agrees = _agrees(encoder, before, embeddings, halves, probes)
-    return Trial(probes[0] + probes[1], found.threshold, found.provisional, realised, interval, agrees)
+    galleries = [(made, named) for _, made, named in tried]
+    return Trial(probes[0] + probes[1], found.threshold, found.promise, galleries, realised, interval, agrees)
 
 
 def _enrolled(data: Dataset, half: np.ndarray) -> np.ndarray:
@@ -98,15 +103,19 @@ def _enrolled(data: Dataset, half: np.ndarray) -> np.ndarray:
     return np.isin(np.arange(len(data)), np.concatenate(chosen))
 
 
-def _probe(encoder, data: Dataset, embeddings: np.ndarray, half: np.ndarray, path: Path) -> Probes:
+def _probe(
+    encoder, data: Dataset, embeddings: np.ndarray, half: np.ndarray, path: Path
+) -> tuple[Probes, GalleryCalibration, float]:
     enrolled, known = _enrolled(data, half), np.isin(data.labels, half)
     with Gallery.open(path, encoder=encoder) as gallery:
         gallery.enrol_dataset(data.subset(np.flatnonzero(enrolled)))
         assert len(gallery) == enrolled.sum()
         answers = gallery.identify_many(embeddings=embeddings)
+        made = gallery.calibration()
+    named = np.array([bool(answer.accepted) for answer in answers])[~known].mean()
     scores = np.array([answer.score for answer in answers])
     right = np.array([answer.nearest == data.identity(i) for i, answer in enumerate(answers)])
-    return Probes(scores[known & ~enrolled], right[known & ~enrolled], scores[~known])
+    return Probes(scores[known & ~enrolled], right[known & ~enrolled], scores[~known]), made, float(named)
 
 
 def _agrees(encoder, data: Dataset, embeddings, halves, probes) -> bool:
