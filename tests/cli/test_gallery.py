@@ -603,8 +603,8 @@ def test_stats_show_the_rate_of_each_threshold(crowd, tmp_path, capsys):
     assert shown[0].startswith("40 items of 40 identities")
     assert shown[1] == "no threshold to verify by"
     assert re.fullmatch(
-        r"to identify: threshold [\d.]+: about .* of strangers are named, at most .*, provisional; by 40 of its "
-        r"own identities, too few for 1 %",
+        r"to identify: threshold [\d.]+: about .* of strangers are named, at most .*, provisional; by 40 of "
+        r"its own identities, too few for 1 %",
         shown[2],
     )
     assert shown[3].split() == ["of", "strangers", "named", "at", "most", "state", "threshold"]
