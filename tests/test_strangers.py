@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine.errors import InputError, ModelError
-from trine.strangers import Strangers
+from trine.strangers import LeftOut, Strangers
 
 ROWS = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
 NAMES = ["ann", "bob", "ann", "Zoë", "bob"]
@@ -60,7 +60,7 @@ def test_identities_beyond_the_names_are_a_damage(tmp_path):
     from safetensors.numpy import save
 
     path = tmp_path / "strangers.safetensors"
-    path.write_bytes(save({"embeddings": ROWS, "identity": np.arange(5)}, {"names": '["ann"]'}))
+    path.write_bytes(save({"embeddings": ROWS, "identity": np.arange(5)}, {"about": '{"names": ["ann"]}'}))
     with pytest.raises(ModelError, match=r"must be positions among their 1 names, given 0 to 4"):
         Strangers.from_file(path)
 
@@ -91,3 +91,19 @@ def test_unnamed_people_stay_apart():
 def test_what_does_not_fit_is_named(rows, identity, message, as_in_production):
     with pytest.raises(InputError, match=message):
         Strangers(rows, identity, ("ann", "bob", "cid"))
+
+
+def test_distances_of_folds_survive_a_file_and_scale_with_the_gallery(tmp_path):
+    left_out = LeftOut(np.array([1.0, 2.0, 3.0], np.float32), np.array([0, 1, 1]), ("ann", "bob"), met=10.0)
+    path = tmp_path / "left_out.safetensors"
+    path.write_bytes(left_out.to_file())
+    read = LeftOut.from_file(path)
+    np.testing.assert_array_equal(read.distances, left_out.distances)
+    assert (read.identity.tolist(), read.names, read.met) == ([0, 1, 1], ("ann", "bob"), 10.0)
+    # Ann is accepted, and half of Bob: 3/4 among 10 people, 1 − (1 − 3/4)² among 20.
+    assert read.rates(10).at(2.0)[0] == pytest.approx(0.75)
+    assert read.rates(20).at(2.0)[0] == pytest.approx(1 - 0.25**2)
+    assert read.without({"bob"}).distances.tolist() == [1.0]
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ModelError, match="is damaged"):
+        LeftOut.from_file(path)

@@ -162,13 +162,12 @@ class RateCurve:
             InputError: The rate is not in (0, 1).
         """
         check_number("rate", rate, INNER_RATE)
-        state, keeps = State.FIRM, _leading(self._firm(1 - (1 - rate) ** (1 / self.scale)))
-        if not keeps and self.identities >= 1 / rate - 1.01:
-            state, keeps = State.PROVISIONAL, _leading(self._conformal(rate) <= rate)
-        if not keeps:
-            return None
-        value = float(self.limits[keeps - 1])
-        return None if value < 0 else (value, self._promise(rate, keeps - 1, state))
+        state, step = State.FIRM, _leading(self._firm(1 - (1 - rate) ** (1 / self.scale))) - 1
+        if step < 0 or self.limits[step] < 0:
+            state, step = State.PROVISIONAL, _leading(self._conformal(rate) <= rate) - 1
+            if step < 0 or self.limits[step] < 0 or self.identities < 1 / rate - 1.01:
+                return None
+        return float(self.limits[step]), self._promise(rate, step, state)
 
     def smallest(self, rate: float) -> tuple[float, Promise] | None:
         """Chooses the threshold for a rate, or for the smallest round rate above it that has one.
@@ -303,6 +302,8 @@ def stranger_rates(
     alone = float(count if nearest is None else count / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         effective = np.where(spread > 1e-12, rate * (1 - rate) * count**2 / spread, alone)
+    # Shares vary at most as much as one item of each, and being accepted in twos doubles that at most.
+    effective = np.maximum(effective, alone)
     limits = np.append(np.nextafter(seen, -np.inf), seen[-1])
     return RateCurve("fpir", limits, rate, effective, alone, count, scale)
 

@@ -112,8 +112,9 @@ class GalleryCalibration:
     def __str__(self) -> str:
         if self.promise is None:
             return (
-                f"uncalibrated: {self.identities} identities are too few to tell how often a stranger is "
-                "named; enrol more, or calibrate with strangers"
+                "uncalibrated: there are too few strangers to tell how often one is named; people that the "
+                "encoder was trained on do not count. Enrol more that it does not know, or calibrate with "
+                "strangers"
             )
         who = f"{self.promise.identities} of {WHO[self.source]}"
         if self.promise.rate > self.asked:
