@@ -110,11 +110,18 @@ def test_copies_in_two_parts_keep_their_parts(tmp_path: Path) -> None:
     data = rows([8] * 4, spread=0.5)
     doubled = np.repeat(data.items.rows[::2], 2, axis=0)  # type: ignore[attr-defined]
     data = replace(data, items=Vectors(doubled))
-    train_run(data, load_recipe(overrides=QUICK), out=tmp_path / "run", progress=False)
+    report = train_run(data, load_recipe(overrides=QUICK), out=tmp_path / "run", progress=False)
     parts = json.loads((tmp_path / "run/split.json").read_text())["parts"]
     for part in ("train", "test"):
         names = [data.names[at] for at in part_of(tmp_path / "run", data, part)[0]]  # type: ignore[arg-type]
         assert sorted(names) == sorted(name for name, _ in parts[part])
+    row = {name: bytes(doubled[at]) for at, name in enumerate(data.names)}
+    trained = {row[name] for name, _ in parts["train"]}
+    copies = sum(row[name] in trained for name, _ in parts["test"])
+    assert 0 < copies < 16
+    for each in (report, evaluate_run(tmp_path / "run", data)):
+        assert f"test part, {copies} of them copies of items trained on (16 items" in str(each.part)
+        assert each.part.trained_on == 0
     moved, _ = shuffled(data)
     found = {part: part_of(tmp_path / "run", moved, part)[0] for part in ("train", "test")}  # type: ignore[arg-type]
     assert len(np.intersect1d(found["train"], found["test"])) == 0

@@ -28,7 +28,14 @@ from trine.evaluation.listed_pairs import HeldOut, listed_pairs, pairs_within
 from trine.io import write_json
 from trine.pipelines.measure import EvaluationSet, gallery_for
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
-from trine.pipelines.split_record import counted, has_pair, name_of, split_record
+from trine.pipelines.split_record import (
+    copies_in,
+    counted,
+    has_pair,
+    name_of,
+    split_record,
+    words_of_copies,
+)
 from trine.pipelines.trained_run import SPLIT
 from trine.pipelines.triplet_record import counted_judgements, write_judgements
 from trine.report import EvaluatedPart
@@ -113,9 +120,10 @@ def split_by_identity(
             held_out = HeldOut(validation, pairs_within(pairs, dataset, parts.validation))
     gallery = gallery_for(test, train)
     kind = "unseen identities" if gallery is None else "seen identities, unseen items"
-    part = f"test part ({counted(test)}; {OPEN if parts.method == 'open' else kind})"
-    chooses = validation is not None and has_pair(validation)
     record = split_record(dataset, parts.parts, method=parts.method)
+    copies = words_of_copies(copies_in(record, "test"))
+    part = f"test part{copies} ({counted(test)}; {OPEN if parts.method == 'open' else kind})"
+    chooses = validation is not None and has_pair(validation)
     return SplitData(
         train,
         own_triplets,

@@ -136,7 +136,8 @@ def part_of(run: str | Path, dataset: Dataset, part: Part) -> tuple[Int64[np.nda
         if not len(positions):
             raise DataError(f"the {wanted} part of {run} is empty; choose another ", Argument("part"))
         if wanted != "train":
-            return positions, EvaluatedPart(words)
+            copies = trained_among(run, dataset.subset(positions))
+            return positions, EvaluatedPart(words + words_of_copies(copies))
     trained = trained_among(run, dataset.subset(positions))
     if trained and whole:
         words += f", {trained:,} of them trained on"
@@ -212,6 +213,28 @@ def recorded_places(run: str | Path, dataset: Dataset) -> Mapping[str, int]:
     if record is None:
         return {name: at for at, name in enumerate(dataset.names)}
     return record.places(dataset)
+
+
+def copies_in(record: Mapping[str, Any], part: str) -> int:
+    """Counts the items of a part whose content is that of an item of the training part.
+
+    Args:
+        record: What `split_record` returned.
+        part: The part.
+    """
+    digests, parts = record["content"]["digests"], record["parts"]
+    trained = {digests[name] for name, _ in parts["train"]}
+    return sum(digests[name] in trained for name, _ in parts[part])
+
+
+def words_of_copies(count: int) -> str:
+    """What the description of a part says about copies of training items in it; empty without any.
+
+    Example:
+        >>> f"test part{words_of_copies(3)}"
+        'test part, 3 of them copies of items trained on'
+    """
+    return f", {count:,} of them copies of items trained on" if count else ""
 
 
 def split_record(
