@@ -41,14 +41,21 @@ can be looked at by a person.
 GOOD_CLUSTERS = 0.8
 """BCubed F of clusters that can be used as they are: about nine of ten items together, with as few others."""
 
+ROUNDING = 1e-9
+"""Two sums of the same shares may differ by this much."""
+
 LARGEST_FPIR = 0.05
 """The largest share of strangers that a model which is fit for identification may name."""
 
 LOOSER = (0.05, 0.1)
 """False-accept rates to try where the one that was asked for rejects too much."""
 
-
 MORE = "more items and identities like these to train on, or a pretrained network (encoder.network)"
+
+KEEP = (
+    "a lower training.learning_rate, more identities to train on, or data.validation, with which the "
+    "pretrained network is kept where training does not help"
+)
 
 
 class Fitness(StrEnum):
@@ -285,7 +292,7 @@ def _clustering(metrics: Metrics) -> UseVerdict:
     value, interval = found.bcubed_f, CLUSTERING.line("", "bcubed_f").interval(metrics)
     name, trivial = _trivial(found)
     words = f"BCubed F {value:.2f}, {name} {trivial:.2f}"
-    if value <= trivial:
+    if value <= trivial + ROUNDING:
         fitness = Fitness.UNFIT
     elif value >= GOOD_CLUSTERS and interval is not None and interval.low > trivial:
         fitness = Fitness.FIT
@@ -355,7 +362,7 @@ def _advice(
     tips = []
     gained = learning is None or learning.learning in (Learning.HELPED, Learning.MIXED)
     if not gained and pretrained:
-        tips.append("the pretrained network as it is (data.validation keeps it where training does not help)")
+        tips.append(KEEP)
     elif not gained:
         tips.append(MORE)
     pairs = metrics.verification
