@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from trine.data.columns import Columns
+from trine.data.table import is_missing
 from trine.errors import DataError
 
 MOMENT = datetime.datetime(2024, 5, 31, 12, 0, 0, 250_000)
@@ -123,6 +124,9 @@ def test_whole_numbers_that_float64_does_not_hold_stay_whole(values, kind):
     found = one(values, kind).numbers("c")
     assert found.dtype.kind in "iu"
     assert found.tolist() == values
+    beside_a_gap = one([*values, None], kind).numbers("c")
+    assert beside_a_gap.tolist()[:-1] == values
+    assert is_missing(beside_a_gap).tolist() == [False] * len(values) + [True]
 
 
 def test_times_sort_in_their_order_whatever_their_unit():

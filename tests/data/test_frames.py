@@ -23,8 +23,10 @@ from trine.data import (
     source_kind,
     split,
 )
+from trine.data.content import content_digests
 from trine.data.frames import arrow_column
 from trine.encoders import EncoderRecipe, build_encoder
+from trine.encoders.tabular import learn_table, prepare_rows
 from trine.errors import DataError, InputError
 from trine.evaluation import retrieval
 from trine.labels import codes
@@ -262,3 +264,41 @@ def test_a_column_of_three_dimensions_is_named():
         DataError, match=r"c has shape \(2, 2, 2\), expected one value or one list for each row"
     ):
         arrow_column(np.zeros((2, 2, 2)), name="c")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda ids: pd.DataFrame({"label": list("aabb"), "code": pd.array(ids, dtype="Int64")}),
+        lambda ids: pd.DataFrame({"label": list("aabb"), "code": pd.Series(ids, dtype=object)}),
+        lambda ids: pl.DataFrame({"label": list("aabb"), "code": ids}),
+        lambda ids: {"label": list("aabb"), "code": ids},
+    ],
+    ids=["Int64", "object", "polars", "list"],
+)
+def test_whole_numbers_beside_a_missing_one_keep_every_digit(make):
+    first = 2**53
+    frame = make([first, first + 1, first + 2, None])
+    assert read_metadata(frame_of_items(frame))["1"] == {"code": first + 1, "label": "a"}
+    kept, report = load(frame, policy=LoadPolicy(missing="skip", repeated="skip"))
+    assert [kept.items[at]["code"] for at in range(3)] == [first, first + 1, first + 2]
+    assert report.repeated == ()
+    with_gap, report = load(frame, policy=LoadPolicy(missing="keep"))
+    assert report.missing == ("row 4 (column 'code' is empty)",)
+    table = learn_table(with_gap.items, scaling="standard")
+    features = prepare_rows(with_gap.items, table=table)
+    single = prepare_rows([{"code": i} for i in (first, first + 1, first + 2, None)], table=table)
+    assert features.tolist() == single.tolist()
+    deviation = np.std([0, 1, 2])
+    np.testing.assert_allclose(features[:, 0], [-1 / deviation, 0, 1 / deviation, 0], rtol=1e-6)
+    assert features[:, 1].tolist() == [0, 0, 0, 1]
+    assert len(np.unique(content_digests(with_gap.items), axis=0)) == 4
+
+
+def frame_of_items(frame):
+    """The same with the number of each row as its item."""
+    if isinstance(frame, dict):
+        return frame | {"item": list("0123")}
+    if isinstance(frame, pl.DataFrame):
+        return frame.with_columns(item=pl.Series(list("0123")))
+    return frame.assign(item=list("0123"))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trine.data.number_formats import read_numbers, text_cells
-from trine.data.table import EXACT
+from trine.data.table import EXACT, whole_numbers
 from trine.errors import DataError, require
 from trine.labels import MISSING
 from trine.shapes import Float, Int64, Shaped
@@ -127,7 +127,8 @@ class Columns:
     def numbers(self, name: str) -> Shaped[np.ndarray, " n"] | None:
         """Reads a column as float64, NaN where a number is missing; None if it holds anything else.
 
-        Whole numbers that float64 does not hold stay whole numbers, if none is missing.
+        Whole numbers that float64 does not hold stay whole numbers: as integers, or beside a missing one as
+        objects of Python.
         """
         column = self._numeric(name)
         return None if column is None else as_numbers(column)
@@ -275,10 +276,10 @@ def as_numbers(column: Any) -> Shaped[np.ndarray, " n"]:
             column = column.cast(arrow.int64())
         except arrow.ArrowInvalid:
             column = column.cast(arrow.float64())
-    if arrow.types.is_integer(column.type) and len(column) and not column.null_count:
+    if arrow.types.is_integer(column.type) and column.null_count < len(column):
         ends = compute.min_max(column).as_py()
         if max(-ends["min"], ends["max"]) > EXACT:
-            return np.asarray(column.to_numpy())
+            return whole_numbers(column.to_pylist()) if column.null_count else np.asarray(column.to_numpy())
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 

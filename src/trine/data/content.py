@@ -179,7 +179,7 @@ def _cells(values: NDArray[Any]) -> tuple[Float[np.ndarray, " n"], list[str] | N
         numbers = values.astype(np.float64) + 0.0  # -0.0 is 0.0
         numbers[np.isnan(numbers)] = np.nan  # there is more than one NaN
         large = (
-            np.abs(numbers) >= EXACT if values.dtype.kind in "iu" else np.zeros(len(values), dtype=np.bool_)
+            np.abs(numbers) >= EXACT if values.dtype.kind in "iuO" else np.zeros(len(values), dtype=np.bool_)
         )
         if not large.any():
             return numbers, None

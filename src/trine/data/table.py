@@ -31,7 +31,8 @@ class Table:
 
     Args:
         columns: The values of each column: float64, NaN where one is missing; whole numbers, where float64
-            does not hold all of their digits; or texts, empty where one is missing.
+            does not hold all of their digits (objects of Python, if one is missing); or texts, empty where
+            one is missing.
         features: The feature columns. Those of texts are categories.
 
     Raises:
@@ -146,17 +147,38 @@ def _value(row: Row, name: str) -> Any:
 
 def is_numeric(values: NDArray[Any]) -> bool:
     """Whether a column holds numbers, not texts."""
+    if values.dtype.kind == "O":
+        return bool(len(values)) and isinstance(values[0], int | float)
     return values.dtype.kind in "fiub"
 
 
 def is_missing(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values of a column are missing: NaN, or the empty text."""
-    return np.isnan(values) if is_numeric(values) else np.asarray(values == "")
+    return np.asarray(values != values if is_numeric(values) else values == "", dtype=np.bool_)
 
 
 def is_infinite(values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values of a column are infinite; no text is."""
-    return np.isinf(values) if is_numeric(values) else np.zeros(len(values), dtype=np.bool_)
+    if not is_numeric(values):
+        return np.zeros(len(values), dtype=np.bool_)
+    return np.asarray((values == np.inf) | (values == -np.inf), dtype=np.bool_)
+
+
+def is_finite(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values of a column are numbers, neither missing nor infinite."""
+    return ~(is_missing(values) | is_infinite(values))
+
+
+def whole_numbers(values: Sequence[int | None]) -> NDArray[Any]:
+    """Returns whole numbers of any size with all their digits, NaN where one is missing.
+
+    Example:
+        >>> whole_numbers([2**60 + 1, None]).tolist()
+        [1152921504606846977, nan]
+    """
+    held = np.empty(len(values), dtype=object)
+    held[:] = [np.nan if value is None else value for value in values]
+    return held
 
 
 def narrowest(numbers: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
@@ -185,6 +207,8 @@ def differences(values: Shaped[np.ndarray, " n"], origin: int) -> Float[np.ndarr
         >>> differences(np.array([2**60, 2**60 + 1]), 2**60).tolist()
         [0.0, 1.0]
     """
+    if values.dtype.kind == "O":
+        return (values - origin).astype(np.float64)
     if values.dtype.kind not in "iu":
         return values.astype(np.float64) - float(origin)
     high, low = divmod(origin, 2**32)
@@ -194,8 +218,12 @@ def differences(values: Shaped[np.ndarray, " n"], origin: int) -> Float[np.ndarr
 def _column(values: Sequence[Any]) -> NDArray[Any]:
     if any(isinstance(value, str) for value in values):
         return np.array(["" if v is None or v != v else str(v) for v in values], dtype=object)
-    if all(isinstance(value, int | np.integer) and abs(int(value)) < 2**63 for value in values):
-        whole = np.array(values, dtype=np.int64)
-        if np.abs(whole).max() > EXACT:
-            return whole
+    known = [int(value) for value in values if isinstance(value, int | np.integer)]
+    missing = sum(value is None or value != value for value in values)
+    if known and len(known) + missing == len(values) and EXACT < max(map(abs, known)) < 2**63:
+        if missing:
+            return whole_numbers(
+                [None if value is None or value != value else int(value) for value in values]
+            )
+        return np.array(known, dtype=np.int64)
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)

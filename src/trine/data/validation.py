@@ -346,8 +346,13 @@ def _row_digests(table: Table) -> Iterator[bytes]:
     # Whole numbers that float64 does not hold stay apart. Adding 0 turns -0.0 into 0.0.
     numbers: dict[np.dtype[Any], list[NDArray[Any]]] = {}
     for name in table.features:
-        if name not in categories:
-            numbers.setdefault(table.columns[name].dtype, []).append(table.columns[name] + 0)
+        if name in categories:
+            continue
+        column = table.columns[name]
+        if column.dtype.kind == "O":
+            texts.append(np.array([str(number) for number in column.tolist()], dtype=object))
+        else:
+            numbers.setdefault(column.dtype, []).append(column + 0)
     rows = [np.ascontiguousarray(np.stack(alike, axis=1)).view(np.uint8) for alike in numbers.values()]
     joined = np.concatenate(rows, axis=1) if rows else np.empty((len(table), 0), dtype=np.uint8)
     for row, *words in zip(joined, *texts, strict=True):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trine.data import Items, Table, Vectors
-from trine.data.table import EXACT, differences, is_numeric, table_of
+from trine.data.table import EXACT, differences, is_infinite, is_missing, is_numeric, table_of
 from trine.encoders.preprocessing import stacked_vectors
 from trine.encoders.scaling import Scaling, learn_scale, scale
 from trine.encoders.settings import ColumnSettings, TableSettings
@@ -103,12 +103,14 @@ def prepare_rows(
 
 
 def _learn_numbers(name: str, values: NDArray[Any], scaling: Scaling) -> ColumnSettings:
-    if np.isinf(values).any():
-        row = int(np.argmax(np.isinf(values)))
+    if is_infinite(values).any():
+        row = int(np.argmax(is_infinite(values)))
         raise DataError(f"training item {row} holds infinity in column {name!r}; fix or drop it first")
-    origin = 0 if values.dtype.kind not in "iu" or scaling == "length" else int(values[len(values) // 2])
+    known = values[~is_missing(values)]
+    whole = values.dtype.kind in "iuO" and len(known) > 0 and scaling != "length"
+    origin = int(known[len(known) // 2]) if whole else 0
     origin = origin if abs(origin) > EXACT else 0
-    known = differences(values[~np.isnan(values)], origin)
+    known = differences(known, origin)
     missing = 0 < len(known) < len(values)
     fill = float(np.median(known)) if len(known) else 0.0
     return ColumnSettings(name, learn_scale(known, scaling=scaling), fill, missing, origin=origin)
@@ -165,8 +167,8 @@ def _as_numbers(values: NDArray[Any], name: str, first: int) -> Shaped[np.ndarra
                     f"item {first + position} has {text[:40]!r} in column {name!r}, but this encoder takes "
                     "numbers there"
                 ) from None
-    if np.isinf(numbers).any():
-        position = int(np.argmax(np.isinf(numbers)))
+    if is_infinite(numbers).any():
+        position = int(np.argmax(is_infinite(numbers)))
         raise InputError(f"item {first + position} holds infinity in column {name!r}; give a finite number")
     return numbers
 

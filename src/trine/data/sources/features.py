@@ -11,7 +11,7 @@ import numpy as np
 from trine.data.columns import Columns
 from trine.data.load_report import some
 from trine.data.sources.interactions import ITEMS, USERS
-from trine.data.table import differences
+from trine.data.table import differences, is_finite
 from trine.data.table_file import open_table
 from trine.data.table_reader import TableReader
 from trine.errors import DataError, check_choice, check_texts
@@ -143,10 +143,10 @@ def _encoded(
 
 def _standardised(numbers: Shaped[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
     """Numbers minus their mean, by their standard deviation; 0 where one is missing."""
-    finite = np.isfinite(numbers)
+    finite = is_finite(numbers)
     if not finite.any():
         return np.zeros(len(numbers), dtype=np.float32)
-    origin = int(numbers[finite][0]) if numbers.dtype.kind in "iu" else 0
+    origin = int(numbers[finite][0]) if numbers.dtype.kind in "iuO" else 0
     apart = differences(np.where(finite, numbers, numbers[finite][0]), origin)
     largest = np.abs(apart).max() or 1.0  # squares of huge numbers would overflow
     apart = apart / largest

@@ -10,6 +10,7 @@ import numpy as np
 
 from trine.data.columns import Columns
 from trine.data.interactions import Interactions
+from trine.data.table import is_finite
 from trine.data.table_file import open_table
 from trine.data.table_reader import TableReader
 from trine.errors import DataError, SettingError, check_type, require
@@ -107,7 +108,7 @@ def _ratings(table: Columns, column: str) -> Shaped[np.ndarray, " n"]:
     given = table.numbers(column)
     if given is None:
         raise DataError(f"{table.source}: the rating column {column!r} has no numbers: name another one")
-    wrong = np.flatnonzero(~np.isfinite(given))
+    wrong = np.flatnonzero(~is_finite(given))
     if len(wrong):
         raise table.empty(column, int(wrong[0]))
     return given
@@ -117,7 +118,7 @@ def _times(table: Columns, column: str) -> Shaped[np.ndarray, " n"]:
     given = table.times(column)
     texts = table.texts(column) if given is None else []
     times = _read_times(texts) if given is None else given
-    wrong = np.flatnonzero(~np.isfinite(times))
+    wrong = np.flatnonzero(~is_finite(times))
     if len(wrong):
         row = int(wrong[0])
         said = repr(texts[row]) if texts and texts[row] else "empty"

@@ -290,7 +290,7 @@ def _values(table: Columns, name: str, *, text: bool) -> dict[str, NDArray[Any]]
 
 
 def _has_numbers(read: Mapping[str, NDArray[Any]]) -> bool:
-    return any(is_numeric(values) and not np.isnan(values).all() for values in read.values())
+    return any(is_numeric(values) and not is_missing(values).all() for values in read.values())
 
 
 def _first(table: Table, test: Callable[[NDArray[Any]], NDArray[np.bool_]], what: str) -> dict[int, str]:
