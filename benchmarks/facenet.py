@@ -25,7 +25,13 @@ from results import FOLDER, Comparison, Outcome, describe, spread, timed_run, wr
 from trine import load as load_encoder
 from trine.data import Dataset, ImageArray, load, read_pairs, split_by_folds
 from trine.encoders import Encoder
-from trine.evaluation import Clustering, Verification, calibrate, clustering, verification
+from trine.evaluation import (
+    Clustering,
+    Verification,
+    choose_cluster_threshold,
+    clustering,
+    verification,
+)
 from trine.pipelines import listed_pairs, part_of, train_run
 from trine.pipelines.split_record import Part
 from trine.report import Metrics, Report
@@ -137,8 +143,10 @@ def pixels_alone(encoder: Encoder, data: Dataset, run: Path, report: Report) -> 
         prepared = encoder.prepare([items.items[at] for at in range(len(items))]).float()
         return prepared.reshape(len(items), -1).numpy(), items.labels
 
-    known = calibrate(*rows("validation"), far=report.far, support="provisional", resamples=0)
-    clusters = clustering(*rows("test"), threshold=known.threshold, method="average", resamples=0)
+    chosen = choose_cluster_threshold(*rows("validation"), linkages=["average"])
+    tested = rows("test")
+    threshold = chosen.at(len(tested[1]))
+    clusters = clustering(*tested, threshold=threshold, method="average", resamples=0)
     assert report.before is not None
     return metrics_after(report.before) | bcubed(clusters)
 

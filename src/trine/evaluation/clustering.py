@@ -126,8 +126,9 @@ class Clustering(MetricReport):
         """The clusters in one sentence, beside what takes no embedding: every item alone, and all in one."""
         interval = f" ({self.interval('bcubed_f')})" if self.resamples else ""
         how = f", {self.how['method']} linkage at {self.how['threshold']:.3f}" if self.how else ""
+        clusters = f"{self.clusters:,} clusters" if self.clusters > 1 else "1 cluster"
         words = (
-            f"{self.clusters:,} clusters of {self.identities:,} identities{how}: BCubed F "
+            f"{clusters} of {self.identities:,} identities{how}: BCubed F "
             f"{self.bcubed_f:.3f}{interval}; every item alone {self.bcubed_f_alone:.3f}, all in one "
             f"{self.bcubed_f_all_in_one:.3f}"
         )
