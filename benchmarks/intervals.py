@@ -409,6 +409,18 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, str]:
     return found
 
 
+def by_cell(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One line for each cell: its coverage and width by every method."""
+    found: dict[Cell, dict[str, Any]] = {}
+    for row in rows:
+        cell = Cell(*(row[name] for name in Cell._fields))
+        kept = {"truth": row["truth"], "studies": row["studies"], "coverage": {}, "median width": {}}
+        line = found.setdefault(cell, cell._asdict() | kept)
+        for name in ("coverage", "median width"):
+            line[name][row["method"]] = row[name]
+    return list(found.values())
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
@@ -432,7 +444,7 @@ def main(arguments: list[str] | None = None) -> None:
     if quick:
         print("\n".join(f"{name}: {value}" for name, value in told.items()))
     else:
-        keep("intervals", __doc__, rows=rows, summary=told)
+        keep("intervals", __doc__, rows=by_cell(rows), summary=told)
 
 
 if __name__ == "__main__":

@@ -113,6 +113,9 @@ def test_coverage_is_counted_for_each_method(monkeypatch):
     told = intervals.summary(list(rows.values()))
     assert told["chosen: at least 0.92 in"] == "0 of 1 cells; least 0.250, median 0.250"
     assert "FAR, even, 30 identities, equal, rate 0.1" in told
+    (line,) = intervals.by_cell(list(rows.values()))
+    assert line["coverage"] == {intervals.CHOSEN: 0.25, intervals.PERCENTILE: 1.0}
+    assert line["median width"][intervals.CHOSEN] == 0.19
 
 
 def test_the_world_of_the_intervals_has_the_rates_that_it_says(monkeypatch):
