@@ -219,11 +219,8 @@ def verdict_of(
     """
     learning = None if before is None else _learning(after, before, against, far, k)
     if trained_on:
-        caution = (
-            f"no verdict on any use: {trained_on:,} of these items were trained on; evaluate the test part "
-            "or other data"
-        )
-        return Verdict(caution=caution)
+        because = f"{trained_on:,} of these items were trained on"
+        return Verdict(caution=f"none, because {because}; evaluate the test part or other data")
     uses: tuple[UseVerdict, ...] = ()
     if after.retrieval is not None:
         uses = (
