@@ -91,7 +91,7 @@ def choose_cluster_threshold(
         >>> rows = np.array([[0.0], [0.1], [1.0], [1.1], [2.0], [2.2]])
         >>> found = choose_cluster_threshold(rows, ["a", "a", "b", "b", "c", "c"])
         >>> found.linkage, found.score, found.linkages["connected"].clusters
-        ('connected', 1.0, 3)
+        ('average', 1.0, 3)
         >>> 0.2 < found.at(6) < 0.8
         True
     """
