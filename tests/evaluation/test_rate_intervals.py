@@ -122,6 +122,17 @@ def test_items_that_are_alike_add_nothing():
     assert often.to_json() == pytest.approx(once.to_json())
 
 
+def test_rates_that_differ_by_rounding_alone_are_equal():
+    identity = np.repeat(np.arange(7), [10, 20, 30, 40, 50, 60, 70])
+    values = np.full(280, 0.1) + np.tile([1e-17, 0.0], 140)
+    found = mean_interval(values * 9, identity)
+    same = mean_interval(np.full(280, 0.9), identity)
+    assert 0.3 < found.low < 0.9 < found.high < 1
+    assert (found.low, found.high) == (pytest.approx(same.low), pytest.approx(same.high))
+    nearly = ObservedRate.of_identities(np.array([9e8, 9e8 + 1]), np.array([1e9, 1e9]))
+    assert nearly.interval().low == pytest.approx(0.9, abs=1e-4)
+
+
 def test_an_identity_of_most_items_makes_the_interval_wide():
     even = observed([2] * 30, [20] * 30).interval()
     uneven = observed([30] + [1] * 29, [300] + [10] * 29).interval()

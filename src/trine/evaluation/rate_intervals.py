@@ -25,6 +25,12 @@ from trine.shapes import Float, Int64
 HEAVY = 0.5
 """How much identities with many items lower the degrees of freedom: chosen by the coverage in simulations."""
 
+ROUNDING = 1e-24
+"""A variance below which changes are rounding errors: all identities have the same rate."""
+
+MOST_TRIALS = 1e12
+"""No rate is worth more trials; beyond them the beta distribution loses its precision."""
+
 _ROUNDING = 1e-9  # what a mean of ranks may exceed 1 by
 _PRECISION = 1 / 256  # of the number of accepted trials at which a search ends
 
@@ -93,6 +99,8 @@ class ObservedRate:
         """
         squares = self.changes**2
         variance, binomial = float(squares.sum()), self.rate * (1 - self.rate)
+        if variance < ROUNDING:
+            variance = 0.0
         if binomial <= 0 or not 0 < variance < math.inf:
             return self.agreeing if variance == 0 or binomial <= 0 else self.least
         count = int((self.shares > 0).sum())
@@ -102,7 +110,7 @@ class ObservedRate:
         freedom = max(1 / (1 / freedom + HEAVY * heavy), 1.0)
         upper = (1 + level) / 2
         found = binomial / variance * (NormalDist().inv_cdf(upper) / student_quantile(upper, freedom)) ** 2
-        return max(found, self.least)
+        return min(max(found, self.least), MOST_TRIALS)
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Returns the confidence interval.
