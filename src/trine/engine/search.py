@@ -1,14 +1,13 @@
 """The nearest negative beyond a bound, in plain torch; near-ties are recomputed from differences.
 
 Products of equal distances can differ by rounding. A search where the runner-up, or the bound, is within
-`SortedBatch.tolerance` is unsure, and is decided from coordinate differences among the few candidates of
-the tile.
+`SortedBatch.tolerance` is unsure: its few candidates are kept, and decided from coordinate differences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,37 +31,75 @@ class Best:
 
     Attributes:
         start: The first anchor of the block.
-        squared: Its squared distance; `FAR` where there is none.
+        positives: The places that the bounds were measured to; −1 for no bound.
+        squared: The squared distance of the nearest that is surely beyond; `FAR` where there is none.
         index: Its row; −1 where there is none.
+        close: Further rows that may be the nearest: (search, row); a search is a place in `index.flatten()`.
+        held: How many these are.
     """
 
     start: int
+    positives: Int64[Tensor, "p h"]
     squared: Tensor
     index: Int64[Tensor, "p h"]
+    close: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    held: int = 0
 
     @classmethod
-    def of(cls, bounds: Tensor, start: int) -> Best:
+    def of(cls, bounds: Tensor, positives: Tensor, start: int) -> Best:
         """Starts without any negative."""
-        return cls(start, torch.full_like(bounds, FAR), torch.full(bounds.shape, -1, device=bounds.device))
+        none = torch.full(bounds.shape, -1, device=bounds.device)
+        return cls(start, positives, torch.full_like(bounds, FAR), none)
 
-    def part(self, some: slice) -> Best:
-        """Returns some of the searches, which share their memory."""
-        return Best(self.start, self.squared[some], self.index[some])
+    def take(self, batch: SortedBatch, squared: Tensor, index: Tensor, first: int = 0) -> None:
+        """Takes the nearest of another tile if it is nearer; of close ones both are kept.
 
-    def take(self, batch: SortedBatch, squared: Tensor, index: Tensor) -> None:
-        """Takes the nearest of another tile if it is nearer; differences decide what is close."""
+        Args:
+            batch: The sorted batch.
+            squared: Squared distances of some of the searches; `FAR` for none.
+            index: Their rows.
+            first: The first of these searches.
+        """
         tolerance = batch.tolerance[self.start : self.start + squared.shape[1]]
-        nearer = squared < self.squared
-        close = (squared - self.squared).abs() <= tolerance
-        close &= (squared < FAR) & (self.squared < FAR)
-        k, row = close.nonzero(as_tuple=True)
+        some = slice(first, first + len(squared))
+        mine = self.squared[some]
+        close = (squared - mine).abs() <= tolerance
+        k, row = (close & (squared < FAR) & (mine < FAR)).nonzero(as_tuple=True)
         if len(k):
-            a, mine, other = row + self.start, self.index[k, row], index[k, row]
-            d_mine, d_other = batch.exact_pairs(a, mine), batch.exact_pairs(a, other)
-            first = batch.layout.order[other] < batch.layout.order[mine]
-            nearer[k, row] = (d_other < d_mine) | ((d_other == d_mine) & first)
-        self.index[nearer] = index[nearer]
-        self.squared[nearer] = squared[nearer]
+            rows = torch.cat([self.index[some][k, row], index[k, row]])
+            self.keep(batch, (k + first).repeat(2), row.repeat(2), rows)
+        nearer = squared < mine
+        self.index[some] = torch.where(nearer, index, self.index[some])
+        self.squared[some] = torch.where(nearer, squared, mine)
+
+    def keep(self, batch: SortedBatch, k: Tensor, row: Tensor, index: Tensor) -> None:
+        """Keeps rows that may be the nearest."""
+        self.close.append((k * self.index.shape[1] + row, index))
+        self.held += len(k)
+        if self.held > _PAIRS:
+            search, index = self._decided(batch)
+            search, index = search[index >= 0], index[index >= 0]
+            self.close, self.held = [(search, index)], len(search)
+
+    def decide(self, batch: SortedBatch) -> None:
+        """Decides, by differences, the searches for which rows are kept."""
+        if self.close:
+            search = torch.unique(torch.cat([each for each, _ in self.close]))
+            index = self.index.flatten()[search]
+            self.close.append((search[index >= 0], index[index >= 0]))
+            search, index = self._decided(batch)
+            self.index.view(-1)[search] = index
+            self.close, self.held = [], 0
+
+    def _decided(self, batch: SortedBatch) -> tuple[Tensor, Tensor]:
+        """Returns the searches for which rows are kept, and the nearest beyond of these; −1 for none."""
+        search, n = (torch.cat(part) for part in zip(*self.close, strict=True))
+        search, which = torch.unique(search, return_inverse=True)
+        a, positive = search % self.index.shape[1] + self.start, self.positives.flatten()[search]
+        d_an = batch.exact_pairs(a[which], n)
+        d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
+        beyond = d_an > d_ap[which]
+        return search, _first(batch.layout.order, which[beyond], n[beyond], d_an[beyond], len(a))
 
 
 class SortedTile:
@@ -139,25 +176,29 @@ def search_tiles(
     size = max(len(side) for side in part.sides)
 
     def state() -> tuple[list[Best], Tensor]:
-        best = [Best.of(b, block.start) for block, b in zip(part.blocks, bounds, strict=True)]
+        blocks = zip(bounds, positives, part.blocks, strict=True)
+        best = [Best.of(bound, positive, block.start) for bound, positive, block in blocks]
         return best, batch.right.new_empty(max(map(len, part.blocks)) * size)
 
     def work(mine: tuple[list[Best], Tensor], i: int, j: int) -> None:
         best, buffer = mine
         a, b = part.sides[i], part.sides[j]
         tile = batch.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        search(batch, tile, bounds[i], positives[i], best[i], b.start)
+        search(batch, tile, bounds[i], best[i], b.start)
         if part.both_ends(i, j):
-            search(batch, tile.T.contiguous(), bounds[j], positives[j], best[j], a.start)
+            search(batch, tile.T.contiguous(), bounds[j], best[j], a.start)
 
     return joined(batch, [best for best, _ in run_tiles(part.tiles(batch.layout), state, work, workers)])
 
 
 def joined(batch: SortedBatch, found: list[list[Best]]) -> list[Best]:
-    """Merges the workers' results."""
+    """Merges the workers' results, and decides what is close."""
     for other in found[1:]:
         for mine, more in zip(found[0], other, strict=True):
             mine.take(batch, more.squared, more.index)
+            mine.close += more.close
+    for best in found[0]:
+        best.decide(batch)
     return found[0]
 
 
@@ -199,9 +240,7 @@ def _first(order: Tensor, row: Tensor, n: Tensor, key: Tensor, rows: int) -> Ten
     return index
 
 
-def search(
-    batch: SortedBatch, tile: Tensor, bounds: Tensor, positives: Tensor, best: Best, offset: int
-) -> None:
+def search(batch: SortedBatch, tile: Tensor, bounds: Tensor, best: Best, offset: int) -> None:
     """Finds the nearest negative beyond each bound in a tile.
 
     Distances of at least 0 are ordered as their bits are. A few bounds are searched one by one; for many,
@@ -211,45 +250,22 @@ def search(
         batch: The sorted batch.
         tile: Squared distances of the anchors of a block.
         bounds: Squared distances, (searches, anchors); −`FAR` for no bound.
-        positives: The places that the bounds were measured to; −1 for no bound.
         best: The nearest so far.
         offset: The place of the first column.
     """
     tolerance = batch.tolerance[best.start : best.start + len(tile)]
     way = _one_by_one if len(bounds) < _SORTED_FROM else _in_order
     for some, nearest, column, runner_up, candidates in way(tile, bounds - tolerance):
-        mine = best.part(some)
         unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
-        unsure &= (nearest < FAR) & (nearest <= mine.squared + tolerance)
-        k, row = unsure.nonzero(as_tuple=True)
-        index = column + offset
+        unsure &= nearest < FAR
+        possible = unsure & (nearest <= best.squared[some] + tolerance)
+        k, row = possible.nonzero(as_tuple=True)
         step = max(1, _PAIRS // tile.shape[1])
         for first in range(0, len(k), step):
             at = k[first : first + step], row[first : first + step]
-            a = at[1] + best.start
-            which, n = candidates(*at, bounds[some][at], 2 * batch.tolerance[a])
-            found = _decided(batch, a, positives[some][at], which, n + offset)
-            squared = tile[at[1], (found - offset).clamp(min=0)]
-            nearest[at], index[at] = squared.masked_fill_(found < 0, FAR), found
-        mine.take(batch, nearest, index)
-
-
-def _decided(
-    batch: SortedBatch, a: Tensor, positive: Tensor, which: Tensor, n: Tensor
-) -> Int64[Tensor, " r"]:
-    """Returns the place of the nearest negative beyond each positive, by differences; −1 for none.
-
-    Args:
-        batch: The sorted batch.
-        a: The place of the anchor of each search.
-        positive: The place of its positive; −1 for no bound.
-        which: The search of each candidate.
-        n: The place of each candidate.
-    """
-    d_an = batch.exact_pairs(a[which], n)
-    d_ap = torch.where(positive < 0, -1.0, batch.exact_pairs(a, positive.clamp(min=0)))
-    beyond = d_an > d_ap[which]
-    return _first(batch.layout.order, which[beyond], n[beyond], d_an[beyond], len(a))
+            which, n = candidates(*at, bounds[some][at], 2 * tolerance[at[1]])
+            best.keep(batch, at[0][which] + some.start, at[1][which], n + offset)
+        best.take(batch, nearest.masked_fill(unsure, FAR), column + offset, some.start)
 
 
 def _in_order(tile: Tensor, floor: Tensor) -> Iterator[_Searched]:
