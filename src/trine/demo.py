@@ -16,7 +16,7 @@ from trine.gallery import Gallery, verify
 from trine.pipelines import part_of, train_run
 from trine.training import load_recipe
 
-SETTINGS = {"data.test": "0.4", "data.calibration_folds": "2"}
+SETTINGS = {"data.test": "0.4", "data.calibration_folds": "2", "training.steps": "200"}
 UNKNOWN = "9"
 """The digit that is not enrolled."""
 
