@@ -33,7 +33,8 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     found = re.search(counted, text)
     assert found is not None
     identified, enrolled, rejected, unknown = map(int, found.groups())
-    assert identified > 0.95 * enrolled
-    assert rejected > 0.5 * unknown
+    # Two folds saw five digits each, so the threshold for strangers is a careful one.
+    assert identified > 0.7 * enrolled
+    assert rejected > 0.9 * unknown
     commands = re.findall(r"^  (trine .+)$", "\n".join(said), re.MULTILINE)
     assert [command.split()[1] for command in commands] == ["identify", "evaluate", "train"]
