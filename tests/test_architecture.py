@@ -15,9 +15,32 @@ from support.paths import FIXTURES, ROOT
 
 SOURCE = Path(trine.__file__).parent
 ORDER = [
-    *("errors", "eager", "migrations", "settings", "shapes", "labels", "cosine", "distances", "triplets"),
-    *("rates", "strangers", "calibration", "neighbours", "ranking", "clustering", "cluster_threshold", "io"),
-    *("data", "model", "encoders", "engine", "mining", "losses", "training", "evaluation", "report"),
+    *(
+        "errors",
+        "eager",
+        "migrations",
+        "settings",
+        "shapes",
+        "labels",
+        "cosine",
+        "distances",
+        "triplets",
+        "beta",
+    ),
+    *("beta", "rates", "strangers", "calibration", "neighbours", "ranking", "clustering"),
+    *(
+        "cluster_threshold",
+        "io",
+        "data",
+        "model",
+        "encoders",
+        "engine",
+        "mining",
+        "losses",
+        "training",
+        "evaluation",
+        "report",
+    ),
     *("gallery", "estimators", "pipelines"),
     *("demo", "cli", "__main__"),
 ]

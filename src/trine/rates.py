@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from trine.beta import beta_quantile, regularised_beta
 from trine.errors import InputError, ModelError, check_choice, check_count
 from trine.settings import INNER_RATE, RATE, check_number
 from trine.shapes import Bool, Float, Int64
@@ -216,7 +217,7 @@ class RateCurve:
         """Whether the upper bound at each step is at most a rate."""
         accepted = self.estimate * self.effective
         rejected = np.maximum(self.effective - accepted, 1e-9)
-        confidence = _incomplete_beta(np.full(len(accepted), rate), accepted + 1, rejected)
+        confidence = _below(rate, accepted + 1, rejected)
         within: Bool[np.ndarray, " t"] = (confidence >= CONFIDENCE) & (self._least <= rate)
         return within
 
@@ -349,7 +350,7 @@ def upper_bound(
     """
     accepted, of = np.broadcast_arrays(np.asarray(accepted, float), np.asarray(of, float))
     a, b = accepted + 1, np.maximum(of - accepted, 0.0)
-    return np.where(b > 0, _beta_quantile(confidence, a, np.maximum(b, 1e-9)), 1.0)
+    return np.where(b > 0, _quantiles(confidence, a, np.maximum(b, 1e-9)), 1.0)
 
 
 def lower_bound(
@@ -400,42 +401,5 @@ def _leading(values: Bool[np.ndarray, " t"]) -> int:
     return len(values) if values.all() else int(values.argmin())
 
 
-def _beta_quantile(
-    probability: float, a: Float[np.ndarray, "..."], b: Float[np.ndarray, "..."]
-) -> Float[np.ndarray, "..."]:
-    """The quantile of beta distributions, by bisection: 52 halvings leave nothing of a float64."""
-    low, high = np.zeros(a.shape), np.ones(a.shape)
-    for _ in range(52):
-        middle = (low + high) / 2
-        below = _incomplete_beta(middle, a, b) < probability
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
-
-
-def _incomplete_beta(
-    x: Float[np.ndarray, "..."], a: Float[np.ndarray, "..."], b: Float[np.ndarray, "..."]
-) -> Float[np.ndarray, "..."]:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
-    swap = x > (a + 1) / (a + b + 2)
-    x, a, b = np.where(swap, 1 - x, x), np.where(swap, b, a), np.where(swap, a, b)
-    gamma = np.vectorize(math.lgamma, otypes=[float])
-    with np.errstate(divide="ignore"):
-        front = np.exp(a * np.log(x) + b * np.log1p(-x) + gamma(a + b) - gamma(a) - gamma(b)) / a
-    c, d = np.ones(x.shape), 1 / _away(1 - (a + b) * x / (a + 1))
-    value = d
-    for m in range(1, 300):
-        for top in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d, c = 1 / _away(1 + top * d), _away(1 + top / c)
-            value = value * c * d
-        if np.all(np.abs(c * d - 1) < 1e-13):
-            break
-    found = np.where(x > 0, front * value, 0.0)
-    return np.where(swap, 1 - found, found)
-
-
-def _away(value: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """A number away from 0, as a denominator of a continued fraction."""
-    return np.where(np.abs(value) < 1e-300, 1e-300, value)
+_quantiles = np.vectorize(beta_quantile, otypes=[float])
+_below = np.vectorize(regularised_beta, otypes=[float])

@@ -17,8 +17,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from trine.beta import beta_quantile, student_quantile
 from trine.errors import InputError
-from trine.evaluation.binomial import beta_quantile, student_quantile
 from trine.evaluation.intervals import LEVEL, Interval, check_queries
 from trine.shapes import Float, Int64
 

@@ -7,6 +7,7 @@ import math
 _TINY = 1e-300
 _SMALLEST = 1e-15  # quantiles below it are 0
 _STEPS = 200
+_LARGEST = 1e9  # parameters
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:
@@ -24,6 +25,7 @@ def beta_quantile(share: float, a: float, b: float) -> float:
         >>> round(beta_quantile(0.975, 1, 100), 4)  # none of 100: the upper end of Clopper and Pearson (1934)
         0.0362
     """
+    a, b = _measurable(a, b)
     low, high, x = 0.0, 1.0, a / (a + b)
     log_beta = math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
     for _ in range(_STEPS):
@@ -56,6 +58,7 @@ def regularised_beta(x: float, a: float, b: float) -> float:
     """
     if x <= 0 or x >= 1:
         return float(x >= 1)
+    a, b = _measurable(a, b)
     if x > (a + 1) / (a + b + 2):
         return 1 - regularised_beta(1 - x, b, a)
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
@@ -87,6 +90,15 @@ def student_quantile(share: float, freedom: float) -> float:
     # t² / (ν + t²) is a beta variable with the parameters 1/2 and ν/2.
     ratio = beta_quantile(2 * share - 1, 0.5, freedom / 2)
     return math.sqrt(freedom * ratio / (1 - ratio)) if ratio < 1 else math.inf
+
+
+def _measurable(a: float, b: float) -> tuple[float, float]:
+    """Parameters of the same mean and at most 10⁹ in all: beyond, the logarithms of gamma cancel out.
+
+    The distribution is then narrower than any rate is measured.
+    """
+    shrink = min(1.0, _LARGEST / (a + b))
+    return a * shrink, b * shrink
 
 
 def _nonzero(value: float) -> float:

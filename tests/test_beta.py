@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from trine.evaluation.binomial import beta_quantile, regularised_beta, student_quantile
+from trine.beta import beta_quantile, regularised_beta, student_quantile
 
 parameter = st.floats(0.5, 1e5)
 
@@ -31,3 +31,9 @@ def test_ends_and_tiny_parameters():
     assert beta_quantile(0.025, 1e-3, 30) == 0.0
     assert beta_quantile(0.975, 3e5, 1) == pytest.approx(0.975 ** (1 / 3e5), rel=1e-12)
     assert math.isfinite(student_quantile(0.975, 1e7))
+
+
+@given(size=st.floats(1e5, 1e300), share=st.floats(0.001, 0.999))
+def test_huge_parameters_give_the_mean(size, share):
+    assert beta_quantile(0.95, share * size + 1, (1 - share) * size) == pytest.approx(share, rel=0.2)
+    assert 0 <= regularised_beta(share, share * size + 1, (1 - share) * size) <= 1
