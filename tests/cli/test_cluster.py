@@ -5,14 +5,19 @@ import shutil
 import pytest
 
 from support.commands import answered, refused
-from trine.cli import main
+from trine.data import load as load_data
+from trine.encoders import load, save
+from trine.evaluation import choose_cluster_threshold
 
 
 @pytest.fixture(scope="module")
 def chosen(run, bars, tmp_path_factory):
-    """The run of few identities, after its threshold for clusters was chosen."""
+    """The run of few identities, with a threshold for clusters."""
     folder = shutil.copytree(run, tmp_path_factory.mktemp("runs") / "chosen")
-    assert main(["evaluate", str(folder), str(bars), "--calibrate", "--too-few", "smallest"]) == 0
+    encoder, (data, _) = load(folder), load_data(bars)
+    rows = encoder.embed(data)
+    encoder.cluster_threshold = choose_cluster_threshold(rows, data.labels, distance=encoder.distance)
+    save(encoder, folder / "model")
     return folder
 
 
@@ -25,8 +30,6 @@ def test_cluster_names_every_item_once(chosen, bars, capsys, tmp_path):
 
 
 def test_cluster_takes_the_threshold_that_was_chosen_for_clusters(chosen, bars, capsys):
-    from trine import load
-
     known = load(chosen).cluster_threshold
     for linkage in known.linkages:
         by_default = answered(capsys, "cluster", chosen, bars, "--linkage", linkage)

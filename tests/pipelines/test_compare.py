@@ -59,6 +59,7 @@ def test_the_clusters_of_each_run_stand_beside_the_trivial_ones(two, tmp_path):
         run.store(
             calibrate(rows, data.labels, far=0.5, distance=distance, too_few="smallest"),
             choose_cluster_threshold(rows, data.labels, distance=distance),
+            None,
         )
         runs.append(tmp_path / name)
     found = compare_runs(runs, data, out=tmp_path / "both")

@@ -41,7 +41,6 @@ def test_training_leaves_a_page_whose_figures_are_those_of_the_json(two):
     assert {line.source.key for line in lines} == {
         "retrieval",
         "verification",
-        "clustering",
         "knn_classification",
         "left_out",
     }
