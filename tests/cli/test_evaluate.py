@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 
+import pytest
+
 from support.commands import answered, refused
 from support.page_reader import check_page
 
@@ -45,11 +47,16 @@ def test_evaluate_can_store_a_threshold(run, bars, capsys, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
     card = (copy / "model/README.md").read_text()
+    # To the encoder these are others, although they have the same names.
+    others = shutil.copytree(bars, tmp_path / "others")
+    images = pytest.importorskip("PIL.Image")
+    for path in others.rglob("*.png"):
+        images.open(path).transpose(images.Transpose.ROTATE_90).save(path)
     out = answered(
         capsys,
         "evaluate",
         copy,
-        bars,
+        others,
         "--far",
         "0.2",
         "--calibrate",
@@ -69,16 +76,18 @@ def test_evaluate_can_store_a_threshold(run, bars, capsys, tmp_path):
     assert (promise["name"], promise["state"], promise["identities"]) == ("far", "provisional", 6)
     assert promise["rate"] >= 0.2
     assert settings["calibration"]["curve"]["prior"] == 0.5
-    refusal = refused(capsys, "evaluate", copy, bars, "--far", "0.1", "--calibrate")
+    refusal = refused(capsys, "evaluate", copy, others, "--far", "0.1", "--calibrate")
     assert "a false-accept rate of 10 % needs at least 9 identities (and 29 to be firm), given 6" in refusal
     assert "take the smallest rate possible with --too-few smallest" in refusal
-    unknown = refused(capsys, "evaluate", copy, bars, "--calibrate", "--too-few", "smalest")
+    unknown = refused(capsys, "evaluate", copy, others, "--calibrate", "--too-few", "smalest")
     assert "unknown too_few 'smalest': did you mean 'smallest'" in unknown
     learnt = refused(capsys, "evaluate", copy, bars, "--calibrate", "--too-few", "smallest", "--part", "all")
     assert "was trained on 24 of these 48 items, so a threshold would look too good" in learnt
+    seen = refused(capsys, "evaluate", copy, bars, "--calibrate", "--too-few", "smallest")
+    assert "was trained on all identities of these items" in seen
     alone = refused(capsys, "evaluate", copy, bars, "--probability", "platt")
     assert "a probability is stored with the threshold; add --calibrate" in alone
-    unknown = refused(capsys, "evaluate", copy, bars, "--calibrate", "--probability", "plat")
+    unknown = refused(capsys, "evaluate", copy, others, "--calibrate", "--probability", "plat")
     assert "unknown probability 'plat': did you mean 'platt'?" in unknown
     assert "--far: invalid float value: '2%'" in refused(capsys, "evaluate", copy, bars, "--far", "2%")
     figures = [line for line in card.splitlines() if "MAP@R" in line]
