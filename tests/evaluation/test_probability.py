@@ -113,8 +113,8 @@ def test_calibrate_keeps_the_curve():
     rows = random.standard_normal((40, 6))[labels] + 0.5 * random.standard_normal((160, 6))
     report = verification(rows, labels)
     for method in ("isotonic", "platt"):
-        found = calibrate(rows, labels, probability=method, prior=0.3)
+        found = calibrate(rows, labels, far=0.1, probability=method, prior=0.3)
         expected = probability_curve(report.pairs.genuine, report.pairs.impostor, method=method, prior=0.3)
         assert found.curve == expected
         assert found.probability(1.0) == expected.at(1.0)
-    assert calibrate(rows, labels).curve is None
+    assert calibrate(rows, labels, far=0.1).curve is None
