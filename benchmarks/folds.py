@@ -1,8 +1,8 @@
 """Does a rate that folds of the training promise hold for strangers of the whole training?
 
 Each turn sets two classes aside, trains on the others, and calibrates by folds that leave some of these out
-in turn. The classes set aside are then strangers: how many of their items does a gallery of the training items
-name (FPIR), and how many pairs of the two are accepted (FAR)? The theory allows twice the promise.
+in turn. The classes set aside are then strangers: how many of their items does a gallery of the training
+items name (FPIR), and how many pairs of the two are accepted (FAR)? The theory allows twice the promise.
 
     python benchmarks/folds.py
 """
