@@ -142,12 +142,47 @@ def read_model(folder: Path) -> SavedModel:
         raise ModelError(
             f"{folder / WEIGHTS} is damaged ({error}); copy the folder again or train again"
         ) from error
+    held = read_held_out(folder)
     return SavedModel(
         weights=upgrade_tensors(weights),
-        trained=read_trained_on(folder),
-        strangers=Strangers.from_file(folder / STRANGERS) if (folder / STRANGERS).is_file() else None,
-        left_out=LeftOut.from_file(folder / LEFT_OUT) if (folder / LEFT_OUT).is_file() else None,
+        trained=held.trained,
+        strangers=held.strangers,
+        left_out=held.left_out,
         **settings,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Whom a model was trained on, and whom not, without its weights.
+
+    Attributes:
+        trained: The items and identities that were trained on; None if they are unknown.
+        strangers: Embeddings of identities that no training saw; None if none are kept.
+        left_out: How near identities came that folds of the training left out; None if there were none.
+    """
+
+    trained: TrainedOn | None
+    strangers: Strangers | None
+    left_out: LeftOut | None
+
+
+def read_held_out(folder: Path) -> HeldOut:
+    """Reads whom a model was trained on, and whom not.
+
+    Args:
+        folder: The model folder, or a run folder with a folder `model` inside.
+
+    Raises:
+        ModelError: A file is damaged.
+    """
+    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
+        folder = folder / "model"
+    strangers, left_out = folder / STRANGERS, folder / LEFT_OUT
+    return HeldOut(
+        read_trained_on(folder),
+        Strangers.from_file(strangers) if strangers.is_file() else None,
+        LeftOut.from_file(left_out) if left_out.is_file() else None,
     )
 
 
@@ -155,7 +190,7 @@ def forget_stranger(folder: Path, name: str) -> int:
     """Deletes an identity that is kept with a model as a stranger, and its distances.
 
     Args:
-        folder: The model folder.
+        folder: The model folder, or a run folder with a folder `model` inside.
         name: The name of the identity.
 
     Returns:
@@ -165,6 +200,8 @@ def forget_stranger(folder: Path, name: str) -> int:
         ModelError: The file of the strangers is damaged, or cannot be written.
     """
     deleted = 0
+    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
+        folder = folder / "model"
     for file, kind in ((STRANGERS, Strangers), (LEFT_OUT, LeftOut)):
         if (path := folder / file).is_file():
             held = kind.from_file(path)

@@ -99,7 +99,7 @@ def test_too_few_have_no_verdict(tmp_path):
             found = gallery.calibration()
             assert (found.threshold, found.promise, found.limit) == (None, None, None)
             assert found.state is State.UNCALIBRATED
-            assert str(found).startswith(f"uncalibrated: {count} identities are too few")
+            assert str(found).startswith("uncalibrated: there are too few strangers")
             assert gallery.rates() is None
         assert gallery.identify(embedding=np.zeros(8)).accepted is None
 

@@ -1,5 +1,7 @@
 """Thresholds are chosen on identities that no training saw."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -50,8 +52,9 @@ def test_people_who_are_kept_out_are_strangers_to_the_model(kept_out):
 
 def test_a_gallery_of_trained_people_is_calibrated_with_the_strangers_of_the_model(kept_out, tmp_path):
     encoder = load(kept_out)
+    run = shutil.copytree(kept_out, tmp_path / "run")
     data = people(60)
-    with Gallery.open(tmp_path / "g.db", encoder=encoder, model=kept_out / "model") as gallery:
+    with Gallery.open(tmp_path / "g.db", encoder=encoder, model=run / "model") as gallery:
         known = [i for i in range(len(data)) if data.identity(i) in encoder.trained.identities]
         gallery.enrol_dataset(data.subset(known))
         found = gallery.calibration()
@@ -59,8 +62,8 @@ def test_a_gallery_of_trained_people_is_calibrated_with_the_strangers_of_the_mod
         forgotten = encoder.strangers.names[0]
         gallery.forget(forgotten)
         assert forgotten not in encoder.strangers.names
-    assert forgotten not in read_model(kept_out).strangers.names
-    assert load(kept_out).fingerprint == encoder.fingerprint
+    assert forgotten not in read_model(run).strangers.names
+    assert load(run).fingerprint == encoder.fingerprint
 
 
 def test_strangers_can_be_left_out_of_the_model(tmp_path):
@@ -94,8 +97,9 @@ def test_few_people_are_all_trained_on_unless_folds_leave_them_out(tmp_path):
 
 def test_other_people_of_other_data_are_calibrated_on(kept_out, tmp_path):
     other = people(40, seed=5)  # the same names, and nothing that was trained on
-    evaluate_run(kept_out, other, store_threshold=True, too_few="smallest", far=0.05, out=tmp_path / "out")
-    encoder = load(kept_out)
+    run = shutil.copytree(kept_out, tmp_path / "run")
+    evaluate_run(run, other, store_threshold=True, too_few="smallest", far=0.05, out=tmp_path / "out")
+    encoder = load(run)
     assert (encoder.calibration.promise.identities, len(encoder.strangers.names)) == (40, 40)
 
 
@@ -128,3 +132,19 @@ def test_some_of_each_identity_are_drawn():
     assert (np.diff(chosen) > 0).all()
     fewer = some_of_each(labels, most=4, identities=2, random=np.random.default_rng(0))
     assert len(np.unique(labels[fewer])) == 2
+
+
+def test_a_gallery_without_an_encoder_knows_whom_its_model_was_trained_on(kept_out, tmp_path):
+    encoder = load(kept_out)
+    data = people(60)
+    trained = [i for i in range(len(data)) if data.identity(i) in encoder.trained.identities]
+    with Gallery.open(tmp_path / "g.db", encoder=encoder, model=kept_out) as gallery:
+        gallery.enrol_dataset(data.subset(trained))
+        expected = gallery.calibration()
+        gallery.enrol_dataset(data.subset(trained[:1]))
+    with Gallery.open(tmp_path / "g.db") as gallery:
+        gallery.remove(data.names[trained[0]])  # calibrated again, without the encoder
+        found = gallery.calibration()
+        assert (found.source, expected.source) == ("model", "model")
+        assert found.promise.identities == expected.promise.identities == len(encoder.strangers.names)
+        assert gallery.rates().identities == len(encoder.strangers.names)

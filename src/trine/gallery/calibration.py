@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from trine.errors import GalleryError, ModelError
@@ -19,6 +20,7 @@ from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.identify import Identifier, Ranking
 from trine.gallery.store import Store
 from trine.gallery.witness import outside_rates, own_pairs, own_rates
+from trine.model import HeldOut, read_held_out
 from trine.rates import SENTENCES, Promise, RateCurve, State, percent
 from trine.strangers import LeftOut, Strangers
 
@@ -154,8 +156,13 @@ class Calibrator:
     """Calibrates a gallery, and keeps the threshold until the gallery changes."""
 
     def __init__(self, store: Store, identifier: Identifier, encoder: EmbeddingEncoder | None) -> None:
-        """Takes the store, what ranks its identities, and the encoder with the strangers kept with it."""
-        self._store, self._identifier, self._encoder = store, identifier, encoder
+        """Takes the store, what ranks its identities, and the encoder.
+
+        Without an encoder the folder of the gallery's model tells whom it was trained on.
+        """
+        self._store, self._identifier = store, identifier
+        self._calibration = store.binding.calibration if encoder is None else encoder.calibration
+        self._model = held_out_of(store.binding.model) if encoder is None else encoder
         self._seen: dict[str, tuple[str, GalleryCalibration]] = {}
 
     def current(self, ranking: Ranking) -> GalleryCalibration:
@@ -230,17 +237,17 @@ class Calibrator:
 
     def _of_model(self, ranking: Ranking) -> tuple[Source, RateCurve | None]:
         """The rates by the strangers that the model brings."""
-        kept: Strangers | None = getattr(self._encoder, "strangers", None)
+        kept: Strangers | None = getattr(self._model, "strangers", None)
         if kept is not None:
             return "model", outside_rates(self._store, self._identifier, ranking, kept)
-        left_out: LeftOut | None = getattr(self._encoder, "left_out", None)
+        left_out: LeftOut | None = getattr(self._model, "left_out", None)
         if left_out is None or ranking.scoring != "best":
             return "model", None
         return "folds", left_out.rates(len(self._store.identities()))
 
     def _contradicted_pairs(self) -> str:
         """What the gallery's own identities say against the false-accept rate of the encoder."""
-        known = None if self._encoder is None else self._encoder.calibration
+        known = self._calibration
         pairs = None if known is None else own_pairs(self._store, self._trained)
         if known is None or pairs is None:
             return ""
@@ -249,7 +256,7 @@ class Calibrator:
 
     @property
     def _trained(self) -> Collection[str]:
-        trained = getattr(self._encoder, "trained", None)
+        trained = getattr(self._model, "trained", None)
         return () if trained is None else trained.identities
 
     def _stored(self) -> dict[str, GalleryCalibration]:
@@ -259,6 +266,11 @@ class Calibrator:
             return {key: GalleryCalibration.from_json(one) for key, one in read.items()}
         except (ValueError, TypeError, KeyError, AttributeError, ModelError):
             return {}  # of another version: made again
+
+
+def held_out_of(folder: str | None) -> HeldOut | None:
+    """Whom the model in a folder was trained on; None if there is no such folder."""
+    return None if folder is None or not Path(folder).is_dir() else read_held_out(Path(folder))
 
 
 def content_of(store: Store) -> str:
