@@ -94,7 +94,7 @@ class LeftOut:
 
     Example:
         >>> left_out = LeftOut(np.arange(1, 41, dtype=np.float32), np.arange(40), ("a",) * 40, met=30.0)
-        >>> left_out.rates(60).at(2.0)[0].round(3)
+        >>> round(left_out.rates(60).at(2.0)[0], 3)
         0.098
     """
 

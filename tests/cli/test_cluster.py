@@ -40,7 +40,11 @@ def test_cluster_takes_the_threshold_that_was_chosen_for_clusters(chosen, bars, 
     assert "there is no threshold for 'averege', only for connected, average, complete" in said
 
 
-def test_a_model_without_a_threshold_for_clusters_says_how_to_get_one(run, bars, capsys):
-    said = refused(capsys, "cluster", run, bars)
+def test_a_model_without_a_threshold_for_clusters_says_how_to_get_one(run, bars, capsys, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    encoder = load(folder)
+    encoder.cluster_threshold = None
+    save(encoder, folder / "model")
+    said = refused(capsys, "cluster", folder, bars)
     assert "the model has no cluster threshold: choose one with `trine evaluate --calibrate`" in said
     assert "or pass --threshold" in said

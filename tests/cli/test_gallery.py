@@ -308,7 +308,8 @@ def test_a_gallery_goes_out_and_in_and_over(people, bars, capsys, tmp_path):
         assert out.splitlines() == [expected, f"{again}.db holds 35 items"]
     probe = ["identify", bars / "bar1/7.png", "--json", "--gallery"]
     expected = answered(capsys, *probe, people)
-    assert answered(capsys, *probe, again) == expected
+    # Strangers of the model may have been forgotten since the first was calibrated.
+    assert lines(answered(capsys, *probe, again))[0]["candidates"] == lines(expected)[0]["candidates"]
     assert "35 new" in answered(capsys, "gallery", "copy", people, tmp_path / "half", "--dtype", "float16")
     found = lines(answered(capsys, *probe, tmp_path / "half"))[0]
     assert found["nearest"] == lines(expected)[0]["nearest"]
@@ -480,14 +481,14 @@ def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     assert answered(capsys, "search", bars / "bar0/0.png", "--gallery", people) == "nothing found\n"
     stats = answered(capsys, "gallery", "stats", people).splitlines()
     assert stats[0].startswith("0 items of 0 identities")
-    assert stats[2].startswith("to identify: uncalibrated: 0 identities are too few")
+    assert stats[2].startswith("to identify: uncalibrated: there are too few strangers")
     assert stats[3:] == [f"encoder {run}"]
 
     by_hand = ["--dimension", "3", "--fingerprint", "f", "--distance", "cosine", "--threshold", "0.5"]
     answered(capsys, "gallery", "create", tmp_path / "hand", *by_hand)
     stats = answered(capsys, "gallery", "stats", tmp_path / "hand").splitlines()
     assert stats[1] == "to verify: threshold 0.5"
-    assert stats[2].startswith("to identify: uncalibrated: 0 identities are too few")
+    assert stats[2].startswith("to identify: uncalibrated: there are too few strangers")
     assert stats[3:] == ["no encoder folder"]
     said = refused(capsys, "identify", bars / "bar0/0.png", "--gallery", tmp_path / "hand")
     assert "has no stored encoder; name its run folder with --encoder" in said

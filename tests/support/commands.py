@@ -26,6 +26,7 @@ def train_bars(pictures, run, *settings):
     """Trains on them for a second or two."""
     usual = [
         *("training.steps=30", "data.split=stratified", "data.test=0.25", "data.validation=0.25"),
+        "data.calibration_folds=3",
         *("sampler.identities=6", "sampler.items=2"),
     ]
     assert main(["train", str(pictures), "--out", str(run), "--set", *usual, *settings]) == 0

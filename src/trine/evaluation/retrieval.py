@@ -45,9 +45,9 @@ class Retrieval(PerQueryReport):
         >>> report.per_query("recall_at", 2).tolist()
         [1.0, 1.0, 0.0, 1.0]
         >>> print(report.interval("recall_at", 2))
-        0.500 to 1.000
+        0.061 to 1.000
         >>> print(str(report).splitlines()[-1])
-        ndcg_at 2               0.473  (0.315 to 0.631)
+        ndcg_at 2               0.473  (0.010 to 0.984)
     """
 
     queries: Int64[np.ndarray, " q"]

@@ -241,9 +241,10 @@ class Calibrator:
         if kept is not None:
             return "model", outside_rates(self._store, self._identifier, ranking, kept)
         left_out: LeftOut | None = getattr(self._model, "left_out", None)
-        if left_out is None or ranking.scoring != "best":
+        identities = len(self._store.identities())
+        if left_out is None or ranking.scoring != "best" or not identities:
             return "model", None
-        return "folds", left_out.rates(len(self._store.identities()))
+        return "folds", left_out.rates(identities)
 
     def _contradicted_pairs(self) -> str:
         """What the gallery's own identities say against the false-accept rate of the encoder."""

@@ -133,13 +133,21 @@ def _folds(
         outside = outside[some_of_each(train.labels[outside], most=most, random=random)]
         known = train.subset(inside)
         try:
-            encoder = fit(known, recipe, out=None, loss=loss, progress=progress)
+            encoder = fit(known, _fitted(recipe, known), out=None, loss=loss, progress=progress)
         except DataError:  # too few identities for the sampler
             continue
         rows = encoder.embed(train.subset(outside))
         search = ExactSearch(encoder.embed(known), distance=encoder.distance)
         nearest = search.nearest(torch.from_numpy(rows), k=1).distances[:, 0]
         yield _Fold(rows, train.labels[outside], nearest.astype(np.float32), len(np.unique(known.labels)))
+
+
+def _fitted(recipe: Recipe, known: Dataset) -> Recipe:
+    """The recipe with at most as many identities in a batch as a fold has."""
+    asked, count = recipe.sampler.identities, len(np.unique(known.labels))
+    if asked is None or asked <= count:
+        return recipe
+    return replace(recipe, sampler=replace(recipe.sampler, identities=count))
 
 
 def some_of_each(

@@ -104,6 +104,7 @@ def train_on_judgements(
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> from trine.data import Vectors
         >>> from trine.training import load_recipe
         >>> rows = np.random.default_rng(0).normal(size=(12, 8)).astype(np.float32)

@@ -649,7 +649,7 @@ def test_a_gallery_grows_from_a_file_to_a_server_and_back(address, tmp_path):
         Gallery.open(tmp_path / "b.db", dimension=4, fingerprint="x", threshold=1.0) as last,
     ):
         first.enrol_many(entries)
-        first.cluster()
+        first.cluster(threshold=1.0)
         assert len(first.copy_to(address)) == 300
         with Gallery.open(address) as server:
             assert server.check() == []
