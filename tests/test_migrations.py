@@ -181,7 +181,7 @@ def answers_of(gallery, probes):
 
 
 REPLACED = {
-    *("sentence", "far", "far_interval", "provisional", "promise", "state", "probability"),
+    *("sentence", "far", "far_interval", "provisional", "promise", "state", "probability", "warning"),
 }
 """What a decision or a calibration then said of its rate, or says now; probabilities are asked for apart."""
 

@@ -325,3 +325,10 @@ def test_a_curve_may_be_made_by_hand():
     )
     assert curve.threshold(0.01)[0] == 0.5
     assert str(curve.threshold(0.01)[1]) == "at most 1 % of strangers are named, firm"
+
+
+def test_a_rate_of_a_larger_gallery_is_larger_even_if_nobody_is_accepted():
+    distances, identity = np.arange(1.0, 41.0), np.arange(40)
+    same, larger = (stranger_rates(distances, identity, scale=scale) for scale in (1.0, 20.0))
+    assert same.smallest(0.02)[1].estimate == pytest.approx(1 / 41)
+    assert larger.smallest(0.02)[1].estimate == pytest.approx(1 - (1 - 1 / 41) ** 20)

@@ -207,9 +207,19 @@ def forget_stranger(folder: Path, name: str) -> int:
             held = kind.from_file(path)
             kept = held.without({name})
             if len(kept.identity) < len(held.identity):
-                atomic_write(path, kept.to_file())
+                _replace(path, kept.to_file())
             deleted += len(held.identity) - len(kept.identity)
     return deleted
+
+
+def _replace(path: Path, content: bytes) -> None:
+    try:
+        atomic_write(path, content)
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be written ({error.strerror or error}), and still holds what was to be "
+            "forgotten; make its folder writable and forget again"
+        ) from error
 
 
 def read_trained_on(folder: Path) -> TrainedOn | None:

@@ -165,7 +165,7 @@ class RateCurve:
         check_number("rate", rate, INNER_RATE)
         state, step = State.FIRM, _leading(self._firm(1 - (1 - rate) ** (1 / self.scale))) - 1
         if step < 0 or self.limits[step] < 0:
-            state, step = State.PROVISIONAL, _leading(self._conformal(rate) <= rate) - 1
+            state, step = State.PROVISIONAL, _leading(self._conformal(rate) <= rate * (1 + 1e-9)) - 1
             if step < 0 or self.limits[step] < 0 or self.identities < 1 / rate - 1.01:
                 return None
         return float(self.limits[step]), self._promise(rate, step, state)
@@ -226,10 +226,10 @@ class RateCurve:
 
         It takes how many independent observations the estimates around the rate are worth.
         """
-        around = (self.estimate >= rate / 2) & (self.estimate <= 2 * rate) & (self.estimate > 0)
+        scaled = self._scaled(self.estimate)
+        around = (scaled >= rate / 2) & (scaled <= 2 * rate) & (scaled > 0)
         of = float(np.median(self.effective[around])) if around.any() else self.alone
-        estimate: Float[np.ndarray, " t"] = (self._scaled(self.estimate) * of + 1) / (of + 1)
-        return estimate
+        return self._scaled((self.estimate * of + 1) / (of + 1))
 
     def _rates(self, step: Int64[np.ndarray, " k"]) -> tuple[Float[np.ndarray, " k"], ...]:
         """The estimate at some steps, its lower and its upper bound."""

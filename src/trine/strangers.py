@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,10 @@ class LeftOut:
 
     def without(self, names: Collection[str]) -> LeftOut:
         """Leaves out some identities, by name."""
-        kept = np.array([self.names[place] not in names for place in self.identity.tolist()], bool)
-        return replace(self, distances=self.distances[kept], identity=self.identity[kept])
+        left = [place for place, name in enumerate(self.names) if name not in names]
+        kept = np.isin(self.identity, left)
+        identity = np.searchsorted(left, self.identity[kept]).astype(np.int64)
+        return LeftOut(self.distances[kept], identity, tuple(self.names[place] for place in left), self.met)
 
     def to_file(self) -> bytes:
         """Writes them as safetensors, with the names as JSON beside."""
@@ -137,8 +139,9 @@ def _written(tensors: dict[str, np.ndarray], about: str) -> bytes:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Callable[[str], Any], Any]]:
+    safetensors = require("safetensors", extra="train")
     try:
-        with require("safetensors", extra="train").safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             yield file.get_tensor, json.loads(file.metadata()["about"])
     except Exception as error:  # safetensors' exceptions have no public base class
         raise ModelError(

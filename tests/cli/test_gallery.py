@@ -274,7 +274,7 @@ def test_identities_are_arranged(people, capsys):
 def test_the_forgotten_leave_no_trace(people, capsys):
     assert b"bar4/3.png" in people.read_bytes()
     out = answered(capsys, "gallery", "forget", people, "bar4")
-    assert out.startswith("bar4 is forgotten, with 7 items; ")
+    assert out.startswith("bar4 is forgotten, with 7 items")
     assert b"bar4" not in people.read_bytes()
     assert "identity 'bar4' is not in the gallery" in refused(capsys, "gallery", "forget", people, "bar4")
 
@@ -488,7 +488,7 @@ def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):
     answered(capsys, "gallery", "create", tmp_path / "hand", *by_hand)
     stats = answered(capsys, "gallery", "stats", tmp_path / "hand").splitlines()
     assert stats[1] == "to verify: threshold 0.5"
-    assert stats[2].startswith("to identify: uncalibrated: there are too few strangers")
+    assert stats[2].startswith("to identify: threshold 0.5 by hand; its own uncalibrated: there are too few")
     assert stats[3:] == ["no encoder folder"]
     said = refused(capsys, "identify", bars / "bar0/0.png", "--gallery", tmp_path / "hand")
     assert "has no stored encoder; name its run folder with --encoder" in said

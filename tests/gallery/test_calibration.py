@@ -226,3 +226,50 @@ def test_a_gallery_that_cannot_be_written_is_calibrated_all_the_same(path, monke
         assert found.promise.name == "fpir"
         assert gallery.calibration() == found
         assert stored(gallery) == {}
+
+
+class Magnified(FakeEncoder):
+    """Embeds an array as a hundred times itself."""
+
+    def embed(self, items):
+        return 100 * super().embed(items)
+
+
+def test_another_encoder_makes_it_again(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    names = tuple(f"p{i}" for i in range(40))
+    data = Dataset(Vectors(rows), np.arange(40), names, names)
+    with Gallery.open(tmp_path / "g.db", encoder=FakeEncoder(dimension=4)) as gallery:
+        gallery.enrol_dataset(data)
+        before = gallery.calibrate(0.1, embeddings=np.random.default_rng(1).normal(size=(50, 4)))
+        gallery.rebuild(Magnified(dimension=4, fingerprint="m" * 64), data=data)
+        after = gallery.calibration()
+    assert (before.source, after.source) == ("strangers", "gallery")
+    assert after.threshold > 10 * before.threshold
+
+
+def test_what_is_asked_for_wins_over_a_stored_threshold_by_hand_but_not_over_a_passed_one(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    path = tmp_path / "g.db"
+    with Gallery.open(path, dimension=4, fingerprint="x", threshold=9.0) as gallery:
+        gallery.enrol_many(Entry(f"p{i}", f"{i}", row) for i, row in enumerate(rows))
+        assert gallery.identify(embedding=rows[0]).threshold == 9.0
+    with Gallery.open(path) as gallery:
+        gallery.calibration()  # a look changes nothing
+        assert gallery.identify(embedding=rows[0]).threshold == 9.0
+        found = gallery.calibrate(np.float32(0.1))
+        assert gallery.identify(embedding=rows[0]).threshold == found.threshold
+    with Gallery.open(path, threshold=9.0) as gallery:
+        assert gallery.identify(embedding=rows[0]).threshold == 9.0
+
+
+def test_a_calibration_with_strangers_ends_when_a_tenth_has_changed(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    with Gallery.open(tmp_path / "g.db", dimension=4, fingerprint="x") as gallery:
+        gallery.enrol_many(Entry(f"p{i}", f"{i}", row) for i, row in enumerate(rows[:50]))
+        gallery.calibrate(0.1, embeddings=rows + 0.5)
+        gallery.enrol("p50", "50", embedding=rows[50])
+        assert gallery.calibration().source == "strangers"
+        gallery.enrol_many(Entry(f"p{i}", f"{i}", rows[i]) for i in range(51, 60))
+        found = gallery.calibration()
+    assert (found.source, found.asked, found.chosen) == ("gallery", 0.1, True)

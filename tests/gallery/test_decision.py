@@ -99,7 +99,7 @@ def test_json_holds_the_whole_decision():
         },
         "probability": None,
         "nearest": None, "item": None, "runner_up": None,
-        "runner_up_score": None, "candidates": [], "accepted": False,
+        "runner_up_score": None, "candidates": [], "warning": "", "accepted": False,
         "sentence": "no match: the gallery is empty",
     }  # fmt: skip
     assert Verification(score=0.5, threshold=0.5).to_json()["accepted"] is True

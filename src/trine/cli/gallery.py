@@ -17,7 +17,7 @@ from trine.cli.gallery_address import (
     opened,
 )
 from trine.cli.parser import argument, verb
-from trine.errors import DataError, SettingError
+from trine.errors import SettingError
 
 if TYPE_CHECKING:
     from trine.data import Dataset
@@ -110,12 +110,14 @@ def forget(settings: Any) -> None:
     from trine.gallery.entries import unknown_identity
 
     with existing(settings.gallery) as gallery:
-        count = gallery.forget(settings.identity)
-        if not count:
+        count = gallery.identities().get(settings.identity, 0)
+        deleted = gallery.forget(settings.identity)
+        if not deleted:
             raise unknown_identity(settings.identity, gallery.identities(), gallery.address)
+        kept = " and what its model kept of it" if deleted > count else ""
         echo(
-            f"{settings.identity} is forgotten, with {items(count)}; backups, copies and exported tables of "
-            f"{gallery.address} may still hold them"
+            f"{settings.identity} is forgotten, with {items(count)}{kept}; backups, copies and exported "
+            f"tables of {gallery.address} may still hold them"
         )
         if "://" in gallery.address:
             echo("their bytes stay in the server's files until trine gallery repair wipes them")
@@ -179,7 +181,9 @@ def stats(settings: Any) -> None:
         return
     encoder = "no encoder folder" if model is None else f"encoder {model}"
     echo(found, "no threshold to verify by" if threshold is None else f"to verify: {threshold}")
-    echo(f"to identify: {calibration}")
+    by_hand = threshold is not None and threshold.promise is None and not calibration.chosen
+    own = f"{threshold} by hand; its own " if by_hand else ""
+    echo(f"to identify: {own}{calibration}")
     if table is not None:
         echo(*curve_lines(table))
     echo(encoder)
@@ -221,7 +225,7 @@ def calibrate(settings: Any) -> None:
     trine gallery calibrate people --fpir 0.01
     trine gallery calibrate people --fpir 0.001 --strangers visitors/
     """
-    strangers = None if settings.strangers is None else _strangers(settings.strangers)
+    strangers = None if settings.strangers is None else _strangers(settings)
     with opened(settings.gallery, settings.encoder) as gallery:
         found = gallery.calibrate(**pick(settings, "fpir", "scoring", "top", "quality"), strangers=strangers)
         address = gallery.address
@@ -232,14 +236,20 @@ def calibrate(settings: Any) -> None:
     warn(found)
 
 
-def _strangers(source: str) -> Dataset:
-    """People who are not enrolled; each item is another one where there are no identities."""
+def _strangers(settings: Any) -> Dataset:
+    """People who are not enrolled; in a folder without subfolders each picture is of another one."""
+    from pathlib import Path
+
     from trine.data import load
 
-    try:
-        return load(source)[0]
-    except DataError:
-        return load(source, labelled=False)[0]
+    source, folder = settings.strangers, Path(settings.strangers)
+    alone = folder.is_dir() and not any(path.is_dir() for path in folder.iterdir())
+    data, report = load(source, labelled=not alone)
+    if not settings.json:
+        echo(report)
+    if not settings.json and alone:
+        echo(f"{source} has no subfolders: each of its {items(len(data))} counts as another person")
+    return data
 
 
 @verb(GALLERY_ARGUMENT, JSON)

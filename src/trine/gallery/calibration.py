@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -64,6 +65,8 @@ class GalleryCalibration:
         items: How many items the gallery had.
         identities: How many identities the gallery had.
         content: A digest of what a small gallery held; "" for a large one.
+        basis: A digest of the encoder, and of whom it was trained on and whom not.
+        chosen: Whether somebody asked for it, rather than a question.
         warning: What contradicts the threshold that the model was calibrated to, and what to do; "" if
             nothing does.
 
@@ -80,6 +83,8 @@ class GalleryCalibration:
     items: int
     identities: int
     content: str = ""
+    basis: str = ""
+    chosen: bool = False
     warning: str = ""
 
     @property
@@ -103,10 +108,12 @@ class GalleryCalibration:
         promise = held["promise"]
         return cls(**{**held, "promise": None if promise is None else Promise.from_json(promise)})
 
-    def fits(self, store: Store) -> bool:
-        """Whether the gallery is still what it was; a large one, nearly so."""
+    def fits(self, store: Store, basis: str) -> bool:
+        """Whether the gallery is still what it was; a large one, or with strangers given, nearly so."""
         items = len(store)
-        if min(items, self.items) <= SMALL:
+        if self.basis != basis:
+            return False
+        if min(items, self.items) <= SMALL and self.source != "strangers":
             return items == self.items and self.content == content_of(store)
         counts = ((items, self.items), (len(store.identities()), self.identities))
         return all(abs(now - then) <= DRIFT * then for now, then in counts)
@@ -114,9 +121,9 @@ class GalleryCalibration:
     def __str__(self) -> str:
         if self.promise is None:
             return (
-                "uncalibrated: there are too few strangers to tell how often one is named; people that the "
-                "encoder was trained on do not count. Enrol more that it does not know, or calibrate with "
-                "strangers"
+                "uncalibrated: there are too few strangers to tell how often one is named (people that the "
+                "encoder was trained on do not count), or too many are at distance 0 from somebody else. "
+                "Enrol more that it does not know, or calibrate with strangers"
             )
         who = f"{self.promise.identities} of {WHO[self.source]}"
         if self.promise.rate > self.asked:
@@ -160,51 +167,66 @@ class Calibrator:
 
         Without an encoder the folder of the gallery's model tells whom it was trained on.
         """
-        self._store, self._identifier = store, identifier
+        self._store, self._identifier, self._encoder = store, identifier, encoder
         self._calibration = store.binding.calibration if encoder is None else encoder.calibration
-        self._model = held_out_of(store.binding.model) if encoder is None else encoder
         self._seen: dict[str, tuple[str, GalleryCalibration]] = {}
 
     def current(self, ranking: Ranking) -> GalleryCalibration:
         """Returns the calibration of a scoring, made again if the gallery has changed since.
 
-        The rate is the one that was asked for last, at first 1 %. Strangers that were given are not kept, so
-        their calibration stays until the gallery is calibrated again.
+        The rate is the one that was asked for last, at first 1 %. Strangers that were given are not kept:
+        when a tenth of the gallery has changed since, its own identities count again.
         """
         key, revision = _key(ranking), self._store.revision()
         if key in self._seen and self._seen[key][0] == revision:
             return self._seen[key][1]
         held = self._stored().get(key)
-        if held is None or not (held.source == "strangers" or held.fits(self._store)):
-            held = self.calibrate(DEFAULT_FPIR if held is None else held.asked, ranking)
+        if held is None:
+            held = self._calibrated(DEFAULT_FPIR, ranking)
+        elif not held.fits(self._store, self._basis):
+            held = self._calibrated(held.asked, ranking, chosen=held.chosen)
         self._seen[key] = (self._store.revision(), held)
         return held
+
+    def is_chosen(self, ranking: Ranking) -> bool:
+        """Whether somebody asked for a calibration of this scoring."""
+        held = self._stored().get(_key(ranking))
+        return held is not None and held.chosen
 
     def calibrate(
         self, fpir: float, ranking: Ranking, *, strangers: Strangers | None = None
     ) -> GalleryCalibration:
         """Chooses the threshold for a rate, and stores it; see `Gallery.calibrate`."""
+        return self._calibrated(fpir, ranking, strangers=strangers, chosen=True)
+
+    def _calibrated(
+        self, fpir: float, ranking: Ranking, *, strangers: Strangers | None = None, chosen: bool = False
+    ) -> GalleryCalibration:
+        # What another process enrols meanwhile does not count as measured.
+        content = content_of(self._store) if len(self._store) <= SMALL else ""
+        counts = self._store.identities()
         evidence = self._evidence(fpir, ranking, strangers)
-        chosen = None if evidence.rates is None else evidence.rates.smallest(fpir)
-        threshold, promise = (None, None) if chosen is None else chosen
+        found = None if evidence.rates is None else evidence.rates.smallest(fpir)
+        threshold, promise = (None, None) if found is None else found
         if promise is not None and not evidence.alike:
             promise = promise.provisional()
-        counts = self._store.identities()
-        found = GalleryCalibration(
+        made = GalleryCalibration(
             fpir,
             threshold,
             promise,
             evidence.source,
             sum(counts.values()),
             len(counts),
-            content_of(self._store) if len(self._store) <= SMALL else "",
+            content,
+            self._basis,
+            chosen,
             evidence.warning,
         )
-        stored = {**self._stored(), _key(ranking): found}
+        stored = {**self._stored(), _key(ranking): made}
         with suppress(GalleryError):  # a gallery that cannot be written is calibrated by each process
             self._store.note(NOTE, json.dumps({key: one.to_json() for key, one in stored.items()}))
-        self._seen[_key(ranking)] = (self._store.revision(), found)
-        return found
+        self._seen[_key(ranking)] = (self._store.revision(), made)
+        return made
 
     def rates(self, ranking: Ranking) -> RateCurve | None:
         """The false-positive identification rate of every threshold; None with too few strangers."""
@@ -230,6 +252,9 @@ class Calibrator:
             return Evidence("gallery", own, of_pairs)
         if own is None:
             return Evidence(source, other, of_pairs, alike=source == "model")
+        known = own.smallest(fpir)
+        if known is not None and known[1].rate <= chosen[1].rate:
+            return Evidence("gallery", own, of_pairs)
         estimate, (low, _) = own.at(chosen[0])
         if low <= chosen[1].bound:
             return Evidence(source, other, of_pairs, alike=False)
@@ -254,6 +279,23 @@ class Calibrator:
             return ""
         estimate, (low, _) = pairs.at(known.threshold)
         return contradiction(known.promise, estimate, low) if low > known.promise.bound else ""
+
+    @cached_property
+    def _model(self) -> EmbeddingEncoder | HeldOut | None:
+        """Who knows whom the encoder was trained on: it, or without it the folder of the gallery's model."""
+        return held_out_of(self._store.binding.model) if self._encoder is None else self._encoder
+
+    @cached_property
+    def _basis(self) -> str:
+        kept, left_out = (getattr(self._model, name, None) for name in ("strangers", "left_out"))
+        parts = [
+            self._store.binding.fingerprint,
+            None if self._calibration is None else self._calibration.to_json(),
+            sorted(self._trained),
+            None if kept is None else [kept.names, len(kept)],
+            None if left_out is None else [left_out.names, len(left_out.identity), left_out.met],
+        ]
+        return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()
 
     @property
     def _trained(self) -> Collection[str]:

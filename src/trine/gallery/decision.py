@@ -178,6 +178,7 @@ class Identification(Decision):
         runner_up: The second-nearest identity; `None` if there is only one.
         runner_up_score: The distance of the runner-up.
         candidates: The nearest identities, including `nearest` and the runner-up, nearest first.
+        warning: What contradicts the rates of the model in this gallery; "" if nothing does.
 
     Example:
         >>> promise = Promise("fpir", 0.01, "firm", 0.004, (0.0, 0.0097), 400)
@@ -194,6 +195,7 @@ class Identification(Decision):
     runner_up: str | None = None
     runner_up_score: float | None = None
     candidates: tuple[Candidate, ...] = ()
+    warning: str = ""
 
     @classmethod
     def among(cls, ranked: Sequence[Candidate], limit: Threshold | None, wanted: int) -> Self:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+import numpy as np
+
 from trine.data import Dataset, Items, read_metadata
 from trine.data.frames import DataFrame, Tabular
 from trine.data.load import as_dataset
@@ -53,6 +55,7 @@ from trine.gallery.verify import verify_probes
 from trine.model import forget_stranger
 from trine.rates import RateCurve
 from trine.settings import INNER_RATE, RATE, check_number
+from trine.shapes import Float32
 
 Progress = Callable[[int], None]
 
@@ -93,6 +96,7 @@ class Gallery:
         self._identifier = Identifier(store)
         self._calibrator = Calibrator(store, self._identifier, encoder)
         self._threshold = threshold
+        self._passed = threshold is not None  # not what the store holds
 
     @classmethod
     def open(
@@ -146,7 +150,9 @@ class Gallery:
         check_flags(create=create, exist_ok=exist_ok)
         binding = expected.binding(given, encoder, model) if create else None
         store = open_store(path, binding=binding, expected=expected, exist_ok=exist_ok)
-        return cls(store, encoder=encoder, threshold=given or store.binding.threshold)
+        gallery = cls(store, encoder=encoder, threshold=given or store.binding.threshold)
+        gallery._passed = threshold is not None
+        return gallery
 
     @classmethod
     def open_for_table(
@@ -513,8 +519,8 @@ class Gallery:
             SettingError: A number is below 1, or `quality` is passed with `"best"`.
         """
         ranking = Ranking(scoring, top, quality, candidates)
-        probe, limit = self._embedder.probe(item, embedding), self._limit_of(ranking, threshold)
-        return self._identifier.identify(probe, limit, ranking)[0]
+        probe = self._embedder.probe(item, embedding)
+        return self._identified(probe, ranking, threshold)[0]
 
     def identify_many(
         self,
@@ -529,8 +535,7 @@ class Gallery:
     ) -> list[Identification]:
         """Identifies several probes at once; see `identify`."""
         ranking = Ranking(scoring, top, quality, candidates)
-        probes, limit = self._embedder.probes(items, embeddings), self._limit_of(ranking, threshold)
-        return self._identifier.identify(probes, limit, ranking)
+        return self._identified(self._embedder.probes(items, embeddings), ranking, threshold)
 
     def calibrate(
         self,
@@ -550,8 +555,9 @@ class Gallery:
         trained on are no strangers to it; in their place, and where there are too few others, those kept with
         the model are held against this gallery.
 
-        It is made again when the gallery has changed: after every change up to 2,000 items, then when a tenth
-        of the items or identities came or went. At most 1,000 identities with 5 items each are looked up.
+        It is made again when the gallery or its encoder has changed: after every change up to 2,000 items,
+        then when the number of items or identities has changed by a tenth. At most 1,000 identities with 5
+        items each are looked up.
 
         Args:
             fpir: The share of strangers that may be named, in (0, 1).
@@ -584,6 +590,7 @@ class Gallery:
             >>> folder.cleanup()
         """
         check_number("fpir", fpir, INNER_RATE)
+        fpir = float(fpir)
         probes = self._embedder.strangers(strangers, embeddings, identities)
         return self._calibrator.calibrate(fpir, Ranking(scoring, top, quality), strangers=probes)
 
@@ -745,19 +752,20 @@ class Gallery:
         Copies and backups are not touched.
 
         Returns:
-            How many items were deleted.
+            How many items were deleted, embeddings and distances kept with the model included.
 
         Raises:
             GalleryError: Another process kept the file busy, or the disk is full; the items are deleted, and
                 `repair` wipes their traces.
         """
         name = check_name(identity, "identity")
-        if self.model is not None and (folder := Path(self.model)).is_dir():
-            forget_stranger(folder, name)
+        deleted = self._store.forget(name)
         for kept in ("strangers", "left_out"):
             if (held := getattr(self.encoder, kept, None)) is not None:
                 setattr(self.encoder, kept, held.without({name}))
-        return self._store.forget(name)
+        if self.model is not None and (folder := Path(self.model)).is_dir():
+            deleted += forget_stranger(folder, name)
+        return deleted
 
     def rename(self, identity: str, to: str) -> int:
         """Gives an identity another name, and returns how many items it has.
@@ -920,15 +928,28 @@ class Gallery:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"
 
+    def _identified(
+        self, probes: Float32[np.ndarray, "n d"], ranking: Ranking, threshold: float | None
+    ) -> list[Identification]:
+        limit = self._limit_of(ranking, threshold)
+        answers = self._identifier.identify(probes, limit, ranking)
+        if limit is None or limit.promise is None:
+            return answers
+        warning = self._calibrator.current(ranking).warning
+        return [replace(answer, warning=warning) for answer in answers] if warning else answers
+
     def _limit_of(self, ranking: Ranking, given: float | None) -> Threshold | None:
         """The threshold of an identification; None for no verdict."""
         if given is not None:
             return Threshold(float(given))
         own = self._threshold
-        if own is not None and own.promise is None:  # chosen by hand when the gallery was opened
+        by_hand = own is not None and own.promise is None
+        if by_hand and (self._passed or not self._calibrator.is_chosen(ranking)):
             return own
         limit = self._calibrator.current(ranking).limit
-        return limit if limit is None or own is None else replace(limit, curve=own.curve)
+        if limit is None or own is None or ranking.scoring != "best":
+            return limit
+        return replace(limit, curve=own.curve)
 
     def _limit(self, given: float | None) -> Threshold:
         return required_threshold(given, self._threshold, f"the gallery {self.address}")

@@ -12,6 +12,7 @@ from trine.data import Dataset
 from trine.errors import Argument, GalleryError
 from trine.gallery.bulk_write import NOTE as RECALL
 from trine.gallery.bulk_write import batched
+from trine.gallery.calibration import NOTE as CALIBRATION
 from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.embedding import EmbeddingEncoder
 from trine.gallery.entries import Record, as_rows
@@ -91,7 +92,7 @@ def rebuild(
         # If other processes have enrolled items in the meantime, embed these first.
         if store.switch(binding, drop=set(missing)):
             break
-    for note in (CLUSTERS, RECALL):
+    for note in (CLUSTERS, RECALL, CALIBRATION):
         store.note(note, None)
     return RebuildResult(embedded, tuple(sorted(missing)))
 

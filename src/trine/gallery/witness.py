@@ -100,7 +100,7 @@ def own_pairs(store: Store, trained: Collection[str]) -> RateCurve | None:
 
 def _rates(
     strangers: Strangers, identifier: Identifier, ranking: Ranking, scale: float | None = None
-) -> RateCurve:
+) -> RateCurve | None:
     """The rates of strangers; `scale` is given for identities of the gallery itself."""
     codes = {name: code for code, name in enumerate(strangers.names)}
     two = replace(ranking, candidates=2)
@@ -108,7 +108,9 @@ def _rates(
     for part in batched(iter(range(len(strangers))), _AT_ONCE):
         for place, ranked in zip(part, identifier.rank(strangers.embeddings[part], two), strict=True):
             own = None if scale is None else strangers.names[strangers.identity[place]]
-            other = next(found for found in ranked if found.identity != own)
+            other = next((found for found in ranked if found.identity != own), None)
+            if other is None:  # another process has just removed the others
+                return None
             distances.append(other.score)
             nearest.append(codes.get(other.identity, -1))
     return stranger_rates(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -71,7 +72,7 @@ def calibrate_by_folds(
         train: Its training items.
         recipe: Its recipe.
         folds: How many times to train, at least 2.
-        loss: As for `fit`.
+        loss: As for `fit`, as it was before the training.
         progress: As for `fit`.
     """
     left_out = list(_folds(train, recipe, folds=folds, loss=loss, progress=progress))
@@ -133,7 +134,9 @@ def _folds(
         outside = outside[some_of_each(train.labels[outside], most=most, random=random)]
         known = train.subset(inside)
         try:
-            encoder = fit(known, _fitted(recipe, known), out=None, loss=loss, progress=progress)
+            # A loss with parameters has seen nobody of the fold that is left out.
+            own_loss = copy.deepcopy(loss)
+            encoder = fit(known, _fitted(recipe, known), out=None, loss=own_loss, progress=progress)
         except DataError:  # too few identities for the sampler
             continue
         rows = encoder.embed(train.subset(outside))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -128,6 +129,7 @@ def train_on_judgements(
 def _train(
     data: SplitData, recipe: Recipe, *, out: Path, loss: Loss | None = None, resume: bool, progress: bool
 ) -> Report:
+    untrained = copy.deepcopy(loss) if folds_of(recipe, data) else None
     encoder = fit(
         data.train,
         recipe,
@@ -149,7 +151,7 @@ def _train(
             embed(items), items.labels, distance=encoder.distance
         )
     elif folds := folds_of(recipe, data):
-        calibrate_by_folds(encoder, data.train, recipe, folds=folds, loss=loss, progress=progress)
+        calibrate_by_folds(encoder, data.train, recipe, folds=folds, loss=untrained, progress=progress)
     if is_main:
         data.write(out)
     report = measure(
@@ -185,9 +187,10 @@ def write_run(context: PageContext) -> None:
 
 def folds_of(recipe: Recipe, data: SplitData) -> int:
     """How many folds of the training leave identities out in turn, to calibrate on them; 0 for none."""
-    if data.triplets is not None or not data.train.identities:
+    if data.triplets is not None or not data.train.identities or data.calibrate_on is not None:
         return 0
     asked = recipe.data.calibration_folds
     if asked is None:
-        return FOLDS if recipe.encoder.frozen and recipe.data.calibration is None else 0
+        alone = recipe.training.devices == 1
+        return FOLDS if recipe.encoder.frozen and alone and recipe.data.calibration is None else 0
     return asked

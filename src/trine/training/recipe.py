@@ -181,6 +181,11 @@ class Recipe(Settings):
             return
         check_curriculum(self.curriculum, margin=self.loss.margin)
         self._check_stages()
+        if self.data.calibration_folds and self.training.devices > 1:
+            raise SettingError(
+                f"data.calibration_folds is {self.data.calibration_folds}, and one process trains folds, but "
+                f"training.devices is {self.training.devices}; set the one to 0 or the other to 1"
+            )
         if self.encoder.frozen:
             self._check_frozen()
         if self.training.patience is not None and not self.data.has_validation:
