@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
-import torch
-from sklearn.datasets import load_digits
 
-from trine.data import Dataset, ImageArray
+from support.pretrained import digits, saved_weights
+from trine.data import Dataset
 from trine.encoders import EncoderRecipe, build_encoder, load
 from trine.evaluation import retrieval
 from trine.pipelines import examine, train_run
@@ -21,21 +19,10 @@ from trine.pipelines.start import better_of, kept_out
 from trine.training import DataRecipe, Recipe, RunDir, SamplerRecipe, TrainingRecipe, fit, read_findings
 from trine.training.schedule import stream_seed
 
-DIGITS = load_digits()
-
-
-def digits(count: int = 200) -> Dataset:
-    pixels = (DIGITS.images[:count] * 15.9375).astype(np.uint8)
-    names = tuple(f"item {at}" for at in range(count))
-    labels = DIGITS.target[:count].astype(np.int64)
-    return Dataset(ImageArray(pixels), labels, tuple("0123456789"), names, root="digits")
-
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    torch.manual_seed(5)
-    path = tmp_path_factory.mktemp("weights") / "weights.pth"
-    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    path = saved_weights(tmp_path_factory.mktemp("weights"))
     return Recipe(
         data=DataRecipe(split="stratified", calibration=0.3, calibration_folds=0),
         encoder=EncoderRecipe(
@@ -52,7 +39,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
 
 
 def test_the_better_one_is_kept_and_the_report_says_which(recipe: Recipe, tmp_path: Path) -> None:
-    data = split_by_identity(digits(), recipe, triplets=None, pairs=None)
+    data = split_by_identity(digits(200), recipe, triplets=None, pairs=None)
     items = kept_out(data, recipe)
     assert items is not None
     assert not set(np.unique(items.labels)) & set(np.unique(data.train.labels))
@@ -65,7 +52,7 @@ def test_the_better_one_is_kept_and_the_report_says_which(recipe: Recipe, tmp_pa
         for each in (start, trained)
     )
     assert before != after
-    report = train_run(digits(), recipe, out=tmp_path / "run", progress=False)
+    report = train_run(digits(200), recipe, out=tmp_path / "run", progress=False)
     kept = load(tmp_path / "run")
     assert kept.fingerprint == (trained if after > before else start).fingerprint
     assert kept.trained is not None
@@ -88,20 +75,20 @@ def test_the_better_one_is_kept_and_the_report_says_which(recipe: Recipe, tmp_pa
 
 def test_training_that_does_nothing_is_a_tie_and_the_start_stays(recipe: Recipe, tmp_path: Path) -> None:
     still = replace(recipe, training=replace(recipe.training, steps=1, learning_rate=1e-30))
-    report = train_run(digits(), still, out=tmp_path / "run", progress=False)
+    report = train_run(digits(200), still, out=tmp_path / "run", progress=False)
     assert "doctor: no gain (step 1): on the identities kept out for calibration MAP@R was" in str(report)
 
 
 def test_who_may_judge(recipe: Recipe) -> None:
     def judged(recipe: Recipe) -> Dataset | None:
-        return kept_out(split_by_identity(digits(), recipe, triplets=None, pairs=None), recipe)
+        return kept_out(split_by_identity(digits(200), recipe, triplets=None, pairs=None), recipe)
 
     assert judged(recipe) is not None
     assert judged(replace(recipe, training=replace(recipe.training, keep="last"))) is None
     assert judged(replace(recipe, data=replace(recipe.data, calibration=0.0))) is None
     # The identities of the test part, on which a threshold is calibrated then, must choose nothing.
     by_identity = replace(recipe, data=DataRecipe(split="identity", test=0.3))
-    assert split_by_identity(digits(), by_identity, triplets=None, pairs=None).calibrate_on is not None
+    assert split_by_identity(digits(200), by_identity, triplets=None, pairs=None).calibrate_on is not None
     assert judged(by_identity) is None
     validated = replace(recipe, data=replace(recipe.data, validation=0.2))
     assert judged(validated) is None

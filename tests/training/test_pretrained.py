@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import timm
 import torch
-from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 import trine.training.loop as loop
-from trine.data import Dataset, ImageArray, Vectors
+from support.pretrained import digits, saved_weights
+from trine.data import Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_only, load
 from trine.errors import SettingError
 from trine.evaluation import retrieval
@@ -25,22 +24,10 @@ from trine.report import BaselineKind
 from trine.training import AugmentRecipe, LossRecipe, Recipe, SamplerRecipe, TrainingRecipe, fit
 from trine.training.schedule import stream_seed
 
-DIGITS = load_digits()
-
-
-def digits(count: int, *, first: int = 0) -> Dataset:
-    chosen = slice(first, first + count)
-    pixels = (DIGITS.images[chosen] * 15.9375).astype(np.uint8)
-    names = tuple(f"item {first + i}" for i in range(count))
-    labels = DIGITS.target[chosen].astype(np.int64)
-    return Dataset(ImageArray(pixels), labels, tuple("0123456789"), names, root="digits")
-
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    torch.manual_seed(5)
-    path = tmp_path_factory.mktemp("weights") / "weights.pth"
-    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), path)
+    path = saved_weights(tmp_path_factory.mktemp("weights"))
     return Recipe(
         encoder=EncoderRecipe(
             network="test_resnet", weights=str(path), dimension=6, image_size=32, frozen=True
