@@ -12,7 +12,7 @@ from trine.errors import CalibrationError, DataError, SettingError
 from trine.gallery import Gallery
 from trine.model import STRANGERS, read_model
 from trine.pipelines import evaluate_run, train_run
-from trine.pipelines.held_out import some_of_each
+from trine.pipelines.held_out import strangers_of
 from trine.rates import State
 from trine.training import load_recipe
 
@@ -125,13 +125,17 @@ def test_one_fold_is_refused():
         load_recipe("default", overrides={"data.calibration_folds": 1})
 
 
-def test_some_of_each_identity_are_drawn():
-    labels = np.array([5] * 20 + [7] * 3 + [9])
-    chosen = some_of_each(labels, most=4, random=np.random.default_rng(0))
-    assert np.bincount(labels[chosen])[[5, 7, 9]].tolist() == [4, 3, 1]
-    assert (np.diff(chosen) > 0).all()
-    fewer = some_of_each(labels, most=4, identities=2, random=np.random.default_rng(0))
-    assert len(np.unique(labels[fewer])) == 2
+def test_some_of_each_identity_are_kept():
+    labels = np.array([0] * 20 + [1] * 3 + [2])
+    rows = np.arange(24, dtype=np.float32)[:, None]
+    data = Dataset(Vectors(rows), labels, ("a", "b", "c"), tuple(map(str, range(24))))
+    kept = strangers_of(data, rows, most=4)
+    assert [(kept.identity == kept.names.index(name)).sum() for name in "abc"] == [4, 3, 1]
+    assert (np.diff(kept.embeddings[:, 0]) > 0).all()
+    assert labels[kept.embeddings[:, 0].astype(int)].tolist() == [
+        "abc".index(kept.names[at]) for at in kept.identity
+    ]
+    assert len(strangers_of(data, rows, most=4, identities=2).names) == 2
 
 
 def test_a_gallery_without_an_encoder_knows_whom_its_model_was_trained_on(kept_out, tmp_path):

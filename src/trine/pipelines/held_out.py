@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from trine.data import Dataset
+from trine.data import Dataset, few_of_each
 from trine.encoders import Encoder
 from trine.errors import CalibrationError, DataError
 from trine.evaluation import calibrate
@@ -50,10 +50,17 @@ def calibrate_kept_out(
         encoder.strangers = strangers_of(items, rows)
 
 
-def strangers_of(items: Dataset, rows: Float32[np.ndarray, "n d"]) -> Strangers:
-    """The embeddings to keep with a model: at most 10 items of each of at most 1,000 identities."""
-    random = np.random.default_rng(0)
-    chosen = some_of_each(items.labels, most=MOST_ITEMS, identities=MOST_STRANGERS, random=random)
+def strangers_of(
+    items: Dataset,
+    rows: Float32[np.ndarray, "n d"],
+    *,
+    identities: int = MOST_STRANGERS,
+    most: int = MOST_ITEMS,
+) -> Strangers:
+    """The embeddings to keep with a model: at most `most` items of each of at most so many identities."""
+    present = np.random.default_rng([0, 15]).permutation(np.unique(items.labels))
+    some = np.flatnonzero(np.isin(items.labels, present[:identities]))
+    chosen = some[few_of_each(items.labels[some], most=most)]
     return Strangers.of(rows[chosen], [items.identity(i) for i in chosen.tolist()])
 
 
@@ -131,10 +138,10 @@ def _folds(
         if len(some) < 2 or len(np.unique(train.labels[inside])) < 2:
             continue
         most = max(2, MOST_OF_FOLD // len(some))
-        outside = outside[some_of_each(train.labels[outside], most=most, random=random)]
+        outside = outside[few_of_each(train.labels[outside], most=most, seed=recipe.seed)]
         known = train.subset(inside)
         try:
-            # A loss with parameters has seen nobody of the fold that is left out.
+            # A loss with parameters must not have seen the identities that the fold leaves out.
             own_loss = copy.deepcopy(loss)
             encoder = fit(known, _fitted(recipe, known), out=None, loss=own_loss, progress=progress)
         except DataError:  # too few identities for the sampler
@@ -151,24 +158,3 @@ def _fitted(recipe: Recipe, known: Dataset) -> Recipe:
     if asked is None or asked <= count:
         return recipe
     return replace(recipe, sampler=replace(recipe.sampler, identities=count))
-
-
-def some_of_each(
-    labels: Int64[np.ndarray, " n"],
-    *,
-    most: int,
-    identities: int | None = None,
-    random: np.random.Generator,
-) -> Int64[np.ndarray, " m"]:
-    """Draws at most `most` items of each identity, of at most `identities` of them; ascending positions."""
-    order = random.permutation(len(labels))
-    seen: dict[int, int] = {}
-    chosen = []
-    for place in order.tolist():
-        label = int(labels[place])
-        if label not in seen and identities is not None and len(seen) >= identities:
-            continue
-        seen[label] = seen.get(label, 0) + 1
-        if seen[label] <= most:
-            chosen.append(place)
-    return np.array(sorted(chosen), dtype=np.int64)
