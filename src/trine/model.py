@@ -128,8 +128,7 @@ def read_model(folder: Path) -> SavedModel:
     safetensors = require("safetensors.torch", extra="train")
     if not folder.is_dir():
         raise ModelError(f"there is no model folder {folder}; name one that training wrote")
-    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
-        folder = folder / "model"
+    folder = _inner(folder)
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
             raise ModelError(
@@ -176,8 +175,7 @@ def read_held_out(folder: Path) -> HeldOut:
     Raises:
         ModelError: A file is damaged.
     """
-    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
-        folder = folder / "model"
+    folder = _inner(folder)
     strangers, left_out = folder / STRANGERS, folder / LEFT_OUT
     return HeldOut(
         read_trained_on(folder),
@@ -200,8 +198,7 @@ def forget_stranger(folder: Path, name: str) -> int:
         ModelError: The file of the strangers is damaged, or cannot be written.
     """
     deleted = 0
-    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
-        folder = folder / "model"
+    folder = _inner(folder)
     for file, kind in ((STRANGERS, Strangers), (LEFT_OUT, LeftOut)):
         if (path := folder / file).is_file():
             held = kind.from_file(path)
@@ -222,6 +219,12 @@ def _replace(path: Path, content: bytes) -> None:
         ) from error
 
 
+def _inner(folder: Path) -> Path:
+    """The model folder of a run folder; any other folder itself."""
+    is_run = not (folder / SETTINGS).exists() and (folder / "model").is_dir()
+    return folder / "model" if is_run else folder
+
+
 def read_trained_on(folder: Path) -> TrainedOn | None:
     """Reads which items and identities a model was trained on, without its weights.
 
@@ -234,8 +237,7 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     Raises:
         ModelError: The file is damaged.
     """
-    if not (folder / SETTINGS).exists() and (folder / "model").is_dir():
-        folder = folder / "model"
+    folder = _inner(folder)
     path = folder / TRAINED_ON
     if not path.is_file():
         return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from trine.errors import InputError, ModelError, require
 from trine.rates import RateCurve, stranger_rates
-from trine.shapes import Float32, Int64
+from trine.shapes import Bool, Float32, Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,8 @@ class Strangers:
 
     def without(self, names: Collection[str]) -> Strangers:
         """Leaves out some identities, by name."""
-        left = [place for place, name in enumerate(self.names) if name not in names]
-        kept = np.isin(self.identity, left)
-        identity = np.searchsorted(left, self.identity[kept]).astype(np.int64)
-        return Strangers(self.embeddings[kept], identity, tuple(self.names[place] for place in left))
+        kept, identity, left = _without(self.identity, self.names, names)
+        return Strangers(self.embeddings[kept], identity, left)
 
     def to_file(self) -> bytes:
         """Writes them as safetensors, with the names as JSON beside."""
@@ -109,10 +107,8 @@ class LeftOut:
 
     def without(self, names: Collection[str]) -> LeftOut:
         """Leaves out some identities, by name."""
-        left = [place for place, name in enumerate(self.names) if name not in names]
-        kept = np.isin(self.identity, left)
-        identity = np.searchsorted(left, self.identity[kept]).astype(np.int64)
-        return LeftOut(self.distances[kept], identity, tuple(self.names[place] for place in left), self.met)
+        kept, identity, left = _without(self.identity, self.names, names)
+        return LeftOut(self.distances[kept], identity, left, self.met)
 
     def to_file(self) -> bytes:
         """Writes them as safetensors, with the names as JSON beside."""
@@ -129,6 +125,16 @@ class LeftOut:
         with _opened(path) as (tensor, about):
             names = tuple(map(str, about["names"]))
             return cls(tensor("distances"), tensor("identity"), names, float(about["met"]))
+
+
+def _without(
+    identity: Int64[np.ndarray, " n"], names: tuple[str, ...], gone: Collection[str]
+) -> tuple[Bool[np.ndarray, " n"], Int64[np.ndarray, " m"], tuple[str, ...]]:
+    """Which rows are left without some identities, their renumbered identities, and the names left."""
+    left = [place for place, name in enumerate(names) if name not in gone]
+    kept = np.isin(identity, left)
+    numbered = np.searchsorted(left, identity[kept]).astype(np.int64)
+    return kept, numbered, tuple(names[place] for place in left)
 
 
 def _written(tensors: dict[str, np.ndarray], about: str) -> bytes:
