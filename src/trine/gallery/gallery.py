@@ -931,25 +931,26 @@ class Gallery:
     def _identified(
         self, probes: Float32[np.ndarray, "n d"], ranking: Ranking, threshold: float | None
     ) -> list[Identification]:
-        limit = self._limit_of(ranking, threshold)
+        by_hand = self._by_hand(ranking) if threshold is None else Threshold(float(threshold))
+        if by_hand is not None:
+            return self._identifier.identify(probes, by_hand, ranking)
+        calibration, own = self._calibrator.current(ranking), self._threshold
+        limit = calibration.limit
+        if limit is None:
+            return self._identifier.identify(probes, None, ranking)
+        if own is not None and ranking.scoring == "best":
+            limit = replace(limit, curve=own.curve)
         answers = self._identifier.identify(probes, limit, ranking)
-        if limit is None or limit.promise is None:
+        if not calibration.warning:
             return answers
-        warning = self._calibrator.current(ranking).warning
-        return [replace(answer, warning=warning) for answer in answers] if warning else answers
+        return [replace(answer, warning=calibration.warning) for answer in answers]
 
-    def _limit_of(self, ranking: Ranking, given: float | None) -> Threshold | None:
-        """The threshold of an identification; None for no verdict."""
-        if given is not None:
-            return Threshold(float(given))
+    def _by_hand(self, ranking: Ranking) -> Threshold | None:
+        """The gallery's threshold if it was chosen by hand, unless a calibration was asked for since."""
         own = self._threshold
-        by_hand = own is not None and own.promise is None
-        if by_hand and (self._passed or not self._calibrator.is_chosen(ranking)):
-            return own
-        limit = self._calibrator.current(ranking).limit
-        if limit is None or own is None or ranking.scoring != "best":
-            return limit
-        return replace(limit, curve=own.curve)
+        if own is None or own.promise is not None:
+            return None
+        return own if self._passed or not self._calibrator.is_chosen(ranking) else None
 
     def _limit(self, given: float | None) -> Threshold:
         return required_threshold(given, self._threshold, f"the gallery {self.address}")

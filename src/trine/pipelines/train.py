@@ -129,7 +129,8 @@ def train_on_judgements(
 def _train(
     data: SplitData, recipe: Recipe, *, out: Path, loss: Loss | None = None, resume: bool, progress: bool
 ) -> Report:
-    untrained = copy.deepcopy(loss) if folds_of(recipe, data) else None
+    folds = folds_of(recipe, data)
+    untrained = copy.deepcopy(loss) if folds else None
     encoder = fit(
         data.train,
         recipe,
@@ -150,7 +151,7 @@ def _train(
         encoder.cluster_threshold = cluster_threshold_of(
             embed(items), items.labels, distance=encoder.distance
         )
-    elif folds := folds_of(recipe, data):
+    elif folds:
         calibrate_by_folds(encoder, data.train, recipe, folds=folds, loss=untrained, progress=progress)
     if is_main:
         data.write(out)
