@@ -28,9 +28,6 @@ HEAVY = 0.5
 ROUNDING = 1e-24
 """A variance below which changes are rounding errors: all identities have the same rate."""
 
-MOST_TRIALS = 1e12
-"""No rate is worth more trials; beyond them the beta distribution loses its precision."""
-
 _ROUNDING = 1e-9  # what a mean of ranks may exceed 1 by
 _PRECISION = 1 / 256  # of the number of accepted trials at which a search ends
 
@@ -110,7 +107,7 @@ class ObservedRate:
         freedom = max(1 / (1 / freedom + HEAVY * heavy), 1.0)
         upper = (1 + level) / 2
         found = binomial / variance * (NormalDist().inv_cdf(upper) / student_quantile(upper, freedom)) ** 2
-        return min(max(found, self.least), MOST_TRIALS)
+        return max(found, self.least)
 
     def interval(self, level: float = LEVEL) -> Interval:
         """Returns the confidence interval.
