@@ -1,4 +1,4 @@
-"""Is the error rate of an answer true? Promises of galleries against strangers that nobody knew.
+"""Is the error rate of an answer true? Promises of galleries, measured on real strangers.
 
 Each set is split by identity: an encoder is trained on some, the others are enrolled in random galleries or
 are strangers to them. A gallery is calibrated by its own identities alone, for a false-positive

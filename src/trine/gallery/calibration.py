@@ -35,7 +35,7 @@ SMALL = 2000
 """Up to this many items, a gallery is calibrated again after every change."""
 
 DRIFT = 0.1
-"""A larger gallery is calibrated again when this share of its identities or items came or went."""
+"""A larger gallery is calibrated again when its number of items or identities has changed by this share."""
 
 Source = Literal["gallery", "model", "folds", "strangers"]
 """Who the strangers were.
@@ -66,7 +66,7 @@ class GalleryCalibration:
         identities: How many identities the gallery had.
         content: A digest of what a small gallery held; "" for a large one.
         basis: A digest of the encoder, and of whom it was trained on and whom not.
-        chosen: Whether somebody asked for it, rather than a question.
+        chosen: Whether `calibrate` was called for it, rather than a question asked.
         warning: What contradicts the threshold that the model was calibrated to, and what to do; "" if
             nothing does.
 
@@ -122,7 +122,7 @@ class GalleryCalibration:
         if self.promise is None:
             return (
                 "uncalibrated: there are too few strangers to tell how often one is named (people that the "
-                "encoder was trained on do not count), or too many are at distance 0 from somebody else. "
+                "encoder was trained on do not count), or too many are at distance 0 from another identity. "
                 "Enrol more that it does not know, or calibrate with strangers"
             )
         who = f"{self.promise.identities} of {WHO[self.source]}"
@@ -189,7 +189,7 @@ class Calibrator:
         return held
 
     def is_chosen(self, ranking: Ranking) -> bool:
-        """Whether somebody asked for a calibration of this scoring."""
+        """Whether this scoring was calibrated on request."""
         held = self._stored().get(_key(ranking))
         return held is not None and held.chosen
 
@@ -312,7 +312,7 @@ class Calibrator:
 
 
 def held_out_of(folder: str | None) -> HeldOut | None:
-    """Whom the model in a folder was trained on; None if there is no such folder."""
+    """Whom the model in a folder was trained on; None if the folder is missing."""
     return None if folder is None or not Path(folder).is_dir() else read_held_out(Path(folder))
 
 
