@@ -16,6 +16,7 @@ from support.paths import FIXTURES, ROOT
 SOURCE = Path(trine.__file__).parent
 ORDER = [
     *(
+        "display",
         "errors",
         "eager",
         "migrations",

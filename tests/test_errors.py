@@ -32,7 +32,16 @@ from trine.data import (
     split_triplets,
     texts_of,
 )
-from trine.errors import Argument, InputError, check_choice, check_count, check_flags, closest, shown
+from trine.errors import (
+    Argument,
+    DataError,
+    InputError,
+    check_choice,
+    check_count,
+    check_flags,
+    closest,
+    shown,
+)
 from trine.evaluation import (
     calibrate,
     clustering,
@@ -118,8 +127,8 @@ def test_ranks_and_neighbours_are_whole_numbers():
 
 def test_a_message_can_be_printed_whatever_file_it_names():
     error = InputError("caf\udce9.png: ", Argument("unreadable", "skip"))
-    assert str(error) == r"caf\udce9.png: unreadable='skip'"
-    assert error.with_options() == r"caf\udce9.png: --unreadable skip"
+    assert str(error) == r"caf\xe9.png: unreadable='skip'"
+    assert error.with_options() == r"caf\xe9.png: --unreadable skip"
 
 
 X, Y = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) // 2
@@ -257,3 +266,17 @@ def test_a_message_shows_a_short_value_and_says_what_a_long_one_is():
     assert shown(torch.zeros(8, 3)) == "a Tensor of shape (8, 3)"
     assert shown({number: number for number in range(100)}) == "a dict of 100"
     assert shown(Y) == "a Tensor of shape (8,)"
+
+
+def test_a_message_is_one_line_whatever_it_quotes():
+    error = DataError("identity 'ann\x1b[2K\n\u202e' of ", Argument("path_column", "a\rb"), " is not known")
+    said = r"identity 'ann\x1b[2K\x0a\u202e' of path_column='a\rb' is not known"
+    assert str(error) == said
+    assert error.with_options() == said.replace(r"path_column='a\rb'", r"--path-column a\x0db")
+
+
+def test_a_message_quotes_no_more_than_a_line():
+    error = DataError(f"there is no item {'n' * 100_000}: name one that the gallery holds")
+    assert len(str(error)) < 1_100
+    assert str(error).startswith("there is no item n")
+    assert str(error).endswith(": name one that the gallery holds")

@@ -19,7 +19,6 @@ from trine.io import (
     atomic_write,
     open_regular,
     output_file,
-    printable,
     remove_leftovers,
     write_json,
     write_text,
@@ -38,23 +37,6 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
             open_regular(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         open_regular(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Zoë 漢字 \u200d👩\u200d🚀 \u00a0", "Zoë 漢字 \u200d👩\u200d🚀 \u00a0"),
-        ("a\r\x1b[2Kb\x07\n", r"a\x0d\x1b[2Kb\x07\x0a"),
-        ("\x9b2K", r"\x9b2K"),
-        ("invoice\u202egpj.exe", r"invoice\u202egpj.exe"),
-        ("caf\udce9", r"caf\xe9"),
-        ("\ud800", r"\ud800"),
-    ],
-)
-def test_what_would_act_on_a_terminal_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
-    shown.encode()
-    assert json.loads(f'"{printable(text, escape=chr(92) + "u{:04x}")}"') == text
 
 
 def full(*arguments: Any, **settings: Any) -> Any:

@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from types import ModuleType, UnionType
 from typing import Any
 
+from trine.display import printable, shortened
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -71,17 +73,20 @@ class TrineError(Exception):
         super().__init__(*parts)
 
     def __str__(self) -> str:
-        return _encodable("".join(map(str, self.args)))
+        return _line("".join(map(str, self.args)))
 
     def with_options(self) -> str:
         """The message with each argument written as an option of the command line."""
         parts = (part.option if isinstance(part, Argument) else str(part) for part in self.args)
-        return _encodable("".join(parts))
+        return _line("".join(parts))
 
 
-def _encodable(text: str) -> str:
-    """A message with the bytes of file names that are not UTF-8 as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
+def _line(text: str) -> str:
+    """A message as one line, whatever it quotes: what would act on a terminal is escaped."""
+    return printable(shortened(text, most=_LONGEST))
+
+
+_LONGEST = 1000  # characters of a message; a longer one quotes something that is not a name
 
 
 class InputError(TrineError, ValueError):

@@ -1,14 +1,10 @@
-"""Files: only regular ones are read; one that is written is complete or absent, and durable once written.
-
-Names of files and what is in them may hold anything; `printable` makes text of them that is safe to show.
-"""
+"""Files: only regular ones are read; one that is written is complete or absent, and durable once written."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -22,8 +18,6 @@ LEFTOVERS = (".unfinished", ".replaced")
 """Endings of the hidden files and folders that a killed process leaves behind."""
 
 _KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
-# Control characters, marks that reorder text, line separators, and bytes that were not UTF-8.
-_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def open_regular(path: str | Path) -> BufferedReader:
@@ -57,33 +51,6 @@ def _check_regular(path: str | Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "device")
         raise OSError(errno.EINVAL, f"a {kind}, not a file", str(path))
-
-
-def printable(text: str, *, escape: str = "") -> str:
-    r"""Writes what would act on a terminal, or cannot be encoded, as escapes.
-
-    Bytes of a file name that are not UTF-8 become `\xff`, control characters `\x1b`.
-
-    Args:
-        text: Any text, such as the name of a file.
-        escape: How each such character is written, formatted with its number; empty as above.
-
-    Returns:
-        One line of text that can be encoded and printed.
-
-    Example:
-        >>> print(printable("ann\x1b[2K\n"), printable("p\udcff0"))
-        ann\x1b[2K\x0a p\xff0
-    """
-
-    def escaped(found: re.Match[str]) -> str:
-        code = ord(found[0])
-        if escape:
-            return escape.format(code)
-        byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-        return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{byte:04x}"
-
-    return _UNPRINTABLE.sub(escaped, text)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from support.effort import effort
 from support.pictures import Layout, Picture, layouts, pictures
 from trine.data import ImageArray, ImageFiles, LoadPolicy, decode, load
+from trine.display import printable
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
 from trine.errors import DataError
-from trine.io import printable
 
 tried = settings(max_examples=effort(60, 2000), suppress_health_check=list(HealthCheck))
 SKIP = LoadPolicy("skip", "skip", "skip", "skip", "skip", "skip")

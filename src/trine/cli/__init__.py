@@ -13,8 +13,8 @@ from io import TextIOWrapper
 from trine import __version__
 from trine.cli.parser import parse
 from trine.cli.verbs import TRINE
+from trine.display import printable
 from trine.errors import TrineError
-from trine.io import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

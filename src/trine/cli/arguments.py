@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from trine.cli.parser import Argument, argument
+from trine.display import printable
 from trine.errors import require
-from trine.io import printable
 
 if TYPE_CHECKING:
     from trine.data import Dataset, LoadPolicy

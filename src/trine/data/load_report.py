@@ -8,8 +8,8 @@ from typing import Literal, get_args, get_type_hints
 
 from trine.data.dataset import Kind
 from trine.data.image_decoding import MAX_PIXELS
+from trine.display import printable
 from trine.errors import SettingError, check_choice, check_count
-from trine.io import printable
 
 Strictness = Literal["error", "skip"]
 """Stop with an error that lists the items, or skip them and list them in the report."""
@@ -138,7 +138,7 @@ class LoadReport:
             for done, nouns, why, found in findings
             if found
         ]
-        return "\n  ".join([head, *lines, *self.notes])
+        return "\n  ".join(map(printable, (head, *lines, *self.notes)))
 
 
 def count(number: int, one: str, many: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from trine.data.columns import Columns
 from trine.data.csv_layout import CsvLayout, decode, detect_encoding, is_utf8, read_layout
+from trine.data.formula_cells import unguarded
 from trine.data.frames import Frame
 from trine.data.table_reader import TableReader
 from trine.errors import DataError, require
@@ -133,6 +134,8 @@ class _CsvFile(TableReader):
                 raise
             raise _unreadable(self.source, error) from error
         columns = {name: table.column(at) for at, name in enumerate(self.names)}
+        if b"'" in content:
+            columns = {name: unguarded(column) for name, column in columns.items()}
         return Columns(
             self.source,
             columns,

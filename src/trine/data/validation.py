@@ -26,8 +26,9 @@ from trine.data.image_decoding import decode_stream, reason
 from trine.data.load_report import NOUNS, LoadPolicy, LoadReport, count, some
 from trine.data.parallel import in_threads
 from trine.data.table import Table
+from trine.display import printable
 from trine.errors import Argument, DataError, require
-from trine.io import open_regular, printable
+from trine.io import open_regular
 
 
 @dataclass(frozen=True)

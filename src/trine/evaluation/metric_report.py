@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from trine.display import printable
 from trine.errors import InputError, check_choice, check_count, shown
 from trine.evaluation.intervals import LEVEL, RESAMPLES, Interval, percentile_interval, resampled_means
 from trine.evaluation.rate_intervals import mean_interval
@@ -98,7 +99,7 @@ class MetricReport(ABC):
         for words, asked in table.items():
             interval = f"  ({ends[asked]})" if asked in ends and ends[asked].known else ""
             lines.append(f"{words:{max(map(len, table))}}  {_number(self._value(*asked))}{interval}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook shows: the metrics, not the arrays that they come from."""

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from trine.display import printable
 from trine.io import output_file
 from trine.pipelines.trained_run import run_folder
 from trine.report.training_curves import draw_curves
@@ -58,7 +59,7 @@ class Examination:
             lines.append(f"suspicious labels: {named}{more}")
         if self.verdict:
             lines.append(f"verdict: {self.verdict}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def examine(run: str | Path) -> Examination:

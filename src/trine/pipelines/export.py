@@ -10,6 +10,7 @@ import numpy as np
 
 from trine.clustering import Method, cluster
 from trine.data import Dataset
+from trine.data.formula_cells import guarded
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.encoders import Encoder
@@ -25,11 +26,11 @@ def check_output(out: str | Path, *suffixes: str) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes rows as CSV; see `output_file`."""
+    """Writes rows as CSV; see `output_file`. A spreadsheet shows each cell and runs none; see `guarded`."""
     with output_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(header)
-        table.writerows(rows)
+        table.writerows(map(guarded, row) for row in rows)
 
 
 def write_embeddings(encoder: Encoder, dataset: Dataset | Tabular, *, out: str | Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from trine.data import Dataset, TripletTable
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
+from trine.display import printable
 from trine.encoders import Encoder
 from trine.errors import DataError, require
 from trine.io import output_file
@@ -57,7 +58,7 @@ class MiningReport:
                 f"{self.wanted - self.triplets:,} fewer than requested: the candidates include no other "
                 "negative that the rule and the guards allow"
             )
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def mine_run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trine.data import Dataset
+from trine.display import printable
 from trine.evaluation import LabelErrors, SuspectLabel
 from trine.report.report import EvaluatedPart
 
@@ -51,4 +52,4 @@ class LabelErrorReport:
                 lines.append("  ".join([*map(str.ljust, cells, widths), last]))
         if len(self.suspects) > SHOWN:
             lines.append(f"and {len(self.suspects) - SHOWN:,} more")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))

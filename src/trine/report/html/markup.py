@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import math
 
+from trine.display import printable
+
 VOID = frozenset({"br", "hr", "img", "meta"})
 SHAPES = frozenset({"circle", "line", "path", "rect"})
 
@@ -80,8 +82,13 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
     name = key.rstrip("_").replace("_", "-")
     if value is True:
         return name
-    return f'{name}="{html.escape(value if isinstance(value, str) else number(float(value or 0)))}"'
+    return f'{name}="{_shown(value if isinstance(value, str) else number(float(value or 0)))}"'
 
 
 def _escaped(child: str | Markup) -> str:
-    return child if isinstance(child, Markup) else html.escape(child)
+    return child if isinstance(child, Markup) else _shown(child)
+
+
+def _shown(text: str) -> str:
+    """Escapes what is HTML, and all but line breaks of what acts on the text around it."""
+    return html.escape("\n".join(map(printable, text.split("\n"))))
