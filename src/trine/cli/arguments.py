@@ -6,9 +6,10 @@ import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
+from trine.cli.output import write
 from trine.cli.parser import Argument, argument
 from trine.display import printable
 from trine.errors import require
@@ -65,18 +66,22 @@ def echo(*lines: object, file: TextIO | None = None) -> None:
     """
     for line in lines:
         parts = [line] if isinstance(line, str) else str(line).split("\n")
-        print("\n".join(map(printable, parts)), file=file)
+        write("\n".join(map(printable, parts)), file=file)
 
 
 def echo_json(value: object) -> None:
     """Prints plain values as one line of JSON; what would act on a terminal is escaped as JSON does."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    print(printable(text, escape="\\u{:04x}"))  # noqa: T201
+    write(printable(text, escape="\\u{:04x}"))
 
 
 def agreed(question: str) -> bool:
     """Asks a question on the terminal; no, if there is no terminal to ask on."""
-    return sys.stdin.isatty() and input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    with suppress(EOFError):  # Ctrl-D
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    return False
 
 
 def items(count: int) -> str:

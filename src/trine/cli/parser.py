@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from trine.cli.output import write
 from trine.errors import SettingError, nearest
 
 Argument = Callable[[argparse.ArgumentParser], object]
@@ -94,6 +95,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises the message as a `SettingError`."""
         raise SettingError(f"{message}; see {self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Prints the help or the version; argparse ignores that it cannot be written."""
+        write(message.removesuffix("\n"), file=file)
 
     def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
         """Reads the arguments; an unknown option is an error that names the nearest known one."""

@@ -1,0 +1,63 @@
+"""What a verb does when its output cannot be written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trine import Gallery
+from trine.gallery import Entry
+
+FULL = "trine: the output cannot be written (No space left on device); free disk space or send it elsewhere\n"
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    path = tmp_path_factory.mktemp("galleries") / "people.db"
+    with Gallery.open(path, dimension=2, fingerprint="f") as made:
+        made.enrol_many([Entry(f"Zo\u00eb {i}", f"{i}.png", [i, 1.0]) for i in range(3000)])
+    return path
+
+
+def trine(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **settings):
+    """Runs the command line in a process of its own, whose streams are real ones."""
+    command = [sys.executable, "-m", "trine", *map(str, words)]
+    return subprocess.run(command, stdout=stdout, stderr=stderr, text=True, **settings)
+
+
+@pytest.mark.parametrize("words", [["gallery", "list"], ["gallery", "stats", "--json"], ["--help"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_under_standard_output_is_one_sentence(words, unbuffered, gallery):
+    with Path("/dev/full").open("w") as full:
+        named = [gallery] if "gallery" in words else []
+        ended = trine(*words, *named, stdout=full, env={**os.environ, "PYTHONUNBUFFERED": unbuffered})
+    assert (ended.returncode, ended.stderr) == (2, FULL)
+
+
+def test_a_full_standard_error_leaves_the_exit_code(gallery):
+    with Path("/dev/full").open("w") as full:
+        assert trine("gallery", "list", gallery / "no", stderr=full).returncode == 2
+        assert trine("gallery", "list", gallery, stdout=full, stderr=full).returncode == 2
+
+
+def test_a_reader_that_ends_early_ends_the_verb_in_silence(gallery):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = trine("gallery", "list", gallery, stdout=writing)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_letters_that_an_encoding_lacks_are_escapes(gallery):
+    told = trine("gallery", "list", gallery, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.splitlines()[0].strip() == r"1  Zo\xeb 0"
+
+
+def test_without_standard_streams_the_exit_code_is_kept(gallery):
+    command = f"exec {sys.executable} -m trine gallery list {gallery} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command]).returncode == 0
+    command = f"exec {sys.executable} -m trine gallery list {gallery}.no <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command]).returncode == 2
