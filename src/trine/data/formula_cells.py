@@ -2,7 +2,7 @@
 
 A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@`; a tab or a line break in front does not stop
 it. It shows a cell that begins with `'` as text, without the `'`. So a text that would be run is written with
-`'` in front, and one that begins with `'` and would be run without it gets another: every text is read back as
+`'` in front, and one that begins with `'` and would be run without it gets another: each is read back as
 it was. Numbers are written as they are.
 """
 
