@@ -166,8 +166,10 @@ def _numba_search(
     parts = run_tiles(part.tiles(batch.layout), state, lambda mine, i, j: kernel.tile(*mine, i, j), workers)
     found = [
         [
-            Best(block.start, positive, torch.from_numpy(squared), torch.from_numpy(index))
-            for block, positive, (squared, index) in zip(part.blocks, positives, tiles, strict=True)
+            Best(block.start, bound, positive, torch.from_numpy(squared), torch.from_numpy(index))
+            for block, bound, positive, (squared, index) in zip(
+                part.blocks, bounds, positives, tiles, strict=True
+            )
         ]
         for tiles, _ in parts
     ]

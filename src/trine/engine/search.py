@@ -15,7 +15,7 @@ from torch import Tensor
 from trine.engine.layout import Part
 from trine.engine.sorted_batch import FAR, SortedBatch
 from trine.engine.tiles import run_tiles
-from trine.shapes import Float, Int64
+from trine.shapes import Bool, Float, Int64
 
 RUN = 64  # columns whose least value is found first
 _SEARCHES = 16  # searches of one tile that are finished together
@@ -31,17 +31,22 @@ class Best:
 
     Attributes:
         start: The first anchor of the block.
+        bounds: The squared distances that the nearest must be beyond; −`FAR` for no bound.
         positives: The places that the bounds were measured to; −1 for no bound.
         squared: The squared distance of the nearest that is surely beyond; `FAR` where there is none.
         index: Its row; −1 where there is none.
+        unsure: Which searches are decided in the end, among all references. None: what may be the nearest is
+            kept from each tile, which is faster where many are unsure.
         close: Further rows that may be the nearest: (search, row); a search is a place in `index.flatten()`.
         held: How many these are.
     """
 
     start: int
+    bounds: Tensor
     positives: Int64[Tensor, "p h"]
     squared: Tensor
     index: Int64[Tensor, "p h"]
+    unsure: Bool[Tensor, "p h"] | None = None
     close: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     held: int = 0
 
@@ -49,10 +54,11 @@ class Best:
     def of(cls, bounds: Tensor, positives: Tensor, start: int) -> Best:
         """Starts without any negative."""
         none = torch.full(bounds.shape, -1, device=bounds.device)
-        return cls(start, positives, torch.full_like(bounds, FAR), none)
+        unsure = torch.zeros_like(none, dtype=torch.bool) if len(bounds) < _SORTED_FROM else None
+        return cls(start, bounds, positives, torch.full_like(bounds, FAR), none, unsure)
 
     def take(self, batch: SortedBatch, squared: Tensor, index: Tensor, first: int = 0) -> None:
-        """Takes the nearest of another tile if it is nearer; of close ones both are kept.
+        """Takes the nearest of another tile if it is nearer; of two that are close the other is kept.
 
         Args:
             batch: The sorted batch.
@@ -62,15 +68,15 @@ class Best:
         """
         tolerance = batch.tolerance[self.start : self.start + squared.shape[1]]
         some = slice(first, first + len(squared))
-        mine = self.squared[some]
-        close = (squared - mine).abs() <= tolerance
-        k, row = (close & (squared < FAR) & (mine < FAR)).nonzero(as_tuple=True)
-        if len(k):
-            rows = torch.cat([self.index[some][k, row], index[k, row]])
-            self.keep(batch, (k + first).repeat(2), row.repeat(2), rows)
-        nearer = squared < mine
-        self.index[some] = torch.where(nearer, index, self.index[some])
-        self.squared[some] = torch.where(nearer, squared, mine)
+        mine, known = self.squared[some], self.index[some]
+        nearer, farther = squared < mine, torch.maximum(squared, mine)
+        torch.minimum(squared, mine, out=mine)
+        close = (farther < FAR) & (farther - mine <= tolerance)
+        if self.unsure is not None:
+            self.unsure[some] |= close
+        elif len((at := close.nonzero(as_tuple=True))[0]):
+            self.keep(batch, at[0] + first, at[1], torch.where(nearer, known, index)[at])
+        torch.where(nearer, index, known, out=known)
 
     def keep(self, batch: SortedBatch, k: Tensor, row: Tensor, index: Tensor) -> None:
         """Keeps rows that may be the nearest."""
@@ -82,7 +88,9 @@ class Best:
             self.close, self.held = [(search, index)], len(search)
 
     def decide(self, batch: SortedBatch) -> None:
-        """Decides, by differences, the searches for which rows are kept."""
+        """Decides, by differences, the searches that are unsure."""
+        if self.unsure is not None:
+            self._list_all(batch, *self.unsure.nonzero(as_tuple=True))
         if self.close:
             search = torch.unique(torch.cat([each for each, _ in self.close]))
             index = self.index.flatten()[search]
@@ -90,6 +98,17 @@ class Best:
             search, index = self._decided(batch)
             self.index.view(-1)[search] = index
             self.close, self.held = [], 0
+
+    def _list_all(self, batch: SortedBatch, k: Tensor, row: Tensor) -> None:
+        """Keeps what may be the nearest among all references, for some searches."""
+        for some in _chunks(len(k), len(batch.layout.references)):
+            at, place = (k[some], row[some]), row[some] + self.start
+            d, slack = distances_to_negatives(batch, place), 2 * batch.tolerance[place, None]
+            bound = self.bounds[at][:, None]
+            surely = d.masked_fill(d <= bound + slack, FAR).amin(1, keepdim=True)
+            near = (d >= bound - slack) & (d <= surely + slack) & (d < FAR)
+            which, n = near.nonzero(as_tuple=True)
+            self.keep(batch, k[some][which], row[some][which], n + batch.layout.references.start)
 
     def _decided(self, batch: SortedBatch) -> tuple[Tensor, Tensor]:
         """Returns the searches for which rows are kept, and the nearest beyond of these; −1 for none."""
@@ -158,7 +177,7 @@ class SortedTile:
 _Candidates = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """From (search, row, bound, slack) of some to what may be the nearest beyond: (which of them, column)."""
 
-_Searched = tuple[slice, Tensor, Tensor, Tensor, _Candidates]
+_Searched = tuple[slice, Tensor, Tensor, Tensor, _Candidates | None]
 
 
 def search_tiles(
@@ -184,9 +203,9 @@ def search_tiles(
         best, buffer = mine
         a, b = part.sides[i], part.sides[j]
         tile = batch.tile(a, b, buffer[: len(a) * len(b)].view(len(a), len(b)))
-        search(batch, tile, bounds[i], best[i], b.start)
+        search(batch, tile, best[i], b.start)
         if part.both_ends(i, j):
-            search(batch, tile.T.contiguous(), bounds[j], best[j], a.start)
+            search(batch, tile.T.contiguous(), best[j], a.start)
 
     return joined(batch, [best for best, _ in run_tiles(part.tiles(batch.layout), state, work, workers)])
 
@@ -218,6 +237,12 @@ def _farthest(batch: SortedBatch, a: Tensor) -> Tensor:
     return _first(batch.layout.order, row, n, -batch.exact_pairs(a[row], n), len(a))
 
 
+def _chunks(rows: int, width: int) -> Iterator[slice]:
+    """Yields some rows at a time, of this width each."""
+    step = max(1, _PAIRS // width)
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
 def distances_to_negatives(batch: SortedBatch, a: Int64[Tensor, " r"]) -> Float[Tensor, "r n"]:
     """Returns the squared distances, by products, of anchors to references; to class-mates they are `FAR`."""
     layout = batch.layout
@@ -240,7 +265,7 @@ def _first(order: Tensor, row: Tensor, n: Tensor, key: Tensor, rows: int) -> Ten
     return index
 
 
-def search(batch: SortedBatch, tile: Tensor, bounds: Tensor, best: Best, offset: int) -> None:
+def search(batch: SortedBatch, tile: Tensor, best: Best, offset: int) -> None:
     """Finds the nearest negative beyond each bound in a tile.
 
     Distances of at least 0 are ordered as their bits are. A few bounds are searched one by one; for many,
@@ -249,22 +274,22 @@ def search(batch: SortedBatch, tile: Tensor, bounds: Tensor, best: Best, offset:
     Args:
         batch: The sorted batch.
         tile: Squared distances of the anchors of a block.
-        bounds: Squared distances, (searches, anchors); −`FAR` for no bound.
         best: The nearest so far.
         offset: The place of the first column.
     """
-    tolerance = batch.tolerance[best.start : best.start + len(tile)]
-    way = _one_by_one if len(bounds) < _SORTED_FROM else _in_order
+    bounds, tolerance = best.bounds, batch.tolerance[best.start : best.start + len(tile)]
+    way = _in_order if best.unsure is None else _one_by_one
     for some, nearest, column, runner_up, candidates in way(tile, bounds - tolerance):
         unsure = (runner_up <= nearest + tolerance) | (nearest <= bounds[some] + tolerance)
         unsure &= nearest < FAR
         possible = unsure & (nearest <= best.squared[some] + tolerance)
-        k, row = possible.nonzero(as_tuple=True)
-        step = max(1, _PAIRS // tile.shape[1])
-        for first in range(0, len(k), step):
-            at = k[first : first + step], row[first : first + step]
-            which, n = candidates(*at, bounds[some][at], 2 * tolerance[at[1]])
-            best.keep(batch, at[0][which] + some.start, at[1][which], n + offset)
+        if best.unsure is not None:
+            best.unsure[some] |= possible
+        elif candidates is not None:
+            k, row = possible.nonzero(as_tuple=True)
+            for at in _chunks(len(k), tile.shape[1]):
+                which, n = candidates(k[at], row[at], bounds[k[at], row[at]], 2 * tolerance[row[at]])
+                best.keep(batch, k[at][which], row[at][which], n + offset)
         best.take(batch, nearest.masked_fill(unsure, FAR), column + offset, some.start)
 
 
@@ -282,21 +307,13 @@ def _in_order(tile: Tensor, floor: Tensor) -> Iterator[_Searched]:
 
 
 def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[_Searched]:
-    """Yields the same, some searches at a time.
+    """Yields the same without candidates, some searches at a time.
 
     Integers wrap around: less the bits of the bound, what is not beyond it is larger than all that is, and
     the least is the nearest beyond. The least of each run of columns is found first: torch finds a least
     value much faster than its place.
     """
     h, w = tile.shape
-
-    def candidates(_: Tensor, row: Tensor, bound: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
-        d = tile[row]
-        surely = d.masked_fill(d <= (bound + slack)[:, None], FAR).amin(1)
-        near = (d >= (bound - slack)[:, None]) & (d <= (surely + slack)[:, None]) & (d < FAR)
-        which, column = near.nonzero(as_tuple=True)
-        return which, column
-
     if w % RUN:
         tile = torch.nn.functional.pad(tile, (0, RUN - w % RUN), value=FAR)
     unbounded = bool((floor < 0).all())
@@ -323,7 +340,7 @@ def _one_by_one(tile: Tensor, floor: Tensor) -> Iterator[_Searched]:
         least.scatter_(2, at[..., None], _HIGHEST)
         second = torch.minimum(inside.amin(2), least.amin(2))
         nearest, runner_up = (_beyond(v, shift[some]) for v in (value, second))
-        yield some, nearest, at * RUN + first, runner_up, candidates
+        yield some, nearest, at * RUN + first, runner_up, None
 
 
 def _beyond(moved: Tensor, shift: Tensor) -> Tensor:
