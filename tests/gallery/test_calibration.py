@@ -104,6 +104,29 @@ def test_too_few_have_no_verdict(tmp_path):
         assert gallery.identify(embedding=np.zeros(8)).accepted is None
 
 
+def test_the_rates_are_those_of_the_strangers_that_the_threshold_was_chosen_by(path):
+    rows = np.array([entry.embedding for entry in entries(30, seed=5)])
+    with Gallery.open(path, **BY_HAND) as gallery:
+        made = gallery.calibrate(0.1)
+        assert gallery.rates() is gallery.rates()
+        assert gallery.rates().threshold(0.1) == (made.threshold, made.promise)
+        given = gallery.calibrate(0.1, embeddings=rows)
+        assert gallery.rates().identities == 30
+        assert gallery.rates().threshold(0.1) == (given.threshold, given.promise)
+        assert gallery.rates(scoring="mean").identities == 40
+        assert gallery.rates().identities == 30
+    with Gallery.open(path, **BY_HAND) as later:
+        assert later.rates().identities == 40  # strangers that were given are not kept
+    # The model's strangers stand in at the rate that was asked for, as in the calibration.
+    others = np.random.default_rng(3).normal(size=(90, 8)).astype(np.float32)
+    kept = Strangers(others, np.arange(90), ("",) * 90)
+    with Gallery.open(path.with_name("h.db"), encoder=encoder_with(strangers=kept)) as gallery:
+        gallery.enrol_many(entries(12))
+        for fpir, source, count in ((0.02, "model", 90), (0.3, "gallery", 12)):
+            assert gallery.calibrate(fpir).source == source
+            assert gallery.rates().identities == count
+
+
 def test_a_damaged_note_is_made_again(path):
     for damage in ("{", "[]", '{"[\\"best\\", null, null]": {"asked": 1}}', "3"):
         with Gallery.open(path, **BY_HAND) as gallery:

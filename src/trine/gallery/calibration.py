@@ -170,6 +170,7 @@ class Calibrator:
         self._store, self._identifier, self._encoder = store, identifier, encoder
         self._calibration = store.binding.calibration if encoder is None else encoder.calibration
         self._seen: dict[str, tuple[str, GalleryCalibration]] = {}
+        self._measured: dict[str, tuple[GalleryCalibration, RateCurve | None]] = {}
 
     def current(self, ranking: Ranking) -> GalleryCalibration:
         """Returns the calibration of a scoring, made again if the gallery has changed since.
@@ -226,11 +227,18 @@ class Calibrator:
         with suppress(GalleryError):  # a gallery that cannot be written is calibrated by each process
             self._store.note(NOTE, json.dumps({key: one.to_json() for key, one in stored.items()}))
         self._seen[_key(ranking)] = (self._store.revision(), made)
+        self._measured[_key(ranking)] = made, evidence.rates
         return made
 
     def rates(self, ranking: Ranking) -> RateCurve | None:
-        """The false-positive identification rate of every threshold; None with too few strangers."""
-        return self._evidence(DEFAULT_FPIR, ranking, None).rates
+        """The rate of every threshold, by the strangers of `current`; None with too few.
+
+        Strangers that were given are known to the process that was given them; elsewhere it is by others.
+        """
+        key, current = _key(ranking), self.current(ranking)
+        if key not in self._measured or self._measured[key][0] != current:
+            self._measured[key] = current, self._evidence(current.asked, ranking, None).rates
+        return self._measured[key][1]
 
     def _evidence(self, fpir: float, ranking: Ranking, given: Strangers | None) -> Evidence:
         """Who the strangers are: those given, the gallery's own, or, if these are too few, the model's."""
