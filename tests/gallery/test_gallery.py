@@ -423,8 +423,8 @@ def test_contradictory_arguments(tmp_path):
         Gallery("people.db")
     with pytest.raises(SettingError, match="fingerprint must be a non-empty string"):
         Gallery.open(tmp_path / "g.db", dimension=2, fingerprint="")
-    with pytest.raises(GalleryError, match="':memory:' names no file: name one"):
-        Gallery.open(":memory:", dimension=2, fingerprint="x")
+    with pytest.raises(GalleryError, match="gallery :memory: does not exist"):
+        Gallery.open(":memory:")
     with pytest.raises(GalleryError, match="unknown scheme mysql://"):
         Gallery.open("mysql://localhost/people", dimension=2, fingerprint="x")
     assert list(tmp_path.iterdir()) == []
@@ -523,3 +523,21 @@ def test_faces_are_known_again(tmp_path):
         assert decision.runner_up_score == pytest.approx(other, rel=1e-6)
     right = [d.identity == paths[i].parent.name for i, d in zip(probes, decisions, strict=True)]
     assert np.mean(right) > 0.9
+
+
+def test_a_gallery_in_memory_leaves_no_file_and_is_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with (
+        Gallery.open(":memory:", dimension=2, fingerprint="x", exist_ok=False) as one,
+        Gallery.open(":memory:", dimension=2, fingerprint="x") as other,
+    ):
+        one.enrol("ann", "1", embedding=[0, 1])
+        one.enrol("bob", "2", embedding=[3, 1])
+        assert one.search(embedding=[0, 0], k=1)[0].item == "1"
+        assert one.forget("ann") == 1
+        assert (len(one), len(other), one.check(), one.repair()) == (1, 0, [], [])
+        assert 4096 <= one.stats().bytes < 10**6
+        one.copy_to(tmp_path / "kept.db")
+    with Gallery.open(tmp_path / "kept.db") as kept:
+        assert kept.identities() == {"bob": 1}
+    assert [left.name for left in tmp_path.iterdir()] == ["kept.db"]

@@ -2,8 +2,12 @@
 
 import os
 import shutil
+import signal
+import sqlite3
+import time
 import traceback
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -11,6 +15,7 @@ from support.fake_encoder import FileEncoder
 from support.small_disk import fill, mounted
 from trine.errors import GalleryError, TrineError
 from trine.gallery import Entry, Gallery
+from trine.gallery.sqlite.file import new_file
 
 OPENING = {"dimension": 4, "fingerprint": "by hand", "threshold": 1.0}
 
@@ -64,6 +69,36 @@ def enrol_range(path, worker, count, barrier):
             gallery.enrol(
                 "shared" if i % 2 else f"w{worker}", f"{worker}/{i}", embedding=embedding_of([worker, i])
             )
+
+
+def write_and_die(path, count, name, then=None):
+    """Enrols some items, one by one, and is killed; `then` is called in between, with its arguments."""
+    gallery = Gallery.open(path, create=False)
+    for i in range(count):
+        gallery.enrol(name, f"{name} {i}", embedding=[0, i])
+        if then is not None:
+            then[0](*then[1:])
+            then = None
+            gallery.enrol(name, "once more", embedding=[1, i])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def vacuum_into(path, copy):
+    connection = sqlite3.connect(path)
+    connection.execute("VACUUM INTO ?", (str(copy),))
+    connection.close()
+
+
+def open_and_close(path):
+    Gallery.open(path).close()
+
+
+def create_slowly(path, pipe):
+    """Creates a gallery's file, and never finishes."""
+    with new_file(path) as unfinished:
+        Path(f"{unfinished}-wal").write_bytes(b"log")
+        pipe.send(unfinished)
+        time.sleep(60)
 
 
 def on_demand(path, pipe):

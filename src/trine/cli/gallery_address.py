@@ -24,10 +24,15 @@ ENCODER = argument(
 def address_of(name: str) -> str:
     """Returns the address of a gallery; a plain name means a file NAME.db.
 
+    Raises:
+        GalleryError: The name is ":memory:".
+
     Example:
         >>> [address_of(name) for name in ("people", "people.db", "postgresql://host/people")]
         ['people.db', 'people.db', 'postgresql://host/people']
     """
+    if name == ":memory:":
+        raise GalleryError("a gallery in memory ends with the command: name a file, such as people.db")
     return name if name.endswith(".db") or "://" in name else f"{name}.db"
 
 

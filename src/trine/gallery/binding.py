@@ -120,19 +120,15 @@ def open_store(
     """Opens the store at an address, or creates a missing one.
 
     Args:
-        address: A path, or a URL.
+        address: A path, a URL, or ":memory:" for a new gallery that is not kept.
         binding: What a new gallery is bound to; `None` creates nothing.
         expected: What the gallery must be bound to.
         exist_ok: Whether the gallery may exist already.
 
     Raises:
-        GalleryError: The address has an unknown scheme or is ":memory:", or the store cannot be opened, has
+        GalleryError: The address has an unknown scheme, or the store cannot be opened, has
             another binding, or exists already.
     """
-    if str(address) == ":memory:":
-        raise GalleryError(
-            "a gallery is kept on disk, and ':memory:' names no file: name one, such as people.db"
-        )
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
     store: SqliteStore | PostgresStore
     if scheme is None:

@@ -19,6 +19,7 @@ from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.embedding import Embedder
 from trine.gallery.entries import Enrolment, Entry, Record
 from trine.gallery.quantization import Dtype
+from trine.gallery.sqlite.file import PRIVATE
 from trine.gallery.store import Binding, Store
 from trine.io import atomic_file, open_regular
 
@@ -41,10 +42,13 @@ def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
         raise DataError(f"{path} cannot be written: the folder {path.parent} does not exist")
     count = 0
     try:
-        with atomic_file(path) as unfinished, parquet.ParquetWriter(unfinished, schema) as writer:
-            for batch in batched(store.scan(), chunk):
-                writer.write_table(arrow.table(_columns(arrow, batch), schema=schema))
-                count += len(batch)
+        with atomic_file(path) as unfinished:
+            unfinished.unlink(missing_ok=True)
+            unfinished.touch(PRIVATE, exist_ok=False)
+            with parquet.ParquetWriter(unfinished, schema) as writer:
+                for batch in batched(store.scan(), chunk):
+                    writer.write_table(arrow.table(_columns(arrow, batch), schema=schema))
+                    count += len(batch)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
     return count

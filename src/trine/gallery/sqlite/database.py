@@ -12,22 +12,47 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import GalleryError
-from trine.gallery.errors import rebuilt_since
+from trine.gallery.errors import missing, rebuilt_since
 from trine.gallery.sql_store import Answer
+from trine.gallery.sqlite.errors import explain
+from trine.gallery.sqlite.file import (
+    OPENING,
+    Files,
+    check_file,
+    fill,
+    has_log,
+    is_open,
+    log_of,
+    new_generation,
+)
+from trine.gallery.sqlite.log import check_log
 from trine.gallery.sqlite.schema import (
+    GENERATION,
     SCHEMA,
     UPGRADES,
-    check_file,
+    check_schema,
     check_version,
-    explain,
-    log_of,
     statements,
 )
+from trine.gallery.store import Binding
 
 WAIT = 30.0
 """Seconds to wait for another process to finish writing."""
 
+MEMORY = Path(":memory:")
+"""The address of a gallery that is not kept."""
+
+LARGEST = 1 << 28
+"""The largest value in bytes that is read from a file: a damaged size must not take all memory."""
+
 _UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+_PRAGMAS = (
+    "trusted_schema = OFF",
+    "cell_size_check = ON",
+    "foreign_keys = ON",
+    "synchronous = FULL",
+    "secure_delete = ON",
+)
 _EFFECTIVE = os.access in os.supports_effective_ids
 
 
@@ -61,25 +86,35 @@ class Database:
     loses no completed write.
 
     Args:
-        path: The file.
+        path: The file; `MEMORY` for a gallery that is not kept.
         wait: Seconds to wait for another process to finish writing.
+        binding: What a gallery in memory is bound to.
 
     Raises:
         GalleryError: The file is missing, not a trine gallery, damaged, of a newer trine, locked, or a
             folder; or of an older trine and read-only.
     """
 
-    def __init__(self, path: Path, *, wait: float = WAIT) -> None:
-        """Opens the file, and upgrades it if an older trine wrote it."""
+    def __init__(self, path: Path, *, wait: float = WAIT, binding: Binding | None = None) -> None:
+        """Opens the file, and upgrades it if an older trine wrote it; in memory, creates it."""
         self.path = path
         self.lock = threading.RLock()
         self._wait = wait
         self.bound: int | None = None
         self._connection: sqlite3.Connection | None = None
-        check_file(path)
-        with self.errors():
-            self._connection = self._connect()
+        self._files: Files | None = None
+        self._schema: int | None = None
+        self._new_generation = path != MEMORY
+        if path == MEMORY:
+            self._fill(binding)
+            return
+        with OPENING, self.errors():
+            if not is_open(path):
+                check_file(path)
+                check_log(path)
+            self._files = Files(path)
             try:
+                self._connection = self._connect()
                 self._upgrade()
             except BaseException:
                 self.close()
@@ -87,10 +122,13 @@ class Database:
 
     def close(self) -> None:
         """Closes the file; safe to call twice."""
-        with self.lock:
+        with self.lock, OPENING:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+            if self._files is not None:
+                self._files.release()
+                self._files = None
 
     def run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Runs one statement."""
@@ -120,7 +158,9 @@ class Database:
         with self.lock, self.errors():
             self.run("BEGIN")
             try:
-                yield self._session()
+                session = self._session()
+                self._check_files()
+                yield session
             finally:
                 self._roll_back()
 
@@ -128,9 +168,11 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """A durable transaction; its session has the stamp of this write."""
         with self.lock, self.errors():
+            self._begin_generation()
             self.run("BEGIN IMMEDIATE")
             try:
                 session = self._session(later=1)
+                self._check_files()
                 untouched = self._opened().total_changes
                 yield session
                 if self._opened().total_changes == untouched:
@@ -141,8 +183,13 @@ class Database:
             except BaseException:
                 self._roll_back()
                 raise
+            self._check_files()
 
     def _session(self, *, later: int = 0) -> Session:
+        (schema,) = self.run("PRAGMA schema_version").fetchone()
+        if schema != self._schema:
+            check_schema(self._opened(), self.path)
+            self._schema = schema
         changed, bound = self.run("SELECT changed, bound FROM state").fetchone()
         if self.bound not in (None, bound):
             raise rebuilt_since(self.path)
@@ -157,8 +204,45 @@ class Database:
             raise GalleryError(f"the gallery {self.path} is closed: open it again")
         return self._connection
 
+    def _check_files(self) -> None:
+        if self._files is not None:
+            self._files.check()
+
+    def _begin_generation(self) -> None:
+        """Begins a generation if nothing was written to the log yet; see `trine.gallery.sqlite.log`."""
+        if not self._new_generation or has_log(self.path):
+            self._new_generation = False
+            return
+        # A copy that SQLite made has no log of the kind that writers and readers share.
+        self.run("PRAGMA journal_mode = WAL")
+        self.run("BEGIN IMMEDIATE")
+        try:
+            self._session()
+            self._check_files()
+            if has_log(self.path):  # another process was first
+                self.run("ROLLBACK")
+            else:
+                if len(self.run("PRAGMA table_info(state)").fetchall()) < 7:
+                    for statement in statements(GENERATION):
+                        self.run(statement)
+                update = "UPDATE state SET before = generation, generation = ?, began = changed"
+                self.run(update, (new_generation(),))
+                self.run("COMMIT")
+                self.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except BaseException:
+            self._roll_back()
+            raise
+        self._new_generation = False
+
+    def _fill(self, binding: Binding | None) -> None:
+        if binding is None:
+            raise missing(self.path)
+        self._connection = self._prepare("file::memory:")
+        fill(self._connection, binding)
+
     def _connect(self) -> sqlite3.Connection:
-        address = self.path.absolute().as_uri()
+        assert self._files is not None, "the file is known before it is opened"
+        address = self._files.real.as_uri()
         try:
             return self._prepare(f"{address}?mode=rw")
         except sqlite3.OperationalError as error:
@@ -174,9 +258,12 @@ class Database:
             address, uri=True, timeout=self._wait, isolation_level=None, check_same_thread=False
         )
         try:
-            for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
+            for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
             check_version(_version(connection), self.path)
+            if self.path != MEMORY:
+                check_schema(connection, self.path)
         except BaseException:
             connection.close()
             raise

@@ -1,4 +1,4 @@
-"""The SQLite file of a gallery: its tables, its creation, and explanations of its errors.
+"""The tables in the SQLite file of a gallery, and what else may be in its schema: nothing.
 
 Application id 0x74726E65 ("trne"); user_version is the version of the schema:
 
@@ -9,23 +9,22 @@ items        id, item, identity, embedding (see `trine.gallery.quantization`), m
              cluster, source (a path, or JSON)
 staged       embeddings for another encoder, until they replace those in use
 removed      ids of removed items, so that other processes notice
-state        one row: the revision (advanced by every write), the largest cluster number, and the number
-             of rebuilds with another encoder
+state        one row: the revision (advanced by every write), the largest cluster number, the number of
+             rebuilds with another encoder, and the generation (see `trine.gallery.sqlite.log`)
 """
 
 from __future__ import annotations
 
-import os
+import functools
 import re
-import secrets
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from trine.errors import GalleryError
-from trine.gallery.errors import missing, newer
+from trine.gallery.errors import newer
 from trine.gallery.quantization import Dtype, lengths
-from trine.gallery.store import Binding
-from trine.io import open_regular, synchronise
+from trine.io import printable
 
 APPLICATION = 0x74726E65
 SCHEMA = 2
@@ -68,6 +67,34 @@ CREATE TABLE staged (
 );
 """
 
+# Not a version of its own: versions of trine without generations read and write such a gallery, too, and a
+# gallery in a read-only folder opens without them.
+GENERATION = """
+ALTER TABLE state ADD COLUMN generation TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN before TEXT NOT NULL DEFAULT '';
+ALTER TABLE state ADD COLUMN began INTEGER NOT NULL DEFAULT 0;
+"""
+"""Adds the columns of the generation to a gallery that has none."""
+
+VERSION_1 = """
+CREATE TABLE gallery (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE identities (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY,
+    item TEXT NOT NULL UNIQUE,
+    identity INTEGER NOT NULL REFERENCES identities (id),
+    embedding BLOB NOT NULL CHECK (length(embedding) = 4),
+    metadata TEXT NOT NULL,
+    changed INTEGER NOT NULL
+);
+CREATE INDEX items_of_identity ON items (identity);
+CREATE INDEX items_changed ON items (changed);
+CREATE TABLE removed (id INTEGER PRIMARY KEY, changed INTEGER NOT NULL);
+CREATE INDEX removed_changed ON removed (changed);
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), changed INTEGER NOT NULL);
+"""
+"""The tables of version 1, to recognise them and what upgrades made of them."""
+
 UPGRADES = {
     1: f"""
 ALTER TABLE items ADD COLUMN cluster INTEGER;
@@ -81,6 +108,10 @@ INSERT INTO gallery (name, value) VALUES ('dtype', 'float32');
 }
 """Scripts that upgrade each older version of the schema to the next."""
 
+_OBJECTS = "SELECT type, name, sql FROM sqlite_master"
+_STATISTICS = ("sqlite_stat1", "sqlite_stat4")
+_WIDTHS = re.compile(r"(length\(embedding\)(?:IN\(|=))[0-9,]+")
+
 
 def statements(script: str) -> list[str]:
     """Splits a script into statements, to run them inside an open transaction."""
@@ -93,105 +124,15 @@ def items_tables(dtype: Dtype, dimension: int) -> str:
     return ITEMS.format(lengths=widths) + STAGED
 
 
-def fits(sql: str, dtype: Dtype, dimension: int) -> bool:
-    """Returns whether an items table, made by this statement, holds embeddings of a binding."""
+def widths_of(sql: str) -> tuple[int, ...]:
+    """Returns the sizes of embeddings in bytes that an items table made by this statement accepts.
+
+    Example:
+        >>> widths_of("CREATE TABLE items (embedding BLOB CHECK (length(embedding) IN (4, 8)))")
+        (4, 8)
+    """
     widths = re.search(r"length\(embedding\) (?:IN \(|= )([0-9, ]+)", sql)
-    return widths is None or tuple(map(int, widths[1].split(","))) == lengths(dtype, dimension)
-
-
-def log_of(path: Path) -> Path:
-    """Returns the path of a gallery's log; for a symbolic link, SQLite keeps it next to the file itself."""
-    real = Path(os.path.realpath(path))
-    return real.with_name(f"{real.name}-wal")
-
-
-def is_new(path: Path) -> bool:
-    """Returns whether the path does not exist yet."""
-    return not os.path.lexists(path)
-
-
-def create_file(path: Path, binding: Binding) -> bool:
-    """Creates the file of an empty gallery atomically; returns whether it did.
-
-    The file is written under a temporary name and linked to its final name once it is on disk, so that no
-    process opens a partial gallery. If another process was first, its file is kept.
-
-    Args:
-        path: The file; its folder must exist.
-        binding: What the gallery is bound to.
-
-    Raises:
-        GalleryError: The folder is missing or cannot be written.
-    """
-    if not path.parent.is_dir():
-        raise GalleryError(f"the gallery {path} cannot be created: the folder {path.parent} does not exist")
-    unfinished = path.with_name(f".trine-{secrets.token_hex(8)}.unfinished")
-    try:
-        connection = sqlite3.connect(unfinished, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(
-                f"BEGIN; {TABLES.format(items=items_tables(binding.dtype, binding.dimension))}"
-                f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
-            )
-            connection.executemany("INSERT INTO gallery VALUES (?, ?)", binding.to_texts().items())
-            connection.execute("COMMIT")
-        finally:
-            connection.close()
-        return _link(unfinished, path)
-    except (OSError, sqlite3.Error) as error:
-        hint = "choose a writable folder"
-        raise GalleryError(f"the gallery {path} cannot be created ({error}): {hint}") from error
-    finally:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{unfinished}{suffix}").unlink(missing_ok=True)
-
-
-def _link(unfinished: Path, path: Path) -> bool:
-    try:
-        os.link(unfinished, path)
-    except FileExistsError:
-        return False
-    except OSError:  # the file system has no hard links
-        if not is_new(path):
-            return False
-        unfinished.rename(path)
-    # The directory entry must survive a power cut, not only the content.
-    synchronise(path.parent)
-    return True
-
-
-def check_file(path: Path) -> None:
-    """Raises an error unless a file is a gallery of this version; never changes the file.
-
-    Raises:
-        GalleryError: The path is missing, a folder, an empty file, not a trine gallery, of a newer trine, or
-            damaged.
-    """
-    if is_new(path):
-        raise missing(path)
-    if path.is_dir():
-        raise GalleryError(f"{path} is a folder, not a gallery: name a file, such as {path / 'people.db'}")
-    try:
-        with open_regular(path) as file:
-            header = file.read(100)
-            size = file.seek(0, os.SEEK_END)
-    except OSError as error:
-        raise GalleryError(f"the gallery {path} cannot be read: {error.strerror or error}") from error
-    if not header:
-        raise GalleryError(f"{path} is an empty file, not a gallery: remove it, or choose a new path")
-    # Offsets of the SQLite file format: 16 page size, 28 pages, 60 user version, 68 application id.
-    application = int.from_bytes(header[68:72], "big")
-    if not header.startswith(b"SQLite format 3\0") or application != APPLICATION:
-        raise GalleryError(f"{path} is not a trine gallery: choose another file, or a new path")
-    check_version(int.from_bytes(header[60:64], "big"), path)
-    page = int.from_bytes(header[16:18], "big")
-    promised = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
-    # SQLite does not notice a truncated last page. While there is a log, the rest may be in it.
-    if size < promised and not log_of(path).exists():
-        cut = f"{size} of {promised} bytes"
-        raise GalleryError(f"the gallery {path} is damaged or cut short ({cut}): restore it from a backup")
+    return tuple(map(int, widths[1].split(","))) if widths else ()
 
 
 def check_version(version: int, path: Path) -> None:
@@ -200,22 +141,60 @@ def check_version(version: int, path: Path) -> None:
         raise newer(path, version, SCHEMA)
 
 
-_MEANINGS = {
-    sqlite3.SQLITE_BUSY: "was locked by another process for more than {wait:g} s: nothing was written",
-    sqlite3.SQLITE_READONLY: "is read-only: nothing was written; make the file and its folder writable",
-    sqlite3.SQLITE_FULL: "is on a full disk: nothing of this call was written; free space and try again",
-    sqlite3.SQLITE_CORRUPT: "is damaged or cut short ({error}): restore it from a backup",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: file and folder must be readable, and writable while in use",
-}
-_SAME = {sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB: sqlite3.SQLITE_CORRUPT}
+def check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises an error unless a file has the tables and indexes of a gallery, made as trine makes them.
+
+    A view, a trigger or a constraint of another kind could run for ever, or change what is written. Reads
+    nothing but the schema.
+
+    Raises:
+        GalleryError: Something is missing, or is not as trine made it.
+    """
+    known = _known()
+    found = connection.execute(_OBJECTS).fetchall()
+    strange = [(kind, name) for kind, name, sql in found if not _expected(kind, name, sql, known)]
+    if strange:
+        named = ", ".join(f"the {kind} {printable(str(name)[:40])!r}" for kind, name in strange[:3])
+        more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        raise GalleryError(
+            f"the gallery {path} contains what trine did not make so ({named}{more}), and nothing of it was "
+            "used: restore it from a backup, or drop what you added to it"
+        )
+    names = {name for _, name, _ in found}
+    missing = [name for kind, name in known if name not in names and (kind, name) not in _OPTIONAL]
+    if missing:
+        raise GalleryError(
+            f"the gallery {path} is damaged: it has no {missing[0]!r}; restore it from a backup"
+        )
 
 
-def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
-    """Explains a SQLite error and what to do, in one sentence."""
-    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    code = _SAME.get(extended & 0xFF, extended & 0xFF)
-    # Even reading needs 32 kB next to the file, for the index of the log.
-    if extended == sqlite3.SQLITE_IOERR_SHMSIZE:
-        code = sqlite3.SQLITE_FULL
-    meaning = _MEANINGS.get(code, "could not be used ({error}): check the disk, then try again")
-    return GalleryError(f"the gallery {path} {meaning.format(wait=wait, error=error)}")
+_OPTIONAL = {("table", "notes"), ("table", "staged")}
+"""What version 1 did not have."""
+
+
+def _expected(kind: str, name: str, sql: str | None, known: dict[tuple[str, str], set[str]]) -> bool:
+    if name.startswith("sqlite_autoindex_"):  # SQLite itself reserves the prefix
+        return kind == "index" and sql is None
+    if kind == "table" and name in _STATISTICS:
+        return True
+    return sql is not None and _plain(sql) in known.get((kind, name), ())
+
+
+@functools.cache
+def _known() -> dict[tuple[str, str], set[str]]:
+    """Every way in which trine made each object of the schema, in any version and by any upgrade."""
+    fresh = TABLES.format(items=ITEMS.format(lengths=4) + STAGED)
+    known: dict[tuple[str, str], set[str]] = {}
+    for first, scripts in ((fresh, [GENERATION]), (VERSION_1, [UPGRADES[1], GENERATION])):
+        with closing(sqlite3.connect(":memory:")) as connection:
+            for script in (first, *scripts):
+                connection.executescript(script)
+                for kind, name, sql in connection.execute(_OBJECTS):
+                    if sql is not None:
+                        known.setdefault((kind, name), set()).add(_plain(sql))
+    return known
+
+
+def _plain(sql: str) -> str:
+    """A statement without its spaces, whose number differs, and without the sizes of embeddings."""
+    return _WIDTHS.sub(r"\1#", re.sub(r"\s+", "", sql))

@@ -12,12 +12,13 @@ import numpy as np
 
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.index import IndexSettings
-from trine.gallery.quantization import pack
+from trine.gallery.quantization import lengths, pack
 from trine.gallery.sql_store import ITEMS, SqlStore, counted
 from trine.gallery.sqlite import maintenance
-from trine.gallery.sqlite.database import WAIT, Database, Session
+from trine.gallery.sqlite.database import MEMORY, WAIT, Database, Session
+from trine.gallery.sqlite.file import create_file, is_new, log_of
 from trine.gallery.sqlite.index_sync import IndexSync
-from trine.gallery.sqlite.schema import create_file, fits, is_new, items_tables, log_of, statements
+from trine.gallery.sqlite.schema import items_tables, statements, widths_of
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.shapes import Float32
 
@@ -46,7 +47,7 @@ class SqliteStore(SqlStore):
     Safe to share between threads and to open in several processes. Do not use an open store after a fork.
 
     Args:
-        path: The file.
+        path: The file; `Path(":memory:")` for a gallery in memory, which ends with the store.
         binding: What a new gallery is bound to; `None` opens an existing one.
         wait: Seconds to wait for another process to finish writing.
         index: When index segments are merged, and when inverted lists are trained.
@@ -73,10 +74,12 @@ class SqliteStore(SqlStore):
         index: IndexSettings | None = None,
     ) -> None:
         """Opens the file, or creates a missing one if a binding is given."""
-        self.created = binding is not None and is_new(path) and create_file(path, binding)
+        self.created = binding is not None and (
+            path == MEMORY or (is_new(path) and create_file(path, binding))
+        )
         self._path = path
         self._index_settings = index or IndexSettings()
-        self._database: Database = Database(path, wait=wait)
+        self._database: Database = Database(path, wait=wait, binding=binding)
         super().__init__()
 
     @property
@@ -104,6 +107,9 @@ class SqliteStore(SqlStore):
             return self._index_sync.search(queries, k=k, offset=offset, scope=scope, metadata=metadata)
 
     def size(self) -> int:
+        if self._path == MEMORY:
+            query = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+            return int(self._database.run(query).fetchone()[0])
         files = (self._path, log_of(self._path))
         return sum(file.stat().st_size for file in files if file.exists())
 
@@ -123,7 +129,7 @@ class SqliteStore(SqlStore):
 
     def _fits(self, session: Session, binding: Binding) -> bool:
         sql = session.run("SELECT sql FROM sqlite_master WHERE name = 'items'").fetchone()[0]
-        return fits(sql, binding.dtype, binding.dimension)
+        return widths_of(sql) == lengths(binding.dtype, binding.dimension)
 
     def _array(self, values: Iterable[Any]) -> str:
         return json.dumps(list(values))
