@@ -127,22 +127,42 @@ def _mark_of_file(path: Path) -> tuple[Mark | None, bool]:
 
 
 def _marks_of_log(log: Path) -> tuple[bool, tuple[Mark, Mark] | None]:
-    """Returns whether a log has anything that SQLite would apply, and its first and last mark, if any."""
-    first = last = None
-    frames = False
+    """Returns whether a log has anything that SQLite would apply, and its first and latest mark, if any.
+
+    Checksums are verified up to the end of the first transaction, before which SQLite would apply nothing.
+    After it, a frame that a power cut left half written can only hold an older mark.
+    """
+    marks: list[Mark] = []
+    committed = False
     try:
         with log.open("rb") as file:
-            magic, _, page, _, salts = struct.unpack(">IIII8s", file.read(32)[:24].ljust(24, b"\0"))
+            header = file.read(32).ljust(32, b"\0")
+            magic, _, page = struct.unpack(">III", header[:12])
             if magic not in _MAGIC or not 512 <= page <= 65536:
                 return False, None
-            while len(frame := file.read(24 + page)) == 24 + page and frame[8:16] == salts:
-                frames = True
+            words = struct.Struct(f"{'>' if magic & 1 else '<'}{(8 + page) // 4}I")
+            sums = struct.unpack(">II", header[24:])
+            while len(frame := file.read(24 + page)) == 24 + page and frame[8:16] == header[16:24]:
+                if not committed:
+                    sums = _checksum(words.unpack(frame[:8] + frame[24:]), *sums)
+                    if sums != struct.unpack(">II", frame[16:24]):
+                        return False, None
+                    committed = frame[4:8] != bytes(4)
                 mark = _mark_of_page(frame[24:])
-                if mark is not None:
-                    first, last = first or mark, mark
+                marks += [mark] if mark is not None else []
     except OSError:
         return False, None
-    return frames, None if first is None or last is None else (first, last)
+    if not committed or not marks:
+        return committed, None
+    return True, (marks[0], max(marks, key=lambda mark: mark.changed))
+
+
+def _checksum(words: tuple[int, ...], first: int, second: int) -> tuple[int, int]:
+    """Continues the checksum of a log (SQLite file format, section 4.2)."""
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second
 
 
 def _stray_journal(path: Path) -> bool:
