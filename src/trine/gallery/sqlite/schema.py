@@ -21,10 +21,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from trine.display import printable
 from trine.errors import GalleryError
 from trine.gallery.errors import newer
 from trine.gallery.quantization import Dtype, lengths
-from trine.io import printable
 
 APPLICATION = 0x74726E65
 SCHEMA = 2
