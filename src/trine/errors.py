@@ -12,6 +12,8 @@
 Each message states what was given, what was expected and what to do. The command line prints it as one
 sentence and exits with code 2. A message that names a function argument contains it as an `Argument`, so that
 the command line can name the option instead.
+
+`Terminated` is no error: like `KeyboardInterrupt`, it ends a run from outside.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import operator
+import signal
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from types import ModuleType, UnionType
@@ -115,6 +118,16 @@ class GalleryError(TrineError):
 
 class MissingDependencyError(TrineError, ImportError):
     """An optional package is not installed."""
+
+
+class Terminated(SystemExit):
+    """SIGTERM ended the work in an orderly way, as Ctrl-C does with a `KeyboardInterrupt`.
+
+    A script that does not catch it exits with code 143, as after a signal.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -47,7 +47,7 @@ def test_an_interrupted_run_says_how_to_resume_it(bars, capsys, tmp_path, monkey
     run = tmp_path / "a run"
 
     def interrupted(data, recipe, *, out, **more):
-        run.mkdir()
+        assert run.is_dir()
         (run / "recipe.yaml").write_text("seed: 0\n")
         raise KeyboardInterrupt
 

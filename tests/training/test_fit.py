@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 from trine.data import Dataset, ImageArray, Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, SmallResNetSettings, load
-from trine.errors import DataError, InputError, ModelError, SettingError
+from trine.errors import DataError, InputError, ModelError, SettingError, Terminated
 from trine.training import (
     AugmentRecipe,
     LossRecipe,
@@ -161,8 +161,15 @@ def test_a_run_is_resumed_when_the_items_do_not_fit_into_memory(
     assert_same_weights(fit(digits(90), lazily, out=tmp_path / "lazily", resume=True), expected)
 
 
-def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_ends_the_step_and_leaves_a_run_to_resume(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    number: signal.Signals,
+    raised: type[BaseException],
 ) -> None:
     original = MetricStep.loss
     seen: list[int] = []
@@ -170,15 +177,17 @@ def test_ctrl_c_ends_the_step_and_leaves_a_run_to_resume(
     def loss(self: Any, embeddings: torch.Tensor, batch: Any, *, step: int) -> torch.Tensor:
         seen.append(step)
         if step == 5:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return original(self, embeddings, batch, step=step)
 
-    handler = signal.getsignal(signal.SIGINT)
+    handler = signal.getsignal(number)
     with monkeypatch.context() as patched:
         patched.setattr(MetricStep, "loss", loss)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(raised):
             fit(digits(90), RECIPE, out=tmp_path / "broken")
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.getsignal(number) is handler
+    said = ["terminated by SIGTERM after step 6: the checkpoint is saved, so resume the run"]
+    assert caplog.messages == (said if number == signal.SIGTERM else [])
     assert seen == [0, 1, 2, 3, 4, 5]
     checkpoint = torch.load(tmp_path / "broken" / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["step"] == 6

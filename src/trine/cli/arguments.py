@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from trine.cli.output import write
 from trine.cli.parser import Argument, argument
 from trine.display import printable
-from trine.errors import require
+from trine.errors import Terminated, require
 
 if TYPE_CHECKING:
     from trine.data import Dataset, LoadPolicy
@@ -67,6 +67,11 @@ def echo(*lines: object, file: TextIO | None = None) -> None:
     for line in lines:
         parts = [line] if isinstance(line, str) else str(line).split("\n")
         write("\n".join(map(printable, parts)), file=file)
+
+
+def stopped(stop: KeyboardInterrupt | Terminated) -> str:
+    """How a command ended early: interrupted by Ctrl-C, or terminated by SIGTERM."""
+    return "terminated" if isinstance(stop, Terminated) else "interrupted"
 
 
 def echo_json(value: object) -> None:

@@ -19,12 +19,13 @@ from trine.cli.arguments import (
     pick,
     policy,
     progress_bar,
+    stopped,
 )
 from trine.cli.gallery import warn
 from trine.cli.gallery_address import DTYPE, GALLERY, address_of, model_folder
 from trine.cli.parser import argument, verb
 from trine.cli.where import value_of
-from trine.errors import InputError, SettingError
+from trine.errors import InputError, SettingError, Terminated
 
 if TYPE_CHECKING:
     from trine import Gallery
@@ -85,8 +86,8 @@ def enrol(settings: Any) -> None:
                     done = _sync(settings, gallery, data, unreadable=report.skipped, **given)
                 else:
                     done = gallery.enrol_dataset(data, **given)
-        except KeyboardInterrupt:
-            echo("interrupted; enrolled items are kept, and the same command enrols the rest")
+        except (KeyboardInterrupt, Terminated) as stop:
+            echo(f"{stopped(stop)}; enrolled items are kept, and the same command enrols the rest")
             raise
         if isinstance(done, SyncResult) and settings.json:
             echo_json(done.to_json())

@@ -51,12 +51,14 @@ class Group:
         help: One sentence.
         example: Lines that show how they are called.
         verbs: The verbs by name.
+        notes: Lines at the end of the help.
     """
 
     name: str
     help: str
     example: str
     verbs: Mapping[str, Verb | Group]
+    notes: str = ""
 
 
 def argument(*names: str, **options: Any) -> Argument:
@@ -79,10 +81,11 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, node: Verb | Group) -> None:
         self.options: list[str] = []
+        notes = f"\n\n{node.notes}" if isinstance(node, Group) and node.notes else ""
         super().__init__(
             prog=prog,
             description=node.help,
-            epilog=f"examples:\n{node.example}".replace("\n", "\n  "),
+            epilog=f"examples:\n{node.example}".replace("\n", "\n  ") + notes,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

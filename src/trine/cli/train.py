@@ -6,10 +6,20 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import COLUMNS, DATA, data_command, echo, is_labelled, load_data, options_of, pick
+from trine.cli.arguments import (
+    COLUMNS,
+    DATA,
+    data_command,
+    echo,
+    is_labelled,
+    load_data,
+    options_of,
+    pick,
+    stopped,
+)
 from trine.cli.parser import argument, verb
 from trine.cli.recipe import SET, overrides_of
-from trine.errors import SettingError
+from trine.errors import SettingError, Terminated
 
 if TYPE_CHECKING:
     from trine.training import Recipe
@@ -44,7 +54,7 @@ def train(settings: Any) -> None:
     trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes
     trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films
     """
-    from trine.training import RunDir, check_run_dir, distributed_context, load_recipe
+    from trine.training import RunDir, check_run_dir, distributed_context, load_recipe, lock_run
 
     run, name = RunDir(Path(settings.out)), settings.recipe
     if settings.resume:
@@ -54,20 +64,19 @@ def train(settings: Any) -> None:
     if settings.devices is not None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
-    first = distributed_context(recipe.training).is_main
-    if first:
-        check_run_dir(run, resume=settings.resume)
+    context = distributed_context(recipe.training)
     try:
-        if recipe.interactions is not None:
-            _on_interactions(settings, recipe)
-        else:
-            _on_items(settings, recipe, first=first)
-    except KeyboardInterrupt:
-        if not first:  # The first process prints it.
+        with lock_run(run, resume=settings.resume, context=context):
+            if recipe.interactions is not None:
+                _on_interactions(settings, recipe)
+            else:
+                _on_items(settings, recipe, first=context.is_main)
+    except (KeyboardInterrupt, Terminated) as stop:
+        if not context.is_main:  # The first process prints it.
             raise SystemExit(0) from None
         if run.recipe.is_file():
             more = shlex.join(options_of(settings, "out", "triplets", "pairs", *TABLES))
-            echo(f"interrupted; resume with: trine train {data_command(settings)} {more} --resume")
+            echo(f"{stopped(stop)}; resume with: trine train {data_command(settings)} {more} --resume")
         raise
 
 

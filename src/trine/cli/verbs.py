@@ -54,4 +54,5 @@ TRINE = Group(
         *(demo, train, recipe, doctor, evaluate, audit, mine, embed),
         *(enrol, query.verify, query.identify, query.search, recommend, cluster.cluster, GALLERY),
     ),
+    "exit codes: 0 done; 1 gallery check found problems; 2 error; 130 Ctrl-C; 141 closed pipe; 143 SIGTERM",
 )

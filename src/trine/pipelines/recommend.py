@@ -24,7 +24,7 @@ from trine.io import write_json
 from trine.pipelines.train import write_run
 from trine.report import Baseline, BaselineKind, EvaluatedPart, Metrics, PageContext, Report
 from trine.shapes import Float
-from trine.training import Recipe, RunDir, fit_two_tower, read_findings
+from trine.training import Recipe, RunDir, fit_two_tower, lock_run, read_findings
 
 HELD_OUT = "held_out.json"
 """The file of a run that names the held-out items of each user."""
@@ -62,7 +62,7 @@ def train_recommender(
     Raises:
         DataError: A table cannot be used, or no user liked three items.
         SettingError: The recipe has no section `interactions`, or a setting is invalid for this data.
-        InputError: The folder already holds a run, or none to resume.
+        InputError: The folder already holds a run, is used by another one, or holds none to resume.
     """
     how = recipe.interactions
     if how is None:
@@ -83,23 +83,27 @@ def train_recommender(
         for of, file, names, only in tables
         if file is not None
     }
-    towers = fit_two_tower(
-        interactions,
-        parts,
-        recipe,
-        out=out,
-        users=features.get("user"),
-        items=features.get("item"),
-        metric=lambda towers: measure_towers(towers, interactions, parts, part="validation").ndcg_at(how.at),
-        resume=resume,
-        progress=progress,
-    )
-    run, liked = RunDir(Path(out)), int(interactions.liked[parts.train].sum())
-    notes = (*_notes(interactions, parts), *(note for each in features.values() for note in each.notes))
-    report = _report(towers, interactions, parts, run=run, k=how.at, notes=notes)
-    write_json(run.path / HELD_OUT, _record(interactions, parts))
-    about = f"{liked:,} liked items of {interactions.source}"
-    write_run(PageContext(run.path.resolve().name, run.path, report, towers, about))
+    run = RunDir(Path(out))
+    with lock_run(run, resume=resume):
+        towers = fit_two_tower(
+            interactions,
+            parts,
+            recipe,
+            out=out,
+            users=features.get("user"),
+            items=features.get("item"),
+            metric=lambda towers: measure_towers(towers, interactions, parts, part="validation").ndcg_at(
+                how.at
+            ),
+            resume=resume,
+            progress=progress,
+        )
+        liked = int(interactions.liked[parts.train].sum())
+        notes = (*_notes(interactions, parts), *(note for each in features.values() for note in each.notes))
+        report = _report(towers, interactions, parts, run=run, k=how.at, notes=notes)
+        write_json(run.path / HELD_OUT, _record(interactions, parts))
+        about = f"{liked:,} liked items of {interactions.source}"
+        write_run(PageContext(run.path.resolve().name, run.path, report, towers, about))
     return report
 
 

@@ -15,7 +15,16 @@ from trine.pipelines.measure import cluster_threshold_of, measure
 from trine.pipelines.split_data import SplitData, split_by_identity, split_by_judgements
 from trine.pipelines.start import better_of, kept_out
 from trine.report import PageContext, Report, shown_items, write_report
-from trine.training import Loss, Recipe, RunDir, distributed_context, fit, read_findings, with_loss
+from trine.training import (
+    Loss,
+    Recipe,
+    RunDir,
+    distributed_context,
+    fit,
+    lock_run,
+    read_findings,
+    with_loss,
+)
 
 FOLDS = 3
 """How often a frozen network is trained again by default, where identities are too few to keep some out."""
@@ -62,13 +71,15 @@ def train_run(
         DataError: The data does not allow the split, or is too small for the sampler; the list cannot be
             read, or has no pairs in the test part.
         SettingError: A setting is invalid for this data.
-        InputError: The folder already holds a run, or none to resume, or the loss cannot be used.
+        InputError: The folder already holds a run, is used by another one, or holds none to resume, or the
+            loss cannot be used.
     """
     dataset = as_dataset(dataset, "train_run")
     recipe = with_loss(recipe, loss)
     listed = None if pairs is None else read_pairs(pairs)
     data = split_by_identity(dataset, recipe, triplets=triplets, pairs=listed)
-    return _train(data, recipe, out=Path(out), loss=loss, resume=resume, progress=progress)
+    with lock_run(RunDir(Path(out)), resume=resume, context=distributed_context(recipe.training)):
+        return _train(data, recipe, out=Path(out), loss=loss, resume=resume, progress=progress)
 
 
 def train_on_judgements(
@@ -101,7 +112,7 @@ def train_on_judgements(
     Raises:
         DataError: A judgement names an unknown item, or the judgements do not allow the split.
         SettingError: A setting is invalid for this data.
-        InputError: The folder already holds a run, or none to resume.
+        InputError: The folder already holds a run, is used by another one, or holds none to resume.
 
     Example:
         >>> import tempfile
@@ -123,7 +134,8 @@ def train_on_judgements(
     """
     dataset = as_dataset(dataset, "train_on_judgements", labelled=None)
     data = split_by_judgements(dataset, triplets, recipe)
-    return _train(data, recipe, out=Path(out), resume=resume, progress=progress)
+    with lock_run(RunDir(Path(out)), resume=resume, context=distributed_context(recipe.training)):
+        return _train(data, recipe, out=Path(out), resume=resume, progress=progress)
 
 
 def _train(

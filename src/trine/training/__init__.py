@@ -25,6 +25,7 @@ from trine.training.recipe_io import (
     recipe_text,
 )
 from trine.training.run_dir import RunDir, check_run_dir
+from trine.training.run_lock import lock_run
 from trine.training.two_tower_recipe import InteractionsRecipe
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "fit_two_tower",
     "load_recipe",
     "load_run_recipe",
+    "lock_run",
     "no_gain",
     "read_findings",
     "read_metrics",

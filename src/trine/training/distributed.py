@@ -12,7 +12,6 @@ import gc
 import math
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -127,8 +126,7 @@ def processes(context: DistributedContext) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        for child in children:
-            child.terminate()
+        _kill(children)
         if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise TrineError(
                 "another process of the run ended early, so this one stops; see the message of the other "
@@ -187,10 +185,23 @@ def _watch(children: list[subprocess.Popen[bytes]], finished: threading.Event) -
     """Ends this process when another one fails: on GPUs it would wait forever."""
     while not finished.wait(POLL):
         if any(child.poll() not in (None, 0) for child in children):
-            # The error that this process raises itself is clearer than a signal.
+            # The error that this process raises itself is clearer.
             if not finished.wait(50 * POLL):
-                os.kill(os.getpid(), signal.SIGTERM)
+                _kill(children)
+                print(  # noqa: T201
+                    "trine: another process of the run failed, and this one waited for it in vain; see its "
+                    "message, then resume the run",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(2)  # Only the main thread could raise, and it does not return.
             return
+
+
+def _kill(children: list[subprocess.Popen[bytes]]) -> None:
+    """Ends the other processes at once: they write nothing, and SIGTERM would wait for the end of a step."""
+    for child in children:
+        child.kill()
 
 
 def _leave() -> None:

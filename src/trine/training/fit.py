@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from trine.training.loop import TrainingRun, train
 from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe
 from trine.training.run_dir import OpenRun, RunDir, open_run
+from trine.training.run_lock import lock_run
 from trine.training.samplers import (
     ConfusableRefresh,
     FixedSampler,
@@ -85,12 +87,13 @@ def fit(
         The trained encoder, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder is not empty, or holds no run to resume, or the disk is full, or `loss` does
-            not return one number that can be learned from.
+        InputError: The folder is not empty, is used by another run, or holds no run to resume, or the disk
+            is full, or `loss` does not return one number that can be learned from.
         SettingError: A setting does not fit, or the loss is not finite.
         DataError: There are too few items for the sampler.
         ModelError: A checkpoint is damaged, or pretrained weights are not available.
         KeyboardInterrupt: Ctrl-C; the step was completed and a checkpoint saved before.
+        Terminated: SIGTERM; likewise. A script that does not catch it exits with code 143.
 
     Example:
         >>> rows, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
@@ -107,7 +110,8 @@ def fit(
     check_flags(resume=resume, progress=progress)
     if out is None and (resume or context.size > 1):
         raise SettingError("a run without a folder cannot be resumed or shared by processes; pass out=")
-    with limit_threads(recipe.training.threads), torch.random.fork_rng(devices=[]):
+    locked = nullcontext() if out is None else lock_run(RunDir(Path(out)), resume=resume, context=context)
+    with locked, limit_threads(recipe.training.threads), torch.random.fork_rng(devices=[]):
         samplers = _samplers(dataset, triplets, recipe, context)
         places = len(dataset) if triplets is None else triplets.size
         steps = steps_of(recipe, samplers, places=places, batch=recipe.sampler.batch * context.size)
@@ -142,10 +146,10 @@ def fit(
                 progress=progress and out is not None and context.is_main and sys.stderr.isatty(),
             )
         )
-    encoder.cpu().eval()
-    encoder.trained = TrainedOn.of(dataset, columns=encoder.columns)
-    if run.dir is not None and context.is_main:
-        save(encoder, run.dir.model, trained_on=_described(dataset))
+        encoder.cpu().eval()
+        encoder.trained = TrainedOn.of(dataset, columns=encoder.columns)
+        if run.dir is not None and context.is_main:
+            save(encoder, run.dir.model, trained_on=_described(dataset))
     return encoder
 
 

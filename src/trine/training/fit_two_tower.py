@@ -21,6 +21,7 @@ from trine.training.early_stopping import Validator
 from trine.training.loop import TrainingRun, train
 from trine.training.recipe import Recipe
 from trine.training.run_dir import RunDir, open_run
+from trine.training.run_lock import lock_run
 from trine.training.samplers import FixedSampler, steps_of
 from trine.training.schedule import stream_seed
 from trine.training.two_tower_step import TwoTowerStep
@@ -59,11 +60,13 @@ def fit_two_tower(
         The trained towers, on the CPU and in evaluation mode; also saved in `out`/model.
 
     Raises:
-        InputError: The folder is not empty, or holds no run to resume, or the disk is full.
+        InputError: The folder is not empty, is used by another run, or holds no run to resume, or the disk
+            is full.
         SettingError: The recipe has no section `interactions`, a setting does not fit, or the loss is not
             finite.
         ModelError: A checkpoint is damaged.
         KeyboardInterrupt: Ctrl-C; the step was completed and a checkpoint saved before.
+        Terminated: SIGTERM; likewise.
     """
     check_flags(resume=resume, progress=progress)
     settings, about = recipe.training, recipe.interactions
@@ -76,7 +79,9 @@ def fit_two_tower(
         raise SettingError(f"training.patience is {settings.patience}, but no metric= was passed")
     met = interactions.pairs[held_out.train]
     liked = met[interactions.liked[held_out.train]]
-    with limit_threads(settings.threads), torch.random.fork_rng(devices=[]):
+    folder = RunDir(Path(out))
+    locked = lock_run(folder, resume=resume)
+    with locked, limit_threads(settings.threads), torch.random.fork_rng(devices=[]):
         sampler = TripletSampler(len(liked), triplets=about.batch, seed=stream_seed(recipe.seed, "sampler"))
         steps = steps_of(recipe, FixedSampler(sampler), places=len(liked), batch=about.batch)
         towers = build_two_tower(
@@ -88,7 +93,7 @@ def fit_two_tower(
             users=users,
             items=items,
         )
-        folder, digest = RunDir(Path(out)), interactions.digest(held_out.train)
+        digest = interactions.digest(held_out.train)
         run = open_run(folder, recipe, digest=digest, resume=resume, context=SINGLE_PROCESS)
         validator = None
         if metric is not None:
@@ -113,5 +118,5 @@ def fit_two_tower(
                 progress=progress and sys.stderr.isatty(),
             )
         )
-    save(towers, folder.model, trained_on=f"{len(liked):,} liked interactions of {interactions.source}")
+        save(towers, folder.model, trained_on=f"{len(liked):,} liked interactions of {interactions.source}")
     return towers

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trine.errors import SettingError
+from trine.errors import SettingError, Terminated
 from trine.shapes import Float
 from trine.training.accelerator import accelerator
 from trine.training.data_loader import Batch, BatchLoader
@@ -72,6 +72,7 @@ def train(job: TrainingRun) -> None:
         InputError: The disk is full.
         TrineError: Another process of the run ended early.
         KeyboardInterrupt: Ctrl-C; the step was completed and a checkpoint saved before.
+        Terminated: SIGTERM; likewise.
     """
     training_step, loader, validator, steps = job.training_step, job.loader, job.validator, len(job.loader)
     recipe, context = training_step.recipe.training, training_step.context
@@ -90,7 +91,7 @@ def train(job: TrainingRun) -> None:
         if starts and validator is not None and validator.keep == "best":
             _measure_start(job, validator, log)
         weights = [each for group in optimizer.param_groups for each in group["params"]]
-        overflows, interrupted = OverflowCounter(), False
+        overflows, signals = OverflowCounter(), [False, False]
         for batch in loader:
             done = loader.position.step
             batch = batch.to(mechanics.device)
@@ -113,22 +114,31 @@ def train(job: TrainingRun) -> None:
             if validator is not None and context.is_main and (done % validate_every == 0 or done == steps):
                 _validate(job, validator, log)
             # All processes stop at the same step, or the others would wait for one that has stopped.
-            interrupted, exhausted = any_process(
-                interrupt.received,
+            *signals, exhausted = any_process(
+                *interrupt.received,
                 validator is not None and validator.exhausted,
                 context=context,
                 device=mechanics.device,
             )
-            last = interrupted or exhausted or done == steps
+            last = any(signals) or exhausted or done == steps
             if last or done % recipe.checkpoint_every == 0:
                 _save_checkpoint(job, optimizer, mechanics.scaler)
             if line is not None:
                 _show_progress(line, job, loss)
             if last:
                 break
-        if interrupted or (interrupt.received and context.size == 1):
-            raise KeyboardInterrupt
+        _end_if_stopped(job, *(interrupt.received if context.size == 1 else signals))
         _finish(job)
+
+
+def _end_if_stopped(job: TrainingRun, interrupted: bool, terminated: bool) -> None:
+    if terminated:
+        if job.training_step.context.is_main:
+            kept = "nothing is kept" if job.run.dir is None else "the checkpoint is saved, so resume the run"
+            logger.warning("terminated by SIGTERM after step %d: %s", job.loader.position.step, kept)
+        raise Terminated
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _set_up(job: TrainingRun, mechanics: Any) -> Any:
@@ -290,25 +300,30 @@ def _disk_errors_explained(run: OpenRun) -> Iterator[None]:
 
 
 class Interrupt:
-    """Defers the first Ctrl-C to the end of the step; a second one interrupts at once.
+    """Defers the first Ctrl-C or SIGTERM to the end of the step; a second one acts at once.
 
     Attributes:
-        received: Whether this process was interrupted.
+        received: Whether this process received Ctrl-C, and whether it received SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.received = False
-        self._before: Any = None
+        self.received = (False, False)
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._receive)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        self._restore()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        self.received = True
-        signal.signal(signal.SIGINT, self._before)
+        self.received = (number == signal.SIGINT, number == signal.SIGTERM)
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            if handler is not None:  # None is a handler that Python did not install.
+                signal.signal(number, handler)

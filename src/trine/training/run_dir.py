@@ -41,6 +41,11 @@ class RunDir:
         return self.path / "recipe.yaml"
 
     @property
+    def lock(self) -> Path:
+        """The lock of the run that uses the folder."""
+        return self.path / ".lock"
+
+    @property
     def dataset(self) -> Path:
         """The hash of the training items."""
         return self.path / "dataset.sha256"
@@ -151,9 +156,14 @@ def check_run_dir(run: RunDir, *, resume: bool) -> None:
             f"there is no run to resume in {run.path}: it has no recipe.yaml; name the folder of an "
             "interrupted run, or start without resume"
         )
-    empty = not run.path.exists() or (run.path.is_dir() and all(map(is_leftover, run.path.iterdir())))
-    if not resume and not empty:
+    if not resume and not _is_empty(run):
         raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
+
+
+def _is_empty(run: RunDir) -> bool:
+    if not run.path.exists():
+        return True
+    return run.path.is_dir() and all(path == run.lock or is_leftover(path) for path in run.path.iterdir())
 
 
 def open_run(
