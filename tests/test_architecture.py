@@ -264,6 +264,8 @@ CROSS_CUTTING = {
     *("training/test_pretrained", "training/test_triplet_loader"),
     # pictures and folders of every kind
     "data/test_generated_pictures",
+    # what must hold for every verb, and for every kind of model
+    "cli/test_exit_codes",
     # two sides of one loss, and the losses of other libraries
     *("losses/test_coming_from", "losses/test_references"),
 }
