@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +55,6 @@ class Interactions:
     def pairs(self) -> Int64[np.ndarray, "n 2"]:
         """User and item of each interaction."""
         return np.stack([self.user, self.item], axis=1)
-
-    def digest(self, positions: Int64[np.ndarray, " k"]) -> str:
-        """Hashes some interactions and the names of all users and items, to identify training data."""
-        digest = hashlib.sha256("\0".join((*self.users, "", *self.items)).encode())
-        rows = np.column_stack([self.pairs, self.liked])[positions]
-        digest.update(np.ascontiguousarray(rows, "<i8").tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

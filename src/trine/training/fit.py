@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from trine.training.early_stopping import Metric, Validator, embed_prepared
 from trine.training.loop import TrainingRun, train
 from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe
+from trine.training.run_data import RunData
 from trine.training.run_dir import OpenRun, RunDir, open_run
 from trine.training.run_lock import lock_run
 from trine.training.samplers import (
@@ -125,8 +125,8 @@ def fit(
         )
         run = OpenRun()
         if out is not None:
-            digest = _digest(dataset, triplets)
-            run = open_run(RunDir(Path(out)), recipe, digest=digest, resume=resume, context=context)
+            data = RunData.of(dataset, validation=validation, triplets=triplets)
+            run = open_run(RunDir(Path(out)), recipe, data=data, resume=resume, context=context)
         # Train the whole encoder, or only its head on features that are computed once here.
         learner, learned = encoder, dataset
         if recipe.encoder.frozen:
@@ -244,13 +244,6 @@ def _samplers(
 
 def _as_features(dataset: Dataset, encoder: Encoder) -> Dataset:
     return replace(dataset, items=Vectors(encoder.features(dataset)))
-
-
-def _digest(dataset: Dataset, triplets: Int64[np.ndarray, "t 3"] | None) -> str:
-    digest = hashlib.sha256(b"" if triplets is None else np.ascontiguousarray(triplets, "<i8").tobytes())
-    for name, label in zip(dataset.names, dataset.labels, strict=True):
-        digest.update(f"{name}\0{dataset.identities[label] if dataset.identities else ''}\0".encode())
-    return digest.hexdigest()
 
 
 def _described(dataset: Dataset) -> str:

@@ -20,6 +20,7 @@ from trine.training.distributed import SINGLE_PROCESS, limit_threads
 from trine.training.early_stopping import Validator
 from trine.training.loop import TrainingRun, train
 from trine.training.recipe import Recipe
+from trine.training.run_data import RunData
 from trine.training.run_dir import RunDir, open_run
 from trine.training.run_lock import lock_run
 from trine.training.samplers import FixedSampler, steps_of
@@ -93,8 +94,8 @@ def fit_two_tower(
             users=users,
             items=items,
         )
-        digest = interactions.digest(held_out.train)
-        run = open_run(folder, recipe, digest=digest, resume=resume, context=SINGLE_PROCESS)
+        data = RunData.of_interactions(interactions, held_out.train, users=users, items=items)
+        run = open_run(folder, recipe, data=data, resume=resume, context=SINGLE_PROCESS)
         validator = None
         if metric is not None:
             validator = Validator(

@@ -18,6 +18,7 @@ from trine.settings import differences
 from trine.training.distributed import DistributedContext
 from trine.training.recipe import Recipe
 from trine.training.recipe_io import load_recipe, recipe_text
+from trine.training.run_data import RunData
 
 MAY_CHANGE = ("training.device", "training.threads", "training.cache", "training.checkpoint_every")
 """Settings that a resumed run may change: none of them changes the weights beyond rounding."""
@@ -47,8 +48,8 @@ class RunDir:
 
     @property
     def dataset(self) -> Path:
-        """The hash of the training items."""
-        return self.path / "dataset.sha256"
+        """What the run learns from: names, identities and digests; see `RunData`."""
+        return self.path / "dataset.safetensors"
 
     @property
     def metrics(self) -> Path:
@@ -115,7 +116,7 @@ class OpenRun:
 
     Attributes:
         dir: Its folder; None for a run that keeps nothing.
-        digest: The hash of its training items.
+        digest: The hash of what it learns from.
         checkpoint: What it resumes from; None starts from the beginning.
     """
 
@@ -167,14 +168,14 @@ def _is_empty(run: RunDir) -> bool:
 
 
 def open_run(
-    run: RunDir, recipe: Recipe, *, digest: str, resume: bool, context: DistributedContext
+    run: RunDir, recipe: Recipe, *, data: RunData, resume: bool, context: DistributedContext
 ) -> OpenRun:
     """Starts a run in a new folder, or resumes the one in it.
 
     Args:
         run: The folder.
         recipe: The run's settings; written to a new folder, compared with those in an old one.
-        digest: The hash of the training items; the same.
+        data: What it learns from; the same.
         resume: Whether to resume.
         context: The processes; the first one alone writes.
 
@@ -187,28 +188,35 @@ def open_run(
     if context.is_main:
         check_run_dir(run, resume=resume)
         if resume:
-            _check_same_run(run, recipe, digest)
+            _check_same_run(run, recipe, data)
         try:
-            _prepare(run, recipe, digest, new=not resume)
+            _prepare(run, recipe, data, new=not resume)
         except OSError as error:
             raise InputError(
                 f"cannot write to the run folder {run.path} ({error.strerror}); name another one"
             ) from error
-    return OpenRun(run, digest, _read_checkpoint(run, digest))
+    return OpenRun(run, data.digest, _read_checkpoint(run, data.digest))
 
 
-def _check_same_run(run: RunDir, recipe: Recipe, digest: str) -> None:
+def _check_same_run(run: RunDir, recipe: Recipe, data: RunData) -> None:
     changed = [key for key in differences(load_recipe(run.recipe), recipe) if key not in MAY_CHANGE]
     if changed:
         raise SettingError(
             f"the run in {run.path} was started with different settings ({', '.join(changed)}); resume it "
             "with its own recipe.yaml, or start in a new folder"
         )
-    if run.dataset.is_file() and run.dataset.read_text(encoding="utf-8").strip() != digest:
-        raise _different_items(run)
+    if run.dataset.is_file():
+        changes = RunData.read(run.dataset).changes(data)
+        if changes:
+            raise _different_items(run, "; ".join(changes))
+    elif run.last.is_file():
+        raise InputError(
+            f"{run.path} has no {run.dataset.name}, so it is unknown what the run in it was started on; "
+            "start the run again in a new folder"
+        )
 
 
-def _prepare(run: RunDir, recipe: Recipe, digest: str, *, new: bool) -> None:
+def _prepare(run: RunDir, recipe: Recipe, data: RunData, *, new: bool) -> None:
     run.path.mkdir(parents=True, exist_ok=True)
     for folder in (run.path, run.checkpoints):
         remove_leftovers(folder)
@@ -216,7 +224,7 @@ def _prepare(run: RunDir, recipe: Recipe, digest: str, *, new: bool) -> None:
     if new:
         atomic_write(run.recipe, recipe_text(recipe))
     if not run.dataset.is_file():
-        atomic_write(run.dataset, digest + "\n")
+        data.write(run.dataset)
     run.checkpoints.mkdir(exist_ok=True)
 
 
@@ -232,12 +240,12 @@ def _read_checkpoint(run: RunDir, digest: str) -> Mapping[str, Any] | None:
             f"the checkpoint {run.last} is damaged ({type(error).__name__}); delete it to start the run over"
         ) from error
     if trained_on != digest:
-        raise _different_items(run)
+        raise _different_items(run, "its checkpoint is of other items")
     return checkpoint
 
 
-def _different_items(run: RunDir) -> DataError:
+def _different_items(run: RunDir, changes: str) -> DataError:
     return DataError(
-        f"the run in {run.path} was started on different training items; resume it with the same data and "
-        "the same split"
+        f"the run in {run.path} was started on different training items: {changes}; resume it with the same "
+        "data and the same split"
     )
