@@ -1,0 +1,251 @@
+"""Damages files at random, has verbs read them, and says what went wrong.
+
+Nothing went wrong if the verb ends within seconds with a documented exit code, and with one sentence if it is 2; if
+memory stays within a GiB of what the process had; if a verb that reads left the file as it was; and if a verb
+that writes kept every item of a gallery that was readable before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from support.damage_cases import CASES, Case
+from support.damaged_bytes import damage
+
+SECONDS = 10
+MEMORY = 1 << 30
+SPACE = 6 << 30
+"""Addresses that a worker may take, so that a request for everything fails instead of filling the machine."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One damage and one verb.
+
+    Attributes:
+        number: Its number; with the seed it gives the same trial again.
+        case: The name of the verb or call.
+        file: The damaged file, in the folder of everything.
+        change: What was done to it.
+        code: The exit code; -1 if there was none.
+        problem: What went wrong; empty if nothing.
+        where: Where, in the source, and with which error.
+    """
+
+    number: int
+    case: str
+    file: str
+    change: str
+    code: int = -1
+    problem: str = ""
+    where: str = ""
+
+
+class _HangError(BaseException):
+    """The verb took too long."""
+
+
+def trials(everything: Path, numbers: Sequence[int], *, seed: int) -> Iterator[Trial]:
+    """Runs trials in a worker process, which stays alive from one to the next.
+
+    Args:
+        everything: The folder that `damage_cases.make` made.
+        numbers: The numbers of the trials.
+        seed: Draws cases and damage, together with the number.
+
+    Yields:
+        What came of each.
+    """
+    from support import fork_server
+
+    worker = None
+    context = fork_server.processes()
+    try:
+        for number in numbers:
+            if worker is None:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=work, args=(theirs, everything, seed), daemon=True)
+                process.start()
+                theirs.close()
+                worker = (process, ours)
+            worker[1].send(number)
+            try:
+                # The alarm of the worker does not ring inside compiled code.
+                if worker[1].poll(6 * SECONDS):
+                    yield worker[1].recv()
+                    continue
+                problem = f"took more than {6 * SECONDS} s"
+            except EOFError:
+                worker[0].join(5)
+                problem = f"the process died with {worker[0].exitcode}"
+            worker[0].kill()
+            worker = None
+            case, file, change = described(everything, number, seed=seed)
+            yield Trial(number, case, file, change, problem=problem)
+    finally:
+        if worker is not None:
+            worker[0].kill()
+
+
+def work(pipe: Connection, everything: Path, seed: int) -> None:
+    """Runs the trials whose numbers come through a pipe, and sends back what came of each."""
+    import torch
+
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (_addresses() + SPACE, resource.RLIM_INFINITY))
+    signal.signal(signal.SIGALRM, _ring)
+    with tempfile.TemporaryDirectory(dir=_fast()) as folder:
+        for number in iter(pipe.recv, None):
+            pipe.send(trial(everything, Path(folder) / "copy", number, seed=seed))
+
+
+def described(everything: Path, number: int, *, seed: int) -> tuple[str, str, str]:
+    """The case, the damaged file and the change of a trial, without running it."""
+    with tempfile.TemporaryDirectory() as folder:
+        case, file, change = _prepared(everything, Path(folder) / "copy", number, seed)
+        return case.name, file, change
+
+
+def trial(everything: Path, folder: Path, number: int, *, seed: int) -> Trial:
+    """Damages a file in a copy of everything, and runs a verb on it.
+
+    Args:
+        everything: The folder that `damage_cases.make` made.
+        folder: Where to copy it to; replaced.
+        number: The number of the trial.
+        seed: Draws the case and the damage, together with the number.
+    """
+    case, file, change = _prepared(everything, folder, number, seed)
+    made = Trial(number, case.name, file, change)
+    path = folder / file
+    before, items = _hash(path), _items(path) if case.writes and path.suffix == ".db" else {}
+    _forget_peak()
+    memory = _peak()
+    said, failed = io.StringIO(), []
+    started = time.monotonic()
+    try:
+        with _captured(said, failed):
+            code = case.run(folder)
+        problem, where = _of_code(code, said.getvalue(), path, everything / file), ""
+    except _HangError as error:
+        return Trial(**{**vars(made), "problem": f"took more than {SECONDS} s", "where": _where(error)})
+    except BaseException as error:
+        shown = f"{type(error).__name__}: {str(error)[:120]}"
+        return Trial(**{**vars(made), "problem": "traceback", "where": f"{shown} in {_where(error)}"})
+    grown = _peak() - memory
+    if failed:
+        problem = problem or f"an error that nobody saw: {failed[0]}"
+    elif grown > MEMORY:
+        problem = f"took {grown / 2**30:.1f} GiB in {time.monotonic() - started:.1f} s"
+    elif not case.writes and _hash(path) != before:
+        problem = "changed what it reads"
+    elif items:
+        lost = {name for name, row in items.items() if _items(path).get(name) != row} - set(case.gone)
+        problem = problem or (f"lost {len(lost)} items, such as {min(lost)!r}" if lost and "*" not in case.gone else "")
+    return Trial(**{**vars(made), "code": code, "problem": problem, "where": where})
+
+
+def _prepared(everything: Path, folder: Path, number: int, seed: int) -> tuple[Case, str, str]:
+    rng = random.Random(f"{seed} {number}")
+    case = CASES[number % len(CASES)]
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(everything, folder)
+    victims = sorted(path for path in folder.glob(rng.choice(case.victims)) if path.is_file())
+    path = rng.choice(victims)
+    return case, str(path.relative_to(folder)), damage(path, rng)
+
+
+@contextlib.contextmanager
+def _captured(said: io.StringIO, failed: list[str]) -> Iterator[None]:
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda seen: failed.append(f"{seen.exc_type.__name__}: {seen.exc_value}")
+    signal.alarm(SECONDS)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            yield
+    finally:
+        signal.alarm(0)
+        sys.unraisablehook = hook
+
+
+def _of_code(code: int, said: str, damaged: Path, whole: Path) -> str:
+    if code not in (0, 1, 2):
+        return f"exit code {code}"
+    lines = said.splitlines()
+    if code == 2 and lines and not lines[-1].startswith("trine: "):
+        return f"no sentence: {lines[-1][:100]}"
+    if "Traceback" in said or "Warning: " in said.replace("warning: ", ""):
+        return f"said {said[:200]!r}"
+    return ""
+
+
+def _items(path: Path) -> dict[str, tuple[Any, ...]]:
+    """The items of a gallery that SQLite can read, whose own values are those that trine writes."""
+    found: dict[str, tuple[Any, ...]] = {}
+    connection = sqlite3.connect(path)
+    try:
+        query = (
+            "SELECT item, embedding, metadata, source FROM items JOIN identities ON identities.id = items.identity "
+            "WHERE typeof(item) = 'text' AND typeof(embedding) = 'blob' AND typeof(name) = 'text' "
+            "AND CASE WHEN json_valid(metadata) THEN json_type(metadata) END = 'object'"
+        )
+        for item, *values in connection.execute(query):
+            found[item] = tuple(values)
+    except (sqlite3.Error, UnicodeDecodeError):
+        pass
+    finally:
+        connection.close()
+    return found
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "none"
+
+
+def _where(error: BaseException) -> str:
+    frames = [f"{frame.filename.split('/trine/')[-1]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__) if "/trine/" in frame.filename and "/tests/" not in frame.filename]
+    return frames[-1] if frames else "?"
+
+
+def _ring(number: int, frame: FrameType | None) -> None:
+    raise _HangError
+
+
+def _fast() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _addresses() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def _forget_peak() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """The most memory that this process held since its peak was forgotten."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
