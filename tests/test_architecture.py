@@ -17,6 +17,7 @@ SOURCE = Path(trine.__file__).parent
 ORDER = [
     *(
         "display",
+        "plain_json",
         "errors",
         "eager",
         "migrations",

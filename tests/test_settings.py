@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trine.errors import SettingError
-from trine.settings import Range, Settings, differences, keys, parse, plain
+from trine.settings import Range, Settings, check_number, differences, keys, parse, plain
 
 
 @dataclass(frozen=True)
@@ -176,3 +176,13 @@ def test_a_section_of_any_keys_holds_plain_values() -> None:
     ):
         with pytest.raises(SettingError, match=message):
             parse(Anything, {"values": values}, source="s")
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 2**63])
+def test_numbers_beyond_64_bits_are_refused(number):
+    with pytest.raises(SettingError, match=r"count must be an integer.*, given -?\d+"):
+        parse(Inner, {"count": number}, source="x")
+    with pytest.raises(SettingError, match=r"rate must be a number.*, given -?\d+"):
+        parse(Inner, {"rate": number}, source="x")
+    with pytest.raises(SettingError, match="must be a number"):
+        check_number("rate", number, Range(at_least=0, at_most=1))

@@ -27,6 +27,7 @@ from trine.data import TrainedOn
 from trine.errors import ModelError, require
 from trine.io import atomic_write, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
+from trine.plain_json import parse_json
 from trine.strangers import LeftOut, Strangers
 
 FORMAT_VERSION = 2
@@ -243,7 +244,7 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
         return None
     try:
         with require("safetensors", extra="train").safe_open(path, framework="pt") as file:
-            digests, known = file.get_tensor("digests").numpy(), json.loads(file.metadata()["trained_on"])
+            digests, known = file.get_tensor("digests").numpy(), parse_json(file.metadata()["trained_on"])
         columns = known["columns"]
         identities = frozenset(map(str, known["identities"]))
         return TrainedOn(known["kind"], digests, identities, None if columns is None else tuple(columns))
@@ -271,7 +272,7 @@ def _trained_on_file(trained: TrainedOn) -> bytes:
 def _read_settings(path: Path) -> dict[str, Any]:
     damaged = f"{path} is damaged: {{}}; copy the folder again or train again"
     try:
-        settings = json.loads(path.read_text("utf-8"))
+        settings = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ModelError(damaged.format(error)) from error
     if not isinstance(settings, dict):

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from trine.display import shortened
 from trine.errors import SettingError, closest, nearest, shown
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class Range:
 
     def __contains__(self, value: float) -> bool:
         return (
-            math.isfinite(value)
+            _is_finite(value)
             and (self.at_least is None or value >= self.at_least)
             and (self.at_most is None or value <= self.at_most)
             and (self.above is None or value > self.above)
@@ -82,9 +83,11 @@ def check_number(name: str, given: object, allowed: Range) -> float:
         trine.errors.SettingError: tol must be a number >= 0, given nan
     """
     # bool subclasses int; reject it.
-    if not isinstance(given, numbers.Real) or isinstance(given, bool) or float(given) not in allowed:
-        raise SettingError(f"{name} must be a number {allowed}, given {shown(given)}")
-    return float(given)
+    if isinstance(given, numbers.Real) and not isinstance(given, bool):
+        number = given if isinstance(given, int) else float(given)
+        if number in allowed:
+            return float(number)
+    raise SettingError(f"{name} must be a number {allowed}, given {shown(given)}")
 
 
 class Settings:
@@ -328,9 +331,14 @@ def _converted_scalar(hint: Any, value: Any) -> Any:
     # bool subclasses int; reject it.
     if not isinstance(value, kind) or (isinstance(value, bool) and hint is not bool):
         raise _MisfitError(_expected(hint))
-    if hint is float and not math.isfinite(value):
+    if hint in (int, float) and not _is_finite(value):
         raise _MisfitError(_expected(hint))
     return float(value) if hint is float else value
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether a number is finite, and if it is whole, one of 64 bits."""
+    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
 def _converted_mapping(value: Any) -> dict[str, Any]:
@@ -408,4 +416,4 @@ def _expected(hint: Any) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return "null" if value is None else repr(value)
+    return "null" if value is None else shortened(repr(value), most=200)

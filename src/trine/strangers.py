@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trine.errors import InputError, ModelError, require
+from trine.plain_json import parse_json
 from trine.rates import RateCurve, stranger_rates
 from trine.shapes import Bool, Float32, Int64
 
@@ -148,7 +149,7 @@ def _opened(path: Path) -> Iterator[tuple[Callable[[str], Any], Any]]:
     safetensors = require("safetensors", extra="train")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            yield file.get_tensor, json.loads(file.metadata()["about"])
+            yield file.get_tensor, parse_json(file.metadata()["about"])
     except Exception as error:  # safetensors' exceptions have no public base class
         raise ModelError(
             f"{path} is damaged ({error}); copy the folder again, or delete this file: the model then keeps "

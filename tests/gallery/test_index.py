@@ -21,7 +21,7 @@ def changes(keys, rows, *, removed=NOBODY):
 
 
 def metadata(keys):
-    return [(key, f'{{"third": {key % 3}, "hundredth": {key % 100}}}') for key in keys.tolist()]
+    return [(key, {"third": key % 3, "hundredth": key % 100}) for key in keys.tolist()]
 
 
 def nearest(rows, probe, wanted, k):

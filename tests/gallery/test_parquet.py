@@ -216,3 +216,13 @@ def test_items_are_read_one_after_another(gallery):
     assert {entry.item for entry in gallery.entries("Zoë 3")} == {f"日本/{i}" for i in range(3, 50, 5)}
     with pytest.raises(GalleryError, match=r"identity 'Zoé 3' is not in the gallery .*: did you mean 'Zoë"):
         gallery.entries("Zoé 3")
+
+
+@pytest.mark.parametrize("at", [4, 40, 150])
+def test_a_damaged_table_is_one_sentence(gallery, tmp_path, at):
+    path = tmp_path / "people.parquet"
+    gallery.export_parquet(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:at] + b"\xff" * 30 + content[at + 30 :])
+    with pytest.raises(DataError, match=r"people.parquet (is damaged|has)"):
+        Gallery.open_for_table(path, tmp_path / "new.db").import_parquet(path)

@@ -1,8 +1,8 @@
 """Damages files at random, has verbs read them, and says what went wrong.
 
-Nothing went wrong if the verb ends within seconds with a documented exit code, and with one sentence if it is 2; if
-memory stays within a GiB of what the process had; if a verb that reads left the file as it was; and if a verb
-that writes kept every item of a gallery that was readable before.
+Nothing went wrong if the verb ends within seconds with a documented exit code, and with one sentence if it
+is 2; if memory stays within a GiB of what the process had; if a verb that reads left the file as it was;
+and if a verb that writes kept every item of a gallery that was readable before.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import signal
 import sqlite3
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -34,6 +33,9 @@ SECONDS = 10
 MEMORY = 1 << 30
 SPACE = 6 << 30
 """Addresses that a worker may take, so that a request for everything fails instead of filling the machine."""
+
+Items = dict[str, tuple[Any, ...]]
+"""The items of a gallery by name."""
 
 
 @dataclass(frozen=True)
@@ -136,31 +138,30 @@ def trial(everything: Path, folder: Path, number: int, *, seed: int) -> Trial:
     case, file, change = _prepared(everything, folder, number, seed)
     made = Trial(number, case.name, file, change)
     path = folder / file
-    before, items = _hash(path), _items(path) if case.writes and path.suffix == ".db" else {}
+    before, items = _hash(path), _items(path)
     _forget_peak()
-    memory = _peak()
-    said, failed = io.StringIO(), []
-    started = time.monotonic()
+    memory, failed, said = _peak(), list[str](), io.StringIO()
     try:
         with _captured(said, failed):
             code = case.run(folder)
-        problem, where = _of_code(code, said.getvalue(), path, everything / file), ""
     except _HangError as error:
-        return Trial(**{**vars(made), "problem": f"took more than {SECONDS} s", "where": _where(error)})
+        return replace(made, problem=f"took more than {SECONDS} s", where=_where(error))
     except BaseException as error:
         shown = f"{type(error).__name__}: {str(error)[:120]}"
-        return Trial(**{**vars(made), "problem": "traceback", "where": f"{shown} in {_where(error)}"})
-    grown = _peak() - memory
-    if failed:
-        problem = problem or f"an error that nobody saw: {failed[0]}"
-    elif grown > MEMORY:
-        problem = f"took {grown / 2**30:.1f} GiB in {time.monotonic() - started:.1f} s"
-    elif not case.writes and _hash(path) != before:
-        problem = "changed what it reads"
-    elif items:
-        lost = {name for name, row in items.items() if _items(path).get(name) != row} - set(case.gone)
-        problem = problem or (f"lost {len(lost)} items, such as {min(lost)!r}" if lost and "*" not in case.gone else "")
-    return Trial(**{**vars(made), "code": code, "problem": problem, "where": where})
+        return replace(made, problem="traceback", where=f"{shown} in {_where(error)}")
+    problems = [
+        _of_code(case, code, said.getvalue()),
+        f"an error that nobody saw: {failed[0]}" if failed else "",
+        f"took {grown / 2**30:.1f} GiB" if (grown := _peak() - memory) > MEMORY else "",
+        "changed what it reads" if not case.writes and _hash(path) != before else "",
+        _lost(case, items, _items(path)),
+    ]
+    return replace(made, code=code, problem=next(filter(None, problems), ""))
+
+
+def _lost(case: Case, before: Items, after: Items) -> str:
+    lost = {name for name, row in before.items() if after.get(name) != row} - set(case.gone)
+    return f"lost {len(lost)} items, such as {min(lost)!r}" if lost and "*" not in case.gone else ""
 
 
 def _prepared(everything: Path, folder: Path, number: int, seed: int) -> tuple[Case, str, str]:
@@ -179,7 +180,11 @@ def _captured(said: io.StringIO, failed: list[str]) -> Iterator[None]:
     sys.unraisablehook = lambda seen: failed.append(f"{seen.exc_type.__name__}: {seen.exc_value}")
     signal.alarm(SECONDS)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(said),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("always")
             yield
     finally:
@@ -187,24 +192,27 @@ def _captured(said: io.StringIO, failed: list[str]) -> Iterator[None]:
         sys.unraisablehook = hook
 
 
-def _of_code(code: int, said: str, damaged: Path, whole: Path) -> str:
-    if code not in (0, 1, 2):
+def _of_code(case: Case, code: int, said: str) -> str:
+    if code not in (0, 2) and not (code == 1 and case.name == "gallery check"):
         return f"exit code {code}"
     lines = said.splitlines()
     if code == 2 and lines and not lines[-1].startswith("trine: "):
         return f"no sentence: {lines[-1][:100]}"
-    if "Traceback" in said or "Warning: " in said.replace("warning: ", ""):
+    if any(word in said for word in ("Traceback", "Warning: ", "Exception ignored")):
         return f"said {said[:200]!r}"
     return ""
 
 
-def _items(path: Path) -> dict[str, tuple[Any, ...]]:
+def _items(path: Path) -> Items:
     """The items of a gallery that SQLite can read, whose own values are those that trine writes."""
-    found: dict[str, tuple[Any, ...]] = {}
+    found: Items = {}
+    if path.suffix != ".db" or not path.is_file():
+        return found
     connection = sqlite3.connect(path)
     try:
         query = (
-            "SELECT item, embedding, metadata, source FROM items JOIN identities ON identities.id = items.identity "
+            "SELECT item, embedding, metadata, source FROM items"
+            " JOIN identities ON identities.id = items.identity "
             "WHERE typeof(item) = 'text' AND typeof(embedding) = 'blob' AND typeof(name) = 'text' "
             "AND CASE WHEN json_valid(metadata) THEN json_type(metadata) END = 'object'"
         )
@@ -222,7 +230,11 @@ def _hash(path: Path) -> str:
 
 
 def _where(error: BaseException) -> str:
-    frames = [f"{frame.filename.split('/trine/')[-1]}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__) if "/trine/" in frame.filename and "/tests/" not in frame.filename]
+    frames = [
+        f"{frame.filename.split('/src/trine/')[1]}:{frame.lineno}"
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "/src/trine/" in frame.filename
+    ]
     return frames[-1] if frames else "?"
 
 

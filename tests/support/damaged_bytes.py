@@ -1,4 +1,4 @@
-"""Random damage: bits, cuts, pages that are swapped, zeroed or doubled, and values of JSON that do not fit."""
+"""Random damage: bits, cuts, pages swapped, zeroed or doubled, and values of JSON that do not fit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,52 @@ PAGE = 4096
 
 HOSTILE: tuple[Any, ...] = (
     *(None, True, -1, 0, 7, 10**400, 1e308, -0.5, float("nan"), float("inf"), 2**63, 5_000_000),
-    *("", "x", "\0", "../../etc/passwd", "\x1b[2K", "a" * 5000, "\ud800", [], {}, [[]], [0] * 50, {"a": {"b": 1}}),
+    *(
+        "",
+        "x",
+        "\0",
+        "../../etc/passwd",
+        "\x1b[2K",
+        "a" * 5000,
+        "\ud800",
+        [],
+        {},
+        [[]],
+        [0] * 50,
+        {"a": {"b": 1}},
+    ),
 )
-"""Values that take the place of a value of JSON, or of a cell of a gallery."""
+"""Values that take the place of a value of JSON."""
+
+CELLS: tuple[Any, ...] = (
+    *(
+        None,
+        -1,
+        0,
+        7,
+        5_000_000,
+        2**63 - 1,
+        1e308,
+        -0.5,
+        "",
+        "x",
+        "\0",
+        "\x1b[2K",
+        "a" * 5000,
+        "[]",
+        "{}",
+        "NaN",
+    ),
+    *(
+        "[" * 3000 + "]" * 3000,
+        '{"a":' * 3000 + "1" + "}" * 3000,
+        "1" + "0" * 400,
+        "1e400",
+        b"",
+        b"\xff" * 40,
+    ),
+)
+"""Values that take the place of a cell of a gallery."""
 
 
 def damage(path: Path, rng: random.Random) -> str:
@@ -115,36 +158,35 @@ def _nest(path: Path, rng: random.Random) -> str:
 
 
 def _cell(path: Path, rng: random.Random) -> str:
-    connection = sqlite3.connect(path)
+    connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA ignore_check_constraints = ON")
-        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        table = rng.choice([name for name in sorted(tables) if not name.startswith("sqlite_")])
-        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-        kind = rng.randrange(8)
-        if kind == 0:
-            version = rng.choice((0, 1, 3, 99, -1))
-            connection.execute(f"PRAGMA user_version = {version}")
-            return f"user_version {version}"
-        if kind == 1:
-            connection.execute(f"DELETE FROM {table} WHERE random() % 2 = 0 OR (SELECT count(*) FROM {table}) = 1")
-            return f"rows of {table} deleted"
-        column, value = rng.choice(columns), rng.choice(HOSTILE)
-        if isinstance(value, list | dict) or (isinstance(value, int) and abs(value) >= 2**63):
-            value = json.dumps(value) if rng.random() < 0.5 else rng.choice(("[" * 3000 + "]" * 3000, b"\xff" * 40))
-        if isinstance(value, str):
-            value = value.encode("utf-8", "replace").decode()
-        connection.execute(
-            f"UPDATE {table} SET {column} = ? WHERE rowid IN (SELECT rowid FROM {table} ORDER BY random() LIMIT 1)"
-            if table not in ("gallery", "notes")
-            else f"UPDATE {table} SET value = ? WHERE name IN (SELECT name FROM {table} ORDER BY random() LIMIT 1)",
-            (value,),
-        )
-        return f"a {column} of {table} is {str(value)[:40]!r}"
-    except (sqlite3.Error, OverflowError) as error:
+        return _statement(connection, rng)
+    except sqlite3.Error as error:
         return f"as it was ({error})"
     finally:
-        connection.commit()
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
+
+
+def _statement(connection: sqlite3.Connection, rng: random.Random) -> str:
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    table = rng.choice([name for (name,) in names if not name.startswith("sqlite_")])
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+    kind = rng.randrange(8)
+    if kind == 0:
+        version = rng.choice((0, 1, 3, 99, -1))
+        connection.execute(f"PRAGMA user_version = {version}")
+        return f"user_version {version}"
+    key = "name" if table in ("gallery", "notes") else "rowid"
+    rows = [row for (row,) in connection.execute(f"SELECT {key} FROM {table} ORDER BY {key}")]
+    chosen = rng.sample(rows, min(len(rows), rng.choice((1, 1, 2, 30))))
+    if kind == 1:
+        connection.executemany(f"DELETE FROM {table} WHERE {key} = ?", [(row,) for row in chosen])
+        return f"{len(chosen)} rows of {table} deleted"
+    column, value = rng.choice(columns), rng.choice(CELLS)
+    connection.executemany(
+        f"UPDATE {table} SET {column} = ? WHERE {key} = ?", [(value, row) for row in chosen[:1]]
+    )
+    return f"a {column} of {table} is {str(value)[:40]!r}"

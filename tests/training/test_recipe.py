@@ -23,6 +23,9 @@ from trine.training import (
     recipe_text,
 )
 
+LAUGHS = "a0: &a0 [1, 1]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(60))
+"""A few lines that stand for 2⁶⁰ values."""
+
 
 def written(folder: Path, text: str) -> Path:
     path = folder / "mine.yaml"
@@ -176,6 +179,9 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
         ("training: {late_beta1: 1}", r"training.late_beta1 must be a number >= 0 and < 1"),
         ("training: {patience: 3}", r"training.patience needs a validation part, but data.validation is 0"),
         ("- 3", r"mine.yaml: expected a section of keys, given \[3\]$"),
+        ("[" * 5000, r"mine.yaml is not a recipe: its sections lie too deep inside each other$"),
+        (LAUGHS, r"mine.yaml is not a recipe: its sections lie too deep inside each other$"),
+        ("seed: 2026-13-45", r"mine.yaml is not valid YAML \(month must be in 1..12\); fix it$"),
         ("training: {epochs: 3", r"mine.yaml is not valid YAML \(line 1: .*\); fix it$"),
     ],
 )

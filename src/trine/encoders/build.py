@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.encoders.tabular import learn_table
 from trine.errors import DataError, SettingError
+from trine.plain_json import parse_json
 from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
@@ -167,7 +167,7 @@ def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
         recipe,
         distance,
         network,
-        features=int(json.loads(sentence.config)["hidden_size"]),
+        features=int(parse_json(sentence.config)["hidden_size"]),
         network="sentence",
         shape=(recipe.max_length or most,),
         sentence=sentence,

@@ -15,6 +15,7 @@ from trine.data import Items
 from trine.encoders.pretrained import load_weights
 from trine.encoders.settings import SentenceSettings
 from trine.errors import InputError, ModelError, require
+from trine.plain_json import parse_json
 from trine.shapes import Float, Int
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
@@ -44,7 +45,7 @@ class SentenceNetwork(nn.Module):
     def __init__(self, settings: SentenceSettings) -> None:
         super().__init__()
         transformers = require("transformers", extra="text")
-        config = json.loads(settings.config)
+        config = parse_json(settings.config)
         self.pooling = settings.pooling
         self.transformer: nn.Module = transformers.AutoModel.from_config(
             transformers.AutoConfig.for_model(**config)
@@ -201,6 +202,6 @@ def _read_bytes(path: Path) -> bytes:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_read_bytes(path))
+        return parse_json(_read_bytes(path))
     except ValueError as error:
         raise ModelError(f"{path} is damaged ({error}); copy the sentence encoder again") from error

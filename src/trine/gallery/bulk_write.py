@@ -11,8 +11,9 @@ from typing import TypeVar
 import numpy as np
 
 from trine.gallery.entries import Enrolment, Record
+from trine.gallery.errors import damaged
 from trine.gallery.quantization import rounded
-from trine.gallery.store import Binding, Store
+from trine.gallery.store import Binding, Store, read_note
 from trine.neighbours import nearest_neighbours
 
 CHUNK = 1024
@@ -108,5 +109,8 @@ def measure(rows: np.ndarray, binding: Binding, *, at: int = 10) -> Quantization
 
 def noted_recall(store: Store) -> QuantizationRecall | None:
     """Returns the recall measured for a store's dtype; `None` for float32, or with too few items."""
-    noted = store.notes().get(NOTE)
-    return None if noted is None else QuantizationRecall(**json.loads(noted))
+    noted = read_note(store, NOTE)
+    try:
+        return None if noted is None else QuantizationRecall(**noted)
+    except TypeError as error:
+        raise damaged(store.address, f"its note {NOTE!r} is not one of a recall ({error})") from error

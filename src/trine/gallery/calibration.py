@@ -22,6 +22,7 @@ from trine.gallery.identify import Identifier, Ranking
 from trine.gallery.store import Store
 from trine.gallery.witness import outside_rates, own_pairs, own_rates
 from trine.model import HeldOut, read_held_out
+from trine.plain_json import parse_json
 from trine.rates import SENTENCES, Promise, RateCurve, State, percent
 from trine.strangers import LeftOut, Strangers
 
@@ -313,7 +314,7 @@ class Calibrator:
     def _stored(self) -> dict[str, GalleryCalibration]:
         text = self._store.notes().get(NOTE)
         try:
-            read = {} if text is None else json.loads(text)
+            read = {} if text is None else parse_json(text)
             return {key: GalleryCalibration.from_json(one) for key, one in read.items()}
         except (ValueError, TypeError, KeyError, AttributeError, ModelError):
             return {}  # of another version: made again

@@ -18,7 +18,8 @@ from trine.evaluation import choose_cluster_threshold
 from trine.evaluation.cluster_threshold import FEWEST_IDENTITIES, MOST_ITEMS
 from trine.gallery.bulk_write import batched
 from trine.gallery.entries import check_at_least
-from trine.gallery.store import Store
+from trine.gallery.errors import damaged
+from trine.gallery.store import Store, read_note
 
 NOTE = "clusters"
 """The note that stores the threshold of the clusters."""
@@ -97,8 +98,10 @@ def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool)
 
 def made_with(store: Store) -> float | None:
     """Returns the threshold of a store's clusters, or `None`."""
-    noted = store.notes().get(NOTE)
-    return None if noted is None else float(json.loads(noted))
+    noted = read_note(store, NOTE)
+    if noted is not None and not isinstance(noted, float | int):
+        raise damaged(store.address, f"its note {NOTE!r} is not a number")
+    return noted
 
 
 def threshold_for(store: Store, chosen: ClusterThreshold | None) -> float:

@@ -13,7 +13,9 @@ import numpy as np
 from torch import Tensor
 
 from trine.errors import GalleryError, InputError, SettingError, check_count
+from trine.gallery.errors import damaged
 from trine.gallery.provenance import Provenance
+from trine.plain_json import check_depth, parse_json
 from trine.shapes import Float32
 
 Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
@@ -187,10 +189,32 @@ def metadata_text(metadata: Mapping[str, Any], item: str) -> str:
     try:
         text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False, sort_keys=True, default=_plain)
         text.encode()
+        check_depth(text)
     except (TypeError, ValueError, RecursionError) as error:
         hint = "use strings, finite numbers, booleans, lists and mappings"
         raise InputError(f"the metadata of {item[:80]!r} cannot be stored ({error}): {hint}") from None
     return text
+
+
+def metadata_of(text: object, gallery: object) -> dict[str, Any]:
+    """Reads metadata that a store holds.
+
+    Args:
+        text: What `metadata_text` wrote, if it is not damaged.
+        gallery: The address of the gallery, for the error.
+
+    Raises:
+        GalleryError: It is not a JSON object.
+    """
+    if text == "{}":
+        return {}
+    try:
+        metadata = parse_json(text)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise damaged(gallery, f"metadata of an item cannot be read ({error})") from error
+    if not isinstance(metadata, dict):
+        raise damaged(gallery, "metadata of an item is not a JSON object")
+    return metadata
 
 
 def as_rows(vectors: Vectors, *, dimension: int, names: Sequence[str]) -> Float32[np.ndarray, "n d"]:

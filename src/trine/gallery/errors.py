@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trine.errors import Argument, GalleryError
 
 
@@ -28,10 +30,32 @@ def rebuilt_since(gallery: object) -> GalleryError:
     )
 
 
+def damaged(gallery: object, damage: str) -> GalleryError:
+    """The gallery holds what trine did not write."""
+    return GalleryError(f"the gallery {gallery} is damaged: {damage}: repair it, or restore a backup")
+
+
 def unreadable(gallery: object, error: Exception) -> GalleryError:
     """The gallery holds an embedding of the wrong length."""
-    damage = f"an embedding cannot be read ({error})"
-    return GalleryError(f"the gallery {gallery} is damaged: {damage}: repair it, or restore a backup")
+    return damaged(gallery, f"an embedding cannot be read ({error})")
+
+
+def check_column(
+    values: Iterable[object], kind: type, what: str, gallery: object, *, optional: bool = False
+) -> None:
+    """Raises an error if a column of a table holds values of another type, as after damage.
+
+    Args:
+        values: The values.
+        kind: The type of all of them.
+        what: What they are, in the plural.
+        gallery: The address of the gallery.
+        optional: Whether they may be missing.
+    """
+    wrong = set(map(type, values)) - ({kind, type(None)} if optional else {kind})
+    if wrong:
+        kinds = " and ".join(sorted(each.__name__ for each in wrong))
+        raise damaged(gallery, f"some {what} are {kinds}, not {kind.__name__}")
 
 
 def traces_left(gallery: object, why: str) -> GalleryError:

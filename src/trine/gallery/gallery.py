@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from trine.gallery.entries import (
     check_at_least,
     check_items,
     check_name,
+    metadata_of,
     unknown_item,
 )
 from trine.gallery.filters import Filter
@@ -419,7 +419,7 @@ class Gallery:
         records = self._store.get([check_name(item, "item")])
         if item not in records:
             raise unknown_item(item, self.address)
-        return _entry(records[item])
+        return _entry(records[item], self.address)
 
     def entries(self, identity: str | None = None) -> Iterator[Entry]:
         """Yields the items of one identity or of all, with embeddings and metadata, in any order.
@@ -429,7 +429,11 @@ class Gallery:
         """
         if identity is not None:
             relabel.check_known(self._store, identity)
-        return (_entry(record) for record in self._store.scan() if identity in (None, record.identity))
+        return (
+            _entry(record, self.address)
+            for record in self._store.scan()
+            if identity in (None, record.identity)
+        )
 
     def identities(self) -> dict[str, int]:
         """Returns the number of items of each identity, sorted by name."""
@@ -956,7 +960,7 @@ class Gallery:
         return required_threshold(given, self._threshold, f"the gallery {self.address}")
 
 
-def _entry(record: Record) -> Entry:
+def _entry(record: Record, gallery: str) -> Entry:
     path, came = from_source(record.source)
-    metadata = json.loads(record.metadata)
+    metadata = metadata_of(record.metadata, gallery)
     return Entry(record.identity, record.item, record.embedding, None, metadata, path, came)

@@ -6,7 +6,6 @@ its centroid. All three are exact: no identity with a better score is missed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -16,7 +15,7 @@ import numpy as np
 
 from trine.errors import Argument, GalleryError, SettingError, check_choice
 from trine.gallery.decision import Candidate, Identification, Threshold
-from trine.gallery.entries import Hit, check_at_least
+from trine.gallery.entries import Hit, check_at_least, metadata_of
 from trine.gallery.store import Scope, Store
 from trine.neighbours import ExactSearch
 from trine.shapes import Float, Float32
@@ -157,7 +156,8 @@ class Centroids:
         sums: dict[str, Sum] = {}
         for record in store.scan():
             total = sums.setdefault(record.identity, Sum())
-            weight = 1.0 if quality is None else quality_of(json.loads(record.metadata), quality, record.item)
+            known = {} if quality is None else metadata_of(record.metadata, store.address)
+            weight = 1.0 if quality is None else quality_of(known, quality, record.item)
             total.add(record.embedding, weight, directions=distance == "cosine")
         names = sorted(sums)
         rows = np.array([sums[name].centroid() for name in names], dtype=np.float32)

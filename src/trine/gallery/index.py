@@ -9,10 +9,10 @@ more after many queries (`IndexSettings.patience`).
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class IndexSettings:
     make_search: Callable[..., ExactSearch] = make_search
 
 
-Metadata = Callable[[Int64[np.ndarray, " n"]], Iterable[tuple[int, str]]]
+Metadata = Callable[[Int64[np.ndarray, " n"]], Iterable[tuple[int, Mapping[str, Any]]]]
 """Yields the key and the metadata (JSON) of the records with these keys."""
 
 
@@ -112,11 +112,10 @@ class Segment:
         if missing:
             values: dict[str, list[Typed | None]] = {key: [None] * len(self.keys) for key in missing}
             where_is = {key: row for row, key in enumerate(self.keys.tolist())}
-            for number, text in metadata(self.keys):
+            for number, known in metadata(self.keys):
                 row = where_is.get(number)
-                if row is None or text == "{}":
+                if row is None:
                     continue
-                known = json.loads(text)
                 for key in missing:
                     if key in known:
                         values[key][row] = typed(known[key])
@@ -298,8 +297,7 @@ class Index:
                 [Hit(item, identity, score) for score, item, identity, _ in matches] for matches in results
             ]
         keys = {key for matches in results for *_, key in matches}
-        texts = read(np.array(sorted(keys), dtype=np.int64))
-        about = {key: json.loads(text) for key, text in texts if key in keys}
+        about = dict(read(np.array(sorted(keys), dtype=np.int64)))
         return [
             [Hit(item, identity, score, about.get(key, {})) for score, item, identity, key in matches]
             for matches in results

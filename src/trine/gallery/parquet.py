@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from trine.gallery.quantization import Dtype
 from trine.gallery.sqlite.file import PRIVATE
 from trine.gallery.store import Binding, Store
 from trine.io import atomic_file, open_regular
+from trine.plain_json import parse_json
 
 BOUND = b"trine"
 """The key of the Parquet metadata that stores the binding of the embeddings."""
@@ -64,7 +65,7 @@ def import_parquet(
         ExpectedBinding.like(bound).check(store)
         schema = file.schema_arrow
         columns = [*COLUMNS, *(["source"] if "source" in schema.names else [])]
-        tables = (batch.to_pylist() for batch in file.iter_batches(chunk, columns=columns))
+        tables = _tables(file, path, chunk=chunk, columns=columns)
         batches = (embedder.records([_entry(row, path) for row in rows]) for rows in tables)
         return bulk_write(store, batches, progress=progress, full=bound.dtype == "float32")
 
@@ -106,6 +107,15 @@ def _opened(path: Path) -> Any:
         raise DataError(f"{path} is not a Parquet table: {str(error).partition('. ')[0]}") from error
 
 
+def _tables(file: Any, path: Path, *, chunk: int, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
+    arrow, _ = _arrow()
+    try:
+        for batch in file.iter_batches(chunk, columns=columns):
+            yield batch.to_pylist()
+    except (arrow.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}): export it again") from error
+
+
 def _bound(file: Any, path: Path) -> Binding:
     schema = file.schema_arrow
     missing = [name for name in COLUMNS if name not in schema.names]
@@ -115,7 +125,7 @@ def _bound(file: Any, path: Path) -> Binding:
     if texts is None:
         raise DataError(f"{path} does not name the encoder of its embeddings: export it from a gallery")
     try:
-        return Binding.from_texts(json.loads(texts), str(path))
+        return Binding.from_texts(parse_json(texts), str(path))
     except (GalleryError, TypeError, ValueError) as error:
         hint = "export it again, or upgrade trine if a newer one wrote it"
         raise DataError(f"{path} has an unreadable binding ({error.__cause__ or error}): {hint}") from error
@@ -130,7 +140,7 @@ def _columns(arrow: Any, batch: Sequence[Record]) -> dict[str, Any]:
 
 def _entry(row: dict[str, Any], path: Path) -> Entry:
     try:
-        metadata = json.loads(row["metadata"] or "{}")
+        metadata = parse_json(row["metadata"] or "{}")
         if not isinstance(metadata, dict):
             raise ValueError("not a JSON object")
     except (TypeError, ValueError) as error:

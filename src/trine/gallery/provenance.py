@@ -19,6 +19,7 @@ from torch import Tensor
 
 from trine.data import source_kind
 from trine.data.content import blake
+from trine.plain_json import parse_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def from_source(source: str | None) -> tuple[str | None, Provenance | None]:
     if source is None or not source.startswith("{"):
         return source, None
     try:
-        held = json.loads(source)
+        held = parse_json(source)
         path = held.pop("path")
         return path, Provenance(**held)
     except (KeyError, TypeError, ValueError):  # a path that begins with a brace

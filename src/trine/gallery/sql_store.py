@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import abc
 import json
+import operator
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from trine.errors import GalleryError
 from trine.gallery.entries import Enrolment, Record
+from trine.gallery.errors import check_column, damaged
 from trine.gallery.store import Binding, Store
 from trine.migrations import upgrade_gallery
+from trine.plain_json import parse_json
 
 Answer = TypeVar("Answer")
 
@@ -158,6 +161,7 @@ class SqlStore(Store, abc.ABC):
 
     def get(self, items: Sequence[str]) -> dict[str, Record]:
         rows = self._fetch(f"SELECT {RECORD} FROM {ITEMS} WHERE item {self.AMONG}", (self._array(items),))
+        self._check_types(rows)
         return {record.item: record for record in self._records(rows)}
 
     def scan(self) -> Iterator[Record]:
@@ -165,7 +169,9 @@ class SqlStore(Store, abc.ABC):
             yield from self._records(rows)
 
     def identities(self) -> dict[str, int]:
-        return dict(self._fetch(_COUNTS))
+        counts = dict(self._fetch(_COUNTS))
+        check_column(counts, str, "identities", self.address)
+        return counts
 
     def __len__(self) -> int:
         return int(self._fetch("SELECT count(*) FROM items")[0][0])
@@ -174,7 +180,10 @@ class SqlStore(Store, abc.ABC):
         return self._database.read(lambda session: str(session.stamp))
 
     def clusters(self) -> dict[str, int]:
-        return dict(self._fetch("SELECT item, cluster FROM items WHERE cluster IS NOT NULL"))
+        numbers = dict(self._fetch("SELECT item, cluster FROM items WHERE cluster IS NOT NULL"))
+        check_column(numbers, str, "items", self.address)
+        check_column(numbers.values(), int, "clusters", self.address)
+        return numbers
 
     def new_clusters(self, count: int) -> list[int]:
         def body(session: Session) -> int:
@@ -195,6 +204,8 @@ class SqlStore(Store, abc.ABC):
 
     def notes(self) -> dict[str, str]:
         rows = self._fetch("SELECT name, value FROM notes")
+        for column in zip(*rows, strict=True):
+            check_column(column, str, "notes", self.address)
         return {name: text for name, text in rows if not name.startswith(INTERNAL)}
 
     def note(self, name: str, text: str | None) -> None:
@@ -329,8 +340,19 @@ class SqlStore(Store, abc.ABC):
         )
         last = -1
         while rows := self._fetch(query, (last,)):
-            last = rows[-1][-1]
+            numbers = [row[-1] for row in rows]
+            check_column(numbers, int, "numbers of items", self.address)
+            # A damaged file may give the same rows for ever.
+            if any(map(operator.le, numbers, (last, *numbers[:-1]))):
+                raise damaged(self.address, "the numbers of its items are out of order")
+            last = numbers[-1]
+            self._check_types(rows)
             yield rows
+
+    def _check_types(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Raises an error for records that trine did not write; the columns are those of `RECORD`."""
+        for place, what in ((0, "identities"), (1, "items"), (3, "metadata"), (4, "sources")):
+            check_column((row[place] for row in rows), str, what, self.address, optional=what == "sources")
 
 
 _UNNOTE = "DELETE FROM notes WHERE name = %s"
@@ -345,7 +367,7 @@ def counted(records: Collection[Any], before: Collection[Any], changed: int) -> 
 def _is_staged(session: Session, binding: Binding) -> bool:
     """Returns whether embeddings are staged for this binding."""
     row = session.run("SELECT value FROM notes WHERE name = %s", (STAGED,)).fetchone()
-    return row is not None and upgrade_gallery(json.loads(row[0])) == binding.to_texts()
+    return row is not None and upgrade_gallery(parse_json(row[0])) == binding.to_texts()
 
 
 def _fetched(query: str, values: tuple[Any, ...], session: Session) -> list[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -20,9 +20,11 @@ from trine.distances import Distance, check_distance
 from trine.errors import GalleryError, ModelError, check_count
 from trine.gallery.decision import Threshold
 from trine.gallery.entries import Enrolment, Hit, Record
+from trine.gallery.errors import damaged
 from trine.gallery.filters import NO_FILTER, Filter
 from trine.gallery.quantization import Dtype, check_dtype
 from trine.migrations import upgrade_calibration, upgrade_gallery
+from trine.plain_json import parse_json
 from trine.shapes import Float32
 
 
@@ -72,8 +74,8 @@ class Binding:
         """
         try:
             texts = upgrade_gallery(texts)
-            threshold, calibration = json.loads(texts["threshold"]), json.loads(texts["calibration"])
-            clusters = json.loads(texts.get("cluster_threshold", "null"))
+            threshold, calibration = parse_json(texts["threshold"]), parse_json(texts["calibration"])
+            clusters = parse_json(texts.get("cluster_threshold", "null"))
             distance, dtype = texts["distance"], texts["dtype"]
             check_distance(distance)
             check_dtype(dtype)
@@ -238,3 +240,16 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Closes the store; safe to call twice."""
+
+
+def read_note(store: Store, name: str) -> Any:
+    """Reads a note in JSON; None if there is none.
+
+    Raises:
+        GalleryError: It is damaged.
+    """
+    text = store.notes().get(name)
+    try:
+        return None if text is None else parse_json(text)
+    except ValueError as error:
+        raise damaged(store.address, f"its note {name!r} cannot be read ({error})") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from trine.gallery.provenance import Provenance, digest_of, from_source, to_sour
 from trine.gallery.quantization import rounded
 from trine.gallery.store import Store
 from trine.gallery.sync_result import Kept, Moved, SyncResult, Taken
+from trine.plain_json import parse_json
 
 SAME = 0.01
 """Embeddings are of the same content if they differ by at most this share of their largest number.
@@ -254,7 +254,7 @@ class Sync:
                 what.append(item)
             to = to_source(path_of(entry), entry.provenance)
             if whats or known != item or held is None or (identity, to) != (held.identity, held.source):
-                planned = replace(entry, identity=identity, metadata=json.loads(text), embedding=None)
+                planned = replace(entry, identity=identity, metadata=parse_json(text), embedding=None)
                 self._writes.append(_Write(planned, source, held is not None and identity == held.identity))
         used, there = set(self._from.values()), {_digest(entry) for entry in self._wanted.values()}
         removed = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from trine.display import printable
 from trine.io import output_file
 from trine.pipelines.trained_run import run_folder
+from trine.plain_json import parse_json
 from trine.report.training_curves import draw_curves
 from trine.report.write import METRICS
 from trine.training import (
@@ -92,7 +92,7 @@ def examine(run: str | Path) -> Examination:
 def _verdict(path: Path) -> str:
     """The verdict in the metrics of a finished run; empty if they have none."""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"]["sentence"])
+        return str(parse_json(path.read_bytes())["verdict"]["sentence"])
     except (OSError, ValueError, KeyError, TypeError):  # the run is not finished, or has other metrics
         return ""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from trine.data.load_report import count
 from trine.errors import Argument, DataError, InputError, ModelError, SettingError, nearest
 from trine.model import read_trained_on
 from trine.pipelines.trained_run import SPLIT, run_folder
+from trine.plain_json import parse_json
 from trine.report import EvaluatedPart
 from trine.shapes import Int64
 
@@ -260,7 +260,7 @@ def _read_split(run: Path) -> SplitRecord | None:
     if not path.is_file():
         return None
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
+        written = parse_json(path.read_bytes())
         parts = {
             part: [(str(name), str(identity)) for name, identity in keys]
             for part, keys in written["parts"].items()

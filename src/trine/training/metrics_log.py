@@ -49,8 +49,7 @@ class RunLog:
         assert run.dir is not None
         kept = []
         if run.resumed_at is not None and run.dir.metrics.is_file():
-            with run.dir.metrics.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if _is_before(row, run.resumed_at)]
+            kept = [row for row in _rows(run.dir.metrics) if int(row["step"]) < run.resumed_at]
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
@@ -173,20 +172,29 @@ def read_metrics(path: Path) -> list[LoggedBatch]:
     Raises:
         ModelError: The file is missing or is not such a log.
     """
+    rows = [row for row in _rows(path) if row.get("loss")]
+    try:
+        return [LoggedBatch.of(row) for row in rows]
+    except ValueError as error:
+        raise _damaged(path, error) from error
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a log that are whole; a kill can truncate the last one."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if _is_whole(row) and row.get("loss")]
-        return [LoggedBatch.of(row) for row in rows]
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot read {path} as the log of a run ({error}); name a run folder that trine train created"
-        ) from error
+            table = csv.DictReader(file)
+            unknown = set(table.fieldnames or ()) - set(COLUMNS)
+            if unknown:
+                raise ValueError(f"unknown column {min(unknown)!r}")
+            whole = (row for row in table if None not in row and None not in row.values())
+            return [row for row in whole if row.get("step", "").isdecimal()]
+    except (OSError, ValueError, csv.Error) as error:
+        raise _damaged(path, error) from error
 
 
-def _is_before(row: Mapping[str, str | None], step: int) -> bool:
-    return _is_whole(row) and int(row["step"] or "") < step
-
-
-def _is_whole(row: Mapping[str, str | None]) -> bool:
-    # A kill can truncate the last line.
-    return (row.get("step") or "").isdigit() and None not in row.values()
+def _damaged(path: Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"cannot read {path} as the log of a run ({error}); name a run folder that trine train created, or "
+        "move the file away"
+    )

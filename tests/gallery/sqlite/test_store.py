@@ -279,3 +279,46 @@ def test_an_identity_in_one_call_is_written_together_or_not_at_all(path):
     assert len(store) == 3
     assert store.put([record("8", 8, 8), record("9", 9, 9)]).new == 2
     store.close()
+
+
+DEEP = "'" + "[" * 3000 + "]" * 3000 + "'"
+
+
+@pytest.mark.parametrize(
+    ("change", "damage"),
+    [
+        ("UPDATE items SET metadata = 'x' WHERE id = 2", "metadata of an item cannot be read"),
+        ("UPDATE items SET metadata = '[]' WHERE id = 2", "metadata of an item is not a JSON object"),
+        ("UPDATE items SET metadata = 5 WHERE id = 2", "metadata of an item is not a JSON object"),
+        (
+            f"UPDATE items SET metadata = {DEEP} WHERE id = 2",
+            "more than 100 lists and objects inside each other",
+        ),
+        ("UPDATE items SET identity = 99 WHERE id = 2", "an item belongs to a missing identity"),
+        ("UPDATE items SET item = x'ff' WHERE id = 2", "some items are bytes, not str"),
+        ("UPDATE identities SET name = x'ff'", "some identities are bytes, not str"),
+        ("UPDATE state SET changed = 'x'", "its table 'state' does not say the revision"),
+        ("DELETE FROM state", "its table 'state' does not say the revision"),
+        ("PRAGMA user_version = 0", "its schema has the version 0"),
+        ("INSERT INTO notes VALUES ('recall', 'x')", "its note 'recall' cannot be read"),
+        ("INSERT INTO notes VALUES ('recall', '[]')", "its note 'recall' is not one of a recall"),
+        ("INSERT INTO notes VALUES ('x', x'ff')", "some notes are bytes, not str"),
+    ],
+)
+def test_what_trine_did_not_write_is_damage_in_one_sentence(change, damage, path):
+    filled(path)
+    with sqlite3.connect(path, isolation_level=None) as connection:
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(change)
+    connection.close()
+    with pytest.raises(GalleryError, match="is damaged: ") as raised:
+        read_everything(path)
+    assert damage in str(raised.value)
+
+
+def read_everything(path):
+    with Gallery.open(path) as gallery:
+        gallery.search(embedding=[0.0, 0.0], where={"n": (None, 5)})
+        list(gallery.entries())
+        gallery.identities()
+        gallery.stats()

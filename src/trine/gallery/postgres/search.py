@@ -9,7 +9,6 @@ HNSW (Malkov and Yashunin, 2018) is approximate.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from trine.gallery.postgres.database import Session
 from trine.gallery.postgres.schema import kind
 from trine.gallery.quantization import Dtype
 from trine.gallery.store import Binding, Scope
+from trine.plain_json import parse_json
 from trine.shapes import Float32
 
 AT_ONCE = 64
@@ -224,7 +224,7 @@ class _Query:
         embeddings = numbers([row[2] for row in rows], dtype=self._binding.dtype, dimension=len(query))
         scores = scores_between(query[None], embeddings, distance=self._binding.distance)[0].tolist()
         hits = [
-            Hit(row[0], row[1], score, json.loads(row[4] or "{}"))
+            Hit(row[0], row[1], score, parse_json(row[4] or "{}"))
             for row, score in zip(rows, scores, strict=True)
         ]
         return sorted(hits, key=lambda hit: (hit.score, hit.item))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import pack, unpack
 from trine.gallery.sql_store import SqlStore, counted
 from trine.gallery.store import EVERYBODY, Binding, Scope
+from trine.plain_json import parse_json
 from trine.shapes import Float32
 
 
@@ -150,7 +150,7 @@ class PostgresStore(SqlStore):
             raise unreadable(self.address, error) from error
         # jsonb reorders keys; restore the sorted order of records.
         return [
-            Record(name, item, row, "{}" if text == "{}" else metadata_text(json.loads(text), item), source)
+            Record(name, item, row, "{}" if text == "{}" else metadata_text(parse_json(text), item), source)
             for (name, item, _, text, source, *_), row in zip(rows, embeddings, strict=True)
         ]
 

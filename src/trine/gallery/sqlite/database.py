@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import GalleryError
-from trine.gallery.errors import missing, rebuilt_since
+from trine.gallery.errors import damaged, missing, rebuilt_since
 from trine.gallery.sql_store import Answer
 from trine.gallery.sqlite.errors import explain
 from trine.gallery.sqlite.file import (
@@ -149,7 +149,7 @@ class Database:
         """Turns SQLite errors into a `GalleryError`."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter by a damaged name in the schema
             raise explain(error, self.path, self._wait) from error
 
     @contextmanager
@@ -190,7 +190,10 @@ class Database:
         if schema != self._schema:
             check_schema(self._opened(), self.path)
             self._schema = schema
-        changed, bound = self.run("SELECT changed, bound FROM state").fetchone()
+        found = self.run("SELECT changed, bound FROM state").fetchone()
+        if found is None or not set(map(type, found)) <= {int}:
+            raise damaged(self.path, "its table 'state' does not say the revision")
+        changed, bound = found
         if self.bound not in (None, bound):
             raise rebuilt_since(self.path)
         return Session(self._opened(), int(changed) + later, int(bound))

@@ -17,9 +17,10 @@ _MEANINGS = {
 _SAME = {sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB: sqlite3.SQLITE_CORRUPT}
 
 
-def explain(error: sqlite3.Error, path: Path, wait: float) -> GalleryError:
+def explain(error: sqlite3.Error | UnicodeDecodeError, path: Path, wait: float) -> GalleryError:
     """Explains a SQLite error and what to do, in one sentence."""
-    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    unset = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else sqlite3.SQLITE_ERROR
+    extended = getattr(error, "sqlite_errorcode", unset)
     code = _SAME.get(extended & 0xFF, extended & 0xFF)
     # Even reading needs 32 kB next to the file, for the index of the log.
     if extended == sqlite3.SQLITE_IOERR_SHMSIZE:

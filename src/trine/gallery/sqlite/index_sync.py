@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from trine.gallery.entries import Hit
-from trine.gallery.errors import unreadable
+from trine.gallery.entries import Hit, metadata_of
+from trine.gallery.errors import check_column, damaged, unreadable
 from trine.gallery.index import Changes, Index, IndexSettings
 from trine.gallery.quantization import unpack
 from trine.gallery.sql_store import AT_ONCE
@@ -62,8 +63,15 @@ class IndexSync:
         except (TypeError, ValueError) as error:
             raise unreadable(self._database.path, error) from error
 
-    def _metadata(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, str]]:
-        """Yields the metadata of the given records; may yield all if a full scan is faster."""
+    def _metadata(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yields the metadata of the given records."""
+        wanted = set(keys.tolist())
+        for key, text in self._texts(keys):
+            if key in wanted:
+                yield key, metadata_of(text, self._database.path)
+
+    def _texts(self, keys: Int64[np.ndarray, " n"]) -> Iterator[tuple[int, str]]:
+        """Yields the metadata of the given records as text; all if a full scan is faster."""
         if len(keys) > max(AT_ONCE, len(self._index) // 4):
             yield from self._database.run("SELECT id, metadata FROM items")
             return
@@ -71,6 +79,11 @@ class IndexSync:
         for start in range(0, len(keys), AT_ONCE):
             part = json.dumps(keys[start : start + AT_ONCE].tolist())
             yield from self._database.run(query, (part,))
+
+    def _name(self, names: dict[int, str], identity: int) -> str:
+        if identity not in names:
+            raise damaged(self._database.path, "an item belongs to a missing identity")
+        return names[identity]
 
     def _changes(self) -> Changes:
         # The first read scans the tables; later ones use the index on `changed`.
@@ -91,8 +104,10 @@ class IndexSync:
         while rows := cursor.fetchmany(AT_ONCE):
             keys += [row[0] for row in rows]
             items += [row[1] for row in rows]
-            identities += [names[row[2]] for row in rows]
+            identities += [self._name(names, row[2]) for row in rows]
             parts.append(self.rows([row[3] for row in rows]))
+        for texts, what in ((items, "items"), (identities, "identities")):
+            check_column(texts, str, what, self._database.path)
         return Changes(
             np.array([key for (key,) in removed], dtype=np.int64),
             np.array(keys, dtype=np.int64),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from trine.gallery.quantization import unpack
 from trine.gallery.sql_store import AT_ONCE, EMPTY, TRACES
 from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding
+from trine.plain_json import parse_json
 
 
 def purge(database: Database) -> bool:
@@ -118,7 +118,7 @@ def _fault(packed: bytes, metadata: str, binding: Binding) -> str | None:
     if not np.isfinite(row).all():
         return "has an embedding that is not finite"
     try:
-        sound = isinstance(json.loads(metadata), dict)
+        sound = isinstance(parse_json(metadata), dict)
     except ValueError:
         sound = False
     return None if sound else "has metadata that is not a JSON object"

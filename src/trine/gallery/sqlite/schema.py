@@ -23,7 +23,7 @@ from pathlib import Path
 
 from trine.display import printable
 from trine.errors import GalleryError
-from trine.gallery.errors import newer
+from trine.gallery.errors import damaged, newer
 from trine.gallery.quantization import Dtype, lengths
 
 APPLICATION = 0x74726E65
@@ -136,7 +136,9 @@ def widths_of(sql: str) -> tuple[int, ...]:
 
 
 def check_version(version: int, path: Path) -> None:
-    """Raises an error for a gallery that a newer trine wrote."""
+    """Raises an error for a gallery that a newer trine wrote, or none."""
+    if version < 1:
+        raise damaged(path, f"its schema has the version {version}")
     if version > SCHEMA:
         raise newer(path, version, SCHEMA)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from trine.data import Dataset
 from trine.errors import ModelError
 from trine.io import atomic_write
+from trine.plain_json import parse_json
 from trine.shapes import Float
 from trine.training.data_loader import Batch
 from trine.training.diagnostics.label_noise import LabelNoiseDetector, Suspect
@@ -166,7 +167,7 @@ def read_findings(run: RunDir) -> tuple[RunFacts, tuple[Diagnosis, ...], tuple[S
     if not run.doctor.is_file():
         raise ModelError(f"{run.path} has no doctor.json; name a run folder that trine train created")
     try:
-        found = json.loads(run.doctor.read_text(encoding="utf-8"))
+        found = parse_json(run.doctor.read_bytes())
         return (
             RunFacts(**found["run"]),
             tuple(Diagnosis(**each) for each in found["diagnoses"]),

@@ -1,0 +1,51 @@
+"""Reads JSON that a stranger may have written, or that is damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+DEEPEST = 100
+"""How many lists and objects may lie inside each other."""
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Reads JSON, which may be nested to a depth of 100.
+
+    Args:
+        text: The JSON, as text or in UTF-8.
+
+    Raises:
+        ValueError: It is not JSON, not UTF-8, not a text at all, or nested deeper.
+
+    Example:
+        >>> parse_json('{"a": [1, 2.5, null]}')
+        {'a': [1, 2.5, None]}
+        >>> parse_json("[" * 101 + "]" * 101)
+        Traceback (most recent call last):
+        ValueError: more than 100 lists and objects inside each other
+    """
+    if isinstance(text, bytes | bytearray):
+        text = text.decode("utf-8")
+    if not isinstance(text, str):
+        raise ValueError(f"expected JSON, given {type(text).__name__}")
+    check_depth(text)
+    return json.loads(text)
+
+
+def check_depth(text: str) -> None:
+    """Raises a `ValueError` for JSON that is nested too deeply for `parse_json`."""
+    # Only a text with as many brackets can be nested too deeply, and few texts are.
+    if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} lists and objects inside each other")
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
