@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.errors import GalleryError, InputError, SettingError, check_count
-from trine.gallery.errors import damaged
+from trine.gallery.errors import REPAIR, damaged
 from trine.gallery.provenance import Provenance
 from trine.plain_json import check_depth, parse_json
 from trine.shapes import Float32
@@ -211,9 +211,9 @@ def metadata_of(text: object, gallery: object) -> dict[str, Any]:
     try:
         metadata = parse_json(text)  # type: ignore[arg-type]
     except ValueError as error:
-        raise damaged(gallery, f"metadata of an item cannot be read ({error})") from error
+        raise damaged(gallery, f"metadata of an item cannot be read ({error})", advice=REPAIR) from error
     if not isinstance(metadata, dict):
-        raise damaged(gallery, "metadata of an item is not a JSON object")
+        raise damaged(gallery, "metadata of an item is not a JSON object", advice=REPAIR)
     return metadata
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from trine.errors import Argument, GalleryError
 
+REPAIR = "repair it, or restore a backup"
+
 
 def missing(gallery: object) -> GalleryError:
     """The gallery does not exist and must not be created."""
@@ -30,14 +32,14 @@ def rebuilt_since(gallery: object) -> GalleryError:
     )
 
 
-def damaged(gallery: object, damage: str) -> GalleryError:
+def damaged(gallery: object, damage: str, *, advice: str = "restore it from a backup") -> GalleryError:
     """The gallery holds what trine did not write."""
-    return GalleryError(f"the gallery {gallery} is damaged: {damage}: repair it, or restore a backup")
+    return GalleryError(f"the gallery {gallery} is damaged: {damage}; {advice}")
 
 
 def unreadable(gallery: object, error: Exception) -> GalleryError:
     """The gallery holds an embedding of the wrong length."""
-    return damaged(gallery, f"an embedding cannot be read ({error})")
+    return damaged(gallery, f"an embedding cannot be read ({error})", advice=REPAIR)
 
 
 def check_column(
@@ -55,7 +57,7 @@ def check_column(
     wrong = set(map(type, values)) - ({kind, type(None)} if optional else {kind})
     if wrong:
         kinds = " and ".join(sorted(each.__name__ for each in wrong))
-        raise damaged(gallery, f"some {what} are {kinds}, not {kind.__name__}")
+        raise damaged(gallery, f"some {what} are {kinds}, not {kind.__name__}", advice=REPAIR)
 
 
 def traces_left(gallery: object, why: str) -> GalleryError:

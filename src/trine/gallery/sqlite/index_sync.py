@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trine.gallery.entries import Hit, metadata_of
-from trine.gallery.errors import check_column, damaged, unreadable
+from trine.gallery.errors import REPAIR, check_column, damaged, unreadable
 from trine.gallery.index import Changes, Index, IndexSettings
 from trine.gallery.quantization import unpack
 from trine.gallery.sql_store import AT_ONCE
@@ -82,7 +82,7 @@ class IndexSync:
 
     def _name(self, names: dict[int, str], identity: int) -> str:
         if identity not in names:
-            raise damaged(self._database.path, "an item belongs to a missing identity")
+            raise damaged(self._database.path, "an item belongs to a missing identity", advice=REPAIR)
         return names[identity]
 
     def _changes(self) -> Changes:
