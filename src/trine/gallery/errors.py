@@ -34,7 +34,7 @@ def rebuilt_since(gallery: object) -> GalleryError:
 
 def damaged(gallery: object, damage: str, *, advice: str = "restore it from a backup") -> GalleryError:
     """The gallery holds what trine did not write."""
-    return GalleryError(f"the gallery {gallery} is damaged: {damage}; {advice}")
+    return GalleryError(f"the gallery {gallery} is damaged: {damage}: {advice}")
 
 
 def unreadable(gallery: object, error: Exception) -> GalleryError:

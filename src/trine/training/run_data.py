@@ -17,6 +17,7 @@ from trine.data import Dataset, Features, Interactions, content_digests
 from trine.data.load_report import count, some
 from trine.errors import ModelError, require
 from trine.io import atomic_write
+from trine.plain_json import parse_json
 from trine.shapes import Int64, UInt8
 
 
@@ -182,7 +183,7 @@ class RunData:
             pass
         try:
             with require("safetensors", extra="train").safe_open(path, framework="pt") as file:
-                digests, known = file.get_tensor("digests").numpy(), json.loads(file.metadata()["data"])
+                digests, known = file.get_tensor("digests").numpy(), parse_json(file.metadata()["data"])
             data = cls(
                 tuple(map(str, known["names"])),
                 tuple(map(str, known["identities"])),
