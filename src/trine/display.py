@@ -49,3 +49,14 @@ def shortened(text: str, *, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most - most // 3]} ... {text[len(text) - most // 3 :]}"
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of an error of another library; the name of its kind if it says nothing.
+
+    Example:
+        >>> first_line(RuntimeError("shapes differ\n  at x.cpp:12")), first_line(KeyError())
+        ('shapes differ', 'KeyError')
+    """
+    lines = str(error).strip().splitlines()
+    return shortened(printable(lines[0]), most=300) if lines else type(error).__name__

@@ -25,7 +25,7 @@ from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.errors import ModelError, require
-from trine.io import atomic_write, synchronise
+from trine.io import atomic_write, open_regular, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
 from trine.plain_json import parse_json
 from trine.strangers import LeftOut, Strangers
@@ -123,15 +123,17 @@ def read_model(folder: Path) -> SavedModel:
         The content of the folder; the encoder checks the fingerprint of the weights.
 
     Raises:
-        ModelError: The folder is missing or incomplete, was written in another version of the format,
-            or a file in it is damaged.
+        ModelError: The folder is missing or incomplete, was written in another version of the format, a
+            file in it is damaged, may not be read, or is a link to a file outside the folder.
     """
     safetensors = require("safetensors.torch", extra="train")
-    if not folder.is_dir():
-        raise ModelError(f"there is no model folder {folder}; name one that training wrote")
-    folder = _inner(folder)
-    for name in (SETTINGS, WEIGHTS):
-        if not (folder / name).is_file():
+    with _readable(folder):
+        if not folder.is_dir():
+            raise ModelError(f"there is no model folder {folder}; name one that training wrote")
+        folder = _inner(folder)
+        found = {name: _file(folder, name) for name in (SETTINGS, WEIGHTS)}
+    for name, path in found.items():
+        if path is None:
             raise ModelError(
                 f"{folder} is not a model folder: it has no {name}; name the folder that training wrote"
             )
@@ -176,12 +178,13 @@ def read_held_out(folder: Path) -> HeldOut:
     Raises:
         ModelError: A file is damaged.
     """
-    folder = _inner(folder)
-    strangers, left_out = folder / STRANGERS, folder / LEFT_OUT
+    with _readable(folder):
+        folder = _inner(folder)
+        strangers, left_out = _file(folder, STRANGERS), _file(folder, LEFT_OUT)
     return HeldOut(
         read_trained_on(folder),
-        Strangers.from_file(strangers) if strangers.is_file() else None,
-        LeftOut.from_file(left_out) if left_out.is_file() else None,
+        None if strangers is None else Strangers.from_file(strangers),
+        None if left_out is None else LeftOut.from_file(left_out),
     )
 
 
@@ -199,9 +202,11 @@ def forget_stranger(folder: Path, name: str) -> int:
         ModelError: The file of the strangers is damaged, or cannot be written.
     """
     deleted = 0
-    folder = _inner(folder)
-    for file, kind in ((STRANGERS, Strangers), (LEFT_OUT, LeftOut)):
-        if (path := folder / file).is_file():
+    with _readable(folder):
+        folder = _inner(folder)
+        found = ((_file(folder, STRANGERS), Strangers), (_file(folder, LEFT_OUT), LeftOut))
+    for path, kind in found:
+        if path is not None:
             held = kind.from_file(path)
             kept = held.without({name})
             if len(kept.identity) < len(held.identity):
@@ -226,6 +231,36 @@ def _inner(folder: Path) -> Path:
     return folder / "model" if is_run else folder
 
 
+def _file(folder: Path, name: str) -> Path | None:
+    """Finds a file of a model folder; None if there is none.
+
+    Raises:
+        ModelError: It is a link that leads out of the folder: a stranger's folder is to name no other file.
+        OSError: It cannot be read, or is no file.
+    """
+    path = folder / name
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(
+            f"{path} is a link to a file outside the model folder and is not followed; copy the file itself"
+        )
+    try:
+        open_regular(path).close()
+    except FileNotFoundError:
+        return None
+    return path
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Says that a file may not be read, rather than that it is damaged or missing."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"{error.filename or folder} cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
+
+
 def read_trained_on(folder: Path) -> TrainedOn | None:
     """Reads which items and identities a model was trained on, without its weights.
 
@@ -238,9 +273,9 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     Raises:
         ModelError: The file is damaged.
     """
-    folder = _inner(folder)
-    path = folder / TRAINED_ON
-    if not path.is_file():
+    with _readable(folder):
+        path = _file(_inner(folder), TRAINED_ON)
+    if path is None:
         return None
     try:
         with require("safetensors", extra="train").safe_open(path, framework="pt") as file:
@@ -271,9 +306,11 @@ def _trained_on_file(trained: TrainedOn) -> bytes:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     damaged = f"{path} is damaged: {{}}; copy the folder again or train again"
+    with _readable(path), open_regular(path) as file:
+        content = file.read()
     try:
-        settings = parse_json(path.read_bytes())
-    except (OSError, ValueError) as error:
+        settings = parse_json(content)
+    except ValueError as error:
         raise ModelError(damaged.format(error)) from error
     if not isinstance(settings, dict):
         raise ModelError(damaged.format("it is not a JSON object"))

@@ -22,7 +22,6 @@ from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.encoders.tabular import learn_table
 from trine.errors import DataError, SettingError
-from trine.plain_json import parse_json
 from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
@@ -167,7 +166,7 @@ def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
         recipe,
         distance,
         network,
-        features=int(parse_json(sentence.config)["hidden_size"]),
+        features=network.width,
         network="sentence",
         shape=(recipe.max_length or most,),
         sentence=sentence,

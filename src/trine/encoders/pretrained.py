@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trine.display import first_line
 from trine.encoders.settings import OWN_NETWORKS
 from trine.errors import ModelError, SettingError, nearest, require
+
+TIMM_NAME = re.compile(r"\w+(\.\w+)?", re.ASCII)
+"""The name of a timm model, and the tag of its weights."""
 
 
 def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: bool = False) -> nn.Module:
@@ -32,7 +37,8 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: 
         ModelError: The weights cannot be downloaded.
     """
     timm = require("timm", extra="images")
-    if not timm.is_model(name.split(".")[0]):
+    # Other characters name a place to load from, such as hf-hub:... and local-dir:...
+    if not TIMM_NAME.fullmatch(name) or not timm.is_model(name.split(".")[0]):
         known = [*OWN_NETWORKS, *timm.list_models()]
         phrase = nearest(name, known).partition("known: ")[0]
         raise SettingError(
@@ -51,7 +57,7 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: 
         with _quiet("huggingface_hub"):
             return _created(timm, name, size=size, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ModelError(
             f"the published weights of {name!r} could not be downloaded ({reason}); connect to the "
             "network, set encoder.weights to a local file, or set encoder.pretrained to false"
@@ -109,8 +115,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             "state dict, preferably as safetensors"
         ) from error
     except Exception as error:  # both readers have their own exceptions for damaged files
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"{path} cannot be read as weights ({reason})") from error
+        raise ModelError(f"{path} cannot be read as weights ({first_line(error)})") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

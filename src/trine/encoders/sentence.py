@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from trine.data import Items
+from trine.display import first_line, shortened
 from trine.encoders.pretrained import load_weights
 from trine.encoders.settings import SentenceSettings
+from trine.encoders.transformer_config import known_config, longest_text, width_of
 from trine.errors import InputError, ModelError, require
 from trine.plain_json import parse_json
 from trine.shapes import Float, Int
@@ -38,6 +40,8 @@ class SentenceNetwork(nn.Module):
 
     Attributes:
         tokenizer: The tokenizer, as the bytes of its JSON.
+        width: The number of features that it computes.
+        longest: The most tokens that it has positions for.
     """
 
     tokenizer: Tensor
@@ -45,10 +49,11 @@ class SentenceNetwork(nn.Module):
     def __init__(self, settings: SentenceSettings) -> None:
         super().__init__()
         transformers = require("transformers", extra="text")
-        config = parse_json(settings.config)
+        config = known_config(_parsed(settings.config), source="the configuration of the transformer")
         self.pooling = settings.pooling
+        self.width, self.longest = width_of(config), longest_text(config)
         self.transformer: nn.Module = transformers.AutoModel.from_config(
-            transformers.AutoConfig.for_model(**config)
+            transformers.AutoConfig.for_model(**config), trust_remote_code=False
         )
         if getattr(self.transformer, "pooler", None) is not None:
             self.transformer.pooler = None  # its output is not used, so it would get no gradient
@@ -66,9 +71,7 @@ class SentenceNetwork(nn.Module):
             int32, one row per text, padded with -1.
         """
         if self._read is None:
-            content = self.tokenizer.cpu().numpy().tobytes().decode()
-            self._read = require("tokenizers", extra="text").Tokenizer.from_str(content)
-            self._read.no_padding()
+            self._read = _read_tokenizer(self.tokenizer.cpu().numpy().tobytes(), self.transformer)
         self._read.enable_truncation(max_length=max_length)
         rows = np.full((len(texts), max_length), PADDING, dtype=np.int32)
         for row, encoding in zip(rows, self._read.encode_batch(list(texts)), strict=True):
@@ -86,8 +89,7 @@ class SentenceNetwork(nn.Module):
         """
         lengths = (tokens != PADDING).sum(dim=1)
         if not len(tokens):
-            width = next(self.transformer.parameters()).shape[1]
-            return torch.zeros((0, width), device=tokens.device)
+            return torch.zeros((0, self.width), device=tokens.device)
         # Similar lengths together: padding costs as much as words.
         order = lengths.argsort(stable=True)
         rows = torch.cat([self._embedded(tokens[part], lengths[part]) for part in torch.split(order, BATCH)])
@@ -122,19 +124,18 @@ def sentence_network(
         ModelError: A file is missing or damaged, or the folder has a layer that is not supported.
     """
     config, pooling = _read_json(folder / CONFIG), _pooling(folder)
-    if "model_type" not in config:
-        raise ModelError(f"{folder / CONFIG} has no model_type, so the network cannot be built")
+    known = known_config(config, source=str(folder / CONFIG))
     tokenizer = _read_bytes(folder / TOKENIZER)
     settings = SentenceSettings(
-        config=json.dumps(config, sort_keys=True), pooling=pooling, tokenizer=len(tokenizer)
+        config=json.dumps(known, sort_keys=True), pooling=pooling, tokenizer=len(tokenizer)
     )
     network = SentenceNetwork(settings)
     if pretrained:
         load_weights(network.transformer, path=folder / WEIGHTS, name=name)
     network.tokenizer.copy_(torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8))
-    limits = [int(config.get("max_position_embeddings", 512))]
+    limits = [network.longest]
     if (folder / LENGTH).is_file():
-        limits.append(int(_read_json(folder / LENGTH).get("max_seq_length") or limits[0]))
+        limits.append(_longest_asked(folder / LENGTH) or limits[0])
     return network, settings, min(limits)
 
 
@@ -169,17 +170,20 @@ def prepare_texts(
 
 def _pooling(folder: Path) -> Any:
     if (folder / MODULES).is_file():
-        layers = [str(layer.get("type", "")).rpartition(".")[2] for layer in _read_json(folder / MODULES)]
-        if unknown := [layer for layer in layers if layer not in READ]:
-            raise ModelError(
-                f"{folder / MODULES} lists a layer {unknown[0]}, but only {', '.join(READ)} are supported; "
-                "choose another sentence encoder"
-            )
+        listed = _read_json(folder / MODULES)
+        layers = listed if isinstance(listed, list) else [listed]
+        for layer in layers:
+            name = str(layer.get("type", "") if isinstance(layer, dict) else layer).rpartition(".")[2]
+            if name not in READ:
+                raise ModelError(
+                    f"{folder / MODULES} lists a layer {shortened(name, most=40)}, but only "
+                    f"{', '.join(READ)} are supported; choose another sentence encoder"
+                )
     if not (folder / POOLING).is_file():
         return "mean"
     chosen = [
         key
-        for key, on in _read_json(folder / POOLING).items()
+        for key, on in _read_object(folder / POOLING).items()
         if key.startswith("pooling_mode") and on is True
     ]
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
@@ -189,6 +193,42 @@ def _pooling(folder: Path) -> Any:
             f"{' or '.join(known)} is supported; choose another sentence encoder"
         )
     return known[chosen[0]]
+
+
+def _parsed(config: str) -> Any:
+    try:
+        return parse_json(config)
+    except ValueError as error:
+        raise ModelError(f"the configuration of the transformer is damaged ({error})") from error
+
+
+def _read_tokenizer(content: bytes, transformer: nn.Module) -> Any:
+    """Reads a tokenizer, and checks that the transformer has a row for each of its tokens."""
+    damaged = "the tokenizer of the model is damaged ({}); copy the model again or train again"
+    rows = transformer.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    try:
+        tokenizer = require("tokenizers", extra="text").Tokenizer.from_str(content.decode())
+        largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+    except Exception as error:  # the library raises Exception itself
+        raise ModelError(damaged.format(first_line(error))) from error
+    if largest >= rows:
+        raise ModelError(damaged.format(f"a token has the number {largest}, and the network has {rows}"))
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _longest_asked(path: Path) -> int | None:
+    length = _read_object(path).get("max_seq_length")
+    if length is not None and (type(length) is not int or length < 1):
+        raise ModelError(f"{path} has max_seq_length {str(length)[:40]}, expected a number of tokens")
+    return length
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    content = _read_json(path)
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a JSON object; copy the sentence encoder again")
+    return content
 
 
 def _read_bytes(path: Path) -> bytes:

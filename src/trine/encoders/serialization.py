@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import torch
+
+from trine.display import first_line
+from trine.encoders.checks import check_network, check_settings
 from trine.encoders.encoder import Encoder
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.two_tower import TwoTower, TwoTowerSettings
-from trine.errors import ModelError, SettingError
+from trine.encoders.weight_budget import check_fits
+from trine.errors import MissingDependencyError, ModelError
 from trine.model import SETTINGS, SavedModel, read_model, write_model
 from trine.settings import parse, plain
 
@@ -120,15 +125,24 @@ def is_two_tower(model: SavedModel) -> bool:
 
 
 def _restored(kind: type[E], settings: type, model: SavedModel, path: str | Path) -> E:
-    """Builds an encoder and loads its weights; whatever does not fit means that the folder is damaged."""
+    """Builds an encoder and loads its weights; whatever does not fit means that the folder is damaged.
+
+    The settings may be a stranger's: before any memory is taken for the network, it is built without and
+    compared with the weights that are there.
+    """
     try:
-        encoder = kind(parse(settings, model.settings, source=SETTINGS, key="encoder"))
+        given: Any = parse(settings, model.settings, source=SETTINGS, key="encoder")
+        check_settings(given)
+        check_network(check_fits(lambda: kind(given), model.weights))
+        encoder = kind(given)
         encoder.load_state_dict(dict(model.weights))
-    except (SettingError, RuntimeError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+        _check_known(encoder)
+    except MissingDependencyError:
+        raise
+    except Exception as error:  # torch, timm and transformers raise anything for settings that nobody wrote
         raise ModelError(
-            f"{path} is damaged: its settings and its weights do not match ({reason}); copy the folder again "
-            "or train again"
+            f"{path} is damaged: its settings and its weights do not match ({first_line(error)}); copy the "
+            "folder again or train again"
         ) from error
     if encoder.fingerprint != model.fingerprint:
         raise ModelError(
@@ -137,3 +151,11 @@ def _restored(kind: type[E], settings: type, model: SavedModel, path: str | Path
         )
     encoder.calibration, encoder.cluster_threshold = model.calibration, model.cluster_threshold
     return encoder.eval()
+
+
+def _check_known(encoder: Encoder | TwoTower) -> None:
+    if not isinstance(encoder, TwoTower):
+        return
+    sizes = torch.tensor([len(encoder.settings.users), len(encoder.settings.items)])
+    if bool(((encoder.known < 0) | (encoder.known >= sizes)).any()):
+        raise ValueError("it knows an interaction of a user or with an item that is not among its own")

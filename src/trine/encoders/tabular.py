@@ -188,7 +188,9 @@ def _from_numbers(
 def _from_categories(values: NDArray[Any], categories: Sequence[str]) -> Float32[np.ndarray, "n f"]:
     place = {name: at for at, name in enumerate(categories)}
     chosen = [place.get(name, len(categories)) for name in _names(values)]
-    return np.eye(len(categories) + 1, dtype=np.float32)[chosen]
+    features = np.zeros((len(chosen), len(categories) + 1), dtype=np.float32)
+    features[np.arange(len(chosen)), chosen] = 1
+    return features
 
 
 def _names(values: NDArray[Any]) -> list[str]:

@@ -1,0 +1,66 @@
+"""What is checked of the settings of a saved encoder before anything is built from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from trine.encoders.encoder import Encoder
+from trine.encoders.sentence import SentenceNetwork
+from trine.encoders.settings import EncoderSettings, TableSettings
+from trine.encoders.tabular import prepare_rows
+from trine.encoders.two_tower import TwoTower, TwoTowerSettings
+
+LONGEST_SIDE = 4096
+
+
+def check_settings(settings: EncoderSettings | TwoTowerSettings) -> None:
+    """Raises a `ValueError` for settings that training does not write: they contradict each other."""
+    if isinstance(settings, TwoTowerSettings):
+        if settings.titles and len(settings.titles) != len(settings.items):
+            raise ValueError(f"{len(settings.titles)} titles for {len(settings.items)} items")
+        return
+    shape, network = settings.shape, settings.network
+    own: dict[str, tuple[str, object]] = {
+        "mlp": ("vectors", settings.mlp),
+        "sentence": ("texts", settings.sentence),
+        "small_resnet": ("images", settings.small_resnet),
+    }
+    kind, needed = own.get(network, ("images", network))
+    if settings.kind != kind or needed is None:
+        raise ValueError(f"the network {network[:40]!r} and its settings do not suit {settings.kind}")
+    if len(shape) != (3 if kind == "images" else 1):
+        raise ValueError(f"shape {shape} is not one of {kind}")
+    if kind == "images" and (shape[0] not in (1, 3) or max(shape[1:]) > LONGEST_SIDE):
+        raise ValueError(f"no image has shape {shape}: 1 or 3 channels, at most {LONGEST_SIDE} pixels a side")
+    if settings.table is not None:
+        _check_table(settings.table, shape[0])
+
+
+def _check_table(table: TableSettings, features: int) -> None:
+    if table.features != features:
+        raise ValueError(f"a row has {table.features} features, and the network takes {features}")
+    if table.named:
+        prepare_rows([{column.name: "" for column in table.columns}], table=table)
+    else:
+        prepare_rows([np.zeros(len(table.columns))], table=table)
+
+
+def check_network(encoder: Encoder | TwoTower) -> None:
+    """Raises a `ValueError` for an encoder, on torch's device `meta`, whose parts do not fit each other."""
+    if isinstance(encoder, TwoTower):
+        return
+    settings, network = encoder.settings, encoder.network
+    if isinstance(network, SentenceNetwork):
+        computed = network.width
+        if settings.shape[0] > network.longest:
+            raise ValueError(f"texts of {settings.shape[0]} tokens, and the network takes {network.longest}")
+    else:
+        items = torch.zeros(1, *settings.shape, dtype=torch.float32, device="meta")
+        with torch.inference_mode():
+            features = network.eval()(items)
+        if features.ndim != 2:
+            raise ValueError(f"the network computes {features.ndim - 1}-dimensional features of an item")
+        computed = features.shape[1]
+    if computed != settings.features:
+        raise ValueError(f"the network computes {computed} features, and the head takes {settings.features}")
