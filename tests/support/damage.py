@@ -29,7 +29,9 @@ from typing import Any
 from support.damage_cases import CASES, Case
 from support.damaged_bytes import damage
 
-SECONDS = 10
+SECONDS, WAIT = 10, 90
+"""Of the processor for a trial, and of the clock for it and for starting a worker."""
+
 MEMORY = 1 << 30
 SPACE = 6 << 30
 """Addresses that a worker may take, so that a request for everything fails instead of filling the machine."""
@@ -90,11 +92,15 @@ def trials(everything: Path, numbers: Sequence[int], *, seed: int) -> Iterator[T
                 worker = (process, ours)
             worker[1].send(number)
             try:
-                # The alarm of the worker does not ring inside compiled code.
-                if worker[1].poll(6 * SECONDS):
-                    yield worker[1].recv()
+                # The timer of the worker does not ring inside compiled code, or while it waits.
+                if worker[1].poll(WAIT):
+                    done = worker[1].recv()
+                    if done.problem:  # nobody knows what it left behind in the process
+                        worker[0].kill()
+                        worker = None
+                    yield done
                     continue
-                problem = f"took more than {6 * SECONDS} s"
+                problem = f"took more than {WAIT} s"
             except EOFError:
                 worker[0].join(5)
                 problem = f"the process died with {worker[0].exitcode}"
@@ -113,10 +119,20 @@ def work(pipe: Connection, everything: Path, seed: int) -> None:
 
     torch.set_num_threads(1)
     resource.setrlimit(resource.RLIMIT_AS, (_addresses() + SPACE, resource.RLIM_INFINITY))
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGPROF, _ring)
     with tempfile.TemporaryDirectory(dir=_fast()) as folder:
+        _import_all(everything, Path(folder) / "copy")
         for number in iter(pipe.recv, None):
             pipe.send(trial(everything, Path(folder) / "copy", number, seed=seed))
+
+
+def _import_all(everything: Path, folder: Path) -> None:
+    """Runs every case on sound files, so that no trial has to import what it needs."""
+    for case in CASES:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(everything, folder)
+        with _captured(io.StringIO(), []):
+            assert case.run(folder) == 0, case.name
 
 
 def described(everything: Path, number: int, *, seed: int) -> tuple[str, str, str]:
@@ -178,7 +194,8 @@ def _prepared(everything: Path, folder: Path, number: int, seed: int) -> tuple[C
 def _captured(said: io.StringIO, failed: list[str]) -> Iterator[None]:
     hook = sys.unraisablehook
     sys.unraisablehook = lambda seen: failed.append(f"{seen.exc_type.__name__}: {seen.exc_value}")
-    signal.alarm(SECONDS)
+    # Seconds of this process, since a busy machine has others to serve.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with (
             contextlib.redirect_stdout(io.StringIO()),
@@ -188,7 +205,7 @@ def _captured(said: io.StringIO, failed: list[str]) -> Iterator[None]:
             warnings.simplefilter("always")
             yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.unraisablehook = hook
 
 

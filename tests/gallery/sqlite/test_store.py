@@ -298,6 +298,7 @@ DEEP = "'" + "[" * 3000 + "]" * 3000 + "'"
         ("UPDATE items SET item = x'ff' WHERE id = 2", "some items are bytes, not str"),
         ("UPDATE identities SET name = x'ff'", "some identities are bytes, not str"),
         ("UPDATE state SET changed = 'x'", "its table 'state' does not say the revision"),
+        (f"UPDATE state SET changed = {2**63 - 1}", "its table 'state' does not say the revision"),
         ("DELETE FROM state", "its table 'state' does not say the revision"),
         ("PRAGMA user_version = 0", "its schema has the version 0"),
         ("INSERT INTO notes VALUES ('recall', 'x')", "its note 'recall' cannot be read"),

@@ -39,6 +39,9 @@ from trine.gallery.store import Binding
 WAIT = 30.0
 """Seconds to wait for another process to finish writing."""
 
+MOST_WRITES = 1 << 62
+"""A revision that no gallery reaches."""
+
 MEMORY = Path(":memory:")
 """The address of a gallery that is not kept."""
 
@@ -191,7 +194,7 @@ class Database:
             check_schema(self._opened(), self.path)
             self._schema = schema
         found = self.run("SELECT changed, bound FROM state").fetchone()
-        if found is None or not set(map(type, found)) <= {int}:
+        if found is None or any(type(count) is not int or not 0 <= count < MOST_WRITES for count in found):
             raise damaged(self.path, "its table 'state' does not say the revision")
         changed, bound = found
         if self.bound not in (None, bound):
