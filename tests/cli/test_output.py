@@ -1,12 +1,14 @@
 """What a verb does when its output cannot be written."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from support import fork_server, small_disk
 from trine import Gallery
 from trine.gallery import Entry
 
@@ -61,3 +63,32 @@ def test_without_standard_streams_the_exit_code_is_kept(gallery):
     assert subprocess.run(["sh", "-c", command]).returncode == 0
     command = f"exec {sys.executable} -m trine gallery list {gallery}.no <&- >&- 2>&-"
     assert subprocess.run(["sh", "-c", command]).returncode == 2
+
+
+OUTPUTS = {
+    "embed": ["embed", "{run}", "{bars}", "--out", "new.parquet"],
+    "mine": ["mine", "{run}", "{bars}", "--out", "new.parquet"],
+    "mine as CSV": ["mine", "{run}", "{bars}", "--out", "new.csv"],
+    "audit": ["audit", "{run}", "{bars}", "--page", "new.html"],
+    "cluster": ["cluster", "{run}", "{bars}", "--threshold", "0.5", "--out", "new.csv"],
+    "evaluate": ["evaluate", "{run}", "{bars}", "--out", "new"],
+    "enrol": ["enrol", "{run}", "{bars}", "--gallery", "new.db"],
+    "train": ["train", "{bars}", "--out", "new", "--set", "training.steps=2", "sampler.identities=4"],
+}
+
+
+@pytest.mark.parametrize("verb", OUTPUTS)
+def test_a_file_that_cannot_be_written_is_one_sentence_and_leaves_nothing(verb, run, bars, tmp_path):
+    words = [word.format(run=run, bars=bars) for word in OUTPUTS[verb]]
+    words = [str(tmp_path / word) if word.startswith("new") else word for word in words]
+    context = fork_server.processes()
+    ours, theirs = context.Pipe()
+    process = context.Process(target=small_disk.run_limited, args=(theirs, words, 512))
+    process.start()
+    theirs.close()
+    code, said = ours.recv()
+    process.join()
+    assert code == 2
+    (line,) = said.splitlines()
+    assert re.search(r"^trine: .*(cannot write|cannot be created|full disk)", line)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []

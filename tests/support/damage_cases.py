@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -116,7 +118,8 @@ def _make_films(folder: Path) -> None:
 
 
 def _verb(*words: object) -> None:
-    assert main(list(map(str, words))) == 0, words
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        assert main(list(map(str, words))) == 0, words
 
 
 def verb(*words: str) -> Callable[[Path], int]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
+import resource
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -28,3 +33,15 @@ def fill(disk: Path) -> Path:
         while True:
             filler.write(bytes(4096))
     return disk / "filler"
+
+
+def run_limited(pipe: Connection, words: Sequence[str], size: int) -> None:
+    """Runs a command line in a process whose files may not grow beyond a size; sends exit code and error."""
+    from trine.cli import main
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    said = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+        code = main(words)
+    pipe.send((code, said.getvalue()))
