@@ -24,6 +24,7 @@ from torch import Tensor
 from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
+from trine.display import printable
 from trine.errors import ModelError, require
 from trine.io import atomic_write, open_regular, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
@@ -372,7 +373,7 @@ def card(model: SavedModel) -> str:
     if model.metrics:
         lines += ["", "| metric | value |", "|---|---|"]
         lines += [f"| {name} | {value:.4f} |" for name, value in model.metrics.items()]
-    return "\n".join([*lines, "", "```python", *_use(encoder), "```", ""])
+    return "\n".join([*map(printable, lines), "", "```python", *_use(encoder), "```", ""])
 
 
 def _made_of(encoder: Mapping[str, Any]) -> str:

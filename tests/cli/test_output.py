@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from support import fork_server, small_disk
+from support.commands import draw_bars, train_bars
 from trine import Gallery
+from trine.cli import main
+from trine.data import load
+from trine.data.table_file import open_table
 from trine.gallery import Entry
 
 FULL = "trine: the output cannot be written (No space left on device); free disk space or send it elsewhere\n"
@@ -92,3 +96,36 @@ def test_a_file_that_cannot_be_written_is_one_sentence_and_leaves_nothing(verb, 
     (line,) = said.splitlines()
     assert re.search(r"^trine: .*(cannot write|cannot be created|full disk)", line)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".yaml"] == []
+
+
+HOSTILE = "=cmd|' /C calc'!A0\x1b[2K\r\n\u202egpj<script>alert(1)</script>\x07".replace("/", "")
+
+
+def test_names_act_neither_on_terminals_nor_in_pages_nor_in_spreadsheets(tmp_path, capsys):
+    pictures, made = draw_bars(tmp_path / "bars"), tmp_path / "made"
+    (pictures / "bar0").rename(pictures / HOSTILE)
+    (pictures / "bar1/0.png").rename(pictures / f"bar1/{HOSTILE}.png")
+    made.mkdir()
+    run = train_bars(pictures, made / "run")
+    for words in (
+        *(["evaluate", run, pictures, "--out", made / "page"], ["doctor", run], ["audit", run, pictures]),
+        ["audit", run, pictures, "--out", made / "audit.csv", "--page", made / "audit.html", "--part", "all"],
+        ["mine", run, pictures, "--out", made / "mined.csv"],
+        ["cluster", run, pictures, "--threshold", "0.2", "--out", made / "clusters.csv"],
+        ["enrol", run, pictures, "--gallery", made / "g.db"],
+        ["gallery", "list", made / "g.db"],
+        ["gallery", "list", made / "g.db", HOSTILE],
+        ["identify", pictures / "bar1", "--gallery", made / "g.db", "--threshold", "1", "--candidates", "9"],
+    ):
+        assert main(list(map(str, words))) == 0, words
+        said = capsys.readouterr()
+        assert all(line.isprintable() for line in (said.out + said.err).split("\n")), words
+    for page in [*made.rglob("*.html"), *made.rglob("README.md")]:
+        assert all(line.isprintable() for line in page.read_text("utf-8").split("\n")), page
+        assert "<script>alert" not in page.read_text("utf-8")
+    for table in ("audit", "mined", "clusters"):
+        text = (made / f"{table}.csv").read_text("utf-8")
+        assert "'=cmd" in text
+        assert not re.search(r'(^|,|\n)"?=cmd', text)
+    named = open_table(made / "clusters.csv").read(text=["item"]).texts("item")
+    assert sorted(named) == sorted(load(str(pictures))[0].names)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trine.cosine import unit_rows
+from trine.display import printable
 from trine.distances import Distance
 from trine.shapes import Float, Int64
 
@@ -58,7 +59,7 @@ class Suspect:
     suspicion: float
 
     def __str__(self) -> str:
-        return f"{self.item} ({self.identity}, looks like {self.looks_like})"
+        return printable(f"{self.item} ({self.identity}, looks like {self.looks_like})")
 
 
 class LabelNoiseDetector:

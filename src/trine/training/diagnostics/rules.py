@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from statistics import fmean, median
 from typing import Any
 
+from trine.display import printable
 from trine.distances import Distance
 from trine.training.diagnostics.label_noise import Suspect
 
@@ -63,7 +64,7 @@ class Diagnosis:
     sentence: str
 
     def __str__(self) -> str:
-        return f"{self.name} (step {self.step}): {self.sentence}"
+        return printable(f"{self.name} (step {self.step}): {self.sentence}")
 
 
 @dataclass(frozen=True)
