@@ -1,5 +1,6 @@
 """Tables and copies: what comes back is what went out, and what was interrupted is finished."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -30,6 +31,12 @@ def fill(gallery, count=50):
 
 def everything(gallery):
     return {r.item: (r.identity, r.metadata, r.source, r.embedding.tobytes()) for r in gallery._store.scan()}
+
+
+@pytest.fixture
+def address():
+    with STORES["postgres"]() as found:
+        yield found
 
 
 @pytest.fixture
@@ -198,9 +205,12 @@ def test_a_table_whose_binding_cannot_be_read_makes_no_gallery(gallery, tmp_path
     gallery.export_parquet(tmp_path / "t.parquet")
     table = parquet.read_table(tmp_path / "t.parquet")
     bound = json.loads(table.schema.metadata[b"trine"])
+    damaged = json.dumps(bound | {"distance": "euclidean"})
+    del bound["digest"]
     unknown = json.dumps(bound | {"dtype": "float8"})  # as a newer trine might write
     for wrong, why in (
-        ("[]", ""), ("{", ""), ('{"dimension": "two"}', ""), (unknown, "unknown dtype 'float8'"),
+        ("[]", ""), ("{", ""), (damaged, "it is damaged"),
+        ('{"dimension": "two"}', ""), (unknown, "unknown dtype 'float8'"),
         (json.dumps(bound | {"distance": "hamming"}), "unknown distance 'hamming'"),
         (json.dumps(bound | {"dimension": "0"}), "dimension must be at least 1, given 0"),
     ):  # fmt: skip
@@ -208,6 +218,71 @@ def test_a_table_whose_binding_cannot_be_read_makes_no_gallery(gallery, tmp_path
         with pytest.raises(DataError, match=rf"has an unreadable binding \(.*{why}"):
             Gallery.open_for_table(tmp_path / "wrong.parquet", tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
+
+
+NOT_STORABLE = {
+    "not finite": ("embedding", [float("nan")] * 4, r"'日本/49' is not finite"),
+    "no embedding": ("embedding", None, r"no embedding for the item '日本/49'"),
+    "an empty name": ("item", "", "item must be a non-empty string"),
+    "no name": ("item", None, "item must be a non-empty string"),
+    "NUL": ("identity", "a\0b", "contains a NUL character"),
+    "the name of another": ("item", "日本/3", "names the item '日本/3' twice"),
+    "metadata": ("metadata", "[1]", "unreadable metadata"),
+}
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("what", NOT_STORABLE)
+def test_a_table_with_one_bad_row_imports_nothing(gallery, tmp_path, what, new):
+    """The bad row is the last, so that an import row by row would have written all others."""
+    column, value, match = NOT_STORABLE[what]
+    gallery.export_parquet(tmp_path / "t.parquet")
+    table = parquet.read_table(tmp_path / "t.parquet")
+    rows = table.to_pylist()
+    rows[-1][column] = value
+    parquet.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "t.parquet")
+    path = tmp_path / "new.db"
+    if new:
+        with pytest.raises(DataError, match=match):
+            Gallery.open_for_table(tmp_path / "t.parquet", path)
+        assert not path.exists()
+        return
+    with Gallery.open(path, **OPENING) as other:
+        other.enrol("ann", "日本/0", embedding=np.ones(4))
+        before = everything(other)
+        with pytest.raises(DataError, match=match):
+            other.import_parquet(tmp_path / "t.parquet", chunk=10)
+        assert everything(other) == before
+
+
+def test_what_a_float16_or_a_server_cannot_store_imports_nothing(gallery, tmp_path, address):
+    gallery.enrol("large", "large", embedding=[70_000, 0, 0, 0])
+    gallery.export_parquet(tmp_path / "large.parquet")
+    gallery.remove("large")
+    gallery.enrol("nul", "nul", embedding=np.ones(4), metadata={"text": "a\0b"})
+    gallery.export_parquet(tmp_path / "nul.parquet")
+    with Gallery.open(tmp_path / "half.db", **OPENING, dtype="float16") as other:
+        with pytest.raises(DataError, match="'large' exceeds 65504, the largest float16"):
+            other.import_parquet(tmp_path / "large.parquet", chunk=10)
+        assert len(other) == 0
+    with Gallery.open(address, **OPENING) as other:
+        with pytest.raises(DataError, match="cannot store NUL characters"):
+            other.import_parquet(tmp_path / "nul.parquet", chunk=10)
+        assert len(other) == 0
+
+
+@pytest.mark.parametrize("at", [0.3, 0.6])
+def test_a_damaged_table_imports_nothing(gallery, tmp_path, at):
+    table = tmp_path / "t.parquet"
+    gallery.export_parquet(table, chunk=10)
+    content = bytearray(table.read_bytes())
+    middle = int(len(content) * at)
+    content[middle : middle + 40] = bytes(40)
+    table.write_bytes(content)
+    with Gallery.open(tmp_path / "new.db", **OPENING) as other:
+        with contextlib.suppress(DataError):
+            other.import_parquet(table, chunk=10)
+        assert len(other) in (0, 50)
 
 
 def test_items_are_read_one_after_another(gallery):

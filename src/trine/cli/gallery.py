@@ -258,8 +258,14 @@ def check(settings: Any) -> int:
 
     trine gallery check people
     """
-    with existing(settings.gallery) as gallery:
-        problems, address = gallery.check(), gallery.address
+    from trine.gallery.errors import DamagedBindingError
+
+    address = address_of(settings.gallery)
+    try:
+        with existing(settings.gallery) as gallery:
+            problems, address = gallery.check(), gallery.address
+    except DamagedBindingError as error:
+        problems = [str(error)]
     if settings.json:
         echo_json({"problems": problems})
     elif not problems:
@@ -272,19 +278,28 @@ def check(settings: Any) -> int:
 @verb(
     GALLERY_ARGUMENT,
     argument("--yes", action="store_true", help="do not ask before deleting unreadable items"),
+    argument("--drop-damaged", action="store_true", help="delete any number of unreadable items"),
 )
 def repair(settings: Any) -> None:
-    """Fix what check finds, delete unreadable items, and wipe traces of forgotten ones.
+    """Fix what check finds, set unreadable items aside, and wipe traces of forgotten ones.
 
     trine gallery repair people --yes
     """
-    with existing(settings.gallery) as gallery:
+    from trine import Gallery
+    from trine.gallery.errors import DamagedBindingError
+
+    try:
+        gallery = existing(settings.gallery)
+    except DamagedBindingError as error:
+        echo(str(error))
+        echo(Gallery.repair_binding(address_of(settings.gallery)))
+        gallery = existing(settings.gallery)
+    with gallery:
         problems = gallery.check()
         echo(*problems)
-        if problems and not (settings.yes or agreed("unreadable items are deleted; continue?")):
-            raise SettingError(
-                "nothing was repaired, because unreadable items would be deleted: export the gallery or copy "
-                "its file first, then add --yes"
-            )
+        question = "unreadable items are deleted, after they were written to a file beside; continue?"
+        if problems and not (settings.yes or agreed(question)):
+            raise SettingError("nothing was repaired, because unreadable items would be deleted: add --yes")
         # A server may have traces to wipe although its tables have no problems.
-        echo(*(gallery.repair() or [f"{gallery.address} needs no repair"]))
+        done = gallery.repair(drop_damaged=settings.drop_damaged)
+        echo(*(done or [f"{gallery.address} needs no repair"]))

@@ -129,14 +129,11 @@ def open_store(
         GalleryError: The address has an unknown scheme, or the store cannot be opened, has
             another binding, or exists already.
     """
-    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
     store: SqliteStore | PostgresStore
-    if scheme is None:
-        store = SqliteStore(Path(address).expanduser(), binding=binding)
-    elif scheme[1] in SCHEMES:
+    if is_url(address):
         store = PostgresStore(str(address), binding=binding)
     else:
-        raise GalleryError(f"unknown scheme {scheme[1]}://, expected a path or postgresql://...")
+        store = SqliteStore(Path(address).expanduser(), binding=binding)
     try:
         if not (exist_ok or store.created):
             raise GalleryError(f"the gallery {store.address} already exists: choose another name")
@@ -146,6 +143,25 @@ def open_store(
         store.close()
         raise
     return store
+
+
+def repair_binding(address: str | Path) -> str:
+    """Restores what the gallery at an address is bound to; see `Gallery.repair_binding`."""
+    if is_url(address):
+        return PostgresStore.restore_binding(str(address))
+    return SqliteStore.restore_binding(Path(address).expanduser())
+
+
+def is_url(address: str | Path) -> bool:
+    """Returns whether an address is that of a server, rather than of a file.
+
+    Raises:
+        GalleryError: It has an unknown scheme.
+    """
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
+    if scheme is not None and scheme[1] not in SCHEMES:
+        raise GalleryError(f"unknown scheme {scheme[1]}://, expected a path or postgresql://...")
+    return scheme is not None
 
 
 def _short(fingerprint: str) -> str:

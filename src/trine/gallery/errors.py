@@ -9,6 +9,16 @@ from trine.errors import Argument, GalleryError
 REPAIR = "repair it, or restore a backup"
 
 
+class DamagedBindingError(GalleryError):
+    """What a gallery is bound to was damaged in its file or database; the items may be sound."""
+
+
+def damaged_binding(gallery: object, why: str, *, restorable: bool) -> DamagedBindingError:
+    """The binding of the gallery was damaged; no item may be judged by it."""
+    can = "repair restores it from its copy there" if restorable else "restore the gallery from a backup"
+    return DamagedBindingError(f"the gallery {gallery} is damaged: {why}; its items were not touched: {can}")
+
+
 def missing(gallery: object) -> GalleryError:
     """The gallery does not exist and must not be created."""
     options = (Argument("dimension"), " and ", Argument("fingerprint"), ")")

@@ -16,7 +16,7 @@ from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.errors import Argument, InputError, SettingError, check_flags
 from trine.gallery import clusters, parquet, rebuild, relabel
-from trine.gallery.binding import ExpectedBinding, open_store
+from trine.gallery.binding import ExpectedBinding, open_store, repair_binding
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
 from trine.gallery.calibration import DEFAULT_FPIR, Calibrator, GalleryCalibration
 from trine.gallery.clusters import Clusters
@@ -161,15 +161,17 @@ class Gallery:
         """Opens a gallery to import a table into; a missing gallery is created with the table's binding.
 
         Args:
-            table: A Parquet file that `export_parquet` wrote; it is not imported yet.
+            table: A Parquet file that `export_parquet` wrote; it is not imported yet, but before a gallery is
+                created, all of it is read and checked.
             path: The gallery.
             encoder: As for `open`.
 
         Raises:
-            DataError: The table cannot be read, or does not name its encoder.
+            DataError: The table cannot be read, does not name its encoder, or has an item that cannot be
+                stored.
             GalleryError: The gallery is bound to another encoder than the table, or cannot be opened.
         """
-        bound = parquet.binding_of(Path(table))
+        bound = parquet.validated_binding(Path(table))
         store = open_store(path, binding=bound, expected=ExpectedBinding.like(bound))
         gallery = cls(store, threshold=store.binding.threshold)
         if encoder is None:
@@ -817,11 +819,16 @@ class Gallery:
     ) -> Enrolment:
         """Enrols the items of a table that `export_parquet` wrote; repeating it changes nothing.
 
+        All of the table is read and checked before the first item is written. An import that was killed is
+        finished by repeating it.
+
         Returns:
             The number of new, replaced and unchanged items.
 
         Raises:
-            DataError: The file cannot be read, lacks a column, or does not name its encoder.
+            DataError: The file cannot be read, lacks a column, or does not name its encoder; or an item has
+                no name, an embedding that is not finite or of another dimension, metadata that is not a JSON
+                object, or the name of another. Nothing was imported.
             GalleryError: The table is bound to another encoder.
             MissingDependencyError: pyarrow is not installed.
         """
@@ -909,13 +916,37 @@ class Gallery:
         """Reads everything and returns one sentence for each problem; none for a sound gallery."""
         return self._store.check()
 
-    def repair(self) -> list[str]:
-        """Fixes what `check` finds and returns one sentence for each fix; unreadable items are deleted.
+    def repair(self, *, drop_damaged: bool = False) -> list[str]:
+        """Fixes what `check` finds and returns one sentence for each fix.
+
+        Isolated items that cannot be read are deleted after they were written to a file beside the gallery,
+        `people.damaged-20240531-120000.db`, whose path is in the sentence. If more are damaged, the fault may
+        lie elsewhere, and nothing is deleted.
+
+        Args:
+            drop_damaged: Whether to delete any number of unreadable items.
 
         Raises:
-            GalleryError: The file itself is damaged: restore it from a backup.
+            GalleryError: The file itself is damaged: restore it from a backup; or more than isolated items
+                cannot be read.
         """
-        return self._store.repair()
+        check_flags(drop_damaged=drop_damaged)
+        return self._store.repair(drop_damaged=drop_damaged)
+
+    @staticmethod
+    def repair_binding(path: str | Path) -> str:
+        """Restores what a gallery is bound to, if it was damaged, from the copy that the gallery has of it.
+
+        A gallery whose dimension, dtype, distance or fingerprint was damaged cannot be opened, so that no
+        item is judged by it.
+
+        Returns:
+            A sentence about what was restored.
+
+        Raises:
+            GalleryError: There is no sound copy, or nothing to restore.
+        """
+        return repair_binding(path)
 
     def close(self) -> None:
         """Closes the store; safe to call twice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from trine.errors import DataError, GalleryError, require
+from trine.errors import DataError, GalleryError, InputError, require
 from trine.gallery.binding import ExpectedBinding, open_store
+from trine.gallery.bulk_write import CHUNK, batched, bulk_write
 from trine.gallery.bulk_write import NOTE as RECALL
-from trine.gallery.bulk_write import batched, bulk_write
 from trine.gallery.clusters import NOTE as CLUSTERS
 from trine.gallery.embedding import Embedder
 from trine.gallery.entries import Enrolment, Entry, Record
 from trine.gallery.quantization import Dtype
 from trine.gallery.sqlite.file import PRIVATE
-from trine.gallery.store import Binding, Store
+from trine.gallery.store import Binding, Store, sealed, unsealed
 from trine.io import atomic_file, open_regular
 from trine.plain_json import parse_json
 
@@ -38,7 +38,7 @@ def export_parquet(store: Store, path: Path, *, chunk: int) -> int:
     bound = store.binding
     columns = dict.fromkeys((*COLUMNS, "source"), arrow.string())
     columns["embedding"] = arrow.list_(arrow.float32(), bound.dimension)
-    schema = arrow.schema(columns.items(), metadata={BOUND: json.dumps(bound.to_texts())})
+    schema = arrow.schema(columns.items(), metadata={BOUND: sealed(bound.to_texts())})
     if not path.parent.is_dir():
         raise DataError(f"{path} cannot be written: the folder {path.parent} does not exist")
     count = 0
@@ -59,25 +59,67 @@ def import_parquet(
     store: Store, embedder: Embedder, path: Path, *, chunk: int, progress: Progress | None
 ) -> Enrolment:
     """Writes the records of a table; see `Gallery.import_parquet`."""
-    file = _opened(path)
-    with file:
+    with _opened(path) as file:
         bound = _bound(file, path)
         ExpectedBinding.like(bound).check(store)
-        schema = file.schema_arrow
-        columns = [*COLUMNS, *(["source"] if "source" in schema.names else [])]
-        tables = _tables(file, path, chunk=chunk, columns=columns)
-        batches = (embedder.records([_entry(row, path) for row in rows]) for rows in tables)
-        return bulk_write(store, batches, progress=progress, full=bound.dtype == "float32")
+        _validate(file, path, store, embedder, chunk=chunk)
+        return bulk_write(
+            store,
+            (embedder.records(entries) for entries in _entries(file, path, chunk)),
+            progress=progress,
+            full=bound.dtype == "float32",
+        )
 
 
-def binding_of(path: Path) -> Binding:
-    """Returns the binding of the gallery that a table was exported from.
+def validated_binding(path: Path) -> Binding:
+    """Returns the binding of a table, all of whose records a gallery with that binding could store.
 
     Raises:
-        DataError: The file cannot be read, or lacks a column or its binding.
+        DataError: The file cannot be read, lacks a column or its binding, or a record cannot be stored.
     """
     with _opened(path) as file:
-        return _bound(file, path)
+        bound = _bound(file, path)
+        with closing(open_store(":memory:", binding=bound)) as store:
+            _validate(file, path, store, Embedder(store, None), chunk=CHUNK)
+        return bound
+
+
+def _validate(file: Any, path: Path, store: Store, embedder: Embedder, *, chunk: int) -> None:
+    """Raises a `DataError` unless every record of a table can be stored, so that all or none are written."""
+    hashes = [np.empty(0, dtype=np.uint64)]
+    try:
+        for entries in _entries(file, path, chunk):
+            store.validate(embedder.records(entries))
+            hashes.append(np.array([_hashed(entry.item) for entry in entries], dtype=np.uint64))
+    except (InputError, GalleryError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} cannot be imported, and nothing of it was: ", *error.args) from error
+    values, counts = np.unique(np.concatenate(hashes), return_counts=True)
+    repeated = set(values[counts > 1].tolist())
+    if repeated:
+        _check_distinct(file, path, repeated, chunk)
+
+
+def _check_distinct(file: Any, path: Path, hashes: set[int], chunk: int) -> None:
+    """Raises an error if two items have the same name, rather than only the same hash."""
+    seen: set[str] = set()
+    for rows in _tables(file, path, chunk=chunk, columns=["item"]):
+        for item in (row["item"] for row in rows):
+            if item in seen:
+                raise DataError(f"{path} names the item {item[:80]!r} twice, and nothing of it was imported")
+            if _hashed(item) in hashes:
+                seen.add(item)
+
+
+def _hashed(item: str) -> int:
+    return int.from_bytes(hashlib.blake2b(item.encode(), digest_size=8).digest(), "big")
+
+
+def _entries(file: Any, path: Path, chunk: int) -> Iterator[list[Entry]]:
+    columns = [*COLUMNS, *(["source"] if "source" in file.schema_arrow.names else [])]
+    for rows in _tables(file, path, chunk=chunk, columns=columns):
+        yield [_entry(row, path) for row in rows]
 
 
 def copy_gallery(
@@ -124,10 +166,13 @@ def _bound(file: Any, path: Path) -> Binding:
     texts = (schema.metadata or {}).get(BOUND)
     if texts is None:
         raise DataError(f"{path} does not name the encoder of its embeddings: export it from a gallery")
+    bound = unsealed(texts.decode(errors="replace"))
+    hint = "export it again, or upgrade trine if a newer one wrote it"
+    if bound is None:
+        raise DataError(f"{path} has an unreadable binding (it is damaged): {hint}")
     try:
-        return Binding.from_texts(parse_json(texts), str(path))
-    except (GalleryError, TypeError, ValueError) as error:
-        hint = "export it again, or upgrade trine if a newer one wrote it"
+        return Binding.from_texts(bound, str(path))
+    except GalleryError as error:
         raise DataError(f"{path} has an unreadable binding ({error.__cause__ or error}): {hint}") from error
 
 
@@ -145,6 +190,8 @@ def _entry(row: dict[str, Any], path: Path) -> Entry:
             raise ValueError("not a JSON object")
     except (TypeError, ValueError) as error:
         raise DataError(f"{path} has unreadable metadata for the item {row['item']!r}: {error}") from error
+    if row["embedding"] is None:
+        raise DataError(f"{path} has no embedding for the item {row['item']!r}: export it again")
     return Entry(row["identity"], row["item"], row["embedding"], metadata=metadata, source=row.get("source"))
 
 

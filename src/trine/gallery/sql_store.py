@@ -5,21 +5,25 @@ from __future__ import annotations
 import abc
 import json
 import operator
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar
 
 from trine.errors import GalleryError
 from trine.gallery.entries import Enrolment, Record
-from trine.gallery.errors import check_column, damaged
+from trine.gallery.errors import check_column, damaged, damaged_binding
+from trine.gallery.sql_session import (
+    INTERNAL,
+    NOTE,
+    Database,
+    Session,
+    bind_to,
+    bound_twice,
+    copy_of_binding,
+)
 from trine.gallery.store import Binding, Store
 from trine.migrations import upgrade_gallery
 from trine.plain_json import parse_json
-
-Answer = TypeVar("Answer")
-
-INTERNAL = "trine:"
-"""The prefix of internal notes, which users do not see."""
 
 TRACES = f"{INTERNAL}traces"
 """The note that traces of deleted items may remain."""
@@ -40,41 +44,6 @@ _COUNTS = (
     " JOIN (SELECT identity, count(*) AS items FROM items GROUP BY identity) AS counted ON identity = id"
     " ORDER BY name"
 )
-_NOTE = "INSERT INTO notes VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-
-
-class Session(Protocol):
-    """One transaction. Placeholders are `%s` for every database."""
-
-    @property
-    def stamp(self) -> int:
-        """The revision that is read or written."""
-
-    @property
-    def bound(self) -> int:
-        """The number of times the gallery was rebuilt with another encoder."""
-
-    def run(self, statement: str, values: Sequence[Any] = ()) -> Any:
-        """Runs one statement and returns its cursor."""
-
-    def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> int:
-        """Runs one statement for each row of values; returns the number of rows changed."""
-
-
-class Database(Protocol):
-    """Opens sessions."""
-
-    bound: int | None
-    """`Session.bound` at the time of opening; `None` for no check."""
-
-    def read(self, body: Callable[[Any], Answer]) -> Answer:
-        """Runs `body` on a consistent snapshot of the gallery."""
-
-    def write(self, body: Callable[[Any], Answer]) -> Answer:
-        """Runs `body` in a durable transaction."""
-
-    def close(self) -> None:
-        """Closes the connections; safe to call twice."""
 
 
 class SqlStore(Store, abc.ABC):
@@ -114,6 +83,10 @@ class SqlStore(Store, abc.ABC):
         packed = self._packed(list(latest.values()), self.binding)
         return self._database.write(lambda session: self._put(session, latest, packed))
 
+    def validate(self, records: Sequence[Record]) -> None:
+        if records:
+            self._packed(records, self.binding)
+
     def remove(self, items: Sequence[str]) -> int:
         def body(session: Session) -> int:
             identities = self._delete(session, f"item {self.AMONG}", (self._array(items),))
@@ -130,7 +103,7 @@ class SqlStore(Store, abc.ABC):
             )
             session.run(f"DELETE FROM identities WHERE name {self.AMONG}", name)
             # Even if nothing is left to delete: items removed or replaced earlier may have left traces.
-            session.run(_NOTE, (TRACES, ""))
+            session.run(NOTE, (TRACES, ""))
             return len(deleted)
 
         return self._database.write(body)
@@ -209,14 +182,14 @@ class SqlStore(Store, abc.ABC):
         return {name: text for name, text in rows if not name.startswith(INTERNAL)}
 
     def note(self, name: str, text: str | None) -> None:
-        statement, values = (_NOTE, (name, text)) if text is not None else (_UNNOTE, (name,))
+        statement, values = (NOTE, (name, text)) if text is not None else (_UNNOTE, (name,))
         self._database.write(lambda session: session.run(statement, values))
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
         def begin(session: Session) -> None:
             if not _is_staged(session, binding):
                 self._clear_staged(session, binding)
-                session.run(_NOTE, (STAGED, json.dumps(binding.to_texts(), sort_keys=True)))
+                session.run(NOTE, (STAGED, json.dumps(binding.to_texts(), sort_keys=True)))
 
         self._offered.clear()
         self._database.write(begin)
@@ -247,6 +220,29 @@ class SqlStore(Store, abc.ABC):
 
     def close(self) -> None:
         self._database.close()
+
+    def check(self) -> list[str]:
+        problems = self._check()
+        if self._database.read(copy_of_binding) == "damaged":
+            problems.append("the copy of what the gallery is bound to is damaged")
+        return problems
+
+    def repair(self, *, drop_damaged: bool = False) -> list[str]:
+        done = self._repair(drop_damaged)
+        if self._database.read(copy_of_binding) != "sound":
+            # The embeddings have the size that the binding says.
+            texts = self.binding.to_texts()
+            self._database.write(lambda session: bind_to(session, texts))
+            done.append("a copy of what the gallery is bound to was written")
+        return done
+
+    @abc.abstractmethod
+    def _check(self) -> list[str]:
+        """Returns one sentence for each problem of the tables."""
+
+    @abc.abstractmethod
+    def _repair(self, drop_damaged: bool) -> list[str]:
+        """Fixes what `_check` finds, and returns one sentence for each fix."""
 
     @abc.abstractmethod
     def _fits(self, session: Any, binding: Binding) -> bool:
@@ -309,21 +305,25 @@ class SqlStore(Store, abc.ABC):
         self._replace_items(session, binding)
         session.run(f"DELETE FROM identities WHERE {EMPTY}")
         session.run(_UNNOTE, (STAGED,))
-        session.run("DELETE FROM gallery")
-        session.many("INSERT INTO gallery VALUES (%s, %s)", list(binding.to_texts().items()))
+        bind_to(session, binding.to_texts())
         session.run("UPDATE state SET bound = bound + 1")
         return True
 
     def _bind(self) -> None:
         def body(session: Session) -> tuple[int, Binding]:
-            texts = dict(session.run("SELECT name, value FROM gallery").fetchall())
+            texts, copy = bound_twice(session)
+            if copy is not None and copy != texts:
+                name = min((n for n in texts.keys() | copy if texts.get(n) != copy.get(n)), key=str)
+                said, was = (str(some.get(name, "nothing"))[:40] for some in (texts, copy))
+                wrong = f"its table 'gallery' says {name} {said!r}, the copy of it {was!r}"
+                raise damaged_binding(self.address, wrong, restorable=True)
             binding = Binding.from_texts(texts, self.address)
             if not self._fits(session, binding):
-                wrong = f"its table 'gallery' says {binding.dtype} of {binding.dimension} numbers"
-                raise GalleryError(
-                    f"the gallery {self.address} is damaged: {wrong}, but its embeddings have another size; "
-                    "restore it from a backup"
+                wrong = (
+                    f"its table 'gallery' says {binding.dtype} of {binding.dimension} numbers, but its "
+                    "embeddings have another size"
                 )
+                raise damaged_binding(self.address, wrong, restorable=False)
             return session.bound, binding
 
         self._database.bound = None

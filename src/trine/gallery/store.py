@@ -7,6 +7,7 @@ as well as a file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -53,7 +54,7 @@ class Binding:
     cluster_threshold: ClusterThreshold | None = None
 
     def to_texts(self) -> dict[str, str]:
-        """Writes the binding as named strings that can be read without trine."""
+        """Writes the binding as named strings that can be read without trine; see also `sealed`."""
         return {
             "dimension": str(self.dimension),
             "distance": self.distance,
@@ -94,6 +95,37 @@ class Binding:
             raise GalleryError(
                 f"the gallery {address} is damaged: {damage}; restore it from a backup"
             ) from error
+
+
+def sealed(texts: Mapping[str, str]) -> str:
+    """Writes what `Binding.to_texts` returned as one JSON text, with a digest for `unsealed`."""
+    return json.dumps({**texts, _DIGEST: _digest(texts)}, sort_keys=True)
+
+
+def unsealed(text: str) -> dict[str, str] | None:
+    """Returns the texts that `sealed` wrote; `None` if they are not what was written.
+
+    A text without a digest, as an older trine wrote it, is returned as it is.
+
+    Example:
+        >>> unsealed(sealed({"dimension": "2"})), unsealed(sealed({"dimension": "2"}).replace("2", "3", 1))
+        ({'dimension': '2'}, None)
+    """
+    try:
+        texts = parse_json(text)
+    except ValueError:
+        return None
+    if not isinstance(texts, dict) or not all(isinstance(value, str) for value in texts.values()):
+        return None
+    digest = texts.pop(_DIGEST, None)
+    return texts if digest in (None, _digest(texts)) else None
+
+
+_DIGEST = "digest"
+
+
+def _digest(texts: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(texts, sort_keys=True).encode(errors="replace")).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -141,6 +173,9 @@ class Store(Protocol):
         Of two records of one item, the last wins. A record whose embedding changes loses its cluster and its
         staged embedding.
         """
+
+    def validate(self, records: Sequence[Record]) -> None:
+        """Raises an error if `put` could not store one of the records; writes nothing."""
 
     def remove(self, items: Sequence[str]) -> int:
         """Deletes the named items and returns how many existed."""
@@ -213,13 +248,14 @@ class Store(Protocol):
     def check(self) -> list[str]:
         """Returns one sentence for each problem."""
 
-    def repair(self) -> list[str]:
+    def repair(self, *, drop_damaged: bool = False) -> list[str]:
         """Fixes what `check` finds, and returns one sentence for each fix.
 
-        A record that cannot be read is deleted.
+        Isolated records that cannot be read are written elsewhere, then deleted; with `drop_damaged`, any
+        number of them.
 
         Raises:
-            GalleryError: The gallery cannot be repaired.
+            GalleryError: The gallery cannot be repaired, or more than isolated records cannot be read.
         """
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:

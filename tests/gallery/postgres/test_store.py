@@ -186,8 +186,16 @@ def test_a_gallery_of_a_newer_trine_is_refused(address, opened):
 
 def test_a_binding_that_does_not_fit_the_embeddings_is_refused(address, opened):
     server.run(f"UPDATE {server.schema_of(address)}.gallery SET value = '3' WHERE name = 'dimension'")
+    with pytest.raises(GalleryError, match=r"says dimension '3', the copy of it '4'.* not touched"):
+        PostgresStore(address)
+    assert PostgresStore.restore_binding(address).endswith("restored from its copy: dimension")
+    PostgresStore(address).close()
+    server.run(f"UPDATE {server.schema_of(address)}.gallery SET value = '3' WHERE name = 'dimension'")
+    server.run(f"DELETE FROM {server.schema_of(address)}.notes")
     with pytest.raises(GalleryError, match="says float32 of 3 numbers, but its embeddings have another size"):
         PostgresStore(address)
+    with pytest.raises(GalleryError, match="no sound copy"):
+        PostgresStore.restore_binding(address)
 
 
 def test_a_gallery_of_an_older_trine_is_brought_up_to_date(address, opened):
@@ -534,6 +542,76 @@ def test_check_finds_what_is_wrong(address, opened):
     assert opened.check() == ["the identity 'nobody' has no items"]
     assert opened.repair() == ["identities without items were deleted: 1"]
     assert opened.check() == []
+
+
+DAMAGE = {
+    "a missing identity": (
+        "ALTER TABLE {s}.items DROP CONSTRAINT items_identity_fkey; UPDATE {s}.items SET identity = 999"
+        " WHERE item = 'item 00001'",
+        ["the item 'item 00001' belongs to a missing identity"],
+    ),
+    "another dimension": (
+        "ALTER TABLE {s}.items ALTER embedding TYPE vector; UPDATE {s}.items SET embedding = '[1,2]'"
+        " WHERE item = 'item 00001'",
+        ["the column 'embedding' of the table items is vector, expected vector(4)"],
+    ),
+    "another type": (
+        "ALTER TABLE {s}.items ALTER source TYPE varchar(99)",
+        ["the column 'source' of the table items is character varying(99), expected text"],
+    ),
+    "no column": (
+        "ALTER TABLE {s}.items DROP COLUMN source",
+        ["the table items has no column 'source': restore it from a backup"],
+    ),
+    "no object": (
+        "ALTER TABLE {s}.items DROP CONSTRAINT items_metadata_check; UPDATE {s}.items SET metadata = '[1]'"
+        " WHERE item = 'item 00001'",
+        ["the item 'item 00001' has metadata that is not a JSON object"],
+    ),
+    "an item twice": (
+        "ALTER TABLE {s}.items DROP CONSTRAINT items_item_excl; INSERT INTO {s}.items (item, identity,"
+        " embedding, metadata, written) SELECT item, identity, embedding, metadata, written FROM {s}.items"
+        " WHERE item = 'item 00001'",
+        ["the item 'item 00001' is there twice"],
+    ),
+    "an orphan": (
+        "ALTER TABLE {s}.staged DROP CONSTRAINT staged_id_fkey; INSERT INTO {s}.staged"
+        " VALUES (99, '[1,2,3,4]', 1)",
+        ["1 staged embeddings belong to missing items"],
+    ),
+    "a trigger": (
+        "CREATE TRIGGER t BEFORE UPDATE ON {s}.items FOR EACH ROW EXECUTE FUNCTION"
+        " suppress_redundant_updates_trigger()",
+        ["the table items has the trigger 't', not trine's"],
+    ),
+    "the copy of the binding": (
+        "UPDATE {s}.notes SET value = 'x' WHERE name = 'trine:binding'",
+        ["the copy of what the gallery is bound to is damaged"],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_check_sees_what_the_tables_cannot_hold(address, opened, what):
+    opened.put(records(3))
+    before = server.run(f"SELECT count(*) FROM {server.schema_of(address)}.items")
+    for statement in DAMAGE[what][0].split("; "):
+        server.run(statement.format(s=server.schema_of(address)))
+    assert opened.check() == DAMAGE[what][1]
+    opened.repair()
+    assert server.run(f"SELECT count(*) FROM {server.schema_of(address)}.items") >= before
+
+
+def test_an_unknown_dtype_or_a_missing_table_is_said_when_opening(address, opened):
+    schema = server.schema_of(address)
+    server.run(f"DELETE FROM {schema}.notes")
+    server.run(f"UPDATE {schema}.gallery SET value = 'float33' WHERE name = 'dtype'")
+    with pytest.raises(GalleryError, match="unknown dtype 'float33'"):
+        PostgresStore(address)
+    server.run(f"UPDATE {schema}.gallery SET value = 'float32' WHERE name = 'dtype'")
+    server.run(f"ALTER TABLE {schema}.state DROP COLUMN indexed")
+    with pytest.raises(GalleryError, match="is damaged: one of its columns was dropped"):
+        PostgresStore(address)
 
 
 def test_a_server_that_does_not_keep_its_promise_is_found_out(opened):

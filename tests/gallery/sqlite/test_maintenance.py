@@ -1,6 +1,7 @@
 """Forgetting leaves no trace, and damage is found and repaired."""
 
 import json
+import os
 import sqlite3
 from dataclasses import replace
 
@@ -177,15 +178,80 @@ def test_a_damaged_record_is_found_and_deleted(gallery, tmp_path):
     ]
     with pytest.raises(GalleryError, match=r"an embedding cannot be read .*: repair it"):
         gallery.search(embedding=(0, 0))
-    assert gallery.repair() == [
-        "the item 'a1' was deleted: it has an embedding that is not finite",
-        "the item 'b1' was deleted: it has metadata that is not a JSON object",
-        "the item 'b2' was deleted: it has metadata that is not a JSON object",
-        "the item 'b3' was deleted: it has an embedding that cannot be read",
-        "identities without items were deleted: 2",
-    ]
+    before = traces_of(tmp_path, b"no json")
+    with pytest.raises(GalleryError, match=r"4 of the 5 items .* cannot be read.* nothing was deleted"):
+        gallery.repair()
+    assert traces_of(tmp_path, b"no json") == before
+    deleted, empty = gallery.repair(drop_damaged=True)
+    assert deleted.startswith("items were deleted after they were set aside in ")
+    assert deleted.endswith(": 4, such as the item 'a1' has an embedding that is not finite")
+    assert empty == "identities without items were deleted: 2"
     assert gallery.check() == []
     assert [hit.item for hit in gallery.search(embedding=(0, 0))] == ["a2"]
+    (aside,) = tmp_path.glob("g.damaged-*.db")
+    assert str(aside) in deleted
+    assert aside.stat().st_mode & 0o777 == 0o600
+    with sqlite3.connect(aside) as kept:
+        rows = kept.execute("SELECT item, embedding, metadata, identity, why FROM damaged ORDER BY item")
+        assert [row[0].decode() for row in rows] == ["a1", "b1", "b2", "b3"]
+        assert kept.execute("SELECT metadata, identity FROM damaged WHERE why LIKE '%JSON%'").fetchall() == [
+            (b"no json", b"bob"), (b"[]", b"bob"),
+        ]  # fmt: skip
+    kept.close()
+
+
+def test_isolated_records_are_set_aside_without_being_told(gallery, tmp_path):
+    gallery.enrol_many(Entry("many", f"item {i}", (i, 0)) for i in range(1000))
+    with sqlite3.connect(tmp_path / "g.db") as other:
+        other.execute("UPDATE items SET metadata = CAST(x'ff' AS TEXT), changed = 99 WHERE item = 'a1'")
+        other.execute("UPDATE items SET item = CAST(x'62ff' AS TEXT), changed = 99 WHERE item = 'b1'")
+        other.execute("UPDATE items SET source = CAST(x'fe' AS TEXT), changed = 99 WHERE item = 'b2'")
+    other.close()
+    assert len(gallery.check()) == 3
+    deleted, empty = gallery.repair()
+    assert empty == "identities without items were deleted: 1"
+    assert ": 3, such as the item 'a1' has a name, metadata or a source that is not text" in deleted
+    assert gallery.check() == []
+    assert len(gallery) == len(gallery.search(embedding=(0, 0), k=5000)) == 1001
+
+
+def test_many_damaged_records_are_counted_and_not_deleted(gallery, tmp_path):
+    gallery.enrol_many(Entry("many", f"item {i}", (i, 0)) for i in range(1000))
+    with sqlite3.connect(tmp_path / "g.db") as other:
+        other.execute("UPDATE items SET metadata = 'x', changed = 99 WHERE identity > 2")
+    other.close()
+    problems = gallery.check()
+    assert (len(problems), problems[-1]) == (101, "900 more items cannot be read")
+    with pytest.raises(GalleryError, match=r"1,000 of the 1,004 items .* nothing was deleted; restore a bac"):
+        gallery.repair()
+    assert len(gallery) == 1004
+    assert list(tmp_path.glob("*damaged*")) == []
+
+
+def test_nothing_is_deleted_if_it_cannot_be_set_aside(gallery, tmp_path, monkeypatch):
+    with sqlite3.connect(tmp_path / "g.db") as other:
+        other.execute("UPDATE items SET metadata = 'x', changed = 99 WHERE item = 'a1'")
+    other.close()
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(GalleryError, match=r"nothing was deleted, because .*damaged-.* cannot be written"):
+        gallery.repair()
+    monkeypatch.undo()
+    assert len(gallery) == 4
+    assert [left.name for left in tmp_path.glob("*damaged*")] == []
+    assert len(gallery.repair()) == 1
+
+
+def test_a_damaged_copy_of_the_binding_is_found_and_written_again(gallery, tmp_path):
+    with sqlite3.connect(tmp_path / "g.db") as other:
+        other.execute("UPDATE notes SET value = 'x' || value WHERE name = 'trine:binding'")
+    other.close()
+    assert gallery.check() == ["the copy of what the gallery is bound to is damaged"]
+    assert gallery.repair() == ["a copy of what the gallery is bound to was written"]
+    assert gallery.check() == []
 
 
 def damaged(path, tmp_path, *, index):

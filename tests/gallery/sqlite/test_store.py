@@ -141,6 +141,7 @@ def test_a_damaged_binding(path):
     filled(path)
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM gallery WHERE name = 'distance'")
+        connection.execute("DELETE FROM notes")
     connection.close()
     with pytest.raises(
         GalleryError, match=r"is damaged: its table 'gallery' cannot be read .* from a backup"
@@ -159,11 +160,22 @@ def test_a_damaged_binding(path):
 )
 def test_a_binding_that_does_not_fit_the_embeddings_deletes_none(path, name, value, why):
     filled(path)
-    with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE gallery SET value = ? WHERE name = ?", (value, name))
-    connection.close()
-    with pytest.raises(GalleryError, match=why):
-        Gallery.open(path, create=False)  # before check and repair, which would take all items for damaged
+    for copy in (True, False):
+        with sqlite3.connect(path) as connection:
+            connection.execute("UPDATE gallery SET value = ? WHERE name = ?", (value, name))
+            if not copy:
+                connection.execute("DELETE FROM notes")
+        connection.close()
+        said = f"says {name} '{value}', the copy .* not touched: repair restores it" if copy else why
+        with pytest.raises(GalleryError, match=said):
+            Gallery.open(path, create=False)  # before check and repair, which would take all for damaged
+        if copy:
+            assert Gallery.repair_binding(path).endswith(f"restored from its copy: {name}")
+            with Gallery.open(path, create=False) as gallery:
+                assert (len(gallery), gallery.check()) == (3, [])
+        else:
+            with pytest.raises(GalleryError, match="cannot be restored, because it has no sound copy"):
+                Gallery.repair_binding(path)
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (3,)
     connection.close()

@@ -14,7 +14,7 @@ from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.errors import explain, lost, unreachable
 from trine.gallery.postgres.schema import prepare, settle
 from trine.gallery.postgres.settings import PostgresSettings
-from trine.gallery.sql_store import Answer
+from trine.gallery.sql_session import Answer
 from trine.gallery.store import Binding
 
 if TYPE_CHECKING:

@@ -46,6 +46,7 @@ _MEANINGS = {
     "22P05": f"could not be used: PostgreSQL cannot store NUL characters; {_UNWRITTEN}",
     "22003": f"could not be used: a number is too large for its column or index; {_UNWRITTEN}",
     "54000": f"could not be used: a name or a value is too large for PostgreSQL; {_UNWRITTEN}",
+    "42703": "is damaged: one of its columns was dropped ({error}); restore it from a backup",
     "42P01": "could not be used: its tables were dropped from the database; restore them from a backup",
     "3F000": "could not be used: its schema was dropped from the database; restore it from a backup",
 }

@@ -9,12 +9,16 @@ from typing import Any
 from trine.errors import GalleryError, require
 from trine.gallery.errors import traces_left
 from trine.gallery.postgres.database import Database, Session
+from trine.gallery.postgres.schema import COLUMNS, column
 from trine.gallery.postgres.search import index_expression, index_kind
 from trine.gallery.sql_store import EMPTY, TRACES
 from trine.gallery.store import Binding
 
 _BUILDING = 0x74726E66
 """The advisory lock for building an index, together with the id of the table."""
+
+SHOWN = 100
+"""How many damaged items `check` names for each fault; it counts the rest."""
 
 _INDICES = (
     "SELECT indexrelid::regclass::text, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
@@ -31,17 +35,74 @@ def check(session: Session, binding: Binding, *, large: int | None) -> list[str]
     ):
         if session.run("SELECT current_setting(%s)", (setting,)).fetchall() == [("off",)]:
             problems.append(f"the server runs with {setting} = off: {harm}")
+    changed = _changed_tables(session, binding)
+    if changed:
+        return problems + changed
     try:
         # Reads every byte, to detect damaged pages.
         session.run("SELECT count(l2_distance(embedding, embedding)), count(metadata::text) FROM items")
     except require("psycopg.errors", extra="pgvector").InternalError as error:
         return [*problems, f"the tables are damaged: {str(error).splitlines()[0]}"]
+    problems += _broken_rows(session)
     empty = session.run(f"SELECT name FROM identities WHERE {EMPTY} ORDER BY name").fetchall()
     problems += [f"the identity {name!r} has no items" for (name,) in empty]
     if session.indexed and not _sound(session):
         problems.append("the search index is missing or incomplete, so every search is slow")
     elif not session.indexed and large is not None and index_kind(binding) and count(session) > 2 * large:
         problems.append("the search index is missing, so every search is slow")
+    return problems
+
+
+def _changed_tables(session: Session, binding: Binding) -> list[str]:
+    """Returns what is not as trine made it: missing or other columns, and triggers and rules."""
+    rows = session.run(
+        "SELECT relname, attname, format_type(atttypid, atttypmod) FROM pg_class"
+        " JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped"
+        " WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')"
+    ).fetchall()
+    found = {(table, name): str(kind).rpartition(".")[2] for table, name, kind in rows}
+    problems = []
+    for table, columns in COLUMNS.items():
+        for text in columns.format(type=column(binding)).split(", "):
+            name, _, wanted = text.strip().partition(" ")
+            kind = found.get((table, name))
+            if kind is None:
+                problems.append(f"the table {table} has no column {name!r}: restore it from a backup")
+            elif wanted not in (kind, "*"):
+                problems.append(f"the column {name!r} of the table {table} is {kind}, expected {wanted}")
+    planted = session.run(
+        "SELECT 'trigger', tgname::text, relname::text FROM pg_trigger JOIN pg_class"
+        " ON pg_class.oid = tgrelid WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace"
+        " UNION ALL SELECT 'rule', rulename::text, tablename::text FROM pg_rules"
+        " WHERE schemaname = current_schema()"
+    ).fetchall()
+    return problems + [
+        f"the table {table} has the {kind} {name!r}, not trine's" for kind, name, table in planted
+    ]
+
+
+def _broken_rows(session: Session) -> list[str]:
+    """Returns what the constraints of the tables forbid; somebody may have dropped them."""
+    problems = []
+    for condition, what in (
+        ("NOT EXISTS (SELECT 1 FROM identities WHERE id = identity)", "belongs to a missing identity"),
+        ("jsonb_typeof(metadata) <> 'object'", "has metadata that is not a JSON object"),
+        ("EXISTS (SELECT 1 FROM items AS i WHERE i.item = items.item AND i.id > items.id)", "is there twice"),
+    ):
+        rows = session.run(
+            f"SELECT item, count(*) OVER () FROM items WHERE {condition} ORDER BY item LIMIT {SHOWN}"
+        ).fetchall()
+        problems += [f"the item {item[:80]!r} {what}" for item, _ in rows]
+        if rows and rows[0][1] > SHOWN:
+            problems.append(f"{rows[0][1] - SHOWN:,} more items: {what}")
+    ((orphans,),) = session.run(
+        "SELECT count(*) FROM staged WHERE NOT EXISTS (SELECT 1 FROM items WHERE items.id = staged.id)"
+    )
+    if orphans:
+        problems.append(f"{orphans:,} staged embeddings belong to missing items")
+    ((states,),) = session.run("SELECT count(*) FROM state")
+    if states != 1:
+        problems.append(f"the table state has {states} rows, expected 1")
     return problems
 
 

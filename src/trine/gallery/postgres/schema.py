@@ -21,7 +21,8 @@ from trine.gallery.errors import missing, newer
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import Dtype
-from trine.gallery.store import Binding
+from trine.gallery.sql_session import BOUND
+from trine.gallery.store import Binding, sealed
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -80,6 +81,17 @@ CREATE TABLE staged (
 );
 ALTER TABLE staged ALTER embedding SET STATISTICS 0;
 """
+
+COLUMNS = {
+    "gallery": "name text, value text",
+    "notes": "name text, value text",
+    "identities": "id bigint, name text",
+    "items": "id bigint, item text, identity bigint, embedding {type}, metadata jsonb, source text,"
+    " cluster bigint, written bigint",
+    "staged": "id bigint, embedding *, written bigint",
+    "state": "one boolean, version integer, changed bigint, clusters bigint, bound bigint, indexed boolean",
+}
+"""The columns of each table and their types; that of staged embeddings is that of another encoder."""
 
 _FIND = """
 SELECT to_regnamespace(%(schema)s) IS NOT NULL, to_regclass(%(schema)s || '.state') IS NOT NULL,
@@ -196,8 +208,10 @@ def _create(connection: Connection[Any], address: Address, binding: Binding, ver
     settle(connection, address.schema)
     tables = TABLES.format(items=items_table(binding), staged=staged_table(binding), version=version)
     connection.execute(tables.encode())
-    for name, value in binding.to_texts().items():
+    texts = binding.to_texts()
+    for name, value in texts.items():
         connection.execute("INSERT INTO gallery VALUES (%s, %s)", (name, value))
+    connection.execute("INSERT INTO notes VALUES (%s, %s)", (BOUND, sealed(texts)))
 
 
 def _denied(address: Address, statement: str) -> GalleryError:

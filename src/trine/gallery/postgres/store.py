@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from trine.gallery.postgres.schema import column, items_table, staged_table
 from trine.gallery.postgres.search import numbers, search
 from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import pack, unpack
+from trine.gallery.sql_session import restore_binding
 from trine.gallery.sql_store import SqlStore, counted
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.plain_json import parse_json
@@ -67,6 +69,13 @@ class PostgresStore(SqlStore):
         self._items = self._unindexed = 0
         super().__init__()
 
+    @classmethod
+    def restore_binding(cls, address: str) -> str:
+        """Restores what a gallery is bound to from its copy; see `Gallery.repair_binding`."""
+        parsed = Address.parse(address)
+        with closing(Database(parsed, binding=None, settings=PostgresSettings())) as database:
+            return restore_binding(database, parsed.shown)
+
     @property
     def address(self) -> str:
         return self._address.shown
@@ -76,6 +85,15 @@ class PostgresStore(SqlStore):
         if self._large is not None and self._items > max(self._large, self._unindexed):
             self._index()
         return done
+
+    def validate(self, records: Sequence[Record]) -> None:
+        super().validate(records)
+        if records:
+            # Only the server knows which texts and numbers it can hold.
+            texts = [text for r in records for text in (r.item, r.identity, r.source) if text is not None]
+            self._fetch("SELECT cardinality(%s::text[])", (texts,))
+            metadata = [record.metadata for record in records]
+            self._fetch("SELECT count(value::jsonb) FROM unnest(%s::text[]) AS value", (metadata,))
 
     def search(
         self,
@@ -101,12 +119,12 @@ class PostgresStore(SqlStore):
         )
         return int(self._fetch(query, (f'"{self._address.schema}"',))[0][0])
 
-    def check(self) -> list[str]:
+    def _check(self) -> list[str]:
         return self._database.read(
             lambda session: maintenance.check(session, self.binding, large=self._large)
         )
 
-    def repair(self) -> list[str]:
+    def _repair(self, drop_damaged: bool) -> list[str]:  # no item of a server is deleted
         return maintenance.repair(self._database, self.binding, large=self._large)
 
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from trine.errors import GalleryError
 from trine.gallery.errors import damaged, missing, rebuilt_since
-from trine.gallery.sql_store import Answer
+from trine.gallery.sql_session import Answer
 from trine.gallery.sqlite.errors import explain
 from trine.gallery.sqlite.file import (
     OPENING,
@@ -136,6 +136,10 @@ class Database:
     def run(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Runs one statement."""
         return self._opened().execute(statement, values)
+
+    def many(self, statement: str, values: Iterable[tuple[Any, ...]]) -> None:
+        """Runs one statement for each row of values."""
+        self._opened().executemany(statement, values)
 
     def read(self, body: Callable[[Session], Answer]) -> Answer:
         """Runs statements on a consistent snapshot of the file."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from trine.errors import GalleryError
 from trine.gallery.errors import missing
+from trine.gallery.sql_session import BOUND
 from trine.gallery.sqlite.schema import (
     APPLICATION,
     GENERATION,
@@ -28,7 +29,7 @@ from trine.gallery.sqlite.schema import (
     check_version,
     items_tables,
 )
-from trine.gallery.store import Binding
+from trine.gallery.store import Binding, sealed
 from trine.io import open_regular, synchronise
 
 try:
@@ -156,7 +157,9 @@ def fill(connection: sqlite3.Connection, binding: Binding) -> None:
         f"BEGIN; {TABLES.format(items=items_tables(binding.dtype, binding.dimension))} {GENERATION}"
         f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {SCHEMA};"
     )
-    connection.executemany("INSERT INTO gallery VALUES (?, ?)", binding.to_texts().items())
+    texts = binding.to_texts()
+    connection.executemany("INSERT INTO gallery VALUES (?, ?)", texts.items())
+    connection.execute("INSERT INTO notes VALUES (?, ?)", (BOUND, sealed(texts)))
     connection.execute("UPDATE state SET generation = ?", (new_generation(),))
     connection.execute("COMMIT")
 

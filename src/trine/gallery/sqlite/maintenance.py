@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 
-import numpy as np
-
-from trine.errors import GalleryError
+from trine.errors import Argument, GalleryError
 from trine.gallery.errors import traces_left
-from trine.gallery.quantization import unpack
-from trine.gallery.sql_store import AT_ONCE, EMPTY, TRACES
+from trine.gallery.sql_store import EMPTY, TRACES
+from trine.gallery.sqlite.damaged import aside_path, damaged_records, isolated, name_of, set_aside
 from trine.gallery.sqlite.database import Database
 from trine.gallery.store import Binding
-from trine.plain_json import parse_json
+
+SHOWN = 100
+"""How many damaged items `check` names; it counts the rest."""
+
+_EMPTY = f"SELECT name FROM identities WHERE {EMPTY}"
 
 
 def purge(database: Database) -> bool:
@@ -41,50 +42,89 @@ def purge(database: Database) -> bool:
 
 
 def check(database: Database, binding: Binding) -> list[str]:
-    """Returns one sentence for each problem of the file or its content."""
+    """Returns one sentence for each problem of the file or its content; those of many items are counted."""
     with database.reading():
         problems = _damage(database)
         if problems:
             return problems
-        problems = [f"the item {item!r} {why}" for _, item, why in _unreadable(database, binding)]
-        empty = database.run(f"SELECT name FROM identities WHERE {EMPTY} ORDER BY name")
+        more = 0
+        for row, why in damaged_records(database, binding):
+            if len(problems) < SHOWN:
+                problems.append(f"the item {name_of(row)} {why}")
+            else:
+                more += 1
+        if more:
+            problems.append(f"{more:,} more items cannot be read")
+        empty = database.run(f"{_EMPTY} ORDER BY name LIMIT {SHOWN}")
         problems += [f"the identity {name!r} has no items" for (name,) in empty]
         if database.run("SELECT 1 FROM notes WHERE name = ?", (TRACES,)).fetchone():
             problems.append("traces of forgotten items may remain in the file")
     return problems
 
 
-def repair(database: Database, binding: Binding) -> list[str]:
+def repair(database: Database, binding: Binding, *, drop_damaged: bool = False) -> list[str]:
     """Fixes what `check` finds, and returns one sentence for each fix.
 
+    Args:
+        database: The file.
+        binding: Its binding.
+        drop_damaged: Whether to delete more than isolated items, too.
+
     Raises:
-        GalleryError: The file itself is damaged.
+        GalleryError: The file itself is damaged; more than isolated items are; or those that are cannot be
+            set aside in another file.
     """
-    done = []
+    done = _rebuild_indexes(database)
     with database.writing() as session:
-        if _damage(database):
-            database.run("REINDEX")
-            # A transaction that changes no row would be rolled back.
-            database.run("UPDATE state SET changed = ?", (session.stamp,))
-            done.append("the indexes of the file were rebuilt")
-        if _damage(database):
-            problem = _damage(database)[0]
-            raise GalleryError(
-                f"the gallery {database.path} is damaged ({problem}): restore it from a backup"
-            )
-    with database.writing() as session:
-        for number, item, why in list(_unreadable(database, binding)):
-            database.run(
-                "INSERT OR REPLACE INTO removed (id, changed) VALUES (?, ?)", (number, session.stamp)
-            )
-            database.run("DELETE FROM items WHERE id = ?", (number,))
-            done.append(f"the item {item!r} was deleted: it {why}")
+        done += _drop_damaged(database, binding, session.stamp, any_number=drop_damaged)
         gone = database.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount
         if gone:
             done.append(f"identities without items were deleted: {gone}")
     if purge(database):
         done.append("traces of forgotten items were wiped")
     return done
+
+
+def _rebuild_indexes(database: Database) -> list[str]:
+    with database.writing() as session:
+        if not _damage(database):
+            return []
+        database.run("REINDEX")
+        # A transaction that changes no row would be rolled back.
+        database.run("UPDATE state SET changed = ?", (session.stamp,))
+        problems = _damage(database)
+        if problems:
+            raise GalleryError(
+                f"the gallery {database.path} is damaged ({problems[0]}): restore it from a backup"
+            )
+    return ["the indexes of the file were rebuilt"]
+
+
+def _drop_damaged(database: Database, binding: Binding, stamp: int, *, any_number: bool) -> list[str]:
+    damaged = damaged_records(database, binding)
+    first = next(damaged, None)
+    if first is None:
+        return []
+    count = 1 + sum(1 for _ in damaged)
+    (total,) = database.run("SELECT count(*) FROM items").fetchone()
+    if not (any_number or isolated(count, total)):
+        raise GalleryError(
+            f"{count:,} of the {total:,} items of the gallery {database.path} cannot be read, so something "
+            "else may be damaged than they: nothing was deleted; restore a backup, or delete them with ",
+            Argument("drop_damaged", True),
+        )
+    path = aside_path(database.path)
+    try:
+        ids = set_aside(damaged_records(database, binding), path)
+    except (OSError, sqlite3.Error) as error:
+        raise GalleryError(
+            f"nothing was deleted, because {path} cannot be written ({error}): free space, or make the "
+            "folder writable"
+        ) from error
+    database.many("INSERT OR REPLACE INTO removed (id, changed) VALUES (?, ?)", ((i, stamp) for i in ids))
+    database.many("DELETE FROM items WHERE id = ?", ((i,) for i in ids))
+    example = f"the item {name_of(first[0])} {first[1]}"
+    return [f"items were deleted after they were set aside in {path}: {len(ids)}, such as {example}"]
 
 
 def _damage(database: Database) -> list[str]:
@@ -99,26 +139,3 @@ def _damage(database: Database) -> list[str]:
         database.run("PRAGMA ignore_check_constraints = OFF")
     problems = [f"the file is damaged: {line}" for line in lines if line != "ok"]
     return problems + [f"the file is damaged: a row of {row[0]} refers to a missing row" for row in orphans]
-
-
-def _unreadable(database: Database, binding: Binding) -> Iterator[tuple[int, str, str]]:
-    cursor = database.run("SELECT id, item, embedding, metadata FROM items")
-    while rows := cursor.fetchmany(AT_ONCE):
-        for number, item, packed, metadata in rows:
-            why = _fault(packed, metadata, binding)
-            if why is not None:
-                yield number, item, why
-
-
-def _fault(packed: bytes, metadata: str, binding: Binding) -> str | None:
-    try:
-        row = unpack([packed], dtype=binding.dtype, dimension=binding.dimension)
-    except (TypeError, ValueError):
-        return "has an embedding that cannot be read"
-    if not np.isfinite(row).all():
-        return "has an embedding that is not finite"
-    try:
-        sound = isinstance(parse_json(metadata), dict)
-    except ValueError:
-        sound = False
-    return None if sound else "has metadata that is not a JSON object"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.index import IndexSettings
 from trine.gallery.quantization import lengths, pack
+from trine.gallery.sql_session import restore_binding
 from trine.gallery.sql_store import ITEMS, SqlStore, counted
 from trine.gallery.sqlite import maintenance
 from trine.gallery.sqlite.database import MEMORY, WAIT, Database, Session
@@ -82,6 +83,12 @@ class SqliteStore(SqlStore):
         self._database: Database = Database(path, wait=wait, binding=binding)
         super().__init__()
 
+    @classmethod
+    def restore_binding(cls, path: Path) -> str:
+        """Restores what a gallery is bound to from its copy; see `Gallery.repair_binding`."""
+        with closing(Database(path)) as database:
+            return restore_binding(database, str(path))
+
     @property
     def address(self) -> str:
         return str(self._path)
@@ -113,11 +120,11 @@ class SqliteStore(SqlStore):
         files = (self._path, log_of(self._path))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    def check(self) -> list[str]:
+    def _check(self) -> list[str]:
         return maintenance.check(self._database, self.binding)
 
-    def repair(self) -> list[str]:
-        return maintenance.repair(self._database, self.binding)
+    def _repair(self, drop_damaged: bool) -> list[str]:
+        return maintenance.repair(self._database, self.binding, drop_damaged=drop_damaged)
 
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
         with self._database.lock:  # block other threads of this process until it uses the new encoder
