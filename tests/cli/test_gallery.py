@@ -16,6 +16,7 @@ from trine import Gallery, load
 from trine.cli.verbs import GALLERY
 from trine.data import image_decoding, validation
 from trine.gallery import Entry, SqliteStore
+from trine.gallery.sqlite.database import MEMORY
 from trine.rates import ROUND_RATES
 
 pytest.importorskip("PIL.Image")
@@ -344,7 +345,8 @@ def test_a_gallery_is_opened_once_and_a_picture_decoded_once(
     open_store, decode = SqliteStore.__init__, image_decoding.decode_stream
 
     def open_and_count(self, *given, **how):
-        opened.append(self)
+        if given[0] != MEMORY:  # where a table is checked before it is imported
+            opened.append(self)
         open_store(self, *given, **how)
 
     def decode_and_count(file, **how):
@@ -461,15 +463,15 @@ def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
     assert len(answered(capsys, "gallery", "check", people, code=1).splitlines()) == len(shown)
     monkeypatch.setattr("builtins.input", lambda question: "y")
     out = answered(capsys, "gallery", "repair", people)
-    assert "the item 'bar1/2.png' was deleted" in out
-    assert "the item 'bar1/3.png' was deleted" in out
+    assert "items were deleted after they were set aside in " in out
+    assert ": 2, such as the item 'bar1/2.png' has metadata" in out
     assert answered(capsys, "gallery", "check", people) == f"{people}: no problems found\n"
     assert json.loads(answered(capsys, "gallery", "list", people, "--json"))["bar1"] == 5
 
 
 def test_repair_does_not_ask_where_it_is_told(people, capsys):
     corrupted(people)
-    assert "was deleted" in answered(capsys, "gallery", "repair", people, "--yes")
+    assert "set aside" in answered(capsys, "gallery", "repair", people, "--yes")
 
 
 def test_an_empty_gallery_is_made_once(run, bars, capsys, tmp_path):

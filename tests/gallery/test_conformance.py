@@ -311,7 +311,7 @@ class Twin(RuleBasedStateMachine):
         hits = first._store.search(np.ones((1, 3), dtype="f4"), k=99)[0]
         assert {hit.item for hit in hits} == set(self.staged)
         assert first._store.check() == []
-        with pytest.raises(GalleryError, match="was rebuilt with another encoder after it was opened"):
+        with pytest.raises(GalleryError, match="was rebuilt with another encoder or restored after"):
             second._store.put([Record("ann", "late", np.zeros(2, dtype="f4"))])
         for read in (second.identities, lambda: second.search(embedding=[0, 0]), lambda: len(second)):
             with pytest.raises(GalleryError, match="open it again"):

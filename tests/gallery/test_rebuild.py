@@ -120,7 +120,7 @@ def test_who_else_has_it_open_is_told(address, photos):
             lambda: other.enrol("bob", str(photos[1])),
             lambda: other.remove(str(photos[0])),
         ):
-            with pytest.raises(GalleryError, match="was rebuilt with another encoder after"):
+            with pytest.raises(GalleryError, match="was rebuilt with another encoder or restored after"):
                 use()
         assert len(gallery) == 1
 

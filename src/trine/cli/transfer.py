@@ -40,6 +40,42 @@ def import_(settings: Any) -> None:
 
 
 @verb(
+    GALLERY_ARGUMENT,
+    argument("file", help="the file to write"),
+    argument("--overwrite", action="store_true", help="replace a file that is there"),
+)
+def backup(settings: Any) -> None:
+    """Write a backup: one file, of one moment, while others go on writing.
+
+    trine gallery backup people people-2024-05-31.db
+    """
+    with existing(settings.gallery) as gallery:
+        count = gallery.backup(settings.file, overwrite=settings.overwrite)
+        echo(f"{settings.file} holds {items(count)} of {gallery.address}, and people who are forgotten later")
+
+
+@verb(
+    argument("file", help="a file that `trine gallery backup` wrote"),
+    GALLERY_ARGUMENT,
+    argument("--overwrite", action="store_true", help="replace a gallery that is there; it is kept beside"),
+)
+def restore(settings: Any) -> None:
+    """Make a gallery from a backup.
+
+    trine gallery restore people-2024-05-31.db people
+    trine gallery restore people-2024-05-31.db people --overwrite
+    """
+    from trine import Gallery
+
+    address = address_of(settings.gallery)
+    kept = Gallery.restore(settings.file, address, overwrite=settings.overwrite)
+    with existing(settings.gallery) as gallery:
+        echo(f"{gallery.address} holds {items(len(gallery))}")
+    if kept is not None:
+        echo(f"what was there before is kept as {kept}: delete it when you no longer need it")
+
+
+@verb(
     argument("source", help=GALLERY),
     argument("target", help=f"{GALLERY} to copy it to; created if it is missing"),
     DTYPE,

@@ -38,7 +38,14 @@ GALLERY = Group(
             gallery.rename,
         ),
         *(gallery.merge, gallery.split, cluster.clusters, gallery.check, gallery.repair),
-        *(transfer.export, transfer.import_, transfer.copy, transfer.rebuild),
+        *(
+            transfer.export,
+            transfer.import_,
+            transfer.copy,
+            transfer.rebuild,
+            transfer.backup,
+            transfer.restore,
+        ),
     ),
 )
 

@@ -36,10 +36,9 @@ def newer(gallery: object, version: int, known: int) -> GalleryError:
 
 
 def rebuilt_since(gallery: object) -> GalleryError:
-    """The gallery was rebuilt with another encoder after it was opened."""
-    return GalleryError(
-        f"the gallery {gallery} was rebuilt with another encoder after it was opened: open it again"
-    )
+    """The gallery was rebuilt with another encoder, or restored, after it was opened."""
+    what = "was rebuilt with another encoder or restored after it was opened"
+    return GalleryError(f"the gallery {gallery} {what}: open it again")
 
 
 def damaged(gallery: object, damage: str, *, advice: str = "restore it from a backup") -> GalleryError:

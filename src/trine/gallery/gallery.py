@@ -47,6 +47,7 @@ from trine.gallery.provenance import from_source, origin_of
 from trine.gallery.quantization import Dtype
 from trine.gallery.rebuild import RebuildResult
 from trine.gallery.recommend import recommend
+from trine.gallery.restore import restore
 from trine.gallery.stats import Stats
 from trine.gallery.store import Binding, Scope, Store
 from trine.gallery.sync import Sync
@@ -932,6 +933,47 @@ class Gallery:
         """
         check_flags(drop_damaged=drop_damaged)
         return self._store.repair(drop_damaged=drop_damaged)
+
+    def backup(self, path: str | Path, *, overwrite: bool = False) -> int:
+        """Writes a backup while others go on writing: one gallery file of one moment, compared afterwards.
+
+        The file can be opened like any gallery, or put in its place by `restore`. It appears when it is
+        complete and on disk, and only its owner can read it. It still holds identities that are forgotten
+        later.
+
+        Args:
+            path: The file to write.
+            overwrite: Whether a file that is there is replaced.
+
+        Returns:
+            How many items the backup has.
+
+        Raises:
+            GalleryError: The file exists or cannot be written, or the gallery is damaged.
+        """
+        check_flags(overwrite=overwrite)
+        return self._store.backup(Path(path), overwrite=overwrite)
+
+    @staticmethod
+    def restore(backup: str | Path, address: str | Path, *, overwrite: bool = False) -> str | None:
+        """Makes a gallery from a backup, completely or not at all.
+
+        A gallery that is there is replaced at once if `overwrite` is set, its log with it, and kept under
+        another name. Processes that have it open get an error that asks them to open it again.
+
+        Args:
+            backup: A file that `backup` wrote, or any gallery file.
+            address: The gallery to make: a file, or an address of a server.
+            overwrite: Whether a gallery that is there is replaced.
+
+        Returns:
+            Where the gallery that was there is kept now; None if there was none.
+
+        Raises:
+            GalleryError: The backup is missing or damaged, the gallery exists, or it cannot be written.
+        """
+        check_flags(overwrite=overwrite)
+        return restore(backup, address, overwrite=overwrite)
 
     @staticmethod
     def repair_binding(path: str | Path) -> str:

@@ -166,6 +166,11 @@ class SqlStore(Store, abc.ABC):
         last = self._database.write(body)
         return list(range(last - count + 1, last + 1))
 
+    def use_clusters(self, largest: int) -> None:
+        """Marks the cluster numbers up to one as used."""
+        update = "UPDATE state SET clusters = %s WHERE clusters < %s"
+        self._database.write(lambda session: session.run(update, (largest, largest)))
+
     def assign(self, clusters: Mapping[str, int]) -> None:
         def body(session: Session) -> None:
             self._assign(session, clusters)

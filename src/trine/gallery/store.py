@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -257,6 +258,9 @@ class Store(Protocol):
         Raises:
             GalleryError: The gallery cannot be repaired, or more than isolated records cannot be read.
         """
+
+    def backup(self, path: Path, *, overwrite: bool = False) -> int:
+        """Writes a consistent snapshot to a gallery file, atomically, and returns how many items it has."""
 
     def unstaged(self, binding: Binding) -> Iterator[Record]:
         """Yields, like `scan`, the records that have no embedding staged for another encoder.

@@ -548,7 +548,7 @@ DAMAGE = {
     "a missing identity": (
         "ALTER TABLE {s}.items DROP CONSTRAINT items_identity_fkey; UPDATE {s}.items SET identity = 999"
         " WHERE item = 'item 00001'",
-        ["the item 'item 00001' belongs to a missing identity"],
+        ["the item 'item 00001' belongs to a missing identity", "the identity 'id 1' has no items"],
     ),
     "another dimension": (
         "ALTER TABLE {s}.items ALTER embedding TYPE vector; UPDATE {s}.items SET embedding = '[1,2]'"

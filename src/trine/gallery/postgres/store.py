@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trine.errors import require
+from trine.errors import GalleryError, require
 from trine.gallery.entries import Enrolment, Hit, Record, metadata_text
 from trine.gallery.errors import unreadable
 from trine.gallery.postgres import maintenance
@@ -19,8 +21,11 @@ from trine.gallery.postgres.schema import column, items_table, staged_table
 from trine.gallery.postgres.search import numbers, search
 from trine.gallery.postgres.settings import PostgresSettings
 from trine.gallery.quantization import pack, unpack
-from trine.gallery.sql_session import restore_binding
-from trine.gallery.sql_store import SqlStore, counted
+from trine.gallery.sql_session import INTERNAL, restore_binding
+from trine.gallery.sql_store import AT_ONCE, ITEMS, RECORD, SqlStore, counted
+from trine.gallery.sqlite import SqliteStore
+from trine.gallery.sqlite.backup import finish, written_backup
+from trine.gallery.sqlite.file import fill
 from trine.gallery.store import EVERYBODY, Binding, Scope
 from trine.plain_json import parse_json
 from trine.shapes import Float32
@@ -118,6 +123,36 @@ class PostgresStore(SqlStore):
             " WHERE relnamespace = %s::regnamespace AND relkind = 'r'"
         )
         return int(self._fetch(query, (f'"{self._address.schema}"',))[0][0])
+
+    def backup(self, path: Path, *, overwrite: bool = False) -> int:
+        with written_backup(path, overwrite=overwrite) as unfinished:
+            with closing(sqlite3.connect(unfinished)) as connection:
+                fill(connection, self.binding)
+            with closing(SqliteStore(unfinished)) as copy:
+                self._database.read(lambda session: self._copy(session, copy))
+                count = len(copy)
+            with closing(sqlite3.connect(unfinished)) as connection:
+                finish(connection)
+            return count
+
+    def _copy(self, session: Session, copy: SqliteStore) -> None:
+        """Copies everything but staged embeddings, as one transaction sees it."""
+        last = -1
+        query = (
+            f"SELECT {RECORD}, cluster, items.id FROM {ITEMS} WHERE items.id > %s ORDER BY items.id"
+            f" LIMIT {AT_ONCE}"
+        )
+        while rows := session.run(query, (last,)).fetchall():
+            last = rows[-1][-1]
+            copy.put(self._records(rows))
+            copy.assign({row[1]: row[-2] for row in rows if row[-2] is not None})
+        ((items, largest),) = session.run("SELECT (SELECT count(*) FROM items), clusters FROM state")
+        for name, text in session.run("SELECT name, value FROM notes").fetchall():
+            if not name.startswith(INTERNAL):
+                copy.note(name, text)
+        copy.use_clusters(largest)
+        if len(copy) != items:
+            raise GalleryError(f"the backup of {self.address} lacks items: check the gallery")
 
     def _check(self) -> list[str]:
         return self._database.read(

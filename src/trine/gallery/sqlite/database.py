@@ -192,6 +192,39 @@ class Database:
                 raise
             self._check_files()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A second connection with an open read transaction, which blocks neither threads nor writers."""
+        if self.path == MEMORY:
+            with self.reading():
+                yield self._opened()
+            return
+        with self.errors():
+            with OPENING:
+                self._check_files()
+                connection = self._connect()
+            try:
+                connection.execute("BEGIN")
+                connection.execute("SELECT changed FROM state").fetchone()
+                self._check_files()
+                yield connection
+            finally:
+                with OPENING:
+                    connection.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Empties the log and keeps writers waiting, until the file is replaced."""
+        with self.lock, self.errors():
+            self.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self.run("BEGIN IMMEDIATE")
+            try:
+                self._session()
+                self._check_files()
+                yield
+            finally:
+                self._roll_back()
+
     def _session(self, *, later: int = 0) -> Session:
         (schema,) = self.run("PRAGMA schema_version").fetchone()
         if schema != self._schema:
@@ -271,8 +304,8 @@ class Database:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST)
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")
-            check_version(_version(connection), self.path)
             if self.path != MEMORY:
+                check_version(_version(connection), self.path)
                 check_schema(connection, self.path)
         except BaseException:
             connection.close()

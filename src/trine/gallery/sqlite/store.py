@@ -16,6 +16,7 @@ from trine.gallery.quantization import lengths, pack
 from trine.gallery.sql_session import restore_binding
 from trine.gallery.sql_store import ITEMS, SqlStore, counted
 from trine.gallery.sqlite import maintenance
+from trine.gallery.sqlite.backup import back_up, restore
 from trine.gallery.sqlite.database import MEMORY, WAIT, Database, Session
 from trine.gallery.sqlite.file import create_file, is_new, log_of
 from trine.gallery.sqlite.index_sync import IndexSync
@@ -119,6 +120,13 @@ class SqliteStore(SqlStore):
             return int(self._database.run(query).fetchone()[0])
         files = (self._path, log_of(self._path))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def backup(self, path: Path, *, overwrite: bool = False) -> int:
+        return back_up(self._database, path, overwrite=overwrite)
+
+    def restore_to(self, path: Path, *, overwrite: bool = False) -> Path | None:
+        """Puts a copy of this gallery in another's place; see `Gallery.restore`."""
+        return restore(self._database, path, overwrite=overwrite)
 
     def _check(self) -> list[str]:
         return maintenance.check(self._database, self.binding)
