@@ -266,7 +266,7 @@ CROSS_CUTTING = {
     # pictures and folders of every kind
     "data/test_generated_pictures",
     # what must hold for every verb, and for every kind of model
-    *("cli/test_exit_codes", "encoders/test_strange_models", "test_damage"),
+    *("cli/test_exit_codes", "cli/test_permissions", "encoders/test_strange_models", "test_damage"),
     # two sides of one loss, and the losses of other libraries
     *("losses/test_coming_from", "losses/test_references"),
 }

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
-from trine.errors import InputError
+from trine.errors import InputError, TrineError
 
 LEFTOVERS = (".unfinished", ".replaced")
 """Endings of the hidden files and folders that a killed process leaves behind."""
@@ -40,6 +40,29 @@ def open_regular(path: str | Path) -> BufferedReader:
         file.close()
         raise
     return file
+
+
+@contextmanager
+def readable(path: Path, error: type[TrineError]) -> Iterator[None]:
+    """Says that a file cannot be read, such as for its permissions, rather than that it is damaged.
+
+    Args:
+        path: The file or folder; the one that an error names is named instead.
+        error: The error to raise.
+    """
+    try:
+        yield
+    except OSError as failed:
+        name, reason = failed.filename or path, failed.strerror or failed
+        denied = isinstance(failed, PermissionError)
+        advice = "check its permissions" if denied else "name a file that can be read"
+        raise error(f"{name} cannot be read ({reason}); {advice}") from failed
+
+
+def check_readable(path: Path, error: type[TrineError]) -> None:
+    """Raises an error for a file that cannot be read, before a reader takes it for a damaged one."""
+    with readable(path, error):
+        open_regular(path).close()
 
 
 def _at_once(path: str, flags: int) -> int:

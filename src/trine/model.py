@@ -26,7 +26,7 @@ from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.display import printable
 from trine.errors import ModelError, require
-from trine.io import atomic_write, open_regular, synchronise
+from trine.io import atomic_write, open_regular, readable, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
 from trine.plain_json import parse_json
 from trine.strangers import LeftOut, Strangers
@@ -128,7 +128,7 @@ def read_model(folder: Path) -> SavedModel:
             file in it is damaged, may not be read, or is a link to a file outside the folder.
     """
     safetensors = require("safetensors.torch", extra="train")
-    with _readable(folder):
+    with readable(folder, ModelError):
         if not folder.is_dir():
             raise ModelError(f"there is no model folder {folder}; name one that training wrote")
         folder = _inner(folder)
@@ -179,7 +179,7 @@ def read_held_out(folder: Path) -> HeldOut:
     Raises:
         ModelError: A file is damaged.
     """
-    with _readable(folder):
+    with readable(folder, ModelError):
         folder = _inner(folder)
         strangers, left_out = _file(folder, STRANGERS), _file(folder, LEFT_OUT)
     return HeldOut(
@@ -203,7 +203,7 @@ def forget_stranger(folder: Path, name: str) -> int:
         ModelError: The file of the strangers is damaged, or cannot be written.
     """
     deleted = 0
-    with _readable(folder):
+    with readable(folder, ModelError):
         folder = _inner(folder)
         found = ((_file(folder, STRANGERS), Strangers), (_file(folder, LEFT_OUT), LeftOut))
     for path, kind in found:
@@ -251,17 +251,6 @@ def _file(folder: Path, name: str) -> Path | None:
     return path
 
 
-@contextmanager
-def _readable(folder: Path) -> Iterator[None]:
-    """Says that a file may not be read, rather than that it is damaged or missing."""
-    try:
-        yield
-    except OSError as error:
-        raise ModelError(
-            f"{error.filename or folder} cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
-
-
 def read_trained_on(folder: Path) -> TrainedOn | None:
     """Reads which items and identities a model was trained on, without its weights.
 
@@ -274,7 +263,7 @@ def read_trained_on(folder: Path) -> TrainedOn | None:
     Raises:
         ModelError: The file is damaged.
     """
-    with _readable(folder):
+    with readable(folder, ModelError):
         path = _file(_inner(folder), TRAINED_ON)
     if path is None:
         return None
@@ -307,7 +296,7 @@ def _trained_on_file(trained: TrainedOn) -> bytes:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     damaged = f"{path} is damaged: {{}}; copy the folder again or train again"
-    with _readable(path), open_regular(path) as file:
+    with readable(path, ModelError), open_regular(path) as file:
         content = file.read()
     try:
         settings = parse_json(content)

@@ -18,6 +18,7 @@ from trine import __version__
 from trine.cli import output
 from trine.cli.parser import Group, parse
 from trine.cli.verbs import TRINE
+from trine.display import printable
 from trine.errors import Terminated, TrineError
 
 
@@ -53,6 +54,10 @@ def main(arguments: Sequence[str] | None = None, *, verbs: Group = TRINE) -> int
         return int(str(terminated.code))
     except BrokenPipeError:
         return 141
+    except OSError as error:  # whatever else the system refuses
+        name = f"{error.filename}: " if error.filename else ""
+        output.complain(f"trine: {printable(f'{name}{error.strerror or error}')}")
+        return 2
     finally:
         output.discard()
 

@@ -15,6 +15,7 @@ from trine.data.formula_cells import unguarded
 from trine.data.frames import Frame
 from trine.data.table_reader import TableReader
 from trine.errors import DataError, require
+from trine.io import check_readable
 
 TABLE_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 """The endings, in lower case, of the files that are read as tables."""
@@ -64,6 +65,7 @@ class _ParquetFile(TableReader):
     def __init__(self, path: Path, of: str) -> None:
         parquet = require("pyarrow.parquet", extra="train")
         self._path = path
+        check_readable(path, DataError)
         try:
             with parquet.ParquetFile(path) as file:
                 names, rows = file.schema_arrow.names, file.metadata.num_rows

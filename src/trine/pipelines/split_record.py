@@ -12,6 +12,7 @@ import numpy as np
 from trine.data import Dataset, Table, content_digests
 from trine.data.load_report import count
 from trine.errors import Argument, DataError, InputError, ModelError, SettingError, nearest
+from trine.io import readable
 from trine.model import read_trained_on
 from trine.pipelines.trained_run import SPLIT, run_folder
 from trine.plain_json import parse_json
@@ -257,10 +258,12 @@ def split_record(
 
 def _read_split(run: Path) -> SplitRecord | None:
     path = run / SPLIT
-    if not path.is_file():
-        return None
+    with readable(path, ModelError):
+        if not path.is_file():
+            return None
+        content_of_file = path.read_bytes()
     try:
-        written = parse_json(path.read_bytes())
+        written = parse_json(content_of_file)
         parts = {
             part: [(str(name), str(identity)) for name, identity in keys]
             for part, keys in written["parts"].items()

@@ -10,7 +10,7 @@ from trine.data import Dataset, Split, query_numbers
 from trine.data.sources.triplets import COLUMNS
 from trine.data.table_file import open_table
 from trine.errors import Argument, DataError, ModelError, require
-from trine.io import output_file
+from trine.io import output_file, readable
 from trine.pipelines.split_record import Part, name_of, recorded_places, trained_among
 from trine.pipelines.trained_run import run_folder
 from trine.report import EvaluatedPart
@@ -96,8 +96,10 @@ def judgements_part(
 def _recorded(run: Path, dataset: Dataset) -> tuple[Int64[np.ndarray, "t 3"], Int64[np.ndarray, " t"]]:
     """The judgements of a run and the numbers of their parts; −1 for items not in the data."""
     path = run / TABLE
-    if not path.is_file():
-        return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)
+    with readable(path, ModelError):
+        if not path.is_file():
+            return np.empty((0, 3), dtype=np.int64), np.empty(0, dtype=np.int64)
+        path.open("rb").close()
     try:
         table = open_table(path, of="triplet").read()
         columns = [table.texts(name) for name in (*COLUMNS, "part")]

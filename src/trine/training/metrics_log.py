@@ -189,6 +189,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
                 raise ValueError(f"unknown column {min(unknown)!r}")
             whole = (row for row in table if None not in row and None not in row.values())
             return [row for row in whole if row.get("step", "").isdecimal()]
+    except PermissionError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}); check its permissions") from error
     except (OSError, ValueError, csv.Error) as error:
         raise _damaged(path, error) from error
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import SettingError, check_type, nearest, require
+from trine.io import readable
 from trine.migrations import upgrade_recipe
 from trine.settings import parse, plain
 from trine.training.recipe import Recipe
@@ -153,9 +154,11 @@ def _read(name_or_file: str | Path | None) -> tuple[dict[str, Any], Any, str]:
 
 def _text(name: str) -> tuple[str, str]:
     path = Path(name)
-    if path.is_file():
+    with readable(path, SettingError):
+        content = path.read_bytes() if path.is_file() else None
+    if content is not None:
         try:
-            return name, path.read_text("utf-8")
+            return name, content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise SettingError(
                 f"{name} is not a recipe, since it is not UTF-8 text; name a YAML file"

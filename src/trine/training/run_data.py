@@ -15,8 +15,8 @@ import torch
 
 from trine.data import Dataset, Features, Interactions, content_digests
 from trine.data.load_report import count, some
-from trine.errors import ModelError, require
-from trine.io import atomic_write
+from trine.errors import InputError, ModelError, require
+from trine.io import atomic_write, check_readable
 from trine.plain_json import parse_json
 from trine.shapes import Int64, UInt8
 
@@ -177,10 +177,9 @@ class RunData:
 
         Raises:
             ModelError: It is damaged.
-            OSError: It cannot be read.
+            InputError: It cannot be read.
         """
-        with path.open("rb"):  # safetensors says nothing of a missing permission.
-            pass
+        check_readable(path, InputError)
         try:
             with require("safetensors", extra="train").safe_open(path, framework="pt") as file:
                 digests, known = file.get_tensor("digests").numpy(), parse_json(file.metadata()["data"])

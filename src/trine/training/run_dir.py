@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from trine.errors import DataError, InputError, ModelError, SettingError
-from trine.io import atomic_write, is_leftover, remove_leftovers
+from trine.io import atomic_write, is_leftover, open_regular, readable, remove_leftovers
 from trine.settings import differences
 from trine.training.distributed import DistributedContext
 from trine.training.recipe import Recipe
@@ -152,12 +152,14 @@ def check_run_dir(run: RunDir, *, resume: bool) -> None:
     Raises:
         InputError: The folder is not empty, or holds no run to resume.
     """
-    if resume and not run.recipe.is_file():
+    with readable(run.path, InputError):
+        started, empty = run.recipe.is_file(), _is_empty(run)
+    if resume and not started:
         raise InputError(
             f"there is no run to resume in {run.path}: it has no recipe.yaml; name the folder of an "
             "interrupted run, or start without resume"
         )
-    if not resume and not _is_empty(run):
+    if not resume and not empty:
         raise InputError(f"{run.path} is not empty; name a new folder for the run, or resume the one in it")
 
 
@@ -205,11 +207,13 @@ def _check_same_run(run: RunDir, recipe: Recipe, data: RunData) -> None:
             f"the run in {run.path} was started with different settings ({', '.join(changed)}); resume it "
             "with its own recipe.yaml, or start in a new folder"
         )
-    if run.dataset.is_file():
+    with readable(run.path, InputError):
+        known, begun = run.dataset.is_file(), run.last.is_file()
+    if known:
         changes = RunData.read(run.dataset).changes(data)
         if changes:
             raise _different_items(run, "; ".join(changes))
-    elif run.last.is_file():
+    elif begun:
         raise InputError(
             f"{run.path} has no {run.dataset.name}, so it is unknown what the run in it was started on; "
             "start the run again in a new folder"
@@ -229,8 +233,10 @@ def _prepare(run: RunDir, recipe: Recipe, data: RunData, *, new: bool) -> None:
 
 
 def _read_checkpoint(run: RunDir, digest: str) -> Mapping[str, Any] | None:
-    if not run.last.is_file():
-        return None
+    with readable(run.last, InputError):
+        if not run.last.is_file():
+            return None
+        open_regular(run.last).close()
     try:
         checkpoint: Mapping[str, Any] = torch.load(run.last, map_location="cpu", weights_only=True)
         int(checkpoint["step"])

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from trine.display import printable
 from trine.errors import InputError
+from trine.io import readable
 from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 from trine.training.run_dir import RunDir, check_run_dir
 
@@ -76,7 +77,9 @@ def lock_run(run: RunDir, *, resume: bool, context: DistributedContext = SINGLE_
 
 def _check_before(run: RunDir, *, resume: bool) -> None:
     """Checks a folder that no run uses, before anything is created in it."""
-    if resume or not run.lock.exists():
+    with readable(run.path, InputError):
+        used = run.lock.exists()
+    if resume or not used:
         check_run_dir(run, resume=resume)
 
 

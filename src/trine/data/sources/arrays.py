@@ -14,7 +14,7 @@ from trine.data.dataset import ImageArray, Items, Vectors
 from trine.data.table import narrowest
 from trine.data.validation import Found
 from trine.errors import DataError, nearest
-from trine.io import open_regular
+from trine.io import check_readable, open_regular
 from trine.labels import MISSING
 
 COLUMNS = ("camera", "group", "split")
@@ -79,6 +79,7 @@ def array_names(path: Path) -> list[str]:
 
 def _open(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     """Reads the wanted arrays; the others are listed with an empty array in their place."""
+    check_readable(path, DataError)
     try:
         with open_regular(path) as file:
             held = np.load(file, allow_pickle=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trine.data import Dataset
 from trine.errors import ModelError
-from trine.io import atomic_write
+from trine.io import atomic_write, readable
 from trine.plain_json import parse_json
 from trine.shapes import Float
 from trine.training.data_loader import Batch
@@ -164,14 +164,16 @@ def read_findings(run: RunDir) -> tuple[RunFacts, tuple[Diagnosis, ...], tuple[S
     Raises:
         ModelError: The file is missing or damaged.
     """
-    if not run.doctor.is_file():
+    with readable(run.doctor, ModelError):
+        content = run.doctor.read_bytes() if run.doctor.is_file() else None
+    if content is None:
         raise ModelError(f"{run.path} has no doctor.json; name a run folder that trine train created")
     try:
-        found = parse_json(run.doctor.read_bytes())
+        found = parse_json(content)
         return (
             RunFacts(**found["run"]),
             tuple(Diagnosis(**each) for each in found["diagnoses"]),
             tuple(Suspect(**each) for each in found["suspects"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run.doctor} is damaged ({error}); resume the run to write it again") from error
