@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from support.runs import rows
 from trine.training import TrainingRecipe, fit, load_recipe
-from trine.training.accelerator import accelerator
+from trine.training.accelerator import open_accelerator
 from trine.training.distributed import SINGLE_PROCESS
 
 CPU = TrainingRecipe(device="cpu")
@@ -45,7 +45,7 @@ def test_the_state_of_the_caller_is_put_aside() -> None:
     assert fit(DATA, recipe(), out=None).fingerprint == expected
     with (
         pytest.raises(ZeroDivisionError),
-        accelerator(CPU, SINGLE_PROCESS, trackers_in=None),
+        open_accelerator(CPU, SINGLE_PROCESS, trackers_in=None),
     ):
         raise ZeroDivisionError
     assert all(state._shared_state == {} for state in STATES)
@@ -66,11 +66,11 @@ def test_runs_at_the_same_time_share_a_state() -> None:
     inside = threading.Event()
 
     def run() -> None:
-        with accelerator(CPU, SINGLE_PROCESS, trackers_in=None) as mechanics:
+        with open_accelerator(CPU, SINGLE_PROCESS, trackers_in=None) as accelerator:
             inside.set()
             barrier.wait()
-            with mechanics.autocast():
-                found.append(mechanics.device.type)
+            with accelerator.autocast():
+                found.append(accelerator.device.type)
 
     barrier = threading.Event()
     other = threading.Thread(target=run)

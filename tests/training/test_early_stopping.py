@@ -66,14 +66,14 @@ def test_patience_counts_from_the_best_round_of_training_not_from_the_start():
     encoder = Weights()
     validator = Validator(lambda _: next(metrics), patience=2, best_weights=None, keep="best")
     validator.measure_start(encoder)
-    exhausted = []
+    out_of_patience = []
     for _ in range(5):
         validator.validate(encoder)
-        exhausted.append(validator.exhausted)
-    assert exhausted == [False, False, False, False, True]
+        out_of_patience.append(validator.out_of_patience)
+    assert out_of_patience == [False, False, False, False, True]
     again = Validator(lambda _: 0.0, patience=2, best_weights=None, keep="best")
     again.load_state_dict(validator.state_dict())
-    assert (again.start, again.best, again.keeps_start, again.exhausted) == (0.9, 0.3, True, True)
+    assert (again.start, again.best, again.keeps_start, again.out_of_patience) == (0.9, 0.3, True, True)
 
 
 SMALL = {

@@ -58,7 +58,7 @@ def check_device(recipe: TrainingRecipe) -> None:
 
 
 @contextmanager
-def accelerator(
+def open_accelerator(
     recipe: TrainingRecipe, context: DistributedContext, *, trackers_in: RunDir | None
 ) -> Iterator[Any]:
     """Makes the `Accelerator` of a run.

@@ -60,7 +60,7 @@ class Validator:
         self.since_best = 0
 
     @property
-    def exhausted(self) -> bool:
+    def out_of_patience(self) -> bool:
         """Whether training should stop."""
         return self._patience is not None and self.since_best >= self._patience
 

@@ -24,7 +24,7 @@ from trine.training.diagnostics.monitor import Monitor
 from trine.training.diagnostics.rules import RunFacts
 from trine.training.distributed import DistributedContext, distributed_context, limit_threads
 from trine.training.early_stopping import Metric, Validator, embed_prepared
-from trine.training.loop import TrainingRun, train
+from trine.training.loop import TrainingJob, train
 from trine.training.metric_step import MetricStep
 from trine.training.recipe import Recipe
 from trine.training.run_data import RunData
@@ -134,7 +134,7 @@ def fit(
             validation = None if validation is None else _as_features(validation, encoder)
         parts = _Parts(learner, learned, recipe, steps, context, run)
         train(
-            TrainingRun(
+            TrainingJob(
                 training_step=MetricStep(
                     learner, recipe=recipe, steps=steps, names=dataset.names, context=context, terms=terms
                 ),

@@ -18,7 +18,7 @@ from trine.training.diagnostics.monitor import Monitor
 from trine.training.diagnostics.rules import RunFacts
 from trine.training.distributed import SINGLE_PROCESS, limit_threads
 from trine.training.early_stopping import Validator
-from trine.training.loop import TrainingRun, train
+from trine.training.loop import TrainingJob, train
 from trine.training.recipe import Recipe
 from trine.training.run_data import RunData
 from trine.training.run_dir import RunDir, open_run
@@ -110,7 +110,7 @@ def fit_two_tower(
             identities=len(np.unique(liked[:, 0])),
         )
         train(
-            TrainingRun(
+            TrainingJob(
                 training_step=TwoTowerStep(towers, recipe=recipe, steps=steps, met=met),
                 loader=InteractionLoader(liked, sampler=sampler, steps=steps),
                 run=run,

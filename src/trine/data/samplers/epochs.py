@@ -94,6 +94,8 @@ class EpochSampler(Sampler[list[int]]):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores a position; the next iteration hands out the rest of that epoch.
 
+        This is for a training loop of your own; trine's resumes through `BatchLoader`.
+
         Args:
             state: What `state_dict` returned.
 

@@ -85,15 +85,15 @@ class Monitor:
         """Writes what was found so far to the run folder."""
         _write(self._path, self._facts, self._found.values(), self._suspects())
 
-    def finish(self, found: Diagnosis | None = None) -> None:
+    def finish(self, problem: Diagnosis | None = None) -> None:
         """Writes the final findings: noisy labels with all suspects.
 
         Args:
-            found: A problem that was found at the end of the run.
+            problem: A problem that was found at the end of the run.
         """
-        if found is not None and found.name not in self._found:
-            self._found[found.name] = found
-            logger.warning("doctor: %s", found)
+        if problem is not None and problem.name not in self._found:
+            self._found[problem.name] = problem
+            logger.warning("doctor: %s", problem)
         early = self._found.get("label noise")
         if early is not None and (now := self._label_noise(early.step)) is not None:
             self._found["label noise"] = now
