@@ -446,7 +446,7 @@ def corrupted(people):
 def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
     import sys
 
-    assert answered(capsys, "gallery", "check", people) == f"{people}: no problems found\n"
+    assert answered(capsys, "gallery", "check", people) == f"{people}: no problems detected\n"
     assert json.loads(answered(capsys, "gallery", "check", people, "--json")) == {"problems": []}
     assert answered(capsys, "gallery", "repair", people) == f"{people} needs no repair\n"
     corrupted(people)
@@ -465,7 +465,7 @@ def test_a_damaged_gallery_is_checked_and_mended(people, capsys, monkeypatch):
     out = answered(capsys, "gallery", "repair", people)
     assert "items were deleted after they were set aside in " in out
     assert ": 2, such as the item 'bar1/2.png' has metadata" in out
-    assert answered(capsys, "gallery", "check", people) == f"{people}: no problems found\n"
+    assert answered(capsys, "gallery", "check", people) == f"{people}: no problems detected\n"
     assert json.loads(answered(capsys, "gallery", "list", people, "--json"))["bar1"] == 5
 
 

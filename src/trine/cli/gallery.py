@@ -269,7 +269,7 @@ def check(settings: Any) -> int:
     if settings.json:
         echo_json({"problems": problems})
     elif not problems:
-        echo(f"{address}: no problems found")
+        echo(f"{address}: no problems detected")
     else:
         echo(*problems, "fix it with: trine gallery repair")
     return 1 if problems else 0

@@ -14,7 +14,6 @@ from trine.evaluation.intervals import Interval
 from trine.evaluation.lfw_folds import Folds
 from trine.evaluation.metric_report import Asked, MetricReport, key
 from trine.evaluation.pair_intervals import Resampled, resample
-from trine.evaluation.pair_rates import PairRates
 from trine.evaluation.pairs import Owned, Pairs
 from trine.evaluation.roc import (
     Histogram,
@@ -27,6 +26,7 @@ from trine.evaluation.roc import (
     roc_points,
     threshold_at_rate,
 )
+from trine.evaluation.verification_intervals import VerificationIntervals
 from trine.shapes import Float, Float32, Int64
 
 TAKES = {
@@ -290,7 +290,15 @@ class Verification(MetricReport):
         if TAKES[metric] == "nothing":
             return super()._interval(metric, arguments)
         if (metric, arguments) not in self._rate_intervals:
-            self._rate_intervals[metric, arguments] = getattr(self._rates, metric)(*arguments)
+            of = self._intervals_of_rates
+            methods: dict[str, Callable[[float], Interval]] = {
+                "tar_at_far": of.tar_at_far,
+                "threshold_at_far": of.threshold_at_far,
+                "far_at": of.far_at,
+                "tar_at": of.tar_at,
+                "accuracy_at": of.accuracy_at,
+            }
+            self._rate_intervals[metric, arguments] = methods[metric](*arguments)
         return self._rate_intervals[metric, arguments]
 
     def _resampled(self, asked: Sequence[Asked]) -> Sequence[Float[np.ndarray, " r"]]:
@@ -319,8 +327,8 @@ class Verification(MetricReport):
         return {}
 
     @cached_property
-    def _rates(self) -> PairRates:
-        return PairRates(self.pairs, self._check_owned())
+    def _intervals_of_rates(self) -> VerificationIntervals:
+        return VerificationIntervals(self.pairs, self._check_owned())
 
     @cached_property
     def _weights(self) -> Resampled:

@@ -13,6 +13,7 @@ from trine.plain_json import parse_json
 from trine.report.training_curves import draw_curves
 from trine.report.write import METRICS
 from trine.training import (
+    NO_PROBLEMS,
     Diagnosis,
     LoggedBatch,
     RunDir,
@@ -52,7 +53,7 @@ class Examination:
     def __str__(self) -> str:
         done = self.log[-1].step + 1 if self.log else 0
         lines = [f"{self.folder}: {done:,} of {self.facts.steps:,} steps", *_table(self.log)]
-        lines += [str(diagnosis) for diagnosis in self.diagnoses] or ["no problems detected in training"]
+        lines += [str(diagnosis) for diagnosis in self.diagnoses] or [NO_PROBLEMS]
         if self.suspects:
             named = ", ".join(map(str, self.suspects[:SHOWN_SUSPECTS]))
             more = ", ..." if len(self.suspects) > SHOWN_SUSPECTS else ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.report.drawing import INK, QUIET, RIGHT, WRONG, bare, new_figure, save_figure, title
-from trine.training import Diagnosis, LoggedBatch
+from trine.training import NO_PROBLEMS, Diagnosis, LoggedBatch
 
 BLUE, PALE = "#3b6fb6", "#e3e5ea"
 SMALLEST_SHARE = 1e-6
@@ -66,7 +66,7 @@ def draw_curves(
         MissingDependencyError: matplotlib is not installed.
     """
     words = [line for diagnosis in diagnoses for line in textwrap.wrap(str(diagnosis), 175)]
-    words = words or ["no problems detected in training"]
+    words = words or [NO_PROBLEMS]
     height = 7.2 + 0.2 * len(words)
     figure = new_figure(14, height)
     style = {"va": "center", "parse_math": False}

@@ -9,7 +9,14 @@ from trine.training.data_recipe import DataRecipe
 from trine.training.diagnostics.batch_stats import effective_rank
 from trine.training.diagnostics.label_noise import Suspect
 from trine.training.diagnostics.monitor import add_finding, read_findings
-from trine.training.diagnostics.rules import Diagnosis, LoggedBatch, RunFacts, diagnose, no_gain
+from trine.training.diagnostics.rules import (
+    NO_PROBLEMS,
+    Diagnosis,
+    LoggedBatch,
+    RunFacts,
+    diagnose,
+    no_gain,
+)
 from trine.training.distributed import DistributedContext, distributed_context
 from trine.training.fit import fit
 from trine.training.fit_two_tower import fit_two_tower
@@ -29,6 +36,7 @@ from trine.training.run_lock import lock_run
 from trine.training.two_tower_recipe import InteractionsRecipe
 
 __all__ = [
+    "NO_PROBLEMS",
     "About",
     "AugmentRecipe",
     "DataRecipe",

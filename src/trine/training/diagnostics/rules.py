@@ -67,6 +67,10 @@ class Diagnosis:
         return printable(f"{self.name} (step {self.step}): {self.sentence}")
 
 
+NO_PROBLEMS = "no problems detected in training"
+"""What is said of a run without diagnoses."""
+
+
 @dataclass(frozen=True)
 class LoggedBatch:
     """A logged batch; what was not measured is NaN.

@@ -1,4 +1,8 @@
-"""Intervals of the rates of verification: FAR and TAR at a threshold, the threshold and the TAR at a FAR."""
+"""Confidence intervals of the true-accept rate (TAR) and the false-accept rate (FAR) of pairs.
+
+Of the FAR, the TAR and the accuracy at a threshold, and of the threshold and the TAR at a FAR. They follow
+from `ObservedRate`, without resampling.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ from trine.evaluation.roc import threshold_at_rate
 from trine.shapes import Float
 
 
-class PairRates:
-    """Genuine and impostor pairs with their identities, counted up to any threshold.
+class VerificationIntervals:
+    """The intervals of genuine and impostor pairs with their identities, which are counted up to a threshold.
 
     Args:
         pairs: The distances of all pairs.
