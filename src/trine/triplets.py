@@ -139,6 +139,15 @@ class Mining:
         """Whether the rule selects every valid triplet."""
         return self.positive == "all" and self.negative == "all"
 
+    @property
+    def takes_nearest_negative(self) -> bool:
+        """Whether each positive that the rule selects has one negative, the nearest, or nearest beyond it.
+
+        The engine has fast implementations of these rules.
+        """
+        nearest = self.negative in ("hard", "semihard", "semihard-strict")
+        return nearest and self.positive in ("all", "hard", "easy")
+
 
 PRESETS: Mapping[MiningRule, Mining] = MappingProxyType(
     {

@@ -127,10 +127,10 @@ def all_triplets_loss(
     def state() -> Accumulator:
         return batch.accumulator(needs_grad, batch.width + 1)
 
-    def work(total: Accumulator, at: int, _: int) -> None:
-        _add_part(batch, parts[at], objective, kernel_of, observer, total, state, inner)
+    def work(total: Accumulator, part: Part) -> None:
+        _add_part(batch, part, objective, kernel_of, observer, total, state, inner)
 
-    totals = run_tiles(((at, at) for at in range(len(parts))), state, work, outer)
+    totals = run_tiles(((part,) for part in parts), state, work, outer)
     total = totals[0]
     for other in totals[1:]:
         total.add(other)

@@ -40,7 +40,7 @@ from trine.engine.small_batch import all_distances, small_batch_loss
 from trine.engine.sorted_batch import SortedBatch
 from trine.engine.tiles import one_thread
 from trine.shapes import Float, Int64
-from trine.triplets import Census, Mining
+from trine.triplets import Census
 
 _ONE_THREAD = 64  # rows up to which a second thread costs more than it saves
 _EXTREME = 1e10  # norms above this, or below its inverse, are computed in float64
@@ -80,7 +80,7 @@ def sorted_batch(
 ) -> SortedBatch | None:
     """Returns the batch prepared for tiles; `None` if it needs float64, or float64 is faster."""
     columns, rule = x if y is None else y, objective.mining
-    if not isinstance(relations, LabelRelations) or not _tiles_take(rule):
+    if not isinstance(relations, LabelRelations) or not (rule.keeps_all or rule.takes_nearest_negative):
         return None
     if len(x) * len(columns) <= plan.tiled_from or torch.float64 in (x.dtype, columns.dtype):
         return None
@@ -137,16 +137,6 @@ def _finite(rows: Tensor | None) -> bool:
 def _is_square(relations: LabelRelations) -> bool:
     """Whether anchors are their own references, and a row is the same item as itself only."""
     return relations.own and not relations.by_id
-
-
-def _tiles_take(rule: Mining) -> bool:
-    if rule.keeps_all:
-        return True
-    return rule.positive in ("all", "hard", "easy") and rule.negative in (
-        "hard",
-        "semihard",
-        "semihard-strict",
-    )
 
 
 def distance_blocks(

@@ -1,16 +1,19 @@
-"""Rules that take one negative, such as the usual semi-hard one; large classes go to `semihard_sorted`.
-
-A class with more than `Plan.sorted_from` references uses `semihard_sorted` for semi-hard negatives.
+"""Rules that take one negative, such as the usual semi-hard one.
 
 Each tile updates the nearest negative so far of every anchor, or of every positive if the rule needs that.
 Products of equal distances can differ by rounding, so near-ties are recomputed from coordinate differences:
 searches where the runner-up, or the positive's own distance, is within `SortedBatch.tolerance`. The loss and
 the gradient always come from differences.
+
+A search for each positive is quadratic in class size. Of rules with all positives and a semi-hard negative,
+classes with more than `Plan.sorted_from` references are therefore computed elsewhere: with numba in
+`semihard_sorted`; with torch in float64 blocks, which sort the negatives of an anchor once for all of its
+positives. The torch tiles have no such search.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Set as AbstractSet
 from typing import Protocol
 
 import numpy as np
@@ -57,9 +60,10 @@ def one_negative_loss(
         workers: How many threads share the tiles.
     """
     layout = batch.layout
-    many = {group: None for group in layout.groups if _has_many(batch, group, objective)}
-    few = [group for group in layout.groups if group not in many]
-    parts = batch.parts(workers, few, batch.search_pairs)
+    large = [group for group in layout.groups if _in_large_class(batch, group, objective)]
+    left_out = frozenset(large)
+    small = [group for group in layout.groups if group not in left_out]
+    parts = batch.parts(workers, small, batch.search_pairs)
     outer, inner = (1, workers) if layout.square else (workers, 1)
 
     def state() -> Accumulator:
@@ -67,42 +71,43 @@ def one_negative_loss(
         dtype = torch.float32 if layout.square else torch.float64
         return batch.accumulator(needs_grad, batch.width, dtype)
 
-    def work(total: Accumulator, at: int, _: int) -> None:
-        _add_part(batch, parts[at], many, objective, total, inner)
+    def work(total: Accumulator, part: Part) -> None:
+        _add_part(batch, part, left_out, objective, total, inner)
 
-    totals = run_tiles(((at, at) for at in range(len(parts))), state, work, outer)
-    if many and isinstance(batch, NumbaBatch):
+    totals = run_tiles(((part,) for part in parts), state, work, outer)
+    if large and isinstance(batch, NumbaBatch):
         spare = list(totals)
         found = SortedPositives(batch, objective).run(
-            list(many), lambda: spare.pop() if spare else state(), workers
+            large, lambda: spare.pop() if spare else state(), workers
         )
         totals += [other for other in found if not any(other is known for known in totals)]
     total = totals[0]
     for other in totals[1:]:
         total.add(other)
     gradients = list(batch.in_batch_order(total))
-    if many and not isinstance(batch, NumbaBatch):
-        total.tally.add(_in_float64(batch, relations, objective, list(many), gradients))
+    if large and not isinstance(batch, NumbaBatch):
+        total.tally.add(_in_float64(batch, relations, objective, large, gradients))
     return reduce(total.tally, objective, batch.x, *gradients)
 
 
-def _has_many(batch: SortedBatch, group: Group, objective: Objective) -> bool:
-    rule = objective.mining
-    many = group.references > batch.plan.sorted_from
-    return many and rule.positive == "all" and rule.negative != "hard"
+def _in_large_class(batch: SortedBatch, group: Group, objective: Objective) -> bool:
+    """Whether a search for each positive would take too long; `hard` needs only one for all of them."""
+    rule, large = objective.mining, group.references > batch.plan.sorted_from
+    return large and rule.positive == "all" and rule.negative != "hard"
 
 
 def _add_part(
     batch: SortedBatch,
     part: Part,
-    many: Container[Group],
+    left_out: AbstractSet[Group],
     objective: Objective,
     total: Accumulator,
     workers: int,
 ) -> None:
-    """Adds the anchors of a part, except groups with many positives."""
+    """Adds the anchors of a part, except the groups that are left out."""
+    rule = objective.mining.positive
     chosen = [
-        _nothing(batch, group) if group in many else positives_of(batch, group, objective.mining.positive)
+        _nothing(batch, group) if group in left_out else positives_of(batch, group, rule)
         for group in part.groups
     ]
     negatives = _negatives(batch, part, objective, chosen, workers)
@@ -119,12 +124,12 @@ def _nothing(batch: SortedBatch, group: Group) -> tuple[Tensor, Tensor]:
 def positives_of(batch: SortedBatch, group: Group, rule: str) -> tuple[Tensor, Tensor]:
     """Returns (squared distance, place) of the positives that the rule takes, for each anchor of a group.
 
-    Where an anchor has fewer than the others, the distance is ∞.
+    Where an anchor has fewer than the others, the distance is ∞: rows of its own item are not its positives.
     """
     layout, d = batch.layout, batch.positives(group)
     if layout.items is not None:
-        copies = ~layout.positive(group, layout.mates(group))
-        d.masked_fill_(copies, -torch.inf if rule == "hard" else torch.inf)
+        same_item = ~layout.positive(group, layout.mates(group))
+        d.masked_fill_(same_item, -torch.inf if rule == "hard" else torch.inf)
     if rule == "all" or not group.positives:
         return d, layout.mates(group)
     # Rows of a class keep the batch's order: the first of equals has the lowest index.
@@ -163,7 +168,10 @@ def _numba_search(
     def state() -> tuple[list[tuple[np.ndarray, np.ndarray]], Tensor]:
         return kernel.start(), torch.empty(size)
 
-    parts = run_tiles(part.tiles(batch.layout), state, lambda mine, i, j: kernel.tile(*mine, i, j), workers)
+    def work(best: tuple[list[tuple[np.ndarray, np.ndarray]], Tensor], i: int, j: int) -> None:
+        kernel.tile(*best, i, j)
+
+    parts = run_tiles(part.tiles(batch.layout), state, work, workers)
     found = [
         [
             Best(block.start, bound, positive, torch.from_numpy(squared), torch.from_numpy(index))
@@ -177,7 +185,7 @@ def _numba_search(
 
 
 def _fall_back(batch: SortedBatch, part: Part, bounds: list[Tensor], best: list[Best]) -> None:
-    """Takes the farthest negative if none is beyond the positive."""
+    """Gives searches that found no negative beyond the positive the farthest, as `semihard` has it."""
     for block, bound, found in zip(part.blocks, bounds, best, strict=True):
         searches = len(bound)
         missing = (found.index[:searches] < 0) & (bound < torch.inf)
@@ -221,7 +229,7 @@ def _in_float64(
     groups: list[Group],
     gradients: list[Tensor | None],
 ) -> Tally:
-    """Computes the anchors of some groups in float64 blocks, which sort the negatives of each."""
+    """Computes the anchors of large classes in float64 blocks: the torch tiles have no search that sorts."""
     tally, distances = Tally(), Float64Distances(batch.x, batch.y, objective.distance)
     extra = distances.gradients(*(g is not None for g in gradients))
     places = torch.cat([batch.layout.order[group.start : group.stop] for group in groups])

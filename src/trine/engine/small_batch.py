@@ -30,7 +30,7 @@ def small_batch_loss(
     needs_grad: bool,
     plan: Plan = DEFAULT_PLAN,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Returns the loss of a small batch that is its own reference, and its gradient; see `Pass`."""
+    """Returns the loss of a small batch that is its own reference, and its gradient; see `EarlyLoss`."""
     if not len(x):
         return x.new_zeros((), dtype=loss_dtype(x)), torch.zeros_like(x) if needs_grad else None, None
     related = relations.whole()
@@ -186,7 +186,7 @@ def _chosen(
 ) -> tuple[Tally, Tensor | None]:
     """Rules that choose: what is listed of them has one place for each anchor and positive, or is a list."""
     margin, rule = objective.margin, objective.mining
-    if rule.positive in ("all", "hard", "easy") and rule.negative in ("hard", "semihard", "semihard-strict"):
+    if rule.takes_nearest_negative:
         d_ap, p, d_an, n = _nearest(d, related, rule)
         a = torch.arange(len(d), device=d.device)[:, None]
     else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import torch
 from torch import Tensor
 
 State = TypeVar("State")
+Tile = TypeVarTuple("Tile")
 
 
 @contextmanager
@@ -28,13 +29,14 @@ def one_thread(x: Tensor) -> Iterator[None]:
 
 
 def run_tiles(
-    tiles: Iterable[tuple[int, int]],
+    tiles: Iterable[tuple[*Tile]],
     state: Callable[[], State],
-    work: Callable[[State, int, int], None],
+    work: Callable[[State, *Tile], None],
     workers: int,
 ) -> list[State]:
     """Runs `work` on every tile and returns the states that it filled, one for each worker.
 
+    A tile is what `work` takes after the state: two numbers of blocks, say, or a part of a batch.
     Each tile is computed by one thread with single-threaded products: there is no barrier inside a tile.
     torch's number of threads, which is global to the process, is restored.
     """

@@ -2,12 +2,19 @@
 
 Every rule reads distances and relations and returns indices; nothing here is differentiated. Triplets
 come sorted by anchor, then positive, then negative, and ties go to the lowest index.
+
+`_positives` and `_negatives` define every rule. `mine` uses them, and so does the loss, through `Objective.choose`
+in float64 (`engine/exact.py`, `engine/small_batch.py`). The common rules are also computed faster: every triplet
+in `engine/all_triplets.py`; the nearest negative in `engine/small_batch.py`, `engine/one_negative.py` and, for
+semi-hard ones of large classes, `_nearest_beyond` here and `engine/semihard_sorted.py`. A new rule needs none of
+these.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import Tensor
@@ -75,10 +82,10 @@ def _positives(
     distances: Tensor, relations: RelationRows, mining: Mining, draw: Draw, usable: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The (anchor, positive) pairs of the rule, sorted."""
-    allowed = relations.positive & usable[:, None]
-    if mining.positive == "all":
+    rule, allowed = mining.positive, relations.positive & usable[:, None]
+    if rule == "all":
         return _pairs(allowed)
-    if mining.positive == "unordered":
+    if rule == "unordered":
         if relations.places is not None:
             allowed &= torch.arange(allowed.shape[1], device=allowed.device) > relations.places[:, None]
         return _pairs(allowed)
@@ -86,12 +93,14 @@ def _positives(
     if not len(anchors):
         return anchors, anchors
     allowed, distances = allowed[anchors], distances[anchors]
-    if mining.positive == "hard":
+    if rule == "hard":
         return anchors, _farthest(distances, allowed)
-    if mining.positive == "easy":
+    if rule == "easy":
         return anchors, _nearest(distances, allowed)
-    if mining.positive == "moderate":
+    if rule == "moderate":
         allowed = _without_extremes(distances, allowed)
+    elif rule != "random":
+        assert_never(rule)
     stream = torch.full_like(anchors, _POSITIVE_STREAM)
     u = uniform(draw.seed, stream, relations.anchor_ids[anchors])
     return anchors, _nth(allowed, choose(u, allowed.sum(1)))
@@ -128,6 +137,8 @@ def _negatives(
         allowed = allowed & (d_an < d_ap + margin)
         row = allowed.any(1).nonzero()[:, 0]
         allowed, u = allowed[row], u[row]
+    elif rule != "random":
+        assert_never(rule)
     return row, _nth(allowed, choose(u, allowed.sum(1)))
 
 
