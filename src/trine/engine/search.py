@@ -216,6 +216,8 @@ def joined(batch: SortedBatch, found: list[list[Best]]) -> list[Best]:
         for mine, more in zip(found[0], other, strict=True):
             mine.take(batch, more.squared, more.index)
             mine.close += more.close
+            if mine.unsure is not None and more.unsure is not None:
+                mine.unsure |= more.unsure
     for best in found[0]:
         best.decide(batch)
     return found[0]
