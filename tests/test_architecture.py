@@ -12,40 +12,26 @@ import pytest
 
 import trine
 from support.paths import FIXTURES, ROOT
+from trine.distances import DISTANCES
 
 SOURCE = Path(trine.__file__).parent
 ORDER = [
+    *("display", "plain_json", "errors", "eager", "migrations", "settings", "shapes", "labels", "cosine"),
     *(
-        "display",
-        "plain_json",
-        "errors",
-        "eager",
-        "migrations",
-        "settings",
-        "shapes",
-        "labels",
-        "cosine",
         "distances",
         "triplets",
         "beta",
+        "rates",
+        "strangers",
+        "calibration",
+        "neighbours",
+        "ranking",
+        "clustering",
     ),
-    *("beta", "rates", "strangers", "calibration", "neighbours", "ranking", "clustering"),
-    *(
-        "cluster_threshold",
-        "io",
-        "data",
-        "model",
-        "encoders",
-        "engine",
-        "mining",
-        "losses",
-        "training",
-        "evaluation",
-        "report",
-    ),
-    *("gallery", "estimators", "pipelines"),
-    *("demo", "cli", "__main__"),
+    *("cluster_threshold", "io", "data", "model", "encoders", "engine", "mining", "losses", "training"),
+    *("evaluation", "report", "gallery", "estimators", "pipelines", "demo", "cli", "__main__"),
 ]
+"""The packages and modules of trine; each imports only from those before it."""
 CORE = {"torch", "numpy", "trine"}
 OPTIONAL_EVERYWHERE = {"jaxtyping"}  # tried by trine.shapes, and not needed
 
@@ -169,6 +155,20 @@ def guarded(node):
     """Whether a top-level statement is code that runs later, or for the type checker alone."""
     typing_only = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     return typing_only or isinstance(node, ast.FunctionDef | ast.ClassDef)
+
+
+def test_no_module_but_the_engine_tells_distances_apart_by_name():
+    wrong = set()
+    for path, tree in modules():
+        place = path.relative_to(SOURCE).as_posix()
+        if place == "distances.py" or place.startswith("engine/"):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Compare | ast.Subscript) and "distance" in ast.unparse(node):
+                names = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)}
+                if not names.isdisjoint(DISTANCES):
+                    wrong.add(f"{place}: {ast.unparse(node)}: ask trine.distances.PROPERTIES")
+    assert wrong == set()
 
 
 def test_export_list_is_sorted_and_true():

@@ -17,7 +17,10 @@ Unit rows are rounded, which must not break the ties of cosine distances; see `t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
@@ -34,6 +37,37 @@ Distance = Literal["squared_euclidean", "euclidean", "cosine"]
 _BLOCK = 1 << 21  # coordinate differences held at once in the backward pass
 
 DISTANCES: tuple[str, ...] = get_args(Distance)
+
+
+@dataclass(frozen=True)
+class DistanceProperties:
+    """What a distance makes of ‖x − y‖, so that other modules need not know it by name.
+
+    Attributes:
+        of_directions: Whether x and y are rows divided by their norms, so that it is bounded. A zero row has
+            no direction, and is at distance 1 from everything.
+        squared: Whether it is a multiple of ‖x − y‖². Otherwise it is ‖x − y‖, which obeys the triangle
+            inequality.
+        factor: What ‖x − y‖² is multiplied by.
+    """
+
+    of_directions: bool = False
+    squared: bool = False
+    factor: float = 1.0
+
+    def length(self, distance: float) -> float:
+        """Returns the ‖x − y‖ of a distance."""
+        return math.sqrt(max(distance, 0.0) / self.factor) if self.squared else distance
+
+
+PROPERTIES: Mapping[Distance, DistanceProperties] = MappingProxyType(
+    {
+        "squared_euclidean": DistanceProperties(squared=True),
+        "euclidean": DistanceProperties(),
+        "cosine": DistanceProperties(of_directions=True, squared=True, factor=0.5),
+    }
+)
+"""The properties of each distance."""
 
 
 def check_distance(distance: object) -> None:
@@ -58,6 +92,11 @@ def check_rows(rows: object, name: str) -> None:
 def full_precision(rows: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Returns the rows in the precision distances are computed in: float32 for halves, else their own."""
     return rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+
+
+def compared_rows(rows: Float[Tensor, "n d"], distance: Distance) -> Float[Tensor, "n d"]:
+    """Returns the rows that a distance is measured between: unit rows for cosine, else the rows."""
+    return unit_rows(rows) if PROPERTIES[distance].of_directions else rows
 
 
 def _only_cosine_is_left(distance: Distance) -> None:

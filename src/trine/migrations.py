@@ -1,5 +1,8 @@
 """Reads files that earlier versions wrote; the only module that knows their old names.
 
+The tables of a gallery are upgraded by its store: see `UPGRADES` in `gallery/sqlite/schema.py` and
+`gallery/postgres/settings.py`.
+
 Model folders (with the recipe next to them) and galleries outlive a renaming. Whatever is read from an old
 file passes through here first, so no other module knows two names for the same thing.
 `tests/fixtures/<commit>` holds files written by that commit, with the answers it gave.

@@ -1,5 +1,7 @@
 """How often a threshold accepts strangers: the estimate, its bound over identities, and what may be promised.
 
+`RateCurve.threshold` decides whether a threshold is firm or provisional.
+
 Items of one identity are alike, so the unit of every rate here is the identity: each has one weight, however
 many items it has.
 """

@@ -13,6 +13,7 @@ from trine.cli.gallery_address import (
     THRESHOLD,
     address_of,
     existing,
+    is_url,
     model_folder,
     opened,
 )
@@ -119,7 +120,7 @@ def forget(settings: Any) -> None:
             f"{settings.identity} is forgotten, with {items(count)}{kept}; backups, copies and exported "
             f"tables of {gallery.address} may still hold them"
         )
-        if "://" in gallery.address:
+        if is_url(gallery.address):
             echo("their bytes stay in the server's files until trine gallery repair wipes them")
 
 

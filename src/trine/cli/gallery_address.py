@@ -33,7 +33,12 @@ def address_of(name: str) -> str:
     """
     if name == ":memory:":
         raise GalleryError("a gallery in memory ends with the command: name a file, such as people.db")
-    return name if name.endswith(".db") or "://" in name else f"{name}.db"
+    return name if name.endswith(".db") or is_url(name) else f"{name}.db"
+
+
+def is_url(address: str) -> bool:
+    """Whether a gallery is on a server, and not a file."""
+    return "://" in address
 
 
 def existing(name: str) -> Gallery:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trine.cosine import unit_rows
-from trine.distances import Distance, paired_distances, pairwise_distances
+from trine.distances import PROPERTIES, Distance, paired_distances, pairwise_distances
 from trine.evaluation.pairs import HELD, Distances, Owned, Pairs, ascending
 from trine.neighbours.candidates import Frame
 from trine.shapes import Float, Float32, Int, Int64
@@ -79,7 +79,7 @@ class PairTiles:
 
     def __init__(self, rows: Float[Tensor, "n d"], distance: Distance, tile: tuple[int, int] = TILE) -> None:
         self.rows, self.distance, self.tile = rows, distance, tile
-        unit = distance == "cosine"
+        unit = PROPERTIES[distance].of_directions
         doubled = unit_rows(rows.double()) if unit else rows
         self._frame = Frame(doubled, unit=unit)
         self._placed = self._frame.place(doubled, torch.float64)
@@ -119,12 +119,11 @@ class PairTiles:
 
     def _settled(self, squares: Tensor) -> Float[Tensor, "h w"]:
         """From squares in the frame's scale to distances, in place."""
-        squares.clamp_(min=0)
-        if self.distance == "cosine":
-            return squares.div_(2).clamp_(max=2)
-        if self.distance == "euclidean":
-            return squares.sqrt_().div_(self._frame.scale)
-        return squares.div_(self._frame.scale**2)
+        properties = PROPERTIES[self.distance]
+        squares.clamp_(min=0, max=4 if properties.of_directions else None)
+        if properties.squared:
+            return squares.div_(self._frame.scale**2 / properties.factor)
+        return squares.sqrt_().div_(self._frame.scale)
 
     def _settle_by_differences(self, tile: Tensor, unsure: Tensor, a: slice, b: slice) -> None:
         at = unsure.nonzero()

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from trine.distances import Distance
+from trine.distances import PROPERTIES, Distance
 from trine.errors import InputError, check_count, check_list
 from trine.evaluation.label_scores import LabelScores, label_scores
 from trine.labels import Labels, checked, codes
@@ -258,6 +258,6 @@ def _twins(
 
 
 def _lengths(distances: Float[np.ndarray, "..."], distance: Distance) -> Float[np.ndarray, "..."]:
-    # Both others are squares of a length, and half of a square is not half of the length.
-    lengths: Float[np.ndarray, "..."] = distances if distance == "euclidean" else np.sqrt(distances)
+    # Half of a square is not half of the length.
+    lengths: Float[np.ndarray, "..."] = np.sqrt(distances) if PROPERTIES[distance].squared else distances
     return lengths

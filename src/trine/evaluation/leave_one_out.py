@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trine.distances import Distance
+from trine.distances import PROPERTIES, Distance
 from trine.errors import InputError, check_count
 from trine.evaluation.intervals import RESAMPLES
 from trine.evaluation.metric_report import check_bootstrap, check_rates
@@ -107,8 +107,8 @@ def _nearest(
     A product proposes the nearest few of both kinds; exact distances settle what its rounding leaves open.
     """
     search = ExactSearch(rows, distance=distance)
-    cosine = distance == "cosine"
-    scaled = F.normalize(rows.float(), dim=1) if cosine else (rows - rows.mean(0)).float()
+    directions = PROPERTIES[distance].of_directions
+    scaled = F.normalize(rows.float(), dim=1) if directions else (rows - rows.mean(0)).float()
     squares, labels = scaled.square().sum(1), torch.from_numpy(identity)
     count, size = min(PROPOSED, len(rows)), max(1, tile // len(rows))
     nearest: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.data import Dataset, read_pairs
-from trine.distances import Distance, check_distance
+from trine.distances import PROPERTIES, Distance, check_distance
 from trine.errors import InputError, check_count
 from trine.evaluation.all_pairs import all_pairs
 from trine.evaluation.index_arrays import boolean_flags, index_rows
@@ -140,9 +140,12 @@ def load_pairs(
 
 def _check_range(rows: Tensor, distance: Distance) -> None:
     """Raises an `InputError` unless float32, in which distances are kept, can hold those of the rows."""
+    properties = PROPERTIES[distance]
+    if properties.of_directions:
+        return
     largest = float(rows.abs().amax()) if rows.numel() else 0.0
     reach = 2 * rows.shape[1] ** 0.5 * largest
-    reach = {"euclidean": reach, "squared_euclidean": reach**2, "cosine": 0.0}[distance]
+    reach = reach**2 * properties.factor if properties.squared else reach
     if reach and not NEAREST <= reach <= FARTHEST:
         raise InputError(
             f"verification keeps distances in float32: they must reach from {NEAREST:g} to {FARTHEST:g}, and "

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from trine.distances import PROPERTIES
 from trine.errors import Argument, GalleryError, SettingError, check_choice
 from trine.gallery.decision import Candidate, Identification, Threshold
 from trine.gallery.entries import Hit, check_at_least, metadata_of
@@ -158,7 +159,7 @@ class Centroids:
             total = sums.setdefault(record.identity, Sum())
             known = {} if quality is None else metadata_of(record.metadata, store.address)
             weight = 1.0 if quality is None else quality_of(known, quality, record.item)
-            total.add(record.embedding, weight, directions=distance == "cosine")
+            total.add(record.embedding, weight, directions=PROPERTIES[distance].of_directions)
         names = sorted(sums)
         rows = np.array([sums[name].centroid() for name in names], dtype=np.float32)
         return cls(revision, names, ExactSearch(rows, distance=distance) if names else None)

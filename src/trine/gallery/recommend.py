@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trine.distances import Distance
+from trine.distances import PROPERTIES, Distance
 from trine.errors import Argument, InputError, SettingError
 from trine.gallery.entries import Hit, check_at_least, check_items, unknown_item
 from trine.gallery.filters import Filter
@@ -102,7 +102,7 @@ def diverse(
 
 
 def _directions(rows: Float32[np.ndarray, "n d"], distance: Distance) -> Float32[np.ndarray, "n d"]:
-    if distance != "cosine":
+    if not PROPERTIES[distance].of_directions:
         return rows
     lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trine.cosine import unit_rows
-from trine.distances import Distance, check_distance, full_precision
+from trine.distances import PROPERTIES, Distance, check_distance, compared_rows, full_precision
 from trine.eager import eager
 from trine.engine.reduction import Reduction, reduce_triplets, resolve_reduction
 from trine.losses.given_triplets import hinge
@@ -51,17 +50,14 @@ def differentiable_triplet_loss(
     check_distance(distance)
     alpha = check_margin(margin, Mining())
     chosen = mine(embeddings, labels, mining=rule, distance=distance, margin=margin, seed=seed)
-    rows = full_precision(embeddings)
-    if distance == "cosine":
-        rows = unit_rows(rows)
+    rows, properties = compared_rows(full_precision(embeddings), distance), PROPERTIES[distance]
     squared = (rows[:, None] - rows[None, :]).square().sum(2)
-    if distance == "euclidean":
-        # √ has no derivative at 0; the gradient there is 0 by definition.
+    if properties.squared:
+        d = squared * properties.factor
+    else:  # √ has no derivative at 0; the gradient there is 0 by definition.
         d = squared.masked_fill(squared == 0, 1).sqrt().masked_fill(squared == 0, 0)
-    elif distance == "cosine":
+    if properties.of_directions:
         zero = (embeddings == 0).all(1)
-        d = (squared / 2).masked_fill(zero[:, None] | zero[None, :], 1)
-    else:
-        d = squared
+        d = d.masked_fill(zero[:, None] | zero[None, :], 1)
     values = hinge(d[chosen.anchor, chosen.positive], d[chosen.anchor, chosen.negative], alpha)
     return reduce_triplets(values, chosen.anchor, resolve_reduction(reduction, rule, alpha), len(embeddings))

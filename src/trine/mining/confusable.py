@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from trine.cosine import unit_rows
-from trine.distances import Distance
+from trine.distances import PROPERTIES, Distance
 from trine.errors import check_count
 from trine.labels import Labels
 from trine.mining.inputs import checked_set
@@ -51,7 +51,7 @@ def confusable_identities(
     check_count("k", k)
     if not len(rows):
         return np.empty((0, 0), dtype=np.int64)
-    values = unit_rows(rows.double()).numpy() if distance == "cosine" else rows.numpy()
+    values = unit_rows(rows.double()).numpy() if PROPERTIES[distance].of_directions else rows.numpy()
     sizes = np.bincount(codes)
     first = np.cumsum(sizes) - sizes
     sums = np.add.reduceat(values[np.argsort(codes, kind="stable")], first, axis=0, dtype=np.float64)

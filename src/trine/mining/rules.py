@@ -3,11 +3,11 @@
 Every rule reads distances and relations and returns indices; nothing here is differentiated. Triplets
 come sorted by anchor, then positive, then negative, and ties go to the lowest index.
 
-`_positives` and `_negatives` define every rule. `mine` uses them, and so does the loss, through `Objective.choose`
-in float64 (`engine/exact.py`, `engine/small_batch.py`). The common rules are also computed faster: every triplet
-in `engine/all_triplets.py`; the nearest negative in `engine/small_batch.py`, `engine/one_negative.py` and, for
-semi-hard ones of large classes, `_nearest_beyond` here and `engine/semihard_sorted.py`. A new rule needs none of
-these.
+`_positives` and `_negatives` define every rule. `mine` uses them, and so does the loss in float64, through
+`Objective.choose` (`engine/exact.py`, `engine/small_batch.py`). The common rules are also computed faster:
+every triplet in `engine/all_triplets.py`; the nearest negative in `engine/small_batch.py` and
+`engine/one_negative.py`; semi-hard ones of large classes in `_nearest_beyond` and
+`engine/semihard_sorted.py`. A new rule needs none of these.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from trine.distances import PROPERTIES, Distance
 from trine.engine.relations import RelationRows
 from trine.errors import InputError, check_count
 from trine.mining.hash_random import choose, uniform
@@ -204,11 +205,11 @@ def _by_distance(d: Tensor, allowed: Tensor, u: Tensor, width: int, cutoffs: tup
     return (mass > (u * mass[:, -1])[:, None]).byte().argmax(1)
 
 
-def check_weighted(rows: Float[Tensor, "n d"], distance: str, mining: Mining) -> None:
+def check_weighted(rows: Float[Tensor, "n d"], distance: Distance, mining: Mining) -> None:
     """Raises an `InputError` if `weighted` is not used with Euclidean distances between unit rows."""
     if mining.negative != "weighted":
         return
-    if distance != "euclidean":
+    if PROPERTIES[distance].squared:
         raise InputError(
             f"mining='weighted' is defined for distance='euclidean' between unit rows, given {distance!r}"
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from trine.cosine import directions, settle_cosine
-from trine.distances import Distance, check_distance
+from trine.distances import PROPERTIES, Distance, check_distance
 from trine.errors import InputError
 from trine.neighbours.candidates import Frame, TiledProduct
 from trine.neighbours.rows import TILE, as_rows
@@ -65,9 +65,9 @@ class ExactDistances:
         self.distance = distance
         self.tile = tile
         self.narrow = np.float64 if rows.dtype == torch.float64 else np.float32
-        self._cosine = directions(rows) if distance == "cosine" else None
+        self._cosine = directions(rows) if PROPERTIES[distance].of_directions else None
         self.rows = rows if self._cosine is None else self._cosine.unit
-        self.frame = Frame(self.rows, unit=distance == "cosine")
+        self.frame = Frame(self.rows, unit=self._cosine is not None)
         self._products: dict[torch.dtype, TiledProduct] = {}
 
     def __len__(self) -> int:
@@ -126,23 +126,23 @@ class ExactDistances:
 
     def squared(self, values: Tensor) -> Tensor:
         """The squared Euclidean distance, in the frame's scale, that corresponds to a distance."""
-        if self.distance == "cosine":
-            return values * 2
-        return (values.square() if self.distance == "euclidean" else values) * self.frame.scale**2
+        properties = PROPERTIES[self.distance]
+        squares = values if properties.squared else values.square()
+        return squares * (self.frame.scale**2 / properties.factor)
 
     def _measured(self, x: Tensor, y: Tensor) -> Tensor:
         return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
     def _settle(self, d: Tensor, queries: Prepared, indices: Tensor | slice) -> Float[Tensor, "n c"]:
         """Converts the Euclidean distance, to references listed for all queries or for each, in place."""
-        if self.distance == "euclidean":
+        properties = PROPERTIES[self.distance]
+        if properties.squared:
+            d = d.square_()
+        if self._cosine is None:
             return d
-        if self.distance == "squared_euclidean":
-            return d.square_()
-        assert self._cosine is not None
         assert queries.zero is not None
         _, zero, whole, slack = self._cosine
-        d = d.square_().div_(2).clamp_(max=2)
+        d = d.mul_(properties.factor).clamp_(max=4 * properties.factor)
         d.masked_fill_(queries.zero[:, None] | zero[indices], 1)
         if queries.whole is None or whole is None:
             return settle_cosine(d, slack, None, None)

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.cosine import unit_rows
-from trine.distances import Distance
+from trine.distances import Distance, compared_rows
 from trine.errors import InputError, require
 from trine.labels import Labels, codes
 from trine.neighbours import Neighbours, as_rows, nearest_neighbours
@@ -109,8 +108,7 @@ def _choose(
 
 
 def _plane(x: Float[Tensor, "n d"], distance: Distance, seed: int) -> Float[np.ndarray, "n 2"]:
-    wide = x.double()
-    wide = unit_rows(wide) if distance == "cosine" else wide
+    wide = compared_rows(x.double(), distance)
     if x.shape[1] == 2:
         itself: np.ndarray = wide.numpy()
         return itself

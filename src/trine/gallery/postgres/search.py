@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trine.distances import PROPERTIES
 from trine.errors import require
 from trine.gallery.entries import Hit
 from trine.gallery.index import scores_between
@@ -51,8 +52,9 @@ def index_kind(binding: Binding) -> str | None:
 
 def index_expression(binding: Binding) -> str:
     """Returns the indexed expression: rows whose Euclidean distances are in the order of the scores."""
-    rows = "l2_normalize(embedding)" if binding.distance == "cosine" else "embedding"
-    if binding.distance != "cosine" and index_kind(binding) == kind(binding.dtype):
+    of_directions = PROPERTIES[binding.distance].of_directions
+    rows = "l2_normalize(embedding)" if of_directions else "embedding"
+    if not of_directions and index_kind(binding) == kind(binding.dtype):
         return "embedding"
     return f"(({rows})::{index_kind(binding)}({binding.dimension}))"
 
@@ -100,6 +102,7 @@ class _Query:
     def __init__(self, session: Session, binding: Binding, scope: Scope, metadata: bool) -> None:
         self._session = session
         self._binding = binding
+        self._of_directions = PROPERTIES[binding.distance].of_directions
         self._condition, self._values = condition(scope)
         self._metadata = "metadata" if metadata else "NULL::jsonb AS metadata"
         self._share = 1.0
@@ -164,7 +167,7 @@ class _Query:
         """Compares every item in the scope."""
         probes, width = self._probes(queries), k + 8
         slack = (self._binding.dimension + 4) * 2.0**-23
-        apart = 2.0**-21 if self._binding.distance == "cosine" else 1e-18
+        apart = 2.0**-21 if self._of_directions else 1e-18
         while len(wanted):
             again = []
             for query, candidates in self._ask(self._exact_order(), probes, wanted, width=width):
@@ -183,14 +186,14 @@ class _Query:
             if self._binding.dtype == "float16"
             else "embedding"
         )
-        if self._binding.distance != "cosine":
+        if not self._of_directions:
             return f"({rows} <-> %(probe)s) + 0"  # + 0 prevents the use of an index
         # A zero row is at cosine distance 1, so at √2 from a unit row.
         distance = f"l2_normalize({rows}) <-> %(probe)s"
         return f"CASE vector_norm({rows}) WHEN 0 THEN sqrt(2::float8) ELSE {distance} END"
 
     def _probes(self, queries: Float32[np.ndarray, "q d"]) -> Float32[np.ndarray, "q d"]:
-        if self._binding.distance != "cosine":
+        if not self._of_directions:
             return queries
         wide = queries.astype(np.float64)
         norms = np.sqrt(np.square(wide).sum(axis=1, keepdims=True))

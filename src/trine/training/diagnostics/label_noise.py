@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trine.cosine import unit_rows
 from trine.display import printable
-from trine.distances import Distance
+from trine.distances import Distance, compared_rows
 from trine.shapes import Float, Int64
 
 OBSERVATIONS = 13
@@ -103,7 +102,7 @@ class LabelNoiseDetector:
         if step % self.every:
             return
         rows = embeddings.detach().float()
-        other, nearness = nearest_other(unit_rows(rows) if distance == "cosine" else rows, labels)
+        other, nearness = nearest_other(compared_rows(rows, distance), labels)
         judged, wrong = ~nearness.isnan(), nearness < CLEARLY
         confused = (nearness < 1).sum() / judged.sum().clamp(min=1)
         weight = (1 - confused / CONFUSED).clamp(min=0)

@@ -13,7 +13,7 @@ from statistics import fmean, median
 from typing import Any
 
 from trine.display import printable
-from trine.distances import Distance
+from trine.distances import PROPERTIES, Distance, check_distance
 from trine.training.diagnostics.label_noise import Suspect
 
 LEAST_BATCHES = 10
@@ -146,6 +146,9 @@ class RunFacts:
         identities: The number of identities in the training items.
         processes: How many processes draw a batch each.
         loss: The loss: `triplet`, `contrastive` or `given`.
+
+    Raises:
+        InputError: The distance is unknown.
     """
 
     steps: int
@@ -155,6 +158,9 @@ class RunFacts:
     identities: int
     processes: int = 1
     loss: str = "triplet"
+
+    def __post_init__(self) -> None:
+        check_distance(self.distance)
 
 
 def diagnose(log: Sequence[LoggedBatch], facts: RunFacts) -> tuple[Diagnosis, ...]:
@@ -291,11 +297,9 @@ def _at_one_point(batch: LoggedBatch, facts: RunFacts) -> bool:
 
 def _spread(batch: LoggedBatch, facts: RunFacts) -> float:
     """How far apart two embeddings are, in units of their norm."""
-    if facts.distance == "cosine":
-        return math.sqrt(2 * max(batch.negative_distance, 0.0))
-    apart = batch.negative_distance
-    apart = math.sqrt(max(apart, 0.0)) if facts.distance == "squared_euclidean" else apart
-    return apart / batch.norm_mean if batch.norm_mean > 0 else math.inf
+    properties = PROPERTIES[facts.distance]
+    norm = 1.0 if properties.of_directions else batch.norm_mean
+    return properties.length(batch.negative_distance) / norm if norm > 0 else math.inf
 
 
 def _starved(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
@@ -336,9 +340,9 @@ def _exploding(log: Sequence[LoggedBatch], facts: RunFacts) -> Diagnosis | None:
     growth = last.norm_mean / max(first.norm_mean, TINY)
     if not all(batch.norm_mean > TIMES_LONGER * max(first.norm_mean, TINY) for batch in measured[-2:]):
         return None
-    apart = last.negative_distance
-    apart = math.sqrt(max(apart, 0.0)) if facts.distance == "squared_euclidean" else apart
-    if facts.distance != "cosine" and apart < TIMES_APART * last.unit:
+    properties = PROPERTIES[facts.distance]
+    apart = properties.length(last.negative_distance)
+    if not properties.of_directions and apart < TIMES_APART * last.unit:
         return None
     return Diagnosis(
         "exploding",
