@@ -17,19 +17,9 @@ from trine.distances import DISTANCES
 SOURCE = Path(trine.__file__).parent
 ORDER = [
     *("display", "plain_json", "errors", "eager", "migrations", "settings", "shapes", "labels", "cosine"),
-    *(
-        "distances",
-        "triplets",
-        "beta",
-        "rates",
-        "strangers",
-        "calibration",
-        "neighbours",
-        "ranking",
-        "clustering",
-    ),
-    *("cluster_threshold", "io", "data", "model", "encoders", "engine", "mining", "losses", "training"),
-    *("evaluation", "report", "gallery", "estimators", "pipelines", "demo", "cli", "__main__"),
+    *("distances", "triplets", "beta", "rates", "strangers", "calibration", "neighbours", "ranking"),
+    *("clustering", "cluster_threshold", "io", "data", "model", "encoders", "engine", "mining", "losses"),
+    *("training", "evaluation", "report", "gallery", "estimators", "pipelines", "demo", "cli", "__main__"),
 ]
 """The packages and modules of trine; each imports only from those before it."""
 CORE = {"torch", "numpy", "trine"}
