@@ -39,6 +39,9 @@ STRANGERS = "strangers.safetensors"
 LEFT_OUT = "left_out.safetensors"
 CARD = "README.md"
 
+PACKAGED = "package:"
+"""What the name of pretrained weights of a package begins with, where a model folder may stand as well."""
+
 
 @dataclass(frozen=True)
 class SavedModel:

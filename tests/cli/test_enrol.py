@@ -1,6 +1,7 @@
 """Data enrolled from the command line: rows of tables, and folders that a gallery follows."""
 
 import csv
+import importlib.util
 import io
 import json
 import shutil
@@ -188,3 +189,35 @@ def test_a_dry_run_makes_no_gallery(folder, tmp_path, capsys):
     told = refused(capsys, *words, "--gallery", tmp_path / "g", "--sync", "--dry-run")
     assert "g.db does not exist" in told
     assert not (tmp_path / "g.db").exists()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("face_recognition_models") is None,
+    reason="face-recognition-models is not installed",
+)
+def test_pictures_are_enrolled_and_identified_by_pretrained_weights(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    random = np.random.default_rng(0)
+    for name in ("ann", "bob", "eve"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        face = random.integers(0, 256, (10, 10, 3))
+        for at in range(2):
+            noisy = np.clip(face + random.normal(0, 5, face.shape), 0, 255).astype(np.uint8)
+            image.fromarray(noisy).resize((80, 80)).save(tmp_path / "photos" / name / f"{at}.png")
+    weights = "package:face-recognition-models"
+    told = answered(capsys, "enrol", weights, tmp_path / "photos", "--gallery", tmp_path / "g")
+    assert "holds 6 items of 3 identities" in told
+    with Gallery.open(tmp_path / "g.db", create=False) as gallery:
+        assert gallery.model == weights
+    asked = (
+        tmp_path / "photos" / "bob" / "1.png",
+        "--gallery",
+        tmp_path / "g",
+        "--threshold",
+        "0.5",
+        "--json",
+    )
+    told = answered(capsys, "identify", *asked)
+    assert json.loads(told)["identity"] == "bob"
+    told = refused(capsys, "enrol", "package:face", tmp_path / "photos", "--gallery", tmp_path / "g")
+    assert "names the package 'face', which has no known weights; known: " in told

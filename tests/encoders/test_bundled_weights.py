@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from trine.data import ImageArray
 from trine.encoders import EncoderRecipe, build_encoder, load, save
-from trine.encoders.bundled_weights import PACKAGES, BundledWeights, load_bundled
+from trine.encoders.bundled_weights import PACKAGES, load_bundled
 from trine.encoders.pretrained import timm_network
 from trine.errors import MissingDependencyError, ModelError, SettingError
 
@@ -95,7 +95,7 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     network = timm_network("tf_efficientnet_lite0")
 
     def load_from(module: str) -> None:
-        ours = BundledWeights(module, "x.pth", "tf_efficientnet_lite0", "pretrained")
+        ours = replace(PACKAGES[NAME], module=module, file="x.pth")
         weights, name = f"package:{NAME}", "tf_efficientnet_lite0"
         load_bundled(network, weights=weights, name=name, packages={NAME: ours})
 

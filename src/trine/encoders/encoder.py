@@ -20,6 +20,7 @@ from trine.data.image_cache import ImageCache
 from trine.data.load import frame_items, single_item
 from trine.data.objects import sequence_of, without_labels
 from trine.distances import Distance
+from trine.encoders.face_resnet import FEATURES, FaceResNet
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
 from trine.encoders.preprocessing import prepare_images, prepare_vectors
@@ -277,6 +278,8 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
         return mlp(first, settings=settings.mlp)
     if name == "sentence" and settings.sentence is not None:
         return SentenceNetwork(settings.sentence), settings.features
+    if name == "face_resnet":
+        return FaceResNet(), FEATURES
     return timm_network(name, size=(size[0], size[1])), settings.features
 
 

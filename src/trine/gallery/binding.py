@@ -17,6 +17,7 @@ from trine.gallery.postgres import SCHEMES, PostgresStore
 from trine.gallery.quantization import Dtype, check_dtype
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
+from trine.model import PACKAGED
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ExpectedBinding:
             self.distance or "euclidean",
             threshold,
             calibration,
-            None if model is None else stored_path(model),
+            None if model is None else _stored_model(model),
             self.dtype or "float32",
             cluster_threshold_of(encoder),
         )
@@ -162,6 +163,11 @@ def is_url(address: str | Path) -> bool:
     if scheme is not None and scheme[1] not in SCHEMES:
         raise GalleryError(f"unknown scheme {scheme[1]}://, expected a path or postgresql://...")
     return scheme is not None
+
+
+def _stored_model(model: str | Path) -> str | None:
+    """The name under which a model is found again from any working directory; None if it is not Unicode."""
+    return str(model) if str(model).startswith(PACKAGED) else stored_path(model)
 
 
 def _short(fingerprint: str) -> str:
