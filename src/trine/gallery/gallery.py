@@ -65,8 +65,8 @@ Progress = Callable[[int], None]
 class Gallery:
     """A persistent set of embeddings with identity, item and metadata, bound to one encoder.
 
-    A write is on disk when its call returns. Several threads may share a gallery, and several processes a
-    file.
+    A write is on disk when its call returns: of this machine, or of the server. Several threads may share a
+    gallery, and several processes may open the same file, or the same gallery in a PostgreSQL database.
 
     Example:
         >>> import tempfile
@@ -97,7 +97,7 @@ class Gallery:
         self._identifier = Identifier(store)
         self._calibrator = Calibrator(store, self._identifier, encoder)
         self._threshold = threshold
-        self._passed = threshold is not None  # not what the store holds
+        self._threshold_was_passed = threshold is not None  # not taken from the store
 
     @classmethod
     def open(
@@ -116,9 +116,10 @@ class Gallery:
     ) -> Self:
         """Opens a gallery, or creates a missing one if the arguments say what to bind it to.
 
-        A new gallery is bound to the fingerprint of its encoder, the dimension and the distance, and stores
-        the encoder's calibration. Later, an encoder or any of the three that is passed must agree, and the
-        threshold is the one passed here, else the encoder's, else the stored one.
+        A new gallery is bound to the fingerprint of its encoder, the dimension, the distance and the dtype,
+        and stores the encoder's calibration. Later, the encoder that is passed must agree with these, and so
+        must a `fingerprint`, `dimension`, `distance` or `dtype`. The threshold is the one passed here, else
+        the encoder's, else the stored one.
 
         Args:
             path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
@@ -152,7 +153,7 @@ class Gallery:
         binding = expected.binding(given, encoder, model) if create else None
         store = open_store(path, binding=binding, expected=expected, exist_ok=exist_ok)
         gallery = cls(store, encoder=encoder, threshold=given or store.binding.threshold)
-        gallery._passed = threshold is not None
+        gallery._threshold_was_passed = threshold is not None
         return gallery
 
     @classmethod
@@ -172,8 +173,8 @@ class Gallery:
                 stored.
             GalleryError: The gallery is bound to another encoder than the table, or cannot be opened.
         """
-        bound = parquet.validated_binding(Path(table))
-        store = open_store(path, binding=bound, expected=ExpectedBinding.like(bound))
+        binding = parquet.validated_binding(Path(table))
+        store = open_store(path, binding=binding, expected=ExpectedBinding.like(binding))
         gallery = cls(store, threshold=store.binding.threshold)
         if encoder is None:
             return gallery
@@ -250,7 +251,7 @@ class Gallery:
     ) -> Enrolment:
         """Adds a stream of items chunk by chunk; each chunk is written completely or not at all.
 
-        Enrolling an item again changes nothing, so an interrupted enrolment is resumed by repeating it.
+        Enrolling an unchanged item again changes nothing, so repeating an interrupted enrolment resumes it.
 
         Args:
             entries: The items, read lazily.
@@ -293,9 +294,9 @@ class Gallery:
             DataError: An image cannot be read; earlier chunks stay enrolled.
         """
         items = as_dataset(dataset, "enrol_dataset")
-        about = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
-        came = origin or origin_of(items.root)
-        entries = self._embedder.entries(items, chunk=max(chunk, 1), metadata=about, origin=came)
+        more = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
+        origin = origin or origin_of(items.root)
+        entries = self._embedder.entries(items, chunk=max(chunk, 1), metadata=more, origin=origin)
         return self.enrol_many(entries, chunk=chunk, progress=progress)
 
     def sync(
@@ -407,11 +408,11 @@ class Gallery:
             InputError: The dataset was not loaded from a path, and no origin is named.
         """
         items = as_dataset(dataset, "sync_dataset")
-        about = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
-        came = origin or origin_of(items.root)
-        if came is None:
+        more = read_metadata(metadata) if isinstance(metadata, DataFrame) else metadata or {}
+        origin = origin or origin_of(items.root)
+        if origin is None:
             raise InputError("the data has no path that a later sync would find again: name it with origin=")
-        return self.sync(entries_of(items, about, came), origin=came, **settings)
+        return self.sync(entries_of(items, more, origin), origin=origin, **settings)
 
     def get(self, item: str) -> Entry:
         """Returns one item with its embedding and metadata.
@@ -1027,13 +1028,13 @@ class Gallery:
         own = self._threshold
         if own is None or own.promise is not None:
             return None
-        return own if self._passed or not self._calibrator.is_chosen(ranking) else None
+        return own if self._threshold_was_passed or not self._calibrator.is_chosen(ranking) else None
 
     def _limit(self, given: float | None) -> Threshold:
         return required_threshold(given, self._threshold, f"the gallery {self.address}")
 
 
 def _entry(record: Record, gallery: str) -> Entry:
-    path, came = from_source(record.source)
+    path, provenance = from_source(record.source)
     metadata = metadata_of(record.metadata, gallery)
-    return Entry(record.identity, record.item, record.embedding, None, metadata, path, came)
+    return Entry(record.identity, record.item, record.embedding, None, metadata, path, provenance)
