@@ -33,6 +33,9 @@ SECONDS, WAIT = 10, 90
 """Of the processor for a trial, and of the clock for it and for starting a worker."""
 
 MEMORY = 1 << 30
+MOST_ITEMS = 60
+"""More than a gallery has before it is changed."""
+
 SPACE = 6 << 30
 """Addresses that a worker may take, so that a request for everything fails instead of filling the machine."""
 
@@ -225,20 +228,19 @@ def _items(path: Path) -> Items:
     found: Items = {}
     if path.suffix != ".db" or not path.is_file():
         return found
+    query = (
+        "SELECT item, embedding, metadata, source FROM items"
+        " JOIN identities ON identities.id = items.identity WHERE items.id = ? "
+        "AND typeof(item) = 'text' AND typeof(embedding) = 'blob' AND typeof(name) = 'text' "
+        "AND CASE WHEN json_valid(metadata) THEN json_type(metadata) END = 'object'"
+    )
     connection = sqlite3.connect(path)
-    try:
-        query = (
-            "SELECT item, embedding, metadata, source FROM items"
-            " JOIN identities ON identities.id = items.identity "
-            "WHERE typeof(item) = 'text' AND typeof(embedding) = 'blob' AND typeof(name) = 'text' "
-            "AND CASE WHEN json_valid(metadata) THEN json_type(metadata) END = 'object'"
-        )
-        for item, *values in connection.execute(query):
-            found[item] = tuple(values)
-    except (sqlite3.Error, UnicodeDecodeError):
-        pass
-    finally:
-        connection.close()
+    # One by one: a scan would end at the first page that is damaged.
+    for number in range(MOST_ITEMS):
+        with contextlib.suppress(sqlite3.Error, UnicodeDecodeError):
+            for item, *values in connection.execute(query, (number,)):
+                found[item] = tuple(values)
+    connection.close()
     return found
 
 
