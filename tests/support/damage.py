@@ -231,6 +231,7 @@ def _items(path: Path) -> Items:
     query = (
         "SELECT item, embedding, metadata, source FROM items"
         " JOIN identities ON identities.id = items.identity WHERE items.id = ? "
+        "AND typeof(cluster) IN ('integer', 'null') AND typeof(source) IN ('text', 'null') "
         "AND typeof(item) = 'text' AND typeof(embedding) = 'blob' AND typeof(name) = 'text' "
         "AND CASE WHEN json_valid(metadata) THEN json_type(metadata) END = 'object'"
     )

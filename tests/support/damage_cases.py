@@ -205,6 +205,8 @@ def _galleries() -> list[Case]:
             ("gallery", "check", name),
             ("gallery", "export", name, "/new.parquet"),
             ("gallery", "copy", name, "/new.db"),
+            ("gallery", "backup", name, "/new.db"),
+            ("gallery", "restore", name, "/new.db"),
         ]
         found += [Case(" ".join(words[:2]), victims, verb(*words)) for words in reads]
         item, of_k1 = "row 1", tuple(f"row {row}" for row in range(11, 21))

@@ -14,7 +14,7 @@ from typing import Any
 from trine.errors import GalleryError
 from trine.gallery.errors import damaged, missing, rebuilt_since
 from trine.gallery.sql_session import Answer
-from trine.gallery.sqlite.errors import explain
+from trine.gallery.sqlite.errors import code_of, explain
 from trine.gallery.sqlite.file import (
     OPENING,
     Files,
@@ -292,7 +292,7 @@ class Database:
             # Even reading in WAL mode writes next to the file. If no process can, the file never changes.
             log = log_of(self.path)
             unwritable = not os.access(log.parent, os.W_OK, effective_ids=_EFFECTIVE)
-            if error.sqlite_errorcode & 0xFF not in _UNWRITABLE or log.exists() or not unwritable:
+            if code_of(error) & 0xFF not in _UNWRITABLE or log.exists() or not unwritable:
                 raise
             return self._prepare(f"{address}?immutable=1")
 
@@ -325,7 +325,7 @@ class Database:
                 self.run(f"PRAGMA user_version = {version + 1}")
             self.run("COMMIT")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+            if code_of(error) & 0xFF != sqlite3.SQLITE_READONLY:
                 raise
             hint = "make the file and its folder writable and open it once"
             older = f"the gallery {self.path} was written by an older trine and is read-only"

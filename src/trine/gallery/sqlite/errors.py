@@ -19,11 +19,16 @@ _SAME = {sqlite3.SQLITE_LOCKED: sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOTADB: sqli
 
 def explain(error: sqlite3.Error | UnicodeDecodeError, path: Path, wait: float) -> GalleryError:
     """Explains a SQLite error and what to do, in one sentence."""
-    unset = sqlite3.SQLITE_CORRUPT if isinstance(error, UnicodeDecodeError) else sqlite3.SQLITE_ERROR
-    extended = getattr(error, "sqlite_errorcode", unset)
+    extended = code_of(error)
     code = _SAME.get(extended & 0xFF, extended & 0xFF)
     # Even reading needs 32 kB next to the file, for the index of the log.
     if extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         code = sqlite3.SQLITE_FULL
     meaning = _MEANINGS.get(code, "could not be used ({error}): check the disk, then try again")
     return GalleryError(f"the gallery {path} {meaning.format(wait=wait, error=error)}")
+
+
+def code_of(error: sqlite3.Error | UnicodeDecodeError) -> int:
+    """Returns SQLite's extended code of an error; Python's own, of texts that are not UTF-8, are damage."""
+    unset = sqlite3.SQLITE_CORRUPT if "decode" in str(error) else sqlite3.SQLITE_ERROR
+    return getattr(error, "sqlite_errorcode", unset)
