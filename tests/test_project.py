@@ -95,3 +95,10 @@ def test_code_is_counted_for_any_folder(folder):
         assert "/nowhere has no Python files" in done.stderr
     else:
         assert "| files | 3 |" in done.stdout
+
+
+def test_the_tests_of_what_is_promised_exist():
+    text = (ROOT / "docs/security.md").read_text("utf-8")
+    named = re.findall(r"`((?:tests|benchmarks)/[\w/.]*)`", text)
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -9,6 +9,9 @@ from typing import Any
 DEEPEST = 100
 """How many lists and objects may lie inside each other."""
 
+MOST_DIGITS = 308
+"""How many digits a whole number may have, so that it is also a float."""
+
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
@@ -19,7 +22,7 @@ def parse_json(text: str | bytes) -> Any:
         text: The JSON, as text or in UTF-8.
 
     Raises:
-        ValueError: It is not JSON, not UTF-8, not a text at all, or nested deeper.
+        ValueError: It is not JSON, not UTF-8, not a text at all, nested deeper, or a number is too long.
 
     Example:
         >>> parse_json('{"a": [1, 2.5, null]}')
@@ -33,7 +36,7 @@ def parse_json(text: str | bytes) -> Any:
     if not isinstance(text, str):
         raise ValueError(f"expected JSON, given {type(text).__name__}")
     check_depth(text)
-    return json.loads(text)
+    return _DECODER.decode(text)
 
 
 def check_depth(text: str) -> None:
@@ -41,6 +44,15 @@ def check_depth(text: str) -> None:
     # Only a text with as many brackets can be nested too deeply, and few texts are.
     if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
         raise ValueError(f"more than {DEEPEST} lists and objects inside each other")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole)
 
 
 def _depth(text: str) -> int:

@@ -48,7 +48,7 @@ def make(folder: Path) -> None:
     folder.mkdir(parents=True)
     _make_rows(folder)
     _verb("train", folder / "rows.npz", "--out", folder / "run", "--set", *SMALL, "data.calibration_folds=3")
-    _fit(folder, resume=False)
+    resume(folder, again=False)
     draw_bars(folder / "bars")
     small = (
         "encoder.dimension=8",
@@ -168,12 +168,13 @@ def _embed_rows(folder: Path) -> None:
     trine.load(folder / "run").embed(np.ones((3, 6), np.float32))
 
 
-def _fit(folder: Path, *, resume: bool = True) -> None:
+def resume(folder: Path, *, again: bool = True) -> None:
+    """Resumes the run `fitted`, or starts it."""
     from trine.data import load
     from trine.training import fit, load_recipe
 
     data, _ = load(str(folder / "rows.npz"))
-    fit(data, load_recipe(folder / "run/recipe.yaml"), out=folder / "fitted", resume=resume, progress=False)
+    fit(data, load_recipe(folder / "run/recipe.yaml"), out=folder / "fitted", resume=again, progress=False)
 
 
 def _load(folder: Path) -> None:
@@ -250,7 +251,7 @@ def _models() -> list[Case]:
     ]
     found = [Case(*each) for each in reads]
     victims = ("fitted/checkpoints/*", "fitted/checkpoints/*", "fitted/recipe.yaml", "fitted/*.*")
-    return [*found, Case("resume", victims, call(_fit), writes=True)]
+    return [*found, Case("resume", victims, call(resume), writes=True)]
 
 
 def _data() -> list[Case]:
