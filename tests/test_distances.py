@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support import reference
 from support.batches import batches
 from trine.cosine import unit_rows
-from trine.distances import DISTANCES, paired_distances, pairwise_distances
+from trine.distances import DISTANCES, PROPERTIES, compared_rows, paired_distances, pairwise_distances
 from trine.errors import InputError
 
 
@@ -40,6 +40,23 @@ def test_equal_rows_are_at_distance_zero_and_ties_are_exact(batch, name):
     assert torch.equal(d, d.T)
     if name != "cosine":
         assert not d.diagonal().any()
+
+
+@given(batches(), st.sampled_from(DISTANCES))
+def test_properties_say_what_the_distance_is(batch, name):
+    x, _ = batch
+    properties, rows = PROPERTIES[name], compared_rows(x, name)
+    length = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+    expected = properties.factor * length.square() if properties.squared else length
+    got = pairwise_distances(x, distance=name)
+    if properties.of_directions:
+        zero = (x == 0).all(1)
+        some = ~(zero[:, None] | zero)
+        assert (got[~some] == 1).all()
+        got, expected, length = got[some], expected[some], length[some]
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-14)
+    back = torch.tensor([properties.length(each) for each in got.flatten().tolist()], dtype=length.dtype)
+    torch.testing.assert_close(back, length.flatten(), rtol=1e-9, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", DISTANCES)

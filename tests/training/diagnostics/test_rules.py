@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.effort import effort
 from support.runs import findings, mislabelled, rows
 from trine.data import load, split
-from trine.errors import ModelError
+from trine.errors import InputError, ModelError
 from trine.training import (
     LoggedBatch,
     RunDir,
@@ -372,3 +372,8 @@ def test_a_folder_without_findings_says_so(tmp_path: Path) -> None:
     run.metrics.write_text("step,loss\n0,none\n")
     with pytest.raises(ModelError, match=r"could not convert string to float: 'none'"):
         read_metrics(run.metrics)
+
+
+def test_a_run_has_a_known_distance() -> None:
+    with pytest.raises(InputError, match="unknown distance 'manhattan'"):
+        RunFacts(steps=300, warmup=30, distance="manhattan", normalised=False, identities=100)
