@@ -18,7 +18,18 @@ SOURCE = Path(trine.__file__).parent
 ORDER = [
     *("display", "plain_json", "errors", "eager", "migrations", "settings", "shapes", "labels", "cosine"),
     *("distances", "triplets", "beta", "rates", "strangers", "calibration", "neighbours", "ranking"),
-    *("clustering", "cluster_threshold", "io", "data", "model", "encoders", "engine", "mining", "losses"),
+    *(
+        "clustering",
+        "cluster_threshold",
+        "io",
+        "data",
+        "model",
+        "faces",
+        "encoders",
+        "engine",
+        "mining",
+        "losses",
+    ),
     *("training", "evaluation", "report", "gallery", "estimators", "pipelines", "demo", "cli", "__main__"),
 ]
 """The packages and modules of trine; each imports only from those before it."""

