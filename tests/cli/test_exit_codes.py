@@ -93,6 +93,8 @@ CANNOT_BE_USED = {
     ("gallery", "import"): "{out} {no}.parquet",
     ("gallery", "copy"): "{no} {out}",
     ("gallery", "rebuild"): "{no} {no}",
+    ("gallery", "backup"): "{no} {out}",
+    ("gallery", "restore"): "{no} {out}",
 }
 """How each verb is given something that does not exist."""
 
