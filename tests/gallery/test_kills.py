@@ -17,8 +17,20 @@ def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
     assert report.losses == ()
     assert report.kills == ROUNDS
     assert report.acknowledged > ROUNDS
-    names = {left.name for left in tmp_path.iterdir() if not left.name.startswith(".trine-")}
-    assert names == {"people.db"}
+    others = (
+        ".trine-",
+        ".export",
+        ".import",
+        "export",
+        "import",
+        "backup",
+        "people.replaced",
+        "people.damaged",
+    )
+    names = {left.name for left in tmp_path.iterdir() if not left.name.startswith(others)}
+    assert names == set()
+    assert (tmp_path / "people.db").is_file()
+    assert not list(tmp_path.glob("people.db-*"))
 
 
 def test_a_gallery_that_lost_something_is_found_out(tmp_path):

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from support import gallery_kills, power_loss
-from support.gallery_workloads import WORKLOADS
+from support.gallery_workloads import POWER_CUTS
 
 MOMENTS = int(os.environ.get("TRINE_CUTS", "30"))
 """At how many moments of each workload the power is cut, in three ways each."""
@@ -39,7 +39,7 @@ def cut(journal, tmp_path):
     return cut
 
 
-@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("workload", POWER_CUTS)
 def test_a_cut_loses_nothing_that_was_acknowledged(workload, cut):
     report = cut(workload)
     assert report.losses == ()

@@ -2,16 +2,12 @@
 
 import contextlib
 import itertools
-import os
 import random
-import signal
 import time
 from dataclasses import replace
 
-import psutil
-
 from support import gallery_processes
-from support.gallery_kills import KillReport
+from support.gallery_kills import KillReport, kill_server
 from trine.errors import GalleryError
 from trine.gallery import Entry, Gallery
 
@@ -63,16 +59,6 @@ def state_of(address):
         assert gallery.identities() == counts
         assert set(counts.values()) <= {CHUNK}
     return state
-
-
-def kill_server(server):
-    """Kills the postmaster and all its children, each with SIGKILL."""
-    postmaster = psutil.Process(server.get_pid())
-    family = [postmaster, *postmaster.children(recursive=True)]
-    for process in family:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            os.kill(process.pid, signal.SIGKILL)
-    psutil.wait_procs(family, timeout=10)
 
 
 def kill(address, *, rounds, context, server=None, seed=0, state_of=state_of):
