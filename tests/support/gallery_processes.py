@@ -1,6 +1,8 @@
 """Functions that the tests of the gallery run in separate processes."""
 
+import importlib
 import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -91,6 +93,35 @@ def vacuum_into(path, copy):
 
 def open_and_close(path):
     Gallery.open(path).close()
+
+
+def memory_of(work, path, pipe):
+    """Sends how many bytes of memory this process needed more, at most, to do something with a gallery."""
+    folder = path.parent
+    target = folder / f"new-{work}.db"
+    calls = {
+        "check": lambda gallery: gallery.check(),
+        "repair": lambda gallery: gallery.repair(),
+        "backup": lambda gallery: gallery.backup(target),
+        "restore": lambda gallery: Gallery.restore(folder / "backup.db", target),
+        "export": lambda gallery: gallery.export_parquet(folder / "export.parquet"),
+        "import": lambda gallery: _imported(folder / "table.parquet", target),
+        "copy": lambda gallery: gallery.copy_to(target),
+        "identities": lambda gallery: gallery.identities(),
+        "scan": lambda gallery: sum(1 for _ in gallery.entries()),
+        "search": lambda gallery: gallery.search(embedding=np.zeros(gallery.binding.dimension)),
+    }
+    with Gallery.open(path) as gallery:
+        gallery.get("item 1")
+        importlib.import_module("pyarrow.parquet")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        calls[work](gallery)
+    pipe.send(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+
+
+def _imported(table, path):
+    with Gallery.open_for_table(table, path) as gallery:
+        gallery.import_parquet(table)
 
 
 def create_slowly(path, pipe):

@@ -78,12 +78,13 @@ def list_(settings: Any) -> None:
             else:
                 echo(*(f"{count:7,}  {name}" for name, count in counts.items()))
             return
-        entries = sorted(gallery.entries(settings.identity), key=lambda entry: entry.item)
-    for entry in entries:
+        found = gallery.entries(settings.identity)
+        listed = sorted(((one.item, one.metadata, one.source) for one in found), key=lambda row: row[0])
+    for item, metadata, source in listed:
         if settings.json:
-            echo_json({"item": entry.item, "metadata": {**entry.metadata}, "source": entry.source})
+            echo_json({"item": item, "metadata": {**metadata}, "source": source})
         else:
-            echo(entry.item + "".join(f"  {key}={value}" for key, value in entry.metadata.items()))
+            echo(item + "".join(f"  {key}={value}" for key, value in metadata.items()))
 
 
 @verb(

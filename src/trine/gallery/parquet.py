@@ -152,8 +152,10 @@ def _opened(path: Path) -> Any:
 def _tables(file: Any, path: Path, *, chunk: int, columns: list[str]) -> Iterator[list[dict[str, Any]]]:
     arrow, _ = _arrow()
     try:
-        for batch in file.iter_batches(chunk, columns=columns):
-            yield batch.to_pylist()
+        # One row group after another: a reader of several keeps what it has read.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(chunk, row_groups=[group], columns=columns):
+                yield batch.to_pylist()
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}): export it again") from error
 

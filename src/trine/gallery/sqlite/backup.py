@@ -16,7 +16,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from trine.errors import Argument, GalleryError
-from trine.gallery.sql_store import AT_ONCE
 from trine.gallery.sqlite.database import Database
 from trine.gallery.sqlite.file import (
     PRIVATE,
@@ -114,15 +113,14 @@ def finish(copy: sqlite3.Connection) -> None:
 
 
 def digest(connection: sqlite3.Connection) -> str:
-    """Returns a digest of everything in a gallery, read in pieces."""
+    """Returns a digest of everything in a gallery, read row by row."""
     found, texts = hashlib.sha256(), connection.text_factory
     connection.text_factory = bytes  # damaged ones, too
     try:
         for name, query in _TABLES.items():
             found.update(name.encode())
-            cursor = connection.execute(f"SELECT {query}")
-            while rows := cursor.fetchmany(AT_ONCE):
-                found.update(repr(rows).encode())
+            for row in connection.execute(f"SELECT {query}"):
+                found.update(repr(row).encode())
     finally:
         connection.text_factory = texts
     return found.hexdigest()
