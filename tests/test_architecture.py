@@ -258,7 +258,7 @@ CROSS_CUTTING = {
     # what users do with an installed wheel
     "test_installed",
     # what a backup by SQLite's own means holds
-    "gallery/test_backups",
+    *("gallery/test_backups", "gallery/test_memory"),
     # what must hold for a training run, whatever happens to it
     *("training/test_full_disk", "training/test_reliability"),
     # settings and callers that change a whole run
