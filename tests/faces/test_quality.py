@@ -36,11 +36,11 @@ def test_it_falls_with_blur_and_not_with_light():
 
 def test_each_failure_is_named():
     asked = Requirements(size=50, sharpness=0.01, turn=0.5, score=0.8)
-    assert asked.failures(Face((30.0, 20.0, 60.0, 80.0), FRONT, 0.9), 0.02) == ()
+    assert asked.failures(Face((30.0, 20.0, 60.0, 80.0), FRONT, 0.9), 0.02) == {}
     aside = (FRONT[0], FRONT[1], (75.0, 62.0), *FRONT[3:])
-    assert asked.failures(Face((30.0, 20.0, 49.0, 80.0), aside, 0.7), 0.002) == (
-        "49 pixels wide, at least 50",
-        "blurred: sharpness 0.002, at least 0.01",
-        "turned aside by 0.8, at most 0.5",
-        "uncertain: score 0.70, at least 0.8",
-    )
+    assert asked.failures(Face((30.0, 20.0, 49.0, 80.0), aside, 0.7), 0.002) == {
+        "too small": "49 pixels wide, at least 50",
+        "blurred": "sharpness 0.002, at least 0.01",
+        "turned aside": "turn 0.8, at most 0.5",
+        "uncertain": "score 0.70, at least 0.8",
+    }

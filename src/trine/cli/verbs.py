@@ -9,6 +9,7 @@ from trine.cli.doctor import doctor
 from trine.cli.embed import embed
 from trine.cli.enrol import enrol
 from trine.cli.evaluate import evaluate
+from trine.cli.faces import faces
 from trine.cli.mine import mine
 from trine.cli.parser import Group, Verb
 from trine.cli.recipe import recipe
@@ -58,7 +59,7 @@ TRINE = Group(
     "trine enrol runs/faces known/ --gallery people\n"
     "trine identify photo.jpg --gallery people",
     _by_name(
-        *(demo, train, recipe, doctor, evaluate, audit, mine, embed),
+        *(demo, faces, train, recipe, doctor, evaluate, audit, mine, embed),
         *(enrol, query.verify, query.identify, query.search, recommend, cluster.cluster, GALLERY),
     ),
     "exit codes: 0 done; 1 gallery check found problems; 2 error; 130 Ctrl-C; 141 closed pipe; 143 SIGTERM",

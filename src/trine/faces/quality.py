@@ -59,7 +59,7 @@ class Requirements:
         >>> points = ((10.0, 10.0), (20.0, 10.0), (21.0, 16.0), (11.0, 21.0), (19.0, 21.0))
         >>> small = Face((8.0, 4.0, 14.0, 20.0), points, 0.9)
         >>> Requirements().failures(small, 0.01)
-        ('14 pixels wide, at least 40', 'turned aside by 1.2, at most 0.9')
+        {'too small': '14 pixels wide, at least 40', 'turned aside': 'turn 1.2, at most 0.9'}
     """
 
     size: Annotated[float, Range(at_least=0)] = 40.0
@@ -67,7 +67,7 @@ class Requirements:
     turn: Annotated[float, Range(at_least=0)] = 0.9
     score: Share = 0.7
 
-    def failures(self, face: Face, sharp: float) -> tuple[str, ...]:
+    def failures(self, face: Face, sharp: float) -> dict[str, str]:
         """Says what a face lacks.
 
         Args:
@@ -75,18 +75,17 @@ class Requirements:
             sharp: The sharpness of its aligned crop.
 
         Returns:
-            A phrase for each; none if it has all.
+            A sentence for each kind of failure; none if it has all.
         """
-        return tuple(
-            phrase
-            for failed, phrase in (
-                (face.size < self.size, f"{face.size:.0f} pixels wide, at least {self.size:g}"),
-                (sharp < self.sharpness, f"blurred: sharpness {sharp:.2g}, at least {self.sharpness:g}"),
-                (
-                    abs(face.turn) > self.turn,
-                    f"turned aside by {abs(face.turn):.1f}, at most {self.turn:g}",
-                ),
-                (face.score < self.score, f"uncertain: score {face.score:.2f}, at least {self.score:g}"),
-            )
-            if failed
+        checks = (
+            ("too small", face.size, self.size, f"{face.size:.0f} pixels wide, at least {self.size:g}"),
+            ("blurred", sharp, self.sharpness, f"sharpness {sharp:.2g}, at least {self.sharpness:g}"),
+            (
+                "turned aside",
+                -abs(face.turn),
+                -self.turn,
+                f"turn {abs(face.turn):.1f}, at most {self.turn:g}",
+            ),
+            ("uncertain", face.score, self.score, f"score {face.score:.2f}, at least {self.score:g}"),
         )
+        return {kind: said for kind, value, least, said in checks if value < least}

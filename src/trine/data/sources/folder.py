@@ -56,7 +56,7 @@ def read_folder(
         suffixes = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         seen = f"; it has {count(len(others), 'other file', 'other files')} ({_by_suffix(others)})"
         raise DataError(f"{root} holds no images ({suffixes}){seen if others else ''}")
-    paths = sorted(listed.images, key=lambda name: [natural_key(part) for part in name.split("/")])
+    paths = sorted(listed.images, key=_place)
     relative = [_as_text(path) for path in paths]
     names = [name.split("/") for name in relative]
     notes = []
@@ -87,6 +87,23 @@ def read_folder(
         notes.append(f"only one identity; if the folders in {names[0][0]} are the identities, load {below}")
     labels = [parts[depth] if len(parts) > depth + 1 else "" for parts in names]
     return Found(items, relative, labels if labelled else None, columns, unreadable, notes=tuple(notes))
+
+
+def images_below(root: Path) -> list[str]:
+    """Lists the images of a folder and of those below it, by paths relative to it, in natural order.
+
+    Raises:
+        DataError: A folder cannot be read.
+    """
+    listed = _listed(root)
+    if listed.failed:
+        folder, why = next(iter(listed.failed.items()))
+        raise DataError(f"{root / folder} {why}")
+    return sorted(listed.images, key=_place)
+
+
+def _place(path: str) -> list[tuple[object, ...]]:
+    return [natural_key(part) for part in path.split("/")]
 
 
 def inside(folder: Path) -> list[Path]:

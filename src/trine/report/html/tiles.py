@@ -45,6 +45,15 @@ def neighbour_rows(rows: Sequence[tuple[Tile, Sequence[Tile]]]) -> Markup:
     )
 
 
+def tile_grid(tiles: Sequence[Tile]) -> Markup:
+    """Shows items in as many rows as they need.
+
+    Args:
+        tiles: The items.
+    """
+    return element("div", *map(_tile, tiles), class_="grid")
+
+
 def pair_cards(pairs: Sequence[tuple[Tile, Tile, Child]]) -> Markup:
     """Shows pairs of items, each with a caption.
 

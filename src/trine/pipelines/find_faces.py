@@ -1,0 +1,333 @@
+"""From a folder of photos to the aligned faces on them: crops, a table, and a page to look at.
+
+OUT/kept/...      a crop of each face that is good enough, in the folders of the photos
+OUT/left_out/...  a crop of each other face
+OUT/faces.csv     where each face came from, and why some were left out
+OUT/index.html    the same to look at
+OUT/photos.jsonl  what was found so far; a run that was interrupted goes on from there
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from trine.data.image_decoding import SUFFIXES, decode
+from trine.data.parallel import in_threads
+from trine.data.sources.folder import images_below
+from trine.errors import DataError, InputError, require
+from trine.faces import (
+    Face,
+    FaceDetector,
+    FacesReport,
+    FoundFace,
+    PhotoResult,
+    Requirements,
+    aligned,
+    sharpness,
+)
+from trine.io import atomic_write, write_text
+from trine.pipelines.export import write_csv
+from trine.plain_json import parse_json
+from trine.report.pages.faces import faces_page
+from trine.shapes import UInt8
+
+JOURNAL = "photos.jsonl"
+TABLE = "faces.csv"
+PAGE = "index.html"
+AT_ONCE = 32
+"""So many photos are looked at before what was found is stored."""
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What decides which faces are found; a folder holds the faces of one choice."""
+
+    photos: str
+    score: float
+    longest: int
+    largest: bool
+    requirements: Requirements
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def find_faces(
+    photos: str | Path,
+    *,
+    out: str | Path,
+    detector: FaceDetector | None = None,
+    requirements: Requirements | None = None,
+    largest: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> FacesReport:
+    """Finds, aligns, judges and crops the faces of all photos in a folder.
+
+    Called again, it looks at photos that are new or changed, and removes the crops of those that are gone.
+    A photo with the same pixels as an earlier one is left out. Crops are PNG files without any metadata.
+
+    Args:
+        photos: A folder of photos, with folders in it, or a single photo.
+        out: The folder for what is found.
+        detector: Finds the faces; by default one with its default settings.
+        requirements: What a face must have to be kept.
+        largest: Whether only the largest face of each photo is kept, as for portraits whose folder names
+            the person.
+        progress: Called with the number of photos that are done.
+
+    Returns:
+        What was found and what was left out, and why.
+
+    Raises:
+        DataError: There are no photos.
+        InputError: The folder holds something else, or faces that were found with other settings, or lies
+            among the photos; or it cannot be written.
+        MissingDependencyError: A package is not installed.
+    """
+    root, names = photos_of(photos)
+    detector = FaceDetector() if detector is None else detector
+    requirements = Requirements() if requirements is None else requirements
+    folder, given = Path(out), Path(photos).absolute()
+    settings = _Settings(str(given), detector.score, detector.longest, largest, requirements)
+    if given.is_dir() and given in [folder.absolute(), *folder.absolute().parents]:
+        raise InputError(f"{out} lies among the photos of {photos}: choose a folder outside")
+    journal = _Journal.open(folder, settings)
+    known = journal.still_valid(root, names)
+
+    def look(name: str) -> _Looked:
+        return _looked(root, name, detector, requirements, largest=largest)
+
+    todo = [name for name in names if name not in known]
+    try:
+        seen = {
+            result.digest: result.photo for result in known.values() if result.digest and not result.same_as
+        }
+        for start in range(0, len(todo), AT_ONCE):
+            part = todo[start : start + AT_ONCE]
+            for looked in in_threads(lambda at, part=part: look(part[at]), len(part)):  # type: ignore[misc]
+                result = looked.result
+                if result.digest in seen:
+                    result = replace(result, faces=(), same_as=seen[result.digest])
+                elif result.digest:
+                    seen[result.digest] = result.photo
+                    _write_crops(folder, result, looked.crops)
+                known[result.photo] = result
+                journal.add(result)
+            journal.flush()
+            if progress is not None:
+                progress(len(names) - len(todo) + start + len(part))
+        results = tuple(known[name] for name in names)
+        journal.rewrite(results)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {out} ({error.strerror or error}); free disk space or choose another folder, "
+            "and run it again"
+        ) from error
+    report = FacesReport(str(out), results)
+    _write_table(folder / TABLE, results)
+    write_text(folder / PAGE, faces_page(report, folder))
+    return report
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What was found on a photo, with the crops of its faces."""
+
+    result: PhotoResult
+    crops: tuple[UInt8[np.ndarray, "s s 3"], ...] = ()
+
+
+def photos_of(photos: str | Path) -> tuple[Path, list[str]]:
+    """Lists photos.
+
+    Args:
+        photos: A folder, or a single photo.
+
+    Returns:
+        The folder, and the paths of the photos in it, in natural order.
+
+    Raises:
+        DataError: There are none.
+    """
+    photos = Path(photos)
+    if photos.is_file():
+        return photos.parent, [photos.name]
+    if not photos.is_dir():
+        raise DataError(f"{photos} does not exist; give a folder of photos, or a photo")
+    names = images_below(photos)
+    if not names:
+        raise DataError(f"{photos} holds no photos ({', '.join(sorted(suffix[1:] for suffix in SUFFIXES))})")
+    return photos, names
+
+
+def _looked(
+    root: Path, name: str, detector: FaceDetector, requirements: Requirements, *, largest: bool
+) -> _Looked:
+    """Looks at one photo."""
+    path = root / name
+    try:
+        stat = path.stat()
+        pixels = decode(path)
+    except (OSError, DataError) as error:
+        return _Looked(PhotoResult(name, error=str(error)))
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    digest = hashlib.blake2b(np.array(pixels.shape).tobytes(), digest_size=16)
+    digest.update(pixels.tobytes())
+    faces, crops = [], []
+    for number, face in enumerate(detector.detect(pixels)):
+        crop = aligned(pixels, face)
+        sharp = sharpness(crop)
+        failures = requirements.failures(face, sharp)
+        if largest and number:
+            failures = {"not the largest": "not the largest face of its photo", **failures}
+        faces.append(FoundFace(name, number, face, round(sharp, 5), failures))
+        crops.append(crop)
+    result = PhotoResult(name, stat.st_size, stat.st_mtime_ns, digest.hexdigest(), tuple(faces))
+    return _Looked(result, tuple(crops))
+
+
+def _write_crops(folder: Path, result: PhotoResult, crops: Iterable[UInt8[np.ndarray, "s s 3"]]) -> None:
+    image = require("PIL.Image", extra="images")
+    for face, crop in zip(result.faces, crops, strict=True):
+        path = folder / face.crop
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.fromarray(crop).save(path)
+
+
+def _write_table(path: Path, results: Iterable[PhotoResult]) -> None:
+    places = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
+    head = ["face", "photo", "kept", "reason", "left", "top", "width", "height"]
+    head += [f"{place}_{axis}" for place in places for axis in "xy"]
+    head += ["score", "size", "sharpness", "turn", "roll"]
+
+    def row(found: FoundFace) -> list[object]:
+        face = found.face
+        numbers = [*face.box, *(value for point in face.landmarks for value in point)]
+        quality = (face.score, face.size, found.sharpness, face.turn, face.roll)
+        said = "; ".join(f"{kind} ({why})" for kind, why in found.failures.items())
+        return [
+            found.crop, found.photo, "yes" if found.kept else "no", said,
+            *(f"{value:.1f}" for value in numbers), *(f"{value:.4g}" for value in quality),
+        ]  # fmt: skip
+
+    write_csv(path, head, (row(found) for result in results for found in result.faces))
+
+
+class _Journal:
+    """What was found so far: a line of settings, then a line for each photo."""
+
+    def __init__(self, folder: Path, settings: _Settings, results: dict[str, PhotoResult]) -> None:
+        self.folder, self.settings, self.results = folder, settings, results
+        self._lines: list[str] = []
+
+    @classmethod
+    def open(cls, folder: Path, settings: _Settings) -> Self:
+        """Reads the journal of a folder, or begins one.
+
+        Raises:
+            InputError: The folder holds something else, or faces that were found with other settings.
+        """
+        path = folder / JOURNAL
+        if not path.is_file():
+            if folder.is_dir() and any(folder.iterdir()):
+                raise InputError(f"{folder} is not empty and holds no {JOURNAL}: choose another folder")
+            journal = cls(folder, settings, {})
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                journal.rewrite(())
+            except OSError as error:
+                raise InputError(
+                    f"cannot write to {folder} ({error.strerror}); choose another folder"
+                ) from error
+            return journal
+        first, *lines = path.read_bytes().split(b"\n")
+        given, asked = _parsed(first, path), settings.to_json()
+        for name, value in asked.items():
+            if given.get(name) != value:
+                raise InputError(
+                    f"{folder} holds faces that were found with {name} {given.get(name)!r}, given {value!r}: "
+                    "choose another folder, or remove this one"
+                )
+        results = {}
+        for line in lines[:-1]:  # what follows the last line end was being written when a run was killed
+            result = _as_result(_parsed(line, path), path)
+            results[result.photo] = result
+        return cls(folder, settings, results)
+
+    def still_valid(self, root: Path, names: Iterable[str]) -> dict[str, PhotoResult]:
+        """The results of photos that have not changed; removes the crops of all others."""
+        wanted = set(names)
+        valid = {
+            name: result
+            for name, result in self.results.items()
+            if name in wanted and _unchanged(root / name, result)
+        }
+        # The first of several equal photos is gone: another takes its place.
+        valid = {name: one for name, one in valid.items() if not one.same_as or one.same_as in valid}
+        for name, result in self.results.items():
+            for face in () if name in valid else result.faces:
+                (self.folder / face.crop).unlink(missing_ok=True)
+        return valid
+
+    def add(self, result: PhotoResult) -> None:
+        """Adds a photo; `flush` stores it."""
+        self._lines.append(_line(result))
+
+    def flush(self) -> None:
+        """Stores the photos that were added."""
+        with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
+            file.writelines(self._lines)
+            file.flush()
+            os.fsync(file.fileno())
+        self._lines = []
+
+    def rewrite(self, results: Iterable[PhotoResult]) -> None:
+        """Replaces the journal by one with these photos alone."""
+        head = json.dumps(self.settings.to_json(), ensure_ascii=True)
+        atomic_write(self.folder / JOURNAL, "".join([f"{head}\n", *map(_line, results)]))
+
+
+def _unchanged(path: Path, result: PhotoResult) -> bool:
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    return not result.error and (stat.st_size, stat.st_mtime_ns) == (result.bytes, result.modified)
+
+
+def _line(result: PhotoResult) -> str:
+    return json.dumps(asdict(result), ensure_ascii=True) + "\n"
+
+
+def _parsed(line: bytes, path: Path) -> Mapping[str, Any]:
+    try:
+        content = parse_json(line)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): remove the folder, and run it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: remove the folder, and run it again")
+    return content
+
+
+def _as_result(fields: Mapping[str, Any], path: Path) -> PhotoResult:
+    try:
+        faces = tuple(
+            FoundFace(**{**one, "face": Face(tuple(one["face"]["box"]), _points(one), one["face"]["score"])})
+            for one in fields["faces"]
+        )
+        return PhotoResult(**{**fields, "faces": faces})
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): remove the folder, and run it again") from error
+
+
+def _points(fields: Mapping[str, Any]) -> Any:
+    return tuple(tuple(map(float, point)) for point in fields["face"]["landmarks"])
