@@ -52,9 +52,9 @@ def test_help_needs_neither_torch_nor_numpy():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("trian", "trine: unknown verb 'trian'; did you mean 'train'? known: demo, train, "),
+        ("trian", "trine: unknown verb 'trian'; did you mean 'train'? known: demo, faces, train, "),
         ("gallery lost people", "unknown verb 'lost'; did you mean 'list'? known: create, list, "),
-        ("gallery lost people", "rebuild; see trine gallery --help"),
+        ("gallery lost people", "restore; see trine gallery --help"),
         ("train", "the following arguments are required: data, --out; see trine train --help"),
         ("--epochs", "unknown option '--epochs'; known: -h, --help, --version; see trine --help"),
         ("train digits --out x --recipes=a", "unknown option '--recipes'; did you mean '--recipe'? known: "),
