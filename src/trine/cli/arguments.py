@@ -85,7 +85,7 @@ def agreed(question: str) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     with suppress(EOFError):  # Ctrl-D
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"{printable(question)} [y/N] ").strip().lower() in ("y", "yes")
     return False
 
 

@@ -367,6 +367,9 @@ def test_a_folder_without_findings_says_so(tmp_path: Path) -> None:
     run.doctor.write_text("{}")
     with pytest.raises(ModelError, match=r"doctor.json is damaged \('run'\); resume the run"):
         read_findings(run)
+    run.doctor.write_text('{"run": {"steps": [0, 0]}, "diagnoses": [], "suspects": []}')
+    with pytest.raises(ModelError, match=r"doctor.json is damaged \(run: steps must be an integer"):
+        read_findings(run)
     with pytest.raises(ModelError, match=r"cannot read .*metrics.csv as the log of a run"):
         read_metrics(run.metrics)
     run.metrics.write_text("step,loss\n0,none\n")

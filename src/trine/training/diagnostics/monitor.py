@@ -15,6 +15,7 @@ from trine.data import Dataset
 from trine.errors import ModelError
 from trine.io import atomic_write, readable
 from trine.plain_json import parse_json
+from trine.settings import parse
 from trine.shapes import Float
 from trine.training.data_loader import Batch
 from trine.training.diagnostics.label_noise import LabelNoiseDetector, Suspect
@@ -171,9 +172,9 @@ def read_findings(run: RunDir) -> tuple[RunFacts, tuple[Diagnosis, ...], tuple[S
     try:
         found = parse_json(content)
         return (
-            RunFacts(**found["run"]),
-            tuple(Diagnosis(**each) for each in found["diagnoses"]),
-            tuple(Suspect(**each) for each in found["suspects"]),
+            parse(RunFacts, found["run"], source="run"),
+            tuple(parse(Diagnosis, each, source="diagnoses") for each in found["diagnoses"]),
+            tuple(parse(Suspect, each, source="suspects") for each in found["suspects"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{run.doctor} is damaged ({error}); resume the run to write it again") from error
