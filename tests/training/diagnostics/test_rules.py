@@ -367,7 +367,8 @@ def test_a_folder_without_findings_says_so(tmp_path: Path) -> None:
     run.doctor.write_text("{}")
     with pytest.raises(ModelError, match=r"doctor.json is damaged \('run'\); resume the run"):
         read_findings(run)
-    run.doctor.write_text('{"run": {"steps": [0, 0]}, "diagnoses": [], "suspects": []}')
+    facts = {"steps": [0, 0], "warmup": 1, "distance": "cosine", "normalised": True, "identities": 2}
+    run.doctor.write_text(json.dumps({"run": facts, "diagnoses": [], "suspects": []}))
     with pytest.raises(ModelError, match=r"doctor.json is damaged \(run: steps must be an integer"):
         read_findings(run)
     with pytest.raises(ModelError, match=r"cannot read .*metrics.csv as the log of a run"):
