@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trine.errors import SettingError, Terminated
+from trine.errors import ModelError, SettingError, Terminated
 from trine.shapes import Float
 from trine.training.accelerator import open_accelerator
 from trine.training.data_loader import Batch, BatchLoader
@@ -177,8 +177,14 @@ def _set_up(job: TrainingJob, accelerator: Any) -> Any:
         )
     )
     if job.run.checkpoint is not None:
-        for name, part in _checkpointed(job, optimizer, accelerator.scaler).items():
-            part.load_state_dict(job.run.checkpoint[name])
+        try:
+            for name, part in _checkpointed(job, optimizer, accelerator.scaler).items():
+                part.load_state_dict(job.run.checkpoint[name])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"the checkpoint of the run is damaged ({type(error).__name__} in its {name}); delete "
+                "checkpoints/last.ckpt to start the run over"
+            ) from error
     return optimizer
 
 
