@@ -1,5 +1,6 @@
 """Copies of a gallery that is in use, made by SQLite's own means and by trine."""
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -189,7 +190,7 @@ def test_a_backup_that_is_damaged_restores_nothing(tmp_path):
         with pytest.raises(GalleryError):
             Gallery.restore(backup, target, overwrite=True)
     assert path.read_bytes() == before
-    assert {left.name for left in tmp_path.iterdir() if "replaced" not in left.name} == {"g.db", "backup.db"}
+    assert {left.name for left in tmp_path.iterdir()} == {"g.db", "backup.db"}
     with pytest.raises(GalleryError, match="cannot be restored from itself"):
         Gallery.restore(path, path, overwrite=True)
     with pytest.raises(GalleryError, match="does not exist"):
@@ -205,3 +206,22 @@ def test_a_backup_that_cannot_be_written_leaves_nothing(tmp_path):
         with pytest.raises(GalleryError, match=r"cannot be written beside b\.db-wal"):
             gallery.backup(tmp_path / "b.db")
         assert not (tmp_path / "b.db").exists()
+
+
+def test_a_backup_replaces_neither_its_own_gallery_nor_what_is_no_file(tmp_path):
+    path, pipe = tmp_path / "g.db", tmp_path / "pipe.db"
+    os.mkfifo(pipe)
+    (tmp_path / "link.db").symlink_to(path)
+    (tmp_path / "folder.db").mkdir()
+    with Gallery.open(path, **OPENING) as gallery:
+        gallery.enrol("ann", "1", embedding=[1, 2])
+        for itself in (path, tmp_path / "link.db"):
+            with pytest.raises(GalleryError, match="cannot be backed up to itself"):
+                gallery.backup(itself, overwrite=True)
+        gallery.enrol("ann", "2", embedding=[1, 2])  # still the same file
+        for other in (pipe, tmp_path / "folder.db"):
+            with pytest.raises(GalleryError, match="cannot be replaced, because it is not a file"):
+                gallery.backup(other, overwrite=True)
+            with pytest.raises(GalleryError, match="cannot be replaced, because it is not a file"):
+                Gallery.restore(path, other, overwrite=True)
+    assert {left.name for left in tmp_path.iterdir()} == {"g.db", "link.db", "pipe.db", "folder.db"}

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +166,17 @@ def test_a_stray_rollback_journal_is_refused(tmp_path):
     Path(f"{path}-journal").write_bytes(journal)
     with pytest.raises(GalleryError, match=r"g\.db-journal"):
         Gallery.open(path)
+
+
+def test_a_journal_that_sqlite_would_not_apply_is_not_read(tmp_path):
+    path = tmp_path / "g.db"
+    filled(path, 20)
+    with Path(f"{path}-journal").open("wb") as journal:
+        for start in (
+            b"",
+            bytes.fromhex("d9d505f920a163d7ffffffff") + bytes(8) + struct.pack(">II", 512, 4096),
+        ):
+            journal.seek(0)
+            journal.write(start)
+            journal.truncate(1 << 36)  # 64 GiB of nothing
+            check_log(path)

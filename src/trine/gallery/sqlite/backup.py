@@ -21,6 +21,7 @@ from trine.gallery.sqlite.file import (
     PRIVATE,
     SIDE_FILES,
     has_log,
+    identity_of,
     is_new,
     log_of,
     new_file,
@@ -53,6 +54,8 @@ def back_up(database: Database, path: Path, *, overwrite: bool = False) -> int:
     Raises:
         GalleryError: The path exists, or its folder does not; the gallery is damaged; the disk is full.
     """
+    if path.exists() and database.path.exists() and database.path.samefile(path):
+        raise GalleryError(f"the gallery {path} cannot be backed up to itself: name another file")
     with written_backup(path, overwrite=overwrite) as unfinished:
         return _copied(database, unfinished)
 
@@ -74,6 +77,7 @@ def written_backup(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise GalleryError(f"the backup {path} cannot be written: the folder {path.parent} does not exist")
     if not (overwrite or is_new(path)):
         raise _exists(path)
+    _check_replaceable(path)
     if has_log(path):
         raise GalleryError(
             f"the backup {path} cannot be written beside {log_of(path).name}, the log of a gallery: choose "
@@ -88,6 +92,11 @@ def written_backup(path: Path, *, overwrite: bool) -> Iterator[Path]:
         raise GalleryError(
             f"the backup {path} cannot be written ({error}): free space, or choose another path"
         ) from error
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise GalleryError(f"{path} cannot be replaced, because it is not a file: choose another path")
 
 
 def _exists(path: Path) -> GalleryError:
@@ -138,6 +147,7 @@ def restore(backup: Database, path: Path, *, overwrite: bool = False) -> Path | 
     if not (overwrite or is_new(path)):
         raise _exists(path)
     path = Path(os.path.realpath(path))
+    _check_replaceable(path)
     if not is_new(path) and backup.path.samefile(path):
         raise GalleryError(f"{path} cannot be restored from itself: name a backup")
     try:
@@ -150,25 +160,41 @@ def restore(backup: Database, path: Path, *, overwrite: bool = False) -> Path | 
 
 @contextmanager
 def _put_away(path: Path) -> Iterator[Path | None]:
-    """Keeps a copy of a gallery that is about to be replaced, locked until it is, and removes its log."""
+    """Keeps a copy of a gallery that is about to be replaced, locked until it is, and removes its log.
+
+    If it is not replaced, the copy goes.
+    """
     if is_new(path) and not has_log(path):
         yield None
         return
     stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 1000:03}"
     kept = path.with_name(f"{path.name.removesuffix('.db')}.replaced-{stamp}.db")
+    before = identity_of(path)
+    try:
+        with _kept_copy(path, kept):
+            yield kept
+    except BaseException:
+        if identity_of(path) == before:
+            for suffix in ("", *SIDE_FILES):
+                Path(f"{kept}{suffix}").unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _kept_copy(path: Path, kept: Path) -> Iterator[None]:
     try:
         old = Database(path)
     except GalleryError:  # damaged, or beside a log that is not its own
         moved = [suffix for suffix in ("", *SIDE_FILES) if Path(f"{path}{suffix}").exists()]
         for suffix in moved:
             _copy(Path(f"{path}{suffix}"), Path(f"{kept}{suffix}"))
-        yield kept
+        yield
         for suffix in SIDE_FILES:
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         return
     with closing(old), old.locked():
         back_up(old, kept)
-        yield kept
+        yield
 
 
 def _copy(path: Path, copy: Path) -> None:

@@ -60,7 +60,7 @@ class Files:
         """Notes which file the path means now; call with `OPENING` held, and `release` at the end."""
         self._path = path
         self.real = Path(os.path.realpath(path))
-        self._known = {path: _identity(path)}
+        self._known = {path: identity_of(path)}
         _opened[self._known[path] or (0, 0)] += 1
 
     def release(self) -> None:
@@ -74,7 +74,7 @@ class Files:
             GalleryError: What is written now would be lost, and what is read now is out of date.
         """
         for path, known in self._known.items():
-            if _identity(path) != known:
+            if identity_of(path) != known:
                 what = "file" if path == self._path else f"log {path.name}"
                 raise GalleryError(
                     f"the {what} of the gallery {self._path} was deleted or replaced after it was opened: "
@@ -83,15 +83,16 @@ class Files:
         if len(self._known) < 3:
             # SQLite creates the log with the first transaction.
             sides = (self.real.with_name(f"{self.real.name}{suffix}") for suffix in SIDE_FILES[:2])
-            self._known |= {side: found for side in sides if (found := _identity(side))}
+            self._known |= {side: found for side in sides if (found := identity_of(side))}
 
 
 def is_open(path: Path) -> bool:
     """Returns whether this process has the file open as a gallery; call with `OPENING` held."""
-    return _opened[_identity(path) or (0, 0)] > 0
+    return _opened[identity_of(path) or (0, 0)] > 0
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def identity_of(path: Path) -> tuple[int, int] | None:
+    """Returns the device and the number of a file, links followed; `None` if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -235,7 +236,7 @@ def _claimed(folder: Path) -> tuple[Path, int]:
         if fcntl is not None:
             fcntl.flock(claim, fcntl.LOCK_EX)
         # Another process may have taken it for a leftover before it was locked.
-        if _identity(path) is not None:
+        if identity_of(path) is not None:
             return path, claim
         os.close(claim)
 

@@ -174,13 +174,11 @@ def _stray_journal(path: Path) -> bool:
     """
     real = Path(os.path.realpath(path))
     try:
-        journal = real.with_name(f"{real.name}-journal").read_bytes()
+        first, old = _marks_of_journal(real.with_name(f"{real.name}-journal"))
         with real.open("rb") as file:
             now = file.read(65536)
     except OSError:
         return False
-    pages = _pages_of_journal(journal)
-    first = pages.get(1)
     if first is None:
         return False
     before = int.from_bytes(first[24:28], "big")
@@ -189,21 +187,34 @@ def _stray_journal(path: Path) -> bool:
     mark, wal = _mark_of_file(path)
     if wal:
         return first[18:19] == b"\2" or first[100:] != now[100 : len(first)]
-    old = next(filter(None, map(_mark_of_page, pages.values())), None)
     if mark is None or old is None or mark == old:
         return False
     return (mark.generation, mark.changed) != (old.generation, old.changed + 1)
 
 
-def _pages_of_journal(journal: bytes) -> dict[int, bytes]:
-    """Returns the pages of a rollback journal by number; none if SQLite would not apply it."""
-    if journal[:8] != _JOURNAL:
-        return {}
-    sector, page = struct.unpack(">II", journal[20:28].ljust(8, b"\0"))
-    if not 512 <= page <= 65536:
-        return {}
-    starts = range(sector, len(journal) - page - 7, page + 8)
-    return {int.from_bytes(journal[at : at + 4], "big"): journal[at + 4 : at + 4 + page] for at in starts}
+def _marks_of_journal(path: Path) -> tuple[bytes | None, Mark | None]:
+    """Returns the first page of the file in a rollback journal, and the mark; nothing if SQLite would not.
+
+    Raises:
+        OSError: There is no journal.
+    """
+    first, mark = None, None
+    with path.open("rb") as file:
+        header = file.read(28).ljust(28, b"\0")
+        sector, page = struct.unpack(">II", header[20:])
+        if header[:8] != _JOURNAL or not 512 <= page <= 65536:
+            return None, None
+        file.seek(sector)
+        while len(record := file.read(page + 8)) == page + 8:
+            if record[:4] == bytes(4):  # no page: the rest was never written
+                break
+            content = record[4:-4]
+            if record[:4] == b"\0\0\0\1":
+                first = content
+            mark = mark or _mark_of_page(content)
+            if first is not None and mark is not None:
+                break
+    return first, mark
 
 
 def _mark_of_page(page: bytes) -> Mark | None:
