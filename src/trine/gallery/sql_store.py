@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from trine.errors import GalleryError
 from trine.gallery.entries import Enrolment, Record
-from trine.gallery.errors import check_column, damaged, damaged_binding
+from trine.gallery.errors import REPAIR, check_column, damaged, damaged_binding
 from trine.gallery.sql_session import (
     INTERNAL,
     NOTE,
@@ -21,7 +21,7 @@ from trine.gallery.sql_session import (
     bound_twice,
     copy_of_binding,
 )
-from trine.gallery.store import Binding, Store
+from trine.gallery.store import UNREACHED, Binding, Store
 from trine.migrations import upgrade_gallery
 from trine.plain_json import parse_json
 
@@ -156,6 +156,8 @@ class SqlStore(Store, abc.ABC):
         numbers = dict(self._fetch("SELECT item, cluster FROM items WHERE cluster IS NOT NULL"))
         check_column(numbers, str, "items", self.address)
         check_column(numbers.values(), int, "clusters", self.address)
+        if not all(0 <= number < UNREACHED for number in numbers.values()):
+            raise damaged(self.address, "some clusters have numbers that none can have", advice=REPAIR)
         return numbers
 
     def new_clusters(self, count: int) -> list[int]:

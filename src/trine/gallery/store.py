@@ -29,6 +29,9 @@ from trine.migrations import upgrade_calibration, upgrade_gallery
 from trine.plain_json import parse_json
 from trine.shapes import Float32
 
+UNREACHED = 1 << 62
+"""A number of writes, of rebuilds or of a cluster that no gallery reaches."""
+
 
 @dataclass(frozen=True)
 class Binding:

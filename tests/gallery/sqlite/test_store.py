@@ -311,6 +311,12 @@ DEEP = "'" + "[" * 3000 + "]" * 3000 + "'"
         ("UPDATE identities SET name = x'ff'", "some identities are bytes, not str"),
         ("UPDATE state SET changed = 'x'", "its table 'state' does not say the revision"),
         (f"UPDATE state SET changed = {2**63 - 1}", "its table 'state' does not say the revision"),
+        (
+            "UPDATE state SET clusters = 9e999",
+            "its table 'state' does not say the revision and what it counts",
+        ),
+        (f"UPDATE state SET clusters = {2**63 - 1}", "its table 'state' does not say the revision"),
+        (f"UPDATE items SET cluster = {2**63 - 1}", "some clusters have numbers that none can have"),
         ("DELETE FROM state", "its table 'state' does not say the revision"),
         ("PRAGMA user_version = 0", "its schema has the version 0"),
         ("INSERT INTO notes VALUES ('recall', 'x')", "its note 'recall' cannot be read"),
@@ -334,4 +340,5 @@ def read_everything(path):
         gallery.search(embedding=[0.0, 0.0], where={"n": (None, 5)})
         list(gallery.entries())
         gallery.identities()
+        gallery._store.clusters()
         gallery.stats()

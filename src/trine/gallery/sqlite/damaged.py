@@ -15,7 +15,7 @@ from trine.gallery.quantization import unpack
 from trine.gallery.sql_store import AT_ONCE
 from trine.gallery.sqlite.database import Database
 from trine.gallery.sqlite.file import new_file
-from trine.gallery.store import Binding
+from trine.gallery.store import UNREACHED, Binding
 from trine.plain_json import parse_json
 
 FEW = 10
@@ -92,8 +92,8 @@ def _fault(row: tuple[Any, ...], binding: Binding) -> str | None:
     _, item, packed, metadata, source, cluster, types, _ = row
     if types not in _TYPES or not all(map(_is_text, (item, metadata, source or b""))):
         return "has a name, metadata or a source that is not text"
-    if not isinstance(cluster, int | None):
-        return "has a cluster that is not a number"
+    if cluster is not None and not (isinstance(cluster, int) and 0 <= cluster < UNREACHED):
+        return "has a cluster that is not the number of one"
     try:
         numbers = unpack([packed], dtype=binding.dtype, dimension=binding.dimension)
     except (TypeError, ValueError):

@@ -34,13 +34,10 @@ from trine.gallery.sqlite.schema import (
     check_version,
     statements,
 )
-from trine.gallery.store import Binding
+from trine.gallery.store import UNREACHED, Binding
 
 WAIT = 30.0
 """Seconds to wait for another process to finish writing."""
-
-MOST_WRITES = 1 << 62
-"""A revision that no gallery reaches."""
 
 MEMORY = Path(":memory:")
 """The address of a gallery that is not kept."""
@@ -230,10 +227,10 @@ class Database:
         if schema != self._schema:
             check_schema(self._opened(), self.path)
             self._schema = schema
-        found = self.run("SELECT changed, bound FROM state").fetchone()
-        if found is None or any(type(count) is not int or not 0 <= count < MOST_WRITES for count in found):
-            raise damaged(self.path, "its table 'state' does not say the revision")
-        changed, bound = found
+        found = self.run("SELECT changed, bound, clusters FROM state").fetchone()
+        if found is None or any(type(count) is not int or not 0 <= count < UNREACHED for count in found):
+            raise damaged(self.path, "its table 'state' does not say the revision and what it counts")
+        changed, bound, _ = found
         if self.bound not in (None, bound):
             raise rebuilt_since(self.path)
         return Session(self._opened(), int(changed) + later, int(bound))
