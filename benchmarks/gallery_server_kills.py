@@ -52,6 +52,7 @@ def main() -> None:
         __doc__,
         rows=rows,
         summary=summary | {"losses": sum(len(row["losses"]) for row in rows)},
+        arguments=sys.argv[1:],
     )
 
 
