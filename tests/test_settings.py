@@ -52,6 +52,9 @@ class Spans(Settings):
     more: tuple[Span, ...] = ()
 
 
+WHOLE = st.integers(1 - 2**63, 2**63 - 1)
+"""Settings have at most 64 bits."""
+
 inners = st.builds(
     Inner,
     count=st.none() | st.integers(1, 9),
@@ -62,7 +65,7 @@ outers = st.builds(
     Outer,
     name=st.text(),
     flag=st.booleans(),
-    size=st.none() | st.integers() | st.tuples(st.integers(), st.integers()),
+    size=st.none() | WHOLE | st.tuples(WHOLE, WHOLE),
     steps=st.lists(inners, max_size=3).map(tuple),
     inner=inners,
     maybe=st.none() | inners,

@@ -10,16 +10,17 @@ DEEPEST = 100
 """How many lists and objects may lie inside each other."""
 
 MOST_DIGITS = 308
-"""How many digits a whole number may have, so that it is also a float."""
+"""How many digits a whole number may have, so that it is also a float; unless another limit is given."""
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, digits: int = MOST_DIGITS) -> Any:
     """Reads JSON, which may be nested to a depth of 100.
 
     Args:
         text: The JSON, as text or in UTF-8.
+        digits: How many digits a whole number may have, at most the 4,300 that Python reads.
 
     Raises:
         ValueError: It is not JSON, not UTF-8, not a text at all, nested deeper, or a number is too long.
@@ -36,7 +37,13 @@ def parse_json(text: str | bytes) -> Any:
     if not isinstance(text, str):
         raise ValueError(f"expected JSON, given {type(text).__name__}")
     check_depth(text)
-    return _DECODER.decode(text)
+
+    def whole(number: str) -> int:
+        if len(number) > digits:
+            raise ValueError(f"a number of {len(number):,} digits")
+        return int(number)
+
+    return json.loads(text, parse_int=whole)
 
 
 def check_depth(text: str) -> None:
@@ -44,15 +51,6 @@ def check_depth(text: str) -> None:
     # Only a text with as many brackets can be nested too deeply, and few texts are.
     if text.count("[") + text.count("{") > DEEPEST and _depth(text) > DEEPEST:
         raise ValueError(f"more than {DEEPEST} lists and objects inside each other")
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
-        raise ValueError(f"a number of {len(digits):,} digits")
-    return int(digits)
-
-
-_DECODER = json.JSONDecoder(parse_int=_whole)
 
 
 def _depth(text: str) -> int:

@@ -64,6 +64,7 @@ def test_every_verb(words, capsys):
 
 
 CANNOT_BE_USED = {
+    ("faces",): "{no} --out {out}",
     ("train",): "{no} --out {out}",
     ("recipe",): "{no}",
     ("doctor",): "{no}",

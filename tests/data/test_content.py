@@ -147,7 +147,7 @@ def test_texts_and_nothing():
     ("item", "options", "error", "message"),
     [
         (7, {"kind": "texts"}, InputError, "a text is a string, given a int; give its characters"),
-        ([[1.0]], {"kind": "vectors"}, InputError, r"given float64 with shape \(1, 1\); give one row"),
+        ([[1.0]], {"kind": "vectors"}, InputError, r"given float64 of shape \(1, 1\); give one row"),
         ("a", {"kind": "vectors"}, InputError, "a row is a vector of numbers or a mapping"),
         ({"a": 1}, {"kind": "vectors", "columns": ("b",)}, InputError, "has no column 'b'"),
         ("nowhere.png", {"kind": "images"}, DataError, "nowhere.png: no such file"),

@@ -18,6 +18,9 @@ from trine.gallery.provenance import Provenance
 from trine.plain_json import check_depth, parse_json
 from trine.shapes import Float32
 
+MOST_DIGITS = 4300
+"""How many digits a whole number in metadata may have: as many as Python reads."""
+
 Vector = np.ndarray[Any, Any] | Tensor | Sequence[float]
 """One embedding, in any form that callers may pass."""
 
@@ -209,7 +212,7 @@ def metadata_of(text: object, gallery: object) -> dict[str, Any]:
     if text == "{}":
         return {}
     try:
-        metadata = parse_json(text)  # type: ignore[arg-type]
+        metadata = parse_json(text, digits=MOST_DIGITS)  # type: ignore[arg-type]
     except ValueError as error:
         raise damaged(gallery, f"metadata of an item cannot be read ({error})", advice=REPAIR) from error
     if not isinstance(metadata, dict):

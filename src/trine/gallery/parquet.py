@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,9 @@ def _hashed(item: str) -> int:
 
 def _entries(file: Any, path: Path, chunk: int) -> Iterator[list[Entry]]:
     columns = [*COLUMNS, *(["source"] if "source" in file.schema_arrow.names else [])]
-    for rows in _tables(file, path, chunk=chunk, columns=columns):
-        yield [_entry(row, path) for row in rows]
+    # A table is read by its row groups, which may be smaller or larger than a chunk.
+    rows = chain.from_iterable(_tables(file, path, chunk=chunk, columns=columns))
+    return batched((_entry(row, path) for row in rows), chunk)
 
 
 def copy_gallery(

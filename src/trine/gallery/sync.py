@@ -13,12 +13,11 @@ import numpy as np
 from trine.errors import DataError, InputError
 from trine.gallery.bulk_write import batched, bulk_write
 from trine.gallery.embedding import Embedder, Place, content_of, path_of
-from trine.gallery.entries import Entry, Record, as_rows, check_name, metadata_text
+from trine.gallery.entries import Entry, Record, as_rows, check_name, metadata_of, metadata_text
 from trine.gallery.provenance import Provenance, digest_of, from_source, to_source
 from trine.gallery.quantization import rounded
 from trine.gallery.store import Store
 from trine.gallery.sync_result import Kept, Moved, SyncResult, Taken
-from trine.plain_json import parse_json
 
 SAME = 0.01
 """Embeddings are of the same content if they differ by at most this share of their largest number.
@@ -254,7 +253,9 @@ class Sync:
                 what.append(item)
             to = to_source(path_of(entry), entry.provenance)
             if whats or known != item or held is None or (identity, to) != (held.identity, held.source):
-                planned = replace(entry, identity=identity, metadata=parse_json(text), embedding=None)
+                planned = replace(
+                    entry, identity=identity, metadata=metadata_of(text, self._store.address), embedding=None
+                )
                 self._writes.append(_Write(planned, source, held is not None and identity == held.identity))
         used, there = set(self._from.values()), {_digest(entry) for entry in self._wanted.values()}
         removed = tuple(

@@ -17,7 +17,7 @@ import numpy as np
 
 from trine.distances import PROPERTIES
 from trine.errors import require
-from trine.gallery.entries import Hit
+from trine.gallery.entries import MOST_DIGITS, Hit
 from trine.gallery.index import scores_between
 from trine.gallery.postgres.conditions import condition
 from trine.gallery.postgres.database import Session
@@ -227,7 +227,7 @@ class _Query:
         embeddings = numbers([row[2] for row in rows], dtype=self._binding.dtype, dimension=len(query))
         scores = scores_between(query[None], embeddings, distance=self._binding.distance)[0].tolist()
         hits = [
-            Hit(row[0], row[1], score, parse_json(row[4] or "{}"))
+            Hit(row[0], row[1], score, parse_json(row[4] or "{}", digits=MOST_DIGITS))
             for row, score in zip(rows, scores, strict=True)
         ]
         return sorted(hits, key=lambda hit: (hit.score, hit.item))

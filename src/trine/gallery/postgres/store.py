@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trine.errors import GalleryError, require
-from trine.gallery.entries import Enrolment, Hit, Record, metadata_text
+from trine.gallery.entries import Enrolment, Hit, Record, metadata_of, metadata_text
 from trine.gallery.errors import unreadable
 from trine.gallery.postgres import maintenance
 from trine.gallery.postgres.address import Address
@@ -27,7 +27,6 @@ from trine.gallery.sqlite import SqliteStore
 from trine.gallery.sqlite.backup import finish, written_backup
 from trine.gallery.sqlite.file import fill
 from trine.gallery.store import EVERYBODY, Binding, Scope
-from trine.plain_json import parse_json
 from trine.shapes import Float32
 
 
@@ -203,7 +202,13 @@ class PostgresStore(SqlStore):
             raise unreadable(self.address, error) from error
         # jsonb reorders keys; restore the sorted order of records.
         return [
-            Record(name, item, row, "{}" if text == "{}" else metadata_text(parse_json(text), item), source)
+            Record(
+                name,
+                item,
+                row,
+                "{}" if text == "{}" else metadata_text(metadata_of(text, self.address), item),
+                source,
+            )
             for (name, item, _, text, source, *_), row in zip(rows, embeddings, strict=True)
         ]
 
