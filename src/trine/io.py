@@ -18,6 +18,9 @@ from trine.errors import InputError, MissingDependencyError, TrineError
 LEFTOVERS = (".unfinished", ".replaced")
 """Endings of the hidden files and folders that a killed process leaves behind."""
 
+LARGEST_SMALL = 1 << 26
+"""The largest file in bytes that is read as a whole as settings: what they become takes a multiple."""
+
 _KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 
 
@@ -41,6 +44,22 @@ def open_regular(path: str | Path) -> BufferedReader:
         file.close()
         raise
     return file
+
+
+def read_small(path: str | Path) -> bytes:
+    """Reads a file of settings, which is far below 64 MiB.
+
+    Args:
+        path: The file; links are followed.
+
+    Raises:
+        OSError: The file is missing, cannot be read, is not a regular one, or is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(LARGEST_SMALL + 1)
+    if len(content) > LARGEST_SMALL:
+        raise OSError(errno.EFBIG, f"larger than {LARGEST_SMALL >> 20} MiB", str(path))
+    return content
 
 
 @contextmanager

@@ -9,6 +9,7 @@ README.md               the card: what it was trained on, and metrics
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -26,7 +27,7 @@ from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.display import printable
 from trine.errors import ModelError, require
-from trine.io import atomic_write, open_regular, readable, synchronise
+from trine.io import atomic_write, open_regular, read_small, readable, synchronise
 from trine.migrations import upgrade_model, upgrade_tensors
 from trine.plain_json import parse_json
 from trine.strangers import LeftOut, Strangers
@@ -243,7 +244,7 @@ def _file(folder: Path, name: str) -> Path | None:
         OSError: It cannot be read, or is no file.
     """
     path = folder / name
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise ModelError(
             f"{path} is a link to a file outside the model folder and is not followed; copy the file itself"
         )
@@ -299,8 +300,8 @@ def _trained_on_file(trained: TrainedOn) -> bytes:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     damaged = f"{path} is damaged: {{}}; copy the folder again or train again"
-    with readable(path, ModelError), open_regular(path) as file:
-        content = file.read()
+    with readable(path, ModelError):
+        content = read_small(path)
     try:
         settings = parse_json(content)
     except ValueError as error:

@@ -6,6 +6,7 @@ The hook is `sys.addaudithook` in a process of its own; see tests/support/strang
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,25 @@ def test_a_link_out_of_the_folder_is_not_followed(name: str, benign: Path, tmp_p
     (tmp_path / name).rename(folder / "elsewhere")
     (folder / name).symlink_to("elsewhere")
     load(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "settings.json"])
+def test_a_link_to_itself_is_a_file_that_cannot_be_read(name: str, benign: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(benign / "vectors", folder)
+    (folder / name).unlink()
+    (folder / name).symlink_to(name)
+    with pytest.raises(ModelError, match=f"{name} cannot be read"):
+        load(folder)
+
+
+def test_settings_of_gigabytes_are_not_read(benign: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(benign / "vectors", folder)
+    os.truncate(folder / "settings.json", 1 << 36)
+    with pytest.raises(ModelError, match="larger than 64 MiB"):
+        load(folder)

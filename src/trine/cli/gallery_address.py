@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trine.cli.parser import argument
@@ -89,4 +89,4 @@ def model_folder(run: str) -> str:
     """Returns a gallery's stored encoder as a name valid from any working directory."""
     from trine.model import PACKAGED
 
-    return run if run.startswith(PACKAGED) else str(Path(run).resolve())
+    return run if run.startswith(PACKAGED) else os.path.realpath(run)

@@ -17,6 +17,7 @@ from trine.encoders.pretrained import load_weights
 from trine.encoders.settings import SentenceSettings
 from trine.encoders.transformer_config import known_config, longest_text, width_of
 from trine.errors import InputError, ModelError, require
+from trine.io import read_small
 from trine.plain_json import parse_json
 from trine.shapes import Float, Int
 
@@ -233,7 +234,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_small(path)
     except OSError as error:
         raise ModelError(
             f"{path} cannot be read ({error.strerror}); set encoder.weights to a folder of a sentence encoder"

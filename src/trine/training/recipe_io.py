@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import SettingError, check_type, nearest, require
-from trine.io import readable
+from trine.io import read_small, readable
 from trine.migrations import upgrade_recipe
 from trine.settings import parse, plain
 from trine.training.recipe import Recipe
@@ -155,7 +155,7 @@ def _read(name_or_file: str | Path | None) -> tuple[dict[str, Any], Any, str]:
 def _text(name: str) -> tuple[str, str]:
     path = Path(name)
     with readable(path, SettingError):
-        content = path.read_bytes() if path.is_file() else None
+        content = read_small(path) if path.is_file() else None
     if content is not None:
         try:
             return name, content.decode("utf-8")

@@ -54,7 +54,7 @@ def lock_run(run: RunDir, *, resume: bool, context: DistributedContext = SINGLE_
         InputError: Another run uses the folder; or it is not empty, holds no run to resume, or cannot be
             written.
     """
-    held, folder = _held.get(), run.path.resolve()
+    held, folder = _held.get(), Path(os.path.realpath(run.path))
     if not context.is_main or folder in held:
         yield
         return
