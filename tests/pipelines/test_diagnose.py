@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -99,3 +100,16 @@ def test_a_folder_that_is_no_run_says_so(tmp_path: Path, capsys: pytest.CaptureF
         examine(tmp_path)
     assert main(["doctor", str(tmp_path / "nothing")]) == 2
     assert capsys.readouterr().err.startswith("trine: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("metrics.csv", "a named pipe, not a file"), ("metrics.json", "")]
+)
+def test_a_pipe_in_a_run_folder_is_not_waited_for(name: str, said: str, run: Path) -> None:
+    (run / name).unlink()
+    os.mkfifo(run / name)
+    if said:
+        with pytest.raises(ModelError, match=said):
+            examine(run)
+    else:
+        assert examine(run).verdict == ""

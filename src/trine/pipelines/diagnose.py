@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trine.display import printable
-from trine.io import output_file
+from trine.io import output_file, read_small
 from trine.pipelines.trained_run import run_folder
 from trine.plain_json import parse_json
 from trine.report.training_curves import draw_curves
@@ -93,7 +93,7 @@ def examine(run: str | Path) -> Examination:
 def _verdict(path: Path) -> str:
     """The verdict in the metrics of a finished run; empty if they have none."""
     try:
-        return str(parse_json(path.read_bytes())["verdict"]["sentence"])
+        return str(parse_json(read_small(path))["verdict"]["sentence"])
     except (OSError, ValueError, KeyError, TypeError):  # the run is not finished, or has other metrics
         return ""
 

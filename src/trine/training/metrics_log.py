@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import ModelError, require
-from trine.io import atomic_write
+from trine.io import atomic_write, open_regular
 from trine.training.diagnostics.rules import LoggedBatch
 from trine.training.run_dir import DISK_FULL, OpenRun
 
@@ -182,7 +182,7 @@ def read_metrics(path: Path) -> list[LoggedBatch]:
 def _rows(path: Path) -> list[dict[str, str]]:
     """The rows of a log that are whole; a kill can truncate the last one."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), "utf-8", newline="") as file:
             table = csv.DictReader(file)
             unknown = set(table.fieldnames or ()) - set(COLUMNS)
             if unknown:
