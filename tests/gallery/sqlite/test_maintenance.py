@@ -215,6 +215,19 @@ def test_isolated_records_are_set_aside_without_being_told(gallery, tmp_path):
     assert len(gallery) == len(gallery.search(embedding=(0, 0), k=5000)) == 1001
 
 
+def test_items_in_clusters_that_cannot_be_are_kept(gallery, tmp_path):
+    before = sorted(entry.item for entry in gallery.entries())
+    with sqlite3.connect(tmp_path / "g.db") as damage:
+        damage.execute("UPDATE items SET cluster = -1")
+    damage.close()
+    assert len(gallery.check()) == len(before)
+    assert gallery.repair() == [f"items in clusters that cannot be were taken out of them: {len(before)}"]
+    assert gallery.check() == []
+    assert sorted(entry.item for entry in gallery.entries()) == before
+    assert gallery.stats().clusters == 0
+    assert not list(tmp_path.glob("*damaged*"))
+
+
 def test_many_damaged_records_are_counted_and_not_deleted(gallery, tmp_path):
     gallery.enrol_many(Entry("many", f"item {i}", (i, 0)) for i in range(1000))
     with sqlite3.connect(tmp_path / "g.db") as other:

@@ -9,7 +9,7 @@ from trine.gallery.errors import traces_left
 from trine.gallery.sql_store import EMPTY, TRACES
 from trine.gallery.sqlite.damaged import aside_path, damaged_records, isolated, name_of, set_aside
 from trine.gallery.sqlite.database import Database
-from trine.gallery.store import Binding
+from trine.gallery.store import UNREACHED, Binding
 
 SHOWN = 100
 """How many damaged items `check` names; it counts the rest."""
@@ -76,6 +76,7 @@ def repair(database: Database, binding: Binding, *, drop_damaged: bool = False) 
     """
     done = _rebuild_indexes(database)
     with database.writing() as session:
+        done += _clear_clusters(database, session.stamp)
         done += _drop_damaged(database, binding, session.stamp, any_number=drop_damaged)
         gone = database.run(f"DELETE FROM identities WHERE {EMPTY}").rowcount
         if gone:
@@ -98,6 +99,16 @@ def _rebuild_indexes(database: Database) -> list[str]:
                 f"the gallery {database.path} is damaged ({problems[0]}): restore it from a backup"
             )
     return ["the indexes of the file were rebuilt"]
+
+
+def _clear_clusters(database: Database, stamp: int) -> list[str]:
+    """Takes items out of clusters that cannot be; the items themselves can be read."""
+    wrong = "cluster IS NOT NULL AND (typeof(cluster) != 'integer' OR cluster NOT BETWEEN 0 AND ?)"
+    cleared = database.run(f"UPDATE items SET cluster = NULL WHERE {wrong}", (UNREACHED - 1,)).rowcount
+    if not cleared:
+        return []
+    database.run("UPDATE state SET changed = ?", (stamp,))
+    return [f"items in clusters that cannot be were taken out of them: {cleared}"]
 
 
 def _drop_damaged(database: Database, binding: Binding, stamp: int, *, any_number: bool) -> list[str]:
