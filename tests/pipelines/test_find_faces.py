@@ -166,6 +166,17 @@ def test_nothing_else_is_touched_and_every_error_says_what_to_do(photos, tmp_pat
         find(photos, tmp_path / "file" / "faces")
 
 
+def test_a_journal_cannot_lead_out_of_its_folder(photos, tmp_path):
+    out, other = tmp_path / "faces", tmp_path / "letter-0.png"
+    find(photos, out)
+    other.write_bytes(b"dear")
+    journal = out / "photos.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b'"ann/1.jpg"', b'"../../letter"'))
+    with pytest.raises(InputError, match=r"photos.jsonl is damaged \(a photo outside its folder\)"):
+        find(photos, out)
+    assert other.read_bytes() == b"dear"
+
+
 def test_the_journal_holds_no_more_than_numbers_and_names(photos, tmp_path):
     find(photos, tmp_path / "faces")
     head, *lines = (tmp_path / "faces" / "photos.jsonl").read_text().splitlines()

@@ -17,7 +17,7 @@ class FoundFace:
 
     Attributes:
         photo: The path of the photo, in the folder of the photos.
-        number: The how manieth of its photo it is, from the largest, from 0.
+        number: Its place among the faces of its photo, 0 for the largest.
         face: Where it is.
         sharpness: Of its aligned crop.
         failures: What it lacks, a sentence for each kind; none if it was kept.

@@ -324,9 +324,18 @@ def _as_result(fields: Mapping[str, Any], path: Path) -> PhotoResult:
             FoundFace(**{**one, "face": Face(tuple(one["face"]["box"]), _points(one), one["face"]["score"])})
             for one in fields["faces"]
         )
+        if any(
+            Path(one).is_absolute() or ".." in Path(one).parts for one in (fields["photo"], *_named(faces))
+        ):
+            raise ValueError("a photo outside its folder")
         return PhotoResult(**{**fields, "faces": faces})
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"{path} is damaged ({error}): remove the folder, and run it again") from error
+
+
+def _named(faces: Iterable[FoundFace]) -> Iterable[str]:
+    """The photos that faces name: crops are removed by them, so none may lead out of the folder."""
+    return (face.photo for face in faces)
 
 
 def _points(fields: Mapping[str, Any]) -> Any:
