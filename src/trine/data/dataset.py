@@ -45,6 +45,18 @@ class Items(Protocol):
         ...
 
 
+@runtime_checkable
+class FromFiles(Protocol):
+    """Items of which each is a file, or a part of one."""
+
+    def file(self, index: int, /) -> tuple[Path, str] | None:
+        """The file of an item, and the part of it, such as "xywh=10,20,30,40"; "" for all of it.
+
+        None for an item that no file holds.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class ImageFiles:
     """Pictures in files, decoded on access; sizes may differ.
@@ -79,6 +91,10 @@ class ImageFiles:
             pixels = decode(path, max_pixels=self.max_pixels)
             self.cache.keep(path, pixels, share=share)
         return pixels
+
+    def file(self, index: int, /) -> tuple[Path, str]:
+        """The file of an image, which is all of it."""
+        return self.paths[int(index)], ""
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Returns height, width and channels of an image; it is decoded only if it never was."""

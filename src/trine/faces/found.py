@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from trine.data.load_report import count
 from trine.faces.face import Face
+from trine.faces.quality import quality
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,48 @@ class FoundFace:
     def kept(self) -> bool:
         """Whether it is good enough."""
         return not self.failures
+
+    @property
+    def name(self) -> str:
+        """The name of its item: that of its photo, and a number unless it is the largest face there.
+
+        Example:
+            >>> points = ((40.0, 40.0), (60.0, 40.0), (50.0, 52.0), (42.0, 62.0), (58.0, 62.0))
+            >>> face = Face((30.0, 20.0, 40.0, 56.0), points, 0.9)
+            >>> FoundFace("a.jpg", 0, face, 0.05).name, FoundFace("a.jpg", 2, face, 0.05).name
+            ('a.jpg', 'a.jpg#2')
+        """
+        return f"{self.photo}#{self.number}" if self.number else self.photo
+
+    @property
+    def pixels(self) -> tuple[int, int, int, int]:
+        """Its box in whole pixels: left, top, width, height."""
+        left, top, width, height = (round(value) for value in self.face.box)
+        return left, top, width, height
+
+    @property
+    def quality(self) -> float:
+        """How well it can be seen, from 0 to 1; see `trine.faces.quality`."""
+        return round(quality(self.face, self.sharpness), 3)
+
+    @property
+    def lacks(self) -> str:
+        """What it lacks, in words; "" if nothing."""
+        return "; ".join(f"{kind}: {said}" for kind, said in self.failures.items())
+
+    def to_json(self) -> dict[str, object]:
+        """Returns where it is and how well it can be seen as JSON values."""
+        return {
+            "number": self.number,
+            "box": [round(value, 1) for value in self.face.box],
+            "landmarks": [[round(x, 1), round(y, 1)] for x, y in self.face.landmarks],
+            "score": round(self.face.score, 4),
+            "size": round(self.face.size, 1),
+            "sharpness": self.sharpness,
+            "turn": round(self.face.turn, 3),
+            "quality": self.quality,
+            "lacks": dict(self.failures),
+        }
 
     @property
     def crop(self) -> str:

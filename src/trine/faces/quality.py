@@ -12,6 +12,9 @@ from trine.faces.face import Face
 from trine.settings import Range, Share
 from trine.shapes import UInt8
 
+FULL_SIZE, FULL_SHARPNESS = 80.0, 0.02
+"""Pixels and sharpness of a face that leaves nothing to wish for: those of portraits."""
+
 
 def sharpness(crop: UInt8[np.ndarray, "h w 3"]) -> float:
     """How sharp the middle of a crop is: the variance of its Laplacian over the variance of its brightness.
@@ -43,6 +46,28 @@ def sharpness(crop: UInt8[np.ndarray, "h w 3"]) -> float:
     inner = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * inner
     return float(laplacian.var()) / spread
+
+
+def quality(face: Face, sharp: float) -> float:
+    """How well a face can be seen: the least of what its size, sharpness, pose and detector say.
+
+    Full marks are for 80 pixels, a sharpness of 0.02, a face from the front and a score of 1. It can weight
+    the items of an identity: `gallery.identify(..., scoring="mean", quality="quality")`.
+
+    Args:
+        face: The face.
+        sharp: The sharpness of its aligned crop.
+
+    Returns:
+        From 0 to 1.
+
+    Example:
+        >>> points = ((10.0, 10.0), (30.0, 10.0), (21.0, 22.0), (12.0, 32.0), (28.0, 32.0))
+        >>> round(quality(Face((0.0, 0.0, 40.0, 50.0), points, 0.9), 0.05), 3)
+        0.5
+    """
+    shares = (face.size / FULL_SIZE, sharp / FULL_SHARPNESS, 1 - abs(face.turn) / 2, face.score)
+    return float(min(max(min(shares), 0.0), 1.0))
 
 
 @dataclass(frozen=True)

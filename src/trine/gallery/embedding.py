@@ -11,7 +11,8 @@ import numpy as np
 
 from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
-from trine.data import Dataset, ImageFiles, Items, Texts
+from trine.data import Dataset, Items, Texts
+from trine.data.dataset import FromFiles
 from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.errors import Argument, GalleryError, InputError
@@ -190,9 +191,13 @@ def entries_of(
         if isinstance(dataset.items, Texts):
             about = {TEXT: dataset.items[i]} | about
         about |= metadata.get(name, {})
-        content = dataset.items.paths[i] if isinstance(dataset.items, ImageFiles) else dataset.items[i]
-        source = stored_path(content) if isinstance(content, Path) else None
-        came = None if origin is None else Provenance(origin, dataset.identity(i), digest_of(content))
+        file = dataset.items.file(i) if isinstance(dataset.items, FromFiles) else None
+        path, part = (None, "") if file is None else file
+        source = None if path is None else stored_path(path, part=part)
+        came = None
+        if origin is not None:
+            digest = digest_of(dataset.items[i] if path is None else path, part=part)
+            came = Provenance(origin, dataset.identity(i), digest)
         yield Entry(dataset.identity(i), name, None, Place(dataset.items, i), about, source, came)
 
 

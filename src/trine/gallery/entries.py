@@ -172,9 +172,12 @@ def check_name(name: str, kind: str) -> str:
     return name
 
 
-def stored_path(path: str | Path) -> str | None:
-    """Returns the absolute path of a file as a store can hold it; None if it is not valid Unicode."""
-    absolute = str(Path(path).absolute())
+def stored_path(path: str | Path, *, part: str = "") -> str | None:
+    """Returns the absolute path of a file as a store can hold it; None if it is not valid Unicode.
+
+    A part of the file follows "#", as in an address of the web: so it is not read as the whole file.
+    """
+    absolute = str(Path(path).absolute()) + (f"#{part}" if part else "")
     return absolute if absolute == absolute.encode(errors="ignore").decode() else None
 
 

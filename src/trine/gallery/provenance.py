@@ -81,8 +81,10 @@ def origin_of(source: str | Path) -> str | None:
     return os.fsencode(os.path.abspath(source)).decode(errors="backslashreplace")  # noqa: PTH100
 
 
-def digest_of(content: Any) -> str | None:
+def digest_of(content: Any, *, part: str = "") -> str | None:
     """Returns a digest of an item's content: the bytes of a file, a text, numbers, or a row of a table.
+
+    If the item is only a part of its content, such as a face of a photo, `part` says which.
 
     It tells whether a source changed, and stores keep it. Whether an encoder was trained on an item is
     another question, which `trine.data.content` answers.
@@ -93,6 +95,9 @@ def digest_of(content: Any) -> str | None:
         >>> digest_of(np.zeros(2)) == digest_of(np.zeros(2)), digest_of(np.zeros(2)) == digest_of(np.ones(2))
         (True, False)
     """
+    if part:
+        whole = digest_of(content)
+        return None if whole is None else blake(f"{whole} {part}".encode()).hexdigest()
     if isinstance(content, str | Path):
         try:
             if Path(content).is_file():

@@ -20,6 +20,7 @@ from trine.pipelines.compare import compare_runs
 from trine.pipelines.diagnose import Examination, examine
 from trine.pipelines.evaluate import evaluate_on_judgements, evaluate_run
 from trine.pipelines.export import check_output, cluster_items, write_clusters, write_embeddings
+from trine.pipelines.faces_for import faces_for, takes_faces
 from trine.pipelines.find_faces import find_faces
 from trine.pipelines.mine import MiningReport, mine_run, write_triplets
 from trine.pipelines.recommend import (
@@ -46,6 +47,7 @@ __all__ = [
     "evaluate_on_judgements",
     "evaluate_run",
     "examine",
+    "faces_for",
     "find_faces",
     "listed_pairs",
     "measure_scores",
@@ -54,6 +56,7 @@ __all__ = [
     "open_trained_run",
     "part_of",
     "popularity",
+    "takes_faces",
     "train_on_judgements",
     "train_recommender",
     "train_run",

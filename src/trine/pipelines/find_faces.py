@@ -26,13 +26,14 @@ from trine.errors import DataError, InputError, require
 from trine.faces import (
     Face,
     FaceDetector,
+    FacePolicy,
     FacesReport,
     FoundFace,
     PhotoResult,
     Requirements,
-    aligned,
-    sharpness,
+    look_at,
 )
+from trine.faces.look import in_colour
 from trine.io import atomic_write, write_text
 from trine.pipelines.export import write_csv
 from trine.plain_json import parse_json
@@ -101,9 +102,10 @@ def find_faces(
         raise InputError(f"{out} lies among the photos of {photos}: choose a folder outside")
     journal = _Journal.open(folder, settings)
     known = journal.still_valid(root, names)
+    policy = FacePolicy(requirements, several="largest" if largest else "all")
 
     def look(name: str) -> _Looked:
-        return _looked(root, name, detector, requirements, largest=largest)
+        return _looked(root, name, detector, policy)
 
     todo = [name for name in names if name not in known]
     try:
@@ -168,31 +170,20 @@ def photos_of(photos: str | Path) -> tuple[Path, list[str]]:
     return photos, names
 
 
-def _looked(
-    root: Path, name: str, detector: FaceDetector, requirements: Requirements, *, largest: bool
-) -> _Looked:
+def _looked(root: Path, name: str, detector: FaceDetector, policy: FacePolicy) -> _Looked:
     """Looks at one photo."""
     path = root / name
     try:
         stat = path.stat()
-        pixels = decode(path)
+        pixels = in_colour(decode(path))
     except (OSError, DataError) as error:
         return _Looked(PhotoResult(name, error=str(error)))
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
     digest = hashlib.blake2b(np.array(pixels.shape).tobytes(), digest_size=16)
     digest.update(pixels.tobytes())
-    faces, crops = [], []
-    for number, face in enumerate(detector.detect(pixels)):
-        crop = aligned(pixels, face)
-        sharp = sharpness(crop)
-        failures = requirements.failures(face, sharp)
-        if largest and number:
-            failures = {"not the largest": "not the largest face of its photo", **failures}
-        faces.append(FoundFace(name, number, face, round(sharp, 5), failures))
-        crops.append(crop)
-    result = PhotoResult(name, stat.st_size, stat.st_mtime_ns, digest.hexdigest(), tuple(faces))
-    return _Looked(result, tuple(crops))
+    look = look_at(pixels, detector=detector, policy=policy, photo=name)
+    return _Looked(
+        PhotoResult(name, stat.st_size, stat.st_mtime_ns, digest.hexdigest(), look.faces), look.crops
+    )
 
 
 def _write_crops(folder: Path, result: PhotoResult, crops: Iterable[UInt8[np.ndarray, "s s 3"]]) -> None:

@@ -1,0 +1,104 @@
+"""Detection before an encoder: photos become the aligned faces that it embeds.
+
+Galleries know nothing of detection: what they enrol and answer are the items of the data set made here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trine.data import Dataset
+from trine.errors import Argument, InputError
+from trine.faces import DetectionReport, FaceDetector, FacePolicy, detect_faces
+from trine.faces.alignment import SIDE
+
+NETWORKS = ("face_resnet",)
+"""Networks that take aligned faces."""
+
+LARGEST_SIDE = 512
+
+
+def takes_faces(encoder: Any) -> bool:
+    """Whether an encoder takes aligned faces, so that photos need detection first.
+
+    Args:
+        encoder: The encoder of a model folder, a run or a gallery.
+    """
+    return getattr(getattr(encoder, "settings", None), "network", None) in NETWORKS
+
+
+def faces_for(
+    encoder: Any,
+    photos: Dataset,
+    *,
+    detect: bool | None = None,
+    detector: FaceDetector | None = None,
+    policy: FacePolicy | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Dataset, DetectionReport | None]:
+    """Makes a data set of the faces on photos, as an encoder takes them.
+
+    Images of exactly the encoder's input size, and of 150 × 150 pixels as `find_faces` writes them, count as
+    aligned faces, and are not detected again; for an encoder that does not take faces, only the latter.
+
+    Args:
+        encoder: What will embed the faces.
+        photos: The photos.
+        detect: Whether to detect; None does where the encoder takes faces.
+        detector: Finds the faces.
+        policy: Which faces count.
+        progress: Called with the number of photos that are done.
+
+    Returns:
+        The faces, and what was found; the data as it was given and None where nothing is detected.
+
+    Raises:
+        InputError: Detection is asked for, but the encoder or the data is not of images.
+        DataError: A photo cannot be read.
+        MissingDependencyError: A package is not installed.
+    """
+    detect = takes_faces(encoder) if detect is None else detect
+    if not detect:
+        return photos, None
+    settings = getattr(encoder, "settings", None)
+    kind = getattr(settings, "kind", "images")
+    if kind != "images" or photos.kind != "images":
+        what = f"the model takes {kind}" if kind != "images" else f"the data holds {photos.kind}"
+        raise InputError(f"faces are found on photos, but {what}: leave ", Argument("detect"), " out")
+    shape = tuple(getattr(settings, "shape", ()))
+    sides = [SIDE, *(shape[1:2] if takes_faces(encoder) else ())]
+    return detect_faces(
+        photos,
+        detector=detector,
+        policy=policy,
+        side=min(max([SIDE, *shape[1:]]), LARGEST_SIDE),
+        aligned_sides=sides,
+        progress=progress,
+    )
+
+
+def photo_of(item: str) -> str:
+    """The name of the photo of an item that `detect_faces` named.
+
+    Example:
+        >>> photo_of("ann/1.jpg#2"), photo_of("ann/1.jpg")
+        ('ann/1.jpg', 'ann/1.jpg')
+    """
+    photo, mark, number = item.rpartition("#")
+    return photo if mark and number.isdecimal() else item
+
+
+def items_of(photos: Iterable[str], items: Iterable[str]) -> list[str]:
+    """Those of some items that are faces on photos, so that a sync leaves them as they are.
+
+    Args:
+        photos: Names of photos that cannot be read now; a folder's name ends with a slash.
+        items: The items of a gallery.
+
+    Returns:
+        The photos, and the items on them.
+    """
+    names = dict.fromkeys(photos)
+    names |= dict.fromkeys(item for item in items if photo_of(item) in names)
+    return list(names)
