@@ -59,6 +59,8 @@ class SavedModel:
         trained: The items and identities that were trained on; None if they are unknown.
         strangers: Embeddings of identities that no training saw; None if none are kept.
         left_out: How near identities came that folds of the training left out; None if there were none.
+        started_from: The pretrained weights that training started from, with their licence and what they
+            were trained on; "" for none, or where an earlier version wrote the model.
     """
 
     weights: Mapping[str, Tensor]
@@ -71,6 +73,7 @@ class SavedModel:
     trained: TrainedOn | None = None
     strangers: Strangers | None = None
     left_out: LeftOut | None = None
+    started_from: str = ""
 
 
 def write_model(model: SavedModel, *, folder: Path) -> None:
@@ -99,6 +102,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
         "cluster_threshold": None if model.cluster_threshold is None else model.cluster_threshold.to_json(),
         "metrics": dict(model.metrics),
         "trained_on": model.trained_on,
+        "started_from": model.started_from,
     }
     try:
         with _whole(folder) as unfinished:
@@ -332,6 +336,7 @@ def _read_settings(path: Path) -> dict[str, Any]:
         "cluster_threshold": None if clusters is None else ClusterThreshold.from_json(clusters),
         "metrics": settings.get("metrics") or {},
         "trained_on": settings.get("trained_on") or "",
+        "started_from": str(settings.get("started_from") or ""),
     }
 
 
@@ -348,6 +353,8 @@ def card(model: SavedModel) -> str:
     lines = ["# An encoder made with trine", ""]
     if model.trained_on:
         lines += [f"Trained on {model.trained_on}.", ""]
+    if model.started_from:
+        lines += [f"Pretrained weights: {model.started_from}.", ""]
     lines += [
         _made_of(encoder),
         f"- embedding: {encoder.get('dimension')} numbers"

@@ -207,6 +207,9 @@ def test_pictures_are_enrolled_and_identified_by_pretrained_weights(tmp_path, ca
     weights = "package:face-recognition-models"
     told = answered(capsys, "enrol", weights, tmp_path / "photos", "--gallery", tmp_path / "g")
     assert "holds 6 items of 3 identities" in told
+    assert f"pretrained weights: {weights} (licence CC0-1.0; trained on about 3 million photos" in told
+    told = answered(capsys, "enrol", weights, tmp_path / "photos", "--gallery", tmp_path / "g")
+    assert "licence" not in told  # said once, when the gallery is created
     with Gallery.open(tmp_path / "g.db", create=False) as gallery:
         assert gallery.model == weights
     asked = (

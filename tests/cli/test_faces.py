@@ -39,6 +39,14 @@ def test_what_was_found_as_json_and_mistakes(tmp_path, capsys):
     told = json.loads(answered(capsys, *words, "--size", "100", "--json"))
     assert (told["photos"], told["faces"], told["kept"], told["left_out"]) == (1, 1, 0, {"too small": 1})
     assert "were found with requirements" in refused(capsys, *words)
+    again = (*words, "--size", "100")
+    assert "were found with alignment 'dlib', given 'arcface'" in refused(
+        capsys, *again, "--alignment", "arcface"
+    )
+    assert "unknown alignment 'arc'" in refused(capsys, *again, "--alignment", "arc")
+    journal = tmp_path / "faces" / "photos.jsonl"
+    journal.write_text(journal.read_text().replace('"alignment": "dlib", ', "", 1))  # of an earlier version
+    answered(capsys, *again)
     assert "turn" in refused(capsys, *words, "--turn", "-1")
     assert "does not exist; give a folder of photos" in refused(
         capsys, "faces", tmp_path / "no", "--out", "x"

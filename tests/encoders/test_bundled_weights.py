@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from trine.data import ImageArray
-from trine.encoders import EncoderRecipe, build_encoder, load, save
-from trine.encoders.bundled_weights import PACKAGES, load_bundled
+from trine.encoders import EncoderRecipe, build_encoder, load, save, started_from
+from trine.encoders.bundled_weights import PACKAGES, bundled_path, load_in_order
 from trine.encoders.pretrained import timm_network
 from trine.errors import MissingDependencyError, ModelError, SettingError
 
@@ -85,6 +85,31 @@ def test_a_saved_encoder_needs_the_package_no_more(tmp_path: Path, monkeypatch: 
     np.testing.assert_allclose(loaded.embed(PICTURES), encoder.embed(PICTURES), rtol=1e-5, atol=1e-6)
 
 
+@needs_package
+def test_licence_and_training_data_stay_with_the_model(tmp_path: Path) -> None:
+    encoder = build_encoder(PICTURES, recipe=RECIPE)
+    known = PACKAGES[NAME]
+    assert encoder.started_from == f"package:{NAME} (licence {known.licence}; trained on {known.data})"
+    save(encoder, tmp_path / "model")
+    assert load(tmp_path / "model").started_from == encoder.started_from
+    assert f"Pretrained weights: {encoder.started_from}." in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_what_is_known_of_the_weights_of_a_recipe() -> None:
+    assert "licence MIT" in started_from(EncoderRecipe(), "texts")
+    assert "CC0-1.0" in started_from(EncoderRecipe(network="face_resnet"), "images")
+    own = started_from(EncoderRecipe(network="face_resnet", weights="mine.dat"), "images")
+    assert own == "mine.dat (licence and training data unknown to trine: ask who made it)"
+    assert "published weights of resnet18" in started_from(EncoderRecipe(network="resnet18"), "images")
+    for random in (
+        EncoderRecipe(),
+        EncoderRecipe(network="mlp"),
+        EncoderRecipe(network="face_resnet", pretrained=False),
+        EncoderRecipe(network="resnet18", pretrained=False),
+    ):
+        assert started_from(random, "images") == ""
+
+
 def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match=rf"names the package 'lite', .* known: {NAME}"):
         build_encoder(PICTURES, recipe=replace(RECIPE, weights="package:lite"))
@@ -97,7 +122,7 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     def load_from(module: str) -> None:
         ours = replace(PACKAGES[NAME], module=module, file="x.pth")
         weights, name = f"package:{NAME}", "tf_efficientnet_lite0"
-        load_bundled(network, weights=weights, name=name, packages={NAME: ours})
+        load_in_order(network, bundled_path(weights, network=name, packages={NAME: ours}), name=name)
 
     with pytest.raises(
         MissingDependencyError,
@@ -108,5 +133,5 @@ def test_a_package_that_cannot_be_had_is_said(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "carrier" / "__init__.py").write_text("raise RuntimeError('nothing of it is to be run')")
     torch.save({"weight": torch.zeros(3)}, tmp_path / "carrier" / "x.pth")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelError, match=rf"does not hold the weights of .*; install {NAME} again"):
+    with pytest.raises(ModelError, match=r"does not hold the weights of .*; install its package again"):
         load_from("carrier")

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from support.photos import hopper
 from trine.encoders import load
 from trine.errors import InputError
-from trine.faces import TEMPLATE, Face, FaceDetector, aligned
+from trine.faces import SIDES, TEMPLATES, Face, FaceDetector, aligned
 from trine.faces.alignment import similarity
 
 cv2 = pytest.importorskip("cv2")
+
+TEMPLATE = TEMPLATES["dlib"]
 
 
 def face_at(points):
@@ -49,20 +51,23 @@ def test_it_is_the_best_by_least_squares():
         assert error(matrix + np.array([[a, -b, u], [b, a, v]])) >= error(matrix)
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0, 8.0])
-def test_landmarks_come_where_the_template_says(scale):
-    points = moved(TEMPLATE, scale, 0.3, (60 * scale, 20))
+@pytest.mark.parametrize(
+    ("scale", "alignment"), [(0.5, "dlib"), (1.0, "dlib"), (3.0, "dlib"), (8.0, "dlib"), (3.0, "arcface")]
+)
+def test_landmarks_come_where_the_template_says(scale, alignment):
+    template, side = TEMPLATES[alignment], SIDES[alignment]
+    points = moved(template, scale, 0.3, (60 * scale, 20))
     height, width = (int(side) for side in points.max(0)[::-1] + 40 * scale)
     photo = np.zeros((height, width, 3), dtype=np.uint8)
     for x, y in points:  # a disc around each landmark
         cv2.circle(photo, (round(x), round(y)), max(2, round(4 * scale)), (255, 255, 255), -1)
-    crop = aligned(photo, face_at(points))
-    assert crop.shape == (150, 150, 3)
-    for x, y in TEMPLATE:
+    crop = aligned(photo, face_at(points), alignment=alignment)
+    assert crop.shape == (side, side, 3)
+    for x, y in template:
         rows, columns = np.nonzero(crop[round(y) - 9 : round(y) + 10, round(x) - 9 : round(x) + 10, 0] > 127)
         assert max(abs(rows.mean() - 9), abs(columns.mean() - 9)) < 0.5 + 0.5 / scale  # rounded to pixels
-    half = aligned(photo, face_at(points), side=75).astype(float)
-    whole = crop.reshape(75, 2, 75, 2, 3).mean((1, 3))
+    half = aligned(photo, face_at(points), side=side // 2, alignment=alignment).astype(float)
+    whole = crop.reshape(side // 2, 2, side // 2, 2, 3).mean((1, 3))
     assert np.abs(half - whole).mean() < 6
 
 
@@ -115,3 +120,5 @@ def test_one_point_cannot_be_aligned():
         aligned(np.zeros((9, 9, 3), np.uint8), face)
     with pytest.raises(InputError, match="side"):
         aligned(np.zeros((9, 9, 3), np.uint8), face_at(TEMPLATE), side=0)
+    with pytest.raises(InputError, match="alignment"):
+        aligned(np.zeros((9, 9, 3), np.uint8), face_at(TEMPLATE), alignment="arc")

@@ -9,7 +9,7 @@ import pytest
 from support.photos import scene
 from trine.data import load, texts_of
 from trine.errors import InputError
-from trine.faces import FaceDetector
+from trine.faces import FaceDetector, aligned
 from trine.pipelines import faces_for, takes_faces
 from trine.pipelines.faces_for import items_of, photo_of
 
@@ -20,11 +20,13 @@ DETECTOR = FaceDetector()
 
 
 def encoder(network, kind="images", shape=(3, 150, 150)):
-    return SimpleNamespace(settings=SimpleNamespace(network=network, kind=kind, shape=shape))
+    alignment = {"face_resnet": "dlib", "arcface": "arcface"}.get(network)
+    return SimpleNamespace(settings=SimpleNamespace(alignment=alignment, kind=kind, shape=shape))
 
 
 def test_which_encoders_take_faces():
     assert takes_faces(encoder("face_resnet"))
+    assert takes_faces(encoder("arcface"))
     assert not takes_faces(encoder("small_resnet"))
     assert not takes_faces(SimpleNamespace(settings=SimpleNamespace(dimension=3)))
     assert not takes_faces(None)
@@ -40,6 +42,10 @@ def test_detection_by_default_and_on_request():
     assert faces_for(encoder("face_resnet"), photos, detect=False) == (photos, None)
     faces, _ = faces_for(other, photos, detect=True, detector=DETECTOR)
     assert faces.items[0].shape == (224, 224, 3)
+    faces, _ = faces_for(encoder("arcface", shape=(3, 112, 112)), photos, detector=DETECTOR)
+    assert faces.items[0].shape == (112, 112, 3)
+    found = FaceDetector().detect(photos.items[0])[0]
+    assert np.array_equal(faces.items[0], aligned(photos.items[0], found, alignment="arcface"))
 
 
 def test_what_counts_as_aligned():

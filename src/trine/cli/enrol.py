@@ -77,6 +77,8 @@ def enrol(settings: Any) -> None:
     address, model = address_of(settings.gallery), model_folder(settings.run)
     fixed: Any = {"encoder": encoder, "dtype": settings.dtype, "model": model}
     with Gallery.open(address, create=not settings.dry_run, **fixed) as gallery:
+        if encoder.started_from and not settings.json and not len(gallery):
+            echo(f"pretrained weights: {encoder.started_from}")
         try:
             with progress_bar("enrolling", len(data)) as progress:
                 given: Any = {"metadata": metadata, "chunk": chunk_size(len(data)), "progress": progress}

@@ -12,6 +12,9 @@ from trine.cli.parser import argument, verb
     argument("photos", help="a folder of photos, or a photo"),
     argument("--out", required=True, help="the folder for crops, table and page"),
     argument("--largest", action="store_true", help="keep only the largest face of each photo"),
+    argument(
+        "--alignment", metavar="NETWORK", help="crop as for networks of dlib or arcface (default: dlib)"
+    ),
     argument("--size", type=float, help="the least width of a face, in pixels (default: 40)"),
     argument("--sharpness", type=float, help="the least sharpness of a face (default: 0.003)"),
     argument(
@@ -43,6 +46,7 @@ def faces(settings: Any) -> None:
             detector=detector,
             requirements=requirements,
             largest=settings.largest,
+            alignment=settings.alignment or "dlib",
             progress=progress,
         )
     if settings.json:

@@ -48,6 +48,7 @@ def recipe(settings: Any) -> None:
     trine recipe > mine.yaml
     trine recipe facenet --set training.epochs=20
     """
+    from trine.encoders import started_from
     from trine.training import about_recipe, load_recipe, recipe_names, recipe_text
 
     if settings.list:
@@ -59,4 +60,6 @@ def recipe(settings: Any) -> None:
     echo(f"# packaged recipes: {', '.join(recipe_names())}")
     if about is not None and not settings.set:  # Its expected results do not apply to other settings.
         echo(*indent(str(about), "# ").split("\n"))
+    if weights := started_from(chosen.encoder, "images"):  # "auto" starts from weights for texts alone
+        echo(f"# pretrained weights: {weights}")
     echo(*recipe_text(chosen).rstrip().split("\n"))

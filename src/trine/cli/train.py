@@ -82,6 +82,7 @@ def train(settings: Any) -> None:
 
 def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     from trine.data import read_triplets
+    from trine.encoders import started_from
     from trine.pipelines import train_on_judgements, train_run
 
     _refuse(settings, TABLES, "is for interactions, and this recipe is for labelled items")
@@ -92,6 +93,8 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
         and (recipe.data.split in ("triplets", "items") or not is_labelled(settings))
     )
     data = load_data(settings, labelled=not judgements, quiet=not first)
+    if first and (weights := started_from(recipe.encoder, data.kind)):
+        echo(f"pretrained weights: {weights}")
     if triplets is not None and judgements:
         report = train_on_judgements(data, triplets, recipe, **pick(settings, "out", "resume"))
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trine.encoders.build import build_encoder
+from trine.encoders.build import build_encoder, started_from
 from trine.encoders.encoder import Encoder
 from trine.encoders.head import head_only
 from trine.encoders.serialization import load, load_two_tower, save
@@ -31,4 +31,5 @@ __all__ = [
     "load",
     "load_two_tower",
     "save",
+    "started_from",
 ]

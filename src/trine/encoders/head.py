@@ -92,6 +92,7 @@ def head_only(encoder: Encoder) -> Encoder:
         mlp=MlpSettings(hidden=()),
         table=None,
         views="one",
+        faces=None,
     )
     alone = Encoder(settings, network=nn.Sequential())
     alone.head = encoder.head

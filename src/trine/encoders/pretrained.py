@@ -64,7 +64,7 @@ def timm_network(name: str, *, size: tuple[int, int] | None = None, pretrained: 
         ) from error
 
 
-def load_weights(network: nn.Module, *, path: Path, name: str) -> None:
+def load_weights(network: nn.Module, path: Path, *, name: str) -> None:
     """Loads a timm model's weights from a local file; nothing in the file is executed.
 
     Args:

@@ -132,7 +132,7 @@ def sentence_network(
     )
     network = SentenceNetwork(settings)
     if pretrained:
-        load_weights(network.transformer, path=folder / WEIGHTS, name=name)
+        load_weights(network.transformer, folder / WEIGHTS, name=name)
     network.tokenizer.copy_(torch.frombuffer(bytearray(tokenizer), dtype=torch.uint8))
     limits = [network.longest]
     if (folder / LENGTH).is_file():

@@ -51,6 +51,7 @@ def save(
         trained=encoder.trained if isinstance(encoder, Encoder) else None,
         strangers=encoder.strangers if isinstance(encoder, Encoder) else None,
         left_out=encoder.left_out if isinstance(encoder, Encoder) else None,
+        started_from=encoder.started_from if isinstance(encoder, Encoder) else "",
     )
     write_model(model, folder=Path(folder))
 
@@ -101,6 +102,7 @@ def encoder_of(model: SavedModel, path: str | Path) -> Encoder:
     encoder = _restored(Encoder, EncoderSettings, model, path)
     encoder.trained = model.trained
     encoder.strangers, encoder.left_out = model.strangers, model.left_out
+    encoder.started_from = model.started_from
     return encoder
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from trine.distances import Distance
 from trine.encoders.scaling import Scaling
 from trine.encoders.test_time_augmentation import Views
+from trine.faces import Alignment
 from trine.settings import Range, Settings, Share
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
@@ -145,6 +146,9 @@ class EncoderRecipe(Settings):
         views: Test-time augmentation: the views whose mean embedding an image gets, except in training:
             `one`, the image; `flip`, the image and its mirror image; `ten`, the corners and the centre
             of the enlarged image, and their mirror images. Not for images with a left and a right.
+        faces: For a network of faces, where it expects eyes, nose and mouth: `dlib`, as in the 150 × 150
+            pixels that face_resnet takes, or `arcface`, as in the 112 × 112 pixels of ArcFace and its kin;
+            null for other networks.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -160,6 +164,7 @@ class EncoderRecipe(Settings):
     head: Literal["random", "principal", "identity"] = "random"
     scaling: Scaling = "standard"
     views: Views = "one"
+    faces: Alignment | None = None
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
 
@@ -185,6 +190,7 @@ class EncoderSettings:
         normalise: Whether embeddings are scaled to length 1.
         distance: The distance that its embeddings were trained for.
         views: Test-time augmentation.
+        faces: As in the recipe.
         small_resnet: Settings of that network, if it is used.
         mlp: Settings of that network, if it is used.
         sentence: Settings of that network, if it is used.
@@ -201,8 +207,14 @@ class EncoderSettings:
     normalise: bool
     distance: Distance
     views: Views = "one"
+    faces: Alignment | None = None
     small_resnet: SmallResNetSettings | None = None
     mlp: MlpSettings | None = None
     unit_rows: bool = False
     sentence: SentenceSettings | None = None
     table: TableSettings | None = None
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """How faces are aligned for it; None if it is not a network of faces."""
+        return self.faces or ("dlib" if self.network == "face_resnet" else None)

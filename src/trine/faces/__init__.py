@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trine.faces.alignment import TEMPLATE, aligned
+from trine.faces.alignment import SIDES, TEMPLATES, Alignment, aligned
 from trine.faces.detect import DetectionReport, FaceCrops, PhotoFaces, detect_faces
 from trine.faces.detector import FaceDetector
 from trine.faces.face import Face
@@ -11,7 +11,9 @@ from trine.faces.look import FacePolicy, Look, look_at
 from trine.faces.quality import Requirements, quality, sharpness
 
 __all__ = [
-    "TEMPLATE",
+    "SIDES",
+    "TEMPLATES",
+    "Alignment",
     "DetectionReport",
     "Face",
     "FaceCrops",

@@ -16,7 +16,7 @@ from trine.data.image_cache import ImageCache
 from trine.data.load_report import count, some
 from trine.data.parallel import in_threads
 from trine.errors import DataError, InputError
-from trine.faces.alignment import SIDE, aligned
+from trine.faces.alignment import SIDES, Alignment, aligned
 from trine.faces.detector import FaceDetector
 from trine.faces.found import FoundFace
 from trine.faces.look import FacePolicy, Look, in_colour, look_at
@@ -38,12 +38,14 @@ class FaceCrops:
         places: For each item the position of its photo, and its face; None for a photo that is an aligned
             face itself.
         side: The height and width of an item that is cut out, in pixels.
+        alignment: Where eyes, nose and mouth are in it.
         cache: Keeps crops in memory while they fit; subsets share it.
     """
 
     photos: Items
     places: tuple[tuple[int, FoundFace | None], ...]
-    side: int = SIDE
+    side: int = SIDES["dlib"]
+    alignment: Alignment = "dlib"
     cache: ImageCache = field(
         default_factory=lambda: ImageCache(decoded_bytes=CROPS_BYTES), compare=False, repr=False
     )
@@ -58,7 +60,10 @@ class FaceCrops:
             whole: UInt8[np.ndarray, "h w c"] = self.photos[place]
             return whole
         kept: UInt8[np.ndarray, "h w c"] | None = self.cache.decoded.get((place, found.number))
-        return aligned(in_colour(self.photos[place]), found.face, side=self.side) if kept is None else kept
+        if kept is not None:
+            return kept
+        photo = in_colour(self.photos[place])
+        return aligned(photo, found.face, alignment=self.alignment, side=self.side)
 
     def keep(self, place: int, found: FoundFace, crop: UInt8[np.ndarray, "s s 3"]) -> None:
         """Keeps a crop that was just made, if it fits and has the right size."""
@@ -189,8 +194,9 @@ def detect_faces(
     *,
     detector: FaceDetector | None = None,
     policy: FacePolicy | None = None,
-    side: int = SIDE,
-    aligned_sides: Sequence[int] = (SIDE,),
+    alignment: Alignment = "dlib",
+    side: int | None = None,
+    aligned_sides: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Dataset, DetectionReport]:
     """Makes a data set of the aligned faces on photos.
@@ -204,9 +210,10 @@ def detect_faces(
         photos: The photos, in files or in memory.
         detector: Finds the faces; by default one with its default settings.
         policy: Which faces count; by default all that have what `Requirements` asks for.
-        side: The height and width of the crops, in pixels.
+        alignment: Where eyes, nose and mouth are in the crops.
+        side: The height and width of the crops, in pixels; None takes those of the alignment.
         aligned_sides: Square photos of exactly these sides, in pixels, are aligned faces already, such as
-            the crops of `find_faces`; they are taken as they are.
+            the crops of `find_faces`; they are taken as they are. None takes the side of the alignment.
         progress: Called with the number of photos that are done.
 
     Returns:
@@ -227,16 +234,19 @@ def detect_faces(
     if photos.kind != "images":
         raise InputError(f"faces are found on photos, given {photos.kind}; leave the detection out")
     policy = FacePolicy() if policy is None else policy
-    crops = FaceCrops(photos.items, (), side)
+    crops = FaceCrops(photos.items, (), SIDES[alignment] if side is None else side, alignment)
+    own_sides = (SIDES[alignment],) if aligned_sides is None else aligned_sides
     finder: list[FaceDetector] = [] if detector is None else [detector]
 
     def look(place: int) -> Look | None:
         pixels = photos.items[place]
-        if pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in aligned_sides:
+        if pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in own_sides:
             return None
         if not finder:  # not before a photo needs it, as its packages may not be installed
             finder.append(FaceDetector())
-        look = look_at(pixels, detector=finder[0], policy=policy, photo=photos.names[place])
+        look = look_at(
+            pixels, detector=finder[0], policy=policy, alignment=alignment, photo=photos.names[place]
+        )
         for at in look.chosen:
             crops.keep(place, look.faces[at], look.crops[at])
         return replace(look, crops=())

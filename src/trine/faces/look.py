@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from trine.errors import SettingError, check_choice
-from trine.faces.alignment import SIDE, aligned
+from trine.faces.alignment import Alignment, aligned
 from trine.faces.detector import FaceDetector
 from trine.faces.found import FoundFace
 from trine.faces.quality import Requirements, sharpness
@@ -62,7 +62,7 @@ class Look:
 
     Attributes:
         faces: Its faces, the largest first, each with what it lacks.
-        crops: The aligned face of each, 150 × 150 pixels.
+        crops: The aligned face of each, of the side of its alignment.
         chosen: The positions of those that count.
     """
 
@@ -76,6 +76,7 @@ def look_at(
     *,
     detector: FaceDetector,
     policy: FacePolicy | None = None,
+    alignment: Alignment = "dlib",
     photo: str = "",
 ) -> Look:
     """Finds, aligns and judges the faces of a photo.
@@ -84,6 +85,7 @@ def look_at(
         pixels: The photo, grey or red, green and blue.
         detector: Finds the faces.
         policy: Which faces count; by default all that have what `Requirements` asks for.
+        alignment: Where eyes, nose and mouth are in the crops.
         photo: Its name.
 
     Returns:
@@ -97,11 +99,11 @@ def look_at(
     pixels = in_colour(pixels)
     faces, crops = [], []
     for number, face in enumerate(detector.detect(pixels)):
-        crop = aligned(pixels, face, side=SIDE)
-        sharp = sharpness(crop)
+        crop = aligned(pixels, face)
+        sharp = sharpness(crop)  # of the same crop for all networks, so that its least value means the same
         failures = policy.requirements.failures(face, sharp)
         faces.append(FoundFace(photo, number, face, round(sharp, 5), failures))
-        crops.append(crop)
+        crops.append(crop if alignment == "dlib" else aligned(pixels, face, alignment=alignment))
     judged = _chosen_among(faces, policy.several)
     chosen = tuple(at for at, face in enumerate(judged) if policy.takes(face.failures))
     return Look(judged, tuple(crops), chosen)

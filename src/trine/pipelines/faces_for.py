@@ -10,11 +10,7 @@ from typing import Any
 
 from trine.data import Dataset
 from trine.errors import Argument, InputError
-from trine.faces import DetectionReport, FaceDetector, FacePolicy, detect_faces
-from trine.faces.alignment import SIDE
-
-NETWORKS = ("face_resnet",)
-"""Networks that take aligned faces."""
+from trine.faces import SIDES, Alignment, DetectionReport, FaceDetector, FacePolicy, detect_faces
 
 LARGEST_SIDE = 512
 
@@ -25,7 +21,7 @@ def takes_faces(encoder: Any) -> bool:
     Args:
         encoder: The encoder of a model folder, a run or a gallery.
     """
-    return getattr(getattr(encoder, "settings", None), "network", None) in NETWORKS
+    return getattr(getattr(encoder, "settings", None), "alignment", None) is not None
 
 
 def faces_for(
@@ -39,8 +35,9 @@ def faces_for(
 ) -> tuple[Dataset, DetectionReport | None]:
     """Makes a data set of the faces on photos, as an encoder takes them.
 
-    Images of exactly the encoder's input size, and of 150 × 150 pixels as `find_faces` writes them, count as
-    aligned faces, and are not detected again; for an encoder that does not take faces, only the latter.
+    Images of exactly the encoder's input size, and of the side that `find_faces` writes (150 pixels, or 112
+    as ArcFace takes them), count as aligned faces, and are not detected again; for an encoder that does not
+    take faces, only the latter.
 
     Args:
         encoder: What will embed the faces.
@@ -67,12 +64,14 @@ def faces_for(
         what = f"the model takes {kind}" if kind != "images" else f"the data holds {photos.kind}"
         raise InputError(f"faces are found on photos, but {what}: leave ", Argument("detect"), " out")
     shape = tuple(getattr(settings, "shape", ()))
-    sides = [SIDE, *(shape[1:2] if takes_faces(encoder) else ())]
+    alignment: Alignment = getattr(settings, "alignment", None) or "dlib"
+    sides = [SIDES[alignment], *(shape[1:2] if takes_faces(encoder) else ())]
     return detect_faces(
         photos,
         detector=detector,
         policy=policy,
-        side=min(max([SIDE, *shape[1:]]), LARGEST_SIDE),
+        alignment=alignment,
+        side=min(max([SIDES[alignment], *shape[1:]]), LARGEST_SIDE),
         aligned_sides=sides,
         progress=progress,
     )

@@ -22,8 +22,10 @@ import numpy as np
 from trine.data.image_decoding import SUFFIXES, decode
 from trine.data.parallel import in_threads
 from trine.data.sources.folder import images_below
-from trine.errors import DataError, InputError, require
+from trine.errors import DataError, InputError, check_choice, require
 from trine.faces import (
+    TEMPLATES,
+    Alignment,
     Face,
     FaceDetector,
     FacePolicy,
@@ -55,6 +57,7 @@ class _Settings:
     score: float
     longest: int
     largest: bool
+    alignment: Alignment
     requirements: Requirements
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ def find_faces(
     detector: FaceDetector | None = None,
     requirements: Requirements | None = None,
     largest: bool = False,
+    alignment: Alignment = "dlib",
     progress: Callable[[int], None] | None = None,
 ) -> FacesReport:
     """Finds, aligns, judges and crops the faces of all photos in a folder.
@@ -82,6 +86,8 @@ def find_faces(
         requirements: What a face must have to be kept.
         largest: Whether only the largest face of each photo is kept, as for portraits whose folder names
             the person.
+        alignment: Where eyes, nose and mouth are in the crops: for networks that expect them as `dlib` has
+            them, or as `arcface`.
         progress: Called with the number of photos that are done.
 
     Returns:
@@ -89,15 +95,16 @@ def find_faces(
 
     Raises:
         DataError: There are no photos.
-        InputError: The folder holds something else, or faces that were found with other settings, or lies
-            among the photos; or it cannot be written.
+        InputError: There is no such alignment; or the folder holds something else, or faces that were found
+            with other settings, or lies among the photos; or it cannot be written.
         MissingDependencyError: A package is not installed.
     """
+    check_choice("alignment", alignment, TEMPLATES)
     root, names = photos_of(photos)
     detector = FaceDetector() if detector is None else detector
     requirements = Requirements() if requirements is None else requirements
     folder, given = Path(out), Path(photos).absolute()
-    settings = _Settings(str(given), detector.score, detector.longest, largest, requirements)
+    settings = _Settings(str(given), detector.score, detector.longest, largest, alignment, requirements)
     if given.is_dir() and given in [folder.absolute(), *folder.absolute().parents]:
         raise InputError(f"{out} lies among the photos of {photos}: choose a folder outside")
     journal = _Journal.open(folder, settings)
@@ -105,7 +112,7 @@ def find_faces(
     policy = FacePolicy(requirements, several="largest" if largest else "all")
 
     def look(name: str) -> _Looked:
-        return _looked(root, name, detector, policy)
+        return _looked(root, name, detector, policy, alignment)
 
     todo = [name for name in names if name not in known]
     try:
@@ -170,7 +177,9 @@ def photos_of(photos: str | Path) -> tuple[Path, list[str]]:
     return photos, names
 
 
-def _looked(root: Path, name: str, detector: FaceDetector, policy: FacePolicy) -> _Looked:
+def _looked(
+    root: Path, name: str, detector: FaceDetector, policy: FacePolicy, alignment: Alignment
+) -> _Looked:
     """Looks at one photo."""
     path = root / name
     try:
@@ -180,7 +189,7 @@ def _looked(root: Path, name: str, detector: FaceDetector, policy: FacePolicy) -
         return _Looked(PhotoResult(name, error=str(error)))
     digest = hashlib.blake2b(np.array(pixels.shape).tobytes(), digest_size=16)
     digest.update(pixels.tobytes())
-    look = look_at(pixels, detector=detector, policy=policy, photo=name)
+    look = look_at(pixels, detector=detector, policy=policy, alignment=alignment, photo=name)
     return _Looked(
         PhotoResult(name, stat.st_size, stat.st_mtime_ns, digest.hexdigest(), look.faces), look.crops
     )
@@ -241,7 +250,8 @@ class _Journal:
                 ) from error
             return journal
         first, *lines = path.read_bytes().split(b"\n")
-        given, asked = _parsed(first, path), settings.to_json()
+        # The first folders did not say how their faces are aligned.
+        given, asked = {"alignment": "dlib", **_parsed(first, path)}, settings.to_json()
         for name, value in asked.items():
             if given.get(name) != value:
                 raise InputError(
