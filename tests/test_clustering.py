@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from support.reference import distance
-from trine.clustering import cluster
+from trine.clustering import cluster, extend_clusters
 from trine.distances import DISTANCES
 from trine.errors import InputError, MissingDependencyError
 
@@ -137,3 +137,77 @@ def test_what_cannot_be_used_is_named(monkeypatch):
 def test_an_unknown_method_is_named(as_in_production):
     with pytest.raises(InputError, match="unknown method 'averege': did you mean 'average'"):
         cluster(np.zeros((3, 2)), threshold=1.0, method="averege")
+
+
+@given(
+    st.integers(0, 10**6), st.integers(0, 14), st.sampled_from(DISTANCES), st.sampled_from([0.3, 0.8, 1.6])
+)
+def test_extending_nothing_is_average_linkage(seed, n, name, threshold):
+    rows = np.random.default_rng(seed).normal(size=(n, 2))
+    found = extend_clusters(rows, np.full(n, -1), threshold=threshold, distance=name)
+    assert found.tolist() == cluster(rows, threshold=threshold, distance=name, method="average").tolist()
+    sparing = extend_clusters(rows, np.full(n, -1), threshold=threshold, distance=name, kept=0)
+    assert sparing.tolist() == found.tolist()
+
+
+def joined_step_by_step(rows, start, threshold, names, fixed):
+    """The two clusters that are nearest on average join, if they may; then the next two."""
+    apart = np.abs(rows[:, None] - rows[None]).squeeze(2)
+    groups = [(set(np.flatnonzero(start == g)), {int(g)}) for g in np.unique(start[start >= 0])]
+    groups += [({int(i)}, set()) for i in np.flatnonzero(start < 0)]
+
+    def may(one, other):
+        called = {names[g] for g in one[1] | other[1] if g in names}
+        old = one[1] and other[1]
+        return len(called) < 2 and not (old and (one[1] | other[1]) & fixed)
+
+    while True:
+        pairs = [
+            (apart[np.ix_(sorted(a[0]), sorted(b[0]))].mean(), i, k)
+            for (i, a), (k, b) in itertools.combinations(enumerate(groups), 2)
+            if may(a, b)
+        ]
+        if not pairs or min(pairs)[0] > threshold:
+            break
+        _, i, k = min(pairs)
+        gone = groups.pop(k)
+        groups[i] = (groups[i][0] | gone[0], groups[i][1] | gone[1])
+    return sorted(sorted(map(int, members)) for members, _ in groups)
+
+
+@given(st.data(), st.integers(0, 10**6), st.integers(1, 9), st.sampled_from([0.2, 0.5, 1.0]))
+def test_extending_joins_the_nearest_that_may_be_joined(data, seed, n, threshold):
+    random = np.random.default_rng(seed)
+    old = np.sort(random.normal(size=n))
+    start = np.cumsum(np.append(0, np.diff(old) > 2 * threshold))  # as no run would have left them nearer
+    rows = np.append(old, random.normal(size=6))[:, None]
+    clusters = np.append(start, np.full(6, -1))
+    numbers = st.integers(0, int(start.max()))
+    names = data.draw(st.dictionaries(numbers, st.sampled_from("ab"), max_size=3))
+    fixed = data.draw(st.sets(numbers, max_size=2))
+    found = extend_clusters(rows, clusters, threshold=threshold, names=names, fixed=fixed)
+    groups = {}
+    for i, number in enumerate(found.tolist()):
+        groups.setdefault(number, []).append(i)
+    assert sorted(groups.values()) == joined_step_by_step(rows, clusters, threshold, names, fixed)
+    for i in range(n):  # a cluster keeps its number, or gets that of an older one
+        assert found[i] <= start[i]
+    assert extend_clusters(rows, found, threshold=threshold, names=names, fixed=fixed).tolist() == (
+        found.tolist()
+    )
+
+
+def test_extending_digits_keeps_the_clusters_of_all_that_were_there():
+    digits = load_digits().data
+    first = extend_clusters(digits[:900], np.full(900, -1), threshold=33.0)
+    both = extend_clusters(digits, np.append(first, np.full(len(digits) - 900, -1)), threshold=33.0)
+    moved = {(int(a), int(b)) for a, b in zip(first, both, strict=False)}
+    assert len(moved) == first.max() + 1, "none was split"
+    assert adjusted_rand_score(cluster(digits, threshold=33.0, method="average"), both) > 0.7
+
+
+def test_what_cannot_be_extended_is_named():
+    with pytest.raises(InputError, match=r"clusters must name one cluster for each of 3 rows, given \(2,\)"):
+        extend_clusters(np.zeros((3, 2)), np.zeros(2, dtype=np.int64), threshold=1.0)
+    with pytest.raises(InputError, match="threshold must be a number >= 0, given -1"):
+        extend_clusters(np.zeros((3, 2)), np.full(3, -1), threshold=-1.0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -235,6 +237,147 @@ def distances_of_all_pairs(
             pairs[at : at + len(line) - i - 1] = line[i + 1 :]
             at += len(line) - i - 1
     return pairs
+
+
+def extend_clusters(
+    embeddings: Float[np.ndarray, "n d"] | Float[Tensor, "n d"],
+    clusters: Int64[np.ndarray, " n"],
+    *,
+    threshold: float,
+    distance: Distance = "euclidean",
+    names: Mapping[int, str] | None = None,
+    fixed: Collection[int] = (),
+    kept: int = 1 << 25,
+) -> Int64[np.ndarray, " n"]:
+    """Clusters new items by average linkage, beginning with the clusters that others have already.
+
+    Items that have a cluster keep it: it grows, or is joined with another when the mean distance of the two
+    comes within the threshold by a new item. With no cluster to begin with, the result is average linkage,
+    as `cluster` computes it, in the memory of a few rows of distances, for any number of items.
+
+    It follows chains of nearest neighbours from the new items (Murtagh 1983), which finds the same clusters
+    as joining the nearest two again and again.
+
+    Args:
+        embeddings: One row per item.
+        clusters: The cluster of each item, at least 0; -1 for a new item.
+        threshold: The largest mean distance of two clusters that are joined.
+        distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
+        names: Names of clusters: two with different names are never joined.
+        fixed: Clusters that grow, but are joined with no other that there was.
+        kept: About how many distances are kept to be used again; 256 MiB of them.
+
+    Returns:
+        The cluster of each item: of joined ones the smaller number, new ones from the next number on, the
+        largest first and equal sizes by their first item.
+
+    Raises:
+        InputError: The threshold is negative or NaN, there is not one cluster for each row, or a row is not
+            finite.
+
+    Example:
+        >>> rows = np.array([[0.0], [0.4], [5.0], [5.2], [0.2]])
+        >>> extend_clusters(rows, np.array([3, 3, 7, -1, -1]), threshold=0.5).tolist()
+        [3, 3, 7, 7, 3]
+        >>> extend_clusters(rows, np.full(5, -1), threshold=0.5).tolist()
+        [0, 0, 1, 1, 0]
+    """
+    _check(threshold)
+    rows = as_rows(embeddings, name="embeddings")
+    if clusters.shape != (len(rows),):
+        raise InputError(
+            f"clusters must name one cluster for each of {len(rows)} rows, given {clusters.shape}"
+        )
+    held = np.unique(clusters[clusters >= 0])
+    forest = _Forest(rows, clusters, held, distance, kept=kept)
+    called = {name: at for at, name in enumerate(sorted(set((names or {}).values())))}
+    forest.name[: len(held)] = [called.get((names or {}).get(int(number), ""), -1) for number in held]
+    forest.fixed[: len(held)] = np.isin(held, list(fixed))
+    forest.join(threshold)
+    found: Int64[np.ndarray, " n"] = np.append(held, np.full(len(forest.size) - len(held), -1))[forest.group]
+    fresh = found < 0
+    found[fresh] = _numbered(forest.group[fresh]) + (int(held[-1]) + 1 if len(held) else 0)
+    return found
+
+
+class _Forest:
+    """Groups of items that are joined by their mean distances; those that there were come first."""
+
+    def __init__(
+        self,
+        rows: Float[Tensor, "n d"],
+        clusters: Int64[np.ndarray, " n"],
+        held: Int64[np.ndarray, " k"],
+        distance: Distance,
+        *,
+        kept: int,
+    ) -> None:
+        fresh = clusters < 0
+        self.rows, self.distance, self.held = rows, distance, len(held)
+        self.group = np.searchsorted(held, clusters).astype(np.int64)
+        self.group[fresh] = len(held) + np.arange(fresh.sum())
+        self.size = np.bincount(self.group, minlength=len(held)).astype(np.float64)
+        self.old = np.arange(len(self.size)) < len(held)
+        self.fixed = np.zeros(len(self.size), dtype=bool)
+        self.name = np.full(len(self.size), -1, dtype=np.int64)
+        self._sums: OrderedDict[int, Float64[np.ndarray, " n"]] = OrderedDict()
+        self._most = max(2, kept // max(len(rows), 1))
+
+    def join(self, threshold: float) -> None:
+        """Joins groups from each new one on, until no mean distance is within the threshold."""
+        for start in range(self.held, len(self.size)):
+            chain = [start] if self.size[start] else []
+            while chain:
+                means = self._means(chain[-1])
+                near = int(np.argmin(means))
+                # Means of two groups differ by rounding between the two directions.
+                if len(chain) > 1 and means[chain[-2]] <= means[near] * (1 + 1e-9):
+                    two = sorted((chain.pop(), chain.pop()))
+                    self._unite(*two)
+                    chain = chain or two[:1]
+                elif means[near] > threshold:
+                    chain.pop()  # alone: had it come by a link, that would be within the threshold
+                else:
+                    chain.append(near)
+
+    def _means(self, one: int) -> Float64[np.ndarray, " g"]:
+        """The mean distance of a group from each; infinite from those that it is not to be joined with."""
+        totals = np.bincount(self.group, weights=self._sum(one), minlength=len(self.size))
+        means: Float64[np.ndarray, " g"] = totals / np.maximum(self.size, 1) / self.size[one]
+        apart = self.size == 0
+        if self.name[one] >= 0:
+            apart |= (self.name >= 0) & (self.name != self.name[one])
+        if self.old[one]:
+            apart |= self.old if self.fixed[one] else self.old & self.fixed
+        apart[one] = True
+        means[apart] = np.inf
+        return means
+
+    def _sum(self, one: int) -> Float64[np.ndarray, " n"]:
+        """The sum of the distances of a group's items from each item."""
+        if one not in self._sums:
+            members = np.flatnonzero(self.group == one)
+            total = np.zeros(len(self.rows))
+            step = max(1, TILE // len(self.rows))
+            for start in range(0, len(members), step):
+                part = self.rows[members[start : start + step]]
+                total += pairwise_distances(part, self.rows, distance=self.distance).double().sum(0).numpy()
+            self._sums[one] = total
+            while len(self._sums) > self._most:
+                self._sums.popitem(last=False)
+        self._sums.move_to_end(one)
+        return self._sums[one]
+
+    def _unite(self, one: int, other: int) -> None:
+        """Makes two groups one, under the smaller number."""
+        self._sums[one] = self._sum(one) + self._sum(other)
+        self._sums.pop(other, None)
+        self.group[self.group == other] = one
+        self.size[one] += self.size[other]
+        self.size[other] = 0
+        self.name[one] = max(self.name[one], self.name[other])
+        self.fixed[one] |= self.fixed[other]
+        self.old[one] |= self.old[other]
 
 
 def _numbered(component: Shaped[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:

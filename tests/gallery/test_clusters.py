@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.fake_encoder import FakeEncoder, calibration, cluster_threshold
 from support.gallery_stores import sqlite
 from trine.clustering import cluster
-from trine.errors import CalibrationError, GalleryError, SettingError
-from trine.gallery import Entry, Gallery
+from trine.errors import CalibrationError, GalleryError, InputError, SettingError
+from trine.gallery import Entry, Gallery, KnownClusters
 
 
 def opened(path, **opening):
@@ -195,3 +195,66 @@ def test_identities_that_were_trained_on_do_not_choose(tmp_path):
         encoder.trained = SimpleNamespace(identities=frozenset(gallery.identities()))
         with pytest.raises(CalibrationError, match="the encoder was trained on all 8 of them; pass"):
             gallery.cluster(choose=True, recluster=True)
+
+
+def test_average_linkage_grows_clusters_and_keeps_their_numbers(tmp_path):
+    with opened(tmp_path / "g.db") as gallery:
+        enrol(gallery, {1: 0, 2: 0.4, 10: 5, 11: 5.2, 20: 30})
+        found = gallery.cluster(threshold=0.5, linkage="average")
+        assert found.of == {"001": 1, "002": 1, "010": 2, "011": 2, "020": 3}
+        enrol(gallery, {3: 0.2, 21: 40, 22: 40.1})
+        found = gallery.cluster()
+        assert (found.of["003"], found.of["021"], found.of["022"], found.added) == (1, 4, 4, 3)
+        assert gallery.cluster().added == 0
+        gallery.remove("003")
+        assert "003" not in gallery.cluster().of
+        enrol(gallery, {50: 17, 51: 17.3})
+        assert gallery.cluster().of["050"] == 5
+        with pytest.raises(GalleryError, match="by average linkage, given 'connected': omit linkage="):
+            gallery.cluster(linkage="connected")
+        with pytest.raises(GalleryError, match=r"with the threshold 0.5, given 0.6: omit threshold="):
+            gallery.cluster(threshold=0.6)
+        assert gallery.cluster(threshold=0.4).threshold == 0.4
+        again = gallery.cluster(threshold=0.6, recluster=True)
+        assert again.of["001"] == 6
+        with pytest.raises(InputError, match=r"unknown linkage 'complete'"):
+            gallery.cluster(linkage="complete")
+
+
+def test_two_clusters_join_by_a_new_item_unless_their_names_differ(tmp_path):
+    for names, joined in (({}, ((1, 2),)), ({1: "ann"}, ((1, 2),)), ({1: "ann", 2: "bob"}, ())):
+        with opened(":memory:") as gallery:
+            enrol(gallery, {1: 0, 2: 1.1})
+            gallery.cluster(threshold=1.0, linkage="average")
+            enrol(gallery, {3: 0.4, 4: 0.5, 5: 0.6})
+            assert gallery.cluster(known=KnownClusters(names)).joined == joined
+
+
+def test_what_a_person_moved_stays_moved(tmp_path):
+    with opened(":memory:") as gallery:
+        enrol(gallery, {1: 0, 2: 0.1, 3: 0.2, 4: 0.3, 9: 5, 10: 5.1})
+        gallery.cluster(threshold=0.5, linkage="average")
+        known = KnownClusters({1: "ann"}, {"002": "bob", "003": 2, "004": "", "gone": "ann"})
+        found = gallery.cluster(known=known)
+        assert found.of == {"001": 1, "002": 4, "003": 2, "004": 3, "009": 2, "010": 2}
+        assert gallery.cluster(known=known).of == found.of
+        enrol(gallery, {5: 0.15, 6: 0.05})
+        found = gallery.cluster(known=known)
+        assert {found.of[name] for name in ("005", "006")} <= {1, 4}
+        assert (found.of["002"], found.of["003"], found.of["004"], found.joined) == (4, 2, 3, ())
+        with pytest.raises(SettingError, match=r"known= is kept with average linkage alone"):
+            gallery.cluster(known=known, linkage="connected", recluster=True, threshold=0.5)
+
+
+def test_the_threshold_of_average_linkage_falls_as_a_gallery_grows(tmp_path):
+    chosen = cluster_threshold(by_items={10: 0.5, 40: 0.4}, linkage="average")
+    encoder = FakeEncoder(calibration=calibration(threshold=1.0), cluster_threshold=chosen)
+    with Gallery.open(tmp_path / "g.db", encoder=encoder) as gallery:
+        gallery.enrol_many(Entry("?", str(i), [float(i), 0.0]) for i in range(10))
+        first = gallery.cluster(linkage="average").threshold
+        gallery.enrol_many(Entry("?", str(i), [float(i), 0.0]) for i in range(10, 40))
+        second = gallery.cluster().threshold
+        assert (first, second) == (0.5, 0.4)
+        for i in range(30):
+            gallery.remove(str(i))
+        assert gallery.cluster().threshold == second

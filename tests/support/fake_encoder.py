@@ -18,11 +18,11 @@ def calibration(threshold=0.63, *, far=0.01, state="firm", distance="euclidean")
     )  # fmt: skip
 
 
-def cluster_threshold(threshold=0.5, *, by_items=None, distance="euclidean"):
-    """One for single linkage; `by_items` maps numbers of items to thresholds."""
+def cluster_threshold(threshold=0.5, *, by_items=None, distance="euclidean", linkage="connected"):
+    """One for one linkage, single by default; `by_items` maps numbers of items to thresholds."""
     knots = tuple((by_items or {100: threshold}).items())
     return ClusterThreshold(
-        linkage="connected", linkages={"connected": LinkageThreshold(threshold, 0.8, 25, knots)},
+        linkage=linkage, linkages={linkage: LinkageThreshold(threshold, 0.8, 25, knots)},
         metric="bcubed_f", distance=distance, items=100, identities=20, alone=0.3, all_in_one=0.1,
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
+from trine.cluster_threshold import ClusterThreshold, LinkageThreshold
 from trine.encoders.pretrained import read_state
 from trine.errors import ModelError, SettingError, nearest
 from trine.io import package_file
@@ -29,6 +30,7 @@ class BundledWeights:
         features: The number of features that the network computes.
         licence: The licence of the weights.
         data: What they were trained on.
+        clusters: How to cluster the embeddings, if it was chosen; see docs/decisions.md.
     """
 
     module: str
@@ -38,10 +40,32 @@ class BundledWeights:
     features: int
     licence: str
     data: str
+    clusters: ClusterThreshold | None = None
 
     def __str__(self) -> str:
         return f"licence {self.licence}; trained on {self.data}"
 
+
+_CLUSTERS_OF_FACES = ClusterThreshold(
+    linkage="average",
+    linkages={
+        "average": LinkageThreshold(0.381, 0.958, 305, (
+            (203.75, 0.399), (407.5, 0.393), (815, 0.387), (1630, 0.381), (3260, 0.375), (6520, 0.369),
+            (13040, 0.363), (26080, 0.357), (52160, 0.351), (104320, 0.345), (208640, 0.339),
+        )),
+        "connected": LinkageThreshold(0.317, 0.941, 392, (
+            (203.75, 0.349), (407.5, 0.337), (815, 0.325), (1630, 0.317), (3260, 0.305), (6520, 0.299),
+            (13040, 0.282),
+        )),
+    },
+    metric="bcubed_f",
+    distance="euclidean",
+    items=1630,
+    identities=296,
+    alone=0.307,
+    all_in_one=0.030,
+)  # fmt: skip
+"""Chosen on the people of folds 2 and 3 of Labeled Faces in the Wild who have two pictures or more."""
 
 PACKAGES = {
     # EfficientNet-Lite0 (Tan and Le 2019; Liu 2020), ImageNet weights converted from TensorFlow: timm's
@@ -75,6 +99,7 @@ PACKAGES = {
         features=128,
         licence="CC0-1.0",
         data="about 3 million photos of 7,485 people (FaceScrub, VGG Face, photos from the web)",
+        clusters=_CLUSTERS_OF_FACES,
     ),
 }
 

@@ -6,7 +6,7 @@ threshold, and the error rate that holds for the question and for this gallery.
 
 from trine.gallery.bulk_write import QuantizationRecall
 from trine.gallery.calibration import GalleryCalibration
-from trine.gallery.clusters import Clusters
+from trine.gallery.clusters import Clusters, KnownClusters
 from trine.gallery.decision import Candidate, Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
 from trine.gallery.filters import Filter
@@ -36,6 +36,7 @@ __all__ = [
     "Hit",
     "Identification",
     "Kept",
+    "KnownClusters",
     "Moved",
     "PostgresStore",
     "Provenance",

@@ -1,19 +1,23 @@
 """Clusters with stable numbers: new items join existing clusters, and no other item moves.
 
-Two items are linked if one is among the nearest neighbours of the other and their distance is at most the
-threshold; chains of links form clusters (single linkage, as in `trine.clustering.cluster`).
+With single linkage two items are linked if one is among the nearest neighbours of the other and their
+distance is at most the threshold, and chains of links form clusters, as in `trine.clustering.cluster`. With
+average linkage clusters grow as in `trine.clustering.extend_clusters`.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 
 from trine.cluster_threshold import ClusterThreshold
-from trine.errors import Argument, CalibrationError, GalleryError
+from trine.clustering import extend_clusters
+from trine.errors import Argument, CalibrationError, GalleryError, SettingError
 from trine.evaluation import choose_cluster_threshold
 from trine.evaluation.cluster_threshold import FEWEST_IDENTITIES, MOST_ITEMS
 from trine.gallery.bulk_write import batched
@@ -22,7 +26,10 @@ from trine.gallery.errors import damaged
 from trine.gallery.store import Store, read_note
 
 NOTE = "clusters"
-"""The note that stores the threshold of the clusters."""
+"""The note that stores how the clusters were made: a threshold, or a linkage and its threshold."""
+
+Linkage = Literal["connected", "average"]
+"""How the clusters of a gallery are joined."""
 
 _AT_ONCE = 1024
 
@@ -76,12 +83,52 @@ class Clusters:
         return f"{text}; joined: " + ", ".join(f"{gone} is now {stays}" for stays, gone in self.joined)
 
 
-def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool) -> Clusters:
+@dataclass(frozen=True)
+class Made:
+    """How the clusters of a store were made.
+
+    Attributes:
+        linkage: How they were joined.
+        threshold: The longest link, or mean distance.
+        by_hand: Whether the threshold was given, and not chosen; of average linkage only.
+    """
+
+    linkage: Linkage
+    threshold: float
+    by_hand: bool = False
+
+
+@dataclass(frozen=True)
+class KnownClusters:
+    """What a person knows about clusters; it is kept whatever the distances are.
+
+    Attributes:
+        names: Names of clusters: two with different names are never joined.
+        moved: Where an item belongs: to the cluster of this number, or with this name, which may be new; an
+            empty name gives it a cluster of its own, which no item joins. A cluster that an item is moved to
+            grows, but is joined with no other that there was.
+    """
+
+    names: Mapping[int, str] = field(default_factory=dict)
+    moved: Mapping[str, int | str] = field(default_factory=dict)
+
+
+NOTHING_KNOWN = KnownClusters()
+
+
+def cluster(store: Store, *, made: Made, neighbours: int, recluster: bool, known: KnownClusters) -> Clusters:
     """Assigns every item of a store to a cluster; see `Gallery.cluster`."""
     check_at_least(1, neighbours=neighbours)
     before = {} if recluster else store.clusters()
     if before:
-        _check(store, threshold)
+        _check(store, made)
+    if made.linkage == "average":
+        return _averaged(store, made, before, known)
+    if known != NOTHING_KNOWN:
+        raise SettingError(
+            Argument("known"), " is kept with average linkage alone: pass ", Argument("linkage", "average")
+        )
+    threshold = made.threshold
     groups = Groups(before)
     fresh: list[str] = []
     for batch in batched((record for record in store.scan() if record.item not in before), _AT_ONCE):
@@ -96,25 +143,91 @@ def cluster(store: Store, *, threshold: float, neighbours: int, recluster: bool)
     return Clusters(after, threshold, len(fresh), joined)
 
 
-def made_with(store: Store) -> float | None:
-    """Returns the threshold of a store's clusters, or `None`."""
+def _averaged(store: Store, made: Made, before: Mapping[str, int], known: KnownClusters) -> Clusters:
+    """Average linkage that begins with the clusters that there are, as a person has changed them."""
+    rows = dict(sorted((record.item, record.embedding) for record in store.scan()))
+    placed, alone, names = _placed(store, rows, before, known)
+    items = [item for item in rows if item not in alone]
+    held = np.array([placed.get(item, -1) for item in items], dtype=np.int64)
+    found = held
+    if (held < 0).any():
+        found = extend_clusters(
+            np.stack([rows[item] for item in items]),
+            held,
+            threshold=made.threshold,
+            distance=store.binding.distance,
+            names=names,
+            fixed={placed[item] for item in known.moved if item in placed},
+        )
+        fresh = found > held.max()
+        if fresh.any():
+            numbers = np.unique(found[fresh], return_inverse=True)[1]
+            found[fresh] = np.array(store.new_clusters(int(numbers.max()) + 1))[numbers]
+    after = placed | dict(zip(items, found.tolist(), strict=True))
+    store.note(NOTE, json.dumps(asdict(made)))
+    store.assign({item: number for item, number in after.items() if before.get(item) != number})
+    joined = {(after[item], number) for item, number in placed.items() if after[item] != number}
+    added = sum(item not in before for item in after)
+    return Clusters(after, made.threshold, added, tuple(sorted(joined)))
+
+
+def _placed(
+    store: Store, items: Collection[str], before: Mapping[str, int], known: KnownClusters
+) -> tuple[dict[str, int], set[str], dict[int, str]]:
+    """The clusters of items before others join them, the items that stay alone, and the names."""
+    placed = {item: number for item, number in before.items() if item in items}
+    moved = {item: to for item, to in known.moved.items() if item in items}
+    names = dict(known.names)
+    numbers = {name: number for number, name in sorted(names.items(), reverse=True) if name}
+    alone = {item for item, to in moved.items() if to == ""}
+    others = Counter(number for item, number in placed.items() if item not in alone)
+    for item in sorted(alone):
+        if item not in placed or placed[item] in others:
+            (placed[item],) = store.new_clusters(1)
+    wanted: dict[int, set[int | str | None]] = {}
+    for item, number in placed.items():
+        wanted.setdefault(number, set()).add(moved.get(item))
+    for item, to in sorted(moved.items()):
+        if item in alone:
+            continue
+        if isinstance(to, str) and to not in numbers:
+            # A cluster that an earlier call made for this name, or a new one.
+            own = placed.get(item)
+            same = own is not None and own not in names and wanted[own] == {to}
+            numbers[to] = own if same and own is not None else store.new_clusters(1)[0]
+            names[numbers[to]] = to
+        placed[item] = numbers[to] if isinstance(to, str) else to
+    return placed, alone, names
+
+
+def made_with(store: Store) -> Made | None:
+    """Returns how a store's clusters were made, or `None`."""
     noted = read_note(store, NOTE)
-    if noted is not None and not isinstance(noted, float | int):
-        raise damaged(store.address, f"its note {NOTE!r} is not a number")
-    return noted
+    if noted is None:
+        return None
+    if isinstance(noted, float | int):
+        return Made("connected", noted)
+    try:
+        made = Made(**noted)
+        if made.linkage not in get_args(Linkage) or not isinstance(made.threshold, float | int):
+            raise TypeError("not a linkage with its threshold")
+    except TypeError as error:
+        raise damaged(store.address, f"its note {NOTE!r} cannot be used ({error})") from error
+    return made
 
 
-def threshold_for(store: Store, chosen: ClusterThreshold | None) -> float:
-    """Returns the threshold for single linkage over all items of a store.
+def threshold_for(store: Store, chosen: ClusterThreshold | None, linkage: Linkage = "connected") -> float:
+    """Returns the threshold for a linkage over all items of a store.
 
     Args:
         store: The store.
         chosen: How its encoder clusters.
+        linkage: How clusters are joined.
 
     Raises:
         CalibrationError: That is not known.
     """
-    if chosen is None or "connected" not in chosen.linkages:
+    if chosen is None or linkage not in chosen.linkages:
         raise CalibrationError(
             f"the gallery {store.address} has no threshold for clusters: choose one with `trine evaluate "
             "--calibrate` on labelled items that were not trained on and open the gallery with that encoder, "
@@ -123,14 +236,17 @@ def threshold_for(store: Store, chosen: ClusterThreshold | None) -> float:
             ", or pass ",
             Argument("threshold"),
         )
-    return chosen.at(max(len(store), 1), "connected")
+    return chosen.at(max(len(store), 1), linkage)
 
 
-def chosen_on(store: Store, *, without: Collection[str], seed: int = 0) -> ClusterThreshold:
-    """Chooses the threshold for single linkage on the identities of a store.
+def chosen_on(
+    store: Store, *, without: Collection[str], linkage: Linkage = "connected", seed: int = 0
+) -> ClusterThreshold:
+    """Chooses the threshold for a linkage on the identities of a store.
 
     Args:
         store: The store; of more than 5,000 items, some identities are drawn.
+        linkage: How clusters are joined.
         without: Identities to leave out: those that the encoder was trained on.
         seed: The seed of the draw.
 
@@ -153,7 +269,7 @@ def chosen_on(store: Store, *, without: Collection[str], seed: int = 0) -> Clust
         np.stack([record.embedding for record in taken]),
         [record.identity for record in taken],
         distance=store.binding.distance,
-        linkages=["connected"],
+        linkages=[linkage],
     )
 
 
@@ -212,13 +328,27 @@ class Groups:
         return first
 
 
-def _check(store: Store, threshold: float) -> None:
-    made = made_with(store)
-    if made not in (None, threshold):
+def _check(store: Store, made: Made) -> None:
+    before = made_with(store)
+    if before is None:
+        return
+    recluster = Argument("recluster", True)
+    if before.linkage != made.linkage:
         raise GalleryError(
-            f"the clusters of the gallery {store.address} were made with the threshold {made}, given "
-            f"{threshold}: omit ",
+            f"the clusters of the gallery {store.address} were made by {before.linkage} linkage, given "
+            f"{made.linkage!r}: omit ",
+            Argument("linkage"),
+            ", or start over with ",
+            recluster,
+        )
+    # Means are compared afresh for every new item, so a smaller threshold moves no item.
+    if before.threshold != made.threshold and not (
+        made.linkage == "average" and made.threshold < before.threshold
+    ):
+        raise GalleryError(
+            f"the clusters of the gallery {store.address} were made with the threshold {before.threshold}, "
+            f"given {made.threshold}: omit ",
             Argument("threshold"),
             ", or start over with ",
-            Argument("recluster", True),
+            recluster,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Self, final, get_args
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from trine.data import Dataset, Items, read_metadata
 from trine.data.frames import DataFrame, Tabular
 from trine.data.load import as_dataset
 from trine.distances import Distance
-from trine.errors import Argument, InputError, SettingError, check_flags
+from trine.errors import Argument, InputError, SettingError, check_choice, check_flags
 from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store, repair_binding
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
 from trine.gallery.calibration import DEFAULT_FPIR, Calibrator, GalleryCalibration
-from trine.gallery.clusters import Clusters
+from trine.gallery.clusters import NOTHING_KNOWN, Clusters, KnownClusters, Linkage
 from trine.gallery.decision import (
     Identification,
     Threshold,
@@ -707,45 +707,77 @@ class Gallery:
         neighbours: int = 32,
         recluster: bool = False,
         choose: bool = False,
+        linkage: Linkage | None = None,
+        known: KnownClusters = NOTHING_KNOWN,
     ) -> Clusters:
         """Assigns every item to a cluster; items that have one keep its number.
 
-        Two items are linked when their distance is at most the threshold, and a cluster is a chain of links.
+        With single linkage two items are linked when their distance is at most the threshold, and a cluster
+        is a chain of links. With average linkage two clusters are joined when the mean distance of their
+        items is at most the threshold; all embeddings are held in memory.
+
         The gallery stores the clusters. A later call processes only items that are new or have a new
-        embedding: each joins the cluster it is linked to, or starts one. A new item that connects two
-        clusters merges them under the older number. Removing items never splits a cluster; `recluster` does.
+        embedding: each joins a cluster, or starts one. New items that connect two clusters merge them under
+        the older number. Removing items never splits a cluster; `recluster` does.
 
         Args:
-            threshold: The longest link; by default that of the existing clusters, else the one chosen for
-                single linkage over as many items: the encoder's, or the one stored in the gallery. The
-                threshold for decisions is never used.
-            neighbours: How many nearest neighbours of a new item it may be linked to, at least 1.
+            threshold: The longest link, or mean distance; by default that of the existing clusters, else the
+                one chosen for the linkage over as many items: the encoder's, or the one stored in the
+                gallery. With average linkage it falls as a gallery grows. The threshold for decisions is
+                never used.
+            neighbours: With single linkage, how many nearest neighbours of a new item it may be linked to, at
+                least 1.
             recluster: Whether to discard all clusters and start over, with new numbers.
             choose: Whether to choose the threshold on the gallery's own identities: the one whose clusters
                 agree best with them. Those that the encoder was trained on are left out, if it knows.
+            linkage: `"connected"` for single linkage, or `"average"`; by default that of the existing
+                clusters, else `"connected"`.
+            known: What a person knows about the clusters; with average linkage.
 
         Returns:
             The cluster of every item, and which clusters were merged.
 
         Raises:
             CalibrationError: There is no threshold for clusters, or no identities to choose it on.
-            GalleryError: The clusters were made with another threshold.
-            SettingError: A number is out of range, or a threshold is passed and to be chosen as well.
+            GalleryError: The clusters were made with another linkage or threshold.
+            SettingError: A number is out of range, a threshold is passed and to be chosen as well, or
+                something is known with single linkage.
+
+        Example:
+            >>> gallery = Gallery.open(":memory:", dimension=1, fingerprint="by hand")
+            >>> for name, x in [("a", 0.0), ("b", 0.1), ("c", 0.9)]:
+            ...     gallery.enrol("?", name, embedding=[x])
+            >>> from trine.gallery import KnownClusters
+            >>> dict(gallery.cluster(linkage="average", threshold=0.5).of)
+            {'a': 1, 'b': 1, 'c': 2}
+            >>> dict(gallery.cluster(known=KnownClusters({1: "ann"}, {"b": "bob"})).of)
+            {'a': 1, 'b': 3, 'c': 2}
+            >>> gallery.close()
         """
         check_flags(recluster=recluster, choose=choose)
         if choose and threshold is not None:
             given = Argument("threshold")
             raise SettingError(Argument("choose", True), " chooses the threshold: omit ", given)
-        if threshold is None and not recluster and not choose:
-            threshold = clusters.made_with(self._store)
+        if linkage is not None:
+            check_choice("linkage", linkage, get_args(Linkage))
+        before = None if recluster else clusters.made_with(self._store)
+        linkage = linkage or (before.linkage if before else "connected")
+        by_hand = threshold is not None
+        if before is not None and threshold is None and not choose:
+            threshold, by_hand = before.threshold, before.by_hand
+        chosen = cluster_threshold_of(self.encoder) or self.binding.cluster_threshold
         if threshold is None:
-            found = cluster_threshold_of(self.encoder) or self.binding.cluster_threshold
             if choose:
                 trained = getattr(self.encoder, "trained", None)
-                found = clusters.chosen_on(self._store, without=trained.identities if trained else ())
-            threshold = clusters.threshold_for(self._store, found)
-        limit = self._limit(threshold).value
-        return clusters.cluster(self._store, threshold=limit, neighbours=neighbours, recluster=recluster)
+                without = trained.identities if trained else ()
+                chosen = clusters.chosen_on(self._store, without=without, linkage=linkage)
+            threshold = clusters.threshold_for(self._store, chosen, linkage)
+        elif linkage == "average" and not by_hand and chosen is not None and linkage in chosen.linkages:
+            threshold = min(threshold, clusters.threshold_for(self._store, chosen, linkage))
+        made = clusters.Made(linkage, self._limit(threshold).value, by_hand)
+        return clusters.cluster(
+            self._store, made=made, neighbours=neighbours, recluster=recluster, known=known
+        )
 
     def remove(self, item: str) -> bool:
         """Deletes one item and returns whether it existed; an identity without items is deleted too."""
