@@ -15,6 +15,7 @@ from trine.data.frames import DataFrame, Tabular
 from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.errors import Argument, InputError, SettingError, check_choice, check_flags
+from trine.faces.journal import crops_among, forget_crops
 from trine.gallery import clusters, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store, repair_binding
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
@@ -783,6 +784,19 @@ class Gallery:
         """Deletes one item and returns whether it existed; an identity without items is deleted too."""
         return self._store.remove([check_name(item, "item")]) > 0
 
+    def crops(self, identity: str) -> list[Path]:
+        """Lists the crops of an identity's items that trine made of photos.
+
+        A crop is one by the journal of the folder that `trine faces`, or `trine cluster --detect`, wrote.
+        Other files, such as photos, are none.
+
+        Raises:
+            InputError: A journal is damaged.
+        """
+        name = check_name(identity, "identity")
+        sources = (from_source(record.source)[0] for record in self._store.scan() if record.identity == name)
+        return crops_among(sorted(Path(source) for source in sources if source))
+
     def forget(self, identity: str) -> int:
         """Deletes an identity with all its items, and every trace of them from the gallery's files.
 
@@ -791,14 +805,21 @@ class Gallery:
         million items. If the model of the gallery keeps the identity as a stranger, it is deleted there, too.
         Copies and backups are not touched.
 
+        Its `crops` are removed first, with what the journal of their folder says of them; the table and the
+        page there, which show them, are removed as well, and the next run of `trine faces` makes them again.
+        Photos are not touched: delete them, or that run finds the faces again.
+
         Returns:
             How many items were deleted, embeddings and distances kept with the model included.
 
         Raises:
             GalleryError: Another process kept the file busy, or the disk is full; the items are deleted, and
                 `repair` wipes their traces.
+            InputError: A crop cannot be removed, or the journal of its folder is damaged; nothing is deleted
+                from the gallery.
         """
         name = check_name(identity, "identity")
+        forget_crops(self.crops(name))
         deleted = self._store.forget(name)
         for kept in ("strangers", "left_out"):
             if (held := getattr(self.encoder, kept, None)) is not None:

@@ -10,12 +10,10 @@ OUT/photos.jsonl  what was found so far; a run that was interrupted goes on from
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +24,6 @@ from trine.errors import DataError, InputError, check_choice, require
 from trine.faces import (
     TEMPLATES,
     Alignment,
-    Face,
     FaceDetector,
     FacePolicy,
     FacesReport,
@@ -35,16 +32,13 @@ from trine.faces import (
     Requirements,
     look_at,
 )
+from trine.faces.journal import PAGE, TABLE, Journal
 from trine.faces.look import in_colour
-from trine.io import atomic_write, write_text
+from trine.io import write_text
 from trine.pipelines.export import write_csv
-from trine.plain_json import parse_json
 from trine.report.pages.faces import faces_page
 from trine.shapes import UInt8
 
-JOURNAL = "photos.jsonl"
-TABLE = "faces.csv"
-PAGE = "index.html"
 AT_ONCE = 32
 """So many photos are looked at before what was found is stored."""
 
@@ -107,7 +101,7 @@ def find_faces(
     settings = _Settings(str(given), detector.score, detector.longest, largest, alignment, requirements)
     if given.is_dir() and given in [folder.absolute(), *folder.absolute().parents]:
         raise InputError(f"{out} lies among the photos of {photos}: choose a folder outside")
-    journal = _Journal.open(folder, settings)
+    journal = Journal.open(folder, settings.to_json())
     known = journal.still_valid(root, names)
     policy = FacePolicy(requirements, several="largest" if largest else "all")
 
@@ -140,8 +134,24 @@ def find_faces(
             f"cannot write to {out} ({error.strerror or error}); free disk space or choose another folder, "
             "and run it again"
         ) from error
-    report = FacesReport(str(out), results)
-    _write_table(folder / TABLE, results)
+    return write_found(folder, results)
+
+
+def write_found(folder: Path, results: Iterable[PhotoResult]) -> FacesReport:
+    """Writes the table and the page of a folder of faces.
+
+    Args:
+        folder: The folder, with the crops.
+        results: What was found on each photo.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
+    report = FacesReport(str(folder), tuple(results))
+    _write_table(folder / TABLE, report.photos)
     write_text(folder / PAGE, faces_page(report, folder))
     return report
 
@@ -220,124 +230,3 @@ def _write_table(path: Path, results: Iterable[PhotoResult]) -> None:
         ]  # fmt: skip
 
     write_csv(path, head, (row(found) for result in results for found in result.faces))
-
-
-class _Journal:
-    """What was found so far: a line of settings, then a line for each photo."""
-
-    def __init__(self, folder: Path, settings: _Settings, results: dict[str, PhotoResult]) -> None:
-        self.folder, self.settings, self.results = folder, settings, results
-        self._lines: list[str] = []
-
-    @classmethod
-    def open(cls, folder: Path, settings: _Settings) -> Self:
-        """Reads the journal of a folder, or begins one.
-
-        Raises:
-            InputError: The folder holds something else, or faces that were found with other settings.
-        """
-        path = folder / JOURNAL
-        if not path.is_file():
-            if folder.is_dir() and any(folder.iterdir()):
-                raise InputError(f"{folder} is not empty and holds no {JOURNAL}: choose another folder")
-            journal = cls(folder, settings, {})
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                journal.rewrite(())
-            except OSError as error:
-                raise InputError(
-                    f"cannot write to {folder} ({error.strerror}); choose another folder"
-                ) from error
-            return journal
-        first, *lines = path.read_bytes().split(b"\n")
-        # The first folders did not say how their faces are aligned.
-        given, asked = {"alignment": "dlib", **_parsed(first, path)}, settings.to_json()
-        for name, value in asked.items():
-            if given.get(name) != value:
-                raise InputError(
-                    f"{folder} holds faces that were found with {name} {given.get(name)!r}, given {value!r}: "
-                    "choose another folder, or remove this one"
-                )
-        results = {}
-        for line in lines[:-1]:  # what follows the last line end was being written when a run was killed
-            result = _as_result(_parsed(line, path), path)
-            results[result.photo] = result
-        return cls(folder, settings, results)
-
-    def still_valid(self, root: Path, names: Iterable[str]) -> dict[str, PhotoResult]:
-        """The results of photos that have not changed; removes the crops of all others."""
-        wanted = set(names)
-        valid = {
-            name: result
-            for name, result in self.results.items()
-            if name in wanted and _unchanged(root / name, result)
-        }
-        # The first of several equal photos is gone: another takes its place.
-        valid = {name: one for name, one in valid.items() if not one.same_as or one.same_as in valid}
-        for name, result in self.results.items():
-            for face in () if name in valid else result.faces:
-                (self.folder / face.crop).unlink(missing_ok=True)
-        return valid
-
-    def add(self, result: PhotoResult) -> None:
-        """Adds a photo; `flush` stores it."""
-        self._lines.append(_line(result))
-
-    def flush(self) -> None:
-        """Stores the photos that were added."""
-        with (self.folder / JOURNAL).open("a", encoding="utf-8") as file:
-            file.writelines(self._lines)
-            file.flush()
-            os.fsync(file.fileno())
-        self._lines = []
-
-    def rewrite(self, results: Iterable[PhotoResult]) -> None:
-        """Replaces the journal by one with these photos alone."""
-        head = json.dumps(self.settings.to_json(), ensure_ascii=True)
-        atomic_write(self.folder / JOURNAL, "".join([f"{head}\n", *map(_line, results)]))
-
-
-def _unchanged(path: Path, result: PhotoResult) -> bool:
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    return not result.error and (stat.st_size, stat.st_mtime_ns) == (result.bytes, result.modified)
-
-
-def _line(result: PhotoResult) -> str:
-    return json.dumps(asdict(result), ensure_ascii=True) + "\n"
-
-
-def _parsed(line: bytes, path: Path) -> Mapping[str, Any]:
-    try:
-        content = parse_json(line)
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): remove the folder, and run it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: remove the folder, and run it again")
-    return content
-
-
-def _as_result(fields: Mapping[str, Any], path: Path) -> PhotoResult:
-    try:
-        faces = tuple(
-            FoundFace(**{**one, "face": Face(tuple(one["face"]["box"]), _points(one), one["face"]["score"])})
-            for one in fields["faces"]
-        )
-        if any(
-            Path(one).is_absolute() or ".." in Path(one).parts for one in (fields["photo"], *_named(faces))
-        ):
-            raise ValueError("a photo outside its folder")
-        return PhotoResult(**{**fields, "faces": faces})
-    except (TypeError, KeyError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): remove the folder, and run it again") from error
-
-
-def _named(faces: Iterable[FoundFace]) -> Iterable[str]:
-    """The photos that faces name: crops are removed by them, so none may lead out of the folder."""
-    return (face.photo for face in faces)
-
-
-def _points(fields: Mapping[str, Any]) -> Any:
-    return tuple(tuple(map(float, point)) for point in fields["face"]["landmarks"])
