@@ -203,7 +203,7 @@ def test_pictures_are_enrolled_and_identified_by_pretrained_weights(tmp_path, ca
         face = random.integers(0, 256, (10, 10, 3))
         for at in range(2):
             noisy = np.clip(face + random.normal(0, 5, face.shape), 0, 255).astype(np.uint8)
-            image.fromarray(noisy).resize((80, 80)).save(tmp_path / "photos" / name / f"{at}.png")
+            image.fromarray(noisy).resize((150, 150)).save(tmp_path / "photos" / name / f"{at}.png")
     weights = "package:face-recognition-models"
     told = answered(capsys, "enrol", weights, tmp_path / "photos", "--gallery", tmp_path / "g")
     assert "holds 6 items of 3 identities" in told

@@ -247,6 +247,18 @@ def test_metadata_is_followed_and_stays_if_there_is_none(gallery):
     assert (gallery.get("ann/9").metadata, gallery.encoder.embedded) == ({"shop": 2}, embedded + 1)
 
 
+def test_metadata_of_the_content_is_followed_and_leaves_the_rest(gallery):
+    sync(gallery, {"ann/1": 1, "ann/2": 2}, about={"shop": 1, "box": [1, 2]}, of_content=["box"])
+    done = sync(gallery, {"ann/1": 1.5, "ann/3": 2}, about={"box": [3, 4]}, of_content=["box"])
+    assert (done.changed, done.renamed[0].item) == (("ann/1",), "ann/3")
+    for item in ("ann/1", "ann/3"):
+        assert gallery.get(item).metadata == {"shop": 1, "box": [3, 4]}
+    sync(gallery, {"ann/1": 1.5, "ann/3": 2}, about={"box": [3, 4], "x": 1}, of_content=["box"])
+    assert gallery.get("ann/3").metadata == {"x": 1, "box": [3, 4]}
+    done = sync(gallery, {"ann/1": 1.5, "ann/3": 2, "ann/4": 4}, about={"box": [5]}, of_content=["box"])
+    assert gallery.get("ann/4").metadata == {"box": [5]}
+
+
 def test_names_of_another_origin_are_left_alone(gallery):
     gallery.sync([Entry("ann", "ann/1", [9.0, 9.0])], origin=THERE)
     done = sync(gallery, FOLDER)

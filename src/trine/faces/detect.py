@@ -25,6 +25,9 @@ from trine.shapes import UInt8
 AT_ONCE = 64
 """So many photos are looked at before progress is told."""
 
+FACE_COLUMNS = ("photo", "box", "quality")
+"""The columns that say where a face came from."""
+
 CROPS_BYTES = 256 << 20
 """So many bytes of crops are kept; further ones are cut out of their photos again."""
 

@@ -307,6 +307,7 @@ class Gallery:
         origin: str,
         unreadable: Iterable[str] = (),
         undo_renames: bool = False,
+        of_content: Iterable[str] = (),
         max_removed: float = 0.2,
         confirm: Callable[[SyncResult], bool] | None = None,
         dry_run: bool = False,
@@ -334,6 +335,8 @@ class Gallery:
             unreadable: Names of items that are there but cannot be read now: they are neither removed nor
                 changed. A name with a slash at its end stands for all items whose name begins with it.
             undo_renames: Whether to give items the identity that they have at the origin, in any case.
+            of_content: Keys of metadata that say what the content is, such as the box of a face. Other
+                metadata stays where no entry has any.
             max_removed: The largest share of the items from there, in [0, 1], that may be removed without
                 `confirm`: an empty folder does not empty a gallery.
             confirm: Asked with the planned result whether to remove more than that.
@@ -378,6 +381,7 @@ class Gallery:
             unreadable=unreadable,
             undo_renames=undo_renames,
             chunk=chunk,
+            of_content=of_content,
         )
         if dry_run:
             return plan.result

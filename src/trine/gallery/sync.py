@@ -65,6 +65,7 @@ class Sync:
         unreadable: Names of items that the origin has, but that cannot be read now; a name that ends with a
             slash stands for all items whose name begins with it.
         undo_renames: Whether items get back the identity that they have at the origin.
+        of_content: The keys of metadata that say what the content is.
 
     Raises:
         GalleryError: As for `Gallery.enrol`.
@@ -81,7 +82,9 @@ class Sync:
         unreadable: Iterable[str],
         undo_renames: bool,
         chunk: int,
+        of_content: Iterable[str] = (),
     ) -> None:
+        self._of_content = frozenset(of_content)
         self._store, self._embedder, self._origin, self._undo = store, embedder, origin, undo_renames
         self._wanted = self._with_provenance(entries)
         self._unreadable = dict.fromkeys(name for name in unreadable if name not in self._wanted)
@@ -151,10 +154,18 @@ class Sync:
         return _is_at(path, self._origin, item) or (expected is not None and _is_at(path, expected))
 
     def _metadata_wanted(self) -> dict[str, str]:
-        """The metadata of each item; none if the origin has no metadata at all, so that it stays."""
-        if not any(entry.metadata for entry in self._wanted.values()):
+        """The metadata of each item; none if the origin has none but of the content, so that it stays."""
+        if not any(entry.metadata.keys() - self._of_content for entry in self._wanted.values()):
             return {}
         return {item: metadata_text(entry.metadata, item) for item, entry in self._wanted.items()}
+
+    def _metadata_with(self, entry: Entry, held: _Held | None) -> str:
+        """What the gallery holds of an item, but for what the content itself says."""
+        if held is None or not self._of_content:
+            return held.metadata if held else metadata_text(entry.metadata, entry.item)
+        known = metadata_of(held.metadata, self._store.address)
+        kept = {key: value for key, value in known.items() if key not in self._of_content}
+        return metadata_text({**kept, **entry.metadata}, entry.item)
 
     def _identities_renamed(self) -> dict[str, str]:
         """The identities that have one other name in the gallery, and that name."""
@@ -229,9 +240,7 @@ class Sync:
             known = source or (item if item in self._held else None)
             identity = self._identity(entry, known)
             held = None if known is None else self._held[known]
-            text = self._metadata.get(item) or (
-                held.metadata if held else metadata_text(entry.metadata, item)
-            )
+            text = self._metadata.get(item) or self._metadata_with(entry, held)
             if identity != entry.identity:
                 kept.append(Kept(item, identity, entry.identity))
             whats = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,15 +103,24 @@ def cluster_items(
     return cluster(rows, threshold=threshold, method=linkage or "connected", distance=encoder.distance)
 
 
-def write_clusters(names: Sequence[str], clusters: Sequence[int], *, out: str | Path) -> None:
+def write_clusters(
+    names: Sequence[str],
+    clusters: Sequence[int],
+    *,
+    out: str | Path,
+    about: Mapping[str, Sequence[object]] | None = None,
+) -> None:
     """Writes a CSV file with the columns item and cluster.
 
     Args:
         names: The items.
         clusters: The cluster of each.
         out: The file.
+        about: Further columns, with a value for each item.
 
     Raises:
         InputError: The file cannot be written.
     """
-    write_csv(Path(out), ("item", "cluster"), zip(names, clusters, strict=True))
+    columns = about or {}
+    rows = zip(names, clusters, *columns.values(), strict=True)
+    write_csv(Path(out), ("item", "cluster", *columns), rows)

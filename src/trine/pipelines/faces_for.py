@@ -11,6 +11,7 @@ from typing import Any
 from trine.data import Dataset
 from trine.errors import Argument, InputError
 from trine.faces import SIDES, Alignment, DetectionReport, FaceDetector, FacePolicy, detect_faces
+from trine.faces.detect import FACE_COLUMNS as FACE_COLUMNS
 
 LARGEST_SIDE = 512
 
