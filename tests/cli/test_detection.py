@@ -226,3 +226,23 @@ def test_the_same_from_python(files):
         answers = gallery.identify_many(faces.items, threshold=0.4)
     assert [answer.identity for answer in answers] == ["grace", "grace"]
     assert report.left_out == {"too small": 1}
+
+
+def test_strangers_and_a_rebuild_go_through_detection_too(files, run, capsys, tmp_path):
+    gallery, known = tmp_path / "g", files / "known"
+    answered(capsys, "enrol", MODEL, known, "--gallery", gallery, "--several", "all")
+    strangers = ("gallery", "calibrate", gallery, "--strangers")
+    for name in ("one", "empty"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes((files / f"{name}.png").read_bytes())
+    assert "1 face on 1 photo, 1 taken" in answered(capsys, *strangers, tmp_path / "one")
+    assert main(list(map(str, (*strangers, tmp_path / "empty")))) == 2
+    assert "holds no face that can be used" in capsys.readouterr().err
+    rebuild = ("gallery", "rebuild", gallery, "--encoder", run)
+    assert "3 of its items can no longer be read" in refused(capsys, *rebuild)
+    assert "3 items embedded" in answered(capsys, *rebuild, "--data", known, "--detect")
+    with Gallery.open(f"{gallery}.db", create=False, encoder=load_encoder(run)) as rebuilt:
+        entry = rebuilt.get("grace/2.png")
+        found = rebuilt.search(np.asarray(Image.open(known / "grace/2.png")), k=1)[0]
+        assert found.score > 0.01, "the face was embedded, not the photo"
+        assert "box" in entry.metadata

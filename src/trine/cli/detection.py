@@ -25,15 +25,13 @@ QUALITY = (
 )
 """What a face must have."""
 
-DETECT = (
-    argument(
-        "--detect",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="find the faces on photos first (default: with a model of faces)",
-    ),
-    *QUALITY,
+FIND = argument(
+    "--detect",
+    action=argparse.BooleanOptionalAction,
+    default=None,
+    help="find the faces on photos first (default: with a model of faces)",
 )
+DETECT = (FIND, *QUALITY)
 """Whether photos go through detection, and what a face must have."""
 
 LOW_QUALITY = argument(
@@ -61,7 +59,8 @@ def requirements_of(settings: Any) -> Requirements:
     from trine.faces import Requirements
     from trine.settings import parse
 
-    given = {name: getattr(settings, name) for name in _NAMES if getattr(settings, name) is not None}
+    given = {name: getattr(settings, name, None) for name in _NAMES}
+    given = {name: value for name, value in given.items() if value is not None}
     return parse(Requirements, given, source="the command line")
 
 
@@ -71,7 +70,7 @@ def detected(
     """Finds the faces of photos, if the arguments or the model ask for it.
 
     Args:
-        settings: The parsed arguments, with those of `DETECT`.
+        settings: The parsed arguments, with `FIND` and perhaps `QUALITY`.
         encoder: What embeds the faces.
         data: The photos.
         several: The policy for photos with several faces.

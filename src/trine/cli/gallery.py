@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import JSON, agreed, echo, echo_json, items, pick
+from trine.cli.detection import DETECT, detected
 from trine.cli.gallery_address import (
     DTYPE,
     ENCODER,
@@ -18,7 +19,7 @@ from trine.cli.gallery_address import (
     opened,
 )
 from trine.cli.parser import argument, verb
-from trine.errors import SettingError
+from trine.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from trine.data import Dataset
@@ -219,6 +220,7 @@ def curve_lines(rates: RateCurve) -> list[str]:
     argument("--scoring", default="best", help="as for trine identify"),
     argument("--top", type=int, default=3, help="as for trine identify"),
     argument("--quality", help="as for trine identify"),
+    *DETECT,
     JSON,
 )
 def calibrate(settings: Any) -> None:
@@ -227,8 +229,8 @@ def calibrate(settings: Any) -> None:
     trine gallery calibrate people --fpir 0.01
     trine gallery calibrate people --fpir 0.001 --strangers visitors/
     """
-    strangers = None if settings.strangers is None else _strangers(settings)
     with opened(settings.gallery, settings.encoder) as gallery:
+        strangers = None if settings.strangers is None else _strangers(settings, gallery.encoder)
         found = gallery.calibrate(**pick(settings, "fpir", "scoring", "top", "quality"), strangers=strangers)
         address = gallery.address
     if settings.json:
@@ -238,8 +240,11 @@ def calibrate(settings: Any) -> None:
     warn(found)
 
 
-def _strangers(settings: Any) -> Dataset:
-    """People who are not enrolled; in a folder without subfolders each picture is of another one."""
+def _strangers(settings: Any, encoder: object) -> Dataset:
+    """People who are not enrolled; in a folder without subfolders each picture is of another one.
+
+    Of photos the largest face counts.
+    """
     from pathlib import Path
 
     from trine.data import load
@@ -251,6 +256,11 @@ def _strangers(settings: Any) -> Dataset:
         echo(report)
     if not settings.json and alone:
         echo(f"{source} has no subfolders: each of its {items(len(data))} counts as another person")
+    data, found = detected(settings, encoder, data, several="largest", low_quality="refuse")
+    if found is not None and not settings.json:
+        echo(found)
+    if not len(data):
+        raise DataError(f"{source} holds no face that can be used: give photos of faces that are well seen")
     return data
 
 

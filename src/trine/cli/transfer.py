@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trine.cli.arguments import OPTIONAL_DATA, chunk_size, echo, items, load_data, progress_bar
+from trine.cli.detection import FIND, detected
 from trine.cli.gallery_address import DTYPE, GALLERY, GALLERY_ARGUMENT, address_of, existing, model_folder
 from trine.cli.parser import argument, verb
 from trine.errors import InputError
@@ -99,6 +100,7 @@ def copy(settings: Any) -> None:
     GALLERY_ARGUMENT,
     argument("--encoder", metavar="RUN", required=True, help="the run or model folder of the new encoder"),
     *OPTIONAL_DATA,
+    FIND,
     argument("--drop-missing", action="store_true", help="delete items whose data cannot be read"),
 )
 def rebuild(settings: Any) -> None:
@@ -106,11 +108,15 @@ def rebuild(settings: Any) -> None:
 
     trine gallery rebuild people --encoder runs/new
     trine gallery rebuild rows --encoder runs/new --data rows.csv --label family
+    trine gallery rebuild people --encoder runs/faces --data photos/
     """
     from trine import load
 
     encoder = load(settings.encoder)
     data = None if settings.data is None else load_data(settings)
+    if data is not None:
+        # Whatever was enrolled of them is embedded again.
+        data, _ = detected(settings, encoder, data, several="all", low_quality="keep")
     with existing(settings.gallery) as gallery:
         with progress_bar("rebuilding", len(gallery)) as progress:
             done = gallery.rebuild(

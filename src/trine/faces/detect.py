@@ -28,7 +28,7 @@ AT_ONCE = 64
 FACE_COLUMNS = ("photo", "box", "quality")
 """The columns that say where a face came from."""
 
-CROPS_BYTES = 256 << 20
+CROPS_BYTES = 1 << 30
 """So many bytes of crops are kept; further ones are cut out of their photos again."""
 
 
