@@ -63,6 +63,9 @@ def test_help_needs_neither_torch_nor_numpy():
             "did you mean '--json'? known: -h, --help, --json; see",
         ),
         ("train digits --out x --rec drlim", "unknown option '--rec'"),
+        ("identify a.jpg --gallery g --no-detct", "unknown option '--no-detct'; did you mean '--no-detect'?"),
+        ("enrol a b --gallery g --severl all", "did you mean '--several'?"),
+        ("verify a b c --draw", "argument --draw: expected one argument; see trine verify --help"),
         ("doctor one two", "unexpected argument 'two'; see trine doctor --help"),
         (
             "search a.jpg --gallery g -k many",

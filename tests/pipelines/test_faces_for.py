@@ -67,7 +67,8 @@ def test_other_data_is_an_error():
         faces_for(encoder("sentence", "texts"), texts_of(["hello"]), detect=True)
     rows, _ = load([np.zeros(3), np.ones(3)], labelled=False)
     with pytest.raises(InputError, match="the data holds vectors"):
-        faces_for(encoder("face_resnet"), rows)
+        faces_for(encoder("face_resnet"), rows, detect=True)
+    assert faces_for(encoder("face_resnet"), rows) == (rows, None)
 
 
 def test_items_of_photos():

@@ -84,7 +84,9 @@ def detected(
     """
     from trine.pipelines import takes_faces
 
-    wanted = takes_faces(encoder) if settings.detect is None else settings.detect
+    wanted = settings.detect
+    if wanted is None:
+        wanted = takes_faces(encoder) and data.kind == "images"
     if not wanted:
         given = [name for name in (*_NAMES, "draw") if getattr(settings, name, None) is not None]
         if given:

@@ -92,8 +92,9 @@ class Parser(argparse.ArgumentParser):
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """Adds an argument as argparse does, and remembers the names of options."""
-        self.options += [name for name in names if name.startswith("-")]
-        return super().add_argument(*names, **settings)
+        action = super().add_argument(*names, **settings)
+        self.options += action.option_strings
+        return action
 
     def error(self, message: str) -> NoReturn:
         """Raises the message as a `SettingError`."""

@@ -43,7 +43,7 @@ def faces_for(
     Args:
         encoder: What will embed the faces.
         photos: The photos.
-        detect: Whether to detect; None does where the encoder takes faces.
+        detect: Whether to detect; None does where the encoder takes faces and the data is of images.
         detector: Finds the faces.
         policy: Which faces count.
         progress: Called with the number of photos that are done.
@@ -56,7 +56,8 @@ def faces_for(
         DataError: A photo cannot be read.
         MissingDependencyError: A package is not installed.
     """
-    detect = takes_faces(encoder) if detect is None else detect
+    if detect is None:
+        detect = takes_faces(encoder) and photos.kind == "images"
     if not detect:
         return photos, None
     settings = getattr(encoder, "settings", None)
