@@ -428,6 +428,24 @@ def test_whole_numbers_are_filtered_with_all_their_digits(store):
         assert {str(i) for i, number in enumerate(numbers) if condition.matches({"id": number})} == passing
 
 
+def test_names_are_listed_page_by_page(store):
+    names = [f"{prefix}{i}" for prefix in ("", "Z", "ä", "\U0001f600") for i in range(5)]
+    store.put([record(name, identity="ann" if i % 2 else "bob") for i, name in enumerate(names)])
+    store.assign({name: 1 + i % 3 for i, name in enumerate(names)})
+    wanted = sorted(names)
+    listed, after = [], ""
+    while page := store.names(after=after, limit=3):
+        listed += page
+        after = page[-1]
+    assert listed == wanted
+    assert store.names(identity="ann", limit=99) == sorted(names[1::2])
+    assert store.names(cluster=2, limit=99) == sorted(names[1::3])
+    assert store.names(identity="ann", cluster=2, after=wanted[3], limit=1) == [
+        min(set(names[1::2]) & set(names[1::3]) & set(wanted[4:]))
+    ]
+    assert store.names(identity="nobody", limit=9) == []
+
+
 def test_a_scan_goes_on_while_others_write(address):
     reader, writer = (open_store(address, binding=BINDING) for _ in range(2))
     reader.put([record(f"{i:05}") for i in range(9000)])

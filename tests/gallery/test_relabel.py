@@ -1,4 +1,4 @@
-"""Identities are renamed, merged and split."""
+"""Identities are renamed, merged and split, and items moved."""
 
 import pytest
 
@@ -59,3 +59,29 @@ def test_one_becomes_two(gallery):
         gallery.split(["a1"], "bob")
     with pytest.raises(InputError, match="needs at least one item"):
         gallery.split([], "new")
+
+
+def test_items_of_several_identities_move_to_one(gallery):
+    assert gallery.move(["a1", "b1", "b2"], "bob") == 1
+    assert gallery.move(["a2"], "cid") == 1
+    assert gallery.identities() == {"bob": 3, "cid": 1}
+    for items, error, message in [
+        (["a1", "none"], GalleryError, "item 'none' is not in the gallery"),
+        ([], InputError, "move needs at least one item"),
+        ("a1", InputError, "move takes a list of item names"),
+    ]:
+        with pytest.raises(error, match=message):
+            gallery.move(items, "new")
+
+
+def test_items_are_listed_page_by_page(gallery):
+    gallery.cluster(threshold=2.0)
+    assert [entry.item for entry in gallery.items(limit=3)] == ["a1", "a2", "b1"]
+    (last,) = gallery.items(after="b1", limit=3)
+    assert (last.item, last.identity, last.metadata) == ("b2", "bob", {"of": "bob"})
+    assert [entry.item for entry in gallery.items("ann", after="a1")] == ["a2"]
+    assert [entry.item for entry in gallery.items(cluster=gallery.clusters()["b1"])] == ["b1", "b2"]
+    with pytest.raises(GalleryError, match="identity 'anne' is not in the gallery"):
+        gallery.items("anne")
+    with pytest.raises(InputError, match="limit must be at least 1"):
+        gallery.items(limit=0)

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from trine.errors import GalleryError, InputError, SettingError, check_count
-from trine.gallery.errors import REPAIR, damaged
+from trine.gallery.errors import REPAIR, UnknownNameError, damaged
 from trine.gallery.provenance import Provenance
 from trine.plain_json import check_depth, parse_json
 from trine.shapes import Float32
@@ -115,7 +115,7 @@ class Hit:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
-def unknown_identity(identity: str, known: Collection[str], address: str) -> GalleryError:
+def unknown_identity(identity: str, known: Collection[str], address: str) -> UnknownNameError:
     """Returns the error for an identity that is not in a gallery; suggests a similar name.
 
     Example:
@@ -125,17 +125,19 @@ def unknown_identity(identity: str, known: Collection[str], address: str) -> Gal
     same = [name for name in known if name.casefold() == identity.casefold()]
     close = same or get_close_matches(identity, known, n=1)
     hint = f"did you mean {close[0][:80]!r}?" if close else "list its identities, or enrol this one first"
-    return GalleryError(f"identity {identity[:80]!r} is not in the gallery {address}: {hint}")
+    return UnknownNameError(f"identity {identity[:80]!r} is not in the gallery {address}: {hint}")
 
 
-def unknown_item(item: str, address: str) -> GalleryError:
+def unknown_item(item: str, address: str) -> UnknownNameError:
     """Returns the error for an item that is not in a gallery.
 
     Example:
         >>> print(unknown_item("a.png", "people.db"))
         item 'a.png' is not in the gallery people.db: list its items, or enrol it
     """
-    return GalleryError(f"item {item[:80]!r} is not in the gallery {address}: list its items, or enrol it")
+    return UnknownNameError(
+        f"item {item[:80]!r} is not in the gallery {address}: list its items, or enrol it"
+    )
 
 
 def check_at_least(minimum: int, **numbers: int) -> None:

@@ -9,6 +9,10 @@ from trine.errors import Argument, GalleryError
 REPAIR = "repair it, or restore a backup"
 
 
+class UnknownNameError(GalleryError):
+    """An identity or an item is not in the gallery."""
+
+
 class DamagedBindingError(GalleryError):
     """What a gallery is bound to was damaged in its file or database; the items may be sound."""
 

@@ -444,6 +444,38 @@ class Gallery:
             if identity in (None, record.identity)
         )
 
+    def items(
+        self,
+        identity: str | None = None,
+        *,
+        cluster: int | None = None,
+        after: str = "",
+        limit: int = 100,
+    ) -> list[Entry]:
+        """Returns one page of the items of one identity, of one cluster, or of all, in order of their names.
+
+        Args:
+            identity: Only items of this identity.
+            cluster: Only items of this cluster; see `cluster`.
+            after: Only items whose name comes after this one: the last of the page before.
+            limit: How many at most, at least 1.
+
+        Raises:
+            GalleryError: The identity is not in the gallery.
+            SettingError: The limit is below 1.
+        """
+        check_at_least(1, limit=limit)
+        after = check_name(after, "item") if after else ""
+        if identity is not None:
+            relabel.check_known(self._store, identity)
+        names = self._store.names(identity=identity, cluster=cluster, after=after, limit=limit)
+        records = self._store.get(names)
+        return [_entry(records[name], self.address) for name in names if name in records]
+
+    def clusters(self) -> dict[str, int]:
+        """Returns the cluster of every item that has one, as `cluster` assigned it."""
+        return self._store.clusters()
+
     def identities(self) -> dict[str, int]:
         """Returns the number of items of each identity, sorted by name."""
         return self._store.identities()
@@ -857,6 +889,18 @@ class Gallery:
             InputError: No items are named.
         """
         return relabel.split(self._store, items, identity)
+
+    def move(self, items: Sequence[str], identity: str) -> int:
+        """Moves some items, of any identities, to an existing or a new identity.
+
+        Returns:
+            How many were moved; those that belong to it already do not count.
+
+        Raises:
+            GalleryError: An item is not in the gallery.
+            InputError: No items are named.
+        """
+        return relabel.move(self._store, items, identity)
 
     def export_parquet(self, path: str | Path, *, chunk: int = CHUNK) -> int:
         """Writes every item to a Parquet table: item, identity, embedding, metadata (JSON), source.

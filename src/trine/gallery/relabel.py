@@ -1,11 +1,11 @@
-"""Changes which identity items belong to: rename, merge and split."""
+"""Changes which identity items belong to: rename, merge, split and move."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from trine.errors import GalleryError, InputError
-from trine.gallery.entries import check_items, check_name, unknown_identity, unknown_item
+from trine.gallery.entries import Record, check_items, check_name, unknown_identity, unknown_item
 from trine.gallery.store import Store
 
 
@@ -42,13 +42,7 @@ def merge(store: Store, identity: str, other: str) -> int:
 
 def split(store: Store, items: Sequence[str], identity: str) -> int:
     """Moves some items of one identity to a new one; see `Gallery.split`."""
-    items = check_items(items, "split")
-    if not items:
-        raise InputError("split needs at least one item to move to the new identity")
-    records = store.get(items)
-    missing = next((item for item in items if item not in records), None)
-    if missing is not None:
-        raise unknown_item(missing, store.address)
+    records = _known(store, items, "split")
     owners = sorted({record.identity for record in records.values()})
     if len(owners) > 1:
         raise GalleryError(
@@ -56,3 +50,19 @@ def split(store: Store, items: Sequence[str], identity: str) -> int:
         )
     check_new(store, identity)
     return store.relabel(list(records), identity)
+
+
+def move(store: Store, items: Sequence[str], identity: str) -> int:
+    """Moves items to an existing or a new identity; see `Gallery.move`."""
+    return store.relabel(list(_known(store, items, "move")), check_name(identity, "identity"))
+
+
+def _known(store: Store, items: Sequence[str], call: str) -> dict[str, Record]:
+    items = check_items(items, call)
+    if not items:
+        raise InputError(f"{call} needs at least one item to move to the identity")
+    records = store.get(items)
+    missing = next((item for item in items if item not in records), None)
+    if missing is not None:
+        raise unknown_item(missing, store.address)
+    return records

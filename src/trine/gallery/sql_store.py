@@ -141,6 +141,23 @@ class SqlStore(Store, abc.ABC):
         for rows in self._pages(RECORD):
             yield from self._records(rows)
 
+    def names(
+        self, *, identity: str | None = None, cluster: int | None = None, after: str = "", limit: int
+    ) -> list[str]:
+        conditions: list[str] = ["item > %s"]
+        values: list[str | int] = [after]
+        if identity is not None:
+            conditions.append("identity = (SELECT id FROM identities WHERE name = %s)")
+            values.append(identity)
+        if cluster is not None:
+            conditions.append("cluster = %s")
+            values.append(cluster)
+        where = " AND ".join(conditions)
+        rows = self._fetch(f"SELECT item FROM items WHERE {where} ORDER BY item LIMIT %s", (*values, limit))
+        names = [name for (name,) in rows]
+        check_column(names, str, "items", self.address)
+        return names
+
     def identities(self) -> dict[str, int]:
         counts = dict(self._fetch(_COUNTS))
         check_column(counts, str, "identities", self.address)

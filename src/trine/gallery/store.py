@@ -207,6 +207,14 @@ class Store(Protocol):
         missing.
         """
 
+    def names(
+        self, *, identity: str | None = None, cluster: int | None = None, after: str = "", limit: int
+    ) -> list[str]:
+        """Returns the names of items in ascending order, at most `limit` of those above `after`.
+
+        Only items of an identity or a cluster, if one is given.
+        """
+
     def search(
         self,
         queries: Float32[np.ndarray, "q d"],
