@@ -208,6 +208,11 @@ class Gallery:
         return self._store.address
 
     @property
+    def revision(self) -> str:
+        """A text that changes with every write, of any process: what was computed from all items is kept by it."""
+        return self._store.revision()
+
+    @property
     def binding(self) -> Binding:
         """What the gallery was bound to when it was created or last rebuilt."""
         return self._store.binding

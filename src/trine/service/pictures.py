@@ -1,0 +1,211 @@
+"""Pictures that callers send, and those that a service shows: decoded within limits, kept only if asked."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trine.data.image_decoding import decode, decode_stream, reason
+from trine.errors import InputError, require
+from trine.io import atomic_write, is_leftover
+from trine.shapes import UInt8
+
+LARGEST_SIDE = 512
+"""The longest side, in pixels, of a picture that a service shows."""
+
+_SPOOL = 1 << 20
+_CACHE = 32 << 20
+
+
+class Decoder:
+    """Decodes pictures that strangers send; at most a few at once, so that the memory stays bounded.
+
+    Args:
+        pixels: The most pixels of a picture.
+        at_once: How many are decoded at once.
+    """
+
+    def __init__(self, *, pixels: int, at_once: int) -> None:
+        self._pixels = pixels
+        self._turns = threading.BoundedSemaphore(at_once)
+
+    def decode(self, content: bytes) -> UInt8[np.ndarray, "h w c"]:
+        """Decodes a picture.
+
+        Args:
+            content: The bytes of the file.
+
+        Returns:
+            Height × width × channels, upright.
+
+        Raises:
+            InputError: It is no picture, damaged, or too large.
+        """
+        with self._turns, tempfile.TemporaryFile() as file:
+            # The decoder reads files, whose size it checks before anything else.
+            file.write(content)
+            file.seek(0)
+            try:
+                return decode_stream(file, max_pixels=self._pixels).pixels
+            except Exception as error:
+                raise InputError(f"the picture cannot be used: {reason(error)}") from error
+
+    def thumbnail(self, path: Path, side: int) -> bytes:
+        """Makes a small JPEG of a picture, without what else its file holds.
+
+        Args:
+            path: The file.
+            side: The longest side, in pixels.
+
+        Raises:
+            DataError: The file cannot be read as a picture.
+        """
+        with self._turns:
+            pixels = decode(path, max_pixels=self._pixels)
+            return jpeg(pixels, side=side)
+
+
+def jpeg(pixels: UInt8[np.ndarray, "h w c"], *, side: int, quality: int = 85) -> bytes:
+    """Encodes a picture as a JPEG.
+
+    Args:
+        pixels: Height × width × channels.
+        side: Its longest side afterwards, in pixels; a smaller picture is not enlarged.
+        quality: The quality, up to 95.
+    """
+    image: Any = require("PIL.Image", extra="images")
+    import io
+
+    picture = image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+class Pictures:
+    """The pictures of one gallery: those kept by the service, and those whose files the gallery knows.
+
+    A kept picture is a file named by digests of the item's name and of the content, so that no name of a
+    caller becomes a path.
+
+    Args:
+        folder: Where pictures are kept; None keeps none.
+        decoder: Decodes them.
+    """
+
+    def __init__(self, folder: Path | None, decoder: Decoder) -> None:
+        self._folder = folder
+        self._decoder = decoder
+        self._cache: OrderedDict[tuple[str, str, int, int], bytes] = OrderedDict()
+        self._cached = 0
+        self._lock = threading.Lock()
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether pictures are kept."""
+        return self._folder is not None
+
+    def keep(self, item: str, content: bytes) -> str | None:
+        """Keeps the picture of an item that is about to be enrolled.
+
+        Args:
+            item: The item's name.
+            content: The bytes of the file.
+
+        Returns:
+            The path of the file; None if pictures are not kept.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if self._folder is None:
+            return None
+        path = self._folder / f"{_digest(item.encode())}-{_digest(content)}.picture"
+        if not path.exists():
+            atomic_write(path, content)
+            path.chmod(0o600)
+        return str(path.absolute())
+
+    def drop(self, item: str, *, but: str | None = None) -> None:
+        """Deletes the kept pictures of an item.
+
+        Args:
+            item: The item's name.
+            but: The path of one that stays.
+        """
+        self.forget_thumbnails(item)
+        if self._folder is not None:
+            for path in self._folder.glob(f"{_digest(item.encode())}-*.picture"):
+                if str(path.absolute()) != but:
+                    path.unlink(missing_ok=True)
+
+    def sweep(self, sources: Iterable[str | None]) -> int:
+        """Deletes kept pictures that no item has, as after a kill or a change of the gallery elsewhere.
+
+        Args:
+            sources: The sources of all items.
+
+        Returns:
+            How many were deleted.
+        """
+        if self._folder is None:
+            return 0
+        # Listed first: a picture that is kept meanwhile is not in the list.
+        found = [path for path in self._folder.iterdir() if path.suffix == ".picture" or is_leftover(path)]
+        used = set(sources) if found else set()
+        orphans = [path for path in found if str(path.absolute()) not in used]
+        for path in orphans:
+            path.unlink(missing_ok=True)
+        return len(orphans)
+
+    def thumbnail(self, item: str, source: str | None, side: int) -> bytes | None:
+        """Returns a small JPEG of an item's picture; None if there is no file of it.
+
+        Args:
+            item: The item's name.
+            source: The file that the gallery knows for it.
+            side: The longest side, in pixels.
+
+        Raises:
+            DataError: The file is not a picture.
+        """
+        path = None if source is None else Path(source)
+        try:
+            if path is None or not path.is_file():
+                return None
+            stamp = path.stat().st_mtime_ns
+        except OSError:
+            return None
+        key = (item, str(path), stamp, side)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        made = self._decoder.thumbnail(path, side)
+        with self._lock:
+            if key not in self._cache:
+                self._cache[key] = made
+                self._cached += len(made)
+            while self._cached > _CACHE:
+                self._cached -= len(self._cache.popitem(last=False)[1])
+        return made
+
+    def forget_thumbnails(self, item: str | None = None) -> None:
+        """Drops the thumbnails of an item, or all, from memory."""
+        with self._lock:
+            for key in [key for key in self._cache if item is None or key[0] == item]:
+                self._cached -= len(self._cache.pop(key))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
