@@ -96,6 +96,10 @@ CANNOT_BE_USED = {
     ("gallery", "rebuild"): "{no} {no}",
     ("gallery", "backup"): "{no} {out}",
     ("gallery", "restore"): "{no} {out}",
+    ("serve",): "--gallery {no} --port 0",
+    ("keys", "add"): "a --state {out} --scope nothing",
+    ("keys", "list"): "--gallery {no}",
+    ("keys", "revoke"): "a --gallery {no}",
 }
 """How each verb is given something that does not exist."""
 

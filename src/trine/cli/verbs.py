@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trine.cli import cluster, gallery, query, transfer
+from trine.cli import cluster, gallery, keys, query, transfer
 from trine.cli.audit import audit
 from trine.cli.demo import demo
 from trine.cli.doctor import doctor
@@ -14,6 +14,7 @@ from trine.cli.mine import mine
 from trine.cli.parser import Group, Verb
 from trine.cli.recipe import recipe
 from trine.cli.recommend import recommend
+from trine.cli.serve import serve
 from trine.cli.train import train
 
 
@@ -50,6 +51,16 @@ GALLERY = Group(
     ),
 )
 
+KEYS = Group(
+    "keys",
+    "Manage the keys of a service: make, list and revoke them.",
+    "trine keys add alice --gallery people\n"
+    "trine keys add desk --scope write pictures --gallery people\n"
+    "trine keys list --gallery people\n"
+    "trine keys revoke alice --gallery people",
+    _by_name(keys.add, keys.list_, keys.revoke),
+)
+
 TRINE = Group(
     "trine",
     "Metric learning with the triplet loss: from labelled examples to an encoder, a gallery and an answer.",
@@ -60,7 +71,17 @@ TRINE = Group(
     "trine identify photo.jpg --gallery people",
     _by_name(
         *(demo, faces, train, recipe, doctor, evaluate, audit, mine, embed),
-        *(enrol, query.verify, query.identify, query.search, recommend, cluster.cluster, GALLERY),
+        *(
+            enrol,
+            query.verify,
+            query.identify,
+            query.search,
+            recommend,
+            cluster.cluster,
+            GALLERY,
+            serve,
+            KEYS,
+        ),
     ),
     "exit codes: 0 done; 1 gallery check found problems; 2 error; 130 Ctrl-C; 141 closed pipe; 143 SIGTERM",
 )

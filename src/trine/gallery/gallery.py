@@ -209,7 +209,7 @@ class Gallery:
 
     @property
     def revision(self) -> str:
-        """A text that changes with every write, of any process: what was computed from all items is kept by it."""
+        """A text that changes with every write of any process: what was computed may be kept with it."""
         return self._store.revision()
 
     @property

@@ -137,6 +137,7 @@ class Guard:
     def __init__(self, app: ASGIApp, *, service: Service) -> None:
         """Takes the application and its service."""
         self._service = service
+        self._whole = app
         self._app = AnswerInTime(app, seconds=service.limits.answer_seconds)
         self._rates = Rates(service.limits.rate, service.limits.burst)
         self._hosts = hosts_of(service)
@@ -149,7 +150,7 @@ class Guard:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1003})
                 return
-            await self._app(scope, receive, send)
+            await self._whole(scope, receive, send)
             return
         metrics, began = self._service.metrics, time.perf_counter()
         status = 500

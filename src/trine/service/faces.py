@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from trine.errors import InputError, MissingDependencyError
+from trine.faces import SIDES, Alignment, FaceDetector, FacePolicy, look_at
+from trine.pipelines.faces_for import takes_faces
 from trine.service.batching import unwrapped
 from trine.shapes import UInt8
 
@@ -25,9 +27,14 @@ class Seen:
     """
 
     pixels: UInt8[np.ndarray, "h w c"]
-    box: tuple[float, float, float, float] | None = None
+    box: tuple[int, int, int, int] | None = None
     score: float = 1.0
     problems: Sequence[str] = field(default=())
+
+    @property
+    def part(self) -> str:
+        """Which part of the picture it is, as a gallery notes it; "" for all of it."""
+        return "" if self.box is None else "xywh=" + ",".join(map(str, self.box))
 
 
 class Finder(Protocol):
@@ -55,51 +62,57 @@ class WholePicture:
 
 
 class FacesOnly:
-    """Finds, aligns and judges the faces of a picture."""
+    """Finds, aligns and judges the faces of a picture, as the gallery's encoder takes them.
+
+    A square picture of the size of an aligned face, such as a crop of `trine faces`, is one already.
+
+    Args:
+        encoder: The encoder of the gallery.
+
+    Raises:
+        MissingDependencyError: The extra `faces` is not installed.
+    """
 
     faces = True
 
-    def __init__(self) -> None:
-        """Loads the detector.
-
-        Raises:
-            MissingDependencyError: The extra `faces` is not installed.
-        """
-        from trine.faces import FaceDetector, Requirements
-
-        self._detector, self._requirements = FaceDetector(), Requirements()
+    def __init__(self, encoder: Any) -> None:
+        settings = encoder.settings
+        self._alignment: Alignment = settings.alignment
+        self._sides = {SIDES[self._alignment], *tuple(settings.shape)[1:2]}
+        self._detector = FaceDetector()
 
     def find(self, pixels: UInt8[np.ndarray, "h w c"]) -> list[Seen]:
-        """Returns the faces, the largest first; see `trine.faces`.
+        """Returns the faces, the largest first.
 
         Raises:
             InputError: There is no face.
         """
-        from trine.faces import aligned, sharpness
-
-        colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-        seen = []
-        for face in self._detector.detect(pixels):
-            crop = aligned(colour, face)
-            failures = self._requirements.failures(face, sharpness(crop))
-            seen.append(Seen(crop, face.box, face.score, tuple(failures.values())))
-        if not seen:
-            raise InputError(
-                "no face was found on the picture: take one where the face is larger and upright"
-            )
-        return seen
+        if pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in self._sides:
+            return [Seen(pixels)]
+        look = look_at(
+            pixels,
+            detector=self._detector,
+            policy=FacePolicy(low_quality="keep"),
+            alignment=self._alignment,
+        )
+        if not look.faces:
+            raise InputError("no face was found on the picture: take one with a larger, upright face")
+        return [
+            Seen(crop, found.pixels, found.face.score, tuple(found.failures.values()))
+            for found, crop in zip(look.faces, look.crops, strict=True)
+        ]
 
 
 def finder_for(encoder: Any) -> Finder:
-    """Chooses what is looked for on pictures: faces, if the encoder embeds faces and can be given them.
+    """Chooses what is looked for on pictures: faces, if the encoder takes aligned faces.
 
     Args:
         encoder: The encoder of a gallery; None for none.
     """
-    settings = getattr(unwrapped(encoder), "settings", None)
-    if getattr(settings, "network", None) != "face_resnet":
+    encoder = unwrapped(encoder)
+    if not takes_faces(encoder):
         return WholePicture()
     try:
-        return FacesOnly()
+        return FacesOnly(encoder)
     except MissingDependencyError:
         return WholePicture()

@@ -154,8 +154,8 @@ class Hosted:
         """
         return self.asked(probe)[0]
 
-    def entry(self, new: Any) -> tuple[Entry, bytes | None]:
-        """Turns an item to enrol into an entry with its embedding, and the picture to keep.
+    def entry(self, new: Any) -> tuple[Entry, str]:
+        """Turns an item to enrol into an entry with its embedding, and the part of its picture that it is.
 
         Args:
             new: See `trine.service.schemas.NewItem`.
@@ -172,7 +172,8 @@ class Hosted:
             )
         embedding = asked[0].embedding if asked[0].content is None else self.embed([asked[0].content])[0]
         metadata = dict(new.metadata) if new.text is None else {"text": new.text, **new.metadata}
-        return Entry(new.identity, new.item, embedding, None, metadata, NO_SOURCE), new.picture
+        part = "" if asked[0].seen is None else asked[0].seen.part
+        return Entry(new.identity, new.item, embedding, None, metadata, NO_SOURCE), part
 
     def embed(self, contents: Sequence[Any]) -> np.ndarray:
         """Embeds contents, together with those of other requests.

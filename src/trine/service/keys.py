@@ -23,6 +23,7 @@ Scope = Literal["read", "write", "pictures"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _PREFIX = "trine"
+_NEEDED = "keys"
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,17 @@ class Keys:
         Raises:
             InputError: The name is empty or taken, or a scope is unknown.
         """
-        if not name or not name.isprintable() or len(name) > 100:
-            raise InputError(f"a key needs a printable name of at most 100 characters, given {name[:100]!r}")
-        for scope in scopes:
-            check_choice("scope", scope, SCOPES)
+        check_key(name, scopes)
         held = tuple(scope for scope in SCOPES if scope in {"read", *scopes})
         number, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         key = f"{_PREFIX}-{number}-{secret}"
         only = json.dumps(sorted(galleries)) if galleries else None
         values = (name, number, _digest(key), json.dumps(held), only, time.time())
         insert = "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING"
-        if self._state.changed(insert, values) < 1:
+        with self._state.transaction():
+            made = self._state.changed(insert, values)
+            self._state.changed("INSERT OR REPLACE INTO notes VALUES (?, '')", (_NEEDED,))
+        if made < 1:
             raise InputError(
                 f"there is a key named {name!r} already: revoke it first, or choose another name"
             )
@@ -124,6 +125,11 @@ class Keys:
             for name, scopes, only, made in rows
         ]
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether there ever was a key: revoking the last one must not open the service to all."""
+        return bool(self._state.rows("SELECT 1 FROM notes WHERE name = ?", (_NEEDED,)))
+
     def __len__(self) -> int:
         return int(self._state.rows("SELECT count(*) FROM keys")[0][0])
 
@@ -138,6 +144,18 @@ class Keys:
             return None
         held = frozenset(json.loads(scopes))
         return Caller(name, held, None if only is None else frozenset(json.loads(only)))
+
+
+def check_key(name: str, scopes: Sequence[str]) -> None:
+    """Checks the name and the scopes of a new key.
+
+    Raises:
+        InputError: The name is empty, too long or not printable, or a scope is unknown.
+    """
+    if not name or not name.isprintable() or len(name) > 100:
+        raise InputError(f"a key needs a printable name of at most 100 characters, given {name[:100]!r}")
+    for scope in scopes:
+        check_choice("scope", scope, SCOPES)
 
 
 def _digest(key: str) -> bytes:

@@ -103,7 +103,7 @@ def limited(
         ApiError: The request says that it is larger.
     """
     length = headers.get("content-length", "")
-    if length and (not length.isdigit() or len(length) > 18):
+    if length and (not (length.isascii() and length.isdigit()) or len(length) > 18):
         raise ApiError("invalid_request", f"the length of the request is {length[:40]!r}, not a number")
     if length and int(length) > most:
         raise too_large(most)

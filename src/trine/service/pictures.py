@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -20,8 +22,12 @@ from trine.shapes import UInt8
 LARGEST_SIDE = 512
 """The longest side, in pixels, of a picture that a service shows."""
 
-_SPOOL = 1 << 20
+Box = tuple[int, int, int, int]
+"""Left, top, width and height, in pixels."""
+
 _CACHE = 32 << 20
+_MARGIN = 0.2
+_PART = re.compile(r"#xywh=(-?\d{1,6}),(-?\d{1,6}),(\d{1,6}),(\d{1,6})$")
 
 
 class Decoder:
@@ -57,19 +63,52 @@ class Decoder:
             except Exception as error:
                 raise InputError(f"the picture cannot be used: {reason(error)}") from error
 
-    def thumbnail(self, path: Path, side: int) -> bytes:
+    def thumbnail(self, path: Path, side: int, *, box: Box | None = None) -> bytes:
         """Makes a small JPEG of a picture, without what else its file holds.
 
         Args:
             path: The file.
             side: The longest side, in pixels.
+            box: The part to show, with a margin around it: left, top, width and height, in pixels.
 
         Raises:
             DataError: The file cannot be read as a picture.
         """
         with self._turns:
             pixels = decode(path, max_pixels=self._pixels)
-            return jpeg(pixels, side=side)
+            return jpeg(pixels if box is None else _part(pixels, box), side=side)
+
+
+def file_of(source: str | None) -> str | None:
+    """The file in the source of an item, without the part of it that the item is.
+
+    Example:
+        >>> file_of("/photos/1.jpg#xywh=10,20,30,40"), file_of("/photos/#1.jpg"), file_of(None)
+        ('/photos/1.jpg', '/photos/#1.jpg', None)
+    """
+    return None if source is None else _PART.sub("", source)
+
+
+def box_of(source: str) -> Box | None:
+    """The part of its picture that an item is: left, top, width and height; None for all of it.
+
+    Example:
+        >>> box_of("/photos/1.jpg#xywh=-1,20,30,40"), box_of("/photos/1.jpg")
+        ((-1, 20, 30, 40), None)
+    """
+    found = _PART.search(source)
+    if found is None:
+        return None
+    left, top, width, height = map(int, found.groups())
+    return left, top, width, height
+
+
+def _part(pixels: UInt8[np.ndarray, "h w c"], box: Box) -> UInt8[np.ndarray, "h w c"]:
+    left, top, width, height = box
+    across, down = round(_MARGIN * width), round(_MARGIN * height)
+    rows = slice(max(top - down, 0), max(top + height + down, 0))
+    part = pixels[rows, max(left - across, 0) : max(left + width + across, 0)]
+    return part if part.size else pixels
 
 
 def jpeg(pixels: UInt8[np.ndarray, "h w c"], *, side: int, quality: int = 85) -> bytes:
@@ -81,8 +120,6 @@ def jpeg(pixels: UInt8[np.ndarray, "h w c"], *, side: int, quality: int = 85) ->
         quality: The quality, up to 95.
     """
     image: Any = require("PIL.Image", extra="images")
-    import io
-
     picture = image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     picture.thumbnail((side, side))
     buffer = io.BytesIO()
@@ -162,7 +199,7 @@ class Pictures:
             return 0
         # Listed first: a picture that is kept meanwhile is not in the list.
         found = [path for path in self._folder.iterdir() if path.suffix == ".picture" or is_leftover(path)]
-        used = set(sources) if found else set()
+        used = set(map(file_of, sources)) if found else set()
         orphans = [path for path in found if str(path.absolute()) not in used]
         for path in orphans:
             path.unlink(missing_ok=True)
@@ -179,19 +216,20 @@ class Pictures:
         Raises:
             DataError: The file is not a picture.
         """
-        path = None if source is None else Path(source)
+        file = file_of(source)
+        path = Path(file) if file else None
         try:
             if path is None or not path.is_file():
                 return None
             stamp = path.stat().st_mtime_ns
         except OSError:
             return None
-        key = (item, str(path), stamp, side)
+        key = (item, str(source), stamp, side)
         with self._lock:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        made = self._decoder.thumbnail(path, side)
+        made = self._decoder.thumbnail(path, side, box=box_of(str(source)))
         with self._lock:
             if key not in self._cache:
                 self._cache[key] = made

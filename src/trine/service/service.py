@@ -50,8 +50,8 @@ class Service:
 
     @property
     def needs_keys(self) -> bool:
-        """Whether a request needs a key: there are keys, or others can reach the service."""
-        return not self.settings.is_local or len(self.keys) > 0
+        """Whether a request needs a key: there is or was one, or others can reach the service."""
+        return not self.settings.is_local or self.keys.are_needed
 
     @property
     def addresses(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ CREATE TABLE keys (
     galleries TEXT,
     made REAL NOT NULL
 );
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE changes (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     at REAL NOT NULL,

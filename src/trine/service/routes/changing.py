@@ -9,11 +9,12 @@ from typing import Annotated
 from fastapi import APIRouter
 
 from trine.gallery import Enrolment, Entry
-from trine.gallery.entries import unknown_identity
+from trine.gallery.entries import stored_path, unknown_identity
 from trine.service.access import OneGallery, TheService, Writer
 from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
 from trine.service.hosted import Hosted
+from trine.service.pictures import file_of
 from trine.service.routes.asking import check_count
 from trine.service.schemas import (
     ChangeAnswer,
@@ -146,11 +147,11 @@ def enrol_all(service: Service, hosted: Hosted, given: list[NewItem], *, who: st
     with hosted.changing:
         try:
             entries: list[Entry] = []
-            for entry, picture in prepared:
-                path = None if picture is None else _keep(service, hosted, entry.item, picture)
+            for (entry, part), new in zip(prepared, given, strict=True):
+                path = None if new.picture is None else _keep(service, hosted, entry.item, new.picture)
                 if path is not None:
                     kept[entry.item] = path
-                    entry = replace(entry, source=path)
+                    entry = replace(entry, source=stored_path(path, part=part))
                 entries.append(entry)
             done = hosted.gallery.enrol_many(entries, chunk=max(len(entries), 1))
         except BaseException:
@@ -179,7 +180,7 @@ def _drop_unused(hosted: Hosted, kept: dict[str, str]) -> None:
         source = None
         with suppress(Exception):
             source = hosted.gallery.get(item).source
-        hosted.pictures.drop(item, but=source)
+        hosted.pictures.drop(item, but=file_of(source))
 
 
 def _moved(hosted: Hosted, service: Service, who: str, given: MoveRequest, *, new: bool) -> ChangeAnswer:
