@@ -5,18 +5,21 @@ grey scene of 640 × 480 so that the face is 20 to 224 pixels wide, at a place a
 detection, alignment and embedding, as `trine faces` and `trine enrol` do them. A pair with a face that is
 not found counts as wrong. Galleries have 20 or 100 random people with 1 or 5 pictures each, and the
 threshold that they choose for themselves for strangers at 1 %; all others are strangers. Clusters are of
-people with at least 5 pictures: each method is set on half of them and measured on the others. The pipeline
-of face_recognition (dlib's detector, five landmarks and network) sees the first 300 pairs of scenes.
-deepface fetches its weights when it runs, and is not compared.
+people with at least 5 pictures: each method is set on half of them and measured on the others. Group photos
+of 1280 × 960 hold 2 to 12 faces, 30 to 200 pixels wide, and lie on any side without a note of it; they are
+timed on one core and on two. The pipeline of face_recognition (dlib's detector, five landmarks and network)
+sees the first 300 pairs of scenes. deepface fetches its weights when it runs, and is not compared.
 
     OMP_NUM_THREADS=1 python benchmarks/faces_pretrained.py ../shared/data/faces_lfw    # a quarter of an hour
+
+With names of parts after the folder (crops, groups, scenes) only these run, and nothing is kept.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from results import keep
 from trine.clustering import cluster
 from trine.data import read_pairs
 from trine.data.image_decoding import decode
+from trine.data.parallel import in_threads
 from trine.distances import pairwise_distances
 from trine.encoders import load
 from trine.encoders.bundled_weights import bundled_path
@@ -44,10 +48,12 @@ from trine.rates import stranger_rates
 FAR, FPIR = 0.001, 0.01
 GALLERIES = 100
 PEERS = 300
+GROUPS = 100
 WEIGHTS = "package:face-recognition-models"
 FACE_SHARE = 0.7  # of the width of a crop
 
 Photo = np.ndarray
+Lines = Iterator[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,76 @@ def scene(crop: Photo, random: np.random.Generator) -> tuple[Photo, float]:
     top, left = random.integers(0, 481 - side), random.integers(0, 641 - side)
     photo[top : top + side, left : left + side] = cv2.resize(crop, (side, side), interpolation=smooth)
     return photo, width
+
+
+def group(crops: Sequence[Photo], random: np.random.Generator) -> tuple[Photo, np.ndarray]:
+    """Several faces on a grey photo, and the middle and side of each crop."""
+    photo = np.full((960, 1280, 3), 128, dtype=np.uint8)
+    taken: list[tuple[float, float, int]] = []
+    wanted = random.integers(2, 13)
+    while len(taken) < wanted:
+        side = round(float(np.exp(random.uniform(np.log(30), np.log(200)))) / FACE_SHARE)
+        top, left = random.integers(0, 961 - side), random.integers(0, 1281 - side)
+        if any(
+            abs(top + side / 2 - y) < (side + s) / 2 and abs(left + side / 2 - x) < (side + s) / 2
+            for x, y, s in taken
+        ):
+            continue
+        crop = crops[int(random.integers(len(crops)))]
+        smooth = cv2.INTER_AREA if side < 112 else cv2.INTER_CUBIC
+        photo[top : top + side, left : left + side] = cv2.resize(crop, (side, side), interpolation=smooth)
+        taken.append((left + side / 2, top + side / 2, side))
+    return photo, np.array(taken)
+
+
+def turned(photo: Photo, places: np.ndarray, quarters: int) -> tuple[Photo, np.ndarray]:
+    """A photo with its faces, turned counterclockwise."""
+    for _ in range(quarters):
+        places = np.stack([places[:, 1], photo.shape[1] - places[:, 0], places[:, 2]], 1)
+        photo = np.rot90(photo)
+    return np.ascontiguousarray(photo), places
+
+
+def of_groups(crops: Sequence[Photo], _: Pictures, detector: FaceDetector, encoder: Any) -> Lines:
+    """Which faces of group photos are found, whichever way the photos lie, and how long that takes."""
+    for quarters, name in enumerate(("upright", "a quarter", "upside down", "three quarters")):
+        faces = found = extra = 0
+        for place in range(GROUPS):
+            photo, places = turned(*group(crops, np.random.default_rng([2, place])), quarters)
+            boxes = np.array(
+                [[f.box[0] + f.box[2] / 2, f.box[1] + f.box[3] / 2] for f in detector.detect(photo)]
+            )
+            near = np.abs(boxes.reshape(-1, 1, 2) - places[None, :, :2]).max(2) < places[:, 2] / 2
+            faces, found, extra = faces + len(places), found + near.any(0).sum(), extra + (~near.any(1)).sum()
+        yield (
+            {
+                "pictures": f"{GROUPS} group photos, {name}",
+                "found": round(float(found / faces), 4),
+                "faces": faces,
+                "where there is none": int(extra),
+            }
+        )
+    photos = [group(crops, np.random.default_rng([2, place]))[0] for place in range(GROUPS)]
+
+    def cut(place: int) -> list[Photo]:
+        return [aligned(photos[place], face) for face in detector.detect(photos[place])]
+
+    threads = torch.get_num_threads()
+    for cores in (1, 2):
+        torch.set_num_threads(cores)
+        start = time.perf_counter()
+        cropped = [crop for crops in in_threads(cut, GROUPS, threads=cores) for crop in crops]
+        middle = time.perf_counter()
+        encoder.embed(np.stack(cropped))
+        ends = time.perf_counter()
+        yield (
+            {
+                "pictures": f"group photos, {cores} core{'s'[: cores - 1]}",
+                "ms a photo, to find": round(1e3 * (middle - start) / GROUPS, 1),
+                "ms a face, to embed": round(1e3 * (ends - middle) / len(cropped), 1),
+            }
+        )
+    torch.set_num_threads(threads)
 
 
 def embedded(photos: Sequence[Photo] | Any, count: int, detector: FaceDetector, encoder: Any) -> Rows:
@@ -282,59 +358,70 @@ def summarised(tables: Sequence[dict[str, Any]]) -> dict[str, str]:
     return summary
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    pictures = read(folder)
-    crops = [decode(folder / "images" / name) for name in pictures.names]
-    detector, encoder = FaceDetector(), load(WEIGHTS)
-    count = len(crops)
-    tables: list[dict[str, Any]] = []
-
-    def add(**line: Any) -> None:
-        tables.append(line)
-        print(line, flush=True)
-
-    plain = embedded(lambda place: crops[place], count, detector, encoder)
-    add(pictures="crops", **accuracy(plain, pictures), found=round(float(plain.found.mean()), 4))
-    add(pictures="crops", **verified(plain, pictures))
-    add(pictures="crops", ms=[round(value, 1) for value in plain.milliseconds])
+def of_crops(crops: Sequence[Photo], pictures: Pictures, detector: FaceDetector, encoder: Any) -> Lines:
+    """The crops as they are: accuracy, galleries, clusters."""
+    plain = embedded(lambda place: crops[place], len(crops), detector, encoder)
+    yield {"pictures": "crops", **accuracy(plain, pictures), "found": round(float(plain.found.mean()), 4)}
+    yield {"pictures": "crops", **verified(plain, pictures)}
+    yield {"pictures": "crops", "ms": [round(value, 1) for value in plain.milliseconds]}
     for people in (20, 100):
         for each in (1, 5):
-            add(**galleries(plain, pictures, people, each))
-    add(**clusters(plain, pictures))
+            yield galleries(plain, pictures, people, each)
+    yield clusters(plain, pictures)
+
+
+def of_scenes(crops: Sequence[Photo], pictures: Pictures, detector: FaceDetector, encoder: Any) -> Lines:
+    """Each crop in a scene: all pairs, by the width of the smaller face, and beside face_recognition."""
 
     def in_scene(place: int) -> Photo:
         return scene(crops[place], np.random.default_rng([1, place]))[0]
 
+    count = len(crops)
     widths = np.array([scene(crops[0], np.random.default_rng([1, place]))[1] for place in range(count)])
     rows = embedded(in_scene, count, detector, encoder)
-    add(pictures="scenes", **accuracy(rows, pictures), found=round(float(rows.found.mean()), 4))
-    add(pictures="scenes", **verified(rows, pictures))
-    add(pictures="scenes", ms=[round(value, 1) for value in rows.milliseconds])
+    yield {"pictures": "scenes", **accuracy(rows, pictures), "found": round(float(rows.found.mean()), 4)}
+    yield {"pictures": "scenes", **verified(rows, pictures)}
+    yield {"pictures": "scenes", "ms": [round(value, 1) for value in rows.milliseconds]}
     smaller = widths[pictures.pairs].min(1)
     for low, high in ((20, 30), (30, 40), (40, 60), (60, 112), (112, 224)):
         chosen = (smaller >= low) & (smaller < high)
         each = (widths >= low) & (widths < high)
-        found = round(float(rows.found[each].mean()), 4)
-        add(
-            pictures=f"scenes, the smaller face {low} to {high} pixels",
-            pairs=int(chosen.sum()),
+        yield {
+            "pictures": f"scenes, the smaller face {low} to {high} pixels",
+            "pairs": int(chosen.sum()),
             **accuracy(rows, pictures, chosen),
-            found=found,
-        )
+            "found": round(float(rows.found[each].mean()), 4),
+        }
     first = np.zeros(len(pictures.pairs), bool)
     first[:: len(first) // PEERS] = True
     places = np.unique(pictures.pairs[first]).tolist()
     theirs = peer(in_scene, pictures, places)
     for name, one in (("trine", rows), ("face_recognition", theirs)):
-        found = round(float(one.found[places].mean()), 4)
-        add(
-            pictures=f"{int(first.sum())} pairs of scenes, {name}",
+        yield {
+            "pictures": f"{int(first.sum())} pairs of scenes, {name}",
             **accuracy(one, pictures, first),
-            found=found,
-            ms=[round(v, 1) for v in one.milliseconds],
+            "found": round(float(one.found[places].mean()), 4),
+            "ms": [round(value, 1) for value in one.milliseconds],
+        }
+
+
+PARTS = {"crops": of_crops, "groups": of_groups, "scenes": of_scenes}
+
+
+def main() -> None:
+    folder, asked = Path(sys.argv[1]), sys.argv[2:] or list(PARTS)
+    pictures = read(folder)
+    crops = [decode(folder / "images" / name) for name in pictures.names]
+    detector, encoder = FaceDetector(), load(WEIGHTS)
+    tables: list[dict[str, Any]] = []
+    for part in asked:
+        for line in PARTS[part](crops, pictures, detector, encoder):
+            tables.append(line)
+            print(line, flush=True)
+    if len(asked) == len(PARTS):
+        keep(
+            "faces_pretrained", str(__doc__), rows=tables, summary=summarised(tables), arguments=sys.argv[1:]
         )
-    keep("faces_pretrained", str(__doc__), rows=tables, summary=summarised(tables), arguments=sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ TURNED_SIDE = 640
 """The size of a photo that is turned by quarters, to see whether it lies on its side or upside down."""
 
 SURE = 0.9
-"""A photo with a face of this score is upright; an upside-down face passes for an upright one at 0.8."""
+"""A photo whose faces mostly have this score is upright; upside-down faces pass for upright ones at 0.8."""
 
-SURER = 0.05
-"""How much surer the detector must be of a face on a turned photo."""
+SURER = 1.1
+"""By which factor the scores of all faces together must be larger on a turned photo."""
 
 LEAST_TURNED = 0.7
 """The least score of a face from which a photo is taken to be turned."""
@@ -87,11 +87,11 @@ class FaceDetector:
             raise InputError(
                 f"a photo must be uint8 (height, width, 1 or 3), given {pixels.dtype} {tuple(pixels.shape)}"
             )
-        if min(pixels.shape[:2]) < SMALLEST:
+        if min(pixels.shape[:2]) < SMALLEST or pixels.min() == pixels.max():
             return ()
         found = self._looked(pixels)
-        best = found[:, 14].max(initial=0.0)
-        if best < SURE and (quarters := self._quarters(pixels, best)):
+        sure = len(found) > 0 and float(np.median(found[:, 14])) >= SURE
+        if not sure and (quarters := self._quarters(pixels)):
             found = _turned_back(self._looked(np.rot90(pixels, quarters)), quarters, pixels.shape)
         faces = [_face(row) for row in _distinct(found)]
         return tuple(sorted(faces, key=lambda face: (-face.size, face.box)))
@@ -104,13 +104,16 @@ class FaceDetector:
             sides.append(SMALL_SIDE)
         return np.concatenate([self._found(pixels, side / longest) for side in sides])
 
-    def _quarters(self, pixels: UInt8[np.ndarray, "h w c"], score: float) -> int:
+    def _quarters(self, pixels: UInt8[np.ndarray, "h w c"]) -> int:
         """By how many quarters a photo must be turned counterclockwise for its faces to stand up."""
         scale = min(1.0, TURNED_SIDE / max(pixels.shape[:2]))
-        turned = [self._found(np.rot90(pixels, quarters), scale)[:, 14] for quarters in range(1, 4)]
-        scores = [score + SURER, *(float(found.max(initial=0.0)) for found in turned)]
-        best = int(np.argmax(scores))
-        return best if scores[best] >= LEAST_TURNED else 0
+        scores = [
+            [float(row[14]) for row in _distinct(self._found(np.rot90(pixels, quarters), scale))]
+            for quarters in range(4)
+        ]
+        totals = [sum(scores[0]) * SURER, *(sum(found) for found in scores[1:])]
+        best = int(np.argmax(totals))
+        return best if max(scores[best], default=0.0) >= LEAST_TURNED else 0
 
     def _found(self, pixels: UInt8[np.ndarray, "h w c"], scale: float) -> Float32[np.ndarray, "n 15"]:
         """The network's rows for a photo at a scale: box, landmarks and score, in pixels of the photo."""
