@@ -196,6 +196,15 @@ def test_every_face_is_an_item_of_a_cluster(files, capsys, tmp_path):
     assert "holds no face that can be used" in said
 
 
+def test_every_face_is_a_row_of_a_table(files, capsys, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    told = answered(capsys, "embed", MODEL, files / "bad", "--out", tmp_path / "rows.parquet")
+    assert "refused: grace/tiny.png (too small: " in told
+    rows = parquet.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert [row["item"] for row in rows] == ["grace/good.png", "grace/two.png", "grace/two.png#1"]
+    assert all(len(row["box"]) == 4 and row["identity"] == "grace" for row in rows)
+
+
 def test_other_models_and_mistakes(files, run, bars, capsys, tmp_path, monkeypatch):
     people = ("--gallery", tmp_path / "g")
     assert "3 new" in answered(capsys, "enrol", run, files / "known", *people, "--detect")

