@@ -137,4 +137,4 @@ def _named(answer: Any) -> tuple[tuple[str, ...], Verdict]:
         return (answer.identity, f"match, at {answer.score:.2f}"), "yes"
     if answer.threshold is None:
         return (f"{answer.nearest}?", f"no verdict, at {answer.score:.2f}"), "open"
-    return ("no match", f"{answer.nearest} at {answer.score:.2f}"), "no"
+    return ("no match", f"nearest: {answer.nearest}, {answer.score:.2f}"), "no"
