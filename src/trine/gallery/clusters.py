@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
@@ -116,7 +116,15 @@ class KnownClusters:
 NOTHING_KNOWN = KnownClusters()
 
 
-def cluster(store: Store, *, made: Made, neighbours: int, recluster: bool, known: KnownClusters) -> Clusters:
+def cluster(
+    store: Store,
+    *,
+    made: Made,
+    neighbours: int,
+    recluster: bool,
+    known: KnownClusters,
+    progress: Callable[[int], None] | None = None,
+) -> Clusters:
     """Assigns every item of a store to a cluster; see `Gallery.cluster`."""
     check_at_least(1, neighbours=neighbours)
     before = {} if recluster else store.clusters()
@@ -137,6 +145,8 @@ def cluster(store: Store, *, made: Made, neighbours: int, recluster: bool, known
             fresh.append(record.item)
             near = [hit.item for hit in hits if hit.item != record.item and hit.score <= threshold]
             groups.link(record.item, near[:neighbours])
+        if progress is not None:
+            progress(len(fresh))
     after, joined = groups.numbered(store, fresh)
     store.note(NOTE, json.dumps(threshold))
     store.assign({item: number for item, number in after.items() if before.get(item) != number})

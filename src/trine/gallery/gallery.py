@@ -751,6 +751,7 @@ class Gallery:
         choose: bool = False,
         linkage: Linkage | None = None,
         known: KnownClusters = NOTHING_KNOWN,
+        progress: Progress | None = None,
     ) -> Clusters:
         """Assigns every item to a cluster; items that have one keep its number.
 
@@ -775,6 +776,8 @@ class Gallery:
             linkage: `"connected"` for single linkage, or `"average"`; by default that of the existing
                 clusters, else `"connected"`.
             known: What a person knows about the clusters; with average linkage.
+            progress: Called with the number of items so far, with single linkage; nothing is stored before
+                all are done.
 
         Returns:
             The cluster of every item, and which clusters were merged.
@@ -818,7 +821,12 @@ class Gallery:
             threshold = min(threshold, clusters.threshold_for(self._store, chosen, linkage))
         made = clusters.Made(linkage, self._limit(threshold).value, by_hand)
         return clusters.cluster(
-            self._store, made=made, neighbours=neighbours, recluster=recluster, known=known
+            self._store,
+            made=made,
+            neighbours=neighbours,
+            recluster=recluster,
+            known=known,
+            progress=progress,
         )
 
     def remove(self, item: str) -> bool:

@@ -26,10 +26,13 @@ from trine.errors import TrineError
 from trine.service.access import caller_of, check_host, check_origin, hosts_of
 from trine.service.bodies import schemas_taken
 from trine.service.errors import ApiError, api_error, of_validation
+from trine.service.jobs import Jobs
 from trine.service.limits import AnswerInTime, Memory, Rates, limited
+from trine.service.plane import Planes
 from trine.service.routes import ROUTERS
 from trine.service.schemas import ErrorAnswer
 from trine.service.service import Service
+from trine.service.work import kinds_of_work
 
 PAGE = Path(__file__).parent / "page"
 """The files of the page."""
@@ -75,11 +78,16 @@ def create_app(service: Service) -> FastAPI:
     Returns:
         An ASGI application.
     """
+    jobs: Jobs = Jobs(service, kinds_of_work(lambda: jobs))
+    planes = Planes()
+    service.forgetting.append(lambda *forgotten: planes.forget())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        jobs.start()
         yield
+        await anyio.to_thread.run_sync(jobs.stop)
 
     app = FastAPI(
         title="trine",
@@ -92,7 +100,7 @@ def create_app(service: Service) -> FastAPI:
         responses=_ERRORS,
         redirect_slashes=False,
     )
-    app.state.service = service
+    app.state.service, app.state.jobs, app.state.planes = service, jobs, planes
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

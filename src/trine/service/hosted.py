@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -187,6 +188,24 @@ class Hosted:
             raise ApiError("no_encoder", f"the gallery {self.name} is open without an encoder")
         rows: np.ndarray = encoder.embed(list(contents))
         return rows
+
+    def encoder_changed(self) -> None:
+        """Forgets what was known of the encoder before a rebuild."""
+        self.__dict__.pop("finder", None)
+
+    def check_sources(self) -> None:
+        """Refuses a rebuild that would take the name of an item for the path of a file.
+
+        Raises:
+            ApiError: An item has no file; only the data that holds it could be embedded again.
+        """
+        for entry in self.gallery.entries():
+            if entry.source is None and Path(entry.item).is_file():
+                raise ApiError(
+                    "conflict",
+                    f"it is not known which file the item {entry.item[:80]!r} is: rebuild this gallery with "
+                    "trine gallery rebuild --data",
+                )
 
     def has_picture(self, entry: Entry) -> bool:
         """Whether there may be a picture to show of an item."""

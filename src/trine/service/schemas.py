@@ -14,6 +14,8 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    PlainSerializer,
+    RootModel,
     WithJsonSchema,
     model_validator,
 )
@@ -54,6 +56,7 @@ Picture = Annotated[
     bytes,
     Field(min_length=1),
     BeforeValidator(_picture),
+    PlainSerializer(lambda content: base64.b64encode(content).decode(), when_used="json"),
     WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "the file in base64"}),
 ]
 Row = list[FiniteFloat]
@@ -633,6 +636,181 @@ class ChangesAnswer(Model):
 
     changes: list[ChangeModel]
     next: int | None
+
+
+class KnownClustersModel(Model):
+    """What a person knows about clusters."""
+
+    names: dict[int, str] = {}
+    """Names of clusters: two with different names are never joined."""
+    moved: dict[str, int | str] = {}
+    """Where an item belongs: a cluster by its number or its name; "" for one of its own."""
+
+
+class ClusterJob(Model):
+    """Assign every item to a cluster."""
+
+    kind: Literal["cluster"]
+    threshold: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    neighbours: Annotated[int, Field(ge=1, le=1_000)] = 32
+    recluster: bool = False
+    choose: bool = False
+    linkage: Literal["connected", "average"] | None = None
+    known: KnownClustersModel | None = None
+
+
+class CalibrateJob(Model):
+    """Choose the threshold of identifications by how often strangers are named."""
+
+    kind: Literal["calibrate"]
+    fpir: Annotated[FiniteFloat, Field(gt=0, lt=1)] = 0.01
+    embeddings: list[Row] | None = None
+    """Embeddings of people who are not enrolled; by default the gallery's own identities are left out."""
+    identities: Names | None = None
+    """The identity of each embedding."""
+    scoring: Scoring = "best"
+    top: Annotated[int, Field(ge=1, le=10_000)] = 3
+    quality: Name | None = None
+
+
+class RebuildJob(Model):
+    """Embed every item again with the encoder of a run."""
+
+    kind: Literal["rebuild"]
+    run: Name
+    """The name of a run in the folder that the service shows."""
+    drop_missing: bool = False
+
+
+class AuditJob(Model):
+    """Rank the items by how likely their identity is wrong."""
+
+    kind: Literal["audit"]
+    count: Annotated[int, Field(ge=1, le=1_000)] = 50
+
+
+class PairsJob(Model):
+    """Find the hardest pairs: one identity far apart, two identities near to each other."""
+
+    kind: Literal["pairs"]
+    count: Annotated[int, Field(ge=1, le=500)] = 30
+
+
+class EnrolJob(Model):
+    """Enrol many items in steps of 64."""
+
+    kind: Literal["enrol"]
+    entries: Annotated[list[NewItem], Field(min_length=1)]
+
+
+class JobRequest(RootModel[ClusterJob | CalibrateJob | RebuildJob | AuditJob | PairsJob | EnrolJob]):
+    """A job to begin."""
+
+    root: Annotated[
+        ClusterJob | CalibrateJob | RebuildJob | AuditJob | PairsJob | EnrolJob, Field(discriminator="kind")
+    ]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"kind": "cluster", "threshold": 0.5}]})
+
+
+class JobModel(Model):
+    """A job, and how far it is."""
+
+    id: str
+    made: float
+    who: str
+    gallery: str
+    kind: Literal["enrol", "cluster", "calibrate", "rebuild", "audit", "pairs"]
+    state: Literal["waiting", "running", "done", "failed", "cancelled", "interrupted"]
+    done: int
+    total: int | None
+    started: float | None
+    ended: float | None
+    result: dict[str, Any] | None
+    error: str
+    attempts: int
+    """How often it was begun: more than once after a restart of the service."""
+    cancel: bool
+    """Whether it was asked to stop."""
+
+
+class JobsAnswer(Model):
+    """The jobs, the latest first."""
+
+    jobs: list[JobModel]
+
+
+class AssignmentsAnswer(Model):
+    """The cluster of every item that has one."""
+
+    clusters: dict[str, int]
+
+
+class MapAnswer(Model):
+    """All items on a plane: the two directions in which their embeddings differ most."""
+
+    items: list[str]
+    x: list[float]
+    y: list[float]
+    identity: list[int]
+    """Of each item, the position of its identity in `identities`."""
+    identities: list[str]
+    explained: float
+    """The share of the variance that the plane shows, from 0 to 1."""
+    sampled: bool
+    """Whether only some of the items are shown."""
+
+
+class Judgement(Model):
+    """What a person says about two items."""
+
+    first: Name
+    second: Name
+    answer: Literal["same", "different", "wrong_label"]
+
+
+class JudgementModel(Judgement):
+    """A judgement that is kept."""
+
+    at: float
+    who: str
+
+
+class JudgementsAnswer(Model):
+    """The judgements that are kept, the latest first."""
+
+    judgements: list[JudgementModel]
+
+
+class JudgementPair(Model):
+    """Two items whose judgement is taken back."""
+
+    first: Name
+    second: Name
+
+
+class RunModel(Model):
+    """A run, in short."""
+
+    name: str
+    metrics: dict[str, Any]
+    """What was measured, as in its metrics.json; empty if it was not evaluated."""
+    steps: int
+    report: bool
+    """Whether it has a report to open."""
+
+
+class RunsAnswer(Model):
+    """The runs that the service shows."""
+
+    runs: list[RunModel]
+
+
+class RunLogAnswer(Model):
+    """The training log of a run, by column."""
+
+    name: str
+    columns: dict[str, list[float | str | None]]
 
 
 class HealthAnswer(Model):

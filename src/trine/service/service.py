@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Self
 
@@ -26,6 +26,10 @@ class Service:
         galleries: The open galleries by name, each with its encoder if it has one; closed by `close`.
         settings: How the service is reached, and what it keeps.
 
+    Attributes:
+        forgetting: Called with a gallery, an identity, and that and the names of its items when they are
+            forgotten.
+
     Raises:
         SettingError: There is no gallery, or a name cannot be part of an address; or it can be reached from
             elsewhere without keys.
@@ -45,6 +49,7 @@ class Service:
             self.log = AuditLog(self.state)
             self.metrics = Metrics()
             self.decoder = Decoder(pixels=self.limits.pixels, at_once=self.limits.decoding)
+            self.forgetting: list[Callable[[str, str, set[str]], object]] = []
             self.galleries = {name: self._host(name, gallery) for name, gallery in galleries.items()}
             stack.pop_all()
 
@@ -76,6 +81,8 @@ class Service:
             hosted.pictures.forget_thumbnails()
             self.log.forget(hosted.name, {identity, *items})
             self.drop_judgements(hosted.name, items)
+            for listener in self.forgetting:
+                listener(hosted.name, identity, {identity, *items})
             self.state.wipe()
         return deleted
 

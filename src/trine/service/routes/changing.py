@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter
 
-from trine.gallery import Enrolment, Entry
-from trine.gallery.entries import stored_path, unknown_identity
+from trine.gallery.entries import unknown_identity
 from trine.service.access import OneGallery, TheService, Writer
 from trine.service.bodies import body, takes
-from trine.service.errors import ApiError
+from trine.service.enrolling import enrol_all
 from trine.service.hosted import Hosted
-from trine.service.pictures import file_of
 from trine.service.routes.asking import check_count
 from trine.service.schemas import (
     ChangeAnswer,
@@ -130,57 +126,6 @@ def move(
 ) -> ChangeAnswer:
     """Moves some items, of any identities, to an existing or a new identity."""
     return _moved(hosted, service, caller.name, given, new=False)
-
-
-def enrol_all(service: Service, hosted: Hosted, given: list[NewItem], *, who: str) -> Enrolment:
-    """Embeds and writes items with their pictures: all or none.
-
-    Raises:
-        ApiError: An item cannot be embedded, or a name is given twice.
-    """
-    names = [new.item for new in given]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ApiError("invalid_request", f"the item {twice[:80]!r} is given twice")
-    prepared = [hosted.entry(new) for new in given]
-    kept: dict[str, str] = {}
-    with hosted.changing:
-        try:
-            entries: list[Entry] = []
-            for (entry, part), new in zip(prepared, given, strict=True):
-                path = None if new.picture is None else _keep(service, hosted, entry.item, new.picture)
-                if path is not None:
-                    kept[entry.item] = path
-                    entry = replace(entry, source=stored_path(path, part=part))
-                entries.append(entry)
-            done = hosted.gallery.enrol_many(entries, chunk=max(len(entries), 1))
-        except BaseException:
-            _drop_unused(hosted, kept)
-            raise
-        for name in names:
-            hosted.pictures.drop(name, but=kept.get(name))
-        if done.new or done.replaced:
-            identities = sorted({new.identity for new in given})
-            service.log.add(who, hosted.name, "enrol", items=names, identities=identities[:20])
-    return done
-
-
-def _keep(service: Service, hosted: Hosted, item: str, picture: bytes) -> str | None:
-    if not service.settings.keep_pictures:
-        return None
-    try:
-        return hosted.pictures.keep(item, picture)
-    except OSError as error:
-        raise ApiError("unavailable", f"the picture cannot be kept ({error.strerror or error})") from error
-
-
-def _drop_unused(hosted: Hosted, kept: dict[str, str]) -> None:
-    """Deletes pictures that were kept for items that are not enrolled."""
-    for item in kept:
-        source = None
-        with suppress(Exception):
-            source = hosted.gallery.get(item).source
-        hosted.pictures.drop(item, but=file_of(source))
 
 
 def _moved(hosted: Hosted, service: Service, who: str, given: MoveRequest, *, new: bool) -> ChangeAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,6 +11,7 @@ from trine import __version__
 from trine.service.access import COOKIE, Reader, TheService, Writer
 from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
+from trine.service.jobs import STATES, Jobs
 from trine.service.keys import Caller
 from trine.service.metrics import CONTENT_TYPE
 from trine.service.schemas import (
@@ -38,9 +40,13 @@ def ready(service: TheService) -> HealthAnswer:
 
 
 @router.get("/metrics", include_in_schema=False)
-def metrics(service: TheService, caller: Reader) -> Response:
+def metrics(request: Request, service: TheService, caller: Reader) -> Response:
     """The counters, for Prometheus."""
     service.count()
+    jobs: Jobs = request.app.state.jobs
+    counts = Counter(job.state for job in jobs.all())
+    for state in STATES:
+        service.metrics.jobs.labels(state).set(counts[state])
     return Response(service.metrics.text(), media_type=CONTENT_TYPE)
 
 
