@@ -100,12 +100,12 @@ def items(count: int) -> str:
 
 
 @contextmanager
-def progress_bar(label: str, total: int) -> Iterator[Callable[[int], None] | None]:
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
     """Shows a progress bar on standard error if that is a terminal.
 
     Args:
         label: The word in front of the bar.
-        total: The count at its end.
+        total: The count at its end; None if it is not known.
 
     Yields:
         A function that moves the bar to a count; None if there is no bar.

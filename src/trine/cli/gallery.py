@@ -106,22 +106,31 @@ def remove(settings: Any) -> None:
 
 @verb(GALLERY_ARGUMENT, argument("identity", help="the identity to delete"))
 def forget(settings: Any) -> None:
-    """Delete an identity and every trace of it from the gallery's files.
+    """Delete an identity and every trace of it from the gallery's files, with the crops made of its photos.
 
     trine gallery forget people ann
     """
     from trine.gallery.entries import unknown_identity
+    from trine.pipelines import forget_person
 
     with existing(settings.gallery) as gallery:
         count = gallery.identities().get(settings.identity, 0)
-        deleted = gallery.forget(settings.identity)
-        if not deleted:
+        done = forget_person(gallery, settings.identity)
+        if not done.items:
             raise unknown_identity(settings.identity, gallery.identities(), gallery.address)
-        kept = " and what its model kept of it" if deleted > count else ""
+        kept = " and what its model kept of it" if done.items > count else ""
         echo(
             f"{settings.identity} is forgotten, with {items(count)}{kept}; backups, copies and exported "
             f"tables of {gallery.address} may still hold them"
         )
+        for crop in done.crops:
+            echo(f"removed {crop}")
+        if done.library is not None:
+            echo(
+                f"the tables, links and page of {done.library} were written again without {settings.identity}"
+            )
+        if done.crops:
+            echo("your photos were not touched: delete them, or the next run finds the faces on them again")
         if is_url(gallery.address):
             echo("their bytes stay in the server's files until trine gallery repair wipes them")
 

@@ -22,7 +22,7 @@ ENCODER = argument(
 
 
 def address_of(name: str) -> str:
-    """Returns the address of a gallery; a plain name means a file NAME.db.
+    """Returns the address of a gallery; a plain name means a file NAME.db, or else the photo library NAME.
 
     Raises:
         GalleryError: The name is ":memory:".
@@ -33,7 +33,11 @@ def address_of(name: str) -> str:
     """
     if name == ":memory:":
         raise GalleryError("a gallery in memory ends with the command: name a file, such as people.db")
-    return name if name.endswith(".db") or is_url(name) else f"{name}.db"
+    if name.endswith(".db") or is_url(name):
+        return name
+    library = os.path.join(name, "people.db")  # noqa: PTH118
+    file = f"{name.rstrip('/')}.db"
+    return library if os.path.isfile(library) and not os.path.exists(file) else file  # noqa: PTH110, PTH113
 
 
 def is_url(address: str) -> bool:

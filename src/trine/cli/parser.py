@@ -106,7 +106,10 @@ class Parser(argparse.ArgumentParser):
 
     def parse_all(self, words: Sequence[str]) -> argparse.Namespace:
         """Reads the arguments; an unknown option is an error that names the nearest known one."""
-        settings, unknown = self.parse_known_args(words)
+        # With options between them, an optional argument would take the place of the one that follows it.
+        optional = any(action.nargs == "?" for action in self._get_positional_actions())
+        read = self.parse_known_intermixed_args if optional else self.parse_known_args
+        settings, unknown = read(words)
         if unknown and unknown[0].startswith("-"):
             option = unknown[0].partition("=")[0]
             self.error(f"unknown option {option!r}; {nearest(option, self.options)}")

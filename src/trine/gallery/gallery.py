@@ -829,6 +829,10 @@ class Gallery:
             progress=progress,
         )
 
+    def cluster_numbers(self) -> dict[str, int]:
+        """Returns the cluster of each item that has one; see `cluster`."""
+        return self._store.clusters()
+
     def remove(self, item: str) -> bool:
         """Deletes one item and returns whether it existed; an identity without items is deleted too."""
         return self._store.remove([check_name(item, "item")]) > 0

@@ -22,6 +22,8 @@ from trine.pipelines.evaluate import evaluate_on_judgements, evaluate_run
 from trine.pipelines.export import check_output, cluster_items, write_clusters, write_embeddings
 from trine.pipelines.faces_for import faces_for, takes_faces
 from trine.pipelines.find_faces import find_faces
+from trine.pipelines.forget import forget_person
+from trine.pipelines.library import build_library
 from trine.pipelines.mine import MiningReport, mine_run, write_triplets
 from trine.pipelines.recommend import (
     enrol_items,
@@ -40,6 +42,7 @@ __all__ = [
     "MiningReport",
     "TrainedRun",
     "audit_run",
+    "build_library",
     "check_output",
     "cluster_items",
     "compare_runs",
@@ -49,6 +52,7 @@ __all__ = [
     "examine",
     "faces_for",
     "find_faces",
+    "forget_person",
     "listed_pairs",
     "measure_scores",
     "measure_towers",

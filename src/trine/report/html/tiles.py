@@ -20,6 +20,7 @@ class Tile:
         image: Its image; None shows only the names.
         note: The text below it, such as its distance.
         mark: `"right"`, `"wrong"`, or None for neither.
+        link: Where its image leads; "" for nowhere.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Tile:
     image: Markup | None = None
     note: str = ""
     mark: str | None = None
+    link: str = ""
 
 
 def neighbour_rows(rows: Sequence[tuple[Tile, Sequence[Tile]]]) -> Markup:
@@ -79,6 +81,8 @@ def _tile(tile: Tile, kind: str = "") -> Markup:
         drawn, word = SIGNS[tile.mark]
         sign = element("span", drawn, class_="sign", role="img", aria_label=word)
     shown = tile.image or element("span", tile.item, class_="words")
+    if tile.link:
+        shown = element("a", shown, href=tile.link)
     # With an image, the item's own name is in the tooltip.
     return element(
         "div",
