@@ -16,7 +16,18 @@ from trine.distances import DISTANCES
 
 SOURCE = Path(trine.__file__).parent
 ORDER = [
-    *("display", "plain_json", "errors", "eager", "migrations", "settings", "shapes", "labels", "cosine"),
+    *(
+        "display",
+        "plain_json",
+        "errors",
+        "plain_yaml",
+        "eager",
+        "migrations",
+        "settings",
+        "shapes",
+        "labels",
+        "cosine",
+    ),
     *("distances", "triplets", "beta", "rates", "strangers", "calibration", "neighbours", "ranking"),
     *(
         "clustering",

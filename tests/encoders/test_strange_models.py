@@ -18,6 +18,7 @@ import timm
 import torch
 
 from support import strange_models
+from support.onnx_graphs import means, saved
 from support.pretrained import digits
 from trine.data import Interactions, Table, Texts, Vectors
 from trine.encoders import EncoderRecipe, MlpSettings, build_encoder, build_two_tower, load, save
@@ -61,6 +62,7 @@ def benign(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     ):
         save(build_encoder(items, recipe=recipe), folder / kind)
+    save(load(saved(means(), folder / "net.onnx")), folder / "onnx")
     liked = np.ones(4, dtype=np.bool_)
     data = Interactions("t", ("u", "v"), ("i", "j"), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), liked)
     save(

@@ -8,15 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from support.pretrained import digits, saved_weights
-from trine.data import Dataset
-from trine.encoders import EncoderRecipe, build_encoder, load
+from trine.data import Dataset, Vectors
+from trine.encoders import EncoderRecipe, MlpSettings, build_encoder, load
 from trine.evaluation import retrieval
 from trine.pipelines import examine, train_run
 from trine.pipelines.split_data import split_by_identity
-from trine.pipelines.start import better_of, kept_out
-from trine.training import DataRecipe, Recipe, RunDir, SamplerRecipe, TrainingRecipe, fit, read_findings
+from trine.pipelines.start import better_of, chosen_of, kept_out, surely_better_of
+from trine.training import (
+    DataRecipe,
+    Recipe,
+    RunDir,
+    SamplerRecipe,
+    TrainingRecipe,
+    fit,
+    read_findings,
+    unsure_gain,
+)
 from trine.training.schedule import stream_seed
 
 
@@ -92,3 +102,49 @@ def test_who_may_judge(recipe: Recipe) -> None:
     assert judged(by_identity) is None
     validated = replace(recipe, data=replace(recipe.data, validation=0.2))
     assert judged(validated) is None
+
+
+def surely(rows: np.ndarray, labels: np.ndarray, *, helps: bool) -> bool:
+    """Whether a head is kept that drops the first number of each row, or the second."""
+    items = Dataset(Vectors(rows), labels, tuple("abcdefgh"), tuple(map(str, range(len(rows)))))
+    recipe = Recipe(
+        encoder=EncoderRecipe(dimension=2, head="identity", normalise=False, mlp=MlpSettings(hidden=())),
+        training=TrainingRecipe(keep="sure"),
+    )
+    start = build_encoder(items.items, recipe=recipe.encoder)
+    changed = build_encoder(items.items, recipe=recipe.encoder)
+    with torch.no_grad():
+        changed.head.weight.copy_(torch.diag(torch.tensor([0.0, 1.0] if helps else [1.0, 0.0])))
+    kept = surely_better_of(changed, items, items, recipe)
+    assert (kept is changed) or kept.fingerprint == start.fingerprint
+    return kept is changed
+
+
+def test_a_gain_is_sure_or_the_start_stays() -> None:
+    random, labels = np.random.default_rng(0), np.repeat(np.arange(8), 6)
+    rows = np.stack([random.normal(0, 5, 48), labels + random.normal(0, 0.05, 48)], axis=1)
+    assert surely(rows.astype(np.float32), labels, helps=True)
+    assert not surely(rows.astype(np.float32), labels, helps=False)
+    assert unsure_gain((0.01, 0.001, 0.02), (0.5, 0.6), step=3, far=0.01) is None
+    fewer = unsure_gain((0.01, 0.001, 0.02), (0.6, 0.5), step=3, far=0.01)
+    assert fewer is not None
+    assert "TAR at FAR 1 % from 0.600 to 0.500, which is no sure gain" in fewer.sentence
+    unknown = unsure_gain((float("nan"),) * 3, (float("nan"),) * 2, step=3, far=0.01)
+    assert unknown is not None
+    assert "training was not judged" in unknown.sentence
+
+
+def test_nobody_to_judge_keeps_the_start(recipe: Recipe, tmp_path: Path) -> None:
+    sure = replace(recipe, training=replace(recipe.training, keep="sure", learning_rate=0.01))
+    judged = split_by_identity(digits(200), sure, triplets=None, pairs=None)
+    trained = fit(judged.train, sure, out=None)
+    nobody = replace(judged, validation=None, calibrate_on=None)
+    start = build_encoder(
+        judged.train.items, recipe=sure.encoder, distance=trained.distance, seed=stream_seed(0, "weights")
+    )
+    assert chosen_of(trained, nobody, sure, run=None).fingerprint == start.fingerprint
+    last = replace(sure, training=replace(sure.training, keep="last"))
+    assert chosen_of(trained, judged, last, run=None) is trained
+    report = train_run(digits(200), sure, out=tmp_path / "run", progress=False)
+    kept = load(tmp_path / "run").fingerprint
+    assert (kept == start.fingerprint) == ("no sure gain" in str(report))

@@ -120,6 +120,16 @@ HOSTILE: dict[str, list[Change]] = {
         *(setting(shape=[size]) for size in (HUGE, 13)),
         setting(features=1),
     ],
+    "onnx": [
+        *(section("onnx", bytes=size) for size in (HUGE * 1000, 2**62, 1)),
+        *(section("onnx", features=count) for count in (HUGE, 1)),
+        section("onnx", output="{secret}"),
+        section("onnx", batch=HUGE),
+        section("onnx", layout="nhwc"),
+        setting(onnx=None),
+        setting(features=1),
+        *(setting(shape=shape) for shape in ([3, 10**6, 10**6], [HUGE, 8, 8], [8], [2, 8, 8])),
+    ],
     "two_tower": [
         *(setting(dimension=size) for size in (HUGE, 2**62)),
         *(setting(known=size) for size in (10**12, 2**62, 0)),

@@ -15,6 +15,7 @@ from trine.cli.arguments import (
     load_data,
     options_of,
     pick,
+    progress_bar,
     stopped,
 )
 from trine.cli.parser import argument, verb
@@ -84,6 +85,7 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     from trine.data import read_triplets
     from trine.encoders import started_from
     from trine.pipelines import train_on_judgements, train_run
+    from trine.pipelines.faces_for import needs_faces, training_faces
 
     _refuse(settings, TABLES, "is for interactions, and this recipe is for labelled items")
     triplets = None if settings.triplets is None else read_triplets(settings.triplets)
@@ -95,6 +97,11 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
     data = load_data(settings, labelled=not judgements, quiet=not first)
     if first and (weights := started_from(recipe.encoder, data.kind)):
         echo(f"pretrained weights: {weights}")
+    if needs_faces(data, recipe):
+        with progress_bar("finding faces", len(data)) as progress:
+            data, found = training_faces(data, recipe, progress=progress if first else None)
+        if first:
+            echo(found)
     if triplets is not None and judgements:
         report = train_on_judgements(data, triplets, recipe, **pick(settings, "out", "resume"))
     else:

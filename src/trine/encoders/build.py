@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,16 @@ from trine.encoders.bundled_weights import (
 from trine.encoders.encoder import Encoder, build_network
 from trine.encoders.face_resnet import FEATURES, LEAST_SIDE, MEAN, SIDE, STD, FaceResNet, load_face_weights
 from trine.encoders.head import initialise_as_identity, initialise_from_pca
+from trine.encoders.onnx_network import HOW, onnx_network
 from trine.encoders.pretrained import load_weights, timm_network
 from trine.encoders.sentence import sentence_network
 from trine.encoders.settings import EncoderRecipe, EncoderSettings
 from trine.encoders.tabular import learn_table
-from trine.errors import DataError, SettingError
+from trine.errors import DataError, ModelError, SettingError
+from trine.io import open_regular, read_small, readable
 from trine.model import PACKAGED
+from trine.plain_yaml import parse_yaml
+from trine.settings import parse
 from trine.shapes import Float32, Int64
 
 LONGEST_SIDE = 64
@@ -88,6 +93,8 @@ def build_encoder(
 
 def network_for(recipe: EncoderRecipe, kind: Kind) -> str:
     """The network of a recipe for items of a kind."""
+    if recipe.is_onnx:
+        return "onnx"
     if recipe.network != "auto":
         return recipe.network
     return {"images": "small_resnet", "vectors": "mlp", "texts": "sentence"}[kind]
@@ -152,6 +159,43 @@ def pretrained_encoder(weights: str) -> Encoder:
     encoder.started_from = about_weights(weights)
     initialise_as_identity(encoder)
     encoder.cluster_threshold = known.clusters
+    return encoder.eval()
+
+
+def onnx_encoder(path: Path) -> Encoder:
+    """Builds an encoder of a network in an ONNX file, without any training.
+
+    An embedding is the features of the network, scaled to length 1.
+
+    Args:
+        path: The file. How it takes images is in a file of the same name that ends with .yaml, as the section
+            `encoder` of a recipe.
+
+    Returns:
+        The encoder, on the CPU and in evaluation mode. It has no threshold: a gallery calibrates its own.
+
+    Raises:
+        SettingError: The settings are missing, or do not fit the file.
+        ModelError: The file cannot be read or run.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    beside = path.with_suffix(".yaml")
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; name an ONNX file, or a model folder")
+    with readable(beside, SettingError):
+        text = read_small(beside).decode("utf-8", "replace") if beside.is_file() else ""
+    content = parse_yaml(text, source=str(beside)) or {}
+    section = content.get("encoder") if isinstance(content, dict) else None
+    if not isinstance(section, dict):
+        raise SettingError(
+            f"{beside} does not say how {path.name} takes images: write it with a section encoder, in it "
+            "onnx, in it mean and std, such as: encoder: {onnx: {mean: 127.5, std: 127.5}}"
+        )
+    own = {"weights": str(path), "frozen": True, "head": "identity"}
+    recipe = parse(EncoderRecipe, {**section, **own}, source=str(beside), key="encoder")
+    encoder = _for_onnx((), recipe, "euclidean", whole=True)
+    encoder.started_from = about_weights(str(path))
+    initialise_as_identity(encoder)
     return encoder.eval()
 
 
@@ -278,6 +322,48 @@ def _for_faces(_: Items | tuple[()], recipe: EncoderRecipe, distance: Distance) 
     return encoder
 
 
+def _for_onnx(
+    _: Items | tuple[()], recipe: EncoderRecipe, distance: Distance, *, whole: bool = False
+) -> Encoder:
+    assert recipe.weights is not None
+    name, how = recipe.weights, recipe.onnx
+    if how.mean is None or how.std is None:
+        raise SettingError(f"{name} does not say how it takes pixels: {HOW}")
+    try:
+        with open_regular(name) as file:
+            content = file.read()
+    except OSError as error:
+        raise ModelError(
+            f"{name} cannot be read ({error.strerror}); set encoder.weights to an ONNX file"
+        ) from error
+    network, shape = onnx_network(content, name=name, recipe=how, image_size=recipe.image_size)
+    features = network.settings.features
+    encoder = _built(
+        replace(recipe, dimension=features) if whole else recipe,
+        distance,
+        network,
+        features=features,
+        network="onnx",
+        shape=shape,
+        views=recipe.views,
+        faces=recipe.faces,
+        onnx=network.settings,
+    )
+    encoder.mean.copy_(_colours("mean", how.mean, shape[0]) / how.white)
+    encoder.std.copy_(_colours("std", how.std, shape[0]) / how.white)
+    return encoder
+
+
+def _colours(name: str, given: float | tuple[float, ...], channels: int) -> Float32[Tensor, " c"]:
+    values = given if isinstance(given, tuple) else (given,) * channels
+    if len(values) != channels:
+        raise SettingError(
+            f"encoder.onnx.{name} has {len(values)} numbers, but the network takes {channels} "
+            f"{'channel' if channels == 1 else 'channels'}; give one number, or one for each"
+        )
+    return torch.tensor(values, dtype=torch.float32)
+
+
 def _for_timm(items: Items, recipe: EncoderRecipe, distance: Distance) -> Encoder:
     name, size = recipe.network, None
     if recipe.image_size is not None:
@@ -309,6 +395,7 @@ BUILDERS: Mapping[str, Callable[[Any, EncoderRecipe, Distance], Encoder]] = {
     "sentence": _for_texts,
     "small_resnet": _for_images,
     "face_resnet": _for_faces,
+    "onnx": _for_onnx,
 }
 """What builds the encoder of each network; all others are timm models."""
 

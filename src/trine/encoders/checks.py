@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from trine.encoders.encoder import Encoder
+from trine.encoders.onnx_network import OnnxNetwork
 from trine.encoders.sentence import SentenceNetwork
 from trine.encoders.settings import EncoderSettings, TableSettings
 from trine.encoders.tabular import prepare_rows
@@ -25,6 +26,7 @@ def check_settings(settings: EncoderSettings | TwoTowerSettings) -> None:
         "mlp": ("vectors", settings.mlp),
         "sentence": ("texts", settings.sentence),
         "small_resnet": ("images", settings.small_resnet),
+        "onnx": ("images", settings.onnx),
     }
     kind, needed = own.get(network, ("images", network))
     if settings.kind != kind or needed is None:
@@ -44,6 +46,16 @@ def _check_table(table: TableSettings, features: int) -> None:
         prepare_rows([{column.name: "" for column in table.columns}], table=table)
     else:
         prepare_rows([np.zeros(len(table.columns))], table=table)
+
+
+def check_weights(encoder: Encoder | TwoTower) -> None:
+    """Raises a `ValueError` for weights that are more than numbers, and refer to what is not there."""
+    if isinstance(encoder, TwoTower):
+        sizes = torch.tensor([len(encoder.settings.users), len(encoder.settings.items)])
+        if bool(((encoder.known < 0) | (encoder.known >= sizes)).any()):
+            raise ValueError("it knows an interaction of a user or with an item that is not among its own")
+    elif isinstance(encoder.network, OnnxNetwork):
+        encoder.network.check()
 
 
 def check_network(encoder: Encoder | TwoTower) -> None:

@@ -23,6 +23,7 @@ from trine.distances import Distance
 from trine.encoders.face_resnet import FEATURES, FaceResNet
 from trine.encoders.fingerprint import fingerprint_of
 from trine.encoders.mlp import mlp
+from trine.encoders.onnx_network import OnnxNetwork
 from trine.encoders.preprocessing import prepare_images, prepare_vectors
 from trine.encoders.pretrained import timm_network
 from trine.encoders.sentence import SentenceNetwork, prepare_texts
@@ -281,6 +282,8 @@ def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:
         return mlp(first, settings=settings.mlp)
     if name == "sentence" and settings.sentence is not None:
         return SentenceNetwork(settings.sentence), settings.features
+    if name == "onnx" and settings.onnx is not None:
+        return OnnxNetwork(settings.onnx), settings.onnx.features
     if name == "face_resnet":
         return FaceResNet(), FEATURES
     return timm_network(name, size=(size[0], size[1])), settings.features

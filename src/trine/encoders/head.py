@@ -93,6 +93,7 @@ def head_only(encoder: Encoder) -> Encoder:
         table=None,
         views="one",
         faces=None,
+        onnx=None,
     )
     alone = Encoder(settings, network=nn.Sequential())
     alone.head = encoder.head

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from trine.display import first_line
-from trine.encoders.build import pretrained_encoder
-from trine.encoders.checks import check_network, check_settings
+from trine.encoders.build import onnx_encoder, pretrained_encoder
+from trine.encoders.checks import check_network, check_settings, check_weights
 from trine.encoders.encoder import Encoder
-from trine.encoders.settings import EncoderSettings
+from trine.encoders.settings import ONNX, EncoderSettings
 from trine.encoders.two_tower import TwoTower, TwoTowerSettings
 from trine.encoders.weight_budget import check_fits
 from trine.errors import MissingDependencyError, ModelError
@@ -61,14 +59,16 @@ def load(path: str | Path) -> Encoder:
 
     Args:
         path: The model folder, or a run folder with a folder `model` inside; or pretrained weights of a
-            package, such as `package:face-recognition-models`.
+            package, such as `package:face-recognition-models`; or an ONNX file, such as `arcface.onnx`, with
+            the section `encoder` of a recipe in `arcface.yaml` beside it.
 
     Returns:
         The encoder, on the CPU and in evaluation mode.
 
     Raises:
         ModelError: The folder is missing, incomplete, damaged, or of another version, or holds two towers.
-        SettingError: No weights are known of the package.
+        SettingError: No weights are known of the package; or the settings beside an ONNX file are missing,
+            or do not fit it.
         MissingDependencyError: The package is not installed.
 
     Example:
@@ -76,8 +76,10 @@ def load(path: str | Path) -> Encoder:
         Traceback (most recent call last):
         trine.errors.ModelError: there is no model folder no/such/folder; name one that training wrote
     """
-    if isinstance(path, str) and path.startswith(PACKAGED):
-        return pretrained_encoder(path)
+    if str(path).startswith(PACKAGED):
+        return pretrained_encoder(str(path))
+    if Path(path).suffix.lower() == ONNX:
+        return onnx_encoder(Path(path))
     return encoder_of(read_model(Path(path)), path)
 
 
@@ -144,7 +146,7 @@ def _restored(kind: type[E], settings: type, model: SavedModel, path: str | Path
         check_network(check_fits(lambda: kind(given), model.weights))
         encoder = kind(given)
         encoder.load_state_dict(dict(model.weights))
-        _check_known(encoder)
+        check_weights(encoder)
     except MissingDependencyError:
         raise
     except Exception as error:  # torch, timm and transformers raise anything for settings that nobody wrote
@@ -159,11 +161,3 @@ def _restored(kind: type[E], settings: type, model: SavedModel, path: str | Path
         )
     encoder.calibration, encoder.cluster_threshold = model.calibration, model.cluster_threshold
     return encoder.eval()
-
-
-def _check_known(encoder: Encoder | TwoTower) -> None:
-    if not isinstance(encoder, TwoTower):
-        return
-    sizes = torch.tensor([len(encoder.settings.users), len(encoder.settings.items)])
-    if bool(((encoder.known < 0) | (encoder.known >= sizes)).any()):
-        raise ValueError("it knows an interaction of a user or with an item that is not among its own")

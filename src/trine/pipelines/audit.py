@@ -11,6 +11,7 @@ from trine.errors import check_count
 from trine.evaluation import find_label_errors
 from trine.io import write_text
 from trine.pipelines.export import check_output, write_csv
+from trine.pipelines.faces_for import faces_as_trained
 from trine.pipelines.split_record import Part, check_part, name_of, part_of, with_size
 from trine.pipelines.trained_run import TrainedRun, open_trained_run
 from trine.report import LabelErrorReport, label_error_page
@@ -43,6 +44,7 @@ def audit_run(
     check_part(part)
     check_count("top", top)
     opened = open_trained_run(run)
+    dataset = faces_as_trained(opened, dataset)
     encoder = opened.encoder
     positions, audited = part_of(opened.path, dataset, part)
     chosen = dataset.subset(positions)

@@ -16,6 +16,7 @@ from trine.errors import CalibrationError, SettingError, check_flags
 from trine.evaluation import calibrate, triplet_consistency
 from trine.evaluation.calibration import TooFew
 from trine.evaluation.listed_pairs import listed_pairs
+from trine.pipelines.faces_for import faces_as_trained
 from trine.pipelines.held_out import strangers_of
 from trine.pipelines.measure import Embed, EvaluationSet, cluster_threshold_of, gallery_for, measure
 from trine.pipelines.mine import triplets_left_out, triplets_of_part
@@ -85,6 +86,7 @@ def evaluate_run(
     if probability is not None and not store_threshold:
         raise SettingError("a probability is stored with the threshold; add --calibrate")
     opened = open_trained_run(run)
+    dataset = faces_as_trained(opened, dataset)
     positions, evaluated_part = part_of(opened.path, dataset, part)
     chosen = dataset.subset(positions)
     judged: Int64[np.ndarray, "t 3"] | None = None

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from trine.data import Dataset
-from trine.errors import Argument, InputError
-from trine.faces import SIDES, Alignment, DetectionReport, FaceDetector, FacePolicy, detect_faces
+from trine.errors import Argument, DataError, InputError
+from trine.faces import SIDES, Alignment, DetectionReport, FaceCrops, FaceDetector, FacePolicy, detect_faces
 from trine.faces.detect import FACE_COLUMNS as FACE_COLUMNS
+from trine.pipelines.trained_run import TrainedRun
+from trine.training import Recipe
 
 LARGEST_SIDE = 512
 
@@ -77,6 +79,63 @@ def faces_for(
         aligned_sides=sides,
         progress=progress,
     )
+
+
+def needs_faces(photos: Dataset, recipe: Recipe) -> bool:
+    """Whether a recipe trains on the faces of photos, and they are not found yet."""
+    if isinstance(photos.items, FaceCrops):
+        return False
+    if recipe.data.detect is None:
+        return recipe.encoder.alignment is not None and photos.kind == "images"
+    return recipe.data.detect
+
+
+def training_faces(
+    photos: Dataset, recipe: Recipe, *, progress: Callable[[int], None] | None = None
+) -> tuple[Dataset, DetectionReport | None]:
+    """Makes a data set of the largest face of each photo, for a recipe that trains on faces.
+
+    Args:
+        photos: The photos; names and identities stay.
+        recipe: The recipe; `data.detect` says whether to detect.
+        progress: Called with the number of photos that are done.
+
+    Returns:
+        The faces, and what was found; the data as it was given and None where nothing is detected.
+
+    Raises:
+        DataError: A photo cannot be read, or no face was found.
+        InputError: Detection is asked for, and the items are not images.
+        MissingDependencyError: A package is not installed.
+    """
+    if not needs_faces(photos, recipe):
+        return photos, None
+    alignment, policy = recipe.encoder.alignment or "dlib", FacePolicy(several="largest")
+    faces, report = detect_faces(photos, policy=policy, alignment=alignment, progress=progress)
+    if not len(faces):
+        raise DataError(
+            f"none of {len(photos):,} photos shows a face that can be seen well ({report.photos[0].photo}: "
+            f"{report.photos[0].why_not}); if they are aligned faces already, set data.detect to false"
+        )
+    return faces, report
+
+
+def faces_as_trained(run: TrainedRun, photos: Dataset) -> Dataset:
+    """Makes the data set that a run would have been trained on: of faces, where it was trained on faces.
+
+    Args:
+        run: The run, or a model folder.
+        photos: The photos, or any other data, which stays as it is.
+
+    Raises:
+        DataError: A photo cannot be read, or no face was found.
+        MissingDependencyError: A package is not installed.
+    """
+    if run.recipe is not None:
+        return training_faces(photos, run.recipe)[0]
+    if isinstance(photos.items, FaceCrops):
+        return photos
+    return faces_for(run.encoder, photos, policy=FacePolicy(several="largest"))[0]
 
 
 def photo_of(item: str) -> str:

@@ -18,6 +18,7 @@ from trine.errors import DataError, require
 from trine.io import output_file
 from trine.mining import MinedTriplets, OfflineMining, stream_triplets
 from trine.pipelines.export import check_output, write_csv
+from trine.pipelines.faces_for import faces_as_trained
 from trine.pipelines.split_record import Part, check_part, part_of, with_size
 from trine.pipelines.trained_run import TrainedRun, open_trained_run
 from trine.report import EvaluatedPart
@@ -93,6 +94,7 @@ def mine_run(
     check_part(part)
     check_output(out, *SUFFIXES)
     opened = open_trained_run(run)
+    dataset = faces_as_trained(opened, dataset)
     if part == "auto":
         positions, mined = _training_part(opened.path, dataset)
     else:

@@ -73,6 +73,11 @@ class SplitData:
     trained_on: str
     write: Callable[[Path], None]
 
+    def with_note(self, note: str) -> SplitData:
+        """The same with a further note for the reader of the report."""
+        notes = (*self.evaluated.notes, note)
+        return replace(self, evaluated=replace(self.evaluated, notes=notes))
+
 
 def split_by_identity(
     dataset: Dataset, recipe: Recipe, *, triplets: TripletTable | None, pairs: PairTable | None

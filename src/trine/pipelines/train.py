@@ -10,12 +10,14 @@ from trine.data import Dataset, TripletTable, read_pairs
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.encoders import Encoder, TwoTower, save
+from trine.pipelines.faces_for import training_faces
 from trine.pipelines.held_out import calibrate_by_folds, calibrate_kept_out
 from trine.pipelines.measure import cluster_threshold_of, measure
 from trine.pipelines.split_data import SplitData, split_by_identity, split_by_judgements
-from trine.pipelines.start import better_of, kept_out
+from trine.pipelines.start import chosen_of
 from trine.report import PageContext, Report, shown_items, write_report
 from trine.training import (
+    NO_GAIN,
     Loss,
     Recipe,
     RunDir,
@@ -25,6 +27,8 @@ from trine.training import (
     read_findings,
     with_loss,
 )
+
+START_KEPT = "the weights before training are kept, since training did not help people or things it never saw"
 
 FOLDS = 3
 """How often a frozen network is trained again by default, where identities are too few to keep some out."""
@@ -50,6 +54,8 @@ def train_run(
     identities of the test part were trained on, its items are also classified by their nearest neighbours in
     the training part.
 
+    Where the recipe is for faces (`data.detect`), the faces are found on the photos and aligned first.
+
     Args:
         dataset: Labelled items.
         recipe: Every setting.
@@ -74,10 +80,12 @@ def train_run(
         InputError: The folder already holds a run, is used by another one, or holds none to resume, or the
             loss cannot be used.
     """
-    dataset = as_dataset(dataset, "train_run")
     recipe = with_loss(recipe, loss)
+    dataset, found = training_faces(as_dataset(dataset, "train_run"), recipe)
     listed = None if pairs is None else read_pairs(pairs)
     data = split_by_identity(dataset, recipe, triplets=triplets, pairs=listed)
+    if found is not None:
+        data = data.with_note(" ".join(str(found).split("\n")))
     with lock_run(RunDir(Path(out)), resume=resume, context=distributed_context(recipe.training)):
         return _train(data, recipe, out=Path(out), loss=loss, resume=resume, progress=progress)
 
@@ -155,8 +163,7 @@ def _train(
         progress=progress,
     )
     is_main = distributed_context(recipe.training).is_main
-    if (apart := kept_out(data, recipe)) is not None:
-        encoder = better_of(encoder, apart, data.train, recipe, run=out if is_main else None)
+    encoder = chosen_of(encoder, data, recipe, run=out if is_main else None)
     embed = cache(encoder.embed)
     if (items := data.calibrate_on) is not None:
         calibrate_kept_out(encoder, items, embed(items), recipe)
@@ -167,18 +174,14 @@ def _train(
         calibrate_by_folds(encoder, data.train, recipe, folds=folds, loss=untrained, progress=progress)
     if is_main:
         data.write(out)
-    report = measure(
-        encoder,
-        data.evaluated,
-        folder=out,
-        recipe=recipe,
-        embed=embed,
-        doctor=read_findings(RunDir(out))[1] if is_main else (),
-    )
+    findings = read_findings(RunDir(out))[1] if is_main else ()
+    report = measure(encoder, data.evaluated, folder=out, recipe=recipe, embed=embed, doctor=findings)
     if is_main:
         tested = data.evaluated.items
         shown = shown_items(tested, embed(tested), report, distance=encoder.distance)
-        write_run(PageContext(out.resolve().name, out, report, encoder, data.trained_on, shown))
+        undone = any(found.name == NO_GAIN for found in findings)
+        trained_on = f"{data.trained_on}; {START_KEPT}" if undone else data.trained_on
+        write_run(PageContext(out.resolve().name, out, report, encoder, trained_on, shown))
     return report
 
 

@@ -24,7 +24,7 @@ from trine.report.metrics_table import (
     metric_groups,
 )
 from trine.report.verdict import Verdict, verdict_of
-from trine.training import Diagnosis
+from trine.training import NO_GAIN, Diagnosis
 
 UNCALIBRATED = (
     "uncalibrated: no threshold, because there were no people that no training saw; train with "
@@ -144,6 +144,7 @@ class Report:
             far=self.far,
             k=self.k,
             trained_on=self.part.trained_on,
+            undone=any(found.name == NO_GAIN for found in self.doctor),
         )
 
     @property

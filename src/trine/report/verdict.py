@@ -194,6 +194,7 @@ def verdict_of(
     far: float = 0.01,
     k: int = 10,
     trained_on: int = 0,
+    undone: bool = False,
 ) -> Verdict:
     """Judges a model by its metrics.
 
@@ -205,6 +206,7 @@ def verdict_of(
         far: The false-accept rate at which verification is judged.
         k: The number of recommendations counted.
         trained_on: How many of the items were trained on; with any, no use is judged.
+        undone: Whether training was undone, since it did not help: then no advice is about it.
 
     Example:
         >>> from trine.evaluation import retrieval, verification
@@ -232,7 +234,12 @@ def verdict_of(
     seen = "" if after.knn_classification is None else (
         "identities of these items were trained on, so expect less for new ones"
     )  # fmt: skip
-    return Verdict(uses, learning, seen, _advice(uses, learning, after, pretrained=pretrained, far=far))
+    return Verdict(
+        uses,
+        learning,
+        seen,
+        _advice(uses, None if undone else learning, after, pretrained=pretrained, far=far),
+    )
 
 
 def _search(metrics: Metrics) -> UseVerdict:

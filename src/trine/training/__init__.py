@@ -10,12 +10,14 @@ from trine.training.diagnostics.batch_stats import effective_rank
 from trine.training.diagnostics.label_noise import Suspect
 from trine.training.diagnostics.monitor import add_finding, read_findings
 from trine.training.diagnostics.rules import (
+    NO_GAIN,
     NO_PROBLEMS,
     Diagnosis,
     LoggedBatch,
     RunFacts,
     diagnose,
     no_gain,
+    unsure_gain,
 )
 from trine.training.distributed import DistributedContext, distributed_context
 from trine.training.fit import fit
@@ -36,6 +38,7 @@ from trine.training.run_lock import lock_run
 from trine.training.two_tower_recipe import InteractionsRecipe
 
 __all__ = [
+    "NO_GAIN",
     "NO_PROBLEMS",
     "About",
     "AugmentRecipe",
@@ -71,5 +74,6 @@ __all__ = [
     "read_metrics",
     "recipe_names",
     "recipe_text",
+    "unsure_gain",
     "with_loss",
 ]

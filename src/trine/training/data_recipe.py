@@ -20,6 +20,10 @@ class DataRecipe(Settings):
     """Which items are used, and how they are split into parts.
 
     Attributes:
+        detect: Whether faces are found on the photos and aligned first; of each photo the largest counts, and
+            photos without a face that can be seen well are left out. Images of exactly the side of an aligned
+            face, 150 pixels (112 for `encoder.faces: arcface`), count as aligned. null does so where the
+            network takes faces.
         identities: The names of the identities to use; null uses all of them.
         split: How the data is split. `identity`: no identity is in two parts. `stratified`: every identity is
             in every part. `column`: by a column of the data. `named`: the identities of each part are listed.
@@ -51,6 +55,7 @@ class DataRecipe(Settings):
         unknown_identities: With `open`: the identities that are in the test part only, or how many to draw.
     """
 
+    detect: bool | None = None
     identities: tuple[str | int, ...] | None = None
     split: Literal[
         "auto", "identity", "stratified", "column", "named", "open", "folds", "triplets", "items"

@@ -223,7 +223,7 @@ def _check_validation(recipe: Recipe, validation: Dataset | None, metric: Metric
         raise InputError("validation is empty; pass some items, or validation=None")
     needed = {"patience": recipe.training.patience, "keep": recipe.training.keep}
     for name, value in needed.items():
-        if validation is None and value not in (None, "last"):
+        if validation is None and value not in (None, "last", "sure"):
             raise InputError(
                 f"training.{name} is {value}, but there are no validation items; pass validation=, set "
                 f"data.validation to a share such as 0.15, or set training.{name} to null"

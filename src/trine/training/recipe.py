@@ -18,7 +18,7 @@ from trine.training.data_recipe import DataRecipe
 from trine.training.loss_recipe import LOSSES_OF, LossRecipe
 from trine.training.two_tower_recipe import InteractionsRecipe, check_interactions
 
-Keep = Literal["best", "trained", "last"]
+Keep = Literal["best", "sure", "trained", "last"]
 """The weights that a run with validation items ends with; see `TrainingRecipe`."""
 
 
@@ -87,11 +87,14 @@ class TrainingRecipe(Settings):
         patience: Stop after this many validation rounds without a better metric; null never stops early.
         keep: The weights that a run with validation items ends with: `best`, those of the best round, with
             the weights before training as the first one, so that training which does not help on the
-            validation items is undone; `trained`, those of the best round of training; `last`, those of the
-            last step. null is `best` where training starts from a pretrained network, else `trained`, since
-            random weights are no answer. Without validation items it is the last step, except that a
-            pretrained network is compared with it on the identities kept out for calibration, if there are
-            any.
+            validation items is undone; `sure`, those of the best round of training if they surely rank better
+            (the 95 % interval of the gain in MAP@R, over the identities of the validation items, is above 0)
+            and accept no fewer true matches at the false-accept rate `evaluation.far`, else those before
+            training (`fit` alone does not compare, and takes the best round); `trained`, those of the best
+            round of training; `last`, those of the last step. null is `best` where training starts from a
+            pretrained network, else `trained`, since random weights are no answer. Without validation items
+            it is the last step, except that a pretrained network is compared with it on the identities kept
+            out for calibration, if there are any.
         checkpoint_every: Steps between checkpoints; there is always one after the last step.
     """
 

@@ -11,13 +11,13 @@ from typing import Any
 from trine.errors import SettingError, check_type, nearest, require
 from trine.io import read_small, readable
 from trine.migrations import upgrade_recipe
+from trine.plain_yaml import parse_yaml
 from trine.settings import parse, plain
 from trine.training.recipe import Recipe
 
 DEFAULT = "default"
 RECIPES = "recipes"
 ABOUT = "about"
-MOST_VALUES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _read(name_or_file: str | Path | None) -> tuple[dict[str, Any], Any, str]:
     """The settings of a recipe, its section `about`, and the first words of an error about them."""
     name = DEFAULT if name_or_file is None else str(name_or_file)
     source, text = _text(name)
-    content = _read_yaml(text, source=source)
+    content = parse_yaml(text, source=source)
     if content is None:  # A file of comments alone.
         content = {}
     if not isinstance(content, dict):
@@ -169,42 +169,6 @@ def _text(name: str) -> tuple[str, str]:
     return f"recipe {name}", (resources.files("trine") / RECIPES / f"{name}.yaml").read_text("utf-8")
 
 
-def _read_yaml(text: str, *, source: str) -> Any:
-    yaml = require("yaml", extra="train")
-    try:
-        content = yaml.safe_load(text)
-        _check_size(content)
-        return content
-    except (RecursionError, OverflowError) as error:
-        raise SettingError(
-            f"{source} is not a recipe: its sections lie too deep inside each other"
-        ) from error
-    except ValueError as error:  # a date or a number that there is not
-        raise SettingError(f"{source} is not valid YAML ({error}); fix it") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}: {error.problem})" if mark is not None else ""
-        raise SettingError(f"{source} is not valid YAML{where}; fix it") from error
-
-
-def _check_size(content: Any) -> None:
-    """Raises an `OverflowError` for a few lines of YAML that refer to each other and stand for millions."""
-    sizes: dict[int, int] = {}
-
-    def size(value: Any) -> int:
-        inside = [*value, *value.values()] if isinstance(value, dict) else value
-        if not isinstance(inside, list | tuple | set):
-            return 1
-        if id(value) not in sizes:
-            sizes[id(value)] = MOST_VALUES  # of one that is inside itself
-            sizes[id(value)] = 1 + sum(map(size, inside))
-        if sizes[id(value)] >= MOST_VALUES:
-            raise OverflowError
-        return sizes[id(value)]
-
-    size(content)
-
-
 def _override(settings: dict[str, Any], key: str, value: Any) -> None:
     """Sets the value of a dotted key among nested settings, creating missing sections."""
     *above, last = key.split(".")
@@ -212,4 +176,4 @@ def _override(settings: dict[str, Any], key: str, value: Any) -> None:
         section = settings.get(name)
         settings[name] = section = section if isinstance(section, dict) else {}
         settings = section
-    settings[last] = _read_yaml(value, source=f"the value of {key}") if isinstance(value, str) else value
+    settings[last] = parse_yaml(value, source=f"the value of {key}") if isinstance(value, str) else value

@@ -229,6 +229,10 @@ def label_noise(suspects: Sequence[Suspect], *, doubtful: int, observed: int, st
     )
 
 
+NO_GAIN = "no gain"
+"""The name of the diagnosis of training that is undone."""
+
+
 def no_gain(
     start: float | None,
     best: float | None,
@@ -255,10 +259,49 @@ def no_gain(
     if start is None or best is None or best > start or math.isnan(start):
         return None
     return Diagnosis(
-        "no gain",
+        NO_GAIN,
         step,
         f"{measured} was {start:.3f} before training and at most {best:.3f} in it: "
         "the weights before training are kept; lower training.learning_rate, or train on more identities",
+    )
+
+
+def unsure_gain(
+    gain: tuple[float, float, float], tar: tuple[float, float], *, step: int, far: float
+) -> Diagnosis | None:
+    """Diagnoses a run whose gain on the validation items may be chance, or goes with a loss.
+
+    Args:
+        gain: How much MAP@R is larger after training, and both ends of the interval of that; NaN where there
+            were no items to measure it on.
+        tar: The true-accept rate before and after.
+        step: The number of steps done.
+        far: Its false-accept rate.
+
+    Returns:
+        The diagnosis; None if the gain is surely above 0 and the true-accept rate is no smaller.
+
+    Example:
+        >>> print(unsure_gain((0.01, -0.01, 0.03), (0.97, 0.98), step=9, far=0.01).sentence)
+        on the validation items training changed MAP@R by +0.010 (-0.010 to +0.030) and TAR at FAR 1 % from \
+0.970 to 0.980, which is no sure gain: the weights before training are kept
+    """
+    difference, low, high = gain
+    if low > 0 and tar[1] >= tar[0]:
+        return None
+    if math.isnan(difference):
+        return Diagnosis(
+            NO_GAIN,
+            step,
+            "training was not judged, for want of validation items of two identities: the weights before "
+            "training are kept; set data.validation to a share such as 0.25, and give more identities",
+        )
+    return Diagnosis(
+        NO_GAIN,
+        step,
+        f"on the validation items training changed MAP@R by {difference:+.3f} ({low:+.3f} to {high:+.3f}) "
+        f"and TAR at FAR {100 * far:g} % from {tar[0]:.3f} to {tar[1]:.3f}, which is no sure gain: the "
+        "weights before training are kept",
     )
 
 
