@@ -41,7 +41,7 @@ ORDER = [
         "mining",
         "losses",
     ),
-    *("training", "evaluation", "report", "gallery", "estimators", "pipelines", "service"),
+    *("training", "evaluation", "report", "gallery", "client", "estimators", "pipelines", "service"),
     *("demo", "cli", "__main__"),
 ]
 """The packages and modules of trine; each imports only from those before it."""

@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trine.client import Client
     from trine.distances import paired_distances, pairwise_distances
     from trine.encoders import Encoder, load
     from trine.errors import TrineError
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Census": "trine.triplets",
+    "Client": "trine.client",
     "ContrastiveLoss": "trine.losses",
     "CrossBatchMemory": "trine.losses",
     "Encoder": "trine.encoders",
@@ -59,6 +61,7 @@ _HOME = {
 __all__ = [
     "LMNN",
     "Census",
+    "Client",
     "ContrastiveLoss",
     "CrossBatchMemory",
     "Encoder",

@@ -1,6 +1,7 @@
 """Services to test: small galleries, and a client of the application without a network."""
 
 import io
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -78,3 +79,21 @@ def error_of(response, status, code):
     assert body["error"]["code"] == code
     assert body["error"]["hint"]
     return body["error"]["message"]
+
+
+@contextmanager
+def running(service):
+    """A service that listens on loopback in this process; yields its address."""
+    from trine.service.server import bind, server_of
+
+    listener, ready = bind("127.0.0.1", 0), threading.Event()
+    server = server_of(service, ready=ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()

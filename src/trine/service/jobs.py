@@ -41,7 +41,7 @@ logger = logging.getLogger("trine.service")
 
 _COLUMNS = (
     "id, made, who, gallery, kind, arguments, state, done, total, "
-    "started, ended, result, error, attempts, cancel"
+    "started, ended, result, error, code, attempts, cancel"
 )
 
 
@@ -63,6 +63,7 @@ class Job:
         ended: When it ended.
         result: What came out.
         error: Why it failed; "" if it did not.
+        code: The code of the error.
         attempts: How often it was begun.
         cancel: Whether it was asked to stop.
     """
@@ -80,6 +81,7 @@ class Job:
     ended: float | None
     result: Mapping[str, Any] | None
     error: str
+    code: str
     attempts: int
     cancel: bool
 
@@ -247,20 +249,21 @@ class Jobs:
             if not self._stopping:
                 self._end(job, "cancelled")
         except ApiError as error:
-            self._end(job, "failed", error=error.message)
+            self._end(job, "failed", error=error.message, code=error.code)
         except TrineError as error:
-            self._end(job, "failed", error=api_error(error, names=self._service.addresses).message)
+            told = api_error(error, names=self._service.addresses)
+            self._end(job, "failed", error=told.message, code=told.code)
         except Exception:
             logger.exception("a job failed")
-            self._end(job, "failed", error="the service failed; its log says how")
+            self._end(job, "failed", error="the service failed; its log says how", code="internal")
         finally:
             self._running = None
 
-    def _end(self, job: Job, state: State, *, result: Any = None, error: str = "") -> None:
+    def _end(self, job: Job, state: State, *, result: Any = None, error: str = "", code: str = "") -> None:
         self._state.changed(
-            "UPDATE jobs SET state = ?, ended = ?, payload = NULL, result = ?, error = ?,"
+            "UPDATE jobs SET state = ?, ended = ?, payload = NULL, result = ?, error = ?, code = ?,"
             " done = CASE WHEN ? = 'done' AND total IS NOT NULL THEN total ELSE done END WHERE id = ?",
-            (state, time.time(), None if result is None else json.dumps(result), error, state, job.id),
+            (state, time.time(), None if result is None else json.dumps(result), error, code, state, job.id),
         )
 
     def _forget(self, gallery: str, identity: str, names: set[str]) -> None:

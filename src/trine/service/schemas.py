@@ -728,6 +728,9 @@ class JobModel(Model):
     ended: float | None
     result: dict[str, Any] | None
     error: str
+    """Why it failed; empty if it did not."""
+    code: str
+    """The code of the error."""
     attempts: int
     """How often it was begun: more than once after a restart of the service."""
     cancel: bool

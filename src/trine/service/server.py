@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -53,20 +52,20 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def serve(service: Service, listener: socket.socket, *, ready: Callable[[], object] | None = None) -> None:
-    """Answers requests until SIGINT or SIGTERM arrives, and then finishes those in work.
+def server_of(service: Service, *, ready: Callable[[], object] | None = None) -> Any:
+    """Makes the server of a service.
 
     Args:
         service: The service.
-        listener: The socket, from `bind`; closed at the end.
         ready: Called when it answers.
 
+    Returns:
+        A `uvicorn.Server`; set its `should_exit` to stop it.
+
     Raises:
-        KeyboardInterrupt: SIGINT arrived; all is closed.
         MissingDependencyError: The extra `serve` is not installed.
     """
     uvicorn = require("uvicorn", extra="serve")
-    logging.getLogger("trine.service").setLevel(logging.INFO)
     config = uvicorn.Config(
         create_app(service),
         log_level="warning",
@@ -84,7 +83,22 @@ def serve(service: Service, listener: socket.socket, *, ready: Callable[[], obje
             if ready is not None and self.started:
                 ready()
 
+    return Server(config)
+
+
+def serve(service: Service, listener: socket.socket, *, ready: Callable[[], object] | None = None) -> None:
+    """Answers requests until SIGINT or SIGTERM arrives, and then finishes those in work.
+
+    Args:
+        service: The service.
+        listener: The socket, from `bind`; closed at the end.
+        ready: Called when it answers.
+
+    Raises:
+        KeyboardInterrupt: SIGINT arrived; all is closed.
+        MissingDependencyError: The extra `serve` is not installed.
+    """
     try:
-        Server(config).run(sockets=[listener])
+        server_of(service, ready=ready).run(sockets=[listener])
     finally:
         listener.close()

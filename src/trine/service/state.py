@@ -51,6 +51,7 @@ CREATE TABLE jobs (
     ended REAL,
     result TEXT,
     error TEXT,
+    code TEXT NOT NULL DEFAULT '',
     attempts INTEGER NOT NULL DEFAULT 0,
     cancel INTEGER NOT NULL DEFAULT 0
 );
