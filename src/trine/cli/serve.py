@@ -13,12 +13,19 @@ from trine.cli.parser import argument, verb
 from trine.errors import SettingError, require
 
 if TYPE_CHECKING:
+    import socket
+
     from trine import Gallery
 
 PORT = 8421
 
 
 @verb(
+    argument(
+        "source",
+        nargs="*",
+        help="the folder of a run, or photos: a gallery is made of them, and follows them",
+    ),
     argument("--gallery", action="append", default=[], help=f"{GALLERY} to serve; may be repeated"),
     ENCODER,
     argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)"),
@@ -35,25 +42,44 @@ def serve(settings: Any) -> None:
     """Serve a page and an API over galleries, until Ctrl-C.
 
     trine serve --gallery people
+    trine serve runs/faces
+    trine serve photos/
     trine serve --gallery people --gallery shop --keep-pictures
     trine serve --gallery people --host 0.0.0.0 --allow-host faces.example.org
     """
     for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
         require(module, extra="serve")
-    from trine.service.server import address_of as page_of
     from trine.service.server import bind
+    from trine.service.sources import galleries_of
+
+    if not settings.gallery and not settings.source:
+        raise SettingError(
+            "trine serve needs something to serve: name a gallery with --gallery, the folder of a run, or "
+            "a folder of photos"
+        )
+    listener = bind(settings.host, settings.port)  # first: whoever cannot listen need not wait for a model
+    with listener:
+        names = [*settings.gallery]
+        for source in settings.source:
+            # A gallery may be named without its option.
+            is_gallery = is_url(source) or (source.endswith(".db") and Path(source).is_file())
+            names += [source] if is_gallery else galleries_of(source, encoder=settings.encoder, echo=echo)
+        _serve(settings, names, listener)
+
+
+def _serve(settings: Any, names: list[str], listener: socket.socket) -> None:
+    from trine.service.server import address_of as page_of
     from trine.service.server import serve as run
     from trine.service.service import Service
     from trine.service.settings import Limits, ServiceSettings
 
-    if not settings.gallery:
-        raise SettingError("trine serve needs a gallery: name it with --gallery")
     given = {
         "rate": settings.rate,
         "body": None if settings.max_upload is None else int(settings.max_upload * (1 << 20)),
         "pixels": settings.max_pixels,
     }
     limits = Limits(**{name: value for name, value in given.items() if value is not None})
+    settings.gallery = names
     served = ServiceSettings(
         state=state_of(settings),
         host=settings.host,
@@ -64,10 +90,8 @@ def serve(settings: Any) -> None:
         limits=limits,
     )
     with ExitStack() as stack:
-        # Bound first: whoever cannot listen should not wait for a model.
-        listener = stack.enter_context(bind(served.host, served.port))
         galleries: dict[str, Gallery] = {}
-        for name in settings.gallery:
+        for name in names:
             short = name_of(name)
             if short in galleries:
                 raise SettingError(f"two galleries would be served as {short!r}: rename one")
@@ -87,15 +111,18 @@ def name_of(gallery: str) -> str:
     """Returns the name under which a gallery is served.
 
     Example:
-        >>> name_of("people"), name_of("data/people.db"), name_of("postgresql://host/d?gallery=people")
-        ('people', 'people', 'people')
+        >>> name_of("people"), name_of("data/my people.db"), name_of("postgresql://host/d?gallery=people")
+        ('people', 'my-people', 'people')
     """
     from urllib.parse import parse_qs, urlsplit
 
     address = address_of(gallery)
-    if not is_url(address):
-        return Path(address).stem
-    return parse_qs(urlsplit(address).query).get("gallery", ["gallery"])[0]
+    if is_url(address):
+        name = parse_qs(urlsplit(address).query).get("gallery", ["gallery"])[0]
+    else:
+        name = Path(address).stem
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    return plain.lstrip(".") or "gallery"
 
 
 def _opened(name: str, encoder: str | None) -> Gallery:
