@@ -286,6 +286,8 @@ CROSS_CUTTING = {
     "data/test_generated_pictures",
     # what must hold for every verb, and for every kind of model
     *("cli/test_exit_codes", "cli/test_permissions", "encoders/test_strange_models", "test_damage"),
+    # what must hold for every call of the service
+    "service/test_fuzz",
     # two sides of one loss, and the losses of other libraries
     *("losses/test_coming_from", "losses/test_references"),
 }

@@ -21,6 +21,8 @@ def fuzz(operation, client, statuses):
             case.path_parameters["gallery"] = ("people", "shop")[len(str(case.body)) % 2]
         sent = case.as_transport_kwargs(base_url="http://localhost")
         rest = {key: sent[key] for key in ("params", "json", "data", "files") if sent.get(key) is not None}
+        if isinstance(rest.get("data"), bytes | str):
+            rest["content"] = rest.pop("data")
         if "files" in rest:
             rest["files"] = [part(name, value) for name, value in list(rest["files"])]
         headers = {name: str(value) for name, value in (sent["headers"] or {}).items()}
