@@ -314,7 +314,7 @@ def batching(settings: Any) -> dict[str, Any]:
                 ) -> None:
                     rng = random.Random(seed)
                     with Client(address) as client:
-                        while time.monotonic() < end:
+                        while time.monotonic() < until:
                             client.identify(rng.choice(pictures), threshold=0.5)
                             counts[seed] += 1
 
