@@ -388,6 +388,8 @@ class IdentityModel(Model):
 
     identity: str
     items: int
+    picture: str | None = None
+    """An item of it that has a picture, if pictures are asked for."""
 
 
 class IdentitiesAnswer(Model):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trine.errors import DataError
+from trine.gallery.errors import UnknownNameError
 from trine.service.access import OneGallery, Reader, TheService, Viewer, reader
 from trine.service.batching import unwrapped
 from trine.service.errors import ApiError
@@ -86,6 +88,7 @@ def identities(
     after: After = "",
     contains: Annotated[str, Query(max_length=LONGEST_NAME)] = "",
     limit: PageSize = 100,
+    pictures: bool = False,
 ) -> IdentitiesAnswer:
     """One page of the identities, in order of their names."""
     counts = hosted.identities()
@@ -96,7 +99,10 @@ def identities(
     start = bisect_right(names, after) if after else 0
     page = names[start : start + limit]
     return IdentitiesAnswer(
-        identities=[IdentityModel(identity=name, items=counts[name]) for name in page],
+        identities=[
+            IdentityModel(identity=name, items=counts[name], picture=_shown(hosted, name) if pictures else None)
+            for name in page
+        ],
         total=len(names),
         next=page[-1] if start + limit < len(names) else None,
     )
@@ -175,6 +181,13 @@ def clusters(
         )
     following = after + limit if after + limit < len(members) else None
     return ClustersAnswer(clusters=listed, total=len(members), next=following)
+
+
+def _shown(hosted: Hosted, identity: str) -> str | None:
+    """An item to show an identity by."""
+    with suppress(UnknownNameError):  # renamed meanwhile
+        return next((one.item for one in hosted.gallery.items(identity, limit=3) if hosted.has_picture(one)), None)
+    return None
 
 
 def _short(hosted: Hosted) -> GalleryModel:
