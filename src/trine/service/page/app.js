@@ -9,12 +9,16 @@ const VIEWS = {
   browse: { title: "Browse", load: () => import("./views/browse.js") },
   identity: { title: null, under: "browse", load: () => import("./views/identity.js") },
   compare: { title: "Compare", load: () => import("./views/compare.js") },
+  clusters: { title: "Clusters", load: () => import("./views/clusters.js") },
+  review: { title: "Review", load: () => import("./views/review.js") },
+  map: { title: "Map", load: () => import("./views/map.js") },
+  runs: { title: "Runs", when: (gallery, session) => session.runs, load: () => import("./views/runs.js") },
 };
 
 const main = document.getElementById("main");
 const select = document.getElementById("gallery");
 const page = { session: null, galleries: [] };
-let leave = null;
+let leaving = [];
 
 /** The address of a view. */
 export function addressOf(gallery, view, given = {}) {
@@ -30,8 +34,8 @@ function where() {
 
 async function show() {
   const { gallery: wanted, view, given } = where();
-  leave?.();
-  leave = null;
+  leaving.forEach((what) => what());
+  leaving = [];
   if (!page.galleries.length) {
     fill(main, empty(h("h1", {}, "No gallery yet"), h("p", {}, "This key may use none of the galleries here.")));
     return;
@@ -50,7 +54,7 @@ async function show() {
     mayWrite: page.session.scopes.includes("write"),
     go: (next, more) => { location.hash = addressOf(facts.name, next, more); },
     refreshFacts,
-    onLeave: (what) => { leave = what; },
+    onLeave: (what) => { leaving.push(what); },
   };
   fill(main, busy("One moment …"));
   try {

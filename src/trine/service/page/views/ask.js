@@ -133,7 +133,7 @@ function enrolForm(context, answer, probe, number, where) {
         button.disabled = true;
         const identity = name.input.value.trim();
         try {
-          const item = await freeName(gallery, `${identity}/${probe.picture?.name || new Date().toISOString()}`);
+          const item = newItemName(identity, probe.picture?.name);
           const body = { ...probe, identity, item, ...(answer.face ? { face: number } : {}) };
           await gallery.api.call("enrol", probe.picture ? { form: formOf(body) } : { json: body });
           fill(where, h("p", { role: "status" }, "Added to ", h("a", { href: gallery.to("identity", { name: identity }) }, identity), "."));
@@ -150,15 +150,8 @@ function enrolForm(context, answer, probe, number, where) {
   );
 }
 
-/** A name that no item has, so that adding never replaces. */
-export async function freeName(gallery, wanted) {
-  for (let number = 1; ; number += 1) {
-    const name = number === 1 ? wanted : `${wanted} (${number})`;
-    try {
-      await gallery.api.call("item", { query: { name } });
-    } catch (error) {
-      if (error.status === 404) return name;
-      throw error;
-    }
-  }
+/** A name that no other item has, so that adding never replaces. */
+export function newItemName(identity, file) {
+  const now = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
+  return `${identity}/${now}-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)} ${file ?? ""}`.trim();
 }

@@ -3,7 +3,7 @@
 import { formOf } from "../api.js";
 import { count, fill, h } from "../dom.js";
 import { change, changed, dialog, dropZone, nameField, pages, tile, tiles } from "../parts.js";
-import { freeName } from "./ask.js";
+import { newItemName } from "./ask.js";
 
 const PAGE = 60;
 
@@ -111,7 +111,7 @@ function actions(context, name, refresh) {
         return file;
       },
       done: async (picture) => {
-        const item = await freeName(gallery, `${name}/${picture.name}`);
+        const item = newItemName(name, picture.name);
         await gallery.api.call("enrol", { form: formOf({ identity: name, item, picture }) });
         changed(`Added to ${name}.`);
         await refresh()(false);
