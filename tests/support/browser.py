@@ -1,0 +1,62 @@
+"""A real browser on a real service; what the page writes to the console as an error fails the test."""
+
+import shutil
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+CHROMIUM = "/usr/bin/chromium"
+SIZES = {"desk": (1280, 800), "phone": (390, 800)}
+
+# Without the Content-Security-Policy of the service these would go unnoticed.
+_VIOLATIONS = "addEventListener('securitypolicyviolation', e => console.error('CSP: ' + e.violatedDirective))"
+
+
+@contextmanager
+def chromium():
+    """Starts the browser, with a camera that shows a test picture; skips where it is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip(f"needs {CHROMIUM}: apt-get install chromium")
+    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser, address, *, size="desk", scheme="light", refused=()):
+    """Opens a page; afterwards, the test fails for each error on it but the statuses that it expects."""
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(15_000)
+    context.add_init_script(_VIOLATIONS)
+    page = context.new_page()
+    errors = []
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    yield page
+    context.close()
+    assert [error for error in errors if not any(str(status) in error for status in refused)] == []
+
+
+@contextmanager
+def listening(service):
+    """Serves on a free port of this machine; yields the address of the page."""
+    uvicorn = pytest.importorskip("uvicorn")
+    from trine.service.app import create_app
+    from trine.service.server import address_of, bind
+
+    listener = bind("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="warning", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield address_of(listener)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
