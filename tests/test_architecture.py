@@ -288,6 +288,8 @@ CROSS_CUTTING = {
     *("cli/test_exit_codes", "cli/test_permissions", "encoders/test_strange_models", "test_damage"),
     # what must hold for every call of the service
     "service/test_fuzz",
+    # the files of the page, which are no Python
+    "service/test_page",
     # two sides of one loss, and the losses of other libraries
     *("losses/test_coming_from", "losses/test_references"),
 }

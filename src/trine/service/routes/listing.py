@@ -100,7 +100,9 @@ def identities(
     page = names[start : start + limit]
     return IdentitiesAnswer(
         identities=[
-            IdentityModel(identity=name, items=counts[name], picture=_shown(hosted, name) if pictures else None)
+            IdentityModel(
+                identity=name, items=counts[name], picture=_shown(hosted, name) if pictures else None
+            )
             for name in page
         ],
         total=len(names),
@@ -186,7 +188,9 @@ def clusters(
 def _shown(hosted: Hosted, identity: str) -> str | None:
     """An item to show an identity by."""
     with suppress(UnknownNameError):  # renamed meanwhile
-        return next((one.item for one in hosted.gallery.items(identity, limit=3) if hosted.has_picture(one)), None)
+        return next(
+            (one.item for one in hosted.gallery.items(identity, limit=3) if hosted.has_picture(one)), None
+        )
     return None
 
 
