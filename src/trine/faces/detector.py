@@ -19,7 +19,7 @@ LONGEST_SIDE = 1280
 
 ENLARGED = 1.5
 """Smaller photos are enlarged so much, but not beyond the longest side: twice as many faces of 20 pixels are
-found, for half as much time again."""
+found, for half as much time again. Not those of `SMALL_SIDE` and less, where a face is most of the photo."""
 
 SMALL_SIDE = 320
 """A second look at a photo of this size finds faces that fill it; the first those of 10 to 300 pixels."""
@@ -99,7 +99,8 @@ class FaceDetector:
     def _looked(self, pixels: UInt8[np.ndarray, "h w c"]) -> Float32[np.ndarray, "n 15"]:
         """The network's rows for an upright photo, at two scales."""
         longest = max(pixels.shape[:2])
-        sides = [min(round(longest * ENLARGED), self.longest)]
+        enlarged = round(longest * ENLARGED) if longest > SMALL_SIDE else longest
+        sides = [min(enlarged, self.longest)]
         if sides[0] > SMALL_SIDE:
             sides.append(SMALL_SIDE)
         return np.concatenate([self._found(pixels, side / longest) for side in sides])
