@@ -102,6 +102,26 @@ def test_one_script_gives_the_same_over_both(address, tmp_path):
             assert plain(theirs) == plain(ours)
 
 
+def test_one_script_gives_the_same_over_a_server_of_galleries(tmp_path):
+    from support.gallery_stores import postgres
+    from support.services import PEOPLE
+
+    with (
+        postgres() as where,
+        people(tmp_path, name="local.db") as local,
+        Gallery.open(where, dimension=2, fingerprint="by hand", threshold=0.5) as gallery,
+    ):
+        for identity, item, row, metadata in PEOPLE:
+            gallery.enrol(identity, item, embedding=np.array(row), metadata=metadata)
+        with (
+            service_of({"people": gallery}, tmp_path) as service,
+            running(service) as address,
+            Client.open(address) as remote,
+        ):
+            for ours, theirs in zip(script(local), script(remote), strict=True):
+                assert plain(theirs) == plain(ours)
+
+
 MISTAKES = [
     (lambda g: g.get("none"), UnknownNameError),
     (lambda g: g.rename("none", "x"), GalleryError),

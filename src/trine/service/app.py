@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,8 +53,8 @@ HEADERS = {
 }
 """What every answer says to a browser."""
 
-THREADS = 32
-"""How many calls are in work at once; others wait."""
+THREADS = min(32, 4 * (os.cpu_count() or 1))
+"""How many calls are in work at once; others wait their turn, which threads at a lock do not."""
 
 OPEN = ("/v1/health", "/v1/ready", "/v1/session")
 """The calls that need no key."""
