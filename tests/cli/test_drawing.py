@@ -25,10 +25,14 @@ def files(tmp_path_factory):
     root = tmp_path_factory.mktemp("photos")
     (root / "known" / "Grażyna 山").mkdir(parents=True)
     (root / "other").mkdir()
-    Image.fromarray(hopper()).save(root / "known" / "Grażyna 山" / "1.png")
-    Image.fromarray(scene((100, 0, 450))).save(root / "asked.png")
-    Image.fromarray(scene((50, 10, 440))).save(root / "other" / "asked.png")
-    Image.fromarray(scene()).save(root / "empty.png")
+    photos = {
+        "known/Grażyna 山/1.png": hopper()[::2, ::2],
+        "asked.png": scene((60, 0, 280), height=300, width=400),
+        "other/asked.png": scene((30, 6, 280), height=300, width=400),
+        "empty.png": scene(height=300, width=400),
+    }
+    for name, pixels in photos.items():
+        Image.fromarray(pixels).save(root / name)
     assert main(["enrol", MODEL, str(root / "known"), "--gallery", str(root / "people")]) == 0
     return root
 
@@ -74,5 +78,23 @@ def test_mistakes(files, capsys, tmp_path):
     )
     both = (files / "asked.png", files / "asked.png", "--threshold", "0.4", "--draw", tmp_path / "v.txt")
     assert "v.txt is no picture: end its name with" in refused(capsys, "verify", MODEL, *both)
+    said = refused(capsys, *words, "--draw", tmp_path / "x.gif")
+    assert "x.gif is neither a folder nor a picture that can be written: end its name with" in said
     said = refused(capsys, *words, "--no-detect", "--draw", tmp_path / "x.png")
     assert said.endswith("--draw is about the faces on photos: add --detect")
+
+
+def test_no_photo_is_drawn_over(files, capsys, tmp_path):
+    (tmp_path / "photos").mkdir()
+    photo, linked = tmp_path / "photos" / "asked.png", tmp_path / "linked.png"
+    photo.write_bytes((files / "asked.png").read_bytes())
+    linked.symlink_to(photo)
+    people = ("--gallery", files / "people")
+    for out in (photo, photo.parent, linked):
+        for verb in ("identify", "search"):
+            said = refused(capsys, verb, photo, *people, "--draw", out)
+            assert "--draw would overwrite the photo " in said
+            assert said.endswith(": name another file or folder")
+    both = (files / "other" / "asked.png", photo, "--threshold", "0.4", "--draw", photo)
+    assert "would overwrite the photo" in refused(capsys, "verify", MODEL, *both)
+    assert photo.read_bytes() == (files / "asked.png").read_bytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -30,33 +30,37 @@ class Drawings:
     marks: dict[str, list[Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, out: str | None, photos: Sequence[str]) -> Drawings:
+    def of(cls, out: str | None, photos: Dataset) -> Drawings:
         """Chooses the files before anything is computed.
 
         Args:
             out: A file for one photo, or a folder; None draws nothing.
-            photos: The names of the photos.
+            photos: The photos.
 
         Raises:
-            SettingError: Several photos do not fit into a file.
+            SettingError: Several photos do not fit into a file, or a photo would be overwritten.
         """
         if out is None:
             return cls()
+        from trine.data.image_decoding import SUFFIXES as OF_PHOTOS
         from trine.report.face_picture import SUFFIXES
 
-        path = Path(out)
+        path, names = Path(out), photos.names
         if path.suffix.lower() in SUFFIXES and not path.is_dir():
-            if len(photos) > 1:
-                raise SettingError(f"--draw {out} is one picture, given {len(photos)} photos: name a folder")
-            return cls(dict.fromkeys(photos, path))
-        if path.is_file():
-            raise SettingError(f"--draw {out} is a file: end its name with {_one_of(SUFFIXES)}")
-        names = [_file_name(photo, SUFFIXES) for photo in photos]
-        times = Counter(names)
-        files = {
-            photo: path / (f"{number}-{name}" if times[name] > 1 else name)
-            for number, (photo, name) in enumerate(zip(photos, names, strict=True), 1)
-        }
+            if len(names) > 1:
+                raise SettingError(f"--draw {out} is one picture, given {len(names)} photos: name a folder")
+            files = dict.fromkeys(names, path)
+        elif path.is_file() or (path.suffix.lower() in OF_PHOTOS and not path.is_dir()):
+            what = "a file" if path.is_file() else "neither a folder nor a picture that can be written"
+            raise SettingError(f"--draw {out} is {what}: end its name with {_one_of(SUFFIXES)}")
+        else:
+            drawn = [_file_name(photo, SUFFIXES) for photo in names]
+            times = Counter(drawn)
+            files = {
+                photo: path / (f"{number}-{name}" if times[name] > 1 else name)
+                for number, (photo, name) in enumerate(zip(names, drawn, strict=True), 1)
+            }
+        check_apart(files.values(), photos)
         return cls(files)
 
     def add(self, asked: Asked, answer: Identification | Sequence[Any] | None) -> None:
@@ -87,6 +91,25 @@ def check_picture(out: str | None) -> None:
 
     if out is not None and Path(out).suffix.lower() not in SUFFIXES:
         raise SettingError(f"--draw {out} is no picture: end its name with {_one_of(SUFFIXES)}")
+
+
+def check_apart(pictures: Iterable[Path], photos: Dataset) -> None:
+    """Raises a `SettingError` if a picture would take the place of a photo that it is drawn from."""
+    from trine.data.dataset import FromFiles
+
+    if not isinstance(photos.items, FromFiles):
+        return
+    places = (photos.items.file(place) for place in range(len(photos)))
+    originals = {_identity(each[0]): each[0] for each in places if each is not None}
+    for picture in pictures:
+        if picture.exists() and _identity(picture) in originals:
+            raise SettingError(f"--draw would overwrite the photo {picture}: name another file or folder")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What two names of one file share, such as a link and what it leads to."""
+    stat = path.stat()
+    return stat.st_dev, stat.st_ino
 
 
 def _one_of(suffixes: Sequence[str]) -> str:

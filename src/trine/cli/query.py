@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import JSON, echo, echo_json, pick, policy_argument
 from trine.cli.detection import DETECT, DRAW, NO_FACE, Asked, check_found, detected, no_face, questions
-from trine.cli.drawing import Drawings, check_picture, draw_verification
+from trine.cli.drawing import Drawings, check_apart, check_picture, draw_verification
 from trine.cli.gallery import warn
 from trine.cli.gallery_address import ENCODER, GALLERY, THRESHOLD, opened
 from trine.cli.parser import argument, verb
@@ -133,6 +134,7 @@ def _compared(
     probes = _probes(words, encoder, settings)
     if len(probes) < len(words):
         return None
+    check_apart(() if settings.draw is None else (Path(settings.draw),), probes)
     items, report = detected(settings, encoder, probes, several="largest", low_quality="keep")
     asked = questions(items, report)
     if without := [each.probe for each in asked if each.place is None]:
@@ -163,7 +165,7 @@ def identify(settings: Any) -> None:
     """
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes(settings.probes, gallery.encoder, settings)
-        drawn = Drawings.of(settings.draw, probes.names)
+        drawn = Drawings.of(settings.draw, probes)
         faces, report = detected(settings, gallery.encoder, probes, several="all", low_quality="keep")
         asked = questions(faces, report)
         if settings.threshold is None:
@@ -225,7 +227,7 @@ def search(settings: Any) -> None:
     where = conditions(settings.where)
     with opened(settings.gallery, settings.encoder) as gallery:
         probes = _probes([settings.probe], gallery.encoder, settings)
-        drawn = Drawings.of(settings.draw, probes.names)
+        drawn = Drawings.of(settings.draw, probes)
         items, report = detected(settings, gallery.encoder, probes, several="all", low_quality="keep")
         asked = questions(items, report)
         for each in asked:
