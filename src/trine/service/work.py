@@ -12,7 +12,7 @@ import numpy as np
 
 from trine.encoders import load
 from trine.errors import GalleryError
-from trine.evaluation import find_label_errors
+from trine.evaluation import SuspectLabel, find_label_errors
 from trine.evaluation.hardest import HardPairs, hardest_pairs
 from trine.gallery import Enrolment, Gallery, KnownClusters
 from trine.service.batching import BatchingEncoder
@@ -101,6 +101,11 @@ def audit(service: Service, job: Job, payload: bytes | None, progress: Progress)
     rows, identities, names = embeddings_of(gallery, progress)
     distance = gallery.binding.distance
     found = find_label_errors(rows, identities, names=names, distance=distance)
+
+    def like(one: SuspectLabel) -> str | None:
+        near = found.neighbours.indices[one.row].tolist()
+        return next((names[row] for row in near if row >= 0 and identities[row] == one.looks_like), None)
+
     return {
         "suspects": [
             {
@@ -109,6 +114,7 @@ def audit(service: Service, job: Job, payload: bytes | None, progress: Progress)
                 "looks_like": one.looks_like,
                 "score": round(one.score, 4),
                 "evidence": one.evidence,
+                "like": like(one),
                 "neighbours": [names[row] for row in one.neighbours[:5]],
             }
             for one in found.suspects(job.arguments["count"])

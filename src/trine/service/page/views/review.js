@@ -140,7 +140,7 @@ function pairsOf(kind, result) {
   }
   const seen = new Set();
   return result.suspects.flatMap((each) => {
-    const second = each.twin ?? each.neighbours[0];
+    const second = each.like ?? each.neighbours[0];
     const name = pairKey(each.item, second);
     if (!second || seen.has(name)) return [];
     seen.add(name);

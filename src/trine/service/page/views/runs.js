@@ -18,7 +18,7 @@ export async function show(main) {
   }
   main.append(
     h("fieldset", { class: "card" }, h("legend", {}, "Beside each other"), h("div", { class: "row" }, runs.map((run) => h(
-      "label", { class: "row" }, h("input", {
+      "label", { class: "check" }, h("input", {
         type: "checkbox", checked: chosen.has(run.name), onchange: (event) => {
           if (event.target.checked) chosen.add(run.name);
           else chosen.delete(run.name);
@@ -43,26 +43,58 @@ export async function show(main) {
   }
 }
 
+// What a person looks at first: the name, and where it is in metrics.json.
+const FIRST = [
+  ["MAP@R before training", "before_training", "retrieval", "map_at_r"],
+  ["MAP@R", "after_training", "retrieval", "map_at_r"],
+  ["recall@1", "after_training", "retrieval", "recall_at", "1"],
+  ["ROC AUC", "after_training", "verification", "roc_auc"],
+  ["equal error rate", "after_training", "verification", "eer"],
+  ["TAR at FAR 1 %", "after_training", "verification", "tar_at_far", "0.01"],
+  ["TAR at FAR 0.1 %", "after_training", "verification", "tar_at_far", "0.001"],
+  ["kNN accuracy", "after_training", "knn_classification", "accuracy"],
+  ["items", "census", "items"],
+  ["easy triplets", "census", "easy"],
+  ["semi-hard triplets", "census", "semihard"],
+  ["hard triplets", "census", "hard"],
+  ["active triplets", "census", "active"],
+  ["mean distance of positives", "census", "mean_positive_distance"],
+  ["mean distance of negatives", "census", "mean_negative_distance"],
+];
+
 function measured(runs) {
-  const rows = new Map();
-  for (const run of runs) {
+  const first = FIRST.map(([name, ...path]) => [name, runs.map((run) => path.reduce((value, key) => value?.[key], run.metrics))])
+    .filter(([, values]) => values.some((value) => typeof value === "number"));
+  const every = new Map();
+  runs.forEach((run, at) => {
     for (const [name, value] of numbersIn(run.metrics)) {
-      if (!rows.has(name)) rows.set(name, new Map());
-      rows.get(name).set(run.name, value);
+      if (!every.has(name)) every.set(name, runs.map(() => null));
+      every.get(name)[at] = value;
     }
-  }
-  if (!rows.size) return h("p", { class: "message" }, "None of them was evaluated: ", h("code", {}, "trine evaluate"), " measures a run.");
-  return h("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": "What was measured" }, h("table", {},
-    h("caption", { class: "hidden-label" }, "What was measured"),
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), runs.map((run, at) => h("th", { scope: "col", class: "number" }, key(at), run.name)))),
-    h("tbody", {}, [...rows].map(([name, values]) => h("tr", {}, h("th", { scope: "row" }, name),
-      runs.map((run) => h("td", { class: "number" }, values.has(run.name) ? values.get(run.name).toPrecision(4) : "–")))))));
+  });
+  if (!every.size) return h("p", { class: "message" }, "None of them was evaluated: ", h("code", {}, "trine evaluate"), " measures a run.");
+  return [
+    figures("What was measured, and the census", runs, first.length ? first : [...every]),
+    first.length ? h("details", { class: "card" }, h("summary", {}, `All ${every.size} figures`), figures("All figures", runs, [...every])) : null,
+  ];
 }
 
-/** The figures of metrics.json that are worth a row: those of the trained model. */
+function figures(caption, runs, rows) {
+  return h("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": caption }, h("table", {},
+    h("caption", { class: "hidden-label" }, caption),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), runs.map((run, at) => h("th", { scope: "col", class: "number" }, key(at), run.name)))),
+    h("tbody", {}, rows.map(([name, values]) => h("tr", {}, h("th", { scope: "row" }, name), values.map((value) => h("td", { class: "number" }, figure(value))))))));
+}
+
+function figure(value) {
+  if (typeof value !== "number") return "–";
+  return Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(3);
+}
+
+/** All figures of metrics.json with their place in it. */
 function* numbersIn(metrics, path = []) {
   for (const [name, value] of Object.entries(metrics ?? {})) {
-    if (typeof value === "number" && path.length && path.length < 4) yield [[...path, name].join(" · ").replaceAll("_", " "), value];
+    if (typeof value === "number" && path.length) yield [[...path, name].join(" · ").replaceAll("_", " "), value];
     else if (value && typeof value === "object" && !Array.isArray(value)) yield* numbersIn(value, [...path, name]);
   }
 }
