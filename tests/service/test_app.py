@@ -53,7 +53,9 @@ def test_no_path_leads_out(client, path):
     )
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "[", "[::1", "a]b"]
+)
 def test_another_name_is_refused(client, host):
     error_of(client.get("/v1/health", headers={"host": host}), 421, "wrong_host")
 
@@ -68,6 +70,7 @@ def test_pages_of_other_sites_are_refused(client):
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://localhost:9999"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ):

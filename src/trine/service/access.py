@@ -30,7 +30,10 @@ def check_host(headers: Mapping[str, str], *, hosts: frozenset[str] | None) -> N
     """
     if hosts is None:
         return
-    name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    try:
+        name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    except ValueError:  # such as a bracket that is not closed
+        name = headers["host"]
     if name not in hosts:
         raise ApiError("wrong_host", f"this service is not called {name[:100]!r}")
 
@@ -51,7 +54,7 @@ def check_origin(headers: Mapping[str, str], *, method: str, api: bool) -> None:
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if api and site is not None and site not in ("same-origin", "none"):
         raise ApiError("wrong_origin", "the request comes from the page of another site")
-    if origin is not None and method not in SAFE and urlsplit(origin).netloc != headers.get("host", ""):
+    if origin is not None and method not in SAFE and origin.partition("://")[2] != headers.get("host", ""):
         raise ApiError("wrong_origin", f"the request comes from {origin[:100]!r}")
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -103,7 +104,8 @@ def drop_judgement(
 def triplets(service: TheService, hosted: OneGallery) -> Response:
     """The judgements as triplets, which `trine train --triplets` reads."""
     text = triplets_csv(hosted.gallery, Judgements(service.state).all(hosted.name))
-    named = {"Content-Disposition": f'attachment; filename="{hosted.name}-triplets.csv"'}
+    file = quote(f"{hosted.name}-triplets.csv")  # a header holds no letters beyond Latin
+    named = {"Content-Disposition": f"attachment; filename*=UTF-8''{file}"}
     return Response(text, media_type="text/csv", headers=named)
 
 

@@ -1,0 +1,17 @@
+"""Calls to look instead of reading: triplets of judgements, and runs."""
+
+from support.services import people, served
+
+
+def test_triplets_of_a_gallery_with_a_name_beyond_latin_letters(tmp_path):
+    with served({"люди": people(tmp_path)}, tmp_path) as client:
+        gallery = "/v1/galleries/люди"
+        client.post(
+            f"{gallery}/judgements", json={"first": "ann/1", "second": "bob/1", "answer": "different"}
+        )
+        answer = client.get(f"{gallery}/triplets.csv")
+        assert answer.headers["content-disposition"].endswith("''%D0%BB%D1%8E%D0%B4%D0%B8-triplets.csv")
+        assert answer.text.splitlines() == [
+            "anchor,positive,negative",
+            "ann/1,ann/2,bob/1",
+        ]
