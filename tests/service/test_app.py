@@ -54,7 +54,7 @@ def test_no_path_leads_out(client, path):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "[", "[::1", "a]b"]
+    "host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "", "[", "a]b"]
 )
 def test_another_name_is_refused(client, host):
     error_of(client.get("/v1/health", headers={"host": host}), 421, "wrong_host")
@@ -110,6 +110,9 @@ def test_with_keys_every_call_needs_one(client):
     assert client.post(rename[0], json=rename[1], headers=bearer(write)).json()["moved"] == 2
     error_of(client.post(IDENTIFY, json=ASKED, headers=bearer(other)), 404, "unknown_gallery")
     assert client.get("/v1/galleries", headers=bearer(other)).json() == {"galleries": []}
+    for path in ("/metrics", "/v1/runs", "/v1/runs/any/log", "/v1/runs/any/report"):
+        error_of(client.get(path, headers=bearer(other)), 403, "not_allowed")
+    assert client.get("/metrics", headers=bearer(read)).status_code == 200
     thumbnail = client.get("/v1/galleries/people/thumbnail?item=ann/1", headers=bearer(write))
     error_of(thumbnail, 403, "not_allowed")
     client.service.keys.revoke("reader")
@@ -240,3 +243,11 @@ def test_the_schema_names_every_call_with_an_example_and_the_error(client):
     names = set(re.findall(r'"#/components/schemas/(\w+)"', text))
     assert names <= set(schema["components"]["schemas"])
     assert "examples" in schema["components"]["schemas"]["IdentifyRequest"]
+
+
+def test_a_request_of_very_many_lists_is_refused_before_it_is_read(client):
+    headers = {"content-type": "application/json"}
+    few = '{"embedding": [0.0, 0.9], "where": {"year": [' + "2024, " * 20_000 + "2024]}}"
+    search = "/v1/galleries/people/search"
+    assert len(client.post(search, content=few, headers=headers).json()["hits"]) == 2
+    error_of(client.post(search, content="[" + "[]," * 1_000_001, headers=headers), 422, "too_many")

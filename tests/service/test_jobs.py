@@ -169,3 +169,25 @@ def wal(client):
     path = client.service.state.path
     log = path.with_name(f"{path.name}-wal")
     return log.read_bytes() if log.exists() else b""
+
+
+def test_forgetting_somebody_of_another_gallery_skips_nobody(client):
+    jobs = client.app.state.jobs
+    jobs._forget("elsewhere", "ann", {"ann"})
+    assert not jobs.is_skipped("people", "ann")
+    jobs._forget("people", "ann", {"ann"})
+    assert jobs.is_skipped("people", "ann")
+
+
+def test_what_was_said_of_clusters_is_forgotten_too(client):
+    known = {"names": {"1": "ann", "2": "bob"}, "moved": {"ann/1": "ann", "bob/1": 2}}
+    ended(client, begun(client, kind="cluster", threshold=0.5, known=known))
+    client.post("/v1/galleries/people/forget", json={"identity": "ann"})
+    (arguments,) = client.service.state.rows("SELECT arguments FROM jobs")[0]
+    assert json.loads(arguments)["known"] == {"names": {"2": "bob"}, "moved": {"bob/1": 2}}
+
+
+def test_jobs_that_wait_hold_a_bounded_number_of_bytes(tmp_path):
+    with served({"people": people(tmp_path)}, tmp_path, limits={"job_bytes": 1000}) as client:
+        assert client.post(JOBS, json={"kind": "enrol", "entries": many(2)}).status_code == 202
+        error_of(client.post(JOBS, json={"kind": "enrol", "entries": many(200)}), 503, "busy")

@@ -122,6 +122,14 @@ async def viewer(request: Request) -> Caller:
     return _caller(request, "pictures")
 
 
+async def everywhere(request: Request) -> Caller:
+    """Who asks for what belongs to no gallery alone; their key must be for all galleries."""
+    caller = _caller(request, "read")
+    if caller.galleries is not None:
+        raise ApiError("not_allowed", f"the key {caller.name!r} is for some galleries alone")
+    return caller
+
+
 async def hosted(request: Request, gallery: str) -> Hosted:
     """The gallery that a path names; one that the caller may not use does not exist for them."""
     service = _service(request)
@@ -142,5 +150,6 @@ async def the_service(request: Request) -> Service:
 Reader = Annotated[Caller, Depends(reader)]
 Writer = Annotated[Caller, Depends(writer)]
 Viewer = Annotated[Caller, Depends(viewer)]
+Everywhere = Annotated[Caller, Depends(everywhere)]
 OneGallery = Annotated[Hosted, Depends(hosted)]
 TheService = Annotated[Service, Depends(the_service)]

@@ -85,15 +85,32 @@ class AuditLog:
         rows = self._state.rows(
             "SELECT number, action, details FROM changes WHERE gallery = ? ORDER BY number DESC", (gallery,)
         )
+        # Items of theirs that were removed since are known from their enrolment, which comes last here.
+        earlier = set(names)
+        for _, action, text in rows:
+            details = json.loads(text)
+            earlier |= _names_before(action, details, earlier)
+            if action == "enrol" and earlier.issuperset(details.get("identities", ())):
+                gone.update(details.get("items", ()))
+        changed = []
         for number, action, text in rows:
             details = json.loads(text)
-            if action == "rename" and details.get("to") in gone:
-                gone.add(details["identity"])
+            gone |= _names_before(action, details, gone)
             cleaned = _without(details, gone)
             if cleaned != details:
-                self._state.changed(
-                    "UPDATE changes SET details = ? WHERE number = ?", (json.dumps(cleaned), number)
-                )
+                changed.append((json.dumps(cleaned), number))
+        with self._state.transaction():
+            for values in changed:
+                self._state.changed("UPDATE changes SET details = ? WHERE number = ?", values)
+
+
+def _names_before(action: str, details: Mapping[str, Any], names: Collection[str]) -> set[str]:
+    """The name that an identity had before a change."""
+    if action == "rename" and details.get("to") in names:
+        return {details["identity"]}
+    if action == "merge" and details.get("identity") in names:
+        return {details["other"]}
+    return set()
 
 
 def _without(value: Any, names: Collection[str]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
@@ -20,6 +21,12 @@ M = TypeVar("M", bound=BaseModel)
 
 MOST_FIELDS = 100
 LONGEST_FIELD = 1 << 20
+MOST_PARTS = 1_000_000
+"""How many lists and objects a request may hold: each takes far more memory than its two letters."""
+
+LARGE = 1 << 16
+"""From how many bytes on a request is read beside the others, which go on meanwhile."""
+
 DIGITS = 4_300
 """How many digits a whole number in metadata may have."""
 
@@ -41,13 +48,13 @@ def body(model: type[M]) -> Any:
         if kind == _FORM and "picture" in model.model_fields:
             given = await _form(request, model)
         elif kind in (_JSON, "") or kind.endswith("+json"):
-            given = _json(await request.body())
+            content = await request.body()
+            if len(content) > LARGE:
+                return await run_in_threadpool(lambda: _checked(model, _json(content)))
+            given = _json(content)
         else:
             raise ApiError("unsupported_media_type", f"cannot read a request of type {kind[:100]!r}")
-        try:
-            return model.model_validate(given)
-        except ValidationError as error:
-            raise of_validation(error.errors()) from None
+        return _checked(model, given)
 
     return Depends(_named(read, model))
 
@@ -83,7 +90,16 @@ def _named(read: Callable[[Request], Awaitable[M]], model: type[M]) -> Callable[
     return read
 
 
+def _checked(model: type[M], given: Any) -> M:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise of_validation(error.errors()) from None
+
+
 def _json(content: bytes) -> Any:
+    if content.count(b"[") + content.count(b"{") > MOST_PARTS:
+        raise ApiError("too_many", f"a request may hold at most {MOST_PARTS:,} lists and objects")
     try:
         return parse_json(content, digits=DIGITS)
     except ValueError as error:

@@ -33,6 +33,9 @@ KEPT = 200
 OFTEN = 0.2
 """Seconds between two notes of the progress."""
 
+_SHOWN = 40
+"""How many letters of a name a message shows at least."""
+
 Progress = Callable[[int], None]
 Work = Callable[[Service, "Job", bytes | None, Progress], Mapping[str, Any]]
 """Does the work of a job: with its payload, and a function to call with the number of items done."""
@@ -103,7 +106,7 @@ class Jobs:
         self._wake = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._skipped: set[str] = set()
+        self._skipped: set[tuple[str, str]] = set()
         self._running: str | None = None
         service.forgetting.append(self._forget)
 
@@ -152,6 +155,9 @@ class Jobs:
             ]
             if waiting >= self._service.limits.jobs:
                 raise ApiError("busy", f"{waiting} jobs wait already", retry_after=10)
+            (held,) = self._state.rows("SELECT coalesce(sum(length(payload)), 0) FROM jobs")[0]
+            if payload is not None and held + len(payload) > self._service.limits.job_bytes:
+                raise ApiError("busy", "the jobs that wait hold too much already", retry_after=10)
             number = secrets.token_hex(8)
             self._state.changed(
                 "INSERT INTO jobs (id, made, who, gallery, kind, arguments, payload, state, total)"
@@ -199,25 +205,32 @@ class Jobs:
             self._state.changed("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = 'running'", (number,))
         return self.get(number)
 
-    def is_skipped(self, identity: str) -> bool:
-        """Whether an identity was forgotten while the job that brings it is at work."""
-        return identity in self._skipped
+    def is_skipped(self, gallery: str, identity: str) -> bool:
+        """Whether an identity of a gallery was forgotten while the job that brings it is at work."""
+        return (gallery, identity) in self._skipped
 
     def _loop(self) -> None:
         while True:
             with self._wake:
                 if self._stopping:
                     return
-                query = f"SELECT {_COLUMNS} FROM jobs WHERE state = 'waiting' ORDER BY made, rowid LIMIT 1"
-                rows = self._state.rows(query)
-                if not rows:
+                if (job := self._next()) is None:
                     self._wake.wait(5)
                     continue
             try:
-                self._run(_job(rows[0]))
+                self._run(job)
             except Exception:  # such as a full disk: the job waits for the next start
                 logger.exception("a job could not be stored")
                 time.sleep(1)
+
+    def _next(self) -> Job | None:
+        query = f"SELECT {_COLUMNS} FROM jobs WHERE state = 'waiting' ORDER BY made, rowid LIMIT 1"
+        try:
+            rows = self._state.rows(query)
+        except Exception:  # such as a disk that fails: it is tried again
+            logger.exception("the jobs could not be read")
+            return None
+        return _job(rows[0]) if rows else None
 
     def _run(self, job: Job) -> None:
         begin = (
@@ -268,18 +281,33 @@ class Jobs:
 
     def _forget(self, gallery: str, identity: str, names: set[str]) -> None:
         """Takes a forgotten identity out of what waits, and out of results and errors."""
-        self._skipped.add(identity)
-        rows = self._state.rows("SELECT id, payload, result, error FROM jobs WHERE gallery = ?", (gallery,))
-        for number, payload, result, error in rows:
+        self._skipped.add((gallery, identity))
+        query = "SELECT id, arguments, result, error FROM jobs WHERE gallery = ?"
+        rows = self._state.rows(query, (gallery,))
+        for number, arguments, result, error in rows:
+            # One after another: payloads may be large.
+            (payload,) = self._state.rows("SELECT payload FROM jobs WHERE id = ?", (number,))[0]
             if payload is not None:
                 held = json.loads(payload)
                 held["entries"] = [one for one in held["entries"] if one["identity"] != identity]
                 self._state.changed(
                     "UPDATE jobs SET payload = ? WHERE id = ?", (json.dumps(held).encode(), number)
                 )
-            if any(json.dumps(name)[1:-1] in (result or "") or name in (error or "") for name in names):
+            told = json.loads(arguments)
+            if (known := told.get("known")) is not None:
+                known["names"] = {key: name for key, name in known["names"].items() if name not in names}
+                known["moved"] = {
+                    item: to for item, to in known["moved"].items() if item not in names and to not in names
+                }
+                self._state.changed("UPDATE jobs SET arguments = ? WHERE id = ?", (json.dumps(told), number))
+            if any(json.dumps(name)[1:-1] in (result or "") or _is_in(name, error or "") for name in names):
                 update = "UPDATE jobs SET result = NULL, error = '' WHERE id = ?"
                 self._state.changed(update, (number,))
+
+
+def _is_in(name: str, message: str) -> bool:
+    """Whether a message names somebody, perhaps shortened and quoted."""
+    return name[:_SHOWN] in message or repr(name[:_SHOWN])[1:-1] in message
 
 
 def _job(row: tuple[Any, ...]) -> Job:

@@ -44,6 +44,7 @@ class Service:
         with ExitStack() as stack:
             self.state = State(settings.state)
             stack.callback(self.state.close)
+            self.state.take()
             self.keys = Keys(self.state)
             settings.check_reach(keys=len(self.keys))
             self.log = AuditLog(self.state)
@@ -88,11 +89,12 @@ class Service:
 
     def drop_judgements(self, gallery: str, items: Iterable[str]) -> None:
         """Deletes what was judged about items."""
-        for item in items:
-            self.state.changed(
-                "DELETE FROM judgements WHERE gallery = ? AND (first = ? OR second = ?)",
-                (gallery, item, item),
-            )
+        with self.state.transaction():  # one wait for the disk, not one for each item
+            for item in items:
+                self.state.changed(
+                    "DELETE FROM judgements WHERE gallery = ? AND (first = ? OR second = ?)",
+                    (gallery, item, item),
+                )
 
     def close(self) -> None:
         """Closes the galleries and the service's file; safe to call twice."""

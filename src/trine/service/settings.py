@@ -31,6 +31,7 @@ class Limits:
         answer_seconds: How long an answer may take; its work then ends without an answer.
         decoding: How many pictures are decoded at once, which bounds the memory that they take.
         jobs: How many jobs may wait or run at once.
+        job_bytes: The most bytes that these jobs may hold together.
 
     Raises:
         SettingError: A number is out of range.
@@ -53,10 +54,11 @@ class Limits:
     answer_seconds: Annotated[float, "seconds"] = 60.0
     decoding: int = 2
     jobs: int = 100
+    job_bytes: Annotated[int, "bytes"] = 1 << 30
 
     def __post_init__(self) -> None:
         counts = ("body", "job_body", "memory", "pixels", "items", "results", "burst", "waiting")
-        for name in (*counts, "decoding", "jobs"):
+        for name in (*counts, "decoding", "jobs", "job_bytes"):
             check_count(name, getattr(self, name), error=SettingError)
         if not self.rate >= 0:
             raise SettingError(f"rate must be at least 0 requests a second, given {self.rate}")

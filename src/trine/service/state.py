@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,16 @@ from typing import Any
 
 from trine.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FILE = "service.db"
+LOCK = "service.lock"
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What a file system without locks answers."""
+
 VERSION = 1
 WAIT = 30.0
 """Seconds to wait for another process, such as `trine keys`, to finish writing."""
@@ -83,6 +94,7 @@ class State:
         self.folder = folder
         self.path = folder / FILE
         self._lock = threading.RLock()
+        self._taken: int | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.touch(mode=0o600, exist_ok=True)
@@ -125,6 +137,26 @@ class State:
             self._connection.execute("ROLLBACK")
             raise
 
+    def take(self) -> None:
+        """Keeps further services from this folder, as long as this process lives and the file is open.
+
+        Raises:
+            InputError: Another service uses it.
+        """
+        if fcntl is None:
+            return
+        descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            if error.errno in UNSUPPORTED:
+                return
+            raise InputError(
+                f"another service uses the folder {self.folder}: stop it, or name another folder with --state"
+            ) from error
+        self._taken = descriptor
+
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         """Runs one statement, durably if it writes, and returns its rows."""
         with self._lock:
@@ -156,3 +188,6 @@ class State:
         """Closes the file; safe to call twice."""
         with self._lock:
             self._connection.close()
+            if self._taken is not None:
+                os.close(self._taken)
+                self._taken = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ def kinds_of_work(jobs: Callable[[], Jobs]) -> dict[str, Work]:
         for start in range(0, len(entries), STEP):
             progress(start)
             part = [NewItem.model_validate(one) for one in entries[start : start + STEP]]
-            done += enrol_all(service, hosted, part, who=job.who, skip=jobs().is_skipped)
+            done += enrol_all(
+                service, hosted, part, who=job.who, skip=partial(jobs().is_skipped, hosted.name)
+            )
         return asdict(done)
 
     return {
@@ -171,7 +174,8 @@ def run_folder(service: Service, name: str) -> Path:
         ApiError: There is none of this name.
     """
     runs = service.settings.runs
-    known = {} if runs is None else {path.name: path for path in sorted(runs.iterdir()) if path.is_dir()}
+    found = [] if runs is None or not runs.is_dir() else sorted(runs.iterdir())
+    known = {path.name: path for path in found if path.is_dir()}
     if name not in known:
         raise ApiError(
             "not_found", f"there is no run {name[:80]!r} here", "start the service with --runs FOLDER"

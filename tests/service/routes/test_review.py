@@ -1,6 +1,6 @@
 """Calls to look instead of reading: triplets of judgements, and runs."""
 
-from support.services import people, served
+from support.services import error_of, people, served
 
 
 def test_triplets_of_a_gallery_with_a_name_beyond_latin_letters(tmp_path):
@@ -15,3 +15,11 @@ def test_triplets_of_a_gallery_with_a_name_beyond_latin_letters(tmp_path):
             "anchor,positive,negative",
             "ann/1,ann/2,bob/1",
         ]
+
+
+def test_a_folder_of_runs_that_is_gone(tmp_path):
+    with served({"people": people(tmp_path)}, tmp_path, runs=tmp_path / "gone") as client:
+        assert client.get("/v1/runs").json() == {"runs": []}
+        error_of(client.get("/v1/runs/any/log"), 404, "not_found")
+        job = {"kind": "rebuild", "run": "any"}
+        error_of(client.post("/v1/galleries/people/jobs", json=job), 404, "not_found")

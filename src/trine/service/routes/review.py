@@ -12,7 +12,15 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from trine.io import read_small
 from trine.plain_json import parse_json
-from trine.service.access import OneGallery, Reader, TheService, Viewer, Writer, reader
+from trine.service.access import (
+    Everywhere,
+    OneGallery,
+    TheService,
+    Viewer,
+    Writer,
+    everywhere,
+    reader,
+)
 from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
 from trine.service.judgements import Judgements, triplets_csv
@@ -110,7 +118,7 @@ def triplets(service: TheService, hosted: OneGallery) -> Response:
 
 
 @router.get("/runs")
-def runs(service: TheService, caller: Reader) -> RunsAnswer:
+def runs(service: TheService, caller: Everywhere) -> RunsAnswer:
     """The runs in the folder that the service shows, with what was measured."""
     folder = service.settings.runs
     if folder is None or not folder.is_dir():
@@ -120,7 +128,7 @@ def runs(service: TheService, caller: Reader) -> RunsAnswer:
 
 
 @router.get("/runs/{run}/log")
-def run_log(service: TheService, caller: Reader, run: str) -> RunLogAnswer:
+def run_log(service: TheService, caller: Everywhere, run: str) -> RunLogAnswer:
     """The training log of a run: its curves and its census, by column."""
     return RunLogAnswer(name=run, columns=_log(run_folder(service, run)))
 
@@ -129,6 +137,7 @@ def run_log(service: TheService, caller: Reader, run: str) -> RunLogAnswer:
     "/runs/{run}/report",
     response_class=Response,
     responses={200: {"content": {"text/html": {}}, "description": "the report of the run"}},
+    dependencies=[Depends(everywhere)],
 )
 def run_report(service: TheService, caller: Viewer, run: str) -> Response:
     """The report of a run, as a file to open: it shows pictures."""

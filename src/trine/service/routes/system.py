@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from trine import __version__
-from trine.service.access import COOKIE, Reader, TheService, Writer
+from trine.service.access import COOKIE, Everywhere, TheService, Writer
 from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
 from trine.service.jobs import STATES, Jobs
@@ -40,7 +40,7 @@ def ready(service: TheService) -> HealthAnswer:
 
 
 @router.get("/metrics", include_in_schema=False)
-def metrics(request: Request, service: TheService, caller: Reader) -> Response:
+def metrics(request: Request, service: TheService, caller: Everywhere) -> Response:
     """The counters, for Prometheus."""
     service.count()
     jobs: Jobs = request.app.state.jobs
@@ -98,7 +98,7 @@ def _session(caller: Caller | None, service: TheService) -> SessionAnswer:
         keys=service.needs_keys,
         galleries=[] if caller is None else [name for name in service.galleries if caller.may_use(name)],
         keep_pictures=service.settings.keep_pictures,
-        runs=service.settings.runs is not None,
+        runs=service.settings.runs is not None and caller is not None and caller.galleries is None,
         limits=SessionAnswer.limits_of(service.limits),
         version=__version__,
     )

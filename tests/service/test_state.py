@@ -1,0 +1,44 @@
+"""The folder of a service: used by one at a time."""
+
+import pytest
+
+from support.services import people, served
+from trine.errors import InputError
+from trine.service.service import Service
+from trine.service.state import State
+
+
+def test_two_services_do_not_share_a_folder(client, tmp_path):
+    settings = client.service.settings
+    with pytest.raises(InputError, match=r"another service uses the folder .*--state"):
+        Service(client.service.galleries, settings)
+    other = State(settings.state)  # as `trine keys` does
+    other.close()
+    client.service.close()
+    with Service({"people": people(tmp_path, name="other.db")}, settings):
+        pass
+
+
+@pytest.mark.parametrize("what", ["file", "gallery", "folder"])
+def test_what_is_no_folder_of_a_service(tmp_path, what):
+    state = tmp_path / "state"
+    if what == "file":
+        state.write_text("x")
+    else:
+        state.mkdir()
+        (state / "service.db").mkdir() if what == "folder" else people(state, name="service.db").close()
+    with pytest.raises(InputError, match="--state"):
+        State(state)
+
+
+def test_forgotten_names_leave_the_log(tmp_path):
+    with served({"people": people(tmp_path)}, tmp_path) as client:
+        path = "/v1/galleries/people"
+        for item in ("old/1", "old/2"):
+            client.post(f"{path}/enrol", json={"identity": "old", "item": item, "embedding": [1.0, 1.0]})
+        client.post(f"{path}/remove", json={"item": "old/1"})
+        client.post(f"{path}/merge", json={"identity": "ann", "other": "old"})
+        assert "old" in client.get("/v1/changes").text
+        client.post(f"{path}/forget", json={"identity": "ann"})
+        assert "old" not in client.get("/v1/changes").text
+        assert [one["action"] for one in client.get("/v1/changes").json()["changes"]][-1] == "enrol"
