@@ -133,6 +133,9 @@ def test_search_for_each_face(files, capsys):
 
 def test_verify_takes_the_largest_face_and_says_so(files, capsys):
     both = (files / "group.png", files / "one.png")
+    said = refused(capsys, "evaluate", MODEL, files / "known")
+    assert "has no run folder" in said
+    assert "--recipe faces" in said
     told = answered(capsys, "verify", MODEL, *both, "--threshold", "0.4").splitlines()
     assert told[0].startswith("the same (")
     assert told[1:] == [f"  {files}/group.png: the largest of 3 faces"]
@@ -266,6 +269,9 @@ def test_strangers_and_a_rebuild_go_through_detection_too(files, untrained, caps
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.png").write_bytes((files / f"{name}.png").read_bytes())
     assert "1 face on 1 photo, 1 taken" in answered(capsys, *strangers, tmp_path / "one")
+    (tmp_path / "one" / "broken.jpg").write_bytes(b"no photo")
+    assert "--unreadable skip" in refused(capsys, *strangers, tmp_path / "one")
+    assert "1 taken" in answered(capsys, *strangers, tmp_path / "one", "--unreadable", "skip")
     assert main(list(map(str, (*strangers, tmp_path / "empty")))) == 2
     assert "holds no face that can be used" in capsys.readouterr().err
     rebuild = ("gallery", "rebuild", gallery, "--encoder", untrained)

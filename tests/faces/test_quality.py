@@ -41,6 +41,15 @@ def test_each_failure_is_named():
     assert asked.failures(Face((30.0, 20.0, 49.0, 80.0), aside, 0.7), 0.002) == {
         "too small": "49 pixels wide, at least 50",
         "blurred": "sharpness 0.002, at least 0.01",
-        "turned aside": "turn 0.8, at most 0.5",
-        "uncertain": "score 0.70, at least 0.8",
+        "turned aside": "turn 0.75, at most 0.5",
+        "uncertain": "score 0.7, at least 0.8",
+    }
+
+
+def test_what_is_said_never_contradicts_itself():
+    almost = Face((30.0, 20.0, 39.8, 80.0), FRONT, 0.698)
+    assert Requirements().failures(almost, 0.00296) == {
+        "too small": "39 pixels wide, at least 40",
+        "blurred": "sharpness 0.00296, at least 0.003",
+        "uncertain": "score 0.698, at least 0.7",
     }

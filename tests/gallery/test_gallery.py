@@ -1,3 +1,4 @@
+import itertools
 import math
 import threading
 from pathlib import Path
@@ -182,6 +183,23 @@ def test_verify_says_how_to_come_by_a_threshold(tmp_path):
             CalibrationError, match=r"no threshold: .* `trine evaluate --calibrate`, or pass threshold="
         ):
             gallery.verify(embedding=[0.0, 0.0], identity="ann")
+
+
+def test_verify_takes_the_threshold_of_identification_where_the_encoder_has_none(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 16))
+    with Gallery.open(tmp_path / "g.db", dimension=16, fingerprint="x") as gallery:
+        for number, row in enumerate(rows):
+            gallery.enrol(f"p{number}", f"{number}/a", embedding=row)
+            gallery.enrol(f"p{number}", f"{number}/b", embedding=row + 0.01)
+        found = gallery.calibration()
+        claim = gallery.verify(embedding=rows[3] + 0.02, identity="p3")
+        assert (claim.same, claim.threshold, claim.promise) == (True, found.threshold, found.promise)
+        assert not gallery.verify(embedding=rows[3], identity="p4").same
+        # Hardly anybody is accepted as another one: the rate of single comparisons is below that of all.
+        pairs = [gallery.verify(embedding=row, other_embedding=other).same
+                 for row, other in itertools.combinations(rows[:20], 2)]  # fmt: skip
+        assert sum(pairs) <= found.promise.rate * len(pairs)
+        assert gallery.verify(embedding=rows[3], identity="p4", threshold=99.0).same
 
 
 def test_identify_ranks_without_a_verdict_where_no_rate_is_known(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import JSON, agreed, echo, echo_json, items, pick
+from trine.cli.arguments import JSON, agreed, echo, echo_json, items, pick, policy_argument
 from trine.cli.detection import DETECT, detected
 from trine.cli.gallery_address import (
     DTYPE,
@@ -225,6 +225,7 @@ def curve_lines(rates: RateCurve) -> list[str]:
     GALLERY_ARGUMENT,
     argument("--fpir", type=float, default=0.01, help="the share of strangers to name (default: 0.01)"),
     argument("--strangers", metavar="DATA", help="measure with these people, who are not enrolled"),
+    policy_argument("unreadable"),
     ENCODER,
     argument("--scoring", default="best", help="as for trine identify"),
     argument("--top", type=int, default=3, help="as for trine identify"),
@@ -256,11 +257,11 @@ def _strangers(settings: Any, encoder: object) -> Dataset:
     """
     from pathlib import Path
 
-    from trine.data import load
+    from trine.data import LoadPolicy, load
 
     source, folder = settings.strangers, Path(settings.strangers)
     alone = folder.is_dir() and not any(path.is_dir() for path in folder.iterdir())
-    data, report = load(source, labelled=not alone)
+    data, report = load(source, labelled=not alone, policy=LoadPolicy(unreadable=settings.unreadable))
     if not settings.json:
         echo(report)
     if not settings.json and alone:

@@ -172,7 +172,7 @@ class FacesReport:
         for some, what in (
             (self.without, "without a face"),
             (tuple(self.repeated), "with the same pixels as another"),
-            (tuple(self.unreadable), "cannot be read"),
+            (tuple(self.unreadable.values()), "cannot be read"),
         ):
             if some:
                 lines.append(

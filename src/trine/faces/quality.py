@@ -103,14 +103,14 @@ class Requirements:
             A sentence for each kind of failure; none if it has all.
         """
         checks = (
-            ("too small", face.size, self.size, f"{face.size:.0f} pixels wide, at least {self.size:g}"),
-            ("blurred", sharp, self.sharpness, f"sharpness {sharp:.2g}, at least {self.sharpness:g}"),
+            ("too small", face.size, self.size, f"{int(face.size)} pixels wide, at least {self.size:g}"),
+            ("blurred", sharp, self.sharpness, f"sharpness {sharp:.3g}, at least {self.sharpness:g}"),
             (
                 "turned aside",
                 -abs(face.turn),
                 -self.turn,
-                f"turn {abs(face.turn):.1f}, at most {self.turn:g}",
+                f"turn {abs(face.turn):.3g}, at most {self.turn:g}",
             ),
-            ("uncertain", face.score, self.score, f"score {face.score:.2f}, at least {self.score:g}"),
+            ("uncertain", face.score, self.score, f"score {face.score:.3g}, at least {self.score:g}"),
         )
         return {kind: said for kind, value, least, said in checks if value < least}

@@ -508,10 +508,11 @@ class Gallery:
             embedding: (D,) the embedding of the first probe, in place of `a`.
             other_embedding: (D,) the embedding of the second probe, in place of `b`.
             identity: The claimed identity.
-            threshold: The largest distance that is accepted; the gallery's by default.
+            threshold: The largest distance that is accepted; the gallery's by default. Where the encoder was
+                calibrated for none, that of `identify`, which is stricter.
 
         Returns:
-            The decision, with its score, threshold and false-accept rate.
+            The decision, with its score, threshold and error rate.
 
         Raises:
             CalibrationError: There is no threshold.
@@ -527,7 +528,11 @@ class Gallery:
             ...     gallery.close()
             the same: this is ann (distance 0.10, threshold 0.50)
         """
-        limit = self._limit(threshold)
+        if threshold is None and self._threshold is None:
+            # Few strangers come as near as that to anybody here, and fewer to a single one.
+            limit = self.calibration().limit or self._limit(None)
+        else:
+            limit = self._limit(threshold)
         second = (b, other_embedding)
         return verify_probes(self._store, self._embedder, limit, (a, embedding), second, identity)
 

@@ -10,7 +10,8 @@ from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
 from trine.encoders import Encoder
 from trine.encoders.serialization import encoder_of
-from trine.model import SavedModel, read_model, write_model
+from trine.errors import ModelError
+from trine.model import PACKAGED, SavedModel, read_model, write_model
 from trine.strangers import Strangers
 from trine.training import Recipe, RunDir, load_run_recipe
 
@@ -84,10 +85,17 @@ def open_trained_run(run: str | Path | TrainedRun) -> TrainedRun:
         run: The run folder, a model folder, or what this function returned for one.
 
     Raises:
-        ModelError: The model is missing or damaged, or is not an encoder of single items.
+        ModelError: The model is missing or damaged, or is not an encoder of single items; or it is a network
+            of a package, which has no folder for what is measured.
     """
     if isinstance(run, TrainedRun):
         return run
+    if isinstance(run, str) and run.startswith(PACKAGED):
+        raise ModelError(
+            f"{run} has no run folder, in which thresholds and reports are kept; make one with `trine train "
+            "DATA --out RUN`, for faces with --recipe faces, which keeps the network as it is unless "
+            "training helps"
+        )
     path = Path(run)
     model = read_model(path)
     return TrainedRun(path, model, encoder_of(model, path))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 
-from trine.errors import InputError, MissingDependencyError
+from trine.errors import InputError
 from trine.faces import SIDES, Alignment, FaceDetector, FacePolicy, look_at
 from trine.pipelines.faces_for import takes_faces
 from trine.service.batching import unwrapped
@@ -68,9 +69,6 @@ class FacesOnly:
 
     Args:
         encoder: The encoder of the gallery.
-
-    Raises:
-        MissingDependencyError: The extra `faces` is not installed.
     """
 
     faces = True
@@ -79,13 +77,18 @@ class FacesOnly:
         settings = encoder.settings
         self._alignment: Alignment = settings.alignment
         self._sides = {SIDES[self._alignment], *tuple(settings.shape)[1:2]}
-        self._detector = FaceDetector()
+
+    @cached_property
+    def _detector(self) -> FaceDetector:
+        # Not before a picture needs it: a gallery is described, searched and exported without.
+        return FaceDetector()
 
     def find(self, pixels: UInt8[np.ndarray, "h w c"]) -> list[Seen]:
         """Returns the faces, the largest first.
 
         Raises:
             InputError: There is no face.
+            MissingDependencyError: The extra `faces` is not installed.
         """
         if pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in self._sides:
             return [Seen(pixels)]
@@ -110,9 +113,4 @@ def finder_for(encoder: Any) -> Finder:
         encoder: The encoder of a gallery; None for none.
     """
     encoder = unwrapped(encoder)
-    if not takes_faces(encoder):
-        return WholePicture()
-    try:
-        return FacesOnly(encoder)
-    except MissingDependencyError:
-        return WholePicture()
+    return FacesOnly(encoder) if takes_faces(encoder) else WholePicture()
