@@ -14,6 +14,7 @@ import numpy as np
 from trine.calibration import Calibration
 from trine.cluster_threshold import ClusterThreshold
 from trine.evaluation import TripletAccuracy, TripletConsistency
+from trine.evaluation.calibration import impostor_rates
 from trine.report.metrics import Metrics, TripletCensus
 from trine.report.metrics_table import (
     MetricGroup,
@@ -244,10 +245,14 @@ class Report:
     def _calibrated_here(self, known: Calibration) -> bool:
         """Whether the threshold was calibrated on the items that are evaluated."""
         pairs = self.after.verification
-        if pairs is None:
+        if pairs is None or pairs.pairs.owned is None:
             return False
         counts = (known.genuine_pairs, known.impostor_pairs) == (pairs.genuine_pairs, pairs.impostor_pairs)
-        return counts and known.tar == pairs.tar_at(known.threshold)
+        if not counts or known.tar != pairs.tar_at(known.threshold):
+            return False
+        # Another set of the same size may have the same true-accept rate; its threshold differs.
+        found = impostor_rates(pairs.pairs).threshold(known.promise.rate)
+        return found is not None and math.isclose(found[0], known.threshold, rel_tol=1e-6)
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """What a notebook shows: the metrics, not the arrays that they come from."""

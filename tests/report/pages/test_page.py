@@ -207,3 +207,10 @@ def test_threshold_that_comes_from_these_items_promises_nothing(two):
     )
     assert f"calibrated on this test set ({counts})" in report.threshold_sentence()
     assert "impostor pairs here" not in report.threshold_sentence()
+    # Another set of the same size that happens to have the same true-accept rate.
+    pairs, known = report.after.verification, report.calibration
+    near = np.nextafter(known.threshold, 0) - 1e-5 * known.threshold
+    elsewhere = replace(known, threshold=near, tar=pairs.tar_at(near))
+    said = replace(report, calibration=elsewhere).threshold_sentence()
+    assert "on this test set" not in said
+    assert "impostor pairs here" in said
