@@ -49,7 +49,7 @@ def grown(rows: np.ndarray, encoder: Encoder, parts: Sequence[np.ndarray]) -> np
     with Gallery.open(":memory:", encoder=encoder) as gallery:
         for part in parts:
             gallery.enrol_many(Entry("?", f"{at:05}", rows[at]) for at in part)
-            found = gallery.cluster(linkage="average").of
+            found = gallery.cluster(linkage="average", revise=True).of
     return np.array([found[name] for name in sorted(found)])
 
 

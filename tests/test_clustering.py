@@ -206,7 +206,38 @@ def test_extending_digits_keeps_the_clusters_of_all_that_were_there():
     assert adjusted_rand_score(cluster(digits, threshold=33.0, method="average"), both) > 0.7
 
 
+@given(seed=st.integers(0, 99), n=st.integers(2, 24), data=st.data())
+def test_loose_clusters_are_put_together_anew_and_keep_numbers(seed, n, data):
+    rows = np.random.default_rng(seed).normal(size=(n, 2))
+    start = np.array(data.draw(st.lists(st.integers(-1, 4), min_size=n, max_size=n)))
+    numbers = set(start[start >= 0].tolist())
+    anew = extend_clusters(rows, start, threshold=1.0, loose=numbers)
+    same = anew[:, None] == anew
+    at_once = cluster(rows, threshold=1.0, method="average")
+    assert (same == (at_once[:, None] == at_once)).all()
+    # Each number goes on with a cluster that has some of its items, and is there once.
+    for number in numbers & set(anew.tolist()):
+        assert (start[anew == number] == number).any()
+    assert set(anew.tolist()) - numbers <= set(range(start.max() + 1, start.max() + 1 + n))
+    # What is complete stays as it is.
+    assert extend_clusters(rows, anew, threshold=1.0, loose=set(anew.tolist())).tolist() == anew.tolist()
+
+
+def test_a_fixed_cluster_takes_new_items_and_none_of_a_loose_one():
+    rows = np.array([[0.0], [0.2], [0.1], [5.0]])
+    start = np.array([1, 2, -1, 2])
+    found = extend_clusters(rows, start, threshold=0.5, fixed={1}, loose={2})
+    assert found[0] == 1
+    assert found[1] != 1
+    assert found[2] in (1, found[1])
+    assert sorted(found[[1, 3]].tolist()) == [2, 3]
+
+
 def test_what_cannot_be_extended_is_named():
+    with pytest.raises(InputError, match=r"loose clusters must be neither named nor fixed, given \[1, 2\]"):
+        extend_clusters(
+            np.zeros((2, 2)), np.array([1, 2]), threshold=1.0, names={1: "a"}, fixed={2}, loose={1, 2}
+        )
     with pytest.raises(InputError, match=r"clusters must name one cluster for each of 3 rows, given \(2,\)"):
         extend_clusters(np.zeros((3, 2)), np.zeros(2, dtype=np.int64), threshold=1.0)
     with pytest.raises(InputError, match="threshold must be a number >= 0, given -1"):

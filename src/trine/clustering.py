@@ -247,6 +247,7 @@ def extend_clusters(
     distance: Distance = "euclidean",
     names: Mapping[int, str] | None = None,
     fixed: Collection[int] = (),
+    loose: Collection[int] = (),
     kept: int = 1 << 25,
 ) -> Int64[np.ndarray, " n"]:
     """Clusters new items by average linkage, beginning with the clusters that others have already.
@@ -265,6 +266,9 @@ def extend_clusters(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         names: Names of clusters: two with different names are never joined.
         fixed: Clusters that grow, but are joined with no other that there was.
+        loose: Clusters, neither named nor fixed, whose items are put together anew, as if they were new;
+            a fixed cluster still takes none of them. The cluster that has the most items of a loose one
+            keeps its number.
         kept: About how many distances are kept to be used again; 256 MiB of them.
 
     Returns:
@@ -272,8 +276,8 @@ def extend_clusters(
         largest first and equal sizes by their first item.
 
     Raises:
-        InputError: The threshold is negative or NaN, there is not one cluster for each row, or a row is not
-            finite.
+        InputError: The threshold is negative or NaN, there is not one cluster for each row, a loose cluster
+            is named or fixed, or a row is not finite.
 
     Example:
         >>> rows = np.array([[0.0], [0.4], [5.0], [5.2], [0.2]])
@@ -281,6 +285,8 @@ def extend_clusters(
         [3, 3, 7, 7, 3]
         >>> extend_clusters(rows, np.full(5, -1), threshold=0.5).tolist()
         [0, 0, 1, 1, 0]
+        >>> extend_clusters(rows, np.array([3, 3, 3, -1, 3]), threshold=0.5, loose={3}).tolist()
+        [3, 3, 4, 4, 3]
     """
     _check(threshold)
     rows = as_rows(embeddings, name="embeddings")
@@ -288,16 +294,38 @@ def extend_clusters(
         raise InputError(
             f"clusters must name one cluster for each of {len(rows)} rows, given {clusters.shape}"
         )
-    held = np.unique(clusters[clusters >= 0])
-    forest = _Forest(rows, clusters, held, distance, kept=kept)
+    if clash := sorted(set(loose) & {*(names or {}), *fixed}):
+        raise InputError(f"loose clusters must be neither named nor fixed, given {clash}")
+    was = np.isin(clusters, list(loose))
+    top = int(clusters.max(initial=-1))
+    held = np.unique(clusters[(clusters >= 0) & ~was])
+    forest = _Forest(rows, np.where(was, -1, clusters), held, distance, kept=kept)
+    forest.old[forest.group[was]] = True
     called = {name: at for at, name in enumerate(sorted(set((names or {}).values())))}
     forest.name[: len(held)] = [called.get((names or {}).get(int(number), ""), -1) for number in held]
     forest.fixed[: len(held)] = np.isin(held, list(fixed))
     forest.join(threshold)
     found: Int64[np.ndarray, " n"] = np.append(held, np.full(len(forest.size) - len(held), -1))[forest.group]
+    heirs = np.full(len(forest.size), -1)
+    for group, number in _heirs(forest.group, np.where(was & (found < 0), clusters, -1)).items():
+        heirs[group] = number
+    found = np.where(found < 0, heirs[forest.group], found)
     fresh = found < 0
-    found[fresh] = _numbered(forest.group[fresh]) + (int(held[-1]) + 1 if len(held) else 0)
+    found[fresh] = _numbered(forest.group[fresh]) + top + 1
     return found
+
+
+def _heirs(groups: Int64[np.ndarray, " n"], numbers: Int64[np.ndarray, " n"]) -> dict[int, int]:
+    """Which number each group takes over: the one that it has the most items of; none is given twice."""
+    there = np.flatnonzero(numbers >= 0)
+    pairs, shared = np.unique(np.stack([numbers[there], groups[there]], axis=1), axis=0, return_counts=True)
+    heirs: dict[int, int] = {}
+    given: set[int] = set()
+    for number, group in pairs[np.lexsort((pairs[:, 1], pairs[:, 0], -shared))].tolist():
+        if group not in heirs and number not in given:
+            heirs[group] = number
+            given.add(number)
+    return heirs
 
 
 class _Forest:

@@ -230,6 +230,33 @@ def test_two_clusters_join_by_a_new_item_unless_their_names_differ(tmp_path):
             assert gallery.cluster(known=KnownClusters(names)).joined == joined
 
 
+def test_clusters_without_a_name_are_put_together_anew_with_new_items():
+    for names in ({}, {1: "ann"}):
+        with opened(":memory:") as gallery:
+            enrol(gallery, {1: 0, 2: 0.9, 20: 9})
+            assert gallery.cluster(threshold=1.0, linkage="average").of["002"] == 1
+            enrol(gallery, {3: 1.0, 4: 1.1, 5: 1.2})
+            found = gallery.cluster(known=KnownClusters(names), revise=True)
+            # As all at once, unless a person has named what was joined.
+            apart = {"001": 1, "002": 3, "003": 3, "004": 3, "005": 3, "020": 2}
+            assert found.of == (dict.fromkeys(apart, 1) | {"020": 2} if names else apart)
+            assert (found.added, found.joined) == (3, ())
+            assert gallery.cluster(known=KnownClusters(names), revise=True).of == found.of
+            with pytest.raises(SettingError, match="revise= is kept with average linkage alone: pass"):
+                gallery.cluster(revise=True, linkage="connected", recluster=True, threshold=0.5)
+
+
+def test_a_correction_is_not_undone_when_clusters_are_put_together_anew():
+    with opened(":memory:") as gallery:
+        enrol(gallery, {1: 0, 2: 0.1, 3: 0.2})
+        gallery.cluster(threshold=0.5, linkage="average")
+        known = KnownClusters({}, {"003": "bob"})
+        assert gallery.cluster(known=known, revise=True).of == {"001": 1, "002": 1, "003": 2}
+        enrol(gallery, {4: 0.05, 9: 7})
+        found = gallery.cluster(known=known, revise=True)
+        assert (found.of["001"], found.of["002"], found.of["003"]) == (1, 1, 2)
+
+
 def test_what_a_person_moved_stays_moved(tmp_path):
     with opened(":memory:") as gallery:
         enrol(gallery, {1: 0, 2: 0.1, 3: 0.2, 4: 0.3, 9: 5, 10: 5.1})

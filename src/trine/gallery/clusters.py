@@ -42,7 +42,8 @@ class Clusters:
         of: Maps each item to its cluster number, from 1; numbers are never reused.
         threshold: The longest link.
         added: The number of items that had no cluster before this call.
-        joined: Pairs (number kept, number dropped) of clusters that new items merged.
+        joined: Pairs (number kept, number dropped) of clusters that new items merged; of a dropped one that
+            was put together anew, the number that most of its items have now.
 
     Example:
         >>> clusters = Clusters({"1": 1, "2": 1, "3": 2}, 0.5, 3)
@@ -123,6 +124,7 @@ def cluster(
     neighbours: int,
     recluster: bool,
     known: KnownClusters,
+    revise: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Clusters:
     """Assigns every item of a store to a cluster; see `Gallery.cluster`."""
@@ -131,11 +133,11 @@ def cluster(
     if before:
         _check(store, made)
     if made.linkage == "average":
-        return _averaged(store, made, before, known)
-    if known != NOTHING_KNOWN:
-        raise SettingError(
-            Argument("known"), " is kept with average linkage alone: pass ", Argument("linkage", "average")
-        )
+        return _averaged(store, made, before, known, revise=revise)
+    for name, given in (("known", known != NOTHING_KNOWN), ("revise", revise)):
+        if given:
+            needs = Argument("linkage", "average")
+            raise SettingError(Argument(name), " is kept with average linkage alone: pass ", needs)
     threshold = made.threshold
     groups = Groups(before)
     fresh: list[str] = []
@@ -153,7 +155,9 @@ def cluster(
     return Clusters(after, threshold, len(fresh), joined)
 
 
-def _averaged(store: Store, made: Made, before: Mapping[str, int], known: KnownClusters) -> Clusters:
+def _averaged(
+    store: Store, made: Made, before: Mapping[str, int], known: KnownClusters, *, revise: bool
+) -> Clusters:
     """Average linkage that begins with the clusters that there are, as a person has changed them."""
     rows = dict(sorted((record.item, record.embedding) for record in store.scan()))
     placed, alone, names = _placed(store, rows, before, known)
@@ -161,13 +165,15 @@ def _averaged(store: Store, made: Made, before: Mapping[str, int], known: KnownC
     held = np.array([placed.get(item, -1) for item in items], dtype=np.int64)
     found = held
     if (held < 0).any():
+        fixed = {placed[item] for item in known.moved if item in placed}
         found = extend_clusters(
             np.stack([rows[item] for item in items]),
             held,
             threshold=made.threshold,
             distance=store.binding.distance,
             names=names,
-            fixed={placed[item] for item in known.moved if item in placed},
+            fixed=fixed,
+            loose=set(held[held >= 0].tolist()) - fixed - {*names} if revise else (),
         )
         fresh = found > held.max()
         if fresh.any():
@@ -176,9 +182,19 @@ def _averaged(store: Store, made: Made, before: Mapping[str, int], known: KnownC
     after = placed | dict(zip(items, found.tolist(), strict=True))
     store.note(NOTE, json.dumps(asdict(made)))
     store.assign({item: number for item, number in after.items() if before.get(item) != number})
-    joined = {(after[item], number) for item, number in placed.items() if after[item] != number}
+    joined = _joined(placed, after)
     added = sum(item not in before for item in after)
-    return Clusters(after, made.threshold, added, tuple(sorted(joined)))
+    return Clusters(after, made.threshold, added, joined)
+
+
+def _joined(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[tuple[int, int], ...]:
+    """The clusters that there are no more, each after the one that has most of its items."""
+    there = set(after.values())
+    now: dict[int, Counter[int]] = {}
+    for item, number in before.items():
+        if number not in there:
+            now.setdefault(number, Counter())[after[item]] += 1
+    return tuple(sorted((max(sorted(to), key=to.__getitem__), number) for number, to in now.items()))
 
 
 def _placed(

@@ -756,6 +756,7 @@ class Gallery:
         choose: bool = False,
         linkage: Linkage | None = None,
         known: KnownClusters = NOTHING_KNOWN,
+        revise: bool = False,
         progress: Progress | None = None,
     ) -> Clusters:
         """Assigns every item to a cluster; items that have one keep its number.
@@ -781,6 +782,9 @@ class Gallery:
             linkage: `"connected"` for single linkage, or `"average"`; by default that of the existing
                 clusters, else `"connected"`.
             known: What a person knows about the clusters; with average linkage.
+            revise: Whether new items may change the clusters that have no name and that no item was moved
+                to: their items are put together anew, and those that stay together keep their number. With
+                average linkage.
             progress: Called with the number of items so far, with single linkage; nothing is stored before
                 all are done.
 
@@ -791,7 +795,7 @@ class Gallery:
             CalibrationError: There is no threshold for clusters, or no identities to choose it on.
             GalleryError: The clusters were made with another linkage or threshold.
             SettingError: A number is out of range, a threshold is passed and to be chosen as well, or
-                something is known with single linkage.
+                something is known, or to be revised, with single linkage.
 
         Example:
             >>> gallery = Gallery.open(":memory:", dimension=1, fingerprint="by hand")
@@ -804,7 +808,7 @@ class Gallery:
             {'a': 1, 'b': 3, 'c': 2}
             >>> gallery.close()
         """
-        check_flags(recluster=recluster, choose=choose)
+        check_flags(recluster=recluster, choose=choose, revise=revise)
         if choose and threshold is not None:
             given = Argument("threshold")
             raise SettingError(Argument("choose", True), " chooses the threshold: omit ", given)
@@ -831,6 +835,7 @@ class Gallery:
             neighbours=neighbours,
             recluster=recluster,
             known=known,
+            revise=revise,
             progress=progress,
         )
 

@@ -111,7 +111,7 @@ def build_library(
         )
         state = _State.of(gallery.cluster_numbers(), _renamed(before, synced), said, synced)
         known = KnownClusters(state.names, state.moves(folder))
-        clusters = gallery.cluster(linkage="average", threshold=threshold, known=known)
+        clusters = gallery.cluster(linkage="average", threshold=threshold, known=known, revise=True)
         state = state.after(clusters.of, clusters.joined)
         labels = {face: label_of(number, state.names) for face, number in state.clusters.items()}
         if any(held != _Held(labels[face], labels[face]) for face, held in _held(gallery).items()):
