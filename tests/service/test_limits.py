@@ -109,7 +109,9 @@ def test_a_late_answer_is_not_sent(seconds, late):
         try:
             await wrapped({}, None, send)
         finally:
+            assert wrapped.late == late
             await asyncio.sleep(0.15)
+            assert wrapped.late == 0
 
     if late:
         with pytest.raises(ApiError, match="no answer within"):

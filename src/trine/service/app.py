@@ -198,7 +198,7 @@ class Guard:
         is_api = path.startswith("/v1/") or path == "/metrics"
         check_host(headers, hosts=self._hosts)
         check_origin(headers, method=scope["method"], api=is_api)
-        if self._working > service.limits.waiting:
+        if self._working + self._app.late > service.limits.waiting:
             raise ApiError("busy", "too many requests are in work", retry_after=1)
         address = scope["client"][0] if scope.get("client") else "?"
         state = scope.setdefault("state", {})

@@ -146,6 +146,11 @@ class AnswerInTime:
         self._app, self._seconds = app, seconds
         self._left: set[asyncio.Task[None]] = set()
 
+    @property
+    def late(self) -> int:
+        """How many requests are still in work after their answer."""
+        return len(self._left)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the application."""
         began = asyncio.Event()

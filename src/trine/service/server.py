@@ -52,6 +52,58 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+def timed(protocol: type[Any], *, seconds: float) -> type[Any]:
+    """Makes a protocol of uvicorn that closes connections whose other end does nothing.
+
+    Each connection counts, so that silent ones would keep others out.
+
+    Args:
+        protocol: The protocol.
+        seconds: How long the head of a request may take to arrive, and how long nothing of an answer may
+            be read.
+    """
+
+    class Timed(protocol):  # type: ignore[misc]
+        _silent: Any = None
+        _unread: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._expect()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._expect()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._cancel(self._unread)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self._cancel(self._silent)
+            self._cancel(self._unread)
+
+        def _expect(self) -> None:
+            self._cancel(self._silent)
+            self._silent = self.loop.call_later(seconds, self._check)
+
+        def _check(self) -> None:
+            if self.cycle is None or self.cycle.response_complete:  # none began meanwhile
+                self.transport.abort()
+
+        @staticmethod
+        def _cancel(timer: Any) -> None:
+            if timer is not None:
+                timer.cancel()
+
+    return Timed
+
+
 def server_of(service: Service, *, ready: Callable[[], object] | None = None) -> Any:
     """Makes the server of a service.
 
@@ -76,6 +128,9 @@ def server_of(service: Service, *, ready: Callable[[], object] | None = None) ->
         ws="none",
         lifespan="on",
     )
+
+    config.load()
+    config.http_protocol_class = timed(config.http_protocol_class, seconds=service.limits.upload_seconds)
 
     class Server(uvicorn.Server):  # type: ignore[name-defined, misc]
         async def startup(self, sockets: Any = None) -> None:
