@@ -57,8 +57,8 @@ def enrol_all(
             _drop_unused(hosted, kept)
             raise
         names = [entry.item for entry in entries]
-        for name in names:
-            hosted.pictures.drop(name, but=kept.get(name))
+        if done.new < len(names):  # those of items that were not there have no earlier picture
+            hosted.pictures.drop_all({name: kept.get(name) for name in names})
         if done.new or done.replaced:
             identities = sorted({entry.identity for entry in entries})
             service.log.add(who, hosted.name, "enrol", items=names, identities=identities[:20])
@@ -76,8 +76,9 @@ def _keep(service: Service, hosted: Hosted, item: str, picture: bytes) -> str | 
 
 def _drop_unused(hosted: Hosted, kept: dict[str, str]) -> None:
     """Deletes pictures that were kept for items that are not enrolled."""
+    sources: dict[str, str | None] = {}
     for item in kept:
-        source = None
+        sources[item] = None
         with suppress(Exception):
-            source = hosted.gallery.get(item).source
-        hosted.pictures.drop(item, but=file_of(source))
+            sources[item] = file_of(hosted.gallery.get(item).source)
+    hosted.pictures.drop_all(sources)

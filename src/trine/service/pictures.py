@@ -8,7 +8,7 @@ import re
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -180,11 +180,23 @@ class Pictures:
             item: The item's name.
             but: The path of one that stays.
         """
-        self.forget_thumbnails(item)
-        if self._folder is not None:
-            for path in self._folder.glob(f"{_digest(item.encode())}-*.picture"):
-                if str(path.absolute()) != but:
-                    path.unlink(missing_ok=True)
+        self.drop_all({item: but})
+
+    def drop_all(self, items: Mapping[str, str | None]) -> None:
+        """Deletes the kept pictures of several items; the folder is read once.
+
+        Args:
+            items: The items' names, each with the path of one that stays.
+        """
+        for item in items:
+            self.forget_thumbnails(item)
+        if self._folder is None or not items:
+            return
+        stays = {_digest(item.encode()): path for item, path in items.items()}
+        for path in self._folder.iterdir():
+            whose = path.name.partition("-")[0]
+            if path.suffix == ".picture" and whose in stays and str(path.absolute()) != stays[whose]:
+                path.unlink(missing_ok=True)
 
     def sweep(self, sources: Iterable[str | None]) -> int:
         """Deletes kept pictures that no item has, as after a kill or a change of the gallery elsewhere.

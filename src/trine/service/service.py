@@ -76,8 +76,7 @@ class Service:
         with hosted.changing:
             items = self._names_of(hosted, identity)
             deleted = hosted.gallery.forget(identity)
-            for item in items:
-                hosted.pictures.drop(item)
+            hosted.pictures.drop_all(dict.fromkeys(items))
             hosted.pictures.sweep(entry.source for entry in hosted.gallery.entries())
             hosted.pictures.forget_thumbnails()
             self.log.forget(hosted.name, {identity, *items})
