@@ -237,7 +237,7 @@ def test_the_schema_names_every_call_with_an_example_and_the_error(client):
         for method, operation in operations.items():
             assert operation["summary"], path
             assert {"4XX", "5XX"} <= set(operation["responses"]), path
-            if method == "post":
+            if method == "post" and not path.endswith("/cancel"):  # which takes nothing
                 assert "application/json" in operation["requestBody"]["content"], path
     text = client.get("/v1/openapi.json").text
     names = set(re.findall(r'"#/components/schemas/(\w+)"', text))
