@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,3 +171,12 @@ def test_runs_of_one_name_go_by_their_paths(two, tmp_path):
     shutil.copytree(root / "b", tmp_path / "a")
     found = compare_runs([root / "a", tmp_path / "a"], data, out=tmp_path / "both")
     assert list(found.reports) == [str(root / "a"), str(tmp_path / "a")]
+
+
+def test_runs_of_differently_aligned_faces_are_not_compared(two):
+    root, data = two
+    runs = [open_trained_run(root / name) for name in ("a", "b")]
+    for run, alignment in zip(runs, ("dlib", "arcface"), strict=True):
+        run.encoder.settings = replace(run.encoder.settings, faces=alignment)
+    with pytest.raises(InputError, match=r"differently aligned faces \(a: dlib, b: arcface\); evaluate each"):
+        compare_runs(runs, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from trine.encoders import EncoderRecipe
 from trine.encoders import load as load_encoder
 from trine.errors import DataError
 from trine.faces import FaceCrops
-from trine.pipelines import evaluate_run
+from trine.pipelines import compare_runs, evaluate_run
 from trine.pipelines.faces_for import needs_faces, training_faces
 from trine.training import DataRecipe, Recipe, load_recipe
 
@@ -74,6 +75,14 @@ def test_raw_photos_become_faces_and_a_head_that_does_not_help_is_undone(
         json.loads((tmp_path / "run/metrics.json").read_text())["after_training"]["retrieval"]
         == (again.after.to_json()["retrieval"])
     )
+    shutil.copytree(tmp_path / "run/model", tmp_path / "copy")
+    runs = (tmp_path / "run", tmp_path / "copy")
+    both = compare_runs(runs, load(tmp_path / "photos")[0], part="all", out=tmp_path / "both")
+    first, second = (report.after.to_json()["retrieval"] for report in both.reports.values())
+    assert first == second
+    faces, _ = training_faces(people, FACES)
+    whole = evaluate_run(tmp_path / "copy", faces, part="all", out=tmp_path / "whole")
+    assert first == whole.after.to_json()["retrieval"]
 
 
 def test_faces_are_found_once_and_only_for_recipes_of_faces(people: Dataset) -> None:

@@ -14,6 +14,7 @@ from trine.data.load import as_dataset
 from trine.errors import Argument, DataError, InputError
 from trine.evaluation.listed_pairs import listed_pairs
 from trine.pipelines.evaluate import check_asked, measured_run
+from trine.pipelines.faces_for import faces_as_trained
 from trine.pipelines.measure import EvaluationSet
 from trine.pipelines.split_record import Part, name_of, part_of, trained_among, with_size
 from trine.pipelines.trained_run import TrainedRun, open_trained_run, run_folder
@@ -45,7 +46,8 @@ def compare_runs(
         The reports and their differences from the first one; they are also written.
 
     Raises:
-        InputError: There are fewer than two runs, or one is given twice.
+        InputError: There are fewer than two runs, or one is given twice; or they take differently aligned
+            faces.
         ModelError: A model is missing or damaged.
         DataError: The data has no such part, or no item is in that part of every run.
         SettingError: The part is unknown, or the rate is out of range.
@@ -54,6 +56,7 @@ def compare_runs(
     check_asked(part, far)
     names = _names(runs)
     opened = [open_trained_run(run) for run in runs]
+    dataset = _faces(opened, names, dataset)
     positions, common, notes = _common(opened, names, dataset, part)
     chosen = dataset.subset(positions)
     listed = None if pairs is None else listed_pairs(read_pairs(pairs), dataset, positions)
@@ -84,6 +87,19 @@ def _names(runs: Sequence[str | Path | TrainedRun]) -> list[str]:
         raise InputError(f"{twice} is named twice; name each run once")
     short = [path.name for path in resolved]
     return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+
+
+def _faces(runs: Sequence[TrainedRun], names: Sequence[str], dataset: Dataset) -> Dataset:
+    """The faces on photos if one of the runs takes faces: all are compared on the same items."""
+    given = {name: run.encoder.settings.alignment for name, run in zip(names, runs, strict=True)}
+    taken = {name: alignment for name, alignment in given.items() if alignment is not None}
+    if len(set(taken.values())) > 1 and dataset.kind == "images":
+        said = ", ".join(f"{name}: {alignment}" for name, alignment in taken.items())
+        raise InputError(f"the runs take differently aligned faces ({said}); evaluate each alone")
+    # Those that take faces first: an alignment of another would not suit them.
+    for run in sorted(runs, key=lambda run: run.encoder.settings.alignment is None):
+        dataset = faces_as_trained(run, dataset)
+    return dataset
 
 
 def _common(

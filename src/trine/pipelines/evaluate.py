@@ -141,6 +141,7 @@ def evaluate_on_judgements(
     dataset = as_dataset(dataset, "evaluate_on_judgements", labelled=None)
     check_part(part)
     opened = open_trained_run(run)
+    dataset = faces_as_trained(opened, dataset)
     listed = triplets.positions(dataset.names)
     chosen, evaluated_part = judgements_part(opened.path, dataset, listed, part)
     items, judged = items_of_judgements(dataset, chosen, identities=False)
