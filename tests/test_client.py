@@ -81,6 +81,7 @@ def script(gallery):
     yield gallery.cluster(
         threshold=0.8, recluster=True, linkage="average", known=KnownClusters({}, {"ann/1": "a"})
     )
+    yield gallery.cluster(threshold=0.3, linkage="average", revise=True)
     yield gallery.clusters()
     yield gallery.rename("cid", "Cíd <b>")
     yield gallery.split(["p/00"], "new one")

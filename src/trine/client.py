@@ -378,6 +378,7 @@ class Client:
         choose: bool = False,
         linkage: Linkage | None = None,
         known: KnownClusters = NOTHING_KNOWN,
+        revise: bool = False,
         progress: Progress | None = None,
     ) -> Clusters:
         """Assigns every item to a cluster, as a job of the service; see `Gallery.cluster`."""
@@ -389,6 +390,7 @@ class Client:
             "choose": choose,
             "linkage": linkage,
             "known": None if known == NOTHING_KNOWN else told,
+            "revise": revise,
         }
         made = self._job("cluster", asked, progress)
         joined = tuple((stays, gone) for stays, gone in made["joined"])

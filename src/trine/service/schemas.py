@@ -659,6 +659,8 @@ class ClusterJob(Model):
     choose: bool = False
     linkage: Literal["connected", "average"] | None = None
     known: KnownClustersModel | None = None
+    revise: bool = False
+    """Whether clusters without a name and without moved items are put together anew (average linkage)."""
 
 
 class CalibrateJob(Model):
