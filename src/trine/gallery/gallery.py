@@ -839,10 +839,6 @@ class Gallery:
             progress=progress,
         )
 
-    def cluster_numbers(self) -> dict[str, int]:
-        """Returns the cluster of each item that has one; see `cluster`."""
-        return self._store.clusters()
-
     def remove(self, item: str) -> bool:
         """Deletes one item and returns whether it existed; an identity without items is deleted too."""
         return self._store.remove([check_name(item, "item")]) > 0
@@ -857,7 +853,8 @@ class Gallery:
             InputError: A journal is damaged.
         """
         name = check_name(identity, "identity")
-        sources = (from_source(record.source)[0] for record in self._store.scan() if record.identity == name)
+        items = self._store.names(identity=name, limit=max(len(self), 1))
+        sources = (from_source(record.source)[0] for record in self._store.get(items).values())
         return crops_among(sorted(Path(source) for source in sources if source))
 
     def forget(self, identity: str) -> int:

@@ -109,7 +109,7 @@ def build_library(
             {face: held.at_origin for face, held in before.items()},
             progress=None if progress is None else lambda done: progress("embedding", done),
         )
-        state = _State.of(gallery.cluster_numbers(), _renamed(before, synced), said, synced)
+        state = _State.of(gallery.clusters(), _renamed(before, synced), said, synced)
         known = KnownClusters(state.names, state.moves(folder))
         clusters = gallery.cluster(linkage="average", threshold=threshold, known=known, revise=True)
         state = state.after(clusters.of, clusters.joined)
@@ -140,7 +140,7 @@ def rewrite_library(folder: Path) -> LibraryReport:
     found = write_found(folder / FOUND, Journal.read(folder / FOUND).results.values())
     with Gallery.open(folder / GALLERY, create=False) as gallery:
         held = _held(gallery)
-        state = _State.of(gallery.cluster_numbers(), held, read_tables(folder), None)
+        state = _State.of(gallery.clusters(), held, read_tables(folder), None)
     return _written(folder, Path(_note(folder)["photos"]), found, state)
 
 
