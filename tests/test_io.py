@@ -17,6 +17,7 @@ from trine.errors import InputError
 from trine.io import (
     atomic_file,
     atomic_write,
+    lock_at_once,
     open_regular,
     output_file,
     remove_leftovers,
@@ -149,3 +150,14 @@ def test_a_folder_that_is_a_file_is_explained(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "report.html", "x")
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "no" / "file") as unfinished:
         unfinished.write_text("x")
+
+
+def test_a_file_is_locked_once(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    (tmp_path / "lock").touch()
+    with (tmp_path / "lock").open("rb") as first, (tmp_path / "lock").open("rb") as second:
+        assert lock_at_once(first.fileno()) == ""
+        with pytest.raises(BlockingIOError):
+            lock_at_once(second.fileno())
+        first.close()
+        assert lock_at_once(second.fileno()) == ""

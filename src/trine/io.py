@@ -15,11 +15,19 @@ from pathlib import Path
 
 from trine.errors import InputError, MissingDependencyError, TrineError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 LEFTOVERS = (".unfinished", ".replaced")
 """Endings of the hidden files and folders that a killed process leaves behind."""
 
 LARGEST_SMALL = 1 << 26
 """The largest file in bytes that is read as a whole as settings: what they become takes a multiple."""
+
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""What a file system without locks answers."""
 
 _KINDS = {stat.S_IFDIR: "folder", stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
 
@@ -185,6 +193,32 @@ def synchronise(path: Path) -> None:
 def is_leftover(path: Path) -> bool:
     """Whether a path has the name of a file that a killed process left behind."""
     return path.name.startswith(".") and path.name.endswith(LEFTOVERS)
+
+
+def lock_at_once(descriptor: int) -> str:
+    """Locks an open file for this process, which the kernel undoes when the process ends.
+
+    Args:
+        descriptor: The open file.
+
+    Returns:
+        "", or why the file cannot be locked: its file system, or the operating system, has no locks.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+        OSError: The file cannot be used.
+    """
+    if fcntl is None:
+        return "Windows has no flock"
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EACCES:  # what some systems answer for a lock that is held
+            raise BlockingIOError(error.errno, error.strerror) from error
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        return error.strerror or str(error)
+    return ""
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -12,16 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import InputError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from trine.io import lock_at_once
 
 FILE = "service.db"
 LOCK = "service.lock"
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a file system without locks answers."""
 
 VERSION = 1
 WAIT = 30.0
@@ -143,15 +136,11 @@ class State:
         Raises:
             InputError: Another service uses it.
         """
-        if fcntl is None:
-            return
         descriptor = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_at_once(descriptor)
         except OSError as error:
             os.close(descriptor)
-            if error.errno in UNSUPPORTED:
-                return
             raise InputError(
                 f"another service uses the folder {self.folder}: stop it, or name another folder with --state"
             ) from error

@@ -6,7 +6,6 @@ be resumed at once. What the file holds is for the error message of a second run
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
@@ -18,19 +17,11 @@ from pathlib import Path
 
 from trine.display import printable
 from trine.errors import InputError
-from trine.io import readable
+from trine.io import lock_at_once, readable
 from trine.training.distributed import SINGLE_PROCESS, DistributedContext
 from trine.training.run_dir import RunDir, check_run_dir
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 logger = logging.getLogger("trine.training")
-
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a file system without locks answers."""
 
 _held: ContextVar[frozenset[Path]] = ContextVar("_held", default=frozenset())
 """The folders that are locked by the callers of this function. Another thread has a context of its own."""
@@ -107,23 +98,18 @@ def _locked(run: RunDir) -> int:
 
 def _acquire(run: RunDir, descriptor: int) -> None:
     try:
-        if fcntl is None:
-            raise OSError(errno.ENOSYS, "Windows has no flock")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in UNSUPPORTED:
-            logger.warning(
-                "%s is on a file system without locks (%s): nothing stops a second run in this folder",
-                run.path,
-                error.strerror,
-            )
-            return
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
+        without = lock_at_once(descriptor)
+    except BlockingIOError as error:
         raise InputError(
             f"{run.path} is used by another run ({_holder(descriptor)}); wait until it ends, stop it, or "
             "name another folder"
         ) from error
+    if without:
+        logger.warning(
+            "%s is on a file system without locks (%s): nothing stops a second run in this folder",
+            run.path,
+            without,
+        )
 
 
 def _holder(descriptor: int) -> str:
