@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from trine.data.formula_cells import guarded
 from trine.gallery import Gallery
 from trine.service.state import State
 
@@ -135,5 +136,6 @@ def triplets_csv(gallery: Gallery, judgements: list[KeptJudgement]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(triplets_of(judgements, near=near, far=far))
+    for triplet in triplets_of(judgements, near=near, far=far):
+        writer.writerow(map(guarded, triplet))
     return text.getvalue()

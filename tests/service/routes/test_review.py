@@ -1,6 +1,7 @@
 """Calls to look instead of reading: triplets of judgements, and runs."""
 
 from support.services import error_of, people, served
+from trine.data import read_triplets
 
 
 def test_triplets_of_a_gallery_with_a_name_beyond_latin_letters(tmp_path):
@@ -15,6 +16,18 @@ def test_triplets_of_a_gallery_with_a_name_beyond_latin_letters(tmp_path):
             "anchor,positive,negative",
             "ann/1,ann/2,bob/1",
         ]
+
+
+def test_triplets_run_nothing_in_a_spreadsheet_and_are_read_as_they_were(client, tmp_path):
+    gallery, name = "/v1/galleries/people", "=1+1"
+    client.post(f"{gallery}/enrol", json={"identity": "ann", "item": name, "embedding": [0.0, 1.0]})
+    client.post(f"{gallery}/judgements", json={"first": name, "second": "bob/1", "answer": "different"})
+    client.post(f"{gallery}/judgements", json={"first": name, "second": "ann/1", "answer": "same"})
+    text = client.get(f"{gallery}/triplets.csv").text
+    assert "'=1+1,ann/1,bob/1" in text.splitlines()
+    (tmp_path / "triplets.csv").write_text(text)
+    table = read_triplets(tmp_path / "triplets.csv")
+    assert (name, "ann/1", "bob/1") in zip(table.anchor, table.positive, table.negative, strict=True)
 
 
 def test_a_folder_of_runs_that_is_gone(tmp_path):
