@@ -29,7 +29,6 @@ from trine.service.bodies import schemas_taken
 from trine.service.errors import ApiError, api_error, of_validation
 from trine.service.jobs import Jobs
 from trine.service.limits import AnswerInTime, Memory, Rates, limited
-from trine.service.plane import Planes
 from trine.service.routes import ROUTERS
 from trine.service.schemas import ErrorAnswer
 from trine.service.service import Service
@@ -80,8 +79,6 @@ def create_app(service: Service) -> FastAPI:
         An ASGI application.
     """
     jobs: Jobs = Jobs(service, kinds_of_work(lambda: jobs))
-    planes = Planes()
-    service.forgetting.append(lambda *forgotten: planes.forget())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -101,7 +98,7 @@ def create_app(service: Service) -> FastAPI:
         responses=_ERRORS,
         redirect_slashes=False,
     )
-    app.state.service, app.state.jobs, app.state.planes = service, jobs, planes
+    app.state.service, app.state.jobs = service, jobs
     for router in ROUTERS:
         app.include_router(router)
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")

@@ -17,8 +17,13 @@ from trine.service.batching import BatchingEncoder, unwrapped
 from trine.service.errors import ApiError
 from trine.service.faces import Finder, Seen, finder_for
 from trine.service.pictures import Decoder, Pictures
+from trine.service.plane import Plane
+from trine.service.revised import Revised
 
 Kind = Literal["images", "vectors", "texts"]
+
+PAGE = 1_000
+"""How many items are read at a time."""
 
 NO_SOURCE = ""
 """The source of an item without a file: a rebuild must not take the name that a caller chose for a path."""
@@ -78,9 +83,9 @@ class Hosted:
         if gallery.encoder is not None and not isinstance(gallery.encoder, BatchingEncoder):
             gallery.use_encoder(BatchingEncoder(gallery.encoder, observe=observe))
         self._finder = finder
-        self._lock = threading.Lock()
-        self._counts: tuple[str, dict[str, int]] = ("", {})
-        self._clusters: tuple[str, dict[int, list[str]]] = ("", {})
+        self._counts = Revised(gallery, Gallery.identities)
+        self._members = Revised(gallery, _members)
+        self.plane = Revised(gallery, Plane.of)
         self.changing = threading.RLock()
         """Held while several calls of the gallery must go together, as for what takes a change back."""
 
@@ -97,29 +102,30 @@ class Hosted:
         return kind
 
     def identities(self) -> dict[str, int]:
-        """The number of items of each identity, read again when the gallery has changed."""
-        revision = self.gallery.revision
-        with self._lock:
-            if self._counts[0] == revision:
-                return self._counts[1]
-        counts = self.gallery.identities()
-        with self._lock:
-            self._counts = revision, counts
-        return counts
+        """The number of items of each identity."""
+        return self._counts.get()
 
     def members(self) -> dict[int, list[str]]:
-        """The items of each cluster, the largest first, read again when the gallery has changed."""
-        revision = self.gallery.revision
-        with self._lock:
-            if self._clusters[0] == revision:
-                return self._clusters[1]
-        members: dict[int, list[str]] = {}
-        for item, number in sorted(self.gallery.clusters().items()):
-            members.setdefault(number, []).append(item)
-        ordered = dict(sorted(members.items(), key=lambda one: (-len(one[1]), one[0])))
-        with self._lock:
-            self._clusters = revision, ordered
-        return ordered
+        """The items of each cluster, the largest first."""
+        return self._members.get()
+
+    def names_of(self, identity: str) -> list[str]:
+        """The items of an identity, in order of their names.
+
+        Raises:
+            GalleryError: The identity is not in the gallery.
+        """
+        names: list[str] = []
+        while page := self.gallery.items(identity, after=names[-1] if names else "", limit=PAGE):
+            names += [entry.item for entry in page]
+            if len(page) < PAGE:
+                break
+        return names
+
+    def forget_computed(self) -> None:
+        """Drops what was computed from the gallery, since names in it may be forgotten."""
+        for each in (self._counts, self._members, self.plane):
+            each.forget()
 
     def asked(self, probe: Content) -> list[Asked]:
         """Turns what a request brings into questions: one for each face of a picture, otherwise one.
@@ -227,3 +233,11 @@ class Hosted:
                 "invalid_request",
                 f"the encoder of the gallery {self.name} embeds {self.kind}, given {what}",
             )
+
+
+def _members(gallery: Gallery) -> dict[int, list[str]]:
+    """The items of each cluster, the largest first."""
+    members: dict[int, list[str]] = {}
+    for item, number in sorted(gallery.clusters().items()):
+        members.setdefault(number, []).append(item)
+    return dict(sorted(members.items(), key=lambda one: (-len(one[1]), one[0])))

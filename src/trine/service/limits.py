@@ -130,6 +130,16 @@ def limited(
     return read
 
 
+def check_most(given: int, most: int, what: str) -> None:
+    """Refuses more than the service allows.
+
+    Raises:
+        ApiError: It is more.
+    """
+    if given > most:
+        raise ApiError("too_many", f"{what}: at most {most:,} are allowed, given {given:,}")
+
+
 def too_large(most: int) -> ApiError:
     """The error for a request with too many bytes."""
     return ApiError("too_large", f"the request is larger than {most / (1 << 20):g} MiB")

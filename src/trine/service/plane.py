@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,26 +76,3 @@ def projected(rows: Float32[np.ndarray, "n d"]) -> tuple[Float64[np.ndarray, "n 
     largest, total = float(np.abs(positions).max(initial=0.0)), float(values.clip(0).sum())
     scaled = positions / largest if largest > 0 else positions
     return np.round(scaled, 5) + 0.0, float(values[::-1][:2].clip(0).sum() / total) if total > 0 else 0.0
-
-
-class Planes:
-    """The planes of the galleries, made again when a gallery has changed."""
-
-    def __init__(self) -> None:
-        """Begins without any."""
-        self._held: dict[str, tuple[str, Plane]] = {}
-        self._lock = threading.Lock()
-
-    def get(self, name: str, gallery: Gallery) -> Plane:
-        """Returns the plane of a gallery."""
-        with self._lock:  # several who ask at once wait for one projection
-            revision = gallery.revision
-            held = self._held.get(name)
-            if held is None or held[0] != revision:
-                held = self._held[name] = revision, Plane.of(gallery)
-            return held[1]
-
-    def forget(self) -> None:
-        """Drops the planes, whose names may be forgotten ones."""
-        with self._lock:
-            self._held.clear()

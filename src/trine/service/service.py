@@ -8,6 +8,7 @@ from typing import Self
 
 from trine.errors import SettingError
 from trine.gallery import Gallery
+from trine.gallery.errors import UnknownNameError
 from trine.service.audit_log import AuditLog
 from trine.service.hosted import Hosted
 from trine.service.keys import Keys
@@ -74,11 +75,14 @@ class Service:
             GalleryError: As for `Gallery.forget`.
         """
         with hosted.changing:
-            items = self._names_of(hosted, identity)
+            items: list[str] = []
+            with suppress(UnknownNameError):  # an identity without items may still have left traces
+                items = hosted.names_of(identity)
             deleted = hosted.gallery.forget(identity)
             hosted.pictures.drop_all(dict.fromkeys(items))
             hosted.pictures.sweep(entry.source for entry in hosted.gallery.entries())
             hosted.pictures.forget_thumbnails()
+            hosted.forget_computed()
             self.log.forget(hosted.name, {identity, *items})
             self.drop_judgements(hosted.name, items)
             for listener in self.forgetting:
@@ -120,11 +124,6 @@ class Service:
         if kept.keeps:
             kept.sweep(entry.source for entry in gallery.entries())
         return hosted
-
-    def _names_of(self, hosted: Hosted, identity: str) -> list[str]:
-        with suppress(Exception):
-            return [entry.item for entry in hosted.gallery.entries(identity)]
-        return []
 
     def count(self) -> None:
         """Sets the counters of the galleries."""

@@ -14,6 +14,7 @@ from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
 from trine.service.faces import Seen
 from trine.service.hosted import Asked, Hosted
+from trine.service.limits import check_most
 from trine.service.schemas import (
     Asking,
     FaceModel,
@@ -54,7 +55,7 @@ def identify(
     hosted: OneGallery, service: TheService, given: Annotated[IdentifyRequest, body(IdentifyRequest)]
 ) -> Response:
     """Who is this, if anybody? One answer for each face of a picture."""
-    check_count(given.candidates, service.limits.results, "candidates")
+    check_most(given.candidates, service.limits.results, "candidates")
     return written(IdentifyAnswer(answers=_identified(hosted, hosted.asked(given), given)))
 
 
@@ -63,8 +64,8 @@ def identify_many(
     hosted: OneGallery, service: TheService, given: Annotated[IdentifyManyRequest, body(IdentifyManyRequest)]
 ) -> IdentifyAnswer:
     """Identifies several probes: one answer each, of several faces on a picture for the largest."""
-    check_count(len(given.probes), service.limits.items, "probes")
-    check_count(given.candidates, service.limits.results, "candidates")
+    check_most(len(given.probes), service.limits.items, "probes")
+    check_most(given.candidates, service.limits.results, "candidates")
     return IdentifyAnswer(answers=_identified(hosted, [hosted.one(probe) for probe in given.probes], given))
 
 
@@ -73,8 +74,8 @@ def search(
     hosted: OneGallery, service: TheService, given: Annotated[SearchRequest, body(SearchRequest)]
 ) -> Response:
     """Which items are most like this one? Of several faces on a picture, like the largest."""
-    check_count(given.k, service.limits.results, "k")
-    check_count(len(given.exclude), service.limits.items, "exclude")
+    check_most(given.k, service.limits.results, "k")
+    check_most(len(given.exclude), service.limits.items, "exclude")
     probe = hosted.one(given)
     hits = hosted.gallery.search(
         probe.content,
@@ -92,8 +93,8 @@ def recommend(
     hosted: OneGallery, service: TheService, given: Annotated[RecommendRequest, body(RecommendRequest)]
 ) -> HitsAnswer:
     """Which items are near some and away from others?"""
-    check_count(given.k, service.limits.results, "k")
-    check_count(len(given.like) + len(given.unlike), service.limits.items, "items")
+    check_most(given.k, service.limits.results, "k")
+    check_most(len(given.like) + len(given.unlike), service.limits.items, "items")
     hits = hosted.gallery.recommend(
         given.like,
         unlike=given.unlike,
@@ -122,16 +123,6 @@ def conditions(where: Where) -> dict[str, Any]:
             value = (value.get("from"), value.get("to"))
         found[key] = value
     return found
-
-
-def check_count(given: int, most: int, what: str) -> None:
-    """Refuses more than the service allows.
-
-    Raises:
-        ApiError: It is more.
-    """
-    if given > most:
-        raise ApiError("too_many", f"{what}: at most {most:,} are allowed, given {given:,}")
 
 
 def _identified(hosted: Hosted, asked: list[Asked], given: Asking) -> list[IdentificationModel]:

@@ -6,12 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from trine.gallery.entries import unknown_identity
 from trine.service.access import OneGallery, TheService, Writer
 from trine.service.bodies import body, takes
 from trine.service.enrolling import enrol_all
 from trine.service.hosted import Hosted
-from trine.service.routes.asking import check_count
+from trine.service.limits import check_most
 from trine.service.schemas import (
     ChangeAnswer,
     EnrolAnswer,
@@ -45,7 +44,7 @@ def enrol_many(
     hosted: OneGallery, service: TheService, caller: Writer, given: Annotated[NewItems, body(NewItems)]
 ) -> EnrolAnswer:
     """Adds several items: all or none. They are on disk when the answer arrives."""
-    check_count(len(given.entries), service.limits.items, "entries")
+    check_most(len(given.entries), service.limits.items, "entries")
     done = enrol_all(service, hosted, given.entries, who=caller.name)
     return EnrolAnswer(new=done.new, replaced=done.replaced, unchanged=done.unchanged)
 
@@ -104,7 +103,7 @@ def merge(
 ) -> ChangeAnswer:
     """Moves all items of `other` to `identity`."""
     with hosted.changing:
-        items = _all_items(hosted, given.other)
+        items = hosted.names_of(given.other)
         moved = hosted.gallery.merge(given.identity, given.other)
         service.log.add(
             caller.name, hosted.name, "merge", identity=given.identity, other=given.other, count=moved
@@ -129,7 +128,7 @@ def move(
 
 
 def _moved(hosted: Hosted, service: Service, who: str, given: MoveRequest, *, new: bool) -> ChangeAnswer:
-    check_count(len(given.items), service.limits.items, "items")
+    check_most(len(given.items), service.limits.items, "items")
     with hosted.changing:
         before: dict[str, list[str]] = {}
         for item in given.items:
@@ -150,14 +149,3 @@ def _moves(service: Service, before: dict[str, list[str]]) -> list[Undo]:
         for identity, items in before.items()
         for start in range(0, len(items), step)
     ]
-
-
-def _all_items(hosted: Hosted, identity: str) -> list[str]:
-    if identity not in hosted.identities():
-        raise unknown_identity(identity, hosted.identities(), hosted.name)
-    names: list[str] = []
-    while page := hosted.gallery.items(identity, after=names[-1] if names else "", limit=1_000):
-        names += [entry.item for entry in page]
-        if len(page) < 1_000:
-            break
-    return names

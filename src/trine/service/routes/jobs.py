@@ -11,7 +11,7 @@ from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
 from trine.service.jobs import Job, Jobs
 from trine.service.keys import Caller
-from trine.service.routes.asking import check_count
+from trine.service.limits import check_most
 from trine.service.schemas import CalibrateJob, EnrolJob, JobModel, JobRequest, JobsAnswer
 from trine.service.work import run_folder
 
@@ -43,12 +43,12 @@ def begin(
     """
     wanted = given.root
     if isinstance(wanted, EnrolJob):
-        check_count(len(wanted.entries), 100 * service.limits.items, "entries")
+        check_most(len(wanted.entries), 100 * service.limits.items, "entries")
         payload = wanted.model_dump_json(exclude={"kind"}, exclude_defaults=True).encode()
         job = jobs.add(caller, hosted.name, "enrol", {}, payload=payload, total=len(wanted.entries))
         return model_of(job)
     if isinstance(wanted, CalibrateJob) and wanted.embeddings is not None:
-        check_count(len(wanted.embeddings), service.limits.items, "embeddings")
+        check_most(len(wanted.embeddings), service.limits.items, "embeddings")
     if wanted.kind == "rebuild":
         run_folder(service, wanted.run)
     total = len(hosted.gallery) if wanted.kind != "calibrate" else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
 from trine.io import read_small
 from trine.plain_json import parse_json
@@ -24,7 +24,6 @@ from trine.service.access import (
 from trine.service.bodies import body, takes
 from trine.service.errors import ApiError
 from trine.service.judgements import Judgements, triplets_csv
-from trine.service.plane import Planes
 from trine.service.schemas import (
     AssignmentsAnswer,
     Judgement,
@@ -46,10 +45,9 @@ MOST_ROWS = 5_000
 
 
 @router.get("/galleries/{gallery}/map", dependencies=[Depends(reader)])
-def map_of(request: Request, hosted: OneGallery) -> MapAnswer:
+def map_of(hosted: OneGallery) -> MapAnswer:
     """All items on a plane, up to 100,000: where the embeddings of two are near, they are near there."""
-    planes: Planes = request.app.state.planes
-    plane = planes.get(hosted.name, hosted.gallery)
+    plane = hosted.plane.get()
     numbers: dict[str, int] = {}
     identity = [numbers.setdefault(name, len(numbers)) for name in plane.identities]
     return MapAnswer.model_construct(
