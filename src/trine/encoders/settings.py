@@ -228,8 +228,7 @@ class EncoderRecipe(Settings):
 
     def check(self) -> None:
         """Raises a `SettingError` if settings of a network in an ONNX file contradict each other."""
-        named = self.weights is not None and self.weights.lower().endswith(ONNX)
-        if named and not self.is_onnx:
+        if self._names_onnx and not self.is_onnx:
             raise SettingError(
                 f"encoder.weights is {self.weights}, but encoder.network is {self.network!r}; set "
                 "encoder.network to onnx or auto"
@@ -251,8 +250,11 @@ class EncoderRecipe(Settings):
     @property
     def is_onnx(self) -> bool:
         """Whether the network is one in an ONNX file."""
-        named = self.weights is not None and self.weights.lower().endswith(ONNX)
-        return self.network == "onnx" or (self.network == "auto" and named)
+        return self.network == "onnx" or (self.network == "auto" and self._names_onnx)
+
+    @property
+    def _names_onnx(self) -> bool:
+        return self.weights is not None and self.weights.lower().endswith(ONNX)
 
     @property
     def alignment(self) -> Alignment | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 
 from trine.data import Dataset, Items
 from trine.data.dataset import FromFiles, Indices
+from trine.data.file_part import part_of
 from trine.data.image_cache import ImageCache
 from trine.data.load_report import count, some
 from trine.data.parallel import in_threads
@@ -19,7 +20,7 @@ from trine.errors import DataError, InputError
 from trine.faces.alignment import SIDES, Alignment, aligned
 from trine.faces.detector import FaceDetector
 from trine.faces.found import FoundFace
-from trine.faces.look import FacePolicy, Look, in_colour, look_at
+from trine.faces.look import FacePolicy, Look, in_colour, is_aligned, look_at
 from trine.shapes import UInt8
 
 AT_ONCE = 64
@@ -79,7 +80,7 @@ class FaceCrops:
         whole = self.photos.file(place) if isinstance(self.photos, FromFiles) else None
         if whole is None or found is None:
             return whole
-        return whole[0], "xywh=" + ",".join(map(str, found.pixels))
+        return whole[0], part_of(found.pixels)
 
     def subset(self, indices: Indices, /) -> FaceCrops:
         """Returns some of the items, in the order given."""
@@ -199,7 +200,7 @@ def detect_faces(
     policy: FacePolicy | None = None,
     alignment: Alignment = "dlib",
     side: int | None = None,
-    aligned_sides: Sequence[int] | None = None,
+    aligned_sides: Collection[int] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Dataset, DetectionReport]:
     """Makes a data set of the aligned faces on photos.
@@ -243,7 +244,7 @@ def detect_faces(
 
     def look(place: int) -> Look | None:
         pixels = photos.items[place]
-        if pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in own_sides:
+        if is_aligned(pixels, own_sides):
             return None
         if not finder:  # not before a photo needs it, as its packages may not be installed
             finder.append(FaceDetector())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -107,6 +107,16 @@ def look_at(
     judged = _chosen_among(faces, policy.several)
     chosen = tuple(at for at, face in enumerate(judged) if policy.takes(face.failures))
     return Look(judged, tuple(crops), chosen)
+
+
+def is_aligned(pixels: UInt8[np.ndarray, "h w c"], sides: Collection[int]) -> bool:
+    """Whether a picture counts as an aligned face already: it is square, and of one of these sides.
+
+    Args:
+        pixels: The picture.
+        sides: Heights of aligned faces, in pixels.
+    """
+    return pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in sides
 
 
 def in_colour(pixels: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h w 3"]:

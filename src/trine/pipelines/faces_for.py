@@ -27,6 +27,17 @@ def takes_faces(encoder: Any) -> bool:
     return getattr(getattr(encoder, "settings", None), "alignment", None) is not None
 
 
+def aligned_sides(encoder: Any) -> frozenset[int]:
+    """The sides, in pixels, of square pictures that an encoder takes as aligned faces.
+
+    Args:
+        encoder: The encoder of a model folder, a run or a gallery.
+    """
+    settings = getattr(encoder, "settings", None)
+    own = tuple(getattr(settings, "shape", ()))[1:2] if takes_faces(encoder) else ()
+    return frozenset((SIDES[getattr(settings, "alignment", None) or "dlib"], *own))
+
+
 def faces_for(
     encoder: Any,
     photos: Dataset,
@@ -69,14 +80,13 @@ def faces_for(
         raise InputError(f"faces are found on photos, but {what}: leave ", Argument("detect"), " out")
     shape = tuple(getattr(settings, "shape", ()))
     alignment: Alignment = getattr(settings, "alignment", None) or "dlib"
-    sides = [SIDES[alignment], *(shape[1:2] if takes_faces(encoder) else ())]
     return detect_faces(
         photos,
         detector=detector,
         policy=policy,
         alignment=alignment,
         side=min(max([SIDES[alignment], *shape[1:]]), LARGEST_SIDE),
-        aligned_sides=sides,
+        aligned_sides=aligned_sides(encoder),
         progress=progress,
     )
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from trine.data.file_part import file_of
 from trine.gallery import Enrolment, Entry
 from trine.gallery.entries import stored_path
 from trine.service.errors import ApiError
 from trine.service.hosted import Hosted
-from trine.service.pictures import file_of
 from trine.service.schemas import NewItem
 from trine.service.service import Service
 

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trine.data.file_part import part_of
 from trine.errors import InputError
-from trine.faces import SIDES, Alignment, FaceDetector, FacePolicy, look_at
-from trine.pipelines.faces_for import takes_faces
+from trine.faces import Alignment, FaceDetector, FacePolicy, look_at
+from trine.faces.look import is_aligned
+from trine.pipelines.faces_for import aligned_sides, takes_faces
 from trine.service.batching import unwrapped
 from trine.shapes import UInt8
 
@@ -35,7 +37,7 @@ class Seen:
     @property
     def part(self) -> str:
         """Which part of the picture it is, as a gallery notes it; "" for all of it."""
-        return "" if self.box is None else "xywh=" + ",".join(map(str, self.box))
+        return "" if self.box is None else part_of(self.box)
 
 
 class Finder(Protocol):
@@ -74,9 +76,8 @@ class FacesOnly:
     faces = True
 
     def __init__(self, encoder: Any) -> None:
-        settings = encoder.settings
-        self._alignment: Alignment = settings.alignment
-        self._sides = {SIDES[self._alignment], *tuple(settings.shape)[1:2]}
+        self._alignment: Alignment = encoder.settings.alignment
+        self._sides = aligned_sides(encoder)
 
     @cached_property
     def _detector(self) -> FaceDetector:
@@ -90,7 +91,7 @@ class FacesOnly:
             InputError: There is no face.
             MissingDependencyError: The extra `faces` is not installed.
         """
-        if pixels.shape[0] == pixels.shape[1] and pixels.shape[0] in self._sides:
+        if is_aligned(pixels, self._sides):
             return [Seen(pixels)]
         look = look_at(
             pixels,

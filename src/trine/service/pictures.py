@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import tempfile
 import threading
 from collections import OrderedDict
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from trine.data.file_part import Box, box_of, file_of
 from trine.data.image_decoding import decode, decode_stream, reason
 from trine.errors import InputError, require
 from trine.io import atomic_write, is_leftover
@@ -22,12 +22,8 @@ from trine.shapes import UInt8
 LARGEST_SIDE = 512
 """The longest side, in pixels, of a picture that a service shows."""
 
-Box = tuple[int, int, int, int]
-"""Left, top, width and height, in pixels."""
-
 _CACHE = 32 << 20
 _MARGIN = 0.2
-_PART = re.compile(r"#xywh=(-?\d{1,6}),(-?\d{1,6}),(\d{1,6}),(\d{1,6})$")
 
 
 class Decoder:
@@ -77,30 +73,6 @@ class Decoder:
         with self._turns:
             pixels = decode(path, max_pixels=self._pixels)
             return jpeg(pixels if box is None else _part(pixels, box), side=side)
-
-
-def file_of(source: str | None) -> str | None:
-    """The file in the source of an item, without the part of it that the item is.
-
-    Example:
-        >>> file_of("/photos/1.jpg#xywh=10,20,30,40"), file_of("/photos/#1.jpg"), file_of(None)
-        ('/photos/1.jpg', '/photos/#1.jpg', None)
-    """
-    return None if source is None else _PART.sub("", source)
-
-
-def box_of(source: str) -> Box | None:
-    """The part of its picture that an item is: left, top, width and height; None for all of it.
-
-    Example:
-        >>> box_of("/photos/1.jpg#xywh=-1,20,30,40"), box_of("/photos/1.jpg")
-        ((-1, 20, 30, 40), None)
-    """
-    found = _PART.search(source)
-    if found is None:
-        return None
-    left, top, width, height = map(int, found.groups())
-    return left, top, width, height
 
 
 def _part(pixels: UInt8[np.ndarray, "h w c"], box: Box) -> UInt8[np.ndarray, "h w c"]:
