@@ -266,7 +266,7 @@ def extend_clusters(
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         names: Names of clusters: two with different names are never joined.
         fixed: Clusters that grow, but are joined with no other that there was.
-        loose: Clusters, neither named nor fixed, whose items are put together anew, as if they were new;
+        loose: Clusters, neither named nor fixed, whose items are clustered again, as if they were new;
             a fixed cluster still takes none of them. The cluster that has the most items of a loose one
             keeps its number.
         kept: About how many distances are kept to be used again; 256 MiB of them.

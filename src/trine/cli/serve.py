@@ -33,7 +33,7 @@ PORT = 8421
     argument("--allow-host", action="append", default=[], metavar="NAME", help="a name of it behind a proxy"),
     argument("--state", metavar="FOLDER", help="where keys, jobs and log lie (default: beside the gallery)"),
     argument("--keep-pictures", action="store_true", help="keep pictures that are enrolled, to show them"),
-    argument("--runs", metavar="FOLDER", help="a folder of runs to show beside each other"),
+    argument("--runs", metavar="FOLDER", help="a folder of runs to show side by side"),
     argument("--rate", type=float, help="requests a second of one key or address; 0: any (default: 100)"),
     argument("--max-upload", type=float, metavar="MIB", help="the most MiB of a request (default: 16)"),
     argument("--max-pixels", type=int, help="the most pixels of a picture (default: 40 million)"),

@@ -43,7 +43,7 @@ class Clusters:
         threshold: The longest link.
         added: The number of items that had no cluster before this call.
         joined: Pairs (number kept, number dropped) of clusters that new items merged; of a dropped one that
-            was put together anew, the number that most of its items have now.
+            was clustered again, the number that most of its items have now.
 
     Example:
         >>> clusters = Clusters({"1": 1, "2": 1, "3": 2}, 0.5, 3)

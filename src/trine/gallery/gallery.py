@@ -783,7 +783,7 @@ class Gallery:
                 clusters, else `"connected"`.
             known: What a person knows about the clusters; with average linkage.
             revise: Whether new items may change the clusters that have no name and that no item was moved
-                to: their items are put together anew, and those that stay together keep their number. With
+                to: their items are clustered again, and those that stay together keep their number. With
                 average linkage.
             progress: Called with the number of items so far, with single linkage; nothing is stored before
                 all are done.

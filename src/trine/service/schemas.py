@@ -660,7 +660,7 @@ class ClusterJob(Model):
     linkage: Literal["connected", "average"] | None = None
     known: KnownClustersModel | None = None
     revise: bool = False
-    """Whether clusters without a name and without moved items are put together anew (average linkage)."""
+    """Whether clusters without a name and without moved items are recomputed (average linkage)."""
 
 
 class CalibrateJob(Model):

@@ -78,7 +78,7 @@ class ServiceSettings:
         port: The port; 0 takes a free one.
         hosts: Further names under which it is reached, such as that of a proxy.
         keep_pictures: Whether pictures that are enrolled are kept.
-        runs: A folder of runs, which the page shows beside each other; None shows none.
+        runs: A folder of runs, which the page shows side by side; None shows none.
         limits: The limits.
 
     Raises:

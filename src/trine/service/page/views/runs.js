@@ -1,4 +1,4 @@
-// Training runs beside each other: what was measured, their curves and their census.
+// Training runs side by side: what was measured, their curves and their census.
 
 import { call } from "../api.js";
 import { fill, h } from "../dom.js";
