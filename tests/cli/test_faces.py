@@ -42,6 +42,7 @@ def test_what_was_found_as_json_and_mistakes(tmp_path, capsys):
     journal.write_text(journal.read_text().replace('"alignment": "dlib", ', "", 1))  # of an earlier version
     answered(capsys, *again)
     assert "turn" in refused(capsys, *words, "--turn", "-1")
+    assert "--score must be from 0.6 to 1, given 0.5" in refused(capsys, *words, "--score", "0.5")
     assert "does not exist; give a folder of photos" in refused(
         capsys, "faces", tmp_path / "no", "--out", "x"
     )

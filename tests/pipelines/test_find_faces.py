@@ -148,6 +148,8 @@ def test_nothing_else_is_touched_and_every_error_says_what_to_do(photos, tmp_pat
         find(tmp_path / "empty", out)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("dear")
+    with pytest.raises(DataError, match=r"letter.txt: no photo can be read \(.*not an image\); give JPEG"):
+        find(tmp_path / "other" / "letter.txt", tmp_path / "of a letter")
     with pytest.raises(InputError, match=r"is not empty and holds no photos.jsonl: choose another folder"):
         find(photos, tmp_path / "other")
     find(photos / "ann" / "1.jpg", out)

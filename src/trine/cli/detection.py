@@ -55,13 +55,24 @@ _NAMES = ("size", "sharpness", "turn", "score")
 
 
 def requirements_of(settings: Any) -> Requirements:
-    """What a face must have, by the arguments."""
+    """What a face must have, by the arguments.
+
+    Raises:
+        SettingError: One is out of range.
+    """
     from trine.faces import Requirements
+    from trine.faces.detector import LEAST_SCORE
     from trine.settings import parse
 
     given = {name: getattr(settings, name, None) for name in _NAMES}
     given = {name: value for name, value in given.items() if value is not None}
-    return parse(Requirements, given, source="the command line")
+    requirements = parse(Requirements, given, source="the command line")
+    if requirements.score < LEAST_SCORE:
+        raise SettingError(
+            f"--score must be from {LEAST_SCORE:g} to 1, given {requirements.score:g}: the detector finds "
+            "no face that it is less sure of"
+        )
+    return requirements
 
 
 def detected(

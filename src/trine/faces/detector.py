@@ -14,6 +14,9 @@ from trine.io import package_file
 from trine.settings import INNER_RATE, check_number
 from trine.shapes import Float32, UInt8
 
+LEAST_SCORE = 0.6
+"""How sure the detector is of every face that it finds by default."""
+
 LONGEST_SIDE = 1280
 """The longest side, in pixels, to which larger photos are scaled down: a megapixel takes 0.2 s."""
 
@@ -61,7 +64,9 @@ class FaceDetector:
         SettingError: The score is not in (0, 1), or the side is not a whole number above 0.
     """
 
-    def __init__(self, *, score: float = 0.6, longest: Annotated[int, "pixels"] = LONGEST_SIDE) -> None:
+    def __init__(
+        self, *, score: float = LEAST_SCORE, longest: Annotated[int, "pixels"] = LONGEST_SIDE
+    ) -> None:
         check_number("score", score, INNER_RATE)
         check_count("longest", longest)
         self.score, self.longest = float(score), longest

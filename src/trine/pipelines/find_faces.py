@@ -88,7 +88,7 @@ def find_faces(
         What was found and what was left out, and why.
 
     Raises:
-        DataError: There are no photos.
+        DataError: There are no photos, or none can be read.
         InputError: There is no such alignment; or the folder holds something else, or faces that were found
             with other settings, or lies among the photos; or it cannot be written.
         MissingDependencyError: A package is not installed.
@@ -134,6 +134,10 @@ def find_faces(
             f"cannot write to {out} ({error.strerror or error}); free disk space or choose another folder, "
             "and run it again"
         ) from error
+    if all(result.error for result in results):
+        raise DataError(
+            f"{photos}: no photo can be read ({results[0].error}); give JPEG, PNG, WebP, HEIC or other images"
+        )
     return write_found(folder, results)
 
 
