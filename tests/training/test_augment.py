@@ -167,6 +167,25 @@ def test_identities_are_mirrored_as_a_whole() -> None:
     assert 0 < sum(mirrored) < 20
 
 
+def test_identities_are_turned_as_a_whole() -> None:
+    recipe = replace(NONE, turn_identities=0.75)
+    labels = torch.arange(40) // 2
+    given_pictures = pictures(40, height=7, width=7)
+    made = augment(given_pictures, labels, recipe=recipe, generator=seeded(6))
+    quarters = [
+        [
+            quarter
+            for quarter in range(4)
+            if torch.allclose(made[b], given_pictures[b].float().rot90(quarter, (1, 2)), atol=0.05)
+        ]
+        for b in range(40)
+    ]
+    assert all(len(found) == 1 for found in quarters)
+    assert quarters[::2] == quarters[1::2]
+    counts = [quarters.count([quarter]) for quarter in range(4)]
+    assert min(counts) >= 4  # each is expected 10 times
+
+
 def test_nothing_is_changed_where_everything_is_zero() -> None:
     given_pictures = pictures(3)
     assert torch.equal(
@@ -215,4 +234,4 @@ def test_middle_numbers_leave_pictures_in_place() -> None:
     drawn = torch.full((1, 5), 0.5)
     recipe = AugmentRecipe(rotate=90, scale=1, shift=1, flip=0.2)
     expected = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]])
-    torch.testing.assert_close(affine_matrices(drawn, recipe=recipe, size=(4, 7)), expected)
+    torch.testing.assert_close(affine_matrices(drawn, torch.zeros(1), recipe=recipe, size=(4, 7)), expected)

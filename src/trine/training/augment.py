@@ -30,6 +30,8 @@ class AugmentRecipe(Settings):
             such as faces and writing.
         flip_identities: Chance that all images of an identity in a batch are mirrored alike: mirrored images
             are compared only with each other, as if they were further identities.
+        turn_identities: Chance that all images of an identity in a batch are turned alike, by one, two or
+            three quarters: likewise as further identities, which suits written characters and other signs.
         brightness: Largest change of brightness, as a share of the full range.
         contrast: Largest change of contrast; 0.2 draws factors in [0.8, 1.2].
         erase: Chance that a rectangle is covered with the image's mean.
@@ -42,6 +44,7 @@ class AugmentRecipe(Settings):
     crop: Annotated[float, Range(at_least=1, at_most=4)] = 1.0
     flip: Chance = 0.0
     flip_identities: Chance = 0.0
+    turn_identities: Chance = 0.0
     brightness: Chance = 0.1
     contrast: Annotated[float, Range(at_least=0, below=1)] = 0.2
     erase: Chance = 0.0
@@ -78,14 +81,26 @@ def augment(
     count, _, height, width = images.shape
     drawn = torch.rand((count, 11), generator=generator)
     values = images.float()
-    if recipe.flip_identities:
+    quarters = torch.zeros(count)
+    if recipe.flip_identities or recipe.turn_identities:
         identities, identity = torch.unique(labels.cpu(), return_inverse=True)
+    if recipe.flip_identities:
         mirrored = torch.rand(len(identities), generator=generator) < recipe.flip_identities
         values = torch.where(
             mirrored[identity].to(values.device)[:, None, None, None], values.flip(3), values
         )
-    if recipe.rotate or recipe.scale or recipe.shift or recipe.flip or recipe.crop > 1:
-        matrices = affine_matrices(drawn[:, :5], recipe=recipe, size=(height, width))
+    if recipe.turn_identities:
+        whether, which = torch.rand((2, len(identities)), generator=generator)
+        quarters = ((whether < recipe.turn_identities) * (1 + (3 * which).floor()))[identity]
+    if (
+        recipe.rotate
+        or recipe.scale
+        or recipe.shift
+        or recipe.flip
+        or recipe.turn_identities
+        or recipe.crop > 1
+    ):
+        matrices = affine_matrices(drawn[:, :5], quarters, recipe=recipe, size=(height, width))
         if recipe.crop > 1:
             matrices = cropped(matrices, torch.rand((count, 2), generator=generator), crop=recipe.crop)
         grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)
@@ -102,12 +117,17 @@ def augment(
 
 
 def affine_matrices(
-    drawn: Float32[Tensor, "b 5"], *, recipe: AugmentRecipe, size: tuple[int, int]
+    drawn: Float32[Tensor, "b 5"],
+    quarters: Float32[Tensor, " b"],
+    *,
+    recipe: AugmentRecipe,
+    size: tuple[int, int],
 ) -> Float32[Tensor, "b 2 3"]:
     """Turns uniform numbers into affine maps from positions in the new image to positions in the old one.
 
     Args:
         drawn: Numbers in [0, 1): rotation, scale, horizontal shift, vertical shift, mirroring.
+        quarters: By how many quarters each image is turned besides.
         recipe: How much images may be changed.
         size: Height and width: the rotation is in pixels, not in the unit square.
 
@@ -115,7 +135,7 @@ def affine_matrices(
         One matrix per image, in `affine_grid`'s coordinates, where a side is 2 long.
     """
     height, width = size
-    turn = math.radians(recipe.rotate) * (2 * drawn[:, 0] - 1)
+    turn = math.radians(recipe.rotate) * (2 * drawn[:, 0] - 1) + math.pi / 2 * quarters
     factor = (1 + recipe.scale) ** (2 * drawn[:, 1] - 1)
     mirror = torch.where(drawn[:, 4] < recipe.flip, -1.0, 1.0)
     cosine, sine = turn.cos() / factor, turn.sin() / factor
