@@ -12,6 +12,7 @@ from trine.gallery.entries import Enrolment, Entry, Hit, Record
 from trine.gallery.filters import Filter
 from trine.gallery.gallery import Gallery
 from trine.gallery.identify import Scoring
+from trine.gallery.lance import LanceStore
 from trine.gallery.postgres import PostgresStore
 from trine.gallery.provenance import Provenance
 from trine.gallery.quantization import Dtype
@@ -37,6 +38,7 @@ __all__ = [
     "Identification",
     "Kept",
     "KnownClusters",
+    "LanceStore",
     "Moved",
     "PostgresStore",
     "Provenance",

@@ -13,11 +13,20 @@ from trine.errors import Argument, GalleryError, SettingError
 from trine.gallery.decision import Threshold
 from trine.gallery.embedding import EmbeddingEncoder, cluster_threshold_of
 from trine.gallery.entries import stored_path
-from trine.gallery.postgres import SCHEMES, PostgresStore
+from trine.gallery.lance import SCHEMES as LANCE
+from trine.gallery.lance import LanceStore
+from trine.gallery.postgres import SCHEMES as POSTGRES
+from trine.gallery.postgres import PostgresStore
 from trine.gallery.quantization import Dtype, check_dtype
 from trine.gallery.sqlite import SqliteStore
 from trine.gallery.store import Binding, Store
 from trine.model import PACKAGED
+
+STORES: dict[str, type[PostgresStore] | type[LanceStore]] = {
+    **dict.fromkeys(POSTGRES, PostgresStore),
+    **dict.fromkeys(LANCE, LanceStore),
+}
+"""The store of each scheme of a URL; a path is that of a `SqliteStore`."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +139,9 @@ def open_store(
         GalleryError: The address has an unknown scheme, or the store cannot be opened, has
             another binding, or exists already.
     """
-    store: SqliteStore | PostgresStore
+    store: SqliteStore | PostgresStore | LanceStore
     if is_url(address):
-        store = PostgresStore(str(address), binding=binding)
+        store = STORES[scheme_of(address)](str(address), binding=binding)
     else:
         store = SqliteStore(Path(address).expanduser(), binding=binding)
     try:
@@ -149,20 +158,32 @@ def open_store(
 def repair_binding(address: str | Path) -> str:
     """Restores what the gallery at an address is bound to; see `Gallery.repair_binding`."""
     if is_url(address):
-        return PostgresStore.restore_binding(str(address))
+        return STORES[scheme_of(address)].restore_binding(str(address))
     return SqliteStore.restore_binding(Path(address).expanduser())
 
 
 def is_url(address: str | Path) -> bool:
-    """Returns whether an address is that of a server, rather than of a file.
+    """Returns whether an address is a URL, rather than the path of a file.
 
     Raises:
         GalleryError: It has an unknown scheme.
     """
+    return scheme_of(address) != ""
+
+
+def scheme_of(address: str | Path) -> str:
+    """Returns the scheme of an address; "" for a path.
+
+    Raises:
+        GalleryError: It is unknown.
+    """
     scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", str(address))
-    if scheme is not None and scheme[1] not in SCHEMES:
-        raise GalleryError(f"unknown scheme {scheme[1]}://, expected a path or postgresql://...")
-    return scheme is not None
+    if scheme is None:
+        return ""
+    if scheme[1] not in STORES:
+        known = "postgresql://..., lance:///folder or s3://bucket/name"
+        raise GalleryError(f"unknown scheme {scheme[1]}://, expected a path, {known}")
+    return scheme[1]
 
 
 def _stored_model(model: str | Path) -> str | None:

@@ -6,8 +6,10 @@ import re
 from contextlib import closing
 from pathlib import Path
 
-from trine.gallery.binding import is_url
+from trine.gallery.binding import is_url, scheme_of
 from trine.gallery.bulk_write import CHUNK
+from trine.gallery.lance import SCHEMES as LANCE
+from trine.gallery.lance.restore import restore as restore_to_lance
 from trine.gallery.parquet import copy_gallery
 from trine.gallery.postgres import Address, replace
 from trine.gallery.sqlite import SqliteStore
@@ -16,6 +18,8 @@ from trine.gallery.sqlite import SqliteStore
 def restore(backup: str | Path, address: str | Path, *, overwrite: bool) -> str | None:
     """Puts a copy of a backup at an address; see `Gallery.restore`."""
     with closing(SqliteStore(Path(backup).expanduser())) as source:
+        if scheme_of(address) in LANCE:
+            return restore_to_lance(source, str(address), overwrite=overwrite)
         if is_url(address):
             return _to_server(source, str(address), overwrite=overwrite)
         kept = source.restore_to(Path(address).expanduser(), overwrite=overwrite)

@@ -185,6 +185,10 @@ class SqlStore(Store, abc.ABC):
         last = self._database.write(body)
         return list(range(last - count + 1, last + 1))
 
+    def used_clusters(self) -> int:
+        """Returns the largest number that a cluster had."""
+        return int(self._fetch("SELECT clusters FROM state")[0][0])
+
     def use_clusters(self, largest: int) -> None:
         """Marks the cluster numbers up to one as used."""
         update = "UPDATE state SET clusters = %s WHERE clusters < %s"

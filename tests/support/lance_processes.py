@@ -1,0 +1,43 @@
+"""Functions that the tests of galleries in LanceDB's tables run in separate processes."""
+
+import numpy as np
+
+from support.gallery_processes import OPENING, embedding_of
+from trine.gallery import Entry, Gallery
+
+
+def open_first(address, opened, go, created):
+    """Opens or creates a gallery when others do."""
+    opened.send(None)
+    go.wait()
+    with Gallery.open(address, **OPENING) as gallery:
+        created.put(gallery._store.created)
+
+
+def enrol_shared(address, worker, count, said):
+    """Enrols own items and items that others enrol at the same time; sends what was acknowledged."""
+    new = 0
+    with Gallery.open(address, **OPENING) as gallery:
+        for i in range(count):
+            entries = [
+                Entry(f"w{worker}", f"{worker}/{i}", embedding_of([worker, i])),
+                Entry("shared", f"shared {i}", embedding_of([99, worker, i])),
+            ]
+            new += gallery.enrol_many(entries).new
+    said.put(new)
+
+
+def read_and_write(address, worker, over, said):
+    """Enrols, searches, lists and scans until told to stop; sends how many items it enrolled."""
+    count = 0
+    with Gallery.open(address, **OPENING) as gallery:
+        while not over.is_set() or count == 0:
+            gallery.enrol(f"w{worker}", f"{worker}/{count}", embedding=embedding_of([worker, count]))
+            count += 1
+            hits = gallery.search(embedding=np.zeros(4), k=100_000, where={"nothing": 1})
+            assert hits == []
+            seen = {hit.item for hit in gallery.search(embedding=np.zeros(4), k=100_000)}
+            own = {f"{worker}/{i}" for i in range(count)}
+            assert own <= seen
+            assert own <= {record.item for record in gallery._store.scan()}
+    said.put(count)
