@@ -3,11 +3,13 @@
 import pytest
 
 from support import fork_server, gallery_kills
-from support.effort import effort
+from support.effort import THOROUGH, effort
 from support.gallery_workloads import WORKLOADS, state_of
 from trine.gallery.sqlite.file import has_log
 
 ROUNDS = effort(8, 20)
+LANCE = tuple(WORKLOADS) if THOROUGH else ("forgets",)
+"""The workloads whose processes are killed on LanceDB's tables; each process takes seconds to start."""
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -22,6 +24,17 @@ def test_a_killed_process_loses_nothing_it_acknowledged(workload, tmp_path):
     names = {left.name for left in tmp_path.iterdir() if not left.name.startswith(others)}
     assert names - {"people.db-wal", "people.db-shm"} == {"people.db"}
     assert not has_log(tmp_path / "people.db")
+
+
+@pytest.mark.parametrize("workload", LANCE)
+def test_a_killed_process_loses_nothing_it_acknowledged_in_tables_of_lancedb(workload, tmp_path):
+    pytest.importorskip("lancedb", reason="needs lancedb: pip install 'trine[lancedb]'")
+    rounds = effort(2, 20)
+    address = f"lance://{tmp_path}/people"
+    report = gallery_kills.kill(workload, address, rounds=rounds, context=fork_server.processes())
+    assert report.losses == ()
+    assert report.kills == rounds
+    assert report.acknowledged >= rounds
 
 
 def test_a_gallery_that_lost_something_is_found_out(tmp_path):

@@ -49,7 +49,7 @@ def open_with_small_segments(address, binding):
     return SqliteStore(Path(address), binding=binding, index=IndexSettings(recent=3))
 
 
-EXAMPLES = {"postgres": 12, "lance": 6}
+EXAMPLES = {"postgres": 12, "lance": 3}
 """Number of call sequences to try on a store slower than a file; 60 on others."""
 
 

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -229,7 +230,7 @@ class Imports:
 
 
 class Repairs:
-    """Enrols some, damages one item of a file, or adds an identity without items on a server, and repairs."""
+    """Enrols some, damages one item, or adds an identity without items on a server, and repairs."""
 
     checkpoint = 100
 
@@ -253,6 +254,11 @@ class Repairs:
             acknowledge(step)
 
     def _damage(self, gallery, name):
+        if gallery.address.startswith("lance://"):
+            table = gallery._store._database._connection.open_table(gallery._store._database.current().name)
+            table.update(where=f"item = '{name}'", values={"metadata": "damaged"})
+            return
+
         def item(session):
             damage = "UPDATE items SET metadata = 'damaged', changed = %s WHERE item = %s"
             session.run(damage, (session.stamp, name))
@@ -339,6 +345,9 @@ class Backups:
 
 def _drop(kept, address):
     """Deletes the galleries that restorations replaced."""
+    if str(address).startswith("lance://"):
+        shutil.rmtree(kept.removeprefix("lance://"))
+        return
     if "://" in str(address):
         drop(replace(Address.parse(str(address)), gallery=kept.rpartition("gallery=")[2]))
         return
@@ -350,6 +359,8 @@ def folder_of(address):
     """Returns the folder for other files of a workload: beside a file, or a temporary one for a server."""
     if "://" not in str(address):
         return Path(address).parent
+    if str(address).startswith("lance://"):
+        return Path(str(address).removeprefix("lance://")).parent
     folder = (
         Path(tempfile.gettempdir()) / f"workload-{str(address).rpartition('gallery=')[2].partition('&')[0]}"
     )

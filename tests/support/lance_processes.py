@@ -1,21 +1,24 @@
 """Functions that the tests of galleries in LanceDB's tables run in separate processes."""
 
+import os
+
 import numpy as np
 
 from support.gallery_processes import OPENING, embedding_of
 from trine.gallery import Entry, Gallery
 
 
-def open_first(address, opened, go, created):
-    """Opens or creates a gallery when others do."""
-    opened.send(None)
-    go.wait()
-    with Gallery.open(address, **OPENING) as gallery:
-        created.put(gallery._store.created)
+def with_environment(environment, function, *arguments):
+    """Calls a function with more environment variables."""
+    os.environ.update(environment)
+    function(*arguments)
 
 
 def enrol_shared(address, worker, count, said):
-    """Enrols own items and items that others enrol at the same time; sends what was acknowledged."""
+    """Opens or creates a gallery when others do, and enrols own items and items that others enrol, too.
+
+    Sends how many were new by what was acknowledged, and whether it created the gallery.
+    """
     new = 0
     with Gallery.open(address, **OPENING) as gallery:
         for i in range(count):
@@ -24,7 +27,7 @@ def enrol_shared(address, worker, count, said):
                 Entry("shared", f"shared {i}", embedding_of([99, worker, i])),
             ]
             new += gallery.enrol_many(entries).new
-    said.put(new)
+    said.put((new, gallery._store.created))
 
 
 def read_and_write(address, worker, over, said):
