@@ -14,7 +14,6 @@ from trine.cli.gallery_address import (
     THRESHOLD,
     address_of,
     existing,
-    is_url,
     model_folder,
     opened,
 )
@@ -131,7 +130,7 @@ def forget(settings: Any) -> None:
             )
         if done.crops:
             echo("your photos were not touched: delete them, or the next run finds the faces on them again")
-        if is_url(gallery.address):
+        if gallery.address.startswith("postgres"):
             echo("their bytes stay in the server's files until trine gallery repair wipes them")
 
 

@@ -12,7 +12,7 @@ from trine.errors import GalleryError, ModelError
 if TYPE_CHECKING:
     from trine.gallery import Gallery
 
-GALLERY = "the gallery (a name, a file, or postgresql://...)"
+GALLERY = "the gallery (a name, a file, postgresql://..., lance:///folder or s3://bucket/name)"
 GALLERY_ARGUMENT = argument("gallery", help=GALLERY)
 DTYPE = argument("--dtype", help="how a new gallery stores numbers: float32, float16 or int8")
 THRESHOLD = argument("--threshold", type=float, help="the largest distance that counts as the same identity")
@@ -30,6 +30,8 @@ def address_of(name: str) -> str:
     Example:
         >>> [address_of(name) for name in ("people", "people.db", "postgresql://host/people")]
         ['people.db', 'people.db', 'postgresql://host/people']
+        >>> address_of("lance:///shared/people")
+        'lance:///shared/people'
     """
     if name == ":memory:":
         raise GalleryError("a gallery in memory ends with the command: name a file, such as people.db")
@@ -41,7 +43,7 @@ def address_of(name: str) -> str:
 
 
 def is_url(address: str) -> bool:
-    """Whether a gallery is on a server, and not a file."""
+    """Whether the address of a gallery is a URL, and not the path of a file."""
     return "://" in address
 
 

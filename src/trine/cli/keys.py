@@ -107,7 +107,7 @@ def state_of(settings: Any) -> Path:
         raise SettingError("name the gallery with --gallery, or the folder of the service with --state")
     address = address_of(first if first.endswith(".db") or not Path(first).is_dir() else first.rstrip("/"))
     if is_url(address):
-        raise SettingError("a gallery on a server has no folder beside it: name one with --state")
+        raise SettingError("a gallery at a URL has no folder beside it: name one with --state")
     return Path(address).with_suffix(".service")
 
 

@@ -113,12 +113,16 @@ def name_of(gallery: str) -> str:
     Example:
         >>> name_of("people"), name_of("data/my people.db"), name_of("postgresql://host/d?gallery=people")
         ('people', 'my-people', 'people')
+        >>> name_of("lance:///shared/people"), name_of("s3://bucket/galleries/people?search=exact")
+        ('people', 'people')
     """
     from urllib.parse import parse_qs, urlsplit
 
     address = address_of(gallery)
-    if is_url(address):
+    if address.startswith("postgres"):
         name = parse_qs(urlsplit(address).query).get("gallery", ["gallery"])[0]
+    elif is_url(address):
+        name = urlsplit(address).path.rstrip("/").rpartition("/")[2]
     else:
         name = Path(address).stem
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)

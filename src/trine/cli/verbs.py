@@ -28,6 +28,7 @@ GALLERY = Group(
     "trine gallery stats people\n"
     "trine gallery forget people ann\n"
     "trine gallery copy people postgresql://host/database\n"
+    "trine gallery copy people lance:///shared/people\n"
     "trine gallery forget --help",
     _by_name(
         *(

@@ -67,7 +67,8 @@ class Gallery:
     """A persistent set of embeddings with identity, item and metadata, bound to one encoder.
 
     A write is on disk when its call returns: of this machine, or of the server. Several threads may share a
-    gallery, and several processes may open the same file, or the same gallery in a PostgreSQL database.
+    gallery, and several processes may open the same file. Several machines may open the same gallery in a
+    PostgreSQL database, or in a folder or a bucket that they share.
 
     Example:
         >>> import tempfile
@@ -124,7 +125,8 @@ class Gallery:
 
         Args:
             path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
-                a database (extra `pgvector`). A file in a read-only folder is opened read-only.
+                a database (extra `pgvector`), or `lance:///shared/people` or `s3://bucket/people` for one in
+                a shared folder or a bucket (extra `lancedb`). A file in a read-only folder is opened read-only.
             encoder: Embeds the items; without one, every call takes `embedding=`.
             dimension: The length of an embedding, for embeddings computed elsewhere; at least 1.
             fingerprint: Identifies the model behind those embeddings: any string that changes with the model.
@@ -1089,7 +1091,7 @@ class Gallery:
 
         Args:
             backup: A file that `backup` wrote, or any gallery file.
-            address: The gallery to make: a file, or an address of a server.
+            address: The gallery to make: a file, or a URL.
             overwrite: Whether a gallery that is there is replaced.
 
         Returns:
