@@ -126,7 +126,8 @@ class Gallery:
         Args:
             path: The file, or `postgresql://user:password@host:port/database?gallery=people` for a gallery in
                 a database (extra `pgvector`), or `lance:///shared/people` or `s3://bucket/people` for one in
-                a shared folder or a bucket (extra `lancedb`). A file in a read-only folder is opened read-only.
+                a shared folder or a bucket (extra `lancedb`). A file in a read-only folder is opened
+                read-only.
             encoder: Embeds the items; without one, every call takes `embedding=`.
             dimension: The length of an embedding, for embeddings computed elsewhere; at least 1.
             fingerprint: Identifies the model behind those embeddings: any string that changes with the model.
