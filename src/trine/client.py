@@ -175,7 +175,7 @@ class Client:
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Adds one item; see `Gallery.enrol`."""
-        self.enrol_many([Entry(identity, item, embedding, content, metadata or {})])
+        self._post("enrol", self._new(Entry(identity, item, embedding, content, metadata or {})))
 
     def enrol_many(
         self, entries: Iterable[Entry], *, chunk: int = CHUNK, progress: Progress | None = None

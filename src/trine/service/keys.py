@@ -128,7 +128,7 @@ class Keys:
     @property
     def are_needed(self) -> bool:
         """Whether there ever was a key: revoking the last one must not open the service to all."""
-        return bool(self._state.rows("SELECT 1 FROM notes WHERE name = ?", (_NEEDED,)))
+        return bool(self._state.looked_up("SELECT 1 FROM notes WHERE name = ?", (_NEEDED,)))
 
     def __len__(self) -> int:
         return int(self._state.rows("SELECT count(*) FROM keys")[0][0])
@@ -137,7 +137,8 @@ class Keys:
         """Returns who holds a key; None if it is not a key of this service."""
         parts = key.split("-", 2)
         number = parts[1] if len(parts) == 3 and key.isascii() else ""
-        rows = self._state.rows("SELECT name, digest, scopes, galleries FROM keys WHERE id = ?", (number,))
+        query = "SELECT name, digest, scopes, galleries FROM keys WHERE id = ?"
+        rows = self._state.looked_up(query, (number,))
         name, digest, scopes, only = rows[0] if rows else ("", bytes(32), "[]", None)
         # Compared even without a row, so that the time tells nothing about which IDs exist.
         if not hmac.compare_digest(digest, _digest(key)) or not rows:

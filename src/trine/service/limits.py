@@ -115,7 +115,8 @@ def limited(
         if complete:  # waits for the caller to go away, which takes as long as the answer
             return await receive()
         try:
-            message = await asyncio.wait_for(receive(), max(until - time.monotonic(), 0.001))
+            async with asyncio.timeout(max(until - time.monotonic(), 0.001)):
+                message = await receive()
         except TimeoutError:
             raise ApiError("too_slow", f"the request did not arrive within {seconds:g} seconds") from None
         if message["type"] == "http.request":
@@ -163,22 +164,30 @@ class AnswerInTime:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs the application."""
-        began = asyncio.Event()
-        too_late = False
+        loop = asyncio.get_running_loop()
+        decided: asyncio.Future[None] = loop.create_future()
+        began = too_late = False
+
+        def decide(_: object = None) -> None:
+            if not decided.done():
+                decided.set_result(None)
 
         async def reply(message: Message) -> None:
+            nonlocal began
             if too_late:
                 return
-            began.set()
+            began = True
+            decide()
             await send(message)
 
         task: asyncio.Task[None] = asyncio.ensure_future(self._app(scope, receive, reply))
-        waiting = asyncio.ensure_future(began.wait())
+        task.add_done_callback(decide)
+        timer = loop.call_later(self._seconds, decide)
         try:
-            await asyncio.wait({task, waiting}, timeout=self._seconds, return_when=asyncio.FIRST_COMPLETED)
+            await decided
         finally:
-            waiting.cancel()
-        if task.done() or began.is_set():
+            timer.cancel()
+        if began or task.done():
             await task
             return
         too_late = True

@@ -72,7 +72,7 @@ CREATE TABLE judgements (
 
 
 class State:
-    """The service's own file; one connection, which its threads share by turns.
+    """The service's own file; a connection that its threads share by turns, and one that only reads.
 
     What is deleted is overwritten, and `wipe` empties the log, so that a forgotten name is in no file.
 
@@ -86,7 +86,7 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / FILE
-        self._lock = threading.RLock()
+        self._lock, self._reading = threading.RLock(), threading.Lock()
         self._taken: int | None = None
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,6 +96,9 @@ class State:
             )
             try:
                 self._prepare()
+                self._reader = sqlite3.connect(
+                    self.path, timeout=WAIT, isolation_level=None, check_same_thread=False
+                )
             except BaseException:
                 self._connection.close()
                 raise
@@ -151,6 +154,11 @@ class State:
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
 
+    def looked_up(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Runs one statement that only reads, without waiting for what others write."""
+        with self._reading:
+            return self._reader.execute(statement, values).fetchall()
+
     def changed(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Runs one statement, durably, and returns how many rows it changed."""
         with self._lock:
@@ -176,6 +184,8 @@ class State:
     def close(self) -> None:
         """Closes the file; safe to call twice."""
         with self._lock:
+            with self._reading:
+                self._reader.close()
             self._connection.close()
             if self._taken is not None:
                 os.close(self._taken)

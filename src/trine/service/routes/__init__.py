@@ -2,8 +2,9 @@
 
 from trine.service.routes import asking, calibration, changing, jobs, listing, review, system
 
+# The calls that programs send most come first: a request is compared with each route in turn.
 ROUTERS = (
-    *(system.router, listing.router, asking.router, changing.router),
+    *(asking.router, changing.router, listing.router, system.router),
     *(calibration.router, jobs.router, review.router),
 )
 

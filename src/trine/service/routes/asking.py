@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Depends
 
 from trine.gallery import Identification
 from trine.service.access import OneGallery, TheService, reader
 from trine.service.bodies import body, takes
+from trine.service.calls import CallRoute
 from trine.service.errors import ApiError
 from trine.service.faces import Seen
 from trine.service.hosted import Asked, Hosted
@@ -31,7 +31,9 @@ from trine.service.schemas import (
     Where,
 )
 
-router = APIRouter(prefix="/v1/galleries/{gallery}", tags=["ask"], dependencies=[Depends(reader)])
+router = APIRouter(
+    prefix="/v1/galleries/{gallery}", tags=["ask"], dependencies=[Depends(reader)], route_class=CallRoute
+)
 
 
 @router.post("/verify", openapi_extra=takes(VerifyRequest))
@@ -50,13 +52,13 @@ def verify(hosted: OneGallery, given: Annotated[VerifyRequest, body(VerifyReques
     return VerificationModel.of(decision)
 
 
-@router.post("/identify", openapi_extra=takes(IdentifyRequest), response_model=IdentifyAnswer)
+@router.post("/identify", openapi_extra=takes(IdentifyRequest))
 def identify(
     hosted: OneGallery, service: TheService, given: Annotated[IdentifyRequest, body(IdentifyRequest)]
-) -> Response:
+) -> IdentifyAnswer:
     """Who is this, if anybody? One answer for each face of a picture."""
     check_most(given.candidates, service.limits.results, "candidates")
-    return written(IdentifyAnswer(answers=_identified(hosted, hosted.asked(given), given)))
+    return IdentifyAnswer(answers=_identified(hosted, hosted.asked(given), given))
 
 
 @router.post("/identify_many", openapi_extra=takes(IdentifyManyRequest))
@@ -69,10 +71,10 @@ def identify_many(
     return IdentifyAnswer(answers=_identified(hosted, [hosted.one(probe) for probe in given.probes], given))
 
 
-@router.post("/search", openapi_extra=takes(SearchRequest), response_model=HitsAnswer)
+@router.post("/search", openapi_extra=takes(SearchRequest))
 def search(
     hosted: OneGallery, service: TheService, given: Annotated[SearchRequest, body(SearchRequest)]
-) -> Response:
+) -> HitsAnswer:
     """Which items are most like this one? Of several faces on a picture, like the largest."""
     check_most(given.k, service.limits.results, "k")
     check_most(len(given.exclude), service.limits.items, "exclude")
@@ -85,7 +87,7 @@ def search(
         exclude=given.exclude,
         offset=given.offset,
     )
-    return written(HitsAnswer(hits=[HitModel.of(hit) for hit in hits], face=_face(probe.seen)))
+    return HitsAnswer(hits=[HitModel.of(hit) for hit in hits], face=_face(probe.seen))
 
 
 @router.post("/recommend", openapi_extra=takes(RecommendRequest))
@@ -103,11 +105,6 @@ def recommend(
         where=conditions(given.where),
     )
     return HitsAnswer(hits=[HitModel.of(hit) for hit in hits])
-
-
-def written(answer: BaseModel) -> Response:
-    """Writes an answer here, rather than have it checked again and written in another thread."""
-    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 def conditions(where: Where) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from trine.service.access import OneGallery, TheService, Writer
 from trine.service.bodies import body, takes
+from trine.service.calls import CallRoute
 from trine.service.enrolling import enrol_all
 from trine.service.hosted import Hosted
 from trine.service.limits import check_most
@@ -27,7 +28,7 @@ from trine.service.schemas import (
 )
 from trine.service.service import Service
 
-router = APIRouter(prefix="/v1/galleries/{gallery}", tags=["change"])
+router = APIRouter(prefix="/v1/galleries/{gallery}", tags=["change"], route_class=CallRoute)
 
 
 @router.post("/enrol", openapi_extra=takes(NewItem))
