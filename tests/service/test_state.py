@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.services import people, served
+from support.services import error_of, people, served
 from trine.errors import InputError
 from trine.service.service import Service
 from trine.service.state import State
@@ -42,3 +42,28 @@ def test_forgotten_names_leave_the_log(tmp_path):
         client.post(f"{path}/forget", json={"identity": "ann"})
         assert "old" not in client.get("/v1/changes").text
         assert [one["action"] for one in client.get("/v1/changes").json()["changes"]][-1] == "enrol"
+
+
+def test_a_gallery_that_is_gone_is_not_ready(client, tmp_path):
+    assert client.get("/v1/ready").status_code == 200
+    for file in tmp_path.glob("people.db*"):
+        file.unlink()
+    path = "/v1/galleries/people"
+    for answer in (
+        client.get("/v1/ready"),
+        client.get(f"{path}/items"),
+        client.post(f"{path}/search", json={"embedding": [0.0, 1.0]}),
+        client.post(f"{path}/enrol", json={"identity": "x", "item": "y", "embedding": [0.0, 1.0]}),
+    ):
+        message = error_of(answer, 503, "unavailable")
+        assert "was deleted or replaced" in message
+        assert str(tmp_path) not in message
+
+
+def test_a_damaged_gallery_is_unavailable(client, tmp_path):
+    database = client.service.galleries["people"].gallery._store._database
+    database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    file = tmp_path / "people.db"
+    file.write_bytes(file.read_bytes()[:4096] + bytes(file.stat().st_size - 4096))
+    answer = client.post("/v1/galleries/people/search", json={"embedding": [0.0, 1.0]})
+    assert "damaged" in error_of(answer, 503, "unavailable")

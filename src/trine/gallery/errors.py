@@ -13,7 +13,11 @@ class UnknownNameError(GalleryError):
     """An identity or an item is not in the gallery."""
 
 
-class DamagedBindingError(GalleryError):
+class UnusableStoreError(GalleryError):
+    """The file or the server of a gallery cannot be used: it is gone, damaged, full, locked or read-only."""
+
+
+class DamagedBindingError(UnusableStoreError):
     """What a gallery is bound to was damaged in its file or database; the items may be sound."""
 
 
@@ -42,12 +46,12 @@ def newer(gallery: object, version: int, known: int) -> GalleryError:
 def rebuilt_since(gallery: object) -> GalleryError:
     """The gallery was rebuilt with another encoder, or restored, after it was opened."""
     what = "was rebuilt with another encoder or restored after it was opened"
-    return GalleryError(f"the gallery {gallery} {what}: open it again")
+    return UnusableStoreError(f"the gallery {gallery} {what}: open it again")
 
 
 def damaged(gallery: object, damage: str, *, advice: str = "restore it from a backup") -> GalleryError:
     """The gallery holds what trine did not write."""
-    return GalleryError(f"the gallery {gallery} is damaged: {damage}: {advice}")
+    return UnusableStoreError(f"the gallery {gallery} is damaged: {damage}: {advice}")
 
 
 def unreadable(gallery: object, error: Exception) -> GalleryError:

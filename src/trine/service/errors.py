@@ -17,7 +17,7 @@ from trine.errors import (
     SettingError,
     TrineError,
 )
-from trine.gallery.errors import UnknownNameError
+from trine.gallery.errors import UnknownNameError, UnusableStoreError
 
 _LONGEST = 1000
 
@@ -129,6 +129,7 @@ def code_of(error: TrineError) -> str:
     """
     kinds: Sequence[tuple[type[TrineError], str]] = (
         (UnknownNameError, "unknown_name"),
+        (UnusableStoreError, "unavailable"),
         (SettingError, "invalid_setting"),
         (DataError, "invalid_request"),
         (InputError, "invalid_request"),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from trine.errors import GalleryError, require
-from trine.gallery.errors import rebuilt_since
+from trine.gallery.errors import UnusableStoreError, rebuilt_since
 from trine.gallery.postgres.address import Address
 from trine.gallery.postgres.errors import explain, lost, unreachable
 from trine.gallery.postgres.schema import prepare, settle
@@ -187,7 +187,7 @@ class Database:
             if not lost(error):
                 raise
             broke = f"the connection to the gallery {self.address.shown} broke before the last write was"
-            raise GalleryError(f"{broke} confirmed: it may or may not be written; repeat it") from error
+            raise UnusableStoreError(f"{broke} confirmed: it may or may not be written; repeat it") from error
 
     def _configure(self, connection: Connection[Any]) -> None:
         json = require("psycopg.types.json", extra="pgvector")
@@ -214,7 +214,7 @@ class Database:
         try:
             yield
         except self._closed:
-            raise GalleryError(f"the gallery {self.address.shown} is closed: open it again") from None
+            raise UnusableStoreError(f"the gallery {self.address.shown} is closed: open it again") from None
         except self._psycopg.Error as error:
             if type(error).__name__ == "PoolTimeout":
                 raise self._no_connection() from None
@@ -227,7 +227,9 @@ class Database:
         except self._psycopg.Error as error:
             return unreachable(error, self.address.shown)
         many = f"more than {self.settings.connections} threads use the gallery {self.address.shown} at once"
-        return GalleryError(f"{many}, and none finished within {self.settings.reconnect:g} s: use fewer")
+        return UnusableStoreError(
+            f"{many}, and none finished within {self.settings.reconnect:g} s: use fewer"
+        )
 
 
 def _text(data: bytes | str) -> str:

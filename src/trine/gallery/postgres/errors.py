@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from trine.errors import GalleryError
+from trine.gallery.errors import UnusableStoreError
 
 _CONNECTING = [
     (r"password authentication failed|no password supplied", "does not accept the user or the password"),
@@ -26,6 +27,9 @@ _CONNECTING = [
 
 _LOST = {"57P01", "57P02", "57P03"}
 """The server is stopping, has crashed, or is not ready yet."""
+
+_REFUSED = {"40001", "40P01", "22P05", "22003", "54000"}
+"""One call cannot be done as it is; others can."""
 
 _UNWRITTEN = "nothing of this call was written"
 _BROKEN = "may be damaged ({error}): see the server's log, and restore it from a backup"
@@ -62,10 +66,11 @@ def explain(error: Exception, shown: str, wait: float) -> GalleryError:
     """
     code = _code(error)
     if code in _MEANINGS:
-        return GalleryError(f"the gallery {shown} {_MEANINGS[code].format(wait=wait, error=_brief(error))}")
+        kind = GalleryError if code in _REFUSED else UnusableStoreError
+        return kind(f"the gallery {shown} {_MEANINGS[code].format(wait=wait, error=_brief(error))}")
     if lost(error):
         return unreachable(error, shown)
-    return GalleryError(
+    return UnusableStoreError(
         f"the gallery {shown} could not be used ({_brief(error)}): {_UNWRITTEN}; see the server's log"
     )
 
@@ -74,8 +79,8 @@ def unreachable(error: Exception, shown: str) -> GalleryError:
     """Explains why the server cannot be reached."""
     for pattern, meaning in _CONNECTING:
         if re.search(pattern, str(error), re.IGNORECASE):
-            return GalleryError(f"the server of the gallery {shown} {meaning}")
-    return GalleryError(
+            return UnusableStoreError(f"the server of the gallery {shown} {meaning}")
+    return UnusableStoreError(
         f"the server of the gallery {shown} cannot be reached ({_brief(error)}): check its address"
     )
 

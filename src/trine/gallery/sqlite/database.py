@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trine.errors import GalleryError
-from trine.gallery.errors import damaged, missing, rebuilt_since
+from trine.gallery.errors import UnusableStoreError, damaged, missing, rebuilt_since
 from trine.gallery.sql_session import Answer
 from trine.gallery.sqlite.errors import code_of, explain
 from trine.gallery.sqlite.file import (
@@ -241,7 +241,7 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise GalleryError(f"the gallery {self.path} is closed: open it again")
+            raise UnusableStoreError(f"the gallery {self.path} is closed: open it again")
         return self._connection
 
     def _check_files(self) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from trine.errors import GalleryError
+from trine.gallery.errors import UnusableStoreError
 
 _MEANINGS = {
     sqlite3.SQLITE_BUSY: "was locked by another process for more than {wait:g} s: nothing was written",
@@ -25,7 +26,7 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: Path, wait: float) 
     if extended == sqlite3.SQLITE_IOERR_SHMSIZE:
         code = sqlite3.SQLITE_FULL
     meaning = _MEANINGS.get(code, "could not be used ({error}): check the disk, then try again")
-    return GalleryError(f"the gallery {path} {meaning.format(wait=wait, error=error)}")
+    return UnusableStoreError(f"the gallery {path} {meaning.format(wait=wait, error=error)}")
 
 
 def code_of(error: sqlite3.Error | UnicodeDecodeError) -> int:

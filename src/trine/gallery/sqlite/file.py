@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from trine.errors import GalleryError
-from trine.gallery.errors import missing
+from trine.gallery.errors import UnusableStoreError, missing
 from trine.gallery.sql_session import BOUND
 from trine.gallery.sqlite.schema import (
     APPLICATION,
@@ -76,7 +76,7 @@ class Files:
         for path, known in self._known.items():
             if identity_of(path) != known:
                 what = "file" if path == self._path else f"log {path.name}"
-                raise GalleryError(
+                raise UnusableStoreError(
                     f"the {what} of the gallery {self._path} was deleted or replaced after it was opened: "
                     "nothing was written; open it again"
                 )
