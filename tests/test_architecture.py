@@ -41,7 +41,17 @@ ORDER = [
         "mining",
         "losses",
     ),
-    *("training", "evaluation", "report", "gallery", "client", "estimators", "pipelines", "service"),
+    *(
+        "training",
+        "evaluation",
+        "report",
+        "gallery",
+        "client",
+        "estimators",
+        "pipelines",
+        "on_ray",
+        "service",
+    ),
     *("demo", "cli", "__main__"),
 ]
 """The packages and modules of trine; each imports only from those before it."""
@@ -243,7 +253,7 @@ def loaded_by(statement):
 
 HEAVY = {
     *("faiss", "lightning", "matplotlib", "numba", "pandas", "PIL", "pyarrow", "safetensors", "scipy"),
-    *("sentence_transformers", "sklearn", "timm", "torchvision", "yaml", "rich", "fastapi"),
+    *("sentence_transformers", "sklearn", "timm", "torchvision", "yaml", "rich", "fastapi", "ray"),
 }
 
 

@@ -16,6 +16,7 @@ from trine.errors import Terminated, require
 
 if TYPE_CHECKING:
     from trine.data import Dataset, LoadPolicy
+    from trine.encoders import Encoder
 
 RUN = argument("run", help="the run folder, or a model folder")
 JSON = argument("--json", action="store_true", help="print JSON, one line for each answer")
@@ -55,6 +56,38 @@ HOW_TO_READ = (
 )
 DATA = (argument("data", help=DATA_HELP), *HOW_TO_READ)
 OPTIONAL_DATA = (argument("--data", help=DATA_HELP), *HOW_TO_READ)
+
+
+ON = argument(
+    "--on",
+    metavar="RAY",
+    help="where to compute: ray (this machine) or ray://HOST:PORT (a cluster); default: in this process",
+)
+
+
+@contextmanager
+def computing_on(settings: Any, *encoders: Encoder) -> Iterator[None]:
+    """Lets encoders embed where `--on` says, until the block ends.
+
+    Args:
+        settings: The parsed arguments, with `ON`.
+        encoders: The encoders.
+    """
+    if settings.on is None:
+        yield
+        return
+    from trine.on_ray import connected, embeds_on
+
+    with connected(settings.on) as ray, embeds_on(ray, settings.on, *encoders):
+        yield
+
+
+def check_on(settings: Any) -> None:
+    """Raises a `SettingError` for an address that cannot be used, before anything is loaded."""
+    if settings.on is not None:
+        from trine.on_ray import check_address
+
+        check_address(settings.on)
 
 
 def echo(*lines: object, file: TextIO | None = None) -> None:

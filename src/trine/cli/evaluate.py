@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import DATA, echo, is_labelled, load_data, pick
+from trine.cli.arguments import DATA, ON, check_on, computing_on, echo, is_labelled, load_data, pick
 from trine.cli.parser import argument, verb
 from trine.errors import SettingError
 
@@ -30,6 +30,7 @@ PART = "all, train, validation, test, or auto for the unseen part of the run's o
     ),
     argument("--probability", help="with --calibrate: also fit probabilities, by isotonic or platt"),
     argument("--prior", type=float, help="the share of genuine pairs it assumes (default: as in the data)"),
+    ON,
 )
 def evaluate(settings: Any) -> None:
     """Evaluate a trained encoder: on the unseen part of its own data, or on other data.
@@ -42,6 +43,7 @@ def evaluate(settings: Any) -> None:
     """
     from trine.pipelines import open_trained_run
 
+    check_on(settings)
     runs = [open_trained_run(run) for run in settings.runs]  # Report a missing model before reading the data.
     if len(runs) > 1:
         _compare(settings, runs)
@@ -58,7 +60,9 @@ def _compare(settings: Any, runs: list[TrainedRun]) -> None:
         raise SettingError("--calibrate takes exactly one run, whose model stores the threshold")
     if settings.triplets is not None:
         raise SettingError("--triplets takes exactly one run")
-    report = compare_runs(runs, load_data(settings), **pick(settings, "part", "far", "out", "pairs"))
+    data = load_data(settings)
+    with computing_on(settings, *(run.encoder for run in runs)):
+        report = compare_runs(runs, data, **pick(settings, "part", "far", "out", "pairs"))
     echo(report, "", f"{report.folder} holds metrics.json and report.html")
 
 
@@ -73,7 +77,8 @@ def _evaluate_judgements(settings: Any, run: TrainedRun) -> None:
                 "that contains them with --label"
             )
     triplets, data = read_triplets(settings.triplets), load_data(settings, labelled=False)
-    report = evaluate_on_judgements(run, data, triplets, part=settings.part, out=settings.out)
+    with computing_on(settings, run.encoder):
+        report = evaluate_on_judgements(run, data, triplets, part=settings.part, out=settings.out)
     echo(report, "", f"{report.folder} holds metrics.json, report.html and picture.png")
 
 
@@ -81,11 +86,13 @@ def _evaluate(settings: Any, run: TrainedRun) -> None:
     from trine.data import read_triplets
     from trine.pipelines import evaluate_run
 
-    report = evaluate_run(
-        run,
-        load_data(settings),
-        store_threshold=settings.calibrate,
-        triplets=None if settings.triplets is None else read_triplets(settings.triplets),
-        **pick(settings, "part", "far", "out", "too_few", "probability", "prior", "pairs"),
-    )
+    data = load_data(settings)
+    with computing_on(settings, run.encoder):
+        report = evaluate_run(
+            run,
+            data,
+            store_threshold=settings.calibrate,
+            triplets=None if settings.triplets is None else read_triplets(settings.triplets),
+            **pick(settings, "part", "far", "out", "too_few", "probability", "prior", "pairs"),
+        )
     echo(report, "", f"{report.folder} holds metrics.json, report.html and picture.png")

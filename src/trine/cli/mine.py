@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentTypeError
 from typing import Any
 
-from trine.cli.arguments import DATA, RUN, data_command, echo, load_data, pick
+from trine.cli.arguments import DATA, ON, RUN, check_on, computing_on, data_command, echo, load_data, pick
 from trine.cli.parser import argument, verb
 
 PART = "all, train, validation, test, or auto for the items the run was trained on (default: auto)"
@@ -43,6 +43,7 @@ RULE = ("rule", "positives", "negatives", "skip", "among", "absolute_margin", "r
     argument("--negatives", type=int, default=1, help="negatives for each positive (default: 1)"),
     *LIMITS,
     argument("--seed", type=int, default=0, help="the random seed (default: 0)"),
+    ON,
 )
 def mine(settings: Any) -> None:
     """Write hard triplets of labelled data to a table to train on.
@@ -54,8 +55,11 @@ def mine(settings: Any) -> None:
     from trine.mining import OfflineMining
     from trine.pipelines import mine_run, open_trained_run
 
+    check_on(settings)
     run = open_trained_run(settings.run)  # Report a missing model before reading the data.
     how = OfflineMining(**pick(settings, *RULE, "min_distance", "max_distance", "choose", "seed"))
-    report = mine_run(run, load_data(settings), out=settings.out, how=how, part=settings.part)
+    items = load_data(settings)
+    with computing_on(settings, run.encoder):
+        report = mine_run(run, items, out=settings.out, how=how, part=settings.part)
     data = data_command(settings)
     echo(report, f"train on them with: trine train {data} --triplets {settings.out} --out RUN")

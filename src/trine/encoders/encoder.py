@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -35,6 +35,20 @@ from trine.errors import InputError, check_count, check_flags, require
 from trine.shapes import Float, Float32, Shaped
 from trine.strangers import LeftOut, Strangers
 
+Elsewhere = Callable[["Encoder", Items, Sequence[range]], Iterator[Float32[np.ndarray, "b d"]]]
+"""Embeds batches of items in other processes; yields the embeddings of each batch, in order."""
+
+
+def batches_of(positions: range, batch_size: int) -> list[range]:
+    """Splits positions into batches, of which the last may be smaller.
+
+    Example:
+        >>> batches_of(range(10, 15), 2)
+        [range(10, 12), range(12, 14), range(14, 15)]
+    """
+    starts = range(positions.start, positions.stop, batch_size)
+    return [range(start, min(start + batch_size, positions.stop)) for start in starts]
+
 
 @final
 class Encoder(nn.Module):
@@ -51,6 +65,8 @@ class Encoder(nn.Module):
         trained: The items and identities that it was trained on; None if they are unknown.
         strangers: Embeddings of identities that no training saw; None if none are kept.
         left_out: How near identities came that folds of the training left out; None if there were none.
+        elsewhere: Embeds batches of items in other processes, in order, in place of this one; None for this
+            one (`trine.on_ray` sets it).
         started_from: The pretrained weights that training started from, with their licence and what they
             were trained on; "" for none.
         mean: Mean of each channel in [0, 1], or of each feature, of the training items; 0 for rows of a
@@ -77,6 +93,7 @@ class Encoder(nn.Module):
         self.trained: TrainedOn | None = None
         self.strangers: Strangers | None = None
         self.left_out: LeftOut | None = None
+        self.elsewhere: Elsewhere | None = None
         self.started_from = ""
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))
@@ -196,7 +213,60 @@ class Encoder(nn.Module):
             InputError: An item does not fit this encoder.
             DataError: An image cannot be read.
         """
-        return self._rows(items, self._embedded, self.settings.dimension, batch_size, progress)
+        return self._rows(
+            items, self._embedded, self.settings.dimension, batch_size, progress, elsewhere=self.elsewhere
+        )
+
+    def embed_batches(self, items: Items, batches: Iterable[range]) -> Iterator[Float32[np.ndarray, "b d"]]:
+        """Embeds items batch by batch, as `embed` does with the same batches.
+
+        Args:
+            items: The items.
+            batches: The positions of the items of each batch.
+
+        Yields:
+            The embeddings of each batch.
+
+        Raises:
+            InputError: An item does not fit this encoder.
+            DataError: An image cannot be read.
+
+        Example:
+            >>> from trine.data import Vectors
+            >>> from trine.encoders import EncoderRecipe, build_encoder
+            >>> points = Vectors(np.eye(4, dtype=np.float32))
+            >>> encoder = build_encoder(points, recipe=EncoderRecipe())
+            >>> [len(rows) for rows in encoder.embed_batches(points, [range(3), range(3, 4)])]
+            [3, 1]
+        """
+        return self._computed(items, self._embedded, batches)
+
+    def embed_parts(
+        self, items: Items, parts: Sequence[range], *, batch_size: int = 256
+    ) -> Iterator[Float32[np.ndarray, "p d"]]:
+        """Embeds items part by part, each as `embed` embeds it; where `elsewhere` is set, in one stream.
+
+        Args:
+            items: The items.
+            parts: The positions of the items of each part.
+            batch_size: How many items go through the network at once.
+
+        Yields:
+            The embeddings of each part.
+
+        Raises:
+            InputError: An item does not fit this encoder.
+            DataError: An image cannot be read.
+        """
+        if self.elsewhere is None:
+            for part in parts:
+                yield self.embed(items.subset(part), batch_size=batch_size)
+            return
+        batches = [batches_of(part, batch_size) for part in parts]
+        rows = self.elsewhere(self, items, [batch for each in batches for batch in each])
+        for part, each in zip(parts, batches, strict=True):
+            width = (len(part), self.settings.dimension)
+            yield np.concatenate([next(rows) for _ in each] or [np.empty(width, dtype=np.float32)])
 
     def features(
         self,
@@ -222,29 +292,47 @@ class Encoder(nn.Module):
         return self._rows(items, self._features, self.settings.features, batch_size, progress)
 
     def _rows(
-        self, items: Any, compute: Callable[[Tensor], Tensor], width: int, batch_size: int, progress: bool
+        self,
+        items: Any,
+        compute: Callable[[Tensor], Tensor],
+        width: int,
+        batch_size: int,
+        progress: bool,
+        *,
+        elsewhere: Elsewhere | None = None,
     ) -> Float32[np.ndarray, "n w"]:
         check_count("batch_size", batch_size)
         source = _items(items, kind=self.settings.kind)
         rows = np.empty((len(source), width), dtype=np.float32)
-        starts: Iterable[int] = range(0, len(source), batch_size)
         check_flags(progress=progress)
+        batches = batches_of(range(len(source)), batch_size)
+        # A single batch is the same wherever it is computed, and soonest here.
+        if elsewhere is not None and isinstance(source, Items) and len(batches) > 1:
+            computed = elsewhere(self, source, batches)
+        else:
+            computed = self._computed(source, compute, batches)
+        todo: Iterable[range] = batches
         if progress:
-            starts = require("rich.progress", extra="train").track(starts, "embedding")
-        training = self.training
-        self.eval()
-        try:
-            for start in starts:
-                positions = range(start, min(start + batch_size, len(source)))
-                whole = isinstance(source, Items)
-                part: Any = source.subset(positions) if whole else Subset(source, positions)
-                batch = self.prepare(part, first=start).to(self.device)
-                with torch.inference_mode():
-                    rows[start : positions.stop] = compute(batch).float().cpu().numpy()
-                self._check_finite(rows[start : positions.stop], first=start)
-        finally:
-            self.train(training)
+            todo = require("rich.progress", extra="train").track(todo, "embedding")
+        for batch, found in zip(todo, computed, strict=True):
+            rows[batch.start : batch.stop] = found
         return rows
+
+    def _computed(
+        self, source: Any, compute: Callable[[Tensor], Tensor], batches: Iterable[range]
+    ) -> Iterator[Float32[np.ndarray, "b w"]]:
+        for positions in batches:
+            part: Any = source.subset(positions) if isinstance(source, Items) else Subset(source, positions)
+            training = self.training
+            self.eval()
+            try:
+                batch = self.prepare(part, first=positions.start).to(self.device)
+                with torch.inference_mode():
+                    rows = compute(batch).float().cpu().numpy()
+            finally:
+                self.train(training)
+            self._check_finite(rows, first=positions.start)
+            yield rows
 
     def _check_finite(self, rows: Float32[np.ndarray, "b w"], *, first: int) -> None:
         """Raises an `InputError` for an item whose numbers overflow in a network that is finite itself."""

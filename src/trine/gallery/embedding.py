@@ -118,9 +118,15 @@ class Embedder:
         origin: str | None,
     ) -> Iterator[Entry]:
         """Embeds a dataset in chunks; stores its columns, its texts and the given metadata."""
-        for start in range(0, len(dataset), chunk):
-            part = dataset.subset(np.arange(start, min(start + chunk, len(dataset))))
-            rows = self._embed(part.items, part.names)
+        parts = [range(at, min(at + chunk, len(dataset))) for at in range(0, len(dataset), chunk)]
+        streamed = getattr(self.encoder, "embed_parts", None)  # encoders of other programs have none
+        found = None if streamed is None else streamed(dataset.items, parts)
+        for positions in parts:
+            part = dataset.subset(np.arange(positions.start, positions.stop))
+            if found is None:
+                rows = self._embed(part.items, part.names)
+            else:
+                rows = self._rows(next(found), part.names)
             for entry, row in zip(entries_of(part, metadata, origin), rows, strict=True):
                 yield replace(entry, embedding=row)
 

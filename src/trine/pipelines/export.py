@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from trine.data.load import as_dataset
 from trine.encoders import Encoder
 from trine.errors import Argument, CalibrationError, InputError, require
 from trine.io import output_file
-from trine.shapes import Int64
+from trine.shapes import Float32, Int64
 
 
 def check_output(out: str | Path, *suffixes: str) -> None:
@@ -48,21 +49,37 @@ def write_embeddings(encoder: Encoder, dataset: Dataset | Tabular, *, out: str |
     """
     dataset = as_dataset(dataset, "write_embeddings", labelled=None)
     check_output(out, ".parquet")
-    pa = require("pyarrow", extra="train")
     parquet = require("pyarrow.parquet", extra="train")
-    rows = encoder.embed(dataset)
-    width = pa.list_(pa.float32(), rows.shape[1])
+    table = with_embeddings(item_table(encoder, dataset), encoder.embed(dataset))
+    with output_file(Path(out)) as partial:
+        parquet.write_table(table, partial)
+
+
+def item_table(encoder: Encoder, dataset: Dataset) -> Any:
+    """The name, the identity and the columns of each item as a table of Arrow, without embeddings.
+
+    Args:
+        encoder: What will embed the items; its fingerprint and its distance are the metadata.
+        dataset: The items.
+    """
+    pa = require("pyarrow", extra="train")
     table = pa.table(
         {
             "item": pa.array(dataset.names, pa.string()),
             "identity": pa.array([dataset.identity(i) for i in range(len(dataset))], pa.string()),
             **{name: pa.array(values) for name, values in dataset.columns.items()},
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=width),
         }
     )
     about = {"trine.fingerprint": encoder.fingerprint, "trine.distance": encoder.distance}
-    with output_file(Path(out)) as partial:
-        parquet.write_table(table.replace_schema_metadata(about), partial)
+    return table.replace_schema_metadata(about)
+
+
+def with_embeddings(table: Any, rows: Float32[np.ndarray, "n d"]) -> Any:
+    """Adds the embedding of each item to rows of an `item_table`."""
+    pa = require("pyarrow", extra="train")
+    width = pa.list_(pa.float32(), rows.shape[1])
+    column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), type=width)
+    return table.append_column("embedding", column)
 
 
 def cluster_items(
