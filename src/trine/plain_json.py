@@ -19,15 +19,17 @@ _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
-def parse_json(text: str | bytes, *, digits: int = MOST_DIGITS) -> Any:
+def parse_json(text: str | bytes, *, digits: int = MOST_DIGITS, unique: bool = False) -> Any:
     """Reads JSON, which may be nested to a depth of 100.
 
     Args:
         text: The JSON, as text or in UTF-8.
         digits: How many digits a whole number may have, at most the 4,300 that Python reads.
+        unique: Whether a name that an object has twice is an error; otherwise its last value counts.
 
     Raises:
-        ValueError: It is not JSON, not UTF-8, not a text at all, nested deeper, or a number is too long.
+        ValueError: It is not JSON, not UTF-8, not a text at all, nested deeper, or a number is too long; or
+            an object has a name twice, if that is an error.
 
     Example:
         >>> parse_json('{"a": [1, 2.5, null]}')
@@ -47,7 +49,16 @@ def parse_json(text: str | bytes, *, digits: int = MOST_DIGITS) -> Any:
             raise ValueError(f"a number of {len(number):,} digits")
         return int(number)
 
-    return json.loads(text, parse_int=whole)
+    return json.loads(text, parse_int=whole, object_pairs_hook=_once if unique else None)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"an object has the name {twice[:80]!r} twice")
+    return found
 
 
 def check_depth(text: str) -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from support.services import error_of, people, running, served
+from support.services import error_of, people, picture, running, served
 from trine import Client
 from trine.service.calls import CallRoute
 from trine.service.routes import asking, changing
@@ -66,3 +66,21 @@ def test_one_item_is_enrolled_by_one_request(tmp_path, monkeypatch):
         client.enrol("dan", "dan/1", embedding=[1.0, 2.0])
         assert sent == ["/v1/galleries/people/enrol"]
         assert client.get("dan/1").identity == "dan"
+
+
+def test_a_name_that_an_object_has_twice(client):
+    path = "/v1/galleries/people/search"
+    for text in ('{"embedding": [0, 1], "k": 1, "k": 2}', '{"embedding": [0, 1], "where": {"a": 1, "a": 2}}'):
+        answer = client.post(path, content=text, headers={"content-type": "application/json"})
+        assert "twice" in error_of(answer, 422, "invalid_request")
+
+
+def test_what_an_encoder_refuses(pictures, monkeypatch):
+    def embed(items):
+        assert items
+        raise ValueError("too many legs")
+
+    monkeypatch.setattr(pictures.encoder, "embed", embed)
+    answer = pictures.post("/v1/galleries/shop/search", files={"picture": ("a.png", picture(), "image/png")})
+    message = error_of(answer, 422, "invalid_request")
+    assert message == "the encoder cannot embed this (too many legs)"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trine.errors import InputError, TrineError
 from trine.gallery.embedding import EmbeddingEncoder
 from trine.shapes import Float32
 
@@ -116,7 +117,12 @@ class BatchingEncoder:
             start += len(request.items)
 
     def _embed(self, items: Any) -> np.ndarray:
-        rows: np.ndarray = self._encoder.embed(items)
+        try:
+            rows: np.ndarray = self._encoder.embed(items)
+        except TrineError:
+            raise
+        except ValueError as error:  # of an encoder of somebody's own
+            raise InputError(f"the encoder cannot embed this ({error})") from error
         self._observe(len(rows))
         return rows
 

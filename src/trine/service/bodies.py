@@ -101,7 +101,7 @@ def _json(content: bytes) -> Any:
     if content.count(b"[") + content.count(b"{") > MOST_PARTS:
         raise ApiError("too_many", f"a request may hold at most {MOST_PARTS:,} lists and objects")
     try:
-        return parse_json(content, digits=DIGITS)
+        return parse_json(content, digits=DIGITS, unique=True)
     except ValueError as error:
         raise ApiError("invalid_request", f"the request is not JSON ({error})") from None
 
@@ -132,7 +132,7 @@ def _value(name: str, value: str, model: type[BaseModel]) -> Any:
     if field is None or name == "picture" or _is_text(field.annotation):
         return value
     try:
-        return parse_json(value, digits=DIGITS)
+        return parse_json(value, digits=DIGITS, unique=True)
     except ValueError:
         raise ApiError("invalid_request", f"the field {name} of the form must be JSON") from None
 
