@@ -174,9 +174,34 @@ def wal(client):
 def test_forgetting_somebody_of_another_gallery_skips_nobody(client):
     jobs = client.app.state.jobs
     jobs._forget("elsewhere", "ann", {"ann"})
-    assert not jobs.is_skipped("people", "ann")
+    assert jobs.name_now("people", "ann") == "ann"
     jobs._forget("people", "ann", {"ann"})
-    assert jobs.is_skipped("people", "ann")
+    assert jobs.name_now("people", "ann") is None
+
+
+def test_a_job_enrols_under_the_name_that_an_identity_has_since(client):
+    hosted = client.service.galleries["people"]
+    path = "/v1/galleries/people"
+    ended(client, begun(client, kind="enrol", entries=many(4, "old")))
+    with hosted.changing:
+        at_work = begun(client, kind="enrol", entries=many(6, "old"))
+        waiting = begun(client, kind="enrol", entries=many(8, "old") + many(2, "ann"))
+        time.sleep(0.3)  # the first is at work, and waits for its turn to write
+        for before, after in (("old", "new"), ("new", "newer")):
+            hosted.gallery.rename(before, after)
+            client.service.renamed("people", before, after)
+    for job in (at_work, waiting):
+        assert ended(client, job)["state"] == "done"
+    counts = client.get(f"{path}/identities").json()["identities"]
+    assert {one["identity"]: one["items"] for one in counts} == {"ann": 4, "bob": 1, "newer": 8}
+
+
+def test_calls_that_rename_reach_the_jobs(client):
+    path, jobs = "/v1/galleries/people", client.app.state.jobs
+    client.post(f"{path}/rename", json={"identity": "ann", "to": "ann b."})
+    assert jobs.name_now("people", "ann") == "ann b."
+    client.post(f"{path}/merge", json={"identity": "bob", "other": "ann b."})
+    assert [jobs.name_now("people", name) for name in ("ann", "ann b.", "bob")] == ["bob"] * 3
 
 
 def test_what_was_said_of_clusters_is_forgotten_too(client):

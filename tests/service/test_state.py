@@ -67,3 +67,28 @@ def test_a_damaged_gallery_is_unavailable(client, tmp_path):
     file.write_bytes(file.read_bytes()[:4096] + bytes(file.stat().st_size - 4096))
     answer = client.post("/v1/galleries/people/search", json={"embedding": [0.0, 1.0]})
     assert "damaged" in error_of(answer, 503, "unavailable")
+
+
+def test_forgetting_that_is_cut_short_is_done_by_the_next(client, monkeypatch):
+    path = "/v1/galleries/people"
+    client.post(f"{path}/enrol", json={"identity": "secret", "item": "s/1", "embedding": [3.0, 3.0]})
+    client.post(f"{path}/judgements", json={"first": "s/1", "second": "ann/1", "answer": "same"})
+    gallery = client.service.galleries["people"].gallery
+    with monkeypatch.context() as patched:
+        patched.setattr(type(gallery), "forget", lambda self, identity: 1 / 0)  # as if it were killed here
+        assert client.post(f"{path}/forget", json={"identity": "secret"}).status_code == 500
+    assert "secret" in gallery.identities()
+    assert "secret" not in client.get("/v1/changes").text
+    assert client.post(f"{path}/forget", json={"identity": "secret"}).json() == {"deleted": 1}
+    state = client.service.state
+    files = [state.path, state.path.with_name(f"{state.path.name}-wal")]
+    assert not any(b"secret" in file.read_bytes() or b"s/1" in file.read_bytes() for file in files)
+
+
+def test_judgements_taken_back_are_in_the_log(client):
+    path, pair = "/v1/galleries/people", {"first": "ann/1", "second": "bob/1"}
+    client.post(f"{path}/judgements", json={**pair, "answer": "different"})
+    for removed in (True, False):
+        assert client.post(f"{path}/judgements/drop", json=pair).json() == {"removed": removed}
+    changes = client.get("/v1/changes").json()["changes"]
+    assert [one["action"] for one in changes] == ["unjudge", "judge"]

@@ -21,7 +21,7 @@ def enrol_all(
     given: Sequence[NewItem],
     *,
     who: str,
-    skip: Callable[[str], bool] = lambda identity: False,
+    name_now: Callable[[str], str | None] = lambda identity: identity,
 ) -> Enrolment:
     """Embeds and writes items with their pictures: all or none.
 
@@ -30,7 +30,8 @@ def enrol_all(
         hosted: The gallery.
         given: The items.
         who: The name of the key, for the log of changes.
-        skip: Whether an identity was forgotten since; asked when nothing else changes the gallery.
+        name_now: Returns the name that an identity has since, None if it was forgotten; asked when nothing
+            else changes the gallery.
 
     Raises:
         ApiError: An item cannot be embedded, or a name is given twice.
@@ -45,8 +46,10 @@ def enrol_all(
         try:
             entries: list[Entry] = []
             for (entry, part), new in zip(prepared, given, strict=True):
-                if skip(new.identity):
+                identity = name_now(new.identity)
+                if identity is None:
                     continue
+                entry = replace(entry, identity=identity)
                 path = None if new.picture is None else _keep(service, hosted, entry.item, new.picture)
                 if path is not None:
                     kept[entry.item] = path

@@ -108,7 +108,9 @@ class Jobs:
         self._thread: threading.Thread | None = None
         self._skipped: set[tuple[str, str]] = set()
         self._running: str | None = None
+        self._renamed: dict[tuple[str, str], str] = {}
         service.forgetting.append(self._forget)
+        service.renaming.append(self._rename)
 
     def start(self) -> None:
         """Begins to work, first on what an earlier process left."""
@@ -205,9 +207,18 @@ class Jobs:
             self._state.changed("UPDATE jobs SET cancel = 1 WHERE id = ? AND state = 'running'", (number,))
         return self.get(number)
 
-    def is_skipped(self, gallery: str, identity: str) -> bool:
-        """Whether an identity of a gallery was forgotten while the job that brings it is at work."""
-        return (gallery, identity) in self._skipped
+    def name_now(self, gallery: str, identity: str) -> str | None:
+        """The name of an identity that the job at work brings.
+
+        Args:
+            gallery: The gallery.
+            identity: The name that the job began with.
+
+        Returns:
+            The name since the job began; None if the identity was forgotten.
+        """
+        name = self._renamed.get((gallery, identity), identity)
+        return None if (gallery, name) in self._skipped else name
 
     def _loop(self) -> None:
         while True:
@@ -239,7 +250,7 @@ class Jobs:
         )
         if not self._state.changed(begin, (time.time(), job.id)):
             return
-        self._running, self._skipped = job.id, set()
+        self._running, self._skipped, self._renamed = job.id, set(), {}
         noted = 0.0
 
         def progress(done: int) -> None:
@@ -290,9 +301,7 @@ class Jobs:
             if payload is not None:
                 held = json.loads(payload)
                 held["entries"] = [one for one in held["entries"] if one["identity"] != identity]
-                self._state.changed(
-                    "UPDATE jobs SET payload = ? WHERE id = ?", (json.dumps(held).encode(), number)
-                )
+                self._put_payload(number, held)
             told = json.loads(arguments)
             if (known := told.get("known")) is not None:
                 known["names"] = {key: name for key, name in known["names"].items() if name not in names}
@@ -303,6 +312,27 @@ class Jobs:
             if any(json.dumps(name)[1:-1] in (result or "") or _is_in(name, error or "") for name in names):
                 update = "UPDATE jobs SET result = NULL, error = '' WHERE id = ?"
                 self._state.changed(update, (number,))
+
+    def _rename(self, gallery: str, identity: str, to: str) -> None:
+        """Gives an identity its new name in what waits, and in what the job at work brings."""
+        for (held_gallery, began), name in list(self._renamed.items()):
+            if (held_gallery, name) == (gallery, identity):
+                self._renamed[gallery, began] = to
+        self._renamed.setdefault((gallery, identity), to)
+        query = "SELECT id FROM jobs WHERE gallery = ? AND payload IS NOT NULL"
+        for (number,) in self._state.rows(query, (gallery,)):
+            # One after another: payloads may be large.
+            for (payload,) in self._state.rows("SELECT payload FROM jobs WHERE id = ?", (number,)):
+                held = json.loads(payload or b'{"entries": []}')
+                named = [one for one in held["entries"] if one["identity"] == identity]
+                for one in named:
+                    one["identity"] = to
+                if named:
+                    self._put_payload(number, held)
+
+    def _put_payload(self, number: str, held: Mapping[str, Any]) -> None:
+        update = "UPDATE jobs SET payload = ? WHERE id = ? AND payload IS NOT NULL"
+        self._state.changed(update, (json.dumps(held).encode(), number))
 
 
 def _is_in(name: str, message: str) -> bool:

@@ -30,6 +30,7 @@ class Service:
     Attributes:
         forgetting: Called with a gallery, an identity, and that and the names of its items when they are
             forgotten.
+        renaming: Called with a gallery, the name that an identity had, and the one it has now.
 
     Raises:
         SettingError: There is no gallery, or a name cannot be part of an address; or it can be reached from
@@ -52,6 +53,7 @@ class Service:
             self.metrics = Metrics()
             self.decoder = Decoder(pixels=self.limits.pixels, at_once=self.limits.decoding)
             self.forgetting: list[Callable[[str, str, set[str]], object]] = []
+            self.renaming: list[Callable[[str, str, str], object]] = []
             self.galleries = {name: self._host(name, gallery) for name, gallery in galleries.items()}
             stack.pop_all()
 
@@ -78,17 +80,24 @@ class Service:
             items: list[str] = []
             with suppress(UnknownNameError):  # an identity without items may still have left traces
                 items = hosted.names_of(identity)
-            deleted = hosted.gallery.forget(identity)
-            hosted.pictures.drop_all(dict.fromkeys(items))
-            hosted.pictures.sweep(entry.source for entry in hosted.gallery.entries())
-            hosted.pictures.forget_thumbnails()
-            hosted.forget_computed()
+            # The gallery comes last: after a crash it still knows which names to take out of the rest, and
+            # pictures of no item are swept away at the next start.
             self.log.forget(hosted.name, {identity, *items})
             self.drop_judgements(hosted.name, items)
             for listener in self.forgetting:
                 listener(hosted.name, identity, {identity, *items})
             self.state.wipe()
+            deleted = hosted.gallery.forget(identity)
+            hosted.pictures.drop_all(dict.fromkeys(items))
+            hosted.pictures.sweep(entry.source for entry in hosted.gallery.entries())
+            hosted.pictures.forget_thumbnails()
+            hosted.forget_computed()
         return deleted
+
+    def renamed(self, gallery: str, identity: str, to: str) -> None:
+        """Tells those who hold names of a gallery that an identity has another one now."""
+        for listener in self.renaming:
+            listener(gallery, identity, to)
 
     def drop_judgements(self, gallery: str, items: Iterable[str]) -> None:
         """Deletes what was judged about items."""

@@ -46,7 +46,7 @@ def kinds_of_work(jobs: Callable[[], Jobs]) -> dict[str, Work]:
             progress(start)
             part = [NewItem.model_validate(one) for one in entries[start : start + STEP]]
             done += enrol_all(
-                service, hosted, part, who=job.who, skip=partial(jobs().is_skipped, hosted.name)
+                service, hosted, part, who=job.who, name_now=partial(jobs().name_now, hosted.name)
             )
         return asdict(done)
 

@@ -90,6 +90,7 @@ def rename(
     """Gives an identity another name."""
     with hosted.changing:
         moved = hosted.gallery.rename(given.identity, given.to)
+        service.renamed(hosted.name, given.identity, given.to)
         service.log.add(caller.name, hosted.name, "rename", identity=given.identity, to=given.to, count=moved)
     back = Undo(call="rename", body={"identity": given.to, "to": given.identity})
     return ChangeAnswer(moved=moved, undo=[back])
@@ -106,6 +107,7 @@ def merge(
     with hosted.changing:
         items = hosted.names_of(given.other)
         moved = hosted.gallery.merge(given.identity, given.other)
+        service.renamed(hosted.name, given.other, given.identity)
         service.log.add(
             caller.name, hosted.name, "merge", identity=given.identity, other=given.other, count=moved
         )

@@ -86,7 +86,8 @@ def judge(
             hosted.gallery.get(name)
         kept = Judgements(service.state)
         kept.keep(hosted.name, given.first, given.second, given.answer, who=caller.name)
-    service.log.add(caller.name, hosted.name, "judge", items=[given.first, given.second], answer=given.answer)
+        items = [given.first, given.second]
+        service.log.add(caller.name, hosted.name, "judge", items=items, answer=given.answer)
     return judgements(service, hosted)
 
 
@@ -98,7 +99,11 @@ def drop_judgement(
     given: Annotated[JudgementPair, body(JudgementPair)],
 ) -> RemoveAnswer:
     """Takes a judgement back."""
-    return RemoveAnswer(removed=Judgements(service.state).drop(hosted.name, given.first, given.second))
+    with hosted.changing:
+        removed = Judgements(service.state).drop(hosted.name, given.first, given.second)
+        if removed:
+            service.log.add(caller.name, hosted.name, "unjudge", items=[given.first, given.second])
+    return RemoveAnswer(removed=removed)
 
 
 @router.get(
