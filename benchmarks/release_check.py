@@ -24,7 +24,7 @@ from results import keep, timed
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = ("gallery_kills", "gallery_server_kills")
-LOAD = ("gallery", "gallery_server")
+LOAD = ("gallery", "gallery_server", "gallery_lance")
 REPEATS = 5
 
 
@@ -98,6 +98,7 @@ def kills() -> None:
     """Kills processes and servers, and cuts the power, while galleries are written and models trained."""
     for name in KILLS:
         _run([sys.executable, f"benchmarks/{name}.py"])
+    _test("tests/gallery", "-k", "lance")
     for _ in range(REPEATS):
         _test("tests/training", "-k", "kill or reliab or resum")
 

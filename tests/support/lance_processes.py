@@ -7,6 +7,19 @@ import numpy as np
 from support.gallery_processes import OPENING, embedding_of
 from trine.gallery import Entry, Gallery
 
+AT_ONCE = 20
+
+
+def enrol_until_told(address, worker, pipe):
+    """Enrols chunks of own items until it is told to stop or killed; acknowledges each chunk by number."""
+    rng, number = np.random.default_rng(worker), 0
+    with Gallery.open(address, **OPENING) as gallery:
+        while not pipe.poll():
+            names = [f"{worker}/{number}/{i}" for i in range(AT_ONCE)]
+            gallery.enrol_many(Entry(f"w{worker}", name, rng.standard_normal(4)) for name in names)
+            pipe.send(number)
+            number += 1
+
 
 def with_environment(environment, function, *arguments):
     """Calls a function with more environment variables."""

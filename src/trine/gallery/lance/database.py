@@ -8,6 +8,7 @@ any other. So no write is lost between the two, and the old table can be deleted
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import threading
 import time
@@ -127,6 +128,8 @@ class Database:
         self._lock = threading.RLock()
         self._closed = False
         self._content = content or (State(), tuple)
+        # Its warnings, about empty lists of the index, help no user of a gallery.
+        os.environ.setdefault("LANCEDB_LOG", "error")
         lancedb = require("lancedb", extra="lancedb")
         self.arrow = require("pyarrow", extra="lancedb")
         folder = address.folder
@@ -325,10 +328,13 @@ class Database:
         self._connection.create_table(name, data=rows, on_bad_vectors="null")
         return name
 
+    def latest(self) -> Any:
+        """Returns LanceDB's table, to work on it."""
+        return self._connection.open_table(self.current().name)
+
     def compact(self) -> None:
         """Merges small files, adds new rows to the index, and deletes old versions."""
-        table = self._connection.open_table(self.current().name)
-        table.optimize(cleanup_older_than=timedelta(seconds=max(self.settings.keep, 0.001)))
+        self.latest().optimize(cleanup_older_than=timedelta(seconds=max(self.settings.keep, 0.001)))
 
     def _tidy(self) -> None:
         """Compacts after every so many writes; a failure leaves that to the next one."""

@@ -56,6 +56,7 @@ class State:
         clusters: The largest number that a cluster had.
         numbers: The largest number that an item had.
         removed: The last write that removed items.
+        indexed: The number of items when LanceDB's index was built.
         traces: Whether traces of forgotten items may remain.
         staged: The binding of the staged embeddings, and their table.
     """
@@ -69,6 +70,7 @@ class State:
     clusters: int = 0
     numbers: int = 0
     removed: int = 0
+    indexed: int = 0
     traces: bool = False
     staged: tuple[str, str] | None = None
 

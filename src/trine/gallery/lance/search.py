@@ -161,7 +161,7 @@ def approximately(
     of_directions = PROPERTIES[binding.distance].of_directions
     # A few identities are compared one by one; a row of zeros has no direction that the index knows.
     through = scope.only is None and (query.any() or not of_directions)
-    lists = max(1, snapshot.state.items // settings.lists)
+    lists = max(1, snapshot.state.indexed // settings.lists)
     while width <= WIDEST:
         search = (
             snapshot.table.search(query, vector_column_name="embedding")
@@ -171,7 +171,7 @@ def approximately(
             .limit(width)
         )
         if through:
-            search = search.nprobes(max(20, math.ceil(settings.probed * lists)))
+            search = search.nprobes(max(30, math.ceil(settings.probed * lists)))
             search = search.refine_factor(max(2, min(settings.refine, 1000 // width)))
         else:
             search = search.bypass_vector_index()

@@ -16,6 +16,7 @@ class LanceSettings:
         compact: The number of writes after which small files are merged; more in large galleries.
         keep: Seconds for which versions that were written over stay, for those who read them.
         lists: The number of items for each inverted list of the index.
+        regrown: The index is built again for more lists in a gallery this many times as large.
         probed: The share of the inverted lists that a search visits.
         refine: How many times as many candidates as hits are compared with all their digits.
     """
@@ -25,5 +26,6 @@ class LanceSettings:
     compact: int = 16
     keep: float = 600.0
     lists: int = 1000
-    probed: float = 0.04
+    regrown: int = 4
+    probed: float = 0.15
     refine: int = 10

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trine.errors import GalleryError, TrineError
+from trine.errors import GalleryError, TrineError, require
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.errors import REPAIR, check_column, damaged, unreadable
 from trine.gallery.index import IndexSettings
@@ -44,6 +44,9 @@ from trine.gallery.sqlite.backup import finish, written_backup
 from trine.gallery.sqlite.file import fill
 from trine.gallery.store import EVERYBODY, UNREACHED, Binding, Scope, Store
 from trine.shapes import Float32
+
+FEW = 512
+"""As many names are asked for at once; the time for a question grows faster than their number."""
 
 RECORD = ("identity", "item", "embedding", "metadata", "source")
 
@@ -169,9 +172,14 @@ class LanceStore(Store):
     def _there(self, snapshot: Snapshot, items: Sequence[str]) -> dict[str, tuple[Record, int | None, int]]:
         """Returns those of the named items that exist, each with its cluster and its number."""
         found = {}
-        for start in range(0, len(items), AT_ONCE):
+        if len(items) > FEW:  # most are new: one look at all names is faster than questions for each
+            all_names = snapshot.rows(ITEMS, ["item"])["item"]
+            wanted = self._database.arrow.array(list(items), all_names.type)
+            is_in = require("pyarrow.compute", extra="lancedb").is_in
+            items = all_names.filter(is_in(all_names, wanted)).unique().to_pylist()
+        for start in range(0, len(items), FEW):
             rows = snapshot.rows(
-                f"{ITEMS} AND {among('item', items[start : start + AT_ONCE])}",
+                f"{ITEMS} AND {among('item', items[start : start + FEW])}",
                 [*RECORD, "cluster", "number"],
             )
             for record, cluster, number in zip(
@@ -338,9 +346,13 @@ class LanceStore(Store):
         if self._address.exact or self._binding.dimension > LENGTHS:
             return
         snapshot = self._database.current()
-        if self._is_large(snapshot) and not is_indexed(snapshot):
+        if not self._is_large(snapshot):
+            return
+        items, indexed = snapshot.state.items, snapshot.state.indexed
+        if items > self._settings.regrown * indexed or not is_indexed(snapshot):
             with suppress(*FAILURES):  # others may have compacted the table meanwhile; the next write tries
-                build_index(snapshot.table, self._binding, self._settings, items=snapshot.state.items)
+                build_index(self._database.latest(), self._binding, self._settings, items=items)
+                self._database.write(lambda now: Change(None, state=replace(now.state, indexed=items)))
 
     def identities(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
