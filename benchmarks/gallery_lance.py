@@ -5,8 +5,8 @@ benchmarks/gallery.py. A gallery in a folder (LanceDB) stands beside bare FAISS 
 gallery in PostgreSQL without an index, and bare LanceDB with its inverted lists. All in one run; one query
 after another. Galleries are enrolled in chunks of 16,384.
 
-Before that six processes enrol into one gallery in a folder. One is killed (SIGKILL), another takes its place,
-and when that has written, too, the next one is killed. All that was acknowledged must be there, once.
+Before that six processes enrol into one gallery in a folder. One is killed (SIGKILL), another takes its
+place, and when that has written, too, the next one is killed. All that was acknowledged must be there, once.
 
     nice python benchmarks/gallery_lance.py [--rows 1000000] [--kills 12]
 """
