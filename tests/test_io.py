@@ -16,6 +16,7 @@ import pytest
 from trine.errors import InputError
 from trine.io import (
     atomic_file,
+    atomic_folder,
     atomic_write,
     lock_at_once,
     open_regular,
@@ -161,3 +162,16 @@ def test_a_file_is_locked_once(tmp_path: Path) -> None:
             lock_at_once(second.fileno())
         first.close()
         assert lock_at_once(second.fileno()) == ""
+
+
+def test_a_folder_with_folders_is_replaced_whole_or_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "folder"
+    for content in ("old", "new"):
+        with atomic_folder(folder) as unfinished:
+            (unfinished / "inner").mkdir()
+            (unfinished / "inner" / "file").write_text(content)
+    with pytest.raises(RuntimeError), atomic_folder(folder) as unfinished:
+        (unfinished / "file").write_text("half")
+        raise RuntimeError
+    assert (folder / "inner" / "file").read_text() == "new"
+    assert [path.name for path in folder.parent.iterdir()] == ["folder"]

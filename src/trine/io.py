@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import json
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -146,6 +147,45 @@ def atomic_write(path: Path, content: str | bytes | memoryview) -> None:
     """
     with atomic_file(path) as unfinished:
         unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder to write to, and moves it into place when the block ends.
+
+    Its files reach the disk before the folder gets its name. If the block raises, `folder` stays as it was.
+
+    Args:
+        folder: The final path; an existing folder is replaced. Parents are created if necessary.
+
+    Yields:
+        A folder beside it.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    mark = secrets.token_hex(4)
+    unfinished = folder.parent / f".{folder.name}.{mark}.unfinished"
+    replaced = folder.parent / f".{folder.name}.{mark}.replaced"
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        for path in unfinished.rglob("*"):
+            if path.is_file() or os.name == "posix":  # Windows cannot open folders
+                synchronise(path)
+        # A folder cannot replace a non-empty one by renaming, so the old one is moved away first.
+        if folder.exists():
+            folder.rename(replaced)
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(folder)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +24,7 @@ from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.display import printable
 from trine.errors import ModelError, require
-from trine.io import atomic_write, open_regular, read_small, readable, synchronise
+from trine.io import atomic_folder, atomic_write, open_regular, read_small, readable
 from trine.migrations import upgrade_model, upgrade_tensors
 from trine.plain_json import parse_json
 from trine.strangers import LeftOut, Strangers
@@ -105,7 +102,7 @@ def write_model(model: SavedModel, *, folder: Path) -> None:
         "started_from": model.started_from,
     }
     try:
-        with _whole(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             weights = {name: tensor.contiguous() for name, tensor in model.weights.items()}
             (unfinished / WEIGHTS).write_bytes(safetensors.save(weights))
             if model.trained is not None:
@@ -403,28 +400,3 @@ def _use(encoder: Mapping[str, Any]) -> list[str]:
 def any_inside(folder: Path) -> bool:
     """Whether a path is anything but an empty folder."""
     return not folder.is_dir() or any(folder.iterdir())
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    unfinished = folder.parent / f".{folder.name}.{mark}.unfinished"
-    replaced = folder.parent / f".{folder.name}.{mark}.replaced"
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        for path in unfinished.iterdir():
-            synchronise(path)
-        # A folder cannot replace a non-empty one by renaming, so the old one is moved away first.
-        if folder.exists():
-            folder.rename(replaced)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(folder)
-            raise
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
