@@ -170,8 +170,7 @@ def test_a_folder_with_folders_is_replaced_whole_or_stays(tmp_path: Path) -> Non
         with atomic_folder(folder) as unfinished:
             (unfinished / "inner").mkdir()
             (unfinished / "inner" / "file").write_text(content)
-    with pytest.raises(RuntimeError), atomic_folder(folder) as unfinished:
-        (unfinished / "file").write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), atomic_folder(folder) as unfinished:
+        (unfinished / "none" / "file").write_text("half")
     assert (folder / "inner" / "file").read_text() == "new"
     assert [path.name for path in folder.parent.iterdir()] == ["folder"]

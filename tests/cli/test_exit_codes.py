@@ -72,6 +72,7 @@ CANNOT_BE_USED = {
     ("audit",): "{no} {no}",
     ("mine",): "{no} {no} --out {out}.parquet",
     ("embed",): "{no} {no} --out {out}.parquet",
+    ("export",): "{no} --out {out}",
     ("enrol",): "{no} {no} --gallery {out}",
     ("verify",): "{no} a b",
     ("identify",): "{no} --gallery {no}",

@@ -33,6 +33,7 @@ READERS = {
     "audit": "RUN DATA",
     "mine": "RUN DATA --out OUT.parquet",
     "embed": "RUN DATA --out OUT.parquet",
+    "export": "RUN --data DATA --out OUT",
     "enrol": "RUN DATA --gallery OUT.db",
     "verify": "RUN PICTURE DATA/bar1/1.png",
     "identify": "DATA --gallery GALLERY --threshold 1",

@@ -8,41 +8,16 @@ import pytest
 import torch
 
 from support.commands import answered, refused
+from support.tiny_sentence import TEXTS, WORDS, tiny_sentence
 from trine import Gallery
 from trine.data import ImageArray, Texts
 from trine.encoders import EncoderRecipe, build_encoder, load, save
 from trine.errors import InputError, ModelError, SettingError
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "where", "is", "my", "card", "money", "top", "up", "the"]
-TEXTS = ["where is my card", "top up", "is the money where my card is", "my", "unheard of"]
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A sentence encoder of two narrow layers, kept as sentence-transformers keeps its own."""
-    import tokenizers
-    import transformers
-
-    place = tmp_path_factory.mktemp("tiny")
-    tokenizer = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({word: at for at, word in enumerate(WORDS)}, unk_token="[UNK]")
-    )
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    tokenizer.save(str(place / "tokenizer.json"))
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=12,
-    )
-    transformers.BertModel(config).save_pretrained(place)
-    return place
+    return tiny_sentence(tmp_path_factory.mktemp("tiny"))
 
 
 def encoder_of(folder, **settings):

@@ -9,6 +9,7 @@ from trine.cli.doctor import doctor
 from trine.cli.embed import embed
 from trine.cli.enrol import enrol
 from trine.cli.evaluate import evaluate
+from trine.cli.export import export
 from trine.cli.faces import faces
 from trine.cli.mine import mine
 from trine.cli.parser import Group, Verb
@@ -71,7 +72,7 @@ TRINE = Group(
     "trine enrol runs/faces known/ --gallery people\n"
     "trine identify photo.jpg --gallery people",
     _by_name(
-        *(demo, faces, train, recipe, doctor, evaluate, audit, mine, embed),
+        *(demo, faces, train, recipe, doctor, evaluate, audit, mine, embed, export),
         *(
             enrol,
             query.verify,

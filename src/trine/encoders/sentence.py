@@ -19,7 +19,7 @@ from trine.encoders.transformer_config import known_config, longest_text, width_
 from trine.errors import InputError, ModelError, require
 from trine.io import read_small
 from trine.plain_json import parse_json
-from trine.shapes import Float, Int
+from trine.shapes import Float, Int, Int64
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 MODULES, POOLING, LENGTH = "modules.json", "1_Pooling/config.json", "sentence_bert_config.json"
@@ -98,14 +98,33 @@ class SentenceNetwork(nn.Module):
 
     def _embedded(self, tokens: Int[Tensor, "b l"], lengths: Int[Tensor, " b"]) -> Float[Tensor, "b f"]:
         tokens = tokens[:, : int(lengths.max())]
-        there = (tokens != PADDING).long()
+        return self.pooled(tokens.clamp(min=0).long(), (tokens != PADDING).long())
+
+    def pooled(
+        self, input_ids: Int64[Tensor, "b l"], attention_mask: Int64[Tensor, "b l"]
+    ) -> Float[Tensor, "b f"]:
+        """Computes a vector of each text, from what transformers takes.
+
+        Args:
+            input_ids: The number of each token.
+            attention_mask: 1 for a token, 0 after the end of a text.
+
+        Returns:
+            As `forward`.
+        """
         states: Tensor = self.transformer(
-            input_ids=tokens.clamp(min=0).long(), attention_mask=there
+            input_ids=input_ids, attention_mask=attention_mask
         ).last_hidden_state
         if self.pooling == "cls":
             return states[:, 0]
-        weights = there.unsqueeze(2).to(states.dtype)
+        weights = attention_mask.unsqueeze(2).to(states.dtype)
         return (states * weights).sum(dim=1) / weights.sum(dim=1)
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the transformer has a row for."""
+        rows: int = self.transformer.get_input_embeddings().num_embeddings  # type: ignore[operator]
+        return rows
 
 
 def sentence_network(

@@ -17,7 +17,7 @@ from trine.encoders.preprocessing import stacked_vectors
 from trine.encoders.scaling import Scaling, learn_scale, scale
 from trine.encoders.settings import ColumnSettings, TableSettings
 from trine.errors import DataError, InputError, nearest
-from trine.shapes import Float, Float32, Shaped
+from trine.shapes import Float, Float32, Float64, Shaped
 
 MOST_CATEGORIES, FEWEST_ROWS = 64, 2
 
@@ -100,6 +100,34 @@ def prepare_rows(
         _, exponents = np.frexp(np.abs(batch).max(axis=1, keepdims=True))
         batch = np.ldexp(batch, -exponents).astype(np.float32)
     return torch.from_numpy(batch)
+
+
+def raw_rows(
+    items: Sequence[Any] | Items, *, table: TableSettings, columns: Sequence[ColumnSettings]
+) -> Float64[np.ndarray, "n c"]:
+    """Turns rows into numbers without scaling them, as an exported graph takes them.
+
+    Args:
+        items: As for `prepare_rows`.
+        table: The result of `learn_table`.
+        columns: The columns of it that are wanted.
+
+    Returns:
+        A number less the column's origin, NaN where it is missing; or the place of a text among the column's
+        categories, and their number for any other text.
+
+    Raises:
+        InputError: As for `prepare_rows`.
+    """
+    found = _columns_of(items, table, 0)
+    rows = np.empty((len(items), len(columns)))
+    for at, column in enumerate(columns):
+        values = found[column.name]
+        if column.categories is None:
+            rows[:, at] = differences(_as_numbers(values, column.name, 0), column.origin)
+        else:
+            rows[:, at] = _codes(values, column.categories)
+    return rows
 
 
 def _learn_numbers(name: str, values: NDArray[Any], scaling: Scaling) -> ColumnSettings:
@@ -186,11 +214,16 @@ def _from_numbers(
 
 
 def _from_categories(values: NDArray[Any], categories: Sequence[str]) -> Float32[np.ndarray, "n f"]:
-    place = {name: at for at, name in enumerate(categories)}
-    chosen = [place.get(name, len(categories)) for name in _names(values)]
+    chosen = _codes(values, categories)
     features = np.zeros((len(chosen), len(categories) + 1), dtype=np.float32)
     features[np.arange(len(chosen)), chosen] = 1
     return features
+
+
+def _codes(values: NDArray[Any], categories: Sequence[str]) -> list[int]:
+    """The place of each text among the categories; their number for all others."""
+    place = {name: at for at, name in enumerate(categories)}
+    return [place.get(name, len(categories)) for name in _names(values)]
 
 
 def _names(values: NDArray[Any]) -> list[str]:

@@ -20,6 +20,7 @@ from trine.pipelines.compare import compare_runs
 from trine.pipelines.diagnose import Examination, examine
 from trine.pipelines.evaluate import evaluate_on_judgements, evaluate_run
 from trine.pipelines.export import check_output, cluster_items, write_clusters, write_embeddings
+from trine.pipelines.export_model import ModelExport, export_model
 from trine.pipelines.faces_for import faces_for, takes_faces
 from trine.pipelines.find_faces import find_faces
 from trine.pipelines.forget import forget_person
@@ -40,6 +41,7 @@ __all__ = [
     "Examination",
     "ListedPairs",
     "MiningReport",
+    "ModelExport",
     "TrainedRun",
     "audit_run",
     "build_library",
@@ -50,6 +52,7 @@ __all__ = [
     "evaluate_on_judgements",
     "evaluate_run",
     "examine",
+    "export_model",
     "faces_for",
     "find_faces",
     "forget_person",
