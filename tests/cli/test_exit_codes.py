@@ -94,6 +94,7 @@ CANNOT_BE_USED = {
     ("gallery", "export"): "{no} {out}.parquet",
     ("gallery", "import"): "{out} {no}.parquet",
     ("gallery", "copy"): "{no} {out}",
+    ("gallery", "compare"): "{no} --encoder {no}",
     ("gallery", "rebuild"): "{no} {no}",
     ("gallery", "backup"): "{no} {out}",
     ("gallery", "restore"): "{no} {out}",

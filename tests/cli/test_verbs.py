@@ -39,6 +39,7 @@ READERS = {
     "identify": "DATA --gallery GALLERY --threshold 1",
     "search": "DATA --gallery GALLERY",
     "cluster": "RUN DATA --threshold 0.1",
+    "gallery compare": "GALLERY --encoder RUN --data DATA",
     "gallery rebuild": "GALLERY --encoder RUN --data DATA",
 }
 """How each verb that reads pictures is called."""

@@ -200,6 +200,7 @@ class Twin(RuleBasedStateMachine):
         store = self._store(at)
         found = list(store.unstaged(NEXT))
         assert {record.item for record in found} == set(self.known) - set(self.staged)
+        assert {name: tuple(row.tolist()) for name, row in store.staged(NEXT)} == self.staged
         assert all(record.embedding.shape == (2,) for record in found)
         chosen = [
             replace(record, embedding=np.array([i, 1, 1], dtype="f4"))
@@ -489,6 +490,7 @@ def test_a_staged_embedding_of_an_item_that_changed_is_of_no_use(address):
     found = [replace(r, embedding=np.zeros(3, dtype="f4")) for r in first.unstaged(NEXT)]
     second.put([record("1", seed=1)])
     first.stage(NEXT, found)
+    assert [(name, row.tolist()) for name, row in first.staged(NEXT)] == [("2", [0, 0, 0])]
     assert [r.item for r in first.unstaged(NEXT)] == ["1"]
     second.put([record("2", seed=1)])
     assert {r.item for r in first.unstaged(NEXT)} == {"1", "2"}
@@ -502,6 +504,7 @@ def test_staging_for_a_third_encoder_gives_up_the_second(store):
     store.put([record("1")])
     store.stage(NEXT, [replace(r, embedding=np.zeros(3, dtype="f4")) for r in list(store.unstaged(NEXT))])
     third = replace(NEXT, fingerprint="a third")
+    assert list(store.staged(third)) == []
     assert len(list(store.unstaged(third))) == 1
     with pytest.raises(GalleryError, match="is being rebuilt with another encoder by another process"):
         store.stage(NEXT, [replace(record("1"), embedding=np.zeros(3, dtype="f4"))])

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import OPTIONAL_DATA, chunk_size, echo, items, load_data, progress_bar
+from trine.cli.arguments import (
+    JSON,
+    OPTIONAL_DATA,
+    chunk_size,
+    echo,
+    echo_json,
+    items,
+    load_data,
+    progress_bar,
+)
 from trine.cli.detection import FIND, detected
 from trine.cli.gallery_address import DTYPE, GALLERY, GALLERY_ARGUMENT, address_of, existing, model_folder
 from trine.cli.parser import argument, verb
@@ -94,6 +103,43 @@ def copy(settings: Any) -> None:
         with progress_bar("copying", len(source)) as progress:
             copied = source.copy_to(target, dtype=settings.dtype, progress=progress)
     echo(copied)
+
+
+@verb(
+    GALLERY_ARGUMENT,
+    argument("--encoder", metavar="RUN", required=True, help="the run or model folder of the other encoder"),
+    *OPTIONAL_DATA,
+    FIND,
+    JSON,
+)
+def compare(settings: Any) -> None:
+    """Compare another encoder with the one in use, on the gallery's own items; nothing is switched.
+
+    trine gallery compare people --encoder runs/new
+    trine gallery rebuild people --encoder runs/new
+    """
+    from trine import load
+
+    encoder = load(settings.encoder)
+    data = None if settings.data is None else load_data(settings, quiet=settings.json)
+    if data is not None:
+        data, _ = detected(settings, encoder, data, several="all", low_quality="keep")
+    with existing(settings.gallery) as gallery:
+        with progress_bar("embedding", len(gallery)) as progress:
+            found = gallery.compare(
+                encoder,
+                data=data,
+                model=model_folder(settings.encoder),
+                chunk=chunk_size(len(gallery)),
+                progress=progress,
+            )
+        if settings.json:
+            echo_json(found.to_json())
+            return
+        echo(
+            found,
+            f"{gallery.address} answers by {gallery.model or 'its encoder'} until trine gallery rebuild",
+        )
 
 
 @verb(

@@ -46,6 +46,7 @@ GALLERY = Group(
             transfer.export,
             transfer.import_,
             transfer.copy,
+            transfer.compare,
             transfer.rebuild,
             transfer.backup,
             transfer.restore,

@@ -7,6 +7,7 @@ threshold, and the error rate that holds for the question and for this gallery.
 from trine.gallery.bulk_write import QuantizationRecall
 from trine.gallery.calibration import GalleryCalibration
 from trine.gallery.clusters import Clusters, KnownClusters
+from trine.gallery.compare import EncoderComparison, MetricPair
 from trine.gallery.decision import Candidate, Decision, Identification, Threshold, Verification
 from trine.gallery.entries import Enrolment, Entry, Hit, Record
 from trine.gallery.filters import Filter
@@ -29,6 +30,7 @@ __all__ = [
     "Clusters",
     "Decision",
     "Dtype",
+    "EncoderComparison",
     "Enrolment",
     "Entry",
     "Filter",
@@ -39,6 +41,7 @@ __all__ = [
     "Kept",
     "KnownClusters",
     "LanceStore",
+    "MetricPair",
     "Moved",
     "PostgresStore",
     "Provenance",

@@ -16,11 +16,12 @@ from trine.data.load import as_dataset
 from trine.distances import Distance
 from trine.errors import Argument, InputError, SettingError, check_choice, check_flags
 from trine.faces.journal import crops_among, forget_crops
-from trine.gallery import clusters, parquet, rebuild, relabel
+from trine.gallery import clusters, compare, parquet, rebuild, relabel
 from trine.gallery.binding import ExpectedBinding, open_store, repair_binding
 from trine.gallery.bulk_write import CHUNK, batched, bulk_write
 from trine.gallery.calibration import DEFAULT_FPIR, Calibrator, GalleryCalibration
 from trine.gallery.clusters import NOTHING_KNOWN, Clusters, KnownClusters, Linkage
+from trine.gallery.compare import EncoderComparison
 from trine.gallery.decision import (
     Identification,
     Threshold,
@@ -1027,16 +1028,61 @@ class Gallery:
         """
         check_at_least(1, chunk=chunk)
         limit = threshold_of(None, encoder.calibration)
-        expected = ExpectedBinding.of(encoder, dtype=self.binding.dtype)
         items = None if data is None else as_dataset(data, "rebuild", labelled=None)
         check_flags(drop_missing=drop_missing)
         source = rebuild.Source(encoder, items, drop_missing)
-        binding = expected.binding(limit, encoder, model)
-        assert binding is not None, "an encoder has a dimension and a fingerprint"
+        binding = self._next_binding(encoder, model)
         done = rebuild.rebuild(self._store, source, binding, chunk=chunk, progress=progress)
         self._embedder, self._threshold = Embedder(self._store, encoder), limit
         self._calibrator = Calibrator(self._store, self._identifier, encoder)
         return done
+
+    def compare(
+        self,
+        encoder: EmbeddingEncoder,
+        *,
+        data: Dataset | Tabular | None = None,
+        model: str | Path | None = None,
+        chunk: int = CHUNK,
+        progress: Progress | None = None,
+    ) -> EncoderComparison:
+        """Compares another encoder with the one in use, on the gallery's own items.
+
+        The gallery keeps the embeddings of both, and answers by the one in use until `rebuild` switches.
+        Neither `rebuild` with the same encoder, calibration and model nor a second comparison embeds again
+        what was embedded here. Embeddings of one other encoder are kept: those of one before are discarded.
+
+        Args:
+            encoder: The other encoder.
+            data: The items, by the names they were enrolled under; else they are read from the files that
+                they were enrolled from.
+            model: The folder of the encoder, as for `rebuild`.
+            chunk: How many items are embedded together, at least 1.
+            progress: Called with the number of items so far.
+
+        Returns:
+            Retrieval by both, each item against all others, and the differences with intervals. Items that
+            can no longer be read are left out, and listed.
+
+        Raises:
+            GalleryError: No item can be read.
+            InputError: No identity has two items.
+            DataError: An image is damaged.
+        """
+        check_at_least(1, chunk=chunk)
+        items = None if data is None else as_dataset(data, "compare", labelled=None)
+        binding = self._next_binding(encoder, model)
+        return compare.compare(
+            self._store, rebuild.Source(encoder, items), binding, chunk=chunk, progress=progress
+        )
+
+    def _next_binding(self, encoder: EmbeddingEncoder, model: str | Path | None) -> Binding:
+        """What the gallery is bound to once it is rebuilt with an encoder."""
+        limit = threshold_of(None, encoder.calibration)
+        expected = ExpectedBinding.of(encoder, dtype=self.binding.dtype)
+        binding = expected.binding(limit, encoder, model)
+        assert binding is not None, "an encoder has a dimension and a fingerprint"
+        return binding
 
     def stats(self) -> Stats:
         """Counts items, identities, clusters and bytes; see `trine.gallery.Stats`."""

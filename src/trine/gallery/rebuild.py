@@ -78,15 +78,10 @@ def rebuild(
     """Embeds every item again and switches; see `Gallery.rebuild`."""
     embedded = 0
     while True:
-        missing: list[str] = []
-        for batch in batched(store.unstaged(binding), chunk):
-            readable = [record for record in batch if source.has(record)]
-            missing += [record.item for record in batch if not source.has(record)]
-            if readable:
-                _stage(store, source, binding, readable)
-                embedded += len(readable)
-                if progress is not None:
-                    progress(embedded)
+        now, missing = stage_missing(
+            store, source, binding, chunk=chunk, progress=progress, embedded=embedded
+        )
+        embedded += now
         if missing and not source.drop_missing:
             raise _lost(store, missing)
         # If other processes have enrolled items in the meantime, embed these first.
@@ -95,6 +90,40 @@ def rebuild(
     for note in (CLUSTERS, RECALL, CALIBRATION):
         store.note(note, None)
     return RebuildResult(embedded, tuple(sorted(missing)))
+
+
+def stage_missing(
+    store: Store,
+    source: Source,
+    binding: Binding,
+    *,
+    chunk: int,
+    progress: Callable[[int], None] | None,
+    embedded: int = 0,
+) -> tuple[int, list[str]]:
+    """Embeds the items that have no embedding staged, and stages it.
+
+    Args:
+        store: The store.
+        source: Where the items are read, and their encoder.
+        binding: What the gallery will be bound to.
+        chunk: How many items are embedded together.
+        progress: Called with the number of items so far.
+        embedded: How many were embedded before, for `progress`.
+
+    Returns:
+        How many were embedded, and the names of those that can no longer be read.
+    """
+    before, missing = embedded, []
+    for batch in batched(store.unstaged(binding), chunk):
+        readable = [record for record in batch if source.has(record)]
+        missing += [record.item for record in batch if not source.has(record)]
+        if readable:
+            _stage(store, source, binding, readable)
+            embedded += len(readable)
+            if progress is not None:
+                progress(embedded)
+    return embedded - before, missing
 
 
 def _stage(store: Store, source: Source, binding: Binding, records: Sequence[Record]) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
+import numpy as np
+
 from trine.errors import GalleryError
 from trine.gallery.entries import Enrolment, Record
 from trine.gallery.errors import REPAIR, check_column, damaged, damaged_binding
@@ -24,6 +26,7 @@ from trine.gallery.sql_session import (
 from trine.gallery.store import UNREACHED, Binding, Store
 from trine.migrations import upgrade_gallery
 from trine.plain_json import parse_json
+from trine.shapes import Float32
 
 TRACES = f"{INTERNAL}traces"
 """The note that traces of deleted items may remain."""
@@ -240,6 +243,23 @@ class SqlStore(Store, abc.ABC):
             ]
             self._database.write(body)
 
+    def staged(self, binding: Binding) -> Iterator[tuple[str, Float32[np.ndarray, " d"]]]:
+        query = (
+            f"SELECT item, staged.embedding, items.id FROM items JOIN staged ON {self.IS_STAGED}"
+            f" WHERE items.id > %s ORDER BY items.id LIMIT {AT_ONCE}"
+        )
+
+        def page(session: Session) -> list[tuple[Any, ...]]:
+            found = session.run(query, (last,)).fetchall() if _is_staged(session, binding) else []
+            return list(found)
+
+        last = -1
+        while rows := self._database.read(page):
+            last = rows[-1][-1]
+            yield from zip(
+                [row[0] for row in rows], self._numbers([row[1] for row in rows], binding), strict=True
+            )
+
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
         if not self._database.write(lambda session: self._switch(session, binding, drop)):
             return False
@@ -287,6 +307,10 @@ class SqlStore(Store, abc.ABC):
     @abc.abstractmethod
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         """Reads records from rows that start with the columns `RECORD`."""
+
+    @abc.abstractmethod
+    def _numbers(self, packed: Sequence[Any], binding: Binding) -> Float32[np.ndarray, "n d"]:
+        """Reads embeddings that were stored for a binding."""
 
     @abc.abstractmethod
     def _put(self, session: Any, records: Mapping[str, Record], packed: Sequence[Any]) -> Enrolment:

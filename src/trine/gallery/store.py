@@ -282,6 +282,12 @@ class Store(Protocol):
     def stage(self, binding: Binding, records: Sequence[Record]) -> None:
         """Stores embeddings for another encoder next to those in use; skips items that no longer exist."""
 
+    def staged(self, binding: Binding) -> Iterator[tuple[str, Float32[np.ndarray, " d"]]]:
+        """Yields the name and the staged embedding of each item that has one for this binding.
+
+        An embedding that was staged before its item changed is left out.
+        """
+
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
         """Replaces all embeddings by the staged ones, atomically.
 

@@ -520,6 +520,25 @@ class LanceStore(Store):
         merge = table.merge_insert("item").when_matched_update_all().when_not_matched_insert_all()
         merge.use_index(False).execute(rows)
 
+    def staged(self, binding: Binding) -> Iterator[tuple[str, Float32[np.ndarray, " d"]]]:
+        snapshot = self._database.current()
+        staged = snapshot.state.staged
+        if staged is None or staged[0] != json.dumps(binding.to_texts(), sort_keys=True):
+            return
+        table = self._database.staged_table(staged[1])
+        if table is None:
+            return
+        rows = table.search().select(["item", "written", "embedding"]).to_arrow()
+        embeddings = numbers(rows.column("embedding"), binding.dimension)
+        stamps, names = rows.column("written").to_pylist(), rows.column("item").to_pylist()
+        found = {name: (written, row) for name, written, row in zip(names, stamps, embeddings, strict=True)}
+        for batch in snapshot.batches(ITEMS, ["item", "written"]):
+            for name, written in zip(
+                batch.column("item").to_pylist(), batch.column("written").to_pylist(), strict=True
+            ):
+                if name in found and found[name][0] == written:
+                    yield name, found[name][1]
+
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
         text = json.dumps(binding.to_texts(), sort_keys=True)
         dropped: list[int] = []

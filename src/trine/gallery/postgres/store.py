@@ -194,6 +194,9 @@ class PostgresStore(SqlStore):
         vector = pgvector.HalfVector if binding.dtype == "float16" else pgvector.Vector
         return [vector(row) for row in rows]
 
+    def _numbers(self, packed: Sequence[Any], binding: Binding) -> Float32[np.ndarray, "n d"]:
+        return numbers(packed, dtype=binding.dtype, dimension=binding.dimension)
+
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         bound = self.binding
         try:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trine.gallery.entries import Enrolment, Hit, Record
 from trine.gallery.index import IndexSettings
-from trine.gallery.quantization import lengths, pack
+from trine.gallery.quantization import lengths, pack, unpack
 from trine.gallery.sql_session import restore_binding
 from trine.gallery.sql_store import ITEMS, SqlStore, counted
 from trine.gallery.sqlite import maintenance
@@ -152,6 +152,9 @@ class SqliteStore(SqlStore):
     def _packed(self, records: Sequence[Record], binding: Binding) -> list[bytes]:
         rows = np.stack([record.embedding for record in records])
         return pack(rows, dtype=binding.dtype, names=[record.item for record in records])
+
+    def _numbers(self, packed: Sequence[Any], binding: Binding) -> Float32[np.ndarray, "n d"]:
+        return unpack(packed, dtype=binding.dtype, dimension=binding.dimension)
 
     def _records(self, rows: Sequence[tuple[Any, ...]]) -> list[Record]:
         embeddings = self._index_sync.rows([row[2] for row in rows])
