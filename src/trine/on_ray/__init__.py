@@ -7,11 +7,12 @@ takes in place of its own loop.
 
 from trine.on_ray.connect import check_address, connected, workers_import_this_trine
 from trine.on_ray.embed import write_embeddings_on
-from trine.on_ray.stream import embeds_on
+from trine.on_ray.stream import each_on, embeds_on
 
 __all__ = [
     "check_address",
     "connected",
+    "each_on",
     "embeds_on",
     "workers_import_this_trine",
     "write_embeddings_on",

@@ -1,14 +1,14 @@
-"""Embeds a stream of batches in a pool of Ray's workers, which read the items themselves.
+"""Streams work through a pool of Ray's workers: batches to embed, or photos to look at.
 
 The command holds the list of items, and workers get it once: paths, or an array that all workers of a node
-share. After that only numbers of batches go to the workers, and embeddings come back.
+share. After that only numbers go to the workers, which read the items themselves, and results come back.
 """
 
 from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -23,10 +23,13 @@ from trine.on_ray.connect import is_cluster
 from trine.shapes import Float32
 
 AT_ONCE = 16
-"""The most batches that are one piece of work for a worker, and are done again if the worker dies."""
+"""The most batches, or photos, that are one piece of work, which is done again if its worker dies."""
 
 PIECES_A_WORKER = 4
 """At least so many pieces of work for each worker, so that all are busy until near the end."""
+
+Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
+"""Calls a function for each of many arguments; yields the results in order."""
 
 _HEAD = {"node:__internal_head__": 0.001}  # Ray's name for the node where a cluster was started
 _FAILED = -1
@@ -76,18 +79,32 @@ def stream(
     Raises:
         TrineError: What the encoder or the items raised in a worker.
     """
-    elsewhere, encoder.elsewhere = encoder.elsewhere, None
-    try:
-        work = _Work(
-            ray.put(encoder),
-            ray.put(items),
-            np.array([batch.start for batch in batches]),
-            np.array([batch.stop for batch in batches]),
-            _piece(ray, len(batches)),
-            encoder.settings.dimension,
-        )
-    finally:
-        encoder.elsewhere = elsewhere
+    for content in _results(ray, on, _EmbedBatches(encoder, items, tuple(batches)), len(batches)):
+        yield np.frombuffer(content, dtype=np.float32).reshape(-1, encoder.settings.dimension)
+
+
+def each_on(ray: ModuleType, on: str) -> Each:
+    """Calls a function for each of many arguments in Ray's workers.
+
+    Args:
+        ray: What `connected` lends.
+        on: Its address.
+
+    Returns:
+        A function that takes the function, which a worker gets once, and the arguments, and yields the
+        results in order.
+    """
+
+    def called(function: Callable[[Any], Any], arguments: Sequence[Any]) -> Iterator[Any]:
+        job = _CallEach(function, tuple(arguments))
+        return (pickle.loads(content) for content in _results(ray, on, job, len(arguments)))
+
+    return called
+
+
+def _results(ray: ModuleType, on: str, job: Any, count: int) -> Iterator[bytes]:
+    """Runs a job in Ray's workers; yields the result of each number below `count`, in order."""
+    work = _Work(ray.put(job), count, _piece(ray, count))
     if not is_cluster(on):
         pieces = _pieces(work)
     else:
@@ -100,37 +117,58 @@ def stream(
             if number == _FAILED:
                 raise pickle.loads(content)
             if number != expected:
-                raise TrineError(f"Ray returned batch {number}, expected batch {expected}; run it again")
+                raise TrineError(f"Ray returned result {number}, expected result {expected}; run it again")
             expected += 1
-            yield np.frombuffer(content, dtype=np.float32).reshape(-1, work.dimension)
-    if expected != len(batches):
-        raise TrineError(f"Ray returned {expected:,} of {len(batches):,} batches; run it again")
+            yield content
+    if expected != count:
+        raise TrineError(f"Ray returned {expected:,} of {count:,} results; run it again")
+
+
+@dataclass(frozen=True)
+class _EmbedBatches:
+    """A job: the embeddings of batches of items, as bytes."""
+
+    encoder: Encoder
+    items: Items
+    batches: tuple[range, ...]
+
+    def __call__(self, wanted: range) -> Iterator[bytes]:
+        batches = self.batches[wanted.start : wanted.stop]
+        return (rows.tobytes() for rows in self.encoder.embed_batches(self.items, batches))
+
+
+@dataclass(frozen=True)
+class _CallEach:
+    """A job: the results of a function, pickled."""
+
+    function: Callable[[Any], Any]
+    arguments: tuple[Any, ...]
+
+    def __call__(self, wanted: range) -> Iterator[bytes]:
+        return (pickle.dumps(self.function(each)) for each in self.arguments[wanted.start : wanted.stop])
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What workers need: references to the encoder and the items, and where batches start and stop."""
+    """What workers need: a reference to the job, its size, and how much of it is one piece of work."""
 
-    encoder: Any
-    items: Any
-    starts: Any
-    stops: Any
+    job: Any
+    count: int
     piece: int
-    dimension: int
 
     @property
     def pieces(self) -> int:
-        return -(-len(self.starts) // self.piece)
+        return -(-self.count // self.piece)
 
 
-def _piece(ray: ModuleType, batches: int) -> int:
-    """How many batches are one piece of work."""
+def _piece(ray: ModuleType, count: int) -> int:
+    """How many results are one piece of work."""
     workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    return max(1, min(AT_ONCE, batches // (PIECES_A_WORKER * workers)))
+    return max(1, min(AT_ONCE, count // (PIECES_A_WORKER * workers)))
 
 
 def _pieces(work: _Work) -> Iterator[list[tuple[int, bytes]]]:
-    """Runs Ray Data; yields numbers of batches with their embeddings as bytes, in order."""
+    """Runs Ray Data; yields numbers with their results as bytes, in order."""
     ray, data = require("ray", extra="ray"), require("ray.data", extra="ray")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = data.DataContext.get_current()
@@ -139,7 +177,7 @@ def _pieces(work: _Work) -> Iterator[list[tuple[int, bytes]]]:
     context.execution_options.preserve_order = True
     workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
     embedded = data.range(work.pieces, override_num_blocks=work.pieces).map_batches(
-        _Embedding,
+        _Worker,
         fn_constructor_args=(work,),
         batch_size=None,
         num_cpus=1,
@@ -151,7 +189,7 @@ def _pieces(work: _Work) -> Iterator[list[tuple[int, bytes]]]:
         ),
     )
     for block in embedded.iter_batches(batch_size=None, batch_format="pyarrow"):
-        numbers, contents = block["batch"].to_pylist(), block["rows"].to_pylist()
+        numbers, contents = block["number"].to_pylist(), block["content"].to_pylist()
         yield list(zip(numbers, contents, strict=True))
 
 
@@ -165,14 +203,12 @@ class _Stream:
         return next(self._pieces, None)
 
 
-class _Embedding:
-    """A worker: holds the encoder and the items, and embeds the batches that it is told the numbers of."""
+class _Worker:
+    """A worker: holds the job, and does those pieces of it that it is told the numbers of."""
 
     def __init__(self, work: _Work) -> None:
-        ray = require("ray", extra="ray")
         self._work = work
-        self._encoder: Encoder = ray.get(work.encoder)
-        self._items: Items = ray.get(work.items)
+        self._job = require("ray", extra="ray").get(work.job)
 
     def __call__(self, pieces: dict[str, Any]) -> dict[str, Any]:
         numbers: list[int] = []
@@ -180,15 +216,11 @@ class _Embedding:
         work = self._work
         try:
             for piece in pieces["id"].tolist():
-                first = piece * work.piece
-                wanted = range(first, min(first + work.piece, len(work.starts)))
-                batches = [range(work.starts[at], work.stops[at]) for at in wanted]
-                for number, rows in zip(
-                    wanted, self._encoder.embed_batches(self._items, batches), strict=True
-                ):
+                wanted = range(piece * work.piece, min((piece + 1) * work.piece, work.count))
+                for number, content in zip(wanted, self._job(wanted), strict=True):
                     numbers.append(number)
-                    contents.append(rows.tobytes())
+                    contents.append(content)
         except TrineError as error:  # of the data: to do it again would not help
             numbers.append(_FAILED)
             contents.append(pickle.dumps(error))
-        return {"batch": np.array(numbers, dtype=np.int64), "rows": np.array(contents, dtype=object)}
+        return {"number": np.array(numbers, dtype=np.int64), "content": np.array(contents, dtype=object)}

@@ -10,8 +10,9 @@ OUT/photos.jsonl  what was found so far; a run that was interrupted goes on from
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ from trine.io import write_text
 from trine.pipelines.export import write_csv
 from trine.report.pages.faces import faces_page
 from trine.shapes import UInt8
+
+Each = Callable[[Callable[[str], Any], Sequence[str]], Iterator[Any]]
+"""Calls a function for each of many names, wherever; yields the results in order."""
 
 AT_ONCE = 32
 """So many photos are looked at before what was found is stored."""
@@ -67,6 +71,7 @@ def find_faces(
     largest: bool = False,
     alignment: Alignment = "dlib",
     progress: Callable[[int], None] | None = None,
+    each: Each | None = None,
 ) -> FacesReport:
     """Finds, aligns, judges and crops the faces of all photos in a folder.
 
@@ -83,6 +88,7 @@ def find_faces(
         alignment: Where eyes, nose and mouth are in the crops: for networks that expect them as `dlib` has
             them, or as `arcface`.
         progress: Called with the number of photos that are done.
+        each: Looks at the photos in other processes (`trine.on_ray.each_on`); None for threads of this one.
 
     Returns:
         What was found and what was left out, and why.
@@ -104,18 +110,21 @@ def find_faces(
     journal = Journal.open(folder, settings.to_json())
     known = journal.still_valid(root, names)
     policy = FacePolicy(requirements, several="largest" if largest else "all")
-
-    def look(name: str) -> _Looked:
-        return _looked(root, name, detector, policy, alignment)
-
+    look = _Looking(root, detector, policy, alignment)
     todo = [name for name in names if name not in known]
     try:
         seen = {
             result.digest: result.photo for result in known.values() if result.digest and not result.same_as
         }
+        stream = iter(() if each is None or not todo else each(look, todo))
         for start in range(0, len(todo), AT_ONCE):
             part = todo[start : start + AT_ONCE]
-            for looked in in_threads(lambda at, part=part: look(part[at]), len(part)):  # type: ignore[misc]
+            looks: Iterable[_Looked]
+            if each is None:
+                looks = in_threads(lambda at, part=part: look(part[at]), len(part))  # type: ignore[misc]
+            else:
+                looks = islice(stream, len(part))
+            for looked in looks:
                 result = looked.result
                 if result.digest in seen:
                     result = replace(result, faces=(), same_as=seen[result.digest])
@@ -158,6 +167,19 @@ def write_found(folder: Path, results: Iterable[PhotoResult]) -> FacesReport:
     _write_table(folder / TABLE, report.photos)
     write_text(folder / PAGE, faces_page(report, folder))
     return report
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """Looks at a photo of a folder."""
+
+    root: Path
+    detector: FaceDetector
+    policy: FacePolicy
+    alignment: Alignment
+
+    def __call__(self, name: str) -> _Looked:
+        return _looked(self.root, name, self.detector, self.policy, self.alignment)
 
 
 @dataclass(frozen=True)
