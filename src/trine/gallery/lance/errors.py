@@ -6,6 +6,7 @@ import os
 import re
 
 from trine.errors import GalleryError
+from trine.gallery.errors import UnusableStoreError
 
 FAILURES = (RuntimeError, ValueError, OSError)
 """What LanceDB raises."""
@@ -40,8 +41,8 @@ def explain(error: Exception, shown: str, *, wrote: bool = False) -> GalleryErro
     nothing = "; nothing of this call was written" if wrote else ""
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, str(error)):
-            return GalleryError(f"the gallery {shown} could not be used, because {meaning}{nothing}")
-    return GalleryError(
+            return UnusableStoreError(f"the gallery {shown} could not be used, because {meaning}{nothing}")
+    return UnusableStoreError(
         f"the gallery {shown} could not be used ({brief(error)}){nothing}: check it, or restore a backup"
     )
 
