@@ -27,5 +27,5 @@ class LanceSettings:
     keep: float = 600.0
     lists: int = 1000
     regrown: int = 4
-    probed: float = 0.15
+    probed: float = 0.6
     refine: int = 10
