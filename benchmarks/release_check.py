@@ -138,12 +138,18 @@ def inputs() -> None:
     _test("tests/data", "-k", "generated")
 
 
+def recipes() -> None:
+    """The recipes do on real data what they say, also those whose tests are long."""
+    _test("tests/recipes")
+
+
 CHECKS: dict[str, Callable[[], None]] = {
     "distributions": distributions,
     "core-alone": core_alone,
     "demo": demo_in_a_clean_environment,
     "kernels": kernels,
     "inputs": inputs,
+    "recipes": recipes,
     "processes": clusters_of_processes,
     "ray": ray,
     "damage": damage,

@@ -8,6 +8,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+from support.effort import effort
 from support.slow_tests import slow_functions
 
 with jaxtyping.install_import_hook("trine", "beartype.beartype"):
@@ -16,7 +17,9 @@ with jaxtyping.install_import_hook("trine", "beartype.beartype"):
 import torch
 
 # The same examples at every run; a shared machine has no say in what passes.
-settings.register_profile("trine", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.register_profile(
+    "trine", deadline=None, derandomize=True, database=None, max_examples=effort(40, 200)
+)
 settings.load_profile("trine")
 torch.set_num_threads(1)
 

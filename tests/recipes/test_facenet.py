@@ -2,6 +2,7 @@
 
 import pytest
 
+from support.effort import thorough
 from support.paths import SHARED_DATA
 from trine.data import PKSampler, load, read_pairs, split_by_folds
 from trine.pipelines import train_run
@@ -48,6 +49,7 @@ def test_a_batch_of_faces_has_1800():
     assert 1700 < sum(sizes) / len(sizes) < 1900
 
 
+@thorough
 @pytest.mark.slow
 def test_one_fold_of_lfw(tmp_path):
     folder = faces("faces_lfw")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.effort import thorough
 from support.paths import SHARED_DATA
 from trine.data import Dataset, load
 from trine.pipelines import train_run
@@ -53,6 +54,7 @@ def test_a_learned_head_finds_more_than_the_frozen_network(
     assert after > 1.1 * before
 
 
+@thorough
 @needs_package
 def test_few_pictures_of_fashion_are_told_apart_better_than_by_the_frozen_network(tmp_path: Path) -> None:
     if not FASHION.is_dir():
