@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import (
     COLUMNS,
     DATA,
+    ON,
+    check_on,
     data_command,
     echo,
     is_labelled,
@@ -45,6 +50,7 @@ LABELLED = ("label", *COLUMNS, "pattern", "triplets", "pairs")
     argument("--pairs", help="pairs to evaluate as well; their folds can split the data (data.split)"),
     argument("--devices", type=int, help="GPUs, or CPU processes, to share each step (training.devices)"),
     argument("--resume", action="store_true", help="resume the run in --out"),
+    ON,
 )
 def train(settings: Any) -> None:
     """Train an encoder on labelled data, triplet judgements or interactions; calibrate and evaluate it.
@@ -52,11 +58,14 @@ def train(settings: Any) -> None:
     trine train photos/ --out runs/faces
     trine train rows.csv --label family --out runs/rows --set training.epochs=20 seed=3
     trine train photos/ --out runs/faces --resume
+    trine train photos/ --out runs/faces --devices 8 --on ray://head:10001
     trine train shoes/ --triplets judged.csv --recipe judgements --out runs/shoes
     trine train ratings.csv --item-table films.csv --recipe recommendation --out runs/films
     """
     from trine.training import RunDir, check_run_dir, distributed_context, load_recipe, lock_run
+    from trine.training.distributed import SINGLE_PROCESS
 
+    check_on(settings)
     run, name = RunDir(Path(settings.out)), settings.recipe
     if settings.resume:
         check_run_dir(run, resume=True)
@@ -65,9 +74,13 @@ def train(settings: Any) -> None:
     if settings.devices is not None:
         overrides["training.devices"] = str(settings.devices)
     recipe = load_recipe(name, overrides=overrides)
-    context = distributed_context(recipe.training)
+    # On Ray this process trains nothing: the first worker locks the folder, and workers are not its copies.
+    context = SINGLE_PROCESS if settings.on else distributed_context(recipe.training)
+    locked = nullcontext() if settings.on else lock_run(run, resume=settings.resume, context=context)
+    if settings.on:
+        check_run_dir(run, resume=settings.resume)
     try:
-        with lock_run(run, resume=settings.resume, context=context):
+        with locked:
             if recipe.interactions is not None:
                 _on_interactions(settings, recipe)
             else:
@@ -76,7 +89,7 @@ def train(settings: Any) -> None:
         if not context.is_main:  # The first process prints it.
             raise SystemExit(0) from None
         if run.recipe.is_file():
-            more = shlex.join(options_of(settings, "out", "triplets", "pairs", *TABLES))
+            more = shlex.join(options_of(settings, "out", "triplets", "pairs", *TABLES, "on"))
             echo(f"{stopped(stop)}; resume with: trine train {data_command(settings)} {more} --resume")
         raise
 
@@ -103,9 +116,11 @@ def _on_items(settings: Any, recipe: Recipe, *, first: bool) -> None:
         if first:
             echo(found)
     if triplets is not None and judgements:
-        report = train_on_judgements(data, triplets, recipe, **pick(settings, "out", "resume"))
+        report = _trained(settings, train_on_judgements, data, triplets, recipe=recipe)
     else:
-        report = train_run(data, recipe, triplets=triplets, **pick(settings, "pairs", "out", "resume"))
+        report = _trained(
+            settings, train_run, data, recipe=recipe, triplets=triplets, **pick(settings, "pairs")
+        )
     if first:
         echo("", report, "", f"{settings.out} holds the model, metrics.json, report.html and picture.png")
 
@@ -116,7 +131,7 @@ def _on_interactions(settings: Any, recipe: Recipe) -> None:
 
     _refuse(settings, LABELLED, "is for labelled items, and this recipe is for interactions")
     tables = {"users": settings.user_table, "items": settings.item_table}
-    report = train_recommender(settings.data, recipe, **tables, **pick(settings, "out", "resume"))
+    report = _trained(settings, train_recommender, settings.data, recipe=recipe, **tables)
     user = load_two_tower(settings.out).settings.users[0]
     echo(
         report,
@@ -124,6 +139,15 @@ def _on_interactions(settings: Any, recipe: Recipe) -> None:
         f"{settings.out} holds the model, metrics.json and report.html; get recommendations "
         f"with: trine recommend {settings.out} --user {user}",
     )
+
+
+def _trained(settings: Any, pipeline: Callable[..., Any], *data: object, **arguments: Any) -> Any:
+    """Runs a pipeline that trains, where `--on` says, and returns its report."""
+    if settings.on:
+        from trine.on_ray import train_on
+
+        pipeline = partial(train_on, settings.on, pipeline)
+    return pipeline(*data, **arguments, **pick(settings, "out", "resume"))
 
 
 def _refuse(settings: Any, names: tuple[str, ...], why: str) -> None:

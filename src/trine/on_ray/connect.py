@@ -19,6 +19,9 @@ from trine.errors import Argument, SettingError, TrineError, require
 LOCAL = "ray"
 """The address of a Ray that is started on this machine, and stopped at the end."""
 
+HEAD = {"node:__internal_head__": 0.001}
+"""What a task takes to run on the node where a cluster was started, by Ray's name for it."""
+
 _CLUSTER = re.compile(r"ray://(?:\[([0-9a-fA-F:.]+)\]|([^\s/:\[\]]+)):(\d{1,5})")
 _ANSWERS_WITHIN = 10.0  # seconds
 

@@ -19,7 +19,7 @@ import numpy as np
 from trine.data import Items
 from trine.encoders import Encoder
 from trine.errors import TrineError, require
-from trine.on_ray.connect import is_cluster
+from trine.on_ray.connect import HEAD, is_cluster
 from trine.shapes import Float32
 
 AT_ONCE = 16
@@ -31,7 +31,6 @@ PIECES_A_WORKER = 4
 Each = Callable[[Callable[[Any], Any], Sequence[Any]], Iterator[Any]]
 """Calls a function for each of many arguments; yields the results in order."""
 
-_HEAD = {"node:__internal_head__": 0.001}  # Ray's name for the node where a cluster was started
 _FAILED = -1
 
 
@@ -109,7 +108,7 @@ def _results(ray: ModuleType, on: str, job: Any, count: int) -> Iterator[bytes]:
         pieces = _pieces(work)
     else:
         # Ray Data works only within a cluster, and a client is outside: an actor on its head hands through.
-        actor = ray.remote(_Stream).options(num_cpus=0, resources=_HEAD).remote(work)
+        actor = ray.remote(_Stream).options(num_cpus=0, resources=HEAD).remote(work)
         pieces = iter(lambda: ray.get(actor.piece.remote()), None)
     expected = 0
     for piece in pieces:

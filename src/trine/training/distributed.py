@@ -1,7 +1,7 @@
 """Training by several processes: which one this is, how the others start, and what they agree on.
 
-torchrun or SLURM start the processes; if neither did, the first process starts the others by running its own
-command again. Each process draws its own batch, the loss is over all of them, and gradients are
+torchrun, SLURM or Ray Train start the processes; if none did, the first process starts the others by running
+its own command again. Each process draws its own batch, the loss is over all of them, and gradients are
 averaged on their way through the encoder. Only the first process writes.
 """
 
@@ -31,6 +31,14 @@ from trine.training.recipe import TrainingRecipe
 
 POLL = 0.1
 """Seconds between two checks of whether a started process still runs."""
+
+
+LAUNCHER = "TRINE_LAUNCHER"
+"""The variable with the name of what started the processes and set the same variables as torchrun."""
+
+
+class ProcessEndedError(TrineError):
+    """Another process of the run ended early; its own message says why."""
 
 
 @dataclass(frozen=True)
@@ -66,22 +74,22 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def distributed_context(recipe: TrainingRecipe) -> DistributedContext:
-    """Reads which process of a run this is from the variables that torchrun, SLURM or trine set.
+    """Reads which process of a run this is from the variables that torchrun, SLURM, Ray or trine set.
 
     Args:
         recipe: `devices` is the number of processes, on all machines together.
 
     Raises:
-        SettingError: torchrun or SLURM started a different number of processes.
+        SettingError: The launcher started a different number of processes.
 
     Example:
         >>> distributed_context(TrainingRecipe())
         DistributedContext(rank=0, size=1, nodes=1)
     """
     size, env = recipe.devices, os.environ
-    if "TORCHELASTIC_RUN_ID" in env:
+    if launcher := _launcher():
         started, rank = int(env["WORLD_SIZE"]), int(env["RANK"])
-        nodes, launcher = started // int(env.get("LOCAL_WORLD_SIZE") or started), "torchrun"
+        nodes = math.ceil(started / int(env.get("LOCAL_WORLD_SIZE") or started))
     elif size == 1:
         return SINGLE_PROCESS
     elif _started_by_slurm():
@@ -95,6 +103,11 @@ def distributed_context(recipe: TrainingRecipe) -> DistributedContext:
             "the number of processes on all machines together"
         )
     return DistributedContext(rank, size, nodes)
+
+
+def _launcher() -> str | None:
+    """What started this process and set torchrun's variables; None if nothing did."""
+    return "torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else os.environ.get(LAUNCHER)
 
 
 def _started_by_slurm() -> bool:
@@ -113,7 +126,7 @@ def processes(context: DistributedContext) -> Iterator[None]:
         context: The processes.
 
     Raises:
-        TrineError: Another process ended early.
+        ProcessEndedError: Another process ended early.
     """
     if context.size == 1:
         yield
@@ -128,7 +141,7 @@ def processes(context: DistributedContext) -> Iterator[None]:
     except BaseException as error:
         _kill(children)
         if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error)):
-            raise TrineError(
+            raise ProcessEndedError(
                 "another process of the run ended early, so this one stops; see the message of the other "
                 "process, then resume the run"
             ) from error
@@ -143,7 +156,7 @@ def _start(context: DistributedContext) -> list[subprocess.Popen[bytes]]:
     # Processes of one machine share its cores.
     env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // context.per_node)))
     torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
-    if "TORCHELASTIC_RUN_ID" in env:
+    if _launcher():
         return []
     first = "LOCAL_RANK" not in env
     env |= {
