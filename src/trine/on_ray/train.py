@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def train_on(
         logging.getLogger("trine.training").warning("%s", message)
     if error is not None:
         raise error
-    return report
+    return pickle.loads(report)
 
 
 def _resources(ray: ModuleType, recipe: TrainingRecipe) -> dict[str, float]:
@@ -98,7 +99,7 @@ class _Job:
     resources: dict[str, float]
 
 
-def _fit(job: _Job, *, devices: int) -> tuple[Any, TrineError | None, list[str]]:
+def _fit(job: _Job, *, devices: int) -> tuple[bytes, TrineError | None, list[str]]:
     """Runs Ray Train; returns what the pipeline returned, or why it did not, and its warnings."""
     train, torch_train = require("ray.train", extra="ray"), require("ray.train.torch", extra="ray")
     on_gpu = "GPU" in job.resources
@@ -123,11 +124,11 @@ def _fit(job: _Job, *, devices: int) -> tuple[Any, TrineError | None, list[str]]
             report, warnings = trainer.fit().return_value
         except train.TrainingFailedError as error:
             failure = getattr(error, "controller_failure", None)
-            return None, failure if isinstance(failure, TrineError) else _failed(error), []
+            return b"", failure if isinstance(failure, TrineError) else _failed(error), []
     return report, None, warnings
 
 
-def _work(config: dict[str, Any]) -> tuple[Any, list[str]]:
+def _work(config: dict[str, Any]) -> tuple[bytes, list[str]]:
     """A worker: trains as one process of the run does; returns what the pipeline does, and its warnings."""
     ray, job = require("ray", extra="ray"), config["job"]
     try:
@@ -142,7 +143,8 @@ def _work(config: dict[str, Any]) -> tuple[Any, list[str]]:
     # After a worker has died, the folder holds the run that all of them continue.
     resume = job.resume or RunDir(Path(job.settings["out"])).recipe.is_file()
     report = job.pipeline(*ray.get(job.data), **job.settings, resume=resume, progress=False)
-    return report, warnings.messages
+    # As bytes, since Ray Train refuses whatever holds a tensor.
+    return pickle.dumps(report), warnings.messages
 
 
 class _Warnings(logging.Handler):
