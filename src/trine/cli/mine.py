@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trine.cli.arguments import DATA, ON, RUN, check_on, computing_on, data_command, echo, load_data, pick
+from trine.cli.arguments import (
+    DATA_HELP,
+    HOW_TO_READ,
+    ON,
+    check_on,
+    computing_on,
+    data_command,
+    echo,
+    load_data,
+    pick,
+    progress_bar,
+)
 from trine.cli.parser import argument, verb
+from trine.errors import SettingError
+
+if TYPE_CHECKING:
+    from trine.mining import OfflineMining
 
 PART = "all, train, validation, test, or auto for the items the run was trained on (default: auto)"
 
@@ -34,8 +49,15 @@ RULE = ("rule", "positives", "negatives", "skip", "among", "absolute_margin", "r
 
 
 @verb(
-    RUN,
-    *DATA,
+    argument("run", nargs="?", help="the run folder, or a model folder"),
+    argument("data", nargs="?", help=DATA_HELP),
+    *HOW_TO_READ,
+    argument(
+        "--embeddings",
+        metavar="FILES",
+        help="in place of a run and data: a .parquet file of trine embed, or a folder of them, of any size",
+    ),
+    argument("--memory", type=float, help="with --embeddings: GiB to search in (default: 2)"),
     argument("--out", required=True, help="the .parquet or .csv file to write"),
     argument("--part", default="auto", help=f"which items: {PART}"),
     argument("--rule", default="semihard", help="semihard (the nearest beyond the positive) or hard"),
@@ -50,16 +72,42 @@ def mine(settings: Any) -> None:
 
     trine mine runs/faces photos/ --out triplets.parquet
     trine mine runs/faces photos/ --out triplets.csv --rule hard --skip 3 --relative-margin 0.05
+    trine mine --embeddings embeddings/ --out triplets.parquet --memory 8
     trine train photos/ --triplets triplets.parquet --out runs/harder
     """
     from trine.mining import OfflineMining
     from trine.pipelines import mine_run, open_trained_run
 
     check_on(settings)
-    run = open_trained_run(settings.run)  # Report a missing model before reading the data.
     how = OfflineMining(**pick(settings, *RULE, "min_distance", "max_distance", "choose", "seed"))
+    if settings.embeddings is not None:
+        _mine_embeddings(settings, how)
+        return
+    if settings.run is None or settings.data is None:
+        raise SettingError("mine takes a run folder and data, or --embeddings; see trine mine --help")
+    if settings.memory is not None:
+        raise SettingError("--memory is for --embeddings: leave it out")
+    run = open_trained_run(settings.run)  # Report a missing model before reading the data.
     items = load_data(settings)
     with computing_on(settings, run.encoder):
         report = mine_run(run, items, out=settings.out, how=how, part=settings.part)
     data = data_command(settings)
     echo(report, f"train on them with: trine train {data} --triplets {settings.out} --out RUN")
+
+
+def _mine_embeddings(settings: Any, how: OfflineMining) -> None:
+    from trine.pipelines import mine_embeddings
+
+    extra = {"a run": settings.run, "--part": settings.part.removeprefix("auto"), "--on": settings.on}
+    for what, given in extra.items():
+        if given:
+            raise SettingError(f"--embeddings is mined as it is: leave {what} out")
+    with progress_bar("mining", None) as progress:
+        report = mine_embeddings(
+            settings.embeddings,
+            out=settings.out,
+            how=how,
+            memory=2.0 if settings.memory is None else settings.memory,
+            progress=progress,
+        )
+    echo(report, f"train on them with: trine train DATA --triplets {settings.out} --out RUN")

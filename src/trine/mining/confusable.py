@@ -13,6 +13,7 @@ from trine.errors import check_count
 from trine.labels import Labels
 from trine.mining.inputs import checked_set
 from trine.neighbours import make_search
+from trine.neighbours.rows import tiles
 from trine.shapes import Float, Int64
 
 
@@ -51,11 +52,14 @@ def confusable_identities(
     check_count("k", k)
     if not len(rows):
         return np.empty((0, 0), dtype=np.int64)
-    values = unit_rows(rows.double()).numpy() if PROPERTIES[distance].of_directions else rows.numpy()
-    sizes = np.bincount(codes)
-    first = np.cumsum(sizes) - sizes
-    sums = np.add.reduceat(values[np.argsort(codes, kind="stable")], first, axis=0, dtype=np.float64)
-    means = sums / sizes[:, None]
+    of_directions = PROPERTIES[distance].of_directions
+    sums, start = np.zeros((codes.max() + 1, rows.shape[1])), 0
+    for part in tiles(rows):
+        values = part.double()
+        stop = start + len(part)
+        np.add.at(sums, codes[start:stop], (unit_rows(values) if of_directions else values).numpy())
+        start = stop
+    means = sums / np.bincount(codes)[:, None]
     if len(means) == 1:
         return np.empty((1, 0), dtype=np.int64)
     return make_search(means, distance=distance).nearest(means, k=k, exclude=np.arange(len(means))).indices

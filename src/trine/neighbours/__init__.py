@@ -15,6 +15,7 @@ From a million rows on, `make_search` trades exactness for FAISS's inverted list
 from __future__ import annotations
 
 from trine.neighbours.inverted import InvertedSearch, make_search
+from trine.neighbours.on_disk import DiskSearch
 from trine.neighbours.ranks import NEVER, RankSearch
 from trine.neighbours.rows import as_rows
 from trine.neighbours.search import Backend, ExactSearch, Neighbours, nearest_neighbours
@@ -22,6 +23,7 @@ from trine.neighbours.search import Backend, ExactSearch, Neighbours, nearest_ne
 __all__ = [
     "NEVER",
     "Backend",
+    "DiskSearch",
     "ExactSearch",
     "InvertedSearch",
     "Neighbours",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,11 @@ from trine.shapes import Float, Int64
 MANY = 1_000_000
 """From this many rows on, a search goes through inverted lists, where FAISS is installed."""
 
-_SAMPLE = 64  # rows a list from which its centre is learned
-_PROBED = 32  # one list in this many is searched
+SAMPLE = 64
+"""How many rows a list are looked at to learn its centre."""
+
+PROBED = 32
+"""One list in this many is searched."""
 
 
 def make_search(references: References, *, distance: Distance = "euclidean", many: int = MANY) -> ExactSearch:
@@ -85,16 +89,17 @@ class InvertedLists:
     def __init__(self, rows: Float[Tensor, "n d"], frame: Frame) -> None:
         self._faiss = require("faiss", extra="gallery")
         self._frame = frame
-        width, lists = rows.shape[1], max(1, round(4 * len(rows) ** 0.5))
-        quantizer = self._faiss.IndexFlatL2(width)
-        self._index = self._faiss.IndexIVFFlat(quantizer, width, lists)
-        self._index.nprobe = max(8, lists // _PROBED)
-        self._index.cp.min_points_per_centroid = 1  # only tests use small sets: silence the advice
-        sampled = np.random.default_rng(0).permutation(len(rows))[: _SAMPLE * lists]
+        self._index = self._empty(len(rows), rows.shape[1], PROBED)
         with one_thread(self._faiss):
+            sampled = np.random.default_rng(0).permutation(len(rows))[: SAMPLE * self.count]
             self._index.train(self._placed(rows[torch.from_numpy(np.sort(sampled))]))
             for part in tiles(rows):
                 self._index.add(self._placed(part))
+
+    @property
+    def count(self) -> int:
+        """How many lists there are."""
+        return int(self._index.nlist)
 
     def propose(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
         """Searches the lists; see `CandidateSearch`."""
@@ -103,6 +108,14 @@ class InvertedLists:
         # Rows outside the searched lists count as farther, unless the lists held too few.
         bounds = np.where((at < 0).any(1), -np.inf, np.inf)
         return torch.from_numpy(bounds), torch.from_numpy(at).clamp_(min=0)
+
+    def _empty(self, rows: int, width: int, probed: int) -> Any:
+        """An index without rows, for so many."""
+        lists = max(1, round(4 * rows**0.5))
+        index = self._faiss.IndexIVFFlat(self._faiss.IndexFlatL2(width), width, lists)
+        index.nprobe = max(8, lists // probed)
+        index.cp.min_points_per_centroid = 1  # only tests use small sets: silence the advice
+        return index
 
     def _placed(self, rows: Tensor) -> np.ndarray:
         return self._frame.place(rows, torch.float32).numpy()

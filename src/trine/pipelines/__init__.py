@@ -25,7 +25,7 @@ from trine.pipelines.faces_for import faces_for, takes_faces
 from trine.pipelines.find_faces import find_faces
 from trine.pipelines.forget import forget_person
 from trine.pipelines.library import build_library
-from trine.pipelines.mine import MiningReport, mine_run, write_triplets
+from trine.pipelines.mine import MiningReport, mine_embeddings, mine_run, write_triplets
 from trine.pipelines.recommend import (
     enrol_items,
     measure_scores,
@@ -59,6 +59,7 @@ __all__ = [
     "listed_pairs",
     "measure_scores",
     "measure_towers",
+    "mine_embeddings",
     "mine_run",
     "open_trained_run",
     "part_of",

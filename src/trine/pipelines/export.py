@@ -11,6 +11,7 @@ import numpy as np
 
 from trine.clustering import Method, cluster
 from trine.data import Dataset
+from trine.data.embedding_files import DISTANCE, FINGERPRINT
 from trine.data.formula_cells import guarded
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
@@ -70,7 +71,7 @@ def item_table(encoder: Encoder, dataset: Dataset) -> Any:
             **{name: pa.array(values) for name, values in dataset.columns.items()},
         }
     )
-    about = {"trine.fingerprint": encoder.fingerprint, "trine.distance": encoder.distance}
+    about = {FINGERPRINT: encoder.fingerprint, DISTANCE: encoder.distance}
     return table.replace_schema_metadata(about)
 
 

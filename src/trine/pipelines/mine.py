@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,24 @@ from typing import Any
 import numpy as np
 
 from trine.data import Dataset, TripletTable
+from trine.data.embedding_files import DISTANCE, FINGERPRINT, lay_out
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.display import printable
 from trine.encoders import Encoder
-from trine.errors import DataError, require
+from trine.errors import DataError, InputError, require
 from trine.io import output_file
 from trine.mining import MinedTriplets, OfflineMining, stream_triplets
+from trine.mining.offline import ANCHORS
+from trine.neighbours import DiskSearch
+from trine.neighbours.inverted import PROBED
+from trine.neighbours.on_disk import GIB, LEAST_MEMORY
 from trine.pipelines.export import check_output, write_csv
 from trine.pipelines.faces_for import faces_as_trained
 from trine.pipelines.split_record import Part, check_part, part_of, with_size
 from trine.pipelines.trained_run import TrainedRun, open_trained_run
 from trine.report import EvaluatedPart
+from trine.settings import Range, check_number
 from trine.shapes import Int64
 
 COLUMNS = ("anchor", "positive", "negative", "d_ap", "d_an")
@@ -114,21 +121,109 @@ def write_triplets(
     """Writes the triplets of `mine_offline` as they are found; see `mine_run`."""
     dataset = as_dataset(dataset, "write_triplets")
     check_output(out, *SUFFIXES)
-    embeddings = encoder.embed(dataset)
+    mined = stream_triplets(encoder.embed(dataset), dataset.labels, how=how, distance=encoder.distance)
+    about = {FINGERPRINT: encoder.fingerprint, DISTANCE: encoder.distance}
+
+    def names(rows: Int64[np.ndarray, " m"]) -> list[str]:
+        return [dataset.names[at] for at in rows.tolist()]
+
+    return _written(mined, names, about, out=out, items=items)
+
+
+def mine_embeddings(
+    source: str | Path,
+    *,
+    out: str | Path,
+    how: OfflineMining | None = None,
+    memory: float = 2.0,
+    probed: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> MiningReport:
+    """Writes hard or semi-hard triplets of items whose embeddings need not fit in memory.
+
+    The rules are those of `mine_offline`. Embeddings of which four copies fit in the memory are searched
+    exactly; of others, neighbours are found through inverted lists on disk, and measured exactly. Beside
+    `memory`, labels take some dozen bytes an item. The disk must have room for twice the embeddings, next to
+    the output, while it runs.
+
+    Args:
+        source: What `trine embed` wrote: a .parquet file, or a folder of them.
+        out: The .parquet or .csv file; see `mine_run`.
+        how: The rule and the guards; `OfflineMining()` by default.
+        memory: GiB to work in.
+        probed: One list in so many is searched for each item, also where the memory would hold an exact
+            search; 1 searches all. `None` searches one in 32 where it has to.
+        progress: Called with the number of items that are done.
+
+    Returns:
+        Counts and mean distances of the triplets.
+
+    Raises:
+        DataError: There are no such embeddings, or they are of several encoders or of items without identity.
+        InputError: The file is neither .parquet nor .csv, or cannot be written; or the memory is too small.
+        MissingDependencyError: FAISS or pyarrow is not installed.
+    """
+    check_output(out, *SUFFIXES)
+    check_number("memory", memory, Range(at_least=LEAST_MEMORY / GIB))
+    folder = Path(out).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".trine-mine-", dir=folder) as work:
+            laid = lay_out(source, Path(work))
+            search = None
+            if probed is not None or 4 * laid.rows.nbytes > memory * GIB:
+                search = DiskSearch(
+                    laid.rows,
+                    folder=Path(work),
+                    distance=laid.distance,
+                    memory=int(memory * GIB),
+                    probed=PROBED if probed is None else probed,
+                )
+
+            def parts() -> Iterator[MinedTriplets]:
+                done = 0
+                for part in stream_triplets(
+                    laid.rows, laid.codes, how=how, distance=laid.distance, search=search
+                ):
+                    yield part
+                    done = min(done + ANCHORS, len(laid))
+                    if progress is not None:
+                        progress(done)
+
+            about = {FINGERPRINT: laid.fingerprint, DISTANCE: laid.distance}
+            counts = f"{len(laid):,} items of {laid.codes.max(initial=-1) + 1:,} identities"
+            items = EvaluatedPart(f"all items ({counts})")
+            return _written(parts(), laid.names, about, out=out, items=items)
+    except OSError as error:
+        raise InputError(
+            f"cannot work in {folder} ({error.strerror or error}); choose another folder with --out, or free "
+            "disk space"
+        ) from error
+
+
+def _written(
+    mined: Iterator[MinedTriplets],
+    names: Callable[[Int64[np.ndarray, " m"]], Sequence[str]],
+    about: dict[str, str],
+    *,
+    out: str | Path,
+    items: EvaluatedPart,
+) -> MiningReport:
+    """Writes triplets as they are found."""
     totals = np.zeros(4)
 
-    def parts() -> Iterator[MinedTriplets]:
-        for part in stream_triplets(embeddings, dataset.labels, how=how, distance=encoder.distance):
+    def columns() -> Iterator[dict[str, Sequence[Any]]]:
+        for part in mined:
             totals[:] += len(part), part.wanted, part.d_ap.sum(dtype=float), part.d_an.sum(dtype=float)
-            yield part
+            rows = {"anchor": part.anchor, "positive": part.positive, "negative": part.negative}
+            named = {column: names(at) for column, at in rows.items()}
+            yield {**named, "d_ap": part.d_ap.tolist(), "d_an": part.d_an.tolist()}
 
-    about = {"trine.fingerprint": encoder.fingerprint, "trine.distance": encoder.distance}
     if Path(out).suffix.lower() == ".csv":
-        rows = (row for part in parts() for row in zip(*_columns(part, dataset).values(), strict=True))
-        write_csv(Path(out), COLUMNS, rows)
+        write_csv(Path(out), COLUMNS, (row for part in columns() for row in zip(*part.values(), strict=True)))
     else:
         with output_file(Path(out)) as partial:
-            _write_parquet(partial, parts(), dataset, about)
+            _write_parquet(partial, columns(), about)
     count, wanted = int(totals[0]), int(totals[1])
     means = totals[2:] / count if count else np.full(2, np.nan)
     return MiningReport(items, count, wanted, float(means[0]), float(means[1]))
@@ -175,20 +270,11 @@ def _training_part(run: str | Path, dataset: Dataset) -> tuple[Int64[np.ndarray,
         return part_of(run, dataset, "all")
 
 
-def _columns(part: MinedTriplets, dataset: Dataset) -> dict[str, list[Any]]:
-    names = dataset.names
-    positions = {"anchor": part.anchor, "positive": part.positive, "negative": part.negative}
-    items = {column: [names[at] for at in rows.tolist()] for column, rows in positions.items()}
-    return {**items, "d_ap": part.d_ap.tolist(), "d_an": part.d_an.tolist()}
-
-
-def _write_parquet(
-    path: Path, parts: Iterator[MinedTriplets], dataset: Dataset, about: dict[str, str]
-) -> None:
+def _write_parquet(path: Path, parts: Iterator[dict[str, Sequence[Any]]], about: dict[str, str]) -> None:
     pa = require("pyarrow", extra="train")
     parquet = require("pyarrow.parquet", extra="train")
     kinds = [pa.string()] * 3 + [pa.float32()] * 2
     schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)), metadata=about)
     with parquet.ParquetWriter(path, schema) as writer:
         for part in parts:
-            writer.write_table(pa.table(_columns(part, dataset), schema=schema))
+            writer.write_table(pa.table(part, schema=schema))
