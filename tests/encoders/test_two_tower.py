@@ -9,6 +9,7 @@ import torch
 from trine import load
 from trine.data import Features, Interactions
 from trine.encoders import build_two_tower, load_two_tower, save
+from trine.encoders.item_factors import item_factors, start_from_factors
 from trine.errors import InputError, ModelError
 
 
@@ -128,3 +129,124 @@ def test_features_of_other_items_are_refused():
     one = Interactions("t", ("u",), ("i",), np.array([0]), np.array([0]), np.array([True]))
     with pytest.raises(InputError, match="features of items have 2 rows, expected 1"):
         build_two_tower(one, dimension=2, normalise=False, distance="euclidean", seed=0, items=known)
+
+
+def towers_of_liked(features=False):
+    """Two tastes: the users 0 to 5 like a to d, the others e to h; all know i."""
+    liked = np.array(
+        [(u, i + 4 * (u // 6)) for u in range(12) for i in range(4) if (u + i) % 4]
+        + [(u, 8) for u in range(12)]
+    )
+    users, items = tuple(f"u{u}" for u in range(12)), tuple("abcdefghij")
+    interactions = Interactions("t", users, items, *liked.T, np.ones(len(liked), dtype=bool))
+    known = None
+    if features:
+        taste = np.array([0, 0, 0, 0, 1, 1, 1, 1, 0.5, 1], dtype=np.float32)
+        known = Features(("first", "second"), np.stack([1 - taste, taste], axis=1), tuple("ABCDEFGHIJ"), ())
+    towers = build_two_tower(
+        interactions,
+        dimension=6,
+        normalise=True,
+        distance="squared_euclidean",
+        seed=5,
+        items=known,
+        liked=liked[::-1],
+    )
+    start_from_factors(towers, liked, ridge=2.0)
+    return towers, liked
+
+
+def test_the_factors_are_those_of_the_closed_form():
+    random = np.random.default_rng(0)
+    x = (random.random((30, 12)) < 0.3).astype(float)
+    inverse = np.linalg.inv(x.T @ x + 3 * np.eye(12))
+    ease = -inverse / np.diag(inverse)
+    by, to = item_factors(np.argwhere(x), users=30, items=12, count=12, ridge=3.0)
+    off = ~np.eye(12, dtype=bool)
+    np.testing.assert_allclose((by @ to.T)[off], ease[off], atol=1e-9)
+    few, _ = item_factors(np.argwhere(x), users=30, items=12, count=4, ridge=3.0)
+    np.testing.assert_allclose(few @ few.T, by[:, :4] @ by[:, :4].T, atol=1e-9)
+
+
+def test_users_by_their_items_rank_by_the_sum_of_inner_products():
+    towers, liked = towers_of_liked()
+    users, items = towers.embed("users"), towers.embed("items")
+    np.testing.assert_allclose(np.linalg.norm(users, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(items, axis=1), 1, rtol=1e-5)
+    table = towers.users.table.detach().numpy()
+    rows = np.stack([table[liked[liked[:, 0] == user, 1]].sum(0) for user in range(12)])
+    expected = rows @ towers.items.table.detach().numpy().T / np.linalg.norm(rows, axis=1, keepdims=True)
+    np.testing.assert_allclose(users @ items.T, expected, atol=1e-5)
+    assert towers.recommend("u0", k=1)[0].item == "a"  # the one of its taste that it does not know
+    assert towers.recommend("u7", k=1)[0].item == "f"
+
+
+def test_a_left_out_item_and_dropout_change_the_bag_only():
+    towers, _ = towers_of_liked()
+    numbers = torch.tensor([0, 7, 0])
+    items = torch.tensor([towers.settings.items.index(name) for name in ("b", "e", "c")])
+    with torch.no_grad():
+        rows = towers.users(numbers, without=items).numpy()
+        dropped = towers.users(numbers, dropout=0.9, generator=torch.Generator().manual_seed(0))
+        kept = towers.users(numbers, dropout=0.0)
+    for row, user, item in zip(rows, numbers.tolist(), items.tolist(), strict=True):
+        others = [name for name in towers.liked_by(f"u{user}") if name != towers.settings.items[item]]
+        np.testing.assert_allclose(row, towers.fold_in(others), atol=1e-6)
+    assert not torch.allclose(dropped, kept)
+
+
+def test_a_new_user_is_folded_in_and_told_why():
+    towers, _ = towers_of_liked(features=True)
+    np.testing.assert_allclose(towers.fold_in(towers.liked_by("u3")), towers.embed("users")[3], atol=1e-6)
+    found = towers.recommend_for(["a", "b"], k=3)
+    assert {each.item for each in found} == {"c", "d", "i"}
+    assert {each.title for each in found} == {"C", "D", "I"}
+    reasons = towers.reasons(["e", "a", "b"], "c", k=3)
+    assert {each.item for each in reasons[:2]} == {"a", "b"}
+    assert reasons[0].title == reasons[0].item.upper()
+    assert sum(each.share for each in reasons) == pytest.approx(1)
+    assert towers.similar_items("a", k=4) == towers.recommend_for(["a"], k=4)
+
+
+def test_a_new_item_is_embedded_by_its_features():
+    towers, _ = towers_of_liked(features=True)
+    new = towers.embed_new(np.array([[1, 0], [0, 1]], dtype=np.float32))
+    first, second = towers.fold_in(["a"]), towers.fold_in(["e"])
+    assert first @ new[0] > first @ new[1]
+    assert second @ new[1] > second @ new[0]
+    unseen = towers.embed_new(towers.items.features[9:].numpy())[0]
+    np.testing.assert_allclose(towers.embed("items")[9], unseen, atol=1e-6)
+    with pytest.raises(InputError, match=r"features have shape \(1, 3\), expected rows of 2 features"):
+        towers.embed_new(np.zeros((1, 3), dtype=np.float32))
+
+
+def test_users_by_their_items_are_saved_and_checked(tmp_path):
+    towers, _ = towers_of_liked(features=True)
+    save(towers, tmp_path / "model")
+    again = load_two_tower(tmp_path / "model")
+    assert again.fingerprint == towers.fingerprint
+    np.testing.assert_array_equal(again.embed("users"), towers.embed("users"))
+    with torch.no_grad():
+        towers.users.liked[0, 0] = 11
+    save(towers, tmp_path / "damaged")
+    with pytest.raises(ModelError, match="in the order of users"):
+        load_two_tower(tmp_path / "damaged")
+
+
+def test_items_that_cannot_be_folded_in_are_refused():
+    towers, _ = towers_of_liked()
+    with pytest.raises(InputError, match="item 'z' is not in the training data"):
+        towers.fold_in(["z"])
+    for wrong in ([], "ab"):
+        with pytest.raises(InputError, match="expected a list of at least one item"):
+            towers.recommend_for(wrong)
+    with pytest.raises(InputError, match="features have shape"):
+        towers.embed_new(np.zeros((1, 2), dtype=np.float32))
+    by_ids = some_towers()
+    for call in (
+        lambda: by_ids.fold_in(["a"]),
+        lambda: by_ids.reasons(["a"], "b"),
+        lambda: by_ids.liked_by("ann"),
+    ):
+        with pytest.raises(InputError, match="embeds users by the items they like; train with"):
+            call()

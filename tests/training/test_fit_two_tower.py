@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trine.data import Interactions, TripletSampler, leave_last_out
+from trine.data import Features, Interactions, TripletSampler, leave_last_out
 from trine.encoders import build_two_tower, load_two_tower
 from trine.errors import DataError, SettingError
 from trine.pipelines import examine, measure_scores, measure_towers, popularity, train_recommender
@@ -61,6 +61,11 @@ def with_interactions(**changes):
     return replace(RECIPE, interactions=replace(RECIPE.interactions, **changes))
 
 
+def over_all(**changes):
+    interactions = replace(RECIPE.interactions, negatives="all", users="items", **changes)
+    return replace(RECIPE, loss=replace(RECIPE.loss, margin=None), interactions=interactions)
+
+
 @pytest.mark.parametrize("rank_weight", [False, True])
 @pytest.mark.parametrize("distance", ["squared_euclidean", "euclidean"])
 def test_the_loss_is_that_of_a_loop_over_users(rank_weight, distance):
@@ -95,6 +100,43 @@ def test_a_sampled_negative_is_any_of_the_candidates_and_the_hard_one_the_neares
         ]
     assert all(hard > sampled for hard, sampled in zip(losses["hard"], losses["sampled"], strict=True))
     assert losses["sampled"][0] != losses["sampled"][1]
+
+
+def test_the_loss_over_all_negatives_is_that_of_a_loop_and_leaves_the_liked_item_out():
+    recipe = over_all(dropout=0.0, temperature=0.2)
+    interactions = two_tastes()
+    met = interactions.pairs[leave_last_out(interactions).train]
+    towers = build_two_tower(
+        interactions, dimension=8, normalise=True, distance="squared_euclidean", seed=3, liked=met
+    )
+    step = TwoTowerStep(towers, recipe=recipe, steps=10, met=met)
+    batch = next(iter(InteractionLoader(met, sampler=TripletSampler(len(met), triplets=32), steps=10)))
+    items = towers.embed("items").astype(float)
+    unseen = {tuple(pair) for pair in met.tolist()}
+    values = []
+    for user, item in batch.inputs.tolist():
+        others = [name for name in towers.liked_by(f"u{user}") if name != f"i{item}"]
+        apart = ((towers.fold_in(others).astype(float) - items) ** 2).sum(1)
+        free = [c for c in step.candidates(4).tolist() if (user, c) not in unseen]
+        values.append(math.log1p(sum(math.exp((apart[item] - apart[c]) / 0.2) for c in free)))
+    loss = step.loss(step.embed(batch, step=4), batch, step=4)
+    assert loss.item() == pytest.approx(np.mean(values), rel=1e-4)
+
+
+def test_users_by_their_items_train_on_from_the_closed_form(tmp_path):
+    interactions = two_tastes()
+    parts = leave_last_out(interactions)
+    recipe = over_all(ridge=5.0)
+    reports = [
+        train_recommender(interactions, recipe, out=tmp_path / name, progress=False) for name in ("a", "b")
+    ]
+    assert reports[0].after.recommendation.hit_rate_at(10) > reports[0].before.recommendation.hit_rate_at(10)
+    towers, again = (load_two_tower(tmp_path / name) for name in ("a", "b"))
+    assert towers.fingerprint == again.fingerprint
+    assert examine(tmp_path / "a").log[0].mining == "all"
+    features = Features(("age",), np.ones((24, 1), dtype=np.float32), None, ())
+    with pytest.raises(SettingError, match=r"interactions\.users items embeds users by the items they like"):
+        fit_two_tower(interactions, parts, recipe, out=tmp_path / "c", users=features, progress=False)
 
 
 @settings(max_examples=25)
@@ -176,10 +218,8 @@ def test_a_run_that_was_broken_off_ends_as_one_that_was_not(tmp_path, monkeypatc
         ({"training.devices": 2}, "training.devices does not apply"),
         ({"data.test": 0.5}, "data.test does not apply"),
         ({"interactions.negatives": "hrad"}, "did you mean 'hard'"),
-        (
-            {"interactions.rank_weight": True, "loss.margin": None},
-            "rank_weight needs a margin",
-        ),
+        ({"interactions.rank_weight": True, "loss.margin": None}, "rank_weight needs a margin"),
+        ({"interactions.negatives": "all"}, "negatives all has no margin, and loss.margin is 0.5"),
     ],
 )
 def test_settings_that_do_not_apply_are_refused(overrides, message):

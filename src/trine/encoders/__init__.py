@@ -13,13 +13,14 @@ from trine.encoders.settings import (
     SentenceSettings,
     SmallResNetSettings,
 )
-from trine.encoders.two_tower import Recommendation, TwoTower, TwoTowerSettings, build_two_tower
+from trine.encoders.two_tower import Reason, Recommendation, TwoTower, TwoTowerSettings, build_two_tower
 
 __all__ = [
     "Encoder",
     "EncoderRecipe",
     "EncoderSettings",
     "MlpSettings",
+    "Reason",
     "Recommendation",
     "SentenceSettings",
     "SmallResNetSettings",

@@ -10,7 +10,7 @@ from trine.encoders.onnx_network import OnnxNetwork
 from trine.encoders.sentence import SentenceNetwork
 from trine.encoders.settings import EncoderSettings, TableSettings
 from trine.encoders.tabular import prepare_rows
-from trine.encoders.two_tower import TwoTower, TwoTowerSettings
+from trine.encoders.two_tower import LikedTower, TwoTower, TwoTowerSettings
 
 LONGEST_SIDE = 4096
 
@@ -20,6 +20,8 @@ def check_settings(settings: EncoderSettings | TwoTowerSettings) -> None:
     if isinstance(settings, TwoTowerSettings):
         if settings.titles and len(settings.titles) != len(settings.items):
             raise ValueError(f"{len(settings.titles)} titles for {len(settings.items)} items")
+        if settings.liked is not None and (settings.dimension < 2 or settings.user_features):
+            raise ValueError("users by the items they like have two numbers or more, and no features")
         return
     shape, network = settings.shape, settings.network
     own: dict[str, tuple[str, object]] = {
@@ -54,6 +56,10 @@ def check_weights(encoder: Encoder | TwoTower) -> None:
         sizes = torch.tensor([len(encoder.settings.users), len(encoder.settings.items)])
         if bool(((encoder.known < 0) | (encoder.known >= sizes)).any()):
             raise ValueError("it knows an interaction of a user or with an item that is not among its own")
+        if isinstance(encoder.users, LikedTower):
+            liked = encoder.users.liked
+            if bool(((liked < 0) | (liked >= sizes)).any() | (liked[1:, 0] < liked[:-1, 0]).any()):
+                raise ValueError("its liked items are not those of its users, in the order of users")
     elif isinstance(encoder.network, OnnxNetwork):
         encoder.network.check()
 

@@ -12,7 +12,15 @@ from torch import nn
 from trine.migrations import fingerprint_settings, fingerprint_tensor
 from trine.settings import plain
 
-UNUSED = {"faces": None, "onnx": None, "sentence": None, "table": None, "unit_rows": False, "views": "one"}
+UNUSED = {
+    "faces": None,
+    "liked": None,
+    "onnx": None,
+    "sentence": None,
+    "table": None,
+    "unit_rows": False,
+    "views": "one",
+}
 """Settings that the first models did not have, with the value that has no effect: at that value they are left
 out of the fingerprint, so that the fingerprints of those models stay valid."""
 

@@ -11,6 +11,7 @@ import torch
 
 from trine.data import Features, HeldOut, Interactions, TripletSampler
 from trine.encoders import TwoTower, build_two_tower, save
+from trine.encoders.item_factors import start_from_factors
 from trine.errors import SettingError, check_flags
 from trine.training.accelerator import check_device
 from trine.training.data_loader import InteractionLoader
@@ -75,6 +76,11 @@ def fit_two_tower(
         raise SettingError(
             "the recipe has no section interactions; use the recipe recommendation, or add the section"
         )
+    if about.users == "items" and users is not None:
+        raise SettingError(
+            "interactions.users items embeds users by the items they like, without features; leave out the "
+            "table of users, or set interactions.users to ids"
+        )
     check_device(settings)
     if metric is None and settings.patience is not None:
         raise SettingError(f"training.patience is {settings.patience}, but no metric= was passed")
@@ -93,7 +99,10 @@ def fit_two_tower(
             seed=stream_seed(recipe.seed, "weights"),
             users=users,
             items=items,
+            liked=liked if about.users == "items" else None,
         )
+        if about.users == "items":
+            start_from_factors(towers, liked, ridge=about.ridge)
         data = RunData.of_interactions(interactions, held_out.train, users=users, items=items)
         run = open_run(folder, recipe, data=data, resume=resume, context=SINGLE_PROCESS)
         validator = None

@@ -31,7 +31,17 @@ class InteractionsRecipe(Settings):
         batch: Liked items in a batch.
         candidates: Items drawn for each batch as possible negatives of its users; what a user has interacted
             with is never a negative.
-        negatives: `hard` takes the nearest candidate of each user, `sampled` one at random.
+        negatives: `hard` takes the nearest candidate of each user, `sampled` one at random; `all` takes all
+            candidates n at once, by log(1 + Σ exp((d(user, liked) − d(user, n)) / temperature)): the soft
+            margin of a triplet, for many negatives (Sohn 2016). It needs loss.margin null.
+        temperature: How much a difference of distances counts with `all`; smaller looks at the nearest only.
+        users: `ids` learns an embedding of each user; `items` embeds a user by the items that the user likes,
+            so that new users need no training. It begins with the factors of a ridge regression of each item
+            on all others (EASE, Steck 2019), of as many factors as the embeddings have room for, and triplets
+            train them on; users have no features then.
+        ridge: The penalty of that regression.
+        dropout: With `items`, the share of a user's items that is left out at random in each step; the liked
+            item that is to be found is always left out.
         rank_weight: Whether to weight a triplet by how low its positive is estimated to rank: log(1 + J·M/U)
             for J of U candidates inside the margin, among M items (Weston, Bengio, Usunier 2011, as in CML).
         covariance: The weight of a penalty on correlated dimensions (Hsieh et al. 2017, eq. 6).
@@ -47,7 +57,11 @@ class InteractionsRecipe(Settings):
     item_features: tuple[str, ...] | None = None
     batch: Annotated[int, Range(at_least=1)] = 256
     candidates: Annotated[int, Range(at_least=1)] = 128
-    negatives: Literal["hard", "sampled"] = "hard"
+    negatives: Literal["hard", "sampled", "all"] = "hard"
+    temperature: Annotated[float, Range(above=0)] = 0.1
+    users: Literal["ids", "items"] = "ids"
+    ridge: Annotated[float, Range(above=0)] = 100.0
+    dropout: Annotated[float, Range(at_least=0, below=1)] = 0.5
     rank_weight: bool = False
     covariance: Annotated[float, Range(at_least=0)] = 0.0
     at: Annotated[int, Range(at_least=1)] = 10
@@ -73,3 +87,8 @@ def check_interactions(
             )
     if interactions.rank_weight and margin is None:
         raise SettingError("interactions.rank_weight needs a margin; set loss.margin to a number")
+    if interactions.negatives == "all" and margin is not None:
+        raise SettingError(
+            f"interactions.negatives all has no margin, and loss.margin is {margin:g}; "
+            "set loss.margin to null"
+        )

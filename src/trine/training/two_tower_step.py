@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from trine.distances import pairwise_distances
 from trine.encoders import TwoTower
+from trine.encoders.two_tower import LikedTower
 from trine.errors import SettingError
 from trine.losses import triplet_loss
 from trine.mining import Relations, mine
@@ -60,6 +62,12 @@ class TwoTowerStep(TrainingStep):
         """Embeds a batch: a row for each user, then for each liked item, then for each candidate."""
         user, item = batch.inputs.unbind(1)
         drawn = self.candidates(step).to(item.device)
+        if isinstance(self.encoder.users, LikedTower):
+            generator = torch.Generator().manual_seed(stream_seed(self.recipe.seed, "dropout", step))
+            users = self.encoder.users(
+                user, without=item, dropout=self.interactions.dropout, generator=generator
+            )
+            return torch.cat([users, self.encoder.items(torch.cat([item, drawn]))]).float()
         return torch.cat(self.encoder(user, torch.cat([item, drawn]))).float()
 
     def loss(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> Float[Tensor, ""]:
@@ -78,12 +86,14 @@ class TwoTowerStep(TrainingStep):
             "references": items,
         }
         rule: dict[str, Any] = {
-            "mining": RULES[self.interactions.negatives],
+            "mining": RULES.get(self.interactions.negatives),
             "seed": stream_seed(self.recipe.seed, "mining", step),
         }
         loss: Tensor
         with torch.autocast(device_type=embeddings.device.type, enabled=False):
-            if self.interactions.rank_weight:
+            if self.interactions.negatives == "all":
+                loss = self._over_all(users, items, related.negative)
+            elif self.interactions.rank_weight:
                 chosen = mine(users, related, **settings, **rule)
                 values = triplet_loss(users, chosen, reduction="none", **settings)
                 weights = self._rank_weights(users, items, related.negative)[chosen.anchor]
@@ -98,6 +108,17 @@ class TwoTowerStep(TrainingStep):
                 f"{self.recipe.training.learning_rate:g})"
             )
         return loss
+
+    def _over_all(
+        self, users: Float[Tensor, "b d"], items: Float[Tensor, "m d"], negative: Bool[Tensor, "b m"]
+    ) -> Float[Tensor, ""]:
+        """The mean of log(1 + Σ exp((d(user, liked) − d(user, n)) / temperature)) over the users."""
+        with torch.autocast(device_type=users.device.type, enabled=False):
+            apart = pairwise_distances(users, items, distance=self.recipe.loss.distance)
+            near = -apart / self.interactions.temperature
+            nearest = near.masked_fill(~negative, -torch.inf).logsumexp(dim=1)
+            some = negative.any(dim=1)
+            return F.softplus((nearest - near.diagonal())[some]).sum() / max(1, len(users))
 
     def statistics(self, embeddings: Float[Tensor, "b d"], batch: Batch, *, step: int) -> dict[str, Any]:
         """Describes an embedded batch for the log.
