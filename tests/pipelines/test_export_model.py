@@ -130,6 +130,17 @@ def test_two_towers(tmp_path):
     for asked in ({"to": "huggingface"}, {"int8": True, "data": digits(20)}):
         with pytest.raises(SettingError, match="holds a two-tower model, which has no weights for"):
             export_model(tmp_path / "model", out=tmp_path / "no", **asked)
+    by_items = build_two_tower(
+        interactions,
+        dimension=3,
+        normalise=False,
+        distance="euclidean",
+        seed=0,
+        liked=np.stack([user, item], axis=1),
+    )
+    save(by_items, tmp_path / "by items")
+    with pytest.raises(SettingError, match="embeds users by the items they like, for which there is no"):
+        export_model(tmp_path / "by items", out=tmp_path / "no")
 
 
 def test_what_is_not_exported_leaves_nothing(pictures, tmp_path):

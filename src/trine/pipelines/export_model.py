@@ -33,6 +33,7 @@ from trine.encoders.onnx_network import open_session
 from trine.encoders.sentence import TOKENIZER, SentenceNetwork
 from trine.encoders.serialization import encoder_of, is_two_tower
 from trine.encoders.settings import ONNX
+from trine.encoders.two_tower import Tower
 from trine.errors import InputError, ModelError, SettingError, check_choice, check_flags, require
 from trine.evaluation import retrieval
 from trine.io import atomic_folder
@@ -196,8 +197,14 @@ def _onnx(encoder: Encoder, folder: Path, data: Dataset | None, int8: bool, tole
 
 
 def _towers(towers: TwoTower, folder: Path, tolerance: float) -> ModelExport:
+    users = towers.users
+    if not isinstance(users, Tower):
+        raise SettingError(
+            "the model embeds users by the items they like, for which there is no graph; embed them with "
+            "trine, or train with interactions.users ids"
+        )
     graphs = {
-        "users": tower_graph(towers.users, tolerance=tolerance),
+        "users": tower_graph(users, tolerance=tolerance),
         "items": tower_graph(towers.items, tolerance=tolerance),
     }
     settings = towers.settings
