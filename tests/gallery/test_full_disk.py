@@ -26,7 +26,7 @@ def outcome(tmp_path_factory):
 @pytest.mark.parametrize("call", ["enrol", "enrol_many", "replace", "remove", "forget", "rebuild"])
 def test_a_write_on_a_full_disk(outcome, call):
     said, state, later = outcome[call]
-    assert said.startswith("GalleryError: the gallery /"), said
+    assert said.startswith("UnusableStoreError: the gallery /"), said
     assert said.endswith(
         "people.db is on a full disk: nothing of this call was written; free space and try again"
     ), said
@@ -45,7 +45,7 @@ def test_creation_on_a_full_disk(outcome):
 def test_reading_on_a_full_disk(outcome):
     """What was open goes on; an opening needs a little room for the index of SQLite's log."""
     assert outcome["search"] == "done"
-    assert outcome["open"].startswith("GalleryError: the gallery /")
+    assert outcome["open"].startswith("UnusableStoreError: the gallery /")
     assert "full disk" in outcome["open"]
 
 

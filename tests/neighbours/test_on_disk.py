@@ -61,3 +61,11 @@ def test_mistakes(tmp_path, as_in_production):
     data[3, 1] = np.nan
     with pytest.raises(InputError, match=r"must be finite, row 3"):
         DiskSearch(data, folder=tmp_path)
+
+
+def test_with_the_searches_that_another_package_puts_in_place_of_those_of_faiss(tmp_path):
+    pytest.importorskip("pytorch_metric_learning.utils.inference")  # imports faiss.contrib.torch_utils
+    data = rows(tmp_path, 3000)
+    found = DiskSearch(data, folder=tmp_path, probed=1).nearest(data[:50], k=10)
+    exact = nearest_neighbours(np.array(data[:50]), np.array(data), k=10)
+    np.testing.assert_array_equal(found.indices, exact.indices)

@@ -135,10 +135,12 @@ class DiskLists(InvertedLists):
 
     def propose_of_all(self, x: Tensor, width: int) -> tuple[Float[Tensor, " n"], Int64[Tensor, "n w"]]:
         """Searches all lists, so that nothing is left out; see `CandidateSearch`."""
-        everywhere = self._faiss.SearchParametersIVF(nprobe=self.count)
-        with one_thread(self._faiss):
-            _, at = self._index.search(self._placed(x), width, params=everywhere)
-        return torch.full((len(x),), torch.inf, dtype=torch.float64), torch.from_numpy(at).clamp_(min=0)
+        # Not by the parameters of a search: pytorch-metric-learning has FAISS replaced by what lacks them.
+        usual, self._index.nprobe = self._index.nprobe, self.count
+        try:
+            return self.propose(x, width)
+        finally:
+            self._index.nprobe = usual
 
 
 class _AllLists:

@@ -81,7 +81,7 @@ def test_an_address_that_cannot_be_read_is_refused_without_its_password(text, ma
 
 
 def test_an_unknown_kind_of_address_is_refused():
-    with pytest.raises(GalleryError, match=r"unknown scheme mysql://, expected a path or postgresql://"):
+    with pytest.raises(GalleryError, match=r"unknown scheme mysql://, expected a path, postgresql://"):
         Gallery.open("mysql://x/y")
 
 
