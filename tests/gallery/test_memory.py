@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from support import fork_server
+from support.effort import thorough
 from support.gallery_processes import memory_of
 from trine.gallery import Entry, Gallery
 
 ITEMS, DIMENSION = 60_000, 256
 MIB = 1 << 20
-WORK = ("check", "repair", "backup", "restore", "export", "import", "copy", "identities", "scan")
+WORK = (
+    *("repair", "restore", "export", "import", "scan"),
+    *(pytest.param(work, marks=thorough) for work in ("check", "backup", "copy", "identities")),
+)
 
 LIMITS = {"export": 170, "import": 100}
 """In MiB; those of Arrow, which are the same for a gallery a third as large."""

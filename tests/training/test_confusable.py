@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from support.effort import thorough
 from support.multiprocess import run_processes
 from trine.data import Dataset, load
 from trine.encoders import Encoder, EncoderRecipe, SmallResNetSettings, build_encoder
@@ -119,6 +120,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Encode
 
 @pytest.mark.parametrize(("refresh", "cache"), [(1, 2.0), (2, 2.0), (1, 0.0)])
 @pytest.mark.parametrize("killed", [10, 11, 25])
+@thorough
 def test_a_killed_run_is_resumed_to_the_same_weights(
     unbroken: Callable[[int], Encoder],
     tmp_path: Path,

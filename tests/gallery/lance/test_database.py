@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from support import fork_server, lance_processes
-from support.effort import effort
+from support.effort import effort, thorough
 from support.gallery_processes import OPENING, embedding_of
 from support.s3_server import KEYS, bucket
 from trine.errors import GalleryError
@@ -51,6 +51,7 @@ def test_a_gallery_in_a_bucket_is_used_like_any_other(environment, tmp_path):
         assert old.identities() == new.identities()
 
 
+@thorough
 def test_several_writers_in_a_bucket_lose_nothing(environment):
     address, writers, count = "s3://bucket/shared", 2, effort(4, 25)
     context = fork_server.processes()
