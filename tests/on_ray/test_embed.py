@@ -1,6 +1,7 @@
 """`trine embed --on ray`: the table of one process, to the bit."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -101,6 +102,27 @@ def test_parts_become_one_file_that_one_process_would_write(points, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"joined.parquet", "whole.parquet"}
 
 
+def test_a_command_that_died_before_or_after_its_parts_runs_again(points, tmp_path, monkeypatch):
+    data, encoder, _ = points
+    (tmp_path / "joined.parquet.parts").mkdir()
+    (tmp_path / "joined.parquet.parts/._parts.json.unfinished").write_text("{")
+
+    rmtree = shutil.rmtree
+
+    def die(folder, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trine.on_ray.embed.shutil.rmtree", die)
+    with pytest.raises(KeyboardInterrupt):
+        write(points, tmp_path / "joined.parquet")
+    assert [path.name for path in (tmp_path / "joined.parquet.parts").iterdir()] == ["_parts.json"]
+    monkeypatch.setattr("trine.on_ray.embed.shutil.rmtree", rmtree)
+    write(points, tmp_path / "joined.parquet")
+    write_embeddings(encoder, data, out=tmp_path / "whole.parquet")
+    assert read(tmp_path / "joined.parquet").equals(read(tmp_path / "whole.parquet"))
+    assert {path.name for path in tmp_path.iterdir()} == {"joined.parquet", "whole.parquet"}
+
+
 def test_parts_of_something_else_are_not_mixed(points, tmp_path):
     data, _, _ = points
     write(points, tmp_path / "parts")
@@ -122,6 +144,9 @@ def test_an_output_that_cannot_be_used(points, tmp_path):
     (tmp_path / "full/a.txt").write_text("mine")
     with pytest.raises(InputError, match=r"full is not empty and holds no _parts\.json"):
         write(points, tmp_path / "full")
+    for address in ("s3://bucket/embeddings", "memory://embeddings.parquet"):
+        with pytest.raises(InputError, match=rf"output must be a local path, given {address}: write it here"):
+            write(points, address)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match=r"file is a file: name a \.parquet file, or a folder"):
         write(points, tmp_path / "file")

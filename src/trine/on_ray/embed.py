@@ -28,9 +28,9 @@ from trine.data.load import as_dataset
 from trine.encoders import Encoder
 from trine.encoders.encoder import batches_of
 from trine.errors import InputError, require
-from trine.io import lock_at_once, output_file, read_small, remove_leftovers, write_json
+from trine.io import is_leftover, lock_at_once, output_file, read_small, remove_leftovers, write_json
 from trine.on_ray.stream import stream
-from trine.pipelines.export import item_table, with_embeddings, write_embeddings
+from trine.pipelines.export import check_output, item_table, with_embeddings, write_embeddings
 from trine.plain_json import parse_json
 
 JOURNAL = "_parts.json"
@@ -70,6 +70,7 @@ def write_embeddings_on(
     dataset = as_dataset(dataset, "write_embeddings_on", labelled=None)
     path = Path(out)
     single = path.suffix.lower() == ".parquet"
+    check_output(out)
     if not single and path.is_file():
         raise InputError(f"{path} is a file: name a .parquet file, or a folder for the parts")
     if not len(dataset):
@@ -83,8 +84,10 @@ def write_embeddings_on(
         _write_missing(ray, on, encoder, dataset, folder, done)
         if single:
             _join(folder, path)
-    if single:
-        shutil.rmtree(folder, ignore_errors=True)
+            # The journal is last: without it, what a killed command left would be refused as another's.
+            for _, part in _stored(folder):
+                part.unlink()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def _parts(folder: Path, about: _About) -> Iterator[list[range]]:
     """Opens a folder of parts for this process alone; yields the positions of the parts that it holds."""
     journal = folder / JOURNAL
     if not journal.is_file():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(not is_leftover(entry) for entry in folder.iterdir()):
             raise InputError(f"{folder} is not empty and holds no {JOURNAL}: choose another output")
         write_json(journal, asdict(about))
     try:

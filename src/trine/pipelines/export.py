@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,15 @@ from trine.errors import Argument, CalibrationError, InputError, require
 from trine.io import output_file
 from trine.shapes import Float32, Int64
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""An address such as s3://bucket, also after pathlib took a slash away; a drive has a single letter."""
+
 
 def check_output(out: str | Path, *suffixes: str) -> None:
-    """Raises an `InputError` unless a file name ends in one of the suffixes."""
-    if Path(out).suffix.lower() not in suffixes:
+    """Raises an `InputError` for an address, and for a file with none of the suffixes, if any."""
+    if _ADDRESS.match(str(out)):
+        raise InputError(f"output must be a local path, given {out}: write it here, and copy it there")
+    if suffixes and Path(out).suffix.lower() not in suffixes:
         raise InputError(f"output must end in {' or '.join(suffixes)}, given {out}")
 
 
