@@ -7,6 +7,8 @@ import pytest
 
 import trine
 from support.commands import refused
+from support.effort import THOROUGH
+from support.ray_jobs import needs_ray, run_isolated
 from trine.errors import MissingDependencyError, SettingError
 from trine.on_ray.connect import check_address, connected, is_cluster, workers_import_this_trine
 
@@ -46,3 +48,16 @@ def test_without_ray_the_extra_is_named(monkeypatch):
 def test_workers_import_the_trine_of_the_command():
     (package,) = workers_import_this_trine()["py_modules"]
     assert Path(package) == Path(trine.__file__).parent
+
+
+@pytest.mark.skipif(not THOROUGH, reason="a test of release-check")
+def test_a_process_may_start_ray_again(tmp_path):
+    needs_ray()
+    program = """
+from trine.on_ray import connected
+for _ in range(2):
+    with connected("ray") as ray:
+        print(ray.get(ray.remote(lambda: 42).remote()))
+"""
+    out, _ = run_isolated(["-c", program], cwd=tmp_path)
+    assert out.split() == ["42", "42"]

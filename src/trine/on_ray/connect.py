@@ -9,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,7 +81,7 @@ def connected(on: str) -> Iterator[ModuleType]:
     """Lends Ray: one that is started on this machine and stopped afterwards, or a cluster.
 
     A Ray that is started here takes all cores that this process may use, has no dashboard, reports no usage,
-    and answers only to the random token of this one call, unless the variable RAY_AUTH_MODE says otherwise.
+    and answers only to a random token of this process, unless the variable RAY_AUTH_MODE says otherwise.
     A Ray that this process is connected to already is used, and left running.
 
     Args:
@@ -98,7 +99,7 @@ def connected(on: str) -> Iterator[ModuleType]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads these when it is imported
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if on == LOCAL and not {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} & os.environ.keys():
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
     try:
         ray = require("ray", extra="ray")
         if ray.is_initialized():
@@ -113,6 +114,12 @@ def connected(on: str) -> Iterator[ModuleType]:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+@cache
+def _token() -> str:
+    """The token of this process: Ray remembers the first that it reads, also once another is set."""
+    return secrets.token_hex(32)
 
 
 def _start(ray: ModuleType, on: str) -> None:
