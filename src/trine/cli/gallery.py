@@ -14,6 +14,7 @@ from trine.cli.gallery_address import (
     THRESHOLD,
     address_of,
     existing,
+    is_server,
     model_folder,
     opened,
 )
@@ -130,7 +131,7 @@ def forget(settings: Any) -> None:
             )
         if done.crops:
             echo("your photos were not touched: delete them, or the next run finds the faces on them again")
-        if gallery.address.startswith("postgres"):
+        if is_server(gallery.address):
             echo("their bytes stay in the server's files until trine gallery repair wipes them")
 
 

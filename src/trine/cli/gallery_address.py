@@ -47,6 +47,19 @@ def is_url(address: str) -> bool:
     return "://" in address
 
 
+def is_server(address: str) -> bool:
+    """Whether the address of a gallery is that of a database server.
+
+    Example:
+        >>> is_server("postgresql://db/people"), is_server("lance:///shared/people"), is_server("postgres.db")
+        (True, False, False)
+    """
+    from trine.gallery.postgres import SCHEMES
+
+    scheme, separator, _ = address.partition("://")
+    return separator != "" and scheme in SCHEMES
+
+
 def existing(name: str) -> Gallery:
     """Opens an existing gallery, without an encoder.
 

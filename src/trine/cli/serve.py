@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import echo
-from trine.cli.gallery_address import ENCODER, GALLERY, address_of, existing, is_url, opened
+from trine.cli.gallery_address import ENCODER, GALLERY, address_of, existing, is_server, is_url, opened
 from trine.cli.keys import state_of
 from trine.cli.parser import argument, verb
 from trine.errors import SettingError, require
@@ -115,11 +115,13 @@ def name_of(gallery: str) -> str:
         ('people', 'my-people', 'people')
         >>> name_of("lance:///shared/people"), name_of("s3://bucket/galleries/people?search=exact")
         ('people', 'people')
+        >>> name_of("postgres.db")
+        'postgres'
     """
     from urllib.parse import parse_qs, urlsplit
 
     address = address_of(gallery)
-    if address.startswith("postgres"):
+    if is_server(address):
         name = parse_qs(urlsplit(address).query).get("gallery", ["gallery"])[0]
     elif is_url(address):
         name = urlsplit(address).path.rstrip("/").rpartition("/")[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trine.cli.arguments import (
     JSON,
@@ -18,6 +18,9 @@ from trine.cli.detection import FIND, detected
 from trine.cli.gallery_address import DTYPE, GALLERY, GALLERY_ARGUMENT, address_of, existing, model_folder
 from trine.cli.parser import argument, verb
 from trine.errors import InputError
+
+if TYPE_CHECKING:
+    from trine.data import Dataset
 
 
 @verb(GALLERY_ARGUMENT, argument("file", help="the .parquet file to write"))
@@ -105,6 +108,14 @@ def copy(settings: Any) -> None:
     echo(copied)
 
 
+def _items_for(settings: Any, encoder: object, *, quiet: bool = False) -> Dataset | None:
+    """The items that `--data` names, or all faces on them; None without it."""
+    if settings.data is None:
+        return None
+    data = load_data(settings, quiet=quiet)
+    return detected(settings, encoder, data, several="all", low_quality="keep")[0]
+
+
 @verb(
     GALLERY_ARGUMENT,
     argument("--encoder", metavar="RUN", required=True, help="the run or model folder of the other encoder"),
@@ -121,9 +132,7 @@ def compare(settings: Any) -> None:
     from trine import load
 
     encoder = load(settings.encoder)
-    data = None if settings.data is None else load_data(settings, quiet=settings.json)
-    if data is not None:
-        data, _ = detected(settings, encoder, data, several="all", low_quality="keep")
+    data = _items_for(settings, encoder, quiet=settings.json)
     with existing(settings.gallery) as gallery:
         with progress_bar("embedding", len(gallery)) as progress:
             found = gallery.compare(
@@ -159,10 +168,7 @@ def rebuild(settings: Any) -> None:
     from trine import load
 
     encoder = load(settings.encoder)
-    data = None if settings.data is None else load_data(settings)
-    if data is not None:
-        # Whatever was enrolled of them is embedded again.
-        data, _ = detected(settings, encoder, data, several="all", low_quality="keep")
+    data = _items_for(settings, encoder)
     with existing(settings.gallery) as gallery:
         with progress_bar("rebuilding", len(gallery)) as progress:
             done = gallery.rebuild(
