@@ -35,6 +35,9 @@ from trine.errors import InputError, check_count, check_flags, require
 from trine.shapes import Float, Float32, Shaped
 from trine.strangers import LeftOut, Strangers
 
+BATCH_SIZE = 256
+"""How many items go through the network at once, unless told otherwise."""
+
 Elsewhere = Callable[["Encoder", Items, Sequence[range]], Iterator[Float32[np.ndarray, "b d"]]]
 """Embeds batches of items in other processes; yields the embeddings of each batch, in order."""
 
@@ -194,7 +197,7 @@ class Encoder(nn.Module):
         self,
         items: Any,
         *,
-        batch_size: int = 256,
+        batch_size: int = BATCH_SIZE,
         progress: bool = False,
     ) -> Float32[np.ndarray, "n d"]:
         """Embeds any number of items, in evaluation mode; the mode of the encoder does not change.
@@ -246,7 +249,7 @@ class Encoder(nn.Module):
         return self._computed(items, self._embedded, batches)
 
     def embed_parts(
-        self, items: Items, parts: Sequence[range], *, batch_size: int = 256
+        self, items: Items, parts: Sequence[range], *, batch_size: int = BATCH_SIZE
     ) -> Iterator[Float32[np.ndarray, "p d"]]:
         """Embeds items part by part, each as `embed` embeds it; where `elsewhere` is set, in one stream.
 
@@ -276,7 +279,7 @@ class Encoder(nn.Module):
         self,
         items: Any,
         *,
-        batch_size: int = 256,
+        batch_size: int = BATCH_SIZE,
         progress: bool = False,
     ) -> Float32[np.ndarray, "n f"]:
         """Computes the features that go into the embedding head, as `embed` computes embeddings.

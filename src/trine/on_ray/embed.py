@@ -26,7 +26,7 @@ from trine.data.dataset import FromFiles
 from trine.data.frames import Tabular
 from trine.data.load import as_dataset
 from trine.encoders import Encoder
-from trine.encoders.encoder import batches_of
+from trine.encoders.encoder import BATCH_SIZE, batches_of
 from trine.errors import InputError, require
 from trine.io import is_leftover, lock_at_once, output_file, read_small, remove_leftovers, write_json
 from trine.on_ray.stream import stream
@@ -35,9 +35,6 @@ from trine.plain_json import parse_json
 
 JOURNAL = "_parts.json"
 """The file of a folder of parts that says what they are of; readers of Parquet skip it for its underscore."""
-
-BATCH_SIZE = 256
-"""The batch of `write_embeddings` in one process, so that the embeddings are the same to the bit."""
 
 PART_ITEMS = 16 * BATCH_SIZE
 """A part is stored once it has so many items."""
