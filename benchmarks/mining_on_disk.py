@@ -2,7 +2,7 @@
 
 A million embeddings of Fashion-MNIST: 70,000 pictures, moved and dimmed at random, embedded by a perceptron
 that was trained for a minute on other versions of a tenth of them. A picture is an identity: 14 or 15 items
-each. A process of its own mines them with `mine_embeddings`; for some anchors, the exact search says what
+each. A separate process mines them with `mine_embeddings`; for some anchors, the exact search says what
 was missed.
 
     OMP_NUM_THREADS=1 python benchmarks/mining_on_disk.py [--items 1000000] [--anchors 2000] [--memory 0.5]

@@ -6,7 +6,7 @@ Part embed: pictures are embedded on three nodes of one core each, and one node 
 Part cost: the processor time of a command in one process and on Ray on the same cores, from the first
 import to the last process that has ended. What each needs for 512 pictures is start-up, and is taken off.
 
-Ray runs in a network namespace of its own, as in the tests. For processor time, run it on a quiet machine.
+Ray runs in its own network namespace, as in the tests. For processor time, run it on a quiet machine.
 """
 
 from __future__ import annotations

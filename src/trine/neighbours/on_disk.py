@@ -37,7 +37,7 @@ class DiskSearch(ExactSearch):
 
     Args:
         references: A writable memory-mapped array of float32; for `cosine` its rows must have length 1.
-        folder: An existing folder for the lists, which take as much as the rows; whoever made it removes it.
+        folder: An existing folder for the lists, which take as much as the rows; the caller removes it.
         distance: `"squared_euclidean"`, `"euclidean"` or `"cosine"`.
         memory: The memory for building the lists, in bytes; searching takes less.
         probed: One list in so many is searched; 1 searches all, which is exact.

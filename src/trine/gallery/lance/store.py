@@ -66,7 +66,7 @@ class LanceStore(Store):
 
     Up to `LanceSettings.large` items, `search` is exact, in memory. Above that it is approximate, by an index
     of LanceDB, with exact scores; with `?search=exact` in the address it is always exact. `forget` and
-    `repair` write the table anew and delete the old one with all its files.
+    `repair` rewrite the table and delete the old one with all its files.
 
     What was acknowledged survives the death of any process. It is not promised that it survives the loss
     of power of the machine that holds a folder, because LanceDB does not synchronise its files.
