@@ -54,10 +54,21 @@ def show_as(page, size, scheme):
 def until(page, condition, *given, seconds=15):
     """Waits for a condition: an expression, or a function of what is given.
 
-    Playwright's own wait evaluates text in the page, which its Content-Security-Policy forbids.
+    Playwright's own wait evaluates text in the page, which its Content-Security-Policy forbids. An element
+    that the condition reads may be missing for a moment, while the page is drawn again.
     """
+    from playwright.sync_api import Error
+
+    def holds():
+        try:
+            return page.evaluate(condition, *given)
+        except Error as error:
+            if "properties of null" not in str(error):
+                raise
+            return False
+
     end = time.monotonic() + seconds
-    while not page.evaluate(condition, *given):
+    while not holds():
         assert time.monotonic() < end, f"{condition} did not become true in {seconds} s"
         page.wait_for_timeout(30)
 
