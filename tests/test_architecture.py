@@ -22,6 +22,7 @@ ORDER = [
         "errors",
         "plain_yaml",
         "eager",
+        "interruption",
         "migrations",
         "settings",
         "shapes",

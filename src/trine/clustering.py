@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trine.distances import Distance, pairwise_distances
 from trine.errors import InputError, check_choice, check_count, require
+from trine.interruption import check_interruption
 from trine.neighbours import Backend, Neighbours, as_rows, nearest_neighbours
 from trine.neighbours.rows import TILE
 from trine.settings import NOT_NEGATIVE, check_number
@@ -232,6 +233,7 @@ def distances_of_all_pairs(
     pairs, at = np.empty(n * (n - 1) // 2), 0
     step = max(1, TILE // max(n, 1))
     for start in range(0, n, step):
+        check_interruption()
         tile = pairwise_distances(rows[start : start + step], rows[start:], distance=distance).cpu().numpy()
         for i, line in enumerate(tile):
             pairs[at : at + len(line) - i - 1] = line[i + 1 :]
@@ -356,6 +358,7 @@ class _Forest:
         for start in range(self.held, len(self.size)):
             chain = [start] if self.size[start] else []
             while chain:
+                check_interruption()
                 means = self._means(chain[-1])
                 near = int(np.argmin(means))
                 # Means of two groups differ by rounding between the two directions.

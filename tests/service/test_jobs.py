@@ -1,15 +1,15 @@
 """Jobs: stored before they are begun, done one after another, cancelled, gone on with after a restart."""
 
 import json
+import threading
 import time
 
 import numpy as np
 import pytest
 
 from support.services import error_of, people, served
-from trine.service.jobs import ATTEMPTS, Jobs
+from trine.service.jobs import ATTEMPTS
 from trine.service.keys import LOCAL
-from trine.service.work import kinds_of_work
 
 JOBS = "/v1/galleries/people/jobs"
 
@@ -120,6 +120,35 @@ def test_jobs_are_cancelled(tmp_path):
         assert len(hosted.gallery) == 3 + 64, "what was written stays"
 
 
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"kind": "calibrate", "fpir": 0.1},
+        {"kind": "calibrate", "fpir": 0.1, "embeddings": [[7.0, 7.0]]},
+        {"kind": "calibrate", "fpir": 0.1, "scoring": "centroid"},
+        {"kind": "cluster", "threshold": 0.5},
+        {"kind": "cluster", "threshold": 0.5, "linkage": "average"},
+        {"kind": "audit", "count": 3},
+        {"kind": "pairs", "count": 3},
+    ],
+    ids=lambda job: " ".join(map(str, job.values())),
+)
+def test_every_job_at_work_is_cancelled_and_leaves_nothing_half_done(client, job):
+    gallery = client.service.galleries["people"].gallery
+    before, notes = gallery.revision, gallery._store.notes()
+    jobs, cancelled = client.app.state.jobs, threading.Event()
+    work = jobs._work[job["kind"]]
+    jobs._work[job["kind"]] = lambda *given: cancelled.wait(10) and work(*given)
+    made = begun(client, **job)
+    until = time.monotonic() + 10
+    while client.get(f"/v1/jobs/{made['id']}").json()["state"] != "running":
+        assert time.monotonic() < until
+    assert client.post(f"/v1/jobs/{made['id']}/cancel").json()["cancel"]
+    cancelled.set()
+    assert ended(client, made)["state"] == "cancelled"
+    assert (gallery.revision, gallery._store.notes(), gallery.clusters()) == (before, notes, {})
+
+
 def test_too_many_jobs_wait_elsewhere(tmp_path):
     with served({"people": people(tmp_path)}, tmp_path, limits={"jobs": 1}) as client:
         changing = client.service.galleries["people"].changing
@@ -132,7 +161,7 @@ def test_a_job_goes_on_after_a_restart(tmp_path):
     with served({"people": people(tmp_path)}, tmp_path) as client:
         state = client.service.state
         payload = json.dumps({"entries": many(100)}).encode()
-        jobs = Jobs(client.service, kinds_of_work(lambda: jobs))
+        jobs = client.app.state.jobs
         done = jobs.add(LOCAL, "people", "enrol", {}, payload=payload, total=100)
         lost = jobs.add(LOCAL, "people", "enrol", {}, payload=payload, total=100)
         ended(client, {"id": done.id})

@@ -24,6 +24,7 @@ from trine.gallery.sql_session import (
     copy_of_binding,
 )
 from trine.gallery.store import UNREACHED, Binding, Store
+from trine.interruption import check_interruption
 from trine.migrations import upgrade_gallery
 from trine.plain_json import parse_json
 from trine.shapes import Float32
@@ -399,6 +400,7 @@ class SqlStore(Store, abc.ABC):
                 raise damaged(self.address, "the numbers of its items are out of order")
             last = numbers[-1]
             self._check_types(rows)
+            check_interruption()
             yield rows
 
     def _check_types(self, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -20,6 +20,7 @@ from trine.evaluation.calibration import impostor_rates
 from trine.gallery.bulk_write import batched
 from trine.gallery.identify import Identifier, Ranking
 from trine.gallery.store import Store
+from trine.interruption import check_interruption
 from trine.rates import RateCurve, stranger_rates
 from trine.shapes import Float32
 from trine.strangers import Strangers
@@ -106,6 +107,7 @@ def _rates(
     two = replace(ranking, candidates=2)
     distances, nearest = [], []
     for part in batched(iter(range(len(strangers))), _AT_ONCE):
+        check_interruption()
         for place, ranked in zip(part, identifier.rank(strangers.embeddings[part], two), strict=True):
             own = None if scale is None else strangers.names[strangers.identity[place]]
             other = next((found for found in ranked if found.identity != own), None)

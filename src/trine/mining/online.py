@@ -10,6 +10,7 @@ from trine.eager import eager
 from trine.engine.dispatch import count_triplets, distance_blocks
 from trine.engine.relations import Relations
 from trine.errors import InputError, shown
+from trine.interruption import check_interruption
 from trine.mining.inputs import checked_batch
 from trine.mining.rules import Draw, check_weighted, select
 from trine.shapes import Float, Int
@@ -66,6 +67,7 @@ def mine(
     parts = []
     with torch.no_grad(), torch.autocast(embeddings.device.type, enabled=False):
         for anchors, d, rows in distance_blocks(batch.anchors, batch.references, batch.relations, distance):
+            check_interruption()
             chosen = select(d, rows, rule, draw)
             parts.append((anchors[chosen.anchor], chosen.positive, chosen.negative))
     return Triplets(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trine.distances import Distance
 from trine.errors import InputError, check_choice, check_count, require, shown
+from trine.interruption import check_interruption
 from trine.labels import as_array
 from trine.neighbours.candidates import CandidateSearch, FaissProduct
 from trine.neighbours.rescoring import ExactDistances, Prepared, Queries, References
@@ -126,6 +127,7 @@ class ExactSearch:
         width = min(k + 16 + k // 8, len(self))
         rows = min(max(self._exact.tile // (8 * max(width, 1)), 64), 2048)
         for start in range(0, len(x) if k else 0, rows):
+            check_interruption()
             part = slice(start, start + rows)
             found = self._block(self._exact.query(x[part]), left_out[part], k, width)
             distances[part], indices[part] = found[0].cpu().numpy(), found[1].cpu().numpy()
@@ -185,6 +187,7 @@ class ExactSearch:
             unsure = unsure[~sure]
         step = max(1, self._exact.tile // max(len(self), 1))
         for start in range(0, len(unsure), step):
+            check_interruption()
             rows = unsure[start : start + step]
             values = self._exact.everything(x[rows])
             columns = torch.arange(len(self), device=x.device)

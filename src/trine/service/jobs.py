@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from trine.errors import TrineError
+from trine.interruption import interrupted_by
 from trine.service.errors import ApiError, api_error
 from trine.service.keys import Caller
 from trine.service.service import Service
@@ -251,23 +252,28 @@ class Jobs:
         if not self._state.changed(begin, (time.time(), job.id)):
             return
         self._running, self._skipped, self._renamed = job.id, set(), {}
-        noted = 0.0
+        noted, looked = -OFTEN, -OFTEN
 
         def progress(done: int) -> None:
             nonlocal noted
+            if (now := time.monotonic()) - noted >= OFTEN:
+                noted = now
+                self._state.changed("UPDATE jobs SET done = ? WHERE id = ?", (done, job.id))
+            check()
+
+        def check() -> None:
+            nonlocal looked
             if self._stopping:
                 raise StoppedError
-            now = time.monotonic()
-            if now - noted < OFTEN:
-                return
-            noted = now
-            self._state.changed("UPDATE jobs SET done = ? WHERE id = ?", (done, job.id))
-            if self._state.rows("SELECT cancel FROM jobs WHERE id = ?", (job.id,)) == [(1,)]:
-                raise StoppedError
+            if (now := time.monotonic()) - looked >= OFTEN:
+                looked = now
+                if self._state.looked_up("SELECT cancel FROM jobs WHERE id = ?", (job.id,)) == [(1,)]:
+                    raise StoppedError
 
         try:
             (payload,) = self._state.rows("SELECT payload FROM jobs WHERE id = ?", (job.id,))[0]
-            result = dict(self._work[job.kind](self._service, job, payload, progress))
+            with interrupted_by(check):
+                result = dict(self._work[job.kind](self._service, job, payload, progress))
             self._end(job, "done", result=result)
         except StoppedError:
             if not self._stopping:

@@ -43,6 +43,7 @@ from trine.gallery.sqlite import SqliteStore
 from trine.gallery.sqlite.backup import finish, written_backup
 from trine.gallery.sqlite.file import fill
 from trine.gallery.store import EVERYBODY, UNREACHED, Binding, Scope, Store
+from trine.interruption import check_interruption
 from trine.shapes import Float32
 
 FEW = 512
@@ -280,6 +281,7 @@ class LanceStore(Store):
             known = {item for part in seen for item in part.to_pylist()}
             try:
                 for batch in snapshot.batches(ITEMS, [*RECORD, "written"]):
+                    check_interruption()
                     seen.append(batch.column("item"))
                     stamps = batch.column("written").to_pylist()
                     for record, written in zip(self._records(batch), stamps, strict=True):
