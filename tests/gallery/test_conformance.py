@@ -478,6 +478,15 @@ def test_every_write_makes_a_new_revision(store):
     assert store.revision() == revisions[-1]
 
 
+def test_a_store_is_usable_until_it_is_closed(store):
+    store.check_usable()
+    store.put([record("a")])
+    store.check_usable()
+    store.close()
+    with pytest.raises(GalleryError, match="closed"):
+        store.check_usable()
+
+
 def test_size_grows_with_what_is_there(store):
     before = store.size()
     store.put([record(f"{i:05}") for i in range(5000)])

@@ -60,6 +60,21 @@ def test_a_gallery_that_is_gone_is_not_ready(client, tmp_path):
         assert str(tmp_path) not in message
 
 
+@pytest.mark.parametrize("how", ["cut short", "overwritten"])
+def test_a_gallery_whose_file_changed_in_place_is_not_ready(client, tmp_path, how):
+    file = tmp_path / "people.db"
+    client.service.galleries["people"].gallery._store._database.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert client.get("/v1/ready").status_code == 200
+    sound = file.read_bytes()
+    file.write_bytes(sound[:9000] if how == "cut short" else b"hello" * (len(sound) // 5))
+    message = error_of(client.get("/v1/ready"), 503, "unavailable")
+    assert "damaged or cut short" in message
+    assert str(tmp_path) not in message
+    assert client.get("/v1/health").status_code == 200, "a restart does not help"
+    file.write_bytes(sound)
+    assert client.get("/v1/ready").status_code == 200
+
+
 def test_a_damaged_gallery_is_unavailable(client, tmp_path):
     database = client.service.galleries["people"].gallery._store._database
     database.run("PRAGMA wal_checkpoint(TRUNCATE)")

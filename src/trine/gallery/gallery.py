@@ -1088,6 +1088,15 @@ class Gallery:
         """Counts items, identities, clusters and bytes; see `trine.gallery.Stats`."""
         return Stats.of(self._store)
 
+    def check_usable(self) -> None:
+        """Tells within milliseconds whether the gallery can be used now; `check` reads everything.
+
+        Raises:
+            GalleryError: Its file was deleted, overwritten or cut short, its server does not answer, or it
+                was closed.
+        """
+        self._store.check_usable()
+
     def check(self) -> list[str]:
         """Reads everything and returns one sentence for each problem; none for a sound gallery."""
         return self._store.check()

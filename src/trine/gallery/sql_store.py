@@ -170,6 +170,9 @@ class SqlStore(Store, abc.ABC):
     def __len__(self) -> int:
         return int(self._fetch("SELECT count(*) FROM items")[0][0])
 
+    def check_usable(self) -> None:
+        len(self)
+
     def revision(self) -> str:
         return self._database.read(lambda session: str(session.stamp))
 

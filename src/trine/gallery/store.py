@@ -236,6 +236,9 @@ class Store(Protocol):
     def __len__(self) -> int:
         """The number of items."""
 
+    def check_usable(self) -> None:
+        """Raises an error if the file or the server cannot be used now; reads a little of it."""
+
     def revision(self) -> str:
         """Returns a string that changes with every write; lets callers cache what depends on all records."""
 

@@ -3,7 +3,10 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from support.gallery_stores import without_privileges
 from trine.errors import GalleryError
 from trine.gallery import Binding, Entry, Gallery, SqliteStore, Store
 from trine.gallery.entries import Record
+from trine.gallery.errors import UnusableStoreError
 
 OPENING = {"dimension": 2, "fingerprint": "by hand", "threshold": 1.0}
 BINDING = Binding(2, "by hand", "euclidean")
@@ -135,6 +139,64 @@ def test_a_truncated_file(path, share):
     os.truncate(path, int(size * share))
     with pytest.raises(GalleryError, match=r"is damaged or cut short|is not a trine gallery"):
         Gallery.open(path, **OPENING)
+
+
+def overwrite(path, content):
+    """Changes a file in place, as another process does: this one must not close it while it is open."""
+    code = "import sys; open(sys.argv[1], 'r+b').write(sys.stdin.buffer.read())"
+    subprocess.run([sys.executable, "-c", code, path], input=content, check=True)
+
+
+@pytest.mark.parametrize("checkpoint", ["PASSIVE", "TRUNCATE"])
+@pytest.mark.parametrize("how", [0, 0.3, 0.7, 0.99, "zeros", "noise", "another", "an older state"])
+def test_a_file_that_changes_under_an_open_gallery_is_not_usable(path, tmp_path, how, checkpoint):
+    older = filled(tmp_path / "older.db", 40).read_bytes()
+    path.write_bytes(older)
+    with Gallery.open(path, **OPENING) as gallery:
+        gallery.enrol_many(Entry("bob", f"b/{i}", [9.0, i]) for i in range(200))
+        gallery._store._database.run(f"PRAGMA wal_checkpoint({checkpoint})").fetchall()
+        gallery.check_usable()
+        size = path.stat().st_size
+        if isinstance(how, float | int):
+            os.truncate(path, int(size * how))
+        else:
+            other = filled(tmp_path / "another.db", 70).read_bytes()
+            content = {
+                "zeros": bytes(size),
+                "noise": os.urandom(size),
+                "another": other,
+                "an older state": older,
+            }
+            overwrite(path, content[how])
+        assert len(gallery) == 240, "it is in memory"
+        with pytest.raises(UnusableStoreError, match=r"damaged|cut short|overwritten"):
+            gallery.check_usable()
+
+
+def test_a_gallery_that_others_write_to_is_usable(path):
+    """Also while they move the log into the file, and while they rewrite it."""
+    writing, done = Gallery.open(path, **OPENING), threading.Event()
+
+    def write():
+        database = writing._store._database
+        database.run("PRAGMA wal_autocheckpoint = 5")
+        for round_ in range(12):
+            writing.enrol_many(Entry(f"p{round_}", f"{round_}/{i}", [0.0, i]) for i in range(300))
+            if round_ % 3:
+                writing.forget(f"p{round_}")
+        done.set()
+
+    with writing, Gallery.open(path, **OPENING) as gallery:
+        thread = threading.Thread(target=write)
+        thread.start()
+        checks = 0
+        while not done.is_set():
+            gallery.check_usable()
+            checks += 1
+        thread.join()
+        assert checks > 10
+    with pytest.raises(UnusableStoreError, match="is closed"):
+        gallery.check_usable()
 
 
 def test_a_damaged_binding(path):

@@ -372,6 +372,9 @@ class LanceStore(Store):
     def __len__(self) -> int:
         return self._database.current().state.items
 
+    def check_usable(self) -> None:
+        len(self)
+
     def revision(self) -> str:
         return str(self._database.current().state.stamp)
 

@@ -25,7 +25,7 @@ from trine.gallery.sqlite.file import (
     log_of,
     new_generation,
 )
-from trine.gallery.sqlite.log import check_log
+from trine.gallery.sqlite.log import check_log, pages_in
 from trine.gallery.sqlite.schema import (
     GENERATION,
     SCHEMA,
@@ -209,6 +209,33 @@ class Database:
                 with OPENING:
                     connection.close()
 
+    def check_usable(self) -> None:
+        """Reads a little of the file anew; the open connection has most of it in memory, and notices nothing.
+
+        Raises:
+            GalleryError: The file was cut short, overwritten or replaced, or cannot be read.
+        """
+        before = self.read(_mark)
+        with self.snapshot() as fresh:
+            found = _mark(fresh)
+            (pages,) = fresh.execute("PRAGMA page_count").fetchone()
+            (size,) = fresh.execute("PRAGMA page_size").fetchone()
+            fresh.execute("SELECT count(*) FROM items").fetchone()
+            fresh.execute("SELECT * FROM items ORDER BY id DESC LIMIT 1").fetchone()
+            there = pages if self.path == MEMORY else self.path.stat().st_size // size
+            beyond = set(range(there + 1, pages + 1))
+            # The file is shorter than the gallery as long as its end is in the log alone.
+            if beyond and not (
+                beyond <= pages_in(log_of(self.path))
+                and fresh.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            ):
+                raise damaged(self.path, f"its file was cut short to {there:,} of {pages:,} pages")
+        after = self.read(_mark)
+        if found[0] not in range(before[0], after[0] + 1) or found[1] not in (before[1], after[1]):
+            raise UnusableStoreError(
+                f"the file of the gallery {self.path} was overwritten after it was opened: open it again"
+            )
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Empties the log and keeps writers waiting, until the file is replaced."""
@@ -327,6 +354,14 @@ class Database:
             hint = "make the file and its folder writable and open it once"
             older = f"the gallery {self.path} was written by an older trine and is read-only"
             raise GalleryError(f"{older}: {hint}") from error
+
+
+def _mark(session: Session | sqlite3.Connection) -> tuple[Any, Any]:
+    """Returns the revision of a gallery and its generation, which a gallery of an older trine lacks."""
+    connection = session.connection if isinstance(session, Session) else session
+    cursor = connection.execute("SELECT * FROM state")
+    row = dict(zip((column[0] for column in cursor.description), cursor.fetchone() or (), strict=False))
+    return row.get("changed"), row.get("generation")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -72,6 +72,21 @@ def check_log(path: Path) -> None:
     raise _stray(path, log_of(path))
 
 
+def pages_in(log: Path) -> set[int]:
+    """Returns the numbers of the pages that a log holds."""
+    pages: set[int] = set()
+    try:
+        with log.open("rb") as file:
+            header = file.read(32).ljust(32, b"\0")
+            size = int.from_bytes(header[8:12], "big")
+            while len(frame := file.read(24)) == 24 and frame[8:16] == header[16:24]:
+                pages.add(int.from_bytes(frame[:4], "big"))
+                file.seek(size, os.SEEK_CUR)
+    except OSError:
+        return set()
+    return pages
+
+
 def _contradiction(path: Path) -> _Found | None:
     if not has_log(path):
         return None

@@ -134,6 +134,9 @@ class SqliteStore(SqlStore):
     def _repair(self, drop_damaged: bool) -> list[str]:
         return maintenance.repair(self._database, self.binding, drop_damaged=drop_damaged)
 
+    def check_usable(self) -> None:
+        self._database.check_usable()
+
     def switch(self, binding: Binding, *, drop: Collection[str] = ()) -> bool:
         with self._database.lock:  # block other threads of this process until it uses the new encoder
             return super().switch(binding, drop=drop)

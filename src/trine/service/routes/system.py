@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from trine import __version__
+from trine.errors import GalleryError
 from trine.service.access import COOKIE, Everywhere, TheService, Writer
 from trine.service.bodies import body, takes
-from trine.service.errors import ApiError
+from trine.service.errors import ApiError, api_error
 from trine.service.jobs import STATES, Jobs
 from trine.service.keys import Caller
 from trine.service.metrics import CONTENT_TYPE
@@ -33,9 +34,12 @@ async def health() -> HealthAnswer:
 
 @router.get("/v1/ready")
 def ready(service: TheService) -> HealthAnswer:
-    """Whether the service can answer: each gallery is read."""
+    """Whether the service can answer: a little of each gallery is read anew."""
     for hosted in service.galleries.values():
-        len(hosted.gallery)
+        try:
+            hosted.gallery.check_usable()
+        except GalleryError as error:
+            raise ApiError("unavailable", api_error(error, names=service.addresses).message) from error
     return HealthAnswer(status="ok", version=__version__)
 
 
