@@ -6,21 +6,22 @@ from dataclasses import asdict, is_dataclass
 import numpy as np
 import pytest
 
+from support.fake_encoder import FileEncoder, write_number_files
 from support.services import PictureEncoder, people, running
 from trine import Client
-from trine.client import ServiceError
+from trine.client import _ELSEWHERE, NotRemoteError, ServiceError
 from trine.errors import CalibrationError, GalleryError, InputError, SettingError
-from trine.gallery import Entry, Gallery, KnownClusters
-from trine.gallery.errors import UnknownNameError
+from trine.gallery import Entry, Gallery, KnownClusters, RebuildResult
+from trine.gallery.errors import UnknownNameError, UnusableStoreError
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 
 
-def service_of(galleries, folder):
+def service_of(galleries, folder, **settings):
     from trine.service.service import Service
     from trine.service.settings import Limits, ServiceSettings
 
-    return Service(galleries, ServiceSettings(folder / "state", limits=Limits(rate=0)))
+    return Service(galleries, ServiceSettings(folder / "state", limits=Limits(rate=0), **settings))
 
 
 @pytest.fixture
@@ -231,6 +232,66 @@ def test_a_service_that_went_away_is_said(tmp_path):
         assert caught.value.code == "unreachable"
 
 
+def test_a_gallery_that_is_gone_is_the_same_error(tmp_path):
+    with (
+        service_of({"people": people(tmp_path)}, tmp_path) as service,
+        running(service) as where,
+        people(tmp_path, name="people.db") as local,
+    ):
+        remote = Client(where)
+        for gallery in (local, remote):
+            gallery.check_usable()
+        for file in tmp_path.glob("people.db*"):
+            file.unlink()
+        for gallery in (local, remote):
+            for call in (
+                gallery.check_usable,
+                gallery.identities,
+                gallery.stats,
+            ):
+                with pytest.raises(UnusableStoreError, match="was deleted or replaced"):
+                    call()
+        with pytest.raises(ServiceError) as caught:
+            remote.check_usable()
+        assert caught.value.code == "unavailable"
+    with pytest.raises(GalleryError, match="does not answer"):
+        remote.check_usable()
+
+
+def test_a_gallery_is_rebuilt_by_a_run_of_the_service(tmp_path, monkeypatch):
+    from trine.service import work
+
+    files = list(map(str, write_number_files(tmp_path / "photos", 3)))
+    (tmp_path / "runs" / "new").mkdir(parents=True)
+    monkeypatch.setattr(work, "load", lambda folder: FileEncoder(f"encoder {folder.name}", 3))
+    gallery = Gallery.open(tmp_path / "g.db", encoder=FileEncoder("encoder old", 2))
+    gallery.enrol_many(Entry("ann", file) for file in files)
+    with (
+        service_of({"g": gallery}, tmp_path, runs=tmp_path / "runs") as service,
+        running(service) as where,
+        Client(where) as remote,
+    ):
+        assert remote.get(files[1]).embedding.tolist() == [1.0, 2.0]
+        assert remote.rebuild("new") == RebuildResult(3, ())
+        assert remote.get(files[1]).embedding.tolist() == [1.0, 3.0, 3.0]
+        with pytest.raises(ServiceError, match="there is no run 'none'"):
+            remote.rebuild("none")
+        with pytest.raises(InputError, match="name one of those it shows, given FileEncoder"):
+            remote.rebuild(FileEncoder("encoder new", 3))
+
+
+def test_limits_are_asked_for_once(address, monkeypatch):
+    with Client(address) as client:
+        called, call = [], client._call
+        monkeypatch.setattr(
+            client, "_call", lambda *given, **more: called.append(given[1]) or call(*given, **more)
+        )
+        for _ in range(3):
+            client.enrol_many([Entry("a", "a/1", [0.0, 1.0])])
+            client.identify_many(embeddings=[[0.0, 1.0]])
+        assert called.count("/v1/session") == 1
+
+
 def test_threads_share_a_client(address):
     with Client(address) as client:
         found = []
@@ -255,4 +316,17 @@ def test_the_calls_are_those_of_a_gallery():
         theirs = inspect.signature(getattr(Gallery, name)).parameters
         assert [each for each in ours if each in theirs] == list(ours), name
         left_out = {each for each in theirs if each not in ours}
-        assert left_out <= {"strangers", "origin"}, name
+        assert left_out <= {"strangers", "origin", "data", "model", "chunk"}, name
+
+
+def test_what_a_service_cannot_do_says_what_to_do_there(client_of_people):
+    local, remote = client_of_people
+    public = {name for name in dir(Gallery) if not name.startswith("_")}
+    assert public - set(dir(Client)) == set(_ELSEWHERE), "each call is remote, or says that it is not"
+    for name in _ELSEWHERE:
+        assert hasattr(local, name)
+        assert not hasattr(remote, name)
+        with pytest.raises(NotRemoteError, match=f"has no {name}: that is for the machine that serves it; "):
+            getattr(remote, name)
+    with pytest.raises(AttributeError, match="no attribute 'dance'"):
+        remote.dance  # noqa: B018

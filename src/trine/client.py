@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, NoReturn, Self, final
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import numpy as np
@@ -36,6 +36,7 @@ from trine.gallery import (
     Identification,
     KnownClusters,
     QuantizationRecall,
+    RebuildResult,
     Scoring,
     Stats,
     Threshold,
@@ -45,7 +46,7 @@ from trine.gallery.clusters import NOTHING_KNOWN, Linkage
 from trine.gallery.decision import Candidate
 from trine.gallery.embedding import Place, entries_of
 from trine.gallery.entries import Vector, Vectors, check_at_least, check_items, metadata_text
-from trine.gallery.errors import UnknownNameError
+from trine.gallery.errors import UnknownNameError, UnusableStoreError
 from trine.gallery.filters import Among, Between
 from trine.plain_json import parse_json
 from trine.rates import Promise, RateCurve
@@ -75,6 +76,37 @@ class ServiceError(TrineError):
     def __init__(self, message: str, *, code: str, hint: str = "") -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
         self.code, self.hint = code, hint
+
+
+class UnusableServiceError(ServiceError, UnusableStoreError):
+    """The service, or the file or server of its gallery, cannot be used: as a gallery, a `GalleryError`."""
+
+
+class NotRemoteError(ServiceError, AttributeError):
+    """A gallery has this call, and a service does not: it needs the files of the machine that serves."""
+
+
+_ELSEWHERE = {
+    "sync": "run trine enrol DATA --sync there, or trine serve FOLDER, which follows the folder",
+    "sync_dataset": "run trine enrol DATA --sync there, or trine serve FOLDER, which follows the folder",
+    "backup": "run trine gallery backup there, also while it is served",
+    "restore": "stop the service, and run trine gallery restore there",
+    "check": "run trine gallery check there, also while it is served",
+    "repair": "run trine gallery repair there",
+    "repair_binding": "run trine gallery repair there",
+    "compare": "run trine gallery compare there, also while it is served",
+    "copy_to": "run trine gallery copy there, also while it is served",
+    "export_parquet": "run trine gallery export there, also while it is served",
+    "import_parquet": "run trine gallery import there, also while it is served",
+    "open_for_table": "run trine gallery import there",
+    "crops": "open the gallery itself there",
+    "revision": "open the gallery itself there",
+    "binding": "GET /v1/galleries/GALLERY/model tells about it",
+    "encoder": "GET /v1/galleries/GALLERY/model tells about it",
+    "model": "GET /v1/galleries/GALLERY/model tells about it",
+    "use_encoder": "choose another with rebuild",
+}
+"""What a gallery has and a service has not, and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +159,7 @@ class Client:
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._facts: dict[str, Any] | None = None
+        self._asked_limits: dict[str, int] | None = None
         self._name = unquote(parts.path.strip("/"))
         try:
             self._find(address)
@@ -182,10 +215,10 @@ class Client:
     ) -> Enrolment:
         """Adds a stream of items chunk by chunk; see `Gallery.enrol_many`."""
         check_at_least(1, chunk=chunk)
-        limits = self._call("GET", "/v1/session")["limits"]
-        most = min(chunk, int(limits["items"]))
+        limits = self._limits()
+        most = min(chunk, limits["items"])
         done, seen = Enrolment(), 0
-        for part in _chunks((self._new(entry) for entry in entries), most, int(limits["body"]) // 2):
+        for part in _chunks((self._new(entry) for entry in entries), most, limits["body"] // 2):
             found = self._post("enrol_many", {"entries": part})
             done += Enrolment(found["new"], found["replaced"], found["unchanged"])
             seen += len(part)
@@ -319,10 +352,10 @@ class Client:
             self._probe(one, None) if embeddings is None else self._probe(None, one)
             for one in (given[at] for at in range(len(given)))
         )
-        limits = self._call("GET", "/v1/session")["limits"]
+        limits = self._limits()
         how = {"threshold": threshold, "candidates": candidates, "scoring": scoring, "top": top}
         found: list[Identification] = []
-        for part in _chunks(probes, min(CHUNK, int(limits["items"])), int(limits["body"]) // 2):
+        for part in _chunks(probes, min(CHUNK, limits["items"]), limits["body"] // 2):
             asked = {"probes": part, **how, "quality": quality}
             found += map(_identification, self._post("identify_many", asked)["answers"])
         return found
@@ -469,6 +502,33 @@ class Client:
         """Moves some items to an existing or a new identity; see `Gallery.move`."""
         return int(self._post("move", {"items": check_items(items, "move"), "identity": identity})["moved"])
 
+    def rebuild(
+        self, encoder: str, *, drop_missing: bool = False, progress: Progress | None = None
+    ) -> RebuildResult:
+        """Embeds every item again with another encoder, as a job of the service; see `Gallery.rebuild`.
+
+        Args:
+            encoder: The name of a run that the service shows (`trine serve --runs FOLDER`).
+            drop_missing: Whether to delete items that can no longer be read.
+            progress: Called with the number of items so far.
+        """
+        if not isinstance(encoder, str):
+            raise InputError(
+                "a service rebuilds with a run of its own: name one of those it shows, given "
+                f"{type(encoder).__name__}"
+            )
+        done = self._job("rebuild", {"run": encoder, "drop_missing": drop_missing}, progress)
+        self._facts = None
+        return RebuildResult(done["embedded"], tuple(done["dropped"]))
+
+    def check_usable(self) -> None:
+        """Tells within milliseconds whether the galleries of the service can be used now.
+
+        Raises:
+            UnusableServiceError: One cannot, or the service does not answer.
+        """
+        self._call("GET", "/v1/ready")
+
     def stats(self) -> Stats:
         """Counts items, identities, clusters and bytes; see `Gallery.stats`."""
         found = self._call("GET", f"{self._base}/stats")
@@ -495,6 +555,23 @@ class Client:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name not in _ELSEWHERE:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise NotRemoteError(
+                f"a gallery of a service has no {name}: that is for the machine that serves it",
+                code="not_remote",
+                hint=_ELSEWHERE[name],
+            )
+
+    def _limits(self) -> dict[str, int]:
+        """The limits of the service, which are asked for once."""
+        if self._asked_limits is None:
+            self._asked_limits = dict(self._call("GET", "/v1/session")["limits"])
+        return self._asked_limits
 
     def _about(self) -> dict[str, Any]:
         if self._facts is None:
@@ -611,10 +688,10 @@ class Client:
             return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=context)
         return http.client.HTTPConnection(host, port, timeout=self._timeout)
 
-    def _unreachable(self, error: Exception) -> ServiceError:
+    def _unreachable(self, error: Exception) -> UnusableServiceError:
         where = f"{self._parts.scheme}://{self._parts.netloc}"
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return ServiceError(
+        return UnusableServiceError(
             f"the service at {where} does not answer ({reason})",
             code="unreachable",
             hint="check the address, and that trine serve runs there",
@@ -648,7 +725,10 @@ def _told(code: str, message: str, hint: str) -> TrineError:
         "too_many": InputError,
         "too_large": InputError,
     }
-    return known[code](message) if code in known else ServiceError(message, code=code, hint=hint)
+    if code in known:
+        return known[code](message)
+    kind = UnusableServiceError if code == "unavailable" else ServiceError
+    return kind(message, code=code, hint=hint)
 
 
 def _chunks(entries: Iterable[dict[str, Any]], most: int, most_bytes: int) -> Iterator[list[dict[str, Any]]]:
