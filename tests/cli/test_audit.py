@@ -3,6 +3,7 @@
 import csv
 import shutil
 
+from support.browser import check_fits_a_phone
 from support.commands import answered, refused
 
 
@@ -37,3 +38,4 @@ def test_audit_lists_what_lies_among_others(run, bars, capsys, tmp_path):
     assert "output must end in .html" in refused(capsys, "audit", run, bars, "--page", tmp_path / "page.txt")
     assert "top must be at least 1, given 0" in refused(capsys, "audit", run, bars, "--top", "0")
     assert "unknown part 'tests'" in refused(capsys, "audit", run, bars, "--part", "tests")
+    check_fits_a_phone(page)

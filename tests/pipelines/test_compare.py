@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from support.bars import read, stored, trained, two_runs
+from support.browser import check_fits_a_phone
 from trine.errors import DataError, InputError, ModelError, SettingError
 from trine.evaluation import calibrate, choose_cluster_threshold
 from trine.evaluation.intervals import multiplicities, percentile_interval
@@ -73,6 +74,7 @@ def test_the_clusters_of_each_run_stand_beside_the_trivial_ones(two, tmp_path):
         measured = kept["runs"][name]["after_training"]["clustering"]
         assert measured["bcubed_f_all_in_one"] == clusters.bcubed_f_all_in_one
         assert kept["runs"][name]["clusters_above_alone_and_all_in_one"] == clusters.above_both
+    check_fits_a_phone(tmp_path / "both" / "report.html")
 
 
 def test_pairing_takes_out_what_both_share(two, tmp_path):

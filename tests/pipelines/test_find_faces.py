@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 
+from support.browser import check_fits_a_phone
 from support.effort import THOROUGH
 from support.photos import hopper, need_faces, scene
 from support.ray_jobs import needs_ray, run_isolated
@@ -81,6 +82,7 @@ def test_crops_a_table_and_a_page(photos, tmp_path):
     data, _ = load(tmp_path / "faces" / "kept")
     assert list(data.identities) == ["ann"]
     assert b"secret" not in b"".join((tmp_path / "faces" / name).read_bytes() for name in crops)
+    check_fits_a_phone(tmp_path / "faces" / "index.html")
 
 
 def test_only_the_largest_and_other_requirements(photos, tmp_path):

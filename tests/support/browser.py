@@ -44,6 +44,17 @@ def opened(browser, address, *, size="desk", scheme="light", refused=()):
     assert [error for error in errors if not any(str(status) in error for status in refused)] == []
 
 
+def check_fits_a_phone(path):
+    """A page of 390 pixels does not scroll sideways; a table on it that does says so."""
+    with chromium() as browser, opened(browser, path.as_uri(), size="phone") as page:
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+        for inner, outer, hint in page.evaluate(
+            "[...document.querySelectorAll('.scroll')].map("
+            "e => [e.scrollWidth, e.clientWidth, e.querySelector('.hint')?.clientHeight ?? 0])"
+        ):
+            assert (inner > outer) == (hint > 0)
+
+
 def show_as(page, size, scheme):
     """Shows a page at another size, and light or dark."""
     width, height = SIZES[size]

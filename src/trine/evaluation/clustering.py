@@ -124,7 +124,7 @@ class Clustering(MetricReport):
 
     def sentence(self) -> str:
         """The clusters in one sentence, beside what takes no embedding: every item alone, and all in one."""
-        interval = f" ({self.interval('bcubed_f')})" if self.resamples else ""
+        interval = self.interval("bcubed_f").brackets() if self.resamples else ""
         how = f", {self.how['method']} linkage at {self.how['threshold']:.3f}" if self.how else ""
         clusters = f"{self.clusters:,} clusters" if self.clusters > 1 else "1 cluster"
         words = (

@@ -46,6 +46,22 @@ class Interval:
         """Whether there is one; not where no bootstrap sample has a value."""
         return not np.isnan(self.low)
 
+    def brackets(self, *, signed: bool = False) -> str:
+        """Both ends in brackets, to stand behind the value.
+
+        Args:
+            signed: Whether to write a plus sign, as for differences.
+
+        Returns:
+            `" (0.710 to 0.846)"`; empty if both ends read the same, as then they say nothing, or are unknown.
+
+        Example:
+            >>> Interval(-0.1, 0.2).brackets(signed=True), Interval(1.0, 1.0).brackets()
+            (' (-0.100 to +0.200)', '')
+        """
+        low, high = (f"{end:+.3f}" if signed else f"{end:.3f}" for end in (self.low, self.high))
+        return "" if low == high else f" ({low} to {high})"
+
     def to_json(self) -> list[float] | None:
         """Both ends as JSON values; None where they are not known."""
         return [self.low, self.high] if self.known else None

@@ -97,7 +97,7 @@ class MetricReport(ABC):
         table = {f"{name} {key(*at)}".rstrip(): (name, at) for name, at in self._listed()}
         lines = [str(title), ", ".join(counts)]
         for words, asked in table.items():
-            interval = f"  ({ends[asked]})" if asked in ends and ends[asked].known else ""
+            interval = f" {ends[asked].brackets()}".rstrip() if asked in ends else ""
             lines.append(f"{words:{max(map(len, table))}}  {_number(self._value(*asked))}{interval}")
         return "\n".join(map(printable, lines))
 

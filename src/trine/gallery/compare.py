@@ -42,7 +42,7 @@ class MetricPair:
         return self.second - self.first
 
     def __str__(self) -> str:
-        shown = f" ({self.interval.low:+.3f} to {self.interval.high:+.3f})" if self.interval.known else ""
+        shown = self.interval.brackets(signed=True)
         return f"{self.name}: {self.first:.3f} -> {self.second:.3f}, {self.difference:+.3f}{shown}"
 
 

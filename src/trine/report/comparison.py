@@ -75,7 +75,7 @@ class Comparison:
                     continue  # Several runs take more than a screen otherwise.
                 delta = differences[line.key]
                 ends = delta.interval
-                interval = "" if ends is None else f"   ({ends.low:+.3f} to {ends.high:+.3f})"
+                interval = "" if ends is None else f"  {ends.brackets(signed=True)}".rstrip()
                 rows.append(f"{name:{width}}   {delta.value:+.3f}{interval}")
         for name, report in self.reports.items():
             if sentence := report.cluster_sentence():

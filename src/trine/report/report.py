@@ -267,7 +267,7 @@ class Report:
             interval = line.interval(self.after)
             before = "-" if was is None else f"{was:.3f}"
             row = f"{name:{width}}   {before:>6}   {line.value(self.after):.3f}"
-            rows.append(row if interval is None else f"{row}   ({interval})")
+            rows.append(row if interval is None else f"{row}  {interval.brackets()}".rstrip())
         if self.baseline is not None and self.baseline.kind is not BaselineKind.RAW:
             rows.append(f"before: {self.baseline.description}")
         sentences = filter(

@@ -401,5 +401,5 @@ def _percent(rate: float) -> str:
 
 
 def _signed(found: Difference) -> str:
-    ends = "" if found.interval is None else f" ({found.interval.low:+.3f} to {found.interval.high:+.3f})"
+    ends = "" if found.interval is None else found.interval.brackets(signed=True)
     return f"{found.value:+.3f}{ends}"

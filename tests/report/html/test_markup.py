@@ -83,6 +83,9 @@ def test_figures_carry_their_interval_and_their_sign():
     assert metric_cell(-0.0001, signed=True) == "<b>0.000</b>"
     assert metric_cell(np.nan) == metric_cell(None) == "–"
     assert isinstance(signed, Markup)
+    # An interval without width says nothing.
+    assert metric_cell(1.0, Interval(0.9999, 1.0)) == "<b>1.000</b>"
+    assert metric_cell(0.0, Interval(-0.0001, 0.0001), signed=True) == "<b>0.000</b>"
 
 
 def test_a_row_of_a_table_has_as_many_cells_as_the_head():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from support.bars import bars, read, stored, trained, two_runs
+from support.browser import check_fits_a_phone
 from support.page_reader import check_page
 from support.runs import rows
 from trine.data import ImageArray
@@ -77,6 +78,7 @@ def test_a_page_shows_its_items(two):
         assert name in reader.text
     fingerprint = json.loads((root / "a/model/settings.json").read_text())["fingerprint"]
     assert fingerprint in reader.text
+    check_fits_a_phone(root / "a/report.html")
 
 
 def test_names_cannot_break_out(tmp_path):

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from trine.evaluation.intervals import Interval
 from trine.report.html.markup import Child, Markup, element, join
 
+WIDE = 3
+"""The number of columns that may not fit on a phone."""
+
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: int = 1) -> Markup:
-    """Builds a table that scrolls horizontally if the page is too narrow.
+    """Builds a table that scrolls sideways, and says so, if the page is too narrow.
 
     Args:
         head: The column headers.
@@ -28,15 +31,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Child] | str], *, words: 
 
     def row(cells: Sequence[Child] | str) -> Markup:
         if isinstance(cells, str):
-            title = element("th", cells, colspan=len(head), scope="colgroup", class_="group")
+            title = element("th", element("span", cells), colspan=len(head), scope="colgroup", class_="group")
             return element("tr", title)
         return element("tr", *(cell(at, child) for at, child in enumerate(cells)))
 
     titles = [
         element("th", title, scope="col", class_=None if at < words else "n") for at, title in enumerate(head)
     ]
+    hint = element("p", "This table scrolls sideways.", class_="hint wide" if len(head) >= WIDE else "hint")
     return element(
         "div",
+        hint,
         element(
             "table",
             element("thead", element("tr", *titles)),
@@ -52,7 +57,7 @@ def metric_cell(value: float | None, interval: Interval | None = None, *, signed
 
     Args:
         value: The value; None and NaN give a dash.
-        interval: Its interval.
+        interval: Its interval; left out if both ends read the same.
         signed: Whether to write a plus sign, as for differences.
 
     Example:
@@ -66,8 +71,8 @@ def metric_cell(value: float | None, interval: Interval | None = None, *, signed
     written = element("b", _written(value, signed))
     if interval is None or math.isnan(interval.low):
         return written
-    ends = f"{_written(interval.low, signed)} to {_written(interval.high, signed)}"
-    return join(written, " ", element("small", ends))
+    low, high = _written(interval.low, signed), _written(interval.high, signed)
+    return written if low == high else join(written, " ", element("small", f"{low} to {high}"))
 
 
 def facts(entries: Sequence[tuple[str, Child]]) -> Markup:

@@ -136,7 +136,8 @@ def label_error_page(report: LabelErrorReport) -> str:
 def _stat(report: Report, line: MetricLine) -> Stat:
     value, interval = line.value(report.after), line.interval(report.after)
     was = None if report.before is None else line.value(report.before)
-    notes = [] if interval is None else [str(interval)]
+    ends = "" if interval is None else interval.brackets()
+    notes = [ends.strip(" ()")] if ends else []
     if was is not None:
         notes.append(f"before {was:.3f}")
     return Stat(line.name, f"{value:.3f}", tuple(notes))
