@@ -74,7 +74,10 @@ def test_mistakes(words, said, gallery, capsys, monkeypatch):
     assert said in refused(capsys, "serve", *given)
 
 
-def test_names_that_can_be_part_of_an_address():
+def test_names_that_can_be_part_of_an_address(tmp_path):
+    assert name_of(str(tmp_path / "gallery.db")) == "gallery"
+    (tmp_path / "model").mkdir()
+    assert name_of(str(tmp_path / "gallery.db")) == tmp_path.name, "of two runs, two names"
     assert name_of("data/Ann & Bob.db") == "Ann---Bob"
     assert name_of("postgresql://host/database?gallery=people") == "people"
 

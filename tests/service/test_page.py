@@ -21,6 +21,7 @@ from trine.pipelines.faces_for import faces_for
 from trine.service.app import PAGE
 from trine.service.service import Service
 from trine.service.settings import Limits, ServiceSettings
+from trine.service.sources import UNNAMED
 
 pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"needs the data in {SHARED_DATA}")
 
@@ -84,6 +85,7 @@ def address(folder, browser):
         "people": faces_of(photos, folder / "people.db"),
         "shop": groceries(postgres_server.a_gallery()),
         "questions": questions(folder / "questions.db"),
+        "unnamed": groceries(folder / "unnamed.db", named=False),
         "empty": Gallery.open(folder / "empty.db", encoder=Colours()),
     }
     settings = ServiceSettings(
@@ -103,12 +105,13 @@ def faces_of(photos, path):
     return gallery
 
 
-def groceries(address):
+def groceries(address, *, named=True):
     gallery = Gallery.open(address, encoder=Colours())
     for name in PRODUCTS:
         for path in sorted((GROCERIES / name).glob("test*.jpg"))[:5]:
             pixels = np.asarray(Image.open(path).convert("RGB").resize((64, 64)))
-            gallery.enrol_many([Entry(name, f"{name}/{path.name}", content=pixels, source=str(path))])
+            entry = Entry(name if named else UNNAMED, f"{name}/{path.name}", content=pixels, source=str(path))
+            gallery.enrol_many([entry])
     return gallery
 
 
@@ -373,6 +376,17 @@ def test_clusters_are_found_and_one_is_named(page, address):
     assert names(page, address, "people")["somebody"] == items
     undo(page)
     assert names(page, address, "people") == dict.fromkeys(PEOPLE, 5)
+
+
+def test_photos_without_names_get_a_distance_to_begin_clusters_with(page, address):
+    go(page, address, "unnamed", "clusters")
+    page.get_by_role("button", name="Find clusters").click()
+    page.wait_for_selector("text=Half of them have another within")
+    distance = float(page.get_by_label("Longest distance").input_value())
+    assert 0 < distance < 2
+    page.get_by_role("button", name="Find clusters").click()
+    page.wait_for_selector(".cluster")
+    assert f"up to a distance of {distance:.3g}" in page.locator(".message").inner_text()
 
 
 def test_answers_about_pairs_are_kept_and_train_a_model(page, address, folder):

@@ -38,12 +38,23 @@ def test_galleries_in_a_run_are_served(tmp_path):
 def test_the_data_of_a_run(tmp_path, photos):
     with pytest.raises(DataError, match="is not recorded: make a gallery with `trine enrol"):
         data_of(tmp_path)
-    record = tmp_path / "split.json"
-    record.write_text(json.dumps({"data": str(photos)}))
+    record, parts = tmp_path / "split.json", {"train": [], "test": [["a/0.png", "a"]]}
+    record.write_text(json.dumps({"data": str(photos), "parts": parts}))
     assert data_of(tmp_path) == str(photos)
-    record.write_text(json.dumps({"data": str(photos / "gone")}))
+    record.write_text(json.dumps({"data": str(photos / "gone"), "parts": parts}))
     with pytest.raises(DataError, match="is no longer at"):
         data_of(tmp_path)
+
+
+def test_the_data_of_a_run_that_is_served_from_elsewhere(tmp_path, photos, monkeypatch):
+    run = tmp_path / "runs" / "photos"  # it has the name of the data
+    run.mkdir(parents=True)
+    parts = {"train": [["a/0.png", "a"]]}
+    (run / "split.json").write_text(json.dumps({"data": "photos/", "parts": parts}))
+    monkeypatch.chdir("/")
+    assert data_of(run) == str(photos)
+    monkeypatch.chdir(tmp_path)
+    assert data_of(run) == "photos/"
 
 
 def test_numbers_have_no_pretrained_weights():

@@ -108,7 +108,7 @@ def _serve(settings: Any, names: list[str], listener: socket.socket) -> None:
 
 
 def name_of(gallery: str) -> str:
-    """Returns the name under which a gallery is served.
+    """Returns the name under which a gallery is served; the `gallery` of a run has that of the run.
 
     Example:
         >>> name_of("people"), name_of("data/my people.db"), name_of("postgresql://host/d?gallery=people")
@@ -126,7 +126,10 @@ def name_of(gallery: str) -> str:
     elif is_url(address):
         name = urlsplit(address).path.rstrip("/").rpartition("/")[2]
     else:
-        name = Path(address).stem
+        path = Path(address)
+        name = path.stem
+        if name == "gallery" and (path.parent / "model").is_dir():  # the one in a run folder
+            name = path.resolve().parent.name
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
     return plain.lstrip(".") or "gallery"
 

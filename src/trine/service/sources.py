@@ -79,9 +79,15 @@ def data_of(run: Path) -> str:
         DataError: It is not recorded, or no longer there.
     """
     try:
-        recorded = parse_json(read_small(run / "split.json"))["data"]
-    except (OSError, ValueError, KeyError, TypeError):
-        recorded = None
+        record = parse_json(read_small(run / "split.json"))
+        recorded, (first, *_) = record["data"], next(keys[0] for keys in record["parts"].values() if keys)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        recorded, first = None, ""
+    if isinstance(recorded, str) and origin_of(recorded) is None:
+        # A relative path begins where the run was trained: as a rule in one of the folders above it.
+        above = (folder / recorded for folder in run.parents)
+        there = (path for path in above if path.is_file() or (path / first).exists())
+        recorded = next(map(str, there), recorded)
     if not isinstance(recorded, str) or origin_of(recorded) is None:
         gone = "is not recorded" if recorded is None else f"is no longer at {recorded!r}"
         raise DataError(

@@ -42,7 +42,7 @@ export async function followJob(job, place, doing) {
     fill(place, h("p", { class: "quiet", role: "status" }, "Cancelled."));
     return null;
   }
-  throw Object.assign(new Error(now.error || `The work ended without a result (${now.state}).`), { hint: "Begin it again." });
+  throw Object.assign(new Error(now.error || `The work ended without a result (${now.state}).`), { code: now.code, hint: "Begin it again." });
 }
 
 /** The jobs of a gallery, the latest first. */

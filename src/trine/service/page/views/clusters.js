@@ -6,13 +6,14 @@ import { change, dialog, empty, errorMessage, nameField, pages, picture, tile, t
 
 const PAGE = 12;
 const DOING = "Finding clusters";
+const LOOKED_AT = 40; // items
 
 export async function show(main, context) {
   const { gallery, given, mayWrite } = context;
   if (given.cluster !== undefined) return showOne(main, context, Number(given.cluster));
   const progress = h("div");
   const place = h("section", { "aria-label": "Clusters" });
-  const threshold = h("input", { type: "number", min: 0, step: "any", "aria-label": "Longest distance (optional)", placeholder: "Longest distance (optional)" });
+  const threshold = h("input", { type: "number", min: 0, step: "any", "aria-label": "Longest distance (optional)", placeholder: "Distance (optional)" });
   const form = h("form", { class: "row", onsubmit: (event) => { event.preventDefault(); find(); } },
     threshold, h("button", { type: "submit", class: "first" }, "Find clusters"));
   fill(
@@ -40,8 +41,24 @@ export async function show(main, context) {
         `${count(result.clusters, "cluster")} of ${count(result.items, "item")}: two items are linked up to a distance of ${result.threshold.toPrecision(3)}.`));
       await list();
     } catch (error) {
-      fill(progress, errorMessage(error, find));
+      if (error.code === "no_threshold" && threshold.value === "") await suggest();
+      else fill(progress, errorMessage(error, find));
     }
+  }
+
+  /** Where no distance is known, one to begin with: that within which half of the items have a neighbour. */
+  async function suggest() {
+    const { items } = await gallery.api.call("items", { query: { limit: 1000 } });
+    const step = Math.ceil(items.length / LOOKED_AT);
+    const found = await Promise.all(items.filter((_, at) => at % step === 0).map(({ item }) =>
+      gallery.api.call("search", { json: { item, k: 1, exclude: [item] } })));
+    const nearest = found.flatMap((answer) => answer.hits.map((hit) => hit.score)).sort((a, b) => a - b);
+    if (!nearest.length) return fill(progress, empty(h("p", {}, "Clusters need at least two items.")));
+    threshold.value = nearest[Math.floor(nearest.length / 2)].toPrecision(2);
+    threshold.focus();
+    return fill(progress, h("p", { class: "message", role: "status" },
+      "It is not known at which distance items of this gallery belong together. Half of them have another within ",
+      `${threshold.value}: “Find clusters” begins there. With a larger distance more belongs together, with a smaller one less.`));
   }
 
   async function list() {
