@@ -16,7 +16,8 @@ from support.gallery_stores import lance
 from trine.errors import GalleryError
 from trine.gallery import Entry, Filter, Gallery, LanceStore, Record, Scope
 from trine.gallery.binding import repair_binding
-from trine.gallery.lance import LanceSettings
+from trine.gallery.lance import LanceSettings, database
+from trine.gallery.lance.database import Database
 from trine.gallery.lance.rows import BINDING, STATE
 from trine.gallery.store import Binding
 
@@ -81,6 +82,49 @@ def test_an_item_of_several_writers_at_once_is_one_row(address):
             assert gallery.get(f"shared {i}").embedding.tolist() in wanted
 
 
+def create_as(address, name, monkeypatch):
+    """Opens a gallery; if it creates a table, this is in its name."""
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "_first_name", lambda: f"g00000001-{name}")
+        return LanceStore(address, binding=BOUND)
+
+
+@pytest.mark.parametrize("other", ["0", "f"])
+@pytest.mark.parametrize("stopped", ["", "2", "9"])
+def test_of_several_who_create_a_gallery_at_once_one_does(address, other, stopped, monkeypatch):
+    """Another one creates it just when this one puts a table in use; perhaps a third died before that."""
+    mark, made = Database._mark, []
+    if stopped:
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "_agree", lambda _: None)
+            with pytest.raises(GalleryError, match="no table can be opened"):
+                create_as(address, stopped, monkeypatch)
+
+    def mark_late(self, found, **changes):
+        monkeypatch.setattr(Database, "_mark", mark)
+        made.append(create_as(address, other, monkeypatch))
+        made[0].put([record("other")])
+        return mark(self, found, **changes)
+
+    monkeypatch.setattr(Database, "_mark", mark_late)
+    store = create_as(address, "5", monkeypatch)
+    store.put([record("own")])
+    assert sum(one.created for one in (store, *made)) == (0 if stopped == "2" and other == "f" else 1)
+    for one in (store, *made):
+        assert {record.item for record in one.scan()} == {"own", "other"}
+        one.close()
+
+
+def test_a_table_that_a_dead_process_left_does_not_become_the_gallery(address, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Database, "_agree", lambda _: None)
+        with pytest.raises(GalleryError, match="no table can be opened"):
+            LanceStore(address, binding=BOUND)
+    with closing(LanceStore(address, binding=BOUND)) as store:
+        assert store.created
+        assert store.repair() == ["tables that interrupted calls had left were deleted: 1"]
+
+
 def test_a_write_that_another_preceded_is_computed_again(store, address):
     """The other one comes after the rows were read, and before the commit."""
     store.put([record("1")])
@@ -142,6 +186,7 @@ def test_a_write_to_a_table_that_was_replaced_and_deleted_goes_to_the_new_one(st
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_nothing_of_a_forgotten_identity_is_left_in_the_files(address, dtype):
+    """The table is the fourth: one was indexed, and each forgetting makes one."""
     binding = replace(BOUND, dtype=dtype)
     settings = LanceSettings(compact=3, large=50)
     with closing(LanceStore(address, binding=binding, settings=settings)) as store:
@@ -169,7 +214,7 @@ def test_nothing_of_a_forgotten_identity_is_left_in_the_files(address, dtype):
         assert len(store) == 206
         assert store.notes() == {"of all": "a note"}
         assert store.forget("Grete Unverwechselbar") == 0
-        assert [path.name[:9] for path in folder.iterdir()] == ["g00000003"]
+        assert [path.name[:9] for path in folder.iterdir()] == ["g00000004"]
 
 
 def test_others_read_and_write_while_an_identity_is_forgotten(address):
@@ -243,11 +288,11 @@ def test_what_a_call_leaves_that_was_cut_short_is_deleted(store, address):
 
 def test_a_table_that_is_named_but_not_live_is_finished_by_whoever_comes(store, address):
     store.put([record("1"), record("2", "bob")])
-    finish, store._database._say_live = store._database._say_live, lambda *_: None
+    finish, store._database._mark = store._database._mark, lambda *_, **__: True
     with pytest.raises(GalleryError, match=r"traces of them may remain .* cannot be written"):
         store.forget("bob")
     assert store.identities() == {"ann": 1}
-    store._database._say_live = finish
+    store._database._mark = finish
     with closing(LanceStore(address)) as other:
         other.put([record("3")])
         assert other.identities() == store.identities() == {"ann": 2}

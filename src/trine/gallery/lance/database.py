@@ -3,6 +3,9 @@
 The rows are in a table `g00000001-...`. What rewrites all of them (forgetting, a rebuild with another
 encoder, a restoration) makes a new table, and then names it in the state of the old one, in a commit like
 any other. So no write is lost between the two, and the old table can be deleted with all its files.
+
+A new gallery begins with a table, too, that is not in use until all who create one have agreed on it: two
+that create a table of one name at once would both succeed, and the later would replace the earlier.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from trine.errors import GalleryError, TrineError, require
 from trine.gallery.errors import damaged_binding, missing, rebuilt_since
 from trine.gallery.lance.address import Address
 from trine.gallery.lance.errors import FAILURES, explain
+from trine.gallery.lance.index import build_index, is_due
 from trine.gallery.lance.rows import (
     AT_ONCE,
     BINDING,
@@ -43,6 +47,8 @@ TOKENS = 64
 """How many of the last writes a state names."""
 
 _TABLE, _STAGED = "g", "s"
+
+_FIRST = f"{_TABLE}{1:08}"
 
 
 @dataclass(frozen=True)
@@ -238,6 +244,8 @@ class Database:
     ) -> bool:
         """Puts a new table in the place of the current one, and deletes that and all that is left over.
 
+        The new table is indexed before, if it is large. Others read and write the old one meanwhile.
+
         Args:
             rows: Yields the rows of the new table, but for its state and its binding; `None` to give up.
             state: Makes the new state of the old one.
@@ -257,9 +265,14 @@ class Database:
                 content = rows(before)
                 if content is None:
                     return False
-                fresh = replace(state(before.state), live=False, moved=None)
+                renewed = self._renewing(state, before, bound)
+                fresh = renewed(before.state)
                 self._create(name, bound, texts, fresh, content)
-                moved = self._move(before, name, bound, state, follow=follow)
+                if fresh.indexed:
+                    with contextlib.suppress(*FAILURES):  # it is searched exactly until the next write tries
+                        built = self._connection.open_table(name)
+                        build_index(built, bound, self.settings, items=fresh.indexed)
+                moved = self._move(before, name, bound, renewed, follow=follow)
             except FAILURES as error:
                 self.drop(name)
                 if isinstance(error, TrineError):
@@ -281,6 +294,15 @@ class Database:
         self.bound = None if self.bound is None else fresh.bound
         self.tidy_up()
         return True
+
+    def _renewing(
+        self, state: Callable[[State], State], before: Snapshot, bound: Binding
+    ) -> Callable[[State], State]:
+        """Returns what makes the state of a new table, which is not complete, of that of the old one."""
+        fresh = state(before.state)
+        searched = not self.address.exact or before.state.indexed > 0
+        indexed = fresh.items if searched and is_due(fresh.items, bound, self.settings) else 0
+        return lambda old: replace(state(old), live=False, moved=None, indexed=indexed)
 
     def tidy_up(self) -> int:
         """Deletes every table that is not in use, and returns how many.
@@ -382,6 +404,7 @@ class Database:
     def _found(self, binding: Binding | None) -> Snapshot:
         """Finds the current table, or creates the first one if a binding is given."""
         error: Exception | None = None
+        own: str | None = None
         for _ in range(10):
             names = sorted((n for n in self._names() if n.startswith(_TABLE)), reverse=True)
             for name in names:
@@ -396,20 +419,45 @@ class Database:
                         raise
                     error = failure  # half made, or just deleted
                     continue
+                self.created = found.name == own
                 return found
             if names and error is not None:
                 time.sleep(0.02)
                 continue
             if binding is None:
                 raise missing(self.address.shown)
-            state, rows = self._content
+            if own is None:
+                own = _first_name()
+                state, rows = self._content
+                self._create(own, binding, binding.to_texts(), replace(state, live=False), rows())
             try:
-                self._create(f"{_TABLE}{1:08}", binding, binding.to_texts(), state, rows())
-                self.created = True
-            except ValueError as failure:  # another process was faster
+                self._agree()
+            except FAILURES as failure:
+                if isinstance(failure, TrineError):
+                    raise
                 error = failure
-                time.sleep(0.02)
         raise explain(error or OSError("no table can be opened"), self.address.shown) from error
+
+    def _agree(self) -> None:
+        """Puts one of the first tables in use, if several processes create the gallery at once.
+
+        That is the smallest by name, after all larger ones were given up; whoever has not seen it must not
+        put a larger one in use by then. Both are commits that replace the state of the larger one, so only
+        one of them happens. The others stay: if one was deleted, a commit that is late would make it again.
+        """
+        first: Snapshot | None = None
+        for name in sorted(name for name in self._names() if name.startswith(_FIRST)):
+            found = self._opened(name)
+            if found.state.live:
+                return
+            if found.state.moved is not None:
+                continue
+            if first is None:
+                first = found
+            elif not self._mark(found, moved=first.name):
+                return  # begin again
+        if first is not None:
+            self._mark(first, live=True)
 
     def _opened(self, name: str, *, finish: bool = False) -> Snapshot:
         table = self._connection.open_table(name)
@@ -429,8 +477,7 @@ class Database:
             )
         found = Snapshot(table, name, version, state, texts, specials)
         if finish and not state.live:
-            bound = Binding.from_texts(texts, self.address.shown)
-            self._say_live(found, bound)
+            self._mark(found, live=True)  # nothing happens if another process did so
             return self._opened(name)
         return found
 
@@ -461,7 +508,7 @@ class Database:
         built = self._connection.open_table(name)
         texts = binding.to_texts()
         while True:
-            fresh = replace(state(before.state), live=False, moved=None)
+            fresh = state(before.state)
             token = uuid.uuid4().hex[:10]
             with contextlib.suppress(*FAILURES):  # what it did is read below
                 self._commit(before, Change(None, state=replace(before.state, moved=name)), token)
@@ -478,26 +525,29 @@ class Database:
             if now.name != before.name:
                 return False
             self._catch_up(built, now, since=before.state.stamp)
-            fresh = replace(state(now.state), live=False, moved=None)
+            fresh = state(now.state)
             own = special_rows(
                 {STATE: fresh.to_text(texts)}, binding, changed=fresh.stamp, was=before.state.stamp
             )
             _upsert(built, own)
             before = now
         snapshot = Snapshot(built, name, 0, fresh, texts, {})
-        self._say_live(snapshot, binding)
+        self._mark(snapshot, live=True)
         return True
 
-    def _say_live(self, built: Snapshot, binding: Binding) -> None:
-        """Marks a table as complete; nothing happens if another process did so."""
-        state = replace(built.state, live=True, stamp=built.state.stamp + 1)
+    def _mark(self, found: Snapshot, **changes: Any) -> bool:
+        """Changes the state of a table that is not in use; returns whether it still was as it was found."""
+        state = replace(found.state, stamp=found.state.stamp + 1, **changes)
+        bound = Binding.from_texts(found.texts, self.address.shown)
         own = special_rows(
-            {STATE: state.to_text(built.texts)}, binding, changed=state.stamp, was=built.state.stamp
+            {STATE: state.to_text(found.texts)}, bound, changed=state.stamp, was=found.state.stamp
         )
-        with contextlib.suppress(RuntimeError):
-            self._connection.open_table(built.name).merge_insert("item").when_matched_update_all(
-                where=GUARD
-            ).use_index(False).execute(own, on_bad_vectors="null")
+        merge = self._connection.open_table(found.name).merge_insert("item")
+        try:
+            merge.when_matched_update_all(where=GUARD).use_index(False).execute(own, on_bad_vectors="null")
+        except RuntimeError:
+            return False
+        return True
 
     def _catch_up(self, built: Any, now: Snapshot, *, since: int) -> None:
         """Copies what was written since a stamp."""
@@ -530,6 +580,12 @@ class Database:
             if isinstance(error, TrineError):
                 raise
             raise explain(error, self.address.shown, wrote=wrote) from error
+
+
+def _first_name() -> str:
+    """A name for the first table of a gallery: smaller than what a process that died had named."""
+    before_long = (1 << 42) - time.time_ns() // 1_000_000
+    return f"{_FIRST}-{before_long:011x}-{uuid.uuid4().hex[:8]}"
 
 
 def _upsert(table: Any, rows: Any) -> None:

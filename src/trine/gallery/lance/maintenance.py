@@ -14,6 +14,7 @@ from trine.gallery.errors import missing, traces_left
 from trine.gallery.lance.address import Address
 from trine.gallery.lance.database import Change, Database, Snapshot
 from trine.gallery.lance.errors import FAILURES
+from trine.gallery.lance.index import is_due, is_indexed
 from trine.gallery.lance.rows import AT_ONCE, BINDING, ITEMS, STATE, State, among, quoted, special_rows
 from trine.gallery.sqlite.damaged import isolated
 from trine.gallery.store import UNREACHED, Binding, unsealed
@@ -106,21 +107,39 @@ def repair(database: Database, binding: Binding, *, drop_damaged: bool) -> list[
     return done
 
 
+def index(database: Database) -> None:
+    """Puts a new table with an index in the place of the current one, if that is due.
+
+    Raises:
+        GalleryError: It could not.
+    """
+    settings = database.settings
+
+    def rows(snapshot: Snapshot) -> Iterator[Any] | None:
+        state, binding = snapshot.state, Binding.from_texts(snapshot.texts, database.address.shown)
+        if not is_due(state.items, binding, settings):
+            return None
+        grown = state.items > settings.regrown * state.indexed
+        return _all_rows(snapshot) if grown or not is_indexed(snapshot.table) else None
+
+    database.rewrite(rows, state=lambda state: state, follow=True)
+
+
 def purge(database: Database) -> None:
     """Puts a new table without traces of deleted items in the place of the current one.
 
     Raises:
         GalleryError: It could not; the items are deleted.
     """
-
-    def rows(snapshot: Snapshot) -> Iterator[Any]:
-        return snapshot.batches(f"item NOT IN ({_keys()})")
-
     try:
-        database.rewrite(rows, state=lambda state: replace(state, traces=False), follow=True)
+        database.rewrite(_all_rows, state=lambda state: replace(state, traces=False), follow=True)
     except (GalleryError, *FAILURES) as error:
         why = f" ({error}): repair the gallery"
         raise traces_left(database.address.shown, why) from error
+
+
+def _all_rows(snapshot: Snapshot) -> Iterator[Any]:
+    return snapshot.batches(f"item NOT IN ({_keys()})")
 
 
 def _keys() -> str:
@@ -213,14 +232,18 @@ def restore_binding(address: Address) -> str:
         GalleryError: There is no sound copy, or nothing to restore.
     """
     connection = require("lancedb", extra="lancedb").connect(address.place)
-    names = sorted(name for name in connection.list_tables().tables if name.startswith("g"))
+    names = sorted((name for name in connection.list_tables().tables if name.startswith("g")), reverse=True)
     if not names:
         raise missing(address.shown)
-    table = connection.open_table(names[-1])
-    rows = table.search().where("state IS NOT NULL").select(["item", "state"]).to_arrow()
-    specials = dict(zip(rows["item"].to_pylist(), rows["state"].to_pylist(), strict=True))
+    for name in names:
+        table = connection.open_table(name)
+        rows = table.search().where("state IS NOT NULL").select(["item", "state"]).to_arrow()
+        specials = dict(zip(rows["item"].to_pylist(), rows["state"].to_pylist(), strict=True))
+        read = State.from_text(specials.get(STATE, ""))
+        if read is None or read[0].live:
+            break  # the others are not complete, or were given up
     copy = unsealed(specials.get(BINDING, ""))
-    if copy is None or State.from_text(specials.get(STATE, "")) is not None:
+    if copy is None or read is not None:
         raise GalleryError(
             f"what the gallery {address.shown} is bound to cannot be restored, because it has no sound copy "
             "of that: restore the gallery from a backup"

@@ -16,25 +16,19 @@ from typing import Any
 import numpy as np
 
 from trine.distances import PROPERTIES
-from trine.errors import require
 from trine.gallery.entries import Hit, metadata_of
 from trine.gallery.errors import unreadable
 from trine.gallery.filters import Among, Filter, Kind
 from trine.gallery.index import Changes, Index, IndexSettings, scores_between
 from trine.gallery.lance.database import Snapshot
+from trine.gallery.lance.index import kind
 from trine.gallery.lance.rows import AT_ONCE, ITEMS, among, numbers, quoted
 from trine.gallery.lance.settings import LanceSettings
 from trine.gallery.store import Binding, Scope
 from trine.shapes import Float32, Int64
 
-INDEX = "embedding_idx"
-"""LanceDB's name of the index of embeddings."""
-
 WIDEST = 4096
 """The largest number of candidates to ask of LanceDB's index; more are found exactly."""
-
-LENGTHS = 4096
-"""The longest embeddings that are indexed."""
 
 
 class MemoryIndex:
@@ -129,20 +123,6 @@ class MemoryIndex:
                     yield key, metadata_of(text, self._address)
 
 
-def build_index(table: Any, binding: Binding, settings: LanceSettings, *, items: int) -> None:
-    """Builds LanceDB's index: inverted lists of embeddings with one byte per number."""
-    config = require("lancedb.index", extra="lancedb").IvfSq(
-        distance_type=_kind(binding),
-        num_partitions=max(1, items // settings.lists),
-    )
-    table.create_index("embedding", config=config, replace=True)
-
-
-def is_indexed(snapshot: Snapshot) -> bool:
-    """Returns whether the table has an index of embeddings."""
-    return any(index.name == INDEX for index in snapshot.table.list_indices())
-
-
 def approximately(
     snapshot: Snapshot,
     binding: Binding,
@@ -165,7 +145,7 @@ def approximately(
     while width <= WIDEST:
         search = (
             snapshot.table.search(query, vector_column_name="embedding")
-            .distance_type(_kind(binding))
+            .distance_type(kind(binding))
             .where(where, prefilter=True)
             .select(["item", "identity", "embedding", "metadata", "_distance"])
             .limit(width)
@@ -200,10 +180,6 @@ def _compared(
         best += _hits(batch, binding, query, scope, address)
         best = sorted(best, key=lambda hit: (hit.score, hit.item))[:k]
     return best
-
-
-def _kind(binding: Binding) -> str:
-    return "cosine" if PROPERTIES[binding.distance].of_directions else "l2"
 
 
 def _hits(

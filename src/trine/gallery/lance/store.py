@@ -36,7 +36,7 @@ from trine.gallery.lance.rows import (
     stored,
     vectors,
 )
-from trine.gallery.lance.search import LENGTHS, MemoryIndex, approximately, build_index, is_indexed
+from trine.gallery.lance.search import MemoryIndex, approximately
 from trine.gallery.lance.settings import LanceSettings
 from trine.gallery.sql_store import counted
 from trine.gallery.sqlite import SqliteStore
@@ -230,7 +230,6 @@ class LanceStore(Store):
     def forget(self, identity: str) -> int:
         count = self._delete(f"identity = {quoted(identity)}", traces=True)
         maintenance.purge(self._database)
-        self._index_if_large()
         return count
 
     def relabel(self, items: Sequence[str], identity: str) -> int:
@@ -345,16 +344,9 @@ class LanceStore(Store):
 
     def _index_if_large(self) -> None:
         """Builds a missing index of a large gallery; without one, every search compares all items."""
-        if self._address.exact or self._binding.dimension > LENGTHS:
-            return
-        snapshot = self._database.current()
-        if not self._is_large(snapshot):
-            return
-        items, indexed = snapshot.state.items, snapshot.state.indexed
-        if items > self._settings.regrown * indexed or not is_indexed(snapshot):
-            with suppress(*FAILURES):  # others may have compacted the table meanwhile; the next write tries
-                build_index(self._database.latest(), self._binding, self._settings, items=items)
-                self._database.write(lambda now: Change(None, state=replace(now.state, indexed=items)))
+        if not self._address.exact:
+            with suppress(*FAILURES, GalleryError):  # the next write tries again
+                maintenance.index(self._database)
 
     def identities(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -576,7 +568,6 @@ class LanceStore(Store):
         )
         if done:
             self._bind()
-            self._index_if_large()
         return done
 
     def _switched(
