@@ -36,7 +36,7 @@ lint: .venv/.test
 	$(BIN)/mypy
 
 docs: .venv/.test
-	$(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .venv/site
 
 # Writes docs/results.md from the results that the benchmarks kept
 results: .venv/.test
