@@ -55,6 +55,17 @@ def open_regular(path: str | Path) -> BufferedReader:
     return file
 
 
+def real_inside(path: str | Path, folder: str | Path) -> Path | None:
+    """Returns the file that a path leads to, links followed; None if it lies outside a folder.
+
+    Args:
+        path: The path.
+        folder: The folder, or a link to it.
+    """
+    real = Path(os.path.realpath(path))
+    return real if real.is_relative_to(os.path.realpath(folder)) else None
+
+
 def read_small(path: str | Path) -> bytes:
     """Reads a file of settings, which is far below 64 MiB.
 

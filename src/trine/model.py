@@ -9,7 +9,6 @@ README.md               the card: what it was trained on, and metrics
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from trine.cluster_threshold import ClusterThreshold
 from trine.data import TrainedOn
 from trine.display import printable
 from trine.errors import ModelError, require
-from trine.io import atomic_folder, atomic_write, open_regular, read_small, readable
+from trine.io import atomic_folder, atomic_write, open_regular, read_small, readable, real_inside
 from trine.migrations import upgrade_model, upgrade_tensors
 from trine.plain_json import parse_json
 from trine.strangers import LeftOut, Strangers
@@ -245,7 +244,7 @@ def _file(folder: Path, name: str) -> Path | None:
         OSError: It cannot be read, or is no file.
     """
     path = folder / name
-    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+    if path.is_symlink() and real_inside(path, folder) is None:
         raise ModelError(
             f"{path} is a link to a file outside the model folder and is not followed; copy the file itself"
         )

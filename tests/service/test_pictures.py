@@ -1,5 +1,10 @@
-"""Pictures that a service keeps."""
+"""Pictures that a service keeps, and those of files that it shows."""
 
+import os
+
+import pytest
+
+from support.services import picture
 from trine.service.pictures import Decoder, Pictures
 
 
@@ -26,3 +31,32 @@ def test_new_items_do_not_read_the_folder_of_pictures(pictures, monkeypatch):
     entries[0]["embedding"] = [7.0, 7.0]
     assert pictures.post(path, json={"entries": entries}).json()["replaced"] == 1
     assert len(read) == 1, "once, not for each item"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_links_out_of_the_folder_are_not_read(tmp_path):
+    photos, secret = tmp_path / "photos", tmp_path / "secret"
+    for folder in (photos / "ann", secret):
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(picture(200))
+    (photos / "ann" / "2.png").symlink_to("1.png")
+    (photos / "ann" / "3.png").symlink_to(secret / "1.png")
+    (photos / "bob").symlink_to(secret)
+    (photos / "cid").symlink_to("ann")
+    (tmp_path / "link").symlink_to(photos)
+    pictures = Pictures(None, Decoder(pixels=1000, at_once=1))
+
+    def shown(path, origin):
+        origin = None if origin is None else str(origin)
+        return pictures.thumbnail("x", str(path), 64, origin=origin) is not None
+
+    for origin in (photos, photos / "ann", None):
+        assert shown(photos / "ann" / "1.png", origin)
+        assert shown(photos / "ann" / "2.png", origin)
+        assert not shown(photos / "ann" / "3.png", origin)
+    assert not shown(photos / "bob" / "1.png", photos)
+    assert shown(photos / "cid" / "1.png", photos)
+    assert shown(tmp_path / "link" / "ann" / "1.png", tmp_path / "link"), "the folder itself may be a link"
+    assert not shown(tmp_path / "link" / "ann" / "3.png", tmp_path / "link")
+    (photos / "ann" / "4.png").symlink_to("4.png")
+    assert not shown(photos / "ann" / "4.png", photos), "a link to itself"

@@ -88,3 +88,15 @@ def test_photos_without_names(tmp_path, photos):
     (address,) = galleries_of(str(flat), encoder=THINGS, echo=print)
     with Gallery.open(address) as gallery:
         assert gallery.identities() == {UNNAMED: 4}
+
+
+def test_links_out_of_the_photos_are_not_read(tmp_path, photos):
+    secret = tmp_path / "secret"
+    (photos / "b").rename(secret)
+    (photos / "b").symlink_to(secret)
+    (photos / "a" / "2.png").symlink_to(secret / "0.png")
+    said = []
+    (address,) = galleries_of(str(photos), encoder=THINGS, echo=said.append)
+    with Gallery.open(address) as gallery:
+        assert [entry.item for entry in gallery.items()] == ["a/0.png", "a/1.png"]
+    assert "links lead out of the folder and are not followed: a/2.png, b/0.png, b/1.png" in said

@@ -16,7 +16,7 @@ import numpy as np
 from trine.data.file_part import Box, box_of, file_of
 from trine.data.image_decoding import decode, decode_stream, reason
 from trine.errors import InputError, require
-from trine.io import atomic_write, is_leftover
+from trine.io import atomic_write, is_leftover, real_inside
 from trine.shapes import UInt8
 
 LARGEST_SIDE = 512
@@ -189,19 +189,28 @@ class Pictures:
             path.unlink(missing_ok=True)
         return len(orphans)
 
-    def thumbnail(self, item: str, source: str | None, side: int) -> bytes | None:
+    def thumbnail(
+        self, item: str, source: str | None, side: int, *, origin: str | None = None
+    ) -> bytes | None:
         """Returns a small JPEG of an item's picture; None if there is no file of it.
+
+        A link is followed within the folder that the item came from: who may put a link there may not see
+        all that the service can read.
 
         Args:
             item: The item's name.
             source: The file that the gallery knows for it.
             side: The longest side, in pixels.
+            origin: The folder that the item came from; by default that of the file.
 
         Raises:
             DataError: The file is not a picture.
         """
         file = file_of(source)
-        path = Path(file) if file else None
+        path = None
+        if file:
+            folder = origin if origin is not None and Path(file).is_relative_to(origin) else Path(file).parent
+            path = real_inside(file, folder)
         try:
             if path is None or not path.is_file():
                 return None

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from trine.data import Dataset, LoadPolicy, has_identities, load
+from trine.data.dataset import FromFiles
+from trine.data.load_report import some
 from trine.encoders import Encoder
 from trine.encoders import load as load_encoder
 from trine.errors import DataError, GalleryError, MissingDependencyError, SettingError
 from trine.faces import FaceDetector
 from trine.gallery import Gallery
 from trine.gallery.provenance import origin_of
-from trine.io import read_small
+from trine.io import read_small, real_inside
 from trine.model import PACKAGED
 from trine.pipelines.faces_for import FACE_COLUMNS, faces_for, items_of
 from trine.plain_json import parse_json
@@ -124,6 +126,7 @@ def _followed(source: str, address: Path, encoder: str | None, echo: Echo) -> Pa
     policy = LoadPolicy(unreadable="skip", duplicates="keep", unlabelled="skip")
     data, report = load(source, labelled=labelled, policy=policy)
     echo(report)
+    data = _without_links_out(data, Path(source), echo)
     if not labelled:
         data = replace(data, labels=np.zeros(len(data), dtype=np.int64), identities=(UNNAMED,))
     held = None
@@ -138,6 +141,22 @@ def _followed(source: str, address: Path, encoder: str | None, echo: Echo) -> Pa
     with Gallery.open(address, encoder=loaded, model=model) as gallery:
         _follow(gallery, loaded, data, skipped=list(report.skipped), origin=origin_of(source), echo=echo)
     return address
+
+
+def _without_links_out(data: Dataset, folder: Path, echo: Echo) -> Dataset:
+    """Leaves out what links lead to outside a folder.
+
+    Who may put a link there may not see all that the service can read.
+    """
+    if not folder.is_dir() or not isinstance(data.items, FromFiles):
+        return data
+    files = [data.items.file(place) for place in range(len(data))]
+    inside = [place for place, file in enumerate(files) if file is None or real_inside(file[0], folder)]
+    if len(inside) == len(data):
+        return data
+    left_out = sorted(set(range(len(data))) - set(inside))
+    echo(f"links lead out of the folder and are not followed: {some([data.names[at] for at in left_out])}")
+    return data.subset(inside)
 
 
 def _follow(

@@ -150,7 +150,9 @@ def thumbnail(
     """A small picture of an item, if its picture was kept or is where it was enrolled from."""
     entry = hosted.gallery.get(item)
     try:
-        made = hosted.pictures.thumbnail(item, entry.source, side) if hosted.has_picture(entry) else None
+        origin = None if entry.provenance is None else entry.provenance.origin
+        shown = hosted.has_picture(entry)
+        made = hosted.pictures.thumbnail(item, entry.source, side, origin=origin) if shown else None
     except DataError as error:
         raise ApiError("no_picture", f"the file of {item[:80]!r} cannot be shown") from error
     if made is None:
