@@ -175,7 +175,29 @@ def test_a_job_goes_on_after_a_restart(tmp_path):
         assert found["result"] == {"new": 0, "replaced": 0, "unchanged": 100}
         found = client.get(f"/v1/jobs/{lost.id}").json()
         assert found["state"] == "interrupted"
-        assert "ended 3 times" in found["error"]
+        assert "died 3 times" in found["error"]
+
+
+def test_a_job_outlives_any_number_of_orderly_restarts(tmp_path):
+    for _ in range(ATTEMPTS + 1):
+        with served({"people": people(tmp_path)}, tmp_path) as client:
+            jobs, state = client.app.state.jobs, client.service.state
+            jobs._work["cluster"] = lambda service, job, payload, progress: endless(progress)
+            if not state.rows("SELECT id FROM jobs"):
+                begun(client, kind="cluster", threshold=0.5)
+            until = time.monotonic() + 10
+            while state.rows("SELECT state FROM jobs") != [("running",)]:
+                assert time.monotonic() < until
+    with served({"people": people(tmp_path)}, tmp_path) as client:
+        (job,) = client.get("/v1/jobs").json()["jobs"]
+        job = ended(client, job)
+        assert (job["state"], job["attempts"], job["result"]["clusters"]) == ("done", 1, 2)
+
+
+def endless(progress):
+    while True:
+        progress(0)
+        time.sleep(0.01)
 
 
 def test_a_forgotten_identity_is_in_no_job(client):

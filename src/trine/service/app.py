@@ -177,6 +177,11 @@ class Guard:
         metrics.working.set(self._working)
         try:
             await self._guarded(scope, receive, reply)
+        except asyncio.CancelledError:
+            # The service stops, and waited for this long enough: nobody else awaits the task.
+            if not started:
+                error = ApiError("unavailable", "the service stops", "ask again when it runs again")
+                await response_to(error)(scope, receive, reply)
         except Exception as error:
             # A request that was not read cannot be followed by another on the same connection.
             found = error_of(self._service, error)

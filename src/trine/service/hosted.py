@@ -105,6 +105,10 @@ class Hosted:
         """The number of items of each identity."""
         return self._counts.get()
 
+    def identities_last(self) -> dict[str, int]:
+        """The number of items of each identity as it was known last, whether or not the gallery is there."""
+        return self._counts.last() or {}
+
     def members(self) -> dict[int, list[str]]:
         """The items of each cluster, the largest first."""
         return self._members.get()

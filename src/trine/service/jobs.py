@@ -118,7 +118,7 @@ class Jobs:
         self._state.changed(
             "UPDATE jobs SET state = 'interrupted', ended = ?, payload = NULL, error = ?"
             " WHERE state = 'running' AND attempts >= ?",
-            (time.time(), f"the service ended {ATTEMPTS} times while it was at work on this", ATTEMPTS),
+            (time.time(), f"the service died {ATTEMPTS} times while it was at work on this", ATTEMPTS),
         )
         self._state.changed("UPDATE jobs SET state = 'waiting' WHERE state = 'running'")
         self._stopping = False
@@ -276,7 +276,10 @@ class Jobs:
                 result = dict(self._work[job.kind](self._service, job, payload, progress))
             self._end(job, "done", result=result)
         except StoppedError:
-            if not self._stopping:
+            if self._stopping:  # which is not the job's fault
+                back = "UPDATE jobs SET state = 'waiting', attempts = attempts - 1 WHERE id = ?"
+                self._state.changed(back, (job.id,))
+            else:
                 self._end(job, "cancelled")
         except ApiError as error:
             self._end(job, "failed", error=error.message, code=error.code)

@@ -42,6 +42,11 @@ class Revised(Generic[T]):
                 self._held = revision, self._compute(self._gallery)
             return self._held[1]
 
+    def last(self) -> T | None:
+        """Returns the value that was computed last; None if there was none yet."""
+        held = self._held
+        return None if held is None else held[1]
+
     def forget(self) -> None:
         """Drops the value, which may hold a name that was forgotten."""
         with self._lock:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from typing import Self
 
-from trine.errors import SettingError
+from trine.errors import GalleryError, SettingError
 from trine.gallery import Gallery
 from trine.gallery.errors import UnknownNameError
 from trine.service.audit_log import AuditLog
@@ -135,8 +135,11 @@ class Service:
         return hosted
 
     def count(self) -> None:
-        """Sets the counters of the galleries."""
+        """Sets the counters of the galleries; those of one that is away stay as they were."""
         for name, hosted in self.galleries.items():
-            counts = hosted.identities()
+            try:
+                counts = hosted.identities()
+            except GalleryError:
+                continue
             self.metrics.items.labels(name).set(sum(counts.values()))
             self.metrics.identities.labels(name).set(len(counts))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from trine.errors import DataError
-from trine.gallery.errors import UnknownNameError
+from trine.gallery.errors import UnknownNameError, UnusableStoreError
 from trine.service.access import OneGallery, Reader, TheService, Viewer, reader
 from trine.service.batching import unwrapped
 from trine.service.errors import ApiError
@@ -42,9 +42,9 @@ PageSize = Annotated[int, Query(ge=1, le=Limits.results)]
 
 @router.get("")
 def galleries(service: TheService, caller: Reader) -> GalleriesAnswer:
-    """The galleries that this key may use."""
+    """The galleries that this key may use; one that cannot be read now, with the counts known last."""
     mine = [hosted for name, hosted in service.galleries.items() if caller.may_use(name)]
-    return GalleriesAnswer(galleries=[_short(hosted) for hosted in mine])
+    return GalleriesAnswer(galleries=[_short(hosted, away=True) for hosted in mine])
 
 
 @router.get("/{gallery}", dependencies=[Depends(reader)])
@@ -196,8 +196,14 @@ def _shown(hosted: Hosted, identity: str) -> str | None:
     return None
 
 
-def _short(hosted: Hosted) -> GalleryModel:
-    counts, bound = hosted.identities(), hosted.gallery.binding
+def _short(hosted: Hosted, *, away: bool = False) -> GalleryModel:
+    bound = hosted.gallery.binding
+    try:
+        counts = hosted.identities()
+    except UnusableStoreError:
+        if not away:
+            raise
+        counts = hosted.identities_last()
     return GalleryModel(
         name=hosted.name,
         items=sum(counts.values()),
