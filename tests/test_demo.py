@@ -1,21 +1,30 @@
-"""`trine demo`, end to end."""
+"""`trine demo`, end to end, and the commands of the tutorial, which go on from there."""
 
 import json
 import re
+import shlex
+from pathlib import Path
 
 import pytest
 
-from trine.demo import demo
+from support.paths import ROOT
+from trine.cli import main
+from trine.demo import demo, free_folder
+
+
+def test_what_was_there_before_is_left_alone(tmp_path):
+    assert free_folder(tmp_path / "demo") == tmp_path / "demo"
+    (tmp_path / "demo").mkdir()
+    assert free_folder(tmp_path / "demo") == tmp_path / "demo-2"
 
 
 @pytest.mark.slow
-def test_the_demo_goes_the_whole_way(tmp_path):
-    (tmp_path / "demo").mkdir()
+def test_the_demo_goes_the_whole_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     said = []
-    folder = demo(tmp_path / "demo", echo=lambda line: said.append(str(line)))
+    folder = demo(echo=lambda line: said.append(str(line)))
+    assert str(folder) == "runs/demo"
     text = "\n".join(said)
-    assert folder == tmp_path / "demo-2", "what was there before is left alone"
-
     figures = json.loads((folder / "metrics.json").read_text())
     before, after = figures["before_training"]["retrieval"], figures["after_training"]["retrieval"]
     assert before["queries"] == after["queries"] == 719
@@ -36,5 +45,20 @@ def test_the_demo_goes_the_whole_way(tmp_path):
     # Two folds saw five digits each, so the threshold for strangers is a careful one.
     assert identified > 0.7 * enrolled
     assert rejected > 0.9 * unknown
-    commands = re.findall(r"^  (trine .+)$", "\n".join(said), re.MULTILINE)
+    commands = re.findall(r"^  (trine .+)$", text, re.MULTILINE)
     assert [command.split()[1] for command in commands] == ["identify", "evaluate", "train"]
+    the_tutorial_goes_on(capsys)
+
+
+def the_tutorial_goes_on(capsys):
+    """Its commands use the folder of the demo, which takes a minute to make."""
+    page = (ROOT / "docs/tutorial.md").read_text("utf-8")
+    lines = "".join(re.findall(r"^```bash\n(.*?)^```", page, re.DOTALL | re.MULTILINE)).splitlines()
+    assert len(lines) == 4
+    for line in lines:
+        assert main(shlex.split(line)[1:]) == 0, line
+    said = capsys.readouterr().out
+    assert "runs/demo/probe.png: this is 3 (distance" in said
+    assert "no problems detected in training" in said
+    assert "labels are probably wrong" in said
+    assert Path("suspects.html").is_file()

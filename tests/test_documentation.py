@@ -19,6 +19,9 @@ from support.browser import chromium, opened
 from support.paths import ROOT
 from trine import mine
 from trine.cli import main
+from trine.cli.parser import parse
+from trine.cli.verbs import TRINE
+from trine.errors import SettingError
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -109,6 +112,26 @@ def test_command_lines_on_the_pages_run(page, photos, monkeypatch, capsys):
     monkeypatch.chdir(photos)
     run_lines(page.read_text(encoding="utf-8"))
     assert "Traceback" not in capsys.readouterr().err
+
+
+def command_lines(page):
+    """The command lines of a page that are shown but not run: words after `trine`."""
+    shown = re.findall(
+        r"^    (?:torchrun \S+ \S+ -m |srun |python -m )?trine (.+)$", page.replace("\\\n", " "), re.MULTILINE
+    )
+    for line in (part for whole in shown for part in re.split(r"\s{3,}trine ", whole)):
+        command = re.split(r" #| > |&&|\|", line)[0]
+        if "..." not in command and "VERB" not in command:
+            yield shlex.split(command)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_command_lines_on_the_pages_are_understood(page):
+    for words in command_lines(page.read_text(encoding="utf-8")):
+        try:
+            parse(words, TRINE, prog="trine", version="0")
+        except (SettingError, SystemExit) as error:
+            raise AssertionError(f"trine {shlex.join(words)}: {error}") from error
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)

@@ -94,7 +94,7 @@ def test_code_is_counted_for_any_folder(folder):
         assert done.returncode != 0
         assert "/nowhere has no Python files" in done.stderr
     else:
-        assert "| files | 3 |" in done.stdout
+        assert "| files | 7 |" in done.stdout
 
 
 def test_the_tests_of_what_is_promised_exist():

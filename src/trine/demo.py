@@ -32,7 +32,7 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[object], object]) -> 
         The run folder.
     """
     began = time.monotonic()
-    folder = _free(Path(out))
+    folder = free_folder(Path(out))
     data, loaded = load("digits")
     echo(loaded)
     echo("training on part of the images ...")
@@ -69,7 +69,8 @@ def demo(out: str | Path = "runs/demo", *, echo: Callable[[object], object]) -> 
     return folder
 
 
-def _free(folder: Path) -> Path:
+def free_folder(folder: Path) -> Path:
+    """The folder, or, if it exists, the same with the next free number."""
     candidate, number = folder, 2
     while candidate.exists():
         candidate = folder.with_name(f"{folder.name}-{number}")

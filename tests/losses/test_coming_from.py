@@ -32,6 +32,14 @@ def tfa_semihard(embeddings, labels, margin=1.0):
     return total / pairs
 
 
+def torchreid_hard(embeddings, labels, margin=0.3):
+    """torchreid's TripletLoss, written down from its documentation: batch hard, the mean over anchors."""
+    d = (embeddings[:, None] - embeddings[None]).square().sum(2).clamp(min=1e-12).sqrt()
+    same = labels[:, None] == labels[None]
+    values = [F.relu(row[own].max() - row[~own].min() + margin) for row, own in zip(d, same, strict=True)]
+    return torch.stack(values).mean()
+
+
 class Names(dict):
     """What a row of the table may say."""
 
@@ -55,6 +63,7 @@ class Names(dict):
             reducers=reducers,
             cosine=Metric.cosine_distance,
             tfa_semihard=tfa_semihard,
+            torchreid_hard=torchreid_hard,
             triplet_loss=trine.triplet_loss,
             contrastive_loss=trine.contrastive_loss,
             mine=trine.mine,
