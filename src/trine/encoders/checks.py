@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from trine.encoders.encoder import Encoder
+from trine.encoders.face_resnet import LEAST_SIDE
 from trine.encoders.onnx_network import OnnxNetwork
 from trine.encoders.sentence import SentenceNetwork
 from trine.encoders.settings import EncoderSettings, TableSettings
@@ -37,6 +38,8 @@ def check_settings(settings: EncoderSettings | TwoTowerSettings) -> None:
         raise ValueError(f"shape {shape} is not one of {kind}")
     if kind == "images" and (shape[0] not in (1, 3) or max(shape[1:]) > LONGEST_SIDE):
         raise ValueError(f"no image has shape {shape}: 1 or 3 channels, at most {LONGEST_SIDE} pixels a side")
+    if network == "face_resnet" and (shape[0] != 3 or min(shape[1:]) < LEAST_SIDE):
+        raise ValueError(f"no face has shape {shape}: 3 channels, at least {LEAST_SIDE} pixels a side")
     if settings.table is not None:
         _check_table(settings.table, shape[0])
 
@@ -65,8 +68,11 @@ def check_weights(encoder: Encoder | TwoTower) -> None:
 
 
 def check_network(encoder: Encoder | TwoTower) -> None:
-    """Raises a `ValueError` for an encoder, on torch's device `meta`, whose parts do not fit each other."""
-    if isinstance(encoder, TwoTower):
+    """Raises a `ValueError` for an encoder, on torch's device `meta`, whose parts do not fit each other.
+
+    Networks that are built by trine fit by themselves.
+    """
+    if isinstance(encoder, TwoTower) or encoder.settings.network in ("small_resnet", "mlp", "face_resnet"):
         return
     settings, network = encoder.settings, encoder.network
     if isinstance(network, SentenceNetwork):

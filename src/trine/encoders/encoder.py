@@ -101,7 +101,7 @@ class Encoder(nn.Module):
         statistics = 0 if settings.kind == "texts" else settings.shape[0]
         self.register_buffer("mean", torch.zeros(statistics))
         self.register_buffer("std", torch.ones(statistics))
-        self.network = network if network is not None else build_network(settings)[0]
+        self.network = network if network is not None else _network_of(settings)
         self.head = nn.Linear(settings.features, settings.dimension)
         if settings.kind == "images":
             # Convolutions on the CPU run up to twice as fast with this memory format.
@@ -356,6 +356,13 @@ class Encoder(nn.Module):
             return parts[0]
         mean = torch.stack(parts).mean(dim=0)
         return F.normalize(mean, dim=1) if self.settings.normalise else mean
+
+
+def _network_of(settings: EncoderSettings) -> nn.Module:
+    network, features = build_network(settings)
+    if features != settings.features:
+        raise ValueError(f"the network computes {features} features, and the head takes {settings.features}")
+    return network
 
 
 def build_network(settings: EncoderSettings) -> tuple[nn.Module, int]:

@@ -13,6 +13,10 @@ from trine.encoders.settings import SmallResNetSettings
 from trine.shapes import Float
 
 
+_BINOMIAL = [[0.0625, 0.125, 0.0625], [0.125, 0.25, 0.125], [0.0625, 0.125, 0.0625]]
+"""1-2-1 by itself, as numbers: on the device `meta` torch computes a quotient by its compiler, and loads it."""
+
+
 class Blur(nn.Module):
     """The binomial low-pass 1-2-1 in both directions, in front of a layer that halves the image.
 
@@ -27,8 +31,7 @@ class Blur(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        row = torch.tensor([1.0, 2.0, 1.0]) / 4
-        kernel = torch.outer(row, row).expand(channels, 1, 3, 3).clone()
+        kernel = torch.tensor(_BINOMIAL).expand(channels, 1, 3, 3).clone()
         self.register_buffer("kernel", kernel, persistent=False)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

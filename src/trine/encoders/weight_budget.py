@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,7 +36,7 @@ def check_fits(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
         Traceback (most recent call last):
         ValueError: the settings describe a network much larger than its weights
     """
-    with torch.device("meta"), _bounded(weights):
+    with torch.device("meta"), _WithoutNumbers(), _bounded(weights):
         network = build()
     own = network.state_dict()
     for name, tensor in own.items():
@@ -49,6 +50,20 @@ def check_fits(build: Callable[[], M], weights: Mapping[str, Tensor]) -> M:
         if name not in own:
             raise ValueError(f"the settings know no {name!r}")
     return network
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Leaves out random weights: on the device `meta` there are none.
+
+    torch computes their shape there by its compiler, and to load that takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 @contextmanager
