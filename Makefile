@@ -13,10 +13,10 @@ demo: .venv/.demo
 	$(BIN)/trine demo
 
 check: lint
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
 test: lint docs
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 release-check: .venv/.test
 	$(BIN)/python benchmarks/release_check.py
@@ -27,7 +27,7 @@ simd: .venv/.test
 
 # Measures again which tests `make check` leaves out
 slow: .venv/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --junitxml .venv/durations.xml
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --junitxml .venv/durations.xml
 	$(BIN)/python tests/support/slow_tests.py .venv/durations.xml
 
 lint: .venv/.test

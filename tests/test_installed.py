@@ -103,7 +103,7 @@ def photograph(root: Path, *, people: int = 6, each: int = 8) -> None:
 def test_a_folder_of_phone_pictures(wheel: Path, tmp_path: Path) -> None:
     photograph(tmp_path / "photos")
     trine = ("-m", "trine")
-    settings = ("training.steps=60", "data.split=stratified", "data.test=0.25", "encoder.image_size=32")
+    settings = ("training.steps=30", "data.split=stratified", "data.test=0.25", "encoder.image_size=32")
     said = run(wheel, tmp_path, *trine, "train", "photos", "--out", "run", "--set", *settings)
     assert "48 images of 6 identities" in said
     after = re.search(r"^recall@1 +\S+ +(\S+)", said, re.MULTILINE)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.effort import effort
 from trine.errors import InputError
 from trine.evaluation import verification
 from trine.evaluation.intervals import percentile_interval
@@ -90,7 +91,7 @@ def random_effects(random, count):
 
 
 def test_covers_the_true_figures_as_often_as_it_says():
-    studies, count = 150, 60
+    studies, count = effort(60, 150), 60
     asked = (
         ("roc_auc",),
         ("eer",),
@@ -103,20 +104,20 @@ def test_covers_the_true_figures_as_often_as_it_says():
     truth = [getattr(whole, figure)(*rest) if rest else getattr(whole, figure) for figure, *rest in asked]
     covered, squared = np.zeros(len(asked)), 0
     for study in range(studies):
-        report = verification(*random_effects(np.random.default_rng(study), count), resamples=150, seed=study)
+        report = verification(*random_effects(np.random.default_rng(study), count), resamples=100, seed=study)
         for at, ((figure, *rest), true) in enumerate(zip(asked, truth, strict=True)):
             found = percentile_interval(report.resampled(figure, *rest))
             covered[at] += found.low <= true <= found.high
         # Weighted by the square of how often its identity was drawn, a genuine pair makes it too wide.
         genuine = report.pairs.owned[0]
         random = np.random.default_rng(study)
-        times = np.array([np.bincount(random.integers(0, count, count), minlength=count) for _ in range(150)])
+        times = np.array([np.bincount(random.integers(0, count, count), minlength=count) for _ in range(100)])
         weights = (times**2)[:, genuine.first]
         tars = weights[:, genuine.distances <= 0.8].sum(1) / weights.sum(1)
         low, high = np.quantile(tars, [0.025, 0.975])
         squared += low <= truth[-1] <= high
-    assert (covered / studies >= 0.89).all()
-    assert (covered / studies <= 0.985).all()
+    assert (covered / studies >= 0.85).all()
+    assert (covered / studies < 1).all()
     assert squared / studies > 0.985
 
 

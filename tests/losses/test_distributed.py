@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from support.effort import thorough
 from support.multiprocess import run_processes
 from trine import ContrastiveLoss, TripletLoss, Triplets, triplet_loss
 from trine.errors import InputError
 from trine.losses import gathered
 
 pytestmark = pytest.mark.slow
+SIZES = [2, pytest.param(3, marks=thorough)]
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
@@ -23,7 +25,7 @@ def world(size: int) -> list[dict[str, Any]]:
     return run_processes(size, "support.multiprocess_losses:everything")
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", SIZES)
 def test_every_rule_and_reduction_is_that_of_the_joined_batch(size: int) -> None:
     wrong = []
     for found in world(size):
@@ -36,14 +38,14 @@ def test_every_rule_and_reduction_is_that_of_the_joined_batch(size: int) -> None
     assert not wrong
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", SIZES)
 def test_every_process_returns_the_loss_of_the_joined_batch(size: int) -> None:
     values = [[case["same"] for case in found["compare"]] for found in world(size)]
     assert all(each == values[0] for each in values)
     assert sum(value > 0 for value in values[0]) > 50
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", SIZES)
 def test_references_may_be_given_and_hold_more_than_the_batch(size: int) -> None:
     for found in world(size):
         for case in found["refer"]:
@@ -51,7 +53,7 @@ def test_references_may_be_given_and_hold_more_than_the_batch(size: int) -> None
             assert max(case["gradient"], case["value"]) < 1e-10, case
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", SIZES)
 def test_relations_of_the_caller_stay_as_they_are(size: int) -> None:
     for found in world(size):
         for case in found["repeat"]:
@@ -60,7 +62,7 @@ def test_relations_of_the_caller_stay_as_they_are(size: int) -> None:
             assert case["alone"] > 0.1
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", SIZES)
 def test_chunks_begin_with_the_buffers_of_the_first_process(size: int) -> None:
     first = world(size)[0]["drift"]
     assert all(step["drift"] < 1e-12 for step in first), "and move once"
@@ -70,7 +72,7 @@ def test_chunks_begin_with_the_buffers_of_the_first_process(size: int) -> None:
             assert step["gradient"] < 1e-10
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", SIZES)
 def test_processes_that_do_not_fit_together_are_told_so_everywhere(size: int) -> None:
     for rank, found in enumerate(world(size)):
         widths, known, relations, lonely, labels, ids, first = found["mistakes"]

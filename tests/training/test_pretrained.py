@@ -13,6 +13,7 @@ import torch
 from sklearn.decomposition import PCA
 
 import trine.training.loop as loop
+from support.effort import thorough
 from support.pretrained import digits, saved_weights
 from trine.data import Vectors
 from trine.encoders import Encoder, EncoderRecipe, MlpSettings, build_encoder, head_only, load
@@ -181,7 +182,7 @@ def test_settings_that_a_frozen_network_cannot_follow_are_refused(recipe: Recipe
     fit(digits(60), replace(recipe, augment=AugmentRecipe(rotate=0), training=off), out=tmp_path / "run")
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=thorough)])
 def test_a_run_is_compared_with_the_pretrained_network(recipe: Recipe, tmp_path: Path, frozen: bool) -> None:
     run = replace(recipe, encoder=replace(recipe.encoder, frozen=frozen), loss=LossRecipe(margin=0.3))
     report = train_run(digits(200), run, out=tmp_path / "run", progress=False)

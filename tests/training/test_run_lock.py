@@ -126,7 +126,7 @@ def test_a_killed_run_frees_its_folder_at_once_though_its_children_live(tmp_path
 
 def test_of_runs_that_start_at_once_in_a_new_folder_exactly_one_wins(tmp_path: Path) -> None:
     context, count = fork_server.processes(), 4
-    for number in range(effort(3, 30)):
+    for number in range(effort(1, 30)):
         folder = tmp_path / f"run {number}"
         barrier, answers = context.Barrier(count), context.Queue()
         started = [
