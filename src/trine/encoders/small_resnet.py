@@ -13,7 +13,7 @@ from trine.encoders.settings import SmallResNetSettings
 from trine.shapes import Float
 
 _BINOMIAL = [[0.0625, 0.125, 0.0625], [0.125, 0.25, 0.125], [0.0625, 0.125, 0.0625]]
-"""1-2-1 by itself, as numbers: on the device `meta` a quotient loads torch's compiler, which takes seconds."""
+"""1-2-1 by itself, as numbers: on device `meta` a quotient loads torch's compiler, which takes seconds."""
 
 
 class Blur(nn.Module):
