@@ -1,6 +1,7 @@
 """The files around the code: the version, the lanes of the Makefile, CI, hooks, CONTRIBUTING.md."""
 
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -27,6 +28,18 @@ def test_the_version_stands_in_one_place():
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert not tracked.stdout.split(), tracked.stdout
+
+
+@pytest.mark.parametrize("address", [None, "https://host.example/trine/"])
+def test_the_description_of_the_package_has_no_broken_links(address):
+    absolute_links = runpy.run_path(str(ROOT / "hatch_build.py"))["absolute_links"]
+    text = absolute_links((ROOT / "README.md").read_text("utf-8"), address)
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert all(target.startswith(("https://", "#")) for target in targets)
+    assert "The [tutorial](https://host.example/trine/blob/main/docs/tutorial.md)" in text or address is None
+    assert ("](https://host.example/trine/raw/main/docs/page.webp)" in text) == (address is not None)
+    assert "The tutorial goes the same way" in text or address is not None
+    assert "photos/     # one subfolder" in text
 
 
 def test_every_lane_is_a_target():
