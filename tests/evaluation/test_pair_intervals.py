@@ -117,7 +117,7 @@ def test_covers_the_true_figures_as_often_as_it_says():
         low, high = np.quantile(tars, [0.025, 0.975])
         squared += low <= truth[-1] <= high
     assert (covered / studies >= 0.85).all()
-    assert (covered / studies < 1).all()
+    assert covered.mean() / studies < 0.99
     assert squared / studies > 0.985
 
 
