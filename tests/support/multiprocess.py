@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from support import fork_server
+
 
 def free_port() -> int:
     with socket.socket() as found:
@@ -21,8 +23,9 @@ def free_port() -> int:
 def run_processes(size: int, task: str, *arguments: Any) -> list[Any]:
     """Runs `module:function(rank, size, *arguments)` in `size` processes; returns the results by rank."""
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(
-            _member, (size, free_port(), folder, task, arguments), nprocs=size, join=True
+        fork_server.processes()  # whose processes have their imports
+        torch.multiprocessing.start_processes(
+            _member, (size, free_port(), folder, task, arguments), nprocs=size, start_method="forkserver"
         )
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(size)]
 
