@@ -19,6 +19,7 @@ from trine.cli.parser import argument, verb
     argument("--out", required=True, help="the folder to write, new or empty"),
     *OPTIONAL_DATA,
     argument("--int8", action="store_true", help="also write a graph of one byte a weight; takes --data"),
+    extras=("train", "onnx"),
 )
 def export(settings: Any) -> None:
     """Export a model as an ONNX graph, or as a folder that sentence-transformers or timm opens.

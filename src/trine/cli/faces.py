@@ -19,6 +19,7 @@ from trine.cli.parser import argument, verb
     *QUALITY,
     ON,
     argument("--json", action="store_true", help="print what was found as JSON"),
+    extras=("faces",),
 )
 def faces(settings: Any) -> None:
     """Find, align and crop the faces on photos; say which are too small or blurred to be known again.

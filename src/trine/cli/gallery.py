@@ -274,7 +274,7 @@ def _strangers(settings: Any, encoder: object) -> Dataset:
     return data
 
 
-@verb(GALLERY_ARGUMENT, JSON)
+@verb(GALLERY_ARGUMENT, JSON, extras=())
 def check(settings: Any) -> int:
     """Read everything and report problems; the exit code is 1 if there are any.
 

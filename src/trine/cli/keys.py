@@ -27,6 +27,7 @@ WHERE: tuple[Argument, ...] = (
     ),
     argument("--only", nargs="+", action="extend", default=[], metavar="GALLERY", help="for these galleries"),
     *WHERE,
+    extras=(),
 )
 def add(settings: Any) -> None:
     """Make a key, and print it once: only its digest is stored.
@@ -46,7 +47,7 @@ def add(settings: Any) -> None:
     echo(key)
 
 
-@verb(*WHERE, JSON)
+@verb(*WHERE, JSON, extras=())
 def list_(settings: Any) -> None:
     """List the keys, without their secrets.
 
@@ -71,7 +72,7 @@ def list_(settings: Any) -> None:
         echo("no keys: only this machine can use the service; make one with trine keys add NAME")
 
 
-@verb(argument("name", help="the name of the key"), *WHERE)
+@verb(argument("name", help="the name of the key"), *WHERE, extras=())
 def revoke(settings: Any) -> None:
     """Delete a key; a service that runs refuses it at once.
 

@@ -33,6 +33,7 @@ class Verb:
         example: Lines that show how it is called.
         run: Runs it.
         arguments: Its arguments.
+        extras: The extras that it needs, whatever it is given.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Verb:
     example: str
     run: Run
     arguments: tuple[Argument, ...]
+    extras: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,12 @@ def argument(*names: str, **options: Any) -> Argument:
     return lambda parser: parser.add_argument(*names, **options)
 
 
-def verb(*arguments: Argument) -> Callable[[Run], Verb]:
+def verb(*arguments: Argument, extras: tuple[str, ...] = ("train",)) -> Callable[[Run], Verb]:
     """Turns a function into a verb; if its name is a Python keyword, the function ends with an underscore."""
 
     def made(run: Run) -> Verb:
         text, _, example = inspect.cleandoc(run.__doc__ or "").partition("\n\n")
-        return Verb(run.__name__.rstrip("_"), " ".join(text.split()), example, run, arguments)
+        return Verb(run.__name__.rstrip("_"), " ".join(text.split()), example, run, arguments, extras)
 
     return made
 
@@ -82,6 +84,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str, node: Verb | Group) -> None:
         self.options: list[str] = []
         notes = f"\n\n{node.notes}" if isinstance(node, Group) and node.notes else ""
+        if isinstance(node, Verb) and node.extras:
+            notes = f"\n\nneeds: pip install 'trine[{','.join(node.extras)}]'"
         super().__init__(
             prog=prog,
             description=node.help,

@@ -37,6 +37,7 @@ PORT = 8421
     argument("--rate", type=float, help="requests a second of one key or address; 0: any (default: 100)"),
     argument("--max-upload", type=float, metavar="MIB", help="the most MiB of a request (default: 16)"),
     argument("--max-pixels", type=int, help="the most pixels of a picture (default: 40 million)"),
+    extras=("train", "serve"),
 )
 def serve(settings: Any) -> None:
     """Serve a page and an API over galleries, until Ctrl-C.

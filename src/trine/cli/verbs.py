@@ -86,5 +86,11 @@ TRINE = Group(
             KEYS,
         ),
     ),
+    "extras: most verbs need pip install 'trine[train]', and each says in its --help what it needs; besides\n"
+    "  images: HEIC photos, networks of timm      pretrained: weights for things\n"
+    "  text: texts                                faces: photos of faces\n"
+    "  onnx: export                               serve: serve\n"
+    "  ray: --on                                  lancedb, pgvector: galleries that machines share\n"
+    "  gallery, fast: large galleries, batches    all: everything\n\n"
     "exit codes: 0 done; 1 gallery check found problems; 2 error; 130 Ctrl-C; 141 closed pipe; 143 SIGTERM",
 )
