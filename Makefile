@@ -15,7 +15,8 @@ demo: .venv/.demo
 check: lint
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not slow"
 
-test: lint docs
+test: .venv/.test
+	$(MAKE) --jobs --output-sync=target lint docs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 release-check: .venv/.test

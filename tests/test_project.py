@@ -115,3 +115,15 @@ def test_the_tests_of_what_is_promised_exist():
     named = re.findall(r"`((?:tests|benchmarks)/[\w/.]*)`", text)
     assert len(named) > 20
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_package_that_an_extra_installs_has_its_licence_listed():
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted: dict[str, list[str]] = {}
+    for extra, named in [("all of trine", PROJECT["project"]["dependencies"]), *extras.items()]:
+        if extra not in ("all", "dev", "benchmarks"):
+            for requirement in named:
+                wanted.setdefault(re.match(r"[\w.-]+", requirement)[0], []).append(extra)
+    page = (ROOT / "docs/licences.md").read_text("utf-8")
+    listed = re.findall(r"^\| ([\w.-]+) \| ([\w ,]+) \| \S.* \|$", page, re.MULTILINE)
+    assert {name: said.split(", ") for name, said in listed if name != "package"} == wanted

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from support.effort import thorough
 from support.paths import ROOT
 from trine.cli import main
 from trine.cli.parser import Verb
@@ -122,7 +123,11 @@ def test_every_verb_that_reads_something_is_among_them():
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize(
-    ("number", "code", "said"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+    ("number", "code", "said"),
+    [
+        (signal.SIGTERM, 143, "terminated"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=thorough),
+    ],
 )
 def test_a_signal_from_outside_ends_a_run_that_resumes(number, code, said, tmp_path):
     run, settings = tmp_path / "run", ("training.steps=100000", "sampler.identities=4", "sampler.items=4")

@@ -13,8 +13,8 @@ from trine.gallery import Entry, Gallery
 ITEMS, DIMENSION = 60_000, 256
 MIB = 1 << 20
 WORK = (
-    *("repair", "restore", "export", "import", "scan"),
-    *(pytest.param(work, marks=thorough) for work in ("check", "backup", "copy", "identities")),
+    *("repair", "restore", "export", "scan"),
+    *(pytest.param(work, marks=thorough) for work in ("import", "check", "backup", "copy", "identities")),
 )
 
 LIMITS = {"export": 170, "import": 100}

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from support import multiprocess_fit
-from support.effort import effort
+from support.effort import thorough
 from support.paths import ROOT
 from trine.data import load
 from trine.errors import SettingError
@@ -75,6 +75,7 @@ def unbroken() -> str:
         return first
 
 
+@thorough
 def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path) -> None:
     out = tmp_path / "run"
     hits = [
@@ -82,7 +83,7 @@ def test_a_run_that_was_hit_is_resumed_to_the_same_weights(tmp_path: Path) -> No
         # Ctrl-C ends the step in both processes, though one alone received it.
         (["resume", "SIGINT"], 130, multiprocess_fit.HIT + 1),
     ]
-    for words, code, done in hits[: effort(1, 2)]:
+    for words, code, done in hits:
         run(SCRIPT, out, *words, code=code)
         checkpoint = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)
         assert checkpoint["step"] == done
