@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from trine.training.grad_cache import cached_backward
     from trine.triplets import Census, Mining, Triplets
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Census": "trine.triplets",
